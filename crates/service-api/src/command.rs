@@ -1,0 +1,83 @@
+//! What a client asks for ([`Wish`]) and what came of it, one row a service ([`Outcome`]).
+
+use crate::Problem;
+use serde::{Deserialize, Serialize};
+
+/// Body of start, stop and restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wish {
+    /// The services meant.
+    pub names: Vec<String>,
+    /// Every service of the project instead of names.
+    pub all: bool,
+    /// Start: take dependencies along. Stop: take running dependents down first. Restart: both.
+    /// Absent: what `services.toml` says (`auto_start_dependencies`), else yes.
+    pub relatives: Option<bool>,
+    /// Answer when it is done (the default), or as soon as it is under way.
+    pub wait: bool,
+    /// How long to wait, in milliseconds; absent: until it is done or can never be.
+    pub timeout_ms: Option<u64>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { names: Vec::new(), all: false, relatives: None, wait: true, timeout_ms: None }
+    }
+}
+
+/// What became of one service. The rows of a start come in the order in which services got ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The service.
+    pub name: String,
+    /// Whether the service is now as it was wished.
+    pub ok: bool,
+    /// What was done.
+    pub action: Action,
+    /// Coarse status: `running`, `stopped`, `failed` or `unknown`.
+    pub status: String,
+    /// Health: `healthy`, `unhealthy`, `pending` or `none`.
+    pub health: String,
+    /// From the wish to the result.
+    pub took_ms: f64,
+    /// Whether the service was named, or came along as a relative.
+    pub named: bool,
+    /// Why it is not as it was wished.
+    pub error: Option<Problem>,
+}
+
+/// What was done to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It was started.
+    Started,
+    /// It was stopped.
+    Stopped,
+    /// It was stopped and started.
+    Restarted,
+    /// It already was as wished.
+    Unchanged,
+    /// It is under way (not waited for, or the time was over).
+    Starting,
+    /// It is under way (not waited for, or the time was over).
+    Stopping,
+    /// It could not be done.
+    Failed,
+}
+
+impl Action {
+    /// The word as it stands in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Restarted => "restarted",
+            Self::Unchanged => "unchanged",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! [`Envelope`]: the shape of every JSON answer, `{ success, data, error }`.
+
+use crate::Problem;
+use serde::{Deserialize, Serialize};
+
+/// Either data or an error, never both: `success` tells which.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope<T> {
+    /// Whether `data` holds the answer.
+    pub success: bool,
+    /// The answer, or `null` on failure.
+    pub data: Option<T>,
+    /// What went wrong, or `null` on success.
+    pub error: Option<Problem>,
+}
+
+impl<T> Envelope<T> {
+    /// Wraps an answer.
+    pub fn success(data: T) -> Self {
+        Self { success: true, data: Some(data), error: None }
+    }
+
+    /// Wraps a failure.
+    pub fn failure(problem: Problem) -> Self {
+        Self { success: false, data: None, error: Some(problem) }
+    }
+
+    /// The answer or the problem. An envelope that holds neither is itself a problem ([`Code::Internal`](crate::Code::Internal)).
+    pub fn into_result(self) -> Result<T, Problem> {
+        match (self.data, self.error) {
+            (_, Some(problem)) => Err(problem),
+            (Some(data), None) => Ok(data),
+            (None, None) => Err(Problem::new(crate::Code::Internal, "the daemon sent an empty answer")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+
+    #[test]
+    fn an_error_wins_over_data() {
+        let envelope =
+            Envelope { success: true, data: Some(1), error: Some(Problem::new(Code::NotFound, "no")) };
+        assert_eq!(envelope.into_result().unwrap_err().code, Code::NotFound);
+    }
+}

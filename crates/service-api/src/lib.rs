@@ -1,0 +1,19 @@
+//! The words that cross the wire between `orchestratord` and its clients, and where the two meet.
+//!
+//! Types only: nothing here opens a connection. Durations are milliseconds (`*_ms`, fractions allowed), sizes are
+//! bytes, times are RFC 3339 in UTC. A reader ignores fields it does not know, so a newer daemon can add some.
+
+pub mod command;
+pub mod envelope;
+pub mod problem;
+pub mod project;
+pub mod routes;
+pub mod view;
+
+pub use command::{Action, Outcome, Wish};
+pub use envelope::Envelope;
+pub use problem::{Code, Place, Problem};
+pub use project::{Greeting, Project};
+
+/// Version of the words in this crate. A daemon and a client with the same number understand each other.
+pub const API_VERSION: u32 = 1;

@@ -1,0 +1,178 @@
+//! [`Problem`]: one failure in words a person can act on, with a stable code a script can branch on.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What went wrong, where, and the way out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable, for scripts. Nushell shows it as `service::<code>`.
+    pub code: Code,
+    /// One sentence without a full stop: what failed, on what, why.
+    pub message: String,
+    /// The way out, where there is one.
+    #[serde(default)]
+    pub help: Option<String>,
+    /// Where in the user's own file, where that is the cause.
+    #[serde(default)]
+    pub place: Option<Place>,
+    /// Further problems found in the same step, for example in the same file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Problem>,
+}
+
+/// A position in a file, with the text of its line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Path of the file.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// How many characters the cause spans, at least 1.
+    pub width: usize,
+    /// The line's text.
+    pub snippet: String,
+}
+
+/// The reasons a caller can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// No service (or route) of this name.
+    NotFound,
+    /// `services.toml` cannot be read or does not say something that can be run.
+    BadDefinition,
+    /// There is no `services.toml` to be found.
+    NoProject,
+    /// `manager_enabled = false`: nothing may be started or stopped.
+    ManagerDisabled,
+    /// Dependencies are not started along, and one of them is not running.
+    DependencyNotRunning,
+    /// A dependency failed, so this service cannot start.
+    DependencyFailed,
+    /// The service itself could not be started.
+    StartFailed,
+    /// The service could not be stopped.
+    StopFailed,
+    /// Not done within the time allowed; the daemon goes on.
+    Timeout,
+    /// Another request wanted the opposite.
+    Cancelled,
+    /// The request itself is malformed.
+    BadRequest,
+    /// The daemon cannot be reached or started.
+    DaemonUnreachable,
+    /// The daemon speaks another version of these words.
+    VersionMismatch,
+    /// A fault of the daemon's own, or of the machine under it.
+    #[serde(other)]
+    Internal,
+}
+
+impl Code {
+    /// The code as it stands in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::BadDefinition => "bad_definition",
+            Self::NoProject => "no_project",
+            Self::ManagerDisabled => "manager_disabled",
+            Self::DependencyNotRunning => "dependency_not_running",
+            Self::DependencyFailed => "dependency_failed",
+            Self::StartFailed => "start_failed",
+            Self::StopFailed => "stop_failed",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::BadRequest => "bad_request",
+            Self::DaemonUnreachable => "daemon_unreachable",
+            Self::VersionMismatch => "version_mismatch",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status that fits.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::NotFound | Self::NoProject => 404,
+            Self::BadRequest => 400,
+            Self::BadDefinition => 422,
+            Self::ManagerDisabled | Self::DependencyNotRunning | Self::Cancelled | Self::VersionMismatch => 409,
+            Self::DependencyFailed | Self::StartFailed | Self::StopFailed => 502,
+            Self::DaemonUnreachable => 503,
+            Self::Timeout => 504,
+            Self::Internal => 500,
+        }
+    }
+}
+
+impl Problem {
+    /// A problem that has no help and no place yet.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: None, place: None, others: Vec::new() }
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the position in the user's file.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    /// The message, then file, line and column with the line itself and a mark under the cause, then the help.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(place) = &self.place {
+            write!(f, "\n{place}")?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\nhelp: {help}")?;
+        }
+        self.others.iter().try_for_each(|other| write!(f, "\n\n{other}"))
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.line.to_string();
+        let gutter = " ".repeat(number.len());
+        writeln!(f, "{gutter}--> {}:{}:{}", self.file, self.line, self.column)?;
+        writeln!(f, "{number} | {}", self.snippet)?;
+        let indent: String = self
+            .snippet
+            .chars()
+            .take(self.column.saturating_sub(1))
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        write!(f, "{gutter} | {indent}{}", "^".repeat(self.width.max(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_marks_the_cause_under_its_line() {
+        let place = Place {
+            file: "services.toml".into(),
+            line: 12,
+            column: 1,
+            width: 4,
+            snippet: "prot = 1".into(),
+        };
+        assert_eq!(place.to_string(), "  --> services.toml:12:1\n12 | prot = 1\n   | ^^^^");
+    }
+}

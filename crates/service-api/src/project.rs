@@ -1,0 +1,192 @@
+//! [`Project`]: which `services.toml` is meant, and where its daemon lives.
+//!
+//! A daemon and its clients compute the same answer from the same environment. Where their environments differ (a
+//! shell without `XDG_RUNTIME_DIR`, say), the record that the daemon leaves in its state directory decides: see
+//! [`Project::record`].
+
+use crate::{Code, Problem};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The file that describes a project.
+pub const FILE: &str = "services.toml";
+/// The folder of ours inside the XDG directories.
+const FOLDER: &str = "service-orchestrator";
+/// `sun_path` holds 108 bytes; keep some in hand.
+const LONGEST_SOCKET_PATH: usize = 100;
+
+/// One project: its file, the daemon's state directory and the daemon's socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// The `services.toml`, absolute, symbolic links resolved.
+    pub config: PathBuf,
+    /// Where the daemon keeps goals, logs and exit statuses.
+    pub state_dir: PathBuf,
+    /// Where the daemon listens.
+    pub socket: PathBuf,
+}
+
+/// What `orchestratord run` prints on its first line of standard output, and leaves in its state directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Greeting {
+    /// It listens.
+    Ready {
+        /// Its process id.
+        pid: u32,
+        /// Where it listens.
+        socket: PathBuf,
+    },
+    /// Another daemon owns this project; that one will answer.
+    Taken,
+    /// It cannot run, and why.
+    Failed(Problem),
+}
+
+/// What a lookup needs to know of the process that asks.
+pub struct Surroundings<'a> {
+    /// Reads an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The directory the user is in.
+    pub cwd: &'a Path,
+    /// The user's id.
+    pub uid: u32,
+}
+
+impl Surroundings<'_> {
+    /// An absolute path from an environment variable; the XDG specification says to ignore relative ones.
+    fn dir(&self, variable: &str) -> Option<PathBuf> {
+        (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    fn home(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        self.dir(variable).or_else(|| self.dir("HOME").map(|home| home.join(below_home)))
+    }
+}
+
+impl Project {
+    /// Finds the project: `config` if given, else `$SERVICES_CONFIG`, else the nearest `services.toml` upward from
+    /// the directory, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`.
+    ///
+    /// # Errors
+    /// [`Code::NoProject`] if there is none, or if the one that was named does not exist;
+    /// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where state may be kept.
+    pub fn find(config: Option<&Path>, around: &Surroundings<'_>) -> Result<Self, Problem> {
+        let named = config.map(PathBuf::from).or_else(|| (around.env)("SERVICES_CONFIG").map(PathBuf::from));
+        let path = match named {
+            Some(path) => around.cwd.join(path),
+            None => upward(around.cwd).or_else(|| users_own(around)).ok_or_else(|| no_project(around.cwd))?,
+        };
+        Self::at(&path, around)
+    }
+
+    /// The project of this very file (or of the `services.toml` in this directory).
+    pub fn at(path: &Path, around: &Surroundings<'_>) -> Result<Self, Problem> {
+        let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
+        let config = path.canonicalize().map_err(|error| {
+            Problem::new(Code::NoProject, format!("cannot read `{}`: {error}", path.display()))
+                .help("name an existing file with `--config`, or write one here")
+        })?;
+        let slug = slug(&config);
+        let state_home = around.home("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
+            Problem::new(Code::Internal, "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set")
+                .help("set XDG_STATE_HOME to a directory of yours")
+        })?;
+        let state_dir = state_home.join(FOLDER).join(&slug);
+        let socket = runtime_dir(around, &slug).join(format!("{slug}.sock"));
+        Ok(Self { config, state_dir, socket })
+    }
+
+    /// Where the running daemon leaves its [`Greeting::Ready`]; it names the socket even when that was chosen in
+    /// another environment.
+    pub fn record(&self) -> PathBuf {
+        self.state_dir.join("orchestratord.json")
+    }
+
+    /// The daemon's own log.
+    pub fn log(&self) -> PathBuf {
+        self.state_dir.join("orchestratord.log")
+    }
+}
+
+fn upward(from: &Path) -> Option<PathBuf> {
+    from.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file())
+}
+
+fn users_own(around: &Surroundings<'_>) -> Option<PathBuf> {
+    let path = around.home("XDG_CONFIG_HOME", ".config")?.join(FOLDER).join(FILE);
+    path.is_file().then_some(path)
+}
+
+fn no_project(cwd: &Path) -> Problem {
+    Problem::new(Code::NoProject, format!("no {FILE} in `{}` or above it", cwd.display()))
+        .help(format!("write a {FILE}, or name one with `--config` or $env.SERVICES_CONFIG"))
+}
+
+/// `$XDG_RUNTIME_DIR`, else a directory of the user's own in `/tmp`, so that the socket's path fits in a `sockaddr_un`.
+fn runtime_dir(around: &Surroundings<'_>, slug: &str) -> PathBuf {
+    let fits = |dir: &PathBuf| {
+        dir.as_os_str().len() + slug.len() + "/.sock".len() <= LONGEST_SOCKET_PATH && dir.parent().is_some_and(Path::is_dir)
+    };
+    around
+        .dir("XDG_RUNTIME_DIR")
+        .map(|dir| dir.join(FOLDER))
+        .filter(fits)
+        .unwrap_or_else(|| PathBuf::from(format!("/tmp/{FOLDER}-{}", around.uid)))
+}
+
+/// A short name that a person recognises and that no other project has: the directory's name and a hash of the path.
+fn slug(config: &Path) -> String {
+    let folder = config.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let readable: String =
+        folder.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(20).collect();
+    let hash = fnv1a(config.as_os_str().as_encoded_bytes());
+    format!("{readable}-{hash:016x}")
+}
+
+/// FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. It names directories, it protects nothing.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(config: Option<&str>, cwd: &Path, env: &[(&str, &str)]) -> Result<Project, Problem> {
+        let get = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        Project::find(config.map(Path::new), &Surroundings { env: &get, cwd, uid: 7 })
+    }
+
+    #[test]
+    fn the_nearest_file_upward_is_the_project() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(dir.path().join(FILE), "").unwrap();
+        let project = find(None, &deep, &[("HOME", "/home/me")]).unwrap();
+        assert_eq!(project.config, dir.path().join(FILE).canonicalize().unwrap());
+        assert!(project.state_dir.starts_with("/home/me/.local/state/service-orchestrator"));
+    }
+
+    #[test]
+    fn a_named_file_that_is_missing_is_not_replaced_by_another() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "").unwrap();
+        let problem = find(Some("other.toml"), dir.path(), &[("HOME", "/h")]).unwrap_err();
+        assert_eq!(problem.code, Code::NoProject);
+    }
+
+    #[test]
+    fn a_socket_path_always_fits() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "").unwrap();
+        let long = dir.path().join("x".repeat(80));
+        std::fs::create_dir(&long).unwrap();
+        let project =
+            find(None, dir.path(), &[("HOME", "/h"), ("XDG_RUNTIME_DIR", long.to_str().unwrap())]).unwrap();
+        assert!(project.socket.starts_with("/tmp/service-orchestrator-7"));
+        assert!(project.socket.as_os_str().len() <= LONGEST_SOCKET_PATH);
+    }
+}

@@ -1,0 +1,42 @@
+//! The paths of the API, each named once.
+
+/// Every path begins with this.
+pub const PREFIX: &str = "/api/v1";
+/// `GET`: all services as they are defined.
+pub const LIST: &str = "/api/v1/services/list";
+/// `GET`: the state of many services; `?names=a,b&long=true`.
+pub const STATUS: &str = "/api/v1/services/status";
+/// `GET`: start order; `?names=a,b`.
+pub const ORDER: &str = "/api/v1/services/order";
+/// `POST`: start many; body [`Wish`](crate::Wish).
+pub const START: &str = "/api/v1/services/start";
+/// `POST`: stop many; body [`Wish`](crate::Wish).
+pub const STOP: &str = "/api/v1/services/stop";
+/// `POST`: restart many; body [`Wish`](crate::Wish).
+pub const RESTART: &str = "/api/v1/services/restart";
+/// `GET`: one service as it is defined.
+pub const SERVICE: &str = "/api/v1/services/{name}";
+/// `GET`: the state of one service.
+pub const SERVICE_STATUS: &str = "/api/v1/services/{name}/status";
+/// `GET`: check one service now.
+pub const SERVICE_HEALTH: &str = "/api/v1/services/{name}/health";
+/// `GET`: log lines of one service; `?tail=100&since=<RFC 3339>`.
+pub const SERVICE_LOGS: &str = "/api/v1/services/{name}/logs";
+/// `POST`: start one; body [`Wish`](crate::Wish) without names, or none.
+pub const SERVICE_START: &str = "/api/v1/services/{name}/start";
+/// `POST`: stop one.
+pub const SERVICE_STOP: &str = "/api/v1/services/{name}/stop";
+/// `POST`: restart one.
+pub const SERVICE_RESTART: &str = "/api/v1/services/{name}/restart";
+/// `GET`: versions of daemon and API.
+pub const VERSION: &str = "/api/v1/version";
+/// `GET`: the daemon itself ([`Daemon`](crate::view::Daemon)).
+pub const DAEMON: &str = "/api/v1/daemon";
+/// `POST`: end the daemon; `?services=true` stops its services first.
+pub const DAEMON_STOP: &str = "/api/v1/daemon/stop";
+
+/// Words that stand where a service's name could stand in a path, so no service may be called so.
+pub const RESERVED_NAMES: [&str; 6] = ["list", "status", "order", "start", "stop", "restart"];
+
+/// Media type of an answer that comes row by row: one JSON object a line.
+pub const NDJSON: &str = "application/x-ndjson";

@@ -1,0 +1,157 @@
+//! What a reader sees: one type per kind of row.
+
+use serde::{Deserialize, Serialize};
+
+/// A service as it is defined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// What it needs.
+    pub dependencies: Vec<Dependency>,
+    /// Who runs it: `process`, `command`, `systemd`, or the path of a Nushell module.
+    pub manager: String,
+    /// Its command line.
+    pub start_command: String,
+    /// The command line that stops it, where it is not simply signalled.
+    pub stop_command: Option<String>,
+    /// Where its health is asked; `null` is a process check.
+    pub health_check_endpoint: Option<String>,
+}
+
+/// One edge of the graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// The service needed.
+    pub name: String,
+    /// `started`, `ready`, `healthy` or `completed`.
+    pub condition: String,
+    /// `keep`, `restart` or `stop`.
+    pub when_lost: String,
+}
+
+/// One step of a start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Place in the order, counted from 1.
+    pub step: usize,
+    /// The service.
+    pub name: String,
+    /// Services of one level do not need each other; level 0 needs nothing.
+    pub level: usize,
+    /// The names of what it needs.
+    pub dependencies: Vec<String>,
+}
+
+/// The state of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// Coarse: `running`, `stopped`, `failed` or `unknown`.
+    pub status: String,
+    /// Fine: `stopped`, `waiting`, `starting`, `ready`, `stopping`, `backoff`, `completed` or `failed`.
+    pub state: String,
+    /// `healthy`, `unhealthy`, `pending` (not known yet) or `none` (nothing runs).
+    pub health: String,
+    /// Process id of the service itself.
+    pub pid: Option<u32>,
+    /// How long this process has been running.
+    pub uptime_ms: Option<f64>,
+    /// Resident memory of its whole process tree, in bytes.
+    pub memory: Option<u64>,
+    /// How often it was started again by its restart policy since it was last asked for.
+    pub restarts: u32,
+    /// The columns that `long` adds.
+    #[serde(flatten)]
+    pub details: Option<Details>,
+}
+
+/// What `long` adds to a [`Status`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Details {
+    /// Share of one core that its process tree used since the last sample, in percent.
+    pub cpu: Option<f64>,
+    /// Since when it is in this state.
+    pub since: Option<String>,
+    /// Exit code of its last process.
+    pub exit_code: Option<i32>,
+    /// Signal that ended its last process, for example `SIGKILL`.
+    pub exit_signal: Option<String>,
+    /// Its command line.
+    pub command: String,
+    /// Its working directory.
+    pub cwd: String,
+    /// Path of its log.
+    pub log: Option<String>,
+    /// The names of what it needs.
+    pub dependencies: Vec<String>,
+    /// Why it is in this state, in words.
+    pub reason: Option<String>,
+    /// Path of the project's `services.toml`.
+    pub project: String,
+}
+
+/// The result of a health check made now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// The service.
+    pub name: String,
+    /// Whether the check passed.
+    pub healthy: bool,
+    /// `http`, `https`, `tcp`, `unix`, `dns`, `exec`, `process` or `manager`.
+    pub kind: String,
+    /// What the check saw.
+    pub message: String,
+    /// How long the check took.
+    pub latency_ms: f64,
+    /// When.
+    pub checked: String,
+    /// What was asked; `null` for a process check.
+    pub endpoint: Option<String>,
+}
+
+/// One line of a service's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was written.
+    pub time: String,
+    /// The service.
+    pub service: String,
+    /// `stdout` or `stderr`; `shim` for a word of the keeper's own.
+    pub stream: String,
+    /// The text, without its line end. Bytes that are not UTF-8 are replaced by U+FFFD.
+    pub line: String,
+}
+
+/// Versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Version of the daemon.
+    pub version: String,
+    /// Version of the API ([`API_VERSION`](crate::API_VERSION)).
+    pub api: u32,
+}
+
+/// The daemon itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Path of its socket.
+    pub socket: String,
+    /// Path of the project's `services.toml`.
+    pub project: String,
+    /// Path of its own log.
+    pub log: String,
+    /// How long it has been running.
+    pub uptime_ms: f64,
+    /// How many services run.
+    pub services_running: usize,
+    /// How many services are defined.
+    pub services: usize,
+}

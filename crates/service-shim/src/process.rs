@@ -1,0 +1,57 @@
+//! [`Process`]: one process for as long as it exists. A pid alone is used again; with its start time it is not.
+
+use serde::{Deserialize, Serialize};
+
+/// A process, by pid and by the time the kernel says it was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Clock ticks after boot (field 22 of `/proc/<pid>/stat`, see proc_pid_stat(5)).
+    pub start_time: u64,
+}
+
+impl Process {
+    /// The process that has this pid now; `None` if there is none or if it is a zombie.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields = fields(&stat)?;
+        (!matches!(fields.0, "Z" | "X")).then_some(Self { pid, start_time: fields.1 })
+    }
+
+    /// Whether this very process still runs.
+    pub fn is_alive(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+}
+
+/// State and start time. The command name, field 2, is in parentheses and may itself contain anything.
+fn fields(stat: &str) -> Option<(&str, u64)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some((state, start_time))
+}
+
+/// The kernel's id of this boot.
+pub fn boot_id() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 9 9";
+        assert_eq!(fields(stat), Some(("S", 4711)));
+    }
+
+    #[test]
+    fn this_process_is_alive_and_its_pid_with_another_start_time_is_not() {
+        let me = Process::of(std::process::id()).unwrap();
+        assert!(me.is_alive());
+        assert!(!Process { start_time: me.start_time + 1, ..me }.is_alive());
+    }
+}

@@ -1,0 +1,152 @@
+//! What is said on the control socket: JSON, one object a line.
+//!
+//! The daemon starts `service-shim` with one end of a socket pair as standard input and writes a [`Launch`] as its
+//! first line. From then on the shim sends its [`Record`] whenever it changes, and the daemon sends an [`Order`]
+//! when it wants something. A daemon that comes later connects to [`Files::socket`](crate::Files::socket) and is sent
+//! the record at once; any number may be connected. When the tree is gone the shim writes the record, sends it, ends.
+
+use crate::Process;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What to run, once, and where to keep what comes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the daemon.
+    pub version: u32,
+    /// Name of the service.
+    pub service: String,
+    /// Number of this run; a record of another run is of no interest to the daemon.
+    pub run: u64,
+    /// The service's own directory ([`Files`](crate::Files)); it exists.
+    pub directory: PathBuf,
+    /// Program and arguments. The program is looked up in the service's `PATH` unless it contains a `/`.
+    pub argv: Vec<String>,
+    /// Where the service runs.
+    pub working_dir: PathBuf,
+    /// Variables set on top of the daemon's own environment.
+    pub env: Vec<(String, String)>,
+    /// Who the service runs as; absent: whoever runs the daemon.
+    pub identity: Option<Identity>,
+    /// How much log is kept.
+    pub log: LogLimits,
+    /// Whether to give the service a `NOTIFY_SOCKET` and to wait for `READY=1` on it (the sd_notify protocol).
+    pub notify: bool,
+}
+
+/// A user to become, already looked up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Name, for messages, `USER`, `LOGNAME`.
+    pub name: String,
+    /// Home directory, for `HOME`.
+    pub home: PathBuf,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+}
+
+/// A log file is rotated when it has reached `max_size` bytes; `max_files` rotated ones are kept beside the current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimits {
+    /// Bytes in one file.
+    pub max_size: u64,
+    /// Rotated files kept.
+    pub max_files: u32,
+}
+
+/// All that the shim knows of its run. The same in the file and on the socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the shim.
+    pub version: u32,
+    /// Name of the service.
+    pub service: String,
+    /// Number of the run.
+    pub run: u64,
+    /// Kernel's id of this boot (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: String,
+    /// The shim itself.
+    pub shim: Process,
+    /// What the run has come to.
+    pub phase: Phase,
+    /// Whether the service has said `READY=1`.
+    pub notified: bool,
+    /// Lines that could not be written to the log.
+    pub dropped: u64,
+}
+
+/// The life of a run. Every `at` is nanoseconds of `CLOCK_BOOTTIME`, comparable within one boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The service's process runs.
+    Running {
+        /// The process started.
+        leader: Process,
+        /// When it was started.
+        at: u64,
+    },
+    /// The process has ended, but something it left behind still runs.
+    Exited {
+        /// The process that was started.
+        leader: Process,
+        /// How it ended.
+        exit: Exit,
+        /// When it ended.
+        at: u64,
+    },
+    /// Nothing of it is left. The shim ends after saying so.
+    Gone {
+        /// How the service's process ended.
+        exit: Exit,
+        /// When the service's process ended.
+        at: u64,
+    },
+    /// It never ran.
+    Refused {
+        /// The step that failed.
+        stage: Stage,
+        /// Why, in words that continue "cannot start `web`: ".
+        message: String,
+        /// When.
+        at: u64,
+    },
+}
+
+/// The steps of a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Opening log, control socket or notify socket.
+    Prepare,
+    /// Entering the working directory.
+    WorkingDirectory,
+    /// Finding the program.
+    Program,
+    /// Becoming the user.
+    User,
+    /// `fork` and `exec`.
+    Exec,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It called `exit` with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// What the daemon may ask of a shim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Send this signal to every process of the tree. `SIGKILL` is repeated until the tree is empty.
+    Signal(i32),
+}
