@@ -1,0 +1,397 @@
+//! [`Config`]: what the user wrote, typed and complete, every default filled in.
+//!
+//! How it is written in TOML is the daemon's business (`load`); what can be wrong between services is [`Plan`](crate::Plan)'s.
+
+use crate::Name;
+use crate::health::Endpoint;
+use alloc::{string::String, vec::Vec};
+use core::time::Duration;
+
+/// A whole `services.toml`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// `[orchestrator]`.
+    pub settings: Settings,
+    /// `[services.*]`, in the order of the file.
+    pub services: Vec<Service>,
+}
+
+/// `[orchestrator]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `services.manager_enabled`: whether anything may be started or stopped.
+    pub manager_enabled: bool,
+    /// `services.auto_start_dependencies`: whether a start takes dependencies along.
+    pub auto_start_dependencies: bool,
+    /// `managers.nu`: the Nushell that runs manager modules; absent: the one that started the daemon, else `nu` on `PATH`.
+    pub nu: Option<String>,
+    /// `managers.timeout`: how long one call of a manager may take.
+    pub manager_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            manager_enabled: true,
+            auto_start_dependencies: true,
+            nu: None,
+            manager_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where something stands in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+/// `[services.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Its name.
+    pub name: Name,
+    /// Where the name stands.
+    pub span: Span,
+    /// What it is for.
+    pub description: String,
+    /// Who runs it.
+    pub manager: Manager,
+    /// How it is started.
+    pub start_command: Command,
+    /// How a manager stops it.
+    pub stop_command: Option<String>,
+    /// How `manager = "command"` asks whether it runs: exit code 0 says yes.
+    pub status_command: Option<String>,
+    /// What it needs.
+    pub dependencies: Vec<Dependency>,
+    /// Where its health is asked; `None` is a process check.
+    pub endpoint: Option<Endpoint>,
+    /// Where it runs, absolute or relative to the file's directory; absent: the file's directory.
+    pub working_dir: Option<String>,
+    /// Variables on top of the daemon's environment.
+    pub env: Vec<(String, String)>,
+    /// Files of `NAME=value` lines, read at each start; `env` wins over them.
+    pub env_file: Vec<String>,
+    /// User to run as; needs root.
+    pub user: Option<String>,
+    /// Group to run as; absent: the user's own.
+    pub group: Option<String>,
+    /// Whether it does its work and ends, instead of staying.
+    pub oneshot: bool,
+    /// What to do when it ends by itself.
+    pub restart: Restart,
+    /// The signal that asks it to end (a number of `signal(7)`).
+    pub stop_signal: i32,
+    /// How long it may take to end before it is killed.
+    pub stop_timeout: Duration,
+    /// `health`.
+    pub health: Health,
+    /// `ready`.
+    pub ready: Ready,
+    /// `backoff`.
+    pub backoff: Backoff,
+    /// `log`.
+    pub log: Log,
+}
+
+impl Service {
+    /// A service with every default; only the command is missing.
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            span: Span::default(),
+            description: String::new(),
+            manager: Manager::Process,
+            start_command: Command::default(),
+            stop_command: None,
+            status_command: None,
+            dependencies: Vec::new(),
+            endpoint: None,
+            working_dir: None,
+            env: Vec::new(),
+            env_file: Vec::new(),
+            user: None,
+            group: None,
+            oneshot: false,
+            restart: Restart::OnFailure,
+            stop_signal: SIGTERM,
+            stop_timeout: Duration::from_secs(10),
+            health: Health::default(),
+            ready: Ready::default(),
+            backoff: Backoff::default(),
+            log: Log::default(),
+        }
+    }
+
+    /// What tells that a start of this service has come to its end.
+    pub fn readiness(&self) -> Readiness {
+        if self.oneshot {
+            Readiness::Completion
+        } else if self.ready.log.is_some() || self.ready.notify {
+            Readiness::Announcement
+        } else if self.endpoint.is_some() {
+            Readiness::Check
+        } else if self.manager == Manager::Process {
+            Readiness::Alive(self.ready.delay)
+        } else {
+            Readiness::Alive(Duration::ZERO)
+        }
+    }
+
+    /// How long a start may take; `None`: as long as it likes.
+    pub fn start_timeout(&self) -> Option<Duration> {
+        self.ready.timeout.or((!self.oneshot).then_some(START_TIMEOUT))
+    }
+
+    /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
+    pub fn is_probed(&self) -> bool {
+        self.endpoint.is_some() || self.manager != Manager::Process
+    }
+}
+
+/// `SIGTERM` on every Linux.
+const SIGTERM: i32 = 15;
+
+/// A command line as written and as words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Command {
+    /// As the user wrote it (the words of an array joined by spaces).
+    pub text: String,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+}
+
+/// Who runs a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manager {
+    /// We do: the start command is the service, kept by a shim.
+    Process,
+    /// One of the Nushell modules that come with us: `command`, `systemd` ...
+    BuiltIn(String),
+    /// A Nushell module of the user's own.
+    Module(String),
+}
+
+/// One edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// The service needed.
+    pub name: Name,
+    /// Where that stands in the file.
+    pub span: Span,
+    /// What must be true of it before this service starts.
+    pub condition: Condition,
+    /// What happens to this service when that ceases to be true.
+    pub when_lost: WhenLost,
+}
+
+/// What an edge asks of the service it points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Condition {
+    /// Its process runs.
+    Started,
+    /// It has become ready; a one-shot has completed.
+    #[default]
+    Ready,
+    /// It is healthy now.
+    Healthy,
+    /// It has ended with success.
+    Completed,
+}
+
+impl Condition {
+    /// Every condition with its word in TOML.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("started", Self::Started),
+        ("ready", Self::Ready),
+        ("healthy", Self::Healthy),
+        ("completed", Self::Completed),
+    ];
+}
+
+/// What happens to a running service when a dependency is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenLost {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// It is stopped, and started again once the dependency is back.
+    Restart,
+    /// It is stopped and stays so.
+    Stop,
+}
+
+impl WhenLost {
+    /// Every policy with its word in TOML.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("keep", Self::Keep),
+        ("restart", Self::Restart),
+        ("stop", Self::Stop),
+    ];
+}
+
+/// What to do when a service ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Restart {
+    /// Leave it.
+    No,
+    /// Start it again unless it ended with code 0.
+    #[default]
+    OnFailure,
+    /// Start it again.
+    Always,
+    /// The same as [`Always`](Self::Always): a stop that somebody asked for is remembered in either case.
+    UnlessStopped,
+}
+
+impl Restart {
+    /// Every policy with its word in TOML.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("no", Self::No),
+        ("on-failure", Self::OnFailure),
+        ("always", Self::Always),
+        ("unless-stopped", Self::UnlessStopped),
+    ];
+}
+
+/// `[services.NAME.health]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// From the end of one check to the start of the next, once ready.
+    pub interval: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// Failures in a row that make a healthy service unhealthy.
+    pub retries: u32,
+    /// Failures this soon after the launch do not count, unless it has been healthy before.
+    pub start_period: Duration,
+    /// Accepted HTTP statuses; empty: 200 to 299.
+    pub status: Vec<u16>,
+    /// What to do with an unhealthy service.
+    pub on_failure: OnFailure,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(3),
+            retries: 3,
+            start_period: Duration::from_secs(30),
+            status: Vec::new(),
+            on_failure: OnFailure::Report,
+        }
+    }
+}
+
+/// What to do with an unhealthy service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Say so.
+    #[default]
+    Report,
+    /// End it; the restart policy takes it from there, as after a crash.
+    Restart,
+}
+
+impl OnFailure {
+    /// Every choice with its word in TOML.
+    pub const ALL: [(&'static str, Self); 2] = [("report", Self::Report), ("restart", Self::Restart)];
+}
+
+/// `[services.NAME.ready]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Ready when a log line matches this regular expression.
+    pub log: Option<String>,
+    /// Ready when it says `READY=1`, see `sd_notify(3)`.
+    pub notify: bool,
+    /// How long a start may take; absent: [`START_TIMEOUT`], and for a one-shot as long as it likes.
+    pub timeout: Option<Duration>,
+    /// Without endpoint, log and notify: ready when alive for so long.
+    pub delay: Duration,
+}
+
+/// How long a start may take where nothing else is said.
+pub const START_TIMEOUT: Duration = Duration::from_mins(1);
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self {
+            log: None,
+            notify: false,
+            timeout: None,
+            delay: Duration::from_millis(100),
+        }
+    }
+}
+
+/// What tells that a start has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Its end, with success.
+    Completion,
+    /// A log line or `READY=1`.
+    Announcement,
+    /// The first health check that passes.
+    Check,
+    /// Being alive for so long.
+    Alive(Duration),
+}
+
+/// `[services.NAME.backoff]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backoff {
+    /// Pause before the first delayed restart.
+    pub initial: Duration,
+    /// By how much each pause is longer than the one before.
+    pub factor: f64,
+    /// Longest pause.
+    pub max: Duration,
+    /// Being ready for so long clears the count.
+    pub reset_after: Duration,
+    /// Restarts in `window` after which it has failed for good; 0: never.
+    pub limit: u32,
+    /// See `limit`.
+    pub window: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(500),
+            factor: 2.0,
+            max: Duration::from_secs(30),
+            reset_after: Duration::from_secs(30),
+            limit: 5,
+            window: Duration::from_mins(1),
+        }
+    }
+}
+
+/// `[services.NAME.log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Bytes after which the log is rotated.
+    pub max_size: u64,
+    /// Rotated files kept beside the current one.
+    pub max_files: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            max_size: 10_000_000,
+            max_files: 5,
+        }
+    }
+}
+
+/// The word of `value` in one of the `ALL` tables above.
+pub fn word<T: PartialEq + Copy, const N: usize>(all: &[(&'static str, T); N], value: T) -> &'static str {
+    all.iter().find(|(_, v)| *v == value).map_or("", |(word, _)| word)
+}

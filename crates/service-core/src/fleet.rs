@@ -1,0 +1,374 @@
+//! [`Fleet`]: all services together. It moves wishes and events along the graph and hands out what is to be done.
+//!
+//! Two steps, as in dinit: a wish first sets goals, then whatever has its way clear moves. Whenever a service changes,
+//! it and its neighbours are *touched*; [`Fleet::settle`] looks at each touched service once:
+//!
+//! - goal up, stopped, every need satisfied: it is cleared to start;
+//! - goal not up, running, no dependent on its way down before it: it is cleared to stop;
+//! - running, and a need is no longer satisfied: `when_lost` decides.
+//!
+//! So a service starts the moment its own conditions hold, whatever its level.
+
+mod progress;
+
+pub use progress::{Obstacle, Progress};
+
+use crate::config::{Condition, WhenLost};
+use crate::health::Health;
+use crate::plan::{Id, Need, Plan};
+use crate::service::{Effect, Event, Found, Goal, Machine, Memory, State};
+use crate::snapshot::Snapshot;
+use crate::time::Moment;
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Every service of a project.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    plan: Arc<Plan>,
+    machines: Vec<Machine>,
+    deadlines: BTreeSet<(Moment, Id)>,
+    armed: Vec<Option<Moment>>,
+    touched: Vec<Id>,
+    changed: BTreeSet<Id>,
+    orders: Vec<Order>,
+    random: u64,
+}
+
+/// What is to be done, and for which run of which service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// The service.
+    pub id: Id,
+    /// Number of its run.
+    pub run: u64,
+    /// What to do.
+    pub effect: Effect,
+}
+
+/// Whether the relatives of a service come along: dependencies on a start, dependents on a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relatives {
+    /// They do.
+    Along,
+    /// Only what is named.
+    Apart,
+}
+
+impl Fleet {
+    /// Everything at rest. `seed` makes the jitter of pauses.
+    pub fn new(plan: Arc<Plan>, seed: u64) -> Self {
+        let machines: Vec<Machine> = plan
+            .ids()
+            .map(|id| Machine::new(Arc::clone(plan.service(id))))
+            .collect();
+        let armed = alloc::vec![None; machines.len()];
+        let changed = plan.ids().collect();
+        let (deadlines, touched, orders) = Default::default();
+        Self {
+            plan,
+            machines,
+            deadlines,
+            armed,
+            touched,
+            changed,
+            orders,
+            random: seed,
+        }
+    }
+
+    /// The graph.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// One service.
+    pub fn machine(&self, id: Id) -> &Machine {
+        &self.machines[id.index()]
+    }
+
+    /// When [`Fleet::elapsed`] should be called.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// What is to be done, in order; empties the list.
+    pub fn take_orders(&mut self) -> Vec<Order> {
+        core::mem::take(&mut self.orders)
+    }
+
+    /// The services that look different since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<Id> {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// How a service looks.
+    pub fn snapshot(&self, id: Id) -> Snapshot {
+        Snapshot::of(self, id)
+    }
+
+    /// A fleet of another plan in which every service that is in both goes on where it is.
+    pub fn replan(&mut self, plan: Arc<Plan>, now: Moment) {
+        let mut next = Self::new(plan, self.random);
+        for id in next.plan.ids() {
+            let definition = next.plan.service(id);
+            if let Some(old) = self.plan.id(&definition.name) {
+                let mut machine = self.machines[old.index()].clone();
+                machine.redefine(definition);
+                next.machines[id.index()] = machine;
+                next.touch(id);
+            }
+        }
+        next.settle(now);
+        *self = next;
+    }
+
+    /// Takes up what a former daemon left. Call [`Fleet::resume`] when every service has been recalled.
+    pub fn recall(&mut self, id: Id, memory: Memory, found: Found, now: Moment) {
+        self.machines[id.index()].recall(memory, found, now);
+        self.touch(id);
+    }
+
+    /// Lets recalled services go on.
+    pub fn resume(&mut self, now: Moment) {
+        self.settle(now);
+    }
+
+    /// The first need of one of `ids` that is neither satisfied nor among them.
+    pub fn missing_need(&self, ids: &[Id]) -> Option<(Id, Id)> {
+        ids.iter()
+            .flat_map(|id| self.plan.needs(*id).iter().map(|need| (*id, need)))
+            .find(|(_, need)| !ids.contains(&need.on) && !self.is_satisfied(**need))
+            .map(|(id, need)| (id, need.on))
+    }
+
+    /// Wishes that these services run. Returns all that the wish is about, in start order.
+    pub fn start(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
+        let wanted = match relatives {
+            Relatives::Along => self.plan.with_dependencies(ids),
+            Relatives::Apart => self.plan.sorted(ids.iter().copied()),
+        };
+        for id in &wanted {
+            let machine = &self.machines[id.index()];
+            let done = matches!(machine.state(), State::Completed { .. }) && !ids.contains(id);
+            if !(done && machine.goal() == Goal::Up) {
+                self.wish(*id, Goal::Up);
+            }
+        }
+        self.settle(now);
+        wanted
+    }
+
+    /// Wishes that these services do not run. Returns all that the wish is about, in stop order.
+    pub fn stop(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
+        let mut wanted = self.going_down(ids, relatives);
+        for id in &wanted {
+            self.wish(*id, Goal::Down);
+        }
+        self.settle(now);
+        wanted.reverse();
+        wanted
+    }
+
+    /// Wishes that these services stop and start, and with them their running dependents. Services that do not run are
+    /// started, and with them their dependencies. Returns all that the wish is about, in start order.
+    pub fn restart(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
+        let again = self.going_down(ids, relatives);
+        for id in &again {
+            self.wish(*id, Goal::Again);
+        }
+        let mut wanted = match relatives {
+            Relatives::Along => self.plan.with_dependencies(&again),
+            Relatives::Apart => again.clone(),
+        };
+        wanted.retain(|id| {
+            again.contains(id) || self.machines[id.index()].goal() != Goal::Up || !self.is_up(*id)
+        });
+        for id in wanted.iter().filter(|id| !again.contains(id)) {
+            self.wish(*id, Goal::Up);
+        }
+        self.settle(now);
+        wanted
+    }
+
+    /// The named services and those dependents that run or want to, in start order.
+    fn going_down(&self, ids: &[Id], relatives: Relatives) -> Vec<Id> {
+        match relatives {
+            Relatives::Apart => self.plan.sorted(ids.iter().copied()),
+            Relatives::Along => {
+                let mut wanted = self.plan.with_dependents(ids);
+                wanted.retain(|id| {
+                    ids.contains(id)
+                        || self.machine(*id).goal() != Goal::Down
+                        || self.machine(*id).state().is_alive()
+                });
+                wanted
+            }
+        }
+    }
+
+    fn is_up(&self, id: Id) -> bool {
+        matches!(
+            self.machine(id).state(),
+            State::Ready { .. } | State::Completed { .. }
+        )
+    }
+
+    fn wish(&mut self, id: Id, goal: Goal) {
+        self.machines[id.index()].wish(goal);
+        self.touch(id);
+    }
+
+    /// Takes in what happened to run number `run` of a service. A word about another run is dropped.
+    pub fn happened(&mut self, id: Id, run: u64, event: Event, now: Moment) {
+        if self
+            .machines
+            .get(id.index())
+            .is_some_and(|machine| machine.run() == run)
+        {
+            self.step(id, event, now);
+            self.settle(now);
+        }
+    }
+
+    /// Takes in that it is later now.
+    pub fn elapsed(&mut self, now: Moment) {
+        let due: Vec<Id> = self
+            .deadlines
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, id)| *id)
+            .collect();
+        for id in due {
+            self.step(id, Event::Elapsed, now);
+            self.settle(now);
+        }
+    }
+
+    fn step(&mut self, id: Id, event: Event, now: Moment) {
+        let jitter = self.jitter();
+        let machine = &mut self.machines[id.index()];
+        let effects = machine.step(event, now, jitter);
+        let run = machine.run();
+        self.orders
+            .extend(effects.into_iter().map(|effect| Order { id, run, effect }));
+        self.touch(id);
+    }
+
+    /// Something about this service changed: it and its neighbours must be looked at, the neighbours first (the last
+    /// pushed is the first looked at), so that a dependent sees a loss before what it lost is started again.
+    fn touch(&mut self, id: Id) {
+        self.arm(id);
+        self.touched.push(id);
+        self.touched.extend(self.plan.dependents(id));
+        self.touched
+            .extend(self.plan.needs(id).iter().map(|need| need.on));
+    }
+
+    fn arm(&mut self, id: Id) {
+        let due = self.machine(id).deadline();
+        let armed = core::mem::replace(&mut self.armed[id.index()], due);
+        if armed != due {
+            armed.map(|at| self.deadlines.remove(&(at, id)));
+            due.map(|at| self.deadlines.insert((at, id)));
+        }
+    }
+
+    fn settle(&mut self, now: Moment) {
+        while let Some(id) = self.touched.pop() {
+            self.changed.insert(id);
+            self.heed_lost_needs(id);
+            if self.may_start(id) {
+                let definition = Arc::clone(self.plan.service(id));
+                self.machines[id.index()].redefine(&definition);
+                self.step(id, Event::Cleared, now);
+            } else if self.may_stop(id) {
+                self.step(id, Event::Cleared, now);
+            }
+        }
+    }
+
+    fn heed_lost_needs(&mut self, id: Id) {
+        let machine = self.machine(id);
+        if machine.goal() != Goal::Up || !machine.state().is_going() {
+            return;
+        }
+        let lost = self
+            .plan
+            .needs(id)
+            .iter()
+            .filter(|need| self.is_lost(**need))
+            .map(|need| need.when_lost);
+        // To stop is more than to restart.
+        match lost.max_by_key(|when_lost| *when_lost as u8) {
+            Some(WhenLost::Restart) => self.wish(id, Goal::Again),
+            Some(WhenLost::Stop) => self.wish(id, Goal::Down),
+            Some(WhenLost::Keep) | None => {}
+        }
+    }
+
+    fn may_start(&self, id: Id) -> bool {
+        let machine = self.machine(id);
+        machine.goal() == Goal::Up
+            && *machine.state() == State::Stopped
+            && self.plan.needs(id).iter().all(|need| self.is_satisfied(*need))
+    }
+
+    fn may_stop(&self, id: Id) -> bool {
+        let machine = self.machine(id);
+        let holds_back = |dependent: &&Id| {
+            let dependent = self.machine(**dependent);
+            dependent.goal() != Goal::Up && dependent.state().is_alive()
+        };
+        machine.goal() != Goal::Up
+            && machine.state().is_going()
+            && !self.plan.dependents(id).iter().any(|id| holds_back(&id))
+    }
+
+    /// Whether what an edge asks is true now, and meant to stay so.
+    pub fn is_satisfied(&self, need: Need) -> bool {
+        let machine = self.machine(need.on);
+        let wanted = machine.goal() == Goal::Up;
+        match (need.condition, machine.state()) {
+            (Condition::Completed, State::Completed { exit, .. }) => exit.is_success(),
+            (Condition::Started, State::Starting { .. } | State::Ready { .. })
+            | (Condition::Ready, State::Ready { .. }) => wanted,
+            (Condition::Healthy, State::Ready { .. }) => wanted && machine.health() == Health::Healthy,
+            (Condition::Started | Condition::Ready | Condition::Healthy, State::Completed { exit, .. }) => {
+                machine.definition().oneshot && exit.is_success()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether what an edge asks was true and is not any more. A dependency on its way up is not lost: a daemon that
+    /// comes back looks at its services anew, and that must disturb nobody.
+    fn is_lost(&self, need: Need) -> bool {
+        let machine = self.machine(need.on);
+        match (machine.state(), machine.goal()) {
+            (State::Launching { .. } | State::Starting { .. }, Goal::Up) => false,
+            (State::Ready { .. }, Goal::Up) => {
+                need.condition == Condition::Healthy && machine.health() == Health::Unhealthy
+            }
+            _ => !self.is_satisfied(need),
+        }
+    }
+
+    /// The first need of a waiting service that is not satisfied.
+    pub fn unsatisfied_need(&self, id: Id) -> Option<Need> {
+        self.plan
+            .needs(id)
+            .iter()
+            .copied()
+            .find(|need| !self.is_satisfied(*need))
+    }
+
+    /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>: it spreads pauses, it protects nothing.
+    fn jitter(&mut self) -> u32 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 32) as u32
+    }
+}

@@ -1,0 +1,81 @@
+//! How far a wish has come: is it done, may it still be, can it never be?
+
+use super::Fleet;
+use crate::plan::Id;
+use crate::service::{Goal, State};
+use alloc::collections::BTreeSet;
+
+/// How far a wish has come for one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Not there yet.
+    Pending,
+    /// As wished.
+    Done,
+    /// It will not come to that, unless somebody wishes anew.
+    Never(Obstacle),
+}
+
+/// Why a wish comes to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The service itself has failed.
+    Failed,
+    /// This dependency has failed, or ended, or is not wanted.
+    Dependency(Id),
+    /// Somebody wished the opposite.
+    Countermanded,
+}
+
+impl Fleet {
+    /// How far the wish for up has come.
+    pub fn start_progress(&self, id: Id) -> Progress {
+        let machine = self.machine(id);
+        match (machine.state(), machine.goal()) {
+            (State::Completed { exit, .. }, _) if machine.definition().oneshot && exit.is_success() => {
+                Progress::Done
+            }
+            (State::Failed { .. } | State::Completed { .. }, _) => Progress::Never(Obstacle::Failed),
+            (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
+            (State::Ready { .. }, Goal::Up) => Progress::Done,
+            (State::Stopped, Goal::Up) => self
+                .dead_end(id)
+                .map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id))),
+            _ => Progress::Pending,
+        }
+    }
+
+    /// How far the wish for down has come.
+    pub fn stop_progress(&self, id: Id) -> Progress {
+        let machine = self.machine(id);
+        match machine.goal() {
+            Goal::Down if machine.state().is_alive() => Progress::Pending,
+            Goal::Down => Progress::Done,
+            Goal::Up | Goal::Again => Progress::Never(Obstacle::Countermanded),
+        }
+    }
+
+    /// The service, somewhere below a waiting one, that will not satisfy it unless somebody does something.
+    pub fn dead_end(&self, id: Id) -> Option<Id> {
+        let mut seen = BTreeSet::from([id]);
+        let mut open = alloc::vec![id];
+        while let Some(waiting) = open.pop() {
+            for need in self
+                .plan
+                .needs(waiting)
+                .iter()
+                .filter(|need| !self.is_satisfied(**need))
+            {
+                let machine = self.machine(need.on);
+                match (machine.state(), machine.goal()) {
+                    (State::Failed { .. } | State::Completed { .. }, _) | (State::Stopped, Goal::Down) => {
+                        return Some(need.on);
+                    }
+                    (State::Stopped, _) if seen.insert(need.on) => open.push(need.on),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,153 @@
+//! Health: what can be asked ([`Endpoint`]), when to ask next and what a row of answers means ([`Tracker`]).
+
+mod endpoint;
+
+pub use endpoint::{BadEndpoint, Endpoint};
+
+use crate::Moment;
+use crate::config;
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// How a service is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Nothing runs, so nothing is healthy or not.
+    #[default]
+    None,
+    /// It runs, and no check has decided yet.
+    Pending,
+    /// The last checks passed.
+    Healthy,
+    /// As many checks in a row failed as `retries` says.
+    Unhealthy,
+}
+
+impl Health {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pending => "pending",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// What one check said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passed.
+    Healthy,
+    /// It failed or took too long.
+    Unhealthy,
+    /// There is no way to tell.
+    Unknown,
+}
+
+/// Counts verdicts of one run. One failure makes nothing unhealthy, one success makes it healthy again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tracker {
+    health: Health,
+    failures: u32,
+}
+
+impl Tracker {
+    /// For a run that begins.
+    pub fn pending() -> Self {
+        Self {
+            health: Health::Pending,
+            failures: 0,
+        }
+    }
+
+    /// For a run whose only check is that it lives.
+    pub fn alive() -> Self {
+        Self {
+            health: Health::Healthy,
+            failures: 0,
+        }
+    }
+
+    /// The state so far.
+    pub fn health(self) -> Health {
+        self.health
+    }
+
+    /// Failures in a row.
+    pub fn failures(self) -> u32 {
+        self.failures
+    }
+
+    /// Counts a verdict, `age` after the launch.
+    pub fn count(&mut self, verdict: Verdict, rules: &config::Health, age: Duration) {
+        match verdict {
+            Verdict::Healthy => *self = Self::alive(),
+            Verdict::Unknown => {}
+            Verdict::Unhealthy if self.health == Health::Pending && age < rules.start_period => {}
+            Verdict::Unhealthy => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= rules.retries.max(1) {
+                    self.health = Health::Unhealthy;
+                }
+            }
+        }
+    }
+}
+
+/// Shortest pause between two checks while a service starts.
+const DENSEST: Duration = Duration::from_millis(2);
+/// Longest pause between two checks while a service starts.
+const SPARSEST: Duration = Duration::from_secs(1);
+
+/// When to check a starting service again: after a tenth of the time it has been starting, so that waiting costs at
+/// most a tenth more than the service itself needs; never sooner than 2 ms, never later than 1 s.
+pub fn next_while_starting(since: Moment, now: Moment) -> Moment {
+    now.plus((now.since(since) / 10).clamp(DENSEST, SPARSEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_retries_in_a_row_to_become_unhealthy_and_one_success_to_recover() {
+        let rules = config::Health {
+            retries: 2,
+            ..config::Health::default()
+        };
+        let late = Duration::from_secs(60);
+        let mut tracker = Tracker::alive();
+        tracker.count(Verdict::Unhealthy, &rules, late);
+        assert_eq!(tracker.health(), Health::Healthy);
+        tracker.count(Verdict::Unhealthy, &rules, late);
+        assert_eq!(tracker.health(), Health::Unhealthy);
+        tracker.count(Verdict::Healthy, &rules, late);
+        assert_eq!(tracker.health(), Health::Healthy);
+    }
+
+    #[test]
+    fn failures_in_the_start_period_do_not_count_until_it_was_healthy_once() {
+        let rules = config::Health {
+            retries: 1,
+            ..config::Health::default()
+        };
+        let early = Duration::from_secs(1);
+        let mut tracker = Tracker::pending();
+        tracker.count(Verdict::Unhealthy, &rules, early);
+        assert_eq!(tracker.health(), Health::Pending);
+        tracker.count(Verdict::Healthy, &rules, early);
+        tracker.count(Verdict::Unhealthy, &rules, early);
+        assert_eq!(tracker.health(), Health::Unhealthy);
+    }
+
+    #[test]
+    fn waiting_for_a_start_costs_at_most_a_tenth() {
+        let at = |ms: u64| Moment::from_nanos(ms * 1_000_000);
+        assert_eq!(next_while_starting(at(0), at(0)), at(2));
+        assert_eq!(next_while_starting(at(0), at(500)), at(550));
+        assert_eq!(next_while_starting(at(0), at(60_000)), at(61_000));
+    }
+}

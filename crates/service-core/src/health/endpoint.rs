@@ -1,0 +1,174 @@
+//! [`Endpoint`]: the places where health can be asked, as they are written.
+
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use core::fmt;
+
+/// Where health is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `http://host[:port]/path`: a GET answered with an accepted status.
+    Http(String),
+    /// `https://...`: the same over TLS.
+    Https(String),
+    /// `tcp://host:port`: a connection that is accepted.
+    Tcp(String),
+    /// `unix:///path`: the same on a Unix socket.
+    Unix(String),
+    /// `dns://server:port/name`: an answer with at least one record.
+    Dns {
+        /// Address and port of the server.
+        server: String,
+        /// The name asked for.
+        name: String,
+    },
+    /// `exec:command`: a command that ends with code 0.
+    Exec(String),
+}
+
+/// Why something is not an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadEndpoint {
+    /// No scheme that we know.
+    #[error("`{0}` is not an endpoint")]
+    Scheme(String),
+    /// The scheme asks for more than is there.
+    #[error("`{endpoint}` is incomplete: write it as `{form}`")]
+    Incomplete {
+        /// What was written.
+        endpoint: String,
+        /// How it should be.
+        form: &'static str,
+    },
+}
+
+impl BadEndpoint {
+    /// The schemes there are.
+    pub const HELP: &str =
+        "use http://, https://, tcp://host:port, unix:///path, dns://server:port/name or exec:command";
+}
+
+/// The port of DNS.
+const DNS_PORT: u16 = 53;
+
+impl Endpoint {
+    /// Reads an endpoint.
+    pub fn parse(text: &str) -> Result<Self, BadEndpoint> {
+        let incomplete = |form| BadEndpoint::Incomplete {
+            endpoint: text.to_owned(),
+            form,
+        };
+        if let Some(command) = text.strip_prefix("exec:") {
+            let command = command.trim();
+            return if command.is_empty() {
+                Err(incomplete("exec:command"))
+            } else {
+                Ok(Self::Exec(command.to_owned()))
+            };
+        }
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| BadEndpoint::Scheme(text.to_owned()))?;
+        match scheme {
+            "http" | "https" if rest.is_empty() || rest.starts_with('/') => {
+                Err(incomplete("http://host:port/path"))
+            }
+            "http" => Ok(Self::Http(text.to_owned())),
+            "https" => Ok(Self::Https(text.to_owned())),
+            "tcp" => host_and_port(rest.trim_end_matches('/'))
+                .map(Self::Tcp)
+                .ok_or_else(|| incomplete("tcp://host:port")),
+            "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.to_owned())),
+            "unix" => Err(incomplete("unix:///absolute/path")),
+            "dns" => dns(rest).ok_or_else(|| incomplete("dns://server:port/name")),
+            _ => Err(BadEndpoint::Scheme(text.to_owned())),
+        }
+    }
+
+    /// The word for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Https(_) => "https",
+            Self::Tcp(_) => "tcp",
+            Self::Unix(_) => "unix",
+            Self::Dns { .. } => "dns",
+            Self::Exec(_) => "exec",
+        }
+    }
+}
+
+fn host_and_port(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    (!host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)).then(|| text.to_owned())
+}
+
+fn dns(rest: &str) -> Option<Endpoint> {
+    let (server, name) = rest.split_once('/')?;
+    let server = if server
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
+        server.to_owned()
+    } else {
+        alloc::format!("{server}:{DNS_PORT}")
+    };
+    (!name.is_empty() && !server.starts_with(':')).then(|| Endpoint::Dns {
+        server,
+        name: name.to_string(),
+    })
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) | Self::Https(url) => f.write_str(url),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Unix(path) => write!(f, "unix://{path}"),
+            Self::Dns { server, name } => write!(f, "dns://{server}/{name}"),
+            Self::Exec(command) => write!(f, "exec:{command}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_shown() {
+        for text in [
+            "http://localhost:5000/v2/",
+            "https://example.test/health",
+            "tcp://127.0.0.1:5432",
+            "tcp://[::1]:80",
+            "unix:///run/db.sock",
+            "dns://127.0.0.1:5300/registry.test",
+            "exec:redis-cli ping",
+        ] {
+            assert_eq!(Endpoint::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(
+            Endpoint::parse("dns://127.0.0.1/a").unwrap().to_string(),
+            "dns://127.0.0.1:53/a"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused() {
+        for text in [
+            "",
+            "localhost:80",
+            "ftp://x",
+            "tcp://host",
+            "tcp://host:x",
+            "tcp://:1",
+            "unix://a",
+            "dns://x",
+            "exec:",
+            "http:///x",
+        ] {
+            assert!(Endpoint::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! [`Name`]: what a service may be called.
+
+use alloc::sync::Arc;
+use alloc::{borrow::ToOwned, string::String};
+use core::{borrow::Borrow, fmt, ops::Deref};
+use serde::{Deserialize, Serialize};
+
+/// Longest name, in bytes.
+pub const LONGEST: usize = 64;
+
+/// The name of a service: ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most
+/// [`LONGEST`] bytes. So it can stand in a path, a URL and a file name as it is. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(Arc<str>);
+
+/// Why a name cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` cannot be a service's name: use at most 64 letters, digits, `.`, `_` and `-`, and begin with a letter or digit"
+)]
+pub struct BadName(String);
+
+impl Name {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, BadName> {
+        let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let rest = name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if first && rest && name.len() <= LONGEST {
+            Ok(Self(name.into()))
+        } else {
+            Err(BadName(name.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = BadName;
+    fn try_from(name: String) -> Result<Self, BadName> {
+        Self::new(&name)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        (*name.0).to_owned()
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_directory() {
+        for bad in ["", "..", ".hidden", "a/b", "a b", "-x", "é", &"x".repeat(65)] {
+            assert!(Name::new(bad).is_err(), "{bad}");
+        }
+        for good in ["a", "oci-registry", "web.1", "7_seas"] {
+            assert!(Name::new(good).is_ok(), "{good}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! [`Plan`]: a configuration that cannot be wrong: every need exists, nothing goes in a circle.
+
+mod graph;
+
+use crate::Name;
+use crate::config::{Condition, Config, Service, Settings, Span, WhenLost};
+use crate::suggest::nearest;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// A service within one plan. Meaningless in any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Id(u32);
+
+impl Id {
+    /// As an index into tables that have one entry per service.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One edge, seen from the service that needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The service needed.
+    pub on: Id,
+    /// What must be true of it.
+    pub condition: Condition,
+    /// What happens when it no longer is.
+    pub when_lost: WhenLost,
+}
+
+/// Services, edges and their order.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    settings: Settings,
+    services: Vec<Arc<Service>>,
+    by_name: BTreeMap<Name, Id>,
+    needs: Vec<Vec<Need>>,
+    dependents: Vec<Vec<Id>>,
+    levels: Vec<u32>,
+    order: Vec<Id>,
+}
+
+/// What is wrong between services.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Two services of one name.
+    #[error("service `{name}` is defined twice")]
+    Duplicate {
+        /// The name.
+        name: Name,
+        /// The second definition.
+        span: Span,
+    },
+    /// A dependency that does not exist.
+    #[error("service `{service}` depends on `{dependency}`, which is not defined")]
+    Unknown {
+        /// Who needs it.
+        service: Name,
+        /// What is missing.
+        dependency: Name,
+        /// Where it is named.
+        span: Span,
+        /// The name that may be meant.
+        suggestion: Option<Name>,
+    },
+    /// Services that need each other.
+    #[error("services depend on each other in a circle: {}", Circle(.edges))]
+    Cycle {
+        /// Each service of the circle, with the place where it names the next.
+        edges: Vec<(Name, Span)>,
+    },
+    /// More services than can be numbered.
+    #[error("{0} services are more than this program can number")]
+    TooMany(usize),
+}
+
+/// `a -> b -> c -> a`.
+struct Circle<'a>(&'a [(Name, Span)]);
+
+impl fmt::Display for Circle<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, _) in self.0 {
+            write!(f, "{name} -> ")?;
+        }
+        self.0.first().map_or(Ok(()), |(first, _)| write!(f, "{first}"))
+    }
+}
+
+impl Plan {
+    /// Checks a configuration and orders it. Finds every unknown dependency, or else one circle.
+    pub fn compile(config: Config) -> Result<Self, Vec<PlanError>> {
+        let count = config.services.len();
+        if u32::try_from(count).is_err() {
+            return Err(alloc::vec![PlanError::TooMany(count)]);
+        }
+        let mut errors = Vec::new();
+        let by_name = number(&config.services, &mut errors);
+        let needs = resolve(&config.services, &by_name, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let levels = graph::levels(&needs).map_err(|circle| {
+            alloc::vec![PlanError::Cycle {
+                edges: circle
+                    .iter()
+                    .map(|(id, nth)| edge(&config.services, *id, *nth))
+                    .collect()
+            }]
+        })?;
+        let mut order: Vec<Id> = by_name.values().copied().collect();
+        order.sort_unstable_by_key(|id| (levels[id.index()], *id));
+        let mut dependents = alloc::vec![Vec::new(); count];
+        for (id, need) in order
+            .iter()
+            .flat_map(|id| needs[id.index()].iter().map(|need| (*id, need)))
+        {
+            dependents[need.on.index()].push(id);
+        }
+        let services = config.services.into_iter().map(Arc::new).collect();
+        Ok(Self {
+            settings: config.settings,
+            services,
+            by_name,
+            needs,
+            dependents,
+            levels,
+            order,
+        })
+    }
+
+    /// `[orchestrator]`.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How many services there are.
+    pub fn len(&self) -> usize {
+        self.services.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// All services, in the order of the file.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + use<> {
+        (0..u32::try_from(self.services.len()).unwrap_or(u32::MAX)).map(Id)
+    }
+
+    /// The service of this name.
+    pub fn id(&self, name: &str) -> Option<Id> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The name most like one that does not exist.
+    pub fn suggestion(&self, name: &str) -> Option<&str> {
+        nearest(name, self.by_name.keys().map(|name| &**name))
+    }
+
+    /// The definition of a service.
+    pub fn service(&self, id: Id) -> &Arc<Service> {
+        &self.services[id.index()]
+    }
+
+    /// What a service needs.
+    pub fn needs(&self, id: Id) -> &[Need] {
+        &self.needs[id.index()]
+    }
+
+    /// Who needs a service.
+    pub fn dependents(&self, id: Id) -> &[Id] {
+        &self.dependents[id.index()]
+    }
+
+    /// 0 for a service that needs nothing, else one more than the highest level it needs.
+    pub fn level(&self, id: Id) -> u32 {
+        self.levels[id.index()]
+    }
+
+    /// Every service, each after all that it needs; by level, then in the order of the file.
+    pub fn order(&self) -> &[Id] {
+        &self.order
+    }
+
+    /// These services and all that they need, in start order.
+    pub fn with_dependencies(&self, ids: &[Id]) -> Vec<Id> {
+        self.reach(ids, |id| self.needs(id).iter().map(|need| need.on).collect())
+    }
+
+    /// These services and all that need them, in start order (so in reverse for a stop).
+    pub fn with_dependents(&self, ids: &[Id]) -> Vec<Id> {
+        self.reach(ids, |id| self.dependents(id).to_vec())
+    }
+
+    fn reach(&self, from: &[Id], next: impl Fn(Id) -> Vec<Id>) -> Vec<Id> {
+        let mut reached: BTreeSet<Id> = from.iter().copied().collect();
+        let mut open: Vec<Id> = from.to_vec();
+        while let Some(id) = open.pop() {
+            open.extend(next(id).into_iter().filter(|id| reached.insert(*id)));
+        }
+        self.sorted(reached)
+    }
+
+    /// These services in start order.
+    pub fn sorted(&self, ids: impl IntoIterator<Item = Id>) -> Vec<Id> {
+        let mut ids: Vec<Id> = ids.into_iter().collect();
+        ids.sort_unstable_by_key(|id| (self.level(*id), *id));
+        ids
+    }
+}
+
+fn number(services: &[Service], errors: &mut Vec<PlanError>) -> BTreeMap<Name, Id> {
+    let mut by_name = BTreeMap::new();
+    for (id, service) in (0u32..).map(Id).zip(services) {
+        if by_name.insert(service.name.clone(), id).is_some() {
+            errors.push(PlanError::Duplicate {
+                name: service.name.clone(),
+                span: service.span,
+            });
+        }
+    }
+    by_name
+}
+
+fn resolve(
+    services: &[Service],
+    by_name: &BTreeMap<Name, Id>,
+    errors: &mut Vec<PlanError>,
+) -> Vec<Vec<Need>> {
+    let mut need_of = |service: &Service, dependency: &crate::config::Dependency| {
+        let found = by_name.get(&dependency.name);
+        if found.is_none() {
+            let words = by_name
+                .keys()
+                .filter(|name| **name != service.name)
+                .map(|name| &**name);
+            errors.push(PlanError::Unknown {
+                service: service.name.clone(),
+                dependency: dependency.name.clone(),
+                span: dependency.span,
+                suggestion: nearest(&dependency.name, words).and_then(|name| Name::new(name).ok()),
+            });
+        }
+        found.map(|on| Need {
+            on: *on,
+            condition: dependency.condition,
+            when_lost: dependency.when_lost,
+        })
+    };
+    services
+        .iter()
+        .map(|service| {
+            service
+                .dependencies
+                .iter()
+                .filter_map(|dependency| need_of(service, dependency))
+                .collect()
+        })
+        .collect()
+}
+
+fn edge(services: &[Service], id: Id, nth: usize) -> (Name, Span) {
+    let service = &services[id.index()];
+    (
+        service.name.clone(),
+        service
+            .dependencies
+            .get(nth)
+            .map_or(service.span, |dependency| dependency.span),
+    )
+}
+
+impl PlanError {
+    /// Where to look, the most telling place first.
+    pub fn spans(&self) -> Vec<Span> {
+        match self {
+            Self::Duplicate { span, .. } | Self::Unknown { span, .. } => alloc::vec![*span],
+            Self::Cycle { edges } => edges.iter().map(|(_, span)| *span).collect(),
+            Self::TooMany(_) => Vec::new(),
+        }
+    }
+
+    /// The way out, if there is one to name.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Unknown {
+                suggestion: Some(name),
+                ..
+            } => Some(alloc::format!("did you mean `{name}`?")),
+            Self::Unknown { dependency, .. } => Some(alloc::format!(
+                "define [services.{dependency}], or remove the dependency"
+            )),
+            Self::Cycle { .. } => Some("remove one of these dependencies".to_string()),
+            Self::Duplicate { .. } => Some("rename one of the two".to_string()),
+            Self::TooMany(_) => None,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! One service: where it is ([`State`]), what happens to it ([`Event`]), what to do about it ([`Effect`]).
+
+pub mod backoff;
+mod event;
+mod machine;
+mod memory;
+mod state;
+
+pub use event::{Effect, Event, Exit, Found, signal_name};
+pub use machine::Machine;
+pub use memory::Memory;
+pub use state::{Cause, Failure, Goal, State};

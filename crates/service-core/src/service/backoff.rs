@@ -1,0 +1,140 @@
+//! [`Backoff`]: when to start a service again that ended by itself, and when to give up.
+
+use crate::Moment;
+use crate::config;
+use alloc::vec::Vec;
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// Crashes of one service since it was last stable.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Crashes since it was last stable.
+    crashes: u32,
+    /// How many of them were followed by a pause.
+    delayed: u32,
+    /// Moments of the crashes that the window still holds, oldest first; at most `limit` + 1.
+    recent: Vec<Moment>,
+}
+
+/// What follows a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Start it again after this pause.
+    Retry(Duration),
+    /// It has been tried too often.
+    GiveUp {
+        /// How often it was tried within the window.
+        attempts: u32,
+    },
+}
+
+impl Backoff {
+    /// Counts a crash. `ready_since` is when the run had become ready, if it had; `jitter` is a random number, of
+    /// which the pause is made up to a tenth longer so that services that crashed together do not return together.
+    ///
+    /// The first crash of a service that had been ready is followed by a restart at once.
+    pub fn crashed(
+        &mut self,
+        rules: &config::Backoff,
+        ready_since: Option<Moment>,
+        now: Moment,
+        jitter: u32,
+    ) -> Verdict {
+        if ready_since.is_some_and(|ready| now.since(ready) >= rules.reset_after) {
+            *self = Self::default();
+        }
+        let at_once = self.crashes == 0 && ready_since.is_some();
+        self.crashes = self.crashes.saturating_add(1);
+        self.recent.retain(|crash| now.since(*crash) < rules.window);
+        self.recent.push(now);
+        let attempts = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+        match (rules.limit, at_once) {
+            (limit, _) if limit > 0 && attempts > limit => Verdict::GiveUp { attempts },
+            (_, true) => Verdict::Retry(Duration::ZERO),
+            (_, false) => {
+                self.delayed = self.delayed.saturating_add(1);
+                Verdict::Retry(self.pause(rules, jitter))
+            }
+        }
+    }
+
+    fn pause(&self, rules: &config::Backoff, jitter: u32) -> Duration {
+        let mut pause = rules.initial;
+        for _ in 1..self.delayed {
+            if pause >= rules.max {
+                break;
+            }
+            pause =
+                Duration::try_from_secs_f64(pause.as_secs_f64() * rules.factor.max(1.0)).unwrap_or(rules.max);
+        }
+        let pause = pause.min(rules.max);
+        pause + (pause / 10).mul_f64(f64::from(jitter) / f64::from(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(secs: u64) -> Moment {
+        Moment::from_nanos(secs * 1_000_000_000)
+    }
+
+    #[test]
+    fn the_first_crash_of_a_ready_service_restarts_at_once_and_pauses_double_after() {
+        let rules = config::Backoff {
+            limit: 0,
+            ..config::Backoff::default()
+        };
+        let mut backoff = Backoff::default();
+        let pauses: Vec<Duration> = (0..9)
+            .map(|n| match backoff.crashed(&rules, Some(at(n)), at(n), 0) {
+                Verdict::Retry(pause) => pause,
+                Verdict::GiveUp { .. } => unreachable!("there is no limit"),
+            })
+            .collect();
+        let ms = |n| Duration::from_millis(n);
+        assert_eq!(pauses[..4], [ms(0), ms(500), ms(1000), ms(2000)]);
+        assert_eq!(pauses[8], ms(30_000));
+    }
+
+    #[test]
+    fn a_service_that_never_got_ready_waits_before_its_second_try() {
+        let mut backoff = Backoff::default();
+        let verdict = backoff.crashed(&config::Backoff::default(), None, at(1), 0);
+        assert_eq!(verdict, Verdict::Retry(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn a_stable_run_clears_the_count() {
+        let rules = config::Backoff::default();
+        let mut backoff = Backoff::default();
+        for n in 0..3 {
+            backoff.crashed(&rules, None, at(n), 0);
+        }
+        assert_eq!(
+            backoff.crashed(&rules, Some(at(10)), at(40), 0),
+            Verdict::Retry(Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn too_many_crashes_in_the_window_give_up_and_old_ones_do_not_count() {
+        let rules = config::Backoff {
+            limit: 2,
+            ..config::Backoff::default()
+        };
+        let mut backoff = Backoff::default();
+        backoff.crashed(&rules, None, at(0), 0);
+        backoff.crashed(&rules, None, at(30), 0);
+        assert!(matches!(
+            backoff.crashed(&rules, None, at(70), 0),
+            Verdict::Retry(_)
+        ));
+        assert_eq!(
+            backoff.crashed(&rules, None, at(71), 0),
+            Verdict::GiveUp { attempts: 3 }
+        );
+    }
+}

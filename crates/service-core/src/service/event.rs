@@ -1,0 +1,119 @@
+//! [`Event`]: what happened, in the past tense. [`Effect`]: what to do, in the imperative.
+
+use crate::Moment;
+use crate::health::Verdict;
+use alloc::string::String;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// What happened to a run of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing in the graph stands in the way: needs are satisfied going up, dependents are gone going down.
+    Cleared,
+    /// Its process exists (or its manager says that it started).
+    Launched,
+    /// It could not be launched, for this reason.
+    Refused(String),
+    /// A check ended.
+    Probed(Verdict),
+    /// It said that it is ready.
+    Announced,
+    /// Its process ended, but something that it started still runs.
+    Exited(Exit),
+    /// Nothing of it is left.
+    Gone(Exit),
+    /// A deadline passed.
+    Elapsed,
+}
+
+/// What to do for a run of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Start its process.
+    Spawn,
+    /// Check it once and report a verdict.
+    Probe,
+    /// Tell when it announces that it is ready.
+    Listen,
+    /// Ask it to end: the stop signal to the whole tree, or the stop command.
+    Terminate,
+    /// End it: `SIGKILL` to the whole tree.
+    Kill,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody was there to see.
+    Unknown,
+}
+
+impl Exit {
+    /// Whether it ended as a program that did its work.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "was ended by {name}"),
+                None => write!(f, "was ended by signal {signal}"),
+            },
+            Self::Unknown => f.write_str("ended unseen"),
+        }
+    }
+}
+
+/// The name of a signal that ends processes, as in signal(7) for x86 and ARM.
+pub fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}
+
+/// What a daemon that comes back finds of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// A process of this run, launched at this moment.
+    Running {
+        /// Number of the run.
+        run: u64,
+        /// When it was launched.
+        launched: Moment,
+    },
+    /// Nothing that runs; this run was the last.
+    Ended {
+        /// Number of the run.
+        run: u64,
+    },
+    /// Nothing at all.
+    Nothing,
+}

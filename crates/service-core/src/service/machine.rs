@@ -1,0 +1,401 @@
+//! [`Machine`]: one service from wish to process and back. It decides; it does nothing.
+//!
+//! ```text
+//!            Cleared, goal up             Launched           ready
+//!  Stopped ------------------> Launching ----------> Starting ----> Ready
+//!     ^                            |                    |             |
+//!     | due           refused      v     goal down, start timeout,    | ended by itself:
+//!  Backoff <---- Failed <----------+     unhealthy, left-overs        | the restart policy
+//!     ^                                         |                     v
+//!     +-----------------------------------  Stopping  ---> Stopped, Completed, Backoff, Failed
+//! ```
+//!
+//! Every run has a number. The world hands it back with every event, and the [`Fleet`](crate::Fleet) drops what
+//! belongs to another run, so a late word about an old process changes nothing. Deadlines are asked for with
+//! [`Machine::deadline`]; at or after that moment the machine wants an [`Event::Elapsed`].
+
+use super::backoff::{self, Backoff};
+use super::{Cause, Effect, Event, Failure, Found, Goal, Memory, State};
+use crate::config::{OnFailure, Readiness, Restart, Service};
+use crate::health::{self, Health, Tracker, Verdict};
+use crate::time::Moment;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// A killed tree that is still there is killed again after this long.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// One service.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The definition of the present run; of the next one, while there is none.
+    definition: Arc<Service>,
+    memory: Memory,
+    tracker: Tracker,
+    probing: Probing,
+}
+
+/// At most one check is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probing {
+    Off,
+    UnderWay,
+    Due(Moment),
+}
+
+impl Machine {
+    /// A service at rest.
+    pub fn new(definition: Arc<Service>) -> Self {
+        Self {
+            definition,
+            memory: Memory::default(),
+            tracker: Tracker::default(),
+            probing: Probing::Off,
+        }
+    }
+
+    /// What must outlive the daemon.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The definition of the present run; of the next one, while there is none.
+    pub fn definition(&self) -> &Arc<Service> {
+        &self.definition
+    }
+
+    /// What is wanted.
+    pub fn goal(&self) -> Goal {
+        self.memory.goal
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> &State {
+        &self.memory.state
+    }
+
+    /// Number of the last run.
+    pub fn run(&self) -> u64 {
+        self.memory.run
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        match self.memory.state {
+            State::Launching { .. } | State::Starting { .. } => Health::Pending,
+            State::Ready { .. } | State::Stopping { .. } => self.tracker.health(),
+            State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. } => {
+                Health::None
+            }
+        }
+    }
+
+    /// Failed checks in a row.
+    pub fn failures(&self) -> u32 {
+        self.tracker.failures()
+    }
+
+    /// Takes a changed definition; a run under way keeps its own.
+    pub fn redefine(&mut self, definition: &Arc<Service>) {
+        if !self.memory.state.is_alive() {
+            self.definition = Arc::clone(definition);
+        }
+    }
+
+    /// Takes up what a former daemon knew, and what the world looks like now.
+    pub fn recall(&mut self, memory: Memory, found: Found, now: Moment) {
+        self.memory = memory;
+        self.memory.reconcile(found);
+        match self.memory.state {
+            State::Ready { .. } => self.watch(now),
+            State::Starting { .. } if self.definition.readiness() == Readiness::Check => {
+                self.probing = Probing::Due(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// When an [`Event::Elapsed`] is due.
+    pub fn deadline(&self) -> Option<Moment> {
+        let own = match &self.memory.state {
+            State::Launching { since } => self.start_timeout(*since),
+            State::Starting { since } => self.start_deadline(*since),
+            State::Stopping { kill_at, .. } => Some(*kill_at),
+            State::Backoff { until, .. } => Some(*until),
+            State::Stopped | State::Ready { .. } | State::Completed { .. } | State::Failed { .. } => None,
+        };
+        let probe = match self.probing {
+            Probing::Due(at) if self.memory.state.is_going() => Some(at),
+            _ => None,
+        };
+        own.into_iter().chain(probe).min()
+    }
+
+    fn start_timeout(&self, since: Moment) -> Option<Moment> {
+        self.definition.start_timeout().map(|timeout| since.plus(timeout))
+    }
+
+    /// When a start ends, one way or the other, if nothing else happens.
+    fn start_deadline(&self, since: Moment) -> Option<Moment> {
+        match self.definition.readiness() {
+            Readiness::Alive(delay) => Some(since.plus(delay)),
+            Readiness::Completion | Readiness::Announcement | Readiness::Check => self.start_timeout(since),
+        }
+    }
+
+    /// Sets the goal. At rest, a wish for up clears the past, so that a failed service is tried afresh.
+    pub fn wish(&mut self, goal: Goal) {
+        let at_rest = !self.memory.state.is_alive();
+        self.memory.goal = if at_rest && goal == Goal::Again {
+            Goal::Up
+        } else {
+            goal
+        };
+        if at_rest {
+            self.memory.state = State::Stopped;
+            if goal != Goal::Down {
+                self.memory.backoff = Backoff::default();
+                self.memory.restarts = 0;
+            }
+        }
+    }
+
+    /// What follows from an event. `jitter` is a random number.
+    pub fn step(&mut self, event: Event, now: Moment, jitter: u32) -> Vec<Effect> {
+        match (self.memory.state.clone(), event) {
+            (State::Stopped, Event::Cleared) => self.launch(now),
+            (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }, Event::Cleared) => {
+                self.stop(Cause::Asked, now)
+            }
+            (State::Launching { .. }, Event::Launched) => self.launched(now),
+            (State::Launching { .. } | State::Starting { .. }, Event::Refused(why)) => {
+                self.settle(&Cause::Failure(Failure::Refused(why)), None, now, jitter)
+            }
+            (State::Stopping { .. }, Event::Refused(_)) => self.settle(&Cause::Asked, None, now, jitter),
+            (State::Starting { since }, Event::Announced) => self.ready(since, now),
+            (State::Starting { since }, Event::Probed(verdict)) => {
+                self.probed_while_starting(since, verdict, now)
+            }
+            (State::Ready { launched, .. }, Event::Probed(verdict)) => self.probed(launched, verdict, now),
+            (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }, Event::Exited(exit)) => {
+                self.memory.last_exit = Some(exit);
+                self.stop(Cause::Failure(Failure::Exited(exit)), now)
+            }
+            (State::Stopping { .. }, Event::Exited(exit)) => {
+                self.memory.last_exit = Some(exit);
+                Vec::new()
+            }
+            (
+                state @ (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }),
+                Event::Gone(exit),
+            ) => {
+                self.memory.last_exit = Some(exit);
+                self.settle(&Cause::Failure(Failure::Exited(exit)), state.ready(), now, jitter)
+            }
+            (State::Stopping { cause, was_ready, .. }, Event::Gone(exit)) => {
+                self.memory.last_exit.get_or_insert(exit);
+                self.settle(&cause, was_ready, now, jitter)
+            }
+            (state, Event::Elapsed) => self.elapsed(state, now),
+            // A word that comes too late for the state it was meant for.
+            (
+                _,
+                Event::Cleared | Event::Launched | Event::Refused(_) | Event::Probed(_) | Event::Announced,
+            )
+            | (
+                State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. },
+                Event::Exited(_) | Event::Gone(_),
+            ) => Vec::new(),
+        }
+    }
+
+    fn launch(&mut self, now: Moment) -> Vec<Effect> {
+        self.memory.run += 1;
+        self.memory.last_exit = None;
+        self.memory.state = State::Launching { since: now };
+        self.tracker = Tracker::pending();
+        vec![Effect::Spawn]
+    }
+
+    fn launched(&mut self, now: Moment) -> Vec<Effect> {
+        self.memory.state = State::Starting { since: now };
+        match self.definition.readiness() {
+            Readiness::Check => self.probe(),
+            Readiness::Announcement => vec![Effect::Listen],
+            Readiness::Alive(Duration::ZERO) => self.ready(now, now),
+            Readiness::Alive(_) | Readiness::Completion => Vec::new(),
+        }
+    }
+
+    fn ready(&mut self, launched: Moment, now: Moment) -> Vec<Effect> {
+        self.memory.state = State::Ready { launched, since: now };
+        self.watch(now);
+        Vec::new()
+    }
+
+    /// Health from here on: a service without endpoint is healthy while it lives.
+    fn watch(&mut self, now: Moment) {
+        if !self.definition.is_probed() {
+            self.tracker = Tracker::alive();
+        } else if self.tracker.health() == Health::Healthy {
+            self.probing = Probing::Due(now.plus(self.definition.health.interval));
+        } else {
+            self.tracker = Tracker::pending();
+            self.probing = Probing::Due(now);
+        }
+    }
+
+    fn probe(&mut self) -> Vec<Effect> {
+        self.probing = Probing::UnderWay;
+        vec![Effect::Probe]
+    }
+
+    fn probed_while_starting(&mut self, since: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
+        match verdict {
+            Verdict::Healthy => {
+                self.tracker = Tracker::alive();
+                self.ready(since, now)
+            }
+            Verdict::Unhealthy | Verdict::Unknown => {
+                self.probing = Probing::Due(health::next_while_starting(since, now));
+                Vec::new()
+            }
+        }
+    }
+
+    fn probed(&mut self, launched: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
+        self.tracker
+            .count(verdict, &self.definition.health, now.since(launched));
+        let dense = self.tracker.health() == Health::Pending && verdict == Verdict::Unhealthy;
+        self.probing = Probing::Due(if dense {
+            health::next_while_starting(launched, now)
+        } else {
+            now.plus(self.definition.health.interval)
+        });
+        match (self.tracker.health(), self.definition.health.on_failure) {
+            (Health::Unhealthy, OnFailure::Restart) => self.stop(Cause::Failure(Failure::Unhealthy), now),
+            _ => Vec::new(),
+        }
+    }
+
+    fn stop(&mut self, cause: Cause, now: Moment) -> Vec<Effect> {
+        let kill_at = now.plus(self.definition.stop_timeout);
+        let was_ready = self.memory.state.ready();
+        self.memory.state = State::Stopping {
+            since: now,
+            cause,
+            was_ready,
+            kill_at,
+            kills: 0,
+        };
+        vec![Effect::Terminate]
+    }
+
+    fn elapsed(&mut self, state: State, now: Moment) -> Vec<Effect> {
+        match state {
+            State::Launching { since } if self.start_timeout(since).is_some_and(|due| now >= due) => {
+                self.stop(Cause::Failure(Failure::StartTimeout), now)
+            }
+            State::Starting { since } if self.start_deadline(since).is_some_and(|due| now >= due) => {
+                match self.definition.readiness() {
+                    Readiness::Alive(_) => self.ready(since, now),
+                    _ => self.stop(Cause::Failure(Failure::StartTimeout), now),
+                }
+            }
+            State::Stopping {
+                since,
+                cause,
+                was_ready,
+                kill_at,
+                kills,
+            } if now >= kill_at => {
+                let (kill_at, kills) = (now.plus(KILL_AGAIN), kills.saturating_add(1));
+                self.memory.state = State::Stopping {
+                    since,
+                    cause,
+                    was_ready,
+                    kill_at,
+                    kills,
+                };
+                vec![Effect::Kill]
+            }
+            State::Backoff { until, .. } if now >= until => {
+                self.memory.state = State::Stopped;
+                Vec::new()
+            }
+            State::Starting { .. } | State::Ready { .. } => match self.probing {
+                Probing::Due(at) if now >= at => self.probe(),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
+    /// Nothing is left of the run: where does it rest? `was_ready` tells a stable run from one that never was.
+    fn settle(&mut self, cause: &Cause, was_ready: Option<Moment>, now: Moment, jitter: u32) -> Vec<Effect> {
+        self.probing = Probing::Off;
+        self.memory.state = match (self.memory.goal, cause) {
+            (Goal::Down | Goal::Again, _) | (Goal::Up, Cause::Asked) => State::Stopped,
+            (Goal::Up, Cause::Failure(failure)) => {
+                self.after_failure(failure.clone(), was_ready, now, jitter)
+            }
+        };
+        if self.memory.goal == Goal::Again {
+            self.memory.goal = Goal::Up;
+        }
+        Vec::new()
+    }
+
+    /// The restart policy.
+    fn after_failure(
+        &mut self,
+        failure: Failure,
+        was_ready: Option<Moment>,
+        now: Moment,
+        jitter: u32,
+    ) -> State {
+        let one_shot = self.definition.oneshot;
+        match (&failure, self.definition.restart) {
+            (Failure::Exited(exit), policy)
+                if exit.is_success() && (one_shot || matches!(policy, Restart::No | Restart::OnFailure)) =>
+            {
+                State::Completed { at: now, exit: *exit }
+            }
+            (Failure::Refused(_), _) | (_, Restart::No) => State::Failed {
+                at: now,
+                failure,
+                attempts: 1,
+            },
+            (_, Restart::OnFailure | Restart::Always | Restart::UnlessStopped) => {
+                self.retry(failure, was_ready, now, jitter)
+            }
+        }
+    }
+
+    fn retry(&mut self, failure: Failure, was_ready: Option<Moment>, now: Moment, jitter: u32) -> State {
+        match self
+            .memory
+            .backoff
+            .crashed(&self.definition.backoff, was_ready, now, jitter)
+        {
+            backoff::Verdict::Retry(pause) => {
+                self.memory.restarts = self.memory.restarts.saturating_add(1);
+                if pause.is_zero() {
+                    State::Stopped
+                } else {
+                    State::Backoff {
+                        until: now.plus(pause),
+                        failure,
+                    }
+                }
+            }
+            backoff::Verdict::GiveUp { attempts } => State::Failed {
+                at: now,
+                failure,
+                attempts,
+            },
+        }
+    }
+}

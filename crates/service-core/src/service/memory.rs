@@ -1,0 +1,52 @@
+//! [`Memory`]: the part of a service that outlives the daemon, and how it is squared with what a new daemon finds.
+
+use super::backoff::Backoff;
+use super::{Exit, Found, Goal, State};
+use crate::time::Moment;
+use serde::{Deserialize, Serialize};
+
+/// What must outlive the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// What is wanted.
+    pub goal: Goal,
+    /// Where it is.
+    pub state: State,
+    /// Number of the last run.
+    pub run: u64,
+    /// How the last run ended.
+    pub last_exit: Option<Exit>,
+    /// How often it was started again by its policy since it was last asked for.
+    pub restarts: u32,
+    /// Its crashes.
+    pub backoff: Backoff,
+}
+
+impl Memory {
+    /// Believes the world more than the past: a process that runs may be of a later run than the one remembered.
+    pub(super) fn reconcile(&mut self, found: Found) {
+        match found {
+            Found::Running { run, launched } if run != self.run || !self.state.is_alive() => {
+                self.run = run;
+                self.state = State::Starting { since: launched };
+            }
+            Found::Ended { run } => self.run = self.run.max(run),
+            Found::Nothing if self.state.is_alive() => self.state = State::Stopped,
+            Found::Running { .. } | Found::Nothing => {}
+        }
+    }
+
+    /// Forgets the past of another boot: what was alive is not, and every moment is meaningless.
+    pub fn forget_boot(&mut self, now: Moment) {
+        self.backoff = Backoff::default();
+        match &mut self.state {
+            State::Stopped => {}
+            State::Completed { at, .. } | State::Failed { at, .. } => *at = now,
+            State::Launching { .. }
+            | State::Starting { .. }
+            | State::Ready { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. } => self.state = State::Stopped,
+        }
+    }
+}
