@@ -98,7 +98,9 @@ impl Code {
             Self::NotFound | Self::NoProject => 404,
             Self::BadRequest => 400,
             Self::BadDefinition => 422,
-            Self::ManagerDisabled | Self::DependencyNotRunning | Self::Cancelled | Self::VersionMismatch => 409,
+            Self::ManagerDisabled | Self::DependencyNotRunning | Self::Cancelled | Self::VersionMismatch => {
+                409
+            }
             Self::DependencyFailed | Self::StartFailed | Self::StopFailed => 502,
             Self::DaemonUnreachable => 503,
             Self::Timeout => 504,
@@ -166,13 +168,8 @@ mod tests {
 
     #[test]
     fn a_place_marks_the_cause_under_its_line() {
-        let place = Place {
-            file: "services.toml".into(),
-            line: 12,
-            column: 1,
-            width: 4,
-            snippet: "prot = 1".into(),
-        };
+        let place =
+            Place { file: "services.toml".into(), line: 12, column: 1, width: 4, snippet: "prot = 1".into() };
         assert_eq!(place.to_string(), "  --> services.toml:12:1\n12 | prot = 1\n   | ^^^^");
     }
 }

@@ -90,8 +90,11 @@ impl Project {
         })?;
         let slug = slug(&config);
         let state_home = around.home("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
-            Problem::new(Code::Internal, "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set")
-                .help("set XDG_STATE_HOME to a directory of yours")
+            Problem::new(
+                Code::Internal,
+                "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set",
+            )
+            .help("set XDG_STATE_HOME to a directory of yours")
         })?;
         let state_dir = state_home.join(FOLDER).join(&slug);
         let socket = runtime_dir(around, &slug).join(format!("{slug}.sock"));
@@ -127,7 +130,8 @@ fn no_project(cwd: &Path) -> Problem {
 /// `$XDG_RUNTIME_DIR`, else a directory of the user's own in `/tmp`, so that the socket's path fits in a `sockaddr_un`.
 fn runtime_dir(around: &Surroundings<'_>, slug: &str) -> PathBuf {
     let fits = |dir: &PathBuf| {
-        dir.as_os_str().len() + slug.len() + "/.sock".len() <= LONGEST_SOCKET_PATH && dir.parent().is_some_and(Path::is_dir)
+        dir.as_os_str().len() + slug.len() + "/.sock".len() <= LONGEST_SOCKET_PATH
+            && dir.parent().is_some_and(Path::is_dir)
     };
     around
         .dir("XDG_RUNTIME_DIR")
@@ -147,7 +151,9 @@ fn slug(config: &Path) -> String {
 
 /// FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. It names directories, it protects nothing.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -155,7 +161,8 @@ mod tests {
     use super::*;
 
     fn find(config: Option<&str>, cwd: &Path, env: &[(&str, &str)]) -> Result<Project, Problem> {
-        let get = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        let get =
+            |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         Project::find(config.map(Path::new), &Surroundings { env: &get, cwd, uid: 7 })
     }
 

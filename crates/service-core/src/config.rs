@@ -227,11 +227,8 @@ pub enum WhenLost {
 
 impl WhenLost {
     /// Every policy with its word in TOML.
-    pub const ALL: [(&'static str, Self); 3] = [
-        ("keep", Self::Keep),
-        ("restart", Self::Restart),
-        ("stop", Self::Stop),
-    ];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("keep", Self::Keep), ("restart", Self::Restart), ("stop", Self::Stop)];
 }
 
 /// What to do when a service ends by itself.
@@ -321,12 +318,7 @@ pub const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Default for Ready {
     fn default() -> Self {
-        Self {
-            log: None,
-            notify: false,
-            timeout: None,
-            delay: Duration::from_millis(100),
-        }
+        Self { log: None, notify: false, timeout: None, delay: Duration::from_millis(100) }
     }
 }
 
@@ -384,10 +376,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            max_size: 10_000_000,
-            max_files: 5,
-        }
+        Self { max_size: 10_000_000, max_files: 5 }
     }
 }
 

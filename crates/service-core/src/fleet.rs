@@ -59,23 +59,12 @@ pub enum Relatives {
 impl Fleet {
     /// Everything at rest. `seed` makes the jitter of pauses.
     pub fn new(plan: Arc<Plan>, seed: u64) -> Self {
-        let machines: Vec<Machine> = plan
-            .ids()
-            .map(|id| Machine::new(Arc::clone(plan.service(id))))
-            .collect();
+        let machines: Vec<Machine> =
+            plan.ids().map(|id| Machine::new(Arc::clone(plan.service(id)))).collect();
         let armed = alloc::vec![None; machines.len()];
         let changed = plan.ids().collect();
         let (deadlines, touched, orders) = Default::default();
-        Self {
-            plan,
-            machines,
-            deadlines,
-            armed,
-            touched,
-            changed,
-            orders,
-            random: seed,
-        }
+        Self { plan, machines, deadlines, armed, touched, changed, orders, random: seed }
     }
 
     /// The graph.
@@ -126,8 +115,14 @@ impl Fleet {
 
     /// Takes up what a former daemon left. Call [`Fleet::resume`] when every service has been recalled.
     pub fn recall(&mut self, id: Id, memory: Memory, found: Found, now: Moment) {
-        self.machines[id.index()].recall(memory, found, now);
-        self.touch(id);
+        let machine = &mut self.machines[id.index()];
+        let effects = machine.recall(memory, &found, now);
+        let run = machine.run();
+        self.orders.extend(effects.into_iter().map(|effect| Order { id, run, effect }));
+        match found {
+            Found::Over { run: ended, event } if ended == run => self.step(id, event, now),
+            _ => self.touch(id),
+        }
     }
 
     /// Lets recalled services go on.
@@ -209,10 +204,7 @@ impl Fleet {
     }
 
     fn is_up(&self, id: Id) -> bool {
-        matches!(
-            self.machine(id).state(),
-            State::Ready { .. } | State::Completed { .. }
-        )
+        matches!(self.machine(id).state(), State::Ready { .. } | State::Completed { .. })
     }
 
     fn wish(&mut self, id: Id, goal: Goal) {
@@ -222,11 +214,7 @@ impl Fleet {
 
     /// Takes in what happened to run number `run` of a service. A word about another run is dropped.
     pub fn happened(&mut self, id: Id, run: u64, event: Event, now: Moment) {
-        if self
-            .machines
-            .get(id.index())
-            .is_some_and(|machine| machine.run() == run)
-        {
+        if self.machines.get(id.index()).is_some_and(|machine| machine.run() == run) {
             self.step(id, event, now);
             self.settle(now);
         }
@@ -234,12 +222,8 @@ impl Fleet {
 
     /// Takes in that it is later now.
     pub fn elapsed(&mut self, now: Moment) {
-        let due: Vec<Id> = self
-            .deadlines
-            .iter()
-            .take_while(|(at, _)| *at <= now)
-            .map(|(_, id)| *id)
-            .collect();
+        let due: Vec<Id> =
+            self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         for id in due {
             self.step(id, Event::Elapsed, now);
             self.settle(now);
@@ -251,8 +235,7 @@ impl Fleet {
         let machine = &mut self.machines[id.index()];
         let effects = machine.step(event, now, jitter);
         let run = machine.run();
-        self.orders
-            .extend(effects.into_iter().map(|effect| Order { id, run, effect }));
+        self.orders.extend(effects.into_iter().map(|effect| Order { id, run, effect }));
         self.touch(id);
     }
 
@@ -262,8 +245,7 @@ impl Fleet {
         self.arm(id);
         self.touched.push(id);
         self.touched.extend(self.plan.dependents(id));
-        self.touched
-            .extend(self.plan.needs(id).iter().map(|need| need.on));
+        self.touched.extend(self.plan.needs(id).iter().map(|need| need.on));
     }
 
     fn arm(&mut self, id: Id) {
@@ -294,12 +276,7 @@ impl Fleet {
         if machine.goal() != Goal::Up || !machine.state().is_going() {
             return;
         }
-        let lost = self
-            .plan
-            .needs(id)
-            .iter()
-            .filter(|need| self.is_lost(**need))
-            .map(|need| need.when_lost);
+        let lost = self.plan.needs(id).iter().filter(|need| self.is_lost(**need)).map(|need| need.when_lost);
         // To stop is more than to restart.
         match lost.max_by_key(|when_lost| *when_lost as u8) {
             Some(WhenLost::Restart) => self.wish(id, Goal::Again),
@@ -357,11 +334,7 @@ impl Fleet {
 
     /// The first need of a waiting service that is not satisfied.
     pub fn unsatisfied_need(&self, id: Id) -> Option<Need> {
-        self.plan
-            .needs(id)
-            .iter()
-            .copied()
-            .find(|need| !self.is_satisfied(*need))
+        self.plan.needs(id).iter().copied().find(|need| !self.is_satisfied(*need))
     }
 
     /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>: it spreads pauses, it protects nothing.

@@ -57,18 +57,12 @@ pub struct Tracker {
 impl Tracker {
     /// For a run that begins.
     pub fn pending() -> Self {
-        Self {
-            health: Health::Pending,
-            failures: 0,
-        }
+        Self { health: Health::Pending, failures: 0 }
     }
 
     /// For a run whose only check is that it lives.
     pub fn alive() -> Self {
-        Self {
-            health: Health::Healthy,
-            failures: 0,
-        }
+        Self { health: Health::Healthy, failures: 0 }
     }
 
     /// The state so far.
@@ -114,10 +108,7 @@ mod tests {
 
     #[test]
     fn it_takes_retries_in_a_row_to_become_unhealthy_and_one_success_to_recover() {
-        let rules = config::Health {
-            retries: 2,
-            ..config::Health::default()
-        };
+        let rules = config::Health { retries: 2, ..config::Health::default() };
         let late = Duration::from_secs(60);
         let mut tracker = Tracker::alive();
         tracker.count(Verdict::Unhealthy, &rules, late);
@@ -130,10 +121,7 @@ mod tests {
 
     #[test]
     fn failures_in_the_start_period_do_not_count_until_it_was_healthy_once() {
-        let rules = config::Health {
-            retries: 1,
-            ..config::Health::default()
-        };
+        let rules = config::Health { retries: 1, ..config::Health::default() };
         let early = Duration::from_secs(1);
         let mut tracker = Tracker::pending();
         tracker.count(Verdict::Unhealthy, &rules, early);

@@ -25,9 +25,7 @@ impl Name {
     /// Checks a name.
     pub fn new(name: &str) -> Result<Self, BadName> {
         let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-        let rest = name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         if first && rest && name.len() <= LONGEST {
             Ok(Self(name.into()))
         } else {

@@ -107,31 +107,17 @@ impl Plan {
         }
         let levels = graph::levels(&needs).map_err(|circle| {
             alloc::vec![PlanError::Cycle {
-                edges: circle
-                    .iter()
-                    .map(|(id, nth)| edge(&config.services, *id, *nth))
-                    .collect()
+                edges: circle.iter().map(|(id, nth)| edge(&config.services, *id, *nth)).collect()
             }]
         })?;
         let mut order: Vec<Id> = by_name.values().copied().collect();
         order.sort_unstable_by_key(|id| (levels[id.index()], *id));
         let mut dependents = alloc::vec![Vec::new(); count];
-        for (id, need) in order
-            .iter()
-            .flat_map(|id| needs[id.index()].iter().map(|need| (*id, need)))
-        {
+        for (id, need) in order.iter().flat_map(|id| needs[id.index()].iter().map(|need| (*id, need))) {
             dependents[need.on.index()].push(id);
         }
         let services = config.services.into_iter().map(Arc::new).collect();
-        Ok(Self {
-            settings: config.settings,
-            services,
-            by_name,
-            needs,
-            dependents,
-            levels,
-            order,
-        })
+        Ok(Self { settings: config.settings, services, by_name, needs, dependents, levels, order })
     }
 
     /// `[orchestrator]`.
@@ -220,10 +206,7 @@ fn number(services: &[Service], errors: &mut Vec<PlanError>) -> BTreeMap<Name, I
     let mut by_name = BTreeMap::new();
     for (id, service) in (0u32..).map(Id).zip(services) {
         if by_name.insert(service.name.clone(), id).is_some() {
-            errors.push(PlanError::Duplicate {
-                name: service.name.clone(),
-                span: service.span,
-            });
+            errors.push(PlanError::Duplicate { name: service.name.clone(), span: service.span });
         }
     }
     by_name
@@ -237,10 +220,7 @@ fn resolve(
     let mut need_of = |service: &Service, dependency: &crate::config::Dependency| {
         let found = by_name.get(&dependency.name);
         if found.is_none() {
-            let words = by_name
-                .keys()
-                .filter(|name| **name != service.name)
-                .map(|name| &**name);
+            let words = by_name.keys().filter(|name| **name != service.name).map(|name| &**name);
             errors.push(PlanError::Unknown {
                 service: service.name.clone(),
                 dependency: dependency.name.clone(),
@@ -248,33 +228,19 @@ fn resolve(
                 suggestion: nearest(&dependency.name, words).and_then(|name| Name::new(name).ok()),
             });
         }
-        found.map(|on| Need {
-            on: *on,
-            condition: dependency.condition,
-            when_lost: dependency.when_lost,
-        })
+        found.map(|on| Need { on: *on, condition: dependency.condition, when_lost: dependency.when_lost })
     };
     services
         .iter()
         .map(|service| {
-            service
-                .dependencies
-                .iter()
-                .filter_map(|dependency| need_of(service, dependency))
-                .collect()
+            service.dependencies.iter().filter_map(|dependency| need_of(service, dependency)).collect()
         })
         .collect()
 }
 
 fn edge(services: &[Service], id: Id, nth: usize) -> (Name, Span) {
     let service = &services[id.index()];
-    (
-        service.name.clone(),
-        service
-            .dependencies
-            .get(nth)
-            .map_or(service.span, |dependency| dependency.span),
-    )
+    (service.name.clone(), service.dependencies.get(nth).map_or(service.span, |dependency| dependency.span))
 }
 
 impl PlanError {
@@ -290,13 +256,10 @@ impl PlanError {
     /// The way out, if there is one to name.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Unknown {
-                suggestion: Some(name),
-                ..
-            } => Some(alloc::format!("did you mean `{name}`?")),
-            Self::Unknown { dependency, .. } => Some(alloc::format!(
-                "define [services.{dependency}], or remove the dependency"
-            )),
+            Self::Unknown { suggestion: Some(name), .. } => Some(alloc::format!("did you mean `{name}`?")),
+            Self::Unknown { dependency, .. } => {
+                Some(alloc::format!("define [services.{dependency}], or remove the dependency"))
+            }
             Self::Cycle { .. } => Some("remove one of these dependencies".to_string()),
             Self::Duplicate { .. } => Some("rename one of the two".to_string()),
             Self::TooMany(_) => None,

@@ -110,23 +110,19 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         State::Stopping { kills, .. } if *kills > 0 => {
             Some(format!("did not end when asked; killed {kills} times"))
         }
-        State::Stopping {
-            cause: Cause::Failure(failure),
-            ..
+        State::Stopping { cause: Cause::Failure(failure), .. } | State::Backoff { failure, .. } => {
+            Some(failure.to_string())
         }
-        | State::Backoff { failure, .. } => Some(failure.to_string()),
         State::Completed { exit, .. } => Some(exit.to_string()),
-        State::Failed {
-            failure, attempts, ..
-        } if *attempts > 1 => Some(format!("{failure}, tried {attempts} times")),
+        State::Failed { failure, attempts, .. } if *attempts > 1 => {
+            Some(format!("{failure}, tried {attempts} times"))
+        }
         State::Failed { failure, .. } => Some(failure.to_string()),
         State::Stopped
         | State::Launching { .. }
         | State::Starting { .. }
         | State::Ready { .. }
-        | State::Stopping {
-            cause: Cause::Asked, ..
-        } => None,
+        | State::Stopping { cause: Cause::Asked, .. } => None,
     }
 }
 
@@ -137,9 +133,5 @@ fn waiting(fleet: &Fleet, id: Id) -> Option<String> {
         Condition::Started | Condition::Ready | Condition::Healthy => word(&Condition::ALL, need.condition),
         Condition::Completed => "completed",
     };
-    Some(format!(
-        "waits for `{}` to be {wanted}; it is {}",
-        on.definition().name,
-        on.state().word(on.goal())
-    ))
+    Some(format!("waits for `{}` to be {wanted}; it is {}", on.definition().name, on.state().word(on.goal())))
 }

@@ -1,2 +1,112 @@
-//! stub
-fn main() {}
+//! `orchestratord`: the daemon of one project, and what can be asked of its file without one.
+
+use lexopt::prelude::*;
+use service_api::{Code, Envelope, Problem, Project, project::Surroundings};
+use service_orchestrator::{daemon, load, offline};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: orchestratord <command> [--config FILE] [names...]
+
+  run [--nu PROGRAM]  be the daemon of this project, in the foreground
+  list                the services as they are defined
+  order [names...]    the order in which they are started
+  check               what is wrong with the file
+  defaults            every setting with its default
+
+list, order and check print JSON. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
+
+/// What the command line says.
+struct Arguments {
+    command: String,
+    config: Option<PathBuf>,
+    nu: Option<PathBuf>,
+    names: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match arguments() {
+        Ok(arguments) => obey(arguments),
+        Err(error) => {
+            eprintln!("orchestratord: {error}\n\n{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn arguments() -> Result<Arguments, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_env();
+    let mut arguments = Arguments { command: String::new(), config: None, nu: None, names: Vec::new() };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("config") => arguments.config = Some(parser.value()?.into()),
+            Long("nu") => arguments.nu = Some(parser.value()?.into()),
+            Long("help") | Short('h') => "help".clone_into(&mut arguments.command),
+            Long("version") | Short('V') => "version".clone_into(&mut arguments.command),
+            Value(word) if arguments.command.is_empty() => arguments.command = word.string()?,
+            Value(name) => arguments.names.push(name.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(arguments)
+}
+
+fn obey(arguments: Arguments) -> ExitCode {
+    match arguments.command.as_str() {
+        "help" => println!("{HELP}"),
+        "version" => println!("orchestratord {}", env!("CARGO_PKG_VERSION")),
+        "defaults" => print!("{}", load::DEFAULTS),
+        "run" => return run(arguments),
+        "list" => return print(project(&arguments).and_then(|project| offline::list(&project))),
+        "order" => {
+            return print(project(&arguments).and_then(|project| offline::order(&project, &arguments.names)));
+        }
+        "check" => return print(project(&arguments).map(|project| offline::check(&project))),
+        other => {
+            eprintln!("orchestratord: there is no command `{other}`\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn project(arguments: &Arguments) -> Result<Project, Problem> {
+    let cwd = std::env::current_dir().map_err(|error| {
+        Problem::new(Code::Internal, format!("cannot tell the current directory: {error}"))
+    })?;
+    let env = |name: &str| std::env::var_os(name);
+    let uid = nix::unistd::geteuid().as_raw();
+    Project::find(arguments.config.as_deref(), &Surroundings { env: &env, cwd: &cwd, uid })
+}
+
+fn run(arguments: Arguments) -> ExitCode {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("ORCHESTRATORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let project = match project(&arguments) {
+        Ok(project) => project,
+        Err(problem) => return print::<()>(Err(problem)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.and_then(|runtime| runtime.block_on(daemon::run(project, arguments.nu))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("orchestratord: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print<T: serde::Serialize>(result: Result<T, Problem>) -> ExitCode {
+    let (envelope, code) = match result {
+        Ok(data) => (Envelope::success(data), ExitCode::SUCCESS),
+        Err(problem) => (Envelope::failure(problem), ExitCode::FAILURE),
+    };
+    match serde_json::to_string(&envelope) {
+        Ok(json) => println!("{json}"),
+        Err(error) => eprintln!("orchestratord: cannot write the answer: {error}"),
+    }
+    code
+}

@@ -2,7 +2,7 @@
 
 use super::Fleet;
 use crate::plan::Id;
-use crate::service::{Goal, State};
+use crate::service::{Cause, Failure, Goal, State};
 use alloc::collections::BTreeSet;
 
 /// How far a wish has come for one service.
@@ -37,10 +37,11 @@ impl Fleet {
             }
             (State::Failed { .. } | State::Completed { .. }, _) => Progress::Never(Obstacle::Failed),
             (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
+            (state, Goal::Up) if timed_out(state) => Progress::Never(Obstacle::Failed),
             (State::Ready { .. }, Goal::Up) => Progress::Done,
-            (State::Stopped, Goal::Up) => self
-                .dead_end(id)
-                .map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id))),
+            (State::Stopped, Goal::Up) => {
+                self.dead_end(id).map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id)))
+            }
             _ => Progress::Pending,
         }
     }
@@ -60,17 +61,13 @@ impl Fleet {
         let mut seen = BTreeSet::from([id]);
         let mut open = alloc::vec![id];
         while let Some(waiting) = open.pop() {
-            for need in self
-                .plan
-                .needs(waiting)
-                .iter()
-                .filter(|need| !self.is_satisfied(**need))
-            {
+            for need in self.plan.needs(waiting).iter().filter(|need| !self.is_satisfied(**need)) {
                 let machine = self.machine(need.on);
                 match (machine.state(), machine.goal()) {
                     (State::Failed { .. } | State::Completed { .. }, _) | (State::Stopped, Goal::Down) => {
                         return Some(need.on);
                     }
+                    (state, Goal::Up) if timed_out(state) => return Some(need.on),
                     (State::Stopped, _) if seen.insert(need.on) => open.push(need.on),
                     _ => {}
                 }
@@ -78,4 +75,14 @@ impl Fleet {
         }
         None
     }
+}
+
+/// A start that took too long is an answer to whoever waits for it, although the policy tries again: a crash shows
+/// within seconds whether it was the last, a start that hangs may hang each time.
+fn timed_out(state: &State) -> bool {
+    matches!(
+        state,
+        State::Stopping { cause: Cause::Failure(Failure::StartTimeout), .. }
+            | State::Backoff { failure: Failure::StartTimeout, .. }
+    )
 }

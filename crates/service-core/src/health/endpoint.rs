@@ -54,10 +54,7 @@ const DNS_PORT: u16 = 53;
 impl Endpoint {
     /// Reads an endpoint.
     pub fn parse(text: &str) -> Result<Self, BadEndpoint> {
-        let incomplete = |form| BadEndpoint::Incomplete {
-            endpoint: text.to_owned(),
-            form,
-        };
+        let incomplete = |form| BadEndpoint::Incomplete { endpoint: text.to_owned(), form };
         if let Some(command) = text.strip_prefix("exec:") {
             let command = command.trim();
             return if command.is_empty() {
@@ -66,9 +63,7 @@ impl Endpoint {
                 Ok(Self::Exec(command.to_owned()))
             };
         }
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or_else(|| BadEndpoint::Scheme(text.to_owned()))?;
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| BadEndpoint::Scheme(text.to_owned()))?;
         match scheme {
             "http" | "https" if rest.is_empty() || rest.starts_with('/') => {
                 Err(incomplete("http://host:port/path"))
@@ -105,18 +100,12 @@ fn host_and_port(text: &str) -> Option<String> {
 
 fn dns(rest: &str) -> Option<Endpoint> {
     let (server, name) = rest.split_once('/')?;
-    let server = if server
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
-    {
+    let server = if server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
         server.to_owned()
     } else {
         alloc::format!("{server}:{DNS_PORT}")
     };
-    (!name.is_empty() && !server.starts_with(':')).then(|| Endpoint::Dns {
-        server,
-        name: name.to_string(),
-    })
+    (!name.is_empty() && !server.starts_with(':')).then(|| Endpoint::Dns { server, name: name.to_string() })
 }
 
 impl fmt::Display for Endpoint {
@@ -148,10 +137,7 @@ mod tests {
         ] {
             assert_eq!(Endpoint::parse(text).unwrap().to_string(), text);
         }
-        assert_eq!(
-            Endpoint::parse("dns://127.0.0.1/a").unwrap().to_string(),
-            "dns://127.0.0.1:53/a"
-        );
+        assert_eq!(Endpoint::parse("dns://127.0.0.1/a").unwrap().to_string(), "dns://127.0.0.1:53/a");
     }
 
     #[test]

@@ -15,11 +15,8 @@ pub(super) fn levels(needs: &[Vec<Need>]) -> Result<Vec<u32>, Vec<(Id, usize)>> 
     let mut levels = alloc::vec![0; needs.len()];
     // An edge leads from a service to what it needs, so what is needed comes last in the sort.
     for node in sorted.into_iter().rev() {
-        levels[node.index()] = graph
-            .neighbors(node)
-            .map(|needed| levels[needed.index()] + 1)
-            .max()
-            .unwrap_or_default();
+        levels[node.index()] =
+            graph.neighbors(node).map(|needed| levels[needed.index()] + 1).max().unwrap_or_default();
     }
     Ok(levels)
 }

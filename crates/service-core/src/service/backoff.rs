@@ -83,10 +83,7 @@ mod tests {
 
     #[test]
     fn the_first_crash_of_a_ready_service_restarts_at_once_and_pauses_double_after() {
-        let rules = config::Backoff {
-            limit: 0,
-            ..config::Backoff::default()
-        };
+        let rules = config::Backoff { limit: 0, ..config::Backoff::default() };
         let mut backoff = Backoff::default();
         let pauses: Vec<Duration> = (0..9)
             .map(|n| match backoff.crashed(&rules, Some(at(n)), at(n), 0) {
@@ -113,28 +110,16 @@ mod tests {
         for n in 0..3 {
             backoff.crashed(&rules, None, at(n), 0);
         }
-        assert_eq!(
-            backoff.crashed(&rules, Some(at(10)), at(40), 0),
-            Verdict::Retry(Duration::ZERO)
-        );
+        assert_eq!(backoff.crashed(&rules, Some(at(10)), at(40), 0), Verdict::Retry(Duration::ZERO));
     }
 
     #[test]
     fn too_many_crashes_in_the_window_give_up_and_old_ones_do_not_count() {
-        let rules = config::Backoff {
-            limit: 2,
-            ..config::Backoff::default()
-        };
+        let rules = config::Backoff { limit: 2, ..config::Backoff::default() };
         let mut backoff = Backoff::default();
         backoff.crashed(&rules, None, at(0), 0);
         backoff.crashed(&rules, None, at(30), 0);
-        assert!(matches!(
-            backoff.crashed(&rules, None, at(70), 0),
-            Verdict::Retry(_)
-        ));
-        assert_eq!(
-            backoff.crashed(&rules, None, at(71), 0),
-            Verdict::GiveUp { attempts: 3 }
-        );
+        assert!(matches!(backoff.crashed(&rules, None, at(70), 0), Verdict::Retry(_)));
+        assert_eq!(backoff.crashed(&rules, None, at(71), 0), Verdict::GiveUp { attempts: 3 });
     }
 }

@@ -100,7 +100,7 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 }
 
 /// What a daemon that comes back finds of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// A process of this run, launched at this moment.
     Running {
@@ -109,10 +109,12 @@ pub enum Found {
         /// When it was launched.
         launched: Moment,
     },
-    /// Nothing that runs; this run was the last.
-    Ended {
+    /// Nothing that runs. This run was the last, and this became of it: [`Event::Gone`] or [`Event::Refused`].
+    Over {
         /// Number of the run.
         run: u64,
+        /// Its end.
+        event: Event,
     },
     /// Nothing at all.
     Nothing,

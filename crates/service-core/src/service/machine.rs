@@ -48,12 +48,7 @@ enum Probing {
 impl Machine {
     /// A service at rest.
     pub fn new(definition: Arc<Service>) -> Self {
-        Self {
-            definition,
-            memory: Memory::default(),
-            tracker: Tracker::default(),
-            probing: Probing::Off,
-        }
+        Self { definition, memory: Memory::default(), tracker: Tracker::default(), probing: Probing::Off }
     }
 
     /// What must outlive the daemon.
@@ -105,16 +100,22 @@ impl Machine {
     }
 
     /// Takes up what a former daemon knew, and what the world looks like now.
-    pub fn recall(&mut self, memory: Memory, found: Found, now: Moment) {
+    /// What it left to do is returned, and the end of a run that ended unseen should follow as an event.
+    pub fn recall(&mut self, memory: Memory, found: &Found, now: Moment) -> Vec<Effect> {
         self.memory = memory;
         self.memory.reconcile(found);
         match self.memory.state {
+            State::Stopping { .. } => return vec![Effect::Terminate],
+            State::Starting { .. } if self.definition.readiness() == Readiness::Announcement => {
+                return vec![Effect::Listen];
+            }
             State::Ready { .. } => self.watch(now),
             State::Starting { .. } if self.definition.readiness() == Readiness::Check => {
                 self.probing = Probing::Due(now);
             }
             _ => {}
         }
+        Vec::new()
     }
 
     /// When an [`Event::Elapsed`] is due.
@@ -145,20 +146,19 @@ impl Machine {
         }
     }
 
-    /// Sets the goal. At rest, a wish for up clears the past, so that a failed service is tried afresh.
+    /// Sets the goal. A wish for up clears the past of a service that is at rest or just went wrong, so that it is
+    /// tried afresh.
     pub fn wish(&mut self, goal: Goal) {
         let at_rest = !self.memory.state.is_alive();
-        self.memory.goal = if at_rest && goal == Goal::Again {
-            Goal::Up
-        } else {
-            goal
-        };
-        if at_rest {
-            self.memory.state = State::Stopped;
-            if goal != Goal::Down {
-                self.memory.backoff = Backoff::default();
-                self.memory.restarts = 0;
-            }
+        self.memory.goal = if at_rest && goal == Goal::Again { Goal::Up } else { goal };
+        match &mut self.memory.state {
+            State::Stopping { cause, .. } => *cause = Cause::Asked,
+            _ if at_rest => self.memory.state = State::Stopped,
+            _ => return,
+        }
+        if goal != Goal::Down {
+            self.memory.backoff = Backoff::default();
+            self.memory.restarts = 0;
         }
     }
 
@@ -266,8 +266,7 @@ impl Machine {
     }
 
     fn probed(&mut self, launched: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
-        self.tracker
-            .count(verdict, &self.definition.health, now.since(launched));
+        self.tracker.count(verdict, &self.definition.health, now.since(launched));
         let dense = self.tracker.health() == Health::Pending && verdict == Verdict::Unhealthy;
         self.probing = Probing::Due(if dense {
             health::next_while_starting(launched, now)
@@ -283,13 +282,7 @@ impl Machine {
     fn stop(&mut self, cause: Cause, now: Moment) -> Vec<Effect> {
         let kill_at = now.plus(self.definition.stop_timeout);
         let was_ready = self.memory.state.ready();
-        self.memory.state = State::Stopping {
-            since: now,
-            cause,
-            was_ready,
-            kill_at,
-            kills: 0,
-        };
+        self.memory.state = State::Stopping { since: now, cause, was_ready, kill_at, kills: 0 };
         vec![Effect::Terminate]
     }
 
@@ -304,21 +297,9 @@ impl Machine {
                     _ => self.stop(Cause::Failure(Failure::StartTimeout), now),
                 }
             }
-            State::Stopping {
-                since,
-                cause,
-                was_ready,
-                kill_at,
-                kills,
-            } if now >= kill_at => {
+            State::Stopping { since, cause, was_ready, kill_at, kills } if now >= kill_at => {
                 let (kill_at, kills) = (now.plus(KILL_AGAIN), kills.saturating_add(1));
-                self.memory.state = State::Stopping {
-                    since,
-                    cause,
-                    was_ready,
-                    kill_at,
-                    kills,
-                };
+                self.memory.state = State::Stopping { since, cause, was_ready, kill_at, kills };
                 vec![Effect::Kill]
             }
             State::Backoff { until, .. } if now >= until => {
@@ -363,11 +344,7 @@ impl Machine {
             {
                 State::Completed { at: now, exit: *exit }
             }
-            (Failure::Refused(_), _) | (_, Restart::No) => State::Failed {
-                at: now,
-                failure,
-                attempts: 1,
-            },
+            (Failure::Refused(_), _) | (_, Restart::No) => State::Failed { at: now, failure, attempts: 1 },
             (_, Restart::OnFailure | Restart::Always | Restart::UnlessStopped) => {
                 self.retry(failure, was_ready, now, jitter)
             }
@@ -375,27 +352,16 @@ impl Machine {
     }
 
     fn retry(&mut self, failure: Failure, was_ready: Option<Moment>, now: Moment, jitter: u32) -> State {
-        match self
-            .memory
-            .backoff
-            .crashed(&self.definition.backoff, was_ready, now, jitter)
-        {
+        match self.memory.backoff.crashed(&self.definition.backoff, was_ready, now, jitter) {
             backoff::Verdict::Retry(pause) => {
                 self.memory.restarts = self.memory.restarts.saturating_add(1);
                 if pause.is_zero() {
                     State::Stopped
                 } else {
-                    State::Backoff {
-                        until: now.plus(pause),
-                        failure,
-                    }
+                    State::Backoff { until: now.plus(pause), failure }
                 }
             }
-            backoff::Verdict::GiveUp { attempts } => State::Failed {
-                at: now,
-                failure,
-                attempts,
-            },
+            backoff::Verdict::GiveUp { attempts } => State::Failed { at: now, failure, attempts },
         }
     }
 }

@@ -23,16 +23,31 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What is known of a service that runs although nobody remembers why.
+    pub fn of_a_stranger() -> Self {
+        Self { goal: Goal::Up, ..Self::default() }
+    }
+
     /// Believes the world more than the past: a process that runs may be of a later run than the one remembered.
-    pub(super) fn reconcile(&mut self, found: Found) {
+    pub(super) fn reconcile(&mut self, found: &Found) {
         match found {
-            Found::Running { run, launched } if run != self.run || !self.state.is_alive() => {
-                self.run = run;
-                self.state = State::Starting { since: launched };
+            Found::Running { run, launched } if *run != self.run || !self.state.is_alive() => {
+                self.run = *run;
+                self.state = State::Starting { since: *launched };
             }
-            Found::Ended { run } => self.run = self.run.max(run),
-            Found::Nothing if self.state.is_alive() => self.state = State::Stopped,
-            Found::Running { .. } | Found::Nothing => {}
+            Found::Over { run, .. } if *run != self.run => {
+                self.run = self.run.max(*run);
+                self.rest();
+            }
+            Found::Nothing => self.rest(),
+            Found::Running { .. } | Found::Over { .. } => {}
+        }
+    }
+
+    /// Whatever was alive is not any more, and how it ended is not known.
+    fn rest(&mut self) {
+        if self.state.is_alive() {
+            self.state = State::Stopped;
         }
     }
 

@@ -115,10 +115,7 @@ impl State {
 
     /// Whether it is alive and not on its way down.
     pub fn is_going(&self) -> bool {
-        matches!(
-            self,
-            Self::Launching { .. } | Self::Starting { .. } | Self::Ready { .. }
-        )
+        matches!(self, Self::Launching { .. } | Self::Starting { .. } | Self::Ready { .. })
     }
 
     /// When its process was launched, if it may have one.

@@ -1,0 +1,65 @@
+//! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
+
+use service_core::config::Service;
+use service_core::{Id, Plan, Snapshot};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every service as it looked at one instant.
+#[derive(Debug, Clone)]
+pub(crate) struct Board {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) entries: Vec<Arc<Entry>>,
+}
+
+/// One service: what the core knows and what the world adds.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) snapshot: Snapshot,
+    /// The definition of the present run.
+    pub(crate) definition: Arc<Service>,
+    /// The service's own process, while there is one.
+    pub(crate) pid: Option<u32>,
+    /// The root of its process tree: the shim.
+    pub(crate) keeper: Option<u32>,
+    /// The last check of the present run.
+    pub(crate) check: Option<Arc<Checked>>,
+    /// What the manager last complained of.
+    pub(crate) complaint: Option<String>,
+    /// Lines that could not be written to the log.
+    pub(crate) dropped: u64,
+}
+
+/// One check, done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Checked {
+    pub(crate) healthy: bool,
+    pub(crate) kind: &'static str,
+    pub(crate) message: String,
+    pub(crate) latency: Duration,
+    pub(crate) at: jiff::Timestamp,
+}
+
+impl Board {
+    pub(crate) fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.plan.id(name).and_then(|id| self.entries.get(id.index()))
+    }
+
+    pub(crate) fn at(&self, id: Id) -> &Arc<Entry> {
+        &self.entries[id.index()]
+    }
+}
+
+impl Entry {
+    /// Why it is as it is: the core's reason, and what the last check or the manager said of it.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let failed_check = self.check.as_ref().filter(|check| !check.healthy).map(|check| &check.message);
+        let detail = self.complaint.as_ref().or(failed_check);
+        match (&self.snapshot.reason, detail) {
+            (Some(reason), Some(detail)) if reason != detail => Some(format!("{reason}: {detail}")),
+            (Some(reason), _) => Some(reason.clone()),
+            (None, Some(detail)) if self.snapshot.state.is_going() => Some(detail.clone()),
+            (None, _) => None,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The one place where the daemon reads a clock.
+
+use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
+use service_core::Moment;
+use std::time::Duration;
+
+/// Nanoseconds since boot, suspended time included (`CLOCK_BOOTTIME`): the clock of every [`Moment`].
+pub(crate) fn now() -> Moment {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has had CLOCK_BOOTTIME since 2.6.39");
+    Moment::from_nanos(Duration::from(now).as_nanos().try_into().unwrap_or(u64::MAX))
+}
+
+/// The date and time of a moment that passed.
+pub(crate) fn wall(moment: Moment) -> Timestamp {
+    let now = Timestamp::now();
+    now.checked_sub(self::now().since(moment)).unwrap_or(now)
+}
+
+/// The date and time.
+pub(crate) fn today() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Sleeps until a moment; for ever if there is none.
+pub(crate) async fn sleep_until(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => tokio::time::sleep(moment.since(now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A span in milliseconds, as the API writes it.
+pub(crate) fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1_000.0
+}

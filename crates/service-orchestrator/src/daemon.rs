@@ -1,0 +1,165 @@
+//! `orchestratord run`: one project, one daemon. Lock, orchestrator, socket, greeting; then serve until told to end.
+//!
+//! The lock decides who the daemon is; the socket only says where it listens. Services outlive the daemon.
+
+mod source;
+
+use crate::clock;
+use crate::http::{self, listener::Guarded};
+use crate::load;
+use crate::orchestrator::{ServiceOrchestrator, private_dir};
+use crate::store::write_private;
+use crate::usage::Meter;
+use nix::unistd::geteuid;
+use service_api::{Code, Greeting, Problem, Project};
+use service_core::Moment;
+use source::Source;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+/// How long open requests may take to end when the daemon does.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// What every request may use.
+pub(crate) struct Shared {
+    pub(crate) orchestrator: ServiceOrchestrator,
+    pub(crate) project: Project,
+    pub(crate) began: Moment,
+    /// A lock is right here: it is held for one read of `/proc`, never over an await.
+    pub(crate) meter: Mutex<Meter>,
+    pub(crate) end: Notify,
+    source: Source,
+}
+
+impl Shared {
+    /// Takes up a changed `services.toml`.
+    pub(crate) async fn refresh(&self) -> Result<(), Problem> {
+        self.source.refresh(&self.orchestrator).await
+    }
+}
+
+/// What can become of a daemon before it listens.
+enum Start {
+    /// It listens.
+    Up(Up),
+    /// Another one owns the project.
+    Taken,
+}
+
+/// A daemon that listens. The lock is held as long as this lives.
+struct Up {
+    shared: Arc<Shared>,
+    listener: UnixListener,
+    _lock: File,
+}
+
+/// Runs until a signal or a request ends it. The first line of standard output says how it began.
+pub async fn run(project: Project, nu: Option<PathBuf>) -> io::Result<()> {
+    // Fails for a process group leader, who needs no session of its own then.
+    let _ = nix::unistd::setsid();
+    match start(project, nu).await {
+        Ok(Start::Up(up)) => {
+            let greeting =
+                Greeting::Ready { pid: std::process::id(), socket: up.shared.project.socket.clone() };
+            let record = serde_json::to_vec(&greeting)?;
+            write_private(&up.shared.project.record(), &record)?;
+            greet(&greeting)?;
+            serve(up).await
+        }
+        Ok(Start::Taken) => greet(&Greeting::Taken),
+        Err(problem) => greet(&Greeting::Failed(problem)),
+    }
+}
+
+/// Prints the one line that whoever started us waits for, and closes standard output.
+fn greet(greeting: &Greeting) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", serde_json::to_string(greeting)?)?;
+    stdout.flush()?;
+    let null = File::options().write(true).open("/dev/null")?;
+    Ok(nix::unistd::dup2_stdout(null)?)
+}
+
+async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> {
+    let cannot = |what: &str, path: &Path, error: io::Error| {
+        Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", path.display()))
+    };
+    private_dir(&project.state_dir)
+        .map_err(|error| cannot("use the state directory", &project.state_dir, error))?;
+    let lock = match lock(&project.state_dir) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return Ok(Start::Taken),
+        Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
+    };
+    let began = clock::now();
+    let source = Source::new(project.config.clone());
+    let plan = load::plan(&project.config)?;
+    let mut builder = ServiceOrchestrator::builder()
+        .state_dir(&project.state_dir)
+        .base_dir(project.config.parent().unwrap_or(Path::new("/")))
+        .nu(nu);
+    let orchestrator = builder.start_plan(plan).await?;
+    let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
+    tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
+    let (meter, end) = Default::default();
+    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, source });
+    Ok(Start::Up(Up { shared, listener, _lock: lock }))
+}
+
+/// The lock, unless another process holds it. The kernel lets go of it when its holder ends, however that happens.
+fn lock(state_dir: &Path) -> io::Result<Option<File>> {
+    let path = state_dir.join("orchestratord.lock");
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Binds the socket in a directory that nobody else may enter, so there is no moment at which it is open to others.
+fn bind(socket: &Path) -> io::Result<UnixListener> {
+    let directory = socket.parent().unwrap_or(Path::new("/"));
+    private_dir(directory)?;
+    let owner = std::fs::symlink_metadata(directory)?;
+    if !owner.is_dir() || owner.uid() != geteuid().as_raw() {
+        return Err(io::Error::other("its directory belongs to somebody else"));
+    }
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn serve(up: Up) -> io::Result<()> {
+    let Up { shared, listener, _lock } = up;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let ended = Arc::new(Notify::new());
+    let graceful = Arc::clone(&ended);
+    let server = axum::serve(Guarded(listener), http::router(Arc::clone(&shared)))
+        .with_graceful_shutdown(async move { graceful.notified().await });
+    let server = tokio::spawn(server.into_future());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = shared.end.notified() => {}
+    }
+    ended.notify_one();
+    let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
+    shared.orchestrator.shutdown().await;
+    let _ = std::fs::remove_file(&shared.project.socket);
+    let _ = std::fs::remove_file(shared.project.record());
+    tracing::info!("ended; services live on");
+    Ok(())
+}

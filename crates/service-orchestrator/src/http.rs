@@ -1,0 +1,51 @@
+//! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
+
+mod daemon;
+pub(crate) mod listener;
+mod reply;
+mod services;
+mod wishes;
+
+use crate::daemon::Shared;
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post};
+use reply::Failure;
+use service_api::{Code, Problem, routes};
+use std::sync::Arc;
+
+/// Every route.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route(routes::LIST, get(services::list))
+        .route(routes::STATUS, get(services::status))
+        .route(routes::ORDER, get(services::order))
+        .route(routes::SERVICE, get(services::service))
+        .route(routes::SERVICE_STATUS, get(services::service_status))
+        .route(routes::SERVICE_HEALTH, get(services::health))
+        .route(routes::SERVICE_LOGS, get(services::logs))
+        .route(routes::START, post(wishes::start))
+        .route(routes::STOP, post(wishes::stop))
+        .route(routes::RESTART, post(wishes::restart))
+        .route(routes::SERVICE_START, post(wishes::start_one))
+        .route(routes::SERVICE_STOP, post(wishes::stop_one))
+        .route(routes::SERVICE_RESTART, post(wishes::restart_one))
+        .route(routes::VERSION, get(daemon::version))
+        .route(routes::DAEMON, get(daemon::status))
+        .route(routes::DAEMON_STOP, post(daemon::stop))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(shared)
+}
+
+async fn unknown(uri: Uri) -> Failure {
+    Failure(
+        Problem::new(Code::NotFound, format!("there is nothing at `{}`", uri.path()))
+            .help("the routes are in docs/api.md"),
+    )
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Failure {
+    let message = format!("`{}` does not answer {method}", uri.path());
+    Failure(Problem::new(Code::BadRequest, message).help("what reads is GET, what changes something is POST"))
+}

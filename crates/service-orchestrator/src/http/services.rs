@@ -1,0 +1,138 @@
+//! Reading: definitions, states, order, health, logs.
+
+use super::reply::{Data, Reply};
+use crate::board::Entry;
+use crate::daemon::Shared;
+use crate::orchestrator::{not_found, resolve};
+use crate::views::{self, Detail};
+use axum::extract::{Path, Query, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use service_api::{Code, Problem, view};
+use std::sync::Arc;
+
+/// Lines of a log when nothing else is asked.
+const USUAL_TAIL: usize = 1_000;
+/// Lines of a log at most, so that one answer stays within memory.
+const MOST_TAIL: usize = 1_000_000;
+
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Service>> {
+    shared.refresh().await?;
+    Ok(Data(views::services(&shared.orchestrator.plan())))
+}
+
+pub(super) async fn service(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Reply<view::Service> {
+    shared.refresh().await?;
+    let plan = shared.orchestrator.plan();
+    let id = plan.id(&name).ok_or_else(|| not_found(&plan, &name))?;
+    Ok(Data(views::service(plan.service(id))))
+}
+
+/// `?names=a,b`.
+#[derive(Deserialize)]
+pub(super) struct Names {
+    #[serde(default)]
+    names: String,
+    #[serde(default)]
+    long: bool,
+}
+
+impl Names {
+    fn list(&self) -> Vec<String> {
+        self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+pub(super) async fn order(
+    State(shared): State<Arc<Shared>>,
+    Query(names): Query<Names>,
+) -> Reply<Vec<view::Step>> {
+    shared.refresh().await?;
+    let plan = shared.orchestrator.plan();
+    let ids = resolve(&plan, &names.list())?;
+    Ok(Data(views::steps(&plan, &ids)))
+}
+
+pub(super) async fn status(
+    State(shared): State<Arc<Shared>>,
+    Query(names): Query<Names>,
+) -> Reply<Vec<view::Status>> {
+    // A definition that cannot be read hides nothing of what runs.
+    let _ = shared.refresh().await;
+    let board = shared.orchestrator.board();
+    let ids = match names.list() {
+        names if names.is_empty() => board.plan.ids().collect(),
+        names => resolve(&board.plan, &names)?,
+    };
+    let entries: Vec<&Entry> = ids.into_iter().map(|id| &**board.at(id)).collect();
+    let detail = if names.long { Detail::Long } else { Detail::Short };
+    Ok(Data(statuses(&shared, &entries, detail)))
+}
+
+pub(super) async fn service_status(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Reply<view::Status> {
+    let _ = shared.refresh().await;
+    let board = shared.orchestrator.board();
+    let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
+    let mut rows = statuses(&shared, &[entry], Detail::Long);
+    Ok(Data(rows.swap_remove(0)))
+}
+
+fn statuses(shared: &Shared, entries: &[&Entry], detail: Detail) -> Vec<view::Status> {
+    let board = shared.orchestrator.board();
+    let keepers: Vec<u32> = entries.iter().filter_map(|entry| entry.keeper).collect();
+    let usage = shared.meter.lock().map(|mut meter| meter.read(&keepers)).unwrap_or_default();
+    let places = &shared.orchestrator.world().places;
+    let project = shared.project.config.display().to_string();
+    entries
+        .iter()
+        .map(|entry| {
+            let usage = entry.keeper.and_then(|keeper| usage.get(&keeper).copied());
+            views::status(&board, entry, usage, places, &project, detail)
+        })
+        .collect()
+}
+
+pub(super) async fn health(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Reply<view::Health> {
+    let _ = shared.refresh().await;
+    let checked = shared.orchestrator.check(&name).await?;
+    let board = shared.orchestrator.board();
+    let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
+    Ok(Data(views::health(&entry.definition, checked)))
+}
+
+/// `?tail=100&since=2026-01-02T03:04:05Z`.
+#[derive(Deserialize)]
+pub(super) struct Lines {
+    tail: Option<usize>,
+    since: Option<String>,
+}
+
+pub(super) async fn logs(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Query(lines): Query<Lines>,
+) -> Reply<Vec<view::LogLine>> {
+    let _ = shared.refresh().await;
+    let since = lines.since.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|error| {
+        Problem::new(Code::BadRequest, format!("`since` is not a time: {error}"))
+            .help("write it as 2026-01-02T03:04:05Z")
+    })?;
+    let board = shared.orchestrator.board();
+    let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
+    let most = lines.tail.unwrap_or(if since.is_some() { MOST_TAIL } else { USUAL_TAIL }).min(MOST_TAIL);
+    let places = Arc::clone(&shared.orchestrator.world().places);
+    let read = tokio::task::spawn_blocking(move || views::log_lines(&places, &entry.definition, most, since));
+    let lines = read.await.map_err(std::io::Error::other).flatten();
+    Ok(Data(lines.map_err(|error| {
+        Problem::new(Code::Internal, format!("cannot read the log of `{name}`: {error}"))
+    })?))
+}

@@ -1,0 +1,304 @@
+//! `[services.NAME]` and `[orchestrator.service_defaults]`: what each key means.
+
+use super::section::{Fault, Section, Value, integer, parse_duration};
+use service_core::Name;
+use service_core::config::{
+    Backoff, Command, Condition, Dependency, Health, Log, Manager, OnFailure, Ready, Restart, Service, Span,
+    WhenLost,
+};
+use service_core::health::{BadEndpoint, Endpoint};
+use std::ops::Range;
+use toml::de::DeValue;
+
+/// The name is not used: every service brings its own.
+pub(super) fn template() -> Service {
+    Service::new(Name::new("default").expect("this is a name"))
+}
+
+/// Reads the keys that may be given for all services at once.
+pub(super) fn defaults(mut section: Section<'_>, service: &mut Service) {
+    policies(&mut section, service);
+    section.finish();
+}
+
+/// Reads one service on top of the defaults.
+pub(super) fn service(
+    mut section: Section<'_>,
+    name: Name,
+    span: Range<usize>,
+    defaults: &Service,
+) -> Service {
+    let mut service = Service { name, span: convert(&span), ..defaults.clone() };
+    section.string("description", |text| service.description = text);
+    section.string("stop_command", |text| {
+        service.stop_command = Some(text).filter(|text| !text.trim().is_empty())
+    });
+    section.string("status_command", |text| service.status_command = Some(text));
+    service.manager = manager(&mut section, &service);
+    let mut shell = None;
+    section.string("shell", |text| shell = Some(text));
+    service.start_command = start_command(&mut section, &service, shell.as_deref(), span);
+    service.dependencies = dependencies(&mut section);
+    service.endpoint = endpoint(&mut section);
+    section.flag("oneshot", &mut service.oneshot);
+    policies(&mut section, &mut service);
+    section.finish();
+    service
+}
+
+/// Everything that makes sense as a default too.
+fn policies(section: &mut Section<'_>, service: &mut Service) {
+    section.string("working_dir", |text| service.working_dir = Some(text));
+    service.env.extend(section.strings("env"));
+    service.env_file.extend(section.list("env_file"));
+    section.string("user", |text| service.user = Some(text));
+    section.string("group", |text| service.group = Some(text));
+    section.word("restart", &Restart::ALL, &mut service.restart);
+    stop_signal(section, &mut service.stop_signal);
+    section.duration("stop_timeout", &mut service.stop_timeout);
+    if let Some(section) = section.section("health") {
+        health(section, &mut service.health);
+    }
+    if let Some(section) = section.section("ready") {
+        ready(section, &mut service.ready);
+    }
+    if let Some(section) = section.section("backoff") {
+        backoff(section, &mut service.backoff);
+    }
+    if let Some(section) = section.section("log") {
+        log(section, &mut service.log);
+    }
+}
+
+fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
+    let by_commands = match service.stop_command {
+        Some(_) => Manager::BuiltIn("command".to_owned()),
+        None => Manager::Process,
+    };
+    let Some(value) = section.get("manager") else { return by_commands };
+    match value.get_ref().as_str() {
+        Some("process") => Manager::Process,
+        Some(name) if crate::manager::is_built_in(name) => Manager::BuiltIn(name.to_owned()),
+        Some(path) if path.ends_with(".nu") => Manager::Module(path.to_owned()),
+        _ => {
+            let names = crate::manager::BUILT_IN.map(|(name, _)| format!("\"{name}\"")).join(", ");
+            section.report(
+                value.span(),
+                format!("`manager` should be \"process\", {names}, or the path of a .nu module"),
+            );
+            by_commands
+        }
+    }
+}
+
+fn start_command(
+    section: &mut Section<'_>,
+    service: &Service,
+    shell: Option<&str>,
+    name: Range<usize>,
+) -> Command {
+    let Some(value) = section.get("start_command") else {
+        let needs_none = !matches!(&service.manager, Manager::Process)
+            && service.manager != Manager::BuiltIn("command".to_owned());
+        if needs_none {
+            return Command::default();
+        }
+        section.report(name, format!("service `{}` has no `start_command`", service.name));
+        return Command::default();
+    };
+    match command(value.get_ref(), shell, &service.manager) {
+        Ok(command) => command,
+        Err(message) => {
+            section.report(value.span(), message);
+            Command::default()
+        }
+    }
+}
+
+fn command(value: &DeValue<'_>, shell: Option<&str>, manager: &Manager) -> Result<Command, String> {
+    let written = match value {
+        DeValue::Array(words) => {
+            let words: Option<Vec<&str>> = words.iter().map(|word| word.get_ref().as_str()).collect();
+            let words = words.ok_or("`start_command` should be a string or a list of strings")?;
+            Command { text: shell_words::join(&words), argv: words.into_iter().map(str::to_owned).collect() }
+        }
+        DeValue::String(text) if *manager != Manager::Process || shell.is_some() => {
+            Command { text: text.to_string(), argv: vec![text.to_string()] }
+        }
+        DeValue::String(text) => {
+            let argv = shell_words::split(text)
+                .map_err(|error| format!("cannot split `start_command` into words: {error}"))?;
+            Command { text: text.to_string(), argv }
+        }
+        other => {
+            return Err(format!(
+                "`start_command` should be a string or a list of strings, not this {}",
+                other.type_str()
+            ));
+        }
+    };
+    if written.argv.first().is_none_or(|program| program.trim().is_empty()) {
+        return Err("`start_command` is empty".to_owned());
+    }
+    match (shell, value) {
+        (Some(_), DeValue::Array(_)) => Err("`shell` needs `start_command` as one string".to_owned()),
+        (Some(shell), _) => {
+            Ok(Command { argv: vec![shell.to_owned(), "-c".to_owned(), written.text.clone()], ..written })
+        }
+        (None, _) => Ok(written),
+    }
+}
+
+fn dependencies(section: &mut Section<'_>) -> Vec<Dependency> {
+    let expected = "a list of service names, or of tables with `name`";
+    let Some(values) = section.take("dependencies", expected, DeValue::as_array) else { return Vec::new() };
+    values.iter().filter_map(|value| dependency(section, value)).collect()
+}
+
+fn dependency<'t>(section: &Section<'t>, value: &'t Value<'t>) -> Option<Dependency> {
+    let mut dependency = match value.get_ref() {
+        DeValue::String(text) => return edge(section, text, &value.span()),
+        DeValue::Table(table) => Section::within(section, table, "dependencies"),
+        other => {
+            section.report(
+                value.span(),
+                format!("a dependency should be a name or a table, not this {}", other.type_str()),
+            );
+            return None;
+        }
+    };
+    let mut edge = match dependency.get("name").map(|name| (name.get_ref().as_str(), name.span())) {
+        Some((Some(text), span)) => edge(section, text, &span)?,
+        _ => {
+            section.report(value.span(), "this dependency has no `name`");
+            return None;
+        }
+    };
+    dependency.word("condition", &Condition::ALL, &mut edge.condition);
+    dependency.word("when_lost", &WhenLost::ALL, &mut edge.when_lost);
+    dependency.finish();
+    Some(edge)
+}
+
+fn edge(section: &Section<'_>, text: &str, span: &Range<usize>) -> Option<Dependency> {
+    let name = Name::new(text).map_err(|error| section.report(span.clone(), error.to_string())).ok()?;
+    Some(Dependency {
+        name,
+        span: convert(span),
+        condition: Condition::default(),
+        when_lost: WhenLost::default(),
+    })
+}
+
+fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
+    let value = section.get("health_check_endpoint")?;
+    let text = value.get_ref().as_str().unwrap_or_default();
+    Endpoint::parse(text)
+        .map_err(|error| {
+            let mut fault = Fault::new(value.span(), error.to_string());
+            fault.help = Some(BadEndpoint::HELP.to_owned());
+            section.push(fault);
+        })
+        .ok()
+}
+
+fn stop_signal(section: &mut Section<'_>, target: &mut i32) {
+    let named = |text: &str| {
+        let name = if text.starts_with("SIG") { text.to_owned() } else { format!("SIG{text}") };
+        name.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+    };
+    if let Some(signal) =
+        section.take("stop_signal", "the name of a signal, such as \"TERM\" or \"INT\"", |value| {
+            named(value.as_str()?)
+        })
+    {
+        *target = signal;
+    }
+}
+
+fn health(mut section: Section<'_>, health: &mut Health) {
+    section.duration("interval", &mut health.interval);
+    section.duration("timeout", &mut health.timeout);
+    section.number("retries", &mut health.retries);
+    section.duration("start_period", &mut health.start_period);
+    let status = |value: &DeValue<'_>| -> Option<Vec<u16>> {
+        value
+            .as_array()?
+            .iter()
+            .map(|value| integer(value.get_ref()).filter(|code| (100..600).contains(code)))
+            .collect()
+    };
+    if let Some(codes) = section.take("status", "a list of HTTP statuses", status) {
+        health.status = codes;
+    }
+    section.word("on_failure", &OnFailure::ALL, &mut health.on_failure);
+    section.finish();
+}
+
+fn ready(mut section: Section<'_>, ready: &mut Ready) {
+    if let Some(value) = section.get("log") {
+        match value.get_ref().as_str().map(regex::Regex::new) {
+            Some(Ok(pattern)) => ready.log = Some(pattern.as_str().to_owned()),
+            Some(Err(error)) => {
+                section.report(value.span(), format!("`log` is not a regular expression: {error}"))
+            }
+            None => section.report(value.span(), "`log` should be a regular expression"),
+        }
+    }
+    section.flag("notify", &mut ready.notify);
+    if let Some(timeout) =
+        section.take("timeout", "a duration such as \"60s\"", |value| parse_duration(value.as_str()?))
+    {
+        ready.timeout = Some(timeout);
+    }
+    section.duration("delay", &mut ready.delay);
+    section.finish();
+}
+
+fn backoff(mut section: Section<'_>, backoff: &mut Backoff) {
+    section.duration("initial", &mut backoff.initial);
+    let factor = |value: &DeValue<'_>| match value {
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        other => integer::<u32>(other).map(f64::from),
+    };
+    if let Some(factor) =
+        section.take("factor", "a number of at least 1", |value| factor(value).filter(|f| *f >= 1.0))
+    {
+        backoff.factor = factor;
+    }
+    section.duration("max", &mut backoff.max);
+    section.duration("reset_after", &mut backoff.reset_after);
+    section.number("limit", &mut backoff.limit);
+    section.duration("window", &mut backoff.window);
+    section.finish();
+}
+
+fn log(mut section: Section<'_>, log: &mut Log) {
+    let expected = "a size such as \"10MB\" or a number of bytes";
+    let size = |value: &DeValue<'_>| integer(value).or_else(|| parse_size(value.as_str()?));
+    if let Some(size) = section.take("max_size", expected, |value| size(value).filter(|size| *size >= 4096)) {
+        log.max_size = size;
+    }
+    section.number("max_files", &mut log.max_files);
+    section.finish();
+}
+
+/// Bytes: `10MB` is ten million, `10MiB` ten times 1,048,576; the unit's case does not matter.
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+}
+
+fn convert(span: &Range<usize>) -> Span {
+    Span { start: span.start, end: span.end }
+}

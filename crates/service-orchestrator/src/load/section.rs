@@ -1,0 +1,217 @@
+//! [`Section`]: one TOML table being read. Each accessor names a key; whatever no accessor named is an unknown key.
+
+use jiff::SignedDuration;
+use service_core::suggest::nearest;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Something wrong, and where.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) span: Range<usize>,
+    /// Further places of the same thing.
+    pub(super) also: Vec<Range<usize>>,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span, also: Vec::new(), message: message.into(), help: None }
+    }
+}
+
+/// A table, the path to it (for messages) and where to report faults.
+pub(super) struct Section<'t> {
+    table: &'t DeTable<'t>,
+    path: String,
+    known: Vec<&'static str>,
+    faults: &'t RefCell<Vec<Fault>>,
+}
+
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+pub(super) type Key<'t> = Spanned<Cow<'t, str>>;
+
+impl<'t> Section<'t> {
+    pub(super) fn new(
+        table: &'t DeTable<'t>,
+        path: impl Into<String>,
+        faults: &'t RefCell<Vec<Fault>>,
+    ) -> Self {
+        Self { table, path: path.into(), known: Vec::new(), faults }
+    }
+
+    /// A table that stands in a list within `outer`.
+    pub(super) fn within(outer: &Self, table: &'t DeTable<'t>, key: &str) -> Self {
+        Self::new(table, outer.path_of(key), outer.faults)
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&mut self, key: &'static str) -> Option<&'t Value<'t>> {
+        self.known.push(key);
+        self.table.get(key)
+    }
+
+    /// Takes a value if it is there and `read` accepts it; `expected` says what it should have been.
+    pub(super) fn take<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        read: impl FnOnce(&'t DeValue<'t>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.get(key)?;
+        let taken = read(value.get_ref());
+        if taken.is_none() {
+            self.wrong(key, value, expected);
+        }
+        taken
+    }
+
+    fn wrong(&self, key: &str, value: &Value<'_>, expected: &str) {
+        let found = value.get_ref().type_str();
+        self.report(value.span(), format!("`{key}` should be {expected}, not this {found}"));
+    }
+
+    /// Reports something wrong with one value.
+    pub(super) fn report(&self, span: Range<usize>, message: impl Into<String>) {
+        self.push(Fault::new(span, message));
+    }
+
+    pub(super) fn push(&self, fault: Fault) {
+        self.faults.borrow_mut().push(fault);
+    }
+
+    pub(super) fn string(&mut self, key: &'static str, set: impl FnOnce(String)) {
+        self.take(key, "a string", |value| value.as_str().map(str::to_owned)).map(set).unwrap_or_default();
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str, target: &mut bool) {
+        if let Some(value) = self.take(key, "true or false", DeValue::as_bool) {
+            *target = value;
+        }
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str, target: &mut Duration) {
+        let expected = "a duration such as \"500ms\", \"10s\" or \"1m 30s\"";
+        if let Some(value) = self.take(key, expected, |value| parse_duration(value.as_str()?)) {
+            *target = value;
+        }
+    }
+
+    /// A whole number that `T` can hold.
+    pub(super) fn number<T: TryFrom<u64>>(&mut self, key: &'static str, target: &mut T) {
+        if let Some(value) = self.take(key, "a whole number in range", |value| integer(value)) {
+            *target = value;
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy, const N: usize>(
+        &mut self,
+        key: &'static str,
+        all: &[(&'static str, T); N],
+        target: &mut T,
+    ) {
+        let Some(value) = self.get(key) else { return };
+        match value.get_ref().as_str().map(|text| all.iter().find(|(word, _)| *word == text)) {
+            Some(Some((_, found))) => *target = *found,
+            _ => {
+                let words: Vec<String> = all.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+                let suggestion = value
+                    .get_ref()
+                    .as_str()
+                    .and_then(|text| nearest(text, all.iter().map(|(word, _)| *word)))
+                    .map(|word| format!("did you mean \"{word}\"?"));
+                let mut fault =
+                    Fault::new(value.span(), format!("`{key}` should be one of {}", words.join(", ")));
+                fault.help = suggestion;
+                self.push(fault);
+            }
+        }
+    }
+
+    /// A table of strings.
+    pub(super) fn strings(&mut self, key: &'static str) -> Vec<(String, String)> {
+        let expected = "a table of strings";
+        let Some(table) = self.take(key, expected, DeValue::as_table) else { return Vec::new() };
+        let mut pairs = Vec::new();
+        for (name, value) in table {
+            match scalar(value.get_ref()) {
+                Some(text) => pairs.push((name.get_ref().to_string(), text)),
+                None => self.wrong(name.get_ref(), value, "a string, a number, true or false"),
+            }
+        }
+        pairs
+    }
+
+    /// A string or a list of strings.
+    pub(super) fn list(&mut self, key: &'static str) -> Vec<String> {
+        self.take(key, "a string or a list of strings", |value| match value {
+            DeValue::Array(values) => {
+                values.iter().map(|value| value.get_ref().as_str().map(str::to_owned)).collect()
+            }
+            other => other.as_str().map(|text| vec![text.to_owned()]),
+        })
+        .unwrap_or_default()
+    }
+
+    /// A table within this one.
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
+        let table = self.take(key, "a table", DeValue::as_table)?;
+        Some(Self::new(table, self.path_of(key), self.faults))
+    }
+
+    /// Every table within this one, whatever its key.
+    pub(super) fn sections(self) -> impl Iterator<Item = (&'t Key<'t>, Self)> {
+        let table = self.table;
+        table.iter().filter_map(move |(key, value)| match value.get_ref().as_table() {
+            Some(inner) => Some((key, Self::new(inner, self.path_of(key.get_ref()), self.faults))),
+            None => {
+                self.wrong(key.get_ref(), value, "a table");
+                None
+            }
+        })
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Reports every key that no accessor named.
+    pub(super) fn finish(self) {
+        for (key, _) in self.table.iter().filter(|(key, _)| !self.known.contains(&key.get_ref().as_ref())) {
+            let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
+            let mut fault = Fault::new(key.span(), format!("unknown key `{}`{place}", key.get_ref()));
+            fault.help = Some(match nearest(key.get_ref(), self.known.iter().copied()) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("known keys: {}", self.known.join(", ")),
+            });
+            self.push(fault);
+        }
+    }
+}
+
+/// A duration in the words of jiff's "friendly" format; never negative.
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+    Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()
+}
+
+/// A whole number, written in any base.
+pub(super) fn integer<T: TryFrom<u64>>(value: &DeValue<'_>) -> Option<T> {
+    let number = value.as_integer()?;
+    T::try_from(u64::from_str_radix(number.as_str(), number.radix()).ok()?).ok()
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(flag) => Some(flag.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! What a file says, and what is said of a file that is wrong.
+
+use super::{DEFAULTS, config_from_str};
+use service_api::Problem;
+use service_core::Plan;
+use service_core::config::{Condition, Config, Manager, WhenLost};
+
+fn read(text: &str) -> Config {
+    config_from_str(text, "services.toml").unwrap()
+}
+
+fn wrong(text: &str) -> Problem {
+    match config_from_str(text, "services.toml") {
+        Err(problem) => problem,
+        Ok(_) => panic!("this was accepted: {text}"),
+    }
+}
+
+#[test]
+fn the_defaults_file_says_what_the_code_does() {
+    let with = |file: &str| read(&format!("{file}\n[services.a]\nstart_command = 'a'"));
+    let mut from_file = with(DEFAULTS);
+    assert_eq!(from_file.settings.nu.take().as_deref(), Some("nu"));
+    let mut from_code = with("");
+    from_file.services[0].span = from_code.services[0].span;
+    from_code.settings.nu = None;
+    assert_eq!(from_file, from_code);
+}
+
+#[test]
+fn a_stop_command_makes_nushell_the_manager() {
+    let config = read("[services.a]\nstart_command = 'systemctl start a'\nstop_command = 'systemctl stop a'");
+    assert_eq!(config.services[0].manager, Manager::BuiltIn("command".into()));
+    assert_eq!(config.services[0].start_command.text, "systemctl start a");
+}
+
+#[test]
+fn a_command_is_split_like_a_shell_would_split_words() {
+    let config = read("[services.a]\nstart_command = \"serve --name 'two words' x\"");
+    assert_eq!(config.services[0].start_command.argv, ["serve", "--name", "two words", "x"]);
+    let config = read("[services.a]\nstart_command = 'a | b'\nshell = 'sh'");
+    assert_eq!(config.services[0].start_command.argv, ["sh", "-c", "a | b"]);
+}
+
+#[test]
+fn an_edge_may_say_its_condition_and_what_happens_when_it_is_lost() {
+    let config = read(
+        "[services.a]\nstart_command = 'a'\n[services.b]\nstart_command = 'b'\n\
+         dependencies = ['a', { name = 'a', condition = 'healthy', when_lost = 'restart' }]",
+    );
+    let edges = &config.services[1].dependencies;
+    assert_eq!((edges[0].condition, edges[0].when_lost), (Condition::Ready, WhenLost::Keep));
+    assert_eq!((edges[1].condition, edges[1].when_lost), (Condition::Healthy, WhenLost::Restart));
+}
+
+#[test]
+fn service_defaults_apply_unless_a_service_says_otherwise() {
+    let config = read(
+        "[orchestrator.service_defaults]\nstop_timeout = '3s'\n[services.a]\nstart_command = 'a'\n\
+         [services.b]\nstart_command = 'b'\nstop_timeout = '4s'",
+    );
+    let secs: Vec<u64> = config.services.iter().map(|service| service.stop_timeout.as_secs()).collect();
+    assert_eq!(secs, [3, 4]);
+}
+
+#[test]
+fn an_unknown_key_is_shown_in_its_line_with_the_key_that_may_be_meant() {
+    let problem = wrong("[services.a]\nstart_command = 'a'\nstop_comand = 'b'");
+    assert_eq!(
+        problem.to_string(),
+        "unknown key `stop_comand` in [services.a]\n --> services.toml:3:1\n3 | stop_comand = 'b'\n  | ^^^^^^^^^^^\n\
+         help: did you mean `stop_command`?"
+    );
+}
+
+#[test]
+fn every_problem_of_a_file_is_reported_at_once() {
+    let problem =
+        wrong("[services.a]\nstart_command = 1\nrestart = 'allways'\nstop_timeout = 'soon'\noneshot = 'yes'");
+    assert_eq!(problem.others.len(), 3);
+    let help: Vec<_> = problem.others.iter().filter_map(|other| other.help.as_deref()).collect();
+    assert_eq!(help, ["did you mean \"always\"?"]);
+}
+
+#[test]
+fn what_is_not_toml_says_where() {
+    let problem = wrong("[services.a]\nstart_command = ");
+    assert_eq!(problem.place.map(|place| place.line), Some(2));
+}
+
+#[test]
+fn a_circle_is_shown_as_a_path_with_the_place_of_each_edge() {
+    let text = "[services.a]\nstart_command = 'a'\ndependencies = ['b']\n\
+                [services.b]\nstart_command = 'b'\ndependencies = ['c']\n\
+                [services.c]\nstart_command = 'c'\ndependencies = ['a']\n";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let problem = super::plan(file.path()).unwrap_err();
+    assert_eq!(problem.message, "services depend on each other in a circle: a -> b -> c -> a");
+    let lines: Vec<usize> = std::iter::once(&problem)
+        .chain(&problem.others)
+        .filter_map(|p| p.place.as_ref())
+        .map(|p| p.line)
+        .collect();
+    assert_eq!(lines, [3, 6, 9]);
+}
+
+#[test]
+fn an_unknown_dependency_names_the_service_that_may_be_meant() {
+    let config = read(
+        "[services.database]\nstart_command = 'a'\n[services.b]\nstart_command = 'b'\ndependencies = ['databse']",
+    );
+    let errors = Plan::compile(config).unwrap_err();
+    assert_eq!(errors[0].help().as_deref(), Some("did you mean `database`?"));
+}
+
+#[test]
+fn a_word_of_the_api_cannot_be_a_service() {
+    assert!(wrong("[services.list]\nstart_command = 'a'").message.contains("cannot be a service's name"));
+}

@@ -1,0 +1,285 @@
+//! [`ServiceOrchestrator`]: the handle. One task owns the fleet; the handle sends it wishes and reads its board.
+
+mod message;
+mod perform;
+mod recall;
+mod task;
+mod waiters;
+
+pub(crate) use message::{Message, Report};
+pub use message::{Patience, Verb, Wish};
+pub use service_core::fleet::Relatives;
+
+use crate::board::{Board, Checked};
+use crate::guide::{Service, ServiceHealth, ServiceStatus};
+use crate::world::{Places, World, find_shim};
+use crate::{manager, probe};
+use service_api::{Code, Outcome, Problem};
+use service_core::config::{self, Config, Manager};
+use service_core::{Id, Plan};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Starts, stops and watches services. Cheap to clone; every clone is the same orchestrator.
+///
+/// Services live on when the last handle is dropped, as they do when the program ends: each is kept by a process of
+/// its own. Stop them, or take them up again later with the same [`Builder::state_dir`].
+#[derive(Clone)]
+pub struct ServiceOrchestrator {
+    world: World,
+    board: watch::Receiver<Arc<Board>>,
+}
+
+/// Says where an orchestrator keeps things and what it begins with.
+#[derive(Debug, Default)]
+pub struct Builder {
+    state_dir: Option<PathBuf>,
+    base_dir: Option<PathBuf>,
+    shim: Option<PathBuf>,
+    nu: Option<PathBuf>,
+    config: Config,
+}
+
+impl Builder {
+    /// Where goals, logs and exit statuses are kept, for this user alone. Default: a new temporary directory.
+    #[must_use]
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(dir.into());
+        self
+    }
+
+    /// What relative paths in definitions are relative to. Default: the current directory.
+    #[must_use]
+    pub fn base_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.base_dir = Some(dir.into());
+        self
+    }
+
+    /// The program `service-shim`. Default: beside this program, else `$SERVICE_SHIM`, else on `PATH`.
+    #[must_use]
+    pub fn shim(mut self, program: impl Into<PathBuf>) -> Self {
+        self.shim = Some(program.into());
+        self
+    }
+
+    /// The Nushell that runs manager modules. Default: `nu` on `PATH`.
+    #[must_use]
+    pub fn nu(mut self, program: Option<PathBuf>) -> Self {
+        self.nu = program;
+        self
+    }
+
+    /// Settings and services to begin with. Default: every default, and no services.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Takes up what is in the state directory and begins.
+    ///
+    /// # Errors
+    /// [`Code::BadDefinition`] if the services cannot be ordered, [`Code::Internal`] if the state directory cannot be
+    /// used or the keeper is not found.
+    pub async fn start(self) -> Result<ServiceOrchestrator, Problem> {
+        let plan = Plan::compile(self.config).map_err(|errors| {
+            let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Problem::new(Code::BadDefinition, messages.join("; "))
+        })?;
+        let mut builder = Self { config: Config::default(), ..self };
+        builder.start_plan(plan).await
+    }
+
+    /// As [`Builder::start`], with a plan instead of a configuration.
+    pub(crate) async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
+        let state_dir = self.state_dir.take().unwrap_or_else(temporary);
+        let internal = |what: &str, error: &dyn std::fmt::Display| {
+            Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", state_dir.display()))
+        };
+        private_dir(&state_dir).map_err(|error| internal("use the state directory", &error))?;
+        let places = Places {
+            base_dir: self.base_dir.take().or_else(|| std::env::current_dir().ok()).unwrap_or_default(),
+            shim: self.shim.take().map_or_else(find_shim, Ok)?,
+            nu: self.nu.take(),
+            boot_id: service_shim::process::boot_id()
+                .map_err(|error| internal("identify the boot for", &error))?,
+            state_dir: state_dir.clone(),
+        };
+        private_dir(&places.services()).map_err(|error| internal("use the state directory", &error))?;
+        manager::install(&places).map_err(|error| internal("write the managers to", &error))?;
+        let (mailbox, letters) = mpsc::unbounded_channel();
+        let http = probe::http_client().map_err(|error| internal("make an HTTP client in", &error))?;
+        let world = World { places: Arc::new(places), http, mailbox };
+        let board = task::run(world.clone(), plan, letters).await;
+        Ok(ServiceOrchestrator { world, board })
+    }
+}
+
+/// A directory that only its owner may enter.
+pub(crate) fn private_dir(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+fn temporary() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (uid, pid) = (nix::unistd::geteuid(), std::process::id());
+    let name = format!("service-orchestrator-{uid}/embedded-{pid}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    std::env::temp_dir().join(name)
+}
+
+impl ServiceOrchestrator {
+    /// An orchestrator without services, with every default. For anything else there is [`ServiceOrchestrator::builder`].
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub async fn new() -> Result<Self, Problem> {
+        Self::builder().start().await
+    }
+
+    /// For saying where things are kept.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Adds a service, or changes the one of this name; a running process keeps its old definition until it is started
+    /// anew.
+    ///
+    /// # Errors
+    /// [`Code::BadDefinition`] if it is wrong in itself, needs what is not registered, or closes a circle; nothing is
+    /// changed then.
+    pub async fn register_service(&self, service: Service) -> Result<(), Problem> {
+        let definition: config::Service = service.try_into()?;
+        self.ask(|reply| Message::Register { definition: Box::new(definition), reply }).await?
+    }
+
+    /// The names of these services and of all that they need, in the order in which they are started.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    #[expect(clippy::unused_async, reason = "the guide awaits it")]
+    pub async fn resolve_startup_order(&self, names: &[String]) -> Result<Vec<String>, Problem> {
+        let plan = self.plan();
+        let ids = resolve(&plan, names)?;
+        let order = plan.with_dependencies(&ids);
+        Ok(order.into_iter().map(|id| plan.service(id).name.to_string()).collect())
+    }
+
+    /// Starts a service and, unless `auto_start_dependencies` is off, all that it needs; returns when it is ready.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], or why it did not become ready.
+    pub async fn start_service(&self, name: &str) -> Result<(), Problem> {
+        self.one(Verb::Start, name).await
+    }
+
+    /// Stops a service, its running dependents first; returns when nothing of them is left.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], or why it did not stop.
+    pub async fn stop_service(&self, name: &str) -> Result<(), Problem> {
+        self.one(Verb::Stop, name).await
+    }
+
+    async fn one(&self, verb: Verb, name: &str) -> Result<(), Problem> {
+        let mut rows = self.wish(Wish::new(verb, vec![name.to_owned()])).await?;
+        let mut result = Ok(());
+        while let Some(row) = rows.recv().await {
+            if let (true, Some(problem)) = (row.name == name, row.error) {
+                result = Err(problem);
+            }
+        }
+        result
+    }
+
+    /// Sends a wish; a row comes for each service it is about as soon as its fate is known, then the channel closes.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`]: then nothing was done.
+    pub async fn wish(&self, wish: Wish) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+        let (rows, receiver) = mpsc::unbounded_channel();
+        self.ask(|reply| Message::Wish { wish, rows, reply }).await??;
+        Ok(receiver)
+    }
+
+    /// Checks a service now.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn check_service_health(&self, name: &str) -> Result<ServiceHealth, Problem> {
+        let Checked { healthy, message, latency, .. } = self.check(name).await?;
+        Ok(ServiceHealth { healthy, message, latency })
+    }
+
+    pub(crate) async fn check(&self, name: &str) -> Result<Checked, Problem> {
+        let board = self.board();
+        let entry = board.entry(name).ok_or_else(|| not_found(&board.plan, name))?;
+        Ok(probe::check(&self.world, board.plan.settings(), entry).await)
+    }
+
+    /// The coarse state of a service.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    #[expect(clippy::unused_async, reason = "the guide awaits it")]
+    pub async fn get_service_status(&self, name: &str) -> Result<ServiceStatus, Problem> {
+        let board = self.board();
+        let entry = board.entry(name).ok_or_else(|| not_found(&board.plan, name))?;
+        Ok(entry.snapshot.status.into())
+    }
+
+    /// Changes to another plan; what runs goes on.
+    pub(crate) async fn replan(&self, plan: Plan) -> Result<(), Problem> {
+        self.ask(|reply| Message::Replan { plan, reply }).await
+    }
+
+    /// Ends the orchestrator; services live on. What it knows is on disk when this returns.
+    pub async fn shutdown(&self) {
+        let _ = self.ask(|reply| Message::Finish { reply }).await;
+    }
+
+    pub(crate) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board.borrow())
+    }
+
+    pub(crate) fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.board.borrow().plan)
+    }
+
+    async fn ask<T>(&self, letter: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Problem> {
+        let gone = || Problem::new(Code::Internal, "the orchestrator has been shut down");
+        let (reply, answer) = oneshot::channel();
+        self.world.mailbox.send(letter(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}
+
+/// The services of these names.
+pub(crate) fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem> {
+    names.iter().map(|name| plan.id(name).ok_or_else(|| not_found(plan, name))).collect()
+}
+
+/// There is no such service, but perhaps this one is meant.
+pub(crate) fn not_found(plan: &Plan, name: &str) -> Problem {
+    let problem = Problem::new(Code::NotFound, format!("there is no service `{name}`"));
+    match plan.suggestion(name) {
+        Some(suggestion) => problem.help(format!("did you mean `{suggestion}`?")),
+        None if plan.is_empty() => problem.help("no service is defined"),
+        None => {
+            let names: Vec<&str> = plan.ids().take(10).map(|id| &*plan.service(id).name).collect();
+            problem.help(format!("services: {}", names.join(", ")))
+        }
+    }
+}
+
+/// Whether somebody else than we runs this service.
+pub(crate) fn is_managed(service: &config::Service) -> bool {
+    service.manager != Manager::Process
+}

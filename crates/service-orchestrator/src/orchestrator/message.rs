@@ -1,0 +1,85 @@
+//! What reaches the owner of the fleet: wishes from outside, reports from whoever acts.
+
+use crate::board::Checked;
+use service_api::{Outcome, Problem};
+use service_core::config::Service;
+use service_core::fleet::Relatives;
+use service_core::service::Event;
+use service_core::{Name, Plan};
+use service_shim::Process;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// One letter.
+pub(crate) enum Message {
+    /// Somebody wants something; the reply says whether it is accepted, the rows what comes of it.
+    Wish { wish: Wish, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
+    /// Something happened to a run of a service.
+    Happened { name: Name, run: u64, event: Event },
+    /// Something became known about a run of a service.
+    Learned { name: Name, run: u64, report: Report },
+    /// Another plan.
+    Replan { plan: Plan, reply: oneshot::Sender<()> },
+    /// One more service, or another definition of one.
+    Register { definition: Box<Service>, reply: oneshot::Sender<Result<(), Problem>> },
+    /// Write everything down and end.
+    Finish { reply: oneshot::Sender<()> },
+}
+
+/// What became known; it is shown, and decides nothing.
+pub(crate) enum Report {
+    /// The processes of the run: the service's own, if there is one, and its keeper.
+    Processes { leader: Option<Process>, keeper: Process },
+    /// A process id that a manager told.
+    Pid(Option<u32>),
+    /// The result of a check.
+    Checked(Checked),
+    /// What a manager complained of when it was to stop the service; `None` when it did.
+    Complaint(Option<String>),
+    /// Lines that could not be written to the log.
+    Dropped(u64),
+}
+
+/// What somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// What is to be done.
+    pub verb: Verb,
+    /// To which services.
+    pub names: Vec<String>,
+    /// To every service instead.
+    pub all: bool,
+    /// Whether dependencies (start) or dependents (stop) or both (restart) come along; absent: as configured.
+    pub relatives: Option<Relatives>,
+    /// How long the rows may take.
+    pub patience: Patience,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Let it run.
+    Start,
+    /// Let it not run.
+    Stop,
+    /// Stop it, start it.
+    Restart,
+}
+
+/// How long to wait for the fate of a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all: the rows say what is under way.
+    None,
+    /// So long.
+    For(Duration),
+    /// Until each service is as wished, or cannot be.
+    Endless,
+}
+
+impl Wish {
+    /// A wish with every default.
+    pub fn new(verb: Verb, names: Vec<String>) -> Self {
+        Self { verb, names, all: false, relatives: None, patience: Patience::Endless }
+    }
+}

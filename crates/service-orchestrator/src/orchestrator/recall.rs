@@ -1,0 +1,102 @@
+//! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
+
+use super::task::Task;
+use crate::clock;
+use crate::process;
+use crate::world::Places;
+use service_core::config::{Command, Config, Service};
+use service_core::service::{Event, Exit, Found, Memory};
+use service_core::{Moment, Name, Plan};
+use service_shim::{Phase, Record};
+use std::collections::BTreeMap;
+
+/// The plan, with the services that run although they are no longer defined, and what was found of each service.
+pub(super) struct Traces {
+    pub(super) plan: Plan,
+    pub(super) runs: BTreeMap<Name, Trace>,
+}
+
+/// What was found of one service.
+pub(super) struct Trace {
+    found: Found,
+    record: Record,
+}
+
+/// Looks at every service's directory.
+pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
+    let mut runs = BTreeMap::new();
+    for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
+        let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
+        match places.files(&name).read_record() {
+            Ok(Some(record)) => {
+                let found = found(&record, &places.boot_id).await;
+                runs.insert(name, Trace { found, record });
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(service = %name, %error, "cannot read the record of its last run"),
+        }
+    }
+    let running = runs.iter().filter(|(_, trace)| matches!(trace.found, Found::Running { .. }));
+    let left_over: Vec<Name> =
+        running.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
+    Traces { plan: with_left_overs(plan, left_over), runs }
+}
+
+/// Identity decides: the shim of the record, on this boot, or nobody.
+async fn found(record: &Record, boot_id: &str) -> Found {
+    let run = record.run;
+    match &record.phase {
+        _ if record.boot_id != boot_id => Found::Nothing,
+        Phase::Gone { exit, .. } => Found::Over { run, event: Event::Gone(process::exit(*exit)) },
+        Phase::Refused { message, .. } => Found::Over { run, event: Event::Refused(message.clone()) },
+        Phase::Running { at, .. } | Phase::Exited { at, .. } if record.shim.is_alive() => {
+            Found::Running { run, launched: Moment::from_nanos(*at) }
+        }
+        Phase::Running { leader, .. } | Phase::Exited { leader, .. } => {
+            process::end_orphan(*leader).await;
+            Found::Over { run, event: Event::Gone(Exit::Unknown) }
+        }
+    }
+}
+
+/// The plan and these services, which only need to be seen and stopped.
+pub(super) fn with_left_overs(plan: Plan, names: impl IntoIterator<Item = Name>) -> Plan {
+    let left_over = |name: Name| {
+        let mut service = Service::new(name);
+        service.description = "no longer defined; goes when it is stopped".to_owned();
+        service.start_command = Command { text: "true".to_owned(), argv: vec!["true".to_owned()] };
+        service
+    };
+    let mut names = names.into_iter().peekable();
+    if names.peek().is_none() {
+        return plan;
+    }
+    let defined = plan.ids().map(|id| Service::clone(plan.service(id)));
+    let services = defined.chain(names.map(left_over)).collect();
+    Plan::compile(Config { settings: plan.settings().clone(), services })
+        .expect("services without dependencies, of names that are not in the plan, cannot make it wrong")
+}
+
+impl Task {
+    /// Takes up every service where it is.
+    pub(super) fn recall(&mut self, mut memories: BTreeMap<Name, Memory>, mut runs: BTreeMap<Name, Trace>) {
+        let now = clock::now();
+        let plan = std::sync::Arc::clone(self.fleet.plan());
+        for id in plan.ids() {
+            let name = &plan.service(id).name;
+            let trace = runs.remove(name);
+            if let Some(Trace { found: Found::Running { .. }, record }) = &trace {
+                let keeper = process::adopt(self.world.clone(), name.clone(), record.clone());
+                self.keepers.insert(name.clone(), keeper);
+            }
+            let memory = memories.remove(name);
+            let found = trace.map_or(Found::Nothing, |trace| trace.found);
+            let stranger = || {
+                if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
+            };
+            let memory = memory.unwrap_or_else(stranger);
+            self.fleet.recall(id, memory, found, now);
+        }
+        self.fleet.resume(now);
+    }
+}

@@ -1,0 +1,320 @@
+//! The owner: one task that holds the fleet. Letters come in, orders go out, the board is published after each turn.
+
+use super::message::{Message, Report, Verb, Wish};
+use super::waiters::{Changed, Open, Waiter};
+use super::{recall, resolve};
+use crate::board::{Board, Entry};
+use crate::clock;
+use crate::process::Keeper;
+use crate::store::Store;
+use crate::world::World;
+use service_api::{Code, Outcome, Problem};
+use service_core::config::Service;
+use service_core::fleet::{Fleet, Progress, Relatives};
+use service_core::service::{Event, Goal, State};
+use service_core::{Id, Moment, Name, Plan};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// Everything the owner owns.
+pub(super) struct Task {
+    pub(super) world: World,
+    pub(super) fleet: Fleet,
+    pub(super) entries: Vec<Arc<Entry>>,
+    pub(super) keepers: BTreeMap<Name, Keeper>,
+    /// Tasks that wait for a word that a service is ready; ended with the run.
+    pub(super) listeners: BTreeMap<Name, AbortHandle>,
+    waiters: Vec<Waiter>,
+    store: Store,
+    board: watch::Sender<Arc<Board>>,
+}
+
+/// Whether the owner goes on after a letter.
+enum Turn {
+    Next,
+    Last,
+}
+
+/// Takes up what is in the state directory and starts the owner; the board is filled when this returns.
+pub(super) async fn run(
+    world: World,
+    plan: Plan,
+    letters: UnboundedReceiver<Message>,
+) -> watch::Receiver<Arc<Board>> {
+    let (store, memories) = Store::open(&world.places);
+    let found = recall::look(&world.places, plan).await;
+    let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
+    let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
+    let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
+    let (board, reader) = watch::channel(Arc::new(board));
+    let (keepers, listeners, waiters) = Default::default();
+    let mut task = Task { world, fleet, entries, keepers, listeners, waiters, store, board };
+    task.recall(memories, found.runs);
+    task.after();
+    tokio::spawn(task.work(letters));
+    reader
+}
+
+impl Entry {
+    pub(super) fn new(fleet: &Fleet, id: Id) -> Self {
+        Self {
+            snapshot: fleet.snapshot(id),
+            definition: Arc::clone(fleet.machine(id).definition()),
+            pid: None,
+            keeper: None,
+            check: None,
+            complaint: None,
+            dropped: 0,
+        }
+    }
+}
+
+impl Task {
+    async fn work(mut self, mut letters: UnboundedReceiver<Message>) {
+        loop {
+            let turn = tokio::select! {
+                letter = letters.recv() => letter.map_or(Turn::Last, |letter| self.receive(letter)),
+                () = clock::sleep_until(self.next_deadline()) => self.wake(),
+            };
+            self.after();
+            if let Turn::Last = turn {
+                break;
+            }
+        }
+        self.store.flush(&self.fleet);
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        let patience = self.waiters.iter().filter_map(Waiter::deadline);
+        self.fleet.next_deadline().into_iter().chain(patience).chain(self.store.due()).min()
+    }
+
+    fn wake(&mut self) -> Turn {
+        self.fleet.elapsed(clock::now());
+        Turn::Next
+    }
+
+    fn receive(&mut self, letter: Message) -> Turn {
+        match letter {
+            Message::Wish { wish, rows, reply } => {
+                let _ = reply.send(self.wish(&wish, rows));
+            }
+            Message::Happened { name, run, event } => self.happened(&name, run, event),
+            Message::Learned { name, run, report } => self.learned(&name, run, report),
+            Message::Replan { plan, reply } => {
+                self.replan(plan);
+                let _ = reply.send(());
+            }
+            Message::Register { definition, reply } => {
+                let _ = reply.send(self.register(*definition));
+            }
+            Message::Finish { reply } => {
+                self.store.flush(&self.fleet);
+                let _ = reply.send(());
+                return Turn::Last;
+            }
+        }
+        Turn::Next
+    }
+
+    /// What every turn ends with: remember, act, show, answer.
+    fn after(&mut self) {
+        let now = clock::now();
+        let changed = self.fleet.take_changed();
+        for id in &changed {
+            self.refresh(*id);
+        }
+        self.store.write_if_due(&self.fleet, now);
+        for order in self.fleet.take_orders() {
+            self.perform(order);
+        }
+        let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
+        let dead_end = changed.iter().any(|id| self.may_be_dead_end(*id));
+        let changed = if dead_end { Changed::All } else { Changed::Only(changed) };
+        self.waiters.retain_mut(|waiter| waiter.look(&self.fleet, &board, now, &changed));
+        self.board.send_replace(Arc::new(board));
+    }
+
+    fn may_be_dead_end(&self, id: Id) -> bool {
+        let machine = self.fleet.machine(id);
+        match machine.state() {
+            State::Failed { .. }
+            | State::Completed { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. } => true,
+            State::Stopped => machine.goal() == Goal::Down,
+            State::Launching { .. } | State::Starting { .. } | State::Ready { .. } => false,
+        }
+    }
+
+    /// Brings one entry up to date with the fleet.
+    fn refresh(&mut self, id: Id) {
+        let snapshot = self.fleet.snapshot(id);
+        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        if entry.snapshot.run != snapshot.run {
+            (entry.check, entry.complaint, entry.pid, entry.keeper) = (None, None, None, None);
+        }
+        let name = &entry.definition.name;
+        if snapshot.state_word() != entry.snapshot.state_word() {
+            let (from, to, run) = (entry.snapshot.state_word(), snapshot.state_word(), snapshot.run);
+            tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
+        }
+        if !snapshot.state.is_alive() {
+            (entry.pid, entry.keeper) = (None, None);
+            self.keepers.remove(name);
+            if let Some(listener) = self.listeners.remove(name) {
+                listener.abort();
+            }
+        }
+        self.store.changed(&entry.snapshot, &snapshot, clock::now());
+        entry.snapshot = snapshot;
+        entry.definition = Arc::clone(self.fleet.machine(id).definition());
+    }
+
+    fn happened(&mut self, name: &Name, run: u64, event: Event) {
+        if let Some(id) = self.fleet.plan().id(name) {
+            self.fleet.happened(id, run, event, clock::now());
+        }
+    }
+
+    fn learned(&mut self, name: &Name, run: u64, report: Report) {
+        let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
+            return;
+        };
+        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        match report {
+            Report::Processes { leader, keeper } => {
+                entry.pid = leader.map(|leader| leader.pid);
+                entry.keeper = Some(keeper.pid);
+            }
+            Report::Pid(pid) => entry.pid = pid,
+            Report::Checked(check) => entry.check = Some(Arc::new(check)),
+            Report::Dropped(lines) => entry.dropped = lines,
+            Report::Complaint(complaint) => {
+                entry.complaint = complaint;
+                if let Some(message) = entry.complaint.clone() {
+                    let board = Arc::clone(&self.board.borrow());
+                    self.waiters
+                        .iter_mut()
+                        .for_each(|waiter| waiter.refused(name, &message, &board, clock::now()));
+                }
+            }
+        }
+    }
+
+    fn wish(&mut self, wish: &Wish, rows: UnboundedSender<Outcome>) -> Result<(), Problem> {
+        let settings = self.fleet.plan().settings();
+        if !settings.manager_enabled {
+            return Err(Problem::new(
+                Code::ManagerDisabled,
+                "cannot start or stop anything: `manager_enabled` is false",
+            )
+            .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
+        }
+        let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
+        let ids: Vec<Id> = match wish.all {
+            true => self.fleet.plan().order().to_vec(),
+            false => resolve(self.fleet.plan(), &wish.names)?,
+        };
+        let relatives =
+            wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Relatives::Along });
+        if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
+            self.refuse_missing_needs(&ids)?;
+        }
+        let before: Vec<(bool, bool)> =
+            self.fleet.plan().ids().map(|id| self.before(wish.verb, id)).collect();
+        let now = clock::now();
+        let about = match wish.verb {
+            Verb::Start => self.fleet.start(&ids, relatives, now),
+            Verb::Stop => self.fleet.stop(&ids, relatives, now),
+            Verb::Restart => self.fleet.restart(&ids, relatives, now),
+        };
+        let open = |id: Id| {
+            let (settled, was_alive) = before[id.index()];
+            Open {
+                id,
+                name: self.fleet.plan().service(id).name.clone(),
+                named: ids.contains(&id),
+                settled,
+                was_alive,
+            }
+        };
+        self.waiters.push(Waiter::new(
+            wish.verb,
+            wish.patience,
+            about.into_iter().map(open).collect(),
+            rows,
+            now,
+        ));
+        Ok(())
+    }
+
+    /// Whether a service already is as wished, and whether it has a process.
+    fn before(&self, verb: Verb, id: Id) -> (bool, bool) {
+        let settled = match verb {
+            Verb::Start => self.fleet.start_progress(id) == Progress::Done,
+            Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
+            Verb::Restart => false,
+        };
+        (settled, self.fleet.machine(id).state().is_alive())
+    }
+
+    fn refuse_missing_needs(&self, ids: &[Id]) -> Result<(), Problem> {
+        let Some((id, need)) = self.fleet.missing_need(ids) else { return Ok(()) };
+        let name = |id| &self.fleet.plan().service(id).name;
+        let state = self.fleet.snapshot(need).state_word();
+        let message = format!(
+            "cannot start `{}`: it needs `{}`, which is {state}; nothing was started",
+            name(id),
+            name(need)
+        );
+        Err(Problem::new(Code::DependencyNotRunning, message)
+            .help(format!("start `{}` first, or let dependencies be started along", name(need))))
+    }
+
+    /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped.
+    fn replan(&mut self, plan: Plan) {
+        let left_over: Vec<Arc<Service>> = self
+            .fleet
+            .plan()
+            .ids()
+            .map(|id| self.fleet.machine(id))
+            .filter(|machine| machine.state().is_alive() && plan.id(&machine.definition().name).is_none())
+            .map(|machine| Arc::clone(machine.definition()))
+            .collect();
+        let plan =
+            Arc::new(recall::with_left_overs(plan, left_over.iter().map(|service| service.name.clone())));
+        let old: BTreeMap<Name, Arc<Entry>> =
+            self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
+        self.fleet.replan(plan, clock::now());
+        let fresh = |id: Id| {
+            let known = old.get(&self.fleet.plan().service(id).name).map(Arc::clone);
+            known.unwrap_or_else(|| Arc::new(Entry::new(&self.fleet, id)))
+        };
+        self.entries = self.fleet.plan().ids().map(fresh).collect();
+        for id in self.fleet.plan().ids() {
+            self.refresh(id);
+        }
+        let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
+        self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
+    }
+
+    fn register(&mut self, definition: Service) -> Result<(), Problem> {
+        let old = self.fleet.plan();
+        let others = old.ids().map(|id| old.service(id)).filter(|service| service.name != definition.name);
+        let mut services: Vec<Service> = others.map(|service| (**service).clone()).collect();
+        services.push(definition);
+        let config = service_core::Config { settings: old.settings().clone(), services };
+        let plan = Plan::compile(config).map_err(|errors| {
+            let error = &errors[0];
+            let mut problem = Problem::new(Code::BadDefinition, error.to_string());
+            problem.help = error.help();
+            problem
+        })?;
+        self.replan(plan);
+        Ok(())
+    }
+}

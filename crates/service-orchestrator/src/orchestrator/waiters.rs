@@ -1,0 +1,220 @@
+//! Who waits for the fate of a wish. The owner asks after every event, so no state that passes is missed.
+
+use super::message::{Patience, Verb};
+use crate::board::Board;
+use crate::clock;
+use service_api::{Action, Code, Outcome, Problem};
+use service_core::fleet::{Fleet, Obstacle, Progress};
+use service_core::plan::Id;
+use service_core::{Moment, Name};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Which services to look at.
+pub(super) enum Changed {
+    /// These; what became of them decides nothing for others.
+    Only(BTreeSet<Id>),
+    /// All: one of them has come to an end that others may have waited for in vain.
+    All,
+}
+
+impl Changed {
+    fn contains(&self, id: Id) -> bool {
+        match self {
+            Self::Only(ids) => ids.contains(&id),
+            Self::All => true,
+        }
+    }
+}
+
+/// One wish that has not come to its end.
+pub(super) struct Waiter {
+    verb: Verb,
+    began: Moment,
+    patience: Patience,
+    open: Vec<Open>,
+    rows: UnboundedSender<Outcome>,
+}
+
+/// One service of a wish.
+pub(super) struct Open {
+    pub(super) id: Id,
+    pub(super) name: Name,
+    /// Whether it was named, or came along.
+    pub(super) named: bool,
+    /// Whether it already was as wished.
+    pub(super) settled: bool,
+    /// Whether it had a process.
+    pub(super) was_alive: bool,
+}
+
+impl Waiter {
+    pub(super) fn new(
+        verb: Verb,
+        patience: Patience,
+        open: Vec<Open>,
+        rows: UnboundedSender<Outcome>,
+        now: Moment,
+    ) -> Self {
+        Self { verb, began: now, patience, open, rows }
+    }
+
+    /// When its patience ends.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        match self.patience {
+            Patience::None => Some(self.began),
+            Patience::For(span) => Some(self.began.plus(span)),
+            Patience::Endless => None,
+        }
+    }
+
+    /// Sends a row for every service among `changed` whose fate is known; for all that are left when patience is over.
+    /// Returns whether somebody still waits.
+    pub(super) fn look(&mut self, fleet: &Fleet, board: &Board, now: Moment, changed: &Changed) -> bool {
+        let over = self.deadline().is_some_and(|deadline| now >= deadline);
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|service| {
+            let row = (over || changed.contains(service.id))
+                .then(|| self.row(service, fleet, board, now, over))
+                .flatten();
+            row.is_none_or(|row| self.rows.send(row).is_err())
+        });
+        self.open = open;
+        !self.open.is_empty() && !self.rows.is_closed()
+    }
+
+    /// Follows its services into another plan.
+    pub(super) fn replan(&mut self, board: &Board, now: Moment) {
+        let took = now.since(self.began);
+        self.open.retain_mut(|service| match board.plan.id(&service.name) {
+            Some(id) => {
+                service.id = id;
+                true
+            }
+            None => {
+                let problem =
+                    Problem::new(Code::Cancelled, format!("`{}` was removed from the project", service.name));
+                let _ = self.rows.send(gone(service, problem, took));
+                false
+            }
+        });
+    }
+
+    /// Says that a manager refuses to stop a service.
+    pub(super) fn refused(&mut self, name: &Name, message: &str, board: &Board, now: Moment) {
+        if self.verb == Verb::Start {
+            return;
+        }
+        let problem = Problem::new(Code::StopFailed, format!("cannot stop `{name}`: {message}"));
+        for service in self.open.extract_if(.., |service| service.name == *name) {
+            let _ = self.rows.send(outcome(
+                &service,
+                board,
+                Action::Failed,
+                now.since(self.began),
+                Some(problem.clone()),
+            ));
+        }
+    }
+
+    fn row(&self, service: &Open, fleet: &Fleet, board: &Board, now: Moment, over: bool) -> Option<Outcome> {
+        let id = service.id;
+        let progress = match self.verb {
+            Verb::Start | Verb::Restart => fleet.start_progress(id),
+            Verb::Stop => fleet.stop_progress(id),
+        };
+        let (action, problem) = match progress {
+            Progress::Done => (self.done(service), None),
+            Progress::Never(obstacle) => (Action::Failed, Some(self.explain(id, obstacle, board))),
+            Progress::Pending if !over => return None,
+            Progress::Pending => self.unfinished(id, board),
+        };
+        Some(outcome(service, board, action, now.since(self.began), problem))
+    }
+
+    fn done(&self, service: &Open) -> Action {
+        match self.verb {
+            _ if service.settled => Action::Unchanged,
+            Verb::Stop => Action::Stopped,
+            Verb::Restart if service.was_alive => Action::Restarted,
+            Verb::Start | Verb::Restart => Action::Started,
+        }
+    }
+
+    fn unfinished(&self, id: Id, board: &Board) -> (Action, Option<Problem>) {
+        let (action, goal) = match self.verb {
+            Verb::Start | Verb::Restart => (Action::Starting, "ready"),
+            Verb::Stop => (Action::Stopping, "stopped"),
+        };
+        let Patience::For(limit) = self.patience else { return (action, None) };
+        let entry = board.at(id);
+        let name = &entry.definition.name;
+        let state = entry.snapshot.state_word();
+        let reason = entry.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let problem = Problem::new(
+            Code::Timeout,
+            format!("`{name}` is not {goal} after {limit:?}; it is {state}{reason}"),
+        )
+        .help("the daemon goes on with it; see `service status --long`");
+        (action, Some(problem))
+    }
+
+    fn explain(&self, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
+        let name = &board.at(id).definition.name;
+        let verb = match self.verb {
+            Verb::Start => "start",
+            Verb::Stop => "stop",
+            Verb::Restart => "restart",
+        };
+        match obstacle {
+            Obstacle::Failed => {
+                let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
+                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}"))
+                    .help(format!("see `service logs {name}`"))
+            }
+            Obstacle::Dependency(need) => {
+                let need = board.at(need);
+                let state = need.snapshot.state_word();
+                let reason = need.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+                let needed = &need.definition.name;
+                Problem::new(
+                    Code::DependencyFailed,
+                    format!("cannot {verb} `{name}`: it needs `{needed}`, which is {state}{reason}"),
+                )
+                .help(format!("see `service logs {needed}`"))
+            }
+            Obstacle::Countermanded => Problem::new(
+                Code::Cancelled,
+                format!("cannot {verb} `{name}`: another request wanted the opposite"),
+            ),
+        }
+    }
+}
+
+fn outcome(service: &Open, board: &Board, action: Action, took: Duration, error: Option<Problem>) -> Outcome {
+    let entry = board.at(service.id);
+    Outcome {
+        name: service.name.to_string(),
+        ok: error.is_none(),
+        action,
+        status: entry.snapshot.status.word().to_owned(),
+        health: entry.snapshot.health.word().to_owned(),
+        took_ms: clock::millis(took),
+        named: service.named,
+        error,
+    }
+}
+
+fn gone(service: &Open, problem: Problem, took: Duration) -> Outcome {
+    Outcome {
+        name: service.name.to_string(),
+        ok: false,
+        action: Action::Failed,
+        status: "unknown".to_owned(),
+        health: "none".to_owned(),
+        took_ms: clock::millis(took),
+        named: service.named,
+        error: Some(problem),
+    }
+}

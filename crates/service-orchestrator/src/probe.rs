@@ -1,0 +1,97 @@
+//! Checks: one question to one service, answered within its timeout with a message, a latency and a time.
+
+mod dns;
+pub(crate) mod exec;
+mod http;
+pub(crate) mod log;
+mod socket;
+
+pub(crate) use http::client as http_client;
+
+use crate::board::{Checked, Entry};
+use crate::clock;
+use crate::manager;
+use crate::orchestrator::{Message, Report, is_managed};
+use crate::world::World;
+use service_core::config::{Service, Settings};
+use service_core::health::{Endpoint, Verdict};
+use service_core::service::{Event, Exit};
+use std::sync::Arc;
+
+/// Checks a run once and reports the verdict.
+pub(crate) async fn report(world: World, settings: Settings, entry: Entry, run: u64) {
+    let definition = Arc::clone(&entry.definition);
+    let event = if is_managed(&definition) && definition.endpoint.is_none() {
+        match manager::status(&world, &settings, &definition).await {
+            Ok(status) => {
+                let learned =
+                    Message::Learned { name: definition.name.clone(), run, report: Report::Pid(status.pid) };
+                let _ = world.mailbox.send(learned);
+                status.event()
+            }
+            Err(message) => {
+                tracing::warn!(service = %definition.name, message, "cannot ask its manager");
+                Event::Probed(Verdict::Unknown)
+            }
+        }
+    } else {
+        let checked = check(&world, &settings, &entry).await;
+        let verdict = if checked.healthy { Verdict::Healthy } else { Verdict::Unhealthy };
+        let name = definition.name.clone();
+        let _ = world.mailbox.send(Message::Learned { name, run, report: Report::Checked(checked) });
+        Event::Probed(verdict)
+    };
+    world.report(&definition.name, run, event);
+}
+
+/// Checks a service now, whatever its state.
+pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> Checked {
+    let began = clock::now();
+    let (kind, answer) = match &entry.definition.endpoint {
+        Some(endpoint) => (endpoint.kind(), ask(world, &entry.definition, endpoint).await),
+        None if is_managed(&entry.definition) => {
+            ("manager", ask_manager(world, settings, &entry.definition).await)
+        }
+        None => ("process", look(entry)),
+    };
+    let (healthy, message) = match answer {
+        Ok(message) => (true, message),
+        Err(message) => (false, message),
+    };
+    Checked { healthy, kind, message, latency: clock::now().since(began), at: clock::today() }
+}
+
+async fn ask(world: &World, service: &Service, endpoint: &Endpoint) -> Result<String, String> {
+    let limit = service.health.timeout;
+    let question = async {
+        match endpoint {
+            Endpoint::Http(url) | Endpoint::Https(url) => {
+                http::get(&world.http, url, &service.health.status).await
+            }
+            Endpoint::Tcp(address) => socket::tcp(address).await,
+            Endpoint::Unix(path) => socket::unix(&world.places.base_dir.join(path)).await,
+            Endpoint::Dns { server, name } => dns::ask(server, name).await,
+            Endpoint::Exec(command) => exec::run(world, service, command, limit).await,
+        }
+    };
+    let answer = tokio::time::timeout(limit, question).await;
+    answer.unwrap_or_else(|_| Err(format!("no answer from {endpoint} within {limit:?}")))
+}
+
+async fn ask_manager(world: &World, settings: &Settings, service: &Service) -> Result<String, String> {
+    let status = manager::status(world, settings, service).await?;
+    let said = status.message.clone().unwrap_or_else(|| format!("it is {}", status.state));
+    match status.event() {
+        Event::Probed(Verdict::Healthy) => Ok(said),
+        Event::Gone(Exit::Unknown) if status.state == "completed" => Ok(said),
+        _ => Err(said),
+    }
+}
+
+/// The process check.
+fn look(entry: &Entry) -> Result<String, String> {
+    match entry.pid {
+        Some(pid) if service_shim::Process::of(pid).is_some() => Ok(format!("process {pid} runs")),
+        _ => Err(format!("no process runs; it is {}", entry.snapshot.state_word())),
+    }
+}

@@ -1,0 +1,64 @@
+//! `dns://server:port/name`: an answer with at least one address (RFC 1035, over UDP).
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use std::net::SocketAddr;
+use tokio::net::{UdpSocket, lookup_host};
+
+/// Largest answer that is read; more does not come over UDP without EDNS.
+const LARGEST: usize = 4096;
+
+pub(super) async fn ask(server: &str, name: &str) -> Result<String, String> {
+    let query = query(name)?;
+    let server = resolve(server).await?;
+    let bytes = query.to_vec().map_err(|error| format!("cannot ask for {name}: {error}"))?;
+    let answer = exchange(server, &bytes, query.metadata.id)
+        .await
+        .map_err(|error| format!("cannot ask {server} for {name}: {error}"))?;
+    match (answer.metadata.response_code, answer.answers.len()) {
+        (ResponseCode::NoError, 0) => Err(format!("{server} has no address for {name}")),
+        (ResponseCode::NoError, _) => {
+            let addresses: Vec<String> =
+                answer.answers.iter().map(|record| record.data.to_string()).collect();
+            Ok(format!("{name} is {}", addresses.join(", ")))
+        }
+        (code, _) => Err(format!("{server} says of {name}: {code}")),
+    }
+}
+
+fn query(name: &str) -> Result<Message, String> {
+    let mut fully_qualified =
+        Name::from_ascii(name).map_err(|error| format!("`{name}` is not a DNS name: {error}"))?;
+    fully_qualified.set_fqdn(true);
+    let mut message = Message::new(id(), MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(fully_qualified, RecordType::A));
+    Ok(message)
+}
+
+/// The socket is connected, so the kernel lets in answers from this server only; the number tells a late answer from
+/// the one that is waited for.
+fn id() -> u16 {
+    u16::try_from(crate::clock::now().as_nanos() & 0xffff).unwrap_or_default()
+}
+
+async fn resolve(server: &str) -> Result<SocketAddr, String> {
+    let mut addresses =
+        lookup_host(server).await.map_err(|error| format!("cannot look up {server}: {error}"))?;
+    addresses.next().ok_or_else(|| format!("{server} has no address"))
+}
+
+async fn exchange(server: SocketAddr, query: &[u8], id: u16) -> std::io::Result<Message> {
+    let local: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(local).await?;
+    socket.connect(server).await?;
+    socket.send(query).await?;
+    let mut buffer = vec![0; LARGEST];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        match Message::from_vec(&buffer[..length]) {
+            Ok(answer) if answer.metadata.id == id => return Ok(answer),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `exec:command`: a command that ends with code 0. Run directly, in a group of its own that is killed when time is up.
+
+use crate::process::environment;
+use crate::world::World;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use service_core::config::Service;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+
+/// Output beyond this is read and thrown away.
+const MOST_OUTPUT: u64 = 64 * 1024;
+
+/// Runs a command of a service, in its directory and environment. The last line it wrote is the message.
+pub(crate) async fn run(
+    world: &World,
+    service: &Service,
+    command: &str,
+    limit: Duration,
+) -> Result<String, String> {
+    let argv = shell_words::split(command)
+        .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
+    let (program, arguments) = argv.split_first().ok_or("the command is empty")?;
+    let child = Command::new(program)
+        .args(arguments)
+        .envs(environment(&world.places.base_dir, service)?)
+        .current_dir(world.places.working_dir(service.working_dir.as_deref()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| format!("cannot run `{program}`: {error}"))?;
+    let mut group = Group::new(child);
+    let finished = tokio::time::timeout(limit, group.finish()).await;
+    let output = finished
+        .map_err(|_| format!("`{command}` did not end within {limit:?}"))?
+        .map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
+    let said = output.stdout + &output.stderr;
+    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    match output.status.code() {
+        Some(0) if said.is_empty() => Ok(format!("`{command}` succeeded")),
+        Some(0) => Ok(said.to_owned()),
+        Some(code) => Err(format!("`{command}` ended with code {code}: {said}")),
+        None => Err(format!("`{command}` was ended by a signal")),
+    }
+}
+
+/// How a child ended and what it wrote.
+pub(crate) struct Output {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A child and everything in its process group; dropping it ends what still runs.
+pub(crate) struct Group {
+    child: Child,
+    id: Option<Pid>,
+}
+
+impl Group {
+    pub(crate) fn new(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        Self { child, id }
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn finish(&mut self) -> std::io::Result<Output> {
+        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let (stdout, stderr, status) = tokio::join!(read(stdout), read(stderr), self.child.wait());
+        Ok(Output { status: status?, stdout, stderr })
+    }
+}
+
+impl Drop for Group {
+    /// Also after a proper end: a command may leave something in the background, and nobody would end that.
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            let _ = killpg(id, Signal::SIGKILL);
+        }
+    }
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut stream) = stream else { return String::new() };
+    let mut bytes = Vec::new();
+    let _ = (&mut stream).take(MOST_OUTPUT).read_to_end(&mut bytes).await;
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}

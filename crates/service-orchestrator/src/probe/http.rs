@@ -1,0 +1,61 @@
+//! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only.
+
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, StatusCode};
+use std::time::Duration;
+
+/// Redirects followed on one host.
+const MOST_REDIRECTS: usize = 5;
+/// Idle connections are kept this long for the next check.
+const KEEP: Duration = Duration::from_secs(30);
+
+/// The client of all checks. It asks directly, whatever proxy the environment names.
+pub(crate) fn client() -> reqwest::Result<Client> {
+    Client::builder()
+        .user_agent(concat!("service-orchestrator/", env!("CARGO_PKG_VERSION")))
+        .no_proxy()
+        .pool_max_idle_per_host(1)
+        .pool_idle_timeout(KEEP)
+        .redirect(Policy::custom(within_host))
+        .build()
+}
+
+fn within_host(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let first = attempt.previous().first();
+    let same = first.is_some_and(|first| {
+        (first.host_str(), first.port_or_known_default())
+            == (attempt.url().host_str(), attempt.url().port_or_known_default())
+    });
+    if same && attempt.previous().len() <= MOST_REDIRECTS { attempt.follow() } else { attempt.stop() }
+}
+
+/// Asks once. The body is not read: how much of it there is says nothing about health.
+pub(super) async fn get(client: &Client, url: &str, accepted: &[u16]) -> Result<String, String> {
+    let response = client.get(url).send().await.map_err(|error| cause(&error))?;
+    let status = response.status();
+    let accepts = if accepted.is_empty() { status.is_success() } else { accepted.contains(&status.as_u16()) };
+    let said = said(status);
+    match (accepts, response.headers().get("location").and_then(|to| to.to_str().ok())) {
+        (true, _) => Ok(said),
+        (false, Some(to)) if status.is_redirection() => {
+            Err(format!("{said}, to {to}: not followed to another host"))
+        }
+        (false, _) => Err(said),
+    }
+}
+
+fn said(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("HTTP {} {reason}", status.as_u16()),
+        None => format!("HTTP {}", status.as_u16()),
+    }
+}
+
+/// The innermost cause: what the user can do something about.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,29 @@
+//! `ready.log`: waits for a line in the service's log.
+
+use crate::clock;
+use crate::world::World;
+use regex::Regex;
+use service_core::config::Service;
+use service_core::health::next_while_starting;
+use service_core::service::Event;
+use std::sync::Arc;
+
+/// Lines looked at each time.
+const MOST_LINES: usize = 10_000;
+
+/// Reports once, when a line of this run matches. Ended by its owner when the run ends.
+pub(crate) async fn listen(world: World, service: Arc<Service>, run: u64) {
+    let Some(pattern) = service.ready.log.as_deref().and_then(|pattern| Regex::new(pattern).ok()) else {
+        return;
+    };
+    let files = world.places.files(&service.name);
+    let began = clock::now();
+    let launched = clock::wall(began);
+    loop {
+        let lines = files.tail(MOST_LINES, Some(launched)).unwrap_or_default();
+        if lines.iter().any(|line| pattern.is_match(&line.text)) {
+            return world.report(&service.name, run, Event::Announced);
+        }
+        clock::sleep_until(Some(next_while_starting(began, clock::now()))).await;
+    }
+}

@@ -1,0 +1,108 @@
+//! What a shim is told: command, place, environment, user.
+
+use crate::world::Places;
+use nix::unistd::{Group, User, getgrouplist};
+use service_core::config::Service;
+use service_shim::protocol::Identity;
+use service_shim::{Launch, LogLimits, PROTOCOL_VERSION};
+use std::ffi::CString;
+use std::path::Path;
+
+/// Everything a run needs. The error continues "cannot start `web`: ".
+pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<Launch, String> {
+    let files = places.files(&service.name);
+    crate::orchestrator::private_dir(files.directory()).map_err(|error| {
+        format!("its state directory `{}` cannot be used: {error}", files.directory().display())
+    })?;
+    Ok(Launch {
+        version: PROTOCOL_VERSION,
+        service: service.name.to_string(),
+        run,
+        directory: files.directory().to_path_buf(),
+        argv: service.start_command.argv.clone(),
+        working_dir: places.working_dir(service.working_dir.as_deref()),
+        env: environment(&places.base_dir, service)?,
+        identity: identity(service)?,
+        log: LogLimits { max_size: service.log.max_size, max_files: service.log.max_files },
+        notify: service.ready.notify,
+    })
+}
+
+/// What a service's environment has on top of the daemon's: its files, then its own variables.
+pub(crate) fn environment(base_dir: &Path, service: &Service) -> Result<Vec<(String, String)>, String> {
+    let mut variables = Vec::new();
+    for file in &service.env_file {
+        let path = base_dir.join(file);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("its env_file `{}` cannot be read: {error}", path.display()))?;
+        for (number, line) in (1..).zip(text.lines()) {
+            variables.extend(assignment(line).map_err(|why| format!("{}:{number}: {why}", path.display()))?);
+        }
+    }
+    variables.extend(service.env.iter().cloned());
+    Ok(variables)
+}
+
+/// `NAME=value`, `export NAME="value"`, `# comment` or nothing.
+fn assignment(line: &str) -> Result<Option<(String, String)>, String> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let (name, value) = line.split_once('=').ok_or_else(|| format!("`{line}` is not NAME=value"))?;
+    let value = value.trim();
+    let quoted = |mark: char| value.strip_prefix(mark).and_then(|value| value.strip_suffix(mark));
+    let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
+    Ok(Some((name.trim().to_owned(), value.to_owned())))
+}
+
+/// Looks up who the service runs as.
+fn identity(service: &Service) -> Result<Option<Identity>, String> {
+    let Some(name) = &service.user else {
+        return match &service.group {
+            Some(_) => Err("`group` needs `user`".to_owned()),
+            None => Ok(None),
+        };
+    };
+    let user = User::from_name(name)
+        .map_err(|error| format!("user `{name}` cannot be looked up: {error}"))?
+        .ok_or_else(|| format!("user `{name}` does not exist"))?;
+    if !nix::unistd::geteuid().is_root() && user.uid != nix::unistd::geteuid() {
+        return Err(format!("it should run as `{name}`, and only root can start a process as another user"));
+    }
+    let gid = match &service.group {
+        None => user.gid,
+        Some(group) => {
+            let found = Group::from_name(group)
+                .map_err(|error| format!("group `{group}` cannot be looked up: {error}"))?;
+            found.ok_or_else(|| format!("group `{group}` does not exist"))?.gid
+        }
+    };
+    let groups = CString::new(name.as_str())
+        .ok()
+        .and_then(|name| getgrouplist(&name, gid).ok())
+        .unwrap_or_else(|| vec![gid]);
+    Ok(Some(Identity {
+        name: user.name,
+        home: user.dir,
+        uid: user.uid.as_raw(),
+        gid: gid.as_raw(),
+        groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::assignment;
+
+    #[test]
+    fn an_env_file_has_names_values_quotes_and_comments() {
+        let read = |line| assignment(line).unwrap().map(|(name, value)| format!("{name}={value}"));
+        assert_eq!(read("A=1").as_deref(), Some("A=1"));
+        assert_eq!(read("export A=\"b c\"").as_deref(), Some("A=b c"));
+        assert_eq!(read("A=x=y").as_deref(), Some("A=x=y"));
+        assert_eq!(read("  # A=1"), None);
+        assert!(assignment("nonsense").is_err());
+    }
+}

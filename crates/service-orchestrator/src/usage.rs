@@ -1,0 +1,87 @@
+//! Memory and CPU of process trees, read from `/proc` only when somebody asks, and then at most every half second.
+
+use crate::clock;
+use service_core::Moment;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long one sample answers everybody.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// What a process tree uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// Resident bytes.
+    pub(crate) memory: u64,
+    /// Share of one core since the sample before, in percent.
+    pub(crate) cpu: Option<f64>,
+    ticks: u64,
+}
+
+/// The last sample.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    taken: Option<Moment>,
+    trees: BTreeMap<u32, Usage>,
+}
+
+impl Meter {
+    /// What the tree below each of these shims uses, the shim itself left out.
+    pub(crate) fn read(&mut self, keepers: &[u32]) -> BTreeMap<u32, Usage> {
+        let now = clock::now();
+        let fresh = self.taken.is_some_and(|taken| now.since(taken) < FRESH);
+        if !fresh || keepers.iter().any(|keeper| !self.trees.contains_key(keeper)) {
+            let elapsed = self.taken.map(|taken| now.since(taken));
+            let trees = keepers.iter().map(|keeper| (*keeper, self.tree(*keeper, elapsed))).collect();
+            (self.taken, self.trees) = (Some(now), trees);
+        }
+        self.trees.clone()
+    }
+
+    fn tree(&self, keeper: u32, elapsed: Option<Duration>) -> Usage {
+        let mut usage = Usage::default();
+        let mut open = children(keeper);
+        while let Some(pid) = open.pop() {
+            if let Some((ticks, pages)) = stat(pid) {
+                usage.ticks += ticks;
+                usage.memory += pages * page_size();
+            }
+            open.extend(children(pid));
+        }
+        let before = self.trees.get(&keeper).map(|usage| usage.ticks);
+        usage.cpu = before.zip(elapsed).map(|(before, elapsed)| {
+            let seconds = usage.ticks.saturating_sub(before) as f64 / ticks_per_second();
+            100.0 * seconds / elapsed.as_secs_f64().max(f64::EPSILON)
+        });
+        usage
+    }
+}
+
+/// Children of every thread, see `proc_pid_task_children(5)`; none where the kernel does not tell.
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// CPU ticks (user and system) and resident pages: fields 14, 15 and 24 of `/proc/<pid>/stat`.
+fn stat(pid: u32) -> Option<(u64, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some((number(14)? + number(15)?, number(24)?))
+}
+
+fn page_size() -> u64 {
+    sysconf(nix::unistd::SysconfVar::PAGE_SIZE, 4096)
+}
+
+fn ticks_per_second() -> f64 {
+    sysconf(nix::unistd::SysconfVar::CLK_TCK, 100) as f64
+}
+
+fn sysconf(variable: nix::unistd::SysconfVar, usual: u64) -> u64 {
+    nix::unistd::sysconf(variable).ok().flatten().and_then(|value| u64::try_from(value).ok()).unwrap_or(usual)
+}
