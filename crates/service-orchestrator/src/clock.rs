@@ -30,7 +30,7 @@ pub(crate) async fn sleep_until(moment: Option<Moment>) {
     }
 }
 
-/// A span in milliseconds, as the API writes it.
+/// A span in milliseconds, to the microsecond, as the API writes it.
 pub(crate) fn millis(span: Duration) -> f64 {
-    span.as_secs_f64() * 1_000.0
+    (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }

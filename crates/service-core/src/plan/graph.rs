@@ -58,6 +58,9 @@ fn circle(graph: &DiGraph<(), usize>, start: NodeIndex) -> Vec<(Id, usize)> {
         }
     }
     path.reverse();
+    // Told from the member that comes first in the file.
+    let first = path.iter().enumerate().min_by_key(|(_, (id, _))| *id).map_or(0, |(at, _)| at);
+    path.rotate_left(first);
     path
 }
 
