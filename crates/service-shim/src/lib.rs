@@ -9,7 +9,9 @@ pub mod cri;
 pub mod files;
 pub mod process;
 pub mod protocol;
+pub mod tail;
 
+pub use cri::Line;
 pub use files::Files;
 pub use process::Process;
 pub use protocol::{Exit, Launch, LogLimits, Order, Phase, Record, Stage};

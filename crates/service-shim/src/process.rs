@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Process {
     /// Process id.
     pub pid: u32,
-    /// Clock ticks after boot (field 22 of `/proc/<pid>/stat`, see proc_pid_stat(5)).
+    /// Clock ticks after boot (field 22 of `/proc/<pid>/stat`, see `proc_pid_stat(5)`).
     pub start_time: u64,
 }
 
@@ -17,6 +17,12 @@ impl Process {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields = fields(&stat)?;
         (!matches!(fields.0, "Z" | "X")).then_some(Self { pid, start_time: fields.1 })
+    }
+
+    /// The child that has this pid, even if it has ended already: until its parent waits for it the pid is its own.
+    pub fn of_child(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some(Self { pid, start_time: fields(&stat)?.1 })
     }
 
     /// Whether this very process still runs.
@@ -36,6 +42,19 @@ fn fields(stat: &str) -> Option<(&str, u64)> {
 /// The kernel's id of this boot.
 pub fn boot_id() -> std::io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}
+
+/// Nanoseconds of `CLOCK_BOOTTIME`: the clock of every [`Phase`](crate::Phase), suspended time included.
+///
+/// # Panics
+/// Not on any Linux that Rust runs on.
+pub fn boot_time() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+        .expect("CLOCK_BOOTTIME has been there since Linux 2.6.39");
+    std::time::Duration::from(now)
+        .as_nanos()
+        .try_into()
+        .expect("five centuries of nanoseconds fit in 64 bits")
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub struct Launch {
     pub identity: Option<Identity>,
     /// How much log is kept.
     pub log: LogLimits,
-    /// Whether to give the service a `NOTIFY_SOCKET` and to wait for `READY=1` on it (the sd_notify protocol).
+    /// Whether to give the service a `NOTIFY_SOCKET` and to wait for `READY=1` on it (the `sd_notify` protocol).
     pub notify: bool,
 }
 

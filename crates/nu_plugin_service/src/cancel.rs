@@ -1,0 +1,77 @@
+//! [`Worker`]: blocking work that a ctrl-c or a deadline can leave behind.
+//!
+//! Nushell does not end a plugin's call on ctrl-c; the call itself has to return. So the work runs on a thread, and
+//! the call listens to one channel on which both the work and the signal speak. Work left behind notices at its next
+//! word that nobody listens, and ends.
+
+use nu_plugin::EngineInterface;
+use nu_protocol::{HandlerGuard, ShellError, SignalAction};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+/// What the one who waits hears.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Heard<T> {
+    /// The work has something.
+    Said(T),
+    /// The work is done, or broke.
+    Over,
+    /// The user pressed ctrl-c.
+    Interrupted,
+    /// Nothing came in time.
+    Late,
+}
+
+/// The work's way to speak. When it is dropped, even by a panic, the listener hears that it is over.
+pub(crate) struct Mouth<T>(Sender<Heard<T>>);
+
+/// The waiting side of work on a thread.
+pub(crate) struct Worker<T> {
+    ear: Receiver<Heard<T>>,
+    _handler: HandlerGuard,
+}
+
+impl<T> Mouth<T> {
+    /// Hands over one word; `false` when nobody listens any more.
+    pub(crate) fn say(&self, word: T) -> bool {
+        self.0.send(Heard::Said(word)).is_ok()
+    }
+}
+
+impl<T> Drop for Mouth<T> {
+    fn drop(&mut self) {
+        let _ = self.0.send(Heard::Over); // the listener may be gone
+    }
+}
+
+impl<T: Send + 'static> Worker<T> {
+    /// Starts the work.
+    pub(crate) fn spawn(
+        engine: &EngineInterface,
+        work: impl FnOnce(&Mouth<T>) + Send + 'static,
+    ) -> Result<Self, ShellError> {
+        let (mouth, ear) = channel();
+        let interrupt = mouth.clone();
+        // Only an interrupt: nu sends a reset before every line of its prompt, also while a background job waits here.
+        let handler = engine.register_signal_handler(Box::new(move |action| {
+            if action == SignalAction::Interrupt {
+                let _ = interrupt.send(Heard::Interrupted); // the listener may be gone
+            }
+        }))?;
+        let mouth = Mouth(mouth);
+        std::thread::spawn(move || work(&mouth));
+        Ok(Self { ear, _handler: handler })
+    }
+
+    /// Waits for the next word, for as long as it takes when there is no limit.
+    pub(crate) fn hear(&self, limit: Option<Duration>) -> Heard<T> {
+        let heard = match limit {
+            Some(limit) => self.ear.recv_timeout(limit),
+            None => self.ear.recv().map_err(RecvTimeoutError::from),
+        };
+        heard.unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => Heard::Late,
+            RecvTimeoutError::Disconnected => Heard::Over,
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! [`Client`]: HTTP over the daemon's Unix socket, blocking, and the only place that names reqwest.
+//!
+//! It tells "nobody listens there" ([`Code::DaemonUnreachable`]) from every other failure, because that one alone is a
+//! reason to start a daemon.
+
+use reqwest::blocking::{Client as Http, RequestBuilder, Response};
+use reqwest::{Url, header};
+use serde::de::DeserializeOwned;
+use service_api::{Code, Envelope, Problem, Wish, routes};
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt::Write;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A Unix socket answers at once or is not there.
+const CONNECT_WITHIN: Duration = Duration::from_millis(200);
+
+/// The clients of a plugin's life, one a socket: building one costs more than asking with it. A mutex is right here:
+/// it is held for a lookup only.
+#[derive(Default)]
+pub(crate) struct Clients(Mutex<HashMap<PathBuf, Client>>);
+
+impl Clients {
+    /// The client of this socket; nothing is connected yet.
+    pub(crate) fn of(&self, socket: &Path) -> Result<Client, Problem> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(socket) {
+            return Ok(client.clone());
+        }
+        let client = Client::new(socket)?;
+        clients.insert(socket.to_path_buf(), client.clone());
+        Ok(client)
+    }
+}
+
+/// A client of one daemon. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: Http,
+    limit: Option<Duration>,
+}
+
+impl Client {
+    fn new(socket: &Path) -> Result<Self, Problem> {
+        let http = Http::builder()
+            .unix_socket(socket)
+            .connect_timeout(CONNECT_WITHIN)
+            // A start may take as long as it takes; the caller's patience is in `cancel`.
+            .timeout(None)
+            // Connecting is cheaper than finding out that a kept connection belonged to a daemon that is gone.
+            .pool_max_idle_per_host(0)
+            // No TLS on a Unix socket: skip reading the machine's certificates.
+            .tls_certs_only([])
+            .build()
+            .map_err(|error| broken(&error))?;
+        Ok(Self { http, limit: None })
+    }
+
+    /// The same client, less patient: each of its requests is over after `limit`.
+    pub(crate) fn within(&self, limit: Duration) -> Self {
+        Self { http: self.http.clone(), limit: Some(limit) }
+    }
+
+    /// Asks for something.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
+        answer(self.send(self.http.get(url(path, query)))?)
+    }
+
+    /// Wishes something that has one answer.
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
+        answer(self.send(self.http.post(url(path, query)))?)
+    }
+
+    /// Wishes something whose answer comes row by row. Returns once the daemon has accepted the wish.
+    pub(crate) fn stream<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Wish,
+    ) -> Result<impl Iterator<Item = Result<T, Problem>> + use<T>, Problem> {
+        let request = self.http.post(url(path, &[])).header(header::ACCEPT, routes::NDJSON).json(body);
+        let response = self.send(request)?;
+        if !response.status().is_success() {
+            let status = response.status();
+            return Err(answer::<serde_json::Value>(response).err().unwrap_or_else(|| {
+                Problem::new(Code::Internal, format!("the daemon refused with HTTP status {status}"))
+            }));
+        }
+        let lines = BufReader::new(response).lines();
+        Ok(lines.filter(|line| !matches!(line, Ok(text) if text.trim().is_empty())).map(|line| match line {
+            Ok(line) => decode(line.as_bytes()),
+            Err(_) => Err(Problem::new(Code::DaemonUnreachable, "the daemon ended before it had answered")
+                .help("services keep running; `service status` shows how they are")),
+        }))
+    }
+
+    fn send(&self, request: RequestBuilder) -> Result<Response, Problem> {
+        let request = match self.limit {
+            Some(limit) => request.timeout(limit),
+            None => request,
+        };
+        request.send().map_err(|error| broken(&error))
+    }
+}
+
+/// A route of one service, with its name in place.
+pub(crate) fn path_of(route: &str, service: &str) -> String {
+    route.replace("{name}", &encode(service))
+}
+
+/// Percent-encodes what could end a path segment or a query value.
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b',') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}"); // a String takes everything
+        }
+        encoded
+    })
+}
+
+/// An empty value says nothing, so it is left out.
+fn url(path: &str, query: &[(&str, &str)]) -> Url {
+    let said = query.iter().filter(|(_, value)| !value.is_empty());
+    let query: Vec<String> = said.map(|(key, value)| format!("{key}={}", encode(value))).collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    Url::parse(&format!("http://localhost{path}{mark}{}", query.join("&")))
+        .expect("a fixed host and an encoded path make a valid URL")
+}
+
+fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Problem> {
+    decode(&response.bytes().map_err(|error| broken(&error))?)
+}
+
+/// Opens an envelope.
+pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    let envelope: Envelope<T> = serde_json::from_slice(json).map_err(|error| {
+        let text = String::from_utf8_lossy(json);
+        let start: String = text.trim().chars().take(80).collect();
+        Problem::new(Code::Internal, format!("cannot understand the daemon's answer `{start}`: {error}"))
+    })?;
+    envelope.into_result()
+}
+
+fn broken(error: &reqwest::Error) -> Problem {
+    let cause = root(error).to_string();
+    if error.is_connect() {
+        Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
+    } else if error.is_timeout() {
+        Problem::new(Code::Timeout, "the daemon did not answer in time")
+    } else {
+        Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}"))
+    }
+}
+
+fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    error.source().map_or(error, root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Daemon, Reply};
+    use service_api::{Outcome, view};
+
+    fn ask(daemon: &Daemon) -> Result<view::Version, Problem> {
+        Client::new(&daemon.socket)?.within(Duration::from_millis(100)).get(routes::VERSION, &[])
+    }
+
+    #[test]
+    fn a_name_is_encoded_and_a_failure_is_taken_out_of_its_envelope() {
+        let daemon = Daemon::serving(|_| Reply::failure(404, "not_found", "no `a/b`"));
+        let client = Client::new(&daemon.socket).unwrap();
+        let path = path_of(routes::SERVICE_LOGS, "a/b");
+        let problem = client
+            .get::<Vec<view::LogLine>>(&path, &[("tail", "5"), ("names", ""), ("since", "1:2")])
+            .unwrap_err();
+        assert_eq!((problem.code, problem.message.as_str()), (Code::NotFound, "no `a/b`"));
+        assert!(daemon.heard()[0].starts_with("GET /api/v1/services/a%2Fb/logs?tail=5&since=1%3A2 "));
+    }
+
+    #[test]
+    fn only_a_socket_nobody_listens_on_is_unreachable() {
+        let missing = Client::new(Path::new("/nowhere/d.sock")).unwrap();
+        let problem = missing.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
+        assert_eq!(problem.code, Code::DaemonUnreachable);
+        assert_eq!(ask(&Daemon::serving(|_| Reply::Silence)).unwrap_err().code, Code::Timeout);
+        let odd = ask(&Daemon::serving(|_| Reply::Json(200, "hello".into()))).unwrap_err();
+        assert_eq!(odd.code, Code::Internal);
+        assert!(odd.message.starts_with("cannot understand the daemon's answer `hello`"), "{}", odd.message);
+    }
+
+    #[test]
+    fn a_row_is_there_before_the_next_one_is_sent() {
+        let (say, rows) = std::sync::mpsc::channel();
+        let mut rows = Some(rows);
+        let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let client = Client::new(&daemon.socket).unwrap();
+        let mut outcomes = client.stream::<Outcome>(routes::START, &Wish::default()).unwrap();
+        for name in ["a", "b"] {
+            say.send(crate::fake::outcome(name, true)).unwrap();
+            assert_eq!(outcomes.next().unwrap().unwrap().name, name);
+        }
+        drop(say);
+        assert!(outcomes.next().is_none());
+        assert!(daemon.heard()[0].contains("accept: application/x-ndjson"));
+    }
+
+    #[test]
+    fn a_daemon_that_ends_in_the_middle_of_its_answer_is_noticed() {
+        let (say, rows) = std::sync::mpsc::channel();
+        let mut rows = Some(rows);
+        let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let client = Client::new(&daemon.socket).unwrap();
+        say.send(crate::fake::CRASH.into()).unwrap();
+        let mut outcomes = client.stream::<Outcome>(routes::START, &Wish::default()).unwrap();
+        assert_eq!(outcomes.next().unwrap().unwrap_err().code, Code::DaemonUnreachable);
+    }
+
+    #[test]
+    fn a_refused_wish_has_no_rows() {
+        let daemon = Daemon::serving(|_| Reply::failure(409, "manager_disabled", "no"));
+        let client = Client::new(&daemon.socket).unwrap();
+        let refused = client.stream::<Outcome>(routes::START, &Wish::default()).err().unwrap();
+        assert_eq!(refused.code, Code::ManagerDisabled);
+    }
+}

@@ -1,0 +1,88 @@
+//! `service daemon stop`.
+
+use super::signature;
+use crate::ServicePlugin;
+use crate::client::Client;
+use crate::session::Session;
+use crate::table::Row;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
+use service_api::{Code, Problem, routes, view};
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take to leave its socket after its last answer.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+pub(super) struct DaemonStop;
+
+impl PluginCommand for DaemonStop {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service daemon stop"
+    }
+
+    fn signature(&self) -> Signature {
+        signature(self.name())
+            .switch("services", "Stop the services first", None)
+            .input_output_type(Type::Nothing, Type::record())
+    }
+
+    fn description(&self) -> &'static str {
+        "Stop the daemon of the project; its services keep running."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "The next daemon takes over the services it finds. With --services nothing is left running. \
+         The record is the daemon as it was."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["orchestratord", "quit", "shutdown"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "service daemon stop",
+                description: "Stop the daemon only, for example before an upgrade",
+                result: None,
+            },
+            Example {
+                example: "service daemon stop --services",
+                description: "Leave nothing running",
+                result: None,
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        _: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let session = Session::open(plugin, engine, call, &[])?;
+        let services = if call.has_flag("services")? { "true" } else { "false" };
+        let daemon: view::Daemon = session.ask_running(move |client| {
+            let daemon = client.post(routes::DAEMON_STOP, &[("services", services)])?;
+            wait_until_gone(client)?;
+            Ok(daemon)
+        })?;
+        Ok(PipelineData::value(daemon.row(call.head), None))
+    }
+}
+
+/// A command right after this one must find no half-stopped daemon.
+fn wait_until_gone(client: &Client) -> Result<(), Problem> {
+    let deadline = Instant::now() + GONE_WITHIN;
+    let client = client.within(Duration::from_secs(1));
+    while Instant::now() < deadline {
+        match client.get::<view::Version>(routes::VERSION, &[]) {
+            Err(problem) if problem.code == Code::DaemonUnreachable => return Ok(()),
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    Err(Problem::new(Code::Timeout, "the daemon has not ended yet"))
+}

@@ -1,0 +1,132 @@
+//! `service list`.
+
+use super::names::completes;
+use super::selecting;
+use crate::ServicePlugin;
+use crate::selector::Selection;
+use crate::session::Session;
+use crate::table::table;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, Type, Value};
+use service_api::{Code, Problem, routes, view};
+
+pub(super) struct List;
+
+impl PluginCommand for List {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service list"
+    }
+
+    fn signature(&self) -> Signature {
+        selecting(self.name(), &Type::table())
+    }
+
+    fn description(&self) -> &'static str {
+        "List the services of the project as they are defined."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "Only reads: no daemon is started for it. For what runs, see `service status`."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["definitions", "show", "ls"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "service list | select name dependencies",
+                description: "What needs what",
+                result: None,
+            },
+            Example {
+                example: "service list web-app | get 0.start_command",
+                description: "How a service is started",
+                result: None,
+            },
+            Example {
+                example: "[] | service list",
+                description: "An empty pipe lists nothing",
+                result: Some(Value::test_list(vec![])),
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let selection = Selection::read(call, input)?;
+        if selection.is_empty() {
+            return Ok(table::<view::Service>(Vec::new(), call.head));
+        }
+        let session = Session::open(plugin, engine, call, selection.names())?;
+        let all: Vec<view::Service> =
+            session.read(|client| client.get(routes::LIST, &[]), vec!["list".into()])?;
+        let rows = match &selection {
+            Selection::Unsaid => all,
+            Selection::Named(names) => pick(&all, names).map_err(|problem| session.error(&problem))?,
+        };
+        Ok(table(rows, call.head))
+    }
+
+    completes!(All);
+}
+
+/// The services named, in the order in which they are named.
+fn pick(all: &[view::Service], names: &[Spanned<String>]) -> Result<Vec<view::Service>, Problem> {
+    let find = |name: &Spanned<String>| {
+        let found = all.iter().find(|service| service.name == name.item);
+        found.cloned().ok_or_else(|| unknown(&name.item, all))
+    };
+    names.iter().map(find).collect()
+}
+
+fn unknown(name: &str, all: &[view::Service]) -> Problem {
+    let near = all
+        .iter()
+        .map(|service| (strsim::jaro_winkler(name, &service.name), &service.name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other));
+    let help = match near {
+        Some((_, near)) => format!("did you mean `{near}`?"),
+        None => "`service list` shows all".into(),
+    };
+    Problem::new(Code::NotFound, format!("there is no service `{name}`")).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nu_protocol::Span;
+
+    fn service(name: &str) -> view::Service {
+        view::Service {
+            name: name.into(),
+            description: String::new(),
+            dependencies: Vec::new(),
+            manager: "process".into(),
+            start_command: "true".into(),
+            stop_command: None,
+            health_check_endpoint: None,
+        }
+    }
+
+    fn named(name: &str) -> Vec<Spanned<String>> {
+        vec![Spanned { item: name.into(), span: Span::test_data() }]
+    }
+
+    #[test]
+    fn an_unknown_name_is_met_with_the_nearest_one() {
+        let all = [service("web-app"), service("database")];
+        assert_eq!(pick(&all, &named("database")).unwrap(), [service("database")]);
+        let problem = pick(&all, &named("databse")).unwrap_err();
+        assert_eq!(problem.help.as_deref(), Some("did you mean `database`?"));
+    }
+}

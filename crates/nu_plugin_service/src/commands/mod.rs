@@ -1,0 +1,62 @@
+//! The commands, one file each, and what their signatures have in common.
+
+mod daemon_status;
+mod daemon_stop;
+mod health;
+mod list;
+mod logs;
+mod names;
+mod order;
+mod restart;
+mod service;
+mod start;
+mod status;
+mod stop;
+mod verb;
+mod verdict;
+
+use crate::ServicePlugin;
+use nu_plugin::PluginCommand;
+use nu_protocol::{Category, Signature, SyntaxShape, Type};
+
+/// Every command of the plugin.
+pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
+    vec![
+        Box::new(service::Service),
+        Box::new(list::List),
+        Box::new(order::Order),
+        Box::new(start::Start),
+        Box::new(stop::Stop),
+        Box::new(restart::Restart),
+        Box::new(status::Status),
+        Box::new(health::Health),
+        Box::new(logs::Logs),
+        Box::new(daemon_status::DaemonStatus),
+        Box::new(daemon_stop::DaemonStop),
+    ]
+}
+
+/// A command of ours, about one project.
+fn signature(name: &str) -> Signature {
+    Signature::build(name).category(category()).named(
+        "config",
+        SyntaxShape::Filepath,
+        "The services.toml to use (default: $env.SERVICES_CONFIG, else the nearest one upward)",
+        Some('c'),
+    )
+}
+
+/// A command about services that are named or piped in.
+fn selecting(name: &str, output: &Type) -> Signature {
+    let inputs = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
+    signature(name)
+        .rest("names", SyntaxShape::String, "The services; or pipe in names, or rows with a `name` column")
+        .input_output_types(inputs.into_iter().map(|input| (input, output.clone())).collect())
+}
+
+fn category() -> Category {
+    Category::Custom("service".into())
+}
+
+#[cfg(test)]
+mod tests;

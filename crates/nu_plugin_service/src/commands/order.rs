@@ -1,0 +1,80 @@
+//! `service order`.
+
+use super::names::completes;
+use super::selecting;
+use crate::ServicePlugin;
+use crate::selector::Selection;
+use crate::session::Session;
+use crate::table::table;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use service_api::{routes, view};
+
+pub(super) struct Order;
+
+impl PluginCommand for Order {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service order"
+    }
+
+    fn signature(&self) -> Signature {
+        selecting(self.name(), &Type::table())
+    }
+
+    fn description(&self) -> &'static str {
+        "Show in which order services start, with everything they need."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "Services of one level do not need each other and start at the same time; level 0 needs nothing. \
+         Only reads: no daemon is started for it."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["dependencies", "graph", "plan", "levels"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "service order web-app",
+                description: "What `service start web-app` would start, and when",
+                result: None,
+            },
+            Example {
+                example: "service order | group-by level",
+                description: "What starts at the same time",
+                result: None,
+            },
+            Example {
+                example: "[] | service order",
+                description: "An empty pipe has no order",
+                result: Some(Value::test_list(vec![])),
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let selection = Selection::read(call, input)?;
+        if selection.is_empty() {
+            return Ok(table::<view::Step>(Vec::new(), call.head));
+        }
+        let session = Session::open(plugin, engine, call, selection.names())?;
+        let names = selection.joined();
+        let words =
+            std::iter::once("order".into()).chain(selection.names().iter().map(|name| name.item.clone()));
+        let steps: Vec<view::Step> =
+            session.read(move |client| client.get(routes::ORDER, &[("names", &names)]), words.collect())?;
+        Ok(table(steps, call.head))
+    }
+
+    completes!(All);
+}

@@ -1,0 +1,80 @@
+//! `service status`.
+
+use super::names::completes;
+use super::selecting;
+use crate::ServicePlugin;
+use crate::selector::Selection;
+use crate::session::Session;
+use crate::table::table;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use service_api::{routes, view};
+
+pub(super) struct Status;
+
+impl PluginCommand for Status {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service status"
+    }
+
+    fn signature(&self) -> Signature {
+        selecting(self.name(), &Type::table()).switch("long", "All columns", Some('l'))
+    }
+
+    fn description(&self) -> &'static str {
+        "Show how services are: state, health, process, uptime, memory."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "`status` is running, stopped, failed or unknown; `state` says it finely: stopped, waiting, starting, ready, \
+         stopping, backoff, completed or failed. `health` is healthy, unhealthy, pending or none."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["ps", "state", "running", "uptime", "systemctl"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example { example: "service status", description: "All services of the project", result: None },
+            Example {
+                example: "service status | where health != healthy",
+                description: "What needs attention",
+                result: None,
+            },
+            Example {
+                example: "service status --long | sort-by cpu --reverse | first 3",
+                description: "The three busiest services",
+                result: None,
+            },
+            Example {
+                example: "[] | service status",
+                description: "An empty pipe asks about nothing",
+                result: Some(Value::test_list(vec![])),
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let selection = Selection::read(call, input)?;
+        if selection.is_empty() {
+            return Ok(table::<view::Status>(Vec::new(), call.head));
+        }
+        let session = Session::open(plugin, engine, call, selection.names())?;
+        let names = selection.joined();
+        let long = if call.has_flag("long")? { "true" } else { "false" };
+        let rows: Vec<view::Status> =
+            session.ask(move |client| client.get(routes::STATUS, &[("names", &names), ("long", long)]))?;
+        Ok(table(rows, call.head))
+    }
+
+    completes!(All);
+}

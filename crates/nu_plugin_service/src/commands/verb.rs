@@ -1,0 +1,187 @@
+//! [`run`]: what `service start`, `stop` and `restart` have in common. Rows arrive as services finish.
+//!
+//! Rows are data, also those of services that failed. Only when every service that was named failed (or, with
+//! `--strict`, any service at all) does the stream end in an error.
+
+use super::selecting;
+use super::verdict::Verdict;
+use crate::ServicePlugin;
+use crate::cancel::{Heard, Mouth, Worker};
+use crate::client::Client;
+use crate::error::refusal;
+use crate::selector::Selection;
+use crate::session::Session;
+use crate::table::{Row, metadata, table};
+use nu_plugin::{EngineInterface, EvaluatedCall};
+use nu_protocol::{
+    IntoInterruptiblePipelineData, LabeledError, PipelineData, ShellError, Signature, Spanned, SyntaxShape,
+    Type, Value,
+};
+use service_api::{Outcome, Problem, Wish, routes};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// The daemon keeps the time; this is how much later it may tell.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What may be wished of a service.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Verb {
+    Start,
+    Stop,
+    Restart,
+}
+
+impl Verb {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+
+    fn route(self) -> &'static str {
+        match self {
+            Self::Start => routes::START,
+            Self::Stop => routes::STOP,
+            Self::Restart => routes::RESTART,
+        }
+    }
+
+    /// The flag that leaves the relatives alone.
+    fn alone(self) -> &'static str {
+        match self {
+            Self::Start => "no-deps",
+            Self::Stop | Self::Restart => "no-dependents",
+        }
+    }
+}
+
+/// The signature, without the flag that leaves the relatives alone.
+pub(super) fn signature(name: &str) -> Signature {
+    selecting(name, &Type::table())
+        .switch("all", "Every service of the project", Some('a'))
+        .switch("no-wait", "Return as soon as it is under way", None)
+        .switch("strict", "Raise an error if any service failed, not only if all that are named did", None)
+        .named("timeout", SyntaxShape::Duration, "How long to wait; the daemon goes on after that", Some('t'))
+}
+
+/// Wishes it and gives back the rows.
+pub(super) fn run(
+    verb: Verb,
+    plugin: &ServicePlugin,
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+    input: PipelineData,
+) -> Result<PipelineData, LabeledError> {
+    let all = call.has_flag("all")?.then(|| call.get_flag_span("all").unwrap_or(call.head));
+    let selection = Selection::read(call, input)?.or_all(all, call.head)?;
+    if selection.is_empty() {
+        return Ok(table::<Outcome>(Vec::new(), call.head));
+    }
+    let timeout = timeout(call)?;
+    let wish = Wish {
+        names: selection.names().iter().map(|name| name.item.clone()).collect(),
+        all: selection == Selection::Unsaid,
+        relatives: call.has_flag(verb.alone())?.then_some(false),
+        wait: !call.has_flag("no-wait")?,
+        timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let session = Session::open(plugin, engine, call, selection.names())?;
+    let worker = wish_for(verb, wish, &session)?;
+    let verdict = Verdict::new(verb, call.has_flag("strict")?);
+    let rows = Rows { worker, session, limit: timeout.map(|limit| limit + GRACE), verdict, over: false };
+    let metadata = metadata::<Outcome>(call.head);
+    Ok(rows.into_pipeline_data_with_metadata(call.head, engine.signals().clone(), metadata))
+}
+
+fn timeout(call: &EvaluatedCall) -> Result<Option<Duration>, LabeledError> {
+    let Some(limit) = call.get_flag::<Spanned<i64>>("timeout")? else {
+        return Ok(None);
+    };
+    let nanos = u64::try_from(limit.item).map_err(|_| {
+        refusal("bad_request", "cannot wait a negative time", "less than nothing", limit.span)
+    })?;
+    Ok(Some(Duration::from_nanos(nanos)))
+}
+
+/// What the thread that talks to the daemon reports.
+enum Report {
+    Accepted,
+    Finished(Outcome),
+    Broken(Problem),
+}
+
+/// Returns once the daemon has accepted the wish, so that a refusal is an error of the command and not of a row.
+fn wish_for(verb: Verb, wish: Wish, session: &Session) -> Result<Worker<Report>, LabeledError> {
+    // Connecting comes first and alone: a ctrl-c before the wish is sent means that it is not sent.
+    let client = session.ask(|client| Ok(client.clone()))?;
+    let worker = Worker::spawn(&session.engine, move |mouth| {
+        if let Err(problem) = report(verb, &wish, &client, mouth) {
+            mouth.say(Report::Broken(problem));
+        }
+    })?;
+    match worker.hear(None) {
+        Heard::Said(Report::Broken(problem)) => Err(session.error(&problem)),
+        Heard::Said(Report::Accepted | Report::Finished(_)) => Ok(worker),
+        heard => {
+            tell_if_interrupted(&heard);
+            Err(session.unheard(&heard))
+        }
+    }
+}
+
+fn report(verb: Verb, wish: &Wish, client: &Client, mouth: &Mouth<Report>) -> Result<(), Problem> {
+    let outcomes = client.stream(verb.route(), wish)?;
+    mouth.say(Report::Accepted);
+    for outcome in outcomes {
+        if !mouth.say(Report::Finished(outcome?)) {
+            break; // the consumer has seen enough; the daemon goes on
+        }
+    }
+    Ok(())
+}
+
+/// The rows as they come, and the verdict after the last one.
+struct Rows {
+    worker: Worker<Report>,
+    session: Session,
+    limit: Option<Duration>,
+    verdict: Verdict,
+    over: bool,
+}
+
+impl Iterator for Rows {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        if self.over {
+            return None;
+        }
+        let error = match self.worker.hear(self.limit) {
+            Heard::Said(Report::Finished(outcome)) => {
+                self.verdict.note(&outcome);
+                return Some(outcome.row(self.session.head));
+            }
+            Heard::Said(Report::Accepted) => return self.next(),
+            Heard::Said(Report::Broken(problem)) => Some(self.session.error(&problem)),
+            Heard::Over => self.verdict.error(&self.session.names, self.session.head),
+            heard @ Heard::Interrupted => {
+                tell_if_interrupted(&heard);
+                None
+            }
+            heard @ Heard::Late => Some(self.session.unheard(&heard)),
+        };
+        self.over = true;
+        error.map(|error| Value::error(ShellError::from(error), self.session.head))
+    }
+}
+
+/// A ctrl-c ends the waiting, not what is waited for. An error at the end of the stream could not say so: Nushell
+/// would replace it by its own and drop the rows that it has not yet shown. The line follows the terminal's `^C`.
+fn tell_if_interrupted<T>(heard: &Heard<T>) {
+    if matches!(heard, Heard::Interrupted) && std::io::stderr().is_terminal() {
+        eprintln!("\nthe daemon goes on with it: see `service status`");
+    }
+}

@@ -1,0 +1,132 @@
+//! [`Verdict`]: whether the rows of a start, stop or restart amount to an error, and to which.
+
+use super::verb::Verb;
+use crate::error::labeled_at;
+use nu_protocol::{LabeledError, Span, Spanned};
+use service_api::{Code, Outcome, Problem};
+
+/// How many services an error lists.
+const LISTED: usize = 5;
+
+/// What the rows so far say.
+pub(super) struct Verdict {
+    verb: Verb,
+    strict: bool,
+    named_ok: bool,
+    failed: Vec<Outcome>,
+}
+
+impl Verdict {
+    /// Nothing yet. `strict`: any failure is an error, not only that of all that were named.
+    pub(super) fn new(verb: Verb, strict: bool) -> Self {
+        Self { verb, strict, named_ok: false, failed: Vec::new() }
+    }
+
+    /// Takes one more row into account.
+    pub(super) fn note(&mut self, outcome: &Outcome) {
+        self.named_ok |= outcome.named && outcome.ok;
+        if !outcome.ok {
+            self.failed.push(outcome.clone());
+        }
+    }
+
+    /// The error after the last row, with a mark at each name that failed. Relatives that failed explain it.
+    pub(super) fn error(&self, names: &[Spanned<String>], head: Span) -> Option<LabeledError> {
+        let counts = |outcome: &&Outcome| self.strict || (outcome.named && !self.named_ok);
+        let (failed, relatives): (Vec<_>, Vec<_>) = self.failed.iter().partition(counts);
+        let mark =
+            |outcome: &Outcome| names.iter().find(|name| name.item == outcome.name).map(|name| name.span);
+        match failed.as_slice() {
+            [] => None,
+            [one] => Some(labeled_at(&self.problem(one, &relatives), mark(one).unwrap_or(head))),
+            several => {
+                let (marked, unmarked): (Vec<_>, Vec<_>) =
+                    several.iter().partition(|outcome| mark(outcome).is_some());
+                let mut error = labeled_at(&self.summary(several, &[relatives, unmarked].concat()), head);
+                if !marked.is_empty() {
+                    error.labels.clear();
+                }
+                Some(marked.iter().fold(error, |error, outcome| {
+                    error.with_label(self.problem(outcome, &[]).message, mark(outcome).unwrap_or(head))
+                }))
+            }
+        }
+    }
+
+    /// The problem of one service, with those of its relatives that it does not mention.
+    fn problem(&self, outcome: &Outcome, relatives: &[&Outcome]) -> Problem {
+        let mut problem = outcome.error.clone().unwrap_or_else(|| {
+            Problem::new(Code::Internal, format!("cannot {} `{}`", self.verb.word(), outcome.name))
+        });
+        let unsaid = |relative: &&&Outcome| !problem.message.contains(&format!("`{}`", relative.name));
+        let others: Vec<_> = relatives
+            .iter()
+            .filter(unsaid)
+            .take(LISTED)
+            .map(|relative| self.problem(relative, &[]))
+            .collect();
+        problem.others.extend(others);
+        problem
+    }
+
+    /// One problem for several services: the code and the help are those of the first.
+    fn summary(&self, failed: &[&Outcome], others: &[&Outcome]) -> Problem {
+        let names: Vec<_> = failed.iter().take(LISTED).map(|outcome| format!("`{}`", outcome.name)).collect();
+        let more = if failed.len() > LISTED { ", ..." } else { "" };
+        let message = format!("cannot {} {}{more}", self.verb.word(), names.join(", "));
+        Problem { message, place: None, ..self.problem(failed[0], others) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_api::Action;
+
+    fn outcome(name: &str, ok: bool, named: bool) -> Outcome {
+        let problem = Problem::new(Code::StartFailed, format!("cannot start `{name}`: no"));
+        let error = (!ok).then_some(problem);
+        let [status, health] = ["running", "none"].map(String::from);
+        Outcome { name: name.into(), ok, action: Action::Started, status, health, took_ms: 0.0, named, error }
+    }
+
+    fn error(strict: bool, outcomes: &[Outcome]) -> Option<LabeledError> {
+        let mut verdict = Verdict::new(Verb::Start, strict);
+        for outcome in outcomes {
+            verdict.note(outcome);
+        }
+        let names = [("a", 20), ("b", 22)];
+        let names = names.map(|(item, at)| Spanned { item: item.into(), span: Span::new(at, at + 1) });
+        verdict.error(&names, Span::new(0, 5))
+    }
+
+    #[test]
+    fn partial_failure_is_data_unless_strict() {
+        let outcomes = [outcome("a", true, true), outcome("b", false, true)];
+        assert!(error(false, &outcomes).is_none());
+        let error = error(true, &outcomes).unwrap();
+        assert_eq!(error.msg, "cannot start `b`: no");
+        assert_eq!(error.labels[0].span, Span::new(22, 23));
+    }
+
+    #[test]
+    fn a_failed_relative_is_no_error_of_its_own_but_explains_one() {
+        let dep = outcome("dep", false, false);
+        assert!(error(false, &[dep.clone(), outcome("a", true, true)]).is_none());
+        let error = error(false, &[dep, outcome("a", false, true)]).unwrap();
+        assert_eq!(error.msg, "cannot start `a`: no\n\ncannot start `dep`: no");
+    }
+
+    #[test]
+    fn the_failure_of_all_that_were_named_is_an_error_with_a_mark_at_each() {
+        let outcomes = [outcome("dep", false, false), outcome("a", false, true), outcome("b", false, true)];
+        let error = error(false, &outcomes).unwrap();
+        assert_eq!(error.code.as_deref(), Some("service::start_failed"));
+        assert_eq!(error.msg, "cannot start `a`, `b`\n\ncannot start `dep`: no");
+        let marks: Vec<_> = error.labels.iter().map(|label| (label.text.as_str(), label.span)).collect();
+        assert_eq!(
+            marks,
+            [("cannot start `a`: no", Span::new(20, 21)), ("cannot start `b`: no", Span::new(22, 23))]
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Problems become Nushell errors here, once: `service::<code>`, a mark at the name that is meant, and the help.
+
+use nu_protocol::{LabeledError, Span, Spanned};
+use service_api::{Code, Problem};
+use std::fmt::Write;
+
+/// The error for a problem. The mark is under the first of `names` that the problem speaks of, else under `head`.
+pub(crate) fn labeled(problem: &Problem, names: &[Spanned<String>], head: Span) -> LabeledError {
+    let meant = names.iter().find(|name| problem.message.contains(&format!("`{}`", name.item)));
+    labeled_at(problem, meant.map_or(head, |name| name.span))
+}
+
+/// The error for a problem whose cause stands at `span`.
+pub(crate) fn labeled_at(problem: &Problem, span: Span) -> LabeledError {
+    let error =
+        LabeledError::new(text(problem)).with_code(code(problem.code)).with_label(label(problem.code), span);
+    match &problem.help {
+        Some(help) => error.with_help(help),
+        None => error,
+    }
+}
+
+/// An error about the call itself, before anyone was asked.
+pub(crate) fn refusal(code: &str, message: &str, label: &str, span: Span) -> LabeledError {
+    LabeledError::new(message).with_code(format!("service::{code}")).with_label(label, span)
+}
+
+/// The problem as one cell of a table.
+pub(crate) fn cell(problem: &Problem) -> String {
+    match &problem.help {
+        Some(help) => format!("{} ({help})", problem.message),
+        None => problem.message.clone(),
+    }
+}
+
+/// The code as scripts see it.
+pub(crate) fn code(code: Code) -> String {
+    format!("service::{}", code.as_str())
+}
+
+/// The message, the line of the file it is about, and whatever else was found along with it. The help of the first
+/// problem is not here: Nushell has a place of its own for that.
+fn text(problem: &Problem) -> String {
+    let mut text = problem.message.clone();
+    if let Some(place) = &problem.place {
+        let _ = write!(text, "\n{place}"); // a String takes everything
+    }
+    for other in &problem.others {
+        let _ = write!(text, "\n\n{other}");
+    }
+    text
+}
+
+fn label(code: Code) -> &'static str {
+    match code {
+        Code::NotFound => "no service of this name",
+        Code::BadDefinition => "needs a valid services.toml",
+        Code::NoProject => "needs a services.toml",
+        Code::ManagerDisabled => "not while `manager_enabled` is false",
+        Code::DependencyNotRunning => "needs a service that is not running",
+        Code::DependencyFailed => "needs a service that failed",
+        Code::StartFailed => "did not start",
+        Code::StopFailed => "did not stop",
+        Code::Timeout => "not done in time",
+        Code::Cancelled => "another request wanted the opposite",
+        Code::BadRequest => "refused",
+        Code::DaemonUnreachable => "needs the daemon",
+        Code::VersionMismatch => "needs a daemon of the same version",
+        Code::Internal => "failed here",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_api::Place;
+
+    fn name(item: &str, at: usize) -> Spanned<String> {
+        Spanned { item: item.into(), span: Span::new(at, at + item.len()) }
+    }
+
+    #[test]
+    fn the_mark_is_under_the_name_that_is_meant() {
+        let problem = Problem::new(Code::NotFound, "no service `wbe`").help("did you mean `web`?");
+        let error = labeled(&problem, &[name("db", 14), name("wbe", 17)], Span::new(0, 13));
+        assert_eq!(error.labels[0].span, Span::new(17, 20));
+        assert_eq!(error.code.as_deref(), Some("service::not_found"));
+        assert_eq!(error.help.as_deref(), Some("did you mean `web`?"));
+    }
+
+    #[test]
+    fn a_problem_of_the_whole_project_is_marked_at_the_command_and_shows_the_line() {
+        let place =
+            Place { file: "services.toml".into(), line: 3, column: 1, width: 4, snippet: "prot = 1".into() };
+        let problem = Problem::new(Code::BadDefinition, "unknown key `prot`").at(place);
+        let error = labeled(&problem, &[name("web", 14)], Span::new(0, 13));
+        assert_eq!(error.labels[0].span, Span::new(0, 13));
+        assert_eq!(error.msg, "unknown key `prot`\n --> services.toml:3:1\n3 | prot = 1\n  | ^^^^");
+    }
+}

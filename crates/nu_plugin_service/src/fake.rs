@@ -1,0 +1,137 @@
+//! A pretend daemon for tests: a Unix socket that answers what the test says.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+
+/// A row that is none: the daemon ends there.
+pub(crate) const CRASH: &str = "crash";
+
+/// What the daemon says to one request.
+pub(crate) enum Reply {
+    /// A whole answer.
+    Json(u16, String),
+    /// One line for each string, until the sender is gone.
+    Rows(Receiver<String>),
+    /// Not a word, for as long as the client stays.
+    Silence,
+}
+
+impl Reply {
+    /// A successful envelope around this JSON.
+    pub(crate) fn data(json: &str) -> Self {
+        Self::Json(200, format!(r#"{{"success":true,"data":{json},"error":null}}"#))
+    }
+
+    /// A failure envelope.
+    pub(crate) fn failure(status: u16, code: &str, message: &str) -> Self {
+        let error = format!(r#"{{"code":"{code}","message":"{message}"}}"#);
+        Self::Json(status, format!(r#"{{"success":false,"data":null,"error":{error}}}"#))
+    }
+}
+
+/// A listening pretend daemon.
+pub(crate) struct Daemon {
+    /// Where it listens.
+    pub(crate) socket: PathBuf,
+    heard: Arc<Mutex<Vec<String>>>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Daemon {
+    /// Listens on a socket of its own and answers each request, given as its whole head.
+    pub(crate) fn serving(reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = Self::serving_at(&dir.path().join("d.sock"), reply);
+        Self { _dir: Some(dir), ..daemon }
+    }
+
+    /// The same on this socket.
+    pub(crate) fn serving_at(socket: &Path, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
+        let listener = UnixListener::bind(socket).unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let notes = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let Some(request) = read_request(&stream) else {
+                    continue;
+                };
+                notes.lock().unwrap().push(request.clone());
+                let reply = reply(&request);
+                std::thread::spawn(move || answer(stream, reply));
+            }
+        });
+        Self { socket: socket.to_path_buf(), heard: requests, _dir: None }
+    }
+
+    /// The requests so far, head and body.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+}
+
+/// Writes a program. Another process does it: one that is open for writing here could not be run.
+pub(crate) fn program(path: &Path, script: &str) {
+    let written = Command::new("sh")
+        .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod +x "$0""#])
+        .arg(path)
+        .arg(script)
+        .status();
+    assert!(written.unwrap().success());
+}
+
+/// The line that tells what became of a named service.
+pub(crate) fn outcome(name: &str, ok: bool) -> String {
+    let error = if ok {
+        "null".into()
+    } else {
+        format!(r#"{{"code":"start_failed","message":"cannot start `{name}`","help":"look"}}"#)
+    };
+    format!(
+        r#"{{"success":true,"data":{{"name":"{name}","ok":{ok},"action":"started","status":"running",
+        "health":"healthy","took_ms":1.5,"named":true,"error":{error}}},"error":null}}"#
+    )
+    .replace('\n', "")
+}
+
+fn read_request(stream: &UnixStream) -> Option<String> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    reader.read_exact(&mut body).ok()?;
+    head.push_str(&String::from_utf8_lossy(&body));
+    Some(head)
+}
+
+fn answer(mut stream: UnixStream, reply: Reply) {
+    // A client that went away is no matter for the test.
+    let _ = match reply {
+        Reply::Json(status, body) => {
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+        }
+        Reply::Rows(rows) => {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            for row in rows {
+                if row == CRASH {
+                    return; // without a final chunk the answer counts as broken off
+                }
+                let _ = write!(stream, "{:x}\r\n{row}\n\r\n", row.len() + 1);
+            }
+            write!(stream, "0\r\n\r\n")
+        }
+        Reply::Silence => stream.read(&mut [0]).map(drop),
+    };
+}

@@ -1,0 +1,249 @@
+//! Reaching the project's daemon: where it listens, and how it is started when nobody does.
+//!
+//! A daemon starts with the environment of the shell, not of this plugin, and says on its first line of output how it
+//! went ([`Greeting`]). It detaches itself; two that are started at once settle between them who stays.
+
+use crate::client::{Client, Clients, decode};
+use crate::shell;
+use nu_plugin::EngineInterface;
+use serde::de::DeserializeOwned;
+use service_api::{API_VERSION, Code, Greeting, Problem, Project, routes, view};
+use std::collections::HashMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// How long a daemon has to greet, and to answer who it is.
+const GREETS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a daemon that somebody else is starting may take to listen.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+/// How many lines of the daemon's log explain why it did not greet.
+const LAST_WORDS: usize = 5;
+const PROGRAM: &str = "orchestratord";
+
+/// The running daemon, whatever its version.
+pub(crate) fn running(project: &Project, clients: &Clients) -> Result<Client, Problem> {
+    clients.of(&socket(project))
+}
+
+/// The running daemon, if it speaks our version.
+pub(crate) fn connect(project: &Project, clients: &Clients) -> Result<Client, Problem> {
+    let client = running(project, clients)?;
+    let daemon: view::Version = client.within(GREETS_WITHIN).get(routes::VERSION, &[])?;
+    if daemon.api == API_VERSION {
+        return Ok(client);
+    }
+    let message = format!(
+        "cannot talk to the daemon: it is version {} (API {}), this plugin needs API {API_VERSION}",
+        daemon.version, daemon.api
+    );
+    Err(Problem::new(Code::VersionMismatch, message)
+        .help("run `service daemon stop` (services keep running), then the command again"))
+}
+
+/// The daemon, started if nobody listens.
+pub(crate) fn connect_or_start(
+    project: &Project,
+    clients: &Clients,
+    engine: &EngineInterface,
+) -> Result<Client, Problem> {
+    match connect(project, clients) {
+        Err(problem) if problem.code == Code::DaemonUnreachable => {}
+        reached => return reached,
+    }
+    let log = project.log();
+    let already_there = std::fs::metadata(&log).map_or(0, |log| log.len());
+    match greeting(start(project, engine)?, &log, already_there)? {
+        Greeting::Ready { .. } => connect(project, clients),
+        Greeting::Taken => wait_for_the_other(project, clients),
+        Greeting::Failed(problem) => Err(problem),
+    }
+}
+
+/// Asks the program itself, once and without a daemon.
+pub(crate) fn one_shot<T: DeserializeOwned>(
+    project: &Project,
+    engine: &EngineInterface,
+    words: &[&str],
+) -> Result<T, Problem> {
+    let mut command = program(engine)?;
+    command.args(words).arg("--config").arg(&project.config);
+    let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(&error))?;
+    if output.stdout.is_empty() {
+        let message = format!("cannot read the project: `{PROGRAM}` ended with {}", output.status);
+        return Err(
+            Problem::new(Code::Internal, message).help(String::from_utf8_lossy(&output.stderr).trim())
+        );
+    }
+    decode(&output.stdout)
+}
+
+/// Where the daemon listens: it says so itself, because it may have been started in another environment.
+fn socket(project: &Project) -> PathBuf {
+    let record = std::fs::read(project.record()).ok();
+    match record.and_then(|json| serde_json::from_slice(&json).ok()) {
+        Some(Greeting::Ready { socket, .. }) => socket,
+        _ => project.socket.clone(),
+    }
+}
+
+fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> {
+    let log = open_log(project).map_err(|error| {
+        let dir = project.state_dir.display();
+        Problem::new(Code::DaemonUnreachable, format!("cannot keep state in `{dir}`: {error}"))
+            .help("make the directory writable, or set $env.XDG_STATE_HOME to one that is")
+    })?;
+    let mut command = program(engine)?;
+    command.arg("run").arg("--config").arg(&project.config);
+    if let Some(nu) = shell::nu() {
+        command.arg("--nu").arg(nu);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    command.spawn().map_err(|error| not_started(&error))
+}
+
+fn open_log(project: &Project) -> std::io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(&project.state_dir)?;
+    OpenOptions::new().create(true).append(true).mode(0o600).open(project.log())
+}
+
+/// `orchestratord` with the environment of the shell, in no directory of the user's.
+fn program(engine: &EngineInterface) -> Result<Command, Problem> {
+    let env = shell::environment(engine)?;
+    let beside = std::env::current_exe().ok().map(|plugin| plugin.with_file_name(PROGRAM));
+    let path = find_program(beside, &env).ok_or_else(|| {
+        Problem::new(Code::DaemonUnreachable, format!("cannot find the program `{PROGRAM}`"))
+            .help("install it beside the plugin or on $env.PATH, or name it in $env.ORCHESTRATORD")
+    })?;
+    let mut command = Command::new(path);
+    command.env_clear().envs(env).current_dir("/");
+    Ok(command)
+}
+
+fn find_program(beside: Option<PathBuf>, env: &HashMap<String, String>) -> Option<PathBuf> {
+    let named = env.get("ORCHESTRATORD").map(PathBuf::from);
+    let on_path = env.get("PATH").map(String::as_str).unwrap_or_default();
+    let on_path = std::env::split_paths(on_path).map(|dir| dir.join(PROGRAM));
+    beside.into_iter().chain(named).chain(on_path).find(|path| path.is_file())
+}
+
+/// What the daemon says of its start. If it says nothing, what it added to its log has to explain it.
+fn greeting(child: Child, log: &Path, already_there: u64) -> Result<Greeting, Problem> {
+    let silent = |how: String| {
+        let problem = Problem::new(Code::DaemonUnreachable, format!("cannot start the daemon: {how}"));
+        match last_words(log, already_there) {
+            Some(words) => problem.help(format!("it wrote to `{}`:\n{words}", log.display())),
+            None => problem,
+        }
+    };
+    match first_line(child).recv_timeout(GREETS_WITHIN) {
+        Ok(line) if line.is_empty() => Err(silent("it ended at once".into())),
+        Ok(line) => serde_json::from_str(&line).map_err(|_| silent(format!("it said `{}`", line.trim()))),
+        Err(_) => Err(silent(format!("it said nothing within {} s", GREETS_WITHIN.as_secs()))),
+    }
+}
+
+/// The daemon's first line. The thread stays to collect its exit status, so that no zombie is left.
+fn first_line(mut child: Child) -> Receiver<String> {
+    let (say, line) = channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            let _ = BufReader::new(stdout).read_line(&mut text); // unreadable is as good as silent
+        }
+        let _ = say.send(text); // nobody waits any more after a ctrl-c
+        let _ = child.wait();
+    });
+    line
+}
+
+/// Somebody else is starting a daemon for this project at this moment: connect as soon as it listens.
+fn wait_for_the_other(project: &Project, clients: &Clients) -> Result<Client, Problem> {
+    let deadline = Instant::now() + TAKEN_WITHIN;
+    let mut pause = Duration::from_millis(2);
+    loop {
+        match connect(project, clients) {
+            Err(problem) if problem.code == Code::DaemonUnreachable && Instant::now() < deadline => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(100));
+            }
+            reached => return reached,
+        }
+    }
+}
+
+fn last_words(log: &Path, from: u64) -> Option<String> {
+    let mut file = File::open(log).ok()?;
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n");
+    (!last.is_empty()).then_some(last)
+}
+
+fn not_started(error: &std::io::Error) -> Problem {
+    Problem::new(Code::DaemonUnreachable, format!("cannot run `{PROGRAM}`: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Daemon, Reply};
+
+    fn project(dir: &Path) -> Project {
+        Project { config: dir.join("services.toml"), state_dir: dir.into(), socket: dir.join("default.sock") }
+    }
+
+    #[test]
+    fn the_daemons_own_record_says_where_it_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = project(dir.path());
+        assert_eq!(socket(&project), project.socket);
+        let greeting = Greeting::Ready { pid: 1, socket: "/elsewhere.sock".into() };
+        std::fs::write(project.record(), serde_json::to_vec(&greeting).unwrap()).unwrap();
+        assert_eq!(socket(&project), Path::new("/elsewhere.sock"));
+    }
+
+    #[test]
+    fn a_daemon_of_another_version_is_refused_with_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = project(dir.path());
+        let _daemon = Daemon::serving_at(&project.socket, |_| Reply::data(r#"{"version":"9.0.0","api":9}"#));
+        let problem = connect(&project, &Clients::default()).err().unwrap();
+        assert_eq!(problem.code, Code::VersionMismatch);
+        assert!(problem.help.unwrap().contains("service daemon stop"));
+    }
+
+    #[test]
+    fn the_program_beside_the_plugin_comes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let [beside, named, bin] = ["beside", "named", "bin"].map(|name| dir.path().join(name));
+        for (folder, file) in [(&beside, PROGRAM), (&named, "mine"), (&bin, PROGRAM)] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join(file), "").unwrap();
+        }
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let mut env = HashMap::from([("PATH".into(), text(bin.clone()))]);
+        assert_eq!(find_program(None, &env), Some(bin.join(PROGRAM)));
+        env.insert("ORCHESTRATORD".into(), text(named.join("mine")));
+        assert_eq!(find_program(None, &env), Some(named.join("mine")));
+        assert_eq!(find_program(Some(beside.join(PROGRAM)), &env), Some(beside.join(PROGRAM)));
+    }
+
+    #[test]
+    fn a_daemon_that_ends_without_a_greeting_is_explained_by_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = project(dir.path());
+        std::fs::write(project.log(), "old\none\ntwo\n").unwrap();
+        let child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+        let problem = greeting(child, &project.log(), 4).unwrap_err();
+        assert_eq!(problem.code, Code::DaemonUnreachable);
+        assert!(problem.help.unwrap().ends_with(":\none\ntwo"));
+    }
+}

@@ -1,0 +1,163 @@
+//! [`Selection`]: which services a command is about, from its arguments or from the pipe.
+
+use crate::error::refusal;
+use nu_plugin::EvaluatedCall;
+use nu_protocol::{LabeledError, PipelineData, Span, Spanned, Value};
+
+/// The services a command is about.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Selection {
+    /// Neither names nor a pipe. What that means is up to the command.
+    Unsaid,
+    /// These; none of them when an empty table was piped in, which must never mean "all".
+    Named(Vec<Spanned<String>>),
+}
+
+impl Selection {
+    /// Reads the rest arguments and the pipe.
+    pub(crate) fn read(call: &EvaluatedCall, input: PipelineData) -> Result<Self, LabeledError> {
+        let names: Vec<Spanned<String>> = call.rest(0)?;
+        let piped = match input {
+            PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
+            input => Some(input.into_value(call.head)?),
+        };
+        let piped = piped.map(|value| rows(value).iter().map(name).collect::<Result<Vec<_>, _>>());
+        match (names.first(), piped) {
+            (None, None) => Ok(Self::Unsaid),
+            (None, Some(piped)) => piped.map(Self::Named),
+            (Some(_), None) => Ok(Self::Named(names)),
+            // In `each {|name| service start $name }` Nushell pipes the name in as well.
+            (Some(_), Some(Ok(piped))) if same(&piped, &names) => Ok(Self::Named(names)),
+            (Some(first), Some(_)) => Err(refusal(
+                "ambiguous_input",
+                "cannot take names both as arguments and from the pipe",
+                "named here, and something else is piped in",
+                first.span,
+            )
+            .with_help("leave out one of the two")),
+        }
+    }
+
+    /// For a command that acts: an unsaid selection needs `--all`, which excludes names.
+    pub(crate) fn or_all(self, all: Option<Span>, head: Span) -> Result<Self, LabeledError> {
+        match (&self, all) {
+            (Self::Unsaid, None) => Err(refusal("no_names", "no service is named", "which services?", head)
+                .with_help("name services, pipe them in, or say `--all`")),
+            (Self::Named(_), Some(flag)) => Err(refusal(
+                "ambiguous_input",
+                "cannot take both names and `--all`",
+                "names are given as well",
+                flag,
+            )
+            .with_help("leave out one of the two")),
+            _ => Ok(self),
+        }
+    }
+
+    /// The names, if any were said.
+    pub(crate) fn names(&self) -> &[Spanned<String>] {
+        match self {
+            Self::Unsaid => &[],
+            Self::Named(names) => names,
+        }
+    }
+
+    /// The names as the API takes them; empty when none were said, which the daemon takes as all.
+    pub(crate) fn joined(&self) -> String {
+        let names: Vec<_> = self.names().iter().map(|name| name.item.as_str()).collect();
+        names.join(",")
+    }
+
+    /// The pipe was there and empty: there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Named(names) if names.is_empty())
+    }
+}
+
+fn rows(value: Value) -> Vec<Value> {
+    match value {
+        Value::List { vals, .. } => vals.into_owned(),
+        value => vec![value],
+    }
+}
+
+fn same(one: &[Spanned<String>], other: &[Spanned<String>]) -> bool {
+    one.iter().map(|name| &name.item).eq(other.iter().map(|name| &name.item))
+}
+
+/// The name in a piped row, with the row's place in the user's source.
+fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
+    let span = row.span();
+    let name = match row {
+        Value::Record { val, .. } => val.get("name"),
+        Value::Error { error, .. } => return Err(LabeledError::from((**error).clone())),
+        row => Some(row),
+    };
+    match name {
+        Some(Value::String { val, .. }) => Ok(Spanned { item: val.clone(), span }),
+        _ => Err(refusal("bad_row", "cannot tell which service is meant", "no name in this row", span)
+            .with_help("pipe in strings, or rows with a `name` column")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nu_protocol::record;
+
+    fn read(names: &[&str], input: Option<Value>) -> Result<Selection, LabeledError> {
+        let call = names.iter().fold(EvaluatedCall::new(Span::test_data()), |call, name| {
+            call.with_positional(Value::test_string(*name))
+        });
+        Selection::read(&call, input.map_or(PipelineData::Empty, |value| PipelineData::value(value, None)))
+    }
+
+    fn names(selection: &Selection) -> Vec<&str> {
+        selection.names().iter().map(|name| name.item.as_str()).collect()
+    }
+
+    fn code(result: Result<Selection, LabeledError>) -> String {
+        result.unwrap_err().code.unwrap()
+    }
+
+    #[test]
+    fn names_come_from_arguments_strings_lists_and_rows() {
+        assert_eq!(names(&read(&["a", "b"], None).unwrap()), ["a", "b"]);
+        assert_eq!(names(&read(&[], Some(Value::test_string("a"))).unwrap()), ["a"]);
+        let row = |name: &str| Value::test_record(record! {"name" => Value::test_string(name)});
+        assert_eq!(names(&read(&[], Some(row("a"))).unwrap()), ["a"]);
+        let mixed = Value::test_list(vec![row("b"), Value::test_string("a")]);
+        assert_eq!(names(&read(&[], Some(mixed)).unwrap()), ["b", "a"]);
+    }
+
+    #[test]
+    fn an_empty_pipe_is_not_the_same_as_no_pipe() {
+        let empty = read(&[], Some(Value::test_list(vec![]))).unwrap();
+        assert!(empty.is_empty());
+        assert!(empty.or_all(None, Span::test_data()).unwrap().is_empty());
+        assert_eq!(read(&[], None).unwrap(), Selection::Unsaid);
+        assert_eq!(read(&[], Some(Value::test_nothing())).unwrap(), Selection::Unsaid);
+        assert_eq!(code(Selection::Unsaid.or_all(None, Span::test_data())), "service::no_names");
+    }
+
+    #[test]
+    fn two_sources_that_differ_are_refused() {
+        assert_eq!(names(&read(&["a"], Some(Value::test_string("a"))).unwrap()), ["a"]);
+        assert_eq!(code(read(&["a"], Some(Value::test_string("b")))), "service::ambiguous_input");
+        assert_eq!(code(read(&["a"], Some(Value::test_list(vec![])))), "service::ambiguous_input");
+        let all = Some(Span::test_data());
+        assert_eq!(
+            code(read(&["a"], None).unwrap().or_all(all, Span::test_data())),
+            "service::ambiguous_input"
+        );
+    }
+
+    #[test]
+    fn a_row_without_a_name_is_marked_itself() {
+        let span = Span::new(7, 9);
+        let row = Value::record(record! {"nam" => Value::test_string("a")}, span);
+        let error = read(&[], Some(Value::test_list(vec![row]))).unwrap_err();
+        assert_eq!(error.code.as_deref(), Some("service::bad_row"));
+        assert_eq!(error.labels[0].span, span);
+    }
+}

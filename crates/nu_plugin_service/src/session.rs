@@ -1,0 +1,152 @@
+//! [`Session`]: one call of a command, with its project and its way to the daemon.
+
+use crate::ServicePlugin;
+use crate::cancel::{Heard, Worker};
+use crate::client::{Client, Clients};
+use crate::error::labeled;
+use crate::selector::Selection;
+use crate::{launch, shell};
+use nu_plugin::{EngineInterface, EvaluatedCall};
+use nu_protocol::{LabeledError, ShellError, Span, Spanned};
+use service_api::{Code, Problem, Project, routes, view};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// No answer that is not waited for on purpose takes longer.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What a call knows from its beginning to its end.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) engine: EngineInterface,
+    pub(crate) head: Span,
+    /// The services it names, for marks in errors.
+    pub(crate) names: Vec<Spanned<String>>,
+    project: Project,
+    clients: Arc<Clients>,
+}
+
+impl Session {
+    /// Finds the project of this call.
+    pub(crate) fn open(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        names: &[Spanned<String>],
+    ) -> Result<Self, LabeledError> {
+        let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
+        let mark = call.get_flag_span("config").unwrap_or(call.head);
+        let project =
+            shell::project(engine, config.as_deref()).map_err(|problem| labeled(&problem, &[], mark))?;
+        Ok(Self {
+            engine: engine.clone(),
+            head: call.head,
+            names: names.to_vec(),
+            project,
+            clients: Arc::clone(&plugin.clients),
+        })
+    }
+
+    /// Asks the daemon, which is started if it does not run.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, LabeledError> {
+        let session = self.clone();
+        self.patiently(move || {
+            question(&launch::connect_or_start(&session.project, &session.clients, &session.engine)?)
+        })
+    }
+
+    /// Asks the daemon about each selected service, all at the same time.
+    pub(crate) fn ask_each<T: Send + 'static>(
+        &self,
+        selection: &Selection,
+        question: impl Fn(&Client, &str) -> Result<T, Problem> + Send + Sync + 'static,
+    ) -> Result<Vec<T>, LabeledError> {
+        let selected: Vec<String> = selection.names().iter().map(|name| name.item.clone()).collect();
+        self.ask(move |client| {
+            let names = if selected.is_empty() { all_names(client)? } else { selected };
+            std::thread::scope(|scope| {
+                let asked: Vec<_> = names.iter().map(|name| scope.spawn(|| question(client, name))).collect();
+                asked.into_iter().map(|answer| answer.join().unwrap_or_else(|_| Err(lost()))).collect()
+            })
+        })
+    }
+
+    /// Asks the daemon if it runs, whatever its version, and never starts it.
+    pub(crate) fn ask_running<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, LabeledError> {
+        let session = self.clone();
+        self.patiently(move || {
+            let answer =
+                launch::running(&session.project, &session.clients).and_then(|client| question(&client));
+            answer.map_err(|problem| match problem.code {
+                Code::DaemonUnreachable => {
+                    let project = session.project.config.display();
+                    Problem::new(Code::DaemonUnreachable, format!("no daemon is running for `{project}`"))
+                        .help("the next `service start` or `service status` starts one, which takes over what still runs")
+                }
+                _ => problem,
+            })
+        })
+    }
+
+    /// Asks the daemon if it runs, else reads the project without leaving a daemon behind.
+    pub(crate) fn read<T: serde::de::DeserializeOwned + Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
+        words: Vec<String>,
+    ) -> Result<T, LabeledError> {
+        let session = self.clone();
+        self.patiently(move || {
+            match launch::connect(&session.project, &session.clients).and_then(|client| question(&client)) {
+                Err(problem) if problem.code == Code::DaemonUnreachable => {
+                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                    launch::one_shot(&session.project, &session.engine, &words)
+                }
+                answer => answer,
+            }
+        })
+    }
+
+    /// The Nushell error for a problem of this call.
+    pub(crate) fn error(&self, problem: &Problem) -> LabeledError {
+        labeled(problem, &self.names, self.head)
+    }
+
+    /// What to tell when nothing was heard.
+    pub(crate) fn unheard<T>(&self, heard: &Heard<T>) -> LabeledError {
+        match heard {
+            Heard::Interrupted => ShellError::Interrupted { span: self.head }.into(),
+            Heard::Late => self.error(&Problem::new(Code::Timeout, "the daemon did not answer in time")),
+            Heard::Said(_) | Heard::Over => self.error(&lost()),
+        }
+    }
+
+    fn patiently<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, LabeledError> {
+        let worker = Worker::spawn(&self.engine, move |mouth| {
+            mouth.say(work());
+        })?;
+        match worker.hear(Some(PATIENCE)) {
+            Heard::Said(answer) => answer.map_err(|problem| self.error(&problem)),
+            heard => Err(self.unheard(&heard)),
+        }
+    }
+}
+
+fn all_names(client: &Client) -> Result<Vec<String>, Problem> {
+    let services: Vec<view::Service> = client.get(routes::LIST, &[])?;
+    Ok(services.into_iter().map(|service| service.name).collect())
+}
+
+/// A thread of ours broke; its panic is on standard error.
+fn lost() -> Problem {
+    Problem::new(Code::Internal, "the plugin lost the daemon's answer")
+}

@@ -1,0 +1,71 @@
+//! What a call learns from the shell it was made in: its directory, its environment, its project.
+//!
+//! The plugin's own process has the environment of the moment it was spawned; only the engine knows the present one.
+
+use nu_plugin::EngineInterface;
+use nu_protocol::{ShellError, Value};
+use service_api::project::Surroundings;
+use service_api::{Code, Problem, Project};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Variables that describe the shell, not what runs from it.
+const SHELLS_OWN: [&str; 2] = ["PWD", "OLDPWD"];
+
+/// The project meant by this call.
+pub(crate) fn project(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
+    let cwd = engine.get_current_dir().map_err(|error| unanswered(&error))?;
+    let env = |name: &str| {
+        let value = engine.get_env_var(name).ok().flatten()?;
+        text(name, &value).map(OsString::from)
+    };
+    let uid = nix::unistd::getuid().as_raw();
+    Project::find(config, &Surroundings { env: &env, cwd: Path::new(&cwd), uid })
+}
+
+/// The environment as a program started from this shell would see it.
+pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, String>, Problem> {
+    let variables = engine.get_env_vars().map_err(|error| unanswered(&error))?;
+    Ok(variables
+        .into_iter()
+        .filter(|(name, _)| !SHELLS_OWN.contains(&name.as_str()))
+        .filter_map(|(name, value)| text(&name, &value).map(|text| (name, text)))
+        .collect())
+}
+
+/// The `nu` that runs this plugin.
+pub(crate) fn nu() -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{}/exe", nix::unistd::getppid())).ok()
+}
+
+/// A variable as text. Closures, records and the like mean something in Nushell only and stay there.
+fn text(name: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::List { vals, .. } if name.eq_ignore_ascii_case("PATH") => {
+            let dirs: Vec<_> = vals.iter().filter_map(|dir| dir.coerce_str().ok()).collect();
+            Some(dirs.join(":"))
+        }
+        value => value.coerce_string().ok().filter(|text| !text.contains('\0')),
+    }
+}
+
+fn unanswered(error: &ShellError) -> Problem {
+    Problem::new(Code::Internal, format!("cannot ask the shell: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nu_protocol::record;
+
+    #[test]
+    fn only_what_a_program_could_read_is_passed_on() {
+        let path = Value::test_list(vec![Value::test_string("/bin"), Value::test_string("/usr/bin")]);
+        assert_eq!(text("PATH", &path).as_deref(), Some("/bin:/usr/bin"));
+        assert_eq!(text("PORT", &Value::test_int(80)).as_deref(), Some("80"));
+        assert_eq!(text("LIST", &path), None);
+        assert_eq!(text("config", &Value::test_record(record! {})), None);
+        assert_eq!(text("ODD", &Value::test_string("a\0b")), None);
+    }
+}

@@ -1,0 +1,298 @@
+//! [`Row`]: how each view looks as a Nushell record. Columns are constant and typed; what is not known is null.
+
+use crate::error;
+use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Record, Span, Value, record};
+use service_api::{Outcome, view};
+
+/// A view that is one row of a table.
+pub(crate) trait Row {
+    /// Columns that stay whole when the terminal is too narrow for all.
+    const KEPT: &'static [&'static str] = &["name"];
+
+    /// The row.
+    fn row(self, span: Span) -> Value;
+}
+
+/// The whole table.
+pub(crate) fn table<R: Row>(rows: Vec<R>, span: Span) -> PipelineData {
+    let rows = rows.into_iter().map(|row| row.row(span)).collect();
+    Value::list(rows, span).into_pipeline_data_with_metadata(metadata::<R>(span))
+}
+
+/// What the display should know about a table of these rows.
+pub(crate) fn metadata<R: Row>(span: Span) -> PipelineMetadata {
+    PipelineMetadata::default().with_table_width_priority_columns(span, R::KEPT)
+}
+
+impl Row for view::Service {
+    fn row(self, span: Span) -> Value {
+        let dependencies = self.dependencies.into_iter().map(|need| need.name).collect();
+        Value::record(
+            record! {
+                "name" => Value::string(self.name, span),
+                "description" => Value::string(self.description, span),
+                "dependencies" => strings(dependencies, span),
+                "manager" => Value::string(self.manager, span),
+                "start_command" => Value::string(self.start_command, span),
+                "stop_command" => string(self.stop_command, span),
+                "health_check_endpoint" => string(self.health_check_endpoint, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for view::Step {
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "step" => count(self.step, span),
+                "name" => Value::string(self.name, span),
+                "level" => count(self.level, span),
+                "dependencies" => strings(self.dependencies, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for Outcome {
+    const KEPT: &'static [&'static str] = &["error"];
+
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "name" => Value::string(self.name, span),
+                "ok" => Value::bool(self.ok, span),
+                "action" => Value::string(self.action.as_str(), span),
+                "status" => Value::string(self.status, span),
+                "health" => Value::string(self.health, span),
+                "took" => took(self.took_ms, span),
+                "error" => string(self.error.as_ref().map(error::cell), span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for view::Status {
+    const KEPT: &'static [&'static str] = &["name", "state", "health"];
+
+    fn row(self, span: Span) -> Value {
+        let mut row = record! {
+            "name" => Value::string(self.name, span),
+            "status" => Value::string(self.status, span),
+            "state" => Value::string(self.state, span),
+            "health" => Value::string(self.health, span),
+            "pid" => integer(self.pid, span),
+            "uptime" => self.uptime_ms.map_or(Value::nothing(span), |ms| uptime(ms, span)),
+            "memory" => self.memory.map_or(Value::nothing(span), |bytes| {
+                Value::filesize(i64::try_from(bytes).unwrap_or(i64::MAX), span)
+            }),
+            "restarts" => Value::int(self.restarts.into(), span),
+        };
+        if let Some(details) = self.details {
+            push_details(&mut row, details, span);
+        }
+        Value::record(row, span)
+    }
+}
+
+fn push_details(row: &mut Record, details: view::Details, span: Span) {
+    let nothing = Value::nothing(span);
+    row.push("cpu", details.cpu.map_or(nothing.clone(), |percent| Value::float(percent, span)));
+    row.push("since", details.since.map_or(nothing, |time| date(time, span)));
+    row.push("exit_code", integer(details.exit_code, span));
+    row.push("exit_signal", string(details.exit_signal, span));
+    row.push("command", Value::string(details.command, span));
+    row.push("cwd", Value::string(details.cwd, span));
+    row.push("log", string(details.log, span));
+    row.push("dependencies", strings(details.dependencies, span));
+    row.push("reason", string(details.reason, span));
+    row.push("project", Value::string(details.project, span));
+}
+
+impl Row for view::Health {
+    const KEPT: &'static [&'static str] = &["name", "healthy", "message"];
+
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "name" => Value::string(self.name, span),
+                "healthy" => Value::bool(self.healthy, span),
+                "kind" => Value::string(self.kind, span),
+                "message" => Value::string(self.message, span),
+                "latency" => took(self.latency_ms, span),
+                "checked" => date(self.checked, span),
+                "endpoint" => string(self.endpoint, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for view::LogLine {
+    const KEPT: &'static [&'static str] = &["line"];
+
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "time" => date(self.time, span),
+                "service" => Value::string(self.service, span),
+                "stream" => Value::string(self.stream, span),
+                "line" => Value::string(self.line, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for view::Daemon {
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "version" => Value::string(self.version, span),
+                "pid" => Value::int(self.pid.into(), span),
+                "socket" => Value::string(self.socket, span),
+                "project" => Value::string(self.project, span),
+                "uptime" => uptime(self.uptime_ms, span),
+                "services_running" => count(self.services_running, span),
+            },
+            span,
+        )
+    }
+}
+
+fn string(text: Option<String>, span: Span) -> Value {
+    text.map_or(Value::nothing(span), |text| Value::string(text, span))
+}
+
+fn strings(texts: Vec<String>, span: Span) -> Value {
+    Value::list(texts.into_iter().map(|text| Value::string(text, span)).collect(), span)
+}
+
+fn integer(number: Option<impl Into<i64>>, span: Span) -> Value {
+    number.map_or(Value::nothing(span), |number| Value::int(number.into(), span))
+}
+
+fn count(number: usize, span: Span) -> Value {
+    Value::int(i64::try_from(number).unwrap_or(i64::MAX), span)
+}
+
+/// How long something took: milliseconds, or microseconds where those would say too little.
+fn took(ms: f64, span: Span) -> Value {
+    duration(if ms < 1.0 { (ms * 1e3).round() * 1e3 } else { ms.round() * 1e6 }, span)
+}
+
+/// How long something has been running: seconds, or milliseconds in the first one.
+fn uptime(ms: f64, span: Span) -> Value {
+    duration(if ms < 1e3 { ms.floor() * 1e6 } else { (ms / 1e3).floor() * 1e9 }, span)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a float beyond i64 becomes the nearest i64, 292 years")]
+fn duration(nanoseconds: f64, span: Span) -> Value {
+    Value::duration(nanoseconds as i64, span)
+}
+
+/// A datetime; text that is none (from a newer daemon, say) stays text rather than being lost.
+fn date(rfc3339: String, span: Span) -> Value {
+    match rfc3339.parse() {
+        Ok(time) => Value::date(time, span),
+        Err(_) => Value::string(rfc3339, span),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_api::{Action, Code, Problem};
+
+    const SPAN: Span = Span::test_data();
+
+    fn columns(value: &Value) -> Vec<String> {
+        value.as_record().unwrap().columns().cloned().collect()
+    }
+
+    fn get(value: &Value, column: &str) -> Value {
+        value.as_record().unwrap().get(column).unwrap().clone()
+    }
+
+    fn status(details: Option<view::Details>) -> Value {
+        view::Status {
+            name: "web".into(),
+            status: "running".into(),
+            state: "ready".into(),
+            health: "healthy".into(),
+            pid: None,
+            uptime_ms: Some(1500.5),
+            memory: Some(2048),
+            restarts: 1,
+            details,
+        }
+        .row(SPAN)
+    }
+
+    #[test]
+    fn a_status_has_typed_cells_and_null_for_the_unknown() {
+        let row = status(None);
+        assert_eq!(
+            columns(&row),
+            ["name", "status", "state", "health", "pid", "uptime", "memory", "restarts"]
+        );
+        assert_eq!(get(&row, "pid"), Value::test_nothing());
+        assert_eq!(get(&row, "uptime"), Value::test_duration(1_000_000_000));
+        assert_eq!(get(&row, "memory"), Value::test_filesize(2048));
+    }
+
+    #[test]
+    fn a_long_status_adds_its_columns_at_the_end() {
+        let details = view::Details {
+            cpu: Some(1.5),
+            since: Some("2026-01-02T03:04:05.6Z".into()),
+            exit_code: Some(-1),
+            exit_signal: None,
+            command: "web".into(),
+            cwd: "/".into(),
+            log: None,
+            dependencies: vec!["db".into()],
+            reason: None,
+            project: "/p/services.toml".into(),
+        };
+        let row = status(Some(details));
+        assert_eq!(
+            columns(&row)[8..],
+            [
+                "cpu",
+                "since",
+                "exit_code",
+                "exit_signal",
+                "command",
+                "cwd",
+                "log",
+                "dependencies",
+                "reason",
+                "project"
+            ]
+        );
+        assert_eq!(get(&row, "since").as_date().unwrap().to_rfc3339(), "2026-01-02T03:04:05.600+00:00");
+        assert_eq!(get(&row, "exit_code"), Value::test_int(-1));
+    }
+
+    #[test]
+    fn an_outcome_tells_its_error_with_the_way_out() {
+        let outcome = Outcome {
+            name: "web".into(),
+            ok: false,
+            action: Action::Failed,
+            status: "failed".into(),
+            health: "none".into(),
+            took_ms: 0.25,
+            named: true,
+            error: Some(Problem::new(Code::StartFailed, "cannot start `web`").help("run `service logs web`")),
+        };
+        let row = outcome.row(SPAN);
+        assert_eq!(columns(&row), ["name", "ok", "action", "status", "health", "took", "error"]);
+        assert_eq!(get(&row, "took"), Value::test_duration(250_000));
+        assert_eq!(get(&row, "error"), Value::test_string("cannot start `web` (run `service logs web`)"));
+    }
+}

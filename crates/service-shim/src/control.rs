@@ -1,0 +1,197 @@
+//! [`Control`]: those who are connected, the daemon first of all. They are told the record and give orders.
+//!
+//! Nobody can hold up the service: a peer that does not read what it is told, or says what is no order, is cut off.
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{Mode, umask};
+use service_shim::{Files, Order, Record};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+/// More than anyone needs at once, and few enough never to run out of file descriptors.
+const MOST_PEERS: usize = 32;
+/// An order is some thirty bytes.
+const LONGEST_ORDER: usize = 4096;
+
+/// The listener and the peers.
+pub(crate) struct Control {
+    listener: Option<Listener>,
+    peers: Vec<Peer>,
+}
+
+/// Listens for as long as it exists, and takes its file along when it goes.
+struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Control {
+    pub(crate) fn listen(files: &Files) -> io::Result<Self> {
+        let path = files.socket();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // The mode of a socket's file is its mask at `bind`; a later chmod would leave a moment open to everyone.
+        let mask = umask(Mode::from_bits_truncate(0o177));
+        let socket = files.with_socket_path(|path| UnixListener::bind(path));
+        umask(mask);
+        let socket = socket?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { listener: Some(Listener { socket, path }), peers: Vec::new() })
+    }
+
+    pub(crate) fn join(&mut self, peer: Peer) {
+        if self.peers.len() < MOST_PEERS {
+            self.peers.push(peer);
+        }
+    }
+
+    pub(crate) fn accept(&mut self) {
+        while let Some(Ok((stream, _))) = self.listener.as_ref().map(|listener| listener.socket.accept()) {
+            if let Ok(peer) = Peer::new(stream) {
+                self.join(peer);
+            }
+        }
+    }
+
+    pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().map(|listener| listener.socket.as_fd())
+    }
+
+    pub(crate) fn peers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.peers.iter().map(|peer| peer.stream.as_fd())
+    }
+
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.peers.iter().any(|peer| peer.open)
+    }
+
+    /// What this peer orders, after it has become readable.
+    pub(crate) fn orders(&mut self, peer: usize) -> Vec<Order> {
+        self.peers[peer].orders()
+    }
+
+    /// Tells `edition` of the record to all that have not heard it, and forgets those that are gone.
+    pub(crate) fn tell(&mut self, record: &Record, edition: u64) {
+        if self.peers.iter().any(|peer| peer.heard < edition) {
+            let line = line(record);
+            for peer in self.peers.iter_mut().filter(|peer| peer.heard < edition) {
+                peer.tell(&line);
+                peer.heard = edition;
+            }
+        }
+        self.peers.retain(|peer| peer.open);
+    }
+
+    /// Takes the socket's file away: from now on the directory may belong to the next run.
+    pub(crate) fn stop_listening(&mut self) {
+        self.listener = None;
+    }
+}
+
+/// One connection.
+pub(crate) struct Peer {
+    stream: UnixStream,
+    incoming: Vec<u8>,
+    /// The latest edition of the record it was told.
+    heard: u64,
+    open: bool,
+}
+
+impl Peer {
+    fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, incoming: Vec::new(), heard: 0, open: true })
+    }
+
+    /// Whoever started this program.
+    pub(crate) fn on_stdin() -> io::Result<Self> {
+        let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        stream.peer_addr()?;
+        Ok(Self { stream, incoming: Vec::new(), heard: 0, open: true })
+    }
+
+    /// Waits for the first line. What came behind it is kept for [`Peer::orders`].
+    pub(crate) fn first_line(&mut self) -> io::Result<Vec<u8>> {
+        self.stream.set_nonblocking(false)?;
+        let mut chunk = [0; 4096];
+        loop {
+            if let Some(line) = self.next_line() {
+                self.stream.set_nonblocking(true)?;
+                return Ok(line);
+            }
+            match self.stream.read(&mut chunk)? {
+                0 => return Err(io::Error::other("the connection ended before its first line did")),
+                length => self.incoming.extend_from_slice(&chunk[..length]),
+            }
+        }
+    }
+
+    /// Tells a record and hangs up.
+    pub(crate) fn tell_last(mut self, record: &Record) {
+        self.tell(&line(record));
+    }
+
+    fn orders(&mut self) -> Vec<Order> {
+        let mut chunk = [0; 512];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => self.open = false,
+                Ok(length) => self.incoming.extend_from_slice(&chunk[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => self.open = false,
+            }
+            break;
+        }
+        let mut orders = Vec::new();
+        while let Some(line) = self.next_line() {
+            match serde_json::from_slice(&line) {
+                Ok(order) => orders.push(order),
+                Err(_) => self.open = false,
+            }
+        }
+        self.open &= self.incoming.len() <= LONGEST_ORDER;
+        orders
+    }
+
+    fn next_line(&mut self) -> Option<Vec<u8>> {
+        let newline = memchr::memchr(b'\n', &self.incoming)?;
+        let rest = self.incoming.split_off(newline + 1);
+        let mut line = std::mem::replace(&mut self.incoming, rest);
+        line.truncate(newline);
+        Some(line)
+    }
+
+    /// A line that does not fit into the socket's buffer is not waited for, and half a line is of no use to anyone.
+    fn tell(&mut self, line: &[u8]) {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let sent = loop {
+            match send(self.stream.as_raw_fd(), line, flags) {
+                Err(Errno::EINTR) => {}
+                sent => break sent,
+            }
+        };
+        self.open &= match sent {
+            Ok(length) => length == line.len(),
+            // It has hung up. What it ordered before that is still to be read, and the end of that ends it.
+            Err(error) => matches!(error, Errno::EPIPE | Errno::ECONNRESET),
+        };
+    }
+}
+
+fn line(record: &Record) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).expect("a record has only string keys");
+    line.push(b'\n');
+    line
+}

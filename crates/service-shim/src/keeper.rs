@@ -1,0 +1,303 @@
+//! [`Keeper`]: the loop that keeps one running service, from its start to the end of its last process.
+
+use crate::control::Control;
+use crate::log::Log;
+use crate::notify::Notify;
+use crate::pump::{Pump, READ, Yield};
+use crate::tree::{self, Reaped};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::time::TimeSpec;
+use service_shim::{Exit, Files, Order, Phase, Record, process};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long until a record that could not be written is written again, and how often drops are told.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a tree that is being killed is looked at again; doubled up to the second as long as nobody dies.
+const KILL_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
+/// After an end, at most this many reads of each pipe: someone outside the tree could hold it and go on writing.
+const LAST_READS: usize = 64;
+
+/// One running service.
+///
+/// # Theory of operation
+///
+/// One thread waits in `poll` for the service's output, its word that it is ready, the peers, and signals. Nothing it
+/// does can block: pipes and sockets are not waited for, and a log that cannot be written is not insisted on.
+///
+/// The phase only moves forward, and only when the kernel says that a process ended:
+///
+/// ```text
+/// Running --leader ended--> Exited --tree empty--> Gone
+///    `------------ both at once ----------------^
+/// ```
+///
+/// A pipe that is still open says nothing about this, as any grandchild may hold it; no children left (`ECHILD`) says
+/// all of it, as this process is the subreaper. Before an end is told, all output from before it is in the log.
+///
+/// Every change of the record is written to its file and told to the peers. The file is not synced: it has to
+/// survive the death of any process, not that of the machine, with which the run has ended anyway. When the file
+/// cannot be written, that is tried again each second, and the end of a run is held until it is written or someone
+/// has come to hear it. The control socket's file goes before the end is told: who hears it may start the next run.
+pub(crate) struct Keeper {
+    files: Files,
+    record: Record,
+    /// Counts the changes of the record.
+    edition: u64,
+    /// When to write the record; `None` if the file is up to date.
+    save_at: Option<Instant>,
+    signals: SignalFd,
+    output: [Option<Pump>; 2],
+    /// Shared by both streams.
+    buffer: Vec<u8>,
+    log: Log,
+    control: Control,
+    notify: Option<Notify>,
+    killing: Option<Killing>,
+}
+
+/// The tree is to be killed, however often that takes.
+struct Killing {
+    at: Instant,
+    pause: Duration,
+}
+
+/// What can wake the loop.
+#[derive(Clone, Copy)]
+enum Source {
+    Output(usize),
+    Notify,
+    Listener,
+    Peer(usize),
+    Signals,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        files: Files,
+        record: Record,
+        signals: SignalFd,
+        output: [Pump; 2],
+        log: Log,
+        control: Control,
+        notify: Option<Notify>,
+    ) -> Self {
+        let (output, buffer) = (output.map(Some), vec![0; READ]);
+        let (edition, save_at, killing) = (0, None, None);
+        Self { files, record, edition, save_at, signals, output, buffer, log, control, notify, killing }
+    }
+
+    /// Returns when nothing is left of the service and that is known.
+    pub(crate) fn run(mut self) {
+        self.changed();
+        // The daemon may have sent an order right behind the launch; nothing more would come to wake us for it.
+        self.hear_peer(0);
+        while !self.is_over() {
+            self.control.tell(&self.record, self.edition);
+            self.turn();
+        }
+        self.control.stop_listening();
+        self.control.tell(&self.record, self.edition);
+    }
+
+    fn is_over(&self) -> bool {
+        let is_known = self.save_at.is_none() || !self.control.is_alone();
+        matches!(self.record.phase, Phase::Gone { .. }) && is_known
+    }
+
+    fn turn(&mut self) {
+        for source in self.wait() {
+            match source {
+                Source::Output(stream) => self.pump(stream, 1),
+                Source::Notify => self.hear_service(),
+                Source::Listener => self.control.accept(),
+                Source::Peer(peer) => self.hear_peer(peer),
+                Source::Signals => self.read_signals(),
+            }
+        }
+        self.log.flush();
+        self.kill_if_due();
+        self.save_if_due();
+    }
+
+    /// What there is to do, signals last: what happened before an end is dealt with before the end.
+    fn wait(&self) -> Vec<Source> {
+        let now = Instant::now();
+        let mut sources = Vec::with_capacity(8);
+        let mut fds = Vec::with_capacity(8);
+        let mut watch = |source, fd| {
+            sources.push(source);
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+        };
+        for (stream, pump) in self.pumps().filter(|(_, pump)| pump.rests_until(now).is_none()) {
+            watch(Source::Output(stream), pump.as_fd());
+        }
+        if let Some(notify) = &self.notify {
+            watch(Source::Notify, notify.as_fd());
+        }
+        self.control.peers().enumerate().for_each(|(peer, fd)| watch(Source::Peer(peer), fd));
+        if let Some(listener) = self.control.listener() {
+            watch(Source::Listener, listener);
+        }
+        watch(Source::Signals, self.signals.as_fd());
+
+        let timeout = self.next_moment(now).map(|at| TimeSpec::from(at.saturating_duration_since(now)));
+        // It fails only by being interrupted. Then there is nothing yet, which is also what it says.
+        let _ = ppoll(&mut fds, timeout, None);
+        let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+        sources.into_iter().zip(&fds).filter(|(_, fd)| is_ready(fd)).map(|(source, _)| source).collect()
+    }
+
+    fn pumps(&self) -> impl Iterator<Item = (usize, &Pump)> {
+        self.output.iter().enumerate().filter_map(|(stream, pump)| Some((stream, pump.as_ref()?)))
+    }
+
+    /// The next moment at which something is due.
+    fn next_moment(&self, now: Instant) -> Option<Instant> {
+        let rests = self.pumps().filter_map(|(_, pump)| pump.rests_until(now));
+        rests.chain(self.save_at).chain(self.killing.as_ref().map(|killing| killing.at)).min()
+    }
+
+    fn pump(&mut self, stream: usize, reads: usize) {
+        for _ in 0..reads {
+            let Some(pump) = &mut self.output[stream] else { return };
+            match pump.pump(&mut self.buffer, &mut self.log) {
+                Yield::Bytes => {}
+                Yield::Empty => return,
+                Yield::Ended => {
+                    pump.finish(&mut self.log);
+                    self.output[stream] = None;
+                }
+            }
+        }
+    }
+
+    fn hear_service(&mut self) {
+        if self.notify.as_ref().is_some_and(Notify::hears_ready) && !self.record.notified {
+            self.record.notified = true;
+            self.changed();
+        }
+    }
+
+    fn hear_peer(&mut self, peer: usize) {
+        for order in self.control.orders(peer) {
+            self.obey(order);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let Order::Signal(number) = order;
+        match Signal::try_from(number) {
+            Ok(Signal::SIGKILL) => self.killing = Some(Killing { at: Instant::now(), pause: KILL_AGAIN[0] }),
+            Ok(signal) => tree::signal_all(signal),
+            // There is no such signal, so there is nobody whom it could reach.
+            Err(_) => {}
+        }
+    }
+
+    fn kill_if_due(&mut self) {
+        let now = Instant::now();
+        if let Some(killing) = self.killing.as_mut().filter(|killing| killing.at <= now) {
+            tree::signal_all(Signal::SIGKILL);
+            killing.at = now + killing.pause;
+            killing.pause = (killing.pause * 2).min(KILL_AGAIN[1]);
+        }
+    }
+
+    fn read_signals(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGTERM)) => tree::signal_all(Signal::SIGTERM),
+                Ok(Ok(Signal::SIGCHLD)) => self.reap(),
+                // A terminal that goes away, or ctrl-c in it, is no concern of a service.
+                _ => {}
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        if let Some(killing) = &mut self.killing {
+            *killing = Killing { at: Instant::now(), pause: KILL_AGAIN[0] };
+        }
+        let mut ended = None;
+        loop {
+            match tree::reap() {
+                Reaped::Ended(pid, exit) if self.leads(pid) => ended = Some((exit, process::boot_time())),
+                Reaped::Ended(..) => {}
+                Reaped::NoneYet => return self.leader_ended(ended),
+                Reaped::NoneLeft => return self.tree_ended(ended),
+            }
+        }
+    }
+
+    fn leads(&self, pid: u32) -> bool {
+        matches!(self.record.phase, Phase::Running { leader, .. } if leader.pid == pid)
+    }
+
+    fn leader_ended(&mut self, ended: Option<(Exit, u64)>) {
+        if let (Phase::Running { leader, .. }, Some((exit, at))) = (&self.record.phase, ended) {
+            let phase = Phase::Exited { leader: *leader, exit, at };
+            self.empty_pipes();
+            self.enter(phase);
+        }
+    }
+
+    fn tree_ended(&mut self, ended: Option<(Exit, u64)>) {
+        let (exit, at) = match (&self.record.phase, ended) {
+            (Phase::Running { .. }, Some(ended)) => ended,
+            (Phase::Exited { exit, at, .. }, _) => (*exit, *at),
+            (Phase::Running { .. } | Phase::Gone { .. } | Phase::Refused { .. }, _) => return,
+        };
+        self.empty_pipes();
+        for mut pump in self.output.iter_mut().filter_map(Option::take) {
+            pump.finish(&mut self.log);
+        }
+        self.log.flush();
+        self.killing = None;
+        self.enter(Phase::Gone { exit, at });
+    }
+
+    fn empty_pipes(&mut self) {
+        for stream in 0..self.output.len() {
+            self.pump(stream, LAST_READS);
+        }
+        self.log.flush();
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.record.phase = phase;
+        self.changed();
+    }
+
+    /// To be called after each change of the record.
+    fn changed(&mut self) {
+        self.edition += 1;
+        self.save();
+    }
+
+    fn save_if_due(&mut self) {
+        let now = Instant::now();
+        if self.save_at.is_none() && self.record.dropped != self.log.dropped() {
+            self.save_at = Some(now + SAVE_AGAIN);
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        if self.record.dropped != self.log.dropped() {
+            self.record.dropped = self.log.dropped();
+            self.edition += 1;
+        }
+        self.save_at = match self.files.write_record(&self.record) {
+            Ok(()) => None,
+            // The directory was deleted: nobody will look for a record there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => Some(Instant::now() + SAVE_AGAIN),
+        };
+    }
+}

@@ -1,0 +1,241 @@
+//! [`Log`]: the file that records go to, its rotation, and what happens when the disk is full.
+//!
+//! A service must not stand still because its log cannot be written. What cannot be written is dropped and counted,
+//! and the next thing that can be written is the number of lines that are missing at that place.
+
+use crate::in_words;
+use jiff::Timestamp;
+use memchr::{memchr, memchr_iter, memrchr};
+use service_shim::cri::{Pen, Stream, Tag};
+use service_shim::{Files, LogLimits};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// As much is collected before it is written: what one read of usual lines amounts to. Reads of empty lines, which
+/// grow fortyfold, are written in pieces.
+const BATCH: usize = 128 * 1024;
+
+/// The current log file, and records that are on their way into it.
+pub(crate) struct Log {
+    files: Files,
+    limits: LogLimits,
+    file: File,
+    size: u64,
+    batch: Vec<u8>,
+    dropped: u64,
+    /// Lines dropped that the log does not speak of yet, and why.
+    unsaid: Option<(u64, String)>,
+}
+
+/// Records that could not be written.
+struct Unwritten<'a> {
+    records: &'a [u8],
+    error: io::Error,
+}
+
+impl Log {
+    pub(crate) fn open(files: Files, limits: LogLimits) -> io::Result<Self> {
+        let mut file = append(&files.log())?;
+        let mut size = file.metadata()?.len();
+        if size > 0 && !ends_with_newline(&files.log(), size)? {
+            // The last shim was killed in the middle of a record.
+            file.write_all(b"\n")?;
+            size += 1;
+        }
+        Ok(Self { files, limits, file, size, batch: Vec::new(), dropped: 0, unsaid: None })
+    }
+
+    /// Takes a line, or the last part of one.
+    pub(crate) fn line(&mut self, pen: &Pen, text: &[u8]) {
+        pen.line(&mut self.batch, text);
+        self.flush_if_large();
+    }
+
+    /// Takes a part of a line that goes on.
+    pub(crate) fn part(&mut self, pen: &Pen, text: &[u8]) {
+        pen.record(&mut self.batch, Tag::Partial, text);
+        self.flush_if_large();
+    }
+
+    /// Writes what was taken.
+    pub(crate) fn flush(&mut self) {
+        if self.batch.is_empty() && self.unsaid.is_none() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        if let Err(Unwritten { records, error }) = self.say_what_is_missing(&batch) {
+            let lines = memchr_iter(b'\n', records).count() as u64;
+            let before = self.unsaid.take().map_or(0, |(lines, _)| lines);
+            self.dropped += lines;
+            self.unsaid = Some((before + lines, in_words(&error)));
+        }
+        batch.clear();
+        self.batch = batch;
+    }
+
+    /// Lines that were lost so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn flush_if_large(&mut self) {
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    /// Writes the batch, and before it the number of lines that are missing there.
+    fn say_what_is_missing<'a>(&mut self, batch: &'a [u8]) -> Result<(), Unwritten<'a>> {
+        if let Some((lines, why)) = &self.unsaid {
+            let were = if *lines == 1 { "line was" } else { "lines were" };
+            let mut record = Vec::new();
+            let text = format!("{lines} {were} dropped: {why}");
+            Pen::new(Timestamp::now(), Stream::Shim).line(&mut record, text.as_bytes());
+            self.write(&record).map_err(|unwritten| Unwritten { records: batch, error: unwritten.error })?;
+            self.unsaid = None;
+        }
+        self.write(batch)
+    }
+
+    /// Writes whole records, and rotates between them.
+    fn write<'a>(&mut self, mut records: &'a [u8]) -> Result<(), Unwritten<'a>> {
+        while !records.is_empty() {
+            let mut length = fitting(records, self.limits.max_size.saturating_sub(self.size));
+            if length == 0 {
+                if self.size > 0 && self.rotate().is_ok() {
+                    continue;
+                }
+                // A record larger than a file, or a directory in which nothing can be renamed: better a large log
+                // than a lost line.
+                length = memchr(b'\n', records).map_or(records.len(), |newline| newline + 1);
+            }
+            let (written, outcome) = self.write_whole(&records[..length]);
+            records = &records[written..];
+            outcome.map_err(|error| Unwritten { records, error })?;
+        }
+        Ok(())
+    }
+
+    /// Writes as much as can be; a record of which only the beginning could be written is taken back.
+    fn write_whole(&mut self, records: &[u8]) -> (usize, io::Result<()>) {
+        let mut written = 0;
+        let mut outcome = Ok(());
+        while written < records.len() && outcome.is_ok() {
+            match self.file.write(&records[written..]) {
+                Ok(0) => outcome = Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => written += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => outcome = Err(error),
+            }
+        }
+        let whole = memrchr(b'\n', &records[..written]).map_or(0, |newline| newline + 1);
+        self.size += whole as u64;
+        if whole < written {
+            // If this fails too, readers pass over the torn record.
+            let _ = self.file.set_len(self.size);
+        }
+        (whole, outcome)
+    }
+
+    /// Starts a new file. It is made first: if that fails, everything is as it was.
+    fn rotate(&mut self) -> io::Result<()> {
+        let aside = self.files.directory().join("service.log.new");
+        let _ = std::fs::remove_file(&aside);
+        let file = append(&aside)?;
+        let kept = self.limits.max_files;
+        // Files that an earlier, larger limit has left.
+        let mut surplus = kept.saturating_add(1);
+        while std::fs::remove_file(self.files.rotated(surplus)).is_ok() {
+            surplus = surplus.saturating_add(1);
+        }
+        for n in (1..kept).rev() {
+            match std::fs::rename(self.files.rotated(n), self.files.rotated(n + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if kept > 0 {
+            std::fs::rename(self.files.log(), self.files.rotated(1))?;
+        }
+        std::fs::rename(aside, self.files.log())?;
+        (self.file, self.size) = (file, 0);
+        Ok(())
+    }
+}
+
+/// How many bytes of whole records fit into `room`.
+fn fitting(records: &[u8], room: u64) -> usize {
+    match usize::try_from(room) {
+        Ok(room) if room < records.len() => memrchr(b'\n', &records[..room]).map_or(0, |newline| newline + 1),
+        _ => records.len(),
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+fn ends_with_newline(path: &Path, size: u64) -> io::Result<bool> {
+    let mut last = [0];
+    File::open(path)?.read_exact_at(&mut last, size - 1)?;
+    Ok(last == *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log of which nothing can be written to the file.
+    fn on_a_full_disk() -> (tempfile::TempDir, Log) {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        let mut log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+        log.file = append(Path::new("/dev/full")).unwrap();
+        (directory, log)
+    }
+
+    fn write(log: &mut Log, lines: &[&str]) {
+        let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
+        for line in lines {
+            log.line(&pen, line.as_bytes());
+        }
+        log.flush();
+    }
+
+    fn texts(log: &Log) -> Vec<String> {
+        log.files.tail(usize::MAX, None).unwrap().into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn lines_missing_are_spoken_of_in_their_place() {
+        let (_directory, mut log) = on_a_full_disk();
+        write(&mut log, &["lost", "lost"]);
+        write(&mut log, &["lost"]);
+        log.file = append(&log.files.log()).unwrap();
+        write(&mut log, &["kept"]);
+        assert_eq!(texts(&log), ["3 lines were dropped: no space left on device", "kept"]);
+        assert_eq!(log.dropped(), 3);
+    }
+
+    #[test]
+    fn lines_missing_at_the_end_are_spoken_of_too() {
+        let (_directory, mut log) = on_a_full_disk();
+        write(&mut log, &["lost"]);
+        log.file = append(&log.files.log()).unwrap();
+        log.flush();
+        assert_eq!(texts(&log), ["1 line was dropped: no space left on device"]);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_rotated_grows() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        let mut log = Log::open(files, LogLimits { max_size: 100, max_files: 1 }).unwrap();
+        // A directory in the way of the new file.
+        std::fs::create_dir(directory.path().join("service.log.new")).unwrap();
+        write(&mut log, &["a"; 10]);
+        assert_eq!((texts(&log).len(), log.dropped()), (10, 0));
+    }
+}

@@ -1,0 +1,156 @@
+//! `service-shim`: keeps one run of one service. Started by the daemon, with a socket as standard input.
+//!
+//! One thread and no runtime: there is one of these for every service, so its memory and its start count.
+
+mod control;
+mod keeper;
+mod log;
+mod notify;
+mod pump;
+mod spawn;
+mod tree;
+
+use control::{Control, Peer};
+use keeper::Keeper;
+use log::Log;
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use notify::Notify;
+use service_shim::{Files, Launch, PROTOCOL_VERSION, Phase, Process, Record, Stage, process};
+use spawn::Refusal;
+use std::fs::File;
+use std::io;
+use std::process::ExitCode;
+
+/// The signals that are read instead of acted upon. They are blocked, not ignored: a service would inherit that.
+const SIGNALS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("service-shim: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// An error is returned only before there is anyone who could be sent a record.
+fn run() -> io::Result<()> {
+    let (daemon, launch) = hear_launch()?;
+    let signals = detach().map_err(|error| because("leave the daemon's session", &error))?;
+    let boot_id = process::boot_id().map_err(|error| because("read the id of this boot", &error))?;
+    let shim = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+    let files = Files::new(&launch.directory);
+    let record = |phase| Record {
+        version: PROTOCOL_VERSION,
+        service: launch.service.clone(),
+        run: launch.run,
+        boot_id: boot_id.clone(),
+        shim,
+        phase,
+        notified: false,
+        dropped: 0,
+    };
+
+    match start(&launch, &files) {
+        Ok(Started { leader, log, mut control, notify }) => {
+            control.join(daemon);
+            let record = record(Phase::Running { leader: leader.process, at: leader.at });
+            // What the launch was, its environment above all, is not needed any more and can be large.
+            drop((launch, boot_id));
+            Keeper::new(files, record, signals, leader.output, log, control, notify).run();
+        }
+        Err(Refusal { stage, message }) => {
+            let record = record(Phase::Refused { stage, message, at: process::boot_time() });
+            // The one who is connected is told in any case; a record on a full disk is not worth more words.
+            let _ = files.write_record(&record);
+            daemon.tell_last(&record);
+        }
+    }
+    Ok(())
+}
+
+/// The daemon, and what it wants.
+fn hear_launch() -> io::Result<(Peer, Launch)> {
+    let mut daemon = Peer::on_stdin().map_err(|error| because("use standard input as a socket", &error))?;
+    let line = daemon.first_line().map_err(|error| because("read the launch", &error))?;
+    let launch: Launch = serde_json::from_slice(&line).map_err(|error| because("read the launch", &error))?;
+    if launch.version != PROTOCOL_VERSION {
+        let message = format!("cannot understand version {}, only {PROTOCOL_VERSION}", launch.version);
+        return Err(io::Error::other(message));
+    }
+    Ok((daemon, launch))
+}
+
+/// Makes this process independent of the one that started it, and the parent of all that is orphaned below it.
+fn detach() -> nix::Result<SignalFd> {
+    match nix::unistd::setsid() {
+        // EPERM: the daemon has done this for us.
+        Ok(_) | Err(Errno::EPERM) => {}
+        Err(error) => return Err(error),
+    }
+    prctl::set_child_subreaper(true)?;
+    // A caller's pipe must not stay open for as long as a service runs.
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(|_| Errno::ENODEV)?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    take_signals()
+}
+
+#[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
+fn take_signals() -> nix::Result<SignalFd> {
+    // An ignored signal is inherited through exec: without this, `nohup` before the daemon would reach the service,
+    // and an ignored SIGCHLD would make the kernel throw exit statuses away. SIGPIPE stays as Rust has set it; it is
+    // given back its default by `Command`.
+    for number in Signal::iterator() {
+        if !matches!(number, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
+            // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
+            unsafe { signal(number, SigHandler::SigDfl) }?;
+        }
+    }
+    let set: SigSet = SIGNALS.into_iter().collect();
+    set.thread_set_mask()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// All that a running service needs here.
+struct Started {
+    leader: spawn::Leader,
+    log: Log,
+    control: Control,
+    notify: Option<Notify>,
+}
+
+fn start(launch: &Launch, files: &Files) -> Result<Started, Refusal> {
+    let prepare = |what: &str, error: &io::Error| Refusal {
+        stage: Stage::Prepare,
+        message: format!("{what} cannot be opened: {}", in_words(error)),
+    };
+    let log = Log::open(files.clone(), launch.log)
+        .map_err(|error| prepare(&format!("log `{}`", files.log().display()), &error))?;
+    let control = Control::listen(files)
+        .map_err(|error| prepare(&format!("control socket `{}`", files.socket().display()), &error))?;
+    let notify = launch
+        .notify
+        .then(|| Notify::bind(launch.identity.as_ref()))
+        .transpose()
+        .map_err(|error| prepare("notify socket", &error))?;
+    let leader = spawn::start(launch, notify.as_ref())?;
+    Ok(Started { leader, log, control, notify })
+}
+
+fn because(what: &str, error: &dyn std::error::Error) -> io::Error {
+    io::Error::other(format!("cannot {what}: {error}"))
+}
+
+/// The error as it stands in the middle of a sentence, without its number.
+fn in_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,175 @@
+//! [`Shim`]: a shim that was started, from the daemon's side.
+
+use nix::sys::signal::Signal;
+use service_shim::{Exit, Files, Launch, LogLimits, Order, PROTOCOL_VERSION, Phase, Record};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_service-shim");
+/// Far longer than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A launch of a service in a directory of its own.
+pub(crate) struct Prepared {
+    pub(crate) directory: TempDir,
+    pub(crate) launch: Launch,
+}
+
+/// A service that is this shell script.
+pub(crate) fn script(script: &str) -> Prepared {
+    program(&["sh", "-c", script])
+}
+
+/// A service that is this program.
+pub(crate) fn program(argv: &[&str]) -> Prepared {
+    let directory = tempfile::tempdir().unwrap();
+    let launch = Launch {
+        version: PROTOCOL_VERSION,
+        service: "web".into(),
+        run: 7,
+        directory: directory.path().into(),
+        argv: argv.iter().map(ToString::to_string).collect(),
+        working_dir: directory.path().into(),
+        env: Vec::new(),
+        identity: None,
+        log: LogLimits { max_size: 1 << 20, max_files: 3 },
+        notify: false,
+    };
+    Prepared { directory, launch }
+}
+
+impl Prepared {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Launch)) -> Self {
+        change(&mut self.launch);
+        self
+    }
+
+    pub(crate) fn start(self) -> Shim {
+        self.start_as(Command::new(PROGRAM))
+    }
+
+    /// Takes the command, as it holds the shim's end of the connection open for as long as it exists.
+    pub(crate) fn start_as(self, mut shim: Command) -> Shim {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(DEADLINE)).unwrap();
+        let child = shim.stdin(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
+        drop(shim);
+        let mut line = serde_json::to_vec(&self.launch).unwrap();
+        line.push(b'\n');
+        ours.write_all(&line).unwrap();
+        let files = Files::new(&self.launch.directory);
+        Shim { files, child, connection: Connection(BufReader::new(ours)), _directory: self.directory }
+    }
+}
+
+/// One connection to a shim.
+pub(crate) struct Connection(BufReader<UnixStream>);
+
+impl Connection {
+    pub(crate) fn open(files: &Files) -> Self {
+        let stream = files.with_socket_path(|path| UnixStream::connect(path)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// The next record; `None` when the shim has hung up.
+    pub(crate) fn record(&mut self) -> Option<Record> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(0) => None,
+            // Hanging up on someone whose words were not all read.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            read => {
+                read.unwrap();
+                Some(serde_json::from_str(&line).unwrap())
+            }
+        }
+    }
+
+    pub(crate) fn say(&mut self, line: &str) {
+        self.0.get_mut().write_all(line.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn hang_up(&mut self) {
+        self.0.get_mut().shutdown(std::net::Shutdown::Both).unwrap();
+    }
+
+    pub(crate) fn order(&mut self, signal: Signal) {
+        let order = serde_json::to_string(&Order::Signal(signal as i32)).unwrap();
+        self.say(&(order + "\n"));
+    }
+}
+
+pub(crate) struct Shim {
+    pub(crate) files: Files,
+    pub(crate) child: Child,
+    pub(crate) connection: Connection,
+    _directory: TempDir,
+}
+
+impl Shim {
+    /// Everything that is said until the shim ends, which it does well.
+    pub(crate) fn records(&mut self) -> Vec<Record> {
+        let records: Vec<_> = std::iter::from_fn(|| self.connection.record()).collect();
+        assert!(self.child.wait().unwrap().success());
+        assert_eq!(
+            self.files.read_record().unwrap().as_ref(),
+            records.last(),
+            "file and socket say the same"
+        );
+        assert!(!self.files.socket().exists());
+        records
+    }
+
+    /// Lets the run end and says how its process did.
+    pub(crate) fn exit(&mut self) -> Exit {
+        match self.records().pop().unwrap().phase {
+            Phase::Gone { exit, .. } => exit,
+            phase => panic!("the run ended as {phase:?}"),
+        }
+    }
+
+    /// Lets the run end and returns its log.
+    pub(crate) fn output(&mut self) -> Vec<String> {
+        self.exit();
+        self.lines()
+    }
+
+    /// The log so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let lines = self.files.tail(usize::MAX, None).unwrap();
+        lines.into_iter().map(|line| format!("{}: {}", line.stream.as_str(), line.text)).collect()
+    }
+
+    pub(crate) fn wait_for_line(&self, line: &str) {
+        eventually(&format!("the log says `{line}`"), || self.lines().iter().any(|l| l == line));
+    }
+}
+
+impl Drop for Shim {
+    /// Leaves nothing behind, whatever the test came to.
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            if let Ok(stream) = self.files.with_socket_path(|path| UnixStream::connect(path)) {
+                Connection(BufReader::new(stream)).order(Signal::SIGKILL);
+            }
+            let deadline = Instant::now() + DEADLINE;
+            while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let _ = self.child.kill();
+        }
+    }
+}
+
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,107 @@
+//! What a service writes is in its log.
+
+use crate::harness::{program, script};
+use service_shim::cri::Part;
+use service_shim::{Exit, LogLimits};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+#[test]
+fn lines_arrive_in_order_with_their_stream() {
+    let mut shim = script("echo one; echo two; exec >&2; echo three; echo").start();
+    let lines = shim.output();
+    let stdout: Vec<_> = lines.iter().filter(|line| line.starts_with("stdout")).collect();
+    let stderr: Vec<_> = lines.iter().filter(|line| line.starts_with("stderr")).collect();
+    assert_eq!(stdout, ["stdout: one", "stdout: two"]);
+    assert_eq!(stderr, ["stderr: three", "stderr: "]);
+}
+
+#[test]
+fn every_line_of_the_file_is_a_record_that_only_the_owner_can_read() {
+    let mut shim = program(&["seq", "1000"]).start();
+    shim.exit();
+    let log = std::fs::read(shim.files.log()).unwrap();
+    let records: Vec<_> = log.strip_suffix(b"\n").unwrap().split(|&b| b == b'\n').map(Part::parse).collect();
+    assert_eq!(records.len(), 1000);
+    assert!(records.iter().all(Option::is_some));
+    for file in [shim.files.log(), shim.files.record()] {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_last_line_without_a_newline_is_a_line() {
+    assert_eq!(script("printf 'a\\nb'").start().output(), ["stdout: a", "stdout: b"]);
+}
+
+#[test]
+fn a_line_without_a_newline_is_written_when_its_stream_ends() {
+    let shim = script("printf begun; exec >/dev/null; exec sleep 60").start();
+    shim.wait_for_line("stdout: begun");
+}
+
+#[test]
+fn a_long_line_is_split_in_the_file_and_whole_for_a_reader() {
+    let mut shim = script("head -c 40960 /dev/zero | tr '\\0' x; echo; echo next").start();
+    assert_eq!(shim.output(), [format!("stdout: {}", "x".repeat(40960)), "stdout: next".into()]);
+    let log = std::fs::read_to_string(shim.files.log()).unwrap();
+    let tags: Vec<_> = log.lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(tags, ["P", "P", "F", "F"]);
+}
+
+#[test]
+fn a_line_that_ends_with_its_part_and_its_stream_is_finished() {
+    let mut shim = script("head -c 32768 /dev/zero | tr '\\0' x").start();
+    shim.exit();
+    let log = std::fs::read_to_string(shim.files.log()).unwrap();
+    let tags: Vec<_> = log.lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(tags, ["P", "F"]);
+}
+
+#[test]
+fn rotation_loses_nothing_and_splits_no_line() {
+    let limits = LogLimits { max_size: 20_000, max_files: 1000 };
+    let mut shim = program(&["seq", "20000"]).with(|launch| launch.log = limits).start();
+    let wanted: Vec<_> = (1..=20_000).map(|n| format!("stdout: {n}")).collect();
+    assert!(shim.output() == wanted, "the lines are those that were written");
+    let sizes = (1..).map_while(|n| shim.files.rotated(n).metadata().ok()).map(|file| file.len());
+    assert!(sizes.inspect(|size| assert!((19_000..=20_000).contains(size))).count() > 40);
+}
+
+#[test]
+fn only_so_many_rotated_files_are_kept() {
+    for max_files in [0, 2] {
+        let limits = LogLimits { max_size: 20_000, max_files };
+        let service = program(&["seq", "20000"]).with(|launch| launch.log = limits);
+        for n in 1..=4 {
+            let rotated = service.directory.path().join(format!("service.log.{n}"));
+            std::fs::write(rotated, "from an earlier, larger limit\n").unwrap();
+        }
+        let mut shim = service.start();
+        assert_eq!(shim.output().last().unwrap(), "stdout: 20000");
+        assert_eq!((1..9).filter(|&n| shim.files.rotated(n).exists()).count(), max_files as usize);
+    }
+}
+
+#[test]
+fn a_run_continues_the_log_even_behind_a_torn_record() {
+    let service = script("echo new");
+    std::fs::write(service.directory.path().join("service.log"), "2024-01-01T00:00:00Z stdout F ol").unwrap();
+    assert_eq!(service.start().output(), ["stdout: ol", "stdout: new"]);
+}
+
+#[test]
+fn a_full_disk_does_not_hold_up_the_service_and_lost_lines_are_counted() {
+    let service = program(&["seq", "100000"]);
+    symlink("/dev/full", service.directory.path().join("service.log")).unwrap();
+    let mut shim = service.start();
+    let last = shim.records().pop().unwrap();
+    assert_eq!(last.dropped, 100_000);
+    assert!(matches!(last.phase, service_shim::Phase::Gone { exit: Exit::Code(0), .. }));
+}
+
+#[test]
+fn many_small_writes_are_all_kept() {
+    let mut shim = script("i=0; while [ $i -lt 5000 ]; do i=$((i+1)); echo $i; done").start();
+    let wanted: Vec<_> = (1..=5000).map(|n| format!("stdout: {n}")).collect();
+    assert_eq!(shim.output(), wanted);
+}

@@ -1,0 +1,122 @@
+//! Launches that come to nothing, and the words for it.
+
+use crate::harness::{PROGRAM, Prepared, program, script};
+use service_shim::protocol::Identity;
+use service_shim::{Phase, Stage};
+use std::fs::{Permissions, set_permissions, write};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+fn refusal(service: Prepared) -> (Stage, String) {
+    let mut records = service.start().records();
+    assert_eq!(records.len(), 1);
+    match records.remove(0).phase {
+        Phase::Refused { stage, message, .. } => (stage, message),
+        phase => panic!("not refused: {phase:?}"),
+    }
+}
+
+/// A service that is this file in its working directory.
+fn file(name: &str, text: &str, mode: u32) -> Prepared {
+    let service = program(&[name]);
+    let path = service.directory.path().join(name);
+    write(&path, text).unwrap();
+    set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    service
+}
+
+#[test]
+fn the_working_directory() {
+    let message = |path: &str| refusal(script("exit").with(|launch| launch.working_dir = path.into()));
+    assert_eq!(message("/x"), (Stage::WorkingDirectory, "working directory `/x` does not exist".into()));
+    assert_eq!(
+        message("/etc/passwd"),
+        (Stage::WorkingDirectory, "working directory `/etc/passwd` is not a directory".into())
+    );
+}
+
+#[test]
+fn the_program() {
+    let refused = |message: &str| (Stage::Program, message.to_owned());
+    assert_eq!(refusal(program(&["no-such-thing"])), refused("program `no-such-thing` is not in PATH"));
+    assert_eq!(refusal(program(&["./x"])), refused("program `./x` does not exist"));
+    assert_eq!(refusal(file("./x", "#!/bin/sh\n", 0o644)), refused("program `./x` is not executable"));
+    assert_eq!(refusal(program(&["/usr"])), refused("program `/usr` is not executable"));
+    assert_eq!(refusal(program(&[])), refused("no program is named"));
+}
+
+#[test]
+fn a_program_is_looked_for_in_the_path_of_the_service() {
+    let only_there = |launch: &mut service_shim::Launch| launch.env.push(("PATH".into(), "/nowhere".into()));
+    assert_eq!(refusal(script("exit").with(only_there)).1, "program `sh` is not in PATH");
+
+    let mut service = file("mine", "#!/bin/sh\necho found\n", 0o755);
+    let path = service.directory.path().to_str().unwrap().to_owned();
+    service.launch.env.push(("PATH".into(), path));
+    assert_eq!(service.start().output(), ["stdout: found"]);
+}
+
+#[test]
+fn the_kernel() {
+    let refused = |message: &str| (Stage::Exec, message.to_owned());
+    assert_eq!(
+        refusal(file("./x", "echo hi\n", 0o755)),
+        refused("program `./x` is neither a binary for this machine nor a script: it has no `#!` line")
+    );
+    assert_eq!(
+        refusal(file("./x", "#!/no/such/shell\n", 0o755)),
+        refused("the interpreter of program `./x` does not exist")
+    );
+    let huge = "x".repeat(200_000);
+    assert_eq!(
+        refusal(program(&["true", &huge])),
+        refused("program `true` cannot be executed: argument list too long")
+    );
+}
+
+#[test]
+fn the_user() {
+    // Nobody may have so many groups, and who is not root may not become anyone.
+    let groups = vec![0; 65_537];
+    let identity = Identity { name: "nobody".into(), home: "/".into(), uid: 0, gid: 0, groups };
+    let identity = Identity { uid: u32::from(nix::unistd::Uid::effective().is_root()) * 65_534, ..identity };
+    let (stage, message) = refusal(script("exit").with(|launch| launch.identity = Some(identity)));
+    assert_eq!(stage, Stage::User);
+    assert!(message.starts_with("cannot become user `nobody`: "), "{message}");
+}
+
+#[test]
+fn the_files_of_the_shim_itself() {
+    let service = script("exit");
+    let log = service.directory.path().join("service.log");
+    std::fs::create_dir(&log).unwrap();
+    let message = format!("log `{}` cannot be opened: is a directory", log.display());
+    assert_eq!(refusal(service), (Stage::Prepare, message));
+}
+
+#[test]
+fn what_is_no_launch_ends_with_two_and_a_reason() {
+    for (said, reason) in [
+        ("", "cannot read the launch: the connection ended before its first line did"),
+        ("hello\n", "cannot read the launch: expected value at line 1 column 1"),
+        ("{}\n", "cannot read the launch: missing field `version` at line 1 column 2"),
+    ] {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.write_all(said.as_bytes()).unwrap();
+        drop(ours);
+        let output = Command::new(PROGRAM).stdin(Stdio::from(OwnedFd::from(theirs))).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("service-shim: {reason}\n"));
+    }
+}
+
+#[test]
+fn a_shim_started_by_hand_says_that_it_cannot_be() {
+    let output = Command::new(PROGRAM).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.starts_with("service-shim: cannot use standard input as a socket"), "{message}");
+}
