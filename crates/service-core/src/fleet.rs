@@ -138,16 +138,15 @@ impl Fleet {
             .map(|(id, need)| (id, need.on))
     }
 
-    /// Wishes that these services run. Returns all that the wish is about, in start order.
+    /// Wishes that these services run. Returns all that the wish is about, in start order. A one-shot that has completed
+    /// is run again if it is named and nothing that runs depends on it; a restart runs it again in any case.
     pub fn start(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
         let wanted = match relatives {
             Relatives::Along => self.plan.with_dependencies(ids),
             Relatives::Apart => self.plan.sorted(ids.iter().copied()),
         };
         for id in &wanted {
-            let machine = &self.machines[id.index()];
-            let done = matches!(machine.state(), State::Completed { .. }) && !ids.contains(id);
-            if !(done && machine.goal() == Goal::Up) {
+            if !(self.is_done(*id) && (!ids.contains(id) || self.is_relied_on(*id))) {
                 self.wish(*id, Goal::Up);
             }
         }
@@ -203,6 +202,17 @@ impl Fleet {
         }
     }
 
+    fn is_done(&self, id: Id) -> bool {
+        let machine = self.machine(id);
+        machine.definition().oneshot
+            && machine.goal() == Goal::Up
+            && matches!(machine.state(), State::Completed { .. })
+    }
+
+    fn is_relied_on(&self, id: Id) -> bool {
+        self.plan.dependents(id).iter().any(|dependent| self.machine(*dependent).state().is_going())
+    }
+
     fn is_up(&self, id: Id) -> bool {
         matches!(self.machine(id).state(), State::Ready { .. } | State::Completed { .. })
     }
@@ -239,8 +249,7 @@ impl Fleet {
         self.touch(id);
     }
 
-    /// Something about this service changed: it and its neighbours must be looked at, the neighbours first (the last
-    /// pushed is the first looked at), so that a dependent sees a loss before what it lost is started again.
+    /// Something about this service changed: it and its neighbours must be looked at.
     fn touch(&mut self, id: Id) {
         self.arm(id);
         self.touched.push(id);
@@ -258,9 +267,17 @@ impl Fleet {
     }
 
     fn settle(&mut self, now: Moment) {
-        while let Some(id) = self.touched.pop() {
-            self.changed.insert(id);
-            self.heed_lost_needs(id);
+        let mut looked_at = BTreeSet::new();
+        loop {
+            // First wishes move along the graph, so that a service sees a loss before what it lost is started again,
+            // and waits for dependents that are to go down before it.
+            while let Some(id) = self.touched.pop() {
+                looked_at.insert(id);
+                self.changed.insert(id);
+                self.heed_lost_needs(id);
+            }
+            // Then one service whose way is clear moves.
+            let Some(id) = looked_at.pop_first() else { break };
             if self.may_start(id) {
                 let definition = Arc::clone(self.plan.service(id));
                 self.machines[id.index()].redefine(&definition);

@@ -107,6 +107,11 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         State::Ready { .. } if machine.goal() != Goal::Up => {
             Some("waits until its dependents have stopped".to_string())
         }
+        State::Launching { .. } | State::Starting { .. } | State::Ready { .. }
+            if machine.memory().restarts > 0 =>
+        {
+            machine.memory().last_exit.map(|exit| format!("started again after it {exit}"))
+        }
         State::Stopping { kills, .. } if *kills > 0 => {
             Some(format!("did not end when asked; killed {kills} times"))
         }

@@ -195,7 +195,7 @@ impl Machine {
                 self.settle(&Cause::Failure(Failure::Exited(exit)), state.ready(), now, jitter)
             }
             (State::Stopping { cause, was_ready, .. }, Event::Gone(exit)) => {
-                self.memory.last_exit.get_or_insert(exit);
+                self.memory.last_exit = Some(exit);
                 self.settle(&cause, was_ready, now, jitter)
             }
             (state, Event::Elapsed) => self.elapsed(state, now),
@@ -213,7 +213,6 @@ impl Machine {
 
     fn launch(&mut self, now: Moment) -> Vec<Effect> {
         self.memory.run += 1;
-        self.memory.last_exit = None;
         self.memory.state = State::Launching { since: now };
         self.tracker = Tracker::pending();
         vec![Effect::Spawn]

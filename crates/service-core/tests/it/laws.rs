@@ -1,0 +1,156 @@
+//! Laws over random graphs and random histories. The world asserts what must hold at every step; here is what must hold
+//! in the end.
+
+use super::world::{Manners, World, service};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use service_core::Name;
+use service_core::config::{Condition, Dependency, Restart, Service, Span, WhenLost};
+use service_core::fleet::Relatives;
+use service_core::health::Endpoint;
+use service_core::service::{Exit, Goal, State};
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+enum Act {
+    Start(Index, Relatives),
+    Stop(Index, Relatives),
+    Restart(Index, Relatives),
+    Crash(Index),
+    Behave(Index, Manners),
+    Pass(Duration),
+    ChangeDaemon { remembers: bool },
+}
+
+fn relatives() -> impl Strategy<Value = Relatives> {
+    prop_oneof![Just(Relatives::Along), Just(Relatives::Apart)]
+}
+
+fn manners() -> impl Strategy<Value = Manners> {
+    let exit = prop_oneof![Just(Exit::Code(0)), Just(Exit::Code(1)), Just(Exit::Signal(9))];
+    let lives = proptest::option::of((1u64..3_000, exit))
+        .prop_map(|life| life.map(|(millis, exit)| (Duration::from_millis(millis), exit)));
+    (0u64..500, lives, any::<bool>(), proptest::bool::weighted(0.1), proptest::bool::weighted(0.2)).prop_map(
+        |(boots, lives_for, ignores_term, refuses, sick)| Manners {
+            boots_in: Duration::from_millis(boots),
+            lives_for,
+            ignores_term,
+            refuses,
+            sick,
+        },
+    )
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let who = any::<Index>;
+    prop_oneof![
+        3 => (who(), relatives()).prop_map(|(who, relatives)| Act::Start(who, relatives)),
+        2 => (who(), relatives()).prop_map(|(who, relatives)| Act::Stop(who, relatives)),
+        2 => (who(), relatives()).prop_map(|(who, relatives)| Act::Restart(who, relatives)),
+        3 => who().prop_map(Act::Crash),
+        2 => (who(), manners()).prop_map(|(who, manners)| Act::Behave(who, manners)),
+        6 => (0u64..20_000).prop_map(|millis| Act::Pass(Duration::from_millis(millis))),
+        1 => any::<bool>().prop_map(|remembers| Act::ChangeDaemon { remembers }),
+    ]
+}
+
+type Edge = (Index, usize, usize);
+
+/// A service that may need any of the services before it, so that there is no circle.
+fn definition(number: usize, traits: &(usize, u8, Vec<Edge>)) -> Service {
+    let (restart, kind, edges) = traits;
+    let mut definition = service(&format!("s{number}"));
+    definition.restart = Restart::ALL[*restart].1;
+    definition.oneshot = *kind == 0;
+    definition.endpoint = (*kind > 2).then(|| Endpoint::Tcp("localhost:1".into()));
+    definition.ready.notify = *kind == 2;
+    if number > 0 {
+        definition.dependencies = edges
+            .iter()
+            .map(|(on, condition, when_lost)| Dependency {
+                name: Name::new(&format!("s{}", on.index(number))).unwrap(),
+                span: Span::default(),
+                condition: Condition::ALL[*condition].1,
+                when_lost: WhenLost::ALL[*when_lost].1,
+            })
+            .collect();
+    }
+    definition
+}
+
+fn graph() -> impl Strategy<Value = Vec<Service>> {
+    let edge = (any::<Index>(), 0..Condition::ALL.len(), 0..WhenLost::ALL.len());
+    let traits = (0..Restart::ALL.len(), 0u8..8, proptest::collection::vec(edge, 0..3));
+    proptest::collection::vec(traits, 1..8).prop_map(|traits| {
+        traits.iter().enumerate().map(|(number, traits)| definition(number, traits)).collect()
+    })
+}
+
+fn perform(world: &mut World, act: Act) {
+    let ids: Vec<_> = world.fleet.plan().ids().collect();
+    let now = world.now;
+    match act {
+        Act::Start(who, Relatives::Apart) => {
+            // As the daemon does: what is named alone is started only if what it needs is there.
+            let who = [*who.get(&ids)];
+            if world.fleet.missing_need(&who).is_none() {
+                world.fleet.start(&who, Relatives::Apart, now);
+            }
+        }
+        Act::Start(who, relatives) => drop(world.fleet.start(&[*who.get(&ids)], relatives, now)),
+        Act::Stop(who, relatives) => drop(world.fleet.stop(&[*who.get(&ids)], relatives, now)),
+        Act::Restart(who, relatives) => drop(world.fleet.restart(&[*who.get(&ids)], relatives, now)),
+        Act::Crash(who) => world.crash(*who.get(&ids)),
+        Act::Behave(who, manners) => world.manners[who.index(ids.len())] = manners,
+        Act::Pass(span) => world.pass(span),
+        Act::ChangeDaemon { remembers } => world.change_daemon(remembers),
+    }
+    world.pass(Duration::ZERO);
+}
+
+/// Whether everything that this service needs can ever be: nothing waits for the completion of what stays.
+fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
+    world.fleet.plan().with_dependencies(&[id]).iter().all(|id| {
+        world
+            .fleet
+            .plan()
+            .needs(*id)
+            .iter()
+            .all(|need| need.condition != Condition::Completed || world.fleet.plan().service(need.on).oneshot)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_run_converges_to_its_goals_when_faults_stop(
+        services in graph(),
+        acts in proptest::collection::vec(act(), 0..30),
+    ) {
+        let mut world = World::new(services);
+        for act in acts {
+            perform(&mut world, act);
+        }
+        world.calm();
+        let all: Vec<_> = world.fleet.plan().ids().collect();
+        world.pass(Duration::from_mins(10));
+        for id in &all {
+            let machine = world.fleet.machine(*id);
+            prop_assert!(machine.goal() != Goal::Again, "{id:?} never came to its restart");
+            prop_assert!(machine.goal() == Goal::Up || !world.is_alive(*id), "{id:?} runs although it should not");
+        }
+        // A new wish for all of them clears what failed before.
+        let now = world.now;
+        world.fleet.start(&all, Relatives::Along, now);
+        world.pass(Duration::from_mins(10));
+        for id in all.iter().filter(|id| is_satisfiable(&world, **id)) {
+            let state = world.fleet.machine(*id).state();
+            prop_assert!(matches!(state, State::Ready { .. } | State::Completed { .. }), "{id:?} is {state:?}");
+        }
+        let now = world.now;
+        world.fleet.stop(&all, Relatives::Along, now);
+        world.pass(Duration::from_mins(10));
+        prop_assert!(all.iter().all(|id| !world.is_alive(*id)), "something was left over");
+    }
+}

@@ -1,0 +1,245 @@
+//! One behaviour each, in the words of the story.
+
+use super::world::{Manners, World, service};
+use service_core::Name;
+use service_core::config::{Condition, Dependency, OnFailure, Restart, Service, Span, WhenLost};
+use service_core::fleet::{Obstacle, Progress, Relatives};
+use service_core::health::Endpoint;
+use service_core::service::Exit;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Checked over TCP, as most services are.
+fn checked(name: &str) -> Service {
+    Service { endpoint: Some(Endpoint::Tcp("localhost:1".into())), ..service(name) }
+}
+
+fn needing(service: Service, name: &str, condition: Condition, when_lost: WhenLost) -> Service {
+    let mut service = service;
+    service.dependencies.push(Dependency {
+        name: Name::new(name).unwrap(),
+        span: Span::default(),
+        condition,
+        when_lost,
+    });
+    service
+}
+
+fn chain(when_lost: WhenLost) -> World {
+    let link = |name, on| needing(checked(name), on, Condition::Ready, when_lost);
+    World::new(vec![checked("a"), link("b", "a"), link("c", "b")])
+}
+
+#[test]
+fn a_start_takes_its_needs_along_and_each_waits_until_the_one_before_is_ready() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("c");
+    assert_eq!(world.state("c"), "waiting");
+    world.pass(SECOND);
+    assert_eq!(world.diary, ["+a", "+b", "+c"]);
+    assert_eq!(world.state("c"), "ready");
+}
+
+#[test]
+fn a_stop_takes_dependents_down_first() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("c");
+    world.pass(SECOND);
+    world.stop("a");
+    world.pass(SECOND);
+    assert_eq!(world.diary[3..], ["-c", "-b", "-a"]);
+}
+
+#[test]
+fn a_restart_gives_back_what_it_took_down() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("c");
+    world.pass(SECOND);
+    world.restart("a");
+    world.pass(SECOND);
+    assert_eq!(world.diary[3..], ["-c", "-b", "-a", "+a", "+b", "+c"]);
+    assert_eq!(world.state("c"), "ready");
+}
+
+#[test]
+fn a_restart_leaves_stopped_dependents_alone() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("b");
+    world.pass(SECOND);
+    world.restart("a");
+    world.pass(SECOND);
+    assert_eq!(world.state("b"), "ready");
+    assert_eq!(world.state("c"), "stopped");
+}
+
+#[test]
+fn the_first_crash_of_a_ready_service_is_followed_by_a_restart_at_once() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("a");
+    world.pass(SECOND);
+    let a = world.id("a");
+    world.crash(a);
+    assert_eq!(world.diary, ["+a", "+a"]);
+    world.pass(SECOND);
+    world.crash(a);
+    assert_eq!(world.state("a"), "backoff");
+    world.pass(SECOND);
+    assert_eq!(world.state("a"), "ready");
+}
+
+#[test]
+fn a_lost_need_restarts_who_wishes_so_and_nobody_else() {
+    let mut world = chain(WhenLost::Restart);
+    world.start("c");
+    world.pass(SECOND);
+    let a = world.id("a");
+    world.crash(a);
+    world.pass(SECOND);
+    assert_eq!(world.diary[3..], ["+a", "-c", "-b", "+b", "+c"]);
+    let mut world = chain(WhenLost::Keep);
+    world.start("c");
+    world.pass(SECOND);
+    world.crash(a);
+    world.pass(SECOND);
+    assert_eq!(world.diary[3..], ["+a"]);
+}
+
+#[test]
+fn a_lost_need_stops_who_wishes_so() {
+    let mut world = chain(WhenLost::Stop);
+    world.start("c");
+    world.pass(SECOND);
+    let b = world.id("b");
+    world.crash(b);
+    world.pass(SECOND);
+    assert_eq!((world.state("b"), world.state("c")), ("ready", "stopped"));
+}
+
+#[test]
+fn a_one_shot_runs_before_who_needs_its_completion_and_not_again_with_the_next() {
+    let migrate = Service { oneshot: true, ..service("migrate") };
+    let web = needing(checked("web"), "migrate", Condition::Completed, WhenLost::Keep);
+    let mut world = World::new(vec![migrate, web]);
+    world.manners[0].lives_for = Some((Duration::from_millis(50), Exit::Code(0)));
+    world.start("web");
+    world.pass(SECOND);
+    assert_eq!((world.state("migrate"), world.state("web")), ("completed", "ready"));
+    world.stop("web");
+    world.pass(SECOND);
+    world.start("web");
+    world.pass(SECOND);
+    assert_eq!(world.diary, ["+migrate", "+web", "-web", "+web"]);
+}
+
+#[test]
+fn a_failed_one_shot_is_told_to_who_waits_for_it() {
+    let migrate = Service { oneshot: true, restart: Restart::No, ..service("migrate") };
+    let web = needing(checked("web"), "migrate", Condition::Completed, WhenLost::Keep);
+    let mut world = World::new(vec![migrate, web]);
+    world.manners[0].lives_for = Some((Duration::from_millis(50), Exit::Code(3)));
+    world.start("web");
+    world.pass(SECOND);
+    let (migrate, web) = (world.id("migrate"), world.id("web"));
+    assert_eq!(world.fleet.start_progress(migrate), Progress::Never(Obstacle::Failed));
+    assert_eq!(world.fleet.start_progress(web), Progress::Never(Obstacle::Dependency(migrate)));
+}
+
+#[test]
+fn dependents_start_when_what_failed_recovers() {
+    let mut world = chain(WhenLost::Keep);
+    world.manners[0].refuses = true;
+    world.start("c");
+    world.pass(SECOND);
+    assert_eq!((world.state("a"), world.state("c")), ("failed", "waiting"));
+    world.manners[0].refuses = false;
+    world.start("a");
+    world.pass(SECOND);
+    assert_eq!(world.state("c"), "ready");
+}
+
+#[test]
+fn a_service_that_ignores_the_request_to_end_is_killed_after_its_grace() {
+    let mut world = chain(WhenLost::Keep);
+    world.manners[0].ignores_term = true;
+    world.start("a");
+    world.pass(SECOND);
+    world.stop("a");
+    world.pass(Duration::from_secs(9));
+    assert_eq!(world.state("a"), "stopping");
+    world.pass(SECOND * 2);
+    assert_eq!(world.state("a"), "stopped");
+}
+
+#[test]
+fn a_start_that_hangs_ends_by_its_timeout_and_says_so() {
+    let mut world = chain(WhenLost::Keep);
+    world.manners[0] = Manners { sick: true, ..Manners::default() };
+    world.start("b");
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.state("a"), "starting");
+    world.pass(SECOND + Duration::from_millis(100));
+    let (a, b) = (world.id("a"), world.id("b"));
+    assert_eq!(world.fleet.start_progress(a), Progress::Never(Obstacle::Failed));
+    assert_eq!(world.fleet.start_progress(b), Progress::Never(Obstacle::Dependency(a)));
+}
+
+#[test]
+fn a_service_that_always_crashes_fails_for_good_and_a_new_wish_tries_afresh() {
+    let mut world = chain(WhenLost::Keep);
+    world.manners[0].lives_for = Some((Duration::from_millis(1), Exit::Code(1)));
+    world.start("a");
+    world.pass(SECOND * 30);
+    assert_eq!(world.state("a"), "failed");
+    let reason = world.fleet.snapshot(world.id("a")).reason;
+    assert_eq!(reason.as_deref(), Some("exited with code 1, tried 6 times"));
+    world.manners[0].lives_for = None;
+    world.start("a");
+    world.pass(SECOND);
+    assert_eq!(world.state("a"), "ready");
+}
+
+#[test]
+fn an_unhealthy_service_is_reported_and_restarted_only_where_that_is_wished() {
+    let health = |on_failure| {
+        let mut service = checked("a");
+        service.health.on_failure = on_failure;
+        service
+    };
+    for (on_failure, word, launches) in [(OnFailure::Report, "ready", 1), (OnFailure::Restart, "starting", 2)]
+    {
+        let mut world = World::new(vec![health(on_failure)]);
+        world.start("a");
+        world.pass(SECOND);
+        world.manners[0].sick = true;
+        world.pass(Duration::from_secs(35));
+        assert_eq!(
+            (world.state("a"), world.diary.iter().filter(|line| *line == "+a").count()),
+            (word, launches)
+        );
+    }
+}
+
+#[test]
+fn a_stop_without_dependents_leaves_them_running() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("c");
+    world.pass(SECOND);
+    let (a, now) = (world.id("a"), world.now);
+    world.fleet.stop(&[a], Relatives::Apart, now);
+    world.pass(SECOND);
+    assert_eq!((world.state("a"), world.state("b")), ("stopped", "ready"));
+}
+
+#[test]
+fn a_new_daemon_disturbs_nobody_even_without_a_memory() {
+    for remembers in [true, false] {
+        let mut world = chain(WhenLost::Restart);
+        world.start("c");
+        world.pass(SECOND);
+        world.change_daemon(remembers);
+        world.pass(SECOND);
+        assert_eq!(world.diary, ["+a", "+b", "+c"]);
+        assert_eq!(world.state("c"), "ready");
+    }
+}

@@ -1,0 +1,289 @@
+//! A pretend world: processes that do as they are told, or not, on a clock that a test moves. It watches the laws.
+
+use service_core::config::{Condition, Config, Service};
+use service_core::fleet::{Fleet, Order, Relatives};
+use service_core::health::Verdict;
+use service_core::service::{Cause, Effect, Event, Exit, Found, Goal, Memory, State};
+use service_core::{Id, Moment, Name, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the processes of one service behave.
+#[derive(Debug, Clone)]
+pub struct Manners {
+    /// From launch to a first healthy answer.
+    pub boots_in: Duration,
+    /// Ends by itself after this long.
+    pub lives_for: Option<(Duration, Exit)>,
+    /// Does not end when asked.
+    pub ignores_term: bool,
+    /// Cannot be launched.
+    pub refuses: bool,
+    /// Answers checks with "unhealthy", however long it has been up.
+    pub sick: bool,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            boots_in: Duration::from_millis(20),
+            lives_for: None,
+            ignores_term: false,
+            refuses: false,
+            sick: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Process {
+    run: u64,
+    launched: Moment,
+}
+
+pub struct World {
+    pub fleet: Fleet,
+    pub now: Moment,
+    pub manners: Vec<Manners>,
+    processes: BTreeMap<Id, Process>,
+    coming: Vec<(Moment, Id, u64, Event)>,
+    /// Runs that were asked to end; a new daemon asks again.
+    asked: BTreeSet<(Id, u64)>,
+    /// What was done, for stories: `+a` a launch, `-a` a request to end.
+    pub diary: Vec<String>,
+}
+
+/// A service called `a`, `b`, ...
+pub fn service(name: &str) -> Service {
+    Service::new(Name::new(name).unwrap())
+}
+
+impl World {
+    pub fn new(services: Vec<Service>) -> Self {
+        let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
+        let manners = vec![Manners::default(); plan.len()];
+        let fleet = Fleet::new(Arc::new(plan), 7);
+        let now = Moment::from_nanos(1_000_000_000_000);
+        Self {
+            fleet,
+            now,
+            manners,
+            processes: BTreeMap::new(),
+            coming: Vec::new(),
+            asked: BTreeSet::new(),
+            diary: Vec::new(),
+        }
+    }
+
+    pub fn id(&self, name: &str) -> Id {
+        self.fleet.plan().id(name).unwrap()
+    }
+
+    pub fn state(&self, name: &str) -> &'static str {
+        self.fleet.snapshot(self.id(name)).state_word()
+    }
+
+    pub fn start(&mut self, name: &str) {
+        let id = self.id(name);
+        self.fleet.start(&[id], Relatives::Along, self.now);
+        self.act();
+    }
+
+    pub fn stop(&mut self, name: &str) {
+        let id = self.id(name);
+        self.fleet.stop(&[id], Relatives::Along, self.now);
+        self.act();
+    }
+
+    pub fn restart(&mut self, name: &str) {
+        let id = self.id(name);
+        self.fleet.restart(&[id], Relatives::Along, self.now);
+        self.act();
+    }
+
+    /// Ends a service's process from outside.
+    pub fn crash(&mut self, id: Id) {
+        if let Some(process) = self.processes.get(&id) {
+            let run = process.run;
+            self.coming.push((self.now, id, run, Event::Gone(Exit::Signal(9))));
+            self.pass(Duration::ZERO);
+        }
+    }
+
+    pub fn is_alive(&self, id: Id) -> bool {
+        self.processes.contains_key(&id)
+    }
+
+    /// The daemon dies and another takes over, from memory (or without one) and from what it finds.
+    pub fn change_daemon(&mut self, remembers: bool) {
+        let plan = Arc::clone(self.fleet.plan());
+        let mut next = Fleet::new(Arc::clone(&plan), 7);
+        for id in plan.ids() {
+            let found = self.processes.get(&id).map_or(Found::Nothing, |process| Found::Running {
+                run: process.run,
+                launched: process.launched,
+            });
+            let kept = remembers.then(|| self.fleet.machine(id).memory().clone());
+            let memory = kept.unwrap_or(if found == Found::Nothing {
+                Memory::default()
+            } else {
+                Memory::of_a_stranger()
+            });
+            next.recall(id, memory, found, self.now);
+        }
+        next.resume(self.now);
+        self.fleet = next;
+        // Checks under way died with the daemon; a shim says again what it knows.
+        self.coming.retain(|(.., event)| matches!(event, Event::Gone(_)));
+        for (id, process) in &self.processes {
+            self.coming.push((self.now, *id, process.run, Event::Launched));
+        }
+        self.act();
+    }
+
+    /// No more faults: processes start quickly, stay, and end when asked; one-shots do their work, those that run now too.
+    pub fn calm(&mut self) {
+        let work = (Duration::from_millis(30), Exit::Code(0));
+        for id in self.fleet.plan().ids().filter(|id| self.fleet.plan().service(*id).oneshot) {
+            if let Some(process) = self.processes.get(&id) {
+                self.coming.push((self.now.plus(work.0), id, process.run, Event::Gone(work.1)));
+            }
+        }
+        for (manners, id) in self.manners.iter_mut().zip(self.fleet.plan().ids()) {
+            let lives_for = self.fleet.plan().service(id).oneshot.then_some(work);
+            *manners = Manners { lives_for, ..Manners::default() };
+        }
+    }
+
+    /// Lets time pass, event by event.
+    pub fn pass(&mut self, span: Duration) {
+        let end = self.now.plus(span);
+        self.act();
+        loop {
+            let event = self.coming.iter().map(|(at, ..)| *at).chain(self.fleet.next_deadline()).min();
+            let Some(at) = event.filter(|at| *at <= end) else { break };
+            self.now = self.now.max(at);
+            self.fleet.elapsed(self.now);
+            self.act();
+            self.deliver();
+        }
+        self.now = end;
+    }
+
+    fn deliver(&mut self) {
+        while let Some(at) = self.coming.iter().position(|(at, ..)| *at <= self.now) {
+            let (_, id, run, event) = self.coming.remove(at);
+            if let Event::Gone(_) = event {
+                // A process ends once.
+                if self.processes.get(&id).is_none_or(|process| process.run != run) {
+                    continue;
+                }
+                self.processes.remove(&id);
+            }
+            self.fleet.happened(id, run, event, self.now);
+            self.act();
+        }
+    }
+
+    fn act(&mut self) {
+        for order in self.fleet.take_orders() {
+            match order.effect {
+                Effect::Spawn => self.spawn(order),
+                Effect::Probe => self.probe(order),
+                Effect::Listen => {
+                    let ready = self.now.plus(self.manners[order.id.index()].boots_in);
+                    self.coming.push((ready, order.id, order.run, Event::Announced));
+                }
+                Effect::Terminate => self.terminate(order),
+                Effect::Kill => self.end(order, Exit::Signal(9)),
+            }
+        }
+        for id in self.fleet.plan().ids() {
+            let alive = self.fleet.machine(id).state().is_alive();
+            assert!(alive || !self.is_alive(id), "{id:?} runs and the fleet does not know");
+        }
+    }
+
+    fn name(&self, id: Id) -> String {
+        self.fleet.plan().service(id).name.to_string()
+    }
+
+    fn spawn(&mut self, order: Order) {
+        let Order { id, run, .. } = order;
+        assert!(!self.is_alive(id), "{} runs twice", self.name(id));
+        self.watch_needs(id);
+        self.diary.push(format!("+{}", self.name(id)));
+        let manners = self.manners[id.index()].clone();
+        if manners.refuses {
+            self.coming.push((self.now, id, run, Event::Refused("no such program".into())));
+            return;
+        }
+        self.processes.insert(id, Process { run, launched: self.now });
+        self.coming.push((self.now, id, run, Event::Launched));
+        if let Some((span, exit)) = manners.lives_for {
+            self.coming.push((self.now.plus(span), id, run, Event::Gone(exit)));
+        }
+    }
+
+    /// Law: nothing is spawned before its conditions hold, in the world and not only in the books.
+    fn watch_needs(&self, id: Id) {
+        for need in self.fleet.plan().needs(id) {
+            let machine = self.fleet.machine(need.on);
+            let completed = matches!(machine.state(), State::Completed { exit, .. } if exit.is_success());
+            let holds = match need.condition {
+                Condition::Completed => completed,
+                _ if completed && machine.definition().oneshot => true,
+                Condition::Started => self.is_alive(need.on),
+                Condition::Ready | Condition::Healthy => {
+                    self.is_alive(need.on) && matches!(machine.state(), State::Ready { .. })
+                }
+            };
+            assert!(
+                holds,
+                "{} was started before {} was {:?}",
+                self.name(id),
+                self.name(need.on),
+                need.condition
+            );
+        }
+    }
+
+    fn probe(&mut self, order: Order) {
+        let manners = &self.manners[order.id.index()];
+        let up = self.processes.get(&order.id).is_some_and(|process| {
+            process.run == order.run && self.now.since(process.launched) >= manners.boots_in && !manners.sick
+        });
+        let verdict = if up { Verdict::Healthy } else { Verdict::Unhealthy };
+        self.coming.push((
+            self.now.plus(Duration::from_micros(200)),
+            order.id,
+            order.run,
+            Event::Probed(verdict),
+        ));
+    }
+
+    fn terminate(&mut self, order: Order) {
+        // Law: nothing is asked to stop before its dependents that are to stop are gone.
+        let state = self.fleet.machine(order.id).state();
+        let first = self.asked.insert((order.id, order.run));
+        let asked = first && matches!(state, State::Stopping { cause: Cause::Asked, .. });
+        for dependent in self.fleet.plan().dependents(order.id) {
+            let goes_down = self.fleet.machine(*dependent).goal() != Goal::Up;
+            assert!(
+                !(asked && goes_down && self.is_alive(*dependent)),
+                "{} was stopped before {}",
+                self.name(order.id),
+                self.name(*dependent)
+            );
+        }
+        self.diary.push(format!("-{}", self.name(order.id)));
+        if !self.manners[order.id.index()].ignores_term {
+            self.end(order, Exit::Signal(15));
+        }
+    }
+
+    fn end(&mut self, order: Order, exit: Exit) {
+        self.coming.push((self.now.plus(Duration::from_millis(1)), order.id, order.run, Event::Gone(exit)));
+    }
+}
