@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn it_takes_retries_in_a_row_to_become_unhealthy_and_one_success_to_recover() {
         let rules = config::Health { retries: 2, ..config::Health::default() };
-        let late = Duration::from_secs(60);
+        let late = Duration::from_mins(1);
         let mut tracker = Tracker::alive();
         tracker.count(Verdict::Unhealthy, &rules, late);
         assert_eq!(tracker.health(), Health::Healthy);

@@ -45,7 +45,7 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64) -> Keeper
     tokio::spawn(async move {
         match begin(&world, &definition, run).await {
             Ok((shim, stream)) => {
-                follow(world, definition.name.clone(), run, stream, Some(shim), receiver).await
+                follow(world, definition.name.clone(), run, stream, Some(shim), receiver).await;
             }
             Err(message) => world.report(&definition.name, run, Event::Refused(message)),
         }
@@ -180,7 +180,7 @@ async fn conclude(world: &World, name: &Name, run: u64, last: Option<Record>) {
             world.report(name, run, Event::Gone(Exit::Unknown));
         }
         None => {
-            world.report(name, run, Event::Refused("its keeper ended before it started anything".to_owned()))
+            world.report(name, run, Event::Refused("its keeper ended before it started anything".to_owned()));
         }
     }
 }

@@ -11,17 +11,17 @@ use std::time::Duration;
 
 /// How the processes of one service behave.
 #[derive(Debug, Clone)]
-pub struct Manners {
+pub(crate) struct Manners {
     /// From launch to a first healthy answer.
-    pub boots_in: Duration,
+    pub(crate) boots_in: Duration,
     /// Ends by itself after this long.
-    pub lives_for: Option<(Duration, Exit)>,
+    pub(crate) lives_for: Option<(Duration, Exit)>,
     /// Does not end when asked.
-    pub ignores_term: bool,
+    pub(crate) ignores_term: bool,
     /// Cannot be launched.
-    pub refuses: bool,
+    pub(crate) refuses: bool,
     /// Answers checks with "unhealthy", however long it has been up.
-    pub sick: bool,
+    pub(crate) sick: bool,
 }
 
 impl Default for Manners {
@@ -42,25 +42,25 @@ struct Process {
     launched: Moment,
 }
 
-pub struct World {
-    pub fleet: Fleet,
-    pub now: Moment,
-    pub manners: Vec<Manners>,
+pub(crate) struct World {
+    pub(crate) fleet: Fleet,
+    pub(crate) now: Moment,
+    pub(crate) manners: Vec<Manners>,
     processes: BTreeMap<Id, Process>,
     coming: Vec<(Moment, Id, u64, Event)>,
     /// Runs that were asked to end; a new daemon asks again.
     asked: BTreeSet<(Id, u64)>,
     /// What was done, for stories: `+a` a launch, `-a` a request to end.
-    pub diary: Vec<String>,
+    pub(crate) diary: Vec<String>,
 }
 
 /// A service called `a`, `b`, ...
-pub fn service(name: &str) -> Service {
+pub(crate) fn service(name: &str) -> Service {
     Service::new(Name::new(name).unwrap())
 }
 
 impl World {
-    pub fn new(services: Vec<Service>) -> Self {
+    pub(crate) fn new(services: Vec<Service>) -> Self {
         let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
         let manners = vec![Manners::default(); plan.len()];
         let fleet = Fleet::new(Arc::new(plan), 7);
@@ -76,34 +76,34 @@ impl World {
         }
     }
 
-    pub fn id(&self, name: &str) -> Id {
+    pub(crate) fn id(&self, name: &str) -> Id {
         self.fleet.plan().id(name).unwrap()
     }
 
-    pub fn state(&self, name: &str) -> &'static str {
+    pub(crate) fn state(&self, name: &str) -> &'static str {
         self.fleet.snapshot(self.id(name)).state_word()
     }
 
-    pub fn start(&mut self, name: &str) {
+    pub(crate) fn start(&mut self, name: &str) {
         let id = self.id(name);
         self.fleet.start(&[id], Relatives::Along, self.now);
         self.act();
     }
 
-    pub fn stop(&mut self, name: &str) {
+    pub(crate) fn stop(&mut self, name: &str) {
         let id = self.id(name);
         self.fleet.stop(&[id], Relatives::Along, self.now);
         self.act();
     }
 
-    pub fn restart(&mut self, name: &str) {
+    pub(crate) fn restart(&mut self, name: &str) {
         let id = self.id(name);
         self.fleet.restart(&[id], Relatives::Along, self.now);
         self.act();
     }
 
     /// Ends a service's process from outside.
-    pub fn crash(&mut self, id: Id) {
+    pub(crate) fn crash(&mut self, id: Id) {
         if let Some(process) = self.processes.get(&id) {
             let run = process.run;
             self.coming.push((self.now, id, run, Event::Gone(Exit::Signal(9))));
@@ -111,12 +111,12 @@ impl World {
         }
     }
 
-    pub fn is_alive(&self, id: Id) -> bool {
+    pub(crate) fn is_alive(&self, id: Id) -> bool {
         self.processes.contains_key(&id)
     }
 
     /// The daemon dies and another takes over, from memory (or without one) and from what it finds.
-    pub fn change_daemon(&mut self, remembers: bool) {
+    pub(crate) fn change_daemon(&mut self, remembers: bool) {
         let plan = Arc::clone(self.fleet.plan());
         let mut next = Fleet::new(Arc::clone(&plan), 7);
         for id in plan.ids() {
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// No more faults: processes start quickly, stay, and end when asked; one-shots do their work, those that run now too.
-    pub fn calm(&mut self) {
+    pub(crate) fn calm(&mut self) {
         let work = (Duration::from_millis(30), Exit::Code(0));
         for id in self.fleet.plan().ids().filter(|id| self.fleet.plan().service(*id).oneshot) {
             if let Some(process) = self.processes.get(&id) {
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// Lets time pass, event by event.
-    pub fn pass(&mut self, span: Duration) {
+    pub(crate) fn pass(&mut self, span: Duration) {
         let end = self.now.plus(span);
         self.act();
         loop {

@@ -8,6 +8,7 @@ use service_core::config::{
 };
 use service_core::health::{BadEndpoint, Endpoint};
 use std::ops::Range;
+use std::path::Path;
 use toml::de::DeValue;
 
 /// The name is not used: every service brings its own.
@@ -31,7 +32,7 @@ pub(super) fn service(
     let mut service = Service { name, span: convert(&span), ..defaults.clone() };
     section.string("description", |text| service.description = text);
     section.string("stop_command", |text| {
-        service.stop_command = Some(text).filter(|text| !text.trim().is_empty())
+        service.stop_command = Some(text).filter(|text| !text.trim().is_empty());
     });
     section.string("status_command", |text| service.status_command = Some(text));
     service.manager = manager(&mut section, &service);
@@ -79,7 +80,9 @@ fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
     match value.get_ref().as_str() {
         Some("process") => Manager::Process,
         Some(name) if crate::manager::is_built_in(name) => Manager::BuiltIn(name.to_owned()),
-        Some(path) if path.ends_with(".nu") => Manager::Module(path.to_owned()),
+        Some(path) if Path::new(path).extension().is_some_and(|extension| extension == "nu") => {
+            Manager::Module(path.to_owned())
+        }
         _ => {
             let names = crate::manager::BUILT_IN.map(|(name, _)| format!("\"{name}\"")).join(", ");
             section.report(
@@ -240,7 +243,7 @@ fn ready(mut section: Section<'_>, ready: &mut Ready) {
         match value.get_ref().as_str().map(regex::Regex::new) {
             Some(Ok(pattern)) => ready.log = Some(pattern.as_str().to_owned()),
             Some(Err(error)) => {
-                section.report(value.span(), format!("`log` is not a regular expression: {error}"))
+                section.report(value.span(), format!("`log` is not a regular expression: {error}"));
             }
             None => section.report(value.span(), "`log` should be a regular expression"),
         }

@@ -1,0 +1,26 @@
+//! The cache: answers `get` from memory where it can, and hands every `add` on to the database.
+
+use crate::lines::{self, Request};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// Serves what the database holds, faster. It needs the database at once: it will not start without.
+pub(crate) fn serve(port: u16, database: String) -> io::Result<()> {
+    lines::ask(&database, "get visits")
+        .map_err(|error| io::Error::other(format!("cannot reach the database at {database}: {error}")))?;
+    let known = Mutex::new(HashMap::new());
+    lines::serve(port, move |request| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (key, line) = match request {
+            Request::Get(key) => match known.get(*key) {
+                Some(number) => return Ok(*number),
+                None => (*key, format!("get {key}")),
+            },
+            Request::Add(key) => (*key, format!("add {key}")),
+        };
+        let number = lines::ask(&database, &line)?;
+        known.insert(key.to_string(), number);
+        Ok(number)
+    })
+}

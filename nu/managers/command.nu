@@ -1,0 +1,67 @@
+# Services that other programs run: start, stop and status are Nushell command lines of the service's own.
+#
+# The manager of every service with a `stop_command`, unless `manager` says otherwise. See docs/managers.md.
+
+# Runs the service's `start_command`; exit code 0 means that it runs.
+@category service
+export def start []: record -> record {
+    let service = $in
+    carry-out start $service $service.start_command
+    {state: running}
+}
+
+# Runs the service's `stop_command`; exit code 0 means that it has stopped.
+@category service
+export def stop []: record -> record {
+    let service = $in
+    if $service.stop_command? == null {
+        error make --unspanned {
+            msg: $"cannot stop `($service.name)`: it has no stop_command"
+            help: "add a stop_command to the service, or let the orchestrator keep the process: manager = \"process\""
+        }
+    }
+    carry-out stop $service $service.stop_command
+    {state: stopped}
+}
+
+# Asks the service's `status_command`: exit code 0 means that it runs. Without one nobody knows.
+@category service
+export def status []: record -> record {
+    let service = $in
+    if $service.status_command? == null {
+        return {state: unknown message: "no status_command to ask"}
+    }
+    let answer = answer-of status $service $service.status_command
+    let said = $answer.stdout + $answer.stderr | str trim | lines | last 1 | to text | str trim
+    {
+        state: (if $answer.exit_code == 0 { "running" } else { "stopped" })
+        message: (if ($said | is-empty) { $"status_command ended with exit code ($answer.exit_code)" } else { $said })
+    }
+}
+
+# Runs one command line to its end and fails as it fails.
+def carry-out [verb: string service: record line: string]: nothing -> nothing {
+    let answer = answer-of $verb $service $line
+    if $answer.exit_code != 0 {
+        let said = $answer.stderr | lines | where ($it | str trim | is-not-empty) | last 10
+        let failure = $"cannot ($verb) `($service.name)`: `($line)` ended with exit code ($answer.exit_code)"
+        error make --unspanned {
+            msg: ([$failure ...$said] | str join (char newline))
+            help: $"run `($line)` by hand in ($service.working_dir)"
+        }
+    }
+}
+
+# What a command line printed and how it ended, run by a Nushell of its own in the service's directory and environment.
+def answer-of [verb: string service: record line: string]: nothing -> record {
+    if ($service.working_dir | path type) != dir {
+        error make --unspanned {
+            msg: $"cannot ($verb) `($service.name)`: working directory `($service.working_dir)` does not exist"
+            help: "create it, or change working_dir in services.toml"
+        }
+    }
+    cd $service.working_dir
+    with-env ($service.env? | default {}) {
+        ^$nu.current-exe --no-config-file --no-std-lib -c $line | complete
+    }
+}

@@ -1,0 +1,130 @@
+//! A service that behaves as a test tells it: late, deaf, forking, crashing, or well.
+//!
+//! Its arguments are its script, played one by one; at the end it stays until a signal ends it.
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::setsid;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::process::{Command, Stdio, exit};
+use std::thread::{self, park, sleep};
+use std::time::Duration;
+
+fn main() {
+    let mut script = std::env::args().skip(1);
+    while let Some(act) = script.next() {
+        let mut next = || script.next().unwrap_or_else(|| panic!("{act} needs an argument"));
+        match act.as_str() {
+            // Wait so many milliseconds.
+            "wait" => sleep(Duration::from_millis(number(&next()))),
+            "say" => println!("{}", next()),
+            "moan" => eprintln!("{}", next()),
+            // Say so many numbered lines.
+            "chatter" => (1..=number(&next())).for_each(|n| println!("line {n}")),
+            // Leave a line in this file.
+            "note" => note(&next()),
+            // Go on only if somebody listens on this port.
+            "need" => need(&next()),
+            // Accept on this port and hang up.
+            "listen" => listen(&next(), |_| ()),
+            // Accept on this port and say nothing, ever.
+            "hang" => listen(&next(), std::mem::forget),
+            // Answer every HTTP request on this port with the status in this file, or with this number.
+            "http" => http(&next(), next()),
+            "unix" => drop(thread::spawn({
+                let listener = UnixListener::bind(next()).expect("the path is free");
+                move || listener.incoming().for_each(drop)
+            })),
+            // Tell the keeper that we are ready.
+            "notify" => notify(),
+            // From here on a TERM is ignored.
+            "deaf" => SigSet::from(Signal::SIGTERM).thread_block().expect("a signal can be blocked"),
+            // Start a child that stays.
+            "fork" => drop(idle("wait").spawn().expect("a child can be started")),
+            // Start a grandchild that leaves our session and whose parent is gone.
+            "daemonize" => drop(idle("detach").status().expect("a child can be started")),
+            "detach" => {
+                setsid().expect("a fresh child leads no group");
+                idle("wait").spawn().expect("a child can be started");
+                exit(0);
+            }
+            // Crash until this file has so many lines.
+            "crash-until" => crash_until(number(&next()), &next()),
+            "exit" => exit(i32::try_from(number(&next())).expect("an exit code is small")),
+            _ => panic!("no actor knows how to `{act}`"),
+        }
+    }
+    loop {
+        park();
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|_| panic!("`{text}` is not a number"))
+}
+
+fn note(file: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(file).expect("the file can be written");
+    writeln!(file, "{}", std::process::id()).expect("the file can be written");
+}
+
+fn need(port: &str) {
+    if TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+        eprintln!("nobody listens on {port}");
+        exit(7);
+    }
+}
+
+fn listen(port: &str, serve: impl FnMut(TcpStream) + Send + 'static) {
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap_or_else(|error| {
+        eprintln!("cannot listen on port {port}: {error}");
+        exit(98);
+    });
+    thread::spawn(move || listener.incoming().flatten().for_each(serve));
+}
+
+fn http(port: &str, status: String) {
+    listen(port, move |mut stream| {
+        let status = std::fs::read_to_string(&status).unwrap_or_else(|_| status.clone());
+        BufReader::new(&stream)
+            .lines()
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty())
+            .for_each(drop);
+        let head =
+            format!("HTTP/1.1 {} As Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status.trim());
+        drop(stream.write_all(head.as_bytes())); // whoever asked may be gone
+    });
+}
+
+fn notify() {
+    let name = std::env::var("NOTIFY_SOCKET").expect("a service with notify = true has a NOTIFY_SOCKET");
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    let datagram = UnixDatagram::unbound().expect("a socket can be made");
+    let sent = address.and_then(|address| datagram.send_to_addr(b"READY=1\n", &address));
+    sent.expect("the keeper listens");
+}
+
+fn idle(act: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a program knows its own path"));
+    command.arg(act).stdin(Stdio::null());
+    if act == "wait" {
+        command.arg("0");
+    }
+    command
+}
+
+fn crash_until(lines: u64, file: &str) {
+    note(file);
+    let written = std::fs::read_to_string(file).expect("we wrote it just now").lines().count();
+    if (written as u64) < lines {
+        eprintln!("crash number {written}");
+        exit(1);
+    }
+}

@@ -1,0 +1,271 @@
+//! [`Project`]: one `services.toml`, used through the real Nushell as its user would.
+
+use crate::process::{alive, describe, marked, signal};
+use crate::{PATIENCE, program, skip};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A project of one test. Dropping it stops what it started and fails the test if anything is left.
+pub struct Project {
+    directory: tempfile::TempDir,
+    nu: PathBuf,
+    env: Vec<(String, String)>,
+}
+
+/// What a Nushell printed and how it ended.
+#[derive(Debug)]
+pub struct Answer {
+    /// Whether its exit code was 0.
+    pub success: bool,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Project {
+    /// A directory with this `services.toml`; `ACTOR` in it stands for the path of the test program. `None`, said
+    /// aloud, if there is no Nushell to use it with.
+    pub fn new(services: &str) -> Option<Self> {
+        let Some(nu) = nu() else {
+            skip("there is no nu 0.115: run `cargo xtask test`, which gets one, or set SERVICE_TEST_NU");
+            return None;
+        };
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        for private in ["state", "run", "home"] {
+            fs::create_dir(directory.path().join(private)).expect("the directory is ours");
+        }
+        let project = Self { directory, nu, env: Vec::new() };
+        project.define(services);
+        Some(project)
+    }
+
+    /// Sets an environment variable for everything that runs in this project.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Replaces `services.toml`.
+    pub fn define(&self, services: &str) {
+        self.write("services.toml", &services.replace("ACTOR", &program("actor").display().to_string()));
+    }
+
+    /// Writes a file of the project.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a file lies in a directory"))
+            .expect("the directory is ours");
+        fs::write(&path, text).expect("the directory is ours");
+        path
+    }
+
+    /// Copies all that lies in a directory into the project's.
+    pub fn copy(&self, from: &Path) {
+        let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(self.directory.path()).status();
+        assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", from.display());
+    }
+
+    /// The text of a file of the project; empty if there is none.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// A path inside the project's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A program in the project's directory and environment.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.directory.path())
+            .env("HOME", self.path("home"))
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("XDG_CONFIG_HOME", self.path("home/.config"))
+            .env("SERVICE_SHIM", crate::program("service-shim"))
+            .env_remove("SERVICES_CONFIG")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// The command line of a Nushell with the plugin.
+    pub fn shell(&self) -> [PathBuf; 4] {
+        [self.nu.clone(), "--no-config-file".into(), "--plugins".into(), program("nu_plugin_service")]
+    }
+
+    /// Starts a line and does not wait for it.
+    pub fn spawn(&self, line: &str) -> Child {
+        let [nu, options @ ..] = self.shell();
+        let mut command = self.command(&nu);
+        command.args(options).args(["--no-std-lib", "--commands", line]);
+        command.spawn().expect("nu can be run")
+    }
+
+    /// Runs a line to its end.
+    pub fn nu(&self, line: &str) -> Answer {
+        Answer::of(self.spawn(line))
+    }
+
+    /// The value of a line that must succeed. Durations are nanoseconds, sizes bytes.
+    #[track_caller]
+    pub fn value(&self, line: &str) -> Value {
+        self.nu(&format!("{line} | to json --raw")).value()
+    }
+
+    /// The error of a line that must fail: `{ code, msg, help, rendered }`.
+    #[track_caller]
+    pub fn error(&self, line: &str) -> Value {
+        let caught = "{code: $e.details.code msg: $e.msg help: $e.details.help rendered: $e.rendered}";
+        self.nu(&format!("try {{ {line} | ignore; null }} catch {{|e| {caught} }} | to json --raw"))
+            .value()
+            .some(line)
+    }
+
+    /// The row of one service in `service status --long`.
+    #[track_caller]
+    pub fn status(&self, name: &str) -> Value {
+        self.value(&format!("service status {name} --long")).row(name).clone()
+    }
+
+    /// The process of a service that runs.
+    #[track_caller]
+    pub fn pid(&self, name: &str) -> u32 {
+        let status = self.status(name);
+        let pid = status["pid"].as_u64().unwrap_or_else(|| panic!("`{name}` does not run: {status}"));
+        u32::try_from(pid).expect("process ids are small")
+    }
+
+    /// The daemon's process.
+    #[track_caller]
+    pub fn daemon(&self) -> u32 {
+        let daemon = self.value("service daemon status");
+        u32::try_from(daemon["pid"].as_u64().expect("a running daemon has a pid"))
+            .expect("process ids are small")
+    }
+
+    /// The daemon's socket.
+    #[track_caller]
+    pub fn socket(&self) -> PathBuf {
+        self.value("service daemon status")["socket"].as_str().expect("a running daemon has a socket").into()
+    }
+
+    /// The daemon's own directory for this project.
+    pub fn state_dir(&self) -> PathBuf {
+        let inside = self.path("state/service-orchestrator");
+        let mut projects = fs::read_dir(inside).expect("a daemon has run").flatten();
+        projects.next().expect("this project has one").path()
+    }
+
+    /// What of this project still runs.
+    pub fn processes(&self) -> Vec<u32> {
+        marked(self.directory.path())
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if self.processes().is_empty() {
+            return;
+        }
+        let stopped = self.nu("try { service daemon stop --services } catch { service daemon stop }");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.processes().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left = self.processes();
+        let described: Vec<String> = left.iter().map(|pid| describe(*pid)).collect();
+        // Killing one may end or start others, so look again until there are none.
+        let deadline = Instant::now() + PATIENCE;
+        while let Some(pid) = self.processes().into_iter().find(|pid| alive(*pid))
+            && Instant::now() < deadline
+        {
+            signal(pid, Signal::SIGKILL);
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", daemon_log(&self.path("state/service-orchestrator")));
+        } else {
+            assert!(left.is_empty(), "left running after {stopped:?}:\n{}", described.join("\n"));
+        }
+    }
+}
+
+/// The daemon's last words, to read beside a failed test.
+fn daemon_log(states: &Path) -> String {
+    let logs = fs::read_dir(states).into_iter().flatten().flatten();
+    logs.map(|project| fs::read_to_string(project.path().join("orchestratord.log")).unwrap_or_default())
+        .collect()
+}
+
+impl Answer {
+    /// Waits for a Nushell to end.
+    pub fn of(nu: Child) -> Self {
+        let output = nu.wait_with_output().expect("nu was started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// The JSON it printed.
+    #[track_caller]
+    pub fn value(&self) -> Value {
+        assert!(self.success, "{}{}", self.stdout, self.stderr);
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// Reads a table of services.
+pub trait ServiceTable {
+    /// The row of this service.
+    fn row(&self, name: &str) -> &Value;
+    /// One column of all rows, as text.
+    fn column(&self, name: &str) -> Vec<String>;
+    /// The value, which must not be null.
+    fn some(self, what: &str) -> Value;
+}
+
+impl ServiceTable for Value {
+    #[track_caller]
+    fn row(&self, name: &str) -> &Value {
+        let mut rows = self.as_array().into_iter().flatten();
+        rows.find(|row| row["name"] == name).unwrap_or_else(|| panic!("no row of `{name}` in {self}"))
+    }
+
+    #[track_caller]
+    fn column(&self, name: &str) -> Vec<String> {
+        let rows = self.as_array().unwrap_or_else(|| panic!("not a table: {self}"));
+        rows.iter()
+            .map(|row| row[name].as_str().map_or_else(|| row[name].to_string(), String::from))
+            .collect()
+    }
+
+    #[track_caller]
+    fn some(self, what: &str) -> Value {
+        assert!(!self.is_null(), "`{what}` succeeded");
+        self
+    }
+}
+
+/// `$SERVICE_TEST_NU`, else a fitting `nu` on `PATH`, else the one that `cargo xtask` has got into the target directory.
+fn nu() -> Option<PathBuf> {
+    if let Some(nu) = std::env::var_os("SERVICE_TEST_NU") {
+        return Some(nu.into());
+    }
+    let got = crate::programs().join("../nu");
+    let packages = fs::read_dir(got.join("node_modules/@nushell")).into_iter().flatten().flatten();
+    let from_npm = packages.map(|package| package.path().join("bin/nu"));
+    let fits = |nu: &PathBuf| {
+        let said = Command::new(nu).arg("--version").output();
+        said.is_ok_and(|said| said.stdout.starts_with(b"0.115."))
+    };
+    crate::installed("nu").into_iter().chain(from_npm).chain([got.join("bin/nu")]).find(fits)
+}

@@ -1,0 +1,187 @@
+//! What goes wrong: services that die, cannot start, never get ready, or lose what they need.
+
+use nix::sys::signal::Signal;
+use service_tests::{PATIENCE, Project, ServiceTable, eventually, free_port, signal, within};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_killed_service_shows_within_a_second_and_restarts_by_its_policy() {
+    let Some(project) = Project::new(
+        r#"
+        [services.phoenix]
+        start_command = "ACTOR"
+        restart = "on-failure"
+
+        [services.mortal]
+        start_command = "ACTOR"
+        restart = "no"
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start --all");
+    let [phoenix, mortal] = ["phoenix", "mortal"].map(|name| project.pid(name));
+    signal(phoenix, Signal::SIGKILL);
+    signal(mortal, Signal::SIGKILL);
+    within(Duration::from_secs(1), "the death of `mortal` shows", || {
+        (project.status("mortal")["status"] == "failed").then_some(())
+    });
+    assert_eq!(project.status("mortal")["exit_signal"], "SIGKILL");
+    eventually("`phoenix` runs again", || {
+        let status = project.status("phoenix");
+        (status["pid"].is_u64() && status["pid"] != phoenix && status["restarts"] == 1).then_some(())
+    });
+}
+
+#[test]
+fn a_service_that_crashes_at_first_is_started_until_it_lives() {
+    let Some(project) = Project::new(
+        r#"
+        [services.late]
+        start_command = "ACTOR crash-until 3 crashes"
+        restart = "on-failure"
+        backoff = { initial = "20ms" }
+        ready = { delay = "200ms" }
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start late");
+    assert_eq!(project.read("crashes").lines().count(), 3);
+    assert_eq!(project.status("late")["status"], "running");
+}
+
+#[test]
+fn a_service_that_never_lives_is_given_up() {
+    let Some(project) = Project::new(
+        r#"
+        [services.broken]
+        start_command = "ACTOR moan 'out of memory' note starts exit 3"
+        restart = "always"
+        backoff = { initial = "5ms", limit = 4 }
+
+        [services.dependent]
+        start_command = "ACTOR"
+        dependencies = ["broken"]
+        "#,
+    ) else {
+        return;
+    };
+    let error = project.error("service start dependent");
+    assert_eq!(error["code"], "service::dependency_failed", "{error}");
+    let status = project.status("broken");
+    assert_eq!((&status["state"], &status["exit_code"]), (&"failed".into(), &3.into()), "{status}");
+    let starts = project.read("starts").lines().count();
+    assert!((2..=5).contains(&starts), "{starts} starts");
+    assert_eq!(project.status("dependent")["pid"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_launch_failure_names_its_stage() {
+    let Some(project) = Project::new(
+        r#"
+        [services.nowhere]
+        start_command = "ACTOR"
+        working_dir = "/does/not/exist"
+
+        [services.nothing]
+        start_command = "no-such-program --port 1"
+
+        [services.nobody]
+        start_command = "ACTOR"
+        user = "no-such-user"
+        "#,
+    ) else {
+        return;
+    };
+    for (name, wanted) in
+        [("nowhere", "working directory"), ("nothing", "no-such-program"), ("nobody", "no-such-user")]
+    {
+        let begun = Instant::now();
+        let error = project.error(&format!("service start {name}"));
+        let message = error["msg"].as_str().unwrap();
+        assert!(message.contains(&format!("cannot start `{name}`")) && message.contains(wanted), "{error}");
+        assert!(begun.elapsed() < PATIENCE, "it is known at once that this can never be");
+    }
+}
+
+#[test]
+fn a_taken_port_fails_the_service_that_wants_it() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let Some(project) = Project::new(&format!(
+        "[services.web]\nstart_command = \"ACTOR listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\nrestart = \"no\""
+    )) else {
+        return;
+    };
+    let error = project.error("service start web");
+    assert_eq!(error["code"], "service::start_failed", "{error}");
+    assert_eq!(project.status("web")["exit_code"], 98);
+    let lines = project.value("service logs web").column("line");
+    assert!(lines.iter().any(|line| line.contains(&format!("cannot listen on port {port}"))), "{lines:?}");
+}
+
+#[test]
+fn a_health_endpoint_that_hangs_ends_the_start_by_its_timeout() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        r#"
+        [services.silent]
+        start_command = "ACTOR hang {port}"
+        health_check_endpoint = "http://127.0.0.1:{port}/"
+        health = {{ timeout = "200ms" }}
+        ready = {{ timeout = "1s" }}
+        restart = "no"
+        "#
+    )) else {
+        return;
+    };
+    let begun = Instant::now();
+    let error = project.error("service start silent");
+    assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+    assert!(error["msg"].as_str().unwrap().contains("cannot start `silent`"), "{error}");
+    assert_eq!(project.status("silent")["pid"], serde_json::Value::Null);
+}
+
+#[test]
+fn when_lost_decides_about_the_dependent() {
+    let dependent = |name: &str, when_lost: &str| {
+        format!(
+            "[services.{name}]\nstart_command = \"ACTOR\"\n\
+             dependencies = [{{ name = \"needed\", when_lost = \"{when_lost}\" }}]\n"
+        )
+    };
+    let services = ["[services.needed]\nstart_command = \"ACTOR\"\nrestart = \"always\"\n".to_string()]
+        .into_iter()
+        .chain(
+            [("keeps", "keep"), ("restarts", "restart"), ("stops", "stop")]
+                .map(|(name, word)| dependent(name, word)),
+        )
+        .collect::<String>();
+    let Some(project) = Project::new(&services) else { return };
+    project.value("service start --all");
+    let [keeps, restarts] = ["keeps", "restarts"].map(|name| project.pid(name));
+    signal(project.pid("needed"), Signal::SIGKILL);
+    eventually("`restarts` runs anew", || {
+        let status = project.status("restarts");
+        (status["state"] == "ready" && status["pid"] != restarts).then_some(())
+    });
+    eventually("`stops` is stopped", || (project.status("stops")["status"] == "stopped").then_some(()));
+    assert_eq!(project.pid("keeps"), keeps);
+    assert_eq!(project.status("needed")["status"], "running");
+}
+
+#[test]
+fn a_partial_failure_is_a_row_and_an_error_only_when_strict() {
+    let Some(project) = Project::new(
+        "[services.good]\nstart_command = \"ACTOR\"\n[services.bad]\nstart_command = \"no-such-program\"",
+    ) else {
+        return;
+    };
+    let rows = project.value("service start good bad");
+    assert_eq!(rows.row("good")["ok"], true);
+    assert_eq!(rows.row("bad")["ok"], false);
+    assert!(rows.row("bad")["error"].as_str().unwrap().contains("no-such-program"));
+    assert_eq!(project.error("service start good bad --strict")["code"], "service::start_failed");
+}

@@ -1,0 +1,185 @@
+//! Health: every kind of check, seen from outside, and what it is good for.
+
+use service_tests::{Project, ServiceTable, eventually, free_port, installed};
+
+/// Asks for the health of `web` until it is as wanted, and gives the row.
+#[track_caller]
+fn wait_for(project: &Project, healthy: bool) -> serde_json::Value {
+    eventually("the health turns", || {
+        let health = project.value("service health web");
+        (health.row("web")["healthy"] == healthy).then(|| health.row("web").clone())
+    })
+}
+
+#[test]
+fn http_is_healthy_when_the_status_is_accepted() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        r#"
+        [services.web]
+        start_command = "ACTOR http {port} answer"
+        health_check_endpoint = "http://127.0.0.1:{port}/health"
+        health = {{ interval = "50ms", retries = 1 }}
+
+        [services.choosy]
+        start_command = "ACTOR"
+        health_check_endpoint = "http://127.0.0.1:{port}/health"
+        health = {{ status = [404] }}
+        dependencies = ["web"]
+        "#
+    )) else {
+        return;
+    };
+    project.write("answer", "204");
+    project.value("service start web");
+    let health = wait_for(&project, true);
+    assert_eq!(health["kind"], "http");
+    assert!(health["message"].as_str().unwrap().contains("204"), "{health}");
+    assert!(health["latency"].as_i64().unwrap() > 0);
+
+    project.write("answer", "500");
+    assert!(wait_for(&project, false)["message"].as_str().unwrap().contains("500"));
+    eventually("the status shows it", || (project.status("web")["health"] == "unhealthy").then_some(()));
+    assert_eq!(project.status("web")["status"], "running", "unhealthy is reported, not restarted");
+
+    project.write("answer", "404");
+    project.value("service start choosy");
+    assert_eq!(project.status("choosy")["health"], "healthy", "404 is what it asks for");
+}
+
+#[test]
+fn a_redirect_to_another_host_is_not_followed() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        "[services.web]\nstart_command = \"ACTOR http {port} '302 Found\\r\\nLocation: http://127.0.0.2:{port}/'\"\n\
+         health_check_endpoint = \"http://127.0.0.1:{port}/\"\nready = {{ timeout = \"500ms\" }}\nrestart = \"no\""
+    )) else {
+        return;
+    };
+    assert_eq!(project.error("service start web")["code"], "service::start_failed");
+}
+
+#[test]
+fn an_unhealthy_service_is_restarted_where_that_is_asked_for() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        r#"
+        [services.web]
+        start_command = "ACTOR http {port} answer"
+        health_check_endpoint = "http://127.0.0.1:{port}/"
+        health = {{ interval = "50ms", retries = 2, on_failure = "restart" }}
+        "#
+    )) else {
+        return;
+    };
+    project.write("answer", "200");
+    project.value("service start web");
+    let pid = project.pid("web");
+    project.write("answer", "500");
+    eventually("it is started anew", || {
+        let status = project.status("web");
+        (status["pid"].is_u64() && status["pid"] != pid).then_some(())
+    });
+    project.write("answer", "200");
+    eventually("it is well again", || (project.status("web")["health"] == "healthy").then_some(()));
+}
+
+#[test]
+fn tcp_is_healthy_when_somebody_accepts() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        "[services.web]\nstart_command = \"ACTOR wait 100 listen {port}\"\nhealth_check_endpoint = \"tcp://localhost:{port}\""
+    )) else {
+        return;
+    };
+    assert_eq!(project.value("service health web").row("web")["healthy"], false, "nothing runs yet");
+    project.value("service start web");
+    assert_eq!(wait_for(&project, true)["kind"], "tcp");
+}
+
+#[test]
+fn unix_is_healthy_when_somebody_accepts() {
+    let Some(project) = Project::new("") else { return };
+    let socket = project.path("web.sock");
+    project.define(&format!(
+        "[services.web]\nstart_command = \"ACTOR wait 100 unix web.sock\"\nhealth_check_endpoint = \"unix://{}\"",
+        socket.display()
+    ));
+    project.value("service start web");
+    assert_eq!(wait_for(&project, true)["kind"], "unix");
+}
+
+#[test]
+fn exec_is_healthy_when_the_command_succeeds() {
+    let Some(project) = Project::new(
+        r#"
+        [services.web]
+        start_command = "ACTOR wait 100 note well"
+        health_check_endpoint = "exec:cat well"
+        health = { interval = "50ms", retries = 1 }
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start web");
+    assert_eq!(wait_for(&project, true)["kind"], "exec");
+    std::fs::remove_file(project.path("well")).unwrap();
+    assert!(
+        wait_for(&project, false)["message"].as_str().unwrap().contains("well"),
+        "it tells what cat said"
+    );
+}
+
+#[test]
+fn an_exec_check_that_hangs_is_ended_with_its_children() {
+    let Some(project) = Project::new(
+        r#"
+        [services.web]
+        start_command = "ACTOR"
+        health_check_endpoint = "exec:sh -c 'sleep 600 & sleep 600'"
+        health = { timeout = "100ms" }
+        ready = { timeout = "400ms" }
+        restart = "no"
+        "#,
+    ) else {
+        return;
+    };
+    project.error("service start web");
+    let sleeping =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
+    eventually("no sleep is left", || (!project.processes().iter().any(sleeping)).then_some(()));
+}
+
+#[test]
+fn without_an_endpoint_the_process_itself_is_the_check() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    project.value("service start web");
+    let health = wait_for(&project, true);
+    assert_eq!((&health["kind"], &health["endpoint"]), (&"process".into(), &serde_json::Value::Null));
+    project.value("service stop web");
+    wait_for(&project, false);
+    assert_eq!(project.status("web")["health"], "none");
+}
+
+#[test]
+fn dns_is_healthy_when_the_name_is_known() {
+    let Some(dnsmasq) = installed("dnsmasq") else { return service_tests::skip("dnsmasq is not installed") };
+    let (port, dnsmasq) = (free_port(), dnsmasq.display());
+    let service = |name: &str, port: u16, host: &str| {
+        format!(
+            "[services.{name}]\nstart_command = \"{dnsmasq} --keep-in-foreground --log-facility=- --conf-file=/dev/null \
+             --port={port} --listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts --pid-file= --user= \
+             --host-record=known.test,127.0.0.1 --local=/test/\"\n\
+             health_check_endpoint = \"dns://127.0.0.1:{port}/{host}\"\nready = {{ timeout = \"1s\" }}\nrestart = \"no\"\n"
+        )
+    };
+    let Some(project) =
+        Project::new(&(service("web", port, "known.test") + &service("wrong", free_port(), "unknown.test")))
+    else {
+        return;
+    };
+    project.value("service start web");
+    let health = wait_for(&project, true);
+    assert_eq!(health["kind"], "dns");
+    assert_eq!(project.error("service start wrong")["code"], "service::start_failed");
+}

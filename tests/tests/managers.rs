@@ -1,0 +1,138 @@
+//! The manager layer: services that others run, through the shipped modules and through one's own.
+
+use service_tests::{PATIENCE, Project, ServiceTable, eventually};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+#[test]
+fn a_service_with_a_stop_command_is_started_and_stopped_by_nushell_lines() {
+    let Some(project) = Project::new(
+        r#"
+        [services.lamp]
+        start_command = "$env.COLOUR | save --force lamp"
+        stop_command = "rm lamp"
+        status_command = "open lamp"
+        env = { COLOUR = "green" }
+        "#,
+    ) else {
+        return;
+    };
+    assert_eq!(project.value("service list").row("lamp")["manager"], "command");
+    assert_eq!(project.status("lamp")["status"], "stopped");
+    project.value("service start lamp");
+    assert_eq!(project.read("lamp"), "green");
+    assert_eq!(project.status("lamp")["status"], "running");
+    assert_eq!(project.value("service stop lamp").row("lamp")["action"], "stopped");
+    assert!(!project.path("lamp").exists());
+}
+
+#[test]
+fn a_command_that_fails_is_told_with_what_it_said() {
+    let Some(project) = Project::new(
+        r#"
+        [services.lamp]
+        start_command = "sh -c 'echo no current >&2; exit 3'"
+        stop_command = "true"
+        restart = "no"
+        "#,
+    ) else {
+        return;
+    };
+    let error = project.error("service start lamp");
+    let message = error["msg"].as_str().unwrap();
+    assert_eq!(error["code"], "service::start_failed");
+    assert!(message.contains("exit code 3") && message.contains("no current"), "{error:#}");
+}
+
+#[test]
+fn a_manager_that_hangs_is_ended() {
+    let Some(project) = Project::new(
+        r#"
+        [orchestrator.managers]
+        timeout = "500ms"
+
+        [services.lamp]
+        start_command = "sleep 10min"
+        stop_command = "true"
+        restart = "no"
+        "#,
+    ) else {
+        return;
+    };
+    let begun = Instant::now();
+    let error = project.error("service start lamp");
+    assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+    assert!(error["msg"].as_str().unwrap().contains("cannot start `lamp`"), "{error:#}");
+    let daemon = project.daemon();
+    let shims_and_nus = || project.processes().into_iter().filter(|pid| *pid != daemon).count();
+    eventually("nothing of the manager is left", || (shims_and_nus() == 0).then_some(()));
+}
+
+#[test]
+fn a_manager_can_be_a_module_of_ones_own() {
+    let Some(project) = Project::new(
+        "[services.lamp]\ndescription = \"desk\"\nstart_command = \"bright\"\nmanager = \"managers/lamp.nu\"",
+    ) else {
+        return;
+    };
+    project.write(
+        "managers/lamp.nu",
+        r#"# Lamps are files.
+export def start []: record -> record {
+    let lamp = $in
+    $lamp.start_command | save --force ($lamp.working_dir | path join lamp)
+    {state: running message: $"($lamp.description) lamp is ($lamp.start_command)"}
+}
+export def stop []: record -> record {
+    let lamp = $in
+    rm ($lamp.working_dir | path join lamp)
+    {state: stopped}
+}
+export def status []: record -> record {
+    {state: (if ($in.working_dir | path join lamp | path exists) { "running" } else { "stopped" })}
+}
+"#,
+    );
+    project.value("service start lamp");
+    assert_eq!(project.read("lamp"), "bright");
+    assert_eq!(project.status("lamp")["status"], "running");
+    project.value("service stop lamp");
+    assert_eq!(project.status("lamp")["status"], "stopped");
+}
+
+#[test]
+fn systemd_is_asked_for_the_unit_and_its_answer_becomes_status() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"web\"\nmanager = \"systemd\"") else {
+        return;
+    };
+    // No container has a systemd to talk to, so this one keeps its unit in a file.
+    let fake = project.write(
+        "bin/systemctl",
+        "#!/bin/sh\ncd \"$(dirname \"$0\")\" && echo \"$*\" >> asked\ncase \"$*\" in\n\
+         *' start web.service') touch up ;;\n*' stop web.service') rm up ;;\n\
+         *) if test -e up; then state=active; else state=inactive; fi\n\
+         printf 'LoadState=loaded\\nActiveState=%s\\nSubState=running\\nResult=success\\nStatusText=\\n' $state\n\
+         printf 'MainPID=4711\\nMemoryCurrent=[not set]\\nNRestarts=0\\nExecMainStatus=0\\n' ;;\nesac\n",
+    );
+    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", project.path("bin").display(), std::env::var("PATH").unwrap());
+    let project = project.env("PATH", path);
+    project.value("service start web");
+    assert_eq!(project.status("web")["status"], "running");
+    project.value("service stop web");
+    assert_eq!(project.status("web")["status"], "stopped");
+    assert!(project.read("bin/asked").contains("start web.service"));
+}
+
+#[test]
+fn the_guides_own_services_say_that_there_is_no_systemd() {
+    if std::path::Path::new("/run/systemd/system").exists() {
+        return; // here they might truly start
+    }
+    let Some(project) = Project::new(include_str!("../../examples/platform/guide.toml")) else { return };
+    assert_eq!(project.value("service order oci-registry").column("name"), ["coredns", "oci-registry"]);
+    let error = project.error("service start oci-registry");
+    assert_eq!(error["code"], "service::dependency_failed", "{error:#}");
+    let status = project.status("coredns");
+    assert!(status["reason"].as_str().unwrap().contains("systemctl start coredns"), "{status:#}");
+}

@@ -1,0 +1,199 @@
+//! Starting: in the order of the graph, each service gated on what it needs, nothing twice.
+
+use serde_json::Value;
+use service_tests::{Answer, Project, ServiceTable, free_port};
+
+/// database -> cache -> web-app; each listens late and exits at once if what it needs does not listen yet.
+fn chain() -> String {
+    let [database, cache, web] = [free_port(), free_port(), free_port()];
+    format!(
+        r#"
+        [services.web-app]
+        start_command = "ACTOR need {cache} wait 50 listen {web}"
+        health_check_endpoint = "tcp://127.0.0.1:{web}"
+        dependencies = ["cache"]
+        restart = "no"
+
+        [services.cache]
+        start_command = "ACTOR need {database} wait 200 listen {cache}"
+        health_check_endpoint = "tcp://127.0.0.1:{cache}"
+        dependencies = ["database"]
+        restart = "no"
+
+        [services.database]
+        start_command = "ACTOR wait 200 listen {database}"
+        health_check_endpoint = "tcp://127.0.0.1:{database}"
+        restart = "no"
+        "#
+    )
+}
+
+#[test]
+fn a_dependent_starts_when_what_it_needs_is_ready() {
+    let Some(project) = Project::new(&chain()) else { return };
+    let order = project.value("service order web-app");
+    assert_eq!(order.column("name"), ["database", "cache", "web-app"]);
+    assert_eq!(order.column("level"), ["0", "1", "2"]);
+
+    let started = project.value("service start web-app");
+    assert_eq!(started.column("name"), ["database", "cache", "web-app"]);
+    assert_eq!(started.column("action"), ["started", "started", "started"]);
+    let status = project.value("service status");
+    assert_eq!(status.column("state"), ["ready", "ready", "ready"]);
+    assert_eq!(project.value("service status | where health != healthy | length"), 0);
+}
+
+#[test]
+fn what_runs_already_stays_as_it_is() {
+    let Some(project) = Project::new(&chain()) else { return };
+    project.value("service start web-app");
+    let pid = project.pid("cache");
+    let again = project.value("service start web-app");
+    assert_eq!(again.row("web-app")["action"], "unchanged");
+    assert_eq!(project.pid("cache"), pid);
+}
+
+#[test]
+fn two_shells_that_start_a_service_at_once_start_one_process() {
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"ACTOR note starts wait 200\"\n[services.web.ready]\ndelay = \"300ms\"",
+    ) else {
+        return;
+    };
+    let shells: Vec<_> = (0..2).map(|_| project.spawn("service start web | to json --raw")).collect();
+    let answers: Vec<Value> = shells.into_iter().map(|shell| Answer::of(shell).value()).collect();
+    assert!(answers.iter().all(|rows| rows.row("web")["ok"] == true), "{answers:?}");
+    assert_eq!(project.read("starts").lines().count(), 1, "one start only");
+}
+
+#[test]
+fn an_empty_pipe_starts_and_stops_nothing() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    assert_eq!(project.value("[] | service start").column("name").len(), 0);
+    project.value("service start web");
+    let pid = project.pid("web");
+    assert_eq!(
+        project.value("service status | where health == unhealthy | service stop").column("name").len(),
+        0
+    );
+    assert_eq!(project.pid("web"), pid);
+}
+
+#[test]
+fn names_come_from_a_pipe_of_names_or_of_rows() {
+    let Some(project) = Project::new(
+        "[services.a]\nstart_command = \"ACTOR\"\n[services.b]\nstart_command = \"ACTOR\"\n[services.c]\nstart_command = \"ACTOR\"",
+    ) else {
+        return;
+    };
+    assert_eq!(project.value("[a b] | service start | sort-by name").column("name"), ["a", "b"]);
+    assert_eq!(
+        project.value("service status | where status == stopped | service start").column("name"),
+        ["c"]
+    );
+    assert_eq!(project.value("'a' | service stop").row("a")["action"], "stopped");
+    assert_eq!(project.error("service start")["code"], "service::no_names");
+    assert_eq!(project.value("service stop --all").column("ok"), ["true", "true", "true"]);
+}
+
+#[test]
+fn without_waiting_the_answer_comes_at_once() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        "[services.slow]\nstart_command = \"ACTOR wait 60000 listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
+    )) else {
+        return;
+    };
+    assert_eq!(project.value("service start slow --no-wait").row("slow")["action"], "starting");
+    assert_eq!(project.status("slow")["state"], "starting");
+    let late = project.error("service start slow --timeout 200ms");
+    assert_eq!(late["code"], "service::timeout", "{late}");
+}
+
+#[test]
+fn auto_start_dependencies_can_be_switched_off() {
+    let services = format!("[orchestrator.services]\nauto_start_dependencies = false\n{}", chain());
+    let Some(project) = Project::new(&services) else { return };
+    let error = project.error("service start cache");
+    assert_eq!(error["code"], "service::dependency_not_running", "{error}");
+    assert!(error["msg"].as_str().unwrap().contains("`database`"), "{error}");
+    assert_eq!(project.value("service status").column("status"), ["stopped", "stopped", "stopped"]);
+    project.value("service start database");
+    assert_eq!(project.value("service start cache").column("name"), ["cache"]);
+}
+
+#[test]
+fn a_disabled_manager_reports_but_starts_nothing() {
+    let services = format!("[orchestrator.services]\nmanager_enabled = false\n{}", chain());
+    let Some(project) = Project::new(&services) else { return };
+    assert_eq!(project.error("service start database")["code"], "service::manager_disabled");
+    assert_eq!(project.error("service stop --all")["code"], "service::manager_disabled");
+    assert_eq!(project.value("service status").column("status"), ["stopped", "stopped", "stopped"]);
+}
+
+#[test]
+fn a_one_shot_is_complete_before_what_needs_its_result() {
+    let Some(project) = Project::new(
+        r#"
+        [services.migrate]
+        start_command = "ACTOR wait 200 note migrated exit 0"
+        oneshot = true
+
+        [services.web]
+        start_command = ["sh", "-c", "test -e migrated && exec ACTOR"]
+        dependencies = [{ name = "migrate", condition = "completed" }]
+        restart = "no"
+        "#,
+    ) else {
+        return;
+    };
+    let rows = project.value("service start web");
+    assert_eq!(rows.column("name"), ["migrate", "web"]);
+    assert_eq!(rows.column("ok"), ["true", "true"]);
+    assert_eq!(project.status("migrate")["state"], "completed");
+    assert_eq!(project.status("migrate")["exit_code"], 0);
+}
+
+#[test]
+fn a_service_can_say_itself_that_it_is_ready() {
+    let Some(project) = Project::new(
+        r#"
+        [services.notifies]
+        start_command = "ACTOR wait 150 note notified notify"
+        ready = { notify = true }
+
+        [services.logs]
+        start_command = "ACTOR wait 150 note logged say 'accepting connections'"
+        ready = { log = "accepting \\w+" }
+        "#,
+    ) else {
+        return;
+    };
+    assert_eq!(project.value("service start notifies logs").column("ok"), ["true", "true"]);
+    assert!(!project.read("notified").is_empty() && !project.read("logged").is_empty());
+}
+
+#[test]
+fn a_service_runs_where_and_with_what_it_is_told() {
+    let Some(project) = Project::new(
+        r#"
+        [services.web]
+        start_command = "env"
+        shell = "sh"
+        oneshot = true
+        working_dir = "inner"
+        env = { COLOUR = "green" }
+        env_file = "web.env"
+        "#,
+    ) else {
+        return;
+    };
+    project.write("inner/.keep", "");
+    project.write("web.env", "# a comment\nSHAPE=\"round one\"\n");
+    project.value("service start web");
+    let lines = project.value("service logs web").column("line");
+    let inner = format!("PWD={}", project.path("inner").canonicalize().unwrap().display());
+    for wanted in ["COLOUR=green", "SHAPE=round one", &inner] {
+        assert!(lines.iter().any(|line| line == wanted), "no {wanted} in {lines:?}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Stopping and restarting: dependents first, whole trees, deaf services too.
+
+use service_tests::{Project, ServiceTable, alive, eventually, free_port};
+
+const CHAIN: &str = r#"
+    [services.database]
+    start_command = "ACTOR"
+
+    [services.cache]
+    start_command = "ACTOR"
+    dependencies = ["database"]
+
+    [services.web]
+    start_command = "ACTOR"
+    dependencies = ["cache"]
+
+    [services.bystander]
+    start_command = "ACTOR"
+"#;
+
+#[test]
+fn a_stop_takes_running_dependents_down_first() {
+    let Some(project) = Project::new(CHAIN) else { return };
+    project.value("service start --all");
+    let stopped = project.value("service stop database");
+    assert_eq!(stopped.column("name"), ["web", "cache", "database"]);
+    assert_eq!(stopped.column("action"), ["stopped", "stopped", "stopped"]);
+    assert_eq!(project.status("bystander")["status"], "running");
+}
+
+#[test]
+fn a_stop_without_dependents_leaves_them_running() {
+    let Some(project) = Project::new(CHAIN) else { return };
+    project.value("service start web");
+    let pid = project.pid("web");
+    assert_eq!(project.value("service stop database --no-dependents").column("name"), ["database"]);
+    assert_eq!(project.pid("web"), pid);
+}
+
+#[test]
+fn a_restart_gives_back_what_it_took_down() {
+    let Some(project) = Project::new(CHAIN) else { return };
+    project.value("service start web");
+    let before = ["database", "cache", "web"].map(|name| project.pid(name));
+    let rows = project.value("service restart database");
+    assert_eq!(rows.row("database")["action"], "restarted");
+    let after = ["database", "cache", "web"].map(|name| project.pid(name));
+    assert!(before.iter().zip(after).all(|(before, after)| *before != after), "{before:?} {after:?}");
+    assert_eq!(project.status("bystander")["status"], "stopped", "it did not run before");
+}
+
+#[test]
+fn a_service_that_ignores_term_is_killed_when_its_time_is_over() {
+    let Some(project) = Project::new(
+        "[services.deaf]\nstart_command = \"ACTOR deaf say listening\"\nstop_timeout = \"300ms\"\nready = { log = \"listening\" }",
+    ) else {
+        return;
+    };
+    project.value("service start deaf");
+    let pid = project.pid("deaf");
+    assert_eq!(project.value("service stop deaf").row("deaf")["ok"], true);
+    assert!(!alive(pid));
+    assert_eq!(project.status("deaf")["exit_signal"], "SIGKILL");
+}
+
+#[test]
+fn a_stop_has_succeeded_when_the_whole_tree_is_gone() {
+    let Some(project) = Project::new(
+        "[services.tree]\nstart_command = \"ACTOR fork fork daemonize say grown\"\nready = { log = \"grown\" }",
+    ) else {
+        return;
+    };
+    project.value("service start tree");
+    let actors = || {
+        let named = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "actor\n")
+        };
+        project.processes().into_iter().filter(named).count()
+    };
+    eventually("the leader, two children and a detached grandchild run", || (actors() == 4).then_some(()));
+    project.value("service stop tree");
+    assert_eq!(actors(), 0);
+}
+
+#[test]
+fn stop_signal_is_the_one_asked_for() {
+    let Some(project) = Project::new(
+        "[services.deaf]\nstart_command = \"ACTOR deaf say listening\"\nstop_signal = \"INT\"\nready = { log = \"listening\" }",
+    ) else {
+        return;
+    };
+    project.value("service start deaf");
+    project.value("service stop deaf");
+    assert_eq!(project.status("deaf")["exit_signal"], "SIGINT");
+}
+
+#[test]
+fn up_and_down_are_start_and_stop_of_everything() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        "[services.a]\nstart_command = \"ACTOR listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\n\
+         [services.b]\nstart_command = \"ACTOR\"\ndependencies = [\"a\"]"
+    )) else {
+        return;
+    };
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/../nu/service");
+    let up = project.value(&format!("use {module}; service up"));
+    assert_eq!(up.column("name"), ["a", "b"]);
+    assert_eq!(up.column("ok"), ["true", "true"]);
+    assert_eq!(project.value(&format!("use {module}; service up a")).row("a")["action"], "unchanged");
+    let down = project.value(&format!("use {module}; service down"));
+    assert_eq!(down.column("name"), ["b", "a"]);
+    eventually("nothing is left, the daemon neither", || project.processes().is_empty().then_some(()));
+}

@@ -1,0 +1,241 @@
+//! Tidy: the invariants of ARCHITECTURE.md that a compiler does not see, read from the repository itself.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+const LONGEST: usize = 400;
+
+/// A text file of the repository.
+struct Page {
+    path: String,
+    text: String,
+}
+
+impl Page {
+    /// The lines that are code, tests at the end of a file left out.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let tests = self.text.find("#[cfg(test)]\nmod").unwrap_or(self.text.len());
+        let lines = self.text[..tests].lines().enumerate();
+        lines.map(|(n, line)| (n + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the repository").to_path_buf()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every file with one of these endings below a directory.
+fn pages(directory: &str, endings: &[&str]) -> Vec<Page> {
+    let (mut pages, mut directories) = (Vec::new(), vec![root().join(directory)]);
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if path.is_dir() && name != "target" && name != ".git" {
+                directories.push(path);
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                let text = fs::read_to_string(&path).expect("a source file is text");
+                let path = path.strip_prefix(root()).expect("it lies in the repository");
+                pages.push(Page { path: path.display().to_string(), text });
+            }
+        }
+    }
+    pages
+}
+
+/// The words after `dependencies` in a manifest.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let manifest: toml::Table = read(&format!("{package}/Cargo.toml")).parse().expect("a manifest is TOML");
+    let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+    dependencies.into_iter().flat_map(toml::Table::keys).cloned().collect()
+}
+
+/// Fails with every place that was found.
+#[track_caller]
+fn none(law: &str, places: impl IntoIterator<Item = String>) {
+    let places: Vec<String> = places.into_iter().collect();
+    assert!(places.is_empty(), "{law}:\n{}", places.join("\n"));
+}
+
+/// The places outside of certain rooms where code contains one of these words.
+fn outside(rooms: &[&str], words: &[&str], pages: Vec<Page>) -> Vec<String> {
+    let strangers = pages.into_iter().filter(|page| !rooms.iter().any(|room| page.path.starts_with(room)));
+    strangers
+        .flat_map(|page| {
+            let found = page.code().filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+            found.map(|(n, line)| format!("{}:{n}: {}", page.path, line.trim())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Words of `a-z_` between two marks in a text.
+fn words_between<'t>(text: &'t str, open: &'t str, close: char) -> impl Iterator<Item = &'t str> {
+    text.match_indices(open)
+        .filter_map(move |(at, _)| text[at + open.len()..].split_once(close))
+        .map(|(word, _)| word)
+}
+
+#[test]
+fn the_core_is_pure() {
+    assert!(read("crates/service-core/src/lib.rs").contains("\n#![no_std]\n"));
+    let allowed = ["petgraph", "serde", "strsim", "thiserror"].map(String::from).into();
+    assert_eq!(dependencies("crates/service-core").difference(&allowed).count(), 0);
+    none(
+        "the core names no std",
+        outside(&[], &["std::", "extern crate std"], pages("crates/service-core/src", &[".rs"])),
+    );
+}
+
+#[test]
+fn crates_depend_only_downwards() {
+    let below = [
+        ("service-core", &[][..]),
+        ("service-api", &[]),
+        ("service-shim", &[]),
+        ("service-orchestrator", &["service-core", "service-api", "service-shim"]),
+        ("nu_plugin_service", &["service-api"]),
+    ];
+    let rooms: Vec<&str> = below.iter().map(|(name, _)| *name).collect();
+    for (name, below) in below {
+        let ours = dependencies(&format!("crates/{name}"));
+        let wrong =
+            ours.iter().filter(|name| rooms.contains(&name.as_str()) && !below.contains(&name.as_str()));
+        none(&format!("{name} depends only on {below:?}"), wrong.cloned());
+    }
+}
+
+#[test]
+fn only_the_plugin_names_nushell_crates() {
+    for page in pages(".", &["Cargo.toml"]) {
+        let package = page.path.trim_end_matches("Cargo.toml").trim_end_matches('/');
+        if !package.is_empty() && package != "crates/nu_plugin_service" {
+            let named = dependencies(package).into_iter().filter(|name| name.starts_with("nu-"));
+            none(&format!("{package} names no nu-* crate"), named);
+        }
+    }
+}
+
+#[test]
+fn some_things_are_named_in_one_room_only() {
+    let crates = || pages("crates", &[".rs"]);
+    let daemon = "crates/service-orchestrator/src";
+    none(
+        "petgraph stays behind plan/graph.rs",
+        outside(&["crates/service-core/src/plan/graph.rs"], &["petgraph::"], crates()),
+    );
+    none(
+        "reqwest is for probes and for the plugin's client",
+        outside(
+            &[&format!("{daemon}/probe"), "crates/nu_plugin_service/src/client.rs"],
+            &["reqwest::"],
+            crates(),
+        ),
+    );
+    none("axum is for the API", outside(&[&format!("{daemon}/http")], &["axum::"], crates()));
+    none(
+        "the daemon reads clocks in clock.rs; the shim and the plugin have no core to keep pure",
+        outside(
+            &[&format!("{daemon}/clock.rs"), "crates/service-shim", "crates/nu_plugin_service"],
+            &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now", "clock_gettime"],
+            crates(),
+        ),
+    );
+}
+
+#[test]
+fn a_source_file_opens_with_what_lives_in_it_and_stays_short() {
+    let pages = pages(".", &[".rs", ".nu"]);
+    let opens = |page: &&Page| page.text.starts_with("//! ") || page.text.starts_with("# ");
+    none(
+        "these do not say what lives in them",
+        pages.iter().filter(|page| !opens(page)).map(|page| page.path.clone()),
+    );
+    let long =
+        pages.iter().map(|page| (page, page.text.lines().count())).filter(|(_, lines)| *lines > LONGEST);
+    none("these are too long", long.map(|(page, lines)| format!("{}: {lines}", page.path)));
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["X", "XX"].concat()];
+    let pages = pages(".", &[".rs", ".nu", ".md", ".toml"]);
+    let left = pages.iter().flat_map(|page| {
+        let lines = page.text.lines().enumerate();
+        lines
+            .filter(|(_, line)| words.iter().any(|word| line.contains(word)))
+            .map(|(n, line)| format!("{}:{}: {line}", page.path, n + 1))
+    });
+    none("these were left for later", left);
+}
+
+#[test]
+fn every_path_in_the_architecture_exists() {
+    let text = read("ARCHITECTURE.md");
+    let named = words_between(&text, "`", '`').filter(|word| {
+        let first = word.split('/').next().unwrap_or_default();
+        ["crates", "docs", "examples", "nu", "tests", "xtask", ".ci"].contains(&first)
+            && !word.contains([' ', '*', '{'])
+    });
+    none("these paths do not exist", named.filter(|path| !root().join(path).exists()).map(String::from));
+}
+
+#[test]
+fn every_route_is_documented() {
+    let (routes, api) = (read("crates/service-api/src/routes.rs"), read("docs/api.md"));
+    let missing = words_between(&routes, "= \"/api", '"')
+        .map(|rest| format!("/api{rest}"))
+        .filter(|route| !api.contains(route));
+    none("docs/api.md does not name these", missing);
+}
+
+#[test]
+fn every_key_of_the_configuration_is_documented_and_no_other() {
+    let is_key = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let mut keys = BTreeSet::new();
+    for file in ["load.rs", "load/definition.rs"] {
+        let text = read(&format!("crates/service-orchestrator/src/{file}"));
+        keys.extend(words_between(&text, "(\"", '"').filter(is_key).map(String::from));
+    }
+    let docs = read("docs/config.md");
+    none(
+        "docs/config.md does not explain these",
+        keys.iter().filter(|key| !docs.contains(key.as_str())).cloned(),
+    );
+
+    let defaults = read("config.defaults.toml");
+    let set = |text: &str| -> BTreeSet<String> {
+        let names = text.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim());
+        names.filter(is_key).map(String::from).collect()
+    };
+    none("no code reads these of config.defaults.toml", set(&defaults).difference(&keys).cloned());
+    let examples: String =
+        docs.split("```toml").skip(1).filter_map(|block| block.split("```").next()).collect();
+    none("no code reads these of docs/config.md", set(&examples).difference(&keys).cloned());
+}
+
+#[test]
+fn no_command_of_the_module_hides_one_of_the_plugin() {
+    let plugin: BTreeSet<String> = pages("crates/nu_plugin_service/src/commands", &[".rs"])
+        .iter()
+        .flat_map(|page| words_between(&page.text, "\"service ", '"').map(String::from).collect::<Vec<_>>())
+        .collect();
+    assert!(plugin.contains("start") && plugin.contains("status"), "{plugin:?}");
+    let module = pages("nu/service", &[".nu"]);
+    let ours = module.iter().filter_map(|page| Path::new(&page.path).file_stem()?.to_str());
+    none(
+        "nu/service would silently replace these",
+        ours.filter(|name| plugin.contains(*name)).map(String::from),
+    );
+}
+
+#[test]
+fn ci_can_be_run() {
+    let mode = fs::metadata(root().join(".ci/run")).expect(".ci/run is there").permissions().mode();
+    assert_eq!(mode & 0o111, 0o111, ".ci/run is executable");
+}
