@@ -53,7 +53,7 @@ impl Project {
 
     /// Replaces `services.toml`.
     pub fn define(&self, services: &str) {
-        self.write("services.toml", &services.replace("ACTOR", &program("actor").display().to_string()));
+        self.write("services.toml", &services.replace("ACTOR", &format!("'{}'", program("actor").display())));
     }
 
     /// Writes a file of the project.

@@ -2,6 +2,7 @@
 
 use service_tests::{Project, ServiceTable, eventually, installed, program, skip};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The project of an example: a copy of its directory, with `edit` applied to its `services.toml`.
 fn example(name: &str, edit: impl Fn(String) -> String) -> Option<Project> {
@@ -12,8 +13,21 @@ fn example(name: &str, edit: impl Fn(String) -> String) -> Option<Project> {
 }
 
 #[test]
+fn every_example_says_something_that_can_be_run() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    for file in
+        ["quickstart/services.toml", "platform/services.toml", "platform/coredns.toml", "platform/guide.toml"]
+    {
+        let mut check = Command::new(program("orchestratord"));
+        let said = check.args(["check", "--config"]).arg(examples.join(file)).output().unwrap().stdout;
+        let problems: serde_json::Value = serde_json::from_slice(&said).unwrap();
+        assert_eq!(problems["data"], serde_json::json!([]), "{file}");
+    }
+}
+
+#[test]
 fn the_quickstart_counts_its_visitors() {
-    let quickstart = program("quickstart").display().to_string();
+    let quickstart = format!("'{}'", program("quickstart").display());
     let Some(project) =
         example("quickstart", |services| services.replace("../../target/debug/quickstart", &quickstart))
     else {

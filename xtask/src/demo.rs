@@ -50,7 +50,8 @@ fn set(stage: &Path, example: &Path, programs: &Path) -> Done {
         fs::create_dir_all(stage.join(directory))?;
     }
     let services = fs::read_to_string(example.join("services.toml"))?;
-    let services = services.replace("../../target/debug", &programs.to_string_lossy());
+    let program = format!("'{}'", programs.join("quickstart").display());
+    let services = services.replace("../../target/debug/quickstart", &program);
     fs::write(stage.join("project/services.toml"), services)?;
     Ok(())
 }
