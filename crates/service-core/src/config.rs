@@ -133,12 +133,10 @@ impl Service {
             Readiness::Completion
         } else if self.ready.log.is_some() || self.ready.notify {
             Readiness::Announcement
-        } else if self.endpoint.is_some() {
+        } else if self.is_probed() {
             Readiness::Check
-        } else if self.manager == Manager::Process {
-            Readiness::Alive(self.ready.delay)
         } else {
-            Readiness::Alive(Duration::ZERO)
+            Readiness::Alive(self.ready.delay)
         }
     }
 
@@ -329,7 +327,7 @@ pub enum Readiness {
     Completion,
     /// A log line or `READY=1`.
     Announcement,
-    /// The first health check that passes.
+    /// The first health check that passes, or for a manager that cannot tell, the start itself.
     Check,
     /// Being alive for so long.
     Alive(Duration),

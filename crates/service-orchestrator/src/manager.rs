@@ -183,7 +183,7 @@ fn module(world: &World, service: &Service) -> PathBuf {
 fn script(module: &std::path::Path, command: &str) -> String {
     // A raw string takes every character that a path may have, short of `'###`.
     format!(
-        "use r###'{}'### *; try {{ from json | {command} | {{ok: $in}} }} \
+        "let service = $in | from json; use r###'{}'### *; try {{ $service | {command} | {{ok: $in}} }} \
          catch {{|e| {{error: {{msg: $e.msg, help: $e.details?.help?}}}} }} | to json --raw",
         module.display()
     )
@@ -210,5 +210,7 @@ async fn run(nu: &std::path::Path, script: &str, input: &[u8]) -> Result<Output,
         }
     };
     let ((), output) = tokio::join!(feed, group.finish());
+    // What a start command puts in the background is the service.
+    group.leave();
     output.map_err(|error| format!("cannot wait for Nushell: {error}"))
 }

@@ -223,7 +223,6 @@ impl Machine {
         match self.definition.readiness() {
             Readiness::Check => self.probe(),
             Readiness::Announcement => vec![Effect::Listen],
-            Readiness::Alive(Duration::ZERO) => self.ready(now, now),
             Readiness::Alive(_) | Readiness::Completion => Vec::new(),
         }
     }
@@ -257,9 +256,14 @@ impl Machine {
                 self.tracker = Tracker::alive();
                 self.ready(since, now)
             }
-            Verdict::Unhealthy | Verdict::Unknown => {
+            Verdict::Unhealthy => {
                 self.probing = Probing::Due(health::next_while_starting(since, now));
                 Vec::new()
+            }
+            Verdict::Unknown => {
+                let effects = self.ready(since, now);
+                self.probing = Probing::Due(now.plus(self.definition.health.interval));
+                effects
             }
         }
     }

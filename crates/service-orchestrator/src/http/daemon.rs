@@ -1,10 +1,10 @@
 //! The daemon itself: version, state, end.
 
-use super::reply::{Data, Reply};
+use super::reply::{Asked, Data, Reply};
 use crate::clock;
 use crate::daemon::Shared;
 use crate::orchestrator::{Verb, Wish};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use service_api::{API_VERSION, Code, Problem, view};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) struct Stop {
 }
 
 /// Answers with how the daemon was, then ends it.
-pub(super) async fn stop(State(shared): State<Arc<Shared>>, Query(stop): Query<Stop>) -> Reply<view::Daemon> {
+pub(super) async fn stop(State(shared): State<Arc<Shared>>, Asked(stop): Asked<Stop>) -> Reply<view::Daemon> {
     if stop.services {
         let mut rows =
             shared.orchestrator.wish(Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) }).await?;

@@ -1,10 +1,13 @@
-//! The envelope around every answer.
+//! The envelope around every answer, also around that to a request that cannot be read.
 
 use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use service_api::{Envelope, Problem};
+use service_api::{Code, Envelope, Problem};
 
 /// An answer or a failure.
 pub(super) type Reply<T> = Result<Data<T>, Failure>;
@@ -32,5 +35,44 @@ impl IntoResponse for Failure {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self(problem)
+    }
+}
+
+/// A part of the path.
+#[derive(FromRequestParts)]
+#[from_request(via(Path), rejection(Failure))]
+pub(super) struct Named<T>(pub(super) T);
+
+/// The query string.
+#[derive(FromRequestParts)]
+#[from_request(via(Query), rejection(Failure))]
+pub(super) struct Asked<T>(pub(super) T);
+
+/// The body.
+pub(super) struct Sent(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        Ok(Self(Bytes::from_request(request, state).await?))
+    }
+}
+
+impl From<PathRejection> for Failure {
+    fn from(rejection: PathRejection) -> Self {
+        Self(Problem::new(Code::BadRequest, rejection.body_text()))
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(rejection: QueryRejection) -> Self {
+        Self(Problem::new(Code::BadRequest, rejection.body_text()))
+    }
+}
+
+impl From<BytesRejection> for Failure {
+    fn from(rejection: BytesRejection) -> Self {
+        Self(Problem::new(Code::BadRequest, rejection.body_text()))
     }
 }

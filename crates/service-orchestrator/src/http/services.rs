@@ -1,11 +1,11 @@
 //! Reading: definitions, states, order, health, logs.
 
-use super::reply::{Data, Reply};
+use super::reply::{Asked, Data, Named, Reply};
 use crate::board::Entry;
 use crate::daemon::Shared;
 use crate::orchestrator::{not_found, resolve};
 use crate::views::{self, Detail};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::Deserialize;
 use service_api::{Code, Problem, view};
@@ -23,7 +23,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::S
 
 pub(super) async fn service(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Reply<view::Service> {
     shared.refresh().await?;
     let plan = shared.orchestrator.plan();
@@ -48,7 +48,7 @@ impl Names {
 
 pub(super) async fn order(
     State(shared): State<Arc<Shared>>,
-    Query(names): Query<Names>,
+    Asked(names): Asked<Names>,
 ) -> Reply<Vec<view::Step>> {
     shared.refresh().await?;
     let plan = shared.orchestrator.plan();
@@ -58,7 +58,7 @@ pub(super) async fn order(
 
 pub(super) async fn status(
     State(shared): State<Arc<Shared>>,
-    Query(names): Query<Names>,
+    Asked(names): Asked<Names>,
 ) -> Reply<Vec<view::Status>> {
     // A definition that cannot be read hides nothing of what runs.
     let _ = shared.refresh().await;
@@ -74,7 +74,7 @@ pub(super) async fn status(
 
 pub(super) async fn service_status(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Reply<view::Status> {
     let _ = shared.refresh().await;
     let board = shared.orchestrator.board();
@@ -100,7 +100,7 @@ fn statuses(shared: &Shared, entries: &[&Entry], detail: Detail) -> Vec<view::St
 
 pub(super) async fn health(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Reply<view::Health> {
     let _ = shared.refresh().await;
     let checked = shared.orchestrator.check(&name).await?;
@@ -118,8 +118,8 @@ pub(super) struct Lines {
 
 pub(super) async fn logs(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    Query(lines): Query<Lines>,
+    Named(name): Named<String>,
+    Asked(lines): Asked<Lines>,
 ) -> Reply<Vec<view::LogLine>> {
     let _ = shared.refresh().await;
     let since = lines.since.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|error| {

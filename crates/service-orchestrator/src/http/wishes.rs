@@ -1,10 +1,10 @@
 //! Start, stop, restart: rows all at once, or one by one as they come when the client accepts NDJSON.
 
-use super::reply::{Data, Failure};
+use super::reply::{Data, Failure, Named, Sent};
 use crate::daemon::Shared;
 use crate::orchestrator::{Relatives, Verb, Wish};
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use service_api::{Code, Envelope, Outcome, Problem, routes};
@@ -17,41 +17,41 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 type Shares = State<Arc<Shared>>;
 type Answer = Result<Response, Failure>;
 
-pub(super) async fn start(shared: Shares, headers: HeaderMap, body: Bytes) -> Answer {
+pub(super) async fn start(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
     many(shared, &headers, &body, Verb::Start).await
 }
 
-pub(super) async fn stop(shared: Shares, headers: HeaderMap, body: Bytes) -> Answer {
+pub(super) async fn stop(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
     many(shared, &headers, &body, Verb::Stop).await
 }
 
-pub(super) async fn restart(shared: Shares, headers: HeaderMap, body: Bytes) -> Answer {
+pub(super) async fn restart(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
     many(shared, &headers, &body, Verb::Restart).await
 }
 
 pub(super) async fn start_one(
     shared: Shares,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Answer {
     one(shared, name, &headers, &body, Verb::Start).await
 }
 
 pub(super) async fn stop_one(
     shared: Shares,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Answer {
     one(shared, name, &headers, &body, Verb::Stop).await
 }
 
 pub(super) async fn restart_one(
     shared: Shares,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Answer {
     one(shared, name, &headers, &body, Verb::Restart).await
 }

@@ -175,12 +175,16 @@ impl Waiter {
             }
             Obstacle::Dependency(need) => {
                 let need = board.at(need);
-                let state = need.snapshot.state_word();
+                let state = match need.snapshot.state_word() {
+                    "failed" => "which failed".to_owned(),
+                    "completed" => "which has ended".to_owned(),
+                    other => format!("which is {other}"),
+                };
                 let reason = need.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
                 let needed = &need.definition.name;
                 Problem::new(
                     Code::DependencyFailed,
-                    format!("cannot {verb} `{name}`: it needs `{needed}`, which is {state}{reason}"),
+                    format!("cannot {verb} `{name}`: it needs `{needed}`, {state}{reason}"),
                 )
                 .help(format!("see `service logs {needed}`"))
             }

@@ -5,6 +5,7 @@ use crate::world::World;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use service_core::config::Service;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -12,6 +13,9 @@ use tokio::process::{Child, Command};
 
 /// Output beyond this is read and thrown away.
 const MOST_OUTPUT: u64 = 64 * 1024;
+
+/// How long output is still read after the end of a child.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Runs a command of a service, in its directory and environment. The last line it wrote is the message.
 pub(crate) async fn run(
@@ -67,16 +71,32 @@ impl Group {
         Self { child, id }
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the child. What it left behind may hold its pipes open for as long as it likes.
     pub(crate) async fn finish(&mut self) -> std::io::Result<Output> {
-        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
-        let (stdout, stderr, status) = tokio::join!(read(stdout), read(stderr), self.child.wait());
-        Ok(Output { status: status?, stdout, stderr })
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let pipes = (self.child.stdout.take(), self.child.stderr.take());
+        let status = {
+            let mut reads = pin!(async { tokio::join!(read(pipes.0, &mut stdout), read(pipes.1, &mut stderr)) });
+            tokio::select! {
+                _ = &mut reads => self.child.wait().await?,
+                status = self.child.wait() => {
+                    let _ = tokio::time::timeout(LAST_WORDS, reads).await;
+                    status?
+                }
+            }
+        };
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    /// Lets what the child left behind live on.
+    pub(crate) fn leave(mut self) {
+        self.id = None;
     }
 }
 
 impl Drop for Group {
-    /// Also after a proper end: a command may leave something in the background, and nobody would end that.
+    /// Also after a proper end: a check may leave something in the background, and nobody would end that.
     fn drop(&mut self) {
         if let Some(id) = self.id {
             let _ = killpg(id, Signal::SIGKILL);
@@ -84,10 +104,8 @@ impl Drop for Group {
     }
 }
 
-async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
-    let mut bytes = Vec::new();
-    let _ = (&mut stream).take(MOST_OUTPUT).read_to_end(&mut bytes).await;
+async fn read(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
+    let Some(mut stream) = stream else { return };
+    let _ = (&mut stream).take(MOST_OUTPUT).read_to_end(into).await;
     let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-    String::from_utf8_lossy(&bytes).into_owned()
 }
