@@ -76,7 +76,8 @@ impl Group {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let pipes = (self.child.stdout.take(), self.child.stderr.take());
         let status = {
-            let mut reads = pin!(async { tokio::join!(read(pipes.0, &mut stdout), read(pipes.1, &mut stderr)) });
+            let mut reads =
+                pin!(async { tokio::join!(read(pipes.0, &mut stdout), read(pipes.1, &mut stderr)) });
             tokio::select! {
                 _ = &mut reads => self.child.wait().await?,
                 status = self.child.wait() => {
