@@ -1,6 +1,6 @@
 # Services that systemd runs as units: the system's manager for root, the user's own manager for everybody else.
 #
-# The unit is the service's `unit`, else its name; `.service` is added where no other type of unit is named.
+# The unit has the service's name; `.service` is added where no other type of unit is named.
 # See docs/managers.md.
 
 const PROPERTIES = [LoadState ActiveState SubState Result StatusText MainPID MemoryCurrent NRestarts ExecMainStatus]
@@ -63,8 +63,8 @@ def number [text: string]: nothing -> any {
 }
 
 def unit-of [service: record]: nothing -> string {
-    let unit = $service.unit? | default $service.name
-    if $unit =~ '\.(service|socket|timer|target|path|mount|slice|scope)$' { $unit } else { $"($unit).service" }
+    let name = $service.name
+    if $name =~ '\.(service|socket|timer|target|path|mount|slice|scope)$' { $name } else { $"($name).service" }
 }
 
 # What systemctl printed, asked of the right manager; fails with what it said.

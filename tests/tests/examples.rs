@@ -57,12 +57,10 @@ fn servers() -> Option<Vec<PathBuf>> {
 #[test]
 fn the_platform_comes_up_with_its_name_server_first_and_goes_down_with_it_last() {
     let (Some(_), Some(project)) = (servers(), example("platform", |services| services)) else { return };
-    let order = project.value("service order oci-registry").column("name");
-    assert_eq!((order.first().unwrap().as_str(), order.last().unwrap().as_str()), ("dns", "oci-registry"));
-
     let started = project.value("service start oci-registry");
     assert_eq!(started.column("ok"), vec!["true"; 4], "{started:#}");
-    assert_eq!(started.as_array().unwrap().last().unwrap()["name"], "oci-registry");
+    let order = started.column("name");
+    assert_eq!((order[0].as_str(), order[3].as_str()), ("dns", "oci-registry"));
     assert_eq!(project.value("service status | where health != healthy | length"), 0);
     assert_eq!(project.value("http get http://localhost:5000/v2/"), serde_json::json!({}));
     let kinds = project.value("service health | sort-by name");
@@ -71,11 +69,8 @@ fn the_platform_comes_up_with_its_name_server_first_and_goes_down_with_it_last()
     push_a_blob(&project);
 
     let stopped = project.value("service stop dns").column("name");
-    assert_eq!(stopped, ["oci-registry", "dns"]);
-    assert_eq!(
-        project.value("service status | where status == running | get name"),
-        serde_json::json!(["redis", "web"])
-    );
+    assert_eq!((stopped[0].as_str(), stopped[3].as_str()), ("oci-registry", "dns"));
+    assert_eq!(project.value("service status | where status == running | length"), 0);
 }
 
 /// Gives the registry a blob, reads it back, and sees that its cache was asked.
@@ -92,5 +87,9 @@ fn push_a_blob(project: &Project) {
     eventually("the registry asked its cache", || {
         let keys = project.value("redis-cli -p 5379 keys '*' | lines");
         keys.to_string().contains(digest).then_some(())
+    });
+    eventually("the registry told the web server", || {
+        let told = project.value("service logs web | where line =~ 'POST /events.txt' | length");
+        (told != 0).then_some(())
     });
 }

@@ -123,6 +123,20 @@ fn a_taken_port_fails_the_service_that_wants_it() {
 }
 
 #[test]
+fn a_port_that_somebody_else_holds_proves_nothing_and_the_holder_is_named() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let Some(project) = Project::new(&format!(
+        "[services.web]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
+    )) else {
+        return;
+    };
+    let error = project.error("service start web --timeout 300ms");
+    let named = format!("port {port} is held by pid {}", std::process::id());
+    assert!(error["msg"].as_str().unwrap().contains(&named), "{error}");
+}
+
+#[test]
 fn a_health_endpoint_that_hangs_ends_the_start_by_its_timeout() {
     let port = free_port();
     let Some(project) = Project::new(&format!(

@@ -24,7 +24,7 @@ fn http_is_healthy_when_the_status_is_accepted() {
         [services.choosy]
         start_command = "ACTOR"
         health_check_endpoint = "http://127.0.0.1:{port}/health"
-        health = {{ status = [404] }}
+        health = {{ status = [404], listener = "any" }}
         dependencies = ["web"]
         "#
     )) else {

@@ -2,6 +2,10 @@
 //!
 //! How it is written in TOML is the daemon's business (`load`); what can be wrong between services is [`Plan`](crate::Plan)'s.
 
+mod policy;
+
+pub use policy::{Backoff, Health, Listener, Log, OnFailure, Readiness, Ready, START_TIMEOUT};
+
 use crate::Name;
 use crate::health::Endpoint;
 use alloc::{string::String, vec::Vec};
@@ -251,131 +255,6 @@ impl Restart {
         ("always", Self::Always),
         ("unless-stopped", Self::UnlessStopped),
     ];
-}
-
-/// `[services.NAME.health]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// From the end of one check to the start of the next, once ready.
-    pub interval: Duration,
-    /// How long one check may take.
-    pub timeout: Duration,
-    /// Failures in a row that make a healthy service unhealthy.
-    pub retries: u32,
-    /// Failures this soon after the launch do not count, unless it has been healthy before.
-    pub start_period: Duration,
-    /// Accepted HTTP statuses; empty: 200 to 299.
-    pub status: Vec<u16>,
-    /// What to do with an unhealthy service.
-    pub on_failure: OnFailure,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(3),
-            retries: 3,
-            start_period: Duration::from_secs(30),
-            status: Vec::new(),
-            on_failure: OnFailure::Report,
-        }
-    }
-}
-
-/// What to do with an unhealthy service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnFailure {
-    /// Say so.
-    #[default]
-    Report,
-    /// End it; the restart policy takes it from there, as after a crash.
-    Restart,
-}
-
-impl OnFailure {
-    /// Every choice with its word in TOML.
-    pub const ALL: [(&'static str, Self); 2] = [("report", Self::Report), ("restart", Self::Restart)];
-}
-
-/// `[services.NAME.ready]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ready {
-    /// Ready when a log line matches this regular expression.
-    pub log: Option<String>,
-    /// Ready when it says `READY=1`, see `sd_notify(3)`.
-    pub notify: bool,
-    /// How long a start may take; absent: [`START_TIMEOUT`], and for a one-shot as long as it likes.
-    pub timeout: Option<Duration>,
-    /// Without endpoint, log and notify: ready when alive for so long.
-    pub delay: Duration,
-}
-
-/// How long a start may take where nothing else is said.
-pub const START_TIMEOUT: Duration = Duration::from_mins(1);
-
-impl Default for Ready {
-    fn default() -> Self {
-        Self { log: None, notify: false, timeout: None, delay: Duration::from_millis(100) }
-    }
-}
-
-/// What tells that a start has come to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// Its end, with success.
-    Completion,
-    /// A log line or `READY=1`.
-    Announcement,
-    /// The first health check that passes, or for a manager that cannot tell, the start itself.
-    Check,
-    /// Being alive for so long.
-    Alive(Duration),
-}
-
-/// `[services.NAME.backoff]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Backoff {
-    /// Pause before the first delayed restart.
-    pub initial: Duration,
-    /// By how much each pause is longer than the one before.
-    pub factor: f64,
-    /// Longest pause.
-    pub max: Duration,
-    /// Being ready for so long clears the count.
-    pub reset_after: Duration,
-    /// Restarts in `window` after which it has failed for good; 0: never.
-    pub limit: u32,
-    /// See `limit`.
-    pub window: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            initial: Duration::from_millis(500),
-            factor: 2.0,
-            max: Duration::from_secs(30),
-            reset_after: Duration::from_secs(30),
-            limit: 5,
-            window: Duration::from_mins(1),
-        }
-    }
-}
-
-/// `[services.NAME.log]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// Bytes after which the log is rotated.
-    pub max_size: u64,
-    /// Rotated files kept beside the current one.
-    pub max_files: u32,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { max_size: 10_000_000, max_files: 5 }
-    }
 }
 
 /// The word of `value` in one of the `ALL` tables above.

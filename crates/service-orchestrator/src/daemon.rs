@@ -5,7 +5,7 @@
 mod source;
 
 use crate::clock;
-use crate::http::{self, listener::Guarded};
+use crate::http;
 use crate::load;
 use crate::orchestrator::{ServiceOrchestrator, private_dir};
 use crate::store::write_private;
@@ -147,9 +147,8 @@ async fn serve(up: Up) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let ended = Arc::new(Notify::new());
     let graceful = Arc::clone(&ended);
-    let server = axum::serve(Guarded(listener), http::router(Arc::clone(&shared)))
-        .with_graceful_shutdown(async move { graceful.notified().await });
-    let server = tokio::spawn(server.into_future());
+    let server = http::serve(listener, Arc::clone(&shared), async move { graceful.notified().await });
+    let server = tokio::spawn(server);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -1,7 +1,7 @@
 //! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
 
 mod daemon;
-pub(crate) mod listener;
+mod listener;
 mod reply;
 mod services;
 mod wishes;
@@ -10,12 +10,23 @@ use crate::daemon::Shared;
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
+use listener::Guarded;
 use reply::Failure;
 use service_api::{Code, Problem, routes};
+use std::io;
 use std::sync::Arc;
+use tokio::net::UnixListener;
 
-/// Every route.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+/// Answers until `end`, and then what has been asked before.
+pub(crate) async fn serve(
+    socket: UnixListener,
+    shared: Arc<Shared>,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(Guarded(socket), router(shared)).with_graceful_shutdown(end).await
+}
+
+fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(routes::LIST, get(services::list))
         .route(routes::STATUS, get(services::status))

@@ -4,16 +4,17 @@ mod dns;
 pub(crate) mod exec;
 mod http;
 pub(crate) mod log;
+mod owner;
 mod socket;
 
-pub(crate) use http::client as http_client;
+pub(crate) use http::{Client as HttpClient, client as http_client};
 
 use crate::board::{Checked, Entry};
 use crate::clock;
 use crate::manager;
 use crate::orchestrator::{Message, Report, is_managed};
 use crate::world::World;
-use service_core::config::{Service, Settings};
+use service_core::config::{Listener, Service, Settings};
 use service_core::health::{Endpoint, Verdict};
 use service_core::service::{Event, Exit};
 use std::sync::Arc;
@@ -48,7 +49,10 @@ pub(crate) async fn report(world: World, settings: Settings, entry: Entry, run: 
 pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> Checked {
     let began = clock::now();
     let (kind, answer) = match &entry.definition.endpoint {
-        Some(endpoint) => (endpoint.kind(), ask(world, &entry.definition, endpoint).await),
+        Some(endpoint) => {
+            let answer = ask(world, &entry.definition, endpoint).await;
+            (endpoint.kind(), answer.and_then(|message| own(entry, endpoint).map(|()| message)))
+        }
         None if is_managed(&entry.definition) => {
             ("manager", ask_manager(world, settings, &entry.definition).await)
         }
@@ -76,6 +80,21 @@ async fn ask(world: &World, service: &Service, endpoint: &Endpoint) -> Result<St
     };
     let answer = tokio::time::timeout(limit, question).await;
     answer.unwrap_or_else(|_| Err(format!("no answer from {endpoint} within {limit:?}")))
+}
+
+/// A port that answers must be the service's own, unless anybody's will do.
+fn own(entry: &Entry, endpoint: &Endpoint) -> Result<(), String> {
+    let (Listener::Own, Some(keeper)) = (entry.definition.health.listener, entry.keeper) else {
+        return Ok(());
+    };
+    match endpoint {
+        Endpoint::Http(url) | Endpoint::Https(url) => http::host_and_port(url),
+        Endpoint::Tcp(address) => {
+            address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
+        }
+        Endpoint::Unix(_) | Endpoint::Dns { .. } | Endpoint::Exec(_) => None,
+    }
+    .map_or(Ok(()), |(host, port)| owner::prove(keeper, &host, port))
 }
 
 async fn ask_manager(world: &World, settings: &Settings, service: &Service) -> Result<String, String> {

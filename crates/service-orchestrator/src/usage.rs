@@ -40,13 +40,9 @@ impl Meter {
 
     fn tree(&self, keeper: u32, elapsed: Option<Duration>) -> Usage {
         let mut usage = Usage::default();
-        let mut open = children(keeper);
-        while let Some(pid) = open.pop() {
-            if let Some((ticks, pages)) = stat(pid) {
-                usage.ticks += ticks;
-                usage.memory += pages * page_size();
-            }
-            open.extend(children(pid));
+        for (ticks, pages) in descendants(keeper).into_iter().filter_map(stat) {
+            usage.ticks += ticks;
+            usage.memory += pages * page_size();
         }
         let before = self.trees.get(&keeper).map(|usage| usage.ticks);
         usage.cpu = before.zip(elapsed).map(|(before, elapsed)| {
@@ -55,6 +51,17 @@ impl Meter {
         });
         usage
     }
+}
+
+/// Every process below this one.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = children(pid);
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        found.extend(children(pid));
+        next += 1;
+    }
+    found
 }
 
 /// Children of every thread, see `proc_pid_task_children(5)`; none where the kernel does not tell.

@@ -1,6 +1,7 @@
 //! [`World`]: what every action outside needs to know, and the mailbox to report back to.
 
 use crate::orchestrator::Message;
+use crate::probe::HttpClient;
 use service_api::{Code, Problem};
 use service_core::Name;
 use service_core::service::Event;
@@ -13,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) places: Arc<Places>,
-    pub(crate) http: reqwest::Client,
+    pub(crate) http: HttpClient,
     pub(crate) mailbox: UnboundedSender<Message>,
 }
 

@@ -169,7 +169,7 @@ impl Machine {
             (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }, Event::Cleared) => {
                 self.stop(Cause::Asked, now)
             }
-            (State::Launching { .. }, Event::Launched) => self.launched(now),
+            (State::Launching { since }, Event::Launched) => self.launched(since),
             (State::Launching { .. } | State::Starting { .. }, Event::Refused(why)) => {
                 self.settle(&Cause::Failure(Failure::Refused(why)), None, now, jitter)
             }
@@ -218,8 +218,8 @@ impl Machine {
         vec![Effect::Spawn]
     }
 
-    fn launched(&mut self, now: Moment) -> Vec<Effect> {
-        self.memory.state = State::Starting { since: now };
+    fn launched(&mut self, since: Moment) -> Vec<Effect> {
+        self.memory.state = State::Starting { since };
         match self.definition.readiness() {
             Readiness::Check => self.probe(),
             Readiness::Announcement => vec![Effect::Listen],

@@ -3,8 +3,8 @@
 use super::section::{Fault, Section, Value, integer, parse_duration};
 use service_core::Name;
 use service_core::config::{
-    Backoff, Command, Condition, Dependency, Health, Log, Manager, OnFailure, Ready, Restart, Service, Span,
-    WhenLost,
+    Backoff, Command, Condition, Dependency, Health, Listener, Log, Manager, OnFailure, Ready, Restart,
+    Service, Span, WhenLost,
 };
 use service_core::health::{BadEndpoint, Endpoint};
 use std::ops::Range;
@@ -235,6 +235,7 @@ fn health(mut section: Section<'_>, health: &mut Health) {
         health.status = codes;
     }
     section.word("on_failure", &OnFailure::ALL, &mut health.on_failure);
+    section.word("listener", &Listener::ALL, &mut health.listener);
     section.finish();
 }
 

@@ -4,6 +4,8 @@ use super::is_managed;
 use super::task::Task;
 use crate::board::Entry;
 use crate::{manager, probe, process};
+use service_core::Id;
+use service_core::config::{Service, Settings};
 use service_core::fleet::Order;
 use service_core::service::Effect;
 use std::sync::Arc;
@@ -25,7 +27,7 @@ impl Task {
                 let entry = Entry { definition, ..Entry::clone(&self.entries[order.id.index()]) };
                 tokio::spawn(probe::report(self.world.clone(), self.settings(), entry, order.run));
             }
-            Effect::Listen => self.listen(&definition, order.run),
+            Effect::Listen => self.listen(order.id, &definition, order.run),
             Effect::Terminate | Effect::Kill if managed => {
                 tokio::spawn(manager::stop(self.world.clone(), self.settings(), definition, order.run));
             }
@@ -45,14 +47,16 @@ impl Task {
         }
     }
 
-    fn settings(&self) -> service_core::config::Settings {
+    fn settings(&self) -> Settings {
         self.fleet.plan().settings().clone()
     }
 
     /// `READY=1` comes through the keeper by itself; a line in the log must be looked for.
-    fn listen(&mut self, definition: &Arc<service_core::config::Service>, run: u64) {
-        if definition.ready.log.is_some() {
-            let task = tokio::spawn(probe::log::listen(self.world.clone(), Arc::clone(definition), run));
+    fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
+        let launched = self.fleet.machine(id).state().launched();
+        if let (Some(_), Some(launched)) = (&definition.ready.log, launched) {
+            let task =
+                tokio::spawn(probe::log::listen(self.world.clone(), Arc::clone(definition), run, launched));
             self.listeners.insert(definition.name.clone(), task.abort_handle());
         }
     }

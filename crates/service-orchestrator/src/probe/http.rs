@@ -1,7 +1,8 @@
 //! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only.
 
+pub(crate) use reqwest::Client;
+use reqwest::StatusCode;
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, StatusCode};
 use std::time::Duration;
 
 /// Redirects followed on one host.
@@ -27,6 +28,12 @@ fn within_host(attempt: Attempt<'_>) -> reqwest::redirect::Action {
             == (attempt.url().host_str(), attempt.url().port_or_known_default())
     });
     if same && attempt.previous().len() <= MOST_REDIRECTS { attempt.follow() } else { attempt.stop() }
+}
+
+/// Where a URL leads.
+pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
+    let url = reqwest::Url::parse(url).ok()?;
+    Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
 }
 
 /// Asks once. The body is not read: how much of it there is says nothing about health.

@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::world::World;
 use regex::Regex;
+use service_core::Moment;
 use service_core::config::Service;
 use service_core::health::next_while_starting;
 use service_core::service::Event;
@@ -12,18 +13,17 @@ use std::sync::Arc;
 const MOST_LINES: usize = 10_000;
 
 /// Reports once, when a line of this run matches. Ended by its owner when the run ends.
-pub(crate) async fn listen(world: World, service: Arc<Service>, run: u64) {
+pub(crate) async fn listen(world: World, service: Arc<Service>, run: u64, launched: Moment) {
     let Some(pattern) = service.ready.log.as_deref().and_then(|pattern| Regex::new(pattern).ok()) else {
         return;
     };
     let files = world.places.files(&service.name);
-    let began = clock::now();
-    let launched = clock::wall(began);
+    let since = clock::wall(launched);
     loop {
-        let lines = files.tail(MOST_LINES, Some(launched)).unwrap_or_default();
+        let lines = files.tail(MOST_LINES, Some(since)).unwrap_or_default();
         if lines.iter().any(|line| pattern.is_match(&line.text)) {
             return world.report(&service.name, run, Event::Announced);
         }
-        clock::sleep_until(Some(next_while_starting(began, clock::now()))).await;
+        clock::sleep_until(Some(next_while_starting(launched, clock::now()))).await;
     }
 }

@@ -1,0 +1,126 @@
+//! Whose port is it? A check of a local port proves something only if the service's own process tree listens there.
+
+use crate::usage::descendants;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+/// Refuses a port of this machine that somebody outside the tree below `keeper` listens on, and says who.
+///
+/// Where the kernel does not let us look, nobody is accused.
+pub(super) fn prove(keeper: u32, host: &str, port: u16) -> Result<(), String> {
+    let Some(address) = local(host) else { return Ok(()) };
+    let listeners = listeners(address, port);
+    let tree = descendants(keeper);
+    let own = tree.iter().any(|pid| holds(*pid, &listeners).unwrap_or(true));
+    if own || listeners.is_empty() {
+        return Ok(());
+    }
+    let holder = match holder(&listeners) {
+        Some(pid) => format!("pid {pid} ({})", name(pid)),
+        None => "a process of another user".to_owned(),
+    };
+    Err(format!(
+        "port {port} is held by {holder}, not by this service; if that is meant, set `listener = \"any\"`"
+    ))
+}
+
+/// The address of a host that is certainly this machine. Names other than `localhost` may be anybody's.
+fn local(host: &str) -> Option<IpAddr> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.eq_ignore_ascii_case("localhost") {
+        return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    host.parse::<IpAddr>().ok().filter(|address| address.is_loopback() || address.is_unspecified())
+}
+
+/// Inodes of the sockets that accept connections to this address, see `proc_net_tcp(5)`.
+fn listeners(address: IpAddr, port: u16) -> Vec<String> {
+    const LISTEN: &str = "0A";
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1));
+    rows.filter_map(|row| {
+        let fields: Vec<&str> = row.split_ascii_whitespace().collect();
+        let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+        let bound = socket_address(local)?;
+        let reaches = bound.ip().is_unspecified() || bound.ip().is_loopback() || bound.ip() == address;
+        (*state == LISTEN && bound.port() == port && reaches).then(|| format!("socket:[{inode}]"))
+    })
+    .collect()
+}
+
+/// `0100007F:1388`: the address in words of the machine's byte order, the port in hexadecimal.
+fn socket_address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
+    let ip = if address.len() == 8 {
+        IpAddr::from(word(0)?)
+    } else {
+        let words = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
+        Ipv6Addr::from(<[u8; 16]>::try_from(words).ok()?).to_canonical()
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
+}
+
+/// Whether a process has one of these sockets open; nothing if it may not be looked into.
+fn holds(pid: u32, sockets: &[String]) -> Option<bool> {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    match descriptors {
+        Ok(mut descriptors) => Some(
+            descriptors
+                .any(|descriptor| descriptor.is_ok_and(|descriptor| is_one_of(&descriptor.path(), sockets))),
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
+        Err(_) => Some(false),
+    }
+}
+
+fn is_one_of(descriptor: &Path, sockets: &[String]) -> bool {
+    std::fs::read_link(descriptor)
+        .is_ok_and(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
+}
+
+fn holder(sockets: &[String]) -> Option<u32> {
+    let pids = std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.into_iter().find(|pid| holds(*pid, sockets) == Some(true))
+}
+
+fn name(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_writes_them() {
+        let read = |text| socket_address(text).map(|address| address.to_string());
+        assert_eq!(read("0100007F:1388").as_deref(), Some("127.0.0.1:5000"));
+        assert_eq!(read("00000000000000000000000001000000:0050").as_deref(), Some("[::1]:80"));
+    }
+
+    #[test]
+    fn a_listener_outside_the_tree_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let nobody = u32::MAX;
+        let refusal = prove(nobody, "localhost", port).unwrap_err();
+        assert!(
+            refusal.starts_with(&format!("port {port} is held by pid {}", std::process::id())),
+            "{refusal}"
+        );
+        assert_eq!(prove(nobody, "example.test", port), Ok(()));
+    }
+
+    #[test]
+    fn a_listener_within_the_tree_is_its_own() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(prove(nix::unistd::getppid().as_raw().unsigned_abs(), "127.0.0.1", port), Ok(()));
+    }
+}
