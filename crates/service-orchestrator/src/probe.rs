@@ -3,6 +3,7 @@
 mod dns;
 pub(crate) mod exec;
 mod http;
+mod listeners;
 pub(crate) mod log;
 mod owner;
 mod socket;

@@ -1,7 +1,8 @@
 //! Whose port is it? A check of a local port proves something only if the service's own process tree listens there.
 
+use super::listeners::on_port;
 use crate::usage::descendants;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// Refuses a port of this machine that somebody outside the tree below `keeper` listens on, and says who.
@@ -33,33 +34,12 @@ fn local(host: &str) -> Option<IpAddr> {
     host.parse::<IpAddr>().ok().filter(|address| address.is_loopback() || address.is_unspecified())
 }
 
-/// Inodes of the sockets that accept connections to this address, see `proc_net_tcp(5)`.
+/// The sockets that accept connections to this address, as they stand in `/proc/<pid>/fd`.
 fn listeners(address: IpAddr, port: u16) -> Vec<String> {
-    const LISTEN: &str = "0A";
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    let rows = tables.iter().flat_map(|table| table.lines().skip(1));
-    rows.filter_map(|row| {
-        let fields: Vec<&str> = row.split_ascii_whitespace().collect();
-        let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
-        let bound = socket_address(local)?;
-        let reaches = bound.ip().is_unspecified() || bound.ip().is_loopback() || bound.ip() == address;
-        (*state == LISTEN && bound.port() == port && reaches).then(|| format!("socket:[{inode}]"))
-    })
-    .collect()
-}
-
-/// `0100007F:1388`: the address in words of the machine's byte order, the port in hexadecimal.
-fn socket_address(text: &str) -> Option<SocketAddr> {
-    let (address, port) = text.split_once(':')?;
-    let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
-    let ip = if address.len() == 8 {
-        IpAddr::from(word(0)?)
-    } else {
-        let words = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
-        Ipv6Addr::from(<[u8; 16]>::try_from(words).ok()?).to_canonical()
-    };
-    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
+    let reaches = |bound: IpAddr| bound.is_unspecified() || bound.is_loopback() || bound == address;
+    let listeners =
+        on_port(port).unwrap_or_default().into_iter().filter(|listener| reaches(listener.address));
+    listeners.map(|listener| format!("socket:[{}]", listener.inode)).collect()
 }
 
 /// Whether a process has one of these sockets open; nothing if it may not be looked into.
@@ -96,13 +76,6 @@ fn name(pid: u32) -> String {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-
-    #[test]
-    fn addresses_are_read_as_the_kernel_writes_them() {
-        let read = |text| socket_address(text).map(|address| address.to_string());
-        assert_eq!(read("0100007F:1388").as_deref(), Some("127.0.0.1:5000"));
-        assert_eq!(read("00000000000000000000000001000000:0050").as_deref(), Some("[::1]:80"));
-    }
 
     #[test]
     fn a_listener_outside_the_tree_is_named() {
