@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, umask};
 use service_shim::{Files, Order, Record};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -22,10 +23,11 @@ pub(crate) struct Control {
     peers: Vec<Peer>,
 }
 
-/// Listens for as long as it exists, and takes its file along when it goes.
+/// Listens for as long as it exists, and takes its file along when it goes. The lock goes with it.
 struct Listener {
     socket: UnixListener,
     path: PathBuf,
+    _lock: File,
 }
 
 impl Drop for Listener {
@@ -35,7 +37,7 @@ impl Drop for Listener {
 }
 
 impl Control {
-    pub(crate) fn listen(files: &Files) -> io::Result<Self> {
+    pub(crate) fn listen(files: &Files, lock: File) -> io::Result<Self> {
         let path = files.socket();
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -47,7 +49,7 @@ impl Control {
         umask(mask);
         let socket = socket?;
         socket.set_nonblocking(true)?;
-        Ok(Self { listener: Some(Listener { socket, path }), peers: Vec::new() })
+        Ok(Self { listener: Some(Listener { socket, path, _lock: lock }), peers: Vec::new() })
     }
 
     pub(crate) fn join(&mut self, peer: Peer) {

@@ -1,6 +1,7 @@
 //! [`Files`]: what lies in a service's own directory.
 
 use crate::Record;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,6 +39,22 @@ impl Files {
         self.directory.join("run.json")
     }
 
+    /// What the shim of a run holds locked until nothing of the run is left.
+    pub fn lock(&self) -> PathBuf {
+        self.directory.join("run.lock")
+    }
+
+    /// Takes the lock; `None` if somebody has it. The kernel lets go of it when its holder ends, however that happens.
+    pub fn try_lock(&self) -> io::Result<Option<File>> {
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.lock())?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Where the shim listens. Use [`Files::with_socket_path`] to bind or connect: this path may be too long for that.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("shim.sock")
@@ -47,7 +64,7 @@ impl Files {
     ///
     /// A socket's path must fit in 108 bytes, a state directory need not: the way leads through `/proc/self/fd`.
     pub fn with_socket_path<T>(&self, use_it: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-        let directory = std::fs::File::open(&self.directory)?;
+        let directory = File::open(&self.directory)?;
         use_it(Path::new(&format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd())))
     }
 
@@ -66,8 +83,7 @@ impl Files {
     /// Replaces the record in one step, readable by its owner alone.
     pub fn write_record(&self, record: &Record) -> io::Result<()> {
         let aside = self.directory.join("run.json.new");
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
         file.write_all(&serde_json::to_vec(record)?)?;
         drop(file);
         std::fs::rename(aside, self.record())

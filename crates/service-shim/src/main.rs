@@ -55,7 +55,21 @@ fn run() -> io::Result<()> {
         dropped: 0,
     };
 
-    match start(&launch, &files) {
+    let lock = match files.try_lock() {
+        Ok(Some(lock)) => lock,
+        held => {
+            // The files are somebody else's, or cannot be written: only the one who is connected is told.
+            let why = held.err().map_or("another one has it".to_owned(), |error| in_words(&error));
+            let message = format!("lock `{}` cannot be taken: {why}", files.lock().display());
+            daemon.tell_last(&record(Phase::Refused {
+                stage: Stage::Prepare,
+                message,
+                at: process::boot_time(),
+            }));
+            return Ok(());
+        }
+    };
+    match start(&launch, &files, lock) {
         Ok(Started { leader, log, mut control, notify }) => {
             control.join(daemon);
             let record = record(Phase::Running { leader: leader.process, at: leader.at });
@@ -125,14 +139,14 @@ struct Started {
     notify: Option<Notify>,
 }
 
-fn start(launch: &Launch, files: &Files) -> Result<Started, Refusal> {
+fn start(launch: &Launch, files: &Files, lock: File) -> Result<Started, Refusal> {
     let prepare = |what: &str, error: &io::Error| Refusal {
         stage: Stage::Prepare,
         message: format!("{what} cannot be opened: {}", in_words(error)),
     };
     let log = Log::open(files.clone(), launch.log)
         .map_err(|error| prepare(&format!("log `{}`", files.log().display()), &error))?;
-    let control = Control::listen(files)
+    let control = Control::listen(files, lock)
         .map_err(|error| prepare(&format!("control socket `{}`", files.socket().display()), &error))?;
     let notify = launch
         .notify

@@ -7,8 +7,12 @@ use crate::world::Places;
 use service_core::config::{Command, Config, Service};
 use service_core::service::{Event, Exit, Found, Memory};
 use service_core::{Moment, Name, Plan};
-use service_shim::{Phase, Record};
+use service_shim::{Files, Phase, Record};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a shim that was just started may take to say so.
+const FIRST_WORDS: Duration = Duration::from_secs(2);
 
 /// The plan, with the services that run although they are no longer defined, and what was found of each service.
 pub(super) struct Traces {
@@ -27,7 +31,7 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
     let mut runs = BTreeMap::new();
     for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
-        match places.files(&name).read_record() {
+        match last_record(&places.files(&name)).await {
             Ok(Some(record)) => {
                 let found = found(&record, &places.boot_id).await;
                 runs.insert(name, Trace { found, record });
@@ -40,6 +44,21 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
     let left_over: Vec<Name> =
         running.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
     Traces { plan: with_left_overs(plan, left_over), runs }
+}
+
+/// The record of the last run. A shim that was started a moment before the daemon died has not written one yet, but holds
+/// the lock; it is waited for, because a second one must not be started beside it.
+async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
+    let deadline = clock::now().plus(FIRST_WORDS);
+    loop {
+        let record = files.read_record()?;
+        let speaks = record.as_ref().is_some_and(|record| record.shim.is_alive());
+        let is_kept = files.try_lock().is_ok_and(|lock| lock.is_none());
+        if speaks || !is_kept || clock::now() >= deadline {
+            return Ok(record);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Identity decides: the shim of the record, on this boot, or nobody.

@@ -120,3 +120,18 @@ fn a_shim_started_by_hand_says_that_it_cannot_be() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.starts_with("service-shim: cannot use standard input as a socket"), "{message}");
 }
+
+#[test]
+fn a_second_keeper_of_one_service_is_refused_and_leaves_the_first_alone() {
+    let mut first = script("echo up; exec sleep 100").start();
+    first.wait_for_line("up");
+    let record = first.files.read_record().unwrap();
+    let directory = first.files.directory().to_path_buf();
+    let mut second = script("echo down").with(|launch| launch.directory = directory).start();
+    let told = second.connection.record().unwrap();
+    second.child.wait().unwrap();
+    let refused = |phase: &Phase| matches!(phase, Phase::Refused { message, .. } if message.ends_with("another one has it"));
+    assert!(refused(&told.phase), "{told:?}");
+    assert_eq!(first.files.read_record().unwrap(), record);
+    assert_eq!(first.lines().len(), 1);
+}
