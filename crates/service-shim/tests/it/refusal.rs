@@ -123,8 +123,8 @@ fn a_shim_started_by_hand_says_that_it_cannot_be() {
 
 #[test]
 fn a_second_keeper_of_one_service_is_refused_and_leaves_the_first_alone() {
-    let mut first = script("echo up; exec sleep 100").start();
-    first.wait_for_line("up");
+    let first = script("echo up; exec sleep 100").start();
+    first.wait_for_line("stdout: up");
     let record = first.files.read_record().unwrap();
     let directory = first.files.directory().to_path_buf();
     let mut second = script("echo down").with(|launch| launch.directory = directory).start();
