@@ -121,7 +121,7 @@ fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100_000, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_run_converges_to_its_goals_when_faults_stop(
