@@ -20,12 +20,15 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 /// How long open requests may take to end when the daemon does.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long a daemon that ends may hold the lock after it has stopped answering.
+const HANDOVER: Duration = Duration::from_secs(2);
 
 /// What every request may use.
 pub(crate) struct Shared {
@@ -93,7 +96,7 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
     };
     private_dir(&project.state_dir)
         .map_err(|error| cannot("use the state directory", &project.state_dir, error))?;
-    let lock = match lock(&project.state_dir) {
+    let lock = match settle_who(&project).await {
         Ok(Some(lock)) => lock,
         Ok(None) => return Ok(Start::Taken),
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
@@ -111,6 +114,20 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
     let (meter, end) = Default::default();
     let shared = Arc::new(Shared { orchestrator, project, began, meter, end, source });
     Ok(Start::Up(Up { shared, listener, _lock: lock }))
+}
+
+/// The lock, unless a daemon that answers holds it. One that is just ending holds it without answering, and is waited for.
+async fn settle_who(project: &Project) -> io::Result<Option<File>> {
+    let deadline = clock::now().plus(HANDOVER);
+    loop {
+        if let Some(lock) = lock(&project.state_dir)? {
+            return Ok(Some(lock));
+        }
+        if UnixStream::connect(&project.socket).await.is_ok() || clock::now() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// The lock, unless another process holds it. The kernel lets go of it when its holder ends, however that happens.
