@@ -130,3 +130,17 @@ fn the_api_answers_in_the_envelope_of_the_guide() {
     let (status, nowhere) = http(&socket, "GET", "/api/v1/nowhere");
     assert_eq!((status, &nowhere["success"]), (404, &false.into()));
 }
+
+#[test]
+fn a_new_daemon_takes_over_at_once_and_restarts_no_service() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR note starts\"") else { return };
+    project.value("service start web");
+    let (daemon, web) = (project.daemon(), project.pid("web"));
+    for _ in 0..5 {
+        project.value("service daemon restart");
+        assert_eq!(project.status("web")["state"], "ready");
+    }
+    assert_ne!(project.daemon(), daemon);
+    assert_eq!(project.pid("web"), web);
+    assert_eq!(project.read("starts").lines().count(), 1);
+}

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const GREETS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a daemon that somebody else is starting may take to listen.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a daemon may take to leave its socket after its last answer.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// How many lines of the daemon's log explain why it did not greet.
 const LAST_WORDS: usize = 5;
 const PROGRAM: &str = "orchestratord";
@@ -62,6 +64,20 @@ pub(crate) fn connect_or_start(
         Greeting::Taken => wait_for_the_other(project, clients),
         Greeting::Failed(problem) => Err(problem),
     }
+}
+
+/// Ends the running daemon; returns how it was. A command right after this one finds no half-stopped daemon.
+pub(crate) fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Daemon, Problem> {
+    let daemon = client.post(routes::DAEMON_STOP, options)?;
+    let deadline = Instant::now() + GONE_WITHIN;
+    let client = client.within(Duration::from_secs(1));
+    while Instant::now() < deadline {
+        match client.get::<view::Version>(routes::VERSION, &[]) {
+            Err(problem) if problem.code == Code::DaemonUnreachable => return Ok(daemon),
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    Err(Problem::new(Code::Timeout, "the daemon has not ended yet"))
 }
 
 /// Asks the program itself, once and without a daemon.

@@ -2,16 +2,11 @@
 
 use super::signature;
 use crate::ServicePlugin;
-use crate::client::Client;
+use crate::launch;
 use crate::session::Session;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
-use service_api::{Code, Problem, routes, view};
-use std::time::{Duration, Instant};
-
-/// How long a daemon may take to leave its socket after its last answer.
-const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) struct DaemonStop;
 
@@ -65,24 +60,7 @@ impl PluginCommand for DaemonStop {
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &[])?;
         let services = if call.has_flag("services")? { "true" } else { "false" };
-        let daemon: view::Daemon = session.ask_running(move |client| {
-            let daemon = client.post(routes::DAEMON_STOP, &[("services", services)])?;
-            wait_until_gone(client)?;
-            Ok(daemon)
-        })?;
+        let daemon = session.ask_running(move |client| launch::end(client, &[("services", services)]))?;
         Ok(PipelineData::value(daemon.row(call.head), None))
     }
-}
-
-/// A command right after this one must find no half-stopped daemon.
-fn wait_until_gone(client: &Client) -> Result<(), Problem> {
-    let deadline = Instant::now() + GONE_WITHIN;
-    let client = client.within(Duration::from_secs(1));
-    while Instant::now() < deadline {
-        match client.get::<view::Version>(routes::VERSION, &[]) {
-            Err(problem) if problem.code == Code::DaemonUnreachable => return Ok(()),
-            _ => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
-    Err(Problem::new(Code::Timeout, "the daemon has not ended yet"))
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what their signatures have in common.
 
+mod daemon_restart;
 mod daemon_status;
 mod daemon_stop;
 mod health;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(health::Health),
         Box::new(logs::Logs),
         Box::new(daemon_status::DaemonStatus),
+        Box::new(daemon_restart::DaemonRestart),
         Box::new(daemon_stop::DaemonStop),
     ]
 }

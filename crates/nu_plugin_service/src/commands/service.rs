@@ -6,8 +6,19 @@ use crate::error::refusal;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
 
-const SUBCOMMANDS: [&str; 10] =
-    ["list", "order", "start", "stop", "restart", "status", "health", "logs", "daemon status", "daemon stop"];
+const SUBCOMMANDS: [&str; 11] = [
+    "list",
+    "order",
+    "start",
+    "stop",
+    "restart",
+    "status",
+    "health",
+    "logs",
+    "daemon status",
+    "daemon stop",
+    "daemon restart",
+];
 
 pub(super) struct Service;
 

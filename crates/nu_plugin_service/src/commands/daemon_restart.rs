@@ -1,0 +1,58 @@
+//! `service daemon restart`.
+
+use super::signature;
+use crate::ServicePlugin;
+use crate::launch;
+use crate::session::Session;
+use crate::table::Row;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
+use service_api::{routes, view};
+
+pub(super) struct DaemonRestart;
+
+impl PluginCommand for DaemonRestart {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service daemon restart"
+    }
+
+    fn signature(&self) -> Signature {
+        signature(self.name()).input_output_type(Type::Nothing, Type::record())
+    }
+
+    fn description(&self) -> &'static str {
+        "Replace the daemon of the project by a new one; no service is restarted."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "For an upgrade, or to give services that start from now on the environment of this shell. \
+         The record is the new daemon."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["orchestratord", "upgrade", "reload", "environment"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![Example {
+            example: "service daemon restart",
+            description: "Change to the daemon that is installed now",
+            result: None,
+        }]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        _: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let session = Session::open(plugin, engine, call, &[])?;
+        session.ask_running(|client| launch::end(client, &[]))?;
+        let daemon: view::Daemon = session.ask(|client| client.get(routes::DAEMON, &[]))?;
+        Ok(PipelineData::value(daemon.row(call.head), None))
+    }
+}
