@@ -1,6 +1,7 @@
 //! The daemon: it outlives shells, its services outlive it, and what it finds broken it sets aside.
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use service_tests::{Project, ServiceTable, alive, eventually, http, signal};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -143,4 +144,31 @@ fn a_new_daemon_takes_over_at_once_and_restarts_no_service() {
     assert_ne!(project.daemon(), daemon);
     assert_eq!(project.pid("web"), web);
     assert_eq!(project.read("starts").lines().count(), 1);
+}
+
+/// The process ids that a shim wrote down about its run: its own, and the service's.
+fn run_of(project: &Project, name: &str) -> (u32, u32) {
+    let record = project.state_dir().join("services").join(name).join("run.json");
+    let record: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+    let pid = |process: &Value| u32::try_from(process["pid"].as_u64().unwrap()).unwrap();
+    (pid(&record["shim"]), pid(&record["phase"]["running"]["leader"]))
+}
+
+#[test]
+fn a_killed_shim_takes_the_whole_service_along_and_the_service_comes_back() {
+    let services = "[services.web]\nstart_command = \"setsid sleep 1000 & sleep 1001 & exec sleep 1002\"\nshell = \"sh\"";
+    let Some(project) = Project::new(services) else { return };
+    project.value("service start web");
+    let before = project.processes();
+    let (shim, leader) = run_of(&project, "web");
+    signal(shim, Signal::SIGKILL);
+    let again = eventually("it runs again", || {
+        let status = project.status("web");
+        (status["state"] == "ready" && status["pid"] != leader).then_some(status)
+    });
+    assert_eq!(again["restarts"], 1, "{again}");
+    // The daemon stays; of the old run nothing does, not even what had left the session.
+    let daemon = project.daemon();
+    let survivors: Vec<u32> = before.into_iter().filter(|pid| *pid != daemon && alive(*pid)).collect();
+    assert_eq!(survivors, Vec::<u32>::new());
 }

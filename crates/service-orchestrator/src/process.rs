@@ -4,23 +4,21 @@
 //! one, and then what the shim kept is ended too and the exit is unknown.
 
 mod launch;
+pub(crate) mod orphans;
 
 pub(crate) use launch::environment;
 
 use crate::orchestrator::{Message, Report};
 use crate::probe::exec;
 use crate::world::World;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
 use service_core::Name;
 use service_core::config::Service;
 use service_core::service::{Event, Exit};
-use service_shim::{Order, Phase, Process, Record};
+use service_shim::{Order, Phase, Record};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -176,22 +174,12 @@ async fn conclude(world: &World, name: &Name, run: u64, last: Option<Record>) {
     match on_disk.or(last).map(|record| record.phase) {
         Some(phase @ (Phase::Gone { .. } | Phase::Refused { .. })) => end(world, name, run, &phase),
         Some(Phase::Running { leader, .. } | Phase::Exited { leader, .. }) => {
-            end_orphan(leader).await;
+            orphans::end(&world.places, name, run, leader).await;
             world.report(name, run, Event::Gone(Exit::Unknown));
         }
         None => {
             world.report(name, run, Event::Refused("its keeper ended before it started anything".to_owned()));
         }
-    }
-}
-
-/// Ends what a dead shim kept: the service's process, and the group and session that it led.
-pub(crate) async fn end_orphan(leader: Process) {
-    let Ok(pid) = i32::try_from(leader.pid).map(Pid::from_raw) else { return };
-    while leader.is_alive() {
-        let _ = killpg(pid, Signal::SIGKILL);
-        let _ = kill(pid, Signal::SIGKILL);
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

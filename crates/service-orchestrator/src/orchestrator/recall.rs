@@ -33,7 +33,7 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
         match last_record(&places.files(&name)).await {
             Ok(Some(record)) => {
-                let found = found(&record, &places.boot_id).await;
+                let found = found(&record, places, &name).await;
                 runs.insert(name, Trace { found, record });
             }
             Ok(None) => {}
@@ -62,17 +62,17 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
 }
 
 /// Identity decides: the shim of the record, on this boot, or nobody.
-async fn found(record: &Record, boot_id: &str) -> Found {
+async fn found(record: &Record, places: &Places, name: &Name) -> Found {
     let run = record.run;
     match &record.phase {
-        _ if record.boot_id != boot_id => Found::Nothing,
+        _ if record.boot_id != places.boot_id => Found::Nothing,
         Phase::Gone { exit, .. } => Found::Over { run, event: Event::Gone(process::exit(*exit)) },
         Phase::Refused { message, .. } => Found::Over { run, event: Event::Refused(message.clone()) },
         Phase::Running { at, .. } | Phase::Exited { at, .. } if record.shim.is_alive() => {
             Found::Running { run, launched: Moment::from_nanos(*at) }
         }
         Phase::Running { leader, .. } | Phase::Exited { leader, .. } => {
-            process::end_orphan(*leader).await;
+            process::orphans::end(places, name, run, *leader).await;
             Found::Over { run, event: Event::Gone(Exit::Unknown) }
         }
     }

@@ -1,5 +1,6 @@
 //! What a shim is told: command, place, environment, user.
 
+use super::orphans;
 use crate::world::Places;
 use nix::unistd::{Group, User, getgrouplist};
 use service_core::config::Service;
@@ -21,7 +22,10 @@ pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<La
         directory: files.directory().to_path_buf(),
         argv: service.start_command.argv.clone(),
         working_dir: places.working_dir(service.working_dir.as_deref()),
-        env: environment(&places.base_dir, service)?,
+        env: [(orphans::MARK.to_owned(), orphans::mark(places, &service.name, run))]
+            .into_iter()
+            .chain(environment(&places.base_dir, service)?)
+            .collect(),
         identity: identity(service)?,
         log: LogLimits { max_size: service.log.max_size, max_files: service.log.max_files },
         notify: service.ready.notify,

@@ -1,0 +1,58 @@
+//! Ends what a dead shim kept. The kernel ends the service's own process with its shim; what that had started is found by
+//! its session, or by the mark that every process of a run has in its environment.
+
+use crate::world::Places;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use service_core::Name;
+use service_shim::Process;
+use std::time::Duration;
+
+/// The variable that marks a process as belonging to one run of one service.
+pub(super) const MARK: &str = "SERVICE_RUN_ID";
+
+/// Between two looks at processes that were killed and are still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What stands behind [`MARK`]: no other run of any project has the same.
+pub(super) fn mark(places: &Places, name: &Name, run: u64) -> String {
+    format!("{}#{run}", places.files(name).directory().display())
+}
+
+/// Kills every process of a run until there is none. Must not be called while its shim lives.
+pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Process) {
+    let mark = format!("{MARK}={}", mark(places, name, run));
+    loop {
+        let left = kin(leader, mark.as_bytes());
+        if left.is_empty() {
+            return;
+        }
+        tracing::warn!(service = %name, run, ?left, "its keeper died; ending what it kept");
+        for pid in left {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn kin(leader: Process, mark: &[u8]) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| is_kin(*pid, leader, mark)).filter_map(|pid| pid.try_into().ok()).collect()
+}
+
+/// A session id is used again only after the whole session has ended, and then by a process that is younger than the
+/// leader's; so whoever has the leader's pid as session, and is not another leader, belongs to it.
+fn is_kin(pid: u32, leader: Process, mark: &[u8]) -> bool {
+    let Some(process) = Process::of(pid) else { return false };
+    let taken = Process::of(leader.pid).is_some_and(|now| now != leader);
+    let in_session = !taken && session(pid) == Some(leader.pid) && process.start_time >= leader.start_time;
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    in_session || environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+}
+
+/// Field 6 of `/proc/<pid>/stat`.
+fn session(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+}
