@@ -245,6 +245,7 @@ impl Fleet {
         let machine = &mut self.machines[id.index()];
         let effects = machine.step(event, now, jitter);
         let run = machine.run();
+        machine.redefine(self.plan.service(id));
         self.orders.extend(effects.into_iter().map(|effect| Order { id, run, effect }));
         self.touch(id);
     }
@@ -278,11 +279,7 @@ impl Fleet {
             }
             // Then one service whose way is clear moves.
             let Some(id) = looked_at.pop_first() else { break };
-            if self.may_start(id) {
-                let definition = Arc::clone(self.plan.service(id));
-                self.machines[id.index()].redefine(&definition);
-                self.step(id, Event::Cleared, now);
-            } else if self.may_stop(id) {
+            if self.may_start(id) || self.may_stop(id) {
                 self.step(id, Event::Cleared, now);
             }
         }

@@ -142,10 +142,34 @@ impl World {
         self.act();
     }
 
+    /// The definitions change under what runs. What runs and is not defined any more stays, needing nothing.
+    pub(crate) fn replan(&mut self, mut services: Vec<Service>) {
+        let old = Arc::clone(self.fleet.plan());
+        let name = |id: Id| old.service(id).name.clone();
+        for id in old.ids().filter(|id| self.fleet.machine(*id).state().is_alive()) {
+            if !services.iter().any(|service| service.name == name(id)) {
+                services.push(Service { dependencies: Vec::new(), ..Service::clone(old.service(id)) });
+            }
+        }
+        let plan = Arc::new(Plan::compile(Config { services, ..Config::default() }).unwrap());
+        self.fleet.replan(Arc::clone(&plan), self.now);
+        let new = |id: Id| plan.id(&name(id));
+        let manners = |id: Id| old.id(&plan.service(id).name).map(|old| self.manners[old.index()].clone());
+        self.manners = plan.ids().map(|id| manners(id).unwrap_or_default()).collect();
+        let processes = std::mem::take(&mut self.processes).into_iter();
+        self.processes =
+            processes.map(|(id, process)| (new(id).expect("what runs stays"), process)).collect();
+        let coming = std::mem::take(&mut self.coming).into_iter();
+        self.coming = coming.filter_map(|(at, id, run, event)| Some((at, new(id)?, run, event))).collect();
+        let asked = std::mem::take(&mut self.asked).into_iter();
+        self.asked = asked.filter_map(|(id, run)| Some((new(id)?, run))).collect();
+        self.act();
+    }
+
     /// No more faults: processes start quickly, stay, and end when asked; one-shots do their work, those that run now too.
     pub(crate) fn calm(&mut self) {
         let work = (Duration::from_millis(30), Exit::Code(0));
-        for id in self.fleet.plan().ids().filter(|id| self.fleet.plan().service(*id).oneshot) {
+        for id in self.fleet.plan().ids().filter(|id| self.fleet.machine(*id).definition().oneshot) {
             if let Some(process) = self.processes.get(&id) {
                 self.coming.push((self.now.plus(work.0), id, process.run, Event::Gone(work.1)));
             }
