@@ -149,8 +149,10 @@ fn a_new_daemon_takes_over_at_once_and_restarts_no_service() {
 /// The process ids that a shim wrote down about its run: its own, and the service's.
 fn run_of(project: &Project, name: &str) -> (u32, u32) {
     let record = project.state_dir().join("services").join(name).join("run.json");
-    let record: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
-    let pid = |process: &Value| u32::try_from(process["pid"].as_u64().unwrap()).unwrap();
+    let record = fs::read(record).expect("a service that was started has a record");
+    let record: Value = serde_json::from_slice(&record).expect("a record is JSON");
+    let pid =
+        |process: &Value| process["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("it has a pid");
     (pid(&record["shim"]), pid(&record["phase"]["running"]["leader"]))
 }
 

@@ -234,10 +234,11 @@ impl Fleet {
     pub fn elapsed(&mut self, now: Moment) {
         let due: Vec<Id> =
             self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
+        // What is due at one time has happened at one time: all of it, before anything follows from it.
         for id in due {
             self.step(id, Event::Elapsed, now);
-            self.settle(now);
         }
+        self.settle(now);
     }
 
     fn step(&mut self, id: Id, event: Event, now: Moment) {

@@ -4,6 +4,7 @@
 use super::world::{Manners, World, service};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::RngSeed;
 use service_core::Name;
 use service_core::config::{Condition, Dependency, Restart, Service, Span, WhenLost};
 use service_core::fleet::Relatives;
@@ -123,6 +124,16 @@ fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
     })
 }
 
+/// The same histories each time, so that a failure is one of the change and not of the day. `PROPTEST_RNG_SEED` tries others.
+fn histories(cases: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    let rng_seed = match usual.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(2026),
+        given @ RngSeed::Fixed(_) => given,
+    };
+    ProptestConfig { cases, max_shrink_iters: 2000, rng_seed, failure_persistence: None, ..usual }
+}
+
 fn all_come_up(world: &mut World) -> Result<(), TestCaseError> {
     let (all, now) = (world.fleet.plan().ids().collect::<Vec<_>>(), world.now);
     world.fleet.start(&all, Relatives::Along, now);
@@ -135,7 +146,7 @@ fn all_come_up(world: &mut World) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100_000, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(histories(100_000))]
 
     #[test]
     fn every_run_converges_to_its_goals_when_faults_stop(
