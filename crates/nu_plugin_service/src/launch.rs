@@ -23,6 +23,8 @@ const GREETS_WITHIN: Duration = Duration::from_secs(10);
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a daemon may take to leave its socket after its last answer.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// A daemon's log of more bytes than this is put aside when the next daemon starts.
+const LONGEST_LOG: u64 = 4 * 1024 * 1024;
 /// How many lines of the daemon's log explain why it did not greet.
 const LAST_WORDS: usize = 5;
 const PROGRAM: &str = "orchestratord";
@@ -124,7 +126,11 @@ fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> 
 
 fn open_log(project: &Project) -> std::io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(&project.state_dir)?;
-    OpenOptions::new().create(true).append(true).mode(0o600).open(project.log())
+    let log = project.log();
+    if std::fs::metadata(&log).is_ok_and(|log| log.len() > LONGEST_LOG) {
+        std::fs::rename(&log, log.with_extension("log.1"))?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(log)
 }
 
 /// `orchestratord` with the environment of the shell, in no directory of the user's.
