@@ -5,13 +5,14 @@
 
 use crate::client::{Client, Clients, decode};
 use crate::shell;
+use nix::unistd::geteuid;
 use nu_plugin::EngineInterface;
 use serde::de::DeserializeOwned;
 use service_api::{API_VERSION, Code, Greeting, Problem, Project, routes, view};
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -31,7 +32,20 @@ const PROGRAM: &str = "orchestratord";
 
 /// The running daemon, whatever its version.
 pub(crate) fn running(project: &Project, clients: &Clients) -> Result<Client, Problem> {
-    clients.of(&socket(project))
+    let socket = socket(project)?;
+    distrust_strangers(&socket)?;
+    clients.of(&socket)
+}
+
+/// A socket in a directory of somebody else's, root aside, may be answered by anybody.
+fn distrust_strangers(socket: &Path) -> Result<(), Problem> {
+    let Some(directory) = socket.parent() else { return Ok(()) };
+    let owner = std::fs::symlink_metadata(directory).map_or(0, |directory| directory.uid());
+    if owner == 0 || owner == geteuid().as_raw() {
+        return Ok(());
+    }
+    let message = format!("cannot trust the socket in `{}`: it belongs to user {owner}", directory.display());
+    Err(Problem::new(Code::Internal, message).help("set $env.XDG_RUNTIME_DIR to a directory of your own"))
 }
 
 /// The running daemon, if it speaks our version.
@@ -101,12 +115,20 @@ pub(crate) fn one_shot<T: DeserializeOwned>(
 }
 
 /// Where the daemon listens: it says so itself, because it may have been started in another environment.
-fn socket(project: &Project) -> PathBuf {
-    let record = std::fs::read(project.record()).ok();
-    match record.and_then(|json| serde_json::from_slice(&json).ok()) {
+fn socket(project: &Project) -> Result<PathBuf, Problem> {
+    let record = match std::fs::read(project.record()) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let message = format!("cannot read `{}`: {error}", project.state_dir.display());
+            return Err(
+                Problem::new(Code::Internal, message).help("it is another user's; set $env.XDG_STATE_HOME")
+            );
+        }
+        read => read.ok(),
+    };
+    Ok(match record.and_then(|json| serde_json::from_slice(&json).ok()) {
         Some(Greeting::Ready { socket, .. }) => socket,
         _ => project.socket.clone(),
-    }
+    })
 }
 
 fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> {
@@ -226,10 +248,10 @@ mod tests {
     fn the_daemons_own_record_says_where_it_listens() {
         let dir = tempfile::tempdir().unwrap();
         let project = project(dir.path());
-        assert_eq!(socket(&project), project.socket);
+        assert_eq!(socket(&project).unwrap(), project.socket);
         let greeting = Greeting::Ready { pid: 1, socket: "/elsewhere.sock".into() };
         std::fs::write(project.record(), serde_json::to_vec(&greeting).unwrap()).unwrap();
-        assert_eq!(socket(&project), Path::new("/elsewhere.sock"));
+        assert_eq!(socket(&project).unwrap(), Path::new("/elsewhere.sock"));
     }
 
     #[test]

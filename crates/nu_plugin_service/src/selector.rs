@@ -28,13 +28,15 @@ impl Selection {
             (Some(_), None) => Ok(Self::Named(names)),
             // In `each {|name| service start $name }` Nushell pipes the name in as well.
             (Some(_), Some(Ok(piped))) if same(&piped, &names) => Ok(Self::Named(names)),
-            (Some(first), Some(_)) => Err(refusal(
+            // A closure's item that cannot be a service says nothing against the names.
+            (Some(_), Some(Err(_))) => Ok(Self::Named(names)),
+            (Some(first), Some(Ok(_))) => Err(refusal(
                 "ambiguous_input",
                 "cannot take names both as arguments and from the pipe",
                 "named here, and something else is piped in",
                 first.span,
             )
-            .with_help("leave out one of the two")),
+            .with_help("leave out one of the two; in a closure, whose item comes through the pipe: `null | service ...`")),
         }
     }
 

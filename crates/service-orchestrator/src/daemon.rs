@@ -81,6 +81,20 @@ pub async fn run(project: Project, nu: Option<PathBuf>) -> io::Result<()> {
     }
 }
 
+/// Somebody could not reach us: the socket's file was removed, or is no longer ours.
+fn listen_again(shared: &Arc<Shared>) {
+    match bind(&shared.project.socket) {
+        // This listener ends with the process; there is nothing to wait for.
+        Ok(listener) => drop(tokio::spawn(http::serve(listener, Arc::clone(shared), std::future::pending()))),
+        Err(error) => tracing::error!(%error, "cannot listen again"),
+    }
+    let greeting = Greeting::Ready { pid: std::process::id(), socket: shared.project.socket.clone() };
+    let record = serde_json::to_vec(&greeting).map_err(io::Error::from);
+    if let Err(error) = record.and_then(|record| write_private(&shared.project.record(), &record)) {
+        tracing::error!(%error, "cannot write down where it listens");
+    }
+}
+
 /// Prints the one line that whoever started us waits for, and closes standard output.
 fn greet(greeting: &Greeting) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
@@ -123,19 +137,38 @@ async fn settle_who(project: &Project) -> io::Result<Option<File>> {
         if let Some(lock) = lock(&project.state_dir)? {
             return Ok(Some(lock));
         }
-        if UnixStream::connect(&project.socket).await.is_ok() || clock::now() >= deadline {
+        if UnixStream::connect(&project.socket).await.is_ok() {
             return Ok(None);
+        }
+        if clock::now() >= deadline {
+            return call_back(project).map(|()| None);
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
+/// Asks a daemon that runs but cannot be reached, because its socket's file is gone, to listen again.
+fn call_back(project: &Project) -> io::Result<()> {
+    let holder = std::fs::read_to_string(lock_file(&project.state_dir))?;
+    let pid: i32 = holder.trim().parse().map_err(io::Error::other)?;
+    tracing::warn!(pid, "a daemon runs and does not answer; asking it to listen again");
+    Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)?)
+}
+
+fn lock_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("orchestratord.lock")
+}
+
 /// The lock, unless another process holds it. The kernel lets go of it when its holder ends, however that happens.
 fn lock(state_dir: &Path) -> io::Result<Option<File>> {
-    let path = state_dir.join("orchestratord.lock");
-    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    let path = lock_file(state_dir);
+    let mut file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => {
+            file.set_len(0)?;
+            write!(file, "{}", std::process::id())?;
+            Ok(Some(file))
+        }
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => Err(error),
     }
@@ -144,10 +177,13 @@ fn lock(state_dir: &Path) -> io::Result<Option<File>> {
 /// Binds the socket in a directory that nobody else may enter, so there is no moment at which it is open to others.
 fn bind(socket: &Path) -> io::Result<UnixListener> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
-    private_dir(directory)?;
-    let owner = std::fs::symlink_metadata(directory)?;
-    if !owner.is_dir() || owner.uid() != geteuid().as_raw() {
-        return Err(io::Error::other("its directory belongs to somebody else"));
+    match std::fs::symlink_metadata(directory) {
+        Ok(found) if !found.is_dir() || found.uid() != geteuid().as_raw() => {
+            return Err(io::Error::other(
+                "its directory belongs to somebody else; set XDG_RUNTIME_DIR to one of yours",
+            ));
+        }
+        _ => private_dir(directory)?,
     }
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -162,18 +198,23 @@ async fn serve(up: Up) -> io::Result<()> {
     let Up { shared, listener, _lock } = up;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let ended = Arc::new(Notify::new());
     let graceful = Arc::clone(&ended);
     let server = http::serve(listener, Arc::clone(&shared), async move { graceful.notified().await });
     let server = tokio::spawn(server);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = shared.end.notified() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = shared.end.notified() => break,
+            _ = hangup.recv() => listen_again(&shared),
+        }
     }
+    // First whoever waits for a service is told, so that open requests can end.
+    shared.orchestrator.shutdown().await;
     ended.notify_one();
     let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
-    shared.orchestrator.shutdown().await;
     let _ = std::fs::remove_file(&shared.project.socket);
     let _ = std::fs::remove_file(shared.project.record());
     tracing::info!("ended; services live on");

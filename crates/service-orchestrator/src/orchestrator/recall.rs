@@ -8,7 +8,7 @@ use service_core::config::{Command, Config, Service};
 use service_core::service::{Event, Exit, Found, Memory};
 use service_core::{Moment, Name, Plan};
 use service_shim::{Files, Phase, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a shim that was just started may take to say so.
@@ -17,6 +17,7 @@ const FIRST_WORDS: Duration = Duration::from_secs(2);
 /// The plan, with the services that run although they are no longer defined, and what was found of each service.
 pub(super) struct Traces {
     pub(super) plan: Plan,
+    pub(super) left_over: BTreeSet<Name>,
     pub(super) runs: BTreeMap<Name, Trace>,
 }
 
@@ -41,9 +42,9 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
         }
     }
     let running = runs.iter().filter(|(_, trace)| matches!(trace.found, Found::Running { .. }));
-    let left_over: Vec<Name> =
+    let left_over: BTreeSet<Name> =
         running.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
-    Traces { plan: with_left_overs(plan, left_over), runs }
+    Traces { plan: with_left_overs(plan, &left_over), left_over, runs }
 }
 
 /// The record of the last run. A shim that was started a moment before the daemon died has not written one yet, but holds
@@ -79,19 +80,18 @@ async fn found(record: &Record, places: &Places, name: &Name) -> Found {
 }
 
 /// The plan and these services, which only need to be seen and stopped.
-pub(super) fn with_left_overs(plan: Plan, names: impl IntoIterator<Item = Name>) -> Plan {
+pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
     let left_over = |name: Name| {
         let mut service = Service::new(name);
         service.description = "no longer defined; goes when it is stopped".to_owned();
         service.start_command = Command { text: "true".to_owned(), argv: vec!["true".to_owned()] };
         service
     };
-    let mut names = names.into_iter().peekable();
-    if names.peek().is_none() {
+    if names.is_empty() {
         return plan;
     }
     let defined = plan.ids().map(|id| Service::clone(plan.service(id)));
-    let services = defined.chain(names.map(left_over)).collect();
+    let services = defined.chain(names.iter().cloned().map(left_over)).collect();
     Plan::compile(Config { settings: plan.settings().clone(), services })
         .expect("services without dependencies, of names that are not in the plan, cannot make it wrong")
 }

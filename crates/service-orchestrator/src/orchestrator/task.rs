@@ -9,11 +9,12 @@ use crate::process::Keeper;
 use crate::store::Store;
 use crate::world::World;
 use service_api::{Code, Outcome, Problem};
+use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::{Fleet, Progress, Relatives};
 use service_core::service::{Event, Goal, State};
 use service_core::{Id, Moment, Name, Plan};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
@@ -28,6 +29,8 @@ pub(super) struct Task {
     /// Tasks that wait for a word that a service is ready; ended with the run.
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
     waiters: Vec<Waiter>,
+    /// Services that run although the plan does not define them any more; they go when they have stopped.
+    left_over: BTreeSet<Name>,
     store: Store,
     board: watch::Sender<Arc<Board>>,
 }
@@ -51,7 +54,8 @@ pub(super) async fn run(
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
     let (keepers, listeners, waiters) = Default::default();
-    let mut task = Task { world, fleet, entries, keepers, listeners, waiters, store, board };
+    let left_over = found.left_over;
+    let mut task = Task { world, fleet, entries, keepers, listeners, waiters, left_over, store, board };
     task.recall(memories, found.runs);
     task.after();
     tokio::spawn(task.work(letters));
@@ -80,6 +84,7 @@ impl Task {
                 () = clock::sleep_until(self.next_deadline()) => self.wake(),
             };
             self.after();
+            self.let_go();
             if let Turn::Last = turn {
                 break;
             }
@@ -112,6 +117,8 @@ impl Task {
                 let _ = reply.send(self.register(*definition));
             }
             Message::Finish { reply } => {
+                let board = Arc::clone(&self.board.borrow());
+                self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
                 self.store.flush(&self.fleet);
                 let _ = reply.send(());
                 return Turn::Last;
@@ -136,6 +143,25 @@ impl Task {
         let changed = if dead_end { Changed::All } else { Changed::Only(changed) };
         self.waiters.retain_mut(|waiter| waiter.look(&self.fleet, &board, now, &changed));
         self.board.send_replace(Arc::new(board));
+    }
+
+    /// Forgets left-overs that have stopped.
+    fn let_go(&mut self) {
+        let alive = |name: &Name| {
+            self.fleet.plan().id(name).is_some_and(|id| self.fleet.machine(id).state().is_alive())
+        };
+        if self.left_over.iter().all(alive) {
+            return;
+        }
+        let plan = self.fleet.plan();
+        let defined =
+            plan.ids().map(|id| plan.service(id)).filter(|service| !self.left_over.contains(&service.name));
+        let services = defined.map(|service| Service::clone(service)).collect();
+        match Plan::compile(Config { settings: plan.settings().clone(), services }) {
+            Ok(plan) => self.replan(plan),
+            Err(errors) => tracing::error!(?errors, "cannot forget services that are no longer defined"),
+        }
+        self.after();
     }
 
     fn may_be_dead_end(&self, id: Id) -> bool {
@@ -216,9 +242,15 @@ impl Task {
         }
         let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
         let ids: Vec<Id> = match wish.all {
-            true => self.fleet.plan().order().to_vec(),
+            true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
+            true => self.fleet.plan().order().iter().copied().filter(|id| !self.is_left_over(*id)).collect(),
             false => resolve(self.fleet.plan(), &wish.names)?,
         };
+        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
+            let name = &self.fleet.plan().service(*id).name;
+            let message = format!("`{name}` is no longer defined; it can only be stopped");
+            return Err(Problem::new(Code::NotFound, message).help("define it again in services.toml"));
+        }
         let relatives =
             wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Relatives::Along });
         if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
@@ -252,6 +284,10 @@ impl Task {
         Ok(())
     }
 
+    fn is_left_over(&self, id: Id) -> bool {
+        self.left_over.contains(&self.fleet.plan().service(id).name)
+    }
+
     /// Whether a service already is as wished, and whether it has a process.
     fn before(&self, verb: Verb, id: Id) -> (bool, bool) {
         let settled = match verb {
@@ -277,16 +313,11 @@ impl Task {
 
     /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped.
     fn replan(&mut self, plan: Plan) {
-        let left_over: Vec<Arc<Service>> = self
-            .fleet
-            .plan()
-            .ids()
-            .map(|id| self.fleet.machine(id))
-            .filter(|machine| machine.state().is_alive() && plan.id(&machine.definition().name).is_none())
-            .map(|machine| Arc::clone(machine.definition()))
-            .collect();
-        let plan =
-            Arc::new(recall::with_left_overs(plan, left_over.iter().map(|service| service.name.clone())));
+        let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
+        let names =
+            machines.filter(|machine| machine.state().is_alive()).map(|machine| &machine.definition().name);
+        self.left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
+        let plan = Arc::new(recall::with_left_overs(plan, &self.left_over));
         let old: BTreeMap<Name, Arc<Entry>> =
             self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
         self.fleet.replan(plan, clock::now());
@@ -307,7 +338,7 @@ impl Task {
         let others = old.ids().map(|id| old.service(id)).filter(|service| service.name != definition.name);
         let mut services: Vec<Service> = others.map(|service| (**service).clone()).collect();
         services.push(definition);
-        let config = service_core::Config { settings: old.settings().clone(), services };
+        let config = Config { settings: old.settings().clone(), services };
         let plan = Plan::compile(config).map_err(|errors| {
             let error = &errors[0];
             let mut problem = Problem::new(Code::BadDefinition, error.to_string());

@@ -6,6 +6,7 @@ use crate::clock;
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::fleet::{Fleet, Obstacle, Progress};
 use service_core::plan::Id;
+use service_core::service::{Failure, State};
 use service_core::{Moment, Name};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -101,6 +102,17 @@ impl Waiter {
         });
     }
 
+    /// Says that nobody is left who could tell more.
+    pub(super) fn abandon(&mut self, board: &Board, now: Moment) {
+        for service in std::mem::take(&mut self.open) {
+            let (action, _) = self.unfinished(service.id, board);
+            let message = format!("the daemon ended while `{}` was {}", service.name, action.as_str());
+            let problem = Problem::new(Code::DaemonUnreachable, message)
+                .help("the next daemon goes on with it: see `service status`");
+            let _ = self.rows.send(outcome(&service, board, action, now.since(self.began), Some(problem)));
+        }
+    }
+
     /// Says that a manager refuses to stop a service.
     pub(super) fn refused(&mut self, name: &Name, message: &str, board: &Board, now: Moment) {
         if self.verb == Verb::Start {
@@ -170,14 +182,22 @@ impl Waiter {
         match obstacle {
             Obstacle::Failed => {
                 let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
-                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}"))
-                    .help(format!("see `service logs {name}`"))
+                let refused =
+                    matches!(board.at(id).snapshot.state, State::Failed { failure: Failure::Refused(_), .. });
+                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}")).help(
+                    if refused {
+                        format!("nothing ran; correct [services.{name}] in services.toml")
+                    } else {
+                        format!("see `service logs {name}`")
+                    },
+                )
             }
             Obstacle::Dependency(need) => {
                 let need = board.at(need);
                 let state = match need.snapshot.state_word() {
                     "failed" => "which failed".to_owned(),
                     "completed" => "which has ended".to_owned(),
+                    "backoff" => "which waits for its next try".to_owned(),
                     other => format!("which is {other}"),
                 };
                 let reason = need.reason().map(|reason| format!(": {reason}")).unwrap_or_default();

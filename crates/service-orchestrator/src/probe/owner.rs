@@ -11,13 +11,13 @@ use std::path::Path;
 pub(super) fn prove(keeper: u32, host: &str, port: u16) -> Result<(), String> {
     let Some(address) = local(host) else { return Ok(()) };
     let listeners = listeners(address, port);
-    let tree = descendants(keeper);
-    let own = tree.iter().any(|pid| holds(*pid, &listeners).unwrap_or(true));
-    if own || listeners.is_empty() {
+    let held: Vec<Option<bool>> = descendants(keeper).into_iter().map(|pid| holds(pid, &listeners)).collect();
+    if listeners.is_empty() || held.contains(&Some(true)) {
         return Ok(());
     }
     let holder = match holder(&listeners) {
         Some(pid) => format!("pid {pid} ({})", name(pid)),
+        None if held.contains(&None) => return Ok(()),
         None => "a process of another user".to_owned(),
     };
     Err(format!(
@@ -42,7 +42,8 @@ fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     listeners.map(|listener| format!("socket:[{}]", listener.inode)).collect()
 }
 
-/// Whether a process has one of these sockets open; nothing if it may not be looked into.
+/// Whether a process has one of these sockets open; nothing if it may not be looked into. One that is ending may not
+/// either, and holds nothing.
 fn holds(pid: u32, sockets: &[String]) -> Option<bool> {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
     match descriptors {
@@ -50,9 +51,18 @@ fn holds(pid: u32, sockets: &[String]) -> Option<bool> {
             descriptors
                 .any(|descriptor| descriptor.is_ok_and(|descriptor| is_one_of(&descriptor.path(), sockets))),
         ),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !is_ending(pid) => None,
         Err(_) => Some(false),
     }
+}
+
+/// Field 9 of `/proc/<pid>/stat` has the kernel's flags of a process; a zombie or no process at all has ended.
+fn is_ending(pid: u32) -> bool {
+    const PF_EXITING: u64 = 0x4;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let flags = fields.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    service_shim::Process::of(pid).is_none() || flags.is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
 fn is_one_of(descriptor: &Path, sockets: &[String]) -> bool {
