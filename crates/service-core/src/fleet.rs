@@ -113,6 +113,11 @@ impl Fleet {
         *self = next;
     }
 
+    /// Lets the present run of a service be its last, however it ends.
+    pub fn retire(&mut self, id: Id) {
+        self.machines[id.index()].retire();
+    }
+
     /// Takes up what a former daemon left. Call [`Fleet::resume`] when every service has been recalled.
     pub fn recall(&mut self, id: Id, memory: Memory, found: Found, now: Moment) {
         let machine = &mut self.machines[id.index()];

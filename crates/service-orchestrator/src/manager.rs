@@ -74,6 +74,13 @@ impl Status {
 pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service>, run: u64) {
     let event = match call(&world, &settings, &service, "start").await {
         Ok(status) => {
+            if let Event::Gone(_) = status.event()
+                && status.state != "completed"
+            {
+                let why =
+                    status.message.unwrap_or_else(|| format!("its manager says that it is {}", status.state));
+                return world.report(&service.name, run, Event::Refused(why));
+            }
             let report = Report::Pid(status.pid);
             let _ = world.mailbox.send(Message::Learned { name: service.name.clone(), run, report });
             Event::Launched
@@ -85,7 +92,13 @@ pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service
 
 /// Has a service stopped. A manager that refuses is called again when the service's stop timeout is over.
 pub(crate) async fn stop(world: World, settings: Settings, service: Arc<Service>, run: u64) {
-    let result = call(&world, &settings, &service, "stop").await;
+    let result =
+        call(&world, &settings, &service, "stop").await.and_then(|status| match status.state.as_str() {
+            "running" => {
+                Err(status.message.unwrap_or_else(|| "its manager says that it still runs".to_owned()))
+            }
+            _ => Ok(status),
+        });
     let complaint = result.as_ref().err().cloned();
     let _ = world.mailbox.send(Message::Learned {
         name: service.name.clone(),

@@ -19,7 +19,6 @@ use service_core::config::{self, Config, Manager};
 use service_core::{Id, Plan};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Starts, stops and watches services. Cheap to clone; every clone is the same orchestrator.
@@ -94,7 +93,9 @@ impl Builder {
 
     /// As [`Builder::start`], with a plan instead of a configuration.
     pub(crate) async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
-        let state_dir = self.state_dir.take().unwrap_or_else(temporary);
+        let state_dir = self.state_dir.take().map_or_else(temporary, Ok).map_err(|error| {
+            Problem::new(Code::Internal, format!("cannot make a temporary state directory: {error}"))
+        })?;
         let internal = |what: &str, error: &dyn std::fmt::Display| {
             Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", state_dir.display()))
         };
@@ -108,7 +109,10 @@ impl Builder {
             state_dir: state_dir.clone(),
         };
         private_dir(&places.services()).map_err(|error| internal("use the state directory", &error))?;
-        manager::install(&places).map_err(|error| internal("write the managers to", &error))?;
+        if let Err(error) = manager::install(&places) {
+            // Whoever needs one will be told; everybody else must not suffer for a full disk.
+            tracing::error!(%error, "cannot write the managers");
+        }
         let (mailbox, letters) = mpsc::unbounded_channel();
         let http = probe::http_client().map_err(|error| internal("make an HTTP client in", &error))?;
         let world = World { places: Arc::new(places), http, mailbox };
@@ -121,14 +125,24 @@ impl Builder {
 pub(crate) fn private_dir(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+    match std::fs::metadata(path)?.permissions().mode() & 0o777 {
+        0o700 => Ok(()),
+        _ => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)),
+    }
 }
 
-fn temporary() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let (uid, pid) = (nix::unistd::geteuid(), std::process::id());
-    let name = format!("service-orchestrator-{uid}/embedded-{pid}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    std::env::temp_dir().join(name)
+/// A directory that did not exist before.
+fn temporary() -> std::io::Result<PathBuf> {
+    let ours = std::env::temp_dir().join(format!("service-orchestrator-{}", nix::unistd::geteuid()));
+    private_dir(&ours)?;
+    for number in 0.. {
+        let directory = ours.join(format!("embedded-{}-{number}", std::process::id()));
+        match std::fs::create_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            created => return created.map(|()| directory),
+        }
+    }
+    Err(std::io::ErrorKind::AlreadyExists.into())
 }
 
 impl ServiceOrchestrator {

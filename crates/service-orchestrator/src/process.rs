@@ -6,7 +6,7 @@
 mod launch;
 pub(crate) mod orphans;
 
-pub(crate) use launch::environment;
+pub(crate) use launch::{environment, identity};
 
 use crate::orchestrator::{Message, Report};
 use crate::probe::exec;
@@ -14,15 +14,19 @@ use crate::world::World;
 use service_core::Name;
 use service_core::config::Service;
 use service_core::service::{Event, Exit};
-use service_shim::{Order, Phase, Record};
+use service_shim::{Files, Order, Phase, Record};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How long a shim may take to say its record to somebody who connects.
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// Reaches the shim of one run.
 #[derive(Debug, Clone)]
@@ -56,11 +60,7 @@ pub(crate) fn adopt(world: World, name: Name, record: Record) -> Keeper {
     let (orders, receiver) = unbounded_channel();
     tokio::spawn(async move {
         let files = world.places.files(&name);
-        let connected = files.with_socket_path(|path| StdUnixStream::connect(path)).and_then(|stream| {
-            stream.set_nonblocking(true)?;
-            UnixStream::from_std(stream)
-        });
-        match connected {
+        match connect(&files) {
             Ok(stream) => follow(world, name, record.run, stream, None, receiver).await,
             Err(error) => {
                 // It has ended just now, or it is not reachable and so of no use.
@@ -70,6 +70,20 @@ pub(crate) fn adopt(world: World, name: Name, record: Record) -> Keeper {
         }
     });
     Keeper { orders }
+}
+
+/// What the shim of a run that goes on has to say.
+pub(crate) async fn ask(files: &Files) -> std::io::Result<Record> {
+    let mut line = String::new();
+    let mut reader = BufReader::new(connect(files)?);
+    tokio::time::timeout(ANSWER, reader.read_line(&mut line)).await??;
+    Ok(serde_json::from_str(&line)?)
+}
+
+fn connect(files: &Files) -> std::io::Result<UnixStream> {
+    let stream = files.with_socket_path(|path| StdUnixStream::connect(path))?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
 }
 
 async fn begin(world: &World, definition: &Service, run: u64) -> Result<(Child, UnixStream), String> {
@@ -177,9 +191,8 @@ async fn conclude(world: &World, name: &Name, run: u64, last: Option<Record>) {
             orphans::end(&world.places, name, run, leader).await;
             world.report(name, run, Event::Gone(Exit::Unknown));
         }
-        None => {
-            world.report(name, run, Event::Refused("its keeper ended before it started anything".to_owned()));
-        }
+        // It was killed before it could write anything down; what it may have started has ended with it.
+        None => world.report(name, run, Event::Gone(Exit::Unknown)),
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// How long one sample answers everybody.
 const FRESH: Duration = Duration::from_millis(500);
+/// How long a sample serves as the one before the next.
+const KEPT: Duration = Duration::from_mins(5);
 
 /// What a process tree uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -18,39 +20,39 @@ pub(crate) struct Usage {
     ticks: u64,
 }
 
-/// The last sample.
+/// The last sample of each tree.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    taken: Option<Moment>,
-    trees: BTreeMap<u32, Usage>,
+    trees: BTreeMap<u32, (Moment, Usage)>,
 }
 
 impl Meter {
     /// What the tree below each of these shims uses, the shim itself left out.
     pub(crate) fn read(&mut self, keepers: &[u32]) -> BTreeMap<u32, Usage> {
         let now = clock::now();
-        let fresh = self.taken.is_some_and(|taken| now.since(taken) < FRESH);
-        if !fresh || keepers.iter().any(|keeper| !self.trees.contains_key(keeper)) {
-            let elapsed = self.taken.map(|taken| now.since(taken));
-            let trees = keepers.iter().map(|keeper| (*keeper, self.tree(*keeper, elapsed))).collect();
-            (self.taken, self.trees) = (Some(now), trees);
+        self.trees.retain(|_, (taken, _)| now.since(*taken) < KEPT);
+        for keeper in keepers {
+            let last = self.trees.get(keeper).copied();
+            if last.is_none_or(|(taken, _)| now.since(taken) >= FRESH) {
+                self.trees.insert(*keeper, (now, tree(*keeper, last, now)));
+            }
         }
-        self.trees.clone()
+        keepers.iter().filter_map(|keeper| Some((*keeper, self.trees.get(keeper)?.1))).collect()
     }
+}
 
-    fn tree(&self, keeper: u32, elapsed: Option<Duration>) -> Usage {
-        let mut usage = Usage::default();
-        for (ticks, pages) in descendants(keeper).into_iter().filter_map(stat) {
-            usage.ticks += ticks;
-            usage.memory += pages * page_size();
-        }
-        let before = self.trees.get(&keeper).map(|usage| usage.ticks);
-        usage.cpu = before.zip(elapsed).map(|(before, elapsed)| {
-            let seconds = usage.ticks.saturating_sub(before) as f64 / ticks_per_second();
-            100.0 * seconds / elapsed.as_secs_f64().max(f64::EPSILON)
-        });
-        usage
+/// Samples one tree.
+fn tree(keeper: u32, last: Option<(Moment, Usage)>, now: Moment) -> Usage {
+    let mut usage = Usage::default();
+    for (ticks, pages) in descendants(keeper).into_iter().filter_map(stat) {
+        usage.ticks += ticks;
+        usage.memory += pages * page_size();
     }
+    usage.cpu = last.map(|(taken, before)| {
+        let seconds = usage.ticks.saturating_sub(before.ticks) as f64 / ticks_per_second();
+        100.0 * seconds / now.since(taken).as_secs_f64().max(f64::EPSILON)
+    });
+    usage
 }
 
 /// Every process below this one.

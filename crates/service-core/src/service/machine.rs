@@ -99,6 +99,11 @@ impl Machine {
         }
     }
 
+    /// Whatever ends the present run, its policy does not start another.
+    pub fn retire(&mut self) {
+        Arc::make_mut(&mut self.definition).restart = Restart::No;
+    }
+
     /// Takes up what a former daemon knew, and what the world looks like now.
     /// What it left to do is returned, and the end of a run that ended unseen should follow as an event.
     pub fn recall(&mut self, memory: Memory, found: &Found, now: Moment) -> Vec<Effect> {

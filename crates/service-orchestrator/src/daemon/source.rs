@@ -14,11 +14,11 @@ pub(super) struct Source {
     last: Mutex<(Option<Stamp>, Result<(), Problem>)>,
 }
 
-/// What changes when a file does: time, size, and inode for editors that replace it.
+/// What changes when a file or the right to read it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    seconds: i64,
-    nanos: i64,
+    modified: (i64, i64),
+    changed: (i64, i64),
     size: u64,
     inode: u64,
 }
@@ -49,5 +49,6 @@ impl Source {
 
 fn stamp(path: &std::path::Path) -> Option<Stamp> {
     let meta = std::fs::metadata(path).ok()?;
-    Some(Stamp { seconds: meta.mtime(), nanos: meta.mtime_nsec(), size: meta.size(), inode: meta.ino() })
+    let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+    Some(Stamp { modified, changed, size: meta.size(), inode: meta.ino() })
 }

@@ -1,14 +1,16 @@
 //! Reading: definitions, states, order, health, logs.
 
-use super::reply::{Asked, Data, Named, Reply};
+use super::reply::{Asked, Data, Failure, Named, Reply};
 use crate::board::Entry;
 use crate::daemon::Shared;
 use crate::orchestrator::{not_found, resolve};
 use crate::views::{self, Detail};
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use service_api::{Code, Problem, view};
+use service_api::{Code, Envelope, Problem, view};
 use std::sync::Arc;
 
 /// Lines of a log when nothing else is asked.
@@ -120,7 +122,7 @@ pub(super) async fn logs(
     State(shared): State<Arc<Shared>>,
     Named(name): Named<String>,
     Asked(lines): Asked<Lines>,
-) -> Reply<Vec<view::LogLine>> {
+) -> Result<Response, Failure> {
     let _ = shared.refresh().await;
     let since = lines.since.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|error| {
         Problem::new(Code::BadRequest, format!("`since` is not a time: {error}"))
@@ -130,9 +132,14 @@ pub(super) async fn logs(
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
     let most = lines.tail.unwrap_or(if since.is_some() { MOST_TAIL } else { USUAL_TAIL }).min(MOST_TAIL);
     let places = Arc::clone(&shared.orchestrator.world().places);
-    let read = tokio::task::spawn_blocking(move || views::log_lines(&places, &entry.definition, most, since));
-    let lines = read.await.map_err(std::io::Error::other).flatten();
-    Ok(Data(lines.map_err(|error| {
-        Problem::new(Code::Internal, format!("cannot read the log of `{name}`: {error}"))
-    })?))
+    // Turning many lines into JSON takes time too: this thread has services to look after.
+    let read = tokio::task::spawn_blocking(move || {
+        let lines = views::log_lines(&places, &entry.definition, most, since)?;
+        Ok(serde_json::to_vec(&Envelope::success(lines))?)
+    });
+    let json: Vec<u8> =
+        read.await.map_err(std::io::Error::other).flatten().map_err(|error: std::io::Error| {
+            Problem::new(Code::Internal, format!("cannot read the log of `{name}`: {error}"))
+        })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }

@@ -283,7 +283,10 @@ fn log(mut section: Section<'_>, log: &mut Log) {
     if let Some(size) = section.take("max_size", expected, |value| size(value).filter(|size| *size >= 4096)) {
         log.max_size = size;
     }
-    section.number("max_files", &mut log.max_files);
+    let few = |value: &DeValue<'_>| integer::<u32>(value).filter(|files| *files <= 1000);
+    if let Some(files) = section.take("max_files", "a whole number up to 1000", few) {
+        log.max_files = files;
+    }
     section.finish();
 }
 

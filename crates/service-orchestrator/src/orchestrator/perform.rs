@@ -9,14 +9,19 @@ use service_core::config::{Service, Settings};
 use service_core::fleet::Order;
 use service_core::service::Effect;
 use std::sync::Arc;
+use tokio::task::AbortHandle;
 
 impl Task {
     pub(super) fn perform(&mut self, order: Order) {
         let definition = Arc::clone(self.fleet.machine(order.id).definition());
-        let managed = is_managed(&definition);
+        // What was started with a keeper is stopped by it, whatever the definition says by now.
+        let managed = is_managed(&definition) && !self.keepers.contains_key(&definition.name);
         match order.effect {
             Effect::Spawn if managed => {
-                tokio::spawn(manager::start(self.world.clone(), self.settings(), definition, order.run));
+                let name = definition.name.clone();
+                let call =
+                    tokio::spawn(manager::start(self.world.clone(), self.settings(), definition, order.run));
+                self.calls.insert(name, call.abort_handle());
             }
             Effect::Spawn => {
                 let keeper = process::launch(self.world.clone(), Arc::clone(&definition), order.run);
@@ -28,8 +33,12 @@ impl Task {
                 tokio::spawn(probe::report(self.world.clone(), self.settings(), entry, order.run));
             }
             Effect::Listen => self.listen(order.id, &definition, order.run),
-            Effect::Terminate | Effect::Kill if managed => {
-                tokio::spawn(manager::stop(self.world.clone(), self.settings(), definition, order.run));
+            Effect::Terminate if managed => self.have_stopped(definition, order.run),
+            // A call that is under way has its own deadline; another one beside it would help nobody.
+            Effect::Kill if managed => {
+                if self.calls.get(&definition.name).is_none_or(AbortHandle::is_finished) {
+                    self.have_stopped(definition, order.run);
+                }
             }
             Effect::Terminate => match (&definition.stop_command, self.keepers.get(&definition.name)) {
                 (Some(_), Some(keeper)) => {
@@ -42,9 +51,20 @@ impl Task {
             Effect::Kill => {
                 if let Some(keeper) = self.keepers.get(&definition.name) {
                     keeper.signal(nix::libc::SIGKILL);
+                    wake(self.entries[order.id.index()].keeper);
                 }
             }
         }
+    }
+
+    /// Has a manager stop a service; a start that is still under way ends first.
+    fn have_stopped(&mut self, definition: Arc<Service>, run: u64) {
+        if let Some(call) = self.calls.remove(&definition.name) {
+            call.abort();
+        }
+        let name = definition.name.clone();
+        let call = tokio::spawn(manager::stop(self.world.clone(), self.settings(), definition, run));
+        self.calls.insert(name, call.abort_handle());
     }
 
     fn settings(&self) -> Settings {
@@ -59,5 +79,12 @@ impl Task {
                 tokio::spawn(probe::log::listen(self.world.clone(), Arc::clone(definition), run, launched));
             self.listeners.insert(definition.name.clone(), task.abort_handle());
         }
+    }
+}
+
+/// A keeper that somebody has stopped (`SIGSTOP`) hears no order.
+fn wake(keeper: Option<u32>) {
+    if let Some(pid) = keeper.and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT);
     }
 }

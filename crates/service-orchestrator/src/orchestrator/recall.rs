@@ -4,7 +4,7 @@ use super::task::Task;
 use crate::clock;
 use crate::process;
 use crate::world::Places;
-use service_core::config::{Command, Config, Service};
+use service_core::config::{Command, Config, Restart, Service};
 use service_core::service::{Event, Exit, Found, Memory};
 use service_core::{Moment, Name, Plan};
 use service_shim::{Files, Phase, Record};
@@ -47,19 +47,18 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
     Traces { plan: with_left_overs(plan, &left_over), left_over, runs }
 }
 
-/// The record of the last run. A shim that was started a moment before the daemon died has not written one yet, but holds
-/// the lock; it is waited for, because a second one must not be started beside it.
+/// The record of the last run. While a shim holds the lock it is asked itself, whatever lies on the disk, and waited for
+/// if it has only just been started: a second one must not be started beside it.
 async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
     let deadline = clock::now().plus(FIRST_WORDS);
-    loop {
-        let record = files.read_record()?;
-        let speaks = record.as_ref().is_some_and(|record| record.shim.is_alive());
-        let is_kept = files.try_lock().is_ok_and(|lock| lock.is_none());
-        if speaks || !is_kept || clock::now() >= deadline {
-            return Ok(record);
+    while files.try_lock()?.is_none() {
+        match process::ask(files).await {
+            Ok(record) => return Ok(Some(record)),
+            Err(error) if clock::now() >= deadline => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    files.read_record()
 }
 
 /// Identity decides: the shim of the record, on this boot, or nobody.
@@ -84,6 +83,7 @@ pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
     let left_over = |name: Name| {
         let mut service = Service::new(name);
         service.description = "no longer defined; goes when it is stopped".to_owned();
+        service.restart = Restart::No;
         service.start_command = Command { text: "true".to_owned(), argv: vec!["true".to_owned()] };
         service
     };

@@ -28,6 +28,8 @@ pub(super) struct Task {
     pub(super) keepers: BTreeMap<Name, Keeper>,
     /// Tasks that wait for a word that a service is ready; ended with the run.
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
+    /// The last call of a manager for each service.
+    pub(super) calls: BTreeMap<Name, AbortHandle>,
     waiters: Vec<Waiter>,
     /// Services that run although the plan does not define them any more; they go when they have stopped.
     left_over: BTreeSet<Name>,
@@ -53,9 +55,10 @@ pub(super) async fn run(
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, listeners, waiters) = Default::default();
+    let (keepers, listeners, calls, waiters) = Default::default();
     let left_over = found.left_over;
-    let mut task = Task { world, fleet, entries, keepers, listeners, waiters, left_over, store, board };
+    let mut task =
+        Task { world, fleet, entries, keepers, listeners, calls, waiters, left_over, store, board };
     task.recall(memories, found.runs);
     task.after();
     tokio::spawn(task.work(letters));
@@ -321,6 +324,9 @@ impl Task {
         let old: BTreeMap<Name, Arc<Entry>> =
             self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
         self.fleet.replan(plan, clock::now());
+        for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
+            self.fleet.retire(id);
+        }
         let fresh = |id: Id| {
             let known = old.get(&self.fleet.plan().service(id).name).map(Arc::clone);
             known.unwrap_or_else(|| Arc::new(Entry::new(&self.fleet, id)))

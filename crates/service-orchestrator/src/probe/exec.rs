@@ -1,6 +1,6 @@
 //! `exec:command`: a command that ends with code 0. Run directly, in a group of its own that is killed when time is up.
 
-use crate::process::environment;
+use crate::process::{environment, identity};
 use crate::world::World;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -17,7 +17,7 @@ const MOST_OUTPUT: u64 = 64 * 1024;
 /// How long output is still read after the end of a child.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Runs a command of a service, in its directory and environment. The last line it wrote is the message.
+/// Runs a command of a service, in its directory and environment, as its user. The last line it wrote is the message.
 pub(crate) async fn run(
     world: &World,
     service: &Service,
@@ -27,7 +27,12 @@ pub(crate) async fn run(
     let argv = shell_words::split(command)
         .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
     let (program, arguments) = argv.split_first().ok_or("the command is empty")?;
-    let child = Command::new(program)
+    let mut child = Command::new(program);
+    if let Some(identity) = identity(service)? {
+        child.uid(identity.uid).gid(identity.gid).env("HOME", identity.home);
+        child.env("USER", &identity.name).env("LOGNAME", &identity.name);
+    }
+    let child = child
         .args(arguments)
         .envs(environment(&world.places.base_dir, service)?)
         .current_dir(world.places.working_dir(service.working_dir.as_deref()))

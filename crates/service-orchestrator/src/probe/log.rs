@@ -10,7 +10,7 @@ use service_core::service::Event;
 use std::sync::Arc;
 
 /// Lines looked at each time.
-const MOST_LINES: usize = 10_000;
+const MOST_LINES: usize = 1_000_000;
 
 /// Reports once, when a line of this run matches. Ended by its owner when the run ends.
 pub(crate) async fn listen(world: World, service: Arc<Service>, run: u64, launched: Moment) {
@@ -18,12 +18,13 @@ pub(crate) async fn listen(world: World, service: Arc<Service>, run: u64, launch
         return;
     };
     let files = world.places.files(&service.name);
-    let since = clock::wall(launched);
+    let mut since = clock::wall(launched);
     loop {
         let lines = files.tail(MOST_LINES, Some(since)).unwrap_or_default();
         if lines.iter().any(|line| pattern.is_match(&line.text)) {
             return world.report(&service.name, run, Event::Announced);
         }
+        since = lines.last().map_or(since, |line| line.time);
         clock::sleep_until(Some(next_while_starting(launched, clock::now()))).await;
     }
 }

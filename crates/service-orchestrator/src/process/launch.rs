@@ -62,7 +62,7 @@ fn assignment(line: &str) -> Result<Option<(String, String)>, String> {
 }
 
 /// Looks up who the service runs as.
-fn identity(service: &Service) -> Result<Option<Identity>, String> {
+pub(crate) fn identity(service: &Service) -> Result<Option<Identity>, String> {
     let Some(name) = &service.user else {
         return match &service.group {
             Some(_) => Err("`group` needs `user`".to_owned()),

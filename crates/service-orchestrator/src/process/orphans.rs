@@ -13,16 +13,19 @@ pub(super) const MARK: &str = "SERVICE_RUN_ID";
 
 /// Between two looks at processes that were killed and are still there.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// After so many looks what is left is beyond us, for example another user's.
+const MOST_LOOKS: u32 = 400;
 
 /// What stands behind [`MARK`]: no other run of any project has the same.
 pub(super) fn mark(places: &Places, name: &Name, run: u64) -> String {
     format!("{}#{run}", places.files(name).directory().display())
 }
 
-/// Kills every process of a run until there is none. Must not be called while its shim lives.
+/// Kills every process of a run until there is none, or until it is clear that some cannot be killed. Must not be called
+/// while its shim lives.
 pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Process) {
     let mark = format!("{MARK}={}", mark(places, name, run));
-    loop {
+    for _ in 0..MOST_LOOKS {
         let left = kin(leader, mark.as_bytes());
         if left.is_empty() {
             return;
@@ -33,6 +36,7 @@ pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Process)
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+    tracing::error!(service = %name, run, "cannot end all that its dead keeper kept");
 }
 
 fn kin(leader: Process, mark: &[u8]) -> Vec<i32> {
