@@ -7,16 +7,18 @@
 // A harness panics wherever a test fails.
 #![allow(clippy::missing_panics_doc)]
 
+mod dice;
 mod port;
 mod process;
 mod project;
 mod socket;
 mod terminal;
 
+pub use dice::{Dice, rounds};
 pub use port::free_port;
-pub use process::{alive, marked, signal};
+pub use process::{alive, descriptors, marked, name, signal};
 pub use project::{Answer, Project, ServiceTable};
-pub use socket::http;
+pub use socket::{http, request};
 pub use terminal::Terminal;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! [`Project`]: one `services.toml`, used through the real Nushell as its user would.
 
 use crate::process::{alive, describe, marked, signal};
-use crate::{PATIENCE, program, skip};
+use crate::{PATIENCE, eventually, program, skip};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
@@ -165,6 +165,28 @@ impl Project {
         let inside = self.path("state/service-orchestrator");
         let mut projects = fs::read_dir(inside).expect("a daemon has run").flatten();
         projects.next().expect("this project has one").path()
+    }
+
+    /// What the shim of a service's last run wrote down about it.
+    pub fn run_json(&self, name: &str) -> PathBuf {
+        self.state_dir().join("services").join(name).join("run.json")
+    }
+
+    /// The process ids in [`Project::run_json`]: the shim's own, and that of the service it runs.
+    pub fn run_of(&self, name: &str) -> (u32, u32) {
+        let record = fs::read(self.run_json(name)).expect("a service that was started has a record");
+        let record: Value = serde_json::from_slice(&record).expect("a record is JSON");
+        let pid = |process: &Value| {
+            process["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("it has a pid")
+        };
+        (pid(&record["shim"]), pid(&record["phase"]["running"]["leader"]))
+    }
+
+    /// Kills the daemon and waits until it is gone.
+    pub fn kill_daemon(&self) {
+        let daemon = self.daemon();
+        signal(daemon, Signal::SIGKILL);
+        eventually("the daemon is gone", || (!alive(daemon)).then_some(()));
     }
 
     /// What of this project still runs.

@@ -1,23 +1,28 @@
 //! One HTTP request over a Unix socket, by hand: what `curl --unix-socket` does.
 
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 /// Sends a request without a body and gives the status and the JSON of the answer.
 pub fn http(socket: &Path, method: &str, path: &str) -> (u16, Value) {
-    let mut stream = UnixStream::connect(socket).expect("the daemon listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    )
-    .expect("the daemon reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the daemon answers");
+    let answer = request(socket, method, path).expect("the daemon answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status is a number");
     (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer}")))
+}
+
+/// The same where the daemon may die over it: whatever it said until then.
+pub fn request(socket: &Path, method: &str, path: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

@@ -1,26 +1,18 @@
 //! The daemon: it outlives shells, its services outlive it, and what it finds broken it sets aside.
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
-use service_tests::{Project, ServiceTable, alive, eventually, http, signal};
+use service_tests::{Answer, Project, ServiceTable, alive, eventually, free_port, http, signal};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 const ONE: &str = "[services.web]\nstart_command = \"ACTOR\"\nrestart = \"no\"";
-
-/// Kills the daemon and waits until it is gone.
-fn kill_daemon(project: &Project) {
-    let daemon = project.daemon();
-    signal(daemon, Signal::SIGKILL);
-    eventually("the daemon is gone", || (!alive(daemon)).then_some(()));
-}
 
 #[test]
 fn a_killed_daemon_leaves_its_services_alone_and_takes_them_back() {
     let Some(project) = Project::new(ONE) else { return };
     project.value("service start web");
     let pid = project.pid("web");
-    kill_daemon(&project);
+    project.kill_daemon();
     assert!(alive(pid));
     assert_eq!(project.pid("web"), pid, "the next daemon knows it");
     eventually("it is ready as before", || (project.status("web")["state"] == "ready").then_some(()));
@@ -39,7 +31,7 @@ fn an_exit_code_is_known_though_nobody_was_there() {
     };
     project.value("service start web");
     let pid = project.pid("web");
-    kill_daemon(&project);
+    project.kill_daemon();
     project.write("end", "");
     eventually("the service ends", || (!alive(pid)).then_some(()));
     eventually("its exit code is told", || (project.status("web")["exit_code"] == 7).then_some(()));
@@ -55,7 +47,7 @@ fn what_was_wanted_is_wanted_when_the_daemon_comes_back() {
     };
     project.value("service start web");
     let pid = project.pid("web");
-    kill_daemon(&project);
+    project.kill_daemon();
     signal(pid, Signal::SIGKILL);
     eventually("the service is gone", || (!alive(pid)).then_some(()));
     eventually("it runs again", || {
@@ -69,7 +61,7 @@ fn a_state_file_that_cannot_be_read_is_set_aside_and_services_go_on() {
     let Some(project) = Project::new(ONE) else { return };
     project.value("service start web");
     let pid = project.pid("web");
-    kill_daemon(&project);
+    project.kill_daemon();
     for entry in fs::read_dir(project.state_dir()).unwrap().flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "json") {
             fs::write(entry.path(), "{ this was never JSON").unwrap();
@@ -146,23 +138,13 @@ fn a_new_daemon_takes_over_at_once_and_restarts_no_service() {
     assert_eq!(project.read("starts").lines().count(), 1);
 }
 
-/// The process ids that a shim wrote down about its run: its own, and the service's.
-fn run_of(project: &Project, name: &str) -> (u32, u32) {
-    let record = project.state_dir().join("services").join(name).join("run.json");
-    let record = fs::read(record).expect("a service that was started has a record");
-    let record: Value = serde_json::from_slice(&record).expect("a record is JSON");
-    let pid =
-        |process: &Value| process["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("it has a pid");
-    (pid(&record["shim"]), pid(&record["phase"]["running"]["leader"]))
-}
-
 #[test]
 fn a_killed_shim_takes_the_whole_service_along_and_the_service_comes_back() {
     let services = "[services.web]\nstart_command = \"setsid sleep 1000 & sleep 1001 & exec sleep 1002\"\nshell = \"sh\"";
     let Some(project) = Project::new(services) else { return };
     project.value("service start web");
     let before = project.processes();
-    let (shim, leader) = run_of(&project, "web");
+    let (shim, leader) = project.run_of("web");
     signal(shim, Signal::SIGKILL);
     let again = eventually("it runs again", || {
         let status = project.status("web");
@@ -173,4 +155,59 @@ fn a_killed_shim_takes_the_whole_service_along_and_the_service_comes_back() {
     let daemon = project.daemon();
     let survivors: Vec<u32> = before.into_iter().filter(|pid| *pid != daemon && alive(*pid)).collect();
     assert_eq!(survivors, Vec::<u32>::new());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_does_not_start_a_service_twice() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR note starts\"") else { return };
+    project.value("service start web");
+    let pid = project.pid("web");
+    project.kill_daemon();
+    fs::write(project.run_json("web"), "garbage").unwrap();
+    assert_eq!(project.value("service start web").row("web")["ok"], true);
+    assert_eq!(project.pid("web"), pid);
+    assert_eq!(project.read("starts").lines().count(), 1);
+}
+
+#[test]
+fn who_waits_is_told_when_the_daemon_ends() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        "[services.slow]\nstart_command = \"ACTOR wait 60000\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
+    )) else {
+        return;
+    };
+    let waiting = project.spawn("try { service start slow } catch {|e| $e.details.code } | to json --raw");
+    eventually("it starts", || {
+        let status = project.nu("service status slow --long | to json --raw");
+        (status.success && status.value().row("slow")["state"] == "starting").then_some(())
+    });
+    project.value("service daemon stop");
+    assert_eq!(Answer::of(waiting).value(), "service::daemon_unreachable");
+    project.value("service stop slow");
+}
+
+#[test]
+fn a_daemon_whose_socket_was_removed_is_found_again() {
+    let Some(project) = Project::new(ONE) else { return };
+    project.value("service start web");
+    let (daemon, web) = (project.daemon(), project.pid("web"));
+    fs::remove_file(project.socket()).unwrap();
+    assert_eq!(project.pid("web"), web);
+    assert_eq!(project.daemon(), daemon);
+}
+
+#[test]
+fn a_service_that_is_removed_from_the_file_goes_when_it_has_stopped() {
+    let Some(project) =
+        Project::new("[services.a]\nstart_command = \"ACTOR\"\n[services.b]\nstart_command = \"ACTOR\"")
+    else {
+        return;
+    };
+    project.value("service start --all");
+    project.write("services.toml", "[services.a]\nstart_command = \"sleep 1000\"");
+    assert_eq!(project.value("service status").column("name"), ["a", "b"]);
+    assert_eq!(project.error("service start b")["code"], "service::not_found");
+    assert_eq!(project.value("service stop b").row("b")["action"], "stopped");
+    assert_eq!(project.value("service status").column("name"), ["a"]);
 }

@@ -112,6 +112,9 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         {
             machine.memory().last_exit.map(|exit| format!("started again after it {exit}"))
         }
+        State::Stopping { kills, .. } if *kills > 0 && machine.definition().manager != Manager::Process => {
+            Some("its manager has not stopped it yet".to_string())
+        }
         State::Stopping { kills, .. } if *kills > 0 => {
             Some(format!("did not end when asked; killed {kills} times"))
         }

@@ -4,7 +4,7 @@
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::setsid;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
@@ -24,6 +24,8 @@ fn main() {
             "moan" => eprintln!("{}", next()),
             // Say so many numbered lines.
             "chatter" => (1..=number(&next())).for_each(|n| println!("line {n}")),
+            // Be the only one that holds this file locked, or say so in a file beside it and crash.
+            "alone" => alone(&next()),
             // Leave a line in this file.
             "note" => note(&next()),
             // Go on only if somebody listens on this port.
@@ -34,6 +36,13 @@ fn main() {
             "hang" => listen(&next(), std::mem::forget),
             // Answer every HTTP request on this port with the status in this file, or with this number.
             "http" => http(&next(), next()),
+            // Answer on this port byte by byte, one in so many milliseconds.
+            "drip" => {
+                let (port, pause) = (next(), Duration::from_millis(number(&next())));
+                listen(&port, move |stream| drip(stream, pause));
+            }
+            // Answer on this port with 200 and a body that never ends.
+            "endless" => listen(&next(), endless),
             "unix" => drop(thread::spawn({
                 let listener = UnixListener::bind(next()).expect("the path is free");
                 move || listener.incoming().for_each(drop)
@@ -71,6 +80,16 @@ fn note(file: &str) {
     writeln!(file, "{}", std::process::id()).expect("the file can be written");
 }
 
+fn alone(file: &str) {
+    let lock = File::create(file).expect("the file can be written");
+    if lock.try_lock().is_err() {
+        note(&format!("{file}.twice"));
+        exit(9);
+    }
+    // It is held until this process ends.
+    std::mem::forget(lock);
+}
+
 fn need(port: &str) {
     if TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
         eprintln!("nobody listens on {port}");
@@ -98,6 +117,23 @@ fn http(port: &str, status: String) {
             format!("HTTP/1.1 {} As Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status.trim());
         drop(stream.write_all(head.as_bytes())); // whoever asked may be gone
     });
+}
+
+fn drip(mut stream: TcpStream, pause: Duration) {
+    for byte in *b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" {
+        if stream.write_all(&[byte]).is_err() {
+            return; // whoever asked has lost patience
+        }
+        sleep(pause);
+    }
+}
+
+fn endless(mut stream: TcpStream) {
+    let body = [b'x'; 4096];
+    let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+    while sent.is_ok() {
+        sent = stream.write_all(&body);
+    }
 }
 
 fn notify() {

@@ -40,7 +40,7 @@ impl Task {
                     self.have_stopped(definition, order.run);
                 }
             }
-            Effect::Terminate => match (&definition.stop_command, self.keepers.get(&definition.name)) {
+            Effect::Terminate => match (own_stop_command(&definition), self.keepers.get(&definition.name)) {
                 (Some(_), Some(keeper)) => {
                     let (world, keeper) = (self.world.clone(), keeper.clone());
                     tokio::spawn(process::stop_by_command(world, definition, keeper));
@@ -80,6 +80,11 @@ impl Task {
             self.listeners.insert(definition.name.clone(), task.abort_handle());
         }
     }
+}
+
+/// A manager's stop command is not for a process that we keep, although the definition may have changed to one.
+fn own_stop_command(definition: &Service) -> Option<&String> {
+    definition.stop_command.as_ref().filter(|_| !is_managed(definition))
 }
 
 /// A keeper that somebody has stopped (`SIGSTOP`) hears no order.
