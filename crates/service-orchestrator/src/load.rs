@@ -88,7 +88,8 @@ fn parse(text: &Text) -> Result<Config, Vec<Fault>> {
         }
     }
     root.finish();
-    let faults = faults.into_inner();
+    let mut faults = faults.into_inner();
+    faults.sort_by_key(|fault| fault.span.start);
     if faults.is_empty() { Ok(config) } else { Err(faults) }
 }
 

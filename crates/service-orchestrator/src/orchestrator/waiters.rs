@@ -162,7 +162,10 @@ impl Waiter {
         let Patience::For(limit) = self.patience else { return (action, None) };
         let entry = board.at(id);
         let name = &entry.definition.name;
-        let state = entry.snapshot.state_word();
+        let state = match entry.snapshot.state_word() {
+            "backoff" => "waiting for its next try",
+            word => word,
+        };
         let reason = entry.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
         let problem = Problem::new(
             Code::Timeout,

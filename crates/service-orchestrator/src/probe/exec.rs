@@ -52,6 +52,7 @@ pub(crate) async fn run(
     match output.status.code() {
         Some(0) if said.is_empty() => Ok(format!("`{command}` succeeded")),
         Some(0) => Ok(said.to_owned()),
+        Some(code) if said.is_empty() => Err(format!("`{command}` ended with code {code}")),
         Some(code) => Err(format!("`{command}` ended with code {code}: {said}")),
         None => Err(format!("`{command}` was ended by a signal")),
     }
