@@ -71,8 +71,7 @@ pub async fn run(project: Project, nu: Option<PathBuf>) -> io::Result<()> {
         Ok(Start::Up(up)) => {
             let greeting =
                 Greeting::Ready { pid: std::process::id(), socket: up.shared.project.socket.clone() };
-            let record = serde_json::to_vec(&greeting)?;
-            write_private(&up.shared.project.record(), &record)?;
+            leave_record(&up.shared.project, &greeting);
             greet(&greeting)?;
             serve(up).await
         }
@@ -89,8 +88,13 @@ fn listen_again(shared: &Arc<Shared>) {
         Err(error) => tracing::error!(%error, "cannot listen again"),
     }
     let greeting = Greeting::Ready { pid: std::process::id(), socket: shared.project.socket.clone() };
-    let record = serde_json::to_vec(&greeting).map_err(io::Error::from);
-    if let Err(error) = record.and_then(|record| write_private(&shared.project.record(), &record)) {
+    leave_record(&shared.project, &greeting);
+}
+
+/// Clients that compute another socket path find this one here; on a full disk the others still do.
+fn leave_record(project: &Project, greeting: &Greeting) {
+    let record = serde_json::to_vec(greeting).map_err(io::Error::from);
+    if let Err(error) = record.and_then(|record| write_private(&project.record(), &record)) {
         tracing::error!(%error, "cannot write down where it listens");
     }
 }
@@ -165,8 +169,11 @@ fn lock(state_dir: &Path) -> io::Result<Option<File>> {
     let mut file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => {
-            file.set_len(0)?;
-            write!(file, "{}", std::process::id())?;
+            let named = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+            if let Err(error) = named {
+                // It holds all the same.
+                tracing::warn!(%error, "cannot write down who holds the lock");
+            }
             Ok(Some(file))
         }
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),

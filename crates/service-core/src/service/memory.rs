@@ -35,10 +35,12 @@ impl Memory {
                 self.run = *run;
                 self.state = State::Starting { since: *launched };
             }
-            Found::Over { run, .. } if *run != self.run => {
-                self.run = self.run.max(*run);
-                self.rest();
+            // A later run than the one remembered has come and gone: it was alive until the event that follows.
+            Found::Over { run, .. } if *run > self.run => {
+                self.run = *run;
+                self.state = State::Starting { since: Moment::default() };
             }
+            Found::Over { run, .. } if *run < self.run => self.rest(),
             Found::Nothing => self.rest(),
             Found::Running { .. } | Found::Over { .. } => {}
         }

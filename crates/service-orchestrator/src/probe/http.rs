@@ -38,7 +38,14 @@ pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
 
 /// Asks once. The body is not read: how much of it there is says nothing about health.
 pub(super) async fn get(client: &Client, url: &str, accepted: &[u16]) -> Result<String, String> {
-    let response = client.get(url).send().await.map_err(|error| cause(&error))?;
+    let response = match client.get(url).send().await {
+        // A kept connection may turn out to be no good, which says nothing of the service.
+        Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
+            client.get(url).send().await
+        }
+        answer => answer,
+    };
+    let response = response.map_err(|error| cause(&error))?;
     let status = response.status();
     let accepts = if accepted.is_empty() { status.is_success() } else { accepted.contains(&status.as_u16()) };
     let said = said(status);
