@@ -1,0 +1,215 @@
+//! `kill -9` of every process there is, at random moments of start, run and stop.
+
+use crate::{has_no_more_than, leaves_nothing, named};
+use nix::sys::signal::Signal;
+use service_tests::{Dice, Project, ServiceTable, alive, descriptors, eventually, request, rounds, signal};
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Says that it is up before it notes its start, so that no line that is missing in the log can hide.
+const TREE: &str = r#"
+    [services.web]
+    start_command = "ACTOR alone lock fork say up note starts say complete"
+    ready = { log = "complete" }
+    restart = "always"
+    backoff = { initial = "1ms", limit = 0 }
+    log = { max_size = "100MB" }
+"#;
+
+/// About as long as a start or a stop takes on an idle machine.
+const LONGEST: Duration = Duration::from_millis(25);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Victim {
+    Daemon,
+    Shim,
+    Leader,
+    Grandchild,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    Start,
+    Run,
+    Stop,
+}
+
+/// All processes of the project, by what they are.
+#[derive(Debug)]
+struct Cast {
+    daemon: Vec<u32>,
+    shim: Vec<u32>,
+    leader: Vec<u32>,
+    grandchild: Vec<u32>,
+}
+
+impl Cast {
+    fn of(project: &Project) -> Self {
+        let is_child = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.ends_with(b"\0wait\x000\0")
+        };
+        let (grandchild, leader) = named(project, "actor").into_iter().partition(is_child);
+        let (daemon, shim) = (named(project, "orchestratord"), named(project, "service-shim"));
+        Self { daemon, shim, leader, grandchild }
+    }
+
+    fn victim(&self, victim: Victim) -> Option<u32> {
+        let candidates = match victim {
+            Victim::Daemon => &self.daemon,
+            Victim::Shim => &self.shim,
+            Victim::Leader => &self.leader,
+            Victim::Grandchild => &self.grandchild,
+        };
+        candidates.first().copied()
+    }
+}
+
+#[test]
+fn the_daemon() {
+    play(Victim::Daemon);
+}
+
+#[test]
+fn a_shim() {
+    play(Victim::Shim);
+}
+
+#[test]
+fn a_service() {
+    play(Victim::Leader);
+}
+
+#[test]
+fn a_child_of_a_service() {
+    play(Victim::Grandchild);
+}
+
+fn play(victim: Victim) {
+    let Some(project) = Project::new(TREE) else { return };
+    let mut dice = Dice::default();
+    project.value("service start web");
+    let first = (project.daemon(), descriptors(project.daemon()));
+    let mut kills = 0;
+    for round in 0..rounds() {
+        let phase = [Phase::Start, Phase::Run, Phase::Stop][round % 3];
+        project.value(if phase == Phase::Start { "service stop web" } else { "service start web" });
+        let leader = Cast::of(&project).leader;
+        let killed = strike(&project, victim, phase, dice.moment(LONGEST));
+        kills += usize::from(killed);
+        eprintln!("round {round}: {phase:?}, killed: {killed}");
+        comes_right(&project);
+        if phase == Phase::Run && matches!(victim, Victim::Daemon | Victim::Grandchild) {
+            assert_eq!(Cast::of(&project).leader, leader, "the service was disturbed");
+        }
+    }
+    assert!(kills >= rounds() / 3, "only {kills} of {} rounds met a process", rounds());
+    assert_eq!(project.read("lock.twice"), "", "two ran at once");
+    if victim == Victim::Daemon {
+        assert_ne!(project.daemon(), first.0);
+    } else {
+        has_no_more_than(first.1, first.0);
+    }
+    let starts = project.read("starts").lines().count();
+    let said = project.value("service logs web --tail 100000 | where line == up | length");
+    eprintln!("{kills} kills, {starts} starts, {said} in the log");
+    // A shim that is killed takes with it what it had not yet read from the pipe.
+    assert!(victim == Victim::Shim || said.as_u64() >= Some(starts as u64), "{said} of {starts} lines");
+    leaves_nothing(&project);
+}
+
+/// Brings the phase about, and kills the victim at that moment of it, or as soon after it as there is one.
+fn strike(project: &Project, victim: Victim, phase: Phase, moment: Duration) -> bool {
+    let socket = project.socket();
+    let asked = thread::spawn(move || match phase {
+        Phase::Start => drop(request(&socket, "POST", "/api/v1/services/web/start")),
+        Phase::Stop => drop(request(&socket, "POST", "/api/v1/services/web/stop")),
+        Phase::Run => {}
+    });
+    let begun = Instant::now();
+    while begun.elapsed() < moment {
+        thread::yield_now();
+    }
+    let met = loop {
+        let over = asked.is_finished();
+        let found = Cast::of(project).victim(victim);
+        if found.is_some() || over {
+            break found;
+        }
+    };
+    if let Some(pid) = met {
+        // It may be ending by itself at this very moment.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        eventually("the victim is gone", || (!alive(pid)).then_some(()));
+    }
+    asked.join().expect("asking does not fail a test");
+    met.is_some()
+}
+
+/// The next command is obeyed, and then everything is there exactly once, and status says so.
+#[track_caller]
+fn comes_right(project: &Project) {
+    let started = project.value("service start web");
+    assert_eq!(started.row("web")["ok"], true, "{started}");
+    let once = |pids: &[u32]| pids.len() == 1;
+    let mut seen = String::new();
+    eventually("all is there once, and told as it is", || {
+        let status = project.status("web");
+        let cast = Cast::of(project);
+        let now = format!("{}, pid {}, {cast:?}", status["state"], status["pid"]);
+        if now != seen {
+            eprintln!("{now}");
+            seen = now;
+        }
+        let told = status["state"] == "ready" && status["pid"] == *cast.leader.first()?;
+        let single = once(&cast.daemon) && once(&cast.shim) && once(&cast.leader);
+        (told && single && cast.grandchild.len() <= 1).then_some(())
+    });
+}
+
+/// The end of a run is known with its exit code, whenever the daemon was killed around it.
+#[test]
+fn the_daemon_and_every_exit_code_is_known() {
+    let define = |code: usize| {
+        format!("[services.web]\nstart_command = \"ACTOR note starts wait 10 exit {code}\"\nrestart = \"no\"")
+    };
+    let Some(project) = Project::new(&define(1)) else { return };
+    let mut dice = Dice::default();
+    for round in 0..rounds() {
+        let code = round % 100 + 1;
+        project.define(&define(code));
+        project.value("service status");
+        let starts = project.read("starts").lines().count();
+        strike(&project, Victim::Daemon, Phase::Start, dice.moment(2 * LONGEST));
+        let status = eventually("the run has ended", || {
+            let status = project.status("web");
+            (status["pid"].is_null() && status["state"] != "starting").then_some(status)
+        });
+        match project.read("starts").lines().count() - starts {
+            0 => assert_eq!(status["state"], if round == 0 { "stopped" } else { "failed" }, "{status}"),
+            1 => assert_eq!(status["exit_code"], code, "{status}"),
+            more => panic!("one wish made {more} runs: {status}"),
+        }
+    }
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_shim_whose_service_is_being_killed() {
+    let Some(project) = Project::new(
+        "[services.deaf]\nstart_command = \"ACTOR deaf fork say listening\"\nready = { log = \"listening\" }\nstop_timeout = \"100ms\"",
+    ) else {
+        return;
+    };
+    project.value("service start deaf");
+    let (shim, leader) = project.run_of("deaf");
+    let stop = project.spawn("service stop deaf | to json --raw");
+    eventually("it is asked to end", || (project.status("deaf")["state"] == "stopping").then_some(()));
+    signal(shim, Signal::SIGKILL);
+    let stopped = service_tests::Answer::of(stop).value();
+    assert_eq!(stopped.row("deaf")["ok"], true, "{stopped}");
+    assert!(!alive(leader));
+    assert_eq!(named(&project, "actor"), Vec::<u32>::new());
+    assert_eq!(project.status("deaf")["status"], "stopped");
+}

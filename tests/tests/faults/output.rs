@@ -1,0 +1,95 @@
+//! Services that behave badly: flooding, endless lines, forking twice, ending at once.
+
+use crate::{has_no_more_than, leaves_nothing, named};
+use service_tests::{Project, ServiceTable, alive, descriptors, eventually};
+use std::fs;
+
+/// Bytes in the log files of a service.
+fn logged(project: &Project, name: &str) -> u64 {
+    let files = fs::read_dir(project.state_dir().join("services").join(name)).unwrap().flatten();
+    let logs = files.filter(|file| file.file_name().to_string_lossy().starts_with("service.log"));
+    logs.map(|log| log.metadata().map_or(0, |meta| meta.len())).sum()
+}
+
+#[test]
+fn a_flood_is_kept_within_its_limits_and_holds_up_nobody() {
+    let Some(project) = Project::new(
+        r#"
+        [orchestrator.service_defaults]
+        log = { max_size = "64KiB", max_files = 2 }
+
+        [services.flood]
+        start_command = "yes"
+
+        [services.endless-line]
+        start_command = "yes | tr -d '\\n'"
+        shell = "sh"
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start --all");
+    for name in ["flood", "endless-line"] {
+        eventually("the log was rotated", || {
+            let log = project.state_dir().join("services").join(name).join("service.log.2");
+            log.exists().then_some(())
+        });
+        assert!(logged(&project, name) <= 3 * 64 * 1024, "{name}: {}", logged(&project, name));
+        assert_eq!(project.status(name)["state"], "ready");
+        let pid = project.pid(name);
+        assert_eq!(project.value(&format!("service stop {name}")).row(name)["ok"], true);
+        assert!(!alive(pid));
+    }
+    leaves_nothing(&project);
+}
+
+#[test]
+fn one_that_forks_twice_is_seen_to_end_and_leaves_nothing_behind() {
+    let Some(project) = Project::new(
+        r#"
+        [services.forks]
+        start_command = "ACTOR alone lock daemonize note starts exit 0"
+        restart = "always"
+        stop_timeout = "200ms"
+        backoff = { initial = "10ms", limit = 2 }
+        "#,
+    ) else {
+        return;
+    };
+    assert_eq!(project.error("service start forks")["code"], "service::start_failed");
+    assert_eq!(project.status("forks")["exit_code"], 0);
+    assert_eq!(named(&project, "actor"), Vec::<u32>::new(), "what left the session was ended with its run");
+    assert_eq!(project.read("lock.twice"), "");
+    leaves_nothing(&project);
+}
+
+#[test]
+fn one_that_ends_at_once_a_hundred_times_costs_the_daemon_nothing() {
+    let Some(project) = Project::new(
+        r#"
+        [services.brief]
+        start_command = "ACTOR alone lock note starts exit 3"
+        restart = "always"
+        backoff = { initial = "1ms", max = "1ms", limit = 0 }
+        ready = { delay = "1s" }
+
+        [services.other]
+        start_command = "ACTOR"
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start other");
+    let (daemon, open) = (project.daemon(), descriptors(project.daemon()));
+    let starts = project.spawn("service start brief --timeout 100ms");
+    eventually("it was started a hundred times", || {
+        (project.read("starts").lines().count() >= 100).then_some(())
+    });
+    drop(service_tests::Answer::of(starts));
+    assert_eq!(project.value("service stop brief").row("brief")["ok"], true);
+    let ended = project.status("brief");
+    assert!(ended["exit_code"] == 3 || ended["exit_signal"] == "SIGTERM", "{ended}");
+    assert_eq!((named(&project, "actor").len(), project.read("lock.twice").as_str()), (1, ""));
+    has_no_more_than(open, daemon);
+    leaves_nothing(&project);
+}

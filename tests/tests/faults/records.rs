@@ -1,0 +1,148 @@
+//! Files that lie: of another process, of another boot, cut off, garbled, or of a version that is still to come.
+
+use crate::{Stranger, leaves_nothing, named};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use service_tests::{Project, ServiceTable, alive, eventually, signal};
+use std::fs;
+use std::path::Path;
+
+const WEB: &str = "[services.web]\nstart_command = \"ACTOR alone lock note starts\"\nrestart = \"always\"\nbackoff = { initial = \"1ms\", limit = 0 }";
+
+fn change(file: &Path, change: impl FnOnce(&mut Value)) {
+    let mut contents = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    change(&mut contents);
+    fs::write(file, contents.to_string()).unwrap();
+}
+
+/// Kills everything of the project, as a machine that goes down does.
+fn kill_all(project: &Project) {
+    let daemons = named(project, "orchestratord");
+    for pid in daemons.into_iter().chain(named(project, "service-shim")) {
+        signal(pid, Signal::SIGKILL);
+    }
+    eventually("nothing runs any more", || project.processes().is_empty().then_some(()));
+}
+
+/// Field 22 of `/proc/<pid>/stat`.
+fn start_time(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let mut fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace();
+    fields.nth(19).and_then(|field| field.parse().ok()).unwrap()
+}
+
+/// Runs again, once, as a new process.
+#[track_caller]
+fn runs_anew(project: &Project) {
+    project.value("service status");
+    eventually("it runs again", || (project.status("web")["state"] == "ready").then_some(()));
+    assert_eq!(named(project, "actor"), [project.pid("web")]);
+    assert_eq!(project.read("lock.twice"), "");
+}
+
+#[test]
+fn a_pid_that_another_process_has_now_is_never_signalled() {
+    let Some(project) = Project::new(WEB) else { return };
+    let stranger = Stranger::new();
+    project.value("service start web");
+    kill_all(&project);
+    change(&project.run_json("web"), |record| {
+        let pid = stranger.pid();
+        record["shim"] = json!({ "pid": pid, "start_time": start_time(pid) - 1 });
+        record["phase"]["running"]["leader"] = json!({ "pid": pid, "start_time": start_time(pid) - 1 });
+    });
+    runs_anew(&project);
+    project.value("service stop web");
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_record_of_another_boot_says_nothing_even_if_pid_and_time_are_right() {
+    let Some(project) = Project::new(WEB) else { return };
+    let stranger = Stranger::new();
+    project.value("service start web");
+    kill_all(&project);
+    change(&project.run_json("web"), |record| {
+        let process = json!({ "pid": stranger.pid(), "start_time": start_time(stranger.pid()) });
+        record["shim"] = process.clone();
+        record["phase"]["running"]["leader"] = process;
+        record["boot_id"] = json!("another boot");
+    });
+    change(&project.state_dir().join("state.json"), |state| state["boot_id"] = json!("another boot"));
+    runs_anew(&project);
+    project.value("service stop web");
+    leaves_nothing(&project);
+}
+
+/// Makes something else of the bytes of a file.
+type Spoil = fn(Vec<u8>) -> Vec<u8>;
+
+/// What can be wrong with a file.
+fn damages() -> [(&'static str, Spoil); 4] {
+    [
+        ("empty", |_| Vec::new()),
+        ("truncated", |mut bytes| {
+            bytes.truncate(bytes.len() / 2);
+            bytes
+        }),
+        ("garbled", |bytes| bytes.into_iter().map(|byte| byte ^ 0x80).collect()),
+        ("of the future", |bytes| {
+            let mut contents: Value = serde_json::from_slice(&bytes).unwrap();
+            contents["version"] = json!(1_000_000);
+            contents.to_string().into_bytes()
+        }),
+    ]
+}
+
+fn damage(file: &Path, spoil: Spoil) {
+    fs::write(file, spoil(fs::read(file).unwrap())).unwrap();
+}
+
+#[test]
+fn a_damaged_state_file_is_set_aside_and_what_runs_is_taken_back() {
+    let Some(project) = Project::new(WEB) else { return };
+    project.value("service start web");
+    let web = project.pid("web");
+    for (how, spoil) in damages() {
+        project.kill_daemon();
+        damage(&project.state_dir().join("state.json"), spoil);
+        assert_eq!(project.pid("web"), web, "{how}");
+        assert!(project.state_dir().join("state.json.unreadable").exists(), "{how}");
+        eventually("the state is written anew", || {
+            project.state_dir().join("state.json").exists().then_some(())
+        });
+        assert_eq!(project.value("service start web").row("web")["action"], "unchanged", "{how}");
+    }
+    assert_eq!(project.read("starts").lines().count(), 1);
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_damaged_record_of_a_run_does_not_make_it_run_twice() {
+    let Some(project) = Project::new(WEB) else { return };
+    for (how, spoil) in damages() {
+        project.value("service start web");
+        let web = project.pid("web");
+        project.kill_daemon();
+        damage(&project.run_json("web"), spoil);
+        assert_eq!(project.pid("web"), web, "{how}: it is known although its record is not");
+        assert_eq!(project.value("service stop web").row("web")["ok"], true, "{how}");
+        assert!(!alive(web), "{how}");
+    }
+    assert_eq!(project.read("lock.twice"), "");
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_damaged_record_of_a_run_that_is_over_is_no_obstacle() {
+    let Some(project) = Project::new(WEB) else { return };
+    for (how, spoil) in damages() {
+        project.value("service start web");
+        project.value("service stop web");
+        project.kill_daemon();
+        damage(&project.run_json("web"), spoil);
+        assert_eq!(project.status("web")["status"], "stopped", "{how}");
+        assert_eq!(project.value("service start web").row("web")["ok"], true, "{how}");
+    }
+    leaves_nothing(&project);
+}
