@@ -198,7 +198,7 @@ fn the_daemon_and_every_exit_code_is_known() {
 #[test]
 fn a_shim_whose_service_is_being_killed() {
     let Some(project) = Project::new(
-        "[services.deaf]\nstart_command = \"ACTOR deaf fork say listening\"\nready = { log = \"listening\" }\nstop_timeout = \"100ms\"",
+        "[services.deaf]\nstart_command = \"ACTOR deaf fork say listening\"\nready = { log = \"listening\" }\nstop_timeout = \"10s\"",
     ) else {
         return;
     };

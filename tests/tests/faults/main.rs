@@ -1,5 +1,5 @@
 //! The fault matrix with real processes: docs/reliability.md has it as a table. Ten rounds of each random fault, or two
-//! hundred with `SERVICE_FAULTS=long`, which `cargo xtask faults --long` sets.
+//! hundred with `SERVICE_FAULTS=long`.
 
 // What a test stands on is there, or the test fails.
 #![allow(clippy::unwrap_used)]

@@ -1,6 +1,7 @@
 //! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
 
 use super::task::Task;
+use super::{Message, Report};
 use crate::clock;
 use crate::process;
 use crate::world::Places;
@@ -105,6 +106,14 @@ impl Task {
             let name = &plan.service(id).name;
             let trace = runs.remove(name);
             if let Some(Trace { found: Found::Running { .. }, record }) = &trace {
+                // Its pid is known before anybody can ask; the shim itself has not been heard yet.
+                let leader = match record.phase {
+                    Phase::Running { leader, .. } => Some(leader),
+                    Phase::Exited { .. } | Phase::Gone { .. } | Phase::Refused { .. } => None,
+                };
+                let report = Report::Processes { leader, keeper: record.shim };
+                let _ =
+                    self.world.mailbox.send(Message::Learned { name: name.clone(), run: record.run, report });
                 let keeper = process::adopt(self.world.clone(), name.clone(), record.clone());
                 self.keepers.insert(name.clone(), keeper);
             }
