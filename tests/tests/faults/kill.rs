@@ -2,6 +2,7 @@
 
 use crate::{has_no_more_than, leaves_nothing, named};
 use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getsid};
 use service_tests::{Dice, Project, ServiceTable, alive, descriptors, eventually, request, rounds, signal};
 use std::fs;
 use std::thread;
@@ -13,7 +14,7 @@ const TREE: &str = r#"
     start_command = "ACTOR alone lock fork say up note starts say complete"
     ready = { log = "complete" }
     restart = "always"
-    backoff = { initial = "1ms", limit = 0 }
+    backoff = { max = "1ms", limit = 0 }
     log = { max_size = "100MB" }
 "#;
 
@@ -140,7 +141,7 @@ fn strike(project: &Project, victim: Victim, phase: Phase, moment: Duration) -> 
     };
     if let Some(pid) = met {
         // It may be ending by itself at this very moment.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
         eventually("the victim is gone", || (!alive(pid)).then_some(()));
     }
     asked.join().expect("asking does not fail a test");
@@ -212,4 +213,39 @@ fn a_shim_whose_service_is_being_killed() {
     assert!(!alive(leader));
     assert_eq!(named(&project, "actor"), Vec::<u32>::new());
     assert_eq!(project.status("deaf")["status"], "stopped");
+}
+
+/// What is born while its keeper dies is the hardest to find.
+#[test]
+fn a_shim_whose_service_is_forking() {
+    let Some(project) = Project::new(
+        r#"
+        [services.web]
+        start_command = "echo up; i=0; while [ $((i+=1)) -le 150 ]; do sleep 1000 & done; wait"
+        shell = "sh"
+        ready = { log = "up" }
+        restart = "always"
+        backoff = { max = "1ms", limit = 0 }
+        "#,
+    ) else {
+        return;
+    };
+    let mut dice = Dice::default();
+    project.value("service start web");
+    for round in 0..rounds() {
+        let (shim, before) = project.run_of("web");
+        thread::sleep(dice.moment(LONGEST));
+        signal(shim, Signal::SIGKILL);
+        let leader = eventually("it runs anew", || {
+            let status = project.status("web");
+            (status["state"] == "ready" && status["pid"] != before).then(|| project.run_of("web").1)
+        });
+        let session = |pid: &u32| getsid(Some(Pid::from_raw(pid.cast_signed()))).map(Pid::as_raw);
+        let is_stray = |pid: &u32| session(pid).is_ok_and(|session| session != leader.cast_signed());
+        let mut service = [named(&project, "sh"), named(&project, "sleep")].concat();
+        service.retain(is_stray);
+        assert_eq!(service, Vec::<u32>::new(), "round {round}: they are of another run");
+        project.value("service restart web");
+    }
+    leaves_nothing(&project);
 }
