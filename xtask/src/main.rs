@@ -1,7 +1,8 @@
-//! What a developer types: `cargo xtask demo | test | check`. One file a task; the standard library only.
+//! What a developer types: `cargo xtask demo | test | faults | check`. One file a task; the standard library only.
 
 mod check;
 mod demo;
+mod faults;
 mod nu;
 mod place;
 mod test;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask <task>
 
   demo    build, play examples/quickstart in a real Nushell, leave no process behind
   test    every test: unit, property, doctests, end to end with the real nu and real servers
+  faults  the fault matrix alone; --long: 200 rounds of each fault, also with every core kept busy
   check   formatting, clippy with warnings denied, then test";
 
 fn main() -> ExitCode {
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let done = match task.as_deref() {
         Some("demo") => demo::run(),
         Some("test") => test::run(),
+        Some("faults") => faults::run(std::env::args().nth(2).is_some_and(|form| form == "--long")),
         Some("check") => check::run(),
         _ => Err(USAGE.into()),
     };

@@ -23,7 +23,7 @@ pub(crate) fn run() -> Done {
     Ok(())
 }
 
-fn has_nextest() -> bool {
+pub(crate) fn has_nextest() -> bool {
     let mut asked = cargo(&["nextest", "--version"]);
     asked.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
