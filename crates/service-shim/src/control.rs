@@ -125,7 +125,6 @@ impl Peer {
         Ok(Self { stream, incoming: Vec::new(), heard: 0, open: true })
     }
 
-
     /// Waits for the first line. What came behind it is kept for [`Peer::orders`].
     pub(crate) fn first_line(&mut self) -> io::Result<Vec<u8>> {
         self.stream.set_nonblocking(false)?;

@@ -179,7 +179,11 @@ mod tests {
             assert_eq!(noted, (0, None));
             drop(parcel);
             heritage.write_down(&files, limits).unwrap();
-            assert_eq!(texts(&files), ["begun one", "two", "three", "and so on"], "cut off after {cut} bytes");
+            assert_eq!(
+                texts(&files),
+                ["begun one", "two", "three", "and so on"],
+                "cut off after {cut} bytes"
+            );
         }
         assert!(lengths.len() > 40, "{lengths:?}");
     }

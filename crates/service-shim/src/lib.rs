@@ -20,8 +20,8 @@ pub mod words;
 pub use cri::Line;
 pub use files::Files;
 pub use heritage::Heritage;
-pub use process::Process;
 pub use parcel::Parcel;
+pub use process::Process;
 pub use protocol::{Exit, Launch, LogLimits, Order, Phase, Record, Stage};
 
 /// Version of the words in [`protocol`]. A shim of an older daemon is told nothing that it does not know.

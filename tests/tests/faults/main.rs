@@ -11,6 +11,7 @@ mod probe;
 mod records;
 mod requests;
 mod resources;
+mod shim;
 
 use service_tests::{Project, alive, descriptors, eventually, name, program, signal};
 use std::fs;
