@@ -3,7 +3,9 @@
 //! One task follows one run. It ends when the shim has: either with a record that says how the run ended, or without
 //! one, and then what the shim kept is ended too and the exit is unknown.
 
+mod cgroup;
 mod launch;
+pub(crate) mod limits;
 pub(crate) mod orphans;
 
 pub(crate) use launch::{environment, identity};
@@ -49,7 +51,10 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64) -> Keeper
             Ok((shim, stream)) => {
                 follow(world, definition.name.clone(), run, stream, Some(shim), receiver).await;
             }
-            Err(message) => world.report(&definition.name, run, Event::Refused(message)),
+            Err(message) => {
+                limits::leave(&world.places, &definition.name, run).await;
+                world.report(&definition.name, run, Event::Refused(message));
+            }
         }
     });
     Keeper { orders }
@@ -66,6 +71,7 @@ pub(crate) fn adopt(world: World, name: Name, record: Record) -> Keeper {
                 // It has ended just now, or it is not reachable and so of no use.
                 tracing::warn!(service = %name, %error, "cannot reach its shim");
                 conclude(&world, &name, record.run, Some(record.clone())).await;
+                limits::leave(&world.places, &name, record.run).await;
             }
         }
     });
@@ -126,6 +132,7 @@ async fn follow(
         }
     }
     conclude(&world, &name, run, last).await;
+    limits::leave(&world.places, &name, run).await;
     if let Some(mut shim) = shim {
         // Reaps it. It has closed its socket as its last act, so this does not take long.
         let _ = shim.wait().await;
@@ -157,7 +164,7 @@ fn note(world: &World, name: &Name, run: u64, line: &str) -> Option<Record> {
         }
         Phase::Exited { exit, .. } => {
             let _ = learned(Report::Processes { leader: None, keeper: record.shim });
-            world.report(name, run, Event::Exited(self::exit(*exit)));
+            world.report(name, run, Event::Exited(limits::exit(&world.places, name, run, *exit)));
         }
         Phase::Gone { .. } | Phase::Refused { .. } => end(world, name, run, &record.phase),
     }
@@ -172,7 +179,9 @@ fn note(world: &World, name: &Name, run: u64, line: &str) -> Option<Record> {
 
 fn end(world: &World, name: &Name, run: u64, phase: &Phase) {
     match phase {
-        Phase::Gone { exit, .. } => world.report(name, run, Event::Gone(self::exit(*exit))),
+        Phase::Gone { exit, .. } => {
+            world.report(name, run, Event::Gone(limits::exit(&world.places, name, run, *exit)))
+        }
         Phase::Refused { message, .. } => world.report(name, run, Event::Refused(message.clone())),
         Phase::Running { .. } | Phase::Exited { .. } => {}
     }
@@ -188,6 +197,7 @@ async fn conclude(world: &World, name: &Name, run: u64, last: Option<Record>) {
     match on_disk.or(last).map(|record| record.phase) {
         Some(phase @ (Phase::Gone { .. } | Phase::Refused { .. })) => end(world, name, run, &phase),
         Some(Phase::Running { leader, .. } | Phase::Exited { leader, .. }) => {
+            limits::kill(&world.places, name, run);
             orphans::end(&world.places, name, run, leader).await;
             world.report(name, run, Event::Gone(Exit::Unknown));
         }
@@ -202,13 +212,5 @@ pub(crate) async fn stop_by_command(world: World, definition: Arc<Service>, keep
     if let Err(message) = exec::run(&world, &definition, text, definition.stop_timeout).await {
         tracing::warn!(service = %definition.name, message, "its stop command failed; sending its stop signal");
         keeper.signal(definition.stop_signal);
-    }
-}
-
-/// How a process ended, in the core's words.
-pub(crate) fn exit(exit: service_shim::Exit) -> Exit {
-    match exit {
-        service_shim::Exit::Code(code) => Exit::Code(code),
-        service_shim::Exit::Signal(signal) => Exit::Signal(signal),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One thread and no runtime: there is one of these for every service, so its memory and its start count.
 
+mod bounds;
 mod control;
 mod keeper;
 mod log;

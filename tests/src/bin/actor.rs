@@ -60,6 +60,8 @@ fn main() {
                 idle("wait").spawn().expect("a child can be started");
                 exit(0);
             }
+            // Take so many megabytes and use them, or crash if they are refused.
+            "eat" => eat(number(&next())),
             // Crash until this file has so many lines.
             "crash-until" => crash_until(number(&next()), &next()),
             "exit" => exit(i32::try_from(number(&next())).expect("an exit code is small")),
@@ -149,6 +151,17 @@ fn notify() {
     let datagram = UnixDatagram::unbound().expect("a socket can be made");
     let sent = address.and_then(|address| datagram.send_to_addr(b"READY=1\n", &address));
     sent.expect("the keeper listens");
+}
+
+fn eat(megabytes: u64) {
+    let bytes = usize::try_from(megabytes * 1_000_000).expect("it is a small machine");
+    let mut held = Vec::new();
+    if held.try_reserve_exact(bytes).is_err() {
+        eprintln!("there is no memory left");
+        exit(12);
+    }
+    held.resize(bytes, 1_u8);
+    std::mem::forget(held);
 }
 
 fn idle(act: &str) -> Command {

@@ -1,6 +1,6 @@
 //! What a shim is told: command, place, environment, user.
 
-use super::orphans;
+use super::{limits, orphans};
 use crate::world::Places;
 use nix::unistd::{Group, User, getgrouplist};
 use service_core::config::Service;
@@ -29,6 +29,7 @@ pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<La
         identity: identity(service)?,
         log: LogLimits { max_size: service.log.max_size, max_files: service.log.max_files },
         notify: service.ready.notify,
+        limits: limits::prepare(places, &service.name, &service.limits, run),
     })
 }
 
@@ -75,6 +76,7 @@ pub(crate) fn identity(service: &Service) -> Result<Option<Identity>, String> {
     if !nix::unistd::geteuid().is_root() && user.uid != nix::unistd::geteuid() {
         return Err(format!("it should run as `{name}`, and only root can start a process as another user"));
     }
+    let ours = nix::unistd::getegid();
     let gid = match &service.group {
         None => user.gid,
         Some(group) => {
@@ -83,6 +85,12 @@ pub(crate) fn identity(service: &Service) -> Result<Option<Identity>, String> {
             found.ok_or_else(|| format!("group `{group}` does not exist"))?.gid
         }
     };
+    if !nix::unistd::geteuid().is_root() && service.group.is_some() && gid != ours {
+        let group = service.group.as_deref().unwrap_or_default();
+        return Err(format!(
+            "it should run in group `{group}`, and only root can start a process in another group"
+        ));
+    }
     let groups = CString::new(name.as_str())
         .ok()
         .and_then(|name| getgrouplist(&name, gid).ok())

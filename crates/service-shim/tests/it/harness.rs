@@ -38,6 +38,7 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         identity: None,
         log: LogLimits { max_size: 1 << 20, max_files: 3 },
         notify: false,
+        limits: Default::default(),
     };
     Prepared { directory, launch }
 }
