@@ -60,6 +60,13 @@ fn main() {
                 idle("wait").spawn().expect("a child can be started");
                 exit(0);
             }
+            // Go on when there is this file.
+            "await" => {
+                let file = next();
+                while !std::path::Path::new(&file).exists() {
+                    sleep(Duration::from_millis(5));
+                }
+            }
             // Take so many megabytes and use them, or crash if they are refused.
             "eat" => eat(number(&next())),
             // Crash until this file has so many lines.
