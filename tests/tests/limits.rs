@@ -119,6 +119,30 @@ fn limits_are_shown_typed_with_a_word_of_who_keeps_them_also_by_the_next_daemon(
 }
 
 #[test]
+fn a_limit_that_was_reached_while_no_daemon_ran_is_told_by_the_next() {
+    let Some(project) = Project::new(
+        "[services.greedy]\nstart_command = \"ACTOR await go eat 400\"\nmemory_limit = '200MB'\nrestart = 'no'\n",
+    ) else {
+        return;
+    };
+    project.value("service start greedy");
+    let cgroup = cgroup_of(&project, "greedy");
+    let (shim, _) = project.run_of("greedy");
+    project.kill_daemon();
+    project.write("go", "");
+    eventually("its keeper has ended", || (!service_tests::alive(shim)).then_some(()));
+    let status = project.status("greedy");
+    let expected = match cgroup {
+        Some(_) => "was ended by SIGKILL: it reached its memory_limit of 200 MB",
+        None => "exited with code 12",
+    };
+    assert_eq!(status["reason"], expected);
+    if let Some(cgroup) = cgroup {
+        assert!(!cgroup.exists(), "{} is still there", cgroup.display());
+    }
+}
+
+#[test]
 fn a_limit_goes_with_its_keeper() {
     let Some(project) =
         Project::new("[services.a]\nstart_command = \"ACTOR daemonize\"\nmemory_limit = '200MB'\n")

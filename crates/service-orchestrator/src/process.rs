@@ -180,7 +180,7 @@ fn note(world: &World, name: &Name, run: u64, line: &str) -> Option<Record> {
 fn end(world: &World, name: &Name, run: u64, phase: &Phase) {
     match phase {
         Phase::Gone { exit, .. } => {
-            world.report(name, run, Event::Gone(limits::exit(&world.places, name, run, *exit)))
+            world.report(name, run, Event::Gone(limits::exit(&world.places, name, run, *exit)));
         }
         Phase::Refused { message, .. } => world.report(name, run, Event::Refused(message.clone())),
         Phase::Running { .. } | Phase::Exited { .. } => {}

@@ -38,7 +38,7 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         identity: None,
         log: LogLimits { max_size: 1 << 20, max_files: 3 },
         notify: false,
-        limits: Default::default(),
+        limits: service_shim::protocol::Limits::default(),
     };
     Prepared { directory, launch }
 }

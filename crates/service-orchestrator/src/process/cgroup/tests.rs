@@ -136,7 +136,9 @@ fn a_cgroup_is_looked_for_below_what_is_mounted() {
 fn limits_are_written_as_the_kernel_reads_them() {
     let machine = Machine::new("/", "/");
     let files = ["memory.swap.max", "memory.oom.group", "memory.max", "cpu.max"];
-    files.iter().for_each(|file| machine.file(&format!("run/{file}"), ""));
+    for file in files {
+        machine.file(&format!("run/{file}"), "");
+    }
     let cgroup = Cgroup(machine.path("run"));
     cgroup.limit_memory(512_000_000).unwrap();
     cgroup.limit_cpu(0.5).unwrap();
