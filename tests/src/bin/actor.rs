@@ -67,7 +67,7 @@ fn main() {
                     sleep(Duration::from_millis(5));
                 }
             }
-            // Take so many megabytes and use them, or crash if they are refused.
+            // Take so many mebibytes and use them, or crash if they are refused.
             "eat" => eat(number(&next())),
             // Crash until this file has so many lines.
             "crash-until" => crash_until(number(&next()), &next()),
@@ -160,14 +160,16 @@ fn notify() {
     sent.expect("the keeper listens");
 }
 
-fn eat(megabytes: u64) {
-    let bytes = usize::try_from(megabytes * 1_000_000).expect("it is a small machine");
+fn eat(mebibytes: u64) {
+    let bytes = usize::try_from(mebibytes << 20).expect("it is a small machine");
     let mut held = Vec::new();
     if held.try_reserve_exact(bytes).is_err() {
         eprintln!("there is no memory left");
         exit(12);
     }
-    held.resize(bytes, 1_u8);
+    while held.len() < bytes {
+        held.extend_from_slice(&[1_u8; 4096]);
+    }
     std::mem::forget(held);
 }
 
