@@ -108,7 +108,13 @@ fn run(arguments: Arguments) -> ExitCode {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("ORCHESTRATORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        // A log that cannot be written, on a full disk, would end us: it would be complained of on the same standard error.
+        .log_internal_errors(false)
+        .init();
     let project = match project(&arguments) {
         Ok(project) => project,
         Err(problem) => return print::<()>(Err(problem)),

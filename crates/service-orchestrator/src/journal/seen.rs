@@ -91,9 +91,11 @@ impl Seen {
     pub(super) fn look(&mut self, name: &str, look: Look) -> Vec<Draft> {
         let mut drafts = Vec::new();
         let draft = || Draft { service: Some(name.to_owned()), ..Draft::default() };
-        if self.was_alive() && look.run > self.run {
+        let later = look.run > self.run;
+        let ended = !look.alive && (later || (self.was_alive() && look.run == self.run));
+        if self.was_alive() && later {
             // It has ended and was started again before anybody could look.
-            let exit = look.exit.filter(|_| look.run == self.run + 1);
+            let exit = look.exit.filter(|_| look.alive && look.run == self.run + 1);
             drafts.push(Draft {
                 event: kind::STATE,
                 from: self.state.replace(WAITING.to_owned()),
@@ -104,13 +106,11 @@ impl Seen {
                 ..draft()
             });
         }
-        let new_run = look.run != self.run;
-        if new_run {
+        if look.run != self.run {
             // Of a run that nobody has seen begin, nothing is known.
             self.health = (look.state == "starting").then(|| Health::Pending.word().to_owned());
         }
-        let ended = self.was_alive() && !look.alive;
-        let moved = self.state.as_deref() != Some(look.state) || (new_run && look.alive);
+        let moved = self.state.as_deref() != Some(look.state) || later;
         let from_rest = self.state.is_none() && look.state == STOPPED;
         let state = (moved && !from_rest).then(|| Draft {
             event: kind::STATE,

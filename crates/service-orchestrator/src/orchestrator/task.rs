@@ -153,11 +153,11 @@ impl Task {
             self.refresh(*id);
         }
         self.store.write_if_due(&self.fleet, now);
+        // Before a run begins, how the one before has ended is written down; and before anybody is told.
+        self.journal.commit(now);
         for order in self.fleet.take_orders() {
             self.perform(order);
         }
-        // Before anybody is told: what is seen is written down.
-        self.journal.commit(now);
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         let dead_end = changed.iter().any(|id| self.may_be_dead_end(*id));
         let changed = if dead_end { Changed::All } else { Changed::Only(changed) };
