@@ -81,19 +81,18 @@ impl Client {
         body: &Wish,
     ) -> Result<impl Iterator<Item = Result<T, Problem>> + use<T>, Problem> {
         let request = self.http.post(url(path, &[])).header(header::ACCEPT, routes::NDJSON).json(body);
-        let response = self.send(request)?;
-        if !response.status().is_success() {
-            let status = response.status();
-            return Err(answer::<serde_json::Value>(response).err().unwrap_or_else(|| {
-                Problem::new(Code::Internal, format!("the daemon refused with HTTP status {status}"))
-            }));
-        }
-        let lines = BufReader::new(response).lines();
-        Ok(lines.filter(|line| !matches!(line, Ok(text) if text.trim().is_empty())).map(|line| match line {
-            Ok(line) => decode(line.as_bytes()),
-            Err(_) => Err(Problem::new(Code::DaemonUnreachable, "the daemon ended before it had answered")
-                .help("services keep running; `service status` shows how they are")),
-        }))
+        Ok(lines(accepted(self.send(request)?)?).map(|line| decode(line?.as_bytes())))
+    }
+
+    /// Asks for something that comes as server-sent events; gives their lines, for as long as the daemon goes on.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<impl Iterator<Item = Result<String, Problem>> + use<>, Problem> {
+        let request = self.http.get(url(path, query)).header(header::ACCEPT, routes::SSE);
+        let response = accepted(self.send(request)?)?;
+        Ok(BufReader::new(response).lines().map(|line| line.map_err(|_| broken_off())))
     }
 
     fn send(&self, request: RequestBuilder) -> Result<Response, Problem> {
@@ -129,6 +128,30 @@ fn url(path: &str, query: &[(&str, &str)]) -> Url {
     let mark = if query.is_empty() { "" } else { "?" };
     Url::parse(&format!("http://localhost{path}{mark}{}", query.join("&")))
         .expect("a fixed host and an encoded path make a valid URL")
+}
+
+/// The answer, unless it is a refusal.
+fn accepted(response: Response) -> Result<Response, Problem> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    Err(answer::<serde_json::Value>(response).err().unwrap_or_else(|| {
+        Problem::new(Code::Internal, format!("the daemon refused with HTTP status {status}"))
+    }))
+}
+
+/// The lines of an answer that say something.
+fn lines(response: Response) -> impl Iterator<Item = Result<String, Problem>> {
+    let lines = BufReader::new(response).lines();
+    lines
+        .filter(|line| !matches!(line, Ok(text) if text.trim().is_empty()))
+        .map(|line| line.map_err(|_| broken_off()))
+}
+
+fn broken_off() -> Problem {
+    Problem::new(Code::DaemonUnreachable, "the daemon ended before it had answered")
+        .help("services keep running; `service status` shows how they are")
 }
 
 fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Problem> {

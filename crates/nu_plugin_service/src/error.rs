@@ -64,6 +64,8 @@ fn label(code: Code) -> &'static str {
         Code::Timeout => "not done in time",
         Code::Cancelled => "another request wanted the opposite",
         Code::BadRequest => "refused",
+        Code::Gap => "not in the journal",
+        Code::TooSlow => "read too slowly",
         Code::DaemonUnreachable => "needs the daemon",
         Code::VersionMismatch => "needs a daemon of the same version",
         Code::Internal => "failed here",

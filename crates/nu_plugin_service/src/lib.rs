@@ -9,10 +9,12 @@ mod commands;
 mod error;
 #[cfg(test)]
 mod fake;
+mod follow;
 mod launch;
 mod selector;
 mod session;
 mod shell;
+mod since;
 mod table;
 
 use client::Clients;

@@ -113,6 +113,16 @@ impl Session {
         })
     }
 
+    /// The daemon, if it runs and speaks our version. Blocks: for a thread of its own.
+    pub(crate) fn connect(&self) -> Result<Client, Problem> {
+        launch::connect(&self.project, &self.clients)
+    }
+
+    /// What the program says without a daemon. Blocks likewise.
+    pub(crate) fn one_shot<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
+        launch::one_shot(&self.project, &self.engine, words)
+    }
+
     /// The Nushell error for a problem of this call.
     pub(crate) fn error(&self, problem: &Problem) -> LabeledError {
         labeled(problem, &self.names, self.head)

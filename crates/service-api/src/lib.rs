@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod envelope;
+pub mod event;
 pub mod problem;
 pub mod project;
 pub mod routes;
@@ -12,6 +13,7 @@ pub mod view;
 
 pub use command::{Action, Outcome, Wish};
 pub use envelope::Envelope;
+pub use event::Event;
 pub use problem::{Code, Place, Problem};
 pub use project::{Greeting, Project};
 

@@ -62,6 +62,10 @@ pub enum Code {
     Cancelled,
     /// The request itself is malformed.
     BadRequest,
+    /// Events that are asked for are not kept any more, or were never given.
+    Gap,
+    /// Events came faster than they were read.
+    TooSlow,
     /// The daemon cannot be reached or started.
     DaemonUnreachable,
     /// The daemon speaks another version of these words.
@@ -86,6 +90,8 @@ impl Code {
             Self::Timeout => "timeout",
             Self::Cancelled => "cancelled",
             Self::BadRequest => "bad_request",
+            Self::Gap => "gap",
+            Self::TooSlow => "too_slow",
             Self::DaemonUnreachable => "daemon_unreachable",
             Self::VersionMismatch => "version_mismatch",
             Self::Internal => "internal",
@@ -97,6 +103,8 @@ impl Code {
         match self {
             Self::NotFound | Self::NoProject => 404,
             Self::BadRequest => 400,
+            Self::TooSlow => 408,
+            Self::Gap => 410,
             Self::BadDefinition => 422,
             Self::ManagerDisabled | Self::DependencyNotRunning | Self::Cancelled | Self::VersionMismatch => {
                 409

@@ -6,6 +6,8 @@ pub const PREFIX: &str = "/api/v1";
 pub const LIST: &str = "/api/v1/services/list";
 /// `GET`: the state of many services; `?names=a,b&long=true`.
 pub const STATUS: &str = "/api/v1/services/status";
+/// `GET`: what happened to services, and their health checks; `?names=a,b&since=<RFC 3339>&starts=true`.
+pub const HISTORY: &str = "/api/v1/services/history";
 /// `GET`: start order; `?names=a,b`.
 pub const ORDER: &str = "/api/v1/services/order";
 /// `POST`: start many; body [`Wish`](crate::Wish).
@@ -28,6 +30,8 @@ pub const SERVICE_START: &str = "/api/v1/services/{name}/start";
 pub const SERVICE_STOP: &str = "/api/v1/services/{name}/stop";
 /// `POST`: restart one.
 pub const SERVICE_RESTART: &str = "/api/v1/services/{name}/restart";
+/// `GET`: what happened, by number; `?names=a,b&since=<seq or RFC 3339>&limit=100&follow=true`.
+pub const EVENTS: &str = "/api/v1/events";
 /// `GET`: versions of daemon and API.
 pub const VERSION: &str = "/api/v1/version";
 /// `GET`: the daemon itself ([`Daemon`](crate::view::Daemon)).
@@ -36,7 +40,11 @@ pub const DAEMON: &str = "/api/v1/daemon";
 pub const DAEMON_STOP: &str = "/api/v1/daemon/stop";
 
 /// Words that stand where a service's name could stand in a path, so no service may be called so.
-pub const RESERVED_NAMES: [&str; 6] = ["list", "status", "order", "start", "stop", "restart"];
+pub const RESERVED_NAMES: [&str; 7] = ["list", "status", "order", "history", "start", "stop", "restart"];
 
 /// Media type of an answer that comes row by row: one JSON object a line.
 pub const NDJSON: &str = "application/x-ndjson";
+/// Media type of server-sent events.
+pub const SSE: &str = "text/event-stream";
+/// The header with which a client of server-sent events goes on after the last event it has seen.
+pub const LAST_EVENT_ID: &str = "last-event-id";

@@ -1,6 +1,7 @@
 //! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
 
 mod daemon;
+mod events;
 mod listener;
 mod reply;
 mod services;
@@ -30,6 +31,8 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(routes::LIST, get(services::list))
         .route(routes::STATUS, get(services::status))
+        .route(routes::HISTORY, get(events::history))
+        .route(routes::EVENTS, get(events::events))
         .route(routes::ORDER, get(services::order))
         .route(routes::SERVICE, get(services::service))
         .route(routes::SERVICE_STATUS, get(services::service_status))

@@ -107,6 +107,7 @@ mod clock;
 pub mod daemon;
 mod guide;
 mod http;
+mod journal;
 pub mod load;
 pub mod manager;
 pub mod offline;

@@ -12,17 +12,20 @@ Usage: orchestratord <command> [--config FILE] [names...]
   run [--nu PROGRAM]  be the daemon of this project, in the foreground
   list                the services as they are defined
   order [names...]    the order in which they are started
+  events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N]
+  history [names...]  what happened, and what checks said: [--since SEQ|TIME] [--starts]
   check               what is wrong with the file
   defaults            every setting with its default
 
-list, order and check print JSON. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
+All but run and defaults print JSON, and need no daemon. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
 
 /// What the command line says.
 struct Arguments {
     command: String,
     config: Option<PathBuf>,
     nu: Option<PathBuf>,
-    names: Vec<String>,
+    starts: bool,
+    asked: offline::Asked,
 }
 
 fn main() -> ExitCode {
@@ -37,15 +40,19 @@ fn main() -> ExitCode {
 
 fn arguments() -> Result<Arguments, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
-    let mut arguments = Arguments { command: String::new(), config: None, nu: None, names: Vec::new() };
+    let (config, nu, starts, asked) = Default::default();
+    let mut arguments = Arguments { command: String::new(), config, nu, starts, asked };
     while let Some(argument) = parser.next()? {
         match argument {
             Long("config") => arguments.config = Some(parser.value()?.into()),
             Long("nu") => arguments.nu = Some(parser.value()?.into()),
+            Long("since") => arguments.asked.since = Some(parser.value()?.string()?),
+            Long("limit") => arguments.asked.limit = Some(parser.value()?.parse()?),
+            Long("starts") => arguments.starts = true,
             Long("help") | Short('h') => "help".clone_into(&mut arguments.command),
             Long("version") | Short('V') => "version".clone_into(&mut arguments.command),
             Value(word) if arguments.command.is_empty() => arguments.command = word.string()?,
-            Value(name) => arguments.names.push(name.string()?),
+            Value(name) => arguments.asked.names.push(name.string()?),
             _ => return Err(argument.unexpected()),
         }
     }
@@ -60,7 +67,24 @@ fn obey(arguments: Arguments) -> ExitCode {
         "run" => return run(arguments),
         "list" => return print(project(&arguments).and_then(|project| offline::list(&project))),
         "order" => {
-            return print(project(&arguments).and_then(|project| offline::order(&project, &arguments.names)));
+            return print(
+                project(&arguments).and_then(|project| offline::order(&project, &arguments.asked.names)),
+            );
+        }
+        "events" => {
+            return print(
+                project(&arguments).and_then(|project| offline::events(&project, &arguments.asked)),
+            );
+        }
+        "history" if arguments.starts => {
+            return print(
+                project(&arguments).and_then(|project| offline::starts(&project, &arguments.asked)),
+            );
+        }
+        "history" => {
+            return print(
+                project(&arguments).and_then(|project| offline::history(&project, &arguments.asked)),
+            );
         }
         "check" => return print(project(&arguments).map(|project| offline::check(&project))),
         other => {
@@ -84,7 +108,13 @@ fn run(arguments: Arguments) -> ExitCode {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("ORCHESTRATORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        // A log that cannot be written, on a full disk, would end us: it would be complained of on the same standard error.
+        .log_internal_errors(false)
+        .init();
     let project = match project(&arguments) {
         Ok(project) => project,
         Err(problem) => return print::<()>(Err(problem)),

@@ -1,5 +1,6 @@
 //! [`ServiceOrchestrator`]: the handle. One task owns the fleet; the handle sends it wishes and reads its board.
 
+mod chronicle;
 mod message;
 mod perform;
 mod recall;
@@ -12,6 +13,7 @@ pub use service_core::fleet::Relatives;
 
 use crate::board::{Board, Checked};
 use crate::guide::{Service, ServiceHealth, ServiceStatus};
+use crate::journal::View;
 use crate::process::template::Templates;
 use crate::world::{Places, World, find_shim};
 use crate::{manager, probe};
@@ -255,6 +257,11 @@ impl ServiceOrchestrator {
     /// Ends the orchestrator; services live on. What it knows is on disk when this returns.
     pub async fn shutdown(&self) {
         let _ = self.ask(|reply| Message::Finish { reply }).await;
+    }
+
+    /// What happened to these services, or to all, and what comes.
+    pub(crate) async fn journal(&self, names: Vec<String>) -> Result<View, Problem> {
+        self.ask(|reply| Message::Read { names, reply }).await?
     }
 
     pub(crate) fn board(&self) -> Arc<Board> {

@@ -8,7 +8,7 @@ use crate::world::Places;
 use jiff::Timestamp;
 use service_api::view;
 use service_core::config::{Command, Condition, Manager, Service, WhenLost, word};
-use service_core::service::{Exit, signal_name};
+use service_core::service::Exit;
 use service_core::{Id, Plan};
 
 /// A service as it is defined.
@@ -110,17 +110,8 @@ fn details(
     view::Details {
         cpu: usage.and_then(|usage| usage.cpu),
         since: snapshot.state.since().map(|since| clock::wall(since).to_string()),
-        exit_code: match snapshot.last_exit {
-            Some(Exit::Code(code)) => Some(code),
-            _ => None,
-        },
-        exit_signal: match snapshot.last_exit {
-            Some(Exit::OutOfMemory(_)) => Some("SIGKILL".to_owned()),
-            Some(Exit::Signal(signal)) => {
-                Some(signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned))
-            }
-            _ => None,
-        },
+        exit_code: snapshot.last_exit.and_then(Exit::code),
+        exit_signal: snapshot.last_exit.and_then(Exit::signal),
         command: command(&definition.start_command),
         cwd: places.working_dir(definition.working_dir.as_deref()).display().to_string(),
         log: (definition.manager == Manager::Process).then(|| files.log().display().to_string()),

@@ -3,7 +3,9 @@
 mod daemon_restart;
 mod daemon_status;
 mod daemon_stop;
+mod events;
 mod health;
+mod history;
 mod list;
 mod logs;
 mod names;
@@ -32,6 +34,8 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(status::Status),
         Box::new(health::Health),
         Box::new(logs::Logs),
+        Box::new(events::Events),
+        Box::new(history::History),
         Box::new(daemon_status::DaemonStatus),
         Box::new(daemon_restart::DaemonRestart),
         Box::new(daemon_stop::DaemonStop),

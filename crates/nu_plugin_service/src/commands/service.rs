@@ -6,7 +6,7 @@ use crate::error::refusal;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
 
-const SUBCOMMANDS: [&str; 11] = [
+const SUBCOMMANDS: [&str; 13] = [
     "list",
     "order",
     "start",
@@ -15,6 +15,8 @@ const SUBCOMMANDS: [&str; 11] = [
     "status",
     "health",
     "logs",
+    "events",
+    "history",
     "daemon status",
     "daemon stop",
     "daemon restart",

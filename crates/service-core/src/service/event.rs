@@ -2,7 +2,8 @@
 
 use crate::Moment;
 use crate::health::Verdict;
-use alloc::string::String;
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,25 @@ impl Exit {
     /// Whether it ended as a program that did its work.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
+    }
+
+    /// The code it ended with, if it did.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Signal(_) | Self::OutOfMemory(_) | Self::Unknown => None,
+        }
+    }
+
+    /// The name of the signal that ended it, if one did; its number, where it has no name.
+    pub fn signal(self) -> Option<String> {
+        match self {
+            Self::Signal(signal) => {
+                Some(signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned))
+            }
+            Self::OutOfMemory(_) => Some("SIGKILL".to_owned()),
+            Self::Code(_) | Self::Unknown => None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What reaches the owner of the fleet: wishes from outside, reports from whoever acts.
 
 use crate::board::Checked;
+use crate::journal::View;
 use service_api::{Outcome, Problem};
 use service_core::config::Service;
 use service_core::fleet::Relatives;
@@ -22,6 +23,8 @@ pub(crate) enum Message {
     Replan { plan: Plan, reply: oneshot::Sender<()> },
     /// One more service, or another definition of one.
     Register { definition: Box<Service>, reply: oneshot::Sender<Result<(), Problem>> },
+    /// Somebody reads the journal.
+    Read { names: Vec<String>, reply: oneshot::Sender<Result<View, Problem>> },
     /// Write everything down and end.
     Finish { reply: oneshot::Sender<()> },
 }

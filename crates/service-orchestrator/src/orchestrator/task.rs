@@ -5,6 +5,7 @@ use super::waiters::{Changed, Open, Waiter};
 use super::{recall, resolve};
 use crate::board::{Board, Entry};
 use crate::clock;
+use crate::journal::Journal;
 use crate::process::Keeper;
 use crate::store::Store;
 use crate::world::World;
@@ -12,6 +13,7 @@ use service_api::{Code, Outcome, Problem};
 use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::{Fleet, Progress, Relatives};
+use service_core::health::Health;
 use service_core::service::{Event, Goal, State};
 use service_core::{Id, Moment, Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,8 +34,9 @@ pub(super) struct Task {
     pub(super) calls: BTreeMap<Name, AbortHandle>,
     waiters: Vec<Waiter>,
     /// Services that run although the plan does not define them any more; they go when they have stopped.
-    left_over: BTreeSet<Name>,
+    pub(super) left_over: BTreeSet<Name>,
     store: Store,
+    pub(super) journal: Journal,
     board: watch::Sender<Arc<Board>>,
 }
 
@@ -50,6 +53,7 @@ pub(super) async fn run(
     letters: UnboundedReceiver<Message>,
 ) -> watch::Receiver<Arc<Board>> {
     let (store, memories) = Store::open(&world.places);
+    let journal = Journal::open(&world.places);
     let found = recall::look(&world.places, plan).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
@@ -58,7 +62,8 @@ pub(super) async fn run(
     let (keepers, listeners, calls, waiters) = Default::default();
     let left_over = found.left_over;
     let mut task =
-        Task { world, fleet, entries, keepers, listeners, calls, waiters, left_over, store, board };
+        Task { world, fleet, entries, keepers, listeners, calls, waiters, left_over, store, journal, board };
+    task.note_definitions();
     task.recall(memories, found.runs);
     task.after();
     tokio::spawn(task.work(letters));
@@ -97,7 +102,13 @@ impl Task {
 
     fn next_deadline(&self) -> Option<Moment> {
         let patience = self.waiters.iter().filter_map(Waiter::deadline);
-        self.fleet.next_deadline().into_iter().chain(patience).chain(self.store.due()).min()
+        self.fleet
+            .next_deadline()
+            .into_iter()
+            .chain(patience)
+            .chain(self.store.due())
+            .chain(self.journal.due())
+            .min()
     }
 
     fn wake(&mut self) -> Turn {
@@ -119,7 +130,11 @@ impl Task {
             Message::Register { definition, reply } => {
                 let _ = reply.send(self.register(*definition));
             }
+            Message::Read { names, reply } => {
+                let _ = reply.send(self.read(&names));
+            }
             Message::Finish { reply } => {
+                self.journal.end(clock::now());
                 let board = Arc::clone(&self.board.borrow());
                 self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
                 self.store.flush(&self.fleet);
@@ -138,6 +153,8 @@ impl Task {
             self.refresh(*id);
         }
         self.store.write_if_due(&self.fleet, now);
+        // Before a run begins, how the one before has ended is written down; and before anybody is told.
+        self.journal.commit(now);
         for order in self.fleet.take_orders() {
             self.perform(order);
         }
@@ -201,6 +218,7 @@ impl Task {
         self.store.changed(&entry.snapshot, &snapshot, clock::now());
         entry.snapshot = snapshot;
         entry.definition = Arc::clone(self.fleet.machine(id).definition());
+        self.note(id);
     }
 
     fn happened(&mut self, name: &Name, run: u64, event: Event) {
@@ -220,7 +238,11 @@ impl Task {
                 entry.keeper = Some(keeper.pid);
             }
             Report::Pid(pid) => entry.pid = pid,
-            Report::Checked(check) => entry.check = Some(Arc::new(check)),
+            Report::Checked(check) => {
+                let deciding = entry.snapshot.health == Health::Pending;
+                self.journal.checked(name, run, &check, deciding);
+                entry.check = Some(Arc::new(check));
+            }
             Report::Dropped(lines) => entry.dropped = lines,
             Report::Complaint(complaint) => {
                 entry.complaint = complaint;
@@ -323,7 +345,9 @@ impl Task {
         let plan = Arc::new(recall::with_left_overs(plan, &self.left_over));
         let old: BTreeMap<Name, Arc<Entry>> =
             self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
+        self.note_changes(&plan);
         self.fleet.replan(plan, clock::now());
+        self.note_definitions();
         for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
             self.fleet.retire(id);
         }

@@ -1,0 +1,105 @@
+//! [`Event`]: one thing that happened, with its number; and the rows that are made of events: [`Past`] and [`Start`].
+
+use serde::{Deserialize, Serialize};
+
+/// What an event can be about.
+pub mod kind {
+    /// A service went from one state to another.
+    pub const STATE: &str = "state";
+    /// A service was found healthy or unhealthy. One that is healthy the moment it gets ready has no event of its own.
+    pub const HEALTH: &str = "health";
+    /// A service is defined that was not.
+    pub const DEFINED: &str = "defined";
+    /// A service is defined differently.
+    pub const CHANGED: &str = "changed";
+    /// A service is not defined any more.
+    pub const REMOVED: &str = "removed";
+    /// The daemon began or ended.
+    pub const DAEMON: &str = "daemon";
+    /// Events before this one could not be written down.
+    pub const JOURNAL: &str = "journal";
+    /// Not an event: the result of a health check, in a [`Past`](super::Past).
+    pub const CHECK: &str = "check";
+}
+
+/// One thing that happened. In the journal's file each is one line of JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number: one more than that of the event before, from 1, over every daemon of the project.
+    pub seq: u64,
+    /// When.
+    pub time: String,
+    /// The same in milliseconds since boot, for spans that a clock set anew must not spoil.
+    pub since_boot_ms: f64,
+    /// The service; `null` for a word about the daemon.
+    pub service: Option<String>,
+    /// What it is about: a word of [`kind`].
+    pub event: String,
+    /// How it was before, where that is known.
+    pub from: Option<String>,
+    /// How it is now.
+    pub to: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Number of the service's run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
+    /// Exit code, where this is the end of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Signal that ended it, where this is the end of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<String>,
+    /// The service that it waits for, or for which it has waited last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub need: Option<String>,
+    /// The kernel's id of this boot, where a daemon begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+}
+
+/// A row of history: an event of a service, or the result of one health check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// When.
+    pub time: String,
+    /// The service.
+    pub service: String,
+    /// A word of [`kind`].
+    pub kind: String,
+    /// How it was before.
+    pub from: Option<String>,
+    /// How it is since then.
+    pub to: Option<String>,
+    /// Number of the service's run.
+    pub run: Option<u64>,
+    /// Whether a check passed.
+    pub healthy: Option<bool>,
+    /// How long a check took.
+    pub latency_ms: Option<f64>,
+    /// Exit code, where this is the end of a run.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it, where this is the end of a run.
+    pub exit_signal: Option<String>,
+    /// Why, or what a check that failed said.
+    pub message: Option<String>,
+}
+
+/// One start of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// The service.
+    pub service: String,
+    /// Number of its run; `null` as long as it waits.
+    pub run: Option<u64>,
+    /// When it was wanted.
+    pub began: String,
+    /// The need that was satisfied last; `null` if it waited for none.
+    pub waited_for: Option<String>,
+    /// From the wish to the launch.
+    pub waited_ms: f64,
+    /// From the launch to the result; `null` as long as there is none.
+    pub took_ms: Option<f64>,
+    /// `ready`, `completed`, `failed`, `stopped`; `waiting` or `starting` as long as it is not known.
+    pub result: String,
+}

@@ -1,0 +1,234 @@
+//! What happened: as a list, or as a stream that goes on (NDJSON, server-sent events); and history.
+
+use super::reply::{Asked, Data, Failure};
+use crate::daemon::Shared;
+use crate::journal::{self, Question, Recorded, Since, View, Word};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use service_api::{Code, Envelope, Event, Problem, routes};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_stream::{Stream, StreamExt};
+
+/// Events when nothing else is asked; who follows hears what is new.
+const USUAL: usize = 100;
+
+/// `?names=a,b&since=17&limit=100&follow=true`.
+#[derive(Deserialize)]
+pub(super) struct Query {
+    #[serde(default)]
+    names: String,
+    since: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    follow: bool,
+    #[serde(default)]
+    starts: bool,
+}
+
+impl Query {
+    fn question(&self, last_seen: Option<&str>) -> Result<Question, Problem> {
+        let names = self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let since = last_seen.or(self.since.as_deref()).map(str::parse::<Since>).transpose()?;
+        Ok(Question { names, since, limit: self.limit })
+    }
+}
+
+/// How a client wants its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One envelope around a list.
+    List,
+    /// One envelope a line.
+    Lines,
+    /// Server-sent events.
+    Sent,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Self {
+        let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        match accepts {
+            accepts if accepts.contains(routes::SSE) => Self::Sent,
+            accepts if accepts.contains(routes::NDJSON) => Self::Lines,
+            _ => Self::List,
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::List => "application/json",
+            Self::Lines => routes::NDJSON,
+            Self::Sent => routes::SSE,
+        }
+    }
+
+    fn event(self, event: &Event, json: &str) -> String {
+        match self {
+            Self::Sent => format!("id: {}\nevent: {}\ndata: {json}\n\n", event.seq, event.event),
+            Self::List | Self::Lines => format!("{{\"success\":true,\"data\":{json},\"error\":null}}\n"),
+        }
+    }
+
+    /// Nothing has happened up to this number. Where it can be told, a client that only hears of some services goes on
+    /// from there.
+    fn pulse(self, last: u64) -> String {
+        match self {
+            Self::Sent => format!(": nothing new\nid: {last}\n\n"),
+            Self::List | Self::Lines => "\n".to_owned(),
+        }
+    }
+
+    fn farewell(self) -> String {
+        let problem =
+            Problem::new(Code::TooSlow, "events came faster than they were read; the stream ends here")
+                .help("ask again since the last number you have");
+        let json = serde_json::to_string(&Envelope::<()>::failure(problem)).unwrap_or_default();
+        match self {
+            Self::Sent => format!("event: problem\ndata: {json}\n\n"),
+            Self::List | Self::Lines => format!("{json}\n"),
+        }
+    }
+}
+
+pub(super) async fn events(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Asked(query): Asked<Query>,
+) -> Result<Response, Failure> {
+    let form = Form::of(&headers);
+    if query.follow && form == Form::List {
+        return Err(Problem::new(Code::BadRequest, "a list cannot be followed")
+            .help(format!("say `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
+            .into());
+    }
+    let last_seen = headers.get(routes::LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let mut question = query.question(last_seen.filter(|id| !id.is_empty()))?;
+    if question.since.is_none() {
+        question.limit.get_or_insert(if query.follow { 0 } else { USUAL });
+    }
+    let view = shared.orchestrator.journal(question.names.clone()).await?;
+    let past = view.past();
+    let asked = question.clone();
+    let found = waiting_for_the_disk(move || past.find(&asked)).await?;
+    if form == Form::List {
+        return Ok(Data(found).into_response());
+    }
+    let past = tokio_stream::iter(found).filter_map(move |event| {
+        let json = serde_json::to_string(&event).ok()?;
+        Some(form.event(&event, &json))
+    });
+    let body = match query.follow {
+        // At once it is told up to where that was, so that also who heard nothing can go on from there.
+        true => {
+            let now = tokio_stream::once(form.pulse(view.last));
+            body(past.chain(now).chain(live(view, question, form)))
+        }
+        false => body(past),
+    };
+    Ok(([(header::CONTENT_TYPE, form.media_type()), (header::CACHE_CONTROL, "no-cache")], body)
+        .into_response())
+}
+
+pub(super) async fn history(
+    State(shared): State<Arc<Shared>>,
+    Asked(query): Asked<Query>,
+) -> Result<Response, Failure> {
+    let question = query.question(None)?;
+    let view = shared.orchestrator.journal(question.names.clone()).await?;
+    let (past, checks) = (view.past(), view.checks());
+    drop(view);
+    // Turning many rows into JSON takes time too: this thread has services to look after.
+    let json = waiting_for_the_disk(move || {
+        let json = if query.starts {
+            serde_json::to_vec(&Envelope::success(journal::starts(&past.find(&question)?)))
+        } else {
+            serde_json::to_vec(&Envelope::success(journal::rows(&past, &checks, &question)?))
+        };
+        json.map_err(|error| Problem::new(Code::Internal, format!("cannot write the answer: {error}")))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], json.await?).into_response())
+}
+
+async fn waiting_for_the_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let lost = |error| Problem::new(Code::Internal, format!("cannot read the journal: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(lost)?
+}
+
+fn body(texts: impl Stream<Item = String> + Send + 'static) -> Body {
+    Body::from_stream(texts.map(|text| Ok::<_, Infallible>(Bytes::from(text))))
+}
+
+/// What happens from here on. One who does not keep up hears that, and nothing more.
+fn live(view: View, question: Question, form: Form) -> impl Stream<Item = String> + Send + 'static {
+    let (mut last, mut over) = (view.last, false);
+    let text = move |heard| match heard {
+        _ if over => None,
+        Ok(Word::Event(recorded)) => Some(fitting(&recorded, &question, last).map(|event| {
+            last = event.seq;
+            form.event(event, &recorded.json)
+        })),
+        Ok(Word::Pulse(last)) => Some(Some(form.pulse(last))),
+        Err(()) => {
+            over = true;
+            Some(Some(form.farewell()))
+        }
+    };
+    Live::new(view.live).map_while(text).filter_map(|text| text)
+}
+
+fn fitting<'r>(recorded: &'r Recorded, question: &Question, last: u64) -> Option<&'r Event> {
+    let event = &recorded.event;
+    (event.seq > last && question.is_about(event.service.as_deref())).then_some(event)
+}
+
+type Heard = Result<Word, RecvError>;
+
+/// A receiver as a stream: `Err` once it has fallen behind, the end when the daemon ends.
+struct Live {
+    next: Pin<Box<dyn Future<Output = (Heard, Receiver<Word>)> + Send>>,
+}
+
+impl Live {
+    fn new(receiver: Receiver<Word>) -> Self {
+        Self { next: Box::pin(hear(receiver)) }
+    }
+}
+
+async fn hear(mut receiver: Receiver<Word>) -> (Heard, Receiver<Word>) {
+    (receiver.recv().await, receiver)
+}
+
+impl Stream for Live {
+    type Item = Result<Word, ()>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.next.as_mut().poll(context).map(|(heard, receiver)| {
+            self.next = Box::pin(hear(receiver));
+            match heard {
+                Ok(word) => Some(Ok(word)),
+                Err(RecvError::Lagged(_)) => Some(Err(())),
+                Err(RecvError::Closed) => None,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pulse_of_server_sent_events_carries_the_number_and_no_event() {
+        assert_eq!(Form::Sent.pulse(7), ": nothing new\nid: 7\n\n");
+    }
+}

@@ -1,0 +1,381 @@
+//! [`Journal`]: what happened to the services, numbered, on disk and live.
+//!
+//! The owner of the fleet tells what it sees; at the end of its turn [`Journal::commit`] writes all events of the turn
+//! at once and only then shows them to whoever follows. So an event that somebody saw is on disk, a number is never
+//! given twice, and the events of a file are an unbroken row of numbers over every daemon of the project.
+//!
+//! A disk that cannot be written stops nobody. Events then wait in memory, up to [`MOST_WAITING`], and are shown without
+//! being on disk; the last number given is noted at the head of the file, which takes no space, so that it is not given
+//! again should the daemon be killed. When the disk can be written what waits follows, and an event says how many
+//! are lost.
+//!
+//! Results of health checks lie in a file of their own, so that they never push events out. While a service starts
+//! it is checked often: only the last check of a start is kept.
+
+mod history;
+mod lines;
+pub(crate) mod offline;
+mod read;
+mod seen;
+mod starts;
+
+pub(crate) use history::{Checks, Row, rows};
+pub(crate) use read::{Past, Question, Since, View};
+pub(crate) use seen::{Look, Seen};
+pub(crate) use starts::starts;
+
+use crate::board::Checked;
+use crate::clock;
+use crate::world::Places;
+use jiff::Timestamp;
+use lines::Lines;
+use read::Pages;
+use seen::Draft;
+use service_api::Event;
+use service_api::event::kind;
+use service_core::service::Exit;
+use service_core::{Moment, Name};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Format of the file.
+const VERSION: u32 = 1;
+/// A file of this size is full; there are two of them.
+const LIMIT: u64 = 1024 * 1024;
+/// Events that wait in memory for a disk that cannot be written.
+const MOST_WAITING: usize = 4096;
+/// Results of checks that wait likewise.
+const MOST_CHECKS: usize = 256;
+/// How far behind a follower may be before it is cut off.
+const LIVE: usize = 4096;
+/// After a write that failed.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// How often followers hear that the daemon is still there.
+const PULSE: Duration = Duration::from_secs(15);
+/// Longest reason, in bytes.
+const LONGEST_REASON: usize = 1024;
+
+/// An event with its line in the file.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) event: Event,
+    pub(crate) json: String,
+}
+
+/// What followers hear.
+#[derive(Debug, Clone)]
+pub(crate) enum Word {
+    /// Something happened.
+    Event(Arc<Recorded>),
+    /// Nothing happened since this number, and the daemon is there.
+    Pulse(u64),
+}
+
+/// The journal of one project.
+pub(crate) struct Journal {
+    file: Lines,
+    checks: Lines,
+    next: u64,
+    seen: BTreeMap<String, Seen>,
+    /// Events of this turn, and when it is: all of them happen at one time.
+    fresh: Vec<Event>,
+    turn: Option<(Timestamp, Moment)>,
+    /// Events that are not in the file yet.
+    waiting: VecDeque<Arc<Recorded>>,
+    lost: u64,
+    fresh_checks: Vec<Row>,
+    /// The last check of each start that is under way.
+    held: BTreeMap<String, Row>,
+    try_again: Option<Moment>,
+    pulse: Option<Moment>,
+    live: broadcast::Sender<Word>,
+}
+
+fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("journal.jsonl")
+}
+
+fn checks_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("checks.jsonl")
+}
+
+impl Journal {
+    /// Takes up what former daemons wrote, and says that one more has begun.
+    pub(crate) fn open(places: &Places) -> Self {
+        Self::open_limited(places, LIMIT)
+    }
+
+    fn open_limited(places: &Places, limit: u64) -> Self {
+        let mut file = Lines::open(path(&places.state_dir), limit);
+        let texts = file.shelf().read().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the journal; its numbers begin anew");
+            Default::default()
+        });
+        let pages = Pages::read(&texts);
+        if pages.broken > 0 {
+            tracing::error!(
+                lines = pages.broken,
+                "cannot understand some lines of the journal; passing over them"
+            );
+        }
+        if pages.stranger {
+            tracing::error!("the journal is of another version; setting it aside and beginning a new file");
+            file.close();
+        }
+        let checks = Lines::open(checks_path(&places.state_dir), limit);
+        let (fresh, turn, waiting, fresh_checks, held, lost) = Default::default();
+        let (try_again, pulse) = (None, None);
+        let (next, seen, live) = (pages.highest + 1, pages.seen, broadcast::Sender::new(LIVE));
+        let mut journal = Self {
+            file,
+            checks,
+            next,
+            seen,
+            fresh,
+            turn,
+            waiting,
+            lost,
+            fresh_checks,
+            held,
+            try_again,
+            pulse,
+            live,
+        };
+        // One that says nothing at its end was killed.
+        let from = pages.daemon.map(|word| if word == "running" { "lost".to_owned() } else { word });
+        let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+        journal.record(Draft {
+            event: kind::DAEMON,
+            from,
+            to: Some("running".to_owned()),
+            reason: Some(format!("orchestratord {version}, pid {pid}")),
+            boot_id: Some(places.boot_id.clone()),
+            ..Draft::default()
+        });
+        journal
+    }
+
+    /// Notes how a service looks now.
+    pub(crate) fn saw(&mut self, name: &Name, look: Look) {
+        let pending = look.is_pending();
+        let seen = self.seen.entry(name.to_string()).or_default();
+        let drafts = seen.look(name, look);
+        if !pending {
+            self.fresh_checks.extend(self.held.remove(&**name));
+        }
+        for draft in drafts {
+            self.record(draft);
+        }
+    }
+
+    /// Notes which services are defined; those that only run still are not forgotten.
+    pub(crate) fn defined<'n>(&mut self, names: impl Iterator<Item = &'n Name>, running: &BTreeSet<Name>) {
+        let names: BTreeSet<&str> =
+            names.filter(|name| !running.contains(*name)).map(|name| &**name).collect();
+        let mut drafts = Vec::new();
+        let draft = |event, name: &str| Draft { event, service: Some(name.to_owned()), ..Draft::default() };
+        for (name, seen) in &mut self.seen {
+            if !seen.removed && !names.contains(name.as_str()) {
+                seen.removed = true;
+                drafts.push(draft(kind::REMOVED, name));
+            }
+        }
+        let stays = |name: &str| running.contains(name) || names.contains(name);
+        self.seen.retain(|name, seen| !seen.removed || stays(name));
+        for name in names {
+            let new = !self.seen.contains_key(name);
+            let seen = self.seen.entry(name.to_owned()).or_default();
+            if std::mem::take(&mut seen.removed) || new {
+                drafts.push(draft(kind::DEFINED, name));
+            }
+        }
+        for draft in drafts {
+            self.record(draft);
+        }
+    }
+
+    /// Notes that a service is defined otherwise.
+    pub(crate) fn changed(&mut self, name: &Name) {
+        self.record(Draft { event: kind::CHANGED, service: Some(name.to_string()), ..Draft::default() });
+    }
+
+    /// Notes the result of a check; `deciding` while nothing has decided yet whether the service is healthy.
+    pub(crate) fn checked(&mut self, name: &Name, run: u64, check: &Checked, deciding: bool) {
+        let row = Row::new(name, run, check);
+        if deciding {
+            self.held.insert(name.to_string(), row);
+        } else {
+            self.fresh_checks.push(row);
+        }
+    }
+
+    /// Notes that the daemon ends, and writes everything down.
+    pub(crate) fn end(&mut self, now: Moment) {
+        let (from, to) = (Some("running".to_owned()), Some("ended".to_owned()));
+        self.try_again = None;
+        self.record(Draft { event: kind::DAEMON, from, to, ..Draft::default() });
+        self.commit(now);
+    }
+
+    fn record(&mut self, draft: Draft) {
+        let seq = self.next;
+        let (time, now) = *self.turn.get_or_insert_with(|| (clock::today(), clock::now()));
+        self.next += 1;
+        let (exit_code, exit_signal) = (draft.exit.and_then(Exit::code), draft.exit.and_then(Exit::signal));
+        self.fresh.push(Event {
+            seq,
+            time: time.to_string(),
+            since_boot_ms: clock::millis(now.since(Moment::from_nanos(0))),
+            service: draft.service,
+            event: draft.event.to_owned(),
+            from: draft.from,
+            to: draft.to,
+            reason: draft.reason.map(shorten),
+            run: draft.run,
+            exit_code,
+            exit_signal,
+            need: draft.need,
+            boot_id: draft.boot_id,
+        });
+    }
+
+    /// When [`Journal::commit`] should be called, events or not.
+    pub(crate) fn due(&self) -> Option<Moment> {
+        self.try_again.into_iter().chain(self.pulse).min()
+    }
+
+    /// Writes what this turn has brought, then shows it.
+    pub(crate) fn commit(&mut self, now: Moment) {
+        self.turn = None;
+        let fresh: Vec<Arc<Recorded>> = self.fresh.drain(..).filter_map(Recorded::new).collect();
+        self.waiting.extend(fresh.iter().cloned());
+        if self.try_again.is_none_or(|due| due <= now) {
+            self.write(now);
+        } else if !fresh.is_empty() {
+            self.fall_behind();
+        }
+        for recorded in fresh {
+            let _ = self.live.send(Word::Event(recorded)); // perhaps nobody follows
+        }
+        if !self.fresh_checks.is_empty() {
+            self.write_checks();
+        }
+        if self.pulse.is_some_and(|due| due <= now) {
+            let _ = self.live.send(Word::Pulse(self.next - 1));
+            self.pulse = (self.live.receiver_count() > 0).then(|| now.plus(PULSE));
+        }
+        if !self.fresh.is_empty() {
+            self.commit(now);
+        }
+    }
+
+    fn write(&mut self, now: Moment) {
+        let Some(first) = self.waiting.front().map(|recorded| recorded.event.seq) else {
+            self.try_again = None;
+            return;
+        };
+        let lines: String = self.waiting.iter().flat_map(|recorded| [recorded.json.as_str(), "\n"]).collect();
+        match self.file.append(lines.as_bytes(), || head(first - 1, &self.seen)) {
+            Ok(()) => {
+                self.waiting.clear();
+                self.try_again = None;
+                self.confess();
+            }
+            Err(error) => {
+                if self.try_again.is_none() {
+                    tracing::error!(%error, "cannot write the journal; keeping events in memory");
+                }
+                self.try_again = Some(now.plus(TRY_AGAIN));
+                self.fall_behind();
+            }
+        }
+    }
+
+    /// Keeps within bounds what cannot be written, and its numbers from being given again.
+    fn fall_behind(&mut self) {
+        let surplus = self.waiting.len().saturating_sub(MOST_WAITING);
+        self.waiting.drain(..surplus);
+        self.lost += surplus as u64;
+        if let Err(error) = self.file.overwrite(digits(self.next - 1).as_bytes(), GIVEN_AT) {
+            tracing::debug!(%error, "cannot note the number of the last event");
+        }
+    }
+
+    /// Says what is missing, now that it can be written down.
+    fn confess(&mut self) {
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0 {
+            let reason = Some(format!("{lost} earlier events could not be written and are lost"));
+            self.record(Draft { event: kind::JOURNAL, reason, ..Draft::default() });
+        }
+    }
+
+    fn write_checks(&mut self) {
+        let lines: Vec<u8> = self.fresh_checks.iter().flat_map(Row::line).collect();
+        match self.checks.append(&lines, Vec::new) {
+            Ok(()) => self.fresh_checks.clear(),
+            Err(error) => {
+                tracing::debug!(%error, "cannot write down the results of checks");
+                let surplus = self.fresh_checks.len().saturating_sub(MOST_CHECKS);
+                self.fresh_checks.drain(..surplus);
+            }
+        }
+    }
+
+    /// Whether anything is known of a service of this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.seen.contains_key(name)
+    }
+
+    /// What is there now, and all that comes.
+    pub(crate) fn view(&mut self, now: Moment) -> View {
+        self.pulse.get_or_insert(now.plus(PULSE));
+        View {
+            shelf: self.file.shelf(),
+            checks: Checks::new(self.checks.shelf()),
+            unwritten: self.waiting.iter().cloned().collect(),
+            last: self.next - 1 - self.fresh.len() as u64,
+            live: self.live.subscribe(),
+        }
+    }
+}
+
+impl Recorded {
+    fn new(event: Event) -> Option<Arc<Self>> {
+        match serde_json::to_string(&event) {
+            Ok(json) => Some(Arc::new(Self { event, json })),
+            Err(error) => {
+                tracing::error!(%error, "cannot write an event");
+                None
+            }
+        }
+    }
+}
+
+/// Where in the head the last number given stands, so that it can be overwritten in place.
+const GIVEN_AT: u64 = "{\"journal\":1,\"given\":\"".len() as u64;
+
+/// The first line of a file.
+fn head(given: u64, seen: &BTreeMap<String, Seen>) -> Vec<u8> {
+    let seen = serde_json::to_string(seen).unwrap_or_else(|_| "{}".to_owned());
+    format!("{{\"journal\":{VERSION},\"given\":\"{}\",\"seen\":{seen}}}\n", digits(given)).into_bytes()
+}
+
+fn digits(number: u64) -> String {
+    format!("{number:020}")
+}
+
+/// Text of others, within a limit.
+fn shorten(mut text: String) -> String {
+    if text.len() > LONGEST_REASON {
+        text.truncate(text.floor_char_boundary(LONGEST_REASON));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! [`Seen`]: how the journal last saw a service, and what has happened to it when it looks otherwise now ([`Look`]).
+//!
+//! An event begins where the one before has ended, also over a daemon that was killed: what its successor finds is
+//! compared with what was written down.
+
+use serde::{Deserialize, Serialize};
+use service_api::Event;
+use service_api::event::kind;
+use service_core::Snapshot;
+use service_core::health::Health;
+use service_core::service::{Exit, Failure, State};
+use std::collections::BTreeMap;
+
+/// Stopped, and wanted: a run that ended and is followed by the next at once passes through here.
+const WAITING: &str = "waiting";
+const STOPPED: &str = "stopped";
+const STOPPING: &str = "stopping";
+
+/// One service as it was written down.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    state: Option<String>,
+    run: u64,
+    health: Option<String>,
+    /// It is not defined any more.
+    pub(super) removed: bool,
+    /// What it waited for when it was last looked at.
+    #[serde(skip)]
+    need: Option<String>,
+}
+
+/// One service as it is.
+pub(crate) struct Look {
+    state: &'static str,
+    alive: bool,
+    run: u64,
+    health: Health,
+    exit: Option<Exit>,
+    reason: Option<String>,
+    need: Option<String>,
+}
+
+/// An event that has no number and no time yet.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Draft {
+    pub(super) service: Option<String>,
+    pub(super) event: &'static str,
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) run: Option<u64>,
+    pub(super) exit: Option<Exit>,
+    pub(super) need: Option<String>,
+    pub(super) boot_id: Option<String>,
+}
+
+impl Look {
+    /// `need` is what it waits for.
+    pub(crate) fn of(snapshot: &Snapshot, reason: Option<String>, need: Option<&str>) -> Self {
+        let refused = matches!(snapshot.state, State::Failed { failure: Failure::Refused(_), .. });
+        Self {
+            state: snapshot.state_word(),
+            alive: snapshot.state.is_alive(),
+            run: snapshot.run,
+            health: snapshot.health,
+            // What could not be launched has not ended.
+            exit: snapshot.last_exit.filter(|_| !refused),
+            reason,
+            need: need.filter(|_| snapshot.state_word() == WAITING).map(str::to_owned),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn ready() -> Self {
+        let (exit, reason, need) = Default::default();
+        Self { state: "ready", alive: true, run: 1, health: Health::Healthy, exit, reason, need }
+    }
+
+    /// Whether no check has decided yet how it is.
+    pub(super) fn is_pending(&self) -> bool {
+        self.health == Health::Pending
+    }
+}
+
+impl Seen {
+    fn was_alive(&self) -> bool {
+        matches!(self.state.as_deref(), Some("starting" | "ready" | STOPPING))
+    }
+
+    /// What has happened since it was last looked at.
+    pub(super) fn look(&mut self, name: &str, look: Look) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        let draft = || Draft { service: Some(name.to_owned()), ..Draft::default() };
+        let later = look.run > self.run;
+        let ended = !look.alive && (later || (self.was_alive() && look.run == self.run));
+        if self.was_alive() && later {
+            // It has ended and was started again before anybody could look.
+            let exit = look.exit.filter(|_| look.alive && look.run == self.run + 1);
+            drafts.push(Draft {
+                event: kind::STATE,
+                from: self.state.replace(WAITING.to_owned()),
+                to: self.state.clone(),
+                reason: Some(exit.unwrap_or(Exit::Unknown).to_string()),
+                run: Some(self.run),
+                exit,
+                ..draft()
+            });
+        }
+        if look.run != self.run {
+            // Of a run that nobody has seen begin, nothing is known.
+            self.health = (look.state == "starting").then(|| Health::Pending.word().to_owned());
+        }
+        let moved = self.state.as_deref() != Some(look.state) || later;
+        let from_rest = self.state.is_none() && look.state == STOPPED;
+        let state = (moved && !from_rest).then(|| Draft {
+            event: kind::STATE,
+            from: self.state.clone(),
+            to: Some(look.state.to_owned()),
+            reason: look.reason.clone(),
+            run: (look.run > 0).then_some(look.run),
+            exit: look.exit.filter(|_| ended),
+            need: look.need.clone().or_else(|| self.need.take().filter(|_| look.state == "starting")),
+            ..draft()
+        });
+        (self.state, self.run) = (Some(look.state.to_owned()), look.run);
+        let health = self.health(&look, moved).map(|(from, to)| Draft {
+            event: kind::HEALTH,
+            from,
+            to: Some(to),
+            reason: look.reason.filter(|_| look.health == Health::Unhealthy),
+            run: Some(look.run),
+            ..draft()
+        });
+        self.need = look.need;
+        // A service that is stopped for its health was unhealthy first.
+        let (first, second) = if look.state == STOPPING { (health, state) } else { (state, health) };
+        drafts.into_iter().chain(first).chain(second).collect()
+    }
+
+    /// How its health went, unless that follows from its state or was not known before.
+    fn health(&mut self, look: &Look, moved: bool) -> Option<(Option<String>, String)> {
+        if !look.alive || !matches!(look.health, Health::Healthy | Health::Unhealthy) {
+            return None;
+        }
+        let now = look.health.word().to_owned();
+        let before = self.health.replace(now.clone());
+        let healthy = look.health == Health::Healthy;
+        let silent = healthy && (before.is_none() || (moved && look.state == "ready"));
+        (before.as_ref() != Some(&now) && !silent).then_some((before, now))
+    }
+
+    /// Takes up what a former daemon wrote down.
+    pub(super) fn replay(all: &mut BTreeMap<String, Self>, event: Event) {
+        let Some(service) = event.service else { return };
+        let seen = all.entry(service).or_default();
+        match event.event.as_str() {
+            kind::STATE => {
+                let run = event.run.unwrap_or(seen.run);
+                if run != seen.run {
+                    (seen.run, seen.health) = (run, None);
+                }
+                seen.state = event.to;
+            }
+            kind::HEALTH => seen.health = event.to,
+            kind::DEFINED => seen.removed = false,
+            kind::REMOVED => seen.removed = true,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(state: &'static str, run: u64, health: Health) -> Look {
+        let alive = matches!(state, "starting" | "ready" | "stopping");
+        Look { state, alive, run, health, exit: None, reason: None, need: None }
+    }
+
+    fn words(drafts: &[Draft]) -> Vec<String> {
+        let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "-".into());
+        drafts.iter().map(|d| format!("{} {} {}", d.event, word(&d.from), word(&d.to))).collect()
+    }
+
+    #[test]
+    fn a_start_is_two_events_and_health_that_comes_with_it_is_none() {
+        let mut seen = Seen::default();
+        assert!(seen.look("web", look("stopped", 0, Health::None)).is_empty());
+        assert_eq!(
+            words(&seen.look("web", look("starting", 1, Health::Pending))),
+            ["state stopped starting"]
+        );
+        assert_eq!(words(&seen.look("web", look("ready", 1, Health::Healthy))), ["state starting ready"]);
+        assert!(seen.look("web", look("ready", 1, Health::Healthy)).is_empty());
+        assert_eq!(
+            words(&seen.look("web", look("ready", 1, Health::Unhealthy))),
+            ["health healthy unhealthy"]
+        );
+        assert_eq!(words(&seen.look("web", look("ready", 1, Health::Healthy))), ["health unhealthy healthy"]);
+    }
+
+    #[test]
+    fn a_crash_that_is_followed_by_a_start_at_once_has_its_own_event_with_the_exit_code() {
+        let mut seen = Seen { state: Some("ready".into()), run: 4, ..Seen::default() };
+        let next = Look { exit: Some(Exit::Code(3)), ..look("starting", 5, Health::Pending) };
+        let drafts = seen.look("web", next);
+        assert_eq!(words(&drafts), ["state ready waiting", "state waiting starting"]);
+        assert_eq!((drafts[0].run, drafts[0].exit), (Some(4), Some(Exit::Code(3))));
+        assert_eq!((drafts[1].run, drafts[1].exit), (Some(5), None));
+    }
+
+    #[test]
+    fn unhealthy_comes_before_the_stop_that_follows_from_it() {
+        let mut seen =
+            Seen { state: Some("ready".into()), run: 1, health: Some("healthy".into()), ..Seen::default() };
+        let drafts = seen.look("web", look("stopping", 1, Health::Unhealthy));
+        assert_eq!(words(&drafts), ["health healthy unhealthy", "state ready stopping"]);
+    }
+
+    #[test]
+    fn a_start_tells_for_which_need_it_has_waited_last() {
+        let mut seen = Seen { state: Some("stopped".into()), ..Seen::default() };
+        for need in ["db", "cache"] {
+            seen.look("web", Look { need: Some(need.into()), ..look("waiting", 0, Health::None) });
+        }
+        let drafts = seen.look("web", look("starting", 1, Health::Pending));
+        assert_eq!(drafts[0].need.as_deref(), Some("cache"));
+    }
+
+    #[test]
+    fn what_is_taken_over_unchanged_is_no_event() {
+        let mut seen = Seen { state: Some("ready".into()), run: 7, ..Seen::default() };
+        assert!(seen.look("web", look("ready", 7, Health::Pending)).is_empty());
+        assert!(seen.look("web", look("ready", 7, Health::Healthy)).is_empty());
+    }
+}
