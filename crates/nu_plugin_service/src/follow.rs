@@ -83,7 +83,7 @@ impl Follower {
                     }
                 }
                 Err(problem) if problem.code == Code::Internal && self.accepted && odd < ODD_ANSWERS => {
-                    odd += 1
+                    odd += 1;
                 }
                 Err(problem) => return Err(problem),
             }

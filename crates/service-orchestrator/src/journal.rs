@@ -166,7 +166,9 @@ impl Journal {
         if !pending {
             self.fresh_checks.extend(self.held.remove(&**name));
         }
-        drafts.into_iter().for_each(|draft| self.record(draft));
+        for draft in drafts {
+            self.record(draft);
+        }
     }
 
     /// Notes which services are defined; those that only run still are not forgotten.
@@ -190,7 +192,9 @@ impl Journal {
                 drafts.push(draft(kind::DEFINED, name));
             }
         }
-        drafts.into_iter().for_each(|draft| self.record(draft));
+        for draft in drafts {
+            self.record(draft);
+        }
     }
 
     /// Notes that a service is defined otherwise.

@@ -34,8 +34,8 @@ impl Asked {
     fn question(&self, project: &Project) -> Result<Question, Problem> {
         if let Some(names) = (!self.names.is_empty()).then_some(&self.names) {
             let known = journal::events(&project.state_dir, &Question::default())?;
-            let knows = |name: &String| known.iter().any(|event| event.service.as_ref() == Some(name));
-            if !names.iter().all(knows) {
+            let has_past = |name: &String| known.iter().any(|event| event.service.as_ref() == Some(name));
+            if !names.iter().all(has_past) {
                 resolve(&load::plan(&project.config)?, names)?;
             }
         }

@@ -129,9 +129,9 @@ pub(super) async fn events(
         // At once it is told up to where that was, so that also who heard nothing can go on from there.
         true => {
             let now = tokio_stream::once(form.pulse(view.last));
-            Body::from_stream(past.chain(now).chain(live(view, question, form)).map(chunk))
+            body(past.chain(now).chain(live(view, question, form)))
         }
-        false => Body::from_stream(past.map(chunk)),
+        false => body(past),
     };
     Ok(([(header::CONTENT_TYPE, form.media_type()), (header::CACHE_CONTROL, "no-cache")], body)
         .into_response())
@@ -164,8 +164,8 @@ async fn waiting_for_the_disk<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(lost)?
 }
 
-fn chunk(text: String) -> Result<Bytes, Infallible> {
-    Ok(text.into())
+fn body(texts: impl Stream<Item = String> + Send + 'static) -> Body {
+    Body::from_stream(texts.map(|text| Ok::<_, Infallible>(Bytes::from(text))))
 }
 
 /// What happens from here on. One who does not keep up hears that, and nothing more.

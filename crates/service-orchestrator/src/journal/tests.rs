@@ -124,12 +124,14 @@ fn a_service_that_was_quiet_for_long_is_not_forgotten_with_the_old_file() {
 fn limit_takes_the_last_ones_or_the_first_since() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
-    ["a", "b", "a", "b"].iter().for_each(|name| change(&mut journal, name));
+    for name in ["a", "b", "a", "b"] {
+        change(&mut journal, name);
+    }
     let mut ask = |question: Question| numbers(&find(&mut journal, &question).unwrap());
     let (limit, names) = (Some(1), vec!["a".to_owned()]);
     assert_eq!(ask(Question { limit, ..Question::default() }), [5]);
     assert_eq!(ask(Question { names: names.clone(), ..Question::default() }), [2, 4]);
-    assert_eq!(ask(Question { limit, names, ..Question::default() }), [4]);
+    assert_eq!(ask(Question { names, limit, ..Question::default() }), [4]);
     let since = Some(Since::After(2));
     assert_eq!(ask(Question { since, limit, ..Question::default() }), [3]);
     let since = Some(Since::Time(clock::today()));
