@@ -76,8 +76,9 @@ fn numbers_and_states_are_unbroken_over_daemons_killed_at_random_moments() {
         .map(|row| (row["run"].as_u64().unwrap(), &row["exit_code"]))
         .collect();
     let runs = history.iter().filter_map(|row| row["run"].as_u64()).max().unwrap();
-    // The last run was ended by the stop.
-    assert_eq!(ends.keys().copied().collect::<Vec<_>>(), (1..runs).collect::<Vec<_>>(), "{history:#?}");
+    // The last run may have been ended by the stop.
+    let missing: Vec<u64> = (1..runs).filter(|run| !ends.contains_key(run)).collect();
+    assert_eq!(missing, Vec::<u64>::new(), "{history:#?}");
 }
 
 #[test]
