@@ -37,6 +37,18 @@ impl Session {
     ) -> Result<Self, LabeledError> {
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
+        Self::open_at(plugin, engine, call, names, config, mark)
+    }
+
+    /// The project of this file, which is named at `mark`.
+    pub(crate) fn open_at(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        names: &[Spanned<String>],
+        config: Option<PathBuf>,
+        mark: Span,
+    ) -> Result<Self, LabeledError> {
         let project =
             shell::project(engine, config.as_deref()).map_err(|problem| labeled(&problem, &[], mark))?;
         Ok(Self {
@@ -111,6 +123,15 @@ impl Session {
                 answer => answer,
             }
         })
+    }
+
+    /// Asks the program itself about the project, without a daemon.
+    pub(crate) fn one_shot<T: serde::de::DeserializeOwned + Send + 'static>(
+        &self,
+        words: &'static [&'static str],
+    ) -> Result<T, LabeledError> {
+        let session = self.clone();
+        self.patiently(move || launch::one_shot(&session.project, &session.engine, words))
     }
 
     /// The Nushell error for a problem of this call.

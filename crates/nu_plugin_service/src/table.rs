@@ -2,7 +2,7 @@
 
 use crate::error;
 use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Record, Span, Value, record};
-use service_api::{Outcome, view};
+use service_api::{Finding, Outcome, view};
 
 /// A view that is one row of a table.
 pub(crate) trait Row {
@@ -50,6 +50,26 @@ impl Row for view::Step {
                 "name" => Value::string(self.name, span),
                 "level" => count(self.level, span),
                 "dependencies" => strings(self.dependencies, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for Finding {
+    const KEPT: &'static [&'static str] = &["severity", "message"];
+
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "severity" => Value::string(self.severity.as_str(), span),
+                "service" => string(self.service, span),
+                "key" => string(self.key, span),
+                "message" => Value::string(self.message, span),
+                "file" => Value::string(self.file, span),
+                "line" => self.line.map_or(Value::nothing(span), |line| count(line, span)),
+                "column" => self.column.map_or(Value::nothing(span), |column| count(column, span)),
+                "help" => string(self.help, span),
             },
             span,
         )

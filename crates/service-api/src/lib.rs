@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod envelope;
+pub mod finding;
 pub mod problem;
 pub mod project;
 pub mod routes;
@@ -12,6 +13,7 @@ pub mod view;
 
 pub use command::{Action, Outcome, Wish};
 pub use envelope::Envelope;
+pub use finding::{Finding, Severity};
 pub use problem::{Code, Place, Problem};
 pub use project::{Greeting, Project};
 

@@ -3,7 +3,7 @@
 use crate::load;
 use crate::orchestrator::resolve;
 use crate::views;
-use service_api::{Problem, Project, view};
+use service_api::{Finding, Problem, Project, view};
 
 /// The services as they are defined.
 pub fn list(project: &Project) -> Result<Vec<view::Service>, Problem> {
@@ -17,13 +17,7 @@ pub fn order(project: &Project, names: &[String]) -> Result<Vec<view::Step>, Pro
     Ok(views::steps(&plan, &ids))
 }
 
-/// What is wrong with the file; nothing, if nothing is.
-pub fn check(project: &Project) -> Vec<Problem> {
-    match load::plan(&project.config) {
-        Ok(_) => Vec::new(),
-        Err(mut first) => {
-            let others = std::mem::take(&mut first.others);
-            std::iter::once(first).chain(others).collect()
-        }
-    }
+/// What is wrong with the file, and what is doubtful about it; nothing, if nothing is.
+pub fn check(project: &Project) -> Vec<Finding> {
+    load::check(&project.config)
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what their signatures have in common.
 
+mod check;
 mod daemon_restart;
 mod daemon_status;
 mod daemon_stop;
@@ -24,6 +25,7 @@ use nu_protocol::{Category, Signature, SyntaxShape, Type};
 pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
     vec![
         Box::new(service::Service),
+        Box::new(check::Check),
         Box::new(list::List),
         Box::new(order::Order),
         Box::new(start::Start),
