@@ -6,6 +6,7 @@
 mod cancel;
 mod client;
 mod commands;
+mod drawing;
 mod error;
 #[cfg(test)]
 mod fake;

@@ -9,7 +9,7 @@ use crate::{launch, shell};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, ShellError, Span, Spanned};
 use service_api::{Code, Problem, Project, routes, view};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Session {
     ) -> Result<Self, LabeledError> {
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
-        Self::open_at(plugin, engine, call, names, config, mark)
+        Self::open_at(plugin, engine, call, names, config.as_deref(), mark)
     }
 
     /// The project of this file, which is named at `mark`.
@@ -46,11 +46,10 @@ impl Session {
         engine: &EngineInterface,
         call: &EvaluatedCall,
         names: &[Spanned<String>],
-        config: Option<PathBuf>,
+        config: Option<&Path>,
         mark: Span,
     ) -> Result<Self, LabeledError> {
-        let project =
-            shell::project(engine, config.as_deref()).map_err(|problem| labeled(&problem, &[], mark))?;
+        let project = shell::project(engine, config).map_err(|problem| labeled(&problem, &[], mark))?;
         Ok(Self {
             engine: engine.clone(),
             head: call.head,

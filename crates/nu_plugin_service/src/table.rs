@@ -56,6 +56,24 @@ impl Row for view::Step {
     }
 }
 
+impl Row for view::Node {
+    const KEPT: &'static [&'static str] = &["name", "state"];
+
+    fn row(self, span: Span) -> Value {
+        let dependencies = self.dependencies.into_iter().map(|need| need.name).collect();
+        Value::record(
+            record! {
+                "name" => Value::string(self.name, span),
+                "level" => count(self.level, span),
+                "dependencies" => strings(dependencies, span),
+                "dependents" => strings(self.dependents, span),
+                "state" => Value::string(self.state, span),
+            },
+            span,
+        )
+    }
+}
+
 impl Row for Finding {
     const KEPT: &'static [&'static str] = &["severity", "message"];
 

@@ -8,6 +8,8 @@ pub const LIST: &str = "/api/v1/services/list";
 pub const STATUS: &str = "/api/v1/services/status";
 /// `GET`: start order; `?names=a,b`.
 pub const ORDER: &str = "/api/v1/services/order";
+/// `GET`: who needs whom, and how everybody is; `?names=a,b`.
+pub const GRAPH: &str = "/api/v1/graph";
 /// `POST`: start many; body [`Wish`](crate::Wish).
 pub const START: &str = "/api/v1/services/start";
 /// `POST`: stop many; body [`Wish`](crate::Wish).

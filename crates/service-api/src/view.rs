@@ -45,6 +45,21 @@ pub struct Step {
     pub dependencies: Vec<String>,
 }
 
+/// One service in the graph of all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// The service.
+    pub name: String,
+    /// Services of one level do not need each other; level 0 needs nothing.
+    pub level: usize,
+    /// What it needs, and how.
+    pub dependencies: Vec<Dependency>,
+    /// The names of those that need it.
+    pub dependents: Vec<String>,
+    /// Its fine state. Without a daemon: `stopped`, or `unknown` where something may run that nobody watches.
+    pub state: String,
+}
+
 /// The state of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {

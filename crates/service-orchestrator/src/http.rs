@@ -31,6 +31,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::LIST, get(services::list))
         .route(routes::STATUS, get(services::status))
         .route(routes::ORDER, get(services::order))
+        .route(routes::GRAPH, get(services::graph))
         .route(routes::SERVICE, get(services::service))
         .route(routes::SERVICE_STATUS, get(services::service_status))
         .route(routes::SERVICE_HEALTH, get(services::health))

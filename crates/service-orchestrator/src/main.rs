@@ -12,10 +12,11 @@ Usage: orchestratord <command> [--config FILE] [names...]
   run [--nu PROGRAM]  be the daemon of this project, in the foreground
   list                the services as they are defined
   order [names...]    the order in which they are started
+  graph [names...]    who needs whom
   check               what is wrong with the file
   defaults            every setting with its default
 
-list, order and check print JSON. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
+list, order, graph and check print JSON. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
 
 /// What the command line says.
 struct Arguments {
@@ -61,6 +62,9 @@ fn obey(arguments: Arguments) -> ExitCode {
         "list" => return print(project(&arguments).and_then(|project| offline::list(&project))),
         "order" => {
             return print(project(&arguments).and_then(|project| offline::order(&project, &arguments.names)));
+        }
+        "graph" => {
+            return print(project(&arguments).and_then(|project| offline::graph(&project, &arguments.names)));
         }
         "check" => return print(project(&arguments).map(|project| offline::check(&project))),
         other => {

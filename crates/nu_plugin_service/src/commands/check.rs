@@ -9,7 +9,7 @@ use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
 use service_api::{Code, Finding, Problem, finding::Severity};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 pub(super) struct Check;
 
@@ -65,7 +65,7 @@ impl PluginCommand for Check {
     ) -> Result<PipelineData, LabeledError> {
         let session = match call.opt::<Spanned<String>>(0)? {
             Some(file) => {
-                Session::open_at(plugin, engine, call, &[], Some(PathBuf::from(file.item)), file.span)?
+                Session::open_at(plugin, engine, call, &[], Some(Path::new(&file.item)), file.span)?
             }
             None => Session::open(plugin, engine, call, &[])?,
         };
@@ -81,8 +81,9 @@ impl PluginCommand for Check {
 /// The failure of a strict check, which tells all that was found.
 fn verdict(findings: &[Finding]) -> Option<Problem> {
     let first = findings.iter().find(|finding| finding.severity == Severity::Error)?;
-    let told: String = findings.iter().map(|finding| format!("\n\n{}", in_words(finding))).collect();
-    Some(Problem::new(Code::BadDefinition, format!("nothing can be started with `{}`{told}", first.file)))
+    let mut told = vec![format!("nothing can be started with `{}`", first.file)];
+    told.extend(findings.iter().map(in_words));
+    Some(Problem::new(Code::BadDefinition, told.join("\n\n")))
 }
 
 fn in_words(finding: &Finding) -> String {

@@ -4,6 +4,7 @@ mod check;
 mod daemon_restart;
 mod daemon_status;
 mod daemon_stop;
+mod graph;
 mod health;
 mod list;
 mod logs;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(check::Check),
         Box::new(list::List),
         Box::new(order::Order),
+        Box::new(graph::Graph),
         Box::new(start::Start),
         Box::new(stop::Stop),
         Box::new(restart::Restart),
@@ -52,10 +54,14 @@ fn signature(name: &str) -> Signature {
 
 /// A command about services that are named or piped in.
 fn selecting(name: &str, output: &Type) -> Signature {
-    let inputs = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
     signature(name)
         .rest("names", SyntaxShape::String, "The services; or pipe in names, or rows with a `name` column")
-        .input_output_types(inputs.into_iter().map(|input| (input, output.clone())).collect())
+        .input_output_types(inputs().map(|input| (input, output.clone())).collect())
+}
+
+/// What services may be piped in as.
+fn inputs() -> impl Iterator<Item = Type> {
+    [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()].into_iter()
 }
 
 fn category() -> Category {
