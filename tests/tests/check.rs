@@ -7,7 +7,7 @@ use service_tests::{Project, ServiceTable};
 #[track_caller]
 fn about<'a>(rows: &'a Value, words: &str) -> &'a Value {
     let says = |row: &&Value| row["message"].as_str().is_some_and(|message| message.contains(words));
-    let found: Vec<&Value> = rows.as_array().unwrap().iter().filter(says).collect();
+    let found: Vec<&Value> = rows.as_array().into_iter().flatten().filter(says).collect();
     assert_eq!(found.len(), 1, "`{words}` in {rows:#}");
     found[0]
 }

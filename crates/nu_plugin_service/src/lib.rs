@@ -10,6 +10,7 @@ mod drawing;
 mod error;
 #[cfg(test)]
 mod fake;
+mod init;
 mod launch;
 mod selector;
 mod session;

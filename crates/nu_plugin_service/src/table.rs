@@ -201,19 +201,19 @@ impl Row for view::Daemon {
     }
 }
 
-fn string(text: Option<String>, span: Span) -> Value {
+pub(crate) fn string(text: Option<String>, span: Span) -> Value {
     text.map_or(Value::nothing(span), |text| Value::string(text, span))
 }
 
-fn strings(texts: Vec<String>, span: Span) -> Value {
+pub(crate) fn strings(texts: Vec<String>, span: Span) -> Value {
     Value::list(texts.into_iter().map(|text| Value::string(text, span)).collect(), span)
 }
 
-fn integer(number: Option<impl Into<i64>>, span: Span) -> Value {
+pub(crate) fn integer(number: Option<impl Into<i64>>, span: Span) -> Value {
     number.map_or(Value::nothing(span), |number| Value::int(number.into(), span))
 }
 
-fn count(number: usize, span: Span) -> Value {
+pub(crate) fn count(number: usize, span: Span) -> Value {
     Value::int(i64::try_from(number).unwrap_or(i64::MAX), span)
 }
 

@@ -170,3 +170,20 @@ pub struct Daemon {
     /// How many services are defined.
     pub services: usize,
 }
+
+/// A project that something runs of, as its state directory tells without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// Path of its `services.toml`; `null` where no daemon has written it down.
+    pub path: Option<String>,
+    /// Its state directory.
+    pub state_dir: String,
+    /// Whether a daemon has it.
+    pub daemon: bool,
+    /// The daemon's process.
+    pub pid: Option<u32>,
+    /// Where the daemon listens.
+    pub socket: Option<String>,
+    /// How many services are kept by a shim.
+    pub kept: usize,
+}

@@ -119,6 +119,9 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
         Ok(None) => return Ok(Start::Taken),
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
     };
+    if let Err(error) = write_private(&project.note(), project.config.as_os_str().as_encoded_bytes()) {
+        tracing::warn!(%error, "cannot write down which project this is");
+    }
     let began = clock::now();
     let source = Source::new(project.config.clone());
     let plan = load::plan(&project.config)?;
@@ -160,7 +163,7 @@ fn call_back(project: &Project) -> io::Result<()> {
 }
 
 fn lock_file(state_dir: &Path) -> PathBuf {
-    state_dir.join("orchestratord.lock")
+    state_dir.join(service_api::project::LOCK)
 }
 
 /// The lock, unless another process holds it. The kernel lets go of it when its holder ends, however that happens.

@@ -14,9 +14,10 @@ Usage: orchestratord <command> [--config FILE] [names...]
   order [names...]    the order in which they are started
   graph [names...]    who needs whom
   check               what is wrong with the file
+  projects            every project of this user that something runs of
   defaults            every setting with its default
 
-list, order, graph and check print JSON. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
+list, order, graph, check and projects print JSON. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
 
 /// What the command line says.
 struct Arguments {
@@ -59,6 +60,7 @@ fn obey(arguments: Arguments) -> ExitCode {
         "version" => println!("orchestratord {}", env!("CARGO_PKG_VERSION")),
         "defaults" => print!("{}", load::DEFAULTS),
         "run" => return run(arguments),
+        "projects" => return print(surroundings(offline::projects)),
         "list" => return print(project(&arguments).and_then(|project| offline::list(&project))),
         "order" => {
             return print(project(&arguments).and_then(|project| offline::order(&project, &arguments.names)));
@@ -76,12 +78,16 @@ fn obey(arguments: Arguments) -> ExitCode {
 }
 
 fn project(arguments: &Arguments) -> Result<Project, Problem> {
+    surroundings(|around| Project::find(arguments.config.as_deref(), around))
+}
+
+fn surroundings<T>(look: impl FnOnce(&Surroundings<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
     let cwd = std::env::current_dir().map_err(|error| {
         Problem::new(Code::Internal, format!("cannot tell the current directory: {error}"))
     })?;
     let env = |name: &str| std::env::var_os(name);
     let uid = nix::unistd::geteuid().as_raw();
-    Project::find(arguments.config.as_deref(), &Surroundings { env: &env, cwd: &cwd, uid })
+    look(&Surroundings { env: &env, cwd: &cwd, uid })
 }
 
 fn run(arguments: Arguments) -> ExitCode {

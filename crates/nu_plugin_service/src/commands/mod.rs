@@ -6,10 +6,12 @@ mod daemon_status;
 mod daemon_stop;
 mod graph;
 mod health;
+mod init;
 mod list;
 mod logs;
 mod names;
 mod order;
+mod projects;
 mod restart;
 mod service;
 mod start;
@@ -26,6 +28,7 @@ use nu_protocol::{Category, Signature, SyntaxShape, Type};
 pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
     vec![
         Box::new(service::Service),
+        Box::new(init::Init),
         Box::new(check::Check),
         Box::new(list::List),
         Box::new(order::Order),
@@ -36,6 +39,7 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(status::Status),
         Box::new(health::Health),
         Box::new(logs::Logs),
+        Box::new(projects::Projects),
         Box::new(daemon_status::DaemonStatus),
         Box::new(daemon_restart::DaemonRestart),
         Box::new(daemon_stop::DaemonStop),
