@@ -56,6 +56,22 @@ impl Row for view::Step {
     }
 }
 
+impl Row for view::Change {
+    const KEPT: &'static [&'static str] = &["service", "change"];
+
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "service" => Value::string(self.service, span),
+                "change" => Value::string(self.change, span),
+                "because" => strings(self.because, span),
+                "affects" => strings(self.affects, span),
+            },
+            span,
+        )
+    }
+}
+
 impl Row for view::Node {
     const KEPT: &'static [&'static str] = &["name", "state"];
 

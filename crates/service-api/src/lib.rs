@@ -11,7 +11,7 @@ pub mod project;
 pub mod routes;
 pub mod view;
 
-pub use command::{Action, Outcome, Wish};
+pub use command::{Action, Apply, Outcome, Wish};
 pub use envelope::Envelope;
 pub use finding::{Finding, Severity};
 pub use problem::{Code, Place, Problem};

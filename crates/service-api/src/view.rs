@@ -45,6 +45,19 @@ pub struct Step {
     pub dependencies: Vec<String>,
 }
 
+/// What a changed `services.toml` would do with one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The service.
+    pub service: String,
+    /// `add`, `remove`, `restart`, `update` or `none`.
+    pub change: String,
+    /// The keys that differ.
+    pub because: Vec<String>,
+    /// The dependents that would be started anew along with it.
+    pub affects: Vec<String>,
+}
+
 /// One service in the graph of all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     /// A lock is right here: it is held for one read of `/proc`, never over an await.
     pub(crate) meter: Mutex<Meter>,
     pub(crate) end: Notify,
+    /// Held while a changed file is applied: two at once would undo each other.
+    pub(crate) applying: Arc<tokio::sync::Mutex<()>>,
     source: Source,
 }
 
@@ -132,8 +134,8 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
     tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
-    let (meter, end) = Default::default();
-    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, source });
+    let (meter, end, applying) = Default::default();
+    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, applying, source });
     Ok(Start::Up(Up { shared, listener, _lock: lock }))
 }
 

@@ -1,5 +1,6 @@
 //! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
 
+mod changes;
 mod daemon;
 mod listener;
 mod reply;
@@ -31,6 +32,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::LIST, get(services::list))
         .route(routes::STATUS, get(services::status))
         .route(routes::ORDER, get(services::order))
+        .route(routes::PLAN, get(changes::plan))
+        .route(routes::APPLY, post(changes::apply))
         .route(routes::GRAPH, get(services::graph))
         .route(routes::SERVICE, get(services::service))
         .route(routes::SERVICE_STATUS, get(services::service_status))

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what their signatures have in common.
 
+mod apply;
 mod check;
 mod daemon_restart;
 mod daemon_status;
@@ -11,6 +12,7 @@ mod list;
 mod logs;
 mod names;
 mod order;
+mod plan;
 mod projects;
 mod restart;
 mod service;
@@ -39,6 +41,8 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(status::Status),
         Box::new(health::Health),
         Box::new(logs::Logs),
+        Box::new(plan::Plan),
+        Box::new(apply::Apply),
         Box::new(projects::Projects),
         Box::new(daemon_status::DaemonStatus),
         Box::new(daemon_restart::DaemonRestart),
