@@ -5,8 +5,9 @@
 
 use reqwest::blocking::{Client as Http, RequestBuilder, Response};
 use reqwest::{Url, header};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use service_api::{Code, Envelope, Problem, Wish, routes};
+use service_api::{Code, Envelope, Problem, routes};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write;
@@ -75,11 +76,11 @@ impl Client {
     }
 
     /// Wishes something whose answer comes row by row. Returns once the daemon has accepted the wish.
-    pub(crate) fn stream<T: DeserializeOwned>(
+    pub(crate) fn stream<T: DeserializeOwned, B: Serialize>(
         &self,
         path: &str,
-        body: &Wish,
-    ) -> Result<impl Iterator<Item = Result<T, Problem>> + use<T>, Problem> {
+        body: &B,
+    ) -> Result<impl Iterator<Item = Result<T, Problem>> + use<T, B>, Problem> {
         let request = self.http.post(url(path, &[])).header(header::ACCEPT, routes::NDJSON).json(body);
         Ok(lines(accepted(self.send(request)?)?).map(|line| decode(line?.as_bytes())))
     }
@@ -187,7 +188,7 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 mod tests {
     use super::*;
     use crate::fake::{Daemon, Reply};
-    use service_api::{Outcome, view};
+    use service_api::{Outcome, Wish, view};
 
     fn ask(daemon: &Daemon) -> Result<view::Version, Problem> {
         Client::new(&daemon.socket)?.within(Duration::from_millis(100)).get(routes::VERSION, &[])
@@ -222,7 +223,7 @@ mod tests {
         let mut rows = Some(rows);
         let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
         let client = Client::new(&daemon.socket).unwrap();
-        let mut outcomes = client.stream::<Outcome>(routes::START, &Wish::default()).unwrap();
+        let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
         for name in ["a", "b"] {
             say.send(crate::fake::outcome(name, true)).unwrap();
             assert_eq!(outcomes.next().unwrap().unwrap().name, name);
@@ -239,7 +240,7 @@ mod tests {
         let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
         let client = Client::new(&daemon.socket).unwrap();
         say.send(crate::fake::CRASH.into()).unwrap();
-        let mut outcomes = client.stream::<Outcome>(routes::START, &Wish::default()).unwrap();
+        let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
         assert_eq!(outcomes.next().unwrap().unwrap_err().code, Code::DaemonUnreachable);
     }
 
@@ -247,7 +248,7 @@ mod tests {
     fn a_refused_wish_has_no_rows() {
         let daemon = Daemon::serving(|_| Reply::failure(409, "manager_disabled", "no"));
         let client = Client::new(&daemon.socket).unwrap();
-        let refused = client.stream::<Outcome>(routes::START, &Wish::default()).err().unwrap();
+        let refused = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).err().unwrap();
         assert_eq!(refused.code, Code::ManagerDisabled);
     }
 }

@@ -131,7 +131,7 @@ impl Follower {
 
     /// No daemon runs: what is on disk is all there is so far.
     fn read_files(&mut self, mouth: &Mouth<Told>) -> Result<Ear, Problem> {
-        let newest: Vec<Event> = self.session.one_shot(&["events", "--limit", "1"])?;
+        let newest: Vec<Event> = self.session.program_says(&["events", "--limit", "1"])?;
         let newest = newest.last().map_or(0, |event| event.seq);
         let mut words = vec!["events"];
         match &self.since {
@@ -139,7 +139,7 @@ impl Follower {
             None => words.extend(["--limit", "0"]),
         }
         words.extend(self.names.iter().map(String::as_str));
-        let events: Vec<Event> = self.session.one_shot(&words)?;
+        let events: Vec<Event> = self.session.program_says(&words)?;
         (self.last, self.accepted) = (Some(newest), true);
         let words =
             events.into_iter().filter(|event| event.seq <= newest).map(|event| Told::Event(Box::new(event)));

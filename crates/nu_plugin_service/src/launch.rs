@@ -32,9 +32,13 @@ const PROGRAM: &str = "orchestratord";
 
 /// The running daemon, whatever its version.
 pub(crate) fn running(project: &Project, clients: &Clients) -> Result<Client, Problem> {
-    let socket = socket(project)?;
-    distrust_strangers(&socket)?;
-    clients.of(&socket)
+    at(&socket(project)?, clients)
+}
+
+/// Whoever listens there, if it can only be one of ours.
+pub(crate) fn at(socket: &Path, clients: &Clients) -> Result<Client, Problem> {
+    distrust_strangers(socket)?;
+    clients.of(socket)
 }
 
 /// A socket in a directory of somebody else's, root aside, may be answered by anybody.
@@ -104,9 +108,20 @@ pub(crate) fn one_shot<T: DeserializeOwned>(
 ) -> Result<T, Problem> {
     let mut command = program(engine)?;
     command.args(words).arg("--config").arg(&project.config);
+    answer(command)
+}
+
+/// Asks the program which projects there are.
+pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::Trace>, Problem> {
+    let mut command = program(engine)?;
+    command.arg("projects");
+    answer(command)
+}
+
+fn answer<T: DeserializeOwned>(mut command: Command) -> Result<T, Problem> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(&error))?;
     if output.stdout.is_empty() {
-        let message = format!("cannot read the project: `{PROGRAM}` ended with {}", output.status);
+        let message = format!("cannot learn anything: `{PROGRAM}` ended with {}", output.status);
         return Err(
             Problem::new(Code::Internal, message).help(String::from_utf8_lossy(&output.stderr).trim())
         );

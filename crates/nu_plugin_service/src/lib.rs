@@ -6,10 +6,12 @@
 mod cancel;
 mod client;
 mod commands;
+mod drawing;
 mod error;
 #[cfg(test)]
 mod fake;
 mod follow;
+mod init;
 mod launch;
 mod selector;
 mod session;

@@ -91,7 +91,8 @@ fn same(one: &[Spanned<String>], other: &[Spanned<String>]) -> bool {
 fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
     let span = row.span();
     let name = match row {
-        Value::Record { val, .. } => val.get("name"),
+        // Rows about services, such as those of logs, have the name in another column.
+        Value::Record { val, .. } => val.get("name").or_else(|| val.get("service")),
         Value::Error { error, .. } => return Err(LabeledError::from((**error).clone())),
         row => Some(row),
     };

@@ -9,7 +9,7 @@ use crate::{launch, shell};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, ShellError, Span, Spanned};
 use service_api::{Code, Problem, Project, routes, view};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +37,19 @@ impl Session {
     ) -> Result<Self, LabeledError> {
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
-        let project =
-            shell::project(engine, config.as_deref()).map_err(|problem| labeled(&problem, &[], mark))?;
+        Self::open_at(plugin, engine, call, names, config.as_deref(), mark)
+    }
+
+    /// The project of this file, which is named at `mark`.
+    pub(crate) fn open_at(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        names: &[Spanned<String>],
+        config: Option<&Path>,
+        mark: Span,
+    ) -> Result<Self, LabeledError> {
+        let project = shell::project(engine, config).map_err(|problem| labeled(&problem, &[], mark))?;
         Ok(Self {
             engine: engine.clone(),
             head: call.head,
@@ -119,8 +130,17 @@ impl Session {
     }
 
     /// What the program says without a daemon. Blocks likewise.
-    pub(crate) fn one_shot<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
+    pub(crate) fn program_says<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
         launch::one_shot(&self.project, &self.engine, words)
+    }
+
+    /// Asks the program itself about the project, without a daemon.
+    pub(crate) fn one_shot<T: serde::de::DeserializeOwned + Send + 'static>(
+        &self,
+        words: &'static [&'static str],
+    ) -> Result<T, LabeledError> {
+        let session = self.clone();
+        self.patiently(move || launch::one_shot(&session.project, &session.engine, words))
     }
 
     /// The Nushell error for a problem of this call.

@@ -4,7 +4,7 @@ mod events;
 
 use crate::error;
 use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Record, Span, Value, record};
-use service_api::{Outcome, view};
+use service_api::{Finding, Outcome, view};
 
 /// A view that is one row of a table.
 pub(crate) trait Row {
@@ -52,6 +52,60 @@ impl Row for view::Step {
                 "name" => Value::string(self.name, span),
                 "level" => count(self.level, span),
                 "dependencies" => strings(self.dependencies, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for view::Change {
+    const KEPT: &'static [&'static str] = &["service", "change"];
+
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "service" => Value::string(self.service, span),
+                "change" => Value::string(self.change, span),
+                "because" => strings(self.because, span),
+                "affects" => strings(self.affects, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for view::Node {
+    const KEPT: &'static [&'static str] = &["name", "state"];
+
+    fn row(self, span: Span) -> Value {
+        let dependencies = self.dependencies.into_iter().map(|need| need.name).collect();
+        Value::record(
+            record! {
+                "name" => Value::string(self.name, span),
+                "level" => count(self.level, span),
+                "dependencies" => strings(dependencies, span),
+                "dependents" => strings(self.dependents, span),
+                "state" => Value::string(self.state, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for Finding {
+    const KEPT: &'static [&'static str] = &["severity", "message"];
+
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "severity" => Value::string(self.severity.as_str(), span),
+                "service" => string(self.service, span),
+                "key" => string(self.key, span),
+                "message" => Value::string(self.message, span),
+                "file" => Value::string(self.file, span),
+                "line" => self.line.map_or(Value::nothing(span), |line| count(line, span)),
+                "column" => self.column.map_or(Value::nothing(span), |column| count(column, span)),
+                "help" => string(self.help, span),
             },
             span,
         )
@@ -166,15 +220,15 @@ impl Row for view::Daemon {
     }
 }
 
-fn string(text: Option<String>, span: Span) -> Value {
+pub(crate) fn string(text: Option<String>, span: Span) -> Value {
     text.map_or(Value::nothing(span), |text| Value::string(text, span))
 }
 
-fn strings(texts: Vec<String>, span: Span) -> Value {
+pub(crate) fn strings(texts: Vec<String>, span: Span) -> Value {
     Value::list(texts.into_iter().map(|text| Value::string(text, span)).collect(), span)
 }
 
-fn integer(number: Option<impl Into<i64>>, span: Span) -> Value {
+pub(crate) fn integer(number: Option<impl Into<i64>>, span: Span) -> Value {
     number.map_or(Value::nothing(span), |number| Value::int(number.into(), span))
 }
 
@@ -183,7 +237,7 @@ fn filesize(bytes: Option<u64>, span: Span) -> Value {
         .map_or(Value::nothing(span), |bytes| Value::filesize(i64::try_from(bytes).unwrap_or(i64::MAX), span))
 }
 
-fn count(number: usize, span: Span) -> Value {
+pub(crate) fn count(number: usize, span: Span) -> Value {
     Value::int(i64::try_from(number).unwrap_or(i64::MAX), span)
 }
 

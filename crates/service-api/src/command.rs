@@ -26,6 +26,24 @@ impl Default for Wish {
     }
 }
 
+/// Body of apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Apply {
+    /// Start every service that is new, not only those that something that is up needs.
+    pub start: bool,
+    /// Go back to the definitions that ran before if any of it fails.
+    pub rollback: bool,
+    /// How long each step may take, in milliseconds; absent: until it is done or can never be.
+    pub timeout_ms: Option<u64>,
+}
+
+impl Default for Apply {
+    fn default() -> Self {
+        Self { start: false, rollback: true, timeout_ms: None }
+    }
+}
+
 /// What became of one service. The rows of a start come in the order in which services got ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -57,6 +75,10 @@ pub enum Action {
     Stopped,
     /// It was stopped and started.
     Restarted,
+    /// It goes on under a changed definition.
+    Updated,
+    /// It is as it was before an apply that failed.
+    RolledBack,
     /// It already was as wished.
     Unchanged,
     /// It is under way (not waited for, or the time was over).
@@ -74,6 +96,8 @@ impl Action {
             Self::Started => "started",
             Self::Stopped => "stopped",
             Self::Restarted => "restarted",
+            Self::Updated => "updated",
+            Self::RolledBack => "rolled_back",
             Self::Unchanged => "unchanged",
             Self::Starting => "starting",
             Self::Stopping => "stopping",

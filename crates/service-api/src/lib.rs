@@ -6,14 +6,16 @@
 pub mod command;
 pub mod envelope;
 pub mod event;
+pub mod finding;
 pub mod problem;
 pub mod project;
 pub mod routes;
 pub mod view;
 
-pub use command::{Action, Outcome, Wish};
+pub use command::{Action, Apply, Outcome, Wish};
 pub use envelope::Envelope;
 pub use event::Event;
+pub use finding::{Finding, Severity};
 pub use problem::{Code, Place, Problem};
 pub use project::{Greeting, Project};
 

@@ -11,6 +11,12 @@ use std::path::{Path, PathBuf};
 
 /// The file that describes a project.
 pub const FILE: &str = "services.toml";
+/// The name of [`Project::record`] in a state directory.
+pub const RECORD: &str = "orchestratord.json";
+/// The name of the file in a state directory that a running daemon holds locked.
+pub const LOCK: &str = "orchestratord.lock";
+/// The name of [`Project::note`] in a state directory.
+pub const NOTE: &str = "project";
 /// The folder of ours inside the XDG directories.
 const FOLDER: &str = "service-orchestrator";
 /// `sun_path` holds 108 bytes; keep some in hand.
@@ -89,14 +95,7 @@ impl Project {
                 .help("name an existing file with `--config`, or write one here")
         })?;
         let slug = slug(&config);
-        let state_home = around.home("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
-            Problem::new(
-                Code::Internal,
-                "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set",
-            )
-            .help("set XDG_STATE_HOME to a directory of yours")
-        })?;
-        let state_dir = state_home.join(FOLDER).join(&slug);
+        let state_dir = states(around)?.join(&slug);
         let socket = runtime_dir(around, &slug).join(format!("{slug}.sock"));
         Ok(Self { config, state_dir, socket })
     }
@@ -104,13 +103,33 @@ impl Project {
     /// Where the running daemon leaves its [`Greeting::Ready`]; it names the socket even when that was chosen in
     /// another environment.
     pub fn record(&self) -> PathBuf {
-        self.state_dir.join("orchestratord.json")
+        self.state_dir.join(RECORD)
+    }
+
+    /// Where the path of the project's file is written down: the name of the state directory does not tell it.
+    pub fn note(&self) -> PathBuf {
+        self.state_dir.join(NOTE)
     }
 
     /// The daemon's own log.
     pub fn log(&self) -> PathBuf {
         self.state_dir.join("orchestratord.log")
     }
+}
+
+/// The directory that has the state directory of every project of this user.
+///
+/// # Errors
+/// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where.
+pub fn states(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
+    let state_home = around.home("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
+        Problem::new(
+            Code::Internal,
+            "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set",
+        )
+        .help("set XDG_STATE_HOME to a directory of yours")
+    })?;
+    Ok(state_home.join(FOLDER))
 }
 
 fn upward(from: &Path) -> Option<PathBuf> {

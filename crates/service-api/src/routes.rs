@@ -10,6 +10,12 @@ pub const STATUS: &str = "/api/v1/services/status";
 pub const HISTORY: &str = "/api/v1/services/history";
 /// `GET`: start order; `?names=a,b`.
 pub const ORDER: &str = "/api/v1/services/order";
+/// `GET`: who needs whom, and how everybody is; `?names=a,b`.
+pub const GRAPH: &str = "/api/v1/graph";
+/// `GET`: what the `services.toml` of now would change about what runs.
+pub const PLAN: &str = "/api/v1/plan";
+/// `POST`: do that; body [`Apply`](crate::Apply).
+pub const APPLY: &str = "/api/v1/apply";
 /// `POST`: start many; body [`Wish`](crate::Wish).
 pub const START: &str = "/api/v1/services/start";
 /// `POST`: stop many; body [`Wish`](crate::Wish).

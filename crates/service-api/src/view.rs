@@ -45,6 +45,34 @@ pub struct Step {
     pub dependencies: Vec<String>,
 }
 
+/// What a changed `services.toml` would do with one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The service.
+    pub service: String,
+    /// `add`, `remove`, `restart`, `update` or `none`.
+    pub change: String,
+    /// The keys that differ.
+    pub because: Vec<String>,
+    /// The dependents that would be started anew along with it.
+    pub affects: Vec<String>,
+}
+
+/// One service in the graph of all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// The service.
+    pub name: String,
+    /// Services of one level do not need each other; level 0 needs nothing.
+    pub level: usize,
+    /// What it needs, and how.
+    pub dependencies: Vec<Dependency>,
+    /// The names of those that need it.
+    pub dependents: Vec<String>,
+    /// Its fine state. Without a daemon: `stopped`, or `unknown` where something may run that nobody watches.
+    pub state: String,
+}
+
 /// The state of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -164,4 +192,21 @@ pub struct Daemon {
     pub services_running: usize,
     /// How many services are defined.
     pub services: usize,
+}
+
+/// A project that something runs of, as its state directory tells without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// Path of its `services.toml`; `null` where no daemon has written it down.
+    pub path: Option<String>,
+    /// Its state directory.
+    pub state_dir: String,
+    /// Whether a daemon has it.
+    pub daemon: bool,
+    /// The daemon's process.
+    pub pid: Option<u32>,
+    /// Where the daemon listens.
+    pub socket: Option<String>,
+    /// How many services are kept by a shim.
+    pub kept: usize,
 }

@@ -10,6 +10,7 @@ use crate::Name;
 use crate::health::Endpoint;
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// A whole `services.toml`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -45,7 +46,7 @@ impl Default for Settings {
 }
 
 /// Where something stands in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Span {
     /// First byte.
     pub start: usize,
@@ -54,7 +55,7 @@ pub struct Span {
 }
 
 /// `[services.NAME]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// Its name.
     pub name: Name,
@@ -85,6 +86,7 @@ pub struct Service {
     /// Group to run as; absent: the user's own.
     pub group: Option<String>,
     /// `memory_limit` and `cpu_limit`.
+    #[serde(default)]
     pub limits: Limits,
     /// Whether it does its work and ends, instead of staying.
     pub oneshot: bool,
@@ -162,7 +164,7 @@ impl Service {
 const SIGTERM: i32 = 15;
 
 /// A command line as written and as words.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Command {
     /// As the user wrote it (the words of an array joined by spaces).
     pub text: String,
@@ -171,7 +173,7 @@ pub struct Command {
 }
 
 /// Who runs a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Manager {
     /// We do: the start command is the service, kept by a shim.
     Process,
@@ -182,7 +184,7 @@ pub enum Manager {
 }
 
 /// One edge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     /// The service needed.
     pub name: Name,
@@ -195,7 +197,7 @@ pub struct Dependency {
 }
 
 /// What an edge asks of the service it points to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Condition {
     /// Its process runs.
     Started,
@@ -219,7 +221,7 @@ impl Condition {
 }
 
 /// What happens to a running service when a dependency is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum WhenLost {
     /// Nothing.
     #[default]
@@ -237,7 +239,7 @@ impl WhenLost {
 }
 
 /// What to do when a service ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Restart {
     /// Leave it.
     No,

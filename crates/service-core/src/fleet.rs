@@ -13,7 +13,7 @@ mod progress;
 
 pub use progress::{Obstacle, Progress};
 
-use crate::config::{Condition, WhenLost};
+use crate::config::{Condition, Service, WhenLost};
 use crate::health::Health;
 use crate::plan::{Id, Need, Plan};
 use crate::service::{Effect, Event, Found, Goal, Machine, Memory, State};
@@ -111,6 +111,20 @@ impl Fleet {
         }
         next.settle(now);
         *self = next;
+    }
+
+    /// Tells with which definition the present run of a service was started. Comes before [`Fleet::recall`].
+    pub fn remember(&mut self, id: Id, definition: Arc<Service>) {
+        self.machines[id.index()].remember(definition);
+    }
+
+    /// Lets services go on under the definitions of the plan, as far as that can be done under way.
+    pub fn update(&mut self, ids: &[Id], now: Moment) {
+        for id in ids {
+            self.machines[id.index()].update(self.plan.service(*id), now);
+            self.touch(*id);
+        }
+        self.settle(now);
     }
 
     /// Lets the present run of a service be its last, however it ends.

@@ -12,6 +12,7 @@
 #![no_std]
 extern crate alloc;
 
+pub mod change;
 pub mod config;
 pub mod fleet;
 pub mod health;

@@ -93,7 +93,7 @@ impl fmt::Display for Circle<'_> {
 }
 
 impl Plan {
-    /// Checks a configuration and orders it. Finds every unknown dependency, or else one circle.
+    /// Checks a configuration and orders it. Finds every unknown dependency, and a circle of every knot.
     pub fn compile(config: Config) -> Result<Self, Vec<PlanError>> {
         let count = config.services.len();
         if u32::try_from(count).is_err() {
@@ -102,14 +102,18 @@ impl Plan {
         let mut errors = Vec::new();
         let by_name = number(&config.services, &mut errors);
         let needs = resolve(&config.services, &by_name, &mut errors);
+        let levels = graph::levels(&needs).unwrap_or_else(|circles| {
+            let path = |circle: graph::Path| {
+                circle.into_iter().map(|(id, nth)| edge(&config.services, id, nth)).collect()
+            };
+            errors.extend(circles.into_iter().map(|circle| PlanError::Cycle { edges: path(circle) }));
+            Vec::new()
+        });
         if !errors.is_empty() {
             return Err(errors);
         }
-        let levels = graph::levels(&needs).map_err(|circle| {
-            alloc::vec![PlanError::Cycle {
-                edges: circle.iter().map(|(id, nth)| edge(&config.services, *id, *nth)).collect()
-            }]
-        })?;
+        let needs: Vec<Vec<Need>> =
+            needs.into_iter().map(|needs| needs.into_iter().flatten().collect()).collect();
         let mut order: Vec<Id> = by_name.values().copied().collect();
         order.sort_unstable_by_key(|id| (levels[id.index()], *id));
         let mut dependents = alloc::vec![Vec::new(); count];
@@ -216,7 +220,7 @@ fn resolve(
     services: &[Service],
     by_name: &BTreeMap<Name, Id>,
     errors: &mut Vec<PlanError>,
-) -> Vec<Vec<Need>> {
+) -> Vec<Vec<Option<Need>>> {
     let mut need_of = |service: &Service, dependency: &crate::config::Dependency| {
         let found = by_name.get(&dependency.name);
         if found.is_none() {
@@ -232,9 +236,7 @@ fn resolve(
     };
     services
         .iter()
-        .map(|service| {
-            service.dependencies.iter().filter_map(|dependency| need_of(service, dependency)).collect()
-        })
+        .map(|service| service.dependencies.iter().map(|dependency| need_of(service, dependency)).collect())
         .collect()
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     /// A lock is right here: it is held for one read of `/proc`, never over an await.
     pub(crate) meter: Mutex<Meter>,
     pub(crate) end: Notify,
+    /// Held while a changed file is applied: two at once would undo each other.
+    pub(crate) applying: Arc<tokio::sync::Mutex<()>>,
     source: Source,
 }
 
@@ -119,6 +121,9 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
         Ok(None) => return Ok(Start::Taken),
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
     };
+    if let Err(error) = write_private(&project.note(), project.config.as_os_str().as_encoded_bytes()) {
+        tracing::warn!(%error, "cannot write down which project this is");
+    }
     let began = clock::now();
     let source = Source::new(project.config.clone());
     let plan = load::plan(&project.config)?;
@@ -129,8 +134,8 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
     tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
-    let (meter, end) = Default::default();
-    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, source });
+    let (meter, end, applying) = Default::default();
+    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, applying, source });
     Ok(Start::Up(Up { shared, listener, _lock: lock }))
 }
 
@@ -160,7 +165,7 @@ fn call_back(project: &Project) -> io::Result<()> {
 }
 
 fn lock_file(state_dir: &Path) -> PathBuf {
-    state_dir.join("orchestratord.lock")
+    state_dir.join(service_api::project::LOCK)
 }
 
 /// The lock, unless another process holds it. The kernel lets go of it when its holder ends, however that happens.

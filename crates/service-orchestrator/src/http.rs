@@ -1,5 +1,6 @@
 //! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
 
+mod changes;
 mod daemon;
 mod events;
 mod listener;
@@ -34,6 +35,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::HISTORY, get(events::history))
         .route(routes::EVENTS, get(events::events))
         .route(routes::ORDER, get(services::order))
+        .route(routes::PLAN, get(changes::plan))
+        .route(routes::APPLY, post(changes::apply))
+        .route(routes::GRAPH, get(services::graph))
         .route(routes::SERVICE, get(services::service))
         .route(routes::SERVICE_STATUS, get(services::service_status))
         .route(routes::SERVICE_HEALTH, get(services::health))

@@ -2,14 +2,20 @@
 //!
 //! The TOML tree is walked by hand so that each value keeps its place and all problems are found at once.
 
+mod check;
 mod definition;
+mod doubts;
 mod limits;
+mod map;
 mod section;
 mod text;
 
+pub use check::check;
+
+use map::Map;
 use section::{Fault, Section};
 use service_api::{Code, Problem};
-use service_core::config::{Config, Settings};
+use service_core::config::{Config, Service, Settings};
 use service_core::plan::PlanError;
 use service_core::{Name, Plan};
 use std::cell::RefCell;
@@ -26,8 +32,8 @@ pub const DEFAULTS: &str = include_str!("../../../config.defaults.toml");
 /// [`Code::BadDefinition`]; the first problem, the others in [`Problem::others`].
 pub fn plan(path: &Path) -> Result<Plan, Problem> {
     let text = read(path)?;
-    let config = parse(&text).map_err(|faults| text.problem(&faults))?;
-    Plan::compile(config).map_err(|errors| text.problem(&errors.iter().map(fault).collect::<Vec<_>>()))
+    let reading = understand(&text);
+    reading.plan.ok_or_else(|| text.problem(&reading.faults))
 }
 
 /// Reads the file.
@@ -64,11 +70,48 @@ fn read(path: &Path) -> Result<Text, Problem> {
     }
 }
 
+/// A file as far as it can be understood.
+struct Reading {
+    /// The services that were understood, those with faults included.
+    services: Vec<Service>,
+    /// Everything that is wrong, in the order of the file.
+    faults: Vec<Fault>,
+    /// What can be run; there is one exactly if nothing is wrong.
+    plan: Option<Plan>,
+}
+
+fn understand(text: &Text) -> Reading {
+    let (config, mut faults) = lenient(text);
+    let services = config.services.clone();
+    let mut plan = None;
+    match Plan::compile(config) {
+        Ok(compiled) => plan = Some(compiled).filter(|_| faults.is_empty()),
+        Err(errors) => {
+            // Whoever needs a service that is there and wrong in itself makes no mistake.
+            let known = if faults.is_empty() { Vec::new() } else { Map::of(text.as_str()).services() };
+            let excused = |error: &&PlanError| matches!(error, PlanError::Unknown { dependency, .. } if known.iter().any(|name| **name == **dependency));
+            faults.extend(errors.iter().filter(|error| !excused(error)).map(fault));
+            faults.sort_by_key(|fault| fault.span.start);
+        }
+    }
+    Reading { services, faults, plan }
+}
+
 fn parse(text: &Text) -> Result<Config, Vec<Fault>> {
-    let root = DeTable::parse(text.as_str()).map_err(|error| {
-        let span = error.span().unwrap_or_default();
-        vec![Fault::new(span, format!("this is not TOML: {}", error.message().trim()))]
-    })?;
+    let (config, faults) = lenient(text);
+    if faults.is_empty() { Ok(config) } else { Err(faults) }
+}
+
+/// What can be understood, and what is wrong with each service by itself.
+fn lenient(text: &Text) -> (Config, Vec<Fault>) {
+    let root = match DeTable::parse(text.as_str()) {
+        Ok(root) => root,
+        Err(error) => {
+            let span = error.span().unwrap_or_default();
+            let fault = Fault::new(span, format!("this is not TOML: {}", error.message().trim()));
+            return (Config::default(), vec![fault]);
+        }
+    };
     let faults = RefCell::new(Vec::new());
     let mut root = Section::new(root.get_ref(), "", &faults);
     let mut config = Config::default();
@@ -91,7 +134,7 @@ fn parse(text: &Text) -> Result<Config, Vec<Fault>> {
     root.finish();
     let mut faults = faults.into_inner();
     faults.sort_by_key(|fault| fault.span.start);
-    if faults.is_empty() { Ok(config) } else { Err(faults) }
+    (config, faults)
 }
 
 fn service_name(text: &str) -> Result<Name, String> {

@@ -14,7 +14,9 @@ Usage: orchestratord <command> [--config FILE] [names...]
   order [names...]    the order in which they are started
   events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N]
   history [names...]  what happened, and what checks said: [--since SEQ|TIME] [--starts]
+  graph [names...]    who needs whom
   check               what is wrong with the file
+  projects            every project of this user that something runs of
   defaults            every setting with its default
 
 All but run and defaults print JSON, and need no daemon. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
@@ -65,6 +67,7 @@ fn obey(arguments: Arguments) -> ExitCode {
         "version" => println!("orchestratord {}", env!("CARGO_PKG_VERSION")),
         "defaults" => print!("{}", load::DEFAULTS),
         "run" => return run(arguments),
+        "projects" => return print(surroundings(offline::projects)),
         "list" => return print(project(&arguments).and_then(|project| offline::list(&project))),
         "order" => {
             return print(
@@ -86,6 +89,11 @@ fn obey(arguments: Arguments) -> ExitCode {
                 project(&arguments).and_then(|project| offline::history(&project, &arguments.asked)),
             );
         }
+        "graph" => {
+            return print(
+                project(&arguments).and_then(|project| offline::graph(&project, &arguments.asked.names)),
+            );
+        }
         "check" => return print(project(&arguments).map(|project| offline::check(&project))),
         other => {
             eprintln!("orchestratord: there is no command `{other}`\n\n{HELP}");
@@ -96,12 +104,16 @@ fn obey(arguments: Arguments) -> ExitCode {
 }
 
 fn project(arguments: &Arguments) -> Result<Project, Problem> {
+    surroundings(|around| Project::find(arguments.config.as_deref(), around))
+}
+
+fn surroundings<T>(look: impl FnOnce(&Surroundings<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
     let cwd = std::env::current_dir().map_err(|error| {
         Problem::new(Code::Internal, format!("cannot tell the current directory: {error}"))
     })?;
     let env = |name: &str| std::env::var_os(name);
     let uid = nix::unistd::geteuid().as_raw();
-    Project::find(arguments.config.as_deref(), &Surroundings { env: &env, cwd: &cwd, uid })
+    look(&Surroundings { env: &env, cwd: &cwd, uid })
 }
 
 fn run(arguments: Arguments) -> ExitCode {

@@ -5,7 +5,13 @@ use crate::load;
 use crate::orchestrator::resolve;
 use crate::views;
 use service_api::event::{Past, Start};
-use service_api::{Event, Problem, Project, view};
+use service_api::project::{self, Surroundings};
+use service_api::{Event, Finding, Greeting, Problem, Project, view};
+use service_core::Id;
+use service_core::config::Manager;
+use service_shim::Files;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 /// The services as they are defined.
 pub fn list(project: &Project) -> Result<Vec<view::Service>, Problem> {
@@ -59,13 +65,62 @@ pub fn starts(project: &Project, asked: &Asked) -> Result<Vec<Start>, Problem> {
     journal::starts(&project.state_dir, &asked.question(project)?)
 }
 
-/// What is wrong with the file; nothing, if nothing is.
-pub fn check(project: &Project) -> Vec<Problem> {
-    match load::plan(&project.config) {
-        Ok(_) => Vec::new(),
-        Err(mut first) => {
-            let others = std::mem::take(&mut first.others);
-            std::iter::once(first).chain(others).collect()
-        }
+/// These services and all that they need, or all, as far as can be told without a daemon.
+pub fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Problem> {
+    let plan = load::plan(&project.config)?;
+    let ids = resolve(&plan, names)?;
+    let boot = service_shim::process::boot_id().unwrap_or_default();
+    let state = |id: Id| {
+        let service = plan.service(id);
+        // What a manager runs, and what a shim keeps, may be well or not: nobody has looked.
+        let kept = || is_kept(&project.state_dir.join("services").join(&*service.name), &boot);
+        if service.manager != Manager::Process || kept() { "unknown" } else { "stopped" }
+    };
+    Ok(views::graph(&plan, &ids, state))
+}
+
+/// Whether a service has a shim, as its directory tells. Its lock is left alone: a shim may be starting at this moment.
+fn is_kept(directory: &Path, boot: &str) -> bool {
+    match Files::new(directory).read_record() {
+        Ok(record) => record.is_some_and(|record| record.boot_id == boot && record.shim.is_alive()),
+        Err(_) => true,
     }
+}
+
+/// Every project of this user that has a daemon or shims.
+pub fn projects(around: &Surroundings<'_>) -> Result<Vec<view::Trace>, Problem> {
+    let boot = service_shim::process::boot_id().unwrap_or_default();
+    let mut found: Vec<view::Trace> = inside(&project::states(around)?)
+        .map(|state_dir| trace(&state_dir, &boot))
+        .filter(|trace| trace.daemon || trace.kept > 0)
+        .collect();
+    found.sort_by(|one, other| (&one.path, &one.state_dir).cmp(&(&other.path, &other.state_dir)));
+    Ok(found)
+}
+
+fn inside(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn trace(state_dir: &Path, boot: &str) -> view::Trace {
+    // A shared lock is refused while a daemon has its own. One that starts in this instant tries again.
+    let daemon = File::open(state_dir.join(project::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err());
+    let record = std::fs::read(state_dir.join(project::RECORD)).ok().filter(|_| daemon);
+    let (pid, socket) = match record.and_then(|record| serde_json::from_slice(&record).ok()) {
+        Some(Greeting::Ready { pid, socket }) => (Some(pid), Some(socket.display().to_string())),
+        Some(Greeting::Taken | Greeting::Failed(_)) | None => (None, None),
+    };
+    view::Trace {
+        path: std::fs::read_to_string(state_dir.join(project::NOTE)).ok(),
+        state_dir: state_dir.display().to_string(),
+        daemon,
+        pid,
+        socket,
+        kept: inside(&state_dir.join("services")).filter(|service| is_kept(service, boot)).count(),
+    }
+}
+
+/// What is wrong with the file, and what is doubtful about it; nothing, if nothing is.
+pub fn check(project: &Project) -> Vec<Finding> {
+    load::check(&project.config)
 }

@@ -1,12 +1,16 @@
 //! [`ServiceOrchestrator`]: the handle. One task owns the fleet; the handle sends it wishes and reads its board.
 
+mod apply;
+mod change;
 mod chronicle;
 mod message;
 mod perform;
+mod ran;
 mod recall;
 mod task;
 mod waiters;
 
+pub(crate) use apply::Apply;
 pub(crate) use message::{Message, Report};
 pub use message::{Patience, Verb, Wish};
 pub use service_core::fleet::Relatives;

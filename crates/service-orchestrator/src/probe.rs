@@ -8,6 +8,8 @@ pub(crate) mod log;
 mod owner;
 mod socket;
 
+pub(crate) use owner::local;
+
 pub(crate) use http::{Client as HttpClient, client as http_client};
 
 use crate::board::{Checked, Entry};

@@ -7,7 +7,7 @@ use crate::usage::Usage;
 use crate::world::Places;
 use jiff::Timestamp;
 use service_api::view;
-use service_core::config::{Command, Condition, Manager, Service, WhenLost, word};
+use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
 use service_core::service::Exit;
 use service_core::{Id, Plan};
 
@@ -16,20 +16,21 @@ pub(crate) fn service(service: &Service) -> view::Service {
     view::Service {
         name: service.name.to_string(),
         description: service.description.clone(),
-        dependencies: service
-            .dependencies
-            .iter()
-            .map(|dependency| view::Dependency {
-                name: dependency.name.to_string(),
-                condition: word(&Condition::ALL, dependency.condition).to_owned(),
-                when_lost: word(&WhenLost::ALL, dependency.when_lost).to_owned(),
-            })
-            .collect(),
+        dependencies: dependencies(service),
         manager: manager(&service.manager),
         start_command: service.start_command.text.clone(),
         stop_command: service.stop_command.clone(),
         health_check_endpoint: service.endpoint.as_ref().map(ToString::to_string),
     }
+}
+
+fn dependencies(service: &Service) -> Vec<view::Dependency> {
+    let view = |dependency: &Dependency| view::Dependency {
+        name: dependency.name.to_string(),
+        condition: word(&Condition::ALL, dependency.condition).to_owned(),
+        when_lost: word(&WhenLost::ALL, dependency.when_lost).to_owned(),
+    };
+    service.dependencies.iter().map(view).collect()
 }
 
 fn manager(manager: &Manager) -> String {
@@ -59,6 +60,30 @@ fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
         level: plan.level(id) as usize,
         dependencies: plan.needs(id).iter().map(|need| name(need.on)).collect(),
     }
+}
+
+/// These services and all that they need, or all, in start order.
+pub(crate) fn graph(plan: &Plan, ids: &[Id], state: impl Fn(Id) -> &'static str) -> Vec<view::Node> {
+    let shown = if ids.is_empty() { plan.order().to_vec() } else { plan.with_dependencies(ids) };
+    let dependents = |id: Id| {
+        let mut names: Vec<String> = Vec::new();
+        for id in plan.dependents(id).iter().filter(|id| shown.contains(id)) {
+            let name = plan.service(*id).name.to_string();
+            // Two edges may lead to one service.
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    };
+    let node = |id: &Id| view::Node {
+        name: plan.service(*id).name.to_string(),
+        level: plan.level(*id) as usize,
+        dependencies: dependencies(plan.service(*id)),
+        dependents: dependents(*id),
+        state: state(*id).to_owned(),
+    };
+    shown.iter().map(node).collect()
 }
 
 /// How much of a status is asked for.

@@ -1,15 +1,21 @@
 //! The commands, one file each, and what their signatures have in common.
 
+mod apply;
+mod check;
 mod daemon_restart;
 mod daemon_status;
 mod daemon_stop;
 mod events;
+mod graph;
 mod health;
 mod history;
+mod init;
 mod list;
 mod logs;
 mod names;
 mod order;
+mod plan;
+mod projects;
 mod restart;
 mod service;
 mod start;
@@ -26,8 +32,11 @@ use nu_protocol::{Category, Signature, SyntaxShape, Type};
 pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
     vec![
         Box::new(service::Service),
+        Box::new(init::Init),
+        Box::new(check::Check),
         Box::new(list::List),
         Box::new(order::Order),
+        Box::new(graph::Graph),
         Box::new(start::Start),
         Box::new(stop::Stop),
         Box::new(restart::Restart),
@@ -36,6 +45,9 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(logs::Logs),
         Box::new(events::Events),
         Box::new(history::History),
+        Box::new(plan::Plan),
+        Box::new(apply::Apply),
+        Box::new(projects::Projects),
         Box::new(daemon_status::DaemonStatus),
         Box::new(daemon_restart::DaemonRestart),
         Box::new(daemon_stop::DaemonStop),
@@ -54,10 +66,14 @@ fn signature(name: &str) -> Signature {
 
 /// A command about services that are named or piped in.
 fn selecting(name: &str, output: &Type) -> Signature {
-    let inputs = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
     signature(name)
         .rest("names", SyntaxShape::String, "The services; or pipe in names, or rows with a `name` column")
-        .input_output_types(inputs.into_iter().map(|input| (input, output.clone())).collect())
+        .input_output_types(inputs().map(|input| (input, output.clone())).collect())
+}
+
+/// What services may be piped in as.
+fn inputs() -> impl Iterator<Item = Type> {
+    [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()].into_iter()
 }
 
 fn category() -> Category {

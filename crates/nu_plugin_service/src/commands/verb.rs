@@ -17,6 +17,7 @@ use nu_protocol::{
     IntoInterruptiblePipelineData, LabeledError, PipelineData, ShellError, Signature, Spanned, SyntaxShape,
     Type, Value,
 };
+use serde::Serialize;
 use service_api::{Outcome, Problem, Wish, routes};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) enum Verb {
     Start,
     Stop,
     Restart,
+    /// Of a whole file.
+    Apply,
 }
 
 impl Verb {
@@ -38,6 +41,7 @@ impl Verb {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Apply => "apply",
         }
     }
 
@@ -46,6 +50,7 @@ impl Verb {
             Self::Start => routes::START,
             Self::Stop => routes::STOP,
             Self::Restart => routes::RESTART,
+            Self::Apply => routes::APPLY,
         }
     }
 
@@ -53,7 +58,7 @@ impl Verb {
     fn alone(self) -> &'static str {
         match self {
             Self::Start => "no-deps",
-            Self::Stop | Self::Restart => "no-dependents",
+            Self::Stop | Self::Restart | Self::Apply => "no-dependents",
         }
     }
 }
@@ -89,14 +94,25 @@ pub(super) fn run(
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     };
     let session = Session::open(plugin, engine, call, selection.names())?;
-    let worker = wish_for(verb, wish, &session)?;
-    let verdict = Verdict::new(verb, call.has_flag("strict")?);
-    let rows = Rows { worker, session, limit: timeout.map(|limit| limit + GRACE), verdict, over: false };
-    let metadata = metadata::<Outcome>(call.head);
-    Ok(rows.into_pipeline_data_with_metadata(call.head, engine.signals().clone(), metadata))
+    let limit = timeout.map(|limit| limit + GRACE);
+    follow(verb, wish, session, limit, call.has_flag("strict")?)
 }
 
-fn timeout(call: &EvaluatedCall) -> Result<Option<Duration>, LabeledError> {
+/// Sends what is wished and gives back the rows as they come. `limit`: from one row to the next.
+pub(super) fn follow(
+    verb: Verb,
+    body: impl Serialize + Send + 'static,
+    session: Session,
+    limit: Option<Duration>,
+    strict: bool,
+) -> Result<PipelineData, LabeledError> {
+    let worker = wish_for(verb, body, &session)?;
+    let (head, signals) = (session.head, session.engine.signals().clone());
+    let rows = Rows { worker, session, limit, verdict: Verdict::new(verb, strict), over: false };
+    Ok(rows.into_pipeline_data_with_metadata(head, signals, metadata::<Outcome>(head)))
+}
+
+pub(super) fn timeout(call: &EvaluatedCall) -> Result<Option<Duration>, LabeledError> {
     let Some(limit) = call.get_flag::<Spanned<i64>>("timeout")? else {
         return Ok(None);
     };
@@ -114,7 +130,11 @@ enum Report {
 }
 
 /// Returns once the daemon has accepted the wish, so that a refusal is an error of the command and not of a row.
-fn wish_for(verb: Verb, wish: Wish, session: &Session) -> Result<Worker<Report>, LabeledError> {
+fn wish_for(
+    verb: Verb,
+    wish: impl Serialize + Send + 'static,
+    session: &Session,
+) -> Result<Worker<Report>, LabeledError> {
     // Connecting comes first and alone: a ctrl-c before the wish is sent means that it is not sent.
     let client = session.ask(|client| Ok(client.clone()))?;
     let worker = Worker::spawn(&session.engine, move |mouth| {
@@ -132,7 +152,7 @@ fn wish_for(verb: Verb, wish: Wish, session: &Session) -> Result<Worker<Report>,
     }
 }
 
-fn report(verb: Verb, wish: &Wish, client: &Client, mouth: &Mouth<Report>) -> Result<(), Problem> {
+fn report(verb: Verb, wish: &impl Serialize, client: &Client, mouth: &Mouth<Report>) -> Result<(), Problem> {
     let outcomes = client.stream(verb.route(), wish)?;
     mouth.say(Report::Accepted);
     for outcome in outcomes {

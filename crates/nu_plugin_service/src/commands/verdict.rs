@@ -3,7 +3,7 @@
 use super::verb::Verb;
 use crate::error::labeled_at;
 use nu_protocol::{LabeledError, Span, Spanned};
-use service_api::{Code, Outcome, Problem};
+use service_api::{Action, Code, Outcome, Problem};
 
 /// How many services an error lists.
 const LISTED: usize = 5;
@@ -14,17 +14,21 @@ pub(super) struct Verdict {
     strict: bool,
     named_ok: bool,
     failed: Vec<Outcome>,
+    rolled_back: Vec<String>,
 }
 
 impl Verdict {
     /// Nothing yet. `strict`: any failure is an error, not only that of all that were named.
     pub(super) fn new(verb: Verb, strict: bool) -> Self {
-        Self { verb, strict, named_ok: false, failed: Vec::new() }
+        Self { verb, strict, named_ok: false, failed: Vec::new(), rolled_back: Vec::new() }
     }
 
     /// Takes one more row into account.
     pub(super) fn note(&mut self, outcome: &Outcome) {
         self.named_ok |= outcome.named && outcome.ok;
+        if outcome.action == Action::RolledBack {
+            self.rolled_back.push(format!("`{}`", outcome.name));
+        }
         if !outcome.ok {
             self.failed.push(outcome.clone());
         }
@@ -32,6 +36,14 @@ impl Verdict {
 
     /// The error after the last row, with a mark at each name that failed. Relatives that failed explain it.
     pub(super) fn error(&self, names: &[Spanned<String>], head: Span) -> Option<LabeledError> {
+        let mut error = self.failure(names, head)?;
+        if !self.rolled_back.is_empty() {
+            error.msg = format!("{}\n\nas before: {}", error.msg, self.rolled_back.join(", "));
+        }
+        Some(error)
+    }
+
+    fn failure(&self, names: &[Spanned<String>], head: Span) -> Option<LabeledError> {
         let counts = |outcome: &&Outcome| self.strict || (outcome.named && !self.named_ok);
         let (failed, relatives): (Vec<_>, Vec<_>) = self.failed.iter().partition(counts);
         let mark =
@@ -81,7 +93,6 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use service_api::Action;
 
     fn outcome(name: &str, ok: bool, named: bool) -> Outcome {
         let problem = Problem::new(Code::StartFailed, format!("cannot start `{name}`: no"));

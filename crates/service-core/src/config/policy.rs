@@ -3,9 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// `[services.NAME.health]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// From the end of one check to the start of the next, once ready.
     pub interval: Duration,
@@ -38,7 +39,7 @@ impl Default for Health {
 }
 
 /// What to do with an unhealthy service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Say so.
     #[default]
@@ -53,7 +54,7 @@ impl OnFailure {
 }
 
 /// Whose listener a check of a local port may find.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Listener {
     /// One of the service's own process tree.
     #[default]
@@ -68,7 +69,7 @@ impl Listener {
 }
 
 /// `[services.NAME.ready]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// Ready when a log line matches this regular expression.
     pub log: Option<String>,
@@ -103,7 +104,7 @@ pub enum Readiness {
 }
 
 /// `[services.NAME.backoff]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
     /// Pause before the first delayed restart.
     pub initial: Duration,
@@ -133,7 +134,7 @@ impl Default for Backoff {
 }
 
 /// `[services.NAME.log]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     /// Bytes after which the log is rotated.
     pub max_size: u64,
@@ -148,7 +149,7 @@ impl Default for Log {
 }
 
 /// What all processes of a service together may use; absent: as much as there is.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Limits {
     /// `memory_limit`, in bytes.
     pub memory: Option<u64>,

@@ -3,9 +3,10 @@
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Where health is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Endpoint {
     /// `http://host[:port]/path`: a GET answered with an accepted status.
     Http(String),

@@ -1,17 +1,20 @@
-//! The one file that names petgraph: levels of a graph of needs, or the circle in it.
+//! The one file that names petgraph: levels of a graph of needs, or the circles in it.
 
 use super::{Id, Need};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use petgraph::algo::toposort;
+use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-/// The level of each service, or a shortest circle through one service: each member with the number of the edge
-/// (in the order of its needs) that leads to the next.
-pub(super) fn levels(needs: &[Vec<Need>]) -> Result<Vec<u32>, Vec<(Id, usize)>> {
+/// A circle: each member with the number of the edge (in the order of its dependencies) that leads to the next.
+pub(super) type Path = Vec<(Id, usize)>;
+
+/// The level of each service, or of every knot of services that need each other a shortest circle. A dependency that
+/// does not exist is no edge.
+pub(super) fn levels(needs: &[Vec<Option<Need>>]) -> Result<Vec<u32>, Vec<Path>> {
     let graph = build(needs);
-    let sorted = toposort(&graph, None).map_err(|cycle| circle(&graph, cycle.node_id()))?;
+    let Ok(sorted) = toposort(&graph, None) else { return Err(circles(&graph)) };
     let mut levels = alloc::vec![0; needs.len()];
     // An edge leads from a service to what it needs, so what is needed comes last in the sort.
     for node in sorted.into_iter().rev() {
@@ -21,22 +24,33 @@ pub(super) fn levels(needs: &[Vec<Need>]) -> Result<Vec<u32>, Vec<(Id, usize)>> 
     Ok(levels)
 }
 
-fn build(needs: &[Vec<Need>]) -> DiGraph<(), usize> {
+fn build(needs: &[Vec<Option<Need>>]) -> DiGraph<(), usize> {
     let edges = needs.iter().map(Vec::len).sum();
     let mut graph = DiGraph::with_capacity(needs.len(), edges);
     for _ in needs {
         graph.add_node(());
     }
     for (from, needs) in needs.iter().enumerate() {
-        for (nth, need) in needs.iter().enumerate() {
+        for (nth, need) in needs.iter().enumerate().filter_map(|(nth, need)| need.map(|need| (nth, need))) {
             graph.add_edge(NodeIndex::new(from), NodeIndex::new(need.on.index()), nth);
         }
     }
     graph
 }
 
+/// One circle of each knot, told from its member that comes first in the file; the knots in the order of the file.
+fn circles(graph: &DiGraph<(), usize>) -> Vec<Path> {
+    let firsts = tarjan_scc(graph).into_iter().filter_map(|knot| {
+        let first = knot.iter().copied().min()?;
+        (knot.len() > 1 || graph.contains_edge(first, first)).then_some(first)
+    });
+    let mut firsts: Vec<NodeIndex> = firsts.collect();
+    firsts.sort_unstable();
+    firsts.into_iter().map(|first| circle(graph, first)).collect()
+}
+
 /// Breadth first from `start` along its needs until it is met again. `start` is known to be on a circle.
-fn circle(graph: &DiGraph<(), usize>, start: NodeIndex) -> Vec<(Id, usize)> {
+fn circle(graph: &DiGraph<(), usize>, start: NodeIndex) -> Path {
     let mut came_by = alloc::vec![None; graph.node_count()];
     let mut open = VecDeque::from([start]);
     while let (Some(node), None) = (open.pop_front(), came_by[start.index()]) {

@@ -99,6 +99,28 @@ impl Machine {
         }
     }
 
+    /// Takes the definition with which the present run was started, by another daemon.
+    pub fn remember(&mut self, definition: Arc<Service>) {
+        self.definition = definition;
+    }
+
+    /// Takes a definition that differs from that of the present run only in what may change under way. A start under
+    /// way is judged as it was begun.
+    pub fn update(&mut self, definition: &Arc<Service>, now: Moment) {
+        let starting = matches!(self.memory.state, State::Launching { .. } | State::Starting { .. });
+        if starting && self.definition.readiness() != definition.readiness() {
+            return;
+        }
+        self.definition = Arc::clone(definition);
+        if matches!(self.memory.state, State::Ready { .. }) && self.probing != Probing::UnderWay {
+            if definition.is_probed() {
+                self.probing = Probing::Due(now);
+            } else {
+                (self.tracker, self.probing) = (Tracker::alive(), Probing::Off);
+            }
+        }
+    }
+
     /// Whatever ends the present run, its policy does not start another.
     pub fn retire(&mut self) {
         Arc::make_mut(&mut self.definition).restart = Restart::No;

@@ -6,10 +6,12 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use service_core::Name;
+use service_core::change::{Effect, differing};
 use service_core::config::{Condition, Dependency, Restart, Service, Span, WhenLost};
 use service_core::fleet::Relatives;
 use service_core::health::Endpoint;
 use service_core::service::{Exit, Goal, State};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug, Clone)]
@@ -81,7 +83,7 @@ fn definition(number: usize, traits: &(usize, u8, Vec<Edge>)) -> Service {
     definition
 }
 
-fn graph() -> impl Strategy<Value = Vec<Service>> {
+pub(crate) fn graph() -> impl Strategy<Value = Vec<Service>> {
     let edge = (any::<Index>(), 0..Condition::ALL.len(), 0..WhenLost::ALL.len());
     let traits = (0..Restart::ALL.len(), 0u8..8, proptest::collection::vec(edge, 0..3));
     proptest::collection::vec(traits, 1..8).prop_map(|traits| {
@@ -107,9 +109,23 @@ fn perform(world: &mut World, act: Act) {
         Act::Behave(who, manners) => world.manners[who.index(ids.len())] = manners,
         Act::Pass(span) => world.pass(span),
         Act::ChangeDaemon { remembers } => world.change_daemon(remembers),
-        Act::Replan(services) => world.replan(services),
+        Act::Replan(services) => {
+            world.replan(services);
+            update(world);
+        }
     }
     world.pass(Duration::ZERO);
+}
+
+/// As an apply does: what differs only in what may change under way goes on under its new definition.
+fn update(world: &mut World) {
+    let plan = Arc::clone(world.fleet.plan());
+    let goes_on = |id: &service_core::Id| {
+        let keys = differing(world.fleet.machine(*id).definition(), plan.service(*id));
+        keys.iter().all(|(_, effect)| *effect == Effect::UnderWay)
+    };
+    let ids: Vec<_> = plan.ids().filter(goes_on).collect();
+    world.fleet.update(&ids, world.now);
 }
 
 /// Whether everything that this service needs can ever be: nothing waits for the completion of what stays.
@@ -125,7 +141,7 @@ fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
 }
 
 /// The same histories each time, so that a failure is one of the change and not of the day. `PROPTEST_RNG_SEED` tries others.
-fn histories(cases: u32) -> ProptestConfig {
+pub(crate) fn histories(cases: u32) -> ProptestConfig {
     let usual = ProptestConfig::default();
     let rng_seed = match usual.rng_seed {
         RngSeed::Random => RngSeed::Fixed(2026),

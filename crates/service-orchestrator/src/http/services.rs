@@ -58,6 +58,16 @@ pub(super) async fn order(
     Ok(Data(views::steps(&plan, &ids)))
 }
 
+pub(super) async fn graph(
+    State(shared): State<Arc<Shared>>,
+    Asked(names): Asked<Names>,
+) -> Reply<Vec<view::Node>> {
+    shared.refresh().await?;
+    let board = shared.orchestrator.board();
+    let ids = resolve(&board.plan, &names.list())?;
+    Ok(Data(views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word())))
+}
+
 pub(super) async fn status(
     State(shared): State<Arc<Shared>>,
     Asked(names): Asked<Names>,

@@ -100,11 +100,16 @@ async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service
         patience: patience(asked.wait, asked.timeout_ms),
     };
     let rows = shared.orchestrator.wish(wish).await?;
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    Ok(if accepts.contains(routes::NDJSON) { one_by_one(rows) } else { all_at_once(rows).await })
+    Ok(outcomes(headers, rows).await)
 }
 
-fn patience(wait: bool, timeout_ms: Option<u64>) -> crate::orchestrator::Patience {
+/// The rows, as the client accepts them.
+pub(super) async fn outcomes(headers: &HeaderMap, rows: UnboundedReceiver<Outcome>) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains(routes::NDJSON) { one_by_one(rows) } else { all_at_once(rows).await }
+}
+
+pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> crate::orchestrator::Patience {
     use crate::orchestrator::Patience;
     match (wait, timeout_ms) {
         (false, _) => Patience::None,

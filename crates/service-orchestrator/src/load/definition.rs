@@ -120,7 +120,9 @@ fn start_command(
         if needs_none {
             return Command::default();
         }
-        section.report(name, format!("service `{}` has no `start_command`", service.name));
+        let mut fault = Fault::new(name, format!("service `{}` has no `start_command`", service.name));
+        fault.missing = Some("start_command");
+        section.push(fault);
         return Command::default();
     };
     match command(value.get_ref(), shell, &service.manager) {

@@ -17,11 +17,13 @@ pub(super) struct Fault {
     pub(super) also: Vec<Range<usize>>,
     pub(super) message: String,
     pub(super) help: Option<String>,
+    /// The key it is about, where that does not stand there.
+    pub(super) missing: Option<&'static str>,
 }
 
 impl Fault {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { span, also: Vec::new(), message: message.into(), help: None }
+        Self { span, also: Vec::new(), message: message.into(), help: None, missing: None }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What reaches the owner of the fleet: wishes from outside, reports from whoever acts.
 
+use super::change::Comparison;
 use crate::board::Checked;
 use crate::journal::View;
 use service_api::{Outcome, Problem};
@@ -21,6 +22,12 @@ pub(crate) enum Message {
     Learned { name: Name, run: u64, report: Report },
     /// Another plan.
     Replan { plan: Plan, reply: oneshot::Sender<()> },
+    /// What would another plan change?
+    Compare { plan: Box<Plan>, reply: oneshot::Sender<Comparison> },
+    /// Let these services go on under the definitions of the plan.
+    Update { names: Vec<Name>, reply: oneshot::Sender<Vec<Outcome>> },
+    /// All that is defined has been applied.
+    Applied { reply: oneshot::Sender<()> },
     /// One more service, or another definition of one.
     Register { definition: Box<Service>, reply: oneshot::Sender<Result<(), Problem>> },
     /// Somebody reads the journal.

@@ -1,7 +1,7 @@
 //! Carries out what the fleet decides. Nothing is waited for here: whatever takes time is a task that reports back.
 
-use super::is_managed;
 use super::task::Task;
+use super::{is_managed, ran};
 use crate::board::Entry;
 use crate::{manager, probe, process};
 use service_core::Id;
@@ -16,6 +16,10 @@ impl Task {
         let definition = Arc::clone(self.fleet.machine(order.id).definition());
         // What was started with a keeper is stopped by it, whatever the definition says by now.
         let managed = is_managed(&definition) && !self.keepers.contains_key(&definition.name);
+        if order.effect == Effect::Spawn {
+            ran::keep(&self.world.places, &definition, order.run);
+            self.ran.insert(definition.name.clone(), Arc::clone(&definition));
+        }
         match order.effect {
             Effect::Spawn if managed => {
                 let name = definition.name.clone();

@@ -1,5 +1,6 @@
 //! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
 
+use super::ran;
 use super::task::Task;
 use super::{Message, Report};
 use crate::clock;
@@ -10,6 +11,7 @@ use service_core::service::{Event, Exit, Found, Memory};
 use service_core::{Moment, Name, Plan};
 use service_shim::{Files, Phase, Record};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a shim that was just started may take to say so.
@@ -114,7 +116,7 @@ impl Task {
     /// Takes up every service where it is.
     pub(super) fn recall(&mut self, mut memories: BTreeMap<Name, Memory>, mut runs: BTreeMap<Name, Trace>) {
         let now = clock::now();
-        let plan = std::sync::Arc::clone(self.fleet.plan());
+        let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids() {
             let name = &plan.service(id).name;
             let trace = runs.remove(name);
@@ -131,12 +133,24 @@ impl Task {
                 self.keepers.insert(name.clone(), keeper);
             }
             let memory = memories.remove(name);
+            let run = trace
+                .as_ref()
+                .map_or(memory.as_ref().map_or(0, |memory| memory.run), |trace| trace.record.run);
+            if let Some(definition) = ran::kept(&self.world.places, name, run).map(Arc::new) {
+                if let Some(Trace { found: Found::Running { .. }, .. }) = &trace {
+                    self.fleet.remember(id, Arc::clone(&definition));
+                }
+                self.ran.insert(name.clone(), definition);
+            }
             let found = trace.map_or(Found::Nothing, |trace| trace.found);
             let stranger = || {
                 if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
             };
             let memory = memory.unwrap_or_else(stranger);
             self.fleet.recall(id, memory, found, now);
+            if self.left_over.contains(name) {
+                self.fleet.retire(id);
+            }
         }
         self.fleet.resume(now);
     }

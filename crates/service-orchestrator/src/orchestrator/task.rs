@@ -2,7 +2,7 @@
 
 use super::message::{Message, Report, Verb, Wish};
 use super::waiters::{Changed, Open, Waiter};
-use super::{recall, resolve};
+use super::{ran, recall, resolve};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
@@ -35,6 +35,10 @@ pub(super) struct Task {
     waiters: Vec<Waiter>,
     /// Services that run although the plan does not define them any more; they go when they have stopped.
     pub(super) left_over: BTreeSet<Name>,
+    /// The definition of the last run of each service.
+    pub(super) ran: BTreeMap<Name, Arc<Service>>,
+    /// The services that were defined when the file was last applied.
+    pub(super) known: BTreeSet<Name>,
     store: Store,
     pub(super) journal: Journal,
     board: watch::Sender<Arc<Board>>,
@@ -54,15 +58,29 @@ pub(super) async fn run(
 ) -> watch::Receiver<Arc<Board>> {
     let (store, memories) = Store::open(&world.places);
     let journal = Journal::open(&world.places);
+    let known = ran::known(&world.places, &plan);
     let found = recall::look(&world.places, plan).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, listeners, calls, waiters) = Default::default();
+    let (keepers, listeners, calls, waiters, ran) = Default::default();
     let left_over = found.left_over;
-    let mut task =
-        Task { world, fleet, entries, keepers, listeners, calls, waiters, left_over, store, journal, board };
+    let mut task = Task {
+        world,
+        fleet,
+        entries,
+        keepers,
+        listeners,
+        calls,
+        waiters,
+        left_over,
+        ran,
+        known,
+        store,
+        journal,
+        board,
+    };
     task.note_definitions();
     task.recall(memories, found.runs);
     task.after();
@@ -125,6 +143,16 @@ impl Task {
             Message::Learned { name, run, report } => self.learned(&name, run, report),
             Message::Replan { plan, reply } => {
                 self.replan(plan);
+                let _ = reply.send(());
+            }
+            Message::Compare { plan, reply } => {
+                let _ = reply.send(self.compare(&plan));
+            }
+            Message::Update { names, reply } => {
+                let _ = reply.send(self.update(&names));
+            }
+            Message::Applied { reply } => {
+                self.applied();
                 let _ = reply.send(());
             }
             Message::Register { definition, reply } => {

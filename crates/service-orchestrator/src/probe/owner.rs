@@ -26,7 +26,7 @@ pub(super) fn prove(keeper: u32, host: &str, port: u16) -> Result<(), String> {
 }
 
 /// The address of a host that is certainly this machine. Names other than `localhost` may be anybody's.
-fn local(host: &str) -> Option<IpAddr> {
+pub(crate) fn local(host: &str) -> Option<IpAddr> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.eq_ignore_ascii_case("localhost") {
         return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));

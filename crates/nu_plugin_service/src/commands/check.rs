@@ -1,0 +1,120 @@
+//! `service check`.
+
+use super::signature;
+use crate::ServicePlugin;
+use crate::error::labeled_at;
+use crate::session::Session;
+use crate::table::table;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
+use service_api::{Code, Finding, Problem, finding::Severity};
+use std::fmt::Write;
+use std::path::Path;
+
+pub(super) struct Check;
+
+impl PluginCommand for Check {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service check"
+    }
+
+    fn signature(&self) -> Signature {
+        signature(self.name())
+            .optional("file", SyntaxShape::Filepath, "The file to check instead of the project's own")
+            .switch("strict", "Fail if there is an error, and tell all that was found in that: for CI", None)
+            .input_output_type(Type::Nothing, Type::table())
+    }
+
+    fn description(&self) -> &'static str {
+        "Show everything that is wrong with a services.toml, and what is doubtful about it."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "An error means that nothing can be started with this file. A warning means that it is valid, and that \
+         something in it will not work on this machine, such as a program that is not on PATH. Only reads: no daemon \
+         is asked or started. All is well if the table is empty."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["validate", "lint", "verify", "errors", "warnings"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "service check | where severity == error",
+                description: "What keeps everything from being started",
+                result: None,
+            },
+            Example {
+                example: "service check deploy/services.toml --strict",
+                description: "For CI: an exit code other than 0 if there is an error, with everything that was found",
+                result: None,
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        _: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let session = match call.opt::<Spanned<String>>(0)? {
+            Some(file) => {
+                Session::open_at(plugin, engine, call, &[], Some(Path::new(&file.item)), file.span)?
+            }
+            None => Session::open(plugin, engine, call, &[])?,
+        };
+        let findings: Vec<Finding> = session.one_shot(&["check"])?;
+        match call.has_flag("strict")?.then(|| verdict(&findings)).flatten() {
+            // Not after the rows: Nushell shows no row of a table that ends in an error.
+            Some(problem) => Err(labeled_at(&problem, call.head)),
+            None => Ok(table(findings, call.head)),
+        }
+    }
+}
+
+/// The failure of a strict check, which tells all that was found.
+fn verdict(findings: &[Finding]) -> Option<Problem> {
+    let first = findings.iter().find(|finding| finding.severity == Severity::Error)?;
+    let mut told = vec![format!("nothing can be started with `{}`", first.file)];
+    told.extend(findings.iter().map(in_words));
+    Some(Problem::new(Code::BadDefinition, told.join("\n\n")))
+}
+
+fn in_words(finding: &Finding) -> String {
+    let mut words = format!("{}: {}", finding.severity.as_str(), finding.message);
+    if let (Some(line), Some(column)) = (finding.line, finding.column) {
+        let _ = write!(words, "\n --> {}:{line}:{column}", finding.file); // a String takes everything
+    }
+    if let Some(help) = &finding.help {
+        let _ = write!(words, "\nhelp: {help}");
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(severity: Severity) -> Finding {
+        let (service, key) = Default::default();
+        let [message, file] = ["no", "f"].map(String::from);
+        let (line, column, help) = (Some(3), Some(1), Some("do".into()));
+        Finding { severity, service, key, message, file, line, column, help }
+    }
+
+    #[test]
+    fn only_errors_fail_a_strict_check() {
+        assert!(verdict(&[finding(Severity::Warning)]).is_none());
+        let found = verdict(&[finding(Severity::Warning), finding(Severity::Error)]).unwrap();
+        assert_eq!(
+            found.message,
+            "nothing can be started with `f`\n\nwarning: no\n --> f:3:1\nhelp: do\n\nerror: no\n --> f:3:1\nhelp: do"
+        );
+    }
+}

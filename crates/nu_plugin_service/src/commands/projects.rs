@@ -1,0 +1,135 @@
+//! `service projects`.
+
+use super::category;
+use crate::ServicePlugin;
+use crate::cancel::{Heard, Worker};
+use crate::client::Clients;
+use crate::error::labeled_at;
+use crate::launch;
+use crate::table::{Row, count, integer, string, table};
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Span, Type, Value, record};
+use service_api::{Code, Problem, routes, view};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A daemon that does not answer within this hangs.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+pub(super) struct Projects;
+
+impl PluginCommand for Projects {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service projects"
+    }
+
+    fn signature(&self) -> Signature {
+        Signature::build(self.name()).category(category()).input_output_type(Type::Nothing, Type::table())
+    }
+
+    fn description(&self) -> &'static str {
+        "List every project of yours that something runs of."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "That is, those with a daemon or with services that are kept running. `daemon` is `running`, `hangs` (it did \
+         not answer within half a second) or `none`: then `up` counts the services that are kept all the same, and the \
+         next command in that project starts a daemon that takes them over. Projects whose state is in another \
+         XDG_STATE_HOME are not seen."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["all", "machine", "daemons", "ps"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "service projects | where failed > 0",
+                description: "Where something has failed",
+                result: None,
+            },
+            Example {
+                example: "service projects | each {|project| service status --config $project.path } | flatten",
+                description: "The services of all projects",
+                result: None,
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        _: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let (clients, shell) = (Arc::clone(&plugin.clients), engine.clone());
+        let worker = Worker::spawn(engine, move |mouth| {
+            mouth.say(launch::projects(&shell).map(|traces| look(traces, &clients)));
+        })?;
+        match worker.hear(None) {
+            Heard::Said(Ok(rows)) => Ok(table(rows, call.head)),
+            Heard::Said(Err(problem)) => Err(labeled_at(&problem, call.head)),
+            Heard::Interrupted => Err(ShellError::Interrupted { span: call.head }.into()),
+            Heard::Over | Heard::Late => {
+                Err(labeled_at(&Problem::new(Code::Internal, "the plugin lost the answer"), call.head))
+            }
+        }
+    }
+}
+
+/// One project, and what its daemon said.
+struct Found {
+    trace: view::Trace,
+    status: Option<Vec<view::Status>>,
+}
+
+/// Asks every daemon at the same time.
+fn look(traces: Vec<view::Trace>, clients: &Clients) -> Vec<Found> {
+    let ask = |trace: &view::Trace| -> Option<Vec<view::Status>> {
+        let client = launch::at(Path::new(trace.socket.as_ref()?), clients).ok()?;
+        client.within(PATIENCE).get(routes::STATUS, &[]).ok()
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = traces
+            .into_iter()
+            .map(|trace| scope.spawn(move || Found { status: ask(&trace), trace }))
+            .collect();
+        asked.into_iter().filter_map(|found| found.join().ok()).collect()
+    })
+}
+
+impl Row for Found {
+    const KEPT: &'static [&'static str] = &["path", "up", "failed"];
+
+    fn row(self, span: Span) -> Value {
+        let Self { trace, status } = self;
+        let with = |word: &str| {
+            let rows = status.as_ref()?.iter().filter(|row| row.status == word);
+            Some(count(rows.count(), span))
+        };
+        let nothing = || Value::nothing(span);
+        let daemon = match (&status, trace.daemon) {
+            (Some(_), _) => "running",
+            (None, true) => "hangs",
+            (None, false) => "none",
+        };
+        Value::record(
+            record! {
+                "path" => string(trace.path, span),
+                "daemon" => Value::string(daemon, span),
+                "pid" => integer(trace.pid, span),
+                "services" => status.as_ref().map_or_else(nothing, |rows| count(rows.len(), span)),
+                "up" => with("running").unwrap_or_else(|| count(trace.kept, span)),
+                "failed" => with("failed").unwrap_or_else(nothing),
+                "socket" => string(trace.socket, span),
+                "state_dir" => Value::string(trace.state_dir, span),
+            },
+            span,
+        )
+    }
+}

@@ -1,0 +1,74 @@
+//! The first services.toml of a project: a page that explains itself, with what other files suggest as comments.
+
+mod compose;
+mod detect;
+
+pub(crate) use detect::{Suggestion, detect};
+
+use std::fmt::Write;
+
+const PAGE: &str = r#"# The services of this project. In Nushell, here or below: `service start web`, `service status`, `service stop web`.
+# `service check` says what is wrong with this file; docs/config.md has every key with its default.
+# Take out the `# ` before a line to use it.
+
+# [services.web]
+# description = "What it is for"
+# start_command = "python3 -m http.server 8080"             # the program itself: run directly, kept, logged
+# health_check_endpoint = "http://localhost:8080/"          # also tcp://, unix://, dns:// and exec:
+# dependencies = ["database"]                               # started first, stopped last
+# env = { LOG_LEVEL = "info" }
+# env_file = ".env"                                         # NAME=value lines, read at each start
+# restart = "on-failure"                                    # or "always", "no"
+# stop_timeout = "10s"                                      # then the whole process tree is killed
+#
+# [services.web.health]
+# interval = "10s"
+# retries = 3                                               # so many failed checks in a row are unhealthy
+#
+# [services.migrate]
+# start_command = "./migrate"
+# oneshot = true                                            # does its work and ends; ready is its success
+#
+# [services.coredns]                                        # run by somebody else: Nushell command lines
+# start_command = "systemctl start coredns"
+# stop_command = "systemctl stop coredns"
+#
+# [orchestrator.service_defaults]                           # for every service that does not say otherwise
+# restart = "always"
+"#;
+
+/// The whole file. Nothing in it takes effect before somebody takes out a comment.
+pub(crate) fn page(suggestions: &[Suggestion]) -> String {
+    let mut page = PAGE.to_owned();
+    let mut source = "";
+    for suggestion in suggestions {
+        if suggestion.source != source {
+            source = &suggestion.source;
+            let _ = write!(page, "\n# --- as {source} has it ---\n"); // a String takes everything
+        }
+        let _ = write!(page, "\n{}", suggestion.commented());
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_all_comments_and_each_suggestion_stands_under_its_source() {
+        let suggestion = |source: &str, name: &str| Suggestion {
+            source: source.into(),
+            name: name.into(),
+            start_command: "say \"hi\"".into(),
+            shell: true,
+            dependencies: vec!["db".into()],
+        };
+        let page = page(&[suggestion("Procfile", "web"), suggestion("Procfile", "worker")]);
+        assert!(page.lines().all(|line| line.is_empty() || line.starts_with('#')), "{page}");
+        assert_eq!(page.matches("as Procfile has it").count(), 1);
+        assert!(page.contains(
+            "# [services.worker]\n# start_command = \"say \\\"hi\\\"\"\n# shell = \"sh\"\n# dependencies = [\"db\"]\n"
+        ));
+    }
+}

@@ -1,0 +1,202 @@
+//! [`detect`]: services that other files of a directory speak of. Only to suggest: nothing of it is run, and a file that
+//! is not understood suggests nothing.
+
+use super::compose;
+use serde_json::Value;
+use service_api::routes::RESERVED_NAMES;
+use std::fmt::Write;
+use std::path::Path;
+
+const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+/// The scripts of a package.json that stay, rather than build something and end.
+const STAYING: [&str; 6] = ["start", "dev", "serve", "preview", "worker", "watch"];
+const LOCKS: [(&str, &str); 4] =
+    [("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lock", "bun"), ("bun.lockb", "bun")];
+
+/// A service that a file speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Suggestion {
+    /// The file.
+    pub(crate) source: String,
+    /// What the service may be called.
+    pub(crate) name: String,
+    /// How it may be started.
+    pub(crate) start_command: String,
+    /// Whether that is a command line of a shell.
+    pub(crate) shell: bool,
+    /// What it may need.
+    pub(crate) dependencies: Vec<String>,
+}
+
+impl Suggestion {
+    /// Its definition, commented out.
+    pub(super) fn commented(&self) -> String {
+        let mut lines =
+            format!("# [services.{}]\n# start_command = {}\n", key(&self.name), quote(&self.start_command));
+        if self.shell {
+            lines.push_str("# shell = \"sh\"\n");
+        }
+        if !self.dependencies.is_empty() {
+            let names: Vec<String> = self.dependencies.iter().map(|name| quote(name)).collect();
+            let _ = writeln!(lines, "# dependencies = [{}]", names.join(", ")); // a String takes everything
+        }
+        lines
+    }
+}
+
+/// A dot in a bare key would begin another table.
+fn key(name: &str) -> String {
+    if name.contains('.') { quote(name) } else { name.to_owned() }
+}
+
+/// A string of JSON is one of TOML, but for the delete character.
+fn quote(text: &str) -> String {
+    Value::from(text.replace('\u{7f}', "")).to_string()
+}
+
+/// What the files of this directory suggest, each service under a name of its own.
+pub(crate) fn detect(directory: &Path) -> Vec<Suggestion> {
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
+    let mut found = Vec::new();
+    found.extend(read("Procfile").map(|text| procfile(&text)).unwrap_or_default());
+    let composed = COMPOSE.iter().find_map(|name| read(name).map(|text| composed(name, &text)));
+    found.extend(composed.unwrap_or_default());
+    let runner =
+        LOCKS.iter().find(|(lock, _)| directory.join(lock).exists()).map_or("npm", |(_, runner)| runner);
+    found.extend(read("package.json").map(|text| package(&text, runner)).unwrap_or_default());
+    if directory.join("src/main.rs").is_file() {
+        found.extend(read("Cargo.toml").and_then(|text| cargo(&text)));
+    }
+    distinguish(&mut found);
+    found
+}
+
+fn suggest(source: &str, name: &str, start_command: String) -> Option<Suggestion> {
+    let name = service_name(name)?;
+    let (shell, dependencies) = Default::default();
+    Some(Suggestion { source: source.to_owned(), name, start_command, shell, dependencies })
+}
+
+/// A name that a service may have, as like to `text` as can be.
+fn service_name(text: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    let name: String = name.trim_start_matches(['.', '_', '-']).chars().take(64).collect();
+    match name.as_str() {
+        "" => None,
+        reserved if RESERVED_NAMES.contains(&reserved) => Some("app".to_owned()),
+        _ => Some(name),
+    }
+}
+
+fn procfile(text: &str) -> Vec<Suggestion> {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let lines = lines.map(|(name, command)| (name.trim(), command.trim()));
+    lines
+        .filter(|(name, command)| !name.starts_with('#') && !name.contains(' ') && !command.is_empty())
+        .filter_map(|(name, command)| {
+            Some(Suggestion { shell: true, ..suggest("Procfile", name, command.to_owned())? })
+        })
+        .collect()
+}
+
+fn composed(source: &str, text: &str) -> Vec<Suggestion> {
+    let services = compose::services(text).into_iter();
+    services
+        .filter_map(|service| {
+            let start = format!("docker compose up --no-deps --no-log-prefix {}", service.name);
+            let dependencies = service.needs.iter().filter_map(|name| service_name(name)).collect();
+            Some(Suggestion { dependencies, ..suggest(source, &service.name, start)? })
+        })
+        .collect()
+}
+
+fn package(text: &str, runner: &str) -> Vec<Suggestion> {
+    let package: Value = serde_json::from_str(text).unwrap_or_default();
+    let has = |script: &&&str| package["scripts"][**script].is_string();
+    let scripts = STAYING.iter().filter(has);
+    scripts.filter_map(|script| suggest("package.json", script, format!("{runner} run {script}"))).collect()
+}
+
+fn cargo(text: &str) -> Option<Suggestion> {
+    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "[package]").skip(1);
+    let name = lines.by_ref().take_while(|line| !line.starts_with('[')).find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "name").then(|| value.trim().trim_matches(['"', '\'']).to_owned())
+    })?;
+    suggest("Cargo.toml", &name, "cargo run --release".to_owned())
+}
+
+/// Two files may speak of services of one name.
+fn distinguish(found: &mut [Suggestion]) {
+    for at in 0..found.len() {
+        let (before, rest) = found.split_at_mut(at);
+        let taken = |name: &str| before.iter().any(|other| other.name == name);
+        let name = rest[0].name.clone();
+        let numbered = (2..).map(|number| format!("{name}-{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken(name));
+        rest[0].name = free.unwrap_or(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        directory
+    }
+
+    fn found(files: &[(&str, &str)]) -> Vec<(String, String)> {
+        let found = detect(directory(files).path()).into_iter();
+        found.map(|suggestion| (suggestion.name, suggestion.start_command)).collect()
+    }
+
+    fn pair(name: &str, command: &str) -> (String, String) {
+        (name.into(), command.into())
+    }
+
+    #[test]
+    fn each_file_suggests_what_it_speaks_of_and_no_name_twice() {
+        let files = [
+            ("Procfile", "# all\nweb: bin/web -p $PORT\nworker: bin/work\n\nnonsense\n"),
+            (
+                "package.json",
+                r#"{"scripts": {"start": "node .", "dev": "vite", "build": "tsc", "worker": "node w"}}"#,
+            ),
+            ("pnpm-lock.yaml", ""),
+            ("Cargo.toml", "[workspace]\n\n[package]\nname = \"shop\"\n[dependencies]\nname = \"no\"\n"),
+            ("src/main.rs", ""),
+        ];
+        let expected = [
+            pair("web", "bin/web -p $PORT"),
+            pair("worker", "bin/work"),
+            pair("app", "pnpm run start"),
+            pair("dev", "pnpm run dev"),
+            pair("worker-2", "pnpm run worker"),
+            pair("shop", "cargo run --release"),
+        ];
+        assert_eq!(found(&files), expected);
+    }
+
+    #[test]
+    fn what_is_not_understood_suggests_nothing() {
+        assert_eq!(found(&[("package.json", "{"), ("compose.yaml", "- a\n"), ("Procfile", "\u{0}\n")]), []);
+        assert_eq!(found(&[("Procfile", ": no name\n--: x\n")]), []);
+    }
+
+    #[test]
+    fn a_name_becomes_one_that_a_service_may_have() {
+        assert_eq!(service_name("my app!").as_deref(), Some("my-app-"));
+        assert_eq!(service_name("@scope").as_deref(), Some("scope"));
+        assert_eq!(service_name("start").as_deref(), Some("app"));
+        assert_eq!(service_name("..."), None);
+        assert_eq!(key("a.b"), "\"a.b\"");
+    }
+}

@@ -1,0 +1,153 @@
+//! What a valid file says in vain: it names what is not on this machine, or asks for what cannot be. Few and true: a
+//! warning that is wrong once is not read again.
+
+use super::map::Map;
+use super::section::Fault;
+use crate::probe::local;
+use crate::process::{environment, identity};
+use nix::unistd::{AccessFlags, access};
+use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, word};
+use service_core::health::Endpoint;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Every doubt about these services. Relative paths are relative to `base`.
+pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<Fault> {
+    let mut doubts = Vec::new();
+    for (nth, service) in services.iter().enumerate() {
+        let ours = service.manager == Manager::Process;
+        if ours {
+            doubts.extend(place(service, map, base));
+            doubts.extend(program(service, map, base));
+            doubts.extend(who(service, map));
+            doubts.extend(variables(service, map, base));
+        }
+        doubts.extend(shared_port(service, &services[..nth], map));
+        doubts.extend(service.dependencies.iter().filter_map(|edge| vain(service, edge, services, map)));
+    }
+    // A key of `service_defaults` is said once, not once a service.
+    doubts.sort_by(|one, other| (one.span.start, &one.message).cmp(&(other.span.start, &other.message)));
+    doubts.dedup_by(|one, other| (&one.span, &one.message) == (&other.span, &other.message));
+    doubts
+}
+
+fn doubt(service: &Service, map: &Map<'_>, key: &str, message: String, help: &str) -> Fault {
+    let own = map.value(&["services", &service.name, key]);
+    let default = || map.value(&["orchestrator", "service_defaults", key]);
+    let span = own.or_else(default).or_else(|| map.name(&service.name)).unwrap_or_default();
+    let mut fault = Fault::new(span, message);
+    fault.help = Some(help.to_owned());
+    fault
+}
+
+fn directory(service: &Service, base: &Path) -> PathBuf {
+    service.working_dir.as_ref().map_or_else(|| base.to_path_buf(), |written| base.join(written))
+}
+
+fn place(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
+    let directory = directory(service, base);
+    let message = format!("`working_dir` is `{}`, which is no directory", directory.display());
+    (!directory.is_dir()).then(|| doubt(service, map, "working_dir", message, "make it, or name another"))
+}
+
+/// As the shim looks for it. What is in a `PATH` from an `env_file` is not known before the start.
+fn program(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
+    let name = service.start_command.argv.first()?;
+    let key =
+        if map.value(&["services", &service.name, "shell"]).is_some() { "shell" } else { "start_command" };
+    let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+    if name.contains('/') {
+        let path = directory(service, base).join(name);
+        let message = format!("`{}` is not there, or not a program", path.display());
+        return (!is_program(&path)).then(|| doubt(service, map, key, message, "correct the path"));
+    }
+    let own = service.env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, path)| OsString::from(path));
+    if own.is_none() && !service.env_file.is_empty() {
+        return None;
+    }
+    let path = own.or_else(|| std::env::var_os("PATH"))?;
+    let found = std::env::split_paths(&path).any(|directory| is_program(&directory.join(name)));
+    let message = format!("the program `{name}` is not on PATH");
+    (!found).then(|| doubt(service, map, key, message, "install it, or write its whole path"))
+}
+
+fn who(service: &Service, map: &Map<'_>) -> Option<Fault> {
+    let why = identity(service).err()?;
+    let key = if why.contains("group") { "group" } else { "user" };
+    Some(doubt(service, map, key, why, "without it the service runs as whoever runs the daemon"))
+}
+
+fn variables(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
+    let why = environment(base, service).err()?;
+    Some(doubt(service, map, "env_file", why, "it is read at each start"))
+}
+
+/// A check of a local port passes only for the service that listens there, so it cannot pass for two.
+fn shared_port(service: &Service, before: &[Service], map: &Map<'_>) -> Option<Fault> {
+    let port = own_port(service)?;
+    let other = before.iter().find(|other| own_port(other) == Some(port))?;
+    let message = format!(
+        "its check asks port {}, and so does that of `{}`: only one of them can own it",
+        port.1, other.name
+    );
+    Some(doubt(
+        service,
+        map,
+        "health_check_endpoint",
+        message,
+        "give each a port, or set `health.listener = \"any\"`",
+    ))
+}
+
+/// Transport and port of a check that only the service's own listener passes.
+fn own_port(service: &Service) -> Option<(&'static str, u16)> {
+    if service.health.listener == Listener::Any || service.manager != Manager::Process || service.oneshot {
+        return None;
+    }
+    let (transport, address) = match service.endpoint.as_ref()? {
+        Endpoint::Http(url) => ("tcp", authority(url, "80")),
+        Endpoint::Https(url) => ("tcp", authority(url, "443")),
+        Endpoint::Tcp(address) => ("tcp", address.clone()),
+        Endpoint::Dns { server, .. } => ("udp", server.clone()),
+        Endpoint::Unix(_) | Endpoint::Exec(_) => return None,
+    };
+    let (host, port) = address.rsplit_once(':')?;
+    local(host)?;
+    Some((transport, port.parse().ok()?))
+}
+
+fn authority(url: &str, usual: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if has_port { authority.to_owned() } else { format!("{authority}:{usual}") }
+}
+
+fn vain(service: &Service, edge: &Dependency, services: &[Service], map: &Map<'_>) -> Option<Fault> {
+    let need = services.iter().find(|need| need.name == edge.name)?;
+    let (message, help) = if need.oneshot && edge.when_lost != WhenLost::Keep {
+        let lost = word(&WhenLost::ALL, edge.when_lost);
+        (
+            format!(
+                "`when_lost = \"{lost}\"` is about `{}`, a one-shot: once completed, it is lost only if it is run again or stopped",
+                need.name
+            ),
+            "leave `when_lost` out unless that is meant",
+        )
+    } else if edge.condition == Condition::Completed
+        && !need.oneshot
+        && need.manager == Manager::Process
+        && matches!(need.restart, Restart::Always | Restart::UnlessStopped)
+    {
+        (
+            format!("waits until `{}` is completed, which is started again whenever it ends", need.name),
+            "make it a one-shot, or wait for another condition",
+        )
+    } else {
+        return None;
+    };
+    let mut fault = doubt(service, map, "dependencies", message, help);
+    fault.span = edge.span.start..edge.span.end;
+    Some(fault)
+}

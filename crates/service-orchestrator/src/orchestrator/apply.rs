@@ -1,0 +1,218 @@
+//! Applying a changed file: stop what is gone, update what can go on, start anew what must be, start what is needed; and
+//! if any of that fails, the same back to the definitions that ran before.
+
+use super::change::Comparison;
+use super::{Message, Patience, Relatives, ServiceOrchestrator, Verb, Wish};
+use service_api::{Action, Code, Outcome, Problem};
+use service_core::change::{Kind, Present};
+use service_core::config::{Config, Service};
+use service_core::{Name, Plan};
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How a plan is to be applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Apply {
+    /// Start every service that is new, not only those that something needs.
+    pub(crate) start: bool,
+    /// Go back if any of it fails.
+    pub(crate) rollback: bool,
+    /// For each step.
+    pub(crate) patience: Patience,
+}
+
+/// What is to be done, in this order.
+#[derive(Default)]
+struct Steps {
+    stop: Vec<Name>,
+    update: Vec<Name>,
+    restart: Vec<Name>,
+    start: Vec<Name>,
+}
+
+impl ServiceOrchestrator {
+    /// What another plan would change about what runs.
+    pub(crate) async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
+        self.ask(|reply| Message::Compare { plan: Box::new(plan), reply }).await
+    }
+
+    /// Changes to this plan and lets what runs follow it. It is carried out to its end, whether or not somebody reads
+    /// the rows.
+    ///
+    /// # Errors
+    /// [`Code::ManagerDisabled`]: then nothing was done.
+    pub(crate) async fn apply(&self, plan: Plan, how: Apply) -> Result<UnboundedReceiver<Outcome>, Problem> {
+        if !plan.settings().manager_enabled {
+            return Err(Problem::new(
+                Code::ManagerDisabled,
+                "cannot apply anything: `manager_enabled` is false",
+            )
+            .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
+        }
+        let before = self.compare(plan.clone()).await?;
+        self.replan(plan).await?;
+        let (rows, receiver) = unbounded_channel();
+        let orchestrator = self.clone();
+        // It ends by itself: each of its steps is answered, or given up when its patience is over.
+        tokio::spawn(async move { orchestrator.carry_out(before, how, rows).await });
+        Ok(receiver)
+    }
+
+    async fn carry_out(self, before: Comparison, how: Apply, rows: UnboundedSender<Outcome>) {
+        let steps = Steps::forward(&before, how.start);
+        let applied = self.walk(steps, how.patience, |row| row, &rows).await;
+        if applied || !how.rollback {
+            let _ = self.ask(|reply| Message::Applied { reply }).await;
+            return;
+        }
+        let back = |row: Outcome| match row.ok {
+            true => Outcome { action: Action::RolledBack, named: false, ..row },
+            false => Outcome { named: false, ..row },
+        };
+        if let Err(problem) = self.go_back(&before, how.patience, back, &rows).await {
+            tracing::error!(%problem, "cannot go back to what ran before");
+            for name in before.present.keys() {
+                let _ = rows.send(failure(name, &problem));
+            }
+        }
+    }
+
+    /// Changes to the definitions that ran before, and to what was up then.
+    async fn go_back(
+        &self,
+        before: &Comparison,
+        patience: Patience,
+        back: impl Fn(Outcome) -> Outcome,
+        rows: &UnboundedSender<Outcome>,
+    ) -> Result<(), Problem> {
+        let plan = last_good(before)?;
+        let now = self.compare(plan.clone()).await?;
+        self.replan(plan).await?;
+        let is_up = |name: &Name| now.present.contains_key(name);
+        let was_up = |name: &Name| before.present.contains_key(name);
+        let mut steps = Steps::forward(&now, false);
+        steps.stop.extend(now.present.keys().filter(|name| !was_up(name)).cloned());
+        steps.restart.retain(was_up);
+        steps.start = before.present.keys().filter(|name| !is_up(name)).cloned().collect();
+        self.walk(steps, patience, back, rows).await;
+        Ok(())
+    }
+
+    /// Takes the steps; says whether all went well. After one that failed no other is begun.
+    async fn walk(
+        &self,
+        steps: Steps,
+        patience: Patience,
+        shown: impl Fn(Outcome) -> Outcome,
+        rows: &UnboundedSender<Outcome>,
+    ) -> bool {
+        let show = |row: Outcome| {
+            let ok = row.ok;
+            // Nobody may be reading any more.
+            let _ = rows.send(shown(row));
+            ok
+        };
+        for name in steps.stop {
+            if !self.take(Verb::Stop, vec![name], patience, &show).await {
+                return false;
+            }
+        }
+        if !steps.update.is_empty() {
+            let names = steps.update;
+            for row in self.ask(|reply| Message::Update { names, reply }).await.unwrap_or_default() {
+                show(row);
+            }
+        }
+        self.take(Verb::Restart, steps.restart, patience, &show).await
+            && self.take(Verb::Start, steps.start, patience, &show).await
+    }
+
+    async fn take(
+        &self,
+        verb: Verb,
+        names: Vec<Name>,
+        patience: Patience,
+        show: &impl Fn(Outcome) -> bool,
+    ) -> bool {
+        if names.is_empty() {
+            return true;
+        }
+        // What goes is stopped in an order of its own.
+        let relatives = Some(if verb == Verb::Stop { Relatives::Apart } else { Relatives::Along });
+        let wished = names.iter().map(ToString::to_string).collect();
+        let mut all_well = true;
+        match self.wish(Wish { relatives, patience, ..Wish::new(verb, wished) }).await {
+            Ok(mut outcomes) => {
+                while let Some(row) = outcomes.recv().await {
+                    all_well &= show(row);
+                }
+            }
+            Err(problem) => {
+                all_well = false;
+                for name in &names {
+                    show(failure(name, &problem));
+                }
+            }
+        }
+        all_well
+    }
+}
+
+impl Steps {
+    fn forward(comparison: &Comparison, start: bool) -> Self {
+        let mut steps = Self::default();
+        for change in &comparison.changes {
+            let step = match change.kind {
+                Kind::Remove => &mut steps.stop,
+                Kind::Update => &mut steps.update,
+                Kind::Restart => &mut steps.restart,
+                Kind::Add if change.needed || start => &mut steps.start,
+                Kind::Add | Kind::None => continue,
+            };
+            step.push(change.name.clone());
+        }
+        steps
+    }
+}
+
+/// The plan of what ran before, with what is defined now and was at rest.
+fn last_good(before: &Comparison) -> Result<Plan, Problem> {
+    let at_rest = before.plan.ids().map(|id| before.plan.service(id));
+    let at_rest = at_rest.filter(|service| !before.present.contains_key(&service.name));
+    let settings = || before.plan.settings().clone();
+    let all: Vec<Service> =
+        runs(&before.present).chain(at_rest.map(|service| Service::clone(service))).collect();
+    let compile = |services| Plan::compile(Config { settings: settings(), services: whole(services) });
+    // Definitions of different times may not go together; what ran has to.
+    compile(all).or_else(|_| compile(runs(&before.present).collect())).map_err(|errors| {
+        let message = format!("cannot go back to what ran before: {}", errors[0]);
+        Problem::new(Code::BadDefinition, message).help("the new definitions stay in force")
+    })
+}
+
+fn runs(present: &Present) -> impl Iterator<Item = Service> {
+    present.values().map(|service| Arc::unwrap_or_clone(Arc::clone(service)))
+}
+
+/// Without dependencies on what is not among them.
+fn whole(mut services: Vec<Service>) -> Vec<Service> {
+    let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
+    for service in &mut services {
+        service.dependencies.retain(|need| names.contains(&need.name));
+    }
+    services
+}
+
+fn failure(name: &Name, problem: &Problem) -> Outcome {
+    let [status, health] = ["unknown", "none"].map(str::to_owned);
+    Outcome {
+        name: name.to_string(),
+        ok: false,
+        action: Action::Failed,
+        status,
+        health,
+        took_ms: 0.0,
+        named: true,
+        error: Some(problem.clone()),
+    }
+}

@@ -1,0 +1,72 @@
+//! The owner's part in a changed file: what runs, and definitions that change under way.
+
+use super::ran;
+use super::task::Task;
+use crate::board::Entry;
+use crate::clock;
+use service_api::{Action, Outcome};
+use service_core::change::{Change, Present, compare};
+use service_core::service::Goal;
+use service_core::{Id, Name, Plan};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What runs, and what another plan would change about it.
+pub(crate) struct Comparison {
+    pub(crate) changes: Vec<Change>,
+    /// What is up or meant to be, by its last definition.
+    pub(crate) present: Present,
+    /// The plan of now, without what is no longer defined.
+    pub(crate) plan: Arc<Plan>,
+}
+
+impl Task {
+    pub(super) fn compare(&self, next: &Plan) -> Comparison {
+        let plan = self.fleet.plan();
+        let is_present = |id: &Id| {
+            let machine = self.fleet.machine(*id);
+            machine.goal() != Goal::Down || self.left_over.contains(&machine.definition().name)
+        };
+        let definition = |id: Id| {
+            let machine = self.fleet.machine(id);
+            let name = machine.definition().name.clone();
+            let last = self.ran.get(&name).unwrap_or(machine.definition());
+            (name, Arc::clone(last))
+        };
+        let present: Present = plan.ids().filter(is_present).map(definition).collect();
+        Comparison { changes: compare(&present, &self.known, next), present, plan: Arc::clone(plan) }
+    }
+
+    /// Lets services go on under their new definitions.
+    pub(super) fn update(&mut self, names: &[Name]) -> Vec<Outcome> {
+        let ids: Vec<Id> = names.iter().filter_map(|name| self.fleet.plan().id(name)).collect();
+        self.fleet.update(&ids, clock::now());
+        for id in &ids {
+            let definition = Arc::clone(self.fleet.plan().service(*id));
+            ran::keep(&self.world.places, &definition, self.fleet.machine(*id).run());
+            self.ran.insert(definition.name.clone(), definition);
+        }
+        ids.iter().map(|id| updated(&self.entries[id.index()])).collect()
+    }
+
+    /// From now on all that is defined is no news.
+    pub(super) fn applied(&mut self) {
+        let plan = self.fleet.plan();
+        let names: BTreeSet<Name> = plan.ids().map(|id| plan.service(id).name.clone()).collect();
+        ran::know(&self.world.places, &names);
+        self.known = names;
+    }
+}
+
+fn updated(entry: &Entry) -> Outcome {
+    Outcome {
+        name: entry.definition.name.to_string(),
+        ok: true,
+        action: Action::Updated,
+        status: entry.snapshot.status.word().to_owned(),
+        health: entry.snapshot.health.word().to_owned(),
+        took_ms: 0.0,
+        named: true,
+        error: None,
+    }
+}

@@ -1,0 +1,173 @@
+//! `service plan` and `service apply`: what a changed file would do, doing it, and going back.
+
+use serde_json::{Value, json};
+use service_tests::{Project, ServiceTable, eventually};
+
+const BEFORE: &str = r#"
+[services.db]
+start_command = "ACTOR"
+[services.api]
+start_command = "ACTOR"
+dependencies = ["db"]
+[services.old]
+start_command = "ACTOR"
+[services.idle]
+start_command = "ACTOR"
+"#;
+
+fn started() -> Option<Project> {
+    let project = Project::new(BEFORE)?;
+    project.value("service start api old");
+    Some(project)
+}
+
+/// The row about this service.
+#[track_caller]
+fn about<'a>(rows: &'a Value, service: &str) -> &'a Value {
+    let mut rows = rows.as_array().into_iter().flatten();
+    rows.find(|row| row["service"] == service).unwrap_or_else(|| panic!("nothing about {service}"))
+}
+
+/// What would change, without what would not.
+#[track_caller]
+fn plan(project: &Project) -> Vec<String> {
+    let rows = project.value("service plan | where change != none");
+    let rows = rows.column("change").into_iter().zip(rows.column("service"));
+    rows.map(|(change, service)| format!("{change} {service}")).collect()
+}
+
+#[test]
+fn a_plan_says_what_would_be_done_and_why_and_whom_that_affects() {
+    let Some(project) = started() else { return };
+    assert_eq!(plan(&project), [""; 0]);
+    project.define(
+        r#"
+[services.db]
+start_command = "ACTOR"
+env = { A = "1" }
+health.interval = "3s"
+[services.api]
+start_command = "ACTOR"
+description = "new words"
+dependencies = ["db", "idle"]
+[services.idle]
+start_command = "ACTOR"
+[services.fresh]
+start_command = "ACTOR"
+"#,
+    );
+    let rows = project.value("service plan");
+    assert_eq!(
+        *about(&rows, "db"),
+        json!({"service": "db", "change": "restart", "because": ["env", "health.interval"], "affects": ["api"]})
+    );
+    assert_eq!(
+        *about(&rows, "api"),
+        json!({"service": "api", "change": "update", "because": ["description", "dependencies"], "affects": []})
+    );
+    assert_eq!(about(&rows, "idle")["change"], "add", "something that is up needs it now");
+    assert_eq!(about(&rows, "fresh")["change"], "add");
+    assert_eq!(about(&rows, "old")["change"], "remove");
+    let pid = project.pid("db");
+    // What other commands and another daemon do in between changes nothing about that.
+    project.value("service status");
+    project.kill_daemon();
+    assert_eq!(project.value("service plan"), rows);
+    assert_eq!(project.pid("db"), pid, "a plan does nothing");
+}
+
+#[test]
+fn an_apply_does_what_was_planned_and_then_there_is_nothing_left_to_do() {
+    let Some(project) = started() else { return };
+    let [db, api] = ["db", "api"].map(|name| project.pid(name));
+    project.define(
+        r#"
+[services.db]
+start_command = "ACTOR"
+stop_timeout = "3s"
+[services.api]
+start_command = "ACTOR"
+env = { A = "1" }
+dependencies = ["db", "idle"]
+[services.idle]
+start_command = "ACTOR"
+[services.fresh]
+start_command = "ACTOR"
+"#,
+    );
+    let rows = project.value("service apply");
+    assert_eq!(rows.row("old")["action"], "stopped");
+    assert_eq!(rows.row("db")["action"], "updated");
+    assert_eq!(rows.row("api")["action"], "restarted");
+    assert_eq!(rows.row("idle")["action"], "started");
+    assert_eq!(project.pid("db"), db, "it went on under its new definition");
+    assert_ne!(project.pid("api"), api);
+    assert_eq!(project.status("fresh")["state"], "stopped", "nothing needs it");
+    assert_eq!(plan(&project), [""; 0]);
+    project
+        .define(&format!("{}\n[services.more]\nstart_command = \"ACTOR\"\n", project.read("services.toml")));
+    assert_eq!(plan(&project), ["add more"]);
+    assert_eq!(project.value("service apply --start").row("more")["action"], "started");
+}
+
+#[test]
+fn an_apply_that_fails_goes_back_to_what_ran_before() {
+    let Some(project) = started() else { return };
+    project.define(
+        r#"
+[services.db]
+start_command = "ACTOR"
+env = { A = "1" }
+[services.api]
+start_command = "false"
+restart = "no"
+dependencies = ["db"]
+[services.idle]
+start_command = "ACTOR"
+"#,
+    );
+    let error = project.error("service apply");
+    assert_eq!(error["code"], "service::start_failed", "{error:#}");
+    let message = error["msg"].as_str().unwrap();
+    assert!(
+        message.contains("`api`") && message.contains("as before:") && message.contains("`old`"),
+        "{message}"
+    );
+    for name in ["db", "api", "old"] {
+        eventually(name, || (project.status(name)["state"] == "ready").then_some(()));
+    }
+    let command = project.status("api")["command"].as_str().unwrap().to_owned();
+    assert!(command.ends_with("actor'"), "{command}");
+    project.value("service restart db");
+    assert_eq!(project.status("api")["state"], "ready", "the good definitions stay in force");
+    assert_eq!(plan(&project), ["restart db", "restart api", "remove old"], "against the file as it is");
+}
+
+#[test]
+fn without_rollback_a_failed_apply_leaves_what_it_did() {
+    let Some(project) = started() else { return };
+    project.define(&project.read("services.toml").replacen(
+        "[services.db]\n",
+        "[services.db]\nworking_dir = 'nowhere'\n",
+        1,
+    ));
+    let error = project.error("service apply --no-rollback");
+    assert!(!error["msg"].as_str().unwrap().contains("as before"), "{error:#}");
+    assert_eq!(project.status("db")["state"], "failed");
+    assert_eq!(project.status("old")["state"], "ready", "what did not change is not touched");
+    project.define(BEFORE);
+    assert_eq!(plan(&project), ["restart db"]);
+    project.value("service apply");
+    assert_eq!(project.status("api")["state"], "ready");
+}
+
+#[test]
+fn a_wrong_file_changes_nothing() {
+    let Some(project) = started() else { return };
+    let pid = project.pid("db");
+    project.define("[services.db]\nstart_command = 1\n");
+    for line in ["service plan", "service apply"] {
+        assert_eq!(project.error(line)["code"], "service::bad_definition");
+    }
+    assert_eq!(project.pid("db"), pid);
+}
