@@ -93,7 +93,7 @@ impl fmt::Display for Circle<'_> {
 }
 
 impl Plan {
-    /// Checks a configuration and orders it. Finds every unknown dependency, or else one circle.
+    /// Checks a configuration and orders it. Finds every unknown dependency, or else every separate circle.
     pub fn compile(config: Config) -> Result<Self, Vec<PlanError>> {
         let count = config.services.len();
         if u32::try_from(count).is_err() {
@@ -105,11 +105,11 @@ impl Plan {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let levels = graph::levels(&needs).map_err(|circle| {
-            alloc::vec![PlanError::Cycle {
-                edges: circle.iter().map(|(id, nth)| edge(&config.services, *id, *nth)).collect()
-            }]
-        })?;
+        let cycle = |circle: graph::Circle| PlanError::Cycle {
+            edges: circle.iter().map(|(id, nth)| edge(&config.services, *id, *nth)).collect(),
+        };
+        let levels =
+            graph::levels(&needs).map_err(|circles| circles.into_iter().map(cycle).collect::<Vec<_>>())?;
         let mut order: Vec<Id> = by_name.values().copied().collect();
         order.sort_unstable_by_key(|id| (levels[id.index()], *id));
         let mut dependents = alloc::vec![Vec::new(); count];

@@ -3,15 +3,17 @@
 use super::{Id, Need};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use petgraph::algo::toposort;
+use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-/// The level of each service, or a shortest circle through one service: each member with the number of the edge
-/// (in the order of its needs) that leads to the next.
-pub(super) fn levels(needs: &[Vec<Need>]) -> Result<Vec<u32>, Vec<(Id, usize)>> {
+/// Each member with the number of the edge (in the order of its needs) that leads to the next.
+pub(super) type Circle = Vec<(Id, usize)>;
+
+/// The level of each service, or of each knot of services that all need each other a shortest circle through its first.
+pub(super) fn levels(needs: &[Vec<Need>]) -> Result<Vec<u32>, Vec<Circle>> {
     let graph = build(needs);
-    let sorted = toposort(&graph, None).map_err(|cycle| circle(&graph, cycle.node_id()))?;
+    let sorted = toposort(&graph, None).map_err(|_| circles(&graph))?;
     let mut levels = alloc::vec![0; needs.len()];
     // An edge leads from a service to what it needs, so what is needed comes last in the sort.
     for node in sorted.into_iter().rev() {
@@ -35,8 +37,17 @@ fn build(needs: &[Vec<Need>]) -> DiGraph<(), usize> {
     graph
 }
 
+/// One circle of each knot, in the order of the file.
+fn circles(graph: &DiGraph<(), usize>) -> Vec<Circle> {
+    let is_knot = |nodes: &Vec<NodeIndex>| nodes.len() > 1 || graph.contains_edge(nodes[0], nodes[0]);
+    let knots = kosaraju_scc(graph).into_iter().filter(is_knot);
+    let mut firsts: Vec<NodeIndex> = knots.filter_map(|nodes| nodes.into_iter().min()).collect();
+    firsts.sort_unstable();
+    firsts.into_iter().map(|first| circle(graph, first)).collect()
+}
+
 /// Breadth first from `start` along its needs until it is met again. `start` is known to be on a circle.
-fn circle(graph: &DiGraph<(), usize>, start: NodeIndex) -> Vec<(Id, usize)> {
+fn circle(graph: &DiGraph<(), usize>, start: NodeIndex) -> Circle {
     let mut came_by = alloc::vec![None; graph.node_count()];
     let mut open = VecDeque::from([start]);
     while let (Some(node), None) = (open.pop_front(), came_by[start.index()]) {
