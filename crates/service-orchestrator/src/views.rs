@@ -2,7 +2,7 @@
 
 use crate::board::{Board, Checked, Entry};
 use crate::clock;
-use crate::usage::Usage;
+use crate::usage::{self, Usage};
 use crate::world::Places;
 use jiff::Timestamp;
 use service_api::view;
@@ -133,10 +133,13 @@ fn details(
 
 fn reason(entry: &Entry) -> Option<String> {
     let dropped = (entry.dropped > 0).then(|| format!("{} log lines could not be written", entry.dropped));
-    match (entry.reason(), dropped) {
-        (Some(reason), Some(dropped)) => Some(format!("{reason}; {dropped}")),
-        (reason, dropped) => reason.or(dropped),
-    }
+    let frozen = |who: &str, pid: Option<u32>| {
+        let pid = pid.filter(|pid| usage::is_frozen(*pid))?;
+        Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
+    };
+    let facts = [entry.reason(), frozen("keeper", entry.keeper), frozen("process", entry.pid), dropped];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    (!facts.is_empty()).then(|| facts.join("; "))
 }
 
 fn command(command: &Command) -> String {

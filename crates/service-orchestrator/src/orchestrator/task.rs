@@ -5,6 +5,7 @@ use super::waiters::{Changed, Open, Waiter};
 use super::{recall, resolve};
 use crate::board::{Board, Entry};
 use crate::clock;
+use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
 use crate::world::World;
@@ -26,6 +27,8 @@ pub(super) struct Task {
     pub(super) fleet: Fleet,
     pub(super) entries: Vec<Arc<Entry>>,
     pub(super) keepers: BTreeMap<Name, Keeper>,
+    /// Where the log of each service ended before the run that is being launched.
+    pub(super) log_places: BTreeMap<Name, Follower>,
     /// Tasks that wait for a word that a service is ready; ended with the run.
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
     /// The last call of a manager for each service.
@@ -55,10 +58,21 @@ pub(super) async fn run(
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, listeners, calls, waiters) = Default::default();
+    let (keepers, log_places, listeners, calls, waiters) = Default::default();
     let left_over = found.left_over;
-    let mut task =
-        Task { world, fleet, entries, keepers, listeners, calls, waiters, left_over, store, board };
+    let mut task = Task {
+        world,
+        fleet,
+        entries,
+        keepers,
+        log_places,
+        listeners,
+        calls,
+        waiters,
+        left_over,
+        store,
+        board,
+    };
     task.recall(memories, found.runs);
     task.after();
     tokio::spawn(task.work(letters));
