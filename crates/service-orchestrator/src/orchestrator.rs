@@ -12,6 +12,7 @@ pub use service_core::fleet::Relatives;
 
 use crate::board::{Board, Checked};
 use crate::guide::{Service, ServiceHealth, ServiceStatus};
+use crate::process::template::Templates;
 use crate::world::{Places, World, find_shim};
 use crate::{manager, probe};
 use service_api::{Code, Outcome, Problem};
@@ -108,9 +109,9 @@ impl Builder {
             Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", state_dir.display()))
         };
         private_dir(&state_dir).map_err(|error| internal("use the state directory", &error))?;
+        let shim = self.shim.take().map_or_else(find_shim, Ok)?;
         let places = Places {
             base_dir: self.base_dir.take().or_else(|| std::env::current_dir().ok()).unwrap_or_default(),
-            shim: self.shim.take().map_or_else(find_shim, Ok)?,
             nu: self.nu.take(),
             boot_id: service_shim::process::boot_id()
                 .map_err(|error| internal("identify the boot for", &error))?,
@@ -124,7 +125,8 @@ impl Builder {
         }
         let (mailbox, letters) = mpsc::unbounded_channel();
         let http = probe::http_client().map_err(|error| internal("make an HTTP client in", &error))?;
-        let world = World { places: Arc::new(places), http, mailbox };
+        let templates = Arc::new(Templates::new(shim));
+        let world = World { places: Arc::new(places), http, templates, mailbox };
         let board = task::run(world.clone(), plan, letters).await;
         Ok(ServiceOrchestrator { world, board })
     }

@@ -1,10 +1,12 @@
 //! The daemon's side of a shim: launching one, following it, taking one up again.
 //!
 //! One task follows one run. It ends when the shim has: either with a record that says how the run ended, or without
-//! one, and then what the shim kept is ended too and the exit is unknown.
+//! one, and then what the shim kept is ended too, what its service had still said is written down, and the exit is
+//! unknown.
 
 mod launch;
 pub(crate) mod orphans;
+pub(crate) mod template;
 
 pub(crate) use launch::{environment, identity};
 
@@ -14,19 +16,23 @@ use crate::world::World;
 use service_core::Name;
 use service_core::config::Service;
 use service_core::service::{Event, Exit};
-use service_shim::{Files, Order, Phase, Record};
-use std::os::fd::OwnedFd;
+use service_shim::{Files, Heritage, LogLimits, Order, Phase, Record};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How long a shim may take to say its record to somebody who connects.
 const ANSWER: Duration = Duration::from_millis(500);
+/// How long a shim may be silent after its launch before it is seen to that nobody has stopped its template.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How often a shim is launched that ends before it has said a word. It has not started anything then, or has taken it
+/// along.
+const LAUNCHES: usize = 3;
+/// The first version of shims that lend their [`Heritage`].
+const LENDS: u32 = 2;
 
 /// Reaches the shim of one run.
 #[derive(Debug, Clone)]
@@ -43,33 +49,55 @@ impl Keeper {
 
 /// Starts a run.
 pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64) -> Keeper {
-    let (orders, receiver) = unbounded_channel();
+    let (orders, mut receiver) = unbounded_channel();
     tokio::spawn(async move {
-        match begin(&world, &definition, run).await {
-            Ok((shim, stream)) => {
-                follow(world, definition.name.clone(), run, stream, Some(shim), receiver).await;
+        let life = Life { name: definition.name.clone(), run, log: launch::limits(&definition), world };
+        for _ in 0..LAUNCHES {
+            match begin(&life.world, &definition, run).await {
+                Ok((stream, heritage)) => {
+                    if life.follow(stream, Some(heritage), &mut receiver).await == End::Told {
+                        return;
+                    }
+                }
+                Err(message) => return life.report(Event::Refused(message)),
             }
-            Err(message) => world.report(&definition.name, run, Event::Refused(message)),
         }
+        life.report(Event::Refused("its keeper ends before it has said a word".to_owned()));
     });
     Keeper { orders }
 }
 
 /// Takes up a run whose shim lives.
-pub(crate) fn adopt(world: World, name: Name, record: Record) -> Keeper {
-    let (orders, receiver) = unbounded_channel();
+pub(crate) fn adopt(world: World, definition: &Service, record: Record) -> Keeper {
+    let (orders, mut receiver) = unbounded_channel();
+    let life =
+        Life { name: definition.name.clone(), run: record.run, log: launch::limits(definition), world };
     tokio::spawn(async move {
-        let files = world.places.files(&name);
+        let files = life.world.places.files(&life.name);
         match connect(&files) {
-            Ok(stream) => follow(world, name, record.run, stream, None, receiver).await,
+            Ok(stream) => {
+                let heritage = if record.version >= LENDS { borrow(&life.name, files).await } else { None };
+                life.follow(stream, heritage, &mut receiver).await;
+            }
             Err(error) => {
                 // It has ended just now, or it is not reachable and so of no use.
-                tracing::warn!(service = %name, %error, "cannot reach its shim");
-                conclude(&world, &name, record.run, Some(record.clone())).await;
+                tracing::warn!(service = %life.name, %error, "cannot reach its shim");
+                life.conclude(Some(record), None).await;
             }
         }
     });
     Keeper { orders }
+}
+
+async fn borrow(name: &Name, files: Files) -> Option<Heritage> {
+    let borrowed = tokio::task::spawn_blocking(move || Heritage::borrow(&files)).await;
+    let why = match borrowed {
+        Ok(Ok(heritage)) => return Some(heritage),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(service = %name, why, "its shim does not lend its output");
+    None
 }
 
 /// What the shim of a run that goes on has to say.
@@ -86,49 +114,148 @@ fn connect(files: &Files) -> std::io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-async fn begin(world: &World, definition: &Service, run: u64) -> Result<(Child, UnixStream), String> {
+async fn begin(world: &World, definition: &Service, run: u64) -> Result<(UnixStream, Heritage), String> {
     let launch = launch::compose(&world.places, definition, run)?;
     let cannot = |error: std::io::Error| format!("its keeper cannot be started: {error}");
-    let (ours, theirs) = StdUnixStream::pair().map_err(cannot)?;
-    ours.set_nonblocking(true).map_err(cannot)?;
-    let mut stream = UnixStream::from_std(ours).map_err(cannot)?;
-    let shim = Command::new(&world.places.shim)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .current_dir("/")
-        .spawn()
-        .map_err(cannot)?;
     let mut line = serde_json::to_vec(&launch).map_err(|error| cannot(error.into()))?;
     line.push(b'\n');
-    stream.write_all(&line).await.map_err(cannot)?;
-    Ok((shim, stream))
+    let (mut stream, heritage) = world.templates.shim().await.map_err(cannot)?;
+    // A shim that is gone shows when it is listened to.
+    let _ = stream.write_all(&line).await;
+    Ok((stream, heritage))
 }
 
-/// Passes on what the shim says until it ends.
-async fn follow(
+/// One run, followed.
+struct Life {
     world: World,
     name: Name,
     run: u64,
-    stream: UnixStream,
-    shim: Option<Child>,
-    mut orders: UnboundedReceiver<Order>,
-) {
-    let (reader, mut writer) = stream.into_split();
-    let mut lines = BufReader::new(reader).lines();
-    let mut last = None;
-    loop {
-        tokio::select! {
-            line = lines.next_line() => match line {
-                Ok(Some(line)) => last = note(&world, &name, run, &line).or(last),
-                Ok(None) | Err(_) => break,
-            },
-            Some(order) = orders.recv() => send(&mut writer, order).await,
+    log: LogLimits,
+}
+
+/// What became known of the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was reported.
+    Told,
+    /// There was no run: the shim ended before it could start one, or with all that it had started.
+    Stillborn,
+}
+
+impl Life {
+    fn report(&self, event: Event) {
+        self.world.report(&self.name, self.run, event);
+    }
+
+    fn learned(&self, report: Report) {
+        let letter = Message::Learned { name: self.name.clone(), run: self.run, report };
+        // When the owner of the fleet is gone nobody needs to know.
+        let _ = self.world.mailbox.send(letter);
+    }
+
+    /// Passes on what the shim says until it ends.
+    async fn follow(
+        &self,
+        stream: UnixStream,
+        heritage: Option<Heritage>,
+        orders: &mut UnboundedReceiver<Order>,
+    ) -> End {
+        let (reader, mut writer) = stream.into_split();
+        let mut lines = BufReader::new(reader).lines();
+        let mut last = None;
+        let silence = tokio::time::sleep(SILENCE);
+        tokio::pin!(silence);
+        loop {
+            tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) => last = self.note(&line).or(last),
+                    Ok(None) | Err(_) => break,
+                },
+                // Before its first word it is not known whether this shim will ever hear one.
+                Some(order) = orders.recv(), if last.is_some() => send(&mut writer, order).await,
+                () = &mut silence, if last.is_none() && !silence.is_elapsed() => self.world.templates.wake().await,
+            }
+        }
+        self.conclude(last, heritage).await
+    }
+
+    /// Reports one record, unless it says how the run ended: that is for [`Life::conclude`].
+    fn note(&self, line: &str) -> Option<Record> {
+        let record: Record = match serde_json::from_str(line) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::warn!(service = %self.name, %error, "cannot understand its shim");
+                return None;
+            }
+        };
+        match &record.phase {
+            Phase::Running { leader, .. } => {
+                self.learned(Report::Processes { leader: Some(*leader), keeper: record.shim });
+                self.report(Event::Launched);
+            }
+            Phase::Exited { exit, .. } => {
+                self.learned(Report::Processes { leader: None, keeper: record.shim });
+                self.report(Event::Exited(self::exit(*exit)));
+            }
+            Phase::Gone { .. } | Phase::Refused { .. } => self.end(&record.phase),
+        }
+        if record.notified {
+            self.report(Event::Announced);
+        }
+        if record.dropped > 0 {
+            self.learned(Report::Dropped(record.dropped));
+        }
+        Some(record)
+    }
+
+    fn end(&self, phase: &Phase) {
+        match phase {
+            Phase::Gone { exit, .. } => self.report(Event::Gone(self::exit(*exit))),
+            Phase::Refused { message, .. } => self.report(Event::Refused(message.clone())),
+            Phase::Running { .. } | Phase::Exited { .. } => {}
         }
     }
-    conclude(&world, &name, run, last).await;
-    if let Some(mut shim) = shim {
-        // Reaps it. It has closed its socket as its last act, so this does not take long.
-        let _ = shim.wait().await;
+
+    /// The shim has ended. Its record says how the run did, or else nobody knows.
+    async fn conclude(&self, last: Option<Record>, heritage: Option<Heritage>) -> End {
+        let is_end = |record: &Record| matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
+        if last.as_ref().is_some_and(is_end) {
+            return End::Told;
+        }
+        let places = &self.world.places;
+        let on_disk = places.files(&self.name).read_record().ok().flatten();
+        let record = on_disk.filter(|record| record.run == self.run).or(last);
+        let (leader, exit) = match record.as_ref().map(|record| &record.phase) {
+            Some(phase @ (Phase::Gone { .. } | Phase::Refused { .. })) => {
+                self.end(phase);
+                return End::Told;
+            }
+            Some(Phase::Running { leader, .. }) => (Some(*leader), Exit::Unknown),
+            Some(Phase::Exited { leader, exit, .. }) => (Some(*leader), self::exit(*exit)),
+            None => (None, Exit::Unknown),
+        };
+        orphans::end(places, &self.name, self.run, leader).await;
+        if let Some(heritage) = heritage {
+            self.write_down(heritage, record.as_ref().map_or(0, |record| record.dropped)).await;
+        }
+        if record.is_none() {
+            return End::Stillborn;
+        }
+        self.report(Event::Gone(exit));
+        End::Told
+    }
+
+    /// Brings into the log what a dead shim had not.
+    async fn write_down(&self, heritage: Heritage, dropped: u64) {
+        let (files, limits) = (self.world.places.files(&self.name), self.log);
+        match tokio::task::spawn_blocking(move || heritage.write_down(&files, limits)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(more)) => self.learned(Report::Dropped(dropped + more)),
+            Ok(Err(error)) => {
+                tracing::error!(service = %self.name, %error, "cannot write down the last words of a service");
+            }
+            Err(error) => tracing::error!(service = %self.name, %error, "writing down its last words failed"),
+        }
     }
 }
 
@@ -137,62 +264,6 @@ async fn send(writer: &mut tokio::net::unix::OwnedWriteHalf, order: Order) {
         line.push(b'\n');
         // A shim that is gone shows at the other half of the stream.
         let _ = writer.write_all(&line).await;
-    }
-}
-
-/// Reports one record, unless it says how the run ended: that is for [`conclude`].
-fn note(world: &World, name: &Name, run: u64, line: &str) -> Option<Record> {
-    let record: Record = match serde_json::from_str(line) {
-        Ok(record) => record,
-        Err(error) => {
-            tracing::warn!(service = %name, %error, "cannot understand its shim");
-            return None;
-        }
-    };
-    let learned = |report| world.mailbox.send(Message::Learned { name: name.clone(), run, report });
-    match &record.phase {
-        Phase::Running { leader, .. } => {
-            let _ = learned(Report::Processes { leader: Some(*leader), keeper: record.shim });
-            world.report(name, run, Event::Launched);
-        }
-        Phase::Exited { exit, .. } => {
-            let _ = learned(Report::Processes { leader: None, keeper: record.shim });
-            world.report(name, run, Event::Exited(self::exit(*exit)));
-        }
-        Phase::Gone { .. } | Phase::Refused { .. } => end(world, name, run, &record.phase),
-    }
-    if record.notified {
-        world.report(name, run, Event::Announced);
-    }
-    if record.dropped > 0 {
-        let _ = learned(Report::Dropped(record.dropped));
-    }
-    Some(record)
-}
-
-fn end(world: &World, name: &Name, run: u64, phase: &Phase) {
-    match phase {
-        Phase::Gone { exit, .. } => world.report(name, run, Event::Gone(self::exit(*exit))),
-        Phase::Refused { message, .. } => world.report(name, run, Event::Refused(message.clone())),
-        Phase::Running { .. } | Phase::Exited { .. } => {}
-    }
-}
-
-/// The shim has ended. Its record says how the run did, or else nobody knows.
-async fn conclude(world: &World, name: &Name, run: u64, last: Option<Record>) {
-    let is_end = |record: &Record| matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
-    if last.as_ref().is_some_and(is_end) {
-        return;
-    }
-    let on_disk = world.places.files(name).read_record().ok().flatten().filter(|record| record.run == run);
-    match on_disk.or(last).map(|record| record.phase) {
-        Some(phase @ (Phase::Gone { .. } | Phase::Refused { .. })) => end(world, name, run, &phase),
-        Some(Phase::Running { leader, .. } | Phase::Exited { leader, .. }) => {
-            orphans::end(&world.places, name, run, leader).await;
-            world.report(name, run, Event::Gone(Exit::Unknown));
-        }
-        // It was killed before it could write anything down; what it may have started has ended with it.
-        None => world.report(name, run, Event::Gone(Exit::Unknown)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::orchestrator::Message;
 use crate::probe::HttpClient;
+use crate::process::template::Templates;
 use service_api::{Code, Problem};
 use service_core::Name;
 use service_core::service::Event;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(crate) struct World {
     pub(crate) places: Arc<Places>,
     pub(crate) http: HttpClient,
+    pub(crate) templates: Arc<Templates>,
     pub(crate) mailbox: UnboundedSender<Message>,
 }
 
@@ -27,8 +29,6 @@ pub(crate) struct Places {
     pub(crate) refuge: Option<PathBuf>,
     /// What relative paths in definitions are relative to.
     pub(crate) base_dir: PathBuf,
-    /// The program `service-shim`.
-    pub(crate) shim: PathBuf,
     /// The Nushell that started us, if one did.
     pub(crate) nu: Option<PathBuf>,
     /// The kernel's id of this boot.

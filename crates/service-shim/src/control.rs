@@ -3,12 +3,12 @@
 //! Nobody can hold up the service: a peer that does not read what it is told, or says what is no order, is cut off.
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
 use nix::sys::stat::{Mode, umask};
 use service_shim::{Files, Order, Record};
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
@@ -95,6 +95,15 @@ impl Control {
         self.peers.retain(|peer| peer.open);
     }
 
+    /// Sends descriptors to a peer, with a byte that says which they are.
+    pub(crate) fn lend(&mut self, peer: usize, label: u8, fds: &[RawFd]) {
+        let peer = &mut self.peers[peer];
+        let rights = [ControlMessage::ScmRights(fds)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let (socket, label) = (peer.stream.as_raw_fd(), [label]);
+        peer.open &= sendmsg::<()>(socket, &[IoSlice::new(&label)], &rights, flags, None).is_ok();
+    }
+
     /// Takes the socket's file away: from now on the directory may belong to the next run.
     pub(crate) fn stop_listening(&mut self) {
         self.listener = None;
@@ -111,15 +120,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn new(stream: UnixStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, incoming: Vec::new(), heard: 0, open: true })
-    }
-
-    /// Whoever started this program.
-    pub(crate) fn on_stdin() -> io::Result<Self> {
-        let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-        stream.peer_addr()?;
         Ok(Self { stream, incoming: Vec::new(), heard: 0, open: true })
     }
 

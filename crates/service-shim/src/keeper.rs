@@ -1,17 +1,18 @@
 //! [`Keeper`]: the loop that keeps one running service, from its start to the end of its last process.
 
 use crate::control::Control;
-use crate::log::Log;
 use crate::notify::Notify;
-use crate::pump::{Pump, READ, Yield};
 use crate::tree::{self, Reaped};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
-use service_shim::{Exit, Files, Order, Phase, Record, process};
+use service_shim::desk::Desk;
+use service_shim::log::Log;
+use service_shim::pump::{Pump, Yield};
+use service_shim::{Exit, Files, Heritage, Order, Phase, Record, process};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long until a record that could not be written is written again, and how often drops are told.
@@ -51,12 +52,20 @@ pub(crate) struct Keeper {
     save_at: Option<Instant>,
     signals: SignalFd,
     output: [Option<Pump>; 2],
-    /// Shared by both streams.
-    buffer: Vec<u8>,
+    desk: Desk,
+    /// The desk's descriptor, to be lent.
+    memory: OwnedFd,
     log: Log,
     control: Control,
     notify: Option<Notify>,
     killing: Option<Killing>,
+}
+
+/// The way of the service's output, up to the log.
+pub(crate) struct Output {
+    pub(crate) pumps: [Pump; 2],
+    pub(crate) desk: Desk,
+    pub(crate) memory: OwnedFd,
 }
 
 /// The tree is to be killed, however often that takes.
@@ -80,14 +89,15 @@ impl Keeper {
         files: Files,
         record: Record,
         signals: SignalFd,
-        output: [Pump; 2],
+        output: Output,
         log: Log,
         control: Control,
         notify: Option<Notify>,
     ) -> Self {
-        let (output, buffer) = (output.map(Some), vec![0; READ]);
+        let Output { pumps, desk, memory } = output;
+        let output = pumps.map(Some);
         let (edition, save_at, killing) = (0, None, None);
-        Self { files, record, edition, save_at, signals, output, buffer, log, control, notify, killing }
+        Self { files, record, edition, save_at, signals, output, desk, memory, log, control, notify, killing }
     }
 
     /// Returns when nothing is left of the service and that is known.
@@ -118,7 +128,7 @@ impl Keeper {
                 Source::Signals => self.read_signals(),
             }
         }
-        self.log.flush();
+        self.log.flush(&self.desk);
         self.kill_if_due();
         self.save_if_due();
     }
@@ -164,11 +174,11 @@ impl Keeper {
     fn pump(&mut self, stream: usize, reads: usize) {
         for _ in 0..reads {
             let Some(pump) = &mut self.output[stream] else { return };
-            match pump.pump(&mut self.buffer, &mut self.log) {
+            match pump.pump(&self.desk, &mut self.log) {
                 Yield::Bytes => {}
                 Yield::Empty => return,
                 Yield::Ended => {
-                    pump.finish(&mut self.log);
+                    pump.finish(&self.desk, &mut self.log);
                     self.output[stream] = None;
                 }
             }
@@ -184,12 +194,21 @@ impl Keeper {
 
     fn hear_peer(&mut self, peer: usize) {
         for order in self.control.orders(peer) {
-            self.obey(order);
+            match order {
+                Order::Signal(number) => self.signal(number),
+                Order::Lend => self.lend(peer),
+            }
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        let Order::Signal(number) = order;
+    fn lend(&mut self, peer: usize) {
+        let outputs = self.output.each_ref().map(Option::is_some);
+        let pumps = self.output.iter().flatten().map(|pump| pump.as_fd().as_raw_fd());
+        let fds: Vec<_> = std::iter::once(self.memory.as_raw_fd()).chain(pumps).collect();
+        self.control.lend(peer, Heritage::label(outputs), &fds);
+    }
+
+    fn signal(&mut self, number: i32) {
         match Signal::try_from(number) {
             Ok(Signal::SIGKILL) => self.killing = Some(Killing { at: Instant::now(), pause: KILL_AGAIN[0] }),
             Ok(signal) => tree::signal_all(signal),
@@ -253,9 +272,8 @@ impl Keeper {
         };
         self.empty_pipes();
         for mut pump in self.output.iter_mut().filter_map(Option::take) {
-            pump.finish(&mut self.log);
+            pump.finish(&self.desk, &mut self.log);
         }
-        self.log.flush();
         self.killing = None;
         self.enter(Phase::Gone { exit, at });
     }
@@ -264,7 +282,6 @@ impl Keeper {
         for stream in 0..self.output.len() {
             self.pump(stream, LAST_READS);
         }
-        self.log.flush();
     }
 
     fn enter(&mut self, phase: Phase) {

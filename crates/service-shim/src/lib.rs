@@ -6,15 +6,23 @@
 //! left. The program is in `main.rs`; this library holds what both sides need.
 
 pub mod cri;
+pub mod desk;
 pub mod files;
+pub mod heritage;
+pub mod log;
+pub mod parcel;
 pub mod process;
 pub mod protocol;
+pub mod pump;
 pub mod tail;
+pub mod words;
 
 pub use cri::Line;
 pub use files::Files;
+pub use heritage::Heritage;
+pub use parcel::Parcel;
 pub use process::Process;
 pub use protocol::{Exit, Launch, LogLimits, Order, Phase, Record, Stage};
 
 /// Version of the words in [`protocol`]. A shim of an older daemon is told nothing that it does not know.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

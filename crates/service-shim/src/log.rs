@@ -1,16 +1,19 @@
 //! [`Log`]: the file that records go to, its rotation, and what happens when the disk is full.
 //!
+//! What is written is noted on the [`Desk`] before and after, so that whoever takes over writes the rest and nothing twice.
+//!
 //! A service must not stand still because its log cannot be written. What cannot be written is dropped and counted,
 //! and the next thing that can be written is the number of lines that are missing at that place.
 
-use crate::in_words;
+use crate::cri::{Pen, Stream, Tag};
+use crate::desk::Desk;
+use crate::words::in_words;
+use crate::{Files, LogLimits};
 use jiff::Timestamp;
 use memchr::{memchr, memchr_iter, memrchr};
-use service_shim::cri::{Pen, Stream, Tag};
-use service_shim::{Files, LogLimits};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// As much is collected before it is written: what one read of usual lines amounts to. Reads of empty lines, which
@@ -18,12 +21,16 @@ use std::path::Path;
 const BATCH: usize = 128 * 1024;
 
 /// The current log file, and records that are on their way into it.
-pub(crate) struct Log {
+#[derive(Debug)]
+pub struct Log {
     files: Files,
     limits: LogLimits,
     file: File,
+    inode: u64,
     size: u64,
     batch: Vec<u8>,
+    /// Bytes of the records to come that are in the log already.
+    skip: u64,
     dropped: u64,
     /// Lines dropped that the log does not speak of yet, and why.
     unsaid: Option<(u64, String)>,
@@ -36,71 +43,83 @@ struct Unwritten<'a> {
 }
 
 impl Log {
-    pub(crate) fn open(files: Files, limits: LogLimits) -> io::Result<Self> {
-        let mut file = append(&files.log())?;
-        let mut size = file.metadata()?.len();
-        if size > 0 && !ends_with_newline(&files.log(), size)? {
-            // The last shim was killed in the middle of a record.
-            file.write_all(b"\n")?;
-            size += 1;
+    /// The log of a service, for the first one to write of a run.
+    pub fn open(files: Files, limits: LogLimits) -> io::Result<Self> {
+        let mut log = Self::resume(files, limits, 0)?;
+        if log.size > 0 && !ends_with_newline(&log.files.log(), log.size)? {
+            // Whoever wrote last was killed in the middle of a record, and so was whoever could have finished it.
+            log.file.write_all(b"\n")?;
+            log.size += 1;
         }
-        Ok(Self { files, limits, file, size, batch: Vec::new(), dropped: 0, unsaid: None })
+        Ok(log)
+    }
+
+    /// The same for somebody who takes over: so many bytes of the records to come are in it already.
+    pub fn resume(files: Files, limits: LogLimits, skip: u64) -> io::Result<Self> {
+        let file = append(&files.log())?;
+        let meta = file.metadata()?;
+        let (inode, size, batch) = (meta.ino(), meta.len(), Vec::new());
+        Ok(Self { files, limits, file, inode, size, batch, skip, dropped: 0, unsaid: None })
     }
 
     /// Takes a line, or the last part of one.
-    pub(crate) fn line(&mut self, pen: &Pen, text: &[u8]) {
+    pub fn line(&mut self, desk: &Desk, pen: &Pen, text: &[u8]) {
         pen.line(&mut self.batch, text);
-        self.flush_if_large();
+        self.flush_if_large(desk);
     }
 
     /// Takes a part of a line that goes on.
-    pub(crate) fn part(&mut self, pen: &Pen, text: &[u8]) {
+    pub fn part(&mut self, desk: &Desk, pen: &Pen, text: &[u8]) {
         pen.record(&mut self.batch, Tag::Partial, text);
-        self.flush_if_large();
+        self.flush_if_large(desk);
     }
 
     /// Writes what was taken.
-    pub(crate) fn flush(&mut self) {
+    pub fn flush(&mut self, desk: &Desk) {
         if self.batch.is_empty() && self.unsaid.is_none() {
             return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        if let Err(Unwritten { records, error }) = self.say_what_is_missing(&batch) {
+        let known = usize::try_from(self.skip).unwrap_or(usize::MAX).min(batch.len());
+        self.skip -= known as u64;
+        if let Err(Unwritten { records, error }) = self.say_what_is_missing(desk, &batch[known..]) {
             let lines = memchr_iter(b'\n', records).count() as u64;
             let before = self.unsaid.take().map_or(0, |(lines, _)| lines);
             self.dropped += lines;
             self.unsaid = Some((before + lines, in_words(&error)));
+            desk.written(records.len() as u64);
         }
         batch.clear();
         self.batch = batch;
     }
 
     /// Lines that were lost so far.
-    pub(crate) fn dropped(&self) -> u64 {
+    pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    fn flush_if_large(&mut self) {
+    fn flush_if_large(&mut self, desk: &Desk) {
         if self.batch.len() >= BATCH {
-            self.flush();
+            self.flush(desk);
         }
     }
 
     /// Writes the batch, and before it the number of lines that are missing there.
-    fn say_what_is_missing<'a>(&mut self, batch: &'a [u8]) -> Result<(), Unwritten<'a>> {
+    fn say_what_is_missing<'a>(&mut self, desk: &Desk, batch: &'a [u8]) -> Result<(), Unwritten<'a>> {
         if let Some((lines, why)) = &self.unsaid {
             let were = if *lines == 1 { "line was" } else { "lines were" };
             let mut record = Vec::new();
             let text = format!("{lines} {were} dropped: {why}");
             Pen::new(Timestamp::now(), Stream::Shim).line(&mut record, text.as_bytes());
-            self.write(&record).map_err(|unwritten| Unwritten { records: batch, error: unwritten.error })?;
+            self.write(None, &record)
+                .map_err(|unwritten| Unwritten { records: batch, error: unwritten.error })?;
             self.unsaid = None;
         }
-        self.write(batch)
+        self.write(Some(desk), batch)
     }
 
-    /// Writes whole records, and rotates between them.
-    fn write<'a>(&mut self, mut records: &'a [u8]) -> Result<(), Unwritten<'a>> {
+    /// Writes whole records, and rotates between them. Those of a read are noted on its desk.
+    fn write<'a>(&mut self, desk: Option<&Desk>, mut records: &'a [u8]) -> Result<(), Unwritten<'a>> {
         while !records.is_empty() {
             let mut length = fitting(records, self.limits.max_size.saturating_sub(self.size));
             if length == 0 {
@@ -111,7 +130,13 @@ impl Log {
                 // than a lost line.
                 length = memchr(b'\n', records).map_or(records.len(), |newline| newline + 1);
             }
+            if let Some(desk) = desk {
+                desk.writing(self.inode, self.size);
+            }
             let (written, outcome) = self.write_whole(&records[..length]);
+            if let Some(desk) = desk {
+                desk.written(written as u64);
+            }
             records = &records[written..];
             outcome.map_err(|error| Unwritten { records, error })?;
         }
@@ -160,7 +185,7 @@ impl Log {
             std::fs::rename(self.files.log(), self.files.rotated(1))?;
         }
         std::fs::rename(aside, self.files.log())?;
-        (self.file, self.size) = (file, 0);
+        (self.inode, self.file, self.size) = (file.metadata()?.ino(), file, 0);
         Ok(())
     }
 }
@@ -187,6 +212,10 @@ fn ends_with_newline(path: &Path, size: u64) -> io::Result<bool> {
 mod tests {
     use super::*;
 
+    fn desk() -> Desk {
+        Desk::open(Desk::make().unwrap()).unwrap()
+    }
+
     /// A log of which nothing can be written to the file.
     fn on_a_full_disk() -> (tempfile::TempDir, Log) {
         let directory = tempfile::tempdir().unwrap();
@@ -198,10 +227,11 @@ mod tests {
 
     fn write(log: &mut Log, lines: &[&str]) {
         let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
+        let desk = desk();
         for line in lines {
-            log.line(&pen, line.as_bytes());
+            log.line(&desk, &pen, line.as_bytes());
         }
-        log.flush();
+        log.flush(&desk);
     }
 
     fn texts(log: &Log) -> Vec<String> {
@@ -224,7 +254,7 @@ mod tests {
         let (_directory, mut log) = on_a_full_disk();
         write(&mut log, &["lost"]);
         log.file = append(&log.files.log()).unwrap();
-        log.flush();
+        log.flush(&desk());
         assert_eq!(texts(&log), ["1 line was dropped: no space left on device"]);
     }
 

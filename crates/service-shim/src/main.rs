@@ -1,34 +1,29 @@
-//! `service-shim`: keeps one run of one service. Started by the daemon, with a socket as standard input.
+//! `service-shim`: keeps one run of one service. The daemon starts one of these as the template, with a socket as standard
+//! input; the template becomes a shim for each parcel that it is sent, by forking: an `exec` for each would cost more
+//! time than that and leave more memory behind.
 //!
-//! One thread and no runtime: there is one of these for every service, so its memory and its start count.
+//! One thread and no runtime: there is one shim for every service, so its memory and its start count.
 
 mod control;
 mod keeper;
-mod log;
 mod notify;
-mod pump;
+mod shim;
 mod spawn;
 mod tree;
 
-use control::{Control, Peer};
-use keeper::Keeper;
-use log::Log;
-use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use notify::Notify;
-use service_shim::{Files, Launch, PROTOCOL_VERSION, Phase, Process, Record, Stage, process};
-use spawn::Refusal;
-use std::fs::File;
-use std::io;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::{ForkResult, fork};
+use service_shim::protocol::Hello;
+use service_shim::words::in_words;
+use service_shim::{PROTOCOL_VERSION, Parcel};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-/// The signals that are read instead of acted upon. They are blocked, not ignored: a service would inherit that.
-const SIGNALS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
-
 fn main() -> ExitCode {
-    match run() {
+    match template() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("service-shim: {error}");
@@ -37,134 +32,46 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error is returned only before there is anyone who could be sent a record.
-fn run() -> io::Result<()> {
-    let (daemon, launch) = hear_launch()?;
-    let signals = detach().map_err(|error| because("leave the daemon's session", &error))?;
-    let boot_id = process::boot_id().map_err(|error| because("read the id of this boot", &error))?;
-    let shim = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
-    let files = Files::new(&launch.directory);
-    let record = |phase| Record {
-        version: PROTOCOL_VERSION,
-        service: launch.service.clone(),
-        run: launch.run,
-        boot_id: boot_id.clone(),
-        shim,
-        phase,
-        notified: false,
-        dropped: 0,
-    };
-
-    let lock = match files.try_lock() {
-        Ok(Some(lock)) => lock,
-        held => {
-            // The files are somebody else's, or cannot be written: only the one who is connected is told.
-            let why = held.err().map_or("another one has it".to_owned(), |error| in_words(&error));
-            let message = format!("lock `{}` cannot be taken: {why}", files.lock().display());
-            daemon.tell_last(&record(Phase::Refused {
-                stage: Stage::Prepare,
-                message,
-                at: process::boot_time(),
-            }));
-            return Ok(());
-        }
-    };
-    match start(&launch, &files, lock) {
-        Ok(Started { leader, log, mut control, notify }) => {
-            control.join(daemon);
-            let record = record(Phase::Running { leader: leader.process, at: leader.at });
-            // What the launch was, its environment above all, is not needed any more and can be large.
-            drop((launch, boot_id));
-            Keeper::new(files, record, signals, leader.output, log, control, notify).run();
-        }
-        Err(Refusal { stage, message }) => {
-            let record = record(Phase::Refused { stage, message, at: process::boot_time() });
-            // The one who is connected is told in any case; a record on a full disk is not worth more words.
-            let _ = files.write_record(&record);
-            daemon.tell_last(&record);
+/// Returns when the daemon has gone, and in every shim when it has done its work.
+fn template() -> io::Result<()> {
+    let mut daemon = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    daemon.peer_addr().map_err(|error| because("use standard input as a socket", &error))?;
+    // A terminal's signals are not for us; EPERM says that the daemon has seen to it.
+    let _ = nix::unistd::setsid();
+    prctl::set_name(c"shim-template").map_err(|error| because("name itself", &error))?;
+    leave_children_alone().map_err(|error| because("ignore the ends of its children", &error))?;
+    let mut hello = serde_json::to_vec(&Hello { version: PROTOCOL_VERSION })?;
+    hello.push(b'\n');
+    daemon.write_all(&hello).map_err(|error| because("greet", &error))?;
+    while let Some(parcel) = Parcel::receive(&daemon).map_err(|error| because("receive", &error))? {
+        // SAFETY: this process has a single thread, so no lock is held by another one.
+        #[expect(unsafe_code, reason = "a fork is unsafe in general")]
+        let forked = unsafe { fork() };
+        match forked {
+            Ok(ForkResult::Parent { .. }) => {}
+            Ok(ForkResult::Child) => {
+                drop(daemon);
+                prctl::set_name(c"service-shim").map_err(|error| because("name itself", &error))?;
+                return shim::run(parcel);
+            }
+            Err(error) => {
+                let message = format!("its keeper cannot be forked: {}", in_words(&error.into()));
+                if let Err(error) = shim::refuse(parcel, message) {
+                    eprintln!("service-shim: {error}");
+                }
+            }
         }
     }
     Ok(())
 }
 
-/// The daemon, and what it wants.
-fn hear_launch() -> io::Result<(Peer, Launch)> {
-    let mut daemon = Peer::on_stdin().map_err(|error| because("use standard input as a socket", &error))?;
-    let line = daemon.first_line().map_err(|error| because("read the launch", &error))?;
-    let launch: Launch = serde_json::from_slice(&line).map_err(|error| because("read the launch", &error))?;
-    if launch.version != PROTOCOL_VERSION {
-        let message = format!("cannot understand version {}, only {PROTOCOL_VERSION}", launch.version);
-        return Err(io::Error::other(message));
-    }
-    Ok((daemon, launch))
-}
-
-/// Makes this process independent of the one that started it, and the parent of all that is orphaned below it.
-fn detach() -> nix::Result<SignalFd> {
-    match nix::unistd::setsid() {
-        // EPERM: the daemon has done this for us.
-        Ok(_) | Err(Errno::EPERM) => {}
-        Err(error) => return Err(error),
-    }
-    prctl::set_child_subreaper(true)?;
-    // A caller's pipe must not stay open for as long as a service runs.
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(|_| Errno::ENODEV)?;
-    nix::unistd::dup2_stdin(&null)?;
-    nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
-    take_signals()
-}
-
+/// Nobody waits for a shim. What it has to say about its end it says itself.
 #[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
-fn take_signals() -> nix::Result<SignalFd> {
-    // An ignored signal is inherited through exec: without this, `nohup` before the daemon would reach the service,
-    // and an ignored SIGCHLD would make the kernel throw exit statuses away. SIGPIPE stays as Rust has set it; it is
-    // given back its default by `Command`.
-    for number in Signal::iterator() {
-        if !matches!(number, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
-            // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
-            unsafe { signal(number, SigHandler::SigDfl) }?;
-        }
-    }
-    let set: SigSet = SIGNALS.into_iter().collect();
-    set.thread_set_mask()?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-}
-
-/// All that a running service needs here.
-struct Started {
-    leader: spawn::Leader,
-    log: Log,
-    control: Control,
-    notify: Option<Notify>,
-}
-
-fn start(launch: &Launch, files: &Files, lock: File) -> Result<Started, Refusal> {
-    let prepare = |what: &str, error: &io::Error| Refusal {
-        stage: Stage::Prepare,
-        message: format!("{what} cannot be opened: {}", in_words(error)),
-    };
-    let log = Log::open(files.clone(), launch.log)
-        .map_err(|error| prepare(&format!("log `{}`", files.log().display()), &error))?;
-    let control = Control::listen(files, lock)
-        .map_err(|error| prepare(&format!("control socket `{}`", files.socket().display()), &error))?;
-    let notify = launch
-        .notify
-        .then(|| Notify::bind(launch.identity.as_ref()))
-        .transpose()
-        .map_err(|error| prepare("notify socket", &error))?;
-    let leader = spawn::start(launch, notify.as_ref())?;
-    Ok(Started { leader, log, control, notify })
+fn leave_children_alone() -> nix::Result<()> {
+    // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.map(drop)
 }
 
 fn because(what: &str, error: &dyn std::error::Error) -> io::Error {
     io::Error::other(format!("cannot {what}: {error}"))
-}
-
-/// The error as it stands in the middle of a sentence, without its number.
-fn in_words(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => Errno::from_raw(number).desc().to_lowercase(),
-        None => error.to_string(),
-    }
 }

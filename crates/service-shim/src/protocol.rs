@@ -1,13 +1,32 @@
 //! What is said on the control socket: JSON, one object a line.
 //!
-//! The daemon starts `service-shim` with one end of a socket pair as standard input and writes a [`Launch`] as its
-//! first line. From then on the shim sends its [`Record`] whenever it changes, and the daemon sends an [`Order`]
-//! when it wants something. A daemon that comes later connects to [`Files::socket`](crate::Files::socket) and is sent
-//! the record at once; any number may be connected. When the tree is gone the shim writes the record, sends it, ends.
+//! The daemon starts one `service-shim` with one end of a socket pair as standard input. This is the template: it says
+//! [`Hello`], and then turns each [`Parcel`](crate::Parcel) it is sent into a shim, by a fork. On the connection in the
+//! parcel the daemon writes a [`Launch`] as the first line. From then on the shim sends its [`Record`] whenever it changes,
+//! and the daemon sends an [`Order`] when it wants something. A daemon that comes later connects to
+//! [`Files::socket`](crate::Files::socket) and is sent the record at once; any number may be connected. When the tree is
+//! gone the shim writes the record, sends it, ends.
+//!
+//! # Versions
+//!
+//! A daemon starts only templates of its own version, but takes over shims of any: a record is read with every field that
+//! came later absent, and a shim is given no order that its version does not have.
+//!
+//! | version | since then |
+//! |---|---|
+//! | 1 | launches on standard input, [`Order::Signal`] |
+//! | 2 | template and parcels, [`Order::Lend`] |
 
 use crate::Process;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+/// The first line of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the program.
+    pub version: u32,
+}
 
 /// What to run, once, and where to keep what comes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,4 +168,7 @@ pub enum Exit {
 pub enum Order {
     /// Send this signal to every process of the tree. `SIGKILL` is repeated until the tree is empty.
     Signal(i32),
+    /// Send the descriptors of a [`Heritage`](crate::Heritage): first its desk, then the outputs that have not ended. They
+    /// come with one byte, [`Heritage::label`](crate::Heritage::label), in place of a line. Since version 2.
+    Lend,
 }

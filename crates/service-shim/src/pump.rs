@@ -1,35 +1,34 @@
-//! [`Pump`]: one output stream of the service, from its pipe into the log.
+//! [`Pump`]: one output stream of the service, from its pipe over the [`Desk`] into the log.
 
+use crate::cri::{LONGEST_PART, Pen, Stream};
+use crate::desk::{Desk, READ};
 use crate::log::Log;
 use jiff::Timestamp;
 use memchr::memchr_iter;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use service_shim::cri::{LONGEST_PART, Pen, Stream};
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A pipe's usual capacity: the most that one read can bring.
-pub(crate) const READ: usize = 64 * 1024;
 /// A program that writes line by line would wake us for each. When reads come this close together, the pipe is left
 /// to fill for as long; a stream that says something now and then is read at once.
 const REST: Duration = Duration::from_millis(1);
 /// A read of this much was no single line, and the pipe may be full: the writer must not wait for us.
 const PLENTY: usize = READ / 4;
 
-/// A pipe and the line that has begun to come out of it.
-pub(crate) struct Pump {
+/// A pipe, and when it is read next.
+#[derive(Debug)]
+pub struct Pump {
     pipe: OwnedFd,
     stream: Stream,
-    /// A line without its end yet, at most one part long.
-    begun: Vec<u8>,
     last_read: Option<Instant>,
     rests_until: Option<Instant>,
 }
 
 /// What a pipe had to give.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Yield {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Yield {
     /// Some bytes; there may be more.
     Bytes,
     /// Nothing now.
@@ -39,22 +38,24 @@ pub(crate) enum Yield {
 }
 
 impl Pump {
-    pub(crate) fn new(pipe: OwnedFd, stream: Stream) -> nix::Result<Self> {
+    /// A pump for this pipe.
+    pub fn new(pipe: OwnedFd, stream: Stream) -> nix::Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Self { pipe, stream, begun: Vec::new(), last_read: None, rests_until: None })
+        Ok(Self { pipe, stream, last_read: None, rests_until: None })
     }
 
     /// Until when it is not to be read, if that is later than `now`.
-    pub(crate) fn rests_until(&self, now: Instant) -> Option<Instant> {
+    pub fn rests_until(&self, now: Instant) -> Option<Instant> {
         self.rests_until.filter(|&until| now < until)
     }
 
     /// Reads once.
-    pub(crate) fn pump(&mut self, buffer: &mut [u8], log: &mut Log) -> Yield {
-        match nix::unistd::read(&self.pipe, buffer) {
+    pub fn pump(&mut self, desk: &Desk, log: &mut Log) -> Yield {
+        match desk.read(&self.pipe, self.stream) {
             Ok(0) => Yield::Ended,
             Ok(length) => {
-                self.take(&buffer[..length], log);
+                desk.take(self.stream, length, false, Timestamp::now());
+                record(desk, log);
                 self.rest_after(length);
                 Yield::Bytes
             }
@@ -64,32 +65,9 @@ impl Pump {
     }
 
     /// The stream is over: what has begun is a line, although nothing ends it.
-    pub(crate) fn finish(&mut self, log: &mut Log) {
-        if !self.begun.is_empty() {
-            log.line(&Pen::new(Timestamp::now(), self.stream), &std::mem::take(&mut self.begun));
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8], log: &mut Log) {
-        let pen = Pen::new(Timestamp::now(), self.stream);
-        let mut start = 0;
-        for newline in memchr_iter(b'\n', bytes) {
-            let line = &bytes[start..newline];
-            if self.begun.is_empty() {
-                log.line(&pen, line);
-            } else {
-                self.begun.extend_from_slice(line);
-                log.line(&pen, &self.begun);
-                self.begun.clear();
-            }
-            start = newline + 1;
-        }
-        self.begun.extend_from_slice(&bytes[start..]);
-        // The last part is kept back even if it is full: only when more comes is it known not to be the line's end.
-        let whole = self.begun.len().saturating_sub(1) / LONGEST_PART * LONGEST_PART;
-        for part in self.begun.drain(..whole).as_slice().chunks(LONGEST_PART) {
-            log.part(&pen, part);
-        }
+    pub fn finish(&mut self, desk: &Desk, log: &mut Log) {
+        desk.take(self.stream, 0, true, Timestamp::now());
+        record(desk, log);
     }
 
     fn rest_after(&mut self, length: usize) {
@@ -98,6 +76,42 @@ impl Pump {
         self.rests_until = (busy && length < PLENTY).then(|| now + REST);
         self.last_read = Some(now);
     }
+}
+
+/// Writes what lies on the desk into the log. The same desk gives the same records, whoever does it and however often.
+pub fn record(desk: &Desk, log: &mut Log) {
+    let (stream, bytes) = (desk.stream(), desk.data());
+    let (pen, begun) = (Pen::new(desk.time(), stream), desk.begun(stream));
+    let mut start = 0;
+    for newline in memchr_iter(b'\n', bytes) {
+        let line = &bytes[start..newline];
+        if start == 0 {
+            log.line(desk, &pen, &joined(begun, line))
+        } else {
+            log.line(desk, &pen, line)
+        }
+        start = newline + 1;
+    }
+    let rest = if start == 0 { joined(begun, bytes) } else { Cow::Borrowed(&bytes[start..]) };
+    if desk.ends() {
+        if !rest.is_empty() {
+            log.line(desk, &pen, &rest);
+        }
+        log.flush(desk);
+        desk.finish(stream, &[]);
+        return;
+    }
+    // The last part is kept back even if it is full: only when more comes is it known not to be the line's end.
+    let whole = rest.len().saturating_sub(1) / LONGEST_PART * LONGEST_PART;
+    for part in rest[..whole].chunks(LONGEST_PART) {
+        log.part(desk, &pen, part);
+    }
+    log.flush(desk);
+    desk.finish(stream, &rest[whole..]);
+}
+
+fn joined<'a>(begun: &'a [u8], rest: &'a [u8]) -> Cow<'a, [u8]> {
+    if begun.is_empty() { Cow::Borrowed(rest) } else { Cow::Owned([begun, rest].concat()) }
 }
 
 impl AsFd for Pump {

@@ -1,8 +1,6 @@
 //! From a [`Launch`] to a running process, step by step, so that a failure can name its step.
 
-use crate::in_words;
 use crate::notify::Notify;
-use crate::pump::Pump;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::prctl;
@@ -10,8 +8,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{
     AccessFlags, Gid, Pid, Uid, access, execve, getppid, pipe2, setgroups, setresgid, setresuid, setsid,
 };
-use service_shim::cri::Stream;
 use service_shim::protocol::Identity;
+use service_shim::words::in_words;
 use service_shim::{Launch, Process, Stage, process};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -39,16 +37,20 @@ pub(crate) struct Leader {
     pub(crate) process: Process,
     /// When, by [`process::boot_time`].
     pub(crate) at: u64,
-    pub(crate) output: [Pump; 2],
 }
 
-pub(crate) fn start(launch: &Launch, notify: Option<&Notify>) -> Result<Leader, Refusal> {
+/// Starts the service, which writes its output here.
+pub(crate) fn start(
+    launch: &Launch,
+    notify: Option<&Notify>,
+    outputs: [OwnedFd; 2],
+) -> Result<Leader, Refusal> {
     enter(&launch.working_dir)?;
     let program = find(launch)?;
     let image = Image::of(launch, program, notify)
         .map_err(|_| refuse(Stage::Exec, "its command or environment contains a NUL byte".into()))?;
-    let child = spawn(image, launch.identity.as_ref(), &launch.argv[0])?;
-    leader(child)
+    let child = spawn(image, launch.identity.as_ref(), &launch.argv[0], outputs)?;
+    leader(&child)
         .map_err(|error| refuse(Stage::Exec, format!("its process cannot be watched: {}", in_words(&error))))
 }
 
@@ -141,7 +143,12 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
 }
 
 #[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
-fn spawn(image: Image, identity: Option<&Identity>, program: &str) -> Result<Child, Refusal> {
+fn spawn(
+    image: Image,
+    identity: Option<&Identity>,
+    program: &str,
+    [stdout, stderr]: [OwnedFd; 2],
+) -> Result<Child, Refusal> {
     let exec = |error: &io::Error| refuse(Stage::Exec, exec_failure(program, error));
     // `Command` brings back the error of the child, but not which step it was.
     let (heard, not_the_user) =
@@ -161,7 +168,7 @@ fn spawn(image: Image, identity: Option<&Identity>, program: &str) -> Result<Chi
         match image.exec()? {}
     };
     let mut command = Command::new(program);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     // SAFETY: this process has a single thread, so no lock was held by another one at the fork.
     unsafe { command.pre_exec(prepare) };
     command.spawn().map_err(|error| match (identity, nix::unistd::read(&heard, &mut [0])) {
@@ -218,13 +225,8 @@ fn exec_failure(program: &str, error: &io::Error) -> String {
     }
 }
 
-fn leader(child: Child) -> io::Result<Leader> {
+fn leader(child: &Child) -> io::Result<Leader> {
     let at = process::boot_time();
     let process = Process::of_child(child.id()).ok_or(io::ErrorKind::NotFound)?;
-    let pump = |pipe: Option<OwnedFd>, stream| {
-        Pump::new(pipe.expect("both streams were asked for as pipes"), stream)
-    };
-    let stdout = pump(child.stdout.map(OwnedFd::from), Stream::Stdout)?;
-    let stderr = pump(child.stderr.map(OwnedFd::from), Stream::Stderr)?;
-    Ok(Leader { process, at, output: [stdout, stderr] })
+    Ok(Leader { process, at })
 }

@@ -80,8 +80,12 @@ async fn found(record: &Record, places: &Places, name: &Name) -> Found {
         Phase::Running { at, .. } | Phase::Exited { at, .. } if record.shim.is_alive() => {
             Found::Running { run, launched: Moment::from_nanos(*at) }
         }
-        Phase::Running { leader, .. } | Phase::Exited { leader, .. } => {
-            process::orphans::end(places, name, run, *leader).await;
+        Phase::Exited { leader, exit, .. } => {
+            process::orphans::end(places, name, run, Some(*leader)).await;
+            Found::Over { run, event: Event::Gone(process::exit(*exit)) }
+        }
+        Phase::Running { leader, .. } => {
+            process::orphans::end(places, name, run, Some(*leader)).await;
             Found::Over { run, event: Event::Gone(Exit::Unknown) }
         }
     }
@@ -126,7 +130,7 @@ impl Task {
                 if leader.is_some() {
                     self.world.report(name, record.run, Event::Launched);
                 }
-                let keeper = process::adopt(self.world.clone(), name.clone(), record.clone());
+                let keeper = process::adopt(self.world.clone(), plan.service(id), record.clone());
                 self.keepers.insert(name.clone(), keeper);
             }
             let memory = memories.remove(name);

@@ -27,9 +27,14 @@ pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<La
             .chain(environment(&places.base_dir, service)?)
             .collect(),
         identity: identity(service)?,
-        log: LogLimits { max_size: service.log.max_size, max_files: service.log.max_files },
+        log: limits(service),
         notify: service.ready.notify,
     })
+}
+
+/// How much of its log is kept.
+pub(super) fn limits(service: &Service) -> LogLimits {
+    LogLimits { max_size: service.log.max_size, max_files: service.log.max_files }
 }
 
 /// What a service's environment has on top of the daemon's: its files, then its own variables.

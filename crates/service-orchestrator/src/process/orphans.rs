@@ -23,7 +23,7 @@ pub(super) fn mark(places: &Places, name: &Name, run: u64) -> String {
 
 /// Kills every process of a run until there is none, or until it is clear that some cannot be killed. Must not be called
 /// while its shim lives.
-pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Process) {
+pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Option<Process>) {
     let mark = format!("{MARK}={}", mark(places, name, run));
     for _ in 0..MOST_LOOKS {
         let left = kin(leader, mark.as_bytes());
@@ -39,7 +39,7 @@ pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Process)
     tracing::error!(service = %name, run, "cannot end all that its dead keeper kept");
 }
 
-fn kin(leader: Process, mark: &[u8]) -> Vec<i32> {
+fn kin(leader: Option<Process>, mark: &[u8]) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| is_kin(*pid, leader, mark)).filter_map(|pid| pid.try_into().ok()).collect()
@@ -47,10 +47,12 @@ fn kin(leader: Process, mark: &[u8]) -> Vec<i32> {
 
 /// A session id is used again only after the whole session has ended, and then by a process that is younger than the
 /// leader's; so whoever has the leader's pid as session, and is not another leader, belongs to it.
-fn is_kin(pid: u32, leader: Process, mark: &[u8]) -> bool {
+fn is_kin(pid: u32, leader: Option<Process>, mark: &[u8]) -> bool {
     let Some(process) = Process::of(pid) else { return false };
-    let taken = Process::of(leader.pid).is_some_and(|now| now != leader);
-    let in_session = !taken && session(pid) == Some(leader.pid) && process.start_time >= leader.start_time;
+    let in_session = leader.is_some_and(|leader| {
+        let taken = Process::of(leader.pid).is_some_and(|now| now != leader);
+        !taken && session(pid) == Some(leader.pid) && process.start_time >= leader.start_time
+    });
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     in_session || environment.split(|byte| *byte == 0).any(|variable| variable == mark)
 }

@@ -1,7 +1,11 @@
 //! [`Shim`]: a shim that was started, from the daemon's side.
 
-use nix::sys::signal::Signal;
-use service_shim::{Exit, Files, Launch, LogLimits, Order, PROTOCOL_VERSION, Phase, Record};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use service_shim::protocol::Hello;
+use service_shim::{
+    Exit, Files, Heritage, Launch, LogLimits, Order, PROTOCOL_VERSION, Parcel, Phase, Process, Record,
+};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -52,17 +56,62 @@ impl Prepared {
         self.start_as(Command::new(PROGRAM))
     }
 
-    /// Takes the command, as it holds the shim's end of the connection open for as long as it exists.
-    pub(crate) fn start_as(self, mut shim: Command) -> Shim {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_read_timeout(Some(DEADLINE)).unwrap();
-        let child = shim.stdin(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
-        drop(shim);
-        let mut line = serde_json::to_vec(&self.launch).unwrap();
-        line.push(b'\n');
-        ours.write_all(&line).unwrap();
+    /// Takes the command, as it holds the template's end of the connection open for as long as it exists.
+    pub(crate) fn start_as(self, program: Command) -> Shim {
+        let template = Template::start(program);
+        let (connection, heritage) = template.shim(&self.launch);
         let files = Files::new(&self.launch.directory);
-        Shim { files, child, connection: Connection(BufReader::new(ours)), _directory: self.directory }
+        Shim { files, connection, heritage, process: None, template, _directory: self.directory }
+    }
+}
+
+/// A template process, which ends with this.
+pub(crate) struct Template {
+    socket: Option<UnixStream>,
+    process: Child,
+}
+
+impl Template {
+    pub(crate) fn start(mut program: Command) -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(DEADLINE)).unwrap();
+        let process = program.stdin(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
+        let mut hello = String::new();
+        BufReader::new(&ours).read_line(&mut hello).unwrap();
+        assert_eq!(serde_json::from_str::<Hello>(&hello).unwrap(), Hello { version: PROTOCOL_VERSION });
+        Self { socket: Some(ours), process }
+    }
+
+    /// Another shim.
+    pub(crate) fn shim(&self, launch: &Launch) -> (Connection, Heritage) {
+        let mut line = serde_json::to_vec(launch).unwrap();
+        line.push(b'\n');
+        let (mut stream, heritage) = self.bear();
+        stream.write_all(&line).unwrap();
+        (Connection(BufReader::new(stream)), heritage)
+    }
+
+    /// One that waits for its launch.
+    pub(crate) fn bear(&self) -> (UnixStream, Heritage) {
+        let (parcel, stream, heritage) = Parcel::pack().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        parcel.send(self.socket.as_ref().unwrap()).unwrap();
+        (stream, heritage)
+    }
+}
+
+impl Template {
+    /// Hangs up, and waits until it has ended.
+    pub(crate) fn end(&mut self) {
+        self.socket = None;
+        let ended = self.process.wait().unwrap();
+        assert!(ended.success() || std::thread::panicking(), "the template ended with {ended}");
+    }
+}
+
+impl Drop for Template {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -106,8 +155,10 @@ impl Connection {
 
 pub(crate) struct Shim {
     pub(crate) files: Files,
-    pub(crate) child: Child,
     pub(crate) connection: Connection,
+    pub(crate) heritage: Heritage,
+    process: Option<Process>,
+    pub(crate) template: Template,
     _directory: TempDir,
 }
 
@@ -115,7 +166,6 @@ impl Shim {
     /// Everything that is said until the shim ends, which it does well.
     pub(crate) fn records(&mut self) -> Vec<Record> {
         let records: Vec<_> = std::iter::from_fn(|| self.connection.record()).collect();
-        assert!(self.child.wait().unwrap().success());
         assert_eq!(
             self.files.read_record().unwrap().as_ref(),
             records.last(),
@@ -123,6 +173,28 @@ impl Shim {
         );
         assert!(!self.files.socket().exists());
         records
+    }
+
+    /// The shim's own process, once it has written down that it runs.
+    pub(crate) fn process(&mut self) -> Process {
+        if self.process.is_none() {
+            eventually("there is a record", || self.files.read_record().unwrap().is_some());
+            self.process = self.files.read_record().unwrap().map(|record| record.shim);
+        }
+        self.process.unwrap()
+    }
+
+    /// Ends the shim as nobody should, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        let shim = self.process();
+        kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGKILL).unwrap();
+        self.wait();
+    }
+
+    /// Waits until the shim is gone.
+    pub(crate) fn wait(&mut self) {
+        let shim = self.process();
+        eventually("the shim has ended", || !shim.is_alive());
     }
 
     /// Lets the run end and says how its process did.
@@ -153,15 +225,13 @@ impl Shim {
 impl Drop for Shim {
     /// Leaves nothing behind, whatever the test came to.
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            if let Ok(stream) = self.files.with_socket_path(|path| UnixStream::connect(path)) {
-                Connection(BufReader::new(stream)).order(Signal::SIGKILL);
-            }
-            let deadline = Instant::now() + DEADLINE;
-            while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            let _ = self.child.kill();
+        let Ok(Some(Record { shim, .. })) = self.files.read_record() else { return };
+        if let Ok(stream) = self.files.with_socket_path(|path| UnixStream::connect(path)) {
+            Connection(BufReader::new(stream)).order(Signal::SIGKILL);
+        }
+        let deadline = Instant::now() + DEADLINE;
+        while shim.is_alive() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

@@ -34,7 +34,7 @@ fn a_run_is_told_from_its_start_to_its_end_and_no_further() {
     let mut shim = script("exit 3").start();
     let records = shim.records();
     let [running, gone] = &records[..] else { panic!("said more or less than two things: {records:?}") };
-    assert_eq!((running.service.as_str(), running.run, running.shim.pid), ("web", 7, shim.child.id()));
+    assert_eq!((running.service.as_str(), running.run, running.shim), ("web", 7, shim.process()));
     assert_eq!(running.boot_id, process::boot_id().unwrap());
     let (Phase::Running { at: start, .. }, Phase::Gone { exit, at: end }) = (&running.phase, &gone.phase)
     else {
@@ -108,7 +108,7 @@ fn a_stopped_service_acts_on_term() {
 fn ending_the_shim_politely_ends_the_service() {
     let mut shim = program(&["sleep", "600"]).start();
     expect_running(&mut shim);
-    kill(Pid::from_raw(shim.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(shim.process().pid.cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(shim.exit(), Exit::Signal(15));
 }
 
@@ -116,9 +116,17 @@ fn ending_the_shim_politely_ends_the_service() {
 fn a_service_does_not_outlive_a_shim_that_was_killed() {
     let mut shim = program(&["sleep", "600"]).start();
     let leader = expect_running(&mut shim);
-    shim.child.kill().unwrap();
-    shim.child.wait().unwrap();
+    shim.kill();
     eventually("the service is gone", || !leader.is_alive());
+}
+
+#[test]
+fn a_shim_outlives_the_template() {
+    let mut shim = script("echo up; while [ ! -e go ]; do sleep 0.01; done; exit 3").start();
+    shim.wait_for_line("stdout: up");
+    shim.template.end();
+    std::fs::write(shim.files.directory().join("go"), "").unwrap();
+    assert_eq!(shim.exit(), Exit::Code(3));
 }
 
 #[test]

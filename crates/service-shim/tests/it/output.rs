@@ -1,8 +1,8 @@
 //! What a service writes is in its log.
 
-use crate::harness::{program, script};
+use crate::harness::{eventually, program, script};
 use service_shim::cri::Part;
-use service_shim::{Exit, LogLimits};
+use service_shim::{Exit, Heritage, LogLimits};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
@@ -26,6 +26,38 @@ fn every_line_of_the_file_is_a_record_that_only_the_owner_can_read() {
     for file in [shim.files.log(), shim.files.record()] {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
+}
+
+#[test]
+fn what_a_service_said_before_its_shim_was_killed_is_written_down_once() {
+    for round in 0..20 {
+        let mut shim = script("i=0; while :; do i=$((i+1)); echo $i; echo $i > said; done").start();
+        eventually("it is under way", || shim.lines().len() > 100 * round);
+        shim.kill();
+        let said = shim.files.directory().join("said");
+        let Heritage { desk, outputs } = &shim.heritage;
+        let outputs = outputs.each_ref().map(|output| output.as_ref().map(|fd| fd.try_clone().unwrap()));
+        let heritage = Heritage { desk: desk.try_clone().unwrap(), outputs };
+        heritage.write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }).unwrap();
+        let lines: Vec<usize> =
+            shim.lines().iter().map(|line| line.strip_prefix("stdout: ").unwrap().parse().unwrap()).collect();
+        assert!(lines.iter().copied().eq(1..=lines.len()), "{lines:?}");
+        let said: usize = std::fs::read_to_string(said).unwrap().trim().parse().unwrap_or_default();
+        assert!(lines.len() >= said, "{} of {said} lines", lines.len());
+    }
+}
+
+#[test]
+fn a_shim_lends_its_output() {
+    let mut shim = script("exec 2> /dev/null; echo up; exec sleep 600").start();
+    shim.wait_for_line("stdout: up");
+    eventually("its one output is lent", || {
+        Heritage::borrow(&shim.files).unwrap().outputs.each_ref().map(Option::is_some) == [true, false]
+    });
+    let heritage = Heritage::borrow(&shim.files).unwrap();
+    shim.kill();
+    heritage.write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }).unwrap();
+    assert_eq!(shim.lines(), ["stdout: up"]);
 }
 
 #[test]

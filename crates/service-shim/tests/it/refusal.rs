@@ -1,13 +1,12 @@
 //! Launches that come to nothing, and the words for it.
 
-use crate::harness::{PROGRAM, Prepared, program, script};
+use crate::harness::{PROGRAM, Prepared, Template, eventually, program, script};
 use service_shim::protocol::Identity;
-use service_shim::{Phase, Stage};
+use service_shim::{Exit, Files, Phase, Stage};
 use std::fs::{Permissions, set_permissions, write};
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 fn refusal(service: Prepared) -> (Stage, String) {
@@ -98,18 +97,27 @@ fn the_files_of_the_shim_itself() {
 }
 
 #[test]
-fn what_is_no_launch_ends_with_two_and_a_reason() {
+fn what_is_no_launch_ends_the_shim_with_a_reason_and_the_template_goes_on() {
     for (said, reason) in [
         ("", "cannot read the launch: the connection ended before its first line did"),
         ("hello\n", "cannot read the launch: expected value at line 1 column 1"),
         ("{}\n", "cannot read the launch: missing field `version` at line 1 column 2"),
     ] {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let errors = tempfile::NamedTempFile::new().unwrap();
+        let mut program = Command::new(PROGRAM);
+        program.stderr(errors.reopen().unwrap());
+        let template = Template::start(program);
+        let (mut ours, _) = template.bear();
         ours.write_all(said.as_bytes()).unwrap();
-        drop(ours);
-        let output = Command::new(PROGRAM).stdin(Stdio::from(OwnedFd::from(theirs))).output().unwrap();
-        assert_eq!(output.status.code(), Some(2));
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("service-shim: {reason}\n"));
+        ours.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(ours.read(&mut [0]).unwrap(), 0, "nobody is told anything");
+        let expected = format!("service-shim: {reason}\n");
+        eventually("it says why", || std::fs::read_to_string(&errors).unwrap() == expected);
+        let service = script("exit 3");
+        let (mut connection, _heritage) = template.shim(&service.launch);
+        while connection.record().is_some() {}
+        let record = Files::new(service.directory.path()).read_record().unwrap().unwrap();
+        assert!(matches!(record.phase, Phase::Gone { exit: Exit::Code(3), .. }), "{record:?}");
     }
 }
 
@@ -129,7 +137,7 @@ fn a_second_keeper_of_one_service_is_refused_and_leaves_the_first_alone() {
     let directory = first.files.directory().to_path_buf();
     let mut second = script("echo down").with(|launch| launch.directory = directory).start();
     let told = second.connection.record().unwrap();
-    second.child.wait().unwrap();
+    assert_eq!(second.connection.record(), None);
     let refused = |phase: &Phase| matches!(phase, Phase::Refused { message, .. } if message.ends_with("another one has it"));
     assert!(refused(&told.phase), "{told:?}");
     assert_eq!(first.files.read_record().unwrap(), record);

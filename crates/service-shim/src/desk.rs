@@ -1,0 +1,239 @@
+//! [`Desk`]: the memory in which output lies between its pipe and its log. It outlives whoever works at it.
+//!
+//! What has been read from a pipe is nowhere else, and a keeper can be killed at any instruction. So it reads into memory
+//! that somebody else has a descriptor of (`memfd_create(2)`), and notes there, before each step, what it is about to do.
+//! Whoever takes over knows from the note and from the length of the log what is still to be written, to the byte.
+//!
+//! ```text
+//! Idle --about to read--> Reading --read n bytes--> Writing --all of it in the log--> Idle
+//! ```
+
+#![expect(
+    unsafe_code,
+    reason = "memory that another process may look at is outside of what the compiler can check"
+)]
+
+use crate::cri::{LONGEST_PART, Stream};
+use jiff::Timestamp;
+use memmap2::MmapRaw;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{Ordering, compiler_fence};
+
+/// A pipe's usual capacity: the most that one read can bring.
+pub const READ: usize = 64 * 1024;
+/// The notes lie before it.
+const DATA: usize = 4096;
+/// Two places for the line that each stream has begun: the next is written beside the one that counts.
+const BEGUN: usize = DATA + READ;
+const SIZE: usize = BEGUN + 4 * LONGEST_PART;
+/// Where the two notes lie; in front of them, which one counts.
+const NOTES: usize = 64;
+
+/// How far the work on one read has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Everything that was read is in the log, but for the lines that have begun.
+    Idle,
+    /// A read may have brought something.
+    Reading,
+    /// It has brought something, part of which may be in the log.
+    Writing,
+}
+
+/// What is true of the desk. Plain numbers, because it is read by another process than the one that wrote it.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+struct Note {
+    step: u64,
+    stream: u64,
+    /// Bytes read.
+    length: u64,
+    /// Whether nothing follows, so that the line that has begun is whole.
+    ends: u64,
+    seconds: i64,
+    nanoseconds: i64,
+    /// By stream: the place of the line that has begun, and its length.
+    place: [u64; 2],
+    begun: [u64; 2],
+    /// Bytes of the records of this read that have been dealt with.
+    done: u64,
+    /// The file to which more of them are being appended, and its length before; 0: none is.
+    inode: u64,
+    offset: u64,
+}
+
+/// The memory, as one process sees it.
+#[derive(Debug)]
+pub struct Desk {
+    map: MmapRaw,
+    note: Cell<Note>,
+}
+
+impl Desk {
+    /// A new one, with nothing on it.
+    pub fn make() -> io::Result<OwnedFd> {
+        let memory = memfd_create(c"service-shim", MFdFlags::MFD_CLOEXEC)?;
+        nix::unistd::ftruncate(&memory, SIZE as i64)?;
+        Ok(memory)
+    }
+
+    /// Sits down at one.
+    pub fn open(memory: impl AsFd) -> io::Result<Self> {
+        let file = std::fs::File::from(memory.as_fd().try_clone_to_owned()?);
+        if file.metadata()?.len() != SIZE as u64 {
+            return Err(io::Error::other("it is not a desk of this version"));
+        }
+        let desk = Self { map: MmapRaw::map_raw(&file)?, note: Cell::default() };
+        desk.note.set(desk.read_note());
+        Ok(desk)
+    }
+
+    /// How far the work has come.
+    pub fn step(&self) -> Step {
+        match self.note.get().step {
+            0 => Step::Idle,
+            1 => Step::Reading,
+            _ => Step::Writing,
+        }
+    }
+
+    /// The stream that the last read was of.
+    pub fn stream(&self) -> Stream {
+        if self.note.get().stream == Stream::Stderr as u64 { Stream::Stderr } else { Stream::Stdout }
+    }
+
+    /// When the last read brought something.
+    pub fn time(&self) -> Timestamp {
+        let note = self.note.get();
+        let nanoseconds = i32::try_from(note.nanoseconds).unwrap_or_default();
+        Timestamp::new(note.seconds, nanoseconds).unwrap_or_default()
+    }
+
+    /// Whether the stream of the last read has ended.
+    pub fn ends(&self) -> bool {
+        self.note.get().ends != 0
+    }
+
+    /// What the last read brought.
+    pub fn data(&self) -> &[u8] {
+        self.bytes(DATA, self.note.get().length)
+    }
+
+    /// The line that this stream has begun.
+    pub fn begun(&self, stream: Stream) -> &[u8] {
+        let (note, stream) = (self.note.get(), index(stream));
+        self.bytes(place(stream, note.place[stream]), note.begun[stream])
+    }
+
+    /// Reads once. What was read must be [taken](Desk::take) or, if it was nothing, forgotten with the next read.
+    pub fn read(&self, pipe: impl AsFd, stream: Stream) -> nix::Result<usize> {
+        self.change(|note| (note.step, note.stream, note.length) = (1, stream as u64, 0));
+        nix::unistd::read(pipe, self.room())
+    }
+
+    /// Begins the work on so many bytes that were read; on none, with `ends`, when the stream has ended.
+    pub fn take(&self, stream: Stream, length: usize, ends: bool, now: Timestamp) {
+        self.change(|note| {
+            (note.step, note.stream, note.length, note.ends) = (2, stream as u64, length as u64, ends.into());
+            (note.seconds, note.nanoseconds) = (now.as_second(), now.subsec_nanosecond().into());
+            (note.done, note.inode, note.offset) = (0, 0, 0);
+        });
+    }
+
+    /// As many bytes as a read that was not [taken](Desk::take) must have brought. It is known by their not being zero:
+    /// zeros at its very end are lost.
+    pub fn unclaimed(&self) -> usize {
+        self.bytes(DATA, READ as u64).iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+    }
+
+    /// Notes that records are about to be appended to this file, which is so long.
+    pub fn writing(&self, inode: u64, offset: u64) {
+        self.change(|note| (note.inode, note.offset) = (inode, offset));
+    }
+
+    /// Notes that so many more bytes of records have been dealt with.
+    pub fn written(&self, length: u64) {
+        self.change(|note| (note.done, note.inode) = (note.done + length, 0));
+    }
+
+    /// Bytes of records that have been dealt with for sure, and the file that may have more of them from an offset on.
+    pub fn progress(&self) -> (u64, Option<(u64, u64)>) {
+        let note = self.note.get();
+        (note.done, (note.inode != 0).then_some((note.inode, note.offset)))
+    }
+
+    /// Ends the work on a read: all of it is in the log but for this line, which goes on.
+    pub fn finish(&self, stream: Stream, begun: &[u8]) {
+        let stream = index(stream);
+        let spare = 1 - self.note.get().place[stream].min(1);
+        let kept = begun.len().min(LONGEST_PART);
+        // SAFETY: the spare place is `LONGEST_PART` bytes of the map, and not the one that `begun` may point into.
+        unsafe {
+            let target = self.map.as_mut_ptr().add(place(stream, spare));
+            std::ptr::copy(begun.as_ptr(), target, kept);
+        }
+        let length = self.data().len();
+        self.change(|note| {
+            (note.step, note.length) = (0, 0);
+            (note.place[stream], note.begun[stream]) = (spare, kept as u64);
+        });
+        // The next read is told from none by what is not zero.
+        self.room()[..length].fill(0);
+    }
+
+    /// Replaces the note in one step, as far as anybody can tell who looks after this process has been killed.
+    fn change(&self, change: impl FnOnce(&mut Note)) {
+        let mut note = self.note.get();
+        change(&mut note);
+        self.note.set(note);
+        let spare = 1 - self.current();
+        // SAFETY: both notes and the number in front of them lie within the first page of the map, aligned.
+        unsafe {
+            self.note_at(spare).write_volatile(note);
+            compiler_fence(Ordering::SeqCst);
+            self.map.as_mut_ptr().cast::<u64>().write_volatile(spare as u64);
+        }
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    fn read_note(&self) -> Note {
+        // SAFETY: as in `change`; every bit pattern is a note.
+        unsafe { self.note_at(self.current()).read_volatile() }
+    }
+
+    fn current(&self) -> usize {
+        // SAFETY: as in `change`.
+        let current = unsafe { self.map.as_ptr().cast::<u64>().read_volatile() };
+        usize::from(current == 1)
+    }
+
+    fn note_at(&self, which: usize) -> *mut Note {
+        self.map.as_mut_ptr().wrapping_add(NOTES + which * size_of::<Note>()).cast()
+    }
+
+    /// Part of the map. A length that is too long, from memory that somebody has spoilt, is cut.
+    fn bytes(&self, start: usize, length: u64) -> &[u8] {
+        let most = if start == DATA { READ } else { LONGEST_PART };
+        let length = usize::try_from(length).unwrap_or(most).min(most);
+        // SAFETY: it lies within the map. Nothing writes there while it is borrowed: reads are into `room` between the work
+        // on one read and on the next, and `finish` writes to the place that is not shown.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(start), length) }
+    }
+
+    #[expect(clippy::mut_from_ref, reason = "the map is shared memory; only `read` and `finish` write here")]
+    fn room(&self) -> &mut [u8] {
+        // SAFETY: as in `bytes`.
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(DATA), READ) }
+    }
+}
+
+fn index(stream: Stream) -> usize {
+    usize::from(stream == Stream::Stderr)
+}
+
+fn place(stream: usize, which: u64) -> usize {
+    BEGUN + (stream * 2 + usize::from(which == 1)) * LONGEST_PART
+}

@@ -1,0 +1,102 @@
+//! [`Parcel`]: the descriptors that a shim is born with, and how they travel from the daemon to the template process.
+//!
+//! The daemon makes the pipes and the desk and keeps what it needs to take over ([`Heritage`]): there is no moment at which
+//! only the shim has them.
+
+use crate::desk::Desk;
+use crate::heritage::Heritage;
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::unistd::pipe2;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+/// How many descriptors travel.
+const COUNT: usize = 6;
+
+/// What a shim is born with.
+#[derive(Debug)]
+pub struct Parcel {
+    /// The connection to the daemon, on which the launch comes.
+    pub control: OwnedFd,
+    /// By stream: where the service's output is read, and where the service writes it.
+    pub pipes: [Pipe; 2],
+    /// The memory of a [`Desk`].
+    pub desk: OwnedFd,
+}
+
+/// Both ends of a pipe.
+#[derive(Debug)]
+pub struct Pipe {
+    /// For reading.
+    pub read: OwnedFd,
+    /// For writing.
+    pub write: OwnedFd,
+}
+
+impl Parcel {
+    /// Everything for one shim, the other end of its connection, and what to keep in case that it dies.
+    pub fn pack() -> io::Result<(Self, UnixStream, Heritage)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let desk = Desk::make()?;
+        let pipe = || pipe2(OFlag::O_CLOEXEC).map(|(read, write)| Pipe { read, write });
+        let pipes = [pipe()?, pipe()?];
+        let outputs = [Some(pipes[0].read.try_clone()?), Some(pipes[1].read.try_clone()?)];
+        let heritage = Heritage { desk: desk.try_clone()?, outputs };
+        Ok((Self { control: theirs.into(), pipes, desk }, ours, heritage))
+    }
+
+    /// Sends it, without waiting for room.
+    pub fn send(&self, template: &impl AsRawFd) -> nix::Result<()> {
+        let [stdout, stderr] = &self.pipes;
+        let fds: [RawFd; COUNT] =
+            [&self.control, &stdout.read, &stdout.write, &stderr.read, &stderr.write, &self.desk]
+                .map(AsRawFd::as_raw_fd);
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let rights = [ControlMessage::ScmRights(&fds)];
+        sendmsg::<()>(template.as_raw_fd(), &[IoSlice::new(b"!")], &rights, flags, None).map(drop)
+    }
+
+    /// Waits for the next one; `None` when the sender is gone.
+    pub fn receive(socket: &impl AsRawFd) -> nix::Result<Option<Self>> {
+        loop {
+            match descriptors(socket, &mut [0])? {
+                (0, _) => return Ok(None),
+                (_, fds) => match <[OwnedFd; COUNT]>::try_from(fds) {
+                    Ok([control, out_read, out_write, err_read, err_write, desk]) => {
+                        let stdout = Pipe { read: out_read, write: out_write };
+                        let stderr = Pipe { read: err_read, write: err_write };
+                        return Ok(Some(Self { control, pipes: [stdout, stderr], desk }));
+                    }
+                    // No descriptor was left for all of them. Those that came are closed, and whoever waits at the other end of the
+                    // connection sees that.
+                    Err(_) => {}
+                },
+            }
+        }
+    }
+}
+
+/// Receives some bytes, and the descriptors that came with them.
+#[expect(unsafe_code, reason = "the kernel hands descriptors over as numbers")]
+pub(crate) fn descriptors(socket: &impl AsRawFd, bytes: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
+    let mut slices = [IoSliceMut::new(bytes)];
+    let mut space = cmsg_space!([RawFd; COUNT]);
+    let received = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            received => break received?,
+        }
+    };
+    let mut fds = Vec::new();
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = message {
+            // SAFETY: the kernel has just opened these for us; nobody else knows of them.
+            fds.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    Ok((received.bytes, fds))
+}

@@ -1,0 +1,166 @@
+//! From a [`Parcel`] to a running service and its [`Keeper`].
+
+use crate::because;
+use crate::control::{Control, Peer};
+use crate::keeper::{Keeper, Output};
+use crate::notify::Notify;
+use crate::spawn::{self, Refusal};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use service_shim::cri::Stream;
+use service_shim::desk::Desk;
+use service_shim::log::Log;
+use service_shim::parcel::Pipe;
+use service_shim::pump::Pump;
+use service_shim::words::in_words;
+use service_shim::{Files, Launch, PROTOCOL_VERSION, Parcel, Phase, Process, Record, Stage, process};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+/// The signals that are read instead of acted upon. They are blocked, not ignored: a service would inherit that.
+const SIGNALS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
+
+/// An error is returned only before there is anyone who could be sent a record.
+pub(crate) fn run(parcel: Parcel) -> io::Result<()> {
+    let Parcel { control, pipes, desk } = parcel;
+    let (daemon, launch) = hear_launch(control)?;
+    let signals = detach().map_err(|error| because("leave the daemon's session", &error))?;
+    let boot_id = process::boot_id().map_err(|error| because("read the id of this boot", &error))?;
+    let shim = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+    let files = Files::new(&launch.directory);
+    let record = |phase| record(&launch, &boot_id, shim, phase);
+
+    let lock = match files.try_lock() {
+        Ok(Some(lock)) => lock,
+        held => {
+            // The files are somebody else's, or cannot be written: only the one who is connected is told.
+            let why = held.err().map_or("another one has it".to_owned(), |error| in_words(&error));
+            let message = format!("lock `{}` cannot be taken: {why}", files.lock().display());
+            daemon.tell_last(&record(refusal(message)));
+            return Ok(());
+        }
+    };
+    match start(&launch, &files, lock, pipes, desk) {
+        Ok(Started { leader, output, log, mut control, notify }) => {
+            control.join(daemon);
+            let record = record(Phase::Running { leader: leader.process, at: leader.at });
+            // What the launch was, its environment above all, is not needed any more and can be large.
+            drop((launch, boot_id));
+            Keeper::new(files, record, signals, output, log, control, notify).run();
+        }
+        Err(Refusal { stage, message }) => {
+            let record = record(Phase::Refused { stage, message, at: process::boot_time() });
+            // The one who is connected is told in any case; a record on a full disk is not worth more words.
+            let _ = files.write_record(&record);
+            daemon.tell_last(&record);
+        }
+    }
+    Ok(())
+}
+
+/// Says on behalf of a shim that could not be born why there is none.
+pub(crate) fn refuse(parcel: Parcel, message: String) -> io::Result<()> {
+    let (daemon, launch) = hear_launch(parcel.control)?;
+    let me = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+    daemon.tell_last(&record(&launch, &process::boot_id()?, me, refusal(message)));
+    Ok(())
+}
+
+fn record(launch: &Launch, boot_id: &str, shim: Process, phase: Phase) -> Record {
+    Record {
+        version: PROTOCOL_VERSION,
+        service: launch.service.clone(),
+        run: launch.run,
+        boot_id: boot_id.to_owned(),
+        shim,
+        phase,
+        notified: false,
+        dropped: 0,
+    }
+}
+
+fn refusal(message: String) -> Phase {
+    Phase::Refused { stage: Stage::Prepare, message, at: process::boot_time() }
+}
+
+/// The daemon, and what it wants.
+fn hear_launch(control: OwnedFd) -> io::Result<(Peer, Launch)> {
+    let mut daemon =
+        Peer::new(UnixStream::from(control)).map_err(|error| because("use its connection", &error))?;
+    let line = daemon.first_line().map_err(|error| because("read the launch", &error))?;
+    let launch: Launch = serde_json::from_slice(&line).map_err(|error| because("read the launch", &error))?;
+    if launch.version != PROTOCOL_VERSION {
+        let message = format!("cannot understand version {}, only {PROTOCOL_VERSION}", launch.version);
+        return Err(io::Error::other(message));
+    }
+    Ok((daemon, launch))
+}
+
+/// Makes this process independent of the one that started it, and the parent of all that is orphaned below it.
+fn detach() -> nix::Result<SignalFd> {
+    nix::unistd::setsid()?;
+    prctl::set_child_subreaper(true)?;
+    // A caller's pipe must not stay open for as long as a service runs.
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(|_| Errno::ENODEV)?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    take_signals()
+}
+
+#[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
+fn take_signals() -> nix::Result<SignalFd> {
+    // An ignored signal is inherited through exec: without this, `nohup` before the daemon would reach the service,
+    // and an ignored SIGCHLD would make the kernel throw exit statuses away. SIGPIPE stays as Rust has set it; it is
+    // given back its default by `Command`.
+    for number in Signal::iterator() {
+        if !matches!(number, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
+            // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
+            unsafe { signal(number, SigHandler::SigDfl) }?;
+        }
+    }
+    let set: SigSet = SIGNALS.into_iter().collect();
+    set.thread_set_mask()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// All that a running service needs here.
+struct Started {
+    leader: spawn::Leader,
+    output: Output,
+    log: Log,
+    control: Control,
+    notify: Option<Notify>,
+}
+
+fn start(
+    launch: &Launch,
+    files: &Files,
+    lock: File,
+    pipes: [Pipe; 2],
+    memory: OwnedFd,
+) -> Result<Started, Refusal> {
+    let prepare = |what: &str, error: &io::Error| Refusal {
+        stage: Stage::Prepare,
+        message: format!("{what} cannot be opened: {}", in_words(error)),
+    };
+    let log = Log::open(files.clone(), launch.log)
+        .map_err(|error| prepare(&format!("log `{}`", files.log().display()), &error))?;
+    let control = Control::listen(files, lock)
+        .map_err(|error| prepare(&format!("control socket `{}`", files.socket().display()), &error))?;
+    let notify = launch
+        .notify
+        .then(|| Notify::bind(launch.identity.as_ref()))
+        .transpose()
+        .map_err(|error| prepare("notify socket", &error))?;
+    let [stdout, stderr] = pipes;
+    let pump = |pipe, stream| Pump::new(pipe, stream).map_err(|error| prepare("output pipe", &error.into()));
+    let pumps = [pump(stdout.read, Stream::Stdout)?, pump(stderr.read, Stream::Stderr)?];
+    let desk = Desk::open(&memory).map_err(|error| prepare("desk", &error))?;
+    let leader = spawn::start(launch, notify.as_ref(), [stdout.write, stderr.write])?;
+    Ok(Started { leader, output: Output { pumps, desk, memory }, log, control, notify })
+}
