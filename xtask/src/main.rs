@@ -1,5 +1,6 @@
-//! What a developer types: `cargo xtask demo | test | faults | check`. One file a task; the standard library only.
+//! What a developer types: `cargo xtask demo | test | faults | bench | check`. One file a task; the standard library only.
 
+mod bench;
 mod check;
 mod demo;
 mod faults;
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   demo    build, play examples/quickstart in a real Nushell, leave no process behind
   test    every test: unit, property, doctests, end to end with the real nu and real servers, faults under load
   faults  the fault matrix alone, also with every core kept busy; --long: 200 rounds of each fault; --release
+  bench   what a keeper costs, in release builds, beside s6 where it is installed
   check   formatting, clippy with warnings denied, then test";
 
 fn main() -> ExitCode {
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::run(),
         Some("test") => test::run(),
         Some("faults") => faults::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("bench") => bench::run(),
         Some("check") => check::run(),
         _ => Err(USAGE.into()),
     };

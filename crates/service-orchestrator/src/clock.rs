@@ -25,6 +25,8 @@ pub(crate) fn today() -> Timestamp {
 /// Sleeps until a moment; for ever if there is none.
 pub(crate) async fn sleep_until(moment: Option<Moment>) {
     match moment {
+        // The runtime's timers are a millisecond coarse, also for what is due already.
+        Some(moment) if moment <= now() => {}
         Some(moment) => tokio::time::sleep(moment.since(now())).await,
         None => std::future::pending().await,
     }

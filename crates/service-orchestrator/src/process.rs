@@ -13,10 +13,12 @@ pub(crate) use launch::{environment, identity};
 use crate::orchestrator::{Message, Report};
 use crate::probe::exec;
 use crate::world::World;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use service_core::Name;
 use service_core::config::Service;
 use service_core::service::{Event, Exit};
-use service_shim::{Files, Heritage, LogLimits, Order, Phase, Record};
+use service_shim::{Files, Heritage, LogLimits, Order, Phase, Process, Record};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 const ANSWER: Duration = Duration::from_millis(500);
 /// How long a shim may be silent after its launch before it is seen to that nobody has stopped its template.
 const SILENCE: Duration = Duration::from_secs(1);
+/// Until a shim that lives and cannot be reached is tried again.
+const REACH_AGAIN: Duration = Duration::from_millis(200);
 /// How often a shim is launched that ends before it has said a word. It has not started anything then, or has taken it
 /// along.
 const LAUNCHES: usize = 3;
@@ -74,16 +78,12 @@ pub(crate) fn adopt(world: World, definition: &Service, record: Record) -> Keepe
         Life { name: definition.name.clone(), run: record.run, log: launch::limits(definition), world };
     tokio::spawn(async move {
         let files = life.world.places.files(&life.name);
-        match connect(&files) {
-            Ok(stream) => {
+        match life.reach(&files, record.shim, &mut receiver).await {
+            Some(stream) => {
                 let heritage = if record.version >= LENDS { borrow(&life.name, files).await } else { None };
                 life.follow(stream, heritage, &mut receiver).await;
             }
-            Err(error) => {
-                // It has ended just now, or it is not reachable and so of no use.
-                tracing::warn!(service = %life.name, %error, "cannot reach its shim");
-                life.conclude(Some(record), None).await;
-            }
+            None => drop(life.conclude(Some(record), None).await),
         }
     });
     Keeper { orders }
@@ -151,6 +151,33 @@ impl Life {
         let letter = Message::Learned { name: self.name.clone(), run: self.run, report };
         // When the owner of the fleet is gone nobody needs to know.
         let _ = self.world.mailbox.send(letter);
+    }
+
+    /// A connection to a shim that lives. While it cannot be reached, because its socket's file was removed or no descriptor is
+    /// left, it is tried again, and told the little that a process can be told by signals.
+    async fn reach(
+        &self,
+        files: &Files,
+        shim: Process,
+        orders: &mut UnboundedReceiver<Order>,
+    ) -> Option<UnixStream> {
+        let mut complained = false;
+        loop {
+            let error = match connect(files) {
+                Ok(stream) => return Some(stream),
+                Err(error) => error,
+            };
+            if !shim.is_alive() {
+                return None;
+            }
+            if !std::mem::replace(&mut complained, true) {
+                tracing::warn!(service = %self.name, %error, "cannot reach its shim, which lives; trying again");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(REACH_AGAIN) => {}
+                Some(order) = orders.recv() => by_signal(shim, order),
+            }
+        }
     }
 
     /// Passes on what the shim says until it ends.
@@ -256,6 +283,19 @@ impl Life {
             }
             Err(error) => tracing::error!(service = %self.name, %error, "writing down its last words failed"),
         }
+    }
+}
+
+/// What `order` asks, as far as it can be had without a word: a shim passes a `SIGTERM` on, and takes its service along when
+/// it is killed.
+fn by_signal(shim: Process, order: Order) {
+    let signal = match order {
+        Order::Signal(nix::libc::SIGKILL) => Signal::SIGKILL,
+        Order::Signal(_) => Signal::SIGTERM,
+        Order::Lend => return,
+    };
+    if let Ok(pid) = shim.pid.try_into() {
+        let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 

@@ -12,6 +12,7 @@
     unsafe_code,
     reason = "memory that another process may look at is outside of what the compiler can check"
 )]
+#![expect(clippy::cast_ptr_alignment, reason = "a map begins at a page, and every offset in it is chosen")]
 
 use crate::cri::{LONGEST_PART, Stream};
 use jiff::Timestamp;
@@ -76,8 +77,9 @@ impl Desk {
     /// A new one, with nothing on it.
     pub fn make() -> io::Result<OwnedFd> {
         let memory = memfd_create(c"service-shim", MFdFlags::MFD_CLOEXEC)?;
-        nix::unistd::ftruncate(&memory, SIZE as i64)?;
-        Ok(memory)
+        let memory = std::fs::File::from(memory);
+        memory.set_len(SIZE as u64)?;
+        Ok(memory.into())
     }
 
     /// Sits down at one.

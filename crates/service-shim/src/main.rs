@@ -39,7 +39,7 @@ fn template() -> io::Result<()> {
     // A terminal's signals are not for us; EPERM says that the daemon has seen to it.
     let _ = nix::unistd::setsid();
     prctl::set_name(c"shim-template").map_err(|error| because("name itself", &error))?;
-    leave_children_alone().map_err(|error| because("ignore the ends of its children", &error))?;
+    take_defaults().map_err(|error| because("set what signals do", &error))?;
     let mut hello = serde_json::to_vec(&Hello { version: PROTOCOL_VERSION })?;
     hello.push(b'\n');
     daemon.write_all(&hello).map_err(|error| because("greet", &error))?;
@@ -65,11 +65,21 @@ fn template() -> io::Result<()> {
     Ok(())
 }
 
-/// Nobody waits for a shim. What it has to say about its end it says itself.
+/// What every shim inherits: no signal is ignored, as `nohup` before the daemon would have it, for that would reach the
+/// service. `SIGPIPE` stays as Rust has set it; it is given back its default by `Command`.
 #[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
-fn leave_children_alone() -> nix::Result<()> {
-    // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.map(drop)
+fn take_defaults() -> nix::Result<()> {
+    for number in Signal::iterator() {
+        let action = match number {
+            Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE => continue,
+            // Nobody waits for a shim: what it has to say about its end it says itself.
+            Signal::SIGCHLD => SigHandler::SigIgn,
+            _ => SigHandler::SigDfl,
+        };
+        // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
+        unsafe { signal(number, action) }?;
+    }
+    Ok(())
 }
 
 fn because(what: &str, error: &dyn std::error::Error) -> io::Error {

@@ -65,16 +65,16 @@ impl Parcel {
         loop {
             match descriptors(socket, &mut [0])? {
                 (0, _) => return Ok(None),
-                (_, fds) => match <[OwnedFd; COUNT]>::try_from(fds) {
-                    Ok([control, out_read, out_write, err_read, err_write, desk]) => {
+                (_, fds) => {
+                    // Fewer come when no descriptor is left for all of them. They are closed, and whoever waits at the other
+                    // end of the connection sees that.
+                    if let Ok(fds) = <[OwnedFd; COUNT]>::try_from(fds) {
+                        let [control, out_read, out_write, err_read, err_write, desk] = fds;
                         let stdout = Pipe { read: out_read, write: out_write };
                         let stderr = Pipe { read: err_read, write: err_write };
                         return Ok(Some(Self { control, pipes: [stdout, stderr], desk }));
                     }
-                    // No descriptor was left for all of them. Those that came are closed, and whoever waits at the other end of the
-                    // connection sees that.
-                    Err(_) => {}
-                },
+                }
             }
         }
     }

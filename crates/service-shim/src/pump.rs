@@ -85,11 +85,8 @@ pub fn record(desk: &Desk, log: &mut Log) {
     let mut start = 0;
     for newline in memchr_iter(b'\n', bytes) {
         let line = &bytes[start..newline];
-        if start == 0 {
-            log.line(desk, &pen, &joined(begun, line))
-        } else {
-            log.line(desk, &pen, line)
-        }
+        let line = if start == 0 { joined(begun, line) } else { Cow::Borrowed(line) };
+        log.line(desk, &pen, &line);
         start = newline + 1;
     }
     let rest = if start == 0 { joined(begun, bytes) } else { Cow::Borrowed(&bytes[start..]) };

@@ -114,15 +114,9 @@ fn detach() -> nix::Result<SignalFd> {
 
 #[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
 fn take_signals() -> nix::Result<SignalFd> {
-    // An ignored signal is inherited through exec: without this, `nohup` before the daemon would reach the service,
-    // and an ignored SIGCHLD would make the kernel throw exit statuses away. SIGPIPE stays as Rust has set it; it is
-    // given back its default by `Command`.
-    for number in Signal::iterator() {
-        if !matches!(number, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
-            // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
-            unsafe { signal(number, SigHandler::SigDfl) }?;
-        }
-    }
+    // The template ignores this one, and the kernel would throw exit statuses away.
+    // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     let set: SigSet = SIGNALS.into_iter().collect();
     set.thread_set_mask()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)

@@ -12,6 +12,7 @@ mod probe;
 mod records;
 mod requests;
 mod resources;
+mod shim;
 
 use service_tests::{PATIENCE, Project, alive, eventually, http, name, program, signal};
 use std::fs;

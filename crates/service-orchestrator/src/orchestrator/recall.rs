@@ -62,8 +62,9 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
         match process::ask(files).await {
             Ok(record) => return Ok(Some(record)),
             Err(error) if clock::now() >= deadline => {
-                let written = files.read_record().ok().flatten();
-                return written.filter(|record| record.shim.is_alive()).map(Some).ok_or(error);
+                // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
+                let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
+                return record.map(Some).ok_or(error);
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }

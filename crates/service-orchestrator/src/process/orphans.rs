@@ -21,9 +21,11 @@ pub(super) fn mark(places: &Places, name: &Name, run: u64) -> String {
     format!("{}#{run}", places.files(name).directory().display())
 }
 
-/// Kills every process of a run until there is none, or until it is clear that some cannot be killed. Must not be called
-/// while its shim lives.
+/// Removes the socket of a dead shim and kills every process of its run, until there is none or it is clear that some cannot
+/// be killed. Must not be called while the shim lives.
 pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Option<Process>) {
+    // Nobody listens there any more.
+    let _ = std::fs::remove_file(places.files(name).socket());
     let mark = format!("{MARK}={}", mark(places, name, run));
     for _ in 0..MOST_LOOKS {
         let left = kin(leader, mark.as_bytes());

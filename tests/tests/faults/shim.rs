@@ -1,0 +1,76 @@
+//! What stands between the daemon and its shims: the template that they are forked from, and the socket at which they are
+//! found again.
+
+use crate::{leaves_nothing, named};
+use nix::sys::signal::Signal;
+use service_tests::{Project, ServiceTable, alive, eventually, signal};
+use std::fs;
+
+const TWO: &str = "[services.web]\nstart_command = \"ACTOR alone lock say up\"\n[services.other]\nstart_command = \"ACTOR\"";
+
+#[test]
+fn a_frozen_template_is_woken_when_a_service_is_to_start() {
+    let Some(project) = Project::new(TWO) else { return };
+    project.value("service start web");
+    signal(named(&project, "shim-template")[0], Signal::SIGSTOP);
+    assert_eq!(project.value("service start other").row("other")["ok"], true);
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_template_ends_with_its_daemon_and_shims_do_not() {
+    let Some(project) = Project::new(TWO) else { return };
+    project.value("service start web");
+    let web = project.pid("web");
+    project.kill_daemon();
+    eventually("the template has ended", || named(&project, "shim-template").is_empty().then_some(()));
+    assert_eq!(project.pid("web"), web);
+    assert_eq!(project.value("service start other").row("other")["ok"], true);
+    leaves_nothing(&project);
+}
+
+/// As `rm -rf` of a part of the state directory leaves it: the shim lives and nobody can connect to it.
+#[test]
+fn a_shim_whose_socket_was_removed_keeps_its_service_and_can_be_stopped() {
+    for deaf in [false, true] {
+        let Some(project) = Project::new(&format!(
+            "[services.web]\nstart_command = \"ACTOR {} say up\"\nstop_timeout = \"200ms\"",
+            if deaf { "deaf" } else { "alone lock" }
+        )) else {
+            return;
+        };
+        project.value("service start web");
+        let (shim, web) = project.run_of("web");
+        let socket = project.run_json("web").with_file_name("shim.sock");
+        project.kill_daemon();
+        fs::remove_file(socket).unwrap();
+        assert_eq!(project.pid("web"), web, "it is taken back");
+        assert!(alive(web));
+        assert_eq!(project.value("service stop web").row("web")["ok"], true);
+        assert!(!alive(web) && !alive(shim));
+        leaves_nothing(&project);
+    }
+}
+
+/// After a change of daemon the output of a service is still in two hands.
+#[test]
+fn what_a_service_said_before_its_adopted_shim_was_killed_is_in_the_log() {
+    let script = "i=0; while :; do i=$((i+1)); echo $i; echo $i > said; done";
+    let Some(project) = Project::new(&format!(
+        "[services.web]\nstart_command = \"{script}\"\nshell = \"sh\"\nrestart = \"no\"\nlog = {{ max_size = \"1GB\" }}"
+    )) else {
+        return;
+    };
+    project.value("service start web");
+    project.value("service daemon restart");
+    let (shim, web) = project.run_of("web");
+    signal(shim, Signal::SIGKILL);
+    eventually("it has failed", || (project.status("web")["state"] == "failed").then_some(()));
+    assert!(!alive(web));
+    let said: u64 = project.read("said").trim().parse().unwrap_or_default();
+    let lines = project.value("service logs web --tail 1000000 --raw | lines | length").as_u64().unwrap();
+    let last =
+        project.value("service logs web --tail 1 | get line.0").as_str().unwrap().parse::<u64>().unwrap();
+    assert!(last >= said && last == lines, "{said} said; {lines} lines in the log, the last is {last}");
+    leaves_nothing(&project);
+}
