@@ -86,9 +86,7 @@ impl Row for view::Status {
             "health" => Value::string(self.health, span),
             "pid" => integer(self.pid, span),
             "uptime" => self.uptime_ms.map_or(Value::nothing(span), |ms| uptime(ms, span)),
-            "memory" => self.memory.map_or(Value::nothing(span), |bytes| {
-                Value::filesize(i64::try_from(bytes).unwrap_or(i64::MAX), span)
-            }),
+            "memory" => filesize(self.memory, span),
             "restarts" => Value::int(self.restarts.into(), span),
         };
         if let Some(details) = self.details {
@@ -101,13 +99,16 @@ impl Row for view::Status {
 fn push_details(row: &mut Record, details: view::Details, span: Span) {
     let nothing = Value::nothing(span);
     row.push("cpu", details.cpu.map_or(nothing.clone(), |percent| Value::float(percent, span)));
-    row.push("since", details.since.map_or(nothing, |time| date(time, span)));
+    row.push("since", details.since.map_or(nothing.clone(), |time| date(time, span)));
     row.push("exit_code", integer(details.exit_code, span));
     row.push("exit_signal", string(details.exit_signal, span));
     row.push("command", Value::string(details.command, span));
     row.push("cwd", Value::string(details.cwd, span));
     row.push("log", string(details.log, span));
     row.push("dependencies", strings(details.dependencies, span));
+    row.push("memory_limit", filesize(details.memory_limit, span));
+    row.push("cpu_limit", details.cpu_limit.map_or(nothing, |cores| Value::float(cores, span)));
+    row.push("limits", string(details.limits, span));
     row.push("reason", string(details.reason, span));
     row.push("project", Value::string(details.project, span));
 }
@@ -173,6 +174,11 @@ fn strings(texts: Vec<String>, span: Span) -> Value {
 
 fn integer(number: Option<impl Into<i64>>, span: Span) -> Value {
     number.map_or(Value::nothing(span), |number| Value::int(number.into(), span))
+}
+
+fn filesize(bytes: Option<u64>, span: Span) -> Value {
+    bytes
+        .map_or(Value::nothing(span), |bytes| Value::filesize(i64::try_from(bytes).unwrap_or(i64::MAX), span))
 }
 
 fn count(number: usize, span: Span) -> Value {
@@ -255,6 +261,9 @@ mod tests {
             cwd: "/".into(),
             log: None,
             dependencies: vec!["db".into()],
+            memory_limit: Some(512_000_000),
+            cpu_limit: Some(0.5),
+            limits: Some("cgroup".into()),
             reason: None,
             project: "/p/services.toml".into(),
         };
@@ -270,12 +279,17 @@ mod tests {
                 "cwd",
                 "log",
                 "dependencies",
+                "memory_limit",
+                "cpu_limit",
+                "limits",
                 "reason",
                 "project"
             ]
         );
         assert_eq!(get(&row, "since").as_date().unwrap().to_rfc3339(), "2026-01-02T03:04:05.600+00:00");
         assert_eq!(get(&row, "exit_code"), Value::test_int(-1));
+        assert_eq!(get(&row, "memory_limit"), Value::test_filesize(512_000_000));
+        assert_eq!(get(&row, "cpu_limit"), Value::test_float(0.5));
     }
 
     #[test]

@@ -88,6 +88,16 @@ pub struct Details {
     pub log: Option<String>,
     /// The names of what it needs.
     pub dependencies: Vec<String>,
+    /// What all its processes together may use of memory, in bytes.
+    #[serde(default)]
+    pub memory_limit: Option<u64>,
+    /// What they may use of processors, in cores.
+    #[serde(default)]
+    pub cpu_limit: Option<f64>,
+    /// What keeps it within its limits while it runs: `cgroup`, `rlimit` or `none`, or one for each limit; `reason`
+    /// says why not better.
+    #[serde(default)]
+    pub limits: Option<String>,
     /// Why it is in this state, in words.
     pub reason: Option<String>,
     /// Path of the project's `services.toml`.

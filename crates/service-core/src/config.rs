@@ -4,7 +4,7 @@
 
 mod policy;
 
-pub use policy::{Backoff, Health, Listener, Log, OnFailure, Readiness, Ready, START_TIMEOUT};
+pub use policy::{Backoff, Health, Limits, Listener, Log, OnFailure, Readiness, Ready, START_TIMEOUT};
 
 use crate::Name;
 use crate::health::Endpoint;
@@ -84,6 +84,8 @@ pub struct Service {
     pub user: Option<String>,
     /// Group to run as; absent: the user's own.
     pub group: Option<String>,
+    /// `memory_limit` and `cpu_limit`.
+    pub limits: Limits,
     /// Whether it does its work and ends, instead of staying.
     pub oneshot: bool,
     /// What to do when it ends by itself.
@@ -120,6 +122,7 @@ impl Service {
             env_file: Vec::new(),
             user: None,
             group: None,
+            limits: Limits::default(),
             oneshot: false,
             restart: Restart::OnFailure,
             stop_signal: SIGTERM,

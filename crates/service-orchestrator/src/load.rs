@@ -3,6 +3,7 @@
 //! The TOML tree is walked by hand so that each value keeps its place and all problems are found at once.
 
 mod definition;
+mod limits;
 mod section;
 mod text;
 
@@ -109,6 +110,9 @@ fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
     if let Some(mut managers) = orchestrator.section("managers") {
         managers.string("nu", |nu| settings.nu = Some(nu));
         managers.duration("timeout", &mut settings.manager_timeout);
+        if settings.manager_timeout.is_zero() {
+            managers.senseless("timeout", "0s", "no call of a manager would ever succeed; try \"30s\"");
+        }
         managers.finish();
     }
 }

@@ -4,7 +4,9 @@
 //! one, and then what the shim kept is ended too, what its service had still said is written down, and the exit is
 //! unknown.
 
+mod cgroup;
 mod launch;
+pub(crate) mod limits;
 pub(crate) mod orphans;
 pub(crate) mod template;
 
@@ -55,7 +57,7 @@ impl Keeper {
 pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64) -> Keeper {
     let (orders, mut receiver) = unbounded_channel();
     tokio::spawn(async move {
-        let life = Life { name: definition.name.clone(), run, log: launch::limits(&definition), world };
+        let life = Life { name: definition.name.clone(), run, log: launch::log_limits(&definition), world };
         for _ in 0..LAUNCHES {
             match begin(&life.world, &definition, run).await {
                 Ok((stream, heritage)) => {
@@ -63,7 +65,10 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64) -> Keeper
                         return;
                     }
                 }
-                Err(message) => return life.report(Event::Refused(message)),
+                Err(message) => {
+                    limits::leave(&life.world.places, &life.name, run).await;
+                    return life.report(Event::Refused(message));
+                }
             }
         }
         life.report(Event::Refused("its keeper ends before it has said a word".to_owned()));
@@ -75,7 +80,7 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64) -> Keeper
 pub(crate) fn adopt(world: World, definition: &Service, record: Record) -> Keeper {
     let (orders, mut receiver) = unbounded_channel();
     let life =
-        Life { name: definition.name.clone(), run: record.run, log: launch::limits(definition), world };
+        Life { name: definition.name.clone(), run: record.run, log: launch::log_limits(definition), world };
     tokio::spawn(async move {
         let files = life.world.places.files(&life.name);
         match life.reach(&files, record.shim, &mut receiver).await {
@@ -83,7 +88,7 @@ pub(crate) fn adopt(world: World, definition: &Service, record: Record) -> Keepe
                 let heritage = if record.version >= LENDS { borrow(&life.name, files).await } else { None };
                 life.follow(stream, heritage, &mut receiver).await;
             }
-            None => drop(life.conclude(Some(record), None).await),
+            None => drop(life.conclude(Some(record), None).await), // it has ended just now
         }
     });
     Keeper { orders }
@@ -222,7 +227,7 @@ impl Life {
             }
             Phase::Exited { exit, .. } => {
                 self.learned(Report::Processes { leader: None, keeper: record.shim });
-                self.report(Event::Exited(self::exit(*exit)));
+                self.report(Event::Exited(self.exit(*exit)));
             }
             Phase::Gone { .. } | Phase::Refused { .. } => self.end(&record.phase),
         }
@@ -237,14 +242,26 @@ impl Life {
 
     fn end(&self, phase: &Phase) {
         match phase {
-            Phase::Gone { exit, .. } => self.report(Event::Gone(self::exit(*exit))),
+            Phase::Gone { exit, .. } => self.report(Event::Gone(self.exit(*exit))),
             Phase::Refused { message, .. } => self.report(Event::Refused(message.clone())),
             Phase::Running { .. } | Phase::Exited { .. } => {}
         }
     }
 
-    /// The shim has ended. Its record says how the run did, or else nobody knows.
+    /// How the service ended, and whether a limit had to do with it.
+    fn exit(&self, exit: service_shim::Exit) -> Exit {
+        limits::exit(&self.world.places, &self.name, self.run, exit)
+    }
+
+    /// The shim has ended.
     async fn conclude(&self, last: Option<Record>, heritage: Option<Heritage>) -> End {
+        let end = self.find_out(last, heritage).await;
+        limits::leave(&self.world.places, &self.name, self.run).await;
+        end
+    }
+
+    /// The record of a shim that has ended says how the run did, or else nobody knows.
+    async fn find_out(&self, last: Option<Record>, heritage: Option<Heritage>) -> End {
         let is_end = |record: &Record| matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
         if last.as_ref().is_some_and(is_end) {
             return End::Told;
@@ -258,9 +275,10 @@ impl Life {
                 return End::Told;
             }
             Some(Phase::Running { leader, .. }) => (Some(*leader), Exit::Unknown),
-            Some(Phase::Exited { leader, exit, .. }) => (Some(*leader), self::exit(*exit)),
+            Some(Phase::Exited { leader, exit, .. }) => (Some(*leader), self.exit(*exit)),
             None => (None, Exit::Unknown),
         };
+        limits::kill(places, &self.name, self.run);
         orphans::end(places, &self.name, self.run, leader).await;
         if let Some(heritage) = heritage {
             self.write_down(heritage, record.as_ref().map_or(0, |record| record.dropped)).await;
@@ -313,13 +331,5 @@ pub(crate) async fn stop_by_command(world: World, definition: Arc<Service>, keep
     if let Err(message) = exec::run(&world, &definition, text, definition.stop_timeout).await {
         tracing::warn!(service = %definition.name, message, "its stop command failed; sending its stop signal");
         keeper.signal(definition.stop_signal);
-    }
-}
-
-/// How a process ended, in the core's words.
-pub(crate) fn exit(exit: service_shim::Exit) -> Exit {
-    match exit {
-        service_shim::Exit::Code(code) => Exit::Code(code),
-        service_shim::Exit::Signal(signal) => Exit::Signal(signal),
     }
 }

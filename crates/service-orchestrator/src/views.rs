@@ -2,6 +2,7 @@
 
 use crate::board::{Board, Checked, Entry};
 use crate::clock;
+use crate::process::limits::Kept;
 use crate::usage::{self, Usage};
 use crate::world::Places;
 use jiff::Timestamp;
@@ -104,6 +105,8 @@ fn details(
 ) -> view::Details {
     let (snapshot, definition) = (&entry.snapshot, &entry.definition);
     let files = places.files(&definition.name);
+    // A definition that has changed holds from the next start.
+    let kept = snapshot.state.is_alive().then(|| Kept::of(places, &definition.name, snapshot.run)).flatten();
     view::Details {
         cpu: usage.and_then(|usage| usage.cpu),
         since: snapshot.state.since().map(|since| clock::wall(since).to_string()),
@@ -112,6 +115,7 @@ fn details(
             _ => None,
         },
         exit_signal: match snapshot.last_exit {
+            Some(Exit::OutOfMemory(_)) => Some("SIGKILL".to_owned()),
             Some(Exit::Signal(signal)) => {
                 Some(signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned))
             }
@@ -126,18 +130,33 @@ fn details(
             .iter()
             .map(|need| board.plan.service(need.on).name.to_string())
             .collect(),
-        reason: reason(entry),
+        memory_limit: match &kept {
+            Some(kept) => kept.memory.as_ref().map(|limit| limit.most),
+            None => definition.limits.memory,
+        },
+        cpu_limit: match &kept {
+            Some(kept) => kept.cpu.as_ref().map(|limit| limit.most),
+            None => definition.limits.cpu,
+        },
+        limits: kept.as_ref().map(Kept::word),
+        reason: reason(entry, kept.as_ref()),
         project: project.to_owned(),
     }
 }
 
-fn reason(entry: &Entry) -> Option<String> {
+fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
     let dropped = (entry.dropped > 0).then(|| format!("{} log lines could not be written", entry.dropped));
     let frozen = |who: &str, pid: Option<u32>| {
         let pid = pid.filter(|pid| usage::is_frozen(*pid))?;
         Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
     };
-    let facts = [entry.reason(), frozen("keeper", entry.keeper), frozen("process", entry.pid), dropped];
+    let facts = [
+        entry.reason(),
+        frozen("keeper", entry.keeper),
+        frozen("process", entry.pid),
+        dropped,
+        kept.and_then(Kept::caveat),
+    ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     (!facts.is_empty()).then(|| facts.join("; "))
 }

@@ -3,6 +3,7 @@
 use crate::orchestrator::Message;
 use crate::probe::HttpClient;
 use crate::process::template::Templates;
+use service_api::project::fnv1a;
 use service_api::{Code, Problem};
 use service_core::Name;
 use service_core::service::Event;
@@ -51,6 +52,11 @@ impl Places {
     /// The directory of all services.
     pub(crate) fn services(&self) -> PathBuf {
         self.state_dir.join("services")
+    }
+
+    /// Tells what is ours where others have things of the same names.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:016x}", fnv1a(self.state_dir.as_os_str().as_encoded_bytes()))
     }
 
     /// Where a service runs.

@@ -4,6 +4,7 @@
 //!
 //! One thread and no runtime: there is one shim for every service, so its memory and its start count.
 
+mod bounds;
 mod control;
 mod keeper;
 mod notify;

@@ -51,6 +51,24 @@ pub struct Launch {
     pub log: LogLimits,
     /// Whether to give the service a `NOTIFY_SOCKET` and to wait for `READY=1` on it (the `sd_notify` protocol).
     pub notify: bool,
+    /// What keeps the service within its limits.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+}
+
+/// What the service enters before it runs. The cgroup is the daemon's to make and to remove.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Directory of the cgroup; its limits are set.
+    pub cgroup: Option<PathBuf>,
+    /// `RLIMIT_AS` of each process, in bytes.
+    pub address_space: Option<u64>,
+}
+
+impl Limits {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A user to become, already looked up.

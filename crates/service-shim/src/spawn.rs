@@ -1,5 +1,6 @@
 //! From a [`Launch`] to a running process, step by step, so that a failure can name its step.
 
+use crate::bounds::Bounds;
 use crate::notify::Notify;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -25,6 +26,10 @@ use std::process::{Child, Command, Stdio};
 /// Where programs are looked for when neither the service nor the daemon has a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// The steps in the child that are told from `exec` itself.
+const LIMITS: u8 = b'l';
+const USER: u8 = b'u';
+
 /// Why nothing was started.
 pub(crate) struct Refusal {
     pub(crate) stage: Stage,
@@ -49,13 +54,18 @@ pub(crate) fn start(
     let program = find(launch)?;
     let image = Image::of(launch, program, notify)
         .map_err(|_| refuse(Stage::Exec, "its command or environment contains a NUL byte".into()))?;
-    let child = spawn(image, launch.identity.as_ref(), &launch.argv[0], outputs)?;
+    let bounds = Bounds::of(&launch.limits).map_err(|error| beyond_limits(&error))?;
+    let child = spawn(image, launch.identity.as_ref(), bounds, &launch.argv[0], outputs)?;
     leader(&child)
         .map_err(|error| refuse(Stage::Exec, format!("its process cannot be watched: {}", in_words(&error))))
 }
 
 fn refuse(stage: Stage, message: String) -> Refusal {
     Refusal { stage, message }
+}
+
+fn beyond_limits(error: &io::Error) -> Refusal {
+    refuse(Stage::Prepare, format!("it cannot be put under its limits: {}", in_words(error)))
 }
 
 /// Done here and not in the child, because here a failure can be told from one of `exec`, and so that a program
@@ -146,23 +156,25 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
 fn spawn(
     image: Image,
     identity: Option<&Identity>,
+    bounds: Bounds,
     program: &str,
     [stdout, stderr]: [OwnedFd; 2],
 ) -> Result<Child, Refusal> {
     let exec = |error: &io::Error| refuse(Stage::Exec, exec_failure(program, error));
     // `Command` brings back the error of the child, but not which step it was.
-    let (heard, not_the_user) =
-        pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|error| exec(&error.into()))?;
+    let (heard, step) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|error| exec(&error.into()))?;
     let shim = nix::unistd::getpid();
     let user = identity.and_then(User::to_become);
     let prepare = move || {
         setsid()?;
         SigSet::empty().thread_set_mask()?;
-        if let Some(user) = &user
-            && let Err(error) = user.become_it()
-        {
-            let _ = nix::unistd::write(&not_the_user, b"!");
-            return Err(error.into());
+        let failed = |which: u8, error: io::Error| {
+            let _ = nix::unistd::write(&step, &[which]);
+            error
+        };
+        bounds.enter().map_err(|error| failed(LIMITS, error))?;
+        if let Some(user) = &user {
+            user.become_it().map_err(|error| failed(USER, error.into()))?;
         }
         die_with(shim)?;
         match image.exec()? {}
@@ -171,11 +183,16 @@ fn spawn(
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     // SAFETY: this process has a single thread, so no lock was held by another one at the fork.
     unsafe { command.pre_exec(prepare) };
-    command.spawn().map_err(|error| match (identity, nix::unistd::read(&heard, &mut [0])) {
-        (Some(identity), Ok(1)) => {
-            refuse(Stage::User, format!("cannot become user `{}`: {}", identity.name, in_words(&error)))
+    command.spawn().map_err(|error| {
+        let mut step = [0];
+        let _ = nix::unistd::read(&heard, &mut step);
+        match (step[0], identity) {
+            (LIMITS, _) => beyond_limits(&error),
+            (USER, Some(identity)) => {
+                refuse(Stage::User, format!("cannot become user `{}`: {}", identity.name, in_words(&error)))
+            }
+            _ => exec(&error),
         }
-        _ => exec(&error),
     })
 }
 

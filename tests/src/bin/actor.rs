@@ -65,6 +65,15 @@ fn main() {
                 idle("wait").spawn().expect("a child can be started");
                 exit(0);
             }
+            // Go on when there is this file.
+            "await" => {
+                let file = next();
+                while !std::path::Path::new(&file).exists() {
+                    sleep(Duration::from_millis(5));
+                }
+            }
+            // Take so many mebibytes and use them, or crash if they are refused.
+            "eat" => eat(number(&next())),
             // Crash until this file has so many lines.
             "crash-until" => crash_until(number(&next()), &next()),
             "exit" => exit(i32::try_from(number(&next())).expect("an exit code is small")),
@@ -163,6 +172,19 @@ fn notify() {
     let datagram = UnixDatagram::unbound().expect("a socket can be made");
     let sent = address.and_then(|address| datagram.send_to_addr(b"READY=1\n", &address));
     sent.expect("the keeper listens");
+}
+
+fn eat(mebibytes: u64) {
+    let bytes = usize::try_from(mebibytes << 20).expect("it is a small machine");
+    let mut held = Vec::new();
+    if held.try_reserve_exact(bytes).is_err() {
+        eprintln!("there is no memory left");
+        exit(12);
+    }
+    while held.len() < bytes {
+        held.extend_from_slice(&[1_u8; 4096]);
+    }
+    std::mem::forget(held);
 }
 
 fn idle(act: &str) -> Command {

@@ -1,4 +1,4 @@
-//! The tables of a service: `health`, `ready`, `backoff` and `log`, each with its defaults.
+//! The tables of a service: `health`, `ready`, `backoff` and `log`, each with its defaults; and its limits.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -144,5 +144,21 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { max_size: 10_000_000, max_files: 5 }
+    }
+}
+
+/// What all processes of a service together may use; absent: as much as there is.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Limits {
+    /// `memory_limit`, in bytes.
+    pub memory: Option<u64>,
+    /// `cpu_limit`, in cores.
+    pub cpu: Option<f64>,
+}
+
+impl Limits {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.memory.is_none() && self.cpu.is_none()
     }
 }

@@ -50,6 +50,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// By `SIGKILL` from the kernel: all its processes together had reached their `memory_limit` of so many bytes.
+    OutOfMemory(u64),
     /// Nobody was there to see.
     Unknown,
 }
@@ -69,7 +71,26 @@ impl fmt::Display for Exit {
                 Some(name) => write!(f, "was ended by {name}"),
                 None => write!(f, "was ended by signal {signal}"),
             },
+            Self::OutOfMemory(limit) => {
+                write!(f, "was ended by SIGKILL: it reached its memory_limit of {}", Size(*limit))
+            }
             Self::Unknown => f.write_str("ended unseen"),
+        }
+    }
+}
+
+/// A size as Nushell shows it: in powers of a thousand, with at most one decimal.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+        // What would be rounded up to a whole one of a unit is told in that unit.
+        let of = units.iter().find(|(unit, _)| self.0 + unit / 2_000 >= *unit);
+        let Some((unit, name)) = of else { return write!(f, "{} B", self.0) };
+        match (u128::from(self.0) * 10 + u128::from(*unit) / 2) / u128::from(*unit) {
+            tenths if tenths % 10 == 0 => write!(f, "{} {name}", tenths / 10),
+            tenths => write!(f, "{}.{} {name}", tenths / 10, tenths % 10),
         }
     }
 }
@@ -118,4 +139,20 @@ pub enum Found {
     },
     /// Nothing at all.
     Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+    use alloc::string::ToString;
+
+    #[test]
+    fn reaching_the_memory_limit_is_told_with_the_limit() {
+        let said = |limit| Exit::OutOfMemory(limit).to_string();
+        assert_eq!(said(512_000_000), "was ended by SIGKILL: it reached its memory_limit of 512 MB");
+        // The kernel rounds 10 MB down to whole pages.
+        assert!(said(9_998_336).ends_with(" 10 MB"), "{}", said(9_998_336));
+        assert!(said(999_997_440).ends_with(" 1 GB"), "{}", said(999_997_440));
+        assert!(said(512 << 20).ends_with(" 536.9 MB"), "{}", said(512 << 20));
+    }
 }

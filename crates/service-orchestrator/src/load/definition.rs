@@ -1,6 +1,7 @@
 //! `[services.NAME]` and `[orchestrator.service_defaults]`: what each key means.
 
-use super::section::{Fault, Section, Value, integer, parse_duration};
+use super::limits;
+use super::section::{Fault, Section, Value, integer, parse_duration, parse_size};
 use service_core::Name;
 use service_core::config::{
     Backoff, Command, Condition, Dependency, Health, Listener, Log, Manager, OnFailure, Ready, Restart,
@@ -38,11 +39,16 @@ pub(super) fn service(
     service.manager = manager(&mut section, &service);
     let mut shell = None;
     section.string("shell", |text| shell = Some(text));
+    if shell.as_ref().is_some_and(|shell| shell.trim().is_empty()) {
+        shell = None;
+        section.senseless("shell", "\"\"", "leave it out to run `start_command` directly");
+    }
     service.start_command = start_command(&mut section, &service, shell.as_deref(), span);
     service.dependencies = dependencies(&mut section);
     service.endpoint = endpoint(&mut section);
     section.flag("oneshot", &mut service.oneshot);
     policies(&mut section, &mut service);
+    limits::agree(&section, &service);
     section.finish();
     service
 }
@@ -54,6 +60,14 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
     service.env_file.extend(section.list("env_file"));
     section.string("user", |text| service.user = Some(text));
     section.string("group", |text| service.group = Some(text));
+    let expected = "a size of at least 1MB, such as \"512MB\"";
+    if let Some(bytes) = section.take("memory_limit", expected, limits::memory) {
+        service.limits.memory = Some(bytes);
+    }
+    let expected = "a number of cores such as 0.5, or a share of one such as \"50%\"; at least 0.01";
+    if let Some(cores) = section.take("cpu_limit", expected, limits::cpu) {
+        service.limits.cpu = Some(cores);
+    }
     section.word("restart", &Restart::ALL, &mut service.restart);
     stop_signal(section, &mut service.stop_signal);
     section.duration("stop_timeout", &mut service.stop_timeout);
@@ -221,8 +235,21 @@ fn stop_signal(section: &mut Section<'_>, target: &mut i32) {
 
 fn health(mut section: Section<'_>, health: &mut Health) {
     section.duration("interval", &mut health.interval);
+    if health.interval.is_zero() {
+        section.senseless(
+            "interval",
+            "0s",
+            "checks in a row without a pause would use up a core; try \"1s\"",
+        );
+    }
     section.duration("timeout", &mut health.timeout);
+    if health.timeout.is_zero() {
+        section.senseless("timeout", "0s", "no check would ever pass; try \"3s\"");
+    }
     section.number("retries", &mut health.retries);
+    if health.retries == 0 {
+        section.senseless("retries", "0", "1 makes it unhealthy with the first failure");
+    }
     section.duration("start_period", &mut health.start_period);
     let status = |value: &DeValue<'_>| -> Option<Vec<u16>> {
         value
@@ -255,6 +282,9 @@ fn ready(mut section: Section<'_>, ready: &mut Ready) {
     {
         ready.timeout = Some(timeout);
     }
+    if ready.timeout.is_some_and(|timeout| timeout.is_zero()) {
+        section.senseless("timeout", "0s", "no start would ever succeed; leave it out for \"60s\"");
+    }
     section.duration("delay", &mut ready.delay);
     section.finish();
 }
@@ -274,6 +304,9 @@ fn backoff(mut section: Section<'_>, backoff: &mut Backoff) {
     section.duration("reset_after", &mut backoff.reset_after);
     section.number("limit", &mut backoff.limit);
     section.duration("window", &mut backoff.window);
+    if backoff.window.is_zero() {
+        section.senseless("window", "0s", "for restarts without a limit say `limit = 0`");
+    }
     section.finish();
 }
 
@@ -288,22 +321,6 @@ fn log(mut section: Section<'_>, log: &mut Log) {
         log.max_files = files;
     }
     section.finish();
-}
-
-/// Bytes: `10MB` is ten million, `10MiB` ten times 1,048,576; the unit's case does not matter.
-fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => return None,
-    };
-    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn convert(span: &Range<usize>) -> Span {

@@ -85,6 +85,20 @@ impl<'t> Section<'t> {
         self.faults.borrow_mut().push(fault);
     }
 
+    /// Where the value of a key stands, if it is given here.
+    pub(super) fn place_of(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Value::span)
+    }
+
+    /// Reports a value that can be read but not be meant. Where it comes from the defaults it is reported there.
+    pub(super) fn senseless(&self, key: &str, value: &str, help: &str) {
+        if let Some(span) = self.place_of(key) {
+            let mut fault = Fault::new(span, format!("`{key}` cannot be {value}"));
+            fault.help = Some(help.to_owned());
+            self.push(fault);
+        }
+    }
+
     pub(super) fn string(&mut self, key: &'static str, set: impl FnOnce(String)) {
         self.take(key, "a string", |value| value.as_str().map(str::to_owned)).map(set).unwrap_or_default();
     }
@@ -200,6 +214,22 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()
 }
 
+/// Bytes: `10MB` is ten million, `10MiB` ten times 1,048,576; the unit's case does not matter.
+pub(super) fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// A whole number, written in any base.
 pub(super) fn integer<T: TryFrom<u64>>(value: &DeValue<'_>) -> Option<T> {
     let number = value.as_integer()?;
@@ -209,7 +239,10 @@ pub(super) fn integer<T: TryFrom<u64>>(value: &DeValue<'_>) -> Option<T> {
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        // An environment has no bases: `0x10` is 16.
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
+        }
         DeValue::Float(number) => Some(number.as_str().to_owned()),
         DeValue::Boolean(flag) => Some(flag.to_string()),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,

@@ -131,3 +131,70 @@ fn an_unknown_dependency_names_the_service_that_may_be_meant() {
 fn a_word_of_the_api_cannot_be_a_service() {
     assert!(wrong("[services.list]\nstart_command = 'a'").message.contains("cannot be a service's name"));
 }
+
+#[test]
+fn limits_are_sizes_and_cores() {
+    let limits = |text: &str| read(&format!("[services.a]\nstart_command = 'a'\n{text}")).services[0].limits;
+    assert_eq!(limits("memory_limit = '512MB'").memory, Some(512_000_000));
+    assert_eq!(limits("memory_limit = '64MiB'").memory, Some(64 << 20));
+    assert_eq!(limits("memory_limit = 100_000_000").memory, Some(100_000_000));
+    for (written, cores) in [("0.5", 0.5), ("2", 2.0), ("'50%'", 0.5), ("'150 %'", 1.5)] {
+        assert_eq!(limits(&format!("cpu_limit = {written}")).cpu, Some(cores), "{written}");
+    }
+    assert!(limits("").is_none());
+    for wrong_value in
+        ["memory_limit = '1KB'", "memory_limit = 0", "memory_limit = 'much'", "memory_limit = 1.5"]
+    {
+        let problem = wrong(&format!("[services.a]\nstart_command = 'a'\n{wrong_value}"));
+        assert!(problem.message.starts_with("`memory_limit` should be a size of at least 1MB"), "{problem}");
+    }
+    for wrong_value in ["0", "-1", "inf", "nan", "0.001", "'half'", "'0.5'", "'0%'", "true"] {
+        let problem = wrong(&format!("[services.a]\nstart_command = 'a'\ncpu_limit = {wrong_value}"));
+        assert!(problem.message.starts_with("`cpu_limit` should be a number of cores"), "{problem}");
+        assert_eq!(problem.place.map(|place| (place.line, place.column)), Some((3, 13)));
+    }
+}
+
+#[test]
+fn a_limit_for_what_a_manager_runs_is_said_to_have_no_effect() {
+    let problem = wrong("[services.a]\nmanager = 'systemd'\nmemory_limit = '1GB'");
+    assert_eq!(problem.place.as_ref().map(|place| place.line), Some(3));
+    assert!(problem.message.contains("this one has a manager"), "{problem}");
+    read("[orchestrator.service_defaults]\nmemory_limit = '1GB'\n[services.a]\nmanager = 'systemd'");
+}
+
+#[test]
+fn what_can_be_read_and_not_be_meant_is_an_error_in_its_place() {
+    let service = "[services.a]\nstart_command = 'a'\n";
+    for (section, line, message) in [
+        ("", "shell = ''", "`shell` cannot be \"\""),
+        ("", "group = 'staff'", "`group` needs `user`"),
+        ("health", "retries = 0", "`retries` cannot be 0"),
+        ("health", "interval = '0s'", "`interval` cannot be 0s"),
+        ("health", "timeout = '0s'", "`timeout` cannot be 0s"),
+        ("ready", "timeout = '0s'", "`timeout` cannot be 0s"),
+        ("backoff", "window = '0s'", "`window` cannot be 0s"),
+    ] {
+        let header = if section.is_empty() { String::new() } else { format!("[services.a.{section}]\n") };
+        let problem = wrong(&format!("{service}{header}{line}"));
+        assert_eq!(problem.message, message);
+        assert!(problem.help.is_some() && problem.others.is_empty(), "{problem}");
+        assert_eq!(problem.place.map(|place| place.snippet), Some(line.to_owned()));
+    }
+    read(&format!("{service}stop_timeout = '0s'\n[services.a.ready]\ndelay = '0s'"));
+}
+
+#[test]
+fn a_default_that_cannot_be_meant_is_said_once_and_where_it_stands() {
+    let services = "[services.a]\nstart_command = 'a'\n[services.b]\nstart_command = 'b'\n[services.b.health]\nstatus = [200]";
+    let problem = wrong(&format!("[orchestrator.service_defaults.health]\nretries = 0\n{services}"));
+    assert_eq!((problem.place.map(|place| place.line), problem.others.len()), (Some(2), 0));
+}
+
+#[test]
+fn a_variable_keeps_its_value_whatever_its_base() {
+    let config =
+        read("[services.a]\nstart_command = 'a'\nenv = { A = 0x10, B = 0o17, C = -1_000, D = 1.50 }");
+    let values: Vec<&str> = config.services[0].env.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(values, ["16", "15", "-1000", "1.50"]);
+}

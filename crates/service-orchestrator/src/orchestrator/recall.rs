@@ -36,9 +36,12 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
         match last_record(&places.files(&name)).await {
             Ok(Some(record)) => {
                 let found = found(&record, places, &name).await;
+                if !matches!(found, Found::Running { .. }) {
+                    process::limits::leave_over(places, &name).await;
+                }
                 runs.insert(name, Trace { found, record });
             }
-            Ok(None) => {}
+            Ok(None) => process::limits::leave_over(places, &name).await,
             Err(error) => tracing::warn!(service = %name, %error, "cannot read the record of its last run"),
         }
     }
@@ -76,14 +79,16 @@ async fn found(record: &Record, places: &Places, name: &Name) -> Found {
     let run = record.run;
     match &record.phase {
         _ if record.boot_id != places.boot_id => Found::Nothing,
-        Phase::Gone { exit, .. } => Found::Over { run, event: Event::Gone(process::exit(*exit)) },
+        Phase::Gone { exit, .. } => {
+            Found::Over { run, event: Event::Gone(process::limits::exit(places, name, run, *exit)) }
+        }
         Phase::Refused { message, .. } => Found::Over { run, event: Event::Refused(message.clone()) },
         Phase::Running { at, .. } | Phase::Exited { at, .. } if record.shim.is_alive() => {
             Found::Running { run, launched: Moment::from_nanos(*at) }
         }
         Phase::Exited { leader, exit, .. } => {
             process::orphans::end(places, name, run, Some(*leader)).await;
-            Found::Over { run, event: Event::Gone(process::exit(*exit)) }
+            Found::Over { run, event: Event::Gone(process::limits::exit(places, name, run, *exit)) }
         }
         Phase::Running { leader, .. } => {
             process::orphans::end(places, name, run, Some(*leader)).await;

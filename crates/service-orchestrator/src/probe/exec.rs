@@ -4,8 +4,9 @@ use crate::clock;
 use crate::process::{environment, identity};
 use crate::world::World;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid, geteuid, setgroups, setresgid, setresuid};
 use service_core::config::Service;
+use service_shim::protocol::Identity;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,8 +38,8 @@ pub(crate) async fn run(
     let (program, arguments) = argv.split_first().ok_or("the command is empty")?;
     let mut child = Command::new(program);
     if let Some(identity) = identity(service)? {
-        child.uid(identity.uid).gid(identity.gid).env("HOME", identity.home);
-        child.env("USER", &identity.name).env("LOGNAME", &identity.name);
+        child.env("HOME", &identity.home).env("USER", &identity.name).env("LOGNAME", &identity.name);
+        run_as(&mut child, identity);
     }
     child
         .args(arguments)
@@ -61,6 +62,24 @@ pub(crate) async fn run(
         Some(code) => Err(format!("`{command}` ended with code {code}: {said}")),
         None => Err(format!("`{command}` was ended by a signal")),
     }
+}
+
+/// Unlike `Command::uid`, with the groups that the service itself has.
+#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+fn run_as(command: &mut Command, identity: Identity) {
+    if !geteuid().is_root() {
+        // Whoever is not root can only be itself.
+        return;
+    }
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    let groups: Vec<Gid> = identity.groups.into_iter().map(Gid::from_raw).collect();
+    let become_it = move || {
+        setgroups(&groups)?;
+        setresgid(gid, gid, gid)?;
+        Ok(setresuid(uid, uid, uid)?)
+    };
+    // SAFETY: only system calls, no lock is taken and nothing allocated.
+    unsafe { command.pre_exec(become_it) };
 }
 
 /// How a child ended and what it wrote.

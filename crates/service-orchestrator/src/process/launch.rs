@@ -1,6 +1,6 @@
 //! What a shim is told: command, place, environment, user.
 
-use super::orphans;
+use super::{limits, orphans};
 use crate::world::Places;
 use nix::unistd::{Group, User, getgrouplist};
 use service_core::config::Service;
@@ -27,13 +27,14 @@ pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<La
             .chain(environment(&places.base_dir, service)?)
             .collect(),
         identity: identity(service)?,
-        log: limits(service),
+        log: log_limits(service),
         notify: service.ready.notify,
+        limits: limits::prepare(places, &service.name, &service.limits, run),
     })
 }
 
 /// How much of its log is kept.
-pub(super) fn limits(service: &Service) -> LogLimits {
+pub(super) fn log_limits(service: &Service) -> LogLimits {
     LogLimits { max_size: service.log.max_size, max_files: service.log.max_files }
 }
 
@@ -80,6 +81,7 @@ pub(crate) fn identity(service: &Service) -> Result<Option<Identity>, String> {
     if !nix::unistd::geteuid().is_root() && user.uid != nix::unistd::geteuid() {
         return Err(format!("it should run as `{name}`, and only root can start a process as another user"));
     }
+    let ours = nix::unistd::getegid();
     let gid = match &service.group {
         None => user.gid,
         Some(group) => {
@@ -88,6 +90,12 @@ pub(crate) fn identity(service: &Service) -> Result<Option<Identity>, String> {
             found.ok_or_else(|| format!("group `{group}` does not exist"))?.gid
         }
     };
+    if !nix::unistd::geteuid().is_root() && service.group.is_some() && gid != ours {
+        let group = service.group.as_deref().unwrap_or_default();
+        return Err(format!(
+            "it should run in group `{group}`, and only root can start a process in another group"
+        ));
+    }
     let groups = CString::new(name.as_str())
         .ok()
         .and_then(|name| getgrouplist(&name, gid).ok())

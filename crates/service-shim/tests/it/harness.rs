@@ -42,6 +42,7 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         identity: None,
         log: LogLimits { max_size: 1 << 20, max_files: 3 },
         notify: false,
+        limits: service_shim::protocol::Limits::default(),
     };
     Prepared { directory, launch }
 }

@@ -3,7 +3,7 @@
 use crate::harness::{PROGRAM, Shim, eventually, program, script};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use service_shim::protocol::Identity;
+use service_shim::protocol::{Identity, Limits};
 use service_shim::{Exit, Phase, Process, process};
 use std::process::Command;
 
@@ -167,4 +167,13 @@ fn a_service_runs_as_its_user() {
         })
         .start();
     assert_eq!(shim.output(), [format!("stdout: {uid}"), "stdout: someone /somewhere".into()]);
+}
+
+#[test]
+fn what_limits_the_service_does_not_limit_its_keeper() {
+    let limits = Limits { cgroup: None, address_space: Some(256 << 20) };
+    let shim = script("ulimit -v; exec sleep 100").with(|launch| launch.limits = limits).start();
+    shim.wait_for_line("stdout: 262144");
+    let keeper = std::fs::read_to_string(format!("/proc/{}/limits", shim.child.id())).unwrap();
+    assert!(!keeper.contains("268435456"), "{keeper}");
 }

@@ -1,7 +1,7 @@
 //! Launches that come to nothing, and the words for it.
 
 use crate::harness::{PROGRAM, Prepared, Template, eventually, program, script};
-use service_shim::protocol::Identity;
+use service_shim::protocol::{Identity, Limits};
 use service_shim::{Exit, Files, Phase, Stage};
 use std::fs::{Permissions, set_permissions, write};
 use std::io::{Read, Write};
@@ -85,6 +85,24 @@ fn the_user() {
     let (stage, message) = refusal(script("exit").with(|launch| launch.identity = Some(identity)));
     assert_eq!(stage, Stage::User);
     assert!(message.starts_with("cannot become user `nobody`: "), "{message}");
+}
+
+#[test]
+fn the_limits() {
+    let cgroup = Some("/no/such/cgroup".into());
+    let limits = Limits { cgroup, address_space: None };
+    assert_eq!(
+        refusal(script("exit").with(|launch| launch.limits = limits)),
+        (Stage::Prepare, "it cannot be put under its limits: no such file or directory".into())
+    );
+    // It can be opened, and then takes no process.
+    let full = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", full.path().join("cgroup.procs")).unwrap();
+    let limits = Limits { cgroup: Some(full.path().into()), address_space: None };
+    assert_eq!(
+        refusal(script("exit").with(|launch| launch.limits = limits)),
+        (Stage::Prepare, "it cannot be put under its limits: no space left on device".into())
+    );
 }
 
 #[test]
