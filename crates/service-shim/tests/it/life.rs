@@ -172,8 +172,8 @@ fn a_service_runs_as_its_user() {
 #[test]
 fn what_limits_the_service_does_not_limit_its_keeper() {
     let limits = Limits { cgroup: None, address_space: Some(256 << 20) };
-    let shim = script("ulimit -v; exec sleep 100").with(|launch| launch.limits = limits).start();
+    let mut shim = script("ulimit -v; exec sleep 100").with(|launch| launch.limits = limits).start();
     shim.wait_for_line("stdout: 262144");
-    let keeper = std::fs::read_to_string(format!("/proc/{}/limits", shim.child.id())).unwrap();
+    let keeper = std::fs::read_to_string(format!("/proc/{}/limits", shim.process().pid)).unwrap();
     assert!(!keeper.contains("268435456"), "{keeper}");
 }
