@@ -2,7 +2,8 @@
 //!
 //! A [`Project`] is a directory with a `services.toml` and private XDG directories. Commands run in it as a user would
 //! type them; when it goes out of scope its daemon and services are stopped, and whatever is left then fails the test.
-//! Programs come from the directory of the test itself, so `cargo build --workspace --bins` has to come first.
+//! Programs come from the directory of the test itself, so `cargo build --workspace --bins` has to come first, or from
+//! `$SERVICE_TEST_PROGRAMS`.
 
 // A harness panics wherever a test fails.
 #![allow(clippy::missing_panics_doc)]
@@ -46,13 +47,17 @@ pub fn within<T>(time: Duration, what: &str, mut condition: impl FnMut() -> Opti
     }
 }
 
-/// Where cargo puts programs: tests lie in a directory of it.
+/// The directory of `$SERVICE_TEST_PROGRAMS`, for example of release builds, else where cargo puts programs: tests lie in
+/// a directory of it.
 fn programs() -> PathBuf {
+    if let Some(named) = std::env::var_os("SERVICE_TEST_PROGRAMS") {
+        return named.into();
+    }
     let test = std::env::current_exe().expect("a test knows its own path");
     test.parent().and_then(Path::parent).expect("tests lie in a directory of the programs'").to_path_buf()
 }
 
-/// A program that cargo built, beside the running test.
+/// A program that cargo built.
 pub fn program(name: &str) -> PathBuf {
     let program = programs().join(name);
     assert!(program.is_file(), "{} is missing: run `cargo build --workspace --bins`", program.display());

@@ -120,6 +120,8 @@ fn the_api_answers_in_the_envelope_of_the_guide() {
     assert!(missing["error"]["help"].as_str().unwrap().contains("web"), "{missing}");
     let (status, stopped) = http(&socket, "POST", "/api/v1/services/web/stop");
     assert_eq!((status, stopped["data"].row("web")["action"].as_str()), (200, Some("stopped")));
+    let (status, wrong) = http(&socket, "GET", "/api/v1/services/web/stop");
+    assert_eq!((status, &wrong["error"]["code"]), (405, &"bad_request".into()), "{wrong}");
     let (status, nowhere) = http(&socket, "GET", "/api/v1/nowhere");
     assert_eq!((status, &nowhere["success"]), (404, &false.into()));
 }

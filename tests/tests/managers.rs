@@ -68,6 +68,49 @@ fn a_manager_that_hangs_is_ended() {
     eventually("nothing of the manager is left", || (shims_and_nus() == 0).then_some(()));
 }
 
+/// One that has left the session of the call is found all the same.
+#[test]
+fn a_manager_that_hangs_is_ended_with_what_left_its_session() {
+    let Some(project) = Project::new(
+        r#"
+        [orchestrator.managers]
+        timeout = "500ms"
+
+        [services.lamp]
+        start_command = "^setsid sh -c 'echo > started; exec sleep 600'; sleep 10min"
+        stop_command = "true"
+        restart = "no"
+        "#,
+    ) else {
+        return;
+    };
+    project.error("service start lamp");
+    assert!(project.path("started").exists());
+    let daemon = project.daemon();
+    let others = || project.processes().into_iter().filter(|pid| *pid != daemon).count();
+    eventually("nothing of the manager is left", || (others() == 0).then_some(()));
+}
+
+#[test]
+fn a_manager_may_print_much_before_it_answers() {
+    let Some(project) =
+        Project::new("[services.lamp]\nstart_command = \"bright\"\nmanager = \"lamp.nu\"\nrestart = \"no\"")
+    else {
+        return;
+    };
+    let answer = |state: &str| {
+        format!(
+            "export def {state} []: record -> record {{ print ('x' | fill -w 200000 -c x); {{state: running}} }}\n"
+        )
+    };
+    project.write(
+        "lamp.nu",
+        &(answer("start") + &answer("status") + &answer("stop").replace("running", "stopped")),
+    );
+    assert_eq!(project.value("service start lamp").row("lamp")["ok"], true);
+    assert_eq!(project.value("service stop lamp").row("lamp")["ok"], true);
+}
+
 #[test]
 fn a_manager_can_be_a_module_of_ones_own() {
     let Some(project) = Project::new(

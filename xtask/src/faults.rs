@@ -1,29 +1,59 @@
-//! `cargo xtask faults`: the fault matrix with real processes. `--long`: two hundred rounds of each random fault instead of
-//! ten, first on a machine at rest and then with every core kept busy.
+//! `cargo xtask faults`: the fault matrix with real processes, first on a machine at rest, then with every core kept busy.
+//! `--long`: two hundred rounds of each random fault instead of ten. `--release`: against release builds.
 
 use crate::{Done, cargo, nu, place, test};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-pub(crate) fn run(is_long: bool) -> Done {
-    crate::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
-    if !is_long {
-        return play("default", "short");
-    }
-    play("long", "long")?;
-    let busy = Busy::all_cores()?;
-    eprintln!("the same with {} cores kept busy", busy.0.len());
-    play("long", "long")
+/// How often what is random is played.
+#[derive(Clone, Copy)]
+enum Form {
+    Short,
+    Long,
 }
 
-fn play(profile: &str, form: &str) -> Done {
-    // Here a test that passes only when tried again has failed.
-    let nextest = ["nextest", "run", "--profile", profile, "--retries", "0"];
+pub(crate) fn run(options: &[String]) -> Done {
+    let is_asked = |option: &str| options.iter().any(|given| given == option);
+    if let Some(unknown) = options.iter().find(|option| !["--long", "--release"].contains(&option.as_str())) {
+        return Err(format!("cannot play `{unknown}`: the options are --long and --release").into());
+    }
+    let form = if is_asked("--long") { Form::Long } else { Form::Short };
+    let programs = if is_asked("--release") {
+        crate::run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+        place::target()?.join("release")
+    } else {
+        crate::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+        place::programs()?
+    };
+    play(form, &programs)?;
+    play_busy(form, &programs)
+}
+
+/// The short form with every core kept busy, against programs that are built.
+pub(crate) fn short_and_busy() -> Done {
+    play_busy(Form::Short, &place::programs()?)
+}
+
+fn play_busy(form: Form, programs: &Path) -> Done {
+    let busy = Busy::all_cores()?;
+    eprintln!("the faults with {} cores kept busy", busy.0.len());
+    play(form, programs)
+}
+
+fn play(form: Form, programs: &Path) -> Done {
+    let (profile, word) = match form {
+        Form::Short => ("default", "short"),
+        Form::Long => ("long", "long"),
+    };
+    let nextest = ["nextest", "run", "--profile", profile];
     let runner: &[&str] = if test::has_nextest() { &nextest } else { &["test"] };
+    let nu: PathBuf = nu::get()?;
     let mut matrix = cargo(&[runner, &["--package", "service-tests", "--test", "faults"]].concat());
     matrix
-        .env("SERVICE_FAULTS", form)
-        .env("SERVICE_TEST_NU", nu::get()?)
-        .env("SERVICE_SHIM", place::programs()?.join("service-shim"));
+        .env("SERVICE_FAULTS", word)
+        .env("SERVICE_TEST_NU", nu)
+        .env("SERVICE_TEST_PROGRAMS", programs)
+        .env("SERVICE_SHIM", programs.join("service-shim"));
     crate::run(&mut matrix)
 }
 

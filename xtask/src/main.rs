@@ -18,8 +18,8 @@ type Done<T = ()> = Result<T, Box<dyn Error>>;
 const USAGE: &str = "usage: cargo xtask <task>
 
   demo    build, play examples/quickstart in a real Nushell, leave no process behind
-  test    every test: unit, property, doctests, end to end with the real nu and real servers
-  faults  the fault matrix alone; --long: 200 rounds of each fault, also with every core kept busy
+  test    every test: unit, property, doctests, end to end with the real nu and real servers, faults under load
+  faults  the fault matrix alone, also with every core kept busy; --long: 200 rounds of each fault; --release
   bench   what a keeper costs, in release builds, beside s6 where it is installed
   check   formatting, clippy with warnings denied, then test";
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let done = match task.as_deref() {
         Some("demo") => demo::run(),
         Some("test") => test::run(),
-        Some("faults") => faults::run(std::env::args().nth(2).is_some_and(|form| form == "--long")),
+        Some("faults") => faults::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bench") => bench::run(),
         Some("check") => check::run(),
         _ => Err(USAGE.into()),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test there is.
 
-use crate::{Done, cargo, nu, place};
+use crate::{Done, cargo, faults, nu, place};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Done {
         with_nu(cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]))?;
     }
     with_nu(cargo(&["test", "--workspace", "--doc"]))?;
+    faults::short_and_busy()?;
     eprintln!("everything passed, in {} s", begun.elapsed().as_secs());
     Ok(())
 }

@@ -192,6 +192,12 @@ pub struct Daemon {
     pub services_running: usize,
     /// How many services are defined.
     pub services: usize,
+    /// How many of its own tasks are alive. It does not grow with time, only with services and requests under way.
+    #[serde(default)]
+    pub tasks: usize,
+    /// How many descriptors it has open.
+    #[serde(default)]
+    pub descriptors: usize,
 }
 
 /// A project that something runs of, as its state directory tells without asking anybody.

@@ -130,6 +130,7 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
     let mut builder = ServiceOrchestrator::builder()
         .state_dir(&project.state_dir)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
+        .refuge(project.socket.with_extension("state.json"))
         .nu(nu);
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
@@ -140,19 +141,20 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
 }
 
 /// The lock, unless a daemon that answers holds it. One that is just ending holds it without answering, and is waited for.
+/// One that answers and does not hold it lives all the same: its state directory was deleted.
 async fn settle_who(project: &Project) -> io::Result<Option<File>> {
     let deadline = clock::now().plus(HANDOVER);
     loop {
-        if let Some(lock) = lock(&project.state_dir)? {
-            return Ok(Some(lock));
+        let lock = lock(&project.state_dir)?;
+        let answers = UnixStream::connect(&project.socket).await.is_ok();
+        let over = clock::now() >= deadline;
+        match (lock, answers) {
+            (Some(lock), false) => return Ok(Some(lock)),
+            (None, true) => return Ok(None),
+            (Some(_), true) if over => return Ok(None),
+            (None, false) if over => return call_back(project).map(|()| None),
+            (Some(_), true) | (None, false) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
-        if UnixStream::connect(&project.socket).await.is_ok() {
-            return Ok(None);
-        }
-        if clock::now() >= deadline {
-            return call_back(project).map(|()| None);
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

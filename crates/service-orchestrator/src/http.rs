@@ -10,7 +10,8 @@ mod wishes;
 
 use crate::daemon::Shared;
 use axum::Router;
-use axum::http::{Method, Uri};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use listener::Guarded;
 use reply::Failure;
@@ -63,7 +64,9 @@ async fn unknown(uri: Uri) -> Failure {
     )
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Failure {
+async fn wrong_method(method: Method, uri: Uri) -> Response {
     let message = format!("`{}` does not answer {method}", uri.path());
-    Failure(Problem::new(Code::BadRequest, message).help("what reads is GET, what changes something is POST"))
+    let help = "what reads is GET, what changes something is POST";
+    let failure = Failure(Problem::new(Code::BadRequest, message).help(help));
+    (StatusCode::METHOD_NOT_ALLOWED, failure).into_response()
 }

@@ -204,19 +204,18 @@ fn script(module: &std::path::Path, command: &str) -> String {
 
 async fn run(nu: &std::path::Path, script: &str, input: &[u8]) -> Result<Output, String> {
     let passed_on = PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    let mut child = Command::new(nu)
+    let mut command = Command::new(nu);
+    command
         .args(["--no-config-file", "--no-std-lib", "--stdin", "-c", script])
         .env_clear()
         .envs(passed_on)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
+        .stderr(Stdio::piped());
+    let mut group = Group::spawn(command)
         .map_err(|error| format!("cannot run Nushell (`{}`) for its manager: {error}", nu.display()))?;
-    let stdin = child.stdin.take();
-    let mut group = Group::new(child);
+    let stdin = group.stdin();
     let feed = async {
         if let Some(mut stdin) = stdin {
             let _ = stdin.write_all(input).await;

@@ -42,6 +42,7 @@ pub struct ServiceOrchestrator {
 #[derive(Debug, Default)]
 pub struct Builder {
     state_dir: Option<PathBuf>,
+    refuge: Option<PathBuf>,
     base_dir: Option<PathBuf>,
     shim: Option<PathBuf>,
     nu: Option<PathBuf>,
@@ -53,6 +54,13 @@ impl Builder {
     #[must_use]
     pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(dir.into());
+        self
+    }
+
+    /// Where goals are kept while the state directory cannot be written. Default: nowhere.
+    #[must_use]
+    pub(crate) fn refuge(mut self, file: PathBuf) -> Self {
+        self.refuge = Some(file);
         self
     }
 
@@ -113,6 +121,7 @@ impl Builder {
             nu: self.nu.take(),
             boot_id: service_shim::process::boot_id()
                 .map_err(|error| internal("identify the boot for", &error))?,
+            refuge: self.refuge.take(),
             state_dir: state_dir.clone(),
         };
         private_dir(&places.services()).map_err(|error| internal("use the state directory", &error))?;

@@ -1,10 +1,14 @@
 //! [`Store`]: `state.json`, what must outlive the daemon: goals, and where each service was.
 //!
-//! Replaced in one step, never changed in place. A change of goals is written before anything is done about it; other
-//! changes are gathered for a moment, because what the shims leave behind tells the same. Environments and other
-//! secrets are not in it.
+//! Replaced in one step, never changed in place. A change of goals, and a new run, whose record takes the place of the last
+//! one's, are written before anything is done about them; other changes are gathered for a moment, because what the
+//! shims leave behind tells the same. Environments and other secrets are not in it.
+//!
+//! While it cannot be written (a full disk, one that became read-only) the same goes to a refuge beside the daemon's
+//! socket, which is in memory. Of the two files the one that was written later is believed.
 
 use crate::clock;
+use crate::orchestrator::private_dir;
 use crate::world::Places;
 use serde::{Deserialize, Serialize};
 use service_core::fleet::Fleet;
@@ -18,7 +22,7 @@ use std::time::Duration;
 
 /// Format of the file.
 const VERSION: u32 = 1;
-/// How long changes other than of goals are gathered.
+/// How long other changes are gathered.
 const GATHER: Duration = Duration::from_millis(200);
 /// After a write that failed, for example because the disk is full.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -26,6 +30,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// The file and when it must be written.
 pub(crate) struct Store {
     path: PathBuf,
+    refuge: Option<PathBuf>,
     boot_id: String,
     due: Option<Moment>,
 }
@@ -34,6 +39,9 @@ pub(crate) struct Store {
 struct Contents {
     version: u32,
     boot_id: String,
+    /// When it was written, in nanoseconds since boot.
+    #[serde(default)]
+    written: u64,
     services: BTreeMap<Name, Memory>,
 }
 
@@ -41,7 +49,10 @@ impl Store {
     /// Reads what a former daemon left. What cannot be read is set aside, once, and rebuilt from the shims.
     pub(crate) fn open(places: &Places) -> (Self, BTreeMap<Name, Memory>) {
         let path = places.state_dir.join("state.json");
-        let mut memories = match read(&path) {
+        let refuge = places.refuge.clone();
+        let later = refuge.as_deref().and_then(|refuge| read(refuge).ok().flatten());
+        let later = later.filter(|later| later.boot_id == places.boot_id);
+        let mut memories = match read(&path).map(|contents| latest(contents, later)) {
             Ok(Some(contents)) if contents.boot_id == places.boot_id => contents.services,
             Ok(Some(mut contents)) => {
                 contents.services.values_mut().for_each(|memory| memory.forget_boot(clock::now()));
@@ -54,14 +65,14 @@ impl Store {
             }
         };
         memories.retain(|_, memory| *memory != Memory::default());
-        (Self { path, boot_id: places.boot_id.clone(), due: None }, memories)
+        (Self { path, refuge, boot_id: places.boot_id.clone(), due: None }, memories)
     }
 
     /// Notes that a service changed.
     pub(crate) fn changed(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
-        if before.goal != after.goal {
+        if (before.goal, before.run) != (after.goal, after.run) {
             self.due = Some(now);
-        } else if (before.run, &before.state, before.restarts) != (after.run, &after.state, after.restarts) {
+        } else if (&before.state, before.restarts) != (&after.state, after.restarts) {
             self.due.get_or_insert(now.plus(GATHER));
         }
     }
@@ -89,8 +100,36 @@ impl Store {
     fn write(&self, fleet: &Fleet) -> io::Result<()> {
         let memory = |id| (fleet.plan().service(id).name.clone(), fleet.machine(id).memory().clone());
         let services = fleet.plan().ids().map(memory).collect();
-        let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), services };
-        write_private(&self.path, &serde_json::to_vec(&contents)?)
+        let written = clock::now().as_nanos();
+        let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), written, services };
+        let bytes = serde_json::to_vec(&contents)?;
+        self.write_whole(&bytes).inspect_err(|_| {
+            let refuge = self.refuge.as_deref().map(|refuge| write_private(refuge, &bytes));
+            if let Some(Err(error)) = refuge {
+                tracing::error!(%error, "cannot write the state beside the socket either");
+            }
+        })
+    }
+
+    /// Makes the directory anew if somebody has deleted it.
+    fn write_whole(&self, bytes: &[u8]) -> io::Result<()> {
+        match (write_private(&self.path, bytes), self.path.parent()) {
+            (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
+                private_dir(directory)?;
+                write_private(&self.path, bytes)
+            }
+            (written, _) => written,
+        }
+    }
+}
+
+/// What was written last.
+fn latest(usual: Option<Contents>, refuge: Option<Contents>) -> Option<Contents> {
+    match (usual, refuge) {
+        (Some(usual), Some(refuge)) if refuge.boot_id == usual.boot_id && usual.written >= refuge.written => {
+            Some(usual)
+        }
+        (usual, refuge) => refuge.or(usual),
     }
 }
 

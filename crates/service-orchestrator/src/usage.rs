@@ -55,6 +55,17 @@ fn tree(keeper: u32, last: Option<(Moment, Usage)>, now: Moment) -> Usage {
     usage
 }
 
+/// How many descriptors this process has open, short of the one that it takes to count them.
+pub(crate) fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count().saturating_sub(1))
+}
+
+/// Whether a signal has stopped a process: field 3 of `/proc/<pid>/stat`.
+pub(crate) fn is_frozen(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+}
+
 /// Every process below this one.
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut found = children(pid);

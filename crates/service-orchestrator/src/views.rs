@@ -3,7 +3,7 @@
 use crate::board::{Board, Checked, Entry};
 use crate::clock;
 use crate::process::limits::Kept;
-use crate::usage::Usage;
+use crate::usage::{self, Usage};
 use crate::world::Places;
 use jiff::Timestamp;
 use service_api::view;
@@ -162,9 +162,19 @@ fn details(
 
 fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
     let dropped = (entry.dropped > 0).then(|| format!("{} log lines could not be written", entry.dropped));
-    let parts: Vec<String> =
-        entry.reason().into_iter().chain(dropped).chain(kept.and_then(Kept::caveat)).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    let frozen = |who: &str, pid: Option<u32>| {
+        let pid = pid.filter(|pid| usage::is_frozen(*pid))?;
+        Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
+    };
+    let facts = [
+        entry.reason(),
+        frozen("keeper", entry.keeper),
+        frozen("process", entry.pid),
+        dropped,
+        kept.and_then(Kept::caveat),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    (!facts.is_empty()).then(|| facts.join("; "))
 }
 
 fn command(command: &Command) -> String {

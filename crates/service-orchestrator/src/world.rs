@@ -26,6 +26,8 @@ pub(crate) struct World {
 pub(crate) struct Places {
     /// Goals, logs, exit statuses.
     pub(crate) state_dir: PathBuf,
+    /// The file for goals while the state directory cannot be written.
+    pub(crate) refuge: Option<PathBuf>,
     /// What relative paths in definitions are relative to.
     pub(crate) base_dir: PathBuf,
     /// The Nushell that started us, if one did.

@@ -22,6 +22,11 @@ fn main() {
             "wait" => sleep(Duration::from_millis(number(&next()))),
             "say" => println!("{}", next()),
             "moan" => eprintln!("{}", next()),
+            // Say a numbered line every so many milliseconds, for ever.
+            "count" => {
+                let pause = Duration::from_millis(number(&next()));
+                thread::spawn(move || count(pause));
+            }
             // Say so many numbered lines.
             "chatter" => (1..=number(&next())).for_each(|n| println!("line {n}")),
             // Be the only one that holds this file locked, or say so in a file beside it and crash.
@@ -82,6 +87,15 @@ fn main() {
 
 fn number(text: &str) -> u64 {
     text.parse().unwrap_or_else(|_| panic!("`{text}` is not a number"))
+}
+
+fn count(pause: Duration) -> ! {
+    let mut number = 0u64;
+    loop {
+        number += 1;
+        println!("{number}");
+        sleep(pause);
+    }
 }
 
 fn note(file: &str) {

@@ -1,6 +1,6 @@
 //! SIGSTOP of each: who does not run for a while, and is not dead.
 
-use crate::{leaves_nothing, named};
+use crate::{Footprint, leaves_nothing, named};
 use nix::sys::signal::Signal;
 use service_tests::{Answer, Project, ServiceTable, alive, eventually, free_port, signal};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ fn a_daemon_that_was_frozen_learns_what_happened_and_answers_who_waits() {
         return;
     };
     project.value("service start --all");
+    let held = Footprint::of(&project);
     let (daemon, [web, other]) = (project.daemon(), ["web", "other"].map(|name| project.pid(name)));
     signal(daemon, Signal::SIGSTOP);
     signal(web, Signal::SIGKILL);
@@ -24,23 +25,71 @@ fn a_daemon_that_was_frozen_learns_what_happened_and_answers_who_waits() {
     assert_eq!(Answer::of(waits).value().column("name"), ["web", "other"]);
     eventually("`web` runs again", || (project.status("web")["restarts"] == 1).then_some(()));
     assert_eq!((project.daemon(), project.pid("other")), (daemon, other));
+    held.has_not_grown();
     leaves_nothing(&project);
 }
 
-/// What is asked of a frozen shim waits for it. That it is frozen is not noticed: its service runs.
+/// What is asked of a frozen shim waits for it.
 #[test]
 fn a_frozen_shim_does_not_disturb_its_service_and_obeys_when_it_goes_on() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
     project.value("service start web");
     let (shim, web) = project.run_of("web");
+    let held = Footprint::of(&project);
     signal(shim, Signal::SIGSTOP);
-    assert_eq!(project.status("web")["state"], "ready");
+    let status = project.status("web");
+    assert_eq!(status["state"], "ready");
+    let told = status["reason"].as_str().is_some_and(|reason| reason.contains(&format!("kill -CONT {shim}")));
+    assert!(told, "{status}");
     assert_eq!(project.error("service stop web --timeout 200ms")["code"], "service::timeout");
     assert_eq!(project.status("web")["state"], "stopping", "and nobody calls it stopped");
     assert!(alive(web));
     signal(shim, Signal::SIGCONT);
     assert_eq!(project.value("service stop web").row("web")["ok"], true);
     assert!(!alive(web));
+    held.has_not_grown();
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_new_daemon_takes_over_a_service_whose_shim_is_frozen() {
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"ACTOR alone lock note starts\"\nrestart = \"always\"\nbackoff = { initial = \"1ms\" }",
+    ) else {
+        return;
+    };
+    project.value("service start web");
+    let (shim, web) = project.run_of("web");
+    signal(shim, Signal::SIGSTOP);
+    project.kill_daemon();
+    assert_eq!(project.pid("web"), web);
+    eventually("it is ready", || (project.status("web")["state"] == "ready").then_some(()));
+    let status = project.status("web");
+    assert_eq!((&status["pid"], &status["restarts"]), (&web.into(), &0.into()));
+    assert!(status["reason"].as_str().unwrap_or_default().contains("frozen"), "{status}");
+    assert_eq!(project.value("service start web").row("web")["action"], "unchanged");
+    signal(shim, Signal::SIGCONT);
+    assert_eq!(project.value("service stop web").row("web")["ok"], true);
+    assert!(!alive(web));
+    assert_eq!((project.read("starts").lines().count(), project.read("lock.twice").as_str()), (1, ""));
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_frozen_child_disturbs_nobody_and_ends_with_its_service() {
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"ACTOR alone lock fork say up\"\nready = { log = \"up\" }",
+    ) else {
+        return;
+    };
+    project.value("service start web");
+    let (held, web) = (Footprint::of(&project), project.pid("web"));
+    let child = named(&project, "actor").into_iter().find(|pid| *pid != web).unwrap();
+    signal(child, Signal::SIGSTOP);
+    assert_eq!((project.pid("web"), project.status("web")["state"].as_str()), (web, Some("ready")));
+    assert_eq!(project.value("service stop web --timeout 5sec").row("web")["ok"], true);
+    assert_eq!(named(&project, "actor"), Vec::<u32>::new());
+    held.has_not_grown();
     leaves_nothing(&project);
 }
 

@@ -1,9 +1,9 @@
 //! `kill -9` of every process there is, at random moments of start, run and stop.
 
-use crate::{has_no_more_than, leaves_nothing, named};
+use crate::{Footprint, leaves_nothing, named};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
-use service_tests::{Dice, Project, ServiceTable, alive, descriptors, eventually, request, rounds, signal};
+use service_tests::{Dice, Project, ServiceTable, alive, eventually, request, rounds, signal};
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ fn play(victim: Victim) {
     let Some(project) = Project::new(TREE) else { return };
     let mut dice = Dice::default();
     project.value("service start web");
-    let first = (project.daemon(), descriptors(project.daemon()));
+    let (first, held) = (project.daemon(), Footprint::of(&project));
     let mut kills = 0;
     for round in 0..rounds() {
         let phase = [Phase::Start, Phase::Run, Phase::Stop][round % 3];
@@ -117,9 +117,9 @@ fn play(victim: Victim) {
     assert!(kills >= rounds() / 3, "only {kills} of {} rounds met a process", rounds());
     assert_eq!(project.read("lock.twice"), "", "two ran at once");
     if victim == Victim::Daemon {
-        assert_ne!(project.daemon(), first.0);
+        assert_ne!(project.daemon(), first);
     } else {
-        has_no_more_than(first.1, first.0);
+        held.has_not_grown();
     }
     let starts = project.read("starts").lines().count();
     let said = project.value("service logs web --tail 100000 | where line == up | length");
@@ -200,6 +200,38 @@ fn the_daemon_and_every_exit_code_is_known() {
             1 => assert_eq!(status["exit_code"], code, "{status}"),
             more => panic!("one wish made {more} runs: {status}"),
         }
+    }
+    leaves_nothing(&project);
+}
+
+/// What the record of one run says is written down before that of the next takes its place.
+#[test]
+fn the_daemon_and_the_exit_code_before_a_restart_is_known() {
+    let Some(project) = Project::new(
+        r#"
+        [services.web]
+        start_command = "ACTOR crash-until 2 starts"
+        restart = "always"
+        backoff = { initial = "1ms", max = "1ms" }
+        "#,
+    ) else {
+        return;
+    };
+    let mut dice = Dice::default();
+    for round in 0..rounds() {
+        project.write("starts", "");
+        project.value("service restart web --no-wait");
+        eventually("it has crashed and runs again", || {
+            (project.read("starts").lines().count() == 2).then_some(())
+        });
+        assert!(strike(&project, Victim::Daemon, Phase::Run, dice.moment(LONGEST)));
+        let status = project.status("web");
+        assert!(status["pid"].is_u64(), "round {round}: {status}");
+        assert_eq!(
+            (&status["exit_code"], &status["restarts"]),
+            (&1.into(), &1.into()),
+            "round {round}: {status}"
+        );
     }
     leaves_nothing(&project);
 }

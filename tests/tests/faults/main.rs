@@ -4,6 +4,7 @@
 // What a test stands on is there, or the test fails.
 #![allow(clippy::unwrap_used)]
 
+mod clock;
 mod freeze;
 mod kill;
 mod output;
@@ -13,9 +14,10 @@ mod requests;
 mod resources;
 mod shim;
 
-use service_tests::{Project, alive, descriptors, eventually, name, program, signal};
+use service_tests::{PATIENCE, Project, alive, eventually, http, name, program, signal};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Ends the daemon with its services, as a user does, and looks that neither a process nor a socket is left.
 #[track_caller]
@@ -38,10 +40,43 @@ fn sockets(below: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Waits until the daemon has no more descriptors open than it had; what it has just answered may still be closing.
-#[track_caller]
-fn has_no_more_than(before: usize, daemon: u32) {
-    eventually("the daemon has closed what it opened", || (descriptors(daemon) <= before).then_some(()));
+/// What a daemon holds: descriptors that are open, tasks that are alive.
+struct Footprint {
+    socket: PathBuf,
+    daemon: u64,
+    descriptors: u64,
+    tasks: u64,
+}
+
+impl Footprint {
+    /// What the daemon of a project holds now that nothing is asked of it.
+    #[track_caller]
+    fn of(project: &Project) -> Self {
+        let socket = project.socket();
+        // By the second question it has noticed that whoever asked before has gone.
+        http(&socket, "GET", "/api/v1/daemon");
+        let said = http(&socket, "GET", "/api/v1/daemon").1["data"].clone();
+        let number = |name: &str| said[name].as_u64().unwrap();
+        Self { daemon: number("pid"), descriptors: number("descriptors"), tasks: number("tasks"), socket }
+    }
+
+    /// Waits until the daemon, the same one, holds no more than this; what it has just answered may still be closing.
+    #[track_caller]
+    fn has_not_grown(&self) {
+        let mut last = String::new();
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let said = http(&self.socket, "GET", "/api/v1/daemon").1["data"].clone();
+            assert_eq!(said["pid"], self.daemon, "it is another daemon");
+            let within = |name: &str, limit: u64| said[name].as_u64().is_some_and(|number| number <= limit);
+            if within("descriptors", self.descriptors) && within("tasks", self.tasks) {
+                return;
+            }
+            last = said.to_string();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it held {} descriptors and {} tasks, and now: {last}", self.descriptors, self.tasks);
+    }
 }
 
 /// The processes of a project with this name.

@@ -1,7 +1,7 @@
 //! Services that behave badly: flooding, endless lines, forking twice, ending at once.
 
-use crate::{has_no_more_than, leaves_nothing, named};
-use service_tests::{Project, ServiceTable, alive, descriptors, eventually};
+use crate::{Footprint, leaves_nothing, named};
+use service_tests::{Project, ServiceTable, alive, eventually};
 use std::fs;
 
 /// Bytes in the log files of a service.
@@ -80,7 +80,7 @@ fn one_that_ends_at_once_a_hundred_times_costs_the_daemon_nothing() {
         return;
     };
     project.value("service start other");
-    let (daemon, open) = (project.daemon(), descriptors(project.daemon()));
+    let held = Footprint::of(&project);
     let starts = project.spawn("service start brief --timeout 100ms");
     eventually("it was started a hundred times", || {
         (project.read("starts").lines().count() >= 100).then_some(())
@@ -90,6 +90,6 @@ fn one_that_ends_at_once_a_hundred_times_costs_the_daemon_nothing() {
     let ended = project.status("brief");
     assert!(ended["exit_code"] == 3 || ended["exit_signal"] == "SIGTERM", "{ended}");
     assert_eq!((named(&project, "actor").len(), project.read("lock.twice").as_str()), (1, ""));
-    has_no_more_than(open, daemon);
+    held.has_not_grown();
     leaves_nothing(&project);
 }

@@ -1,7 +1,7 @@
 //! Health endpoints that do not play by the rules, and what they cost the daemon.
 
-use crate::{has_no_more_than, leaves_nothing};
-use service_tests::{Project, ServiceTable, descriptors, eventually, free_port};
+use crate::{Footprint, leaves_nothing};
+use service_tests::{Project, ServiceTable, eventually, free_port};
 use std::fs;
 
 /// Resident memory of a process, in KiB.
@@ -47,7 +47,7 @@ fn one_with_an_endless_body_is_healthy_by_its_status_and_the_body_is_not_read() 
     };
     project.value("service start big");
     let daemon = project.daemon();
-    let (before, open) = (memory(daemon), descriptors(daemon));
+    let (before, held) = (memory(daemon), Footprint::of(&project));
     for _ in 0..20 {
         let health = project.value("service health big").row("big").clone();
         assert_eq!(health["healthy"], true, "{health}");
@@ -55,7 +55,7 @@ fn one_with_an_endless_body_is_healthy_by_its_status_and_the_body_is_not_read() 
     let grown = memory(daemon).saturating_sub(before);
     assert!(grown < 16 * 1024, "the daemon grew by {grown} KiB");
     project.value("service stop big");
-    has_no_more_than(open, daemon);
+    held.has_not_grown();
     leaves_nothing(&project);
 }
 
@@ -77,12 +77,12 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
         return;
     };
     project.value("service start other");
-    let (daemon, open) = (project.daemon(), descriptors(project.daemon()));
+    let held = Footprint::of(&project);
     let waits = project.spawn("service start silent --timeout 1sec");
     eventually("it is being asked", || (project.status("silent")["state"] == "starting").then_some(()));
     assert_eq!(project.status("other")["state"], "ready", "everybody else is answered meanwhile");
     assert!(!service_tests::Answer::of(waits).success);
     project.value("service stop silent");
-    has_no_more_than(open, daemon);
+    held.has_not_grown();
     leaves_nothing(&project);
 }

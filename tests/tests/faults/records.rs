@@ -146,3 +146,37 @@ fn a_damaged_record_of_a_run_that_is_over_is_no_obstacle() {
     }
     leaves_nothing(&project);
 }
+
+/// What the first version wrote: goals, states and exits of three services, and the record of a run that ended later.
+const OLD: [&str; 2] =
+    [include_str!("../../fixtures/state-1.json"), include_str!("../../fixtures/run-1.json")];
+
+#[test]
+fn files_of_the_first_version_are_read_as_they_were_meant() {
+    let this = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    for boot in [this.trim(), "another boot"] {
+        let Some(project) = Project::new(
+            "[services.web]\nstart_command = \"ACTOR note starts\"\nrestart = \"always\"\n[services.once]\nstart_command = \"ACTOR note starts\"\n\
+             restart = \"no\"\n[services.down]\nstart_command = \"ACTOR note starts\"",
+        ) else {
+            return;
+        };
+        project.value("service status");
+        project.value("service daemon stop");
+        let [state, run] = OLD.map(|text| text.replace("BOOT", boot));
+        fs::create_dir_all(project.run_json("web").parent().unwrap()).unwrap();
+        fs::write(project.run_json("web"), run).unwrap();
+        fs::write(project.state_dir().join("state.json"), state).unwrap();
+        let (once, down) = (project.status("once"), project.status("down"));
+        assert_eq!((&once["state"], &once["exit_code"]), (&"failed".into(), &7.into()), "{once}");
+        assert_eq!((&down["state"], &down["exit_signal"]), (&"stopped".into(), &"SIGTERM".into()), "{down}");
+        eventually("what was wanted runs", || (project.status("web")["state"] == "ready").then_some(()));
+        let web = project.status("web");
+        // Of this boot its last end is known; of another nothing is.
+        let (exit, restarts) = if boot == this.trim() { (9, 4) } else { (3, 3) };
+        assert_eq!((&web["exit_code"], &web["restarts"]), (&exit.into(), &restarts.into()), "{web}");
+        assert_eq!(project.read("starts").lines().count(), 1);
+        assert!(!project.state_dir().join("state.json.unreadable").exists());
+        leaves_nothing(&project);
+    }
+}

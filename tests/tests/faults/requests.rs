@@ -1,8 +1,8 @@
 //! Many at once: daemons, requests, and a file that changes under them.
 
-use crate::{has_no_more_than, leaves_nothing, named};
+use crate::{Footprint, leaves_nothing, named};
 use serde_json::Value;
-use service_tests::{Project, ServiceTable, alive, descriptors, eventually, http, program};
+use service_tests::{Project, ServiceTable, alive, eventually, http, program};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::thread;
@@ -57,11 +57,34 @@ fn of_daemons_that_are_started_at_once_one_stays() {
 }
 
 #[test]
+fn a_daemon_whose_state_directory_was_deleted_stays_the_only_one_and_writes_it_anew() {
+    let Some(project) = Project::new(PAIR) else { return };
+    project.value("service start top");
+    let (daemon, top, held) = (project.daemon(), project.pid("top"), Footprint::of(&project));
+    let state = project.state_dir();
+    fs::remove_dir_all(&state).unwrap();
+    let mut second = project.command(&program("orchestratord"));
+    second.arg("run").arg("--config").arg(project.path("services.toml"));
+    let said = second.output().expect("the daemon can be run");
+    assert!(String::from_utf8_lossy(&said.stdout).contains("taken"), "{said:?}");
+    assert_eq!(
+        (named(&project, "orchestratord"), project.daemon(), project.pid("top")),
+        (vec![daemon], daemon, top)
+    );
+    assert_eq!(project.value("service stop top").row("top")["ok"], true);
+    assert!(!alive(top));
+    eventually("the state is written anew", || state.join("state.json").exists().then_some(()));
+    assert_eq!(project.value("service start top").row("top")["ok"], true);
+    assert_eq!(project.read("base.lock.twice") + &project.read("top.lock.twice"), "", "two ran at once");
+    held.has_not_grown();
+    leaves_nothing(&project);
+}
+
+#[test]
 fn after_fifty_requests_at_once_each_service_runs_once() {
     let Some(project) = Project::new(PAIR) else { return };
     project.value("service start top");
-    let (daemon, socket) = (project.daemon(), project.socket());
-    let open = descriptors(daemon);
+    let (held, socket) = (Footprint::of(&project), project.socket());
     let requests: Vec<_> = (0..50)
         .map(|n| {
             let socket = socket.clone();
@@ -81,7 +104,7 @@ fn after_fifty_requests_at_once_each_service_runs_once() {
     let actors = named(&project, "actor");
     assert!(actors.len() == 3 && actors.contains(&base) && actors.contains(&top), "{actors:?}");
     assert_eq!(project.read("base.lock.twice") + &project.read("top.lock.twice"), "", "two ran at once");
-    has_no_more_than(open, daemon);
+    held.has_not_grown();
     leaves_nothing(&project);
 }
 

@@ -1,9 +1,10 @@
 //! What a machine can run out of: space, permission to write, descriptors.
 
-use crate::{has_no_more_than, leaves_nothing};
-use nix::mount::{MsFlags, mount};
+use crate::{Footprint, leaves_nothing};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use service_tests::{Project, ServiceTable, alive, descriptors, eventually, skip};
+use nix::sys::signal::Signal;
+use service_tests::{Project, ServiceTable, alive, eventually, signal, skip};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -96,8 +97,71 @@ fn a_state_directory_that_cannot_be_written_is_named_and_nothing_is_started() {
     leaves_nothing(&project);
 }
 
+/// Puts a view of a directory over it in which nothing can be written any more. What is open already is not affected.
+fn make_read_only(directory: &Path) {
+    let bind =
+        |flags| mount(Some(directory), directory, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>);
+    bind(MsFlags::empty())
+        .and_then(|()| bind(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY))
+        .expect("root can mount");
+}
+
+#[test]
+fn a_state_directory_that_becomes_read_only_disturbs_nobody_and_no_wish_is_forgotten() {
+    if !own_mounts() {
+        return;
+    }
+    let Some(project) = Project::new(
+        r#"
+        [services.web]
+        start_command = "ACTOR alone web.lock note starts"
+        restart = "always"
+
+        [services.stays]
+        start_command = "ACTOR alone stays.lock note starts"
+        restart = "always"
+
+        [services.brief]
+        start_command = "ACTOR wait 300 exit 5"
+        restart = "no"
+
+        [services.other]
+        start_command = "ACTOR"
+        restart = "no"
+        "#,
+    ) else {
+        return;
+    };
+    let disk = project.path("state");
+    project.value("service start web stays brief --no-wait");
+    project.value("service start web stays");
+    let (daemon, web, stays) = (project.daemon(), project.pid("web"), project.pid("stays"));
+    let held = Footprint::of(&project);
+    make_read_only(&disk);
+    eventually("the end of one is known", || (project.status("brief")["exit_code"] == 5).then_some(()));
+    assert_eq!((project.daemon(), project.pid("web"), project.pid("stays")), (daemon, web, stays));
+    let error = project.error("service start other");
+    assert!(error["msg"].as_str().unwrap().contains("ead-only"), "{error}");
+    assert_eq!(project.value("service stop web").row("web")["ok"], true);
+    assert!(!alive(web));
+    held.has_not_grown();
+    signal(daemon, Signal::SIGKILL);
+    eventually("the daemon is gone", || (!alive(daemon)).then_some(()));
+    let error = project.error("service start web");
+    assert!(error["msg"].as_str().unwrap().contains("ead-only"), "{error}");
+    umount2(&disk, MntFlags::MNT_DETACH).unwrap();
+    assert_eq!(project.pid("stays"), stays, "it was not disturbed");
+    assert_eq!(project.status("web")["state"], "stopped", "it was stopped, and so it stays");
+    assert_eq!(project.status("brief")["exit_code"], 5);
+    assert_eq!(project.read("starts").lines().count(), 2);
+    assert_eq!(project.value("service start web").row("web")["ok"], true);
+    project.kill_daemon();
+    assert!(project.status("web")["pid"].is_u64(), "and now this is what was written last");
+    leaves_nothing(&project);
+}
+
 /// Lets a process open files below this number only.
-fn limit(pid: u32, descriptors: usize) {
+fn limit(pid: u32, descriptors: u64) {
     let done = Command::new("prlimit")
         .args(["--pid", &pid.to_string(), &format!("--nofile={descriptors}:")])
         .status();
@@ -113,7 +177,9 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     };
     project.value("service start web");
     let (daemon, web) = (project.daemon(), project.pid("web"));
-    let open = descriptors(daemon);
+    let held = Footprint::of(&project);
+    // One was for the question.
+    let open = held.descriptors - 1;
     // Room for the question, not for what the answer takes.
     limit(daemon, open + 2);
     let error = project.error("service start other");
@@ -127,6 +193,6 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     assert_eq!(service_tests::Answer::of(asks).value().row("web")["state"], "ready");
     assert_eq!(project.value("service start other").row("other")["ok"], true);
     project.value("service stop other");
-    has_no_more_than(open, daemon);
+    held.has_not_grown();
     leaves_nothing(&project);
 }

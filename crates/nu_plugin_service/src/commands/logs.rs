@@ -107,12 +107,19 @@ impl PluginCommand for Logs {
     completes!(All);
 }
 
-/// All lines by time; lines of one service keep their order.
+/// All lines by time; lines of one service keep their order, also where the clock was set back between them.
 fn merge(each: Vec<Vec<view::LogLine>>) -> Vec<view::LogLine> {
-    let mut lines: Vec<_> = each.into_iter().flatten().collect();
-    // Text does not sort like time: the daemon writes as many digits of a second as are needed.
-    lines.sort_by_cached_key(|line| line.time.parse::<Timestamp>().ok());
-    lines
+    let mut lines = Vec::new();
+    for service in each {
+        let mut latest = None;
+        for line in service {
+            // Text does not sort like time: the daemon writes as many digits of a second as are needed.
+            latest = latest.max(line.time.parse::<Timestamp>().ok());
+            lines.push((latest, line));
+        }
+    }
+    lines.sort_by_key(|(latest, _)| *latest);
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 fn tail(call: &EvaluatedCall, since: bool) -> Result<Option<String>, LabeledError> {
@@ -163,6 +170,14 @@ mod tests {
         let b = vec![line("b", "2026-01-01T00:00:00.5Z", "2")];
         let merged: Vec<_> = merge(vec![a, b]).into_iter().map(|line| line.line).collect();
         assert_eq!(merged, ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn lines_of_one_service_keep_their_order_when_the_clock_is_set_back() {
+        let a = vec![line("a", "2026-01-02T00:00:00Z", "1"), line("a", "2026-01-01T00:00:01Z", "2")];
+        let b = vec![line("b", "2026-01-01T00:00:00Z", "0"), line("b", "2026-01-03T00:00:00Z", "3")];
+        let merged: Vec<_> = merge(vec![a, b]).into_iter().map(|line| line.line).collect();
+        assert_eq!(merged, ["0", "1", "2", "3"]);
     }
 
     #[test]

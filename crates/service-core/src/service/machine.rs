@@ -173,14 +173,15 @@ impl Machine {
         }
     }
 
-    /// Sets the goal. A wish for up clears the past of a service that is at rest or just went wrong, so that it is
-    /// tried afresh.
+    /// Sets the goal. A wish for up clears the past of a service that is at rest or just went wrong, and one for again that
+    /// of any, so that it is tried afresh.
     pub fn wish(&mut self, goal: Goal) {
         let at_rest = !self.memory.state.is_alive();
         self.memory.goal = if at_rest && goal == Goal::Again { Goal::Up } else { goal };
         match &mut self.memory.state {
             State::Stopping { cause, .. } => *cause = Cause::Asked,
             _ if at_rest => self.memory.state = State::Stopped,
+            _ if goal == Goal::Again => {}
             _ => return,
         }
         if goal != Goal::Down {

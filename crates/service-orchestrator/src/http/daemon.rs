@@ -8,6 +8,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use service_api::{API_VERSION, Code, Problem, view};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 pub(super) async fn version() -> Data<view::Version> {
     Data(view::Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: API_VERSION })
@@ -28,6 +29,8 @@ fn describe(shared: &Shared) -> view::Daemon {
         uptime_ms: clock::millis(clock::now().since(shared.began)),
         services_running: board.entries.iter().filter(|entry| entry.snapshot.state.is_alive()).count(),
         services: board.entries.len(),
+        tasks: Handle::current().metrics().num_alive_tasks(),
+        descriptors: crate::usage::descriptors(),
     }
 }
 

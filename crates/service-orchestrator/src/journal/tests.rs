@@ -6,7 +6,7 @@ use std::fs;
 
 fn places(state_dir: &Path) -> Places {
     let base_dir = PathBuf::from("/");
-    Places { state_dir: state_dir.to_owned(), base_dir, nu: None, boot_id: "boot".to_owned() }
+    Places { state_dir: state_dir.to_owned(), base_dir, refuge: None, nu: None, boot_id: "boot".to_owned() }
 }
 
 fn open(state_dir: &Path) -> Journal {

@@ -106,6 +106,19 @@ fn a_circle_is_shown_as_a_path_with_the_place_of_each_edge() {
 }
 
 #[test]
+fn separate_circles_are_all_shown() {
+    let service = |name: &str, need: &str| {
+        format!("[services.{name}]\nstart_command = 'x'\ndependencies = ['{need}']\n")
+    };
+    let circles = [("a", "b"), ("b", "a"), ("c", "a"), ("d", "e"), ("e", "d"), ("f", "f")];
+    let text: String = circles.into_iter().map(|(name, need)| service(name, need)).collect();
+    let errors = Plan::compile(read(&text)).unwrap_err();
+    let paths: Vec<String> =
+        errors.iter().filter_map(|error| Some(error.to_string().split_once(": ")?.1.to_owned())).collect();
+    assert_eq!(paths, ["a -> b -> a", "d -> e -> d", "f -> f"]);
+}
+
+#[test]
 fn an_unknown_dependency_names_the_service_that_may_be_meant() {
     let config = read(
         "[services.database]\nstart_command = 'a'\n[services.b]\nstart_command = 'b'\ndependencies = ['databse']",

@@ -28,6 +28,10 @@ impl Task {
                 self.calls.insert(name, call.abort_handle());
             }
             Effect::Spawn => {
+                if definition.ready.log.is_some() {
+                    let place = probe::log::Follower::at_end(self.world.places.files(&definition.name));
+                    self.log_places.insert(definition.name.clone(), place);
+                }
                 let keeper = process::launch(self.world.clone(), Arc::clone(&definition), order.run);
                 self.keepers.insert(definition.name.clone(), keeper);
             }
@@ -78,9 +82,10 @@ impl Task {
     /// `READY=1` comes through the keeper by itself; a line in the log must be looked for.
     fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
         let launched = self.fleet.machine(id).state().launched();
+        let place = self.log_places.remove(&definition.name);
         if let (Some(_), Some(launched)) = (&definition.ready.log, launched) {
-            let task =
-                tokio::spawn(probe::log::listen(self.world.clone(), Arc::clone(definition), run, launched));
+            let (world, service) = (self.world.clone(), Arc::clone(definition));
+            let task = tokio::spawn(probe::log::listen(world, service, run, launched, place));
             self.listeners.insert(definition.name.clone(), task.abort_handle());
         }
     }

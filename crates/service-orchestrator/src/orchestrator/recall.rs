@@ -54,10 +54,16 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
 }
 
 /// The record of the last run. While a shim holds the lock it is asked itself, whatever lies on the disk, and waited for
-/// if it has only just been started: a second one must not be started beside it.
+/// if it has only just been started: a second one must not be started beside it. One that lives and says nothing, because
+/// it is frozen, has written down what it would say.
 async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
     let deadline = clock::now().plus(FIRST_WORDS);
-    while files.try_lock()?.is_none() {
+    loop {
+        if let Some(_lock) = files.try_lock()? {
+            // Nobody listens there; a shim that ended on a disk that could not be written has left it.
+            let _ = std::fs::remove_file(files.socket());
+            return files.read_record();
+        }
         match process::ask(files).await {
             Ok(record) => return Ok(Some(record)),
             Err(error) if clock::now() >= deadline => {
@@ -68,7 +74,6 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
     }
-    files.read_record()
 }
 
 /// Identity decides: the shim of the record, on this boot, or nobody.
@@ -121,7 +126,8 @@ impl Task {
             let name = &plan.service(id).name;
             let trace = runs.remove(name);
             if let Some(Trace { found: Found::Running { .. }, record }) = &trace {
-                // Its pid is known before anybody can ask; the shim itself has not been heard yet.
+                // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
+                // frozen.
                 let leader = match record.phase {
                     Phase::Running { leader, .. } => Some(leader),
                     Phase::Exited { .. } | Phase::Gone { .. } | Phase::Refused { .. } => None,
@@ -129,6 +135,9 @@ impl Task {
                 let report = Report::Processes { leader, keeper: record.shim };
                 let _ =
                     self.world.mailbox.send(Message::Learned { name: name.clone(), run: record.run, report });
+                if leader.is_some() {
+                    self.world.report(name, record.run, Event::Launched);
+                }
                 let keeper = process::adopt(self.world.clone(), plan.service(id), record.clone());
                 self.keepers.insert(name.clone(), keeper);
             }

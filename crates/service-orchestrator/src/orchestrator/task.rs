@@ -6,6 +6,7 @@ use super::{ran, recall, resolve};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
+use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
 use crate::world::World;
@@ -28,6 +29,8 @@ pub(super) struct Task {
     pub(super) fleet: Fleet,
     pub(super) entries: Vec<Arc<Entry>>,
     pub(super) keepers: BTreeMap<Name, Keeper>,
+    /// Where the log of each service ended before the run that is being launched.
+    pub(super) log_places: BTreeMap<Name, Follower>,
     /// Tasks that wait for a word that a service is ready; ended with the run.
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
     /// The last call of a manager for each service.
@@ -64,13 +67,14 @@ pub(super) async fn run(
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, listeners, calls, waiters, ran) = Default::default();
+    let (keepers, log_places, listeners, calls, waiters, ran) = Default::default();
     let left_over = found.left_over;
     let mut task = Task {
         world,
         fleet,
         entries,
         keepers,
+        log_places,
         listeners,
         calls,
         waiters,

@@ -1,19 +1,27 @@
 //! `exec:command`: a command that ends with code 0. Run directly, in a group of its own that is killed when time is up.
 
+use crate::clock;
 use crate::process::{environment, identity};
 use crate::world::World;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Gid, Pid, Uid, geteuid, setgroups, setresgid, setresuid};
 use service_core::config::Service;
 use service_shim::protocol::Identity;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
-/// Output beyond this is read and thrown away.
-const MOST_OUTPUT: u64 = 64 * 1024;
+/// So much of the output is kept, the latest.
+const MOST_OUTPUT: usize = 64 * 1024;
+
+/// The variable that marks what belongs to one call, also when it leaves the call's process group.
+const MARK: &str = "SERVICE_CALL_ID";
+
+/// After so many looks what is left of a call is beyond us, for example another user's.
+const MOST_LOOKS: u32 = 20;
 
 /// How long output is still read after the end of a child.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -33,17 +41,14 @@ pub(crate) async fn run(
         child.env("HOME", &identity.home).env("USER", &identity.name).env("LOGNAME", &identity.name);
         run_as(&mut child, identity);
     }
-    let child = child
+    child
         .args(arguments)
         .envs(environment(&world.places.base_dir, service)?)
         .current_dir(world.places.working_dir(service.working_dir.as_deref()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| format!("cannot run `{program}`: {error}"))?;
-    let mut group = Group::new(child);
+        .stderr(Stdio::piped());
+    let mut group = Group::spawn(child).map_err(|error| format!("cannot run `{program}`: {error}"))?;
     let finished = tokio::time::timeout(limit, group.finish()).await;
     let output = finished
         .map_err(|_| format!("`{command}` did not end within {limit:?}"))?
@@ -84,16 +89,26 @@ pub(crate) struct Output {
     pub(crate) stderr: String,
 }
 
-/// A child and everything in its process group; dropping it ends what still runs.
+/// A child and everything in its process group; dropping it ends what still runs. If it is dropped before the child has
+/// ended, what has left the group is ended too.
 pub(crate) struct Group {
     child: Child,
     id: Option<Pid>,
+    mark: Option<String>,
 }
 
 impl Group {
-    pub(crate) fn new(child: Child) -> Self {
+    /// Runs a command as the leader of a group.
+    pub(crate) fn spawn(mut command: Command) -> std::io::Result<Self> {
+        let mark = mark();
+        let child = command.env(MARK, &mark).process_group(0).spawn()?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        Self { child, id }
+        Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })
+    }
+
+    /// The child's standard input, once.
+    pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// Waits for the end of the child. What it left behind may hold its pipes open for as long as it likes.
@@ -111,6 +126,8 @@ impl Group {
                 }
             }
         };
+        // Looking through all processes is for the rare case.
+        self.mark = None;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
     }
@@ -124,14 +141,45 @@ impl Group {
 impl Drop for Group {
     /// Also after a proper end: a check may leave something in the background, and nobody would end that.
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            let _ = killpg(id, Signal::SIGKILL);
+        let Some(id) = self.id else { return };
+        let _ = killpg(id, Signal::SIGKILL);
+        let Some(mark) = &self.mark else { return };
+        for _ in 0..MOST_LOOKS {
+            let left = marked(mark.as_bytes());
+            if left.is_empty() {
+                break;
+            }
+            for pid in left {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
         }
     }
 }
 
+/// A word that no other call of any daemon has.
+fn mark() -> String {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{}-{call}", std::process::id(), clock::now().as_nanos())
+}
+
+/// The processes with this variable in their environment.
+fn marked(mark: &[u8]) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_marked = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+    };
+    pids.filter(is_marked).map(Pid::from_raw).collect()
+}
+
+/// Reads to the end and keeps the latest.
 async fn read(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
     let Some(mut stream) = stream else { return };
-    let _ = (&mut stream).take(MOST_OUTPUT).read_to_end(into).await;
-    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    while let Ok(1..) = stream.read_buf(into).await {
+        if into.len() > 2 * MOST_OUTPUT {
+            into.drain(..into.len() - MOST_OUTPUT);
+        }
+    }
 }
