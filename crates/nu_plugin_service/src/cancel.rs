@@ -4,13 +4,14 @@
 //! the call listens to one channel on which both the work and the signal speak. Work left behind notices at its next
 //! word that nobody listens, and ends.
 
+use crate::progress::Progress;
 use nu_plugin::EngineInterface;
 use nu_protocol::{HandlerGuard, ShellError, SignalAction};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the one who waits hears.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Heard<T> {
     /// The work has something.
     Said(T),
@@ -61,6 +62,19 @@ impl<T: Send + 'static> Worker<T> {
         let mouth = Mouth(mouth);
         std::thread::spawn(move || work(&mouth));
         Ok(Self { ear, _handler: handler })
+    }
+
+    /// Waits for the next word and shows, meanwhile, what is waited for.
+    pub(crate) fn hear_with(&self, progress: &mut Progress, due: Option<Instant>) -> Heard<T> {
+        loop {
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let heard = self.hear(progress.pause().into_iter().chain(left).min());
+            if !matches!(heard, Heard::Late) || left.is_some_and(|left| left.is_zero()) {
+                progress.clear();
+                return heard;
+            }
+            progress.tick();
+        }
     }
 
     /// Waits for the next word, for as long as it takes when there is no limit.

@@ -9,7 +9,9 @@ mod commands;
 mod error;
 #[cfg(test)]
 mod fake;
+mod follow;
 mod launch;
+mod progress;
 mod selector;
 mod session;
 mod shell;

@@ -127,7 +127,8 @@ impl Session {
         }
     }
 
-    fn patiently<T: Send + 'static>(
+    /// Does something that takes no longer than an answer may.
+    pub(crate) fn patiently<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, LabeledError> {

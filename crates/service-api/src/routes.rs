@@ -4,8 +4,10 @@
 pub const PREFIX: &str = "/api/v1";
 /// `GET`: all services as they are defined.
 pub const LIST: &str = "/api/v1/services/list";
-/// `GET`: the state of many services; `?names=a,b&long=true`.
+/// `GET`: the state of many services; `?names=a,b&long=true&follow=true`.
 pub const STATUS: &str = "/api/v1/services/status";
+/// `GET`: wait until services are as asked; `?names=a,b&for=ready&timeout_ms=1000`.
+pub const WAIT: &str = "/api/v1/wait";
 /// `GET`: start order; `?names=a,b`.
 pub const ORDER: &str = "/api/v1/services/order";
 /// `POST`: start many; body [`Wish`](crate::Wish).

@@ -3,7 +3,9 @@
 mod daemon;
 mod listener;
 mod reply;
+mod rows;
 mod services;
+mod watching;
 mod wishes;
 
 use crate::daemon::Shared;
@@ -29,7 +31,8 @@ pub(crate) async fn serve(
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(routes::LIST, get(services::list))
-        .route(routes::STATUS, get(services::status))
+        .route(routes::STATUS, get(watching::status))
+        .route(routes::WAIT, get(watching::wait))
         .route(routes::ORDER, get(services::order))
         .route(routes::SERVICE, get(services::service))
         .route(routes::SERVICE_STATUS, get(services::service_status))

@@ -15,6 +15,7 @@ mod status;
 mod stop;
 mod verb;
 mod verdict;
+mod wait;
 
 use crate::ServicePlugin;
 use nu_plugin::PluginCommand;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(stop::Stop),
         Box::new(restart::Restart),
         Box::new(status::Status),
+        Box::new(wait::Wait),
         Box::new(health::Health),
         Box::new(logs::Logs),
         Box::new(daemon_status::DaemonStatus),

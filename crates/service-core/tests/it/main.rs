@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
 mod laws;
+mod outlook;
 mod stories;
 mod world;

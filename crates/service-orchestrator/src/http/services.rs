@@ -1,7 +1,7 @@
 //! Reading: definitions, states, order, health, logs.
 
 use super::reply::{Asked, Data, Failure, Named, Reply};
-use crate::board::Entry;
+use crate::board::{Board, Entry};
 use crate::daemon::Shared;
 use crate::orchestrator::{not_found, resolve};
 use crate::views::{self, Detail};
@@ -38,14 +38,17 @@ pub(super) async fn service(
 pub(super) struct Names {
     #[serde(default)]
     names: String,
-    #[serde(default)]
-    long: bool,
 }
 
 impl Names {
     fn list(&self) -> Vec<String> {
-        self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        split(&self.names)
     }
+}
+
+/// The words of a list with commas; none in an empty one.
+pub(super) fn split(names: &str) -> Vec<String> {
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 pub(super) async fn order(
@@ -58,22 +61,6 @@ pub(super) async fn order(
     Ok(Data(views::steps(&plan, &ids)))
 }
 
-pub(super) async fn status(
-    State(shared): State<Arc<Shared>>,
-    Asked(names): Asked<Names>,
-) -> Reply<Vec<view::Status>> {
-    // A definition that cannot be read hides nothing of what runs.
-    let _ = shared.refresh().await;
-    let board = shared.orchestrator.board();
-    let ids = match names.list() {
-        names if names.is_empty() => board.plan.ids().collect(),
-        names => resolve(&board.plan, &names)?,
-    };
-    let entries: Vec<&Entry> = ids.into_iter().map(|id| &**board.at(id)).collect();
-    let detail = if names.long { Detail::Long } else { Detail::Short };
-    Ok(Data(statuses(&shared, &entries, detail)))
-}
-
 pub(super) async fn service_status(
     State(shared): State<Arc<Shared>>,
     Named(name): Named<String>,
@@ -81,12 +68,17 @@ pub(super) async fn service_status(
     let _ = shared.refresh().await;
     let board = shared.orchestrator.board();
     let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
-    let mut rows = statuses(&shared, &[entry], Detail::Long);
+    let mut rows = statuses(&shared, &board, &[entry], Detail::Long);
     Ok(Data(rows.swap_remove(0)))
 }
 
-fn statuses(shared: &Shared, entries: &[&Entry], detail: Detail) -> Vec<view::Status> {
-    let board = shared.orchestrator.board();
+/// These services of a board, with what they use now.
+pub(super) fn statuses(
+    shared: &Shared,
+    board: &Board,
+    entries: &[&Entry],
+    detail: Detail,
+) -> Vec<view::Status> {
     let keepers: Vec<u32> = entries.iter().filter_map(|entry| entry.keeper).collect();
     let usage = shared.meter.lock().map(|mut meter| meter.read(&keepers)).unwrap_or_default();
     let places = &shared.orchestrator.world().places;
@@ -95,7 +87,7 @@ fn statuses(shared: &Shared, entries: &[&Entry], detail: Detail) -> Vec<view::St
         .iter()
         .map(|entry| {
             let usage = entry.keeper.and_then(|keeper| usage.get(&keeper).copied());
-            views::status(&board, entry, usage, places, &project, detail)
+            views::status(board, entry, usage, places, &project, detail)
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! The owner: one task that holds the fleet. Letters come in, orders go out, the board is published after each turn.
 
+use super::lookout::Lookout;
 use super::message::{Message, Report, Verb, Wish};
 use super::waiters::{Changed, Open, Waiter};
 use super::{recall, resolve};
@@ -31,6 +32,7 @@ pub(super) struct Task {
     /// The last call of a manager for each service.
     pub(super) calls: BTreeMap<Name, AbortHandle>,
     waiters: Vec<Waiter>,
+    lookouts: Vec<Lookout>,
     /// Services that run although the plan does not define them any more; they go when they have stopped.
     left_over: BTreeSet<Name>,
     store: Store,
@@ -55,10 +57,10 @@ pub(super) async fn run(
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, listeners, calls, waiters) = Default::default();
+    let (keepers, listeners, calls, waiters, lookouts) = Default::default();
     let left_over = found.left_over;
     let mut task =
-        Task { world, fleet, entries, keepers, listeners, calls, waiters, left_over, store, board };
+        Task { world, fleet, entries, keepers, listeners, calls, waiters, lookouts, left_over, store, board };
     task.recall(memories, found.runs);
     task.after();
     tokio::spawn(task.work(letters));
@@ -97,7 +99,8 @@ impl Task {
 
     fn next_deadline(&self) -> Option<Moment> {
         let patience = self.waiters.iter().filter_map(Waiter::deadline);
-        self.fleet.next_deadline().into_iter().chain(patience).chain(self.store.due()).min()
+        let limits = self.lookouts.iter().filter_map(Lookout::deadline);
+        self.fleet.next_deadline().into_iter().chain(patience).chain(limits).chain(self.store.due()).min()
     }
 
     fn wake(&mut self) -> Turn {
@@ -109,6 +112,10 @@ impl Task {
         match letter {
             Message::Wish { wish, rows, reply } => {
                 let _ = reply.send(self.wish(&wish, rows));
+            }
+            Message::Watch { watch, rows, reply } => {
+                let lookout = Lookout::new(watch, self.fleet.plan(), rows, clock::now());
+                let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
             }
             Message::Happened { name, run, event } => self.happened(&name, run, event),
             Message::Learned { name, run, report } => self.learned(&name, run, report),
@@ -122,6 +129,7 @@ impl Task {
             Message::Finish { reply } => {
                 let board = Arc::clone(&self.board.borrow());
                 self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
+                self.lookouts.drain(..).for_each(|mut lookout| lookout.abandon(&board, clock::now()));
                 self.store.flush(&self.fleet);
                 let _ = reply.send(());
                 return Turn::Last;
@@ -145,6 +153,7 @@ impl Task {
         let dead_end = changed.iter().any(|id| self.may_be_dead_end(*id));
         let changed = if dead_end { Changed::All } else { Changed::Only(changed) };
         self.waiters.retain_mut(|waiter| waiter.look(&self.fleet, &board, now, &changed));
+        self.lookouts.retain_mut(|lookout| lookout.look(&self.fleet, &board, now));
         self.board.send_replace(Arc::new(board));
     }
 
@@ -337,6 +346,7 @@ impl Task {
         }
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
+        self.lookouts.iter_mut().for_each(|lookout| lookout.replan(&board, clock::now()));
     }
 
     fn register(&mut self, definition: Service) -> Result<(), Problem> {
