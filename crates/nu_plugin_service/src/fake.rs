@@ -16,8 +16,6 @@ pub(crate) enum Reply {
     Json(u16, String),
     /// One line for each string, until the sender is gone.
     Rows(Receiver<String>),
-    /// The same for a client that reads until the connection ends.
-    Lines(Receiver<String>),
     /// Not a word, for as long as the client stays.
     Silence,
 }
@@ -133,10 +131,6 @@ fn answer(mut stream: UnixStream, reply: Reply) {
                 let _ = write!(stream, "{:x}\r\n{row}\n\r\n", row.len() + 1);
             }
             write!(stream, "0\r\n\r\n")
-        }
-        Reply::Lines(rows) => {
-            let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n");
-            rows.into_iter().try_for_each(|row| writeln!(stream, "{row}"))
         }
         Reply::Silence => stream.read(&mut [0]).map(drop),
     };

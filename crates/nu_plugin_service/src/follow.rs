@@ -1,7 +1,7 @@
 //! [`Follow`]: an answer that comes line by line, need never end, and can be broken off from another thread.
 //!
-//! That last point is why this is not reqwest: its blocking client cannot be told to stop reading. The request is
-//! HTTP/1.0, which the daemon answers in one piece that ends with the connection, so there is nothing to decode.
+//! That last point is why this is not reqwest: its blocking client cannot be told to stop reading. The daemon answers
+//! in chunks, so an answer that ends with the daemon is told from one that has come to its end.
 
 use crate::client::{decode, target};
 use serde::de::DeserializeOwned;
@@ -20,7 +20,8 @@ const BUFFER: usize = 64 * 1024;
 
 /// The lines of an answer.
 pub(crate) struct Follow<T> {
-    reader: BufReader<UnixStream>,
+    /// `None` after the end.
+    body: Option<BufReader<Chunks>>,
     line: Vec<u8>,
     rows: PhantomData<T>,
 }
@@ -44,16 +45,17 @@ impl<T: DeserializeOwned> Follow<T> {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 Problem::new(Code::Timeout, "the daemon did not answer in time")
             }
-            _ => Problem::new(
-                Code::DaemonUnreachable,
-                format!("the daemon ended before it had answered: {error}"),
-            ),
+            _ => ended(),
         })?
     }
 
     fn ask(mut stream: UnixStream, target: &str) -> io::Result<Result<(Self, Leash), Problem>> {
         stream.set_read_timeout(Some(ACCEPTS_WITHIN))?;
-        write!(stream, "GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: {}\r\n\r\n", routes::NDJSON)?;
+        write!(
+            stream,
+            "GET {target} HTTP/1.1\r\nhost: localhost\r\naccept: {}\r\nconnection: close\r\n\r\n",
+            routes::NDJSON
+        )?;
         let leash = Leash(stream.try_clone()?);
         let mut reader = BufReader::with_capacity(BUFFER, stream);
         let mut status = String::new();
@@ -69,23 +71,33 @@ impl<T: DeserializeOwned> Follow<T> {
             return Ok(Err(decode::<serde_json::Value>(&body).err().unwrap_or_else(odd)));
         }
         reader.get_ref().set_read_timeout(None)?;
-        Ok(Ok((Self { reader, line: Vec::new(), rows: PhantomData }, leash)))
+        let body = Some(BufReader::with_capacity(BUFFER, Chunks { reader, left: 0, over: false }));
+        Ok(Ok((Self { body, line: Vec::new(), rows: PhantomData }, leash)))
     }
 }
 
-/// Ends when the daemon closes, or when the leash is dropped.
 impl<T: DeserializeOwned> Iterator for Follow<T> {
     type Item = Result<T, Problem>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.line.clear();
-        match self.reader.read_until(b'\n', &mut self.line) {
-            // A line without its end was cut off with the daemon.
-            Ok(_) if !self.line.ends_with(b"\n") => None,
+        match self.body.as_mut()?.read_until(b'\n', &mut self.line) {
+            Ok(0) => {
+                self.body = None;
+                None
+            }
             Ok(_) => Some(row(&self.line)),
-            Err(_) => None,
+            Err(_) => {
+                self.body = None;
+                Some(Err(ended()))
+            }
         }
     }
+}
+
+fn ended() -> Problem {
+    Problem::new(Code::DaemonUnreachable, "the daemon ended before it had answered")
+        .help("services keep running; `service status` shows how they are")
 }
 
 /// A row is most often a success, and there may be very many: no second look at those.
@@ -93,6 +105,46 @@ fn row<T: DeserializeOwned>(line: &[u8]) -> Result<T, Problem> {
     match serde_json::from_slice::<Envelope<T>>(line) {
         Ok(envelope) => envelope.into_result(),
         Err(_) => decode(line),
+    }
+}
+
+/// A body in chunks: each its length in hexadecimal, a line end, so many bytes and a line end; the last is empty.
+struct Chunks {
+    reader: BufReader<UnixStream>,
+    left: usize,
+    over: bool,
+}
+
+impl Chunks {
+    fn begin(&mut self) -> io::Result<()> {
+        let mut length = String::new();
+        self.reader.read_line(&mut length)?;
+        let digits = length.split([';', '\r', '\n']).next().unwrap_or_default();
+        // Nothing at all is no length either: the connection broke.
+        self.left = usize::from_str_radix(digits, 16).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        self.over = self.left == 0;
+        Ok(())
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !self.over {
+            self.begin()?;
+        }
+        if self.over {
+            return Ok(0);
+        }
+        let most = self.left.min(buffer.len());
+        let length = self.reader.read(&mut buffer[..most])?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= length;
+        if self.left == 0 {
+            self.reader.read_exact(&mut [0; 2])?;
+        }
+        Ok(length)
     }
 }
 
@@ -111,25 +163,36 @@ mod tests {
     fn a_silent_answer_ends_when_its_leash_is_dropped() {
         let (_say, rows) = channel::<String>();
         let mut rows = Some(rows);
-        let daemon = Daemon::serving(move |_| Reply::Lines(rows.take().unwrap()));
+        let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
         let (mut follow, leash) = open(&daemon).unwrap();
-        let reader = std::thread::spawn(move || follow.next().is_none());
+        let reader = std::thread::spawn(move || follow.next().is_some_and(|row| row.is_err()));
         drop(leash);
-        assert!(reader.join().unwrap());
-        assert!(daemon.heard()[0].starts_with("GET /api/v1/wait?names=a%20b HTTP/1.0\r\n"));
+        assert!(reader.join().unwrap(), "it ended, and not as an answer ends");
+        assert!(daemon.heard()[0].starts_with("GET /api/v1/wait?names=a%20b HTTP/1.1\r\n"));
     }
 
     #[test]
     fn a_row_is_there_before_the_next_one_is_sent() {
         let (say, rows) = channel();
         let mut rows = Some(rows);
-        let daemon = Daemon::serving(move |_| Reply::Lines(rows.take().unwrap()));
+        let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
         let (mut follow, _leash) = open(&daemon).unwrap();
         for name in ["a", "b"] {
             say.send(crate::fake::outcome(name, true)).unwrap();
             assert_eq!(follow.next().unwrap().unwrap().name, name);
         }
         drop(say);
+        assert!(follow.next().is_none());
+    }
+
+    #[test]
+    fn a_daemon_that_ends_in_the_middle_of_its_answer_is_noticed() {
+        let (say, rows) = channel();
+        let mut rows = Some(rows);
+        let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let (mut follow, _leash) = open(&daemon).unwrap();
+        say.send(crate::fake::CRASH.into()).unwrap();
+        assert_eq!(follow.next().unwrap().unwrap_err().code, Code::DaemonUnreachable);
         assert!(follow.next().is_none());
     }
 

@@ -16,6 +16,7 @@ mod selector;
 mod session;
 mod shell;
 mod table;
+mod tailing;
 
 use client::Clients;
 use nu_plugin::{Plugin, PluginCommand};

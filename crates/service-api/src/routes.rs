@@ -8,6 +8,8 @@ pub const LIST: &str = "/api/v1/services/list";
 pub const STATUS: &str = "/api/v1/services/status";
 /// `GET`: wait until services are as asked; `?names=a,b&for=ready&timeout_ms=1000`.
 pub const WAIT: &str = "/api/v1/wait";
+/// `GET`: log lines of many services, by time; `?names=a,b&tail=100&since=<RFC 3339>&follow=true`.
+pub const LOGS: &str = "/api/v1/logs";
 /// `GET`: start order; `?names=a,b`.
 pub const ORDER: &str = "/api/v1/services/order";
 /// `POST`: start many; body [`Wish`](crate::Wish).
@@ -22,6 +24,8 @@ pub const SERVICE: &str = "/api/v1/services/{name}";
 pub const SERVICE_STATUS: &str = "/api/v1/services/{name}/status";
 /// `GET`: check one service now.
 pub const SERVICE_HEALTH: &str = "/api/v1/services/{name}/health";
+/// `GET`: why one service is as it is.
+pub const SERVICE_WHY: &str = "/api/v1/services/{name}/why";
 /// `GET`: log lines of one service; `?tail=100&since=<RFC 3339>`.
 pub const SERVICE_LOGS: &str = "/api/v1/services/{name}/logs";
 /// `POST`: start one; body [`Wish`](crate::Wish) without names, or none.

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod listener;
+mod logs;
 mod reply;
 mod rows;
 mod services;
@@ -37,7 +38,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::SERVICE, get(services::service))
         .route(routes::SERVICE_STATUS, get(services::service_status))
         .route(routes::SERVICE_HEALTH, get(services::health))
-        .route(routes::SERVICE_LOGS, get(services::logs))
+        .route(routes::SERVICE_WHY, get(services::why))
+        .route(routes::SERVICE_LOGS, get(logs::one))
+        .route(routes::LOGS, get(logs::many))
         .route(routes::START, post(wishes::start))
         .route(routes::STOP, post(wishes::stop))
         .route(routes::RESTART, post(wishes::restart))

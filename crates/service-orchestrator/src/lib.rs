@@ -108,6 +108,7 @@ pub mod daemon;
 mod guide;
 mod http;
 pub mod load;
+mod logs;
 pub mod manager;
 pub mod offline;
 mod orchestrator;
@@ -116,6 +117,7 @@ mod process;
 mod store;
 mod usage;
 mod views;
+mod why;
 mod world;
 
 pub use guide::{Service, ServiceHealth, ServiceStatus};

@@ -7,12 +7,14 @@
 
 pub mod cri;
 pub mod files;
+pub mod follow;
 pub mod process;
 pub mod protocol;
 pub mod tail;
 
 pub use cri::Line;
 pub use files::Files;
+pub use follow::Follower;
 pub use process::Process;
 pub use protocol::{Exit, Launch, LogLimits, Order, Phase, Record, Stage};
 

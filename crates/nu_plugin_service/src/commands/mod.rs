@@ -16,6 +16,7 @@ mod stop;
 mod verb;
 mod verdict;
 mod wait;
+mod why;
 
 use crate::ServicePlugin;
 use nu_plugin::PluginCommand;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(restart::Restart),
         Box::new(status::Status),
         Box::new(wait::Wait),
+        Box::new(why::Why),
         Box::new(health::Health),
         Box::new(logs::Logs),
         Box::new(daemon_status::DaemonStatus),

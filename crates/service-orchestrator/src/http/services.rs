@@ -1,22 +1,15 @@
-//! Reading: definitions, states, order, health, logs.
+//! Reading: definitions, states, order, health.
 
-use super::reply::{Asked, Data, Failure, Named, Reply};
+use super::reply::{Asked, Data, Named, Reply};
 use crate::board::{Board, Entry};
 use crate::daemon::Shared;
 use crate::orchestrator::{not_found, resolve};
 use crate::views::{self, Detail};
+use crate::why;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::Deserialize;
-use service_api::{Code, Envelope, Problem, view};
+use service_api::{Code, Problem, view};
 use std::sync::Arc;
-
-/// Lines of a log when nothing else is asked.
-const USUAL_TAIL: usize = 1_000;
-/// Lines of a log at most, so that one answer stays within memory.
-const MOST_TAIL: usize = 1_000_000;
 
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Service>> {
     shared.refresh().await?;
@@ -103,35 +96,15 @@ pub(super) async fn health(
     Ok(Data(views::health(&entry.definition, checked)))
 }
 
-/// `?tail=100&since=2026-01-02T03:04:05Z`.
-#[derive(Deserialize)]
-pub(super) struct Lines {
-    tail: Option<usize>,
-    since: Option<String>,
-}
-
-pub(super) async fn logs(
-    State(shared): State<Arc<Shared>>,
-    Named(name): Named<String>,
-    Asked(lines): Asked<Lines>,
-) -> Result<Response, Failure> {
+pub(super) async fn why(State(shared): State<Arc<Shared>>, Named(name): Named<String>) -> Reply<view::Why> {
     let _ = shared.refresh().await;
-    let since = lines.since.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|error| {
-        Problem::new(Code::BadRequest, format!("`since` is not a time: {error}"))
-            .help("write it as 2026-01-02T03:04:05Z")
-    })?;
     let board = shared.orchestrator.board();
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
-    let most = lines.tail.unwrap_or(if since.is_some() { MOST_TAIL } else { USUAL_TAIL }).min(MOST_TAIL);
     let places = Arc::clone(&shared.orchestrator.world().places);
-    // Turning many lines into JSON takes time too: this thread has services to look after.
-    let read = tokio::task::spawn_blocking(move || {
-        let lines = views::log_lines(&places, &entry.definition, most, since)?;
-        Ok(serde_json::to_vec(&Envelope::success(lines))?)
-    });
-    let json: Vec<u8> =
-        read.await.map_err(std::io::Error::other).flatten().map_err(|error: std::io::Error| {
-            Problem::new(Code::Internal, format!("cannot read the log of `{name}`: {error}"))
-        })?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+    // It reads a log and walks through /proc.
+    let explained = tokio::task::spawn_blocking(move || why::why(&board, &entry, &places)).await;
+    Ok(Data(
+        explained
+            .map_err(|error| Problem::new(Code::Internal, format!("cannot explain `{name}`: {error}")))?,
+    ))
 }

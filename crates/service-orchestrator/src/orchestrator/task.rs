@@ -72,6 +72,7 @@ impl Entry {
         Self {
             snapshot: fleet.snapshot(id),
             definition: Arc::clone(fleet.machine(id).definition()),
+            since: clock::now(),
             pid: None,
             keeper: None,
             check: None,
@@ -197,6 +198,7 @@ impl Task {
         }
         let name = &entry.definition.name;
         if snapshot.state_word() != entry.snapshot.state_word() {
+            entry.since = clock::now();
             let (from, to, run) = (entry.snapshot.state_word(), snapshot.state_word(), snapshot.run);
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
