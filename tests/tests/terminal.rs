@@ -1,7 +1,9 @@
 //! At a real terminal: ctrl-c, completion, and no daemon from either.
 
 use nix::sys::signal::Signal;
-use service_tests::{Project, ServiceTable, Terminal, eventually, free_port, marked, name, signal};
+use service_tests::{Project, ServiceTable, Terminal, eventually, free_port, name, signal};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Not ready before there is a file `go`.
 const GATED: &str = "[services.slow]\nstart_command = \"ACTOR gate go say ready\"\n\
@@ -10,8 +12,15 @@ const GATED: &str = "[services.slow]\nstart_command = \"ACTOR gate go say ready\
 /// Types a line whose output cannot be mistaken for the line itself, and waits for it.
 #[track_caller]
 fn is_at_the_prompt(terminal: &Terminal) {
-    terminal.types("print $'at the prompt (20 + 3)'", &["Enter"]);
-    terminal.shows("at the prompt 23");
+    // What is typed before the shell reads again may be lost: a ctrl-c empties the terminal.
+    eventually("the prompt is back", || {
+        terminal.types("print $'at the prompt (20 + 3)'", &["Enter"]);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline && !terminal.screen().contains("at the prompt 23") {
+            sleep(Duration::from_millis(10));
+        }
+        terminal.screen().contains("at the prompt 23").then_some(())
+    });
 }
 
 #[test]
@@ -84,6 +93,7 @@ fn ctrl_c_ends_a_wait_and_nothing_else() {
     terminal.types("service wait slow", &["Enter"]);
     terminal.shows("waiting until ready");
     terminal.press(&["C-c"]);
+    terminal.shows("interrupted");
     is_at_the_prompt(&terminal);
     assert!(!terminal.screen().contains("waiting until ready"), "the line is left");
     assert_eq!(project.status("slow")["state"], "starting");
@@ -129,7 +139,7 @@ fn a_plugin_that_is_killed_in_the_middle_of_a_call_costs_that_call_only() {
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types("service wait slow", &["Enter"]);
     terminal.shows("waiting until ready");
-    for pid in marked(&project.path("")).into_iter().filter(|pid| name(*pid).starts_with("nu_plugin_")) {
+    for pid in project.processes().into_iter().filter(|pid| name(*pid).starts_with("nu_plugin_")) {
         signal(pid, Signal::SIGKILL);
     }
     terminal.shows("Error");

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{PipelineData, Span};
 use service_api::{routes, view};
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -158,7 +159,7 @@ fn line(what: &str, took: Duration, states: &[view::Status], all: bool, now: Tim
         line.push_str(&describe(state, now));
     }
     if told.len() > TOLD {
-        line.push_str(&format!(", and {} more", told.len() - TOLD));
+        let _ = write!(line, ", and {} more", told.len() - TOLD); // a String takes everything
     }
     line
 }

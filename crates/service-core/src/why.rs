@@ -36,14 +36,14 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
                 Some(holder) => format!("it is starting, and the port it wants is held by {holder}"),
                 None => say("it is starting"),
             };
-            (text, facts.holder.map_or_else(|| run("wait"), free_the_port))
+            (text, facts.holder.map(free_the_port).or_else(|| run("wait")))
         }
         (State::Ready { .. }, Goal::Down | Goal::Again) => {
             (say("it runs until its dependents have stopped"), run("wait --for stopped"))
         }
         (State::Ready { .. }, Goal::Up) => match snapshot.health {
             Health::Unhealthy => {
-                let help = facts.holder.map_or_else(|| run("health"), free_the_port);
+                let help = facts.holder.map(free_the_port).or_else(|| run("health"));
                 (say("it runs, and its checks fail"), help)
             }
             Health::Pending => (say("it runs, and no check has decided yet"), run("health")),
@@ -53,7 +53,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
         (State::Stopping { .. }, _) => (say("it does not end, not even when killed"), run("logs")),
         (State::Backoff { failure, .. }, _) => (
             format!("{}, and is started again", told(failure)),
-            facts.holder.map_or_else(|| run("logs"), free_the_port),
+            facts.holder.map(free_the_port).or_else(|| run("logs")),
         ),
         (State::Completed { exit, .. }, _) if exit.is_success() && facts.oneshot => {
             (say("all is well: it has done its work"), None)
@@ -61,7 +61,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
         (State::Completed { exit, .. }, _) => (format!("it {}", in_words(*exit)), run("start")),
         (State::Failed { failure, .. }, _) => (
             format!("{}, and is not started again until somebody asks", told(failure)),
-            facts.holder.map_or_else(|| after(name, failure), free_the_port),
+            Some(facts.holder.map_or_else(|| after(name, failure), free_the_port)),
         ),
     }
 }
@@ -77,8 +77,8 @@ fn waiting(facts: Facts<'_>) -> (String, Option<String>) {
     }
 }
 
-fn free_the_port(holder: &str) -> Option<String> {
-    Some(format!("end {holder}, or give one of the two another port"))
+fn free_the_port(holder: &str) -> String {
+    format!("end {holder}, or give one of the two another port")
 }
 
 fn told(failure: &Failure) -> String {
@@ -90,15 +90,15 @@ fn told(failure: &Failure) -> String {
 }
 
 /// What to do after a failure.
-fn after(name: &str, failure: &Failure) -> Option<String> {
-    Some(match failure {
+fn after(name: &str, failure: &Failure) -> String {
+    match failure {
         Failure::Refused(_) | Failure::Exited(Exit::Code(126 | 127)) => {
             format!("correct [services.{name}] in services.toml, then run `service start {name}`")
         }
         Failure::Exited(_) | Failure::StartTimeout | Failure::Unhealthy => {
             format!("run `service logs {name}`, and `service start {name}` when it is mended")
         }
-    })
+    }
 }
 
 /// What an edge waits for, in words.

@@ -20,10 +20,10 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
     let definition = &entry.definition;
     let need = snapshot.waits_for.map(|need| (need, board.at(need.on)));
     let holder = if is_calm(entry) { None } else { probe::holder(entry) };
-    let held = holder.as_ref().map(probe::Holder::to_string);
+    let holder_name = holder.as_ref().map(probe::Holder::to_string);
     let facts = Facts {
         need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Obstacle::Failed))),
-        holder: held.as_deref(),
+        holder: holder_name.as_deref(),
         oneshot: definition.oneshot,
     };
     let (summary, help) = explain(&definition.name, snapshot, facts);

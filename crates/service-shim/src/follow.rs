@@ -164,7 +164,7 @@ impl Follower {
         let path = |number| if number == 0 { self.files.log() } else { self.files.rotated(number) };
         let Some(number) = self.files.number_of(inode)? else {
             // Ours is gone: the oldest that is left is the nearest.
-            let oldest = (0..).take_while(|number| path(*number).exists()).last().unwrap_or(0);
+            let oldest = (0..u32::MAX).take_while(|number| path(*number).exists()).last().unwrap_or(0);
             let Some(next) = Open::of(File::open(path(oldest)))? else { return Ok(Next::NotYet) };
             return Ok(if oldest == 0 { Next::Follows(next) } else { Next::AfterGap(next) });
         };

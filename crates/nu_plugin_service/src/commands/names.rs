@@ -132,7 +132,7 @@ fn config(call: &DynamicCompletionCall) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn offered(offer: Offer, states: &[(&str, &str)]) -> Vec<String> {
+    fn offered(offer: Offer, known: &[(&str, &str)]) -> Vec<String> {
         let services = ["a", "b"].map(|name| view::Service {
             name: name.into(),
             description: String::new(),
@@ -142,7 +142,7 @@ mod tests {
             stop_command: None,
             health_check_endpoint: None,
         });
-        let status = states.iter().map(|(name, state)| view::Status {
+        let status = known.iter().map(|(name, state)| view::Status {
             name: (*name).into(),
             status: String::new(),
             state: (*state).into(),

@@ -134,7 +134,9 @@ impl PluginCommand for Wait {
 }
 
 /// The names, and the closure if there is one.
-fn arguments(call: &EvaluatedCall) -> Result<(Vec<Spanned<String>>, Option<Spanned<Closure>>), LabeledError> {
+type Arguments = (Vec<Spanned<String>>, Option<Spanned<Closure>>);
+
+fn arguments(call: &EvaluatedCall) -> Result<Arguments, LabeledError> {
     let (closures, names): (Vec<_>, Vec<_>) =
         call.positional.iter().cloned().partition(|value| matches!(value, Value::Closure { .. }));
     let mut closures = closures.into_iter();

@@ -27,7 +27,7 @@ pub(super) struct Lookout {
 impl Lookout {
     /// Fails if there is no such service.
     pub(super) fn new(
-        watch: Watch,
+        watch: &Watch,
         plan: &Plan,
         rows: UnboundedSender<Outcome>,
         now: Moment,

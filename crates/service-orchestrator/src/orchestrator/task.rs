@@ -115,7 +115,7 @@ impl Task {
                 let _ = reply.send(self.wish(&wish, rows));
             }
             Message::Watch { watch, rows, reply } => {
-                let lookout = Lookout::new(watch, self.fleet.plan(), rows, clock::now());
+                let lookout = Lookout::new(&watch, self.fleet.plan(), rows, clock::now());
                 let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
             }
             Message::Happened { name, run, event } => self.happened(&name, run, event),
