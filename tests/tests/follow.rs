@@ -70,12 +70,13 @@ fn a_service_that_has_never_run_can_be_followed() {
 
 #[test]
 fn a_reader_that_reads_nothing_holds_nobody_up_and_one_that_leaves_is_forgotten() {
-    let Some(project) =
-        Project::new("[services.job]\nstart_command = \"ACTOR chatter 200000 exit 0\"\noneshot = true\n")
-    else {
+    let Some(project) = Project::new(
+        "[services.job]\nstart_command = \"ACTOR chatter 200000 exit 0\"\noneshot = true\n[services.other]\nstart_command = \"ACTOR\"",
+    ) else {
         return;
     };
-    project.value("service status");
+    // With its first start the daemon has opened all that it keeps.
+    project.value("service start other");
     let (daemon, socket) = (project.daemon(), project.socket());
     let before = eventually("the daemon is calm", || {
         let now = descriptors(daemon);
