@@ -1,8 +1,8 @@
 //! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
 
+use super::Report;
 use super::ran;
 use super::task::Task;
-use super::{Message, Report};
 use crate::clock;
 use crate::process;
 use crate::world::Places;
@@ -36,8 +36,8 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
     for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
         match last_record(&places.files(&name)).await {
-            Ok(Some(record)) => {
-                let found = found(&record, places, &name).await;
+            Ok(Some(mut record)) => {
+                let found = found(&mut record, places, &name).await;
                 if !matches!(found, Found::Running { .. }) {
                     process::limits::leave_over(places, &name).await;
                 }
@@ -77,8 +77,14 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
 }
 
 /// Identity decides: the shim of the record, on this boot, or nobody.
-async fn found(record: &Record, places: &Places, name: &Name) -> Found {
+async fn found(record: &mut Record, places: &Places, name: &Name) -> Found {
     let run = record.run;
+    let is_over = |record: &Record| matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
+    if record.boot_id == places.boot_id && !is_over(record) && !record.shim.is_alive() {
+        // It may have ended since it was asked, and then it wrote down how before it did.
+        let last = places.files(name).read_record().ok().flatten();
+        *record = last.filter(|last| last.run == run).unwrap_or(record.clone());
+    }
     match &record.phase {
         _ if record.boot_id != places.boot_id => Found::Nothing,
         Phase::Gone { exit, .. } => {
@@ -118,8 +124,14 @@ pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
 }
 
 impl Task {
-    /// Takes up every service where it is.
-    pub(super) fn recall(&mut self, mut memories: BTreeMap<Name, Memory>, mut runs: BTreeMap<Name, Trace>) {
+    /// Takes up every service where it is. Returns what is known of the runs that were found, to be
+    /// [learned](Task::learned) once the board shows them.
+    pub(super) fn recall(
+        &mut self,
+        mut memories: BTreeMap<Name, Memory>,
+        mut runs: BTreeMap<Name, Trace>,
+    ) -> Vec<(Name, u64, Report)> {
+        let mut known = Vec::new();
         let now = clock::now();
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids() {
@@ -132,14 +144,15 @@ impl Task {
                     Phase::Running { leader, .. } => Some(leader),
                     Phase::Exited { .. } | Phase::Gone { .. } | Phase::Refused { .. } => None,
                 };
-                let report = Report::Processes { leader, keeper: record.shim };
-                let _ =
-                    self.world.mailbox.send(Message::Learned { name: name.clone(), run: record.run, report });
+                known.push((name.clone(), record.run, Report::Processes { leader, keeper: record.shim }));
                 if leader.is_some() {
                     self.world.report(name, record.run, Event::Launched);
                 }
                 let keeper = process::adopt(self.world.clone(), plan.service(id), record.clone());
                 self.keepers.insert(name.clone(), keeper);
+            }
+            if let Some(Trace { record, .. }) = &trace {
+                known.push((name.clone(), record.run, Report::Missing(record.missing())));
             }
             let memory = memories.remove(name);
             let run = trace
@@ -162,5 +175,6 @@ impl Task {
             }
         }
         self.fleet.resume(now);
+        known
     }
 }

@@ -18,6 +18,7 @@ use service_core::fleet::Fleet;
 use service_core::health::Health;
 use service_core::service::{Event, Goal, State};
 use service_core::{Id, Moment, Name, Plan};
+use service_shim::Missing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -89,7 +90,11 @@ pub(super) async fn run(
         board,
     };
     task.note_definitions();
-    task.recall(memories, found.runs);
+    let known = task.recall(memories, found.runs);
+    task.after();
+    for (name, run, report) in known {
+        task.learned(&name, run, report);
+    }
     task.after();
     tokio::spawn(task.work(letters));
     reader
@@ -105,7 +110,7 @@ impl Entry {
             keeper: None,
             check: None,
             complaint: None,
-            dropped: 0,
+            missing: Missing::default(),
         }
     }
 }
@@ -282,7 +287,7 @@ impl Task {
                 self.journal.checked(name, run, &check, deciding);
                 entry.check = Some(Arc::new(check));
             }
-            Report::Dropped(lines) => entry.dropped = lines,
+            Report::Missing(missing) => entry.missing = missing,
             Report::Complaint(complaint) => {
                 entry.complaint = complaint;
                 if let Some(message) = entry.complaint.clone() {
