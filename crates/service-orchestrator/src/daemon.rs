@@ -7,13 +7,14 @@ mod source;
 use crate::clock;
 use crate::http;
 use crate::load;
+use crate::offline;
 use crate::orchestrator::{ServiceOrchestrator, private_dir};
 use crate::store::write_private;
 use crate::usage::Meter;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use service_api::{Code, Greeting, Problem, Project, routes};
-use service_core::Moment;
+use service_core::{Config, Moment, Plan};
 use source::Source;
 use std::fs::File;
 use std::io::{self, Write};
@@ -138,8 +139,17 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
         tracing::warn!(%error, "cannot write down which project this is");
     }
     let began = clock::now();
-    let source = Source::new(project.config.clone());
-    let plan = load::plan(&project.config)?;
+    let (source, plan) = match load::plan(&project.config) {
+        Ok(plan) => (Source::new(project.config.clone()), plan),
+        // What runs must be seen, and can be stopped, whatever became of the file.
+        Err(problem) if offline::is_anything_kept(&project.state_dir) => {
+            tracing::error!(%problem, "cannot read the file; looking after what runs");
+            let nothing = Plan::compile(Config::default())
+                .map_err(|_| Problem::new(Code::Internal, "cannot make an empty plan"))?;
+            (Source::wrong(project.config.clone(), problem), nothing)
+        }
+        Err(problem) => return Err(problem),
+    };
     let mut builder = ServiceOrchestrator::builder()
         .state_dir(&project.state_dir)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))

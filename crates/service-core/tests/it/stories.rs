@@ -257,7 +257,7 @@ fn a_new_daemon_disturbs_nobody_even_without_a_memory() {
         let mut world = chain(WhenLost::Restart);
         world.start("c");
         world.pass(SECOND);
-        world.change_daemon(remembers);
+        world.change_daemon(remembers, Duration::ZERO);
         world.pass(SECOND);
         assert_eq!(world.diary, ["+a", "+b", "+c"]);
         assert_eq!(world.state("c"), "ready");

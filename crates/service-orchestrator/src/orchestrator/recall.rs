@@ -36,8 +36,8 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
     for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
         match last_record(&places.files(&name)).await {
-            Ok(Some(mut record)) => {
-                let found = found(&mut record, places, &name).await;
+            Ok(Some((mut record, is_kept))) => {
+                let found = found(&mut record, is_kept, places, &name).await;
                 if !matches!(found, Found::Running { .. }) {
                     process::limits::leave_over(places, &name).await;
                 }
@@ -55,21 +55,21 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
 
 /// The record of the last run. While a shim holds the lock it is asked itself, whatever lies on the disk, and waited for
 /// if it has only just been started: a second one must not be started beside it. One that lives and says nothing, because
-/// it is frozen, has written down what it would say.
-async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
+/// it is frozen, has written down what it would say. Also tells whether the lock is held.
+async fn last_record(files: &Files) -> std::io::Result<Option<(Record, bool)>> {
     let deadline = clock::now().plus(FIRST_WORDS);
     loop {
         if let Some(_lock) = files.try_lock()? {
             // Nobody listens there; a shim that ended on a disk that could not be written has left it.
             let _ = std::fs::remove_file(files.socket());
-            return files.read_record();
+            return Ok(files.read_record()?.map(|record| (record, false)));
         }
         match process::ask(files).await {
-            Ok(record) => return Ok(Some(record)),
+            Ok(record) => return Ok(Some((record, true))),
             Err(error) if clock::now() >= deadline => {
                 // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
                 let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
-                return record.map(Some).ok_or(error);
+                return record.map(|record| Some((record, true))).ok_or(error);
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
@@ -77,10 +77,12 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
 }
 
 /// Identity decides: the shim of the record, on this boot, or nobody.
-async fn found(record: &mut Record, places: &Places, name: &Name) -> Found {
+async fn found(record: &mut Record, is_kept: bool, places: &Places, name: &Name) -> Found {
     let run = record.run;
+    // Whoever has the lock keeps it. A record that names a process which lives without it has been forged.
+    let is_kept = |record: &Record| is_kept && record.shim.is_alive();
     let is_over = |record: &Record| matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
-    if record.boot_id == places.boot_id && !is_over(record) && !record.shim.is_alive() {
+    if record.boot_id == places.boot_id && !is_over(record) && !is_kept(record) {
         // It may have ended since it was asked, and then it wrote down how before it did.
         let last = places.files(name).read_record().ok().flatten();
         *record = last.filter(|last| last.run == run).unwrap_or(record.clone());
@@ -91,7 +93,7 @@ async fn found(record: &mut Record, places: &Places, name: &Name) -> Found {
             Found::Over { run, event: Event::Gone(process::limits::exit(places, name, run, *exit)) }
         }
         Phase::Refused { message, .. } => Found::Over { run, event: Event::Refused(message.clone()) },
-        Phase::Running { at, .. } | Phase::Exited { at, .. } if record.shim.is_alive() => {
+        Phase::Running { at, .. } | Phase::Exited { at, .. } if is_kept(record) => {
             Found::Running { run, launched: Moment::from_nanos(*at) }
         }
         Phase::Exited { leader, exit, .. } => {
@@ -158,7 +160,7 @@ impl Task {
             let run = trace
                 .as_ref()
                 .map_or(memory.as_ref().map_or(0, |memory| memory.run), |trace| trace.record.run);
-            if let Some(definition) = ran::kept(&self.world.places, name, run).map(Arc::new) {
+            if let Some(definition) = ran::kept(&self.world.places, plan.service(id), run).map(Arc::new) {
                 if let Some(Trace { found: Found::Running { .. }, .. }) = &trace {
                     self.fleet.remember(id, Arc::clone(&definition));
                 }

@@ -309,7 +309,8 @@ impl Task {
         let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
         let names =
             machines.filter(|machine| machine.state().is_alive()).map(|machine| &machine.definition().name);
-        self.left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
+        let left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
+        let defined_again = std::mem::replace(&mut self.left_over, left_over);
         let plan = Arc::new(recall::with_left_overs(plan, &self.left_over));
         let old: BTreeMap<Name, Arc<Entry>> =
             self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
@@ -318,6 +319,12 @@ impl Task {
         self.note_definitions();
         for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
             self.fleet.retire(id);
+        }
+        for name in defined_again.difference(&self.left_over) {
+            // They were to end for good, and are not any more.
+            if let (Some(id), Some(definition)) = (self.fleet.plan().id(name), self.ran.get(name)) {
+                self.fleet.remember(id, Arc::clone(definition));
+            }
         }
         let fresh = |id: Id| {
             let known = old.get(&self.fleet.plan().service(id).name).map(Arc::clone);
