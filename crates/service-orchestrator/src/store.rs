@@ -72,7 +72,9 @@ impl Store {
     pub(crate) fn changed(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         if (before.goal, before.run) != (after.goal, after.run) {
             self.due = Some(now);
-        } else if (&before.state, before.restarts) != (&after.state, after.restarts) {
+        } else if (&before.state, before.restarts, before.health)
+            != (&after.state, after.restarts, after.health)
+        {
             self.due.get_or_insert(now.plus(GATHER));
         }
     }

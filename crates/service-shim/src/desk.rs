@@ -15,12 +15,18 @@
 #![expect(clippy::cast_ptr_alignment, reason = "a map begins at a page, and every offset in it is chosen")]
 
 use crate::cri::{LONGEST_PART, Stream};
+use crate::{Files, LogLimits};
 use jiff::Timestamp;
 use memmap2::MmapRaw;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 /// A pipe's usual capacity: the most that one read can bring.
@@ -32,6 +38,20 @@ const BEGUN: usize = DATA + READ;
 const SIZE: usize = BEGUN + 4 * LONGEST_PART;
 /// Where the two notes lie; in front of them, which one counts.
 const NOTES: usize = 64;
+/// Where it stands whose output this is.
+const LABEL: usize = 512;
+const PATH: usize = 1024;
+const LONGEST_PATH: usize = DATA - PATH;
+/// All of the data but its first page.
+const HOLE: Range<i64> = 2 * 4096..4096 + 64 * 1024;
+
+/// What stands at `LABEL`.
+#[repr(C)]
+struct Label {
+    max_size: u64,
+    max_files: u64,
+    length: u64,
+}
 
 /// How far the work on one read has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +62,8 @@ pub enum Step {
     Reading,
     /// It has brought something, part of which may be in the log.
     Writing,
+    /// Somebody has taken over and brought all of it into the log.
+    Over,
 }
 
 /// What is true of the desk. Plain numbers, because it is read by another process than the one that wrote it.
@@ -98,8 +120,53 @@ impl Desk {
         match self.note.get().step {
             0 => Step::Idle,
             1 => Step::Reading,
-            _ => Step::Writing,
+            2 => Step::Writing,
+            _ => Step::Over,
         }
+    }
+
+    /// Writes down whose output lies here, for whoever takes over. A path that is too long is not written down.
+    pub fn label(&self, directory: &Path, limits: LogLimits) {
+        let path = directory.as_os_str().as_bytes();
+        if path.len() <= LONGEST_PATH {
+            // SAFETY: the label lies within the first page of the map, behind the notes.
+            unsafe {
+                std::ptr::copy_nonoverlapping(path.as_ptr(), self.map.as_mut_ptr().add(PATH), path.len());
+                let label = Label {
+                    max_size: limits.max_size,
+                    max_files: limits.max_files.into(),
+                    length: path.len() as u64,
+                };
+                self.map.as_mut_ptr().add(LABEL).cast::<Label>().write_volatile(label);
+            }
+        }
+    }
+
+    /// Whose output lies here, if that was written down.
+    pub fn owner(&self) -> Option<(Files, LogLimits)> {
+        // SAFETY: as in `label`; every bit pattern is a label.
+        let label = unsafe { self.map.as_ptr().add(LABEL).cast::<Label>().read_volatile() };
+        let length =
+            usize::try_from(label.length).ok().filter(|length| (1..=LONGEST_PATH).contains(length))?;
+        // SAFETY: that much lies within the first page.
+        let path = unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(PATH), length) };
+        let limits = LogLimits {
+            max_size: label.max_size,
+            max_files: u32::try_from(label.max_files).unwrap_or(u32::MAX),
+        };
+        Some((Files::new(OsStr::from_bytes(path)), limits))
+    }
+
+    /// Notes that nothing is left to do here.
+    pub fn close(&self) {
+        self.change(|note| note.step = 3);
+    }
+
+    /// Gives memory back that a large read has taken.
+    pub fn shrink(memory: impl AsFd) {
+        let holes = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        // Where that cannot be done it is kept. What the next read finds there is zero, as it has to be.
+        let _ = fallocate(memory, holes, HOLE.start, HOLE.end - HOLE.start);
     }
 
     /// The stream that the last read was of.

@@ -9,7 +9,7 @@ use crate::{Files, LogLimits, Missing, Order};
 use jiff::Timestamp;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -66,13 +66,28 @@ impl Heritage {
         b'0' | u8::from(outputs[0]) | u8::from(outputs[1]) << 1
     }
 
+    /// Writes down what the dead shim had not, by what stands on its desk about whose it is.
+    pub fn write_down_by_label(self) -> io::Result<()> {
+        match Desk::open(&self.desk)?.owner() {
+            Some((files, limits)) => self.write_down(&files, limits, Missing::default()).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Writes down what the dead shim had not. To be called when nothing is left of the service; nobody else may write
     /// this log meanwhile. Takes the lines that are missing so far, and returns those that are then.
     pub fn write_down(self, files: &Files, limits: LogLimits, missing: Missing) -> io::Result<Missing> {
+        // The template and the daemon may both have it. The second one finds nothing to do, and that only when it is done.
+        // Opened anew: descriptors that were handed on share one lock.
+        let memory = fs::File::open(format!("/proc/self/fd/{}", self.desk.as_raw_fd()))?;
+        memory.lock()?;
         let desk = Desk::open(&self.desk)?;
+        if desk.step() == Step::Over {
+            return Ok(missing);
+        }
         let unclaimed = match desk.step() {
             Step::Reading => desk.unclaimed(),
-            Step::Idle | Step::Writing => 0,
+            Step::Idle | Step::Writing | Step::Over => 0,
         };
         if unclaimed > 0 {
             desk.take(desk.stream(), unclaimed, false, Timestamp::now());
@@ -90,12 +105,13 @@ impl Heritage {
             let Some(output) = output else { continue };
             let mut pump = Pump::new(output, stream)?;
             let mut reads = 0;
-            while pump.pump(&desk, &mut log) == Yield::Bytes && reads < LAST_READS {
+            while matches!(pump.pump(&desk, &mut log), Yield::Bytes(_)) && reads < LAST_READS {
                 reads += 1;
             }
             pump.finish(&desk, &mut log);
         }
         log.flush(&desk);
+        desk.close();
         Ok(log.lost())
     }
 }

@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
 /// How soon a tree that is being killed is looked at again; doubled up to the second as long as nobody dies.
 const KILL_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
+/// A read of this much leaves no memory behind that is worth giving back.
+const FEW: usize = 4096;
+/// How long the output must have been quiet before memory is given back.
+const QUIET: Duration = Duration::from_secs(1);
 /// After an end, at most this many reads of each pipe: someone outside the tree could hold it and go on writing.
 const LAST_READS: usize = 64;
 
@@ -59,6 +63,8 @@ pub(crate) struct Keeper {
     control: Control,
     notify: Option<Notify>,
     killing: Option<Killing>,
+    /// When to give back memory that a burst of output took; `None` if none did.
+    shrink_at: Option<Instant>,
 }
 
 /// The way of the service's output, up to the log.
@@ -96,8 +102,22 @@ impl Keeper {
     ) -> Self {
         let Output { pumps, desk, memory } = output;
         let output = pumps.map(Some);
-        let (edition, save_at, killing) = (0, None, None);
-        Self { files, record, edition, save_at, signals, output, desk, memory, log, control, notify, killing }
+        let (edition, save_at, killing, shrink_at) = (0, None, None, None);
+        Self {
+            files,
+            record,
+            edition,
+            save_at,
+            signals,
+            output,
+            desk,
+            memory,
+            log,
+            control,
+            notify,
+            killing,
+            shrink_at,
+        }
     }
 
     /// Returns when nothing is left of the service and that is known.
@@ -131,6 +151,7 @@ impl Keeper {
         self.log.flush(&self.desk);
         self.kill_if_due();
         self.save_if_due();
+        self.shrink_if_due();
     }
 
     /// What there is to do, signals last: what happened before an end is dealt with before the end.
@@ -168,14 +189,19 @@ impl Keeper {
     /// The next moment at which something is due.
     fn next_moment(&self, now: Instant) -> Option<Instant> {
         let rests = self.pumps().filter_map(|(_, pump)| pump.rests_until(now));
-        rests.chain(self.save_at).chain(self.killing.as_ref().map(|killing| killing.at)).min()
+        rests
+            .chain(self.save_at)
+            .chain(self.shrink_at)
+            .chain(self.killing.as_ref().map(|killing| killing.at))
+            .min()
     }
 
     fn pump(&mut self, stream: usize, reads: usize) {
         for _ in 0..reads {
             let Some(pump) = &mut self.output[stream] else { return };
             match pump.pump(&self.desk, &mut self.log) {
-                Yield::Bytes => {}
+                Yield::Bytes(few) if few <= FEW => {}
+                Yield::Bytes(_) => self.shrink_at = Some(Instant::now() + QUIET),
                 Yield::Empty => return,
                 Yield::Ended => {
                     pump.finish(&self.desk, &mut self.log);
@@ -223,6 +249,15 @@ impl Keeper {
             tree::signal_all(Signal::SIGKILL);
             killing.at = now + killing.pause;
             killing.pause = (killing.pause * 2).min(KILL_AGAIN[1]);
+        }
+    }
+
+    /// A service that has said much and is silent now needs no more memory than one that never did.
+    fn shrink_if_due(&mut self) {
+        if self.shrink_at.is_some_and(|at| at <= Instant::now()) {
+            self.shrink_at = None;
+            Desk::shrink(&self.memory);
+            self.log.shrink();
         }
     }
 

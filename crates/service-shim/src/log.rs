@@ -101,6 +101,17 @@ impl Log {
         self.batch = batch;
     }
 
+    /// Gives memory back that a burst took.
+    #[expect(unsafe_code, reason = "the allocator keeps it otherwise")]
+    pub fn shrink(&mut self) {
+        self.batch = Vec::new();
+        // SAFETY: it looks at free memory only, and this process has one thread.
+        #[cfg(target_env = "gnu")]
+        unsafe {
+            nix::libc::malloc_trim(0);
+        }
+    }
+
     /// Lines that were lost so far.
     pub fn lost(&self) -> Missing {
         Missing { lines: self.dropped, untold: self.unsaid.as_ref().map_or(0, |(lines, _)| *lines) }

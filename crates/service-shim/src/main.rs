@@ -15,7 +15,6 @@ mod tree;
 
 use nest::Nest;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use service_shim::PROTOCOL_VERSION;
 use service_shim::protocol::Hello;
 use std::io::{self, Write};
@@ -40,20 +39,13 @@ fn template() -> io::Result<()> {
     // A terminal's signals are not for us; EPERM says that the daemon has seen to it.
     let _ = nix::unistd::setsid();
     prctl::set_name(c"shim-template").map_err(|error| because("name itself", &error))?;
-    limit_descriptors().map_err(|error| because("limit descriptors", &error))?;
-    let nest = Nest::new().map_err(|error| because("look after shims", &error))?;
+    let descriptors = std::env::args().nth(1).map(|number| number.parse()).transpose();
+    let descriptors = descriptors.map_err(|error| because("read how many descriptors there are", &error))?;
+    let nest = Nest::new(descriptors).map_err(|error| because("look after shims", &error))?;
     let mut hello = serde_json::to_vec(&Hello { version: PROTOCOL_VERSION })?;
     hello.push(b'\n');
     daemon.write_all(&hello).map_err(|error| because("greet", &error))?;
     nest.tend(daemon)
-}
-
-/// The daemon may have more open than a service should begin with.
-fn limit_descriptors() -> io::Result<()> {
-    let Some(number) = std::env::args().nth(1) else { return Ok(()) };
-    let number = number.parse().map_err(io::Error::other)?;
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, number, hard)?)
 }
 
 fn because(what: &str, error: &dyn std::error::Error) -> io::Error {

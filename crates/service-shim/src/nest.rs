@@ -2,7 +2,8 @@
 //!
 //! What a shim kept is orphaned when it is killed, and comes to the nearest subreaper: here. A child of ours that is no shim
 //! is what a dead one left, wherever it has gone and whatever it has made of its environment, and is killed. So the
-//! template stays as long as it has shims, also after its daemon.
+//! template stays as long as it has shims, also after its daemon. And it writes down what a killed shim had not, so that
+//! nothing of that is lost when there is no daemon.
 
 use crate::tree::{self, Reaped};
 use crate::{because, shim};
@@ -11,29 +12,34 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, fork};
-use service_shim::Parcel;
 use service_shim::words::in_words;
-use std::collections::HashSet;
+use service_shim::{Exit, Heritage, Parcel};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 /// The shims that live, and where their ends are told.
 pub(crate) struct Nest {
-    shims: HashSet<u32>,
-    /// Shims, or what is left of one.
+    shims: HashMap<u32, Option<Heritage>>,
+    /// What shims that were killed have left.
+    left: Vec<Heritage>,
+    /// Shims, or processes that one has left.
     has_children: bool,
+    /// How many descriptors a service may have open.
+    descriptors: Option<u64>,
     ends: SignalFd,
 }
 
 impl Nest {
-    pub(crate) fn new() -> nix::Result<Self> {
+    pub(crate) fn new(descriptors: Option<u64>) -> nix::Result<Self> {
         prctl::set_child_subreaper(true)?;
         take_defaults()?;
         let ends = SigSet::from(Signal::SIGCHLD);
         ends.thread_set_mask()?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Self { shims: HashSet::new(), has_children: false, ends: SignalFd::with_flags(&ends, flags)? })
+        let ends = SignalFd::with_flags(&ends, flags)?;
+        Ok(Self { shims: HashMap::new(), left: Vec::new(), has_children: false, descriptors, ends })
     }
 
     /// Returns when neither the daemon nor anything of a shim is left; in a shim, when it has done its work.
@@ -45,21 +51,25 @@ impl Nest {
                 self.clean_up();
             }
             let Some(socket) = daemon.as_ref().filter(|_| asked) else { continue };
-            match Parcel::receive(socket).map_err(|error| because("receive", &error))? {
-                None => daemon = None,
-                // SAFETY: this process has a single thread, so no lock is held by another one.
-                #[expect(unsafe_code, reason = "a fork is unsafe in general")]
-                Some(parcel) => match unsafe { fork() } {
-                    Ok(ForkResult::Parent { child }) => {
-                        self.shims.extend(u32::try_from(child.as_raw()));
-                        self.has_children = true;
-                    }
-                    Ok(ForkResult::Child) => {
-                        drop((daemon, self));
-                        return shim::run(parcel);
-                    }
-                    Err(error) => refuse(parcel, error),
-                },
+            let Some(parcel) = Parcel::receive(socket).map_err(|error| because("receive", &error))? else {
+                daemon = None;
+                continue;
+            };
+            // Without descriptors for it the daemon has it still.
+            let heritage = parcel.heritage().ok();
+            // SAFETY: this process has a single thread, so no lock is held by another one.
+            #[expect(unsafe_code, reason = "a fork is unsafe in general")]
+            match unsafe { fork() } {
+                Ok(ForkResult::Parent { child }) => {
+                    self.shims.insert(child.as_raw().cast_unsigned(), heritage);
+                    self.has_children = true;
+                }
+                Ok(ForkResult::Child) => {
+                    let descriptors = self.descriptors;
+                    drop((daemon, heritage, self));
+                    return shim::run(parcel, descriptors);
+                }
+                Err(error) => refuse(parcel, error),
             }
         }
         Ok(())
@@ -79,14 +89,25 @@ impl Nest {
         while let Ok(Some(_)) = self.ends.read_signal() {}
         self.has_children = loop {
             match tree::reap() {
-                Reaped::Ended(pid, _) => drop(self.shims.take(&pid)),
+                // One that has done its work has left nothing.
+                Reaped::Ended(pid, Exit::Code(_)) => drop(self.shims.remove(&pid)),
+                Reaped::Ended(pid, Exit::Signal(_)) => self.left.extend(self.shims.remove(&pid).flatten()),
                 Reaped::NoneYet => break true,
                 Reaped::NoneLeft => break false,
             }
         };
         // What those that are killed here leave comes here next, with another signal.
-        for orphan in tree::children().into_iter().filter(|pid| !self.shims.contains(pid)) {
-            tree::send(orphan, Signal::SIGKILL);
+        let orphans: Vec<u32> =
+            tree::children().into_iter().filter(|pid| !self.shims.contains_key(pid)).collect();
+        for orphan in &orphans {
+            tree::send(*orphan, Signal::SIGKILL);
+        }
+        if orphans.is_empty() {
+            for heritage in self.left.drain(..) {
+                if let Err(error) = heritage.write_down_by_label() {
+                    eprintln!("service-shim: cannot write down what a killed shim has left: {error}");
+                }
+            }
         }
     }
 }

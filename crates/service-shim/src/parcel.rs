@@ -43,10 +43,16 @@ impl Parcel {
         let (ours, theirs) = UnixStream::pair()?;
         let desk = Desk::make()?;
         let pipe = || pipe2(OFlag::O_CLOEXEC).map(|(read, write)| Pipe { read, write });
-        let pipes = [pipe()?, pipe()?];
-        let outputs = [Some(pipes[0].read.try_clone()?), Some(pipes[1].read.try_clone()?)];
-        let heritage = Heritage { desk: desk.try_clone()?, outputs };
-        Ok((Self { control: theirs.into(), pipes, desk }, ours, heritage))
+        let parcel = Self { control: theirs.into(), pipes: [pipe()?, pipe()?], desk };
+        let heritage = parcel.heritage()?;
+        Ok((parcel, ours, heritage))
+    }
+
+    /// What is kept of it in case that its shim dies.
+    pub fn heritage(&self) -> io::Result<Heritage> {
+        let [stdout, stderr] = &self.pipes;
+        let outputs = [Some(stdout.read.try_clone()?), Some(stderr.read.try_clone()?)];
+        Ok(Heritage { desk: self.desk.try_clone()?, outputs })
     }
 
     /// Sends it, without waiting for room.

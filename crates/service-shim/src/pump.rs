@@ -12,8 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A program that writes line by line would wake us for each. When reads come this close together, the pipe is left
-/// to fill for as long; a stream that says something now and then is read at once.
-const REST: Duration = Duration::from_millis(1);
+/// to fill for as long; a stream that says something now and then is read at once. A fast writer takes more than twice as
+/// long to fill a pipe, and is not held up.
+const REST: Duration = Duration::from_micros(200);
 /// A read of this much was no single line, and the pipe may be full: the writer must not wait for us.
 const PLENTY: usize = READ / 4;
 
@@ -29,8 +30,8 @@ pub struct Pump {
 /// What a pipe had to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Yield {
-    /// Some bytes; there may be more.
-    Bytes,
+    /// So many bytes; there may be more.
+    Bytes(usize),
     /// Nothing now.
     Empty,
     /// Nothing ever again.
@@ -57,7 +58,7 @@ impl Pump {
                 desk.take(self.stream, length, false, Timestamp::now());
                 record(desk, log);
                 self.rest_after(length);
-                Yield::Bytes
+                Yield::Bytes(length)
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Yield::Empty,
             Err(_) => Yield::Ended,

@@ -7,6 +7,7 @@ use crate::notify::Notify;
 use crate::spawn::{self, Refusal};
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use service_shim::cri::Stream;
@@ -20,12 +21,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 /// The signals that are read instead of acted upon. They are blocked, not ignored: a service would inherit that.
 const SIGNALS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
 
+/// Far longer than a look at a lock takes.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// An error is returned only before there is anyone who could be sent a record.
-pub(crate) fn run(parcel: Parcel) -> io::Result<()> {
+pub(crate) fn run(parcel: Parcel, descriptors: Option<u64>) -> io::Result<()> {
+    limit(descriptors).map_err(|error| because("limit descriptors", &error))?;
     let Parcel { control, pipes, desk } = parcel;
     let (daemon, launch) = hear_launch(control)?;
     let signals = detach().map_err(|error| because("leave the daemon's session", &error))?;
@@ -34,7 +40,7 @@ pub(crate) fn run(parcel: Parcel) -> io::Result<()> {
     let files = Files::new(&launch.directory);
     let record = |phase| record(&launch, &boot_id, shim, phase);
 
-    let lock = match files.try_lock() {
+    let lock = match take_lock(&files) {
         Ok(Some(lock)) => lock,
         held => {
             // The files are somebody else's, or cannot be written: only the one who is connected is told.
@@ -60,6 +66,13 @@ pub(crate) fn run(parcel: Parcel) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The daemon and the template may have more open than a service should begin with.
+fn limit(descriptors: Option<u64>) -> nix::Result<()> {
+    let Some(number) = descriptors else { return Ok(()) };
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, number.min(hard), hard)
 }
 
 /// Says on behalf of a shim that could not be born why there is none.
@@ -120,6 +133,17 @@ fn take_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
+/// The lock, unless another one keeps the service. A daemon that looks whether it is held holds it for a moment itself.
+fn take_lock(files: &Files) -> io::Result<Option<File>> {
+    let deadline = Instant::now() + GLANCE;
+    loop {
+        match files.try_lock() {
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            outcome => return outcome,
+        }
+    }
+}
+
 /// All that a running service needs here.
 struct Started {
     leader: spawn::Leader,
@@ -154,6 +178,7 @@ fn start(
     let pump = |pipe, stream| Pump::new(pipe, stream).map_err(|error| prepare("output pipe", &error.into()));
     let pumps = [pump(stdout.read, Stream::Stdout)?, pump(stderr.read, Stream::Stderr)?];
     let desk = Desk::open(&memory).map_err(|error| prepare("desk", &error))?;
+    desk.label(files.directory(), launch.log);
     let leader = spawn::start(launch, notify.as_ref(), [stdout.write, stderr.write])?;
     Ok(Started { leader, output: Output { pumps, desk, memory }, log, control, notify })
 }

@@ -33,7 +33,6 @@ pub struct Machine {
     /// The definition of the present run; of the next one, while there is none.
     definition: Arc<Service>,
     memory: Memory,
-    tracker: Tracker,
     probing: Probing,
 }
 
@@ -48,7 +47,7 @@ enum Probing {
 impl Machine {
     /// A service at rest.
     pub fn new(definition: Arc<Service>) -> Self {
-        Self { definition, memory: Memory::default(), tracker: Tracker::default(), probing: Probing::Off }
+        Self { definition, memory: Memory::default(), probing: Probing::Off }
     }
 
     /// What must outlive the daemon.
@@ -80,7 +79,7 @@ impl Machine {
     pub fn health(&self) -> Health {
         match self.memory.state {
             State::Launching { .. } | State::Starting { .. } => Health::Pending,
-            State::Ready { .. } | State::Stopping { .. } => self.tracker.health(),
+            State::Ready { .. } | State::Stopping { .. } => self.memory.tracker.health(),
             State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. } => {
                 Health::None
             }
@@ -89,7 +88,7 @@ impl Machine {
 
     /// Failed checks in a row.
     pub fn failures(&self) -> u32 {
-        self.tracker.failures()
+        self.memory.tracker.failures()
     }
 
     /// Takes a changed definition; a run under way keeps its own.
@@ -116,7 +115,7 @@ impl Machine {
             if definition.is_probed() {
                 self.probing = Probing::Due(now);
             } else {
-                (self.tracker, self.probing) = (Tracker::alive(), Probing::Off);
+                (self.memory.tracker, self.probing) = (Tracker::alive(), Probing::Off);
             }
         }
     }
@@ -135,6 +134,10 @@ impl Machine {
             State::Stopping { .. } => return vec![Effect::Terminate],
             State::Starting { .. } if self.definition.readiness() == Readiness::Announcement => {
                 return vec![Effect::Listen];
+            }
+            // How it was is believed until the next check, which is due.
+            State::Ready { .. } if self.definition.is_probed() && self.health() != Health::None => {
+                self.probing = Probing::Due(now);
             }
             State::Ready { .. } => self.watch(now),
             State::Starting { .. } if self.definition.readiness() == Readiness::Check => {
@@ -242,7 +245,7 @@ impl Machine {
     fn launch(&mut self, now: Moment) -> Vec<Effect> {
         self.memory.run += 1;
         self.memory.state = State::Launching { since: now };
-        self.tracker = Tracker::pending();
+        self.memory.tracker = Tracker::pending();
         vec![Effect::Spawn]
     }
 
@@ -264,11 +267,11 @@ impl Machine {
     /// Health from here on: a service without endpoint is healthy while it lives.
     fn watch(&mut self, now: Moment) {
         if !self.definition.is_probed() {
-            self.tracker = Tracker::alive();
-        } else if self.tracker.health() == Health::Healthy {
+            self.memory.tracker = Tracker::alive();
+        } else if self.memory.tracker.health() == Health::Healthy {
             self.probing = Probing::Due(now.plus(self.definition.health.interval));
         } else {
-            self.tracker = Tracker::pending();
+            self.memory.tracker = Tracker::pending();
             self.probing = Probing::Due(now);
         }
     }
@@ -281,7 +284,7 @@ impl Machine {
     fn probed_while_starting(&mut self, since: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
         match verdict {
             Verdict::Healthy => {
-                self.tracker = Tracker::alive();
+                self.memory.tracker = Tracker::alive();
                 self.ready(since, now)
             }
             Verdict::Unhealthy => {
@@ -297,14 +300,14 @@ impl Machine {
     }
 
     fn probed(&mut self, launched: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
-        self.tracker.count(verdict, &self.definition.health, now.since(launched));
-        let dense = self.tracker.health() == Health::Pending && verdict == Verdict::Unhealthy;
+        self.memory.tracker.count(verdict, &self.definition.health, now.since(launched));
+        let dense = self.memory.tracker.health() == Health::Pending && verdict == Verdict::Unhealthy;
         self.probing = Probing::Due(if dense {
             health::next_while_starting(launched, now)
         } else {
             now.plus(self.definition.health.interval)
         });
-        match (self.tracker.health(), self.definition.health.on_failure) {
+        match (self.memory.tracker.health(), self.definition.health.on_failure) {
             (Health::Unhealthy, OnFailure::Restart) => self.stop(Cause::Failure(Failure::Unhealthy), now),
             _ => Vec::new(),
         }

@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use super::{Exit, Found, Goal, State};
+use crate::health::Tracker;
 use crate::time::Moment;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct Memory {
     pub restarts: u32,
     /// Its crashes.
     pub backoff: Backoff,
+    /// Its health in the present run.
+    #[serde(default)]
+    pub tracker: Tracker,
 }
 
 impl Memory {

@@ -4,7 +4,7 @@ use super::world::{Manners, World, service};
 use service_core::Name;
 use service_core::config::{Condition, Dependency, OnFailure, Restart, Service, Span, WhenLost};
 use service_core::fleet::{Obstacle, Progress, Relatives};
-use service_core::health::Endpoint;
+use service_core::health::{Endpoint, Health};
 use service_core::service::Exit;
 use std::time::Duration;
 
@@ -39,6 +39,22 @@ fn a_start_takes_its_needs_along_and_each_waits_until_the_one_before_is_ready() 
     world.pass(SECOND);
     assert_eq!(world.diary, ["+a", "+b", "+c"]);
     assert_eq!(world.state("c"), "ready");
+}
+
+#[test]
+fn another_daemon_knows_how_healthy_a_service_was() {
+    let mut world =
+        World::new(vec![Service { endpoint: Some(Endpoint::Tcp("localhost:1".into())), ..service("a") }]);
+    world.start("a");
+    world.pass(SECOND);
+    world.manners[0].sick = true;
+    world.pass(60 * SECOND);
+    assert_eq!(world.fleet.snapshot(world.id("a")).health, Health::Unhealthy);
+    world.change_daemon(true, Duration::ZERO);
+    assert_eq!(world.fleet.snapshot(world.id("a")).health, Health::Unhealthy);
+    world.manners[0].sick = false;
+    world.pass(SECOND);
+    assert_eq!(world.fleet.snapshot(world.id("a")).health, Health::Healthy, "and asks at once");
 }
 
 #[test]

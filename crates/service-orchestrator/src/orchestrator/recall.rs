@@ -7,13 +7,15 @@ use crate::clock;
 use crate::process;
 use crate::world::Places;
 use service_core::config::{Command, Config, Restart, Service};
-use service_core::service::{Event, Exit, Found, Memory};
+use service_core::service::{Event, Exit, Found, Memory, State};
 use service_core::{Moment, Name, Plan};
 use service_shim::{Files, Phase, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a launch that was sent off may take to show.
+const LAUNCH: Duration = Duration::from_millis(500);
 /// How long a shim that was just started may take to say so.
 const FIRST_WORDS: Duration = Duration::from_secs(2);
 
@@ -31,7 +33,8 @@ pub(super) struct Trace {
 }
 
 /// Looks at every service's directory.
-pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
+pub(super) async fn look(places: &Places, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
+    wait_for_launches(places, memories).await;
     let mut runs = BTreeMap::new();
     for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
@@ -51,6 +54,24 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
     let left_over: BTreeSet<Name> =
         running.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
     Traces { plan: with_left_overs(plan, &left_over), left_over, runs }
+}
+
+/// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
+/// nobody may think that there is none.
+async fn wait_for_launches(places: &Places, memories: &BTreeMap<Name, Memory>) {
+    let deadline = clock::now().plus(LAUNCH);
+    let is_out = |memory: &Memory| matches!(memory.state, State::Launching { .. });
+    for (name, memory) in memories.iter().filter(|(_, memory)| is_out(memory)) {
+        let files = places.files(name);
+        let shows = || {
+            let record = files.read_record().ok().flatten();
+            record.is_some_and(|record| record.run >= memory.run)
+                || files.try_lock().is_ok_and(|lock| lock.is_none())
+        };
+        while !shows() && clock::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
 }
 
 /// The record of the last run. While a shim holds the lock it is asked itself, whatever lies on the disk, and waited for

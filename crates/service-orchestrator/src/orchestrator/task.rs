@@ -65,7 +65,7 @@ pub(super) async fn run(
     let (store, memories) = Store::open(&world.places);
     let journal = Journal::open(&world.places);
     let known = ran::known(&world.places, &plan);
-    let found = recall::look(&world.places, plan).await;
+    let found = recall::look(&world.places, plan, &memories).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };

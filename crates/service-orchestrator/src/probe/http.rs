@@ -57,7 +57,11 @@ pub(super) async fn get(
     match (accepts, response.headers().get("location").and_then(|to| to.to_str().ok())) {
         (true, _) => Ok((said, response.remote_addr())),
         (false, Some(to)) if status.is_redirection() => {
-            Err(format!("{said}, to {to}: not followed to another host"))
+            let host = |url: &reqwest::Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+            let here = response.url();
+            let same = here.join(to).is_ok_and(|target| host(&target) == host(here));
+            let why = if same { "redirected too often" } else { "not followed to another host" };
+            Err(format!("{said}, to {to}: {why}"))
         }
         (false, _) => Err(said),
     }

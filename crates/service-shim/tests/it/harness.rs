@@ -104,6 +104,11 @@ impl Template {
 }
 
 impl Template {
+    /// As a daemon that has gone.
+    pub(crate) fn hang_up(&mut self) {
+        self.socket = None;
+    }
+
     /// Ends it as nobody should.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();

@@ -50,6 +50,26 @@ fn what_a_service_said_before_its_shim_was_killed_is_written_down_once() {
 }
 
 #[test]
+fn without_a_daemon_the_template_writes_down_what_a_killed_shim_had_not() {
+    let mut shim = script("i=0; while :; do i=$((i+1)); echo $i; echo $i > said; done").start();
+    eventually("it is under way", || shim.lines().len() > 100);
+    shim.connection.hang_up();
+    shim.template.hang_up();
+    shim.kill();
+    let said: usize = std::fs::read_to_string(shim.files.directory().join("said"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap_or_default();
+    let lines = || -> Vec<usize> {
+        let lines = shim.lines();
+        lines.iter().map(|line| line.strip_prefix("stdout: ").unwrap().parse().unwrap()).collect()
+    };
+    eventually("all that it said is in the log", || lines().len() >= said);
+    assert!(lines().into_iter().eq(1..=lines().len()));
+}
+
+#[test]
 fn a_shim_lends_its_output() {
     let mut shim = script("exec 2> /dev/null; echo up; exec sleep 600").start();
     shim.wait_for_line("stdout: up");
