@@ -63,6 +63,7 @@ fn label(code: Code) -> &'static str {
         Code::StopFailed => "did not stop",
         Code::Timeout => "not done in time",
         Code::Cancelled => "another request wanted the opposite",
+        Code::NameTaken => "this name is taken",
         Code::BadRequest => "refused",
         Code::Gap => "not in the journal",
         Code::TooSlow => "read too slowly",

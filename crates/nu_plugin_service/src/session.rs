@@ -40,6 +40,24 @@ impl Session {
         Self::open_at(plugin, engine, call, names, config.as_deref(), mark)
     }
 
+    /// As [`Session::open`]; where there is no project it is the user's own.
+    pub(crate) fn open_anywhere(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+    ) -> Result<Self, LabeledError> {
+        let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
+        let mark = call.get_flag_span("config").unwrap_or(call.head);
+        let project = shell::project_or_own(engine, config.as_deref());
+        Ok(Self {
+            engine: engine.clone(),
+            head: call.head,
+            names: Vec::new(),
+            project: project.map_err(|problem| labeled(&problem, &[], mark))?,
+            clients: Arc::clone(&plugin.clients),
+        })
+    }
+
     /// The project of this file, which is named at `mark`.
     pub(crate) fn open_at(
         plugin: &ServicePlugin,

@@ -1,5 +1,6 @@
 //! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
 
+mod additions;
 mod changes;
 mod daemon;
 mod events;
@@ -43,6 +44,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::SERVICE_STATUS, get(services::service_status))
         .route(routes::SERVICE_HEALTH, get(services::health))
         .route(routes::SERVICE_LOGS, get(services::logs))
+        .route(routes::ADD, post(additions::add))
+        .route(routes::REMOVE, post(additions::remove))
         .route(routes::START, post(wishes::start))
         .route(routes::STOP, post(wishes::stop))
         .route(routes::RESTART, post(wishes::restart))

@@ -33,6 +33,8 @@ pub(super) enum Verb {
     Restart,
     /// Of a whole file.
     Apply,
+    /// Stop it, and forget what was added.
+    Remove,
 }
 
 impl Verb {
@@ -42,6 +44,7 @@ impl Verb {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Apply => "apply",
+            Self::Remove => "remove",
         }
     }
 
@@ -51,6 +54,7 @@ impl Verb {
             Self::Stop => routes::STOP,
             Self::Restart => routes::RESTART,
             Self::Apply => routes::APPLY,
+            Self::Remove => routes::REMOVE,
         }
     }
 
@@ -58,7 +62,7 @@ impl Verb {
     fn alone(self) -> &'static str {
         match self {
             Self::Start => "no-deps",
-            Self::Stop | Self::Restart | Self::Apply => "no-dependents",
+            Self::Stop | Self::Restart | Self::Apply | Self::Remove => "no-dependents",
         }
     }
 }
