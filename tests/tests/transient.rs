@@ -62,10 +62,15 @@ fn a_run_survives_its_shell_and_a_killed_daemon_and_can_be_asked_until_it_is_for
     assert_eq!(mode & 0o777, 0o600, "environments are in it");
     project.value("service stop tunnel");
     assert_eq!(project.status("tunnel")["state"], "stopped", "its result can still be asked");
+    assert_eq!(
+        project.value("service start --all").column("name"),
+        ["db"],
+        "what was run once is not run again"
+    );
     project.define(&format!("[orchestrator.services]\nforget_transient = \"0s\"\n{FILE}"));
     eventually("it is forgotten", || (names(&project) == ["db"]).then_some(()));
     assert!(!project.run_json("tunnel").exists(), "and its log with it");
-    let events = project.value("service events | where service == tunnel and event in [defined removed]");
+    let events = project.value("service events tunnel | where event in [defined removed]");
     assert_eq!(events.column("event"), ["defined", "removed"]);
 }
 
@@ -82,6 +87,7 @@ fn an_exit_code_can_be_asked_after_the_end_and_keep_keeps_the_definition() {
     assert_eq!(origin(&project, "work"), "added");
     assert_eq!(project.status("work")["exit_code"], 3);
     assert_eq!(project.error("service run --name work true")["code"], "service::name_taken");
+    assert_eq!(project.value("service start --all | where name == work").column("action"), ["failed"]);
     assert_eq!(project.value("service remove work").column("action"), ["removed"]);
     assert_eq!(names(&project), ["db"]);
 }

@@ -99,7 +99,7 @@ impl Verdict {
     }
 }
 
-/// `started: `db`, `cache``.
+/// What was done, and to whom.
 fn told(action: Action, names: &[String]) -> String {
     let word = match action {
         Action::RolledBack => "as before",

@@ -17,6 +17,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Where no program gives a name.
 const NAMELESS: &str = "run";
+/// The states in which nothing of a service runs or will by itself.
+const RESTS: [&str; 3] = ["stopped", "completed", "failed"];
 
 pub(super) async fn add(
     State(shared): State<Arc<Shared>>,
@@ -25,8 +27,7 @@ pub(super) async fn add(
 ) -> Result<Response, Failure> {
     let asked: Add = serde_json::from_slice(&body)
         .map_err(|error| bad(&format!("the body does not say what to add: {error}")))?;
-    let board = shared.orchestrator.board();
-    let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &board);
+    let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &shared.orchestrator.board());
     let entered = shared.source.add(&shared.orchestrator, choose).await?;
     let board = shared.orchestrator.board();
     let (rows, receiver) = unbounded_channel();
@@ -118,19 +119,27 @@ fn taken(addition: &Addition, file: &Plan, before: &[Addition], board: &Board) -
                 .help("choose another name, or change it there and say `service apply`"),
         );
     }
-    let old = before.iter().find(|old| old.name == *name).filter(|_| *transient)?;
-    if !old.transient {
+    if !transient {
+        return None;
+    }
+    let old = before.iter().find(|old| old.name == *name);
+    if old.is_some_and(|old| !old.transient) {
         return Some(
             problem("a service of this name was added to stay")
                 .help(format!("choose another name, or say `service remove {name}` first")),
         );
     }
-    let entry = board.entry(name)?;
-    let is_up = entry.snapshot.state.is_alive() || entry.snapshot.state_word() == "waiting";
-    (is_up || entry.snapshot.state_word() == "backoff").then(|| {
-        problem(&format!("it is {} already", entry.snapshot.state_word()))
-            .help(format!("choose another name, or say `service stop {name}` first"))
-    })
+    let entry = board.entry(name);
+    if let Some(state) = entry.map(|entry| entry.snapshot.state_word()).filter(|state| !RESTS.contains(state))
+    {
+        return Some(
+            problem(&format!("it is {state} already"))
+                .help(format!("choose another name, or say `service stop {name}` first")),
+        );
+    }
+    // What was never run is just about to be, by somebody else.
+    (old.is_some() && entry.is_none_or(|entry| entry.snapshot.run == 0))
+        .then(|| problem("it is being started already").help("choose another name"))
 }
 
 /// A name after the program that nobody has.

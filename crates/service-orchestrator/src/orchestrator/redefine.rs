@@ -4,7 +4,7 @@ use super::task::Task;
 use service_api::{Code, Problem};
 use service_core::config::{Config, Origin, Service};
 use service_core::service::{Goal, State};
-use service_core::{Name, Plan};
+use service_core::{Id, Name, Plan};
 
 impl Task {
     /// Defines `added`, each in place of one of its name, and forgets those of `removed` that are in no file and at rest:
@@ -45,5 +45,12 @@ impl Task {
             _ => false,
         };
         self.fleet.plan().service(id).origin != Origin::File && is_over
+    }
+
+    /// Whether a start of everything is about this one: what was run once is not run again.
+    pub(super) fn may_be_meant(&self, id: Id) -> bool {
+        let is_over = self.fleet.plan().service(id).origin == Origin::Transient
+            && !self.fleet.machine(id).state().is_alive();
+        !self.is_left_over(id) && !is_over
     }
 }
