@@ -71,6 +71,8 @@ pub enum Code {
     StopFailed,
     /// Not done within the time allowed; the daemon goes on.
     Timeout,
+    /// What is waited for cannot come any more, unless somebody does something.
+    Never,
     /// Another request wanted the opposite.
     Cancelled,
     /// Something else has this name.
@@ -103,6 +105,7 @@ impl Code {
             Self::StartFailed => "start_failed",
             Self::StopFailed => "stop_failed",
             Self::Timeout => "timeout",
+            Self::Never => "never",
             Self::Cancelled => "cancelled",
             Self::NameTaken => "name_taken",
             Self::BadRequest => "bad_request",
@@ -124,6 +127,7 @@ impl Code {
             Self::BadDefinition => 422,
             Self::ManagerDisabled
             | Self::DependencyNotRunning
+            | Self::Never
             | Self::Cancelled
             | Self::NameTaken
             | Self::VersionMismatch => 409,

@@ -1,7 +1,8 @@
 //! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
 use service_core::config::Service;
-use service_core::{Id, Plan, Snapshot};
+use service_core::{Id, Moment, Plan, Snapshot};
+use service_shim::Missing;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) snapshot: Snapshot,
     /// The definition of the present run.
     pub(crate) definition: Arc<Service>,
+    /// Since when its state has been called as it is.
+    pub(crate) since: Moment,
     /// The service's own process, while there is one.
     pub(crate) pid: Option<u32>,
     /// The root of its process tree: the shim.
@@ -27,7 +30,7 @@ pub(crate) struct Entry {
     /// What the manager last complained of.
     pub(crate) complaint: Option<String>,
     /// Lines that could not be written to the log.
-    pub(crate) dropped: u64,
+    pub(crate) missing: Missing,
 }
 
 /// One check, done.

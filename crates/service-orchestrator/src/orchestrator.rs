@@ -3,6 +3,7 @@
 mod apply;
 mod change;
 mod chronicle;
+mod lookout;
 mod message;
 mod perform;
 mod ran;
@@ -10,9 +11,10 @@ mod recall;
 mod redefine;
 mod task;
 mod waiters;
+mod wishes;
 
 pub(crate) use apply::Apply;
-pub(crate) use message::{Message, Report};
+pub(crate) use message::{Message, Report, Watch};
 pub use message::{Patience, Verb, Wish};
 pub use service_core::fleet::Relatives;
 
@@ -44,6 +46,7 @@ pub struct ServiceOrchestrator {
 pub struct Builder {
     state_dir: Option<PathBuf>,
     refuge: Option<PathBuf>,
+    descriptors: Option<u64>,
     base_dir: Option<PathBuf>,
     shim: Option<PathBuf>,
     nu: Option<PathBuf>,
@@ -62,6 +65,13 @@ impl Builder {
     #[must_use]
     pub(crate) fn refuge(mut self, file: PathBuf) -> Self {
         self.refuge = Some(file);
+        self
+    }
+
+    /// How many descriptors services may have open. Default: as many as this process.
+    #[must_use]
+    pub(crate) fn descriptors(mut self, descriptors: Option<u64>) -> Self {
+        self.descriptors = descriptors;
         self
     }
 
@@ -132,7 +142,7 @@ impl Builder {
         }
         let (mailbox, letters) = mpsc::unbounded_channel();
         let http = probe::http_client().map_err(|error| internal("make an HTTP client in", &error))?;
-        let templates = Arc::new(Templates::new(shim));
+        let templates = Arc::new(Templates::new(shim, self.descriptors));
         let world = World { places: Arc::new(places), http, templates, mailbox };
         let board = task::run(world.clone(), plan, letters).await;
         Ok(ServiceOrchestrator { world, board })
@@ -237,6 +247,18 @@ impl ServiceOrchestrator {
         Ok(receiver)
     }
 
+    /// Waits without wishing; a row comes for each service as soon as it is known whether it comes to that.
+    pub(crate) async fn watch(&self, watch: Watch) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+        let (rows, receiver) = mpsc::unbounded_channel();
+        self.ask(|reply| Message::Watch { watch, rows, reply }).await??;
+        Ok(receiver)
+    }
+
+    /// The picture as it changes.
+    pub(crate) fn boards(&self) -> watch::Receiver<Arc<Board>> {
+        self.board.clone()
+    }
+
     /// Checks a service now.
     ///
     /// # Errors
@@ -278,11 +300,6 @@ impl ServiceOrchestrator {
         removed: Vec<Name>,
     ) -> Result<Vec<Name>, Problem> {
         self.ask(|reply| Message::Redefine { added, removed, reply }).await?
-    }
-
-    /// The board, whenever it changes.
-    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Board>> {
-        self.board.clone()
     }
 
     /// Ends the orchestrator; services live on. What it knows is on disk when this returns.

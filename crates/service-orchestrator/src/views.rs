@@ -5,11 +5,13 @@ use crate::clock;
 use crate::process::limits::Kept;
 use crate::usage::{self, Usage};
 use crate::world::Places;
-use jiff::Timestamp;
 use service_api::view;
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
-use service_core::service::Exit;
-use service_core::{Id, Plan};
+use service_core::service::{Exit, State};
+use service_core::{Id, Name, Plan};
+
+/// How many processes a reason names.
+const MOST_TOLD: usize = 3;
 
 /// A service as it is defined.
 pub(crate) fn service(service: &Service) -> view::Service {
@@ -162,13 +164,15 @@ fn details(
 }
 
 fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
-    let dropped = (entry.dropped > 0).then(|| format!("{} log lines could not be written", entry.dropped));
+    let lines = entry.missing.lines;
+    let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
         let pid = pid.filter(|pid| usage::is_frozen(*pid))?;
         Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
     };
     let facts = [
         entry.reason(),
+        remains(entry),
         frozen("keeper", entry.keeper),
         frozen("process", entry.pid),
         dropped,
@@ -176,6 +180,20 @@ fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     (!facts.is_empty()).then(|| facts.join("; "))
+}
+
+/// What a stop waits for, and how long it will.
+fn remains(entry: &Entry) -> Option<String> {
+    let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
+    let pids = usage::descendants(entry.keeper?);
+    let told: Vec<String> = pids.iter().take(MOST_TOLD).map(|pid| usage::describe(*pid)).collect();
+    let others = pids.len().saturating_sub(MOST_TOLD);
+    let others = if others > 0 { format!(" and {others} more") } else { String::new() };
+    let then = match kill_at.since(clock::now()) {
+        left if kills == 0 && !left.is_zero() => format!(", killed in {:.1} s", left.as_secs_f64()),
+        _ => String::new(),
+    };
+    (!told.is_empty()).then(|| format!("still there: {}{others}{then}", told.join(", ")))
 }
 
 fn command(command: &Command) -> String {
@@ -195,19 +213,12 @@ pub(crate) fn health(service: &Service, checked: Checked) -> view::Health {
     }
 }
 
-/// The last lines of a service's log.
-pub(crate) fn log_lines(
-    places: &Places,
-    service: &Service,
-    most: usize,
-    since: Option<Timestamp>,
-) -> std::io::Result<Vec<view::LogLine>> {
-    let lines = places.files(&service.name).tail(most, since)?;
-    let row = |line: service_shim::Line| view::LogLine {
+/// A line of a service's log.
+pub(crate) fn log_line(name: &Name, line: service_shim::Line) -> view::LogLine {
+    view::LogLine {
         time: line.time.to_string(),
-        service: service.name.to_string(),
+        service: name.to_string(),
         stream: line.stream.as_str().to_owned(),
         line: line.text,
-    };
-    Ok(lines.into_iter().map(row).collect())
+    }
 }

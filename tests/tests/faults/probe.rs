@@ -77,7 +77,7 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
     )) else {
         return;
     };
-    // With the first check the file for them is opened, and stays so.
+    // With its first check the daemon has opened all the files that it keeps.
     project.value("service start other");
     let held = Footprint::of(&project);
     let waits = project.spawn("service start silent --timeout 1sec");

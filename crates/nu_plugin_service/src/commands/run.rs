@@ -14,7 +14,7 @@ use nu_protocol::{
 use serde_json::{Map, Value as Json};
 use service_api::Cell;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The daemon keeps the time; this is how much later it may tell.
 const GRACE: Duration = Duration::from_secs(10);
@@ -144,7 +144,8 @@ impl PluginCommand for Run {
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             ..service_api::Wish::default()
         };
-        verb::follow(Verb::Start, wish, session, timeout.map(|limit| limit + GRACE), false)
+        let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
+        verb::follow(Verb::Start, wish, session, due, false)
     }
 }
 

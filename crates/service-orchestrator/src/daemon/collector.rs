@@ -17,7 +17,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Never returns while the orchestrator lives.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut boards = shared.orchestrator.watch();
+    let mut boards = shared.orchestrator.boards();
     let mut at_rest: BTreeMap<Name, Moment> = BTreeMap::new();
     loop {
         let board = Arc::clone(&boards.borrow_and_update());

@@ -48,9 +48,9 @@ pub(crate) enum Same {
 }
 
 impl Source {
-    /// The file as it is now is the one the daemon begins with.
-    pub(super) fn new(path: PathBuf, additions: Additions) -> Self {
-        let state = State { stamp: stamp(&path), result: Ok(()), additions };
+    /// The file as it is now is the one the daemon begins with; `result` says whether it can be read.
+    pub(super) fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
+        let state = State { stamp: stamp(&path), result, additions };
         Self { path, state: Mutex::new(state) }
     }
 

@@ -1,7 +1,8 @@
 //! Services that are in no file: adding them, and stopping and forgetting them.
 
 use super::reply::{Failure, Sent};
-use super::wishes::{bad, outcomes, patience, read};
+use super::rows::outcomes;
+use super::wishes::{bad, patience, read};
 use crate::board::Board;
 use crate::daemon::{Same, Shared};
 use crate::load::{self, Addition};
