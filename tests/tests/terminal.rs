@@ -42,6 +42,34 @@ fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
 }
 
 #[test]
+fn a_stream_that_nobody_reads_any_more_ends_with_its_line_and_that_of_a_background_job_does_not() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    project.value("service status");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    let plugins = || project.processes().into_iter().filter(|pid| name(*pid) == "nu_plugin_servi").count();
+    terminal.types("$env.config.plugin_gc.default.stop_after = 100ms", &["Enter"]);
+    let waits = |line: &str, mark: &str| {
+        terminal.types(line, &["Enter"]);
+        eventually("the plugin is there", || (plugins() > 0).then_some(()));
+        eventually("it listens", || {
+            project.value("service restart web");
+            terminal.screen().contains(mark).then_some(())
+        });
+    };
+    waits(
+        "service events --follow | where to == ready | first 1 | get 0.service | print $'seen ($in)'",
+        "seen web",
+    );
+    eventually("the plugin has nothing left to do", || (plugins() == 0).then_some(()));
+    waits("job spawn { service events --follow | each {|it| print $'job saw ($it.to)' } }", "job saw ready");
+    terminal.types("clear; print $'later (20 + 3)'", &["Enter"]);
+    terminal.shows("later 23");
+    project.value("service stop web");
+    terminal.shows("job saw stopped");
+    terminal.types("exit", &["Enter"]);
+}
+
+#[test]
 fn tab_completes_names_and_starts_no_daemon() {
     let Some(project) = Project::new("[services.unmistakable]\nstart_command = \"ACTOR\"\n") else { return };
     let Some(terminal) = Terminal::open(&project) else { return };

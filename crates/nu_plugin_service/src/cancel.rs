@@ -59,12 +59,29 @@ impl<T: Send + 'static> Worker<T> {
         engine: &EngineInterface,
         work: impl FnOnce(&Mouth<T>) + Send + 'static,
     ) -> Result<Self, ShellError> {
+        // Only an interrupt: nu sends a reset before every line of its prompt, also while a background job waits here.
+        Self::heeding(engine, &|action| action == SignalAction::Interrupt, work)
+    }
+
+    /// The same for a stream that would outlive its pipeline: when its shell is back at the prompt, nobody reads it any
+    /// more.
+    pub(crate) fn until_prompt(
+        engine: &EngineInterface,
+        work: impl FnOnce(&Mouth<T>) + Send + 'static,
+    ) -> Result<Self, ShellError> {
+        Self::heeding(engine, &|_| true, work)
+    }
+
+    fn heeding(
+        engine: &EngineInterface,
+        ends: &'static (impl Fn(SignalAction) -> bool + Sync),
+        work: impl FnOnce(&Mouth<T>) + Send + 'static,
+    ) -> Result<Self, ShellError> {
         let (words, ear) = channel();
         let (say, unheard) = sync_channel(UNHEARD);
         let interrupt = words.clone();
-        // Only an interrupt: nu sends a reset before every line of its prompt, also while a background job waits here.
         let handler = engine.register_signal_handler(Box::new(move |action| {
-            if action == SignalAction::Interrupt {
+            if ends(action) {
                 let _ = interrupt.send(Heard::Interrupted); // the listener may be gone
             }
         }))?;

@@ -64,6 +64,7 @@ fn label(code: Code) -> &'static str {
         Code::Timeout => "not done in time",
         Code::Never => "cannot come to that any more",
         Code::Cancelled => "another request wanted the opposite",
+        Code::NameTaken => "this name is taken",
         Code::BadRequest => "refused",
         Code::Gap => "not in the journal",
         Code::TooSlow => "read too slowly",

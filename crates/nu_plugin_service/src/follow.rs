@@ -56,11 +56,16 @@ impl Follower {
     /// The rows, once it is clear that they can be had.
     pub(crate) fn rows(self) -> Result<Rows, LabeledError> {
         let session = self.session.clone();
-        let worker = Worker::spawn(&session.engine, move |mouth| {
+        let work = move |mouth: &Mouth<Told>| {
             if let Err(problem) = self.run(mouth) {
                 mouth.say(Told::Broken(problem));
             }
-        })?;
+        };
+        // A consumer that has seen enough is heard of only with the next row, which may be long in coming.
+        let worker = match session.is_in_foreground() {
+            true => Worker::until_prompt(&session.engine, work),
+            false => Worker::spawn(&session.engine, work),
+        }?;
         match worker.hear(None) {
             Heard::Said(Told::Broken(problem)) => Err(session.error(&problem)),
             Heard::Said(Told::Event(_) | Told::Nothing) => {

@@ -4,6 +4,7 @@
 //! answer into typed rows. It decides nothing about services, and it never outlives a ctrl-c.
 
 mod cancel;
+mod cells;
 mod client;
 mod commands;
 mod drawing;

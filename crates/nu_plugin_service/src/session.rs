@@ -7,7 +7,7 @@ use crate::error::labeled;
 use crate::selector::Selection;
 use crate::{launch, shell};
 use nu_plugin::{EngineInterface, EvaluatedCall};
-use nu_protocol::{LabeledError, ShellError, Span, Spanned};
+use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
 use service_api::{Code, Problem, Project, routes, view};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +38,24 @@ impl Session {
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
         Self::open_at(plugin, engine, call, names, config.as_deref(), mark)
+    }
+
+    /// As [`Session::open`]; where there is no project it is the user's own.
+    pub(crate) fn open_anywhere(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+    ) -> Result<Self, LabeledError> {
+        let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
+        let mark = call.get_flag_span("config").unwrap_or(call.head);
+        let project = shell::project_or_own(engine, config.as_deref());
+        Ok(Self {
+            engine: engine.clone(),
+            head: call.head,
+            names: Vec::new(),
+            project: project.map_err(|problem| labeled(&problem, &[], mark))?,
+            clients: Arc::clone(&plugin.clients),
+        })
     }
 
     /// The project of this file, which is named at `mark`.
@@ -130,6 +148,17 @@ impl Session {
                 answer => answer,
             }
         })
+    }
+
+    /// Whether this call is made in the foreground, and not in a background job, which goes on while others use the prompt.
+    pub(crate) fn is_in_foreground(&self) -> bool {
+        let job = || {
+            let id = self.engine.find_decl("job id").ok()??;
+            let call = EvaluatedCall::new(self.head);
+            let job = self.engine.call_decl(id, call, PipelineData::empty(), true, false).ok()?;
+            job.into_value(self.head).ok()?.as_int().ok()
+        };
+        job() == Some(0)
     }
 
     /// The daemon, if it runs and speaks our version. Blocks: for a thread of its own.

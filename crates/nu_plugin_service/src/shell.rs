@@ -15,13 +15,34 @@ const SHELLS_OWN: [&str; 2] = ["PWD", "OLDPWD"];
 
 /// The project meant by this call.
 pub(crate) fn project(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
+    around(engine, |around| Project::find(config, around))
+}
+
+/// The same; where there is none and none was named, the user's own, which is made if need be.
+pub(crate) fn project_or_own(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
+    around(engine, |around| match Project::find(config, around) {
+        Err(problem)
+            if problem.code == Code::NoProject
+                && config.is_none()
+                && (around.env)("SERVICES_CONFIG").is_none() =>
+        {
+            Project::users_own(around)
+        }
+        found => found,
+    })
+}
+
+fn around<T>(
+    engine: &EngineInterface,
+    look: impl FnOnce(&Surroundings<'_>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let cwd = engine.get_current_dir().map_err(|error| unanswered(&error))?;
     let env = |name: &str| {
         let value = engine.get_env_var(name).ok().flatten()?;
         text(name, &value).map(OsString::from)
     };
     let uid = nix::unistd::getuid().as_raw();
-    Project::find(config, &Surroundings { env: &env, cwd: Path::new(&cwd), uid })
+    look(&Surroundings { env: &env, cwd: Path::new(&cwd), uid })
 }
 
 /// The environment as a program started from this shell would see it.

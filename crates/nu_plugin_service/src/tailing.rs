@@ -62,7 +62,12 @@ impl Tailing {
             held: Arc::clone(&held),
             seen: Seen::new(Timestamp::now()),
         };
-        let worker = Worker::spawn(&session.engine, move |mouth| reader.read(follow, mouth))?;
+        let work = move |mouth: &Mouth<_>| reader.read(follow, mouth);
+        // As with events: whoever reads no more is heard of only with the next line.
+        let worker = match session.is_in_foreground() {
+            true => Worker::until_prompt(&session.engine, work),
+            false => Worker::spawn(&session.engine, work),
+        }?;
         Ok(Self { worker, held })
     }
 

@@ -44,6 +44,16 @@ impl Default for Apply {
     }
 }
 
+/// Body of add.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Add {
+    /// A definition each: `name` and the keys of `services.toml`. Of a transient service the name may be left out.
+    pub services: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Forget them some time after they have run.
+    pub transient: bool,
+}
+
 /// What became of one service. The rows of a start come in the order in which services got ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -75,7 +85,11 @@ pub enum Action {
     Stopped,
     /// It was stopped and started.
     Restarted,
-    /// It goes on under a changed definition.
+    /// It was defined.
+    Added,
+    /// It was stopped, and is not defined any more.
+    Removed,
+    /// Its definition was changed; what runs goes on.
     Updated,
     /// It is as it was before an apply that failed.
     RolledBack,
@@ -96,6 +110,8 @@ impl Action {
             Self::Started => "started",
             Self::Stopped => "stopped",
             Self::Restarted => "restarted",
+            Self::Added => "added",
+            Self::Removed => "removed",
             Self::Updated => "updated",
             Self::RolledBack => "rolled_back",
             Self::Unchanged => "unchanged",

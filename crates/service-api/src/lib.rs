@@ -12,11 +12,11 @@ pub mod project;
 pub mod routes;
 pub mod view;
 
-pub use command::{Action, Apply, Outcome, Wish};
+pub use command::{Action, Add, Apply, Outcome, Wish};
 pub use envelope::Envelope;
 pub use event::Event;
 pub use finding::{Finding, Severity};
-pub use problem::{Code, Place, Problem};
+pub use problem::{Cell, Code, Place, Problem};
 pub use project::{Greeting, Project};
 
 /// Version of the words in this crate. A daemon and a client with the same number understand each other.

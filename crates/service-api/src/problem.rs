@@ -16,6 +16,9 @@ pub struct Problem {
     /// Where in the user's own file, where that is the cause.
     #[serde(default)]
     pub place: Option<Place>,
+    /// Where in the rows that were sent, where that is the cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cell: Option<Cell>,
     /// Further problems found in the same step, for example in the same file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<Problem>,
@@ -34,6 +37,16 @@ pub struct Place {
     pub width: usize,
     /// The line's text.
     pub snippet: String,
+}
+
+/// A cell of the rows that were sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Which row, counted from 0.
+    pub row: usize,
+    /// Its column, and the keys within that; empty for the row as a whole.
+    #[serde(default)]
+    pub path: Vec<String>,
 }
 
 /// The reasons a caller can act on.
@@ -62,6 +75,8 @@ pub enum Code {
     Never,
     /// Another request wanted the opposite.
     Cancelled,
+    /// Something else has this name.
+    NameTaken,
     /// The request itself is malformed.
     BadRequest,
     /// Events that are asked for are not kept any more, or were never given.
@@ -92,6 +107,7 @@ impl Code {
             Self::Timeout => "timeout",
             Self::Never => "never",
             Self::Cancelled => "cancelled",
+            Self::NameTaken => "name_taken",
             Self::BadRequest => "bad_request",
             Self::Gap => "gap",
             Self::TooSlow => "too_slow",
@@ -113,6 +129,7 @@ impl Code {
             | Self::DependencyNotRunning
             | Self::Never
             | Self::Cancelled
+            | Self::NameTaken
             | Self::VersionMismatch => 409,
             Self::DependencyFailed | Self::StartFailed | Self::StopFailed => 502,
             Self::DaemonUnreachable => 503,
@@ -125,13 +142,20 @@ impl Code {
 impl Problem {
     /// A problem that has no help and no place yet.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None, place: None, others: Vec::new() }
+        Self { code, message: message.into(), help: None, place: None, cell: None, others: Vec::new() }
     }
 
     /// Adds the way out.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the cell of the user's rows.
+    #[must_use]
+    pub fn in_cell(mut self, row: usize, path: Vec<String>) -> Self {
+        self.cell = Some(Cell { row, path });
         self
     }
 

@@ -7,6 +7,9 @@
 use crate::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The file that describes a project.
@@ -19,6 +22,8 @@ pub const LOCK: &str = "orchestratord.lock";
 pub const NOTE: &str = "project";
 /// The folder of ours inside the XDG directories.
 const FOLDER: &str = "service-orchestrator";
+/// What a `services.toml` of the user's own begins with.
+const OWN: &str = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n";
 /// `sun_path` holds 108 bytes; keep some in hand.
 const LONGEST_SOCKET_PATH: usize = 100;
 
@@ -84,6 +89,29 @@ impl Project {
             Some(path) => around.cwd.join(path),
             None => upward(around.cwd).or_else(|| users_own(around)).ok_or_else(|| no_project(around.cwd))?,
         };
+        Self::at(&path, around)
+    }
+
+    /// The project of `services.toml` in the user's own directory, which is written, empty, if there is none: for what
+    /// needs a project and no file, where [`Project::find`] has found none.
+    ///
+    /// # Errors
+    /// [`Code::NoProject`] if it cannot be written.
+    pub fn users_own(around: &Surroundings<'_>) -> Result<Self, Problem> {
+        let cannot = |why: &dyn fmt::Display| {
+            Problem::new(Code::NoProject, format!("cannot write a services.toml of your own: {why}"))
+        };
+        let directory = around
+            .home("XDG_CONFIG_HOME", ".config")
+            .ok_or_else(|| cannot(&"neither HOME nor XDG_CONFIG_HOME is set"))?
+            .join(FOLDER);
+        std::fs::create_dir_all(&directory).map_err(|error| cannot(&error))?;
+        let path = directory.join(FILE);
+        match File::options().write(true).create_new(true).open(&path) {
+            Ok(mut file) => file.write_all(OWN.as_bytes()).map_err(|error| cannot(&error))?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot(&error)),
+        }
         Self::at(&path, around)
     }
 

@@ -26,6 +26,10 @@ pub const START: &str = "/api/v1/services/start";
 pub const STOP: &str = "/api/v1/services/stop";
 /// `POST`: restart many; body [`Wish`](crate::Wish).
 pub const RESTART: &str = "/api/v1/services/restart";
+/// `POST`: define services that are in no file; body [`Add`](crate::Add).
+pub const ADD: &str = "/api/v1/services/add";
+/// `POST`: stop and forget services that were added; body [`Wish`](crate::Wish).
+pub const REMOVE: &str = "/api/v1/services/remove";
 /// `GET`: one service as it is defined.
 pub const SERVICE: &str = "/api/v1/services/{name}";
 /// `GET`: the state of one service.
@@ -52,7 +56,8 @@ pub const DAEMON: &str = "/api/v1/daemon";
 pub const DAEMON_STOP: &str = "/api/v1/daemon/stop";
 
 /// Words that stand where a service's name could stand in a path, so no service may be called so.
-pub const RESERVED_NAMES: [&str; 7] = ["list", "status", "order", "history", "start", "stop", "restart"];
+pub const RESERVED_NAMES: [&str; 9] =
+    ["list", "status", "order", "history", "start", "stop", "restart", "add", "remove"];
 
 /// Media type of an answer that comes row by row: one JSON object a line.
 pub const NDJSON: &str = "application/x-ndjson";

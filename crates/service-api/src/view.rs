@@ -19,6 +19,9 @@ pub struct Service {
     pub stop_command: Option<String>,
     /// Where its health is asked; `null` is a process check.
     pub health_check_endpoint: Option<String>,
+    /// Where its definition comes from: `file`, `added` or `transient`.
+    #[serde(default)]
+    pub origin: String,
 }
 
 /// One edge of the graph.

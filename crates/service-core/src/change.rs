@@ -123,6 +123,7 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
     let Service {
         name: _,
         span: _,
+        origin: _,
         description,
         manager,
         start_command,

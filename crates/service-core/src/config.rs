@@ -28,6 +28,8 @@ pub struct Settings {
     pub manager_enabled: bool,
     /// `services.auto_start_dependencies`: whether a start takes dependencies along.
     pub auto_start_dependencies: bool,
+    /// `services.forget_transient`: how long a transient service is remembered once it is at rest.
+    pub forget_transient: Duration,
     /// `managers.nu`: the Nushell that runs manager modules; absent: the one that started the daemon, else `nu` on `PATH`.
     pub nu: Option<String>,
     /// `managers.timeout`: how long one call of a manager may take.
@@ -39,6 +41,7 @@ impl Default for Settings {
         Self {
             manager_enabled: true,
             auto_start_dependencies: true,
+            forget_transient: Duration::from_mins(5),
             nu: None,
             manager_timeout: Duration::from_secs(30),
         }
@@ -61,6 +64,9 @@ pub struct Service {
     pub name: Name,
     /// Where the name stands.
     pub span: Span,
+    /// Where its definition comes from.
+    #[serde(default)]
+    pub origin: Origin,
     /// What it is for.
     pub description: String,
     /// Who runs it.
@@ -112,6 +118,7 @@ impl Service {
         Self {
             name,
             span: Span::default(),
+            origin: Origin::File,
             description: String::new(),
             manager: Manager::Process,
             start_command: Command::default(),
@@ -157,6 +164,30 @@ impl Service {
     /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process
+    }
+}
+
+/// Where a definition comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// `services.toml`.
+    #[default]
+    File,
+    /// It was added, and stays until it is removed.
+    Added,
+    /// It was added for one run, and is forgotten some time after that.
+    Transient,
+}
+
+impl Origin {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Added => "added",
+            Self::Transient => "transient",
+        }
     }
 }
 

@@ -2,7 +2,12 @@
 //!
 //! The lock decides who the daemon is; the socket only says where it listens. Services outlive the daemon.
 
+mod additions;
+mod collector;
 mod source;
+
+pub(crate) use additions::Additions;
+pub(crate) use source::{Same, Source};
 
 use crate::clock;
 use crate::http;
@@ -14,8 +19,8 @@ use crate::usage::Meter;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use service_api::{Code, Greeting, Problem, Project, routes};
-use service_core::{Config, Moment, Plan};
-use source::Source;
+use service_core::{Config, Moment, Name, Plan};
+use service_shim::Files;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -46,13 +51,39 @@ pub(crate) struct Shared {
     pub(crate) end: Notify,
     /// Held while a changed file is applied: two at once would undo each other.
     pub(crate) applying: Arc<tokio::sync::Mutex<()>>,
-    source: Source,
+    pub(crate) source: Source,
 }
 
 impl Shared {
     /// Takes up a changed `services.toml`.
     pub(crate) async fn refresh(&self) -> Result<(), Problem> {
         self.source.refresh(&self.orchestrator).await
+    }
+
+    /// Forgets those of these services, in no file, that are at rest, with their logs; tells which.
+    pub(crate) async fn forget(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
+        let gone = self.source.forget(&self.orchestrator, names).await?;
+        for name in &gone {
+            clear(&self.orchestrator.world().places.files(name)).await;
+        }
+        Ok(gone)
+    }
+}
+
+/// Removes what a service has left, once its shim has let go of it.
+async fn clear(files: &Files) {
+    let deadline = clock::now().plus(HANDOVER);
+    while files.directory().is_dir() {
+        match files.try_lock() {
+            Ok(None) if clock::now() < deadline => tokio::time::sleep(Duration::from_millis(2)).await,
+            Ok(Some(_lock)) => {
+                if let Err(error) = std::fs::remove_dir_all(files.directory()) {
+                    tracing::warn!(%error, "cannot remove what a service has left");
+                }
+                return;
+            }
+            Ok(None) | Err(_) => return,
+        }
     }
 }
 
@@ -139,17 +170,21 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
         tracing::warn!(%error, "cannot write down which project this is");
     }
     let began = clock::now();
-    let (source, plan) = match load::plan(&project.config) {
-        Ok(plan) => (Source::new(project.config.clone()), plan),
+    let boot_id = service_shim::process::boot_id().unwrap_or_default();
+    let mut additions = Additions::open(&project.state_dir, &boot_id);
+    let (plan, read) = match load::plan_with(&project.config, additions.all()) {
+        Ok(plan) => (plan, Ok(())),
         // What runs must be seen, and can be stopped, whatever became of the file.
         Err(problem) if offline::is_anything_kept(&project.state_dir) => {
             tracing::error!(%problem, "cannot read the file; looking after what runs");
             let nothing = Plan::compile(Config::default())
                 .map_err(|_| Problem::new(Code::Internal, "cannot make an empty plan"))?;
-            (Source::wrong(project.config.clone(), problem), nothing)
+            (nothing, Err(problem))
         }
         Err(problem) => return Err(problem),
     };
+    additions.yield_to(&plan);
+    let source = Source::new(project.config.clone(), additions, read);
     let mut builder = ServiceOrchestrator::builder()
         .state_dir(&project.state_dir)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
@@ -252,6 +287,7 @@ async fn serve(up: Up) -> io::Result<()> {
     let graceful = Arc::clone(&ended);
     let server = http::serve(listener, Arc::clone(&shared), async move { graceful.notified().await });
     let server = tokio::spawn(server);
+    let collector = tokio::spawn(collector::run(Arc::clone(&shared)));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -260,6 +296,7 @@ async fn serve(up: Up) -> io::Result<()> {
             _ = hangup.recv() => listen_again(&shared),
         }
     }
+    collector.abort();
     // First whoever waits for a service is told, so that open requests can end.
     shared.orchestrator.shutdown().await;
     ended.notify_one();

@@ -1,5 +1,6 @@
 //! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
 
+mod additions;
 mod changes;
 mod daemon;
 mod events;
@@ -49,6 +50,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::SERVICE_WHY, get(services::why))
         .route(routes::SERVICE_LOGS, get(logs::one))
         .route(routes::LOGS, get(logs::many))
+        .route(routes::ADD, post(additions::add))
+        .route(routes::REMOVE, post(additions::remove))
         .route(routes::START, post(wishes::start))
         .route(routes::STOP, post(wishes::stop))
         .route(routes::RESTART, post(wishes::restart))

@@ -2,6 +2,7 @@
 //!
 //! The TOML tree is walked by hand so that each value keeps its place and all problems are found at once.
 
+mod added;
 mod check;
 mod definition;
 mod doubts;
@@ -10,6 +11,7 @@ mod map;
 mod section;
 mod text;
 
+pub(crate) use added::{Addition, check as check_additions};
 pub use check::check;
 
 use map::Map;
@@ -34,6 +36,22 @@ pub fn plan(path: &Path) -> Result<Plan, Problem> {
     let text = read(path)?;
     let reading = understand(&text);
     reading.plan.ok_or_else(|| text.problem(&reading.faults))
+}
+
+/// As [`plan`], with what was added to it, as far as that fits: what the file defines is the file's.
+pub(crate) fn plan_with(path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
+    let text = read(path)?;
+    let reading = understand(&text);
+    let plan = reading.plan.ok_or_else(|| text.problem(&reading.faults))?;
+    Ok(added::merge(plan, additions, &reading.defaults))
+}
+
+/// What the file says for itself: its services, and the defaults of every service.
+pub(crate) fn with_defaults(path: &Path) -> Result<(Plan, Service), Problem> {
+    let text = read(path)?;
+    let reading = understand(&text);
+    let plan = reading.plan.ok_or_else(|| text.problem(&reading.faults))?;
+    Ok((plan, reading.defaults))
 }
 
 /// Reads the file.
@@ -74,6 +92,8 @@ fn read(path: &Path) -> Result<Text, Problem> {
 struct Reading {
     /// The services that were understood, those with faults included.
     services: Vec<Service>,
+    /// What every service begins with.
+    defaults: Service,
     /// Everything that is wrong, in the order of the file.
     faults: Vec<Fault>,
     /// What can be run; there is one exactly if nothing is wrong.
@@ -81,7 +101,7 @@ struct Reading {
 }
 
 fn understand(text: &Text) -> Reading {
-    let (config, mut faults) = lenient(text);
+    let (config, defaults, mut faults) = lenient(text);
     let services = config.services.clone();
     let mut plan = None;
     match Plan::compile(config) {
@@ -94,28 +114,28 @@ fn understand(text: &Text) -> Reading {
             faults.sort_by_key(|fault| fault.span.start);
         }
     }
-    Reading { services, faults, plan }
+    Reading { services, defaults, faults, plan }
 }
 
 fn parse(text: &Text) -> Result<Config, Vec<Fault>> {
-    let (config, faults) = lenient(text);
+    let (config, _, faults) = lenient(text);
     if faults.is_empty() { Ok(config) } else { Err(faults) }
 }
 
 /// What can be understood, and what is wrong with each service by itself.
-fn lenient(text: &Text) -> (Config, Vec<Fault>) {
+fn lenient(text: &Text) -> (Config, Service, Vec<Fault>) {
+    let mut defaults = definition::template();
     let root = match DeTable::parse(text.as_str()) {
         Ok(root) => root,
         Err(error) => {
             let span = error.span().unwrap_or_default();
             let fault = Fault::new(span, format!("this is not TOML: {}", error.message().trim()));
-            return (Config::default(), vec![fault]);
+            return (Config::default(), defaults, vec![fault]);
         }
     };
     let faults = RefCell::new(Vec::new());
     let mut root = Section::new(root.get_ref(), "", &faults);
     let mut config = Config::default();
-    let mut defaults = definition::template();
     if let Some(mut orchestrator) = root.section("orchestrator") {
         settings(&mut orchestrator, &mut config.settings);
         if let Some(section) = orchestrator.section("service_defaults") {
@@ -124,20 +144,26 @@ fn lenient(text: &Text) -> (Config, Vec<Fault>) {
         orchestrator.finish();
     }
     if let Some(services) = root.section("services") {
-        for (key, section) in services.sections() {
-            match service_name(key.get_ref()) {
-                Ok(name) => config.services.push(definition::service(section, name, key.span(), &defaults)),
-                Err(message) => section.report(key.span(), message),
-            }
-        }
+        config.services = each(services, &defaults);
     }
     root.finish();
     let mut faults = faults.into_inner();
     faults.sort_by_key(|fault| fault.span.start);
-    (config, faults)
+    (config, defaults, faults)
 }
 
-fn service_name(text: &str) -> Result<Name, String> {
+fn each(services: Section<'_>, defaults: &Service) -> Vec<Service> {
+    let read = |(key, section): (&section::Key<'_>, Section<'_>)| match service_name(key.get_ref()) {
+        Ok(name) => Some(definition::service(section, name, key.span(), defaults)),
+        Err(message) => {
+            section.report(key.span(), message);
+            None
+        }
+    };
+    services.sections().filter_map(read).collect()
+}
+
+pub(crate) fn service_name(text: &str) -> Result<Name, String> {
     if service_api::routes::RESERVED_NAMES.contains(&text) {
         return Err(format!("`{text}` cannot be a service's name: it stands for something else in the API"));
     }
@@ -148,6 +174,7 @@ fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
     if let Some(mut services) = orchestrator.section("services") {
         services.flag("manager_enabled", &mut settings.manager_enabled);
         services.flag("auto_start_dependencies", &mut settings.auto_start_dependencies);
+        services.duration("forget_transient", &mut settings.forget_transient);
         services.finish();
     }
     if let Some(mut managers) = orchestrator.section("managers") {

@@ -118,6 +118,8 @@ fn surroundings<T>(look: impl FnOnce(&Surroundings<'_>) -> Result<T, Problem>) -
 
 fn run(arguments: Arguments) -> ExitCode {
     use tracing_subscriber::EnvFilter;
+    // It outlives whoever started it, and must not keep open what that one leaves behind.
+    service_shim::strays::close();
     let filter = EnvFilter::try_from_env("ORCHESTRATORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()

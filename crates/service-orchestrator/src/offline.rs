@@ -1,5 +1,6 @@
 //! What can be told from the file alone, without a daemon.
 
+use crate::daemon::Additions;
 use crate::journal::{Question, Since, offline as journal};
 use crate::load;
 use crate::orchestrator::resolve;
@@ -7,20 +8,26 @@ use crate::views;
 use service_api::event::{Past, Start};
 use service_api::project::{self, Surroundings};
 use service_api::{Event, Finding, Greeting, Problem, Project, view};
-use service_core::Id;
 use service_core::config::Manager;
+use service_core::{Id, Plan};
 use service_shim::Files;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// What the next daemon would begin with.
+fn plan(project: &Project) -> Result<Plan, Problem> {
+    let boot = service_shim::process::boot_id().unwrap_or_default();
+    load::plan_with(&project.config, &Additions::peek(&project.state_dir, &boot))
+}
+
 /// The services as they are defined.
 pub fn list(project: &Project) -> Result<Vec<view::Service>, Problem> {
-    load::plan(&project.config).map(|plan| views::services(&plan))
+    plan(project).map(|plan| views::services(&plan))
 }
 
 /// The order in which these services, or all, are started.
 pub fn order(project: &Project, names: &[String]) -> Result<Vec<view::Step>, Problem> {
-    let plan = load::plan(&project.config)?;
+    let plan = plan(project)?;
     let ids = resolve(&plan, names)?;
     Ok(views::steps(&plan, &ids))
 }
@@ -42,7 +49,7 @@ impl Asked {
             let known = journal::events(&project.state_dir, &Question::default())?;
             let has_past = |name: &String| known.iter().any(|event| event.service.as_ref() == Some(name));
             if !names.iter().all(has_past) {
-                resolve(&load::plan(&project.config)?, names)?;
+                resolve(&plan(project)?, names)?;
             }
         }
         let since = self.since.as_deref().map(str::parse::<Since>).transpose()?;
@@ -67,7 +74,7 @@ pub fn starts(project: &Project, asked: &Asked) -> Result<Vec<Start>, Problem> {
 
 /// These services and all that they need, or all, as far as can be told without a daemon.
 pub fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Problem> {
-    let plan = load::plan(&project.config)?;
+    let plan = plan(project)?;
     let ids = resolve(&plan, names)?;
     let boot = service_shim::process::boot_id().unwrap_or_default();
     let state = |id: Id| {

@@ -8,6 +8,7 @@ mod message;
 mod perform;
 mod ran;
 mod recall;
+mod redefine;
 mod task;
 mod waiters;
 mod wishes;
@@ -25,7 +26,7 @@ use crate::world::{Places, World, find_shim};
 use crate::{manager, probe};
 use service_api::{Code, Outcome, Problem};
 use service_core::config::{self, Config, Manager};
-use service_core::{Id, Plan};
+use service_core::{Id, Name, Plan};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -194,7 +195,7 @@ impl ServiceOrchestrator {
     /// changed then.
     pub async fn register_service(&self, service: Service) -> Result<(), Problem> {
         let definition: config::Service = service.try_into()?;
-        self.ask(|reply| Message::Register { definition: Box::new(definition), reply }).await?
+        self.redefine(vec![definition], Vec::new()).await.map(drop)
     }
 
     /// The names of these services and of all that they need, in the order in which they are started.
@@ -287,6 +288,18 @@ impl ServiceOrchestrator {
     /// Changes to another plan; what runs goes on.
     pub(crate) async fn replan(&self, plan: Plan) -> Result<(), Problem> {
         self.ask(|reply| Message::Replan { plan, reply }).await
+    }
+
+    /// Defines these and forgets those, if they are at rest, beside all that is in force. Tells which were forgotten.
+    ///
+    /// # Errors
+    /// [`Code::BadDefinition`] if that does not go together; nothing is changed then.
+    pub(crate) async fn redefine(
+        &self,
+        added: Vec<config::Service>,
+        removed: Vec<Name>,
+    ) -> Result<Vec<Name>, Problem> {
+        self.ask(|reply| Message::Redefine { added, removed, reply }).await?
     }
 
     /// Ends the orchestrator; services live on. What it knows is on disk when this returns.

@@ -15,6 +15,7 @@ pub mod parcel;
 pub mod process;
 pub mod protocol;
 pub mod pump;
+pub mod strays;
 pub mod tail;
 pub mod words;
 

@@ -23,6 +23,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    service_shim::strays::close();
     match template() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

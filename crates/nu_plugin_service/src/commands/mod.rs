@@ -1,5 +1,6 @@
 //! The commands, one file each, and what their signatures have in common.
 
+mod add;
 mod apply;
 mod check;
 mod daemon_restart;
@@ -16,7 +17,9 @@ mod names;
 mod order;
 mod plan;
 mod projects;
+mod remove;
 mod restart;
+mod run;
 mod service;
 mod start;
 mod status;
@@ -42,6 +45,9 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(start::Start),
         Box::new(stop::Stop),
         Box::new(restart::Restart),
+        Box::new(run::Run),
+        Box::new(add::Add),
+        Box::new(remove::Remove),
         Box::new(status::Status),
         Box::new(wait::Wait),
         Box::new(why::Why),

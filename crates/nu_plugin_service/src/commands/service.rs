@@ -6,7 +6,7 @@ use crate::error::refusal;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
 
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 16] = [
     "list",
     "order",
     "start",
@@ -15,6 +15,9 @@ const SUBCOMMANDS: [&str; 13] = [
     "status",
     "health",
     "logs",
+    "run",
+    "add",
+    "remove",
     "events",
     "history",
     "daemon status",

@@ -116,6 +116,30 @@ fn start_sends_the_whole_wish_and_gives_the_rows_in_their_order() {
 }
 
 #[test]
+fn run_sends_the_definition_and_then_starts_what_it_was_called() {
+    let mut shell = Shell::new();
+    let daemon = shell.daemon(|_| {
+        let (say, rows) = channel();
+        say.send(outcome("ssh-2", true)).unwrap();
+        Reply::Rows(rows)
+    });
+    let source = "service run --env {A: 1} --memory-limit 100MB --timeout 2sec -- ssh -N host";
+    assert_eq!(names(&shell.eval(source).unwrap()), ["ssh-2"]);
+    let heard = daemon.heard();
+    let body = |nth: usize| -> serde_json::Value {
+        serde_json::from_str(heard[nth].split("\r\n\r\n").nth(1).unwrap()).unwrap()
+    };
+    assert!(heard[1].starts_with("POST /api/v1/services/add "), "{heard:?}");
+    let definition = serde_json::json!({
+        "env": {"A": 1}, "memory_limit": 100_000_000, "start_command": ["ssh", "-N", "host"],
+        "working_dir": shell.dir.path()
+    });
+    assert_eq!(body(1), serde_json::json!({"services": [definition], "transient": true}));
+    assert!(heard[3].starts_with("POST /api/v1/services/start "), "{heard:?}");
+    assert_eq!(body(3)["names"], serde_json::json!(["ssh-2"]));
+}
+
+#[test]
 fn a_start_in_which_all_that_was_named_failed_raises_the_reason() {
     let mut shell = Shell::new();
     let (say, rows) = channel();

@@ -33,6 +33,8 @@ pub(super) enum Verb {
     Restart,
     /// Of a whole file.
     Apply,
+    /// Stop it, and forget what was added.
+    Remove,
 }
 
 impl Verb {
@@ -42,6 +44,7 @@ impl Verb {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Apply => "apply",
+            Self::Remove => "remove",
         }
     }
 
@@ -52,6 +55,7 @@ impl Verb {
             Self::Stop => "stopping",
             Self::Restart => "restarting",
             Self::Apply => "applying",
+            Self::Remove => "removing",
         }
     }
 
@@ -61,6 +65,7 @@ impl Verb {
             Self::Stop => routes::STOP,
             Self::Restart => routes::RESTART,
             Self::Apply => routes::APPLY,
+            Self::Remove => routes::REMOVE,
         }
     }
 
@@ -68,7 +73,7 @@ impl Verb {
     fn alone(self) -> &'static str {
         match self {
             Self::Start => "no-deps",
-            Self::Stop | Self::Restart | Self::Apply => "no-dependents",
+            Self::Stop | Self::Restart | Self::Apply | Self::Remove => "no-dependents",
         }
     }
 }

@@ -1,4 +1,6 @@
 //! [`Verdict`]: whether the rows of a start, stop or restart amount to an error, and to which.
+//!
+//! Nushell shows no row of a table that ends in an error, so the error tells what the rows would have told.
 
 use super::verb::Verb;
 use crate::error::labeled_at;
@@ -7,6 +9,8 @@ use service_api::{Action, Code, Outcome, Problem};
 
 /// How many services an error lists.
 const LISTED: usize = 5;
+/// How many of those that went well, which take less room.
+const LISTED_WELL: usize = 12;
 
 /// What the rows so far say.
 pub(super) struct Verdict {
@@ -14,31 +18,36 @@ pub(super) struct Verdict {
     strict: bool,
     named_ok: bool,
     failed: Vec<Outcome>,
-    rolled_back: Vec<String>,
+    /// What went well, by what was done, in the order in which it was.
+    done: Vec<(Action, Vec<String>)>,
 }
 
 impl Verdict {
     /// Nothing yet. `strict`: any failure is an error, not only that of all that were named.
     pub(super) fn new(verb: Verb, strict: bool) -> Self {
-        Self { verb, strict, named_ok: false, failed: Vec::new(), rolled_back: Vec::new() }
+        Self { verb, strict, named_ok: false, failed: Vec::new(), done: Vec::new() }
     }
 
     /// Takes one more row into account.
     pub(super) fn note(&mut self, outcome: &Outcome) {
         self.named_ok |= outcome.named && outcome.ok;
-        if outcome.action == Action::RolledBack {
-            self.rolled_back.push(format!("`{}`", outcome.name));
-        }
         if !outcome.ok {
             self.failed.push(outcome.clone());
+            return;
+        }
+        let name = format!("`{}`", outcome.name);
+        match self.done.iter_mut().find(|(action, _)| *action == outcome.action) {
+            Some((_, names)) => names.push(name),
+            None => self.done.push((outcome.action, vec![name])),
         }
     }
 
     /// The error after the last row, with a mark at each name that failed. Relatives that failed explain it.
     pub(super) fn error(&self, names: &[Spanned<String>], head: Span) -> Option<LabeledError> {
         let mut error = self.failure(names, head)?;
-        if !self.rolled_back.is_empty() {
-            error.msg = format!("{}\n\nas before: {}", error.msg, self.rolled_back.join(", "));
+        let done: Vec<String> = self.done.iter().map(|(action, names)| told(*action, names)).collect();
+        if !done.is_empty() {
+            error.msg = format!("{}\n\n{}", error.msg, done.join("\n"));
         }
         Some(error)
     }
@@ -90,6 +99,17 @@ impl Verdict {
     }
 }
 
+/// What was done, and to whom.
+fn told(action: Action, names: &[String]) -> String {
+    let word = match action {
+        Action::RolledBack => "as before",
+        action => action.as_str(),
+    };
+    let listed = names[..names.len().min(LISTED_WELL)].join(", ");
+    let more = names.len().saturating_sub(LISTED_WELL);
+    if more > 0 { format!("{word}: {listed} and {more} more") } else { format!("{word}: {listed}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +136,7 @@ mod tests {
         let outcomes = [outcome("a", true, true), outcome("b", false, true)];
         assert!(error(false, &outcomes).is_none());
         let error = error(true, &outcomes).unwrap();
-        assert_eq!(error.msg, "cannot start `b`: no");
+        assert_eq!(error.msg, "cannot start `b`: no\n\nstarted: `a`");
         assert_eq!(error.labels[0].span, Span::new(22, 23));
     }
 

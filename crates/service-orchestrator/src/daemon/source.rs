@@ -1,17 +1,27 @@
-//! [`Source`]: the `services.toml` of a running daemon, read again when it has changed.
+//! [`Source`]: where the definitions of a running daemon come from: its `services.toml`, read again when it has changed,
+//! and what was added to it.
 
-use crate::load;
+use super::additions::Additions;
+use crate::load::{self, Addition};
 use crate::orchestrator::ServiceOrchestrator;
-use service_api::Problem;
+use service_api::{Code, Problem};
+use service_core::{Name, Plan};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::sync::Mutex;
 
-/// The file, and what came of the last look at it. The lock is tokio's because a look awaits the orchestrator, and two
+/// The file and the additions. The lock is tokio's because whoever changes something awaits the orchestrator, and two
 /// requests must not take up one change twice.
-pub(super) struct Source {
+pub(crate) struct Source {
     path: PathBuf,
-    last: Mutex<(Option<Stamp>, Result<(), Problem>)>,
+    state: Mutex<State>,
+}
+
+/// What came of the last look at the file, and what was added.
+struct State {
+    stamp: Option<Stamp>,
+    result: Result<(), Problem>,
+    additions: Additions,
 }
 
 /// What changes when a file or the right to read it does.
@@ -23,37 +33,119 @@ struct Stamp {
     inode: u64,
 }
 
-impl Source {
-    /// The file as it is now is the one the daemon begins with.
-    pub(super) fn new(path: PathBuf) -> Self {
-        let last = Mutex::new((stamp(&path), Ok(())));
-        Self { path, last }
-    }
+/// What became of one that was to be added.
+pub(crate) struct Entered {
+    pub(crate) name: Name,
+    /// Whether one of its name had been added before, and was the same.
+    pub(crate) before: Option<Same>,
+}
 
-    /// The file as it is now cannot be read, for this reason.
-    pub(super) fn wrong(path: PathBuf, problem: Problem) -> Self {
-        let last = Mutex::new((stamp(&path), Err(problem)));
-        Self { path, last }
+/// Whether two definitions are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Same {
+    Yes,
+    No,
+}
+
+impl Source {
+    /// The file as it is now is the one the daemon begins with; `result` says whether it can be read.
+    pub(super) fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
+        let state = State { stamp: stamp(&path), result, additions };
+        Self { path, state: Mutex::new(state) }
     }
 
     /// Changes to the plan that the file describes. A file that is wrong changes nothing, and says so each time.
     pub(super) async fn refresh(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
-        let mut last = self.last.lock().await;
-        let now = stamp(&self.path);
-        if now != last.0 {
-            *last = (now, self.take_up(orchestrator).await);
-        }
-        last.1.clone()
+        self.look(&mut *self.state.lock().await, orchestrator).await
     }
 
-    async fn take_up(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
-        let plan = load::plan(&self.path)?;
+    /// What the file describes now, with what was added.
+    pub(crate) async fn plan(&self) -> Result<Plan, Problem> {
+        load::plan_with(&self.path, self.state.lock().await.additions.all())
+    }
+
+    /// What was added.
+    pub(crate) async fn added(&self) -> Vec<Addition> {
+        self.state.lock().await.additions.all().to_vec()
+    }
+
+    /// Adds these, or none of them. `choose` is given what is defined and names what is to be added.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with one of them, or with writing them down.
+    pub(crate) async fn add(
+        &self,
+        orchestrator: &ServiceOrchestrator,
+        choose: impl FnOnce(&Plan, &[Addition]) -> Result<Vec<Addition>, Problem>,
+    ) -> Result<Vec<Entered>, Problem> {
+        let mut state = self.state.lock().await;
+        self.look(&mut state, orchestrator).await?;
+        let file = load::with_defaults(&self.path)?;
+        let before = state.additions.all().to_vec();
+        let fresh = choose(&file.0, &before)?;
+        let is_fresh = |name: &Name| fresh.iter().any(|addition| addition.name == *name);
+        let mut all: Vec<Addition> =
+            before.iter().filter(|addition| !is_fresh(&addition.name)).cloned().collect();
+        let services = load::check_additions(&file, &all, &fresh)?;
+        let entered = fresh.iter().map(|addition| {
+            let old = before.iter().find(|old| old.name == addition.name);
+            let before = old.map(|old| if old == addition { Same::Yes } else { Same::No });
+            Entered { name: addition.name.clone(), before }
+        });
+        let entered = entered.collect();
+        all.extend(fresh.iter().cloned());
+        keep(&mut state.additions, all)?;
+        match orchestrator.redefine(services, Vec::new()).await {
+            Ok(_) => Ok(entered),
+            Err(problem) => {
+                keep(&mut state.additions, before)?;
+                Err(problem)
+            }
+        }
+    }
+
+    /// Forgets those of these that are at rest, and tells which.
+    pub(super) async fn forget(
+        &self,
+        orchestrator: &ServiceOrchestrator,
+        names: Vec<Name>,
+    ) -> Result<Vec<Name>, Problem> {
+        let mut state = self.state.lock().await;
+        let gone = orchestrator.redefine(Vec::new(), names).await?;
+        let mut all = state.additions.all().to_vec();
+        all.retain(|addition| !gone.contains(&addition.name));
+        keep(&mut state.additions, all)?;
+        Ok(gone)
+    }
+
+    async fn look(&self, state: &mut State, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
+        let now = stamp(&self.path);
+        if now != state.stamp {
+            (state.stamp, state.result) = (now, self.take_up(&mut state.additions, orchestrator).await);
+        }
+        state.result.clone()
+    }
+
+    async fn take_up(
+        &self,
+        additions: &mut Additions,
+        orchestrator: &ServiceOrchestrator,
+    ) -> Result<(), Problem> {
+        let plan = load::plan_with(&self.path, additions.all())?;
+        additions.yield_to(&plan);
         tracing::info!(services = plan.len(), "taking up the changed services.toml");
         orchestrator.replan(plan).await
     }
 }
 
-fn stamp(path: &std::path::Path) -> Option<Stamp> {
+fn keep(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem> {
+    additions.replace(all).map_err(|error| {
+        Problem::new(Code::Internal, format!("cannot write down what is added: {error}"))
+            .help("nothing was changed; the state directory has to be writable")
+    })
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
     let meta = std::fs::metadata(path).ok()?;
     let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
     Some(Stamp { modified, changed, size: meta.size(), inode: meta.ino() })

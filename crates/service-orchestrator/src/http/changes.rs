@@ -4,7 +4,6 @@ use super::reply::{Data, Failure, Reply, Sent};
 use super::rows;
 use super::wishes::patience;
 use crate::daemon::Shared;
-use crate::load;
 use crate::orchestrator::Apply;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::unbounded_channel;
 
 pub(super) async fn plan(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Change>> {
-    let plan = load::plan(&shared.project.config)?;
+    let plan = shared.source.plan().await?;
     let comparison = shared.orchestrator.compare(plan).await?;
     Ok(Data(comparison.changes.into_iter().map(change).collect()))
 }
@@ -43,7 +42,7 @@ pub(super) async fn apply(
     let lock = Arc::clone(&shared.applying).lock_owned().await;
     // The file counts as taken up from here on, so that going back lasts until it changes again.
     shared.refresh().await?;
-    let plan = load::plan(&shared.project.config)?;
+    let plan = shared.source.plan().await?;
     let how =
         Apply { start: asked.start, rollback: asked.rollback, patience: patience(true, asked.timeout_ms) };
     let mut rows = shared.orchestrator.apply(plan, how).await?;

@@ -114,7 +114,7 @@ pub(super) async fn events(
     if question.since.is_none() {
         question.limit.get_or_insert(if query.follow { 0 } else { USUAL });
     }
-    let view = shared.orchestrator.journal(question.names.clone()).await?;
+    let view = journal(&shared, &question.names).await?;
     let past = view.past();
     let asked = question.clone();
     let found = waiting_for_the_disk(move || past.find(&asked)).await?;
@@ -137,12 +137,27 @@ pub(super) async fn events(
         .into_response())
 }
 
+/// The journal, for a reader who asks for these services: each is there, or it tells of one that was.
+async fn journal(shared: &Shared, names: &[String]) -> Result<View, Problem> {
+    let unknown = match shared.orchestrator.journal(names.to_vec()).await {
+        Err(problem) if problem.code == Code::NotFound => problem,
+        answer => return answer,
+    };
+    let view = shared.orchestrator.journal(Vec::new()).await?;
+    let past = view.past();
+    let asked = Question { names: names.to_vec(), ..Question::default() };
+    let told = waiting_for_the_disk(move || past.find(&asked)).await?;
+    let plan = shared.orchestrator.plan();
+    let was = |name: &String| told.iter().any(|event| event.service.as_ref() == Some(name));
+    if names.iter().all(|name| plan.id(name).is_some() || was(name)) { Ok(view) } else { Err(unknown) }
+}
+
 pub(super) async fn history(
     State(shared): State<Arc<Shared>>,
     Asked(query): Asked<Query>,
 ) -> Result<Response, Failure> {
     let question = query.question(None)?;
-    let view = shared.orchestrator.journal(question.names.clone()).await?;
+    let view = journal(&shared, &question.names).await?;
     let (past, checks) = (view.past(), view.checks());
     drop(view);
     // Turning many rows into JSON takes time too: this thread has services to look after.

@@ -72,14 +72,14 @@ async fn one(State(shared): Shares, name: String, headers: &HeaderMap, body: &[u
     answer(&shared, headers, verb, service_api::Wish { names: vec![name], ..wish }).await
 }
 
-fn read(body: &[u8]) -> Result<service_api::Wish, Problem> {
+pub(super) fn read(body: &[u8]) -> Result<service_api::Wish, Problem> {
     if body.is_empty() {
         return Ok(service_api::Wish::default());
     }
     serde_json::from_slice(body).map_err(|error| bad(&format!("the body is not a wish: {error}")))
 }
 
-fn bad(message: &str) -> Problem {
+pub(super) fn bad(message: &str) -> Problem {
     Problem::new(Code::BadRequest, message)
 }
 

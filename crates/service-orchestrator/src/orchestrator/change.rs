@@ -6,6 +6,7 @@ use crate::board::Entry;
 use crate::clock;
 use service_api::{Action, Outcome};
 use service_core::change::{Change, Present, compare};
+use service_core::config::Origin;
 use service_core::service::Goal;
 use service_core::{Id, Name, Plan};
 use std::collections::BTreeSet;
@@ -34,7 +35,14 @@ impl Task {
             (name, Arc::clone(last))
         };
         let present: Present = plan.ids().filter(is_present).map(definition).collect();
-        Comparison { changes: compare(&present, &self.known, next), present, plan: Arc::clone(plan) }
+        // What was added follows no file, so a changed one asks nothing of it.
+        let follows = |change: &Change| match next.id(&change.name) {
+            Some(id) => next.service(id).origin == Origin::File,
+            None => present.get(&change.name).is_none_or(|last| last.origin == Origin::File),
+        };
+        let mut changes = compare(&present, &self.known, next);
+        changes.retain(follows);
+        Comparison { changes, present, plan: Arc::clone(plan) }
     }
 
     /// Lets services go on under their new definitions.

@@ -30,8 +30,8 @@ pub(crate) enum Message {
     Update { names: Vec<Name>, reply: oneshot::Sender<Vec<Outcome>> },
     /// All that is defined has been applied.
     Applied { reply: oneshot::Sender<()> },
-    /// One more service, or another definition of one.
-    Register { definition: Box<Service>, reply: oneshot::Sender<Result<(), Problem>> },
+    /// More services or other definitions of some, and some less; the reply says which have gone.
+    Redefine { added: Vec<Service>, removed: Vec<Name>, reply: oneshot::Sender<Result<Vec<Name>, Problem>> },
     /// Somebody reads the journal.
     Read { names: Vec<String>, reply: oneshot::Sender<Result<View, Problem>> },
     /// Write everything down and end.

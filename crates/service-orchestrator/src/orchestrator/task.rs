@@ -11,7 +11,7 @@ use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
 use crate::world::World;
-use service_api::{Code, Problem};
+
 use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::Fleet;
@@ -168,8 +168,8 @@ impl Task {
                 self.applied();
                 let _ = reply.send(());
             }
-            Message::Register { definition, reply } => {
-                let _ = reply.send(self.register(*definition));
+            Message::Redefine { added, removed, reply } => {
+                let _ = reply.send(self.redefine(added, removed));
             }
             Message::Read { names, reply } => {
                 let _ = reply.send(self.read(&names));
@@ -305,7 +305,7 @@ impl Task {
     }
 
     /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped.
-    fn replan(&mut self, plan: Plan) {
+    pub(super) fn replan(&mut self, plan: Plan) {
         let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
         let names =
             machines.filter(|machine| machine.state().is_alive()).map(|machine| &machine.definition().name);
@@ -337,21 +337,5 @@ impl Task {
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
         self.lookouts.iter_mut().for_each(|lookout| lookout.replan(&board, clock::now()));
-    }
-
-    fn register(&mut self, definition: Service) -> Result<(), Problem> {
-        let old = self.fleet.plan();
-        let others = old.ids().map(|id| old.service(id)).filter(|service| service.name != definition.name);
-        let mut services: Vec<Service> = others.map(|service| (**service).clone()).collect();
-        services.push(definition);
-        let config = Config { settings: old.settings().clone(), services };
-        let plan = Plan::compile(config).map_err(|errors| {
-            let error = &errors[0];
-            let mut problem = Problem::new(Code::BadDefinition, error.to_string());
-            problem.help = error.help();
-            problem
-        })?;
-        self.replan(plan);
-        Ok(())
     }
 }

@@ -23,7 +23,7 @@ impl Task {
         let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
         let ids: Vec<Id> = match wish.all {
             true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
-            true => self.fleet.plan().order().iter().copied().filter(|id| !self.is_left_over(*id)).collect(),
+            true => self.fleet.plan().order().iter().copied().filter(|id| self.may_be_meant(*id)).collect(),
             false => resolve(self.fleet.plan(), &wish.names)?,
         };
         if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {

@@ -1,0 +1,117 @@
+//! `service add`, and what `service run` sends in the same way.
+
+use super::signature;
+use crate::ServicePlugin;
+use crate::cells;
+use crate::error::{labeled_at, refusal};
+use crate::session::Session;
+use crate::table::table;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Type, Value};
+use service_api::Cell;
+use service_api::{Code, Outcome, routes};
+
+pub(super) struct Add;
+
+impl PluginCommand for Add {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service add"
+    }
+
+    fn signature(&self) -> Signature {
+        signature(self.name())
+            .input_output_types(vec![(Type::table(), Type::table()), (Type::record(), Type::table())])
+    }
+
+    fn description(&self) -> &'static str {
+        "Define services from records, beside those of services.toml."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "The columns are `name` and the keys of services.toml, with the same meaning; durations and sizes may be \
+         Nushell's own. All are added or none. They stay until `service remove`, over restarts of the daemon and of the \
+         machine, and may need what the file defines; `service apply` leaves them alone. A name that the file defines \
+         is refused, and is the file's once the file defines it. One that was added before is changed: what runs keeps \
+         its old definition until it is started anew. Where there is no services.toml an empty one of your own is made, \
+         in $env.XDG_CONFIG_HOME/service-orchestrator."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["define", "register", "create", "new", "dynamic"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "[{name: tunnel start_command: 'ssh -N host'} {name: sync start_command: 'sync-it' dependencies: [tunnel]}] | service add | service start",
+                description: "Define two services, one of which needs the other, and start them",
+                result: None,
+            },
+            Example {
+                example: "open workers.csv | insert restart always | service add",
+                description: "Define a service for each row of a file",
+                result: None,
+            },
+            Example {
+                example: "[] | service add",
+                description: "An empty pipe adds nothing",
+                result: Some(Value::test_list(vec![])),
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let rows = match input.into_value(call.head)? {
+            Value::List { vals, .. } => vals.into_owned(),
+            row => vec![row],
+        };
+        let services: Vec<_> = rows.iter().map(definition).collect::<Result<_, _>>()?;
+        if services.is_empty() {
+            return Ok(table::<Outcome>(Vec::new(), call.head));
+        }
+        let session = Session::open_anywhere(plugin, engine, call)?;
+        let body = service_api::Add { services, transient: false };
+        let added = send(&session, body, |cell| cells::span(&rows, cell))?;
+        Ok(table(added, call.head))
+    }
+}
+
+fn definition(row: &Value) -> Result<serde_json::Map<String, serde_json::Value>, LabeledError> {
+    match row {
+        Value::Record { val, .. } => cells::keys(val),
+        Value::Error { error, .. } => Err(LabeledError::from((**error).clone())),
+        other => Err(refusal("bad_row", "cannot tell what is to be added", "no record", other.span())
+            .with_help("pipe in records with `name`, `start_command` and other keys of services.toml")),
+    }
+}
+
+/// Sends definitions; what is wrong with one is marked where `place` says that it stands.
+pub(super) fn send(
+    session: &Session,
+    body: service_api::Add,
+    place: impl Fn(&Cell) -> Option<Span>,
+) -> Result<Vec<Outcome>, LabeledError> {
+    let sent = session.ask(move |client| {
+        Ok(client.stream(routes::ADD, &body).and_then(Iterator::collect::<Result<Vec<Outcome>, _>>))
+    })?;
+    sent.map_err(|problem| match problem.cell.as_ref().and_then(&place) {
+        None => session.error(&problem),
+        Some(span) => {
+            let mut error = labeled_at(&problem, span);
+            if let Some(label) = error.labels.first_mut()
+                && problem.code == Code::BadDefinition
+            {
+                "this cannot be".clone_into(&mut label.text);
+            }
+            error
+        }
+    })
+}

@@ -1,0 +1,189 @@
+//! `service run`.
+
+use super::add::send;
+use super::signature;
+use super::verb::{self, Verb};
+use crate::ServicePlugin;
+use crate::cells;
+use crate::error::refusal;
+use crate::session::Session;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{
+    Completion, Example, Flag, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value,
+};
+use serde_json::{Map, Value as Json};
+use service_api::Cell;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The daemon keeps the time; this is how much later it may tell.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The flags that are keys of services.toml.
+const KEYS: [(&str, &str); 7] = [
+    ("name", "name"),
+    ("env", "env"),
+    ("working-dir", "working_dir"),
+    ("restart", "restart"),
+    ("health", "health_check_endpoint"),
+    ("memory-limit", "memory_limit"),
+    ("shell", "shell"),
+];
+
+pub(super) struct Run;
+
+impl PluginCommand for Run {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service run"
+    }
+
+    fn signature(&self) -> Signature {
+        let restart = Flag::new("restart")
+            .arg(SyntaxShape::String)
+            .desc("What to do when it ends by itself (default: on-failure)")
+            .completion(Completion::new_list(&["no", "on-failure", "always", "unless-stopped"]));
+        signature(self.name())
+            .rest(
+                "command",
+                SyntaxShape::OneOf(vec![SyntaxShape::String, SyntaxShape::Boolean]),
+                "A command line as one string, or after `--` word by word",
+            )
+            .named(
+                "name",
+                SyntaxShape::String,
+                "What to call it (default: as its program, made unique)",
+                Some('n'),
+            )
+            .named("env", SyntaxShape::record(), "Variables to set", Some('e'))
+            .named("working-dir", SyntaxShape::Directory, "Where to run it (default: here)", Some('C'))
+            .param(restart)
+            .named(
+                "health",
+                SyntaxShape::String,
+                "Where its health is asked: http://, tcp://, exec: and so on",
+                None,
+            )
+            .named("memory-limit", SyntaxShape::Filesize, "How much memory it may use", None)
+            .named("shell", SyntaxShape::String, "The shell that is given the command line, such as sh", None)
+            .switch("oneshot", "It does its work and ends: wait for that", None)
+            .switch("keep", "Keep its definition until `service remove`", Some('k'))
+            .switch("no-wait", "Return as soon as it is under way", None)
+            .named("timeout", SyntaxShape::Duration, "How long to wait; it goes on after that", Some('t'))
+            .input_output_type(Type::Nothing, Type::table())
+    }
+
+    fn description(&self) -> &'static str {
+        "Run one command line as a supervised service that is in no file."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "It is a service as any other, with log, health and restarts; it outlives this shell, and a daemon that is \
+         killed. It is transient: once it has ended or was stopped, its state, exit code and log can be asked for five \
+         minutes (`forget_transient` in services.toml), then it is forgotten; it does not come back after a reboot. \
+         `service remove` forgets it at once, --keep never. One string is split into words as in services.toml, nothing \
+         is expanded; words after `--` are taken as they are. Its environment is the daemon's, with --env. Where there is \
+         no services.toml an empty one of your own is made, in $env.XDG_CONFIG_HOME/service-orchestrator."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["systemd-run", "transient", "background", "job", "nohup", "spawn"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "service run --name tunnel 'ssh -N host' --restart always",
+                description: "Keep a tunnel open",
+                result: None,
+            },
+            Example {
+                example: "service run --health http://localhost:8000 -- python3 -m http.server 8000",
+                description: "Serve this directory, and wait until it can be reached",
+                result: None,
+            },
+            Example {
+                example: "service run --oneshot --shell sh 'make all > build.log' | get 0.ok",
+                description: "Do some work, wait for it, and see whether it went well",
+                result: None,
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        _: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let words = words(call)?;
+        let (Some(first), Some(last)) = (words.first(), words.last()) else {
+            return Err(refusal("no_command", "no command is given", "run what?", call.head)
+                .with_help("give a command line as one string, or after `--` word by word"));
+        };
+        let command = Span::new(first.span.start, last.span.end);
+        let keys = definition(engine, call, &words)?;
+        let timeout = verb::timeout(call)?;
+        let mut session = Session::open_anywhere(plugin, engine, call)?;
+        let body = service_api::Add { services: vec![keys], transient: !call.has_flag("keep")? };
+        let place = |cell: &Cell| {
+            let key = cell.path.first()?;
+            let flag = KEYS.iter().find(|(_, known)| known == key).map(|(flag, _)| *flag);
+            flag.and_then(|flag| value_span(call, flag)).or(Some(command))
+        };
+        let name = match send(&session, body, place)?.pop() {
+            Some(added) => added.name,
+            None => return Err(refusal("internal", "nothing was added", "failed here", call.head)),
+        };
+        session.names = vec![Spanned { item: name.clone(), span: command }];
+        let wish = service_api::Wish {
+            names: vec![name],
+            wait: !call.has_flag("no-wait")?,
+            timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+            ..service_api::Wish::default()
+        };
+        let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
+        verb::follow(Verb::Start, wish, session, due, false)
+    }
+}
+
+/// `true` and `false` are programs too.
+fn words(call: &EvaluatedCall) -> Result<Vec<Spanned<String>>, LabeledError> {
+    let word = |value: &Value| Ok(Spanned { item: value.coerce_string()?, span: value.span() });
+    call.positional.iter().map(word).collect()
+}
+
+/// What services.toml would say of it.
+fn definition(
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+    words: &[Spanned<String>],
+) -> Result<Map<String, Json>, LabeledError> {
+    let mut keys = Map::new();
+    for (flag, key) in KEYS {
+        if let Some(value) = call.get_flag_value(flag) {
+            keys.insert(key.to_owned(), cells::json(&value)?);
+        }
+    }
+    let here = engine.get_current_dir()?;
+    let working_dir = match keys.get("working_dir").and_then(Json::as_str) {
+        Some(there) => Path::new(&here).join(there).display().to_string(),
+        None => here,
+    };
+    keys.insert("working_dir".to_owned(), working_dir.into());
+    if call.has_flag("oneshot")? {
+        keys.insert("oneshot".to_owned(), true.into());
+    }
+    let command = match words {
+        [line] => line.item.as_str().into(),
+        words => words.iter().map(|word| word.item.as_str()).collect::<Json>(),
+    };
+    keys.insert("start_command".to_owned(), command);
+    Ok(keys)
+}
+
+fn value_span(call: &EvaluatedCall, flag: &str) -> Option<Span> {
+    call.get_flag_value(flag).as_ref().map(Value::span)
+}

@@ -1,0 +1,273 @@
+//! Services that are in no file: adding them, and stopping and forgetting them.
+
+use super::reply::{Failure, Sent};
+use super::rows::outcomes;
+use super::wishes::{bad, patience, read};
+use crate::board::Board;
+use crate::daemon::{Same, Shared};
+use crate::load::{self, Addition};
+use crate::orchestrator::{Relatives, Verb, Wish, not_found};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
+use service_api::{Action, Add, Code, Outcome, Problem};
+use service_core::{Name, Plan};
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Where no program gives a name.
+const NAMELESS: &str = "run";
+/// The states in which nothing of a service runs or will by itself.
+const RESTS: [&str; 3] = ["stopped", "completed", "failed"];
+
+pub(super) async fn add(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Sent(body): Sent,
+) -> Result<Response, Failure> {
+    let asked: Add = serde_json::from_slice(&body)
+        .map_err(|error| bad(&format!("the body does not say what to add: {error}")))?;
+    let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &shared.orchestrator.board());
+    let entered = shared.source.add(&shared.orchestrator, choose).await?;
+    let board = shared.orchestrator.board();
+    let (rows, receiver) = unbounded_channel();
+    for one in entered {
+        let action = match one.before {
+            None => Action::Added,
+            Some(Same::No) => Action::Updated,
+            Some(Same::Yes) => Action::Unchanged,
+        };
+        let _ = rows.send(row(&board, &one.name, action)); // the receiver is ours
+    }
+    drop(rows);
+    Ok(outcomes(&headers, receiver).await)
+}
+
+fn row(board: &Board, name: &str, action: Action) -> Outcome {
+    let snapshot = board.entry(name).map(|entry| &entry.snapshot);
+    let [status, health] = match snapshot {
+        Some(snapshot) => [snapshot.status.word(), snapshot.health.word()],
+        None => ["stopped", "none"],
+    };
+    let [status, health] = [status, health].map(str::to_owned);
+    Outcome {
+        name: name.to_owned(),
+        ok: true,
+        action,
+        status,
+        health,
+        took_ms: 0.0,
+        named: true,
+        error: None,
+    }
+}
+
+/// The rows as they were sent, each with a name that it may have.
+fn choose(asked: Add, file: &Plan, before: &[Addition], board: &Board) -> Result<Vec<Addition>, Problem> {
+    let mut chosen: Vec<Addition> = Vec::new();
+    for (row, mut keys) in asked.services.into_iter().enumerate() {
+        let name_given = keys.remove("name").filter(|name| !name.is_null());
+        let name = match name_given {
+            Some(Value::String(name)) => load::service_name(&name).map_err(|message| {
+                wrong(format!("cannot add row {}: {message}", row + 1)).in_cell(row, named())
+            })?,
+            Some(_) => {
+                let message = format!("cannot add row {}: its `name` should be a string", row + 1);
+                return Err(wrong(message).in_cell(row, named()));
+            }
+            None if asked.transient => {
+                let taken = |name: &str| {
+                    file.id(name).is_some()
+                        || board.plan.id(name).is_some()
+                        || before.iter().chain(&chosen).any(|other| &*other.name == name)
+                };
+                free_name(keys.get("start_command"), taken)
+            }
+            None => {
+                let message = format!("cannot add row {}: it has no `name`", row + 1);
+                return Err(wrong(message).in_cell(row, Vec::new()));
+            }
+        };
+        if chosen.iter().any(|other| other.name == name) {
+            let message = format!("cannot add `{name}`: it is given twice");
+            return Err(wrong(message).in_cell(row, named()));
+        }
+        let addition = Addition { name, keys, transient: asked.transient };
+        if let Some(problem) = taken(&addition, file, before, board) {
+            return Err(problem.in_cell(row, named()));
+        }
+        chosen.push(addition);
+    }
+    Ok(chosen)
+}
+
+fn wrong(message: String) -> Problem {
+    Problem::new(Code::BadDefinition, message)
+}
+
+fn named() -> Vec<String> {
+    vec!["name".to_owned()]
+}
+
+/// Who has this name, if it cannot be had.
+fn taken(addition: &Addition, file: &Plan, before: &[Addition], board: &Board) -> Option<Problem> {
+    let Addition { name, transient, .. } = addition;
+    let problem = |why: &str| Problem::new(Code::NameTaken, format!("{}: {why}", addition.cannot()));
+    if file.id(name).is_some() {
+        return Some(
+            problem("services.toml defines a service of this name")
+                .help("choose another name, or change it there and say `service apply`"),
+        );
+    }
+    if !transient {
+        return None;
+    }
+    let old = before.iter().find(|old| old.name == *name);
+    if old.is_some_and(|old| !old.transient) {
+        return Some(
+            problem("a service of this name was added to stay")
+                .help(format!("choose another name, or say `service remove {name}` first")),
+        );
+    }
+    let entry = board.entry(name);
+    if let Some(state) = entry.map(|entry| entry.snapshot.state_word()).filter(|state| !RESTS.contains(state))
+    {
+        return Some(
+            problem(&format!("it is {state} already"))
+                .help(format!("choose another name, or say `service stop {name}` first")),
+        );
+    }
+    // What was never run is just about to be, by somebody else.
+    (old.is_some() && entry.is_none_or(|entry| entry.snapshot.run == 0))
+        .then(|| problem("it is being started already").help("choose another name"))
+}
+
+/// A name after the program that nobody has.
+fn free_name(command: Option<&Value>, taken: impl Fn(&str) -> bool) -> Name {
+    let first = match command {
+        Some(Value::String(text)) => shell_words::split(text).ok().and_then(|words| words.into_iter().next()),
+        Some(Value::Array(words)) => words.first().and_then(Value::as_str).map(str::to_owned),
+        _ => None,
+    };
+    let program = first.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let base: String = program.chars().map(fits).take(32).collect();
+    let base = base.trim_start_matches(['.', '_', '-']);
+    let base = if base.is_empty() { NAMELESS } else { base };
+    let names = (1_u32..).map(|nth| if nth == 1 { base.to_owned() } else { format!("{base}-{nth}") });
+    let mut free = names.filter(|name| !taken(name)).filter_map(|name| load::service_name(&name).ok());
+    free.next().expect("there are more numbers than services")
+}
+
+pub(super) async fn remove(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Sent(body): Sent,
+) -> Result<Response, Failure> {
+    let asked = read(&body)?;
+    let added = shared.source.added().await;
+    let names = match (asked.names.is_empty(), asked.all) {
+        (true, false) => {
+            return Err(bad("no services are named").help("fill `names`, or set `all` to true").into());
+        }
+        (false, true) => {
+            return Err(bad("both `names` and `all` are given").help("leave one of the two out").into());
+        }
+        (_, true) => added.iter().map(|addition| addition.name.clone()).collect(),
+        (_, false) => removable(&shared.orchestrator.plan(), &added, &asked.names)?,
+    };
+    let (rows, receiver) = unbounded_channel();
+    if !names.is_empty() {
+        let board = shared.orchestrator.board();
+        // What waits for a file that it fits is not in the plan, and has nothing to stop.
+        let (there, apart): (Vec<&Name>, Vec<&Name>) =
+            names.iter().partition(|name| board.plan.id(name).is_some());
+        let wish = Wish {
+            relatives: Some(Relatives::Apart),
+            patience: patience(true, asked.timeout_ms),
+            ..Wish::new(Verb::Stop, there.iter().map(ToString::to_string).collect())
+        };
+        let stopped = shared.orchestrator.wish(wish).await?;
+        let done = apart.into_iter().map(|name| row(&board, name, Action::Removed)).collect();
+        // It ends by itself, and is carried out when the client leaves.
+        tokio::spawn(forget(Arc::clone(&shared), stopped, done, rows));
+    }
+    Ok(outcomes(&headers, receiver).await)
+}
+
+/// These, each of which was added and is needed by nothing that stays.
+fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Name>, Problem> {
+    let mut found = Vec::new();
+    for name in names {
+        match (added.iter().find(|addition| *addition.name == **name), plan.id(name)) {
+            (Some(addition), _) if found.contains(&addition.name) => {}
+            (Some(addition), _) => found.push(addition.name.clone()),
+            (None, None) => return Err(not_found(plan, name)),
+            (None, Some(_)) => {
+                return Err(bad(&format!(
+                    "cannot remove `{name}`: it was not added, services.toml defines it"
+                ))
+                .help("remove it there, then say `service apply`"));
+            }
+        }
+    }
+    for name in &found {
+        let dependents = plan.id(name).map(|id| plan.dependents(id)).unwrap_or_default();
+        let stays = dependents.iter().map(|id| &plan.service(*id).name).find(|name| !found.contains(name));
+        if let Some(dependent) = stays {
+            return Err(bad(&format!("cannot remove `{name}`: `{dependent}` needs it"))
+                .help(format!("remove `{dependent}` as well: `service remove {dependent} {name}`")));
+        }
+    }
+    Ok(found)
+}
+
+/// Forgets what has stopped. One that did not stop stays defined, and its row says why.
+async fn forget(
+    shared: Arc<Shared>,
+    mut stopped: UnboundedReceiver<Outcome>,
+    mut done: Vec<Outcome>,
+    rows: UnboundedSender<Outcome>,
+) {
+    while let Some(row) = stopped.recv().await {
+        match row.ok {
+            true => done.push(row),
+            false => drop(rows.send(row)),
+        }
+    }
+    let names: Vec<Name> = done.iter().filter_map(|row| Name::new(&row.name).ok()).collect();
+    let result = shared.forget(names).await;
+    for row in done {
+        let removed = Outcome { action: Action::Removed, ..row };
+        let failed =
+            |error| Outcome { ok: false, action: Action::Failed, error: Some(error), ..removed.clone() };
+        let row = match &result {
+            Ok(gone) if gone.iter().any(|name| **name == *removed.name) => removed.clone(),
+            Ok(_) => {
+                let message = format!("cannot remove `{}`: somebody has started it again", removed.name);
+                failed(Problem::new(Code::Cancelled, message))
+            }
+            Err(problem) => failed(problem.clone()),
+        };
+        let _ = rows.send(row); // nobody may be reading any more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::free_name;
+    use serde_json::{Value, json};
+
+    fn named(command: &Value) -> String {
+        free_name(Some(command), |name| name == "ssh" || name == "ssh-2").to_string()
+    }
+
+    #[test]
+    fn a_name_is_made_from_the_program_and_nobody_elses() {
+        assert_eq!(named(&json!("/usr/bin/ssh -N host")), "ssh-3");
+        assert_eq!(named(&json!(["./my server", "x"])), "my-server");
+        assert_eq!(named(&json!("")), "run");
+        assert_eq!(named(&json!("status")), "status-2", "a word that stands for something else");
+    }
+}
