@@ -88,7 +88,7 @@ fn names_come_from_a_pipe_of_names_or_of_rows() {
     };
     assert_eq!(project.value("[a b] | service start | sort-by name").column("name"), ["a", "b"]);
     assert_eq!(
-        project.value("service status | where status == stopped | service start").column("name"),
+        project.value("service status | where state == stopped | service start").column("name"),
         ["c"]
     );
     assert_eq!(project.value("'a' | service stop").row("a")["action"], "stopped");
@@ -117,7 +117,7 @@ fn auto_start_dependencies_can_be_switched_off() {
     let error = project.error("service start cache");
     assert_eq!(error["code"], "service::dependency_not_running", "{error}");
     assert!(error["msg"].as_str().unwrap().contains("`database`"), "{error}");
-    assert_eq!(project.value("service status").column("status"), ["stopped", "stopped", "stopped"]);
+    assert_eq!(project.value("service status").column("state"), ["stopped", "stopped", "stopped"]);
     project.value("service start database");
     assert_eq!(project.value("service start cache").column("name"), ["cache"]);
 }
@@ -128,7 +128,7 @@ fn a_disabled_manager_reports_but_starts_nothing() {
     let Some(project) = Project::new(&services) else { return };
     assert_eq!(project.error("service start database")["code"], "service::manager_disabled");
     assert_eq!(project.error("service stop --all")["code"], "service::manager_disabled");
-    assert_eq!(project.value("service status").column("status"), ["stopped", "stopped", "stopped"]);
+    assert_eq!(project.value("service status").column("state"), ["stopped", "stopped", "stopped"]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl PluginCommand for Start {
                 result: None,
             },
             Example {
-                example: "service status | where status == failed | service start --timeout 10sec",
+                example: "service status | where state == failed | service start --timeout 10sec",
                 description: "Try again what failed, for ten seconds",
                 result: None,
             },

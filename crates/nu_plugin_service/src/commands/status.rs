@@ -28,8 +28,10 @@ impl PluginCommand for Status {
     }
 
     fn extra_description(&self) -> &'static str {
-        "`status` is running, stopped, failed or unknown; `state` says it finely: stopped, waiting, starting, ready, \
-         stopping, backoff, completed or failed. `health` is healthy, unhealthy, pending or none."
+        "`state` is stopped, waiting, starting, ready, stopping, backoff, completed or failed; `health` is healthy, \
+         unhealthy, pending or none. `uptime` is whole minutes from ten minutes on, hours from a day on and days from a \
+         week on; with --long it is exact. --long has `restarts`, too, and `status`, the \
+         state in coarse: running, stopped, failed or unknown."
     }
 
     fn search_terms(&self) -> Vec<&str> {
