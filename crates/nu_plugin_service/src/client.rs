@@ -11,7 +11,7 @@ use service_api::{Code, Envelope, Problem, routes};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -180,11 +180,17 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
 }
 
 fn broken(error: &reqwest::Error) -> Problem {
-    let cause = root(error).to_string();
+    let cause = root(error);
+    // A daemon that ends hangs up on those it had not answered yet.
+    let hung_up = cause.downcast_ref::<io::Error>().is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    });
     if error.is_connect() {
         Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
     } else if error.is_timeout() {
         Problem::new(Code::Timeout, "the daemon did not answer in time")
+    } else if hung_up {
+        broken_off()
     } else {
         Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}"))
     }
