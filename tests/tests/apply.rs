@@ -59,11 +59,11 @@ start_command = "ACTOR"
     let rows = project.value("service plan");
     assert_eq!(
         *about(&rows, "db"),
-        json!({"service": "db", "change": "restart", "because": ["env", "health.interval"], "affects": ["api"]})
+        json!({"service": "db", "change": "restart", "because": "env, health.interval", "affects": "api"})
     );
     assert_eq!(
         *about(&rows, "api"),
-        json!({"service": "api", "change": "update", "because": ["description", "dependencies"], "affects": []})
+        json!({"service": "api", "change": "update", "because": "description, dependencies", "affects": ""})
     );
     assert_eq!(about(&rows, "idle")["change"], "add", "something that is up needs it now");
     assert_eq!(about(&rows, "fresh")["change"], "add");

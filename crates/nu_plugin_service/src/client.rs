@@ -180,13 +180,13 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
 }
 
 fn broken(error: &reqwest::Error) -> Problem {
-    let cause = root(error).to_string();
+    let cause = root(error);
     if error.is_connect() {
         Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
     } else if error.is_timeout() {
         Problem::new(Code::Timeout, "the daemon did not answer in time")
     } else if error.is_request() || error.is_body() {
-        // One that was killed just now still lets in who comes.
+        // One that ends hangs up on those it had not answered yet; one that was killed just now still lets in who comes.
         broken_off()
     } else {
         Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}"))

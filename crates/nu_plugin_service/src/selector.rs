@@ -27,6 +27,8 @@ impl Selection {
     ) -> Result<Self, LabeledError> {
         let piped = match input {
             PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
+            // In `1..9 | each { service status }` Nushell pipes the number in; it can mean no service.
+            PipelineData::Value(Value::Int { .. }, _) => None,
             input => Some(input.into_value(head)?),
         };
         let piped = piped.map(|value| rows(value).iter().map(name).collect::<Result<Vec<_>, _>>());

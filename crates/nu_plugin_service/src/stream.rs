@@ -76,6 +76,13 @@ impl<T: DeserializeOwned> Follow<T> {
     }
 }
 
+impl<T> Follow<T> {
+    /// Whether the next line has been read already, and comes without a wait.
+    pub(crate) fn has_next(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.buffer().contains(&b'\n'))
+    }
+}
+
 impl<T: DeserializeOwned> Iterator for Follow<T> {
     type Item = Result<T, Problem>;
 

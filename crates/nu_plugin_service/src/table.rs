@@ -1,10 +1,11 @@
 //! [`Row`]: how each view looks as a Nushell record. Columns are constant and typed; what is not known is null.
 
 mod events;
+mod status;
 mod why;
 
 use crate::error;
-use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Record, Span, Value, record};
+use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Span, Value, record};
 use service_api::{Finding, Outcome, view};
 
 /// A view that is one row of a table.
@@ -68,8 +69,9 @@ impl Row for view::Change {
             record! {
                 "service" => Value::string(self.service, span),
                 "change" => Value::string(self.change, span),
-                "because" => strings(self.because, span),
-                "affects" => strings(self.affects, span),
+                // As text: in a list nobody would see them in a terminal of 80 columns.
+                "because" => Value::string(self.because.join(", "), span),
+                "affects" => Value::string(self.affects.join(", "), span),
             },
             span,
         )
@@ -103,9 +105,9 @@ impl Row for Finding {
                 "severity" => Value::string(self.severity.as_str(), span),
                 "service" => string(self.service, span),
                 "key" => string(self.key, span),
+                "line" => self.line.map_or(Value::nothing(span), |line| count(line, span)),
                 "message" => Value::string(self.message, span),
                 "file" => Value::string(self.file, span),
-                "line" => self.line.map_or(Value::nothing(span), |line| count(line, span)),
                 "column" => self.column.map_or(Value::nothing(span), |column| count(column, span)),
                 "help" => string(self.help, span),
             },
@@ -131,44 +133,6 @@ impl Row for Outcome {
             span,
         )
     }
-}
-
-impl Row for view::Status {
-    const KEPT: &'static [&'static str] = &["name", "state", "health"];
-
-    fn row(self, span: Span) -> Value {
-        let mut row = record! {
-            "name" => Value::string(self.name, span),
-            "status" => Value::string(self.status, span),
-            "state" => Value::string(self.state, span),
-            "health" => Value::string(self.health, span),
-            "pid" => integer(self.pid, span),
-            "uptime" => self.uptime_ms.map_or(Value::nothing(span), |ms| uptime(ms, span)),
-            "memory" => filesize(self.memory, span),
-            "restarts" => Value::int(self.restarts.into(), span),
-        };
-        if let Some(details) = self.details {
-            push_details(&mut row, details, span);
-        }
-        Value::record(row, span)
-    }
-}
-
-fn push_details(row: &mut Record, details: view::Details, span: Span) {
-    let nothing = Value::nothing(span);
-    row.push("cpu", details.cpu.map_or(nothing.clone(), |percent| Value::float(percent, span)));
-    row.push("since", details.since.map_or(nothing.clone(), |time| date(time, span)));
-    row.push("exit_code", integer(details.exit_code, span));
-    row.push("exit_signal", string(details.exit_signal, span));
-    row.push("command", Value::string(details.command, span));
-    row.push("cwd", Value::string(details.cwd, span));
-    row.push("log", string(details.log, span));
-    row.push("dependencies", strings(details.dependencies, span));
-    row.push("memory_limit", filesize(details.memory_limit, span));
-    row.push("cpu_limit", details.cpu_limit.map_or(nothing, |cores| Value::float(cores, span)));
-    row.push("limits", string(details.limits, span));
-    row.push("reason", string(details.reason, span));
-    row.push("project", Value::string(details.project, span));
 }
 
 impl Row for view::Health {
@@ -271,83 +235,14 @@ mod tests {
     use super::*;
     use service_api::{Action, Code, Problem};
 
-    const SPAN: Span = Span::test_data();
+    pub(super) const SPAN: Span = Span::test_data();
 
-    fn columns(value: &Value) -> Vec<String> {
+    pub(super) fn columns(value: &Value) -> Vec<String> {
         value.as_record().unwrap().columns().cloned().collect()
     }
 
-    fn get(value: &Value, column: &str) -> Value {
+    pub(super) fn get(value: &Value, column: &str) -> Value {
         value.as_record().unwrap().get(column).unwrap().clone()
-    }
-
-    fn status(details: Option<view::Details>) -> Value {
-        view::Status {
-            name: "web".into(),
-            status: "running".into(),
-            state: "ready".into(),
-            health: "healthy".into(),
-            pid: None,
-            uptime_ms: Some(1500.5),
-            memory: Some(2048),
-            restarts: 1,
-            details,
-        }
-        .row(SPAN)
-    }
-
-    #[test]
-    fn a_status_has_typed_cells_and_null_for_the_unknown() {
-        let row = status(None);
-        assert_eq!(
-            columns(&row),
-            ["name", "status", "state", "health", "pid", "uptime", "memory", "restarts"]
-        );
-        assert_eq!(get(&row, "pid"), Value::test_nothing());
-        assert_eq!(get(&row, "uptime"), Value::test_duration(1_000_000_000));
-        assert_eq!(get(&row, "memory"), Value::test_filesize(2048));
-    }
-
-    #[test]
-    fn a_long_status_adds_its_columns_at_the_end() {
-        let details = view::Details {
-            cpu: Some(1.5),
-            since: Some("2026-01-02T03:04:05.6Z".into()),
-            exit_code: Some(-1),
-            exit_signal: None,
-            command: "web".into(),
-            cwd: "/".into(),
-            log: None,
-            dependencies: vec!["db".into()],
-            memory_limit: Some(512_000_000),
-            cpu_limit: Some(0.5),
-            limits: Some("cgroup".into()),
-            reason: None,
-            project: "/p/services.toml".into(),
-        };
-        let row = status(Some(details));
-        assert_eq!(
-            columns(&row)[8..],
-            [
-                "cpu",
-                "since",
-                "exit_code",
-                "exit_signal",
-                "command",
-                "cwd",
-                "log",
-                "dependencies",
-                "memory_limit",
-                "cpu_limit",
-                "limits",
-                "reason",
-                "project"
-            ]
-        );
-        assert_eq!(get(&row, "since").as_date().unwrap().to_rfc3339(), "2026-01-02T03:04:05.600+00:00");
-        assert_eq!(get(&row, "exit_code"), Value::test_int(-1));
-        assert_eq!(get(&row, "memory_limit"), Value::test_filesize(512_000_000));
-        assert_eq!(get(&row, "cpu_limit"), Value::test_float(0.5));
     }
 
     #[test]

@@ -11,13 +11,18 @@ use jiff::Timestamp;
 use nu_protocol::LabeledError;
 use service_api::{Code, Problem, routes, view};
 use std::collections::HashMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::vec;
 
 /// How long a daemon that ended may take to come back.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked for meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// So many lines at most are handed over together.
+const TOGETHER: usize = 256;
 
 /// Which lines.
 #[derive(Clone)]
@@ -33,9 +38,14 @@ pub(crate) struct Wanted {
 
 /// The lines of one call. Dropping it ends the connection.
 pub(crate) struct Tailing {
-    worker: Worker<Result<view::LogLine, Problem>>,
+    worker: Worker<Words>,
+    /// What has been heard and not been given yet.
+    heard: vec::IntoIter<view::LogLine>,
     held: Arc<Mutex<Held>>,
 }
+
+/// Lines that were read together: a word for each would take longer than the line.
+type Words = Result<Vec<view::LogLine>, Problem>;
 
 /// What the reading thread is held by.
 enum Held {
@@ -68,12 +78,23 @@ impl Tailing {
             true => Worker::until_prompt(&session.engine, work),
             false => Worker::spawn(&session.engine, work),
         }?;
-        Ok(Self { worker, held })
+        Ok(Self { worker, heard: Vec::new().into_iter(), held })
     }
 
     /// The next line; none within `limit` if there is one.
-    pub(crate) fn hear(&self, limit: Option<Duration>) -> Heard<Result<view::LogLine, Problem>> {
-        self.worker.hear(limit)
+    pub(crate) fn hear(&mut self, limit: Option<Duration>) -> Heard<Result<view::LogLine, Problem>> {
+        loop {
+            if let Some(line) = self.heard.next() {
+                return Heard::Said(Ok(line));
+            }
+            match self.worker.hear(limit) {
+                Heard::Said(Ok(lines)) => self.heard = lines.into_iter(),
+                Heard::Said(Err(problem)) => return Heard::Said(Err(problem)),
+                Heard::Over => return Heard::Over,
+                Heard::Interrupted => return Heard::Interrupted,
+                Heard::Late => return Heard::Late,
+            }
+        }
     }
 }
 
@@ -98,6 +119,13 @@ fn ask(client: &Client, wanted: &Wanted) -> Result<(Follow<view::LogLine>, Leash
     Follow::open(client.socket(), routes::LOGS, &query)
 }
 
+/// How the lines of an answer were told.
+enum Told {
+    All,
+    Until(Problem),
+    Nobody,
+}
+
 /// The thread that reads.
 struct Reader {
     session: Session,
@@ -107,26 +135,16 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(mut self, mut follow: Follow<view::LogLine>, mouth: &Mouth<Result<view::LogLine, Problem>>) {
+    fn read(mut self, mut follow: Follow<view::LogLine>, mouth: &Mouth<Words>) {
         loop {
-            for line in follow {
-                let said = match line {
-                    Ok(line) if self.wanted.follow && !self.seen.is_new(&line) => true,
-                    Ok(line) => mouth.say(Ok(line)),
-                    Err(problem) if self.wanted.follow && problem.code == Code::DaemonUnreachable => break,
-                    Err(problem) => {
-                        mouth.say(Err(problem));
-                        return;
-                    }
-                };
-                if !said {
-                    return;
-                }
-            }
-            if !self.wanted.follow {
-                return;
-            }
-            follow = match self.again() {
+            let problem = match self.tell(&mut follow, mouth) {
+                Told::All if self.wanted.follow => None,
+                Told::Until(problem) if self.wanted.follow && problem.code == Code::DaemonUnreachable => None,
+                Told::Until(problem) => Some(problem),
+                Told::All | Told::Nobody => return,
+            };
+            let again = problem.map_or_else(|| self.again(), Err);
+            follow = match again {
                 Ok(Some(follow)) => follow,
                 Ok(None) => return,
                 Err(problem) => {
@@ -135,6 +153,30 @@ impl Reader {
                 }
             };
         }
+    }
+
+    /// Hands over the lines of one answer.
+    fn tell(&mut self, follow: &mut Follow<view::LogLine>, mouth: &Mouth<Words>) -> Told {
+        let mut lines = Vec::new();
+        while let Some(line) = follow.next() {
+            let problem = match line {
+                Ok(line) => {
+                    if !self.wanted.follow || self.seen.is_new(&line) {
+                        lines.push(line);
+                    }
+                    None
+                }
+                Err(problem) => Some(problem),
+            };
+            let full = lines.len() == TOGETHER || problem.is_some() || !follow.has_next();
+            if full && !lines.is_empty() && !mouth.say(Ok(mem::take(&mut lines))) {
+                return Told::Nobody;
+            }
+            if let Some(problem) = problem {
+                return Told::Until(problem);
+            }
+        }
+        Told::All
     }
 
     /// Asks the next daemon for what follows; nothing if nobody listens any more.

@@ -186,7 +186,7 @@ impl Iterator for Lines {
 impl Lines {
     /// The next line, or the end. Nushell does not tell a stream that nobody reads it any more, except when it says
     /// something; one that is silent has to ask.
-    fn hear(&self) -> Heard<Result<view::LogLine, Problem>> {
+    fn hear(&mut self) -> Heard<Result<view::LogLine, Problem>> {
         loop {
             match self.tailing.hear(Some(IS_READ)) {
                 Heard::Late if self.session.engine.get_env_var("PWD").is_err() => return Heard::Over,

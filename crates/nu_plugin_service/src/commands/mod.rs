@@ -81,9 +81,10 @@ fn selecting(name: &str, output: &Type) -> Signature {
         .input_output_types(inputs().map(|input| (input, output.clone())).collect())
 }
 
-/// What services may be piped in as.
+/// What services may be piped in as; a number, from a closure over a range, names none.
 fn inputs() -> impl Iterator<Item = Type> {
-    [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()].into_iter()
+    let lists = [Type::list(Type::String), Type::table()];
+    [Type::Nothing, Type::Int, Type::String, Type::record()].into_iter().chain(lists)
 }
 
 fn category() -> Category {

@@ -29,7 +29,7 @@ impl PluginCommand for Plan {
         "Compares the definitions of what runs with the file. `change` is `add` (new, or newly needed by what is up), \
          `remove` (no longer defined), `restart` (started anew: the process was given what changed), `update` (goes on \
          under its new definition) or `none`; `because` has the keys that differ, `affects` the dependents that are up \
-         and would be started anew along."
+         and would be started anew along, both parted by a comma and a space."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -122,10 +122,10 @@ impl Row for Found {
             record! {
                 "path" => string(trace.path, span),
                 "daemon" => Value::string(daemon, span),
-                "pid" => integer(trace.pid, span),
                 "services" => status.as_ref().map_or_else(nothing, |rows| count(rows.len(), span)),
                 "up" => with("running").unwrap_or_else(|| count(trace.kept, span)),
                 "failed" => with("failed").unwrap_or_else(nothing),
+                "pid" => integer(trace.pid, span),
                 "socket" => string(trace.socket, span),
                 "state_dir" => Value::string(trace.state_dir, span),
             },

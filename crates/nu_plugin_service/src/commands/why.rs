@@ -48,7 +48,7 @@ impl PluginCommand for Why {
         vec![
             Example { example: "service why web-app", description: "Explain one service", result: None },
             Example {
-                example: "service status | where status == failed | each {|it| service why $it.name } | select name summary help",
+                example: "service status | where state == failed | each {|it| service why $it.name } | select name summary help",
                 description: "Explain all that failed",
                 result: None,
             },

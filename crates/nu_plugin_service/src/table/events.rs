@@ -58,8 +58,8 @@ impl Row for Start {
                 "waited_for" => string(self.waited_for, span),
                 "waited" => took(self.waited_ms, span),
                 "took" => self.took_ms.map_or(Value::nothing(span), |ms| took(ms, span)),
-                "began" => date(self.began, span),
                 "result" => Value::string(self.result, span),
+                "began" => date(self.began, span),
             },
             span,
         )
