@@ -38,6 +38,7 @@ impl Row for view::Service {
                 "start_command" => Value::string(self.start_command, span),
                 "stop_command" => string(self.stop_command, span),
                 "health_check_endpoint" => string(self.health_check_endpoint, span),
+                "auto" => Value::bool(self.auto, span),
             },
             span,
         )

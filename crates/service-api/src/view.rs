@@ -19,6 +19,9 @@ pub struct Service {
     pub stop_command: Option<String>,
     /// Where its health is asked; `null` is a process check.
     pub health_check_endpoint: Option<String>,
+    /// Whether a shell that enters the project's directory may start it.
+    #[serde(default)]
+    pub auto: bool,
 }
 
 /// One edge of the graph.

@@ -21,6 +21,7 @@ pub(crate) fn service(service: &Service) -> view::Service {
         start_command: service.start_command.text.clone(),
         stop_command: service.stop_command.clone(),
         health_check_endpoint: service.endpoint.as_ref().map(ToString::to_string),
+        auto: service.auto,
     }
 }
 

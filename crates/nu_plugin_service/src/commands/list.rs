@@ -115,6 +115,7 @@ mod tests {
             start_command: "true".into(),
             stop_command: None,
             health_check_endpoint: None,
+            auto: false,
         }
     }
 
