@@ -235,6 +235,19 @@ fn no_command_of_the_module_hides_one_of_the_plugin() {
 }
 
 #[test]
+fn every_command_over_http_is_one_of_the_plugin() {
+    let plugin: Vec<String> =
+        pages("crates/nu_plugin_service/src/commands", &[".rs"]).into_iter().map(|page| page.text).collect();
+    let strange = pages("nu/service-http/service", &[".nu"]).into_iter().filter_map(|page| {
+        let name = Path::new(&page.path).file_stem()?.to_str()?.to_owned();
+        let said = [format!("\"service {name}\""), format!("\"service {name} ")];
+        let known = plugin.iter().any(|text| said.iter().any(|said| text.contains(said)));
+        (name != "mod" && !known).then_some(name)
+    });
+    none("the plugin has no such commands", strange);
+}
+
+#[test]
 fn ci_can_be_run() {
     let mode = fs::metadata(root().join(".ci/run")).expect(".ci/run is there").permissions().mode();
     assert_eq!(mode & 0o111, 0o111, ".ci/run is executable");
