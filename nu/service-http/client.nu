@@ -86,11 +86,14 @@ export def follow [way: record, route: string, query: record]: nothing -> any {
 
 # What a wish comes to.
 export def post [way: record, route: string, body: record, query: record = {}]: nothing -> any {
+    send $way $route $body $query | data $way.span
+}
+
+def send [way: record, route: string, body: record, query: record]: nothing -> any {
     let url = url $route $query
-    let envelope = try {
+    try {
         http post --raw --allow-errors --content-type application/json --unix-socket $way.socket $url $body | from json
     } catch {|error| lost $error }
-    $envelope | data $way.span
 }
 
 # A running daemon answers, else the program itself, which leaves no daemon behind.
@@ -110,7 +113,10 @@ export def say [project: record, words: list<string>, span: record]: nothing -> 
 
 # Ends a daemon and waits until it is gone.
 export def end [way: record, query: record]: nothing -> record {
-    let daemon = post $way /api/v1/daemon/stop {} $query
+    let daemon = ask $way /api/v1/daemon
+    let answer = send $way /api/v1/daemon/stop {} $query
+    # A daemon that is gone before its answer was read has ended all the same.
+    let daemon = if $answer.success or $answer.error.code != daemon_unreachable { $answer | data $way.span } else { $daemon }
     let deadline = (date now) + $PATIENCE
     while (version $way) != null {
         if (date now) > $deadline { problem raise { code: timeout message: "the daemon has not ended yet" } $way.span }
@@ -122,7 +128,7 @@ export def end [way: record, query: record]: nothing -> record {
 def version [way: record]: nothing -> any {
     if $way.socket == null { return null }
     distrust-strangers $way
-    try { http get --raw --unix-socket $way.socket (url /api/v1/version {}) | from json | get data } catch { null }
+    try { http get --raw --max-time $PATIENCE --unix-socket $way.socket (url /api/v1/version {}) | from json | get data } catch { null }
 }
 
 # A socket in a directory of somebody else's may be answered by anybody.

@@ -11,16 +11,15 @@ export def raise [problem: record, span: record]: nothing -> error {
 def text [problem: record]: nothing -> string {
     let place = $problem.place?
     let place = if $place == null { "" } else {
-        let pad = $"($place.line)" | str length | fill-of " "
-        let mark = $"(fill-of ' ' ($place.column - 1))(fill-of '^' $place.width)"
+        let pad = times " " ($"($place.line)" | str length)
+        let mark = $"(times ' ' ($place.column - 1))(times '^' $place.width)"
         $"\n --> ($place.file):($place.line):($place.column)\n($place.line) | ($place.snippet)\n($pad) | ($mark)"
     }
     let others = $problem.others? | default [] | each {|other| $"\n\n(text $other)" } | str join
     $"($problem.message)($place)($others)"
 }
 
-def fill-of [character: string, count?: int]: any -> string {
-    let count = $count | default $in
+def times [character: string, count: int]: nothing -> string {
     "" | fill --character $character --width $count
 }
 

@@ -18,7 +18,7 @@ type Done<T = ()> = Result<T, Box<dyn Error>>;
 const USAGE: &str = "usage: cargo xtask <task>
 
   demo    build, play examples/quickstart in a real Nushell, leave no process behind
-  test    every test: unit, property, doctests, end to end with the real nu and real servers, faults under load
+  test    every test: unit, property, doctests, end to end with the real nu and real servers, both Nushell fronts, faults under load
   faults  the fault matrix alone, also with every core kept busy; --long: 200 rounds of each fault; --release
   bench   what a keeper costs, in release builds, beside s6 where it is installed
   check   formatting, clippy with warnings denied, then test";
