@@ -1,7 +1,7 @@
 //! One HTTP request over a Unix socket, by hand: what `curl --unix-socket` does.
 
 use serde_json::Value;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,18 @@ pub fn http(socket: &Path, method: &str, path: &str) -> (u16, Value) {
     (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer}")))
 }
 
-/// The same where the daemon may die over it: whatever it said until then.
+/// Follows an answer that comes line by line: each line's JSON, as it comes.
+pub fn follow(socket: &Path, path: &str) -> impl Iterator<Item = Value> + use<> {
+    let mut stream = UnixStream::connect(socket).expect("the daemon listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n")
+        .expect("the daemon reads");
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let rows = lines.skip_while(|line| !line.is_empty()).skip(1);
+    rows.map(|line| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}")))
+}
+
+/// One request where the daemon may die over it: whatever it said until then.
 pub fn request(socket: &Path, method: &str, path: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;

@@ -12,13 +12,28 @@ pub struct Terminal<'p> {
 impl<'p> Terminal<'p> {
     /// A Nushell in the project's directory, at its prompt. `None`, said aloud, without tmux.
     pub fn open(project: &'p Project) -> Option<Self> {
+        Self::of_width(project, 150)
+    }
+
+    /// The same in a terminal so many columns wide.
+    pub fn of_width(project: &'p Project, columns: u32) -> Option<Self> {
         let Some(tmux) = installed("tmux") else {
             skip("tmux is not installed");
             return None;
         };
         let terminal = Self { project, tmux };
         let shell = project.shell().map(|word| word.display().to_string()).join(" ");
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "150", "-y", "50", &shell]);
+        terminal.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            &columns.to_string(),
+            "-y",
+            "50",
+            &shell,
+        ]);
         eventually("the prompt is there", || terminal.screen().contains('>').then_some(()));
         Some(terminal)
     }

@@ -1,6 +1,27 @@
 //! At a real terminal: ctrl-c, completion, and no daemon from either.
 
-use service_tests::{Project, Terminal, eventually, free_port};
+use nix::sys::signal::Signal;
+use service_tests::{Project, ServiceTable, Terminal, eventually, free_port, name, signal};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Not ready before there is a file `go`.
+const GATED: &str = "[services.slow]\nstart_command = \"ACTOR gate go say ready\"\n\
+    ready = { log = \"^ready$\", timeout = \"20min\" }\n";
+
+/// Types a line whose output cannot be mistaken for the line itself, and waits for it.
+#[track_caller]
+fn is_at_the_prompt(terminal: &Terminal) {
+    // What is typed before the shell reads again may be lost: a ctrl-c empties the terminal.
+    eventually("the prompt is back", || {
+        terminal.types("print $'at the prompt (20 + 3)'", &["Enter"]);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline && !terminal.screen().contains("at the prompt 23") {
+            sleep(Duration::from_millis(10));
+        }
+        terminal.screen().contains("at the prompt 23").then_some(())
+    });
+}
 
 #[test]
 fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
@@ -33,4 +54,133 @@ fn tab_completes_names_and_starts_no_daemon() {
         project.processes().iter().filter(|pid| named(pid)).count()
     };
     assert_eq!(daemons(), 0);
+}
+
+#[test]
+fn the_line_that_shows_the_waiting_is_gone_when_it_is_over() {
+    let Some(project) = Project::new(GATED) else { return };
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("service start slow", &["Enter"]);
+    terminal.shows("slow is starting");
+    project.write("go", "");
+    terminal.shows("started");
+    is_at_the_prompt(&terminal);
+    assert!(!terminal.screen().contains("is starting"), "the line is left");
+}
+
+#[test]
+fn the_line_that_shows_the_waiting_is_cut_to_the_terminal() {
+    let Some(project) =
+        Project::new(&GATED.replace("slow", "a-service-with-a-name-that-is-quite-long-for-a-name"))
+    else {
+        return;
+    };
+    let Some(terminal) = Terminal::of_width(&project, 40) else { return };
+    terminal.types("service start --all", &["Enter"]);
+    terminal.shows("starting 1s: a-service-with-a-name");
+    terminal.shows("starting 2s: a-service-with-a-name");
+    let drawn = terminal.screen().matches(": a-service-with").count();
+    assert_eq!(drawn, 1, "it is drawn in one place");
+    project.write("go", "");
+    is_at_the_prompt(&terminal);
+}
+
+#[test]
+fn ctrl_c_ends_a_wait_and_nothing_else() {
+    let Some(project) = Project::new(GATED) else { return };
+    project.value("service start slow --no-wait");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("service wait slow", &["Enter"]);
+    terminal.shows("waiting until ready");
+    terminal.press(&["C-c"]);
+    terminal.shows("interrupted");
+    is_at_the_prompt(&terminal);
+    assert!(!terminal.screen().contains("waiting until ready"), "the line is left");
+    assert_eq!(project.status("slow")["state"], "starting");
+}
+
+#[test]
+fn ctrl_c_ends_following_a_log_as_text_and_as_rows() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\n") else { return };
+    project.value("service start web");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    for flags in ["--raw", "| each { print $in.line }"] {
+        terminal.types(&format!("clear; service logs web --follow {flags}"), &["Enter"]);
+        eventually("the line is shown", || {
+            terminal.screen().lines().any(|line| line == "hello").then_some(())
+        });
+        terminal.press(&["C-c"]);
+        is_at_the_prompt(&terminal);
+    }
+}
+
+#[test]
+fn a_wait_in_a_background_job_is_not_cut_short_by_the_next_prompt_and_draws_nothing() {
+    let Some(project) = Project::new(GATED) else { return };
+    project.value("service start slow --no-wait");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("job spawn { service wait slow | get 0.state | save done.txt }", &["Enter"]);
+    for _ in 0..3 {
+        is_at_the_prompt(&terminal);
+        terminal.types("clear", &["Enter"]);
+    }
+    terminal.types("sleep 600ms; print $'slept (1 + 1)'", &["Enter"]);
+    terminal.shows("slept 2");
+    assert!(!terminal.screen().contains("waiting until"), "a job draws over the prompt");
+    assert_eq!(project.read("done.txt"), "");
+    project.write("go", "");
+    eventually("the job goes on", || (project.read("done.txt") == "ready").then_some(()));
+}
+
+#[test]
+fn a_plugin_that_is_killed_in_the_middle_of_a_call_costs_that_call_only() {
+    let Some(project) = Project::new(GATED) else { return };
+    project.value("service start slow --no-wait");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("service wait slow", &["Enter"]);
+    terminal.shows("waiting until ready");
+    for pid in project.processes().into_iter().filter(|pid| name(*pid).starts_with("nu_plugin_")) {
+        signal(pid, Signal::SIGKILL);
+    }
+    terminal.shows("Error");
+    terminal.types("clear; service status | get 0.state", &["Enter"]);
+    terminal.shows("starting");
+}
+
+#[test]
+fn a_plugin_that_nushell_has_put_away_comes_back_with_the_next_call() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("$env.config.plugin_gc.default.stop_after = 0sec; service list | ignore", &["Enter"]);
+    is_at_the_prompt(&terminal);
+    let plugins =
+        || project.processes().into_iter().filter(|pid| name(*pid).starts_with("nu_plugin_")).count();
+    eventually("the plugin is put away", || (plugins() == 0).then_some(()));
+    terminal.types("service status | get 0.state", &["Enter"]);
+    terminal.shows("stopped");
+}
+
+#[test]
+fn a_flag_with_fixed_words_is_completed() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("service wait web --for comp", &["Tab"]);
+    terminal.shows("--for completed");
+}
+
+#[test]
+fn tab_offers_what_runs_to_a_stop_and_the_rest_to_a_start() {
+    let Some(project) = Project::new(
+        "[services.one-running]\nstart_command = \"ACTOR\"\n[services.one-idle]\nstart_command = \"ACTOR\"\n",
+    ) else {
+        return;
+    };
+    project.value("service start one-running");
+    assert_eq!(project.value("service status").column("state"), ["ready", "stopped"]);
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("service stop one", &["Tab"]);
+    terminal.shows("service stop one-running");
+    terminal.press(&["C-u"]);
+    terminal.types("service start one", &["Tab"]);
+    terminal.shows("service start one-idle");
 }

@@ -4,13 +4,17 @@
 //! the call listens to one channel on which both the work and the signal speak. Work left behind notices at its next
 //! word that nobody listens, and ends.
 
+use crate::progress::Progress;
 use nu_plugin::EngineInterface;
 use nu_protocol::{HandlerGuard, ShellError, SignalAction};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+/// So many words may be unheard; then the work waits, so that a slow listener fills no memory.
+const UNHEARD: usize = 256;
 
 /// What the one who waits hears.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Heard<T> {
     /// The work has something.
     Said(T),
@@ -23,24 +27,29 @@ pub(crate) enum Heard<T> {
 }
 
 /// The work's way to speak. When it is dropped, even by a panic, the listener hears that it is over.
-pub(crate) struct Mouth<T>(Sender<Heard<T>>);
+pub(crate) struct Mouth<T> {
+    words: Sender<Heard<T>>,
+    /// As many as there are unheard words.
+    unheard: SyncSender<()>,
+}
 
 /// The waiting side of work on a thread.
 pub(crate) struct Worker<T> {
     ear: Receiver<Heard<T>>,
+    unheard: Receiver<()>,
     _handler: HandlerGuard,
 }
 
 impl<T> Mouth<T> {
     /// Hands over one word; `false` when nobody listens any more.
     pub(crate) fn say(&self, word: T) -> bool {
-        self.0.send(Heard::Said(word)).is_ok()
+        self.unheard.send(()).is_ok() && self.words.send(Heard::Said(word)).is_ok()
     }
 }
 
 impl<T> Drop for Mouth<T> {
     fn drop(&mut self) {
-        let _ = self.0.send(Heard::Over); // the listener may be gone
+        let _ = self.words.send(Heard::Over); // the listener may be gone
     }
 }
 
@@ -50,17 +59,31 @@ impl<T: Send + 'static> Worker<T> {
         engine: &EngineInterface,
         work: impl FnOnce(&Mouth<T>) + Send + 'static,
     ) -> Result<Self, ShellError> {
-        let (mouth, ear) = channel();
-        let interrupt = mouth.clone();
+        let (words, ear) = channel();
+        let (say, unheard) = sync_channel(UNHEARD);
+        let interrupt = words.clone();
         // Only an interrupt: nu sends a reset before every line of its prompt, also while a background job waits here.
         let handler = engine.register_signal_handler(Box::new(move |action| {
             if action == SignalAction::Interrupt {
                 let _ = interrupt.send(Heard::Interrupted); // the listener may be gone
             }
         }))?;
-        let mouth = Mouth(mouth);
+        let mouth = Mouth { words, unheard: say };
         std::thread::spawn(move || work(&mouth));
-        Ok(Self { ear, _handler: handler })
+        Ok(Self { ear, unheard, _handler: handler })
+    }
+
+    /// Waits for the next word and shows, meanwhile, what is waited for.
+    pub(crate) fn hear_with(&self, progress: &mut Progress, due: Option<Instant>) -> Heard<T> {
+        loop {
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let heard = self.hear(progress.pause().into_iter().chain(left).min());
+            if !matches!(heard, Heard::Late) || left.is_some_and(|left| left.is_zero()) {
+                progress.clear();
+                return heard;
+            }
+            progress.tick();
+        }
     }
 
     /// Waits for the next word, for as long as it takes when there is no limit.
@@ -69,6 +92,9 @@ impl<T: Send + 'static> Worker<T> {
             Some(limit) => self.ear.recv_timeout(limit),
             None => self.ear.recv().map_err(RecvTimeoutError::from),
         };
+        if let Ok(Heard::Said(_)) = heard {
+            let _ = self.unheard.try_recv(); // said with it
+        }
         heard.unwrap_or_else(|error| match error {
             RecvTimeoutError::Timeout => Heard::Late,
             RecvTimeoutError::Disconnected => Heard::Over,

@@ -41,6 +41,7 @@ impl Clients {
 #[derive(Clone)]
 pub(crate) struct Client {
     http: Http,
+    socket: PathBuf,
     limit: Option<Duration>,
 }
 
@@ -57,12 +58,17 @@ impl Client {
             .tls_certs_only([])
             .build()
             .map_err(|error| broken(&error))?;
-        Ok(Self { http, limit: None })
+        Ok(Self { http, socket: socket.to_path_buf(), limit: None })
     }
 
     /// The same client, less patient: each of its requests is over after `limit`.
     pub(crate) fn within(&self, limit: Duration) -> Self {
-        Self { http: self.http.clone(), limit: Some(limit) }
+        Self { limit: Some(limit), ..self.clone() }
+    }
+
+    /// Where the daemon listens.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Asks for something.
@@ -122,13 +128,17 @@ fn encode(text: &str) -> String {
     })
 }
 
-/// An empty value says nothing, so it is left out.
 fn url(path: &str, query: &[(&str, &str)]) -> Url {
+    Url::parse(&format!("http://localhost{}", target(path, query)))
+        .expect("a fixed host and an encoded path make a valid URL")
+}
+
+/// Path and query. An empty value says nothing, so it is left out.
+pub(crate) fn target(path: &str, query: &[(&str, &str)]) -> String {
     let said = query.iter().filter(|(_, value)| !value.is_empty());
     let query: Vec<String> = said.map(|(key, value)| format!("{key}={}", encode(value))).collect();
     let mark = if query.is_empty() { "" } else { "?" };
-    Url::parse(&format!("http://localhost{path}{mark}{}", query.join("&")))
-        .expect("a fixed host and an encoded path make a valid URL")
+    format!("{path}{mark}{}", query.join("&"))
 }
 
 /// The answer, unless it is a refusal.

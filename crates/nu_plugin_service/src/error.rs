@@ -62,6 +62,7 @@ fn label(code: Code) -> &'static str {
         Code::StartFailed => "did not start",
         Code::StopFailed => "did not stop",
         Code::Timeout => "not done in time",
+        Code::Never => "cannot come to that any more",
         Code::Cancelled => "another request wanted the opposite",
         Code::BadRequest => "refused",
         Code::Gap => "not in the journal",

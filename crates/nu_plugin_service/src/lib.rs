@@ -13,11 +13,14 @@ mod fake;
 mod follow;
 mod init;
 mod launch;
+mod progress;
 mod selector;
 mod session;
 mod shell;
 mod since;
+mod stream;
 mod table;
+mod tailing;
 
 use client::Clients;
 use nu_plugin::{Plugin, PluginCommand};

@@ -16,10 +16,18 @@ pub(crate) enum Selection {
 impl Selection {
     /// Reads the rest arguments and the pipe.
     pub(crate) fn read(call: &EvaluatedCall, input: PipelineData) -> Result<Self, LabeledError> {
-        let names: Vec<Spanned<String>> = call.rest(0)?;
+        Self::of(call.rest(0)?, input, call.head)
+    }
+
+    /// Takes these names and the pipe.
+    pub(crate) fn of(
+        names: Vec<Spanned<String>>,
+        input: PipelineData,
+        head: Span,
+    ) -> Result<Self, LabeledError> {
         let piped = match input {
             PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
-            input => Some(input.into_value(call.head)?),
+            input => Some(input.into_value(head)?),
         };
         let piped = piped.map(|value| rows(value).iter().map(name).collect::<Result<Vec<_>, _>>());
         match (names.first(), piped) {

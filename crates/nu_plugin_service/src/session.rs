@@ -65,9 +65,7 @@ impl Session {
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, LabeledError> {
         let session = self.clone();
-        self.patiently(move || {
-            question(&launch::connect_or_start(&session.project, &session.clients, &session.engine)?)
-        })
+        self.patiently(move || question(&session.reach_or_start()?))
     }
 
     /// Asks the daemon about each selected service, all at the same time.
@@ -84,6 +82,16 @@ impl Session {
                 asked.into_iter().map(|answer| answer.join().unwrap_or_else(|_| Err(lost()))).collect()
             })
         })
+    }
+
+    /// The daemon, if it runs; blocks, for use on a thread of one's own.
+    pub(crate) fn reach(&self) -> Result<Client, Problem> {
+        launch::connect(&self.project, &self.clients)
+    }
+
+    /// The daemon, started if it does not run; blocks as well.
+    pub(crate) fn reach_or_start(&self) -> Result<Client, Problem> {
+        launch::connect_or_start(&self.project, &self.clients, &self.engine)
     }
 
     /// Asks the daemon if it runs, whatever its version, and never starts it.
@@ -157,7 +165,8 @@ impl Session {
         }
     }
 
-    fn patiently<T: Send + 'static>(
+    /// Does something that takes no longer than an answer may.
+    pub(crate) fn patiently<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, LabeledError> {

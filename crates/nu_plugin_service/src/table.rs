@@ -1,6 +1,7 @@
 //! [`Row`]: how each view looks as a Nushell record. Columns are constant and typed; what is not known is null.
 
 mod events;
+mod why;
 
 use crate::error;
 use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Record, Span, Value, record};

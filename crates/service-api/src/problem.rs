@@ -58,6 +58,8 @@ pub enum Code {
     StopFailed,
     /// Not done within the time allowed; the daemon goes on.
     Timeout,
+    /// What is waited for cannot come any more, unless somebody does something.
+    Never,
     /// Another request wanted the opposite.
     Cancelled,
     /// The request itself is malformed.
@@ -88,6 +90,7 @@ impl Code {
             Self::StartFailed => "start_failed",
             Self::StopFailed => "stop_failed",
             Self::Timeout => "timeout",
+            Self::Never => "never",
             Self::Cancelled => "cancelled",
             Self::BadRequest => "bad_request",
             Self::Gap => "gap",
@@ -106,9 +109,11 @@ impl Code {
             Self::TooSlow => 408,
             Self::Gap => 410,
             Self::BadDefinition => 422,
-            Self::ManagerDisabled | Self::DependencyNotRunning | Self::Cancelled | Self::VersionMismatch => {
-                409
-            }
+            Self::ManagerDisabled
+            | Self::DependencyNotRunning
+            | Self::Never
+            | Self::Cancelled
+            | Self::VersionMismatch => 409,
             Self::DependencyFailed | Self::StartFailed | Self::StopFailed => 502,
             Self::DaemonUnreachable => 503,
             Self::Timeout => 504,

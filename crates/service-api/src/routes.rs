@@ -4,10 +4,14 @@
 pub const PREFIX: &str = "/api/v1";
 /// `GET`: all services as they are defined.
 pub const LIST: &str = "/api/v1/services/list";
-/// `GET`: the state of many services; `?names=a,b&long=true`.
+/// `GET`: the state of many services; `?names=a,b&long=true&follow=true`.
 pub const STATUS: &str = "/api/v1/services/status";
 /// `GET`: what happened to services, and their health checks; `?names=a,b&since=<RFC 3339>&starts=true`.
 pub const HISTORY: &str = "/api/v1/services/history";
+/// `GET`: wait until services are as asked; `?names=a,b&for=ready&timeout_ms=1000`.
+pub const WAIT: &str = "/api/v1/wait";
+/// `GET`: log lines of many services, by time; `?names=a,b&tail=100&since=<RFC 3339>&follow=true`.
+pub const LOGS: &str = "/api/v1/logs";
 /// `GET`: start order; `?names=a,b`.
 pub const ORDER: &str = "/api/v1/services/order";
 /// `GET`: who needs whom, and how everybody is; `?names=a,b`.
@@ -28,6 +32,8 @@ pub const SERVICE: &str = "/api/v1/services/{name}";
 pub const SERVICE_STATUS: &str = "/api/v1/services/{name}/status";
 /// `GET`: check one service now.
 pub const SERVICE_HEALTH: &str = "/api/v1/services/{name}/health";
+/// `GET`: why one service is as it is.
+pub const SERVICE_WHY: &str = "/api/v1/services/{name}/why";
 /// `GET`: log lines of one service; `?tail=100&since=<RFC 3339>`.
 pub const SERVICE_LOGS: &str = "/api/v1/services/{name}/logs";
 /// `POST`: start one; body [`Wish`](crate::Wish) without names, or none.

@@ -154,6 +154,83 @@ pub struct Health {
     pub endpoint: Option<String>,
 }
 
+/// Why a service is as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// The service.
+    pub name: String,
+    /// One sentence.
+    pub summary: String,
+    /// `up`, `down` or `restart`.
+    pub goal: String,
+    /// As in [`Status::state`].
+    pub state: String,
+    /// As in [`Status::health`].
+    pub health: String,
+    /// Since when it is in this state.
+    pub since: Option<String>,
+    /// What it waits for before it may start.
+    pub waits_for: Option<WaitsFor>,
+    /// The last check of its present run.
+    pub last_check: Option<LastCheck>,
+    /// How its last process ended, with what that usually means.
+    pub exit: Option<String>,
+    /// Who holds the port it wants.
+    pub port_holder: Option<PortHolder>,
+    /// When it is started again.
+    pub next_retry: Option<NextRetry>,
+    /// The end of its log.
+    pub log: Vec<LogLine>,
+    /// What would help.
+    pub help: Option<String>,
+}
+
+/// The edge that holds a service back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaitsFor {
+    /// The service it waits for.
+    pub service: String,
+    /// `started`, `ready`, `healthy` or `completed`.
+    pub condition: String,
+    /// The state of that service.
+    pub state: String,
+    /// For how long it has waited.
+    pub waiting_ms: f64,
+}
+
+/// A check that was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastCheck {
+    /// Whether it passed.
+    pub healthy: bool,
+    /// What it saw.
+    pub message: String,
+    /// How long it took.
+    pub latency_ms: f64,
+    /// When.
+    pub checked: String,
+}
+
+/// A process that listens on a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortHolder {
+    /// The port.
+    pub port: u16,
+    /// The process; `null` if it is another user's.
+    pub pid: Option<u32>,
+    /// Its name.
+    pub process: Option<String>,
+}
+
+/// The next try of a service that ended by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NextRetry {
+    /// When.
+    pub at: String,
+    /// In how long.
+    pub in_ms: f64,
+}
+
 /// One line of a service's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {

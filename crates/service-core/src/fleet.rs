@@ -9,8 +9,10 @@
 //!
 //! So a service starts the moment its own conditions hold, whatever its level.
 
+mod outlook;
 mod progress;
 
+pub use outlook::Until;
 pub use progress::{Obstacle, Progress};
 
 use crate::config::{Condition, Service, WhenLost};

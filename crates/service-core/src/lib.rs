@@ -22,6 +22,7 @@ pub mod service;
 pub mod snapshot;
 pub mod suggest;
 pub mod time;
+pub mod why;
 
 pub use config::Config;
 pub use fleet::Fleet;

@@ -3,7 +3,7 @@
 use crate::config::{Condition, Manager, word};
 use crate::fleet::Fleet;
 use crate::health::Health;
-use crate::plan::Id;
+use crate::plan::{Id, Need};
 use crate::service::{Cause, Exit, Goal, State};
 use crate::time::Moment;
 use alloc::format;
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub restarts: u32,
     /// Why it is where it is, where the state alone does not say.
     pub reason: Option<String>,
+    /// What it waits for, if it is wanted and may not start yet.
+    pub waits_for: Option<Need>,
 }
 
 /// The guide's coarse word for the state of a service.
@@ -74,6 +76,10 @@ impl Snapshot {
             last_exit: memory.last_exit,
             restarts: memory.restarts,
             reason: reason(fleet, id),
+            waits_for: match memory.state {
+                State::Stopped if memory.goal != Goal::Down => fleet.unsatisfied_need(id),
+                _ => None,
+            },
         }
     }
 

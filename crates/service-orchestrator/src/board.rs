@@ -1,7 +1,7 @@
 //! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
 use service_core::config::Service;
-use service_core::{Id, Plan, Snapshot};
+use service_core::{Id, Moment, Plan, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(crate) struct Entry {
     pub(crate) snapshot: Snapshot,
     /// The definition of the present run.
     pub(crate) definition: Arc<Service>,
+    /// Since when its state has been called as it is.
+    pub(crate) since: Moment,
     /// The service's own process, while there is one.
     pub(crate) pid: Option<u32>,
     /// The root of its process tree: the shim.

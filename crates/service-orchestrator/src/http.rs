@@ -4,8 +4,11 @@ mod changes;
 mod daemon;
 mod events;
 mod listener;
+mod logs;
 mod reply;
+mod rows;
 mod services;
+mod watching;
 mod wishes;
 
 use crate::daemon::Shared;
@@ -32,9 +35,10 @@ pub(crate) async fn serve(
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(routes::LIST, get(services::list))
-        .route(routes::STATUS, get(services::status))
         .route(routes::HISTORY, get(events::history))
         .route(routes::EVENTS, get(events::events))
+        .route(routes::STATUS, get(watching::status))
+        .route(routes::WAIT, get(watching::wait))
         .route(routes::ORDER, get(services::order))
         .route(routes::PLAN, get(changes::plan))
         .route(routes::APPLY, post(changes::apply))
@@ -42,7 +46,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::SERVICE, get(services::service))
         .route(routes::SERVICE_STATUS, get(services::service_status))
         .route(routes::SERVICE_HEALTH, get(services::health))
-        .route(routes::SERVICE_LOGS, get(services::logs))
+        .route(routes::SERVICE_WHY, get(services::why))
+        .route(routes::SERVICE_LOGS, get(logs::one))
+        .route(routes::LOGS, get(logs::many))
         .route(routes::START, post(wishes::start))
         .route(routes::STOP, post(wishes::stop))
         .route(routes::RESTART, post(wishes::restart))

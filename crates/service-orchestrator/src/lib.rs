@@ -109,6 +109,7 @@ mod guide;
 mod http;
 mod journal;
 pub mod load;
+mod logs;
 pub mod manager;
 pub mod offline;
 mod orchestrator;
@@ -117,6 +118,7 @@ mod process;
 mod store;
 mod usage;
 mod views;
+mod why;
 mod world;
 
 pub use guide::{Service, ServiceHealth, ServiceStatus};

@@ -3,15 +3,17 @@
 mod apply;
 mod change;
 mod chronicle;
+mod lookout;
 mod message;
 mod perform;
 mod ran;
 mod recall;
 mod task;
 mod waiters;
+mod wishes;
 
 pub(crate) use apply::Apply;
-pub(crate) use message::{Message, Report};
+pub(crate) use message::{Message, Report, Watch};
 pub use message::{Patience, Verb, Wish};
 pub use service_core::fleet::Relatives;
 
@@ -234,6 +236,18 @@ impl ServiceOrchestrator {
         let (rows, receiver) = mpsc::unbounded_channel();
         self.ask(|reply| Message::Wish { wish, rows, reply }).await??;
         Ok(receiver)
+    }
+
+    /// Waits without wishing; a row comes for each service as soon as it is known whether it comes to that.
+    pub(crate) async fn watch(&self, watch: Watch) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+        let (rows, receiver) = mpsc::unbounded_channel();
+        self.ask(|reply| Message::Watch { watch, rows, reply }).await??;
+        Ok(receiver)
+    }
+
+    /// The picture as it changes.
+    pub(crate) fn boards(&self) -> watch::Receiver<Arc<Board>> {
+        self.board.clone()
     }
 
     /// Checks a service now.

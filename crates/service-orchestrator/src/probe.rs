@@ -11,6 +11,7 @@ mod socket;
 pub(crate) use owner::local;
 
 pub(crate) use http::{Client as HttpClient, client as http_client};
+pub(crate) use owner::Holder;
 
 use crate::board::{Checked, Entry};
 use crate::clock;
@@ -90,6 +91,16 @@ fn own(entry: &Entry, endpoint: &Endpoint) -> Result<(), String> {
     let (Listener::Own, Some(keeper)) = (entry.definition.health.listener, entry.keeper) else {
         return Ok(());
     };
+    port_of(endpoint).map_or(Ok(()), |(host, port)| owner::prove(keeper, &host, port))
+}
+
+/// Who else holds the port at which a service is asked.
+pub(crate) fn holder(entry: &Entry) -> Option<Holder> {
+    let (host, port) = port_of(entry.definition.endpoint.as_ref()?)?;
+    owner::stranger(entry.keeper, &host, port)
+}
+
+fn port_of(endpoint: &Endpoint) -> Option<(String, u16)> {
     match endpoint {
         Endpoint::Http(url) | Endpoint::Https(url) => http::host_and_port(url),
         Endpoint::Tcp(address) => {
@@ -97,7 +108,6 @@ fn own(entry: &Entry, endpoint: &Endpoint) -> Result<(), String> {
         }
         Endpoint::Unix(_) | Endpoint::Dns { .. } | Endpoint::Exec(_) => None,
     }
-    .map_or(Ok(()), |(host, port)| owner::prove(keeper, &host, port))
 }
 
 async fn ask_manager(world: &World, settings: &Settings, service: &Service) -> Result<String, String> {

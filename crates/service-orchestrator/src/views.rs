@@ -5,11 +5,10 @@ use crate::clock;
 use crate::process::limits::Kept;
 use crate::usage::{self, Usage};
 use crate::world::Places;
-use jiff::Timestamp;
 use service_api::view;
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
 use service_core::service::Exit;
-use service_core::{Id, Plan};
+use service_core::{Id, Name, Plan};
 
 /// A service as it is defined.
 pub(crate) fn service(service: &Service) -> view::Service {
@@ -195,19 +194,12 @@ pub(crate) fn health(service: &Service, checked: Checked) -> view::Health {
     }
 }
 
-/// The last lines of a service's log.
-pub(crate) fn log_lines(
-    places: &Places,
-    service: &Service,
-    most: usize,
-    since: Option<Timestamp>,
-) -> std::io::Result<Vec<view::LogLine>> {
-    let lines = places.files(&service.name).tail(most, since)?;
-    let row = |line: service_shim::Line| view::LogLine {
+/// A line of a service's log.
+pub(crate) fn log_line(name: &Name, line: service_shim::Line) -> view::LogLine {
+    view::LogLine {
         time: line.time.to_string(),
-        service: service.name.to_string(),
+        service: name.to_string(),
         stream: line.stream.as_str().to_owned(),
         line: line.text,
-    };
-    Ok(lines.into_iter().map(row).collect())
+    }
 }

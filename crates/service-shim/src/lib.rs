@@ -8,6 +8,7 @@
 pub mod cri;
 pub mod desk;
 pub mod files;
+pub mod follow;
 pub mod heritage;
 pub mod log;
 pub mod parcel;
@@ -19,6 +20,7 @@ pub mod words;
 
 pub use cri::Line;
 pub use files::Files;
+pub use follow::Follower;
 pub use heritage::Heritage;
 pub use parcel::Parcel;
 pub use process::Process;

@@ -11,11 +11,11 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// How much is read at once.
-const BLOCK: usize = 64 * 1024;
+pub(crate) const BLOCK: usize = 64 * 1024;
 /// No record is longer; what is was not written by us.
 const LONGEST_RECORD: usize = LONGEST_PART + 64;
 /// The most that is kept of one line. A service that never ends its line must not fill the daemon's memory.
-const LONGEST_LINE: usize = 1024 * 1024;
+pub(crate) const LONGEST_LINE: usize = 1024 * 1024;
 /// How far behind the oldest line wanted its first part is still looked for. A stream that has been silent for
 /// longer than this had nothing to say that belongs to it.
 const PATIENCE: usize = 1024 * 1024;
@@ -26,8 +26,19 @@ impl Files {
     /// What is not a record is passed over. The shim may write and rotate at the same time.
     pub fn tail(&self, most: usize, since: Option<Timestamp>) -> io::Result<Vec<Line>> {
         let mut gather = Gather::new(most, since);
-        let mut before = None;
-        for n in 0.. {
+        self.gather_back(0, None, &mut gather)?;
+        Ok(gather.finish())
+    }
+
+    /// Gathers from file number `first` on, 0 being the current log, to the oldest. `before`: the inode of the file
+    /// that was read last.
+    pub(crate) fn gather_back(
+        &self,
+        first: u32,
+        mut before: Option<u64>,
+        gather: &mut Gather,
+    ) -> io::Result<()> {
+        for n in first.. {
             let path = if n == 0 { self.log() } else { self.rotated(n) };
             let file = match File::open(path) {
                 Ok(file) => file,
@@ -42,11 +53,12 @@ impl Files {
                 continue;
             }
             before = inode;
-            if backwards(&file, |record| gather.record(record))?.is_break() {
+            let end = file.metadata()?.len();
+            if backwards(&file, end, |record| gather.record(record))?.is_break() {
                 break;
             }
         }
-        Ok(gather.finish())
+        Ok(())
     }
 }
 
@@ -59,9 +71,14 @@ pub fn lines(log: &[u8]) -> Vec<Line> {
     gather.finish()
 }
 
-/// Visits the file's lines from the last to the first. What follows the last newline is still being written.
-fn backwards(file: &File, mut visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<ControlFlow<()>> {
-    let mut start = file.metadata()?.len();
+/// Visits the file's lines before `end` from the last to the first. What follows the last newline is still being
+/// written.
+pub(crate) fn backwards(
+    file: &File,
+    end: u64,
+    mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    let mut start = end;
     // Everything from `start` on that has not been visited: `None` until the first newline.
     let mut unvisited: Option<Vec<u8>> = None;
     while start > 0 {
@@ -95,7 +112,7 @@ fn backwards(file: &File, mut visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> io
 ///
 /// A line's place is that of its last record, and so is its time. When there are enough lines, records are only
 /// looked at until the line that each stream has open has its beginning.
-struct Gather {
+pub(crate) struct Gather {
     most: usize,
     since: Option<Timestamp>,
     /// Newest first.
@@ -110,19 +127,21 @@ struct Gather {
 struct Pieces {
     time: Timestamp,
     stream: Stream,
+    /// Whether its end is written.
+    ended: bool,
     /// Oldest first.
     texts: VecDeque<Vec<u8>>,
     length: usize,
 }
 
 impl Gather {
-    fn new(most: usize, since: Option<Timestamp>) -> Self {
+    pub(crate) fn new(most: usize, since: Option<Timestamp>) -> Self {
         let (lines, open) = (Vec::new(), [None; Stream::COUNT]);
         Self { most, since, lines, open, enough: most == 0, patience: PATIENCE }
     }
 
     /// Takes the next older record. `Break`: no older one is needed.
-    fn record(&mut self, record: &[u8]) -> ControlFlow<()> {
+    pub(crate) fn record(&mut self, record: &[u8]) -> ControlFlow<()> {
         if self.enough {
             self.patience = self.patience.saturating_sub(record.len() + 1);
         }
@@ -151,12 +170,32 @@ impl Gather {
     fn finish(self) -> Vec<Line> {
         self.lines.into_iter().rev().map(Pieces::join).collect()
     }
+
+    /// The lines that have ended, and by stream the beginning of one that has not.
+    pub(crate) fn finish_at_end(self) -> (Vec<Line>, [Vec<u8>; Stream::COUNT]) {
+        let mut begun = [const { Vec::new() }; Stream::COUNT];
+        let mut lines = Vec::with_capacity(self.lines.len());
+        for line in self.lines.into_iter().rev() {
+            if line.ended {
+                lines.push(line.join());
+            } else {
+                begun[line.stream as usize] = line.texts.into_iter().flatten().collect();
+            }
+        }
+        (lines, begun)
+    }
 }
 
 impl Pieces {
     fn ending_with(part: Part<'_>) -> Self {
         let texts = VecDeque::from([part.text.to_vec()]);
-        Self { time: part.time, stream: part.stream, length: part.text.len(), texts }
+        Self {
+            time: part.time,
+            stream: part.stream,
+            ended: part.tag == Tag::Full,
+            length: part.text.len(),
+            texts,
+        }
     }
 
     fn put_before(&mut self, text: &[u8]) {
@@ -170,10 +209,13 @@ impl Pieces {
 
     fn join(self) -> Line {
         let bytes: Vec<u8> = self.texts.into_iter().flatten().collect();
-        let text = String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-        Line { time: self.time, stream: self.stream, text }
+        Line { time: self.time, stream: self.stream, text: text(bytes) }
     }
+}
+
+/// Whatever a service wrote, as text.
+pub(crate) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]

@@ -20,6 +20,13 @@ fn main() {
         match act.as_str() {
             // Wait so many milliseconds.
             "wait" => sleep(Duration::from_millis(number(&next()))),
+            // Wait until there is this file.
+            "gate" => {
+                let file = next();
+                while !std::path::Path::new(&file).exists() {
+                    sleep(Duration::from_millis(5));
+                }
+            }
             "say" => println!("{}", next()),
             "moan" => eprintln!("{}", next()),
             // Say a numbered line every so many milliseconds, for ever.

@@ -72,10 +72,12 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
 
         [services.other]
         start_command = "ACTOR"
+        health_check_endpoint = "exec:true"
         "#
     )) else {
         return;
     };
+    // With its first check the daemon has opened all the files that it keeps.
     project.value("service start other");
     let held = Footprint::of(&project);
     let waits = project.spawn("service start silent --timeout 1sec");

@@ -3,18 +3,30 @@
 use super::names::completes;
 use super::selecting;
 use crate::ServicePlugin;
-use crate::client::path_of;
+use crate::cancel::Heard;
+use crate::client::Client;
 use crate::error::refusal;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::table;
+use crate::table::{Row, metadata, table};
+use crate::tailing::{Tailing, Wanted};
 use jiff::{SignedDuration, Timestamp};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use service_api::{routes, view};
+use nu_protocol::{
+    ByteStream, ByteStreamType, Example, IntoInterruptiblePipelineData, LabeledError, PipelineData,
+    ShellError, Signature, Spanned, SyntaxShape, Type, Value,
+};
+use service_api::{Problem, routes, view};
+use std::time::Duration;
 
 /// How many lines of each service, unless something else is asked for.
 const TAIL: i64 = 100;
+/// The same before what comes live.
+const TAIL_BEFORE_LIVE: i64 = 10;
+/// How often a silent stream looks whether it is still read.
+const IS_READ: Duration = Duration::from_millis(500);
+/// Text is handed on in pieces of about this size.
+const PIECE: usize = 64 * 1024;
 
 pub(super) struct Logs;
 
@@ -31,7 +43,7 @@ impl PluginCommand for Logs {
             .named(
                 "tail",
                 SyntaxShape::Int,
-                "How many lines of each service (default: 100, without --since)",
+                "How many lines of each service (default: 100; with --follow 10; with --since all)",
                 Some('n'),
             )
             .named(
@@ -40,6 +52,7 @@ impl PluginCommand for Logs {
                 "Only lines since then: a duration back from now, or a datetime",
                 Some('s'),
             )
+            .switch("follow", "Go on with what they write, until ctrl-c", Some('f'))
             .switch("raw", "The text of the lines instead of a table", Some('r'))
     }
 
@@ -49,11 +62,12 @@ impl PluginCommand for Logs {
 
     fn extra_description(&self) -> &'static str {
         "`stream` is stdout or stderr, or shim for a word of the keeper of the process. Lines are kept when the \
-         service, the daemon or the shell ends."
+         service, the daemon or the shell ends. With --follow lines come as they are written, over restarts of the \
+         service and of the daemon; --raw shows them best, with the name of the service where there are several."
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["output", "tail", "journal", "stderr", "journalctl"]
+        vec!["output", "tail", "follow", "journal", "stderr", "journalctl"]
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -66,6 +80,16 @@ impl PluginCommand for Logs {
             Example {
                 example: "service logs --since 5min | where stream == stderr",
                 description: "All that was said on standard error lately",
+                result: None,
+            },
+            Example {
+                example: "service logs web-app database --follow --raw",
+                description: "Watch two services",
+                result: None,
+            },
+            Example {
+                example: "service logs web-app -f | where line =~ error | first",
+                description: "Wait for a line",
                 result: None,
             },
             Example {
@@ -84,45 +108,130 @@ impl PluginCommand for Logs {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let selection = Selection::read(call, input)?;
+        let (raw, follow) = (call.has_flag("raw")?, call.has_flag("follow")?);
         let since = since(call)?;
-        let tail = tail(call, since.is_some())?;
-        let mut lines: Vec<view::LogLine> = Vec::new();
-        if !selection.is_empty() {
-            let session = Session::open(plugin, engine, call, selection.names())?;
-            let each: Vec<Vec<view::LogLine>> = session.ask_each(&selection, move |client, name| {
-                let tail = tail.as_deref().map(|tail| ("tail", tail));
-                let since = since.as_deref().map(|since| ("since", since));
-                let query: Vec<_> = tail.into_iter().chain(since).collect();
-                client.get(&path_of(routes::SERVICE_LOGS, name), &query)
-            })?;
-            lines = merge(each);
+        let tail = tail(call, follow, since.is_some())?;
+        if selection.is_empty() {
+            return Ok(match raw {
+                true => PipelineData::value(Value::string("", call.head), None),
+                false => table::<view::LogLine>(Vec::new(), call.head),
+            });
         }
-        if call.has_flag("raw")? {
-            let text: String = lines.into_iter().flat_map(|line| [line.line, "\n".into()]).collect();
-            return Ok(PipelineData::value(Value::string(text, call.head), None));
+        let session = Session::open(plugin, engine, call, selection.names())?;
+        let names = selection.joined();
+        let (client, width) = session.ask(move |client| {
+            let names = if raw { names_of(client, &names)? } else { Vec::new() };
+            let width = names.iter().map(String::len).max().filter(|_| names.len() > 1);
+            Ok((client.clone(), width))
+        })?;
+        let wanted = Wanted {
+            names: selection.joined(),
+            tail: tail.unwrap_or_default(),
+            since: since.unwrap_or_default(),
+            follow,
+        };
+        let tailing = Tailing::open(&session, client, wanted)?;
+        let signals = engine.signals().clone();
+        let mut lines = Lines { tailing, session, over: false };
+        if raw {
+            let stream = ByteStream::from_fn(call.head, signals, ByteStreamType::String, move |text| {
+                lines.text(text, width)
+            });
+            return Ok(PipelineData::byte_stream(stream, None));
         }
-        Ok(table(lines, call.head))
+        Ok(lines.into_pipeline_data_with_metadata(call.head, signals, metadata::<view::LogLine>(call.head)))
     }
 
     completes!(All);
 }
 
-/// All lines by time; lines of one service keep their order, also where the clock was set back between them.
-fn merge(each: Vec<Vec<view::LogLine>>) -> Vec<view::LogLine> {
-    let mut lines = Vec::new();
-    for service in each {
-        let mut latest = None;
-        for line in service {
-            // Text does not sort like time: the daemon writes as many digits of a second as are needed.
-            latest = latest.max(line.time.parse::<Timestamp>().ok());
-            lines.push((latest, line));
-        }
+/// These, or all.
+fn names_of(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
+    if !names.is_empty() {
+        return Ok(names.split(',').map(str::to_owned).collect());
     }
-    lines.sort_by_key(|(latest, _)| *latest);
-    lines.into_iter().map(|(_, line)| line).collect()
+    let services: Vec<view::Service> = client.get(routes::LIST, &[])?;
+    Ok(services.into_iter().map(|service| service.name).collect())
 }
 
-fn tail(call: &EvaluatedCall, since: bool) -> Result<Option<String>, LabeledError> {
+/// The lines as they come, until ctrl-c.
+struct Lines {
+    tailing: Tailing,
+    session: Session,
+    over: bool,
+}
+
+impl Iterator for Lines {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        if self.over {
+            return None;
+        }
+        let head = self.session.head;
+        match self.hear() {
+            Heard::Said(Ok(line)) => Some(line.row(head)),
+            Heard::Said(Err(problem)) => {
+                self.over = true;
+                Some(Value::error(ShellError::from(self.session.error(&problem)), head))
+            }
+            Heard::Over | Heard::Interrupted | Heard::Late => {
+                self.over = true;
+                None
+            }
+        }
+    }
+}
+
+impl Lines {
+    /// The next line, or the end. Nushell does not tell a stream that nobody reads it any more, except when it says
+    /// something; one that is silent has to ask.
+    fn hear(&self) -> Heard<Result<view::LogLine, Problem>> {
+        loop {
+            match self.tailing.hear(Some(IS_READ)) {
+                Heard::Late if self.session.engine.get_env_var("PWD").is_err() => return Heard::Over,
+                Heard::Late => {}
+                heard => return heard,
+            }
+        }
+    }
+
+    /// Adds the text of the next lines, each after the name of its service where there are several; `width` is that of
+    /// the longest. Waits for one line and takes those that are there as well. Returns whether more may come.
+    fn text(&mut self, text: &mut Vec<u8>, width: Option<usize>) -> Result<bool, ShellError> {
+        // Nushell asks again after the end if there was a last piece.
+        if self.over {
+            return Ok(false);
+        }
+        let mut heard = self.hear();
+        loop {
+            match heard {
+                Heard::Said(Ok(line)) => {
+                    if let Some(width) = width {
+                        text.extend(format!("{:width$} | ", line.service).into_bytes());
+                    }
+                    text.extend(line.line.into_bytes());
+                    text.push(b'\n');
+                }
+                Heard::Said(Err(problem)) => {
+                    self.over = true;
+                    return Err(self.session.error(&problem).into());
+                }
+                Heard::Late => return Ok(true),
+                Heard::Over | Heard::Interrupted => {
+                    self.over = true;
+                    return Ok(false);
+                }
+            }
+            if text.len() >= PIECE {
+                return Ok(true);
+            }
+            heard = self.tailing.hear(Some(Duration::ZERO));
+        }
+    }
+}
+
+fn tail(call: &EvaluatedCall, follow: bool, since: bool) -> Result<Option<String>, LabeledError> {
     let asked: Option<Spanned<i64>> = call.get_flag("tail")?;
     match asked {
         Some(lines) if lines.item < 0 => Err(refusal(
@@ -133,6 +242,7 @@ fn tail(call: &EvaluatedCall, since: bool) -> Result<Option<String>, LabeledErro
         )),
         Some(lines) => Ok(Some(lines.item.to_string())),
         None if since => Ok(None),
+        None if follow => Ok(Some(TAIL_BEFORE_LIVE.to_string())),
         None => Ok(Some(TAIL.to_string())),
     }
 }
@@ -158,27 +268,6 @@ fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError> {
 mod tests {
     use super::*;
     use nu_protocol::{IntoSpanned, Span};
-
-    fn line(service: &str, time: &str, line: &str) -> view::LogLine {
-        let [service, time, line] = [service, time, line].map(String::from);
-        view::LogLine { time, service, stream: "stdout".into(), line }
-    }
-
-    #[test]
-    fn lines_are_merged_by_time_and_not_by_text() {
-        let a = vec![line("a", "2026-01-01T00:00:00Z", "1"), line("a", "2026-01-01T00:00:01Z", "3")];
-        let b = vec![line("b", "2026-01-01T00:00:00.5Z", "2")];
-        let merged: Vec<_> = merge(vec![a, b]).into_iter().map(|line| line.line).collect();
-        assert_eq!(merged, ["1", "2", "3"]);
-    }
-
-    #[test]
-    fn lines_of_one_service_keep_their_order_when_the_clock_is_set_back() {
-        let a = vec![line("a", "2026-01-02T00:00:00Z", "1"), line("a", "2026-01-01T00:00:01Z", "2")];
-        let b = vec![line("b", "2026-01-01T00:00:00Z", "0"), line("b", "2026-01-03T00:00:00Z", "3")];
-        let merged: Vec<_> = merge(vec![a, b]).into_iter().map(|line| line.line).collect();
-        assert_eq!(merged, ["0", "1", "2", "3"]);
-    }
 
     #[test]
     fn since_takes_a_duration_or_a_datetime_and_nothing_else() {

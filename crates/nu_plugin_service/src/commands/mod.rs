@@ -23,6 +23,8 @@ mod status;
 mod stop;
 mod verb;
 mod verdict;
+mod wait;
+mod why;
 
 use crate::ServicePlugin;
 use nu_plugin::PluginCommand;
@@ -41,6 +43,8 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(stop::Stop),
         Box::new(restart::Restart),
         Box::new(status::Status),
+        Box::new(wait::Wait),
+        Box::new(why::Why),
         Box::new(health::Health),
         Box::new(logs::Logs),
         Box::new(events::Events),

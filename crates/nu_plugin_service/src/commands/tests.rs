@@ -4,12 +4,11 @@ use crate::ServicePlugin;
 use crate::fake::{self, Daemon, Reply, outcome};
 use nu_plugin_test_support::PluginTest;
 use nu_protocol::{ShellError, Span, Value};
-use service_api::{Project, project::Surroundings, routes};
+use service_api::{API_VERSION, Project, project::Surroundings, routes};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-const VERSION: &str = r#"{"version":"0.1.0","api":1}"#;
 const STATUS: &str = r#"[{"name":"web","status":"running","state":"ready","health":"healthy","pid":7,
     "uptime_ms":1500.0,"memory":1024,"restarts":0}]"#;
 
@@ -48,7 +47,7 @@ impl Shell {
         let socket = self.project().socket;
         std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
         Daemon::serving_at(&socket, move |request| {
-            if request.contains(routes::VERSION) { Reply::data(VERSION) } else { reply(request) }
+            if request.contains(routes::VERSION) { version(API_VERSION) } else { reply(request) }
         })
     }
 
@@ -62,6 +61,10 @@ impl Shell {
             other => panic!("`{source}` gave {other:?}"),
         }
     }
+}
+
+fn version(api: u32) -> Reply {
+    Reply::data(&format!(r#"{{"version":"0.9.0","api":{api}}}"#))
 }
 
 fn names(table: &Value) -> Vec<String> {
@@ -133,17 +136,37 @@ fn a_refusal_by_the_daemon_is_an_error_with_its_code() {
 }
 
 #[test]
-fn logs_of_all_services_are_those_of_the_list() {
+fn a_daemon_of_another_version_is_told_in_one_sentence_with_the_fix() {
     let mut shell = Shell::new();
-    let daemon = shell.daemon(|request| {
-        if request.contains(routes::LIST) {
-            Reply::data(r#"[{"name":"a","description":"","dependencies":[],"manager":"process","start_command":"x"}]"#)
-        } else {
-            Reply::data(r#"[{"time":"2026-01-01T00:00:00Z","service":"a","stream":"stdout","line":"hello"}]"#)
-        }
+    let socket = shell.project().socket;
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let daemon = Daemon::serving_at(&socket, |_| version(API_VERSION + 1));
+    for command in ["status", "start web", "wait web", "logs -f", "why web"] {
+        let Err(ShellError::LabeledError(error)) = shell.eval(&format!("service {command}")) else {
+            panic!("`{command}` spoke to a stranger");
+        };
+        assert_eq!(error.code.as_deref(), Some("service::version_mismatch"), "{command}");
+        assert!(error.msg.starts_with("cannot talk to the daemon: it is version 0.9.0"), "{}", error.msg);
+        assert!(error.help.unwrap().starts_with("run `service daemon stop`"));
+    }
+    assert!(daemon.heard().iter().all(|request| request.contains(routes::VERSION)), "nothing else is asked");
+}
+
+#[test]
+fn logs_come_line_by_line_and_typed() {
+    let mut shell = Shell::new();
+    let daemon = shell.daemon(|_| {
+        let (say, rows) = channel();
+        let line = r#"{"time":"2026-01-01T00:00:00Z","service":"a","stream":"stdout","line":"hello"}"#;
+        say.send(format!(r#"{{"success":true,"data":{line},"error":null}}"#)).unwrap();
+        Reply::Rows(rows)
     });
-    assert_eq!(shell.eval("service logs --raw -n 3").unwrap().as_str().unwrap(), "hello\n");
-    assert!(daemon.heard()[2].starts_with("GET /api/v1/services/a/logs?tail=3 "));
+    let table = shell.eval("service logs a b -n 3").unwrap();
+    let time = table.as_list().unwrap()[0].get_data_by_key("time").unwrap();
+    assert_eq!(time.as_date().unwrap().to_rfc3339(), "2026-01-01T00:00:00+00:00");
+    assert!(
+        daemon.heard()[1..].iter().any(|request| request.starts_with("GET /api/v1/logs?names=a,b&tail=3 "))
+    );
 }
 
 #[test]

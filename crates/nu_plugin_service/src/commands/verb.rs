@@ -9,6 +9,7 @@ use crate::ServicePlugin;
 use crate::cancel::{Heard, Mouth, Worker};
 use crate::client::Client;
 use crate::error::refusal;
+use crate::progress::Progress;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::{Row, metadata, table};
@@ -19,8 +20,7 @@ use nu_protocol::{
 };
 use serde::Serialize;
 use service_api::{Outcome, Problem, Wish, routes};
-use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The daemon keeps the time; this is how much later it may tell.
 const GRACE: Duration = Duration::from_secs(10);
@@ -42,6 +42,16 @@ impl Verb {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Apply => "apply",
+        }
+    }
+
+    /// The word while it goes on.
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Start => "starting",
+            Self::Stop => "stopping",
+            Self::Restart => "restarting",
+            Self::Apply => "applying",
         }
     }
 
@@ -94,21 +104,24 @@ pub(super) fn run(
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     };
     let session = Session::open(plugin, engine, call, selection.names())?;
-    let limit = timeout.map(|limit| limit + GRACE);
-    follow(verb, wish, session, limit, call.has_flag("strict")?)
+    let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
+    follow(verb, wish, session, due, call.has_flag("strict")?)
 }
 
-/// Sends what is wished and gives back the rows as they come. `limit`: from one row to the next.
+/// Sends what is wished and gives back the rows as they come; after `due` nothing more is expected.
 pub(super) fn follow(
     verb: Verb,
     body: impl Serialize + Send + 'static,
     session: Session,
-    limit: Option<Duration>,
+    due: Option<Instant>,
     strict: bool,
 ) -> Result<PipelineData, LabeledError> {
-    let worker = wish_for(verb, body, &session)?;
+    // Connecting comes first and alone: a ctrl-c before the wish is sent means that it is not sent.
+    let client = session.ask(|client| Ok(client.clone()))?;
+    let progress = Progress::new(verb.doing(), &session.engine, client.clone(), String::new());
+    let (worker, progress) = wish_for(verb, body, client, &session, progress)?;
     let (head, signals) = (session.head, session.engine.signals().clone());
-    let rows = Rows { worker, session, limit, verdict: Verdict::new(verb, strict), over: false };
+    let rows = Rows { worker, session, progress, due, verdict: Verdict::new(verb, strict), over: false };
     Ok(rows.into_pipeline_data_with_metadata(head, signals, metadata::<Outcome>(head)))
 }
 
@@ -133,20 +146,22 @@ enum Report {
 fn wish_for(
     verb: Verb,
     wish: impl Serialize + Send + 'static,
+    client: Client,
     session: &Session,
-) -> Result<Worker<Report>, LabeledError> {
-    // Connecting comes first and alone: a ctrl-c before the wish is sent means that it is not sent.
-    let client = session.ask(|client| Ok(client.clone()))?;
+    mut progress: Progress,
+) -> Result<(Worker<Report>, Progress), LabeledError> {
     let worker = Worker::spawn(&session.engine, move |mouth| {
         if let Err(problem) = report(verb, &wish, &client, mouth) {
             mouth.say(Report::Broken(problem));
         }
     })?;
-    match worker.hear(None) {
+    match worker.hear_with(&mut progress, None) {
         Heard::Said(Report::Broken(problem)) => Err(session.error(&problem)),
-        Heard::Said(Report::Accepted | Report::Finished(_)) => Ok(worker),
+        Heard::Said(Report::Accepted | Report::Finished(_)) => Ok((worker, progress)),
         heard => {
-            tell_if_interrupted(&heard);
+            if matches!(heard, Heard::Interrupted) {
+                progress.interrupted();
+            }
             Err(session.unheard(&heard))
         }
     }
@@ -167,7 +182,9 @@ fn report(verb: Verb, wish: &impl Serialize, client: &Client, mouth: &Mouth<Repo
 struct Rows {
     worker: Worker<Report>,
     session: Session,
-    limit: Option<Duration>,
+    progress: Progress,
+    /// When the daemon is given up.
+    due: Option<Instant>,
     verdict: Verdict,
     over: bool,
 }
@@ -179,7 +196,7 @@ impl Iterator for Rows {
         if self.over {
             return None;
         }
-        let error = match self.worker.hear(self.limit) {
+        let error = match self.worker.hear_with(&mut self.progress, self.due) {
             Heard::Said(Report::Finished(outcome)) => {
                 self.verdict.note(&outcome);
                 return Some(outcome.row(self.session.head));
@@ -187,21 +204,15 @@ impl Iterator for Rows {
             Heard::Said(Report::Accepted) => return self.next(),
             Heard::Said(Report::Broken(problem)) => Some(self.session.error(&problem)),
             Heard::Over => self.verdict.error(&self.session.names, self.session.head),
-            heard @ Heard::Interrupted => {
-                tell_if_interrupted(&heard);
+            // An error at the end of the stream could not say more: Nushell would replace it by its own and drop the
+            // rows that it has not yet shown.
+            Heard::Interrupted => {
+                self.progress.interrupted();
                 None
             }
             heard @ Heard::Late => Some(self.session.unheard(&heard)),
         };
         self.over = true;
         error.map(|error| Value::error(ShellError::from(error), self.session.head))
-    }
-}
-
-/// A ctrl-c ends the waiting, not what is waited for. An error at the end of the stream could not say so: Nushell
-/// would replace it by its own and drop the rows that it has not yet shown. The line follows the terminal's `^C`.
-fn tell_if_interrupted<T>(heard: &Heard<T>) {
-    if matches!(heard, Heard::Interrupted) && std::io::stderr().is_terminal() {
-        eprintln!("\nthe daemon goes on with it: see `service status`");
     }
 }

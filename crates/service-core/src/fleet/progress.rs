@@ -25,6 +25,8 @@ pub enum Obstacle {
     Dependency(Id),
     /// Somebody wished the opposite.
     Countermanded,
+    /// Its policy starts it again whenever it ends.
+    Endless,
 }
 
 impl Fleet {

@@ -4,5 +4,6 @@
 
 mod changes;
 mod laws;
+mod outlook;
 mod stories;
 mod world;

@@ -1,7 +1,8 @@
 //! What the file of now would change about what runs, and doing it.
 
 use super::reply::{Data, Failure, Reply, Sent};
-use super::wishes::{outcomes, patience};
+use super::rows;
+use super::wishes::patience;
 use crate::daemon::Shared;
 use crate::load;
 use crate::orchestrator::Apply;
@@ -54,5 +55,5 @@ pub(super) async fn apply(
             let _ = forward.send(row);
         }
     });
-    Ok(outcomes(&headers, receiver).await)
+    Ok(rows::outcomes(&headers, receiver).await)
 }

@@ -1,22 +1,15 @@
-//! Reading: definitions, states, order, health, logs.
+//! Reading: definitions, states, order, health.
 
-use super::reply::{Asked, Data, Failure, Named, Reply};
-use crate::board::Entry;
+use super::reply::{Asked, Data, Named, Reply};
+use crate::board::{Board, Entry};
 use crate::daemon::Shared;
 use crate::orchestrator::{not_found, resolve};
 use crate::views::{self, Detail};
+use crate::why;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::Deserialize;
-use service_api::{Code, Envelope, Problem, view};
+use service_api::{Code, Problem, view};
 use std::sync::Arc;
-
-/// Lines of a log when nothing else is asked.
-const USUAL_TAIL: usize = 1_000;
-/// Lines of a log at most, so that one answer stays within memory.
-const MOST_TAIL: usize = 1_000_000;
 
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Service>> {
     shared.refresh().await?;
@@ -38,14 +31,17 @@ pub(super) async fn service(
 pub(super) struct Names {
     #[serde(default)]
     names: String,
-    #[serde(default)]
-    long: bool,
 }
 
 impl Names {
     fn list(&self) -> Vec<String> {
-        self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        split(&self.names)
     }
+}
+
+/// The words of a list with commas; none in an empty one.
+pub(super) fn split(names: &str) -> Vec<String> {
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 pub(super) async fn order(
@@ -68,22 +64,6 @@ pub(super) async fn graph(
     Ok(Data(views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word())))
 }
 
-pub(super) async fn status(
-    State(shared): State<Arc<Shared>>,
-    Asked(names): Asked<Names>,
-) -> Reply<Vec<view::Status>> {
-    // A definition that cannot be read hides nothing of what runs.
-    let _ = shared.refresh().await;
-    let board = shared.orchestrator.board();
-    let ids = match names.list() {
-        names if names.is_empty() => board.plan.ids().collect(),
-        names => resolve(&board.plan, &names)?,
-    };
-    let entries: Vec<&Entry> = ids.into_iter().map(|id| &**board.at(id)).collect();
-    let detail = if names.long { Detail::Long } else { Detail::Short };
-    Ok(Data(statuses(&shared, &entries, detail)))
-}
-
 pub(super) async fn service_status(
     State(shared): State<Arc<Shared>>,
     Named(name): Named<String>,
@@ -91,12 +71,17 @@ pub(super) async fn service_status(
     let _ = shared.refresh().await;
     let board = shared.orchestrator.board();
     let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
-    let mut rows = statuses(&shared, &[entry], Detail::Long);
+    let mut rows = statuses(&shared, &board, &[entry], Detail::Long);
     Ok(Data(rows.swap_remove(0)))
 }
 
-fn statuses(shared: &Shared, entries: &[&Entry], detail: Detail) -> Vec<view::Status> {
-    let board = shared.orchestrator.board();
+/// These services of a board, with what they use now.
+pub(super) fn statuses(
+    shared: &Shared,
+    board: &Board,
+    entries: &[&Entry],
+    detail: Detail,
+) -> Vec<view::Status> {
     let keepers: Vec<u32> = entries.iter().filter_map(|entry| entry.keeper).collect();
     let usage = shared.meter.lock().map(|mut meter| meter.read(&keepers)).unwrap_or_default();
     let places = &shared.orchestrator.world().places;
@@ -105,7 +90,7 @@ fn statuses(shared: &Shared, entries: &[&Entry], detail: Detail) -> Vec<view::St
         .iter()
         .map(|entry| {
             let usage = entry.keeper.and_then(|keeper| usage.get(&keeper).copied());
-            views::status(&board, entry, usage, places, &project, detail)
+            views::status(board, entry, usage, places, &project, detail)
         })
         .collect()
 }
@@ -121,35 +106,15 @@ pub(super) async fn health(
     Ok(Data(views::health(&entry.definition, checked)))
 }
 
-/// `?tail=100&since=2026-01-02T03:04:05Z`.
-#[derive(Deserialize)]
-pub(super) struct Lines {
-    tail: Option<usize>,
-    since: Option<String>,
-}
-
-pub(super) async fn logs(
-    State(shared): State<Arc<Shared>>,
-    Named(name): Named<String>,
-    Asked(lines): Asked<Lines>,
-) -> Result<Response, Failure> {
+pub(super) async fn why(State(shared): State<Arc<Shared>>, Named(name): Named<String>) -> Reply<view::Why> {
     let _ = shared.refresh().await;
-    let since = lines.since.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|error| {
-        Problem::new(Code::BadRequest, format!("`since` is not a time: {error}"))
-            .help("write it as 2026-01-02T03:04:05Z")
-    })?;
     let board = shared.orchestrator.board();
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
-    let most = lines.tail.unwrap_or(if since.is_some() { MOST_TAIL } else { USUAL_TAIL }).min(MOST_TAIL);
     let places = Arc::clone(&shared.orchestrator.world().places);
-    // Turning many lines into JSON takes time too: this thread has services to look after.
-    let read = tokio::task::spawn_blocking(move || {
-        let lines = views::log_lines(&places, &entry.definition, most, since)?;
-        Ok(serde_json::to_vec(&Envelope::success(lines))?)
-    });
-    let json: Vec<u8> =
-        read.await.map_err(std::io::Error::other).flatten().map_err(|error: std::io::Error| {
-            Problem::new(Code::Internal, format!("cannot read the log of `{name}`: {error}"))
-        })?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+    // It reads a log and walks through /proc.
+    let explained = tokio::task::spawn_blocking(move || why::why(&board, &entry, &places)).await;
+    Ok(Data(
+        explained
+            .map_err(|error| Problem::new(Code::Internal, format!("cannot explain `{name}`: {error}")))?,
+    ))
 }

@@ -1,18 +1,15 @@
 //! Start, stop, restart: rows all at once, or one by one as they come when the client accepts NDJSON.
 
-use super::reply::{Data, Failure, Named, Sent};
+use super::reply::{Failure, Named, Sent};
+use super::rows;
 use crate::daemon::Shared;
 use crate::orchestrator::{Relatives, Verb, Wish};
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
-use service_api::{Code, Envelope, Outcome, Problem, routes};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use service_api::{Code, Problem};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 type Shares = State<Arc<Shared>>;
 type Answer = Result<Response, Failure>;
@@ -100,13 +97,7 @@ async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service
         patience: patience(asked.wait, asked.timeout_ms),
     };
     let rows = shared.orchestrator.wish(wish).await?;
-    Ok(outcomes(headers, rows).await)
-}
-
-/// The rows, as the client accepts them.
-pub(super) async fn outcomes(headers: &HeaderMap, rows: UnboundedReceiver<Outcome>) -> Response {
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accepts.contains(routes::NDJSON) { one_by_one(rows) } else { all_at_once(rows).await }
+    Ok(rows::outcomes(headers, rows).await)
 }
 
 pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> crate::orchestrator::Patience {
@@ -116,21 +107,4 @@ pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> crate::orchestrat
         (true, Some(millis)) => Patience::For(Duration::from_millis(millis)),
         (true, None) => Patience::Endless,
     }
-}
-
-fn one_by_one(rows: UnboundedReceiver<Outcome>) -> Response {
-    let lines = UnboundedReceiverStream::new(rows).map(|row| {
-        let mut line = serde_json::to_vec(&Envelope::success(row))?;
-        line.push(b'\n');
-        Ok::<_, serde_json::Error>(line)
-    });
-    ([(header::CONTENT_TYPE, routes::NDJSON)], Body::from_stream(lines)).into_response()
-}
-
-async fn all_at_once(mut rows: UnboundedReceiver<Outcome>) -> Response {
-    let mut all = Vec::new();
-    while let Some(row) = rows.recv().await {
-        all.push(row);
-    }
-    Data(all).into_response()
 }

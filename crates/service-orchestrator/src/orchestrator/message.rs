@@ -5,7 +5,7 @@ use crate::board::Checked;
 use crate::journal::View;
 use service_api::{Outcome, Problem};
 use service_core::config::Service;
-use service_core::fleet::Relatives;
+use service_core::fleet::{Relatives, Until};
 use service_core::service::Event;
 use service_core::{Name, Plan};
 use service_shim::Process;
@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) enum Message {
     /// Somebody wants something; the reply says whether it is accepted, the rows what comes of it.
     Wish { wish: Wish, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
+    /// Somebody waits for what others bring about.
+    Watch { watch: Watch, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
     /// Something happened to a run of a service.
     Happened { name: Name, run: u64, event: Event },
     /// Something became known about a run of a service.
@@ -63,6 +65,17 @@ pub struct Wish {
     pub relatives: Option<Relatives>,
     /// How long the rows may take.
     pub patience: Patience,
+}
+
+/// What somebody waits for without wishing it.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    /// The services; none: all.
+    pub(crate) names: Vec<String>,
+    /// The point they are to come to.
+    pub(crate) until: Until,
+    /// How long to wait; absent: until it has come, or never can.
+    pub(crate) limit: Option<Duration>,
 }
 
 /// What is to be done.

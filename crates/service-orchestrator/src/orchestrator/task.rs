@@ -1,8 +1,9 @@
 //! The owner: one task that holds the fleet. Letters come in, orders go out, the board is published after each turn.
 
-use super::message::{Message, Report, Verb, Wish};
-use super::waiters::{Changed, Open, Waiter};
-use super::{ran, recall, resolve};
+use super::lookout::Lookout;
+use super::message::{Message, Report};
+use super::waiters::{Changed, Waiter};
+use super::{ran, recall};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
@@ -10,16 +11,16 @@ use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
 use crate::world::World;
-use service_api::{Code, Outcome, Problem};
+use service_api::{Code, Problem};
 use service_core::Config;
 use service_core::config::Service;
-use service_core::fleet::{Fleet, Progress, Relatives};
+use service_core::fleet::Fleet;
 use service_core::health::Health;
 use service_core::service::{Event, Goal, State};
 use service_core::{Id, Moment, Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -35,7 +36,8 @@ pub(super) struct Task {
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
     /// The last call of a manager for each service.
     pub(super) calls: BTreeMap<Name, AbortHandle>,
-    waiters: Vec<Waiter>,
+    pub(super) waiters: Vec<Waiter>,
+    lookouts: Vec<Lookout>,
     /// Services that run although the plan does not define them any more; they go when they have stopped.
     pub(super) left_over: BTreeSet<Name>,
     /// The definition of the last run of each service.
@@ -67,7 +69,7 @@ pub(super) async fn run(
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, log_places, listeners, calls, waiters, ran) = Default::default();
+    let (keepers, log_places, listeners, calls, waiters, lookouts, ran) = Default::default();
     let left_over = found.left_over;
     let mut task = Task {
         world,
@@ -78,6 +80,7 @@ pub(super) async fn run(
         listeners,
         calls,
         waiters,
+        lookouts,
         left_over,
         ran,
         known,
@@ -97,6 +100,7 @@ impl Entry {
         Self {
             snapshot: fleet.snapshot(id),
             definition: Arc::clone(fleet.machine(id).definition()),
+            since: clock::now(),
             pid: None,
             keeper: None,
             check: None,
@@ -124,13 +128,9 @@ impl Task {
 
     fn next_deadline(&self) -> Option<Moment> {
         let patience = self.waiters.iter().filter_map(Waiter::deadline);
-        self.fleet
-            .next_deadline()
-            .into_iter()
-            .chain(patience)
-            .chain(self.store.due())
-            .chain(self.journal.due())
-            .min()
+        let limits = self.lookouts.iter().filter_map(Lookout::deadline);
+        let files = self.store.due().into_iter().chain(self.journal.due());
+        self.fleet.next_deadline().into_iter().chain(patience).chain(limits).chain(files).min()
     }
 
     fn wake(&mut self) -> Turn {
@@ -142,6 +142,10 @@ impl Task {
         match letter {
             Message::Wish { wish, rows, reply } => {
                 let _ = reply.send(self.wish(&wish, rows));
+            }
+            Message::Watch { watch, rows, reply } => {
+                let lookout = Lookout::new(&watch, self.fleet.plan(), rows, clock::now());
+                let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
             }
             Message::Happened { name, run, event } => self.happened(&name, run, event),
             Message::Learned { name, run, report } => self.learned(&name, run, report),
@@ -169,6 +173,7 @@ impl Task {
                 self.journal.end(clock::now());
                 let board = Arc::clone(&self.board.borrow());
                 self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
+                self.lookouts.drain(..).for_each(|mut lookout| lookout.abandon(&board, clock::now()));
                 self.store.flush(&self.fleet);
                 let _ = reply.send(());
                 return Turn::Last;
@@ -194,6 +199,7 @@ impl Task {
         let dead_end = changed.iter().any(|id| self.may_be_dead_end(*id));
         let changed = if dead_end { Changed::All } else { Changed::Only(changed) };
         self.waiters.retain_mut(|waiter| waiter.look(&self.fleet, &board, now, &changed));
+        self.lookouts.retain_mut(|lookout| lookout.look(&self.fleet, &board, now));
         self.board.send_replace(Arc::new(board));
     }
 
@@ -237,6 +243,7 @@ impl Task {
         }
         let name = &entry.definition.name;
         if snapshot.state_word() != entry.snapshot.state_word() {
+            entry.since = clock::now();
             let (from, to, run) = (entry.snapshot.state_word(), snapshot.state_word(), snapshot.run);
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
@@ -288,84 +295,8 @@ impl Task {
         }
     }
 
-    fn wish(&mut self, wish: &Wish, rows: UnboundedSender<Outcome>) -> Result<(), Problem> {
-        let settings = self.fleet.plan().settings();
-        if !settings.manager_enabled {
-            return Err(Problem::new(
-                Code::ManagerDisabled,
-                "cannot start or stop anything: `manager_enabled` is false",
-            )
-            .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
-        }
-        let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
-        let ids: Vec<Id> = match wish.all {
-            true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
-            true => self.fleet.plan().order().iter().copied().filter(|id| !self.is_left_over(*id)).collect(),
-            false => resolve(self.fleet.plan(), &wish.names)?,
-        };
-        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
-            let name = &self.fleet.plan().service(*id).name;
-            let message = format!("`{name}` is no longer defined; it can only be stopped");
-            return Err(Problem::new(Code::NotFound, message).help("define it again in services.toml"));
-        }
-        let relatives =
-            wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Relatives::Along });
-        if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
-            self.refuse_missing_needs(&ids)?;
-        }
-        let before: Vec<(bool, bool)> =
-            self.fleet.plan().ids().map(|id| self.before(wish.verb, id)).collect();
-        let now = clock::now();
-        let about = match wish.verb {
-            Verb::Start => self.fleet.start(&ids, relatives, now),
-            Verb::Stop => self.fleet.stop(&ids, relatives, now),
-            Verb::Restart => self.fleet.restart(&ids, relatives, now),
-        };
-        let open = |id: Id| {
-            let (settled, was_alive) = before[id.index()];
-            Open {
-                id,
-                name: self.fleet.plan().service(id).name.clone(),
-                named: ids.contains(&id),
-                settled,
-                was_alive,
-            }
-        };
-        self.waiters.push(Waiter::new(
-            wish.verb,
-            wish.patience,
-            about.into_iter().map(open).collect(),
-            rows,
-            now,
-        ));
-        Ok(())
-    }
-
-    fn is_left_over(&self, id: Id) -> bool {
+    pub(super) fn is_left_over(&self, id: Id) -> bool {
         self.left_over.contains(&self.fleet.plan().service(id).name)
-    }
-
-    /// Whether a service already is as wished, and whether it has a process.
-    fn before(&self, verb: Verb, id: Id) -> (bool, bool) {
-        let settled = match verb {
-            Verb::Start => self.fleet.start_progress(id) == Progress::Done,
-            Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
-            Verb::Restart => false,
-        };
-        (settled, self.fleet.machine(id).state().is_alive())
-    }
-
-    fn refuse_missing_needs(&self, ids: &[Id]) -> Result<(), Problem> {
-        let Some((id, need)) = self.fleet.missing_need(ids) else { return Ok(()) };
-        let name = |id| &self.fleet.plan().service(id).name;
-        let state = self.fleet.snapshot(need).state_word();
-        let message = format!(
-            "cannot start `{}`: it needs `{}`, which is {state}; nothing was started",
-            name(id),
-            name(need)
-        );
-        Err(Problem::new(Code::DependencyNotRunning, message)
-            .help(format!("start `{}` first, or let dependencies be started along", name(need))))
     }
 
     /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped.
@@ -393,6 +324,7 @@ impl Task {
         }
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
+        self.lookouts.iter_mut().for_each(|lookout| lookout.replan(&board, clock::now()));
     }
 
     fn register(&mut self, definition: Service) -> Result<(), Problem> {

@@ -1,7 +1,7 @@
 //! Who waits for the fate of a wish. The owner asks after every event, so no state that passes is missed.
 
 use super::message::{Patience, Verb};
-use crate::board::Board;
+use crate::board::{Board, Entry};
 use crate::clock;
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::fleet::{Fleet, Obstacle, Progress};
@@ -197,26 +197,31 @@ impl Waiter {
             }
             Obstacle::Dependency(need) => {
                 let need = board.at(need);
-                let state = match need.snapshot.state_word() {
-                    "failed" => "which failed".to_owned(),
-                    "completed" => "which has ended".to_owned(),
-                    "backoff" => "which waits for its next try".to_owned(),
-                    other => format!("which is {other}"),
-                };
-                let reason = need.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+                let state = in_the_way(need);
                 let needed = &need.definition.name;
                 Problem::new(
                     Code::DependencyFailed,
-                    format!("cannot {verb} `{name}`: it needs `{needed}`, {state}{reason}"),
+                    format!("cannot {verb} `{name}`: it needs `{needed}`, {state}"),
                 )
                 .help(format!("see `service logs {needed}`"))
             }
-            Obstacle::Countermanded => Problem::new(
+            Obstacle::Countermanded | Obstacle::Endless => Problem::new(
                 Code::Cancelled,
                 format!("cannot {verb} `{name}`: another request wanted the opposite"),
             ),
         }
     }
+}
+
+/// What is wrong with a dependency that is in the way.
+pub(super) fn in_the_way(need: &Entry) -> String {
+    let state = match need.snapshot.state_word() {
+        "failed" => "which failed".to_owned(),
+        "completed" => "which has ended".to_owned(),
+        "backoff" => "which waits for its next try".to_owned(),
+        other => format!("which is {other}"),
+    };
+    need.reason().map_or(state.clone(), |reason| format!("{state}: {reason}"))
 }
 
 fn outcome(service: &Open, board: &Board, action: Action, took: Duration, error: Option<Problem>) -> Outcome {

@@ -5,6 +5,35 @@ use crate::usage::descendants;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+/// Who listens on a port that a service wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Holder {
+    pub(crate) port: u16,
+    /// `None` if it is another user's.
+    pub(crate) pid: Option<u32>,
+    pub(crate) process: Option<String>,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.pid, &self.process) {
+            (Some(pid), Some(process)) => write!(f, "pid {pid} ({process})"),
+            _ => f.write_str("a process of another user"),
+        }
+    }
+}
+
+/// Who outside the tree below `keeper`, if there is one, listens on a port of this machine.
+pub(super) fn stranger(keeper: Option<u32>, host: &str, port: u16) -> Option<Holder> {
+    let listeners = listeners(local(host)?, port);
+    let tree = keeper.map(descendants).unwrap_or_default();
+    if listeners.is_empty() || tree.into_iter().any(|pid| holds(pid, &listeners) == Some(true)) {
+        return None;
+    }
+    let pid = holder(&listeners);
+    Some(Holder { port, pid, process: pid.map(name) })
+}
+
 /// Refuses a port of this machine that somebody outside the tree below `keeper` listens on, and says who.
 ///
 /// Where the kernel does not let us look, nobody is accused.

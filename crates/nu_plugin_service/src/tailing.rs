@@ -1,0 +1,246 @@
+//! [`Tailing`]: log lines from the daemon as they come, from one daemon to the next without a gap or a line twice.
+//!
+//! Logs outlive the daemon, and so does following them: when it ends, the next one is asked for what came after the
+//! last line. It is waited for, and not started: whoever ended it may have meant it.
+
+use crate::cancel::{Heard, Mouth, Worker};
+use crate::client::Client;
+use crate::session::Session;
+use crate::stream::{Follow, Leash};
+use jiff::Timestamp;
+use nu_protocol::LabeledError;
+use service_api::{Code, Problem, routes, view};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a daemon that ended may take to come back.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked for meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Which lines.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    /// Joined by commas; empty: all.
+    pub(crate) names: String,
+    /// Of each service the last so many; empty: all.
+    pub(crate) tail: String,
+    /// A time; empty: since ever.
+    pub(crate) since: String,
+    pub(crate) follow: bool,
+}
+
+/// The lines of one call. Dropping it ends the connection.
+pub(crate) struct Tailing {
+    worker: Worker<Result<view::LogLine, Problem>>,
+    held: Arc<Mutex<Held>>,
+}
+
+/// What the reading thread is held by.
+enum Held {
+    By {
+        _leash: Leash,
+    },
+    /// Nobody listens any more.
+    Over,
+}
+
+impl Tailing {
+    /// Returns once the daemon has accepted.
+    pub(crate) fn open(session: &Session, client: Client, wanted: Wanted) -> Result<Self, LabeledError> {
+        let (first, again) = (wanted.clone(), session.clone());
+        let (follow, leash) = session.patiently(move || match ask(&client, &first) {
+            // It was just ending: the next one, which is being started, or is started now.
+            Err(problem) if problem.code == Code::DaemonUnreachable => ask(&again.reach_or_start()?, &first),
+            asked => asked,
+        })?;
+        let held = Arc::new(Mutex::new(Held::By { _leash: leash }));
+        let reader = Reader {
+            session: session.clone(),
+            wanted,
+            held: Arc::clone(&held),
+            seen: Seen::new(Timestamp::now()),
+        };
+        let worker = Worker::spawn(&session.engine, move |mouth| reader.read(follow, mouth))?;
+        Ok(Self { worker, held })
+    }
+
+    /// The next line; none within `limit` if there is one.
+    pub(crate) fn hear(&self, limit: Option<Duration>) -> Heard<Result<view::LogLine, Problem>> {
+        self.worker.hear(limit)
+    }
+}
+
+impl Drop for Tailing {
+    fn drop(&mut self) {
+        *lock(&self.held) = Held::Over;
+    }
+}
+
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn ask(client: &Client, wanted: &Wanted) -> Result<(Follow<view::LogLine>, Leash), Problem> {
+    let follow = if wanted.follow { "true" } else { "" };
+    let query = [
+        ("names", wanted.names.as_str()),
+        ("tail", &wanted.tail),
+        ("since", &wanted.since),
+        ("follow", follow),
+    ];
+    Follow::open(client.socket(), routes::LOGS, &query)
+}
+
+/// The thread that reads.
+struct Reader {
+    session: Session,
+    wanted: Wanted,
+    held: Arc<Mutex<Held>>,
+    seen: Seen,
+}
+
+impl Reader {
+    fn read(mut self, mut follow: Follow<view::LogLine>, mouth: &Mouth<Result<view::LogLine, Problem>>) {
+        loop {
+            for line in follow {
+                let said = match line {
+                    Ok(line) if self.wanted.follow && !self.seen.is_new(&line) => true,
+                    Ok(line) => mouth.say(Ok(line)),
+                    Err(problem) if self.wanted.follow && problem.code == Code::DaemonUnreachable => break,
+                    Err(problem) => {
+                        mouth.say(Err(problem));
+                        return;
+                    }
+                };
+                if !said {
+                    return;
+                }
+            }
+            if !self.wanted.follow {
+                return;
+            }
+            follow = match self.again() {
+                Ok(Some(follow)) => follow,
+                Ok(None) => return,
+                Err(problem) => {
+                    mouth.say(Err(problem));
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Asks the next daemon for what follows; nothing if nobody listens any more.
+    fn again(&mut self) -> Result<Option<Follow<view::LogLine>>, Problem> {
+        let since = self.seen.resume().to_string();
+        let wanted = Wanted { since, tail: String::new(), ..self.wanted.clone() };
+        let deadline = Instant::now() + BACK_WITHIN;
+        loop {
+            let asked = self.session.reach().and_then(|client| ask(&client, &wanted));
+            let mut held = lock(&self.held);
+            if matches!(*held, Held::Over) {
+                return Ok(None);
+            }
+            match asked {
+                Ok((follow, leash)) => {
+                    *held = Held::By { _leash: leash };
+                    return Ok(Some(follow));
+                }
+                // One that is just ending gives odd answers.
+                Err(problem)
+                    if !matches!(problem.code, Code::DaemonUnreachable | Code::Internal | Code::Timeout) =>
+                {
+                    return Err(problem);
+                }
+                Err(_) if Instant::now() >= deadline => {
+                    let message = "the daemon has ended, so nobody tells what services write";
+                    return Err(Problem::new(Code::DaemonUnreachable, message)
+                        .help("services keep running and writing: run the command again"));
+                }
+                Err(_) => {}
+            }
+            drop(held);
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+/// Which lines have been told. Lines of one read have one time, so those of the last time are counted.
+struct Seen {
+    /// Of a service that was silent since then nothing has been told.
+    began: Timestamp,
+    last: HashMap<String, (Timestamp, usize)>,
+    /// What of the last time is still to be passed over, after a daemon was asked again.
+    again: Option<HashMap<String, (Timestamp, usize)>>,
+}
+
+impl Seen {
+    fn new(began: Timestamp) -> Self {
+        Self { began, last: HashMap::new(), again: None }
+    }
+
+    /// Whether a line has not been told before; then it has been now.
+    fn is_new(&mut self, line: &view::LogLine) -> bool {
+        let Ok(time) = line.time.parse::<Timestamp>() else { return true };
+        if let Some(again) = &mut self.again {
+            match again.get_mut(&line.service) {
+                Some((last, _)) if time < *last => return false,
+                Some((last, left)) if time == *last && *left > 0 => {
+                    *left -= 1;
+                    return false;
+                }
+                None if time < self.began => return false,
+                _ => {}
+            }
+        }
+        match self.last.get_mut(&line.service) {
+            Some((last, count)) if *last == time => *count += 1,
+            Some(last) => *last = (time, 1),
+            None => drop(self.last.insert(line.service.clone(), (time, 1))),
+        }
+        true
+    }
+
+    /// From when on a daemon is to be asked again.
+    fn resume(&mut self) -> Timestamp {
+        self.again = Some(self.last.clone());
+        self.last.values().map(|(time, _)| *time).min().unwrap_or(self.began)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(service: &str, second: i64) -> view::LogLine {
+        let time = Timestamp::from_second(second).unwrap().to_string();
+        view::LogLine { time, service: service.into(), stream: "stdout".into(), line: "x".into() }
+    }
+
+    #[test]
+    fn after_a_break_only_what_was_not_told_is_new() {
+        let mut seen = Seen::new(Timestamp::from_second(100).unwrap());
+        // What was there before it began, then two lines of one moment.
+        assert!(seen.is_new(&line("a", 50)));
+        assert!(seen.is_new(&line("a", 101)));
+        assert!(seen.is_new(&line("a", 101)));
+        assert_eq!(seen.resume().as_second(), 101);
+        let told = [line("a", 50), line("a", 101), line("a", 101), line("b", 99)];
+        assert!(told.iter().all(|line| !seen.is_new(line)));
+        assert!(seen.is_new(&line("a", 101)), "a third line of that moment");
+        assert!(seen.is_new(&line("b", 102)));
+        assert!(seen.is_new(&line("a", 103)));
+        assert_eq!(seen.resume().as_second(), 102);
+        assert!(!seen.is_new(&line("b", 102)) && !seen.is_new(&line("a", 103)));
+    }
+
+    #[test]
+    fn with_nothing_told_it_resumes_where_it_began() {
+        let mut seen = Seen::new(Timestamp::from_second(100).unwrap());
+        assert_eq!(seen.resume().as_second(), 100);
+        assert!(!seen.is_new(&line("a", 99)));
+        assert!(seen.is_new(&line("a", 100)));
+    }
+}

@@ -1,0 +1,235 @@
+//! What a state means and what would help: the words of `service why`. What the world knows (who holds a port) comes in.
+
+use crate::config::{Condition, word};
+use crate::fleet::Obstacle;
+use crate::health::Health;
+use crate::service::{Exit, Failure, Goal, State};
+use crate::snapshot::Snapshot;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+/// The code of `sh` and of many servers for a port that is taken (`EADDRINUSE`).
+const ADDRESS_IN_USE: i32 = 98;
+/// A shell adds this to the signal that ended its command.
+const BY_SIGNAL: i32 = 128;
+
+/// What the world adds to a [`Snapshot`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Facts<'a> {
+    /// The service it waits for, if it waits, and why that one is in the way.
+    pub need: Option<(&'a str, Option<Obstacle>)>,
+    /// A process of somebody else's that holds the port it wants.
+    pub holder: Option<&'a str>,
+    /// Whether its work has an end.
+    pub oneshot: bool,
+}
+
+/// How a service is, in one sentence; and the command that would help, if anything is to be helped.
+pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Option<String>) {
+    let say = |text: &str| text.to_string();
+    let run = |command: &str| Some(format!("run `service {command} {name}`"));
+    match (&snapshot.state, snapshot.goal) {
+        (State::Stopped, Goal::Down) => (say("it is stopped, and nobody wants it to run"), run("start")),
+        (State::Stopped, Goal::Up | Goal::Again) => waiting(facts),
+        (State::Launching { .. } | State::Starting { .. }, _) => {
+            let text = match facts.holder {
+                Some(holder) => format!("it is starting, and the port it wants is held by {holder}"),
+                None => say("it is starting"),
+            };
+            (text, facts.holder.map(free_the_port).or_else(|| run("wait")))
+        }
+        (State::Ready { .. }, Goal::Down | Goal::Again) => {
+            (say("it runs until its dependents have stopped"), run("wait --for stopped"))
+        }
+        (State::Ready { .. }, Goal::Up) => match snapshot.health {
+            Health::Unhealthy => {
+                let help = facts.holder.map(free_the_port).or_else(|| run("health"));
+                (say("it runs, and its checks fail"), help)
+            }
+            Health::Pending => (say("it runs, and no check has decided yet"), run("health")),
+            Health::Healthy | Health::None => (say("all is well"), None),
+        },
+        (State::Stopping { kills: 0, .. }, _) => (say("it is stopping"), run("wait --for stopped")),
+        (State::Stopping { .. }, _) => (say("it does not end, not even when killed"), run("logs")),
+        (State::Backoff { failure, .. }, _) => (
+            format!("{}, and is started again", told(failure)),
+            facts.holder.map(free_the_port).or_else(|| run("logs")),
+        ),
+        (State::Completed { exit, .. }, _) if exit.is_success() && facts.oneshot => {
+            (say("all is well: it has done its work"), None)
+        }
+        (State::Completed { exit, .. }, _) => (format!("it {}", in_words(*exit)), run("start")),
+        (State::Failed { failure, .. }, _) => (
+            format!("{}, and is not started again until somebody asks", told(failure)),
+            Some(facts.holder.map_or_else(|| after(name, failure), free_the_port)),
+        ),
+    }
+}
+
+fn waiting(facts: Facts<'_>) -> (String, Option<String>) {
+    match facts.need {
+        Some((need, Some(_))) => (
+            format!("it waits for `{need}`, which will not come by itself"),
+            Some(format!("run `service why {need}`")),
+        ),
+        Some((need, None)) => (format!("it waits for `{need}`"), Some(format!("run `service why {need}`"))),
+        None => ("it is about to start".to_string(), None),
+    }
+}
+
+fn free_the_port(holder: &str) -> String {
+    format!("end {holder}, or give one of the two another port")
+}
+
+fn told(failure: &Failure) -> String {
+    match failure {
+        Failure::Exited(exit) => format!("it {}", in_words(*exit)),
+        Failure::Refused(why) => format!("it could not be launched: {why}"),
+        Failure::StartTimeout | Failure::Unhealthy => format!("it {failure}"),
+    }
+}
+
+/// What to do after a failure.
+fn after(name: &str, failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(_) | Failure::Exited(Exit::Code(126 | 127)) => {
+            format!("correct [services.{name}] in services.toml, then run `service start {name}`")
+        }
+        Failure::Exited(_) | Failure::StartTimeout | Failure::Unhealthy => {
+            format!("run `service logs {name}`, and `service start {name}` when it is mended")
+        }
+    }
+}
+
+/// What an edge waits for, in words.
+pub fn wanted(condition: Condition) -> &'static str {
+    word(&Condition::ALL, condition)
+}
+
+/// How a process ended, with what that usually means.
+pub fn in_words(exit: Exit) -> String {
+    match meaning(exit) {
+        Some(meaning) => format!("{exit}: {meaning}"),
+        None => exit.to_string(),
+    }
+}
+
+fn meaning(exit: Exit) -> Option<&'static str> {
+    Some(match exit {
+        Exit::Code(2) => "most often it was called in a wrong way",
+        Exit::Code(64) => "it was called in a wrong way",
+        Exit::Code(77) => "a permission is missing",
+        Exit::Code(78) => "something in its configuration is wrong",
+        Exit::Code(ADDRESS_IN_USE) => "the address it wants is in use",
+        Exit::Code(101) => "a panic, if it is written in Rust",
+        Exit::Code(126) => "the command was found and cannot be executed",
+        Exit::Code(127) => "the command was not found",
+        Exit::Code(code) if code > BY_SIGNAL => return signal(code - BY_SIGNAL),
+        Exit::Signal(number) => return signal(number),
+        Exit::Code(_) | Exit::OutOfMemory(_) | Exit::Unknown => return None,
+    })
+}
+
+fn signal(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "its terminal was closed, or somebody sent SIGHUP",
+        2 => "somebody pressed ctrl-c, or sent SIGINT",
+        4 => "it is not built for this processor, or is broken (SIGILL)",
+        6 => "it gave itself up, as after a failed assertion (SIGABRT)",
+        7 => "it touched memory that is not there (SIGBUS)",
+        8 => "it divided by zero (SIGFPE)",
+        9 => "it was killed: by the kernel for want of memory, or by somebody (SIGKILL)",
+        11 => "it touched memory that is not its own (SIGSEGV)",
+        13 => "it wrote to somebody who had gone (SIGPIPE)",
+        15 => "somebody asked it to end (SIGTERM)",
+        24 => "it used more time than it may (SIGXCPU)",
+        25 => "it wrote a larger file than it may (SIGXFSZ)",
+        31 => "it did something that it may not (SIGSYS)",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Moment;
+    use crate::snapshot::Status;
+
+    fn snapshot(state: State, goal: Goal, health: Health) -> Snapshot {
+        Snapshot {
+            id: crate::Plan::compile(crate::Config {
+                services: alloc::vec![crate::config::Service::new(crate::Name::new("a").unwrap())],
+                ..crate::Config::default()
+            })
+            .unwrap()
+            .ids()
+            .next()
+            .unwrap(),
+            goal,
+            state,
+            health,
+            status: Status::Running,
+            run: 1,
+            launched: None,
+            last_exit: None,
+            restarts: 0,
+            reason: None,
+            waits_for: None,
+        }
+    }
+
+    fn told(state: State, goal: Goal, health: Health, facts: Facts<'_>) -> (String, Option<String>) {
+        explain("web", &snapshot(state, goal, health), facts)
+    }
+
+    fn ready() -> State {
+        State::Ready { launched: Moment::default(), since: Moment::default() }
+    }
+
+    fn failed(exit: Exit) -> State {
+        State::Failed { at: Moment::default(), failure: Failure::Exited(exit), attempts: 1 }
+    }
+
+    #[test]
+    fn a_healthy_service_needs_no_help() {
+        let (text, help) = told(ready(), Goal::Up, Health::Healthy, Facts::default());
+        assert_eq!((text.as_str(), help), ("all is well", None));
+    }
+
+    #[test]
+    fn what_nobody_wants_is_started_with_a_start() {
+        let (_, help) = told(State::Stopped, Goal::Down, Health::None, Facts::default());
+        assert_eq!(help.as_deref(), Some("run `service start web`"));
+    }
+
+    #[test]
+    fn whoever_waits_points_at_what_it_waits_for() {
+        let facts = Facts { need: Some(("db", Some(Obstacle::Failed))), ..Facts::default() };
+        let (text, help) = told(State::Stopped, Goal::Up, Health::None, facts);
+        assert_eq!(text, "it waits for `db`, which will not come by itself");
+        assert_eq!(help.as_deref(), Some("run `service why db`"));
+    }
+
+    #[test]
+    fn the_holder_of_a_port_comes_before_other_help() {
+        let facts = Facts { holder: Some("pid 7 (nginx)"), ..Facts::default() };
+        let (_, help) = told(failed(Exit::Code(98)), Goal::Up, Health::None, facts);
+        assert_eq!(help.as_deref(), Some("end pid 7 (nginx), or give one of the two another port"));
+    }
+
+    #[test]
+    fn a_wrong_command_is_corrected_in_the_file() {
+        let (text, help) = told(failed(Exit::Code(127)), Goal::Up, Health::None, Facts::default());
+        assert!(text.starts_with("it exited with code 127: the command was not found"), "{text}");
+        assert!(help.unwrap().starts_with("correct [services.web]"));
+    }
+
+    #[test]
+    fn exits_are_told_with_what_they_usually_mean() {
+        let killed = "it was killed: by the kernel for want of memory, or by somebody (SIGKILL)";
+        assert_eq!(in_words(Exit::Code(137)), format!("exited with code 137: {killed}"));
+        assert_eq!(in_words(Exit::Signal(9)), format!("was ended by SIGKILL: {killed}"));
+        assert_eq!(in_words(Exit::Code(0)), "exited with code 0");
+        assert_eq!(in_words(Exit::Code(3)), "exited with code 3");
+    }
+}

@@ -1,0 +1,78 @@
+//! What can be waited for, and when it is known that it will not come.
+
+use super::world::{World, service};
+use service_core::Name;
+use service_core::config::{Condition, Dependency, Restart, Service, Span, WhenLost};
+use service_core::fleet::{Obstacle, Progress, Until};
+use service_core::service::Exit;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn outlooks(world: &World, name: &str) -> [Progress; 5] {
+    Until::ALL.map(|(_, until)| world.fleet.outlook(world.id(name), until))
+}
+
+fn never(obstacle: Obstacle) -> Progress {
+    Progress::Never(obstacle)
+}
+
+#[test]
+fn what_nobody_wants_comes_to_nothing_but_has_stopped() {
+    let world = World::new(vec![service("a")]);
+    let unwanted = never(Obstacle::Countermanded);
+    let [ready, healthy, running, stopped, completed] = outlooks(&world, "a");
+    assert_eq!([ready, healthy, running, completed], [(); 4].map(|()| unwanted.clone()));
+    assert_eq!(stopped, Progress::Done);
+}
+
+#[test]
+fn what_runs_is_ready_healthy_and_running_and_may_still_stop_or_end() {
+    let mut world = World::new(vec![service("a")]);
+    world.start("a");
+    world.pass(SECOND);
+    let [ready, healthy, running, stopped, completed] = outlooks(&world, "a");
+    assert_eq!([ready, healthy, running], [(); 3].map(|()| Progress::Done));
+    assert_eq!([stopped, completed], [Progress::Pending, Progress::Pending]);
+}
+
+#[test]
+fn what_is_always_started_again_never_completes() {
+    let mut world = World::new(vec![Service { restart: Restart::Always, ..service("a") }]);
+    world.start("a");
+    world.pass(SECOND);
+    assert_eq!(world.fleet.outlook(world.id("a"), Until::Completed), never(Obstacle::Endless));
+}
+
+#[test]
+fn a_one_shot_that_has_completed_is_ready_and_not_running() {
+    let mut world = World::new(vec![Service { oneshot: true, ..service("a") }]);
+    let a = world.id("a");
+    world.manners[0].lives_for = Some((SECOND, Exit::Code(0)));
+    world.start("a");
+    assert_eq!(world.fleet.outlook(a, Until::Completed), Progress::Pending);
+    world.pass(2 * SECOND);
+    let [ready, healthy, running, stopped, completed] = outlooks(&world, "a");
+    assert_eq!([ready, healthy, stopped, completed], [(); 4].map(|()| Progress::Done));
+    assert_eq!(running, never(Obstacle::Failed));
+}
+
+#[test]
+fn what_needs_a_failed_service_will_neither_run_nor_complete() {
+    let need = Dependency {
+        name: Name::new("a").unwrap(),
+        span: Span::default(),
+        condition: Condition::Ready,
+        when_lost: WhenLost::Keep,
+    };
+    let failing = Service { restart: Restart::No, ..service("a") };
+    let mut world = World::new(vec![failing, Service { dependencies: vec![need], ..service("b") }]);
+    let a = world.id("a");
+    world.manners[0].lives_for = Some((Duration::ZERO, Exit::Code(1)));
+    world.start("b");
+    world.pass(SECOND);
+    let [ready, healthy, running, stopped, completed] = outlooks(&world, "b");
+    assert_eq!([ready, healthy, running, completed], [(); 4].map(|()| never(Obstacle::Dependency(a))));
+    assert_eq!(stopped, Progress::Pending, "it would run if its need came");
+    assert_eq!(world.fleet.outlook(a, Until::Stopped), Progress::Done);
+}

@@ -1,0 +1,53 @@
+//! Answers of many rows: all in one envelope, or as NDJSON one envelope a line, as they come.
+
+use super::reply::Data;
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use service_api::{Envelope, Outcome, routes};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+
+/// Whether the client takes rows as they come.
+pub(super) fn wanted(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accepts.contains(routes::NDJSON)
+}
+
+/// What became of services, as the client takes it.
+pub(super) async fn outcomes(headers: &HeaderMap, rows: UnboundedReceiver<Outcome>) -> Response {
+    match wanted(headers) {
+        true => one_by_one(rows),
+        false => all_at_once(rows).await,
+    }
+}
+
+/// What became of services, each as soon as it is known.
+fn one_by_one(rows: UnboundedReceiver<Outcome>) -> Response {
+    lines(UnboundedReceiverStream::new(rows).map(line))
+}
+
+/// What became of services, when all is known.
+async fn all_at_once(mut rows: UnboundedReceiver<Outcome>) -> Response {
+    let mut all = Vec::new();
+    while let Some(row) = rows.recv().await {
+        all.push(row);
+    }
+    Data(all).into_response()
+}
+
+/// One row in its envelope, with the line's end.
+pub(super) fn line<T: Serialize>(row: T) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(&Envelope::success(row))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// An answer of lines. One is asked for when the client has taken the one before.
+pub(super) fn lines<E: std::error::Error + Send + Sync + 'static>(
+    lines: impl Stream<Item = Result<Vec<u8>, E>> + Send + 'static,
+) -> Response {
+    ([(header::CONTENT_TYPE, routes::NDJSON)], Body::from_stream(lines)).into_response()
+}

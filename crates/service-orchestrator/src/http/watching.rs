@@ -1,0 +1,122 @@
+//! Looking on: the states, once or as they change, and waiting for what others bring about.
+
+use super::reply::{Asked, Data, Failure};
+use super::rows;
+use super::services::{split, statuses};
+use crate::board::{Board, Entry};
+use crate::daemon::Shared;
+use crate::orchestrator::{Watch, resolve};
+use crate::views::Detail;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use service_api::{Code, Problem};
+use service_core::fleet::Until;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::WatchStream;
+
+/// `?names=a,b&long=true&follow=true`.
+#[derive(Deserialize)]
+pub(super) struct States {
+    #[serde(default)]
+    names: String,
+    #[serde(default)]
+    long: bool,
+    #[serde(default)]
+    follow: bool,
+}
+
+pub(super) async fn status(
+    State(shared): State<Arc<Shared>>,
+    Asked(states): Asked<States>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    // A definition that cannot be read hides nothing of what runs.
+    let _ = shared.refresh().await;
+    let board = shared.orchestrator.board();
+    let names = split(&states.names);
+    resolve(&board.plan, &names)?;
+    let detail = if states.long { Detail::Long } else { Detail::Short };
+    match states.follow {
+        true if !rows::wanted(&headers) => Err(Problem::new(Code::BadRequest, "cannot follow in one answer")
+            .help("send `Accept: application/x-ndjson`")
+            .into()),
+        true => Ok(follow(shared, names, detail)),
+        false => Ok(Data(statuses(&shared, &board, &entries(&board, &names), detail)).into_response()),
+    }
+}
+
+/// The whole table as one line, now and whenever it looks different. A watch channel holds the newest board alone, so
+/// a reader that is slow misses what has passed and fills no memory.
+fn follow(shared: Arc<Shared>, names: Vec<String>, detail: Detail) -> Response {
+    let mut shown = None;
+    let tables = WatchStream::new(shared.orchestrator.boards()).filter_map(move |board| {
+        let entries = entries(&board, &names);
+        let look = entries.iter().map(|entry| Look::of(entry)).collect::<Vec<_>>();
+        if shown.as_ref() == Some(&look) {
+            return None;
+        }
+        shown = Some(look);
+        Some(rows::line(statuses(&shared, &board, &entries, detail)))
+    });
+    rows::lines(tables)
+}
+
+/// What of an entry is worth a line: all that a row shows, but for what changes by itself all the time.
+#[derive(PartialEq)]
+struct Look {
+    snapshot: service_core::Snapshot,
+    pid: Option<u32>,
+    reason: Option<String>,
+}
+
+impl Look {
+    fn of(entry: &Entry) -> Self {
+        Self { snapshot: entry.snapshot.clone(), pid: entry.pid, reason: entry.reason() }
+    }
+}
+
+/// The services of these names, or all. One that has been removed meanwhile is not there.
+fn entries<'b>(board: &'b Board, names: &[String]) -> Vec<&'b Entry> {
+    match names {
+        [] => board.entries.iter().map(|entry| &**entry).collect(),
+        names => names.iter().filter_map(|name| board.entry(name)).map(|entry| &**entry).collect(),
+    }
+}
+
+/// `?names=a,b&for=ready&timeout_ms=1000`.
+#[derive(Deserialize)]
+pub(super) struct Waiting {
+    #[serde(default)]
+    names: String,
+    #[serde(rename = "for")]
+    until: Option<String>,
+    timeout_ms: Option<u64>,
+}
+
+pub(super) async fn wait(
+    State(shared): State<Arc<Shared>>,
+    Asked(waiting): Asked<Waiting>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let _ = shared.refresh().await;
+    let watch = Watch {
+        names: split(&waiting.names),
+        until: until(waiting.until.as_deref())?,
+        limit: waiting.timeout_ms.map(Duration::from_millis),
+    };
+    let outcomes = shared.orchestrator.watch(watch).await?;
+    Ok(rows::outcomes(&headers, outcomes).await)
+}
+
+fn until(word: Option<&str>) -> Result<Until, Problem> {
+    let Some(word) = word else { return Ok(Until::default()) };
+    let known = Until::ALL.iter().find(|(known, _)| *known == word);
+    known.map(|(_, until)| *until).ok_or_else(|| {
+        let words = Until::ALL.map(|(word, _)| word).join(", ");
+        Problem::new(Code::BadRequest, format!("cannot wait for `{word}`")).help(format!("one of: {words}"))
+    })
+}

@@ -1,0 +1,89 @@
+//! Takes up a wish: who is meant, whether it may be, and who waits for what comes of it.
+
+use super::message::{Verb, Wish};
+use super::resolve;
+use super::task::Task;
+use super::waiters::{Open, Waiter};
+use crate::clock;
+use service_api::{Code, Outcome, Problem};
+use service_core::Id;
+use service_core::fleet::{Progress, Relatives};
+use tokio::sync::mpsc::UnboundedSender;
+
+impl Task {
+    pub(super) fn wish(&mut self, wish: &Wish, rows: UnboundedSender<Outcome>) -> Result<(), Problem> {
+        let settings = self.fleet.plan().settings();
+        if !settings.manager_enabled {
+            return Err(Problem::new(
+                Code::ManagerDisabled,
+                "cannot start or stop anything: `manager_enabled` is false",
+            )
+            .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
+        }
+        let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
+        let ids: Vec<Id> = match wish.all {
+            true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
+            true => self.fleet.plan().order().iter().copied().filter(|id| !self.is_left_over(*id)).collect(),
+            false => resolve(self.fleet.plan(), &wish.names)?,
+        };
+        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
+            let name = &self.fleet.plan().service(*id).name;
+            let message = format!("`{name}` is no longer defined; it can only be stopped");
+            return Err(Problem::new(Code::NotFound, message).help("define it again in services.toml"));
+        }
+        let relatives =
+            wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Relatives::Along });
+        if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
+            self.refuse_missing_needs(&ids)?;
+        }
+        let before: Vec<(bool, bool)> =
+            self.fleet.plan().ids().map(|id| self.before(wish.verb, id)).collect();
+        let now = clock::now();
+        let about = match wish.verb {
+            Verb::Start => self.fleet.start(&ids, relatives, now),
+            Verb::Stop => self.fleet.stop(&ids, relatives, now),
+            Verb::Restart => self.fleet.restart(&ids, relatives, now),
+        };
+        let open = |id: Id| {
+            let (settled, was_alive) = before[id.index()];
+            Open {
+                id,
+                name: self.fleet.plan().service(id).name.clone(),
+                named: ids.contains(&id),
+                settled,
+                was_alive,
+            }
+        };
+        self.waiters.push(Waiter::new(
+            wish.verb,
+            wish.patience,
+            about.into_iter().map(open).collect(),
+            rows,
+            now,
+        ));
+        Ok(())
+    }
+
+    /// Whether a service already is as wished, and whether it has a process.
+    fn before(&self, verb: Verb, id: Id) -> (bool, bool) {
+        let settled = match verb {
+            Verb::Start => self.fleet.start_progress(id) == Progress::Done,
+            Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
+            Verb::Restart => false,
+        };
+        (settled, self.fleet.machine(id).state().is_alive())
+    }
+
+    fn refuse_missing_needs(&self, ids: &[Id]) -> Result<(), Problem> {
+        let Some((id, need)) = self.fleet.missing_need(ids) else { return Ok(()) };
+        let name = |id| &self.fleet.plan().service(id).name;
+        let state = self.fleet.snapshot(need).state_word();
+        let message = format!(
+            "cannot start `{}`: it needs `{}`, which is {state}; nothing was started",
+            name(id),
+            name(need)
+        );
+        Err(Problem::new(Code::DependencyNotRunning, message)
+            .help(format!("start `{}` first, or let dependencies be started along", name(need))))
+    }
+}
