@@ -4,7 +4,7 @@ use launch.nu
 use problem.nu
 use project.nu
 
-const API = 1
+const API = 2
 # How long a daemon may take to come, or to leave.
 const PATIENCE = 10sec
 const PAUSE = 10ms
@@ -78,6 +78,8 @@ export def peek [way: record, route: string]: nothing -> any {
 
 # What a route answers row by row, as it comes.
 export def follow [way: record, route: string, query: record]: nothing -> any {
+    # A refusal is an error of the command, with its code, and not one of a row.
+    ask $way $route ($query | merge { follow: false limit: 1 tail: 0 }) | ignore
     http get --raw --allow-errors --headers $ACCEPT_ROWS --unix-socket $way.socket (url $route $query)
     | lines
     | where $it != ""

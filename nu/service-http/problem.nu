@@ -34,6 +34,7 @@ def label [code: string]: nothing -> string {
         timeout => "not done in time"
         daemon_unreachable => "needs the daemon"
         version_mismatch => "needs a daemon of the same version"
+        never => "cannot come to that any more"
         bad_request => "refused"
         _ => "failed here"
     }

@@ -158,6 +158,30 @@ export def daemon [it: record]: nothing -> record {
     }
 }
 
+export def why [it: record]: nothing -> record {
+    {
+        name: $it.name
+        summary: $it.summary
+        goal: $it.goal
+        state: $it.state
+        health: $it.health
+        since: (time $it.since?)
+        waits_for: (inside $it.waits_for? {|edge|
+            { service: $edge.service condition: $edge.condition state: $edge.state waiting: (took $edge.waiting_ms) }
+        })
+        last_check: (inside $it.last_check? {|check|
+            { healthy: $check.healthy message: $check.message latency: (took $check.latency_ms) checked: (time $check.checked) }
+        })
+        exit: $it.exit?
+        port_holder: (inside $it.port_holder? {|holder| { port: $holder.port pid: $holder.pid? process: $holder.process? } })
+        next_retry: (inside $it.next_retry? {|next| { at: (time $next.at) in: (took $next.in_ms) } })
+        log: ($it.log | line)
+        help: $it.help?
+    }
+}
+
+def inside [value: any, row: closure]: nothing -> any { if $value == null { null } else { do $row $value } }
+
 # How long something took: milliseconds, or microseconds where those would say too little.
 def took [ms: any]: nothing -> any {
     if $ms == null { return null }

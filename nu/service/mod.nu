@@ -6,6 +6,7 @@ export use up.nu
 export use down.nu
 export use watch.nu
 export use top.nu
+export use tail.nu
 export use prompt.nu
 export use hook.nu
 export use trust.nu [main]

@@ -53,6 +53,7 @@ def means-leave [heard: any]: nothing -> bool {
     $heard.code? in [q esc] or ($control and $heard.code? in [c d])
 }
 
-def is-interrupt [error: any]: nothing -> bool {
+# Whether an error is ctrl-c.
+export def is-interrupt [error: any]: nothing -> bool {
     $error.msg == "Operation interrupted"
 }

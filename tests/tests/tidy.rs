@@ -248,6 +248,13 @@ fn every_command_over_http_is_one_of_the_plugin() {
 }
 
 #[test]
+fn both_fronts_speak_the_same_version() {
+    let api = read("crates/service-api/src/lib.rs");
+    let number = words_between(&api, "API_VERSION: u32 = ", ';').next().expect("the API has a version");
+    assert!(read("nu/service-http/client.nu").contains(&format!("\nconst API = {number}\n")));
+}
+
+#[test]
 fn ci_can_be_run() {
     let mode = fs::metadata(root().join(".ci/run")).expect(".ci/run is there").permissions().mode();
     assert_eq!(mode & 0o111, 0o111, ".ci/run is executable");

@@ -25,7 +25,7 @@ export def main [
     let names = selector joined $selected
     if $follow {
         let way = client connect $config $span
-        return (client follow $way /api/v1/events { names: $names since: $since follow: true } | each {|it| [$it] | rows event | first })
+        return (client follow $way /api/v1/events { names: $names since: $since follow: true } | rows event)
     }
     let words = if $since == null { [events --limit "100"] } else { [events --since ($since | into string)] }
     client read $config $span /api/v1/events { names: $names since: $since } ($words ++ ($selected | default [])) | rows event

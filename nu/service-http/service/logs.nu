@@ -18,6 +18,7 @@ export def main [
     --config (-c): path # the services.toml to use
     --tail (-n): int # how many lines of each service (default: 100, without --since)
     --since (-s): any # only lines since then: a duration back from now, or a datetime
+    --follow (-f) # go on with what they write, until ctrl-c
     --raw (-r) # the text of the lines instead of a table
 ]: [nothing -> any, string -> any, list<string> -> any, record -> any, table -> any] {
     let piped = $in
@@ -28,9 +29,17 @@ export def main [
         problem raise { code: bad_request message: "cannot show a negative number of lines" } $span
     }
     let since = since $since $span
-    let tail = if $tail == null and $since == null { $TAIL } else { $tail }
+    let tail = if $tail != null { $tail } else if $follow { 10 } else if $since == null { $TAIL } else { null }
     let way = client connect $config $span
-    let names = $selected | default { client ask $way /api/v1/services/list | get name }
-    let lines = client ask-each $way $names logs { tail: $tail since: $since } | flatten | rows line | sort-by time
-    if $raw { $lines | each {|it| $"($it.line)\n" } | str join } else { $lines }
+    let query = { names: (selector joined $selected) tail: $tail since: $since follow: $follow }
+    # Kept in no variable: that would wait for the end.
+    if $follow and $raw {
+        client follow $way /api/v1/logs $query | each {|it| $"($it.line)\n" }
+    } else if $follow {
+        client follow $way /api/v1/logs $query | rows line
+    } else if $raw {
+        client ask $way /api/v1/logs $query | each {|it| $"($it.line)\n" } | str join
+    } else {
+        client ask $way /api/v1/logs $query | rows line
+    }
 }

@@ -15,3 +15,5 @@ export use restart.nu
 export use start.nu
 export use status.nu
 export use stop.nu
+export use wait.nu
+export use why.nu
