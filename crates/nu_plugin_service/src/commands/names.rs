@@ -141,6 +141,7 @@ mod tests {
             start_command: "x".into(),
             stop_command: None,
             health_check_endpoint: None,
+            auto: false,
         });
         let status = known.iter().map(|(name, state)| view::Status {
             name: (*name).into(),
