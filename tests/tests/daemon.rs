@@ -213,3 +213,39 @@ fn a_service_that_is_removed_from_the_file_goes_when_it_has_stopped() {
     assert_eq!(project.value("service stop b").row("b")["action"], "stopped");
     assert_eq!(project.value("service status").column("name"), ["a"]);
 }
+
+#[test]
+fn with_a_broken_file_a_new_daemon_shows_and_stops_what_runs_and_takes_the_mended_file_up() {
+    let services = "[services.web]\nstart_command = \"ACTOR note starts\"\nrestart = \"always\"\n[services.other]\nstart_command = \"ACTOR\"";
+    let Some(project) = Project::new(services) else { return };
+    project.value("service start --all");
+    let (web, other) = (project.pid("web"), project.pid("other"));
+    project.kill_daemon();
+    project.write("services.toml", "[services.web");
+    assert_eq!(project.pid("web"), web);
+    assert_eq!(project.error("service start web")["code"], "service::bad_definition");
+    assert_eq!(project.value("service stop other").row("other")["ok"], true);
+    assert!(!alive(other));
+    project.define(services);
+    assert_eq!(project.value("service start web").row("web")["action"], "unchanged");
+    signal(web, Signal::SIGKILL);
+    eventually("its policy starts it again", || {
+        (project.read("starts").lines().count() == 2 && project.status("web")["state"] == "ready")
+            .then_some(())
+    });
+}
+
+#[test]
+fn no_value_of_an_environment_is_in_the_state_directory_and_a_new_daemon_sees_that_it_is_the_same() {
+    let services =
+        |value: &str| format!("[services.web]\nstart_command = \"ACTOR\"\nenv = {{ TOKEN = \"{value}\" }}");
+    let Some(project) = Project::new(&services("s3cr3t-value")) else { return };
+    project.value("service start web");
+    project.kill_daemon();
+    let found =
+        std::process::Command::new("grep").args(["-r", "s3cr3t-value"]).arg(project.state_dir()).output();
+    assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout), "");
+    assert_eq!(project.value("service plan | get change"), serde_json::json!(["none"]));
+    project.define(&services("another"));
+    assert_eq!(project.value("service plan | get because.0"), serde_json::json!(["env"]));
+}

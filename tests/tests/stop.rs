@@ -29,6 +29,27 @@ fn a_stop_takes_running_dependents_down_first() {
 }
 
 #[test]
+fn what_a_stop_waits_for_is_told() {
+    let Some(project) =
+        Project::new("[services.web]\nstart_command = \"ACTOR fork deaf say up\"\nready = { log = \"up\" }")
+    else {
+        return;
+    };
+    project.value("service start web");
+    let pid = project.pid("web");
+    project.value("service stop web --no-wait");
+    let reason = eventually("the reason names it", || {
+        let status = project.status("web");
+        status["reason"].as_str().filter(|reason| reason.contains("still there")).map(str::to_owned)
+    });
+    let told = [format!("pid {pid} (actor)"), ", killed in ".to_owned()];
+    assert!(told.iter().all(|words| reason.contains(words)), "{reason}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    assert_eq!(project.value("service stop web").row("web")["ok"], true);
+}
+
+#[test]
 fn a_stop_without_dependents_leaves_them_running() {
     let Some(project) = Project::new(CHAIN) else { return };
     project.value("service start web");

@@ -185,6 +185,9 @@ fn broken(error: &reqwest::Error) -> Problem {
         Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
     } else if error.is_timeout() {
         Problem::new(Code::Timeout, "the daemon did not answer in time")
+    } else if error.is_request() || error.is_body() {
+        // One that was killed just now still lets in who comes.
+        broken_off()
     } else {
         Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}"))
     }

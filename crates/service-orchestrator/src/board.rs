@@ -2,6 +2,7 @@
 
 use service_core::config::Service;
 use service_core::{Id, Moment, Plan, Snapshot};
+use service_shim::Missing;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(crate) struct Entry {
     /// What the manager last complained of.
     pub(crate) complaint: Option<String>,
     /// Lines that could not be written to the log.
-    pub(crate) dropped: u64,
+    pub(crate) missing: Missing,
 }
 
 /// One check, done.

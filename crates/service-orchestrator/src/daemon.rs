@@ -7,12 +7,14 @@ mod source;
 use crate::clock;
 use crate::http;
 use crate::load;
+use crate::offline;
 use crate::orchestrator::{ServiceOrchestrator, private_dir};
 use crate::store::write_private;
 use crate::usage::Meter;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
-use service_api::{Code, Greeting, Problem, Project};
-use service_core::Moment;
+use service_api::{Code, Greeting, Problem, Project, routes};
+use service_core::{Config, Moment, Plan};
 use source::Source;
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,12 +22,16 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 /// How long open requests may take to end when the daemon does.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long a daemon may take to begin an answer.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a daemon that ends may hold the lock after it has stopped answering.
 const HANDOVER: Duration = Duration::from_secs(2);
@@ -82,6 +88,14 @@ pub async fn run(project: Project, nu: Option<PathBuf>) -> io::Result<()> {
     }
 }
 
+/// Lets this process have as many descriptors open as it may: it needs a few for each service. Returns how many it could
+/// have before, which is what services begin with.
+fn raise_descriptors() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some(soft)
+}
+
 /// Somebody could not reach us: the socket's file was removed, or is no longer ours.
 fn listen_again(shared: &Arc<Shared>) {
     match bind(&shared.project.socket) {
@@ -125,12 +139,22 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
         tracing::warn!(%error, "cannot write down which project this is");
     }
     let began = clock::now();
-    let source = Source::new(project.config.clone());
-    let plan = load::plan(&project.config)?;
+    let (source, plan) = match load::plan(&project.config) {
+        Ok(plan) => (Source::new(project.config.clone()), plan),
+        // What runs must be seen, and can be stopped, whatever became of the file.
+        Err(problem) if offline::is_anything_kept(&project.state_dir) => {
+            tracing::error!(%problem, "cannot read the file; looking after what runs");
+            let nothing = Plan::compile(Config::default())
+                .map_err(|_| Problem::new(Code::Internal, "cannot make an empty plan"))?;
+            (Source::wrong(project.config.clone(), problem), nothing)
+        }
+        Err(problem) => return Err(problem),
+    };
     let mut builder = ServiceOrchestrator::builder()
         .state_dir(&project.state_dir)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .refuge(project.socket.with_extension("state.json"))
+        .descriptors(raise_descriptors())
         .nu(nu);
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
@@ -146,7 +170,7 @@ async fn settle_who(project: &Project) -> io::Result<Option<File>> {
     let deadline = clock::now().plus(HANDOVER);
     loop {
         let lock = lock(&project.state_dir)?;
-        let answers = UnixStream::connect(&project.socket).await.is_ok();
+        let answers = answers(&project.socket).await;
         let over = clock::now() >= deadline;
         match (lock, answers) {
             (Some(lock), false) => return Ok(Some(lock)),
@@ -156,6 +180,17 @@ async fn settle_who(project: &Project) -> io::Result<Option<File>> {
             (Some(_), true) | (None, false) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
     }
+}
+
+/// Whether somebody answers there. To be let in says nothing: that goes on for a moment after a daemon was killed.
+async fn answers(socket: &Path) -> bool {
+    let ask = async {
+        let mut stream = UnixStream::connect(socket).await?;
+        let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", routes::VERSION);
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_u8().await
+    };
+    tokio::time::timeout(ANSWERS_WITHIN, ask).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// Asks a daemon that runs but cannot be reached, because its socket's file is gone, to listen again.

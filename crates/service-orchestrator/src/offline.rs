@@ -87,6 +87,12 @@ fn is_kept(directory: &Path, boot: &str) -> bool {
     }
 }
 
+/// Whether a shim lives in the state directory of a project.
+pub(crate) fn is_anything_kept(state_dir: &Path) -> bool {
+    let boot = service_shim::process::boot_id().unwrap_or_default();
+    inside(&state_dir.join("services")).any(|service| is_kept(&service, &boot))
+}
+
 /// Every project of this user that has a daemon or shims.
 pub fn projects(around: &Surroundings<'_>) -> Result<Vec<view::Trace>, Problem> {
     let boot = service_shim::process::boot_id().unwrap_or_default();

@@ -45,6 +45,7 @@ pub struct ServiceOrchestrator {
 pub struct Builder {
     state_dir: Option<PathBuf>,
     refuge: Option<PathBuf>,
+    descriptors: Option<u64>,
     base_dir: Option<PathBuf>,
     shim: Option<PathBuf>,
     nu: Option<PathBuf>,
@@ -63,6 +64,13 @@ impl Builder {
     #[must_use]
     pub(crate) fn refuge(mut self, file: PathBuf) -> Self {
         self.refuge = Some(file);
+        self
+    }
+
+    /// How many descriptors services may have open. Default: as many as this process.
+    #[must_use]
+    pub(crate) fn descriptors(mut self, descriptors: Option<u64>) -> Self {
+        self.descriptors = descriptors;
         self
     }
 
@@ -133,7 +141,7 @@ impl Builder {
         }
         let (mailbox, letters) = mpsc::unbounded_channel();
         let http = probe::http_client().map_err(|error| internal("make an HTTP client in", &error))?;
-        let templates = Arc::new(Templates::new(shim));
+        let templates = Arc::new(Templates::new(shim, self.descriptors));
         let world = World { places: Arc::new(places), http, templates, mailbox };
         let board = task::run(world.clone(), plan, letters).await;
         Ok(ServiceOrchestrator { world, board })

@@ -21,6 +21,7 @@ use crate::world::World;
 use service_core::config::{Listener, Service, Settings};
 use service_core::health::{Endpoint, Verdict};
 use service_core::service::{Event, Exit};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Checks a run once and reports the verdict.
@@ -55,7 +56,7 @@ pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> 
     let (kind, answer) = match &entry.definition.endpoint {
         Some(endpoint) => {
             let answer = ask(world, &entry.definition, endpoint).await;
-            (endpoint.kind(), answer.and_then(|message| own(entry, endpoint).map(|()| message)))
+            (endpoint.kind(), answer.and_then(|(message, reached)| own(entry, reached).map(|()| message)))
         }
         None if is_managed(&entry.definition) => {
             ("manager", ask_manager(world, settings, &entry.definition).await)
@@ -69,7 +70,13 @@ pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> 
     Checked { healthy, kind, message, latency: clock::now().since(began), at: clock::today() }
 }
 
-async fn ask(world: &World, service: &Service, endpoint: &Endpoint) -> Result<String, String> {
+/// What was answered, and by whom where that can be told.
+async fn ask(
+    world: &World,
+    service: &Service,
+    endpoint: &Endpoint,
+) -> Result<(String, Option<SocketAddr>), String> {
+    let nobody = |message| (message, None);
     let limit = service.health.timeout;
     let question = async {
         match endpoint {
@@ -77,9 +84,9 @@ async fn ask(world: &World, service: &Service, endpoint: &Endpoint) -> Result<St
                 http::get(&world.http, url, &service.health.status).await
             }
             Endpoint::Tcp(address) => socket::tcp(address).await,
-            Endpoint::Unix(path) => socket::unix(&world.places.base_dir.join(path)).await,
-            Endpoint::Dns { server, name } => dns::ask(server, name).await,
-            Endpoint::Exec(command) => exec::run(world, service, command, limit).await,
+            Endpoint::Unix(path) => socket::unix(&world.places.base_dir.join(path)).await.map(nobody),
+            Endpoint::Dns { server, name } => dns::ask(server, name).await.map(nobody),
+            Endpoint::Exec(command) => exec::run(world, service, command, limit).await.map(nobody),
         }
     };
     let answer = tokio::time::timeout(limit, question).await;
@@ -87,11 +94,11 @@ async fn ask(world: &World, service: &Service, endpoint: &Endpoint) -> Result<St
 }
 
 /// A port that answers must be the service's own, unless anybody's will do.
-fn own(entry: &Entry, endpoint: &Endpoint) -> Result<(), String> {
+fn own(entry: &Entry, reached: Option<SocketAddr>) -> Result<(), String> {
     let (Listener::Own, Some(keeper)) = (entry.definition.health.listener, entry.keeper) else {
         return Ok(());
     };
-    port_of(endpoint).map_or(Ok(()), |(host, port)| owner::prove(keeper, &host, port))
+    reached.map_or(Ok(()), |address| owner::prove(keeper, address))
 }
 
 /// Who else holds the port at which a service is asked.

@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use service_core::Name;
 use service_core::config::Service;
 use service_core::service::{Event, Exit};
-use service_shim::{Files, Heritage, LogLimits, Order, Phase, Process, Record};
+use service_shim::{Files, Heritage, LogLimits, Missing, Order, Phase, Process, Record};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,12 +54,12 @@ impl Keeper {
 }
 
 /// Starts a run.
-pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64) -> Keeper {
+pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: Missing) -> Keeper {
     let (orders, mut receiver) = unbounded_channel();
     tokio::spawn(async move {
         let life = Life { name: definition.name.clone(), run, log: launch::log_limits(&definition), world };
         for _ in 0..LAUNCHES {
-            match begin(&life.world, &definition, run).await {
+            match begin(&life.world, &definition, run, missing).await {
                 Ok((stream, heritage)) => {
                     if life.follow(stream, Some(heritage), &mut receiver).await == End::Told {
                         return;
@@ -119,8 +119,14 @@ fn connect(files: &Files) -> std::io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-async fn begin(world: &World, definition: &Service, run: u64) -> Result<(UnixStream, Heritage), String> {
-    let launch = launch::compose(&world.places, definition, run)?;
+async fn begin(
+    world: &World,
+    definition: &Service,
+    run: u64,
+    missing: Missing,
+) -> Result<(UnixStream, Heritage), String> {
+    let mut launch = launch::compose(&world.places, definition, run)?;
+    launch.missing = missing;
     let cannot = |error: std::io::Error| format!("its keeper cannot be started: {error}");
     let mut line = serde_json::to_vec(&launch).map_err(|error| cannot(error.into()))?;
     line.push(b'\n');
@@ -235,7 +241,7 @@ impl Life {
             self.report(Event::Announced);
         }
         if record.dropped > 0 {
-            self.learned(Report::Dropped(record.dropped));
+            self.learned(Report::Missing(record.missing()));
         }
         Some(record)
     }
@@ -281,7 +287,7 @@ impl Life {
         limits::kill(places, &self.name, self.run);
         orphans::end(places, &self.name, self.run, leader).await;
         if let Some(heritage) = heritage {
-            self.write_down(heritage, record.as_ref().map_or(0, |record| record.dropped)).await;
+            self.write_down(heritage, record.as_ref().map(Record::missing).unwrap_or_default()).await;
         }
         if record.is_none() {
             return End::Stillborn;
@@ -291,11 +297,11 @@ impl Life {
     }
 
     /// Brings into the log what a dead shim had not.
-    async fn write_down(&self, heritage: Heritage, dropped: u64) {
+    async fn write_down(&self, heritage: Heritage, missing: Missing) {
         let (files, limits) = (self.world.places.files(&self.name), self.log);
-        match tokio::task::spawn_blocking(move || heritage.write_down(&files, limits)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(more)) => self.learned(Report::Dropped(dropped + more)),
+        match tokio::task::spawn_blocking(move || heritage.write_down(&files, limits, missing)).await {
+            Ok(Ok(now)) if now == missing => {}
+            Ok(Ok(now)) => self.learned(Report::Missing(now)),
             Ok(Err(error)) => {
                 tracing::error!(service = %self.name, %error, "cannot write down the last words of a service");
             }

@@ -66,6 +66,12 @@ pub(crate) fn is_frozen(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
 }
 
+/// A process in words: its pid and what it is called.
+pub(crate) fn describe(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("pid {pid} ({})", name.trim_end())
+}
+
 /// Every process below this one.
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut found = children(pid);

@@ -7,8 +7,11 @@ use crate::usage::{self, Usage};
 use crate::world::Places;
 use service_api::view;
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
-use service_core::service::Exit;
+use service_core::service::{Exit, State};
 use service_core::{Id, Name, Plan};
+
+/// How many processes a reason names.
+const MOST_TOLD: usize = 3;
 
 /// A service as it is defined.
 pub(crate) fn service(service: &Service) -> view::Service {
@@ -161,13 +164,15 @@ fn details(
 }
 
 fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
-    let dropped = (entry.dropped > 0).then(|| format!("{} log lines could not be written", entry.dropped));
+    let lines = entry.missing.lines;
+    let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
         let pid = pid.filter(|pid| usage::is_frozen(*pid))?;
         Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
     };
     let facts = [
         entry.reason(),
+        remains(entry),
         frozen("keeper", entry.keeper),
         frozen("process", entry.pid),
         dropped,
@@ -175,6 +180,20 @@ fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     (!facts.is_empty()).then(|| facts.join("; "))
+}
+
+/// What a stop waits for, and how long it will.
+fn remains(entry: &Entry) -> Option<String> {
+    let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
+    let pids = usage::descendants(entry.keeper?);
+    let told: Vec<String> = pids.iter().take(MOST_TOLD).map(|pid| usage::describe(*pid)).collect();
+    let others = pids.len().saturating_sub(MOST_TOLD);
+    let others = if others > 0 { format!(" and {others} more") } else { String::new() };
+    let then = match kill_at.since(clock::now()) {
+        left if kills == 0 && !left.is_zero() => format!(", killed in {:.1} s", left.as_secs_f64()),
+        _ => String::new(),
+    };
+    (!told.is_empty()).then(|| format!("still there: {}{others}{then}", told.join(", ")))
 }
 
 fn command(command: &Command) -> String {

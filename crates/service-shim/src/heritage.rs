@@ -5,7 +5,7 @@ use crate::desk::{Desk, Step};
 use crate::log::Log;
 use crate::parcel;
 use crate::pump::{Pump, Yield, record};
-use crate::{Files, LogLimits, Order};
+use crate::{Files, LogLimits, Missing, Order};
 use jiff::Timestamp;
 use std::fs;
 use std::io::{self, Write};
@@ -67,8 +67,8 @@ impl Heritage {
     }
 
     /// Writes down what the dead shim had not. To be called when nothing is left of the service; nobody else may write
-    /// this log meanwhile. Returns how many lines could not be written.
-    pub fn write_down(self, files: &Files, limits: LogLimits) -> io::Result<u64> {
+    /// this log meanwhile. Takes the lines that are missing so far, and returns those that are then.
+    pub fn write_down(self, files: &Files, limits: LogLimits, missing: Missing) -> io::Result<Missing> {
         let desk = Desk::open(&self.desk)?;
         let unclaimed = match desk.step() {
             Step::Reading => desk.unclaimed(),
@@ -81,7 +81,8 @@ impl Heritage {
         let mut log = match half_done {
             true => Log::resume(files.clone(), limits, already_written(files, &desk))?,
             false => Log::open(files.clone(), limits)?,
-        };
+        }
+        .missing(missing);
         if half_done {
             record(&desk, &mut log);
         }
@@ -95,7 +96,7 @@ impl Heritage {
             pump.finish(&desk, &mut log);
         }
         log.flush(&desk);
-        Ok(log.dropped())
+        Ok(log.lost())
     }
 }
 
@@ -114,6 +115,7 @@ mod tests {
     use crate::parcel::Parcel;
 
     const LIMITS: LogLimits = LogLimits { max_size: 1 << 20, max_files: 3 };
+    const NONE: Missing = Missing { lines: 0, untold: 0 };
 
     /// A service that has said this, whose shim has not read it.
     fn unread(text: &str) -> (Parcel, Heritage) {
@@ -132,7 +134,7 @@ mod tests {
         let files = Files::new(directory.path());
         let (parcel, heritage) = unread("one\ntwo\nbegun");
         drop(parcel);
-        assert_eq!(heritage.write_down(&files, LIMITS).unwrap(), 0);
+        assert_eq!(heritage.write_down(&files, LIMITS, NONE).unwrap(), NONE);
         assert_eq!(texts(&files), ["one", "two", "begun"]);
     }
 
@@ -144,7 +146,7 @@ mod tests {
         let desk = Desk::open(&parcel.desk).unwrap();
         assert_eq!(desk.read(&parcel.pipes[0].read, Stream::Stdout), Ok(13));
         drop((parcel, desk));
-        heritage.write_down(&files, LIMITS).unwrap();
+        heritage.write_down(&files, LIMITS, NONE).unwrap();
         assert_eq!(texts(&files), ["one", "two", "begun"]);
     }
 
@@ -178,7 +180,7 @@ mod tests {
             refill(&again, &format!("begun {whole}and"), done - length, &files);
             assert_eq!(noted, (0, None));
             drop(parcel);
-            heritage.write_down(&files, limits).unwrap();
+            heritage.write_down(&files, limits, NONE).unwrap();
             assert_eq!(
                 texts(&files),
                 ["begun one", "two", "three", "and so on"],

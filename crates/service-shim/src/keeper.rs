@@ -10,7 +10,7 @@ use nix::sys::time::TimeSpec;
 use service_shim::desk::Desk;
 use service_shim::log::Log;
 use service_shim::pump::{Pump, Yield};
-use service_shim::{Exit, Files, Heritage, Order, Phase, Record, process};
+use service_shim::{Exit, Files, Heritage, Missing, Order, Phase, Record, process};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -297,7 +297,7 @@ impl Keeper {
 
     fn save_if_due(&mut self) {
         let now = Instant::now();
-        if self.save_at.is_none() && self.record.dropped != self.log.dropped() {
+        if self.save_at.is_none() && self.record.missing() != self.log.lost() {
             self.save_at = Some(now + SAVE_AGAIN);
         }
         if self.save_at.is_some_and(|at| at <= now) {
@@ -306,8 +306,9 @@ impl Keeper {
     }
 
     fn save(&mut self) {
-        if self.record.dropped != self.log.dropped() {
-            self.record.dropped = self.log.dropped();
+        if self.record.missing() != self.log.lost() {
+            let Missing { lines, untold } = self.log.lost();
+            (self.record.dropped, self.record.untold) = (lines, untold);
             self.edition += 1;
         }
         self.save_at = match self.files.write_record(&self.record) {

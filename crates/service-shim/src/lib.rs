@@ -24,7 +24,7 @@ pub use follow::Follower;
 pub use heritage::Heritage;
 pub use parcel::Parcel;
 pub use process::Process;
-pub use protocol::{Exit, Launch, LogLimits, Order, Phase, Record, Stage};
+pub use protocol::{Exit, Launch, LogLimits, Missing, Order, Phase, Record, Stage};
 
 /// Version of the words in [`protocol`]. A shim of an older daemon is told nothing that it does not know.
 pub const PROTOCOL_VERSION: u32 = 2;

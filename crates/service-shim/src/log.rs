@@ -8,7 +8,7 @@
 use crate::cri::{Pen, Stream, Tag};
 use crate::desk::Desk;
 use crate::words::in_words;
-use crate::{Files, LogLimits};
+use crate::{Files, LogLimits, Missing};
 use jiff::Timestamp;
 use memchr::{memchr, memchr_iter, memrchr};
 use std::fs::{File, OpenOptions};
@@ -62,6 +62,14 @@ impl Log {
         Ok(Self { files, limits, file, inode, size, batch, skip, dropped: 0, unsaid: None })
     }
 
+    /// Goes on with what is missing already.
+    #[must_use]
+    pub fn missing(mut self, missing: Missing) -> Self {
+        self.dropped = missing.lines;
+        self.unsaid = (missing.untold > 0).then(|| (missing.untold, "they were of a former run".to_owned()));
+        self
+    }
+
     /// Takes a line, or the last part of one.
     pub fn line(&mut self, desk: &Desk, pen: &Pen, text: &[u8]) {
         pen.line(&mut self.batch, text);
@@ -94,8 +102,8 @@ impl Log {
     }
 
     /// Lines that were lost so far.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    pub fn lost(&self) -> Missing {
+        Missing { lines: self.dropped, untold: self.unsaid.as_ref().map_or(0, |(lines, _)| *lines) }
     }
 
     fn flush_if_large(&mut self, desk: &Desk) {
@@ -246,7 +254,7 @@ mod tests {
         log.file = append(&log.files.log()).unwrap();
         write(&mut log, &["kept"]);
         assert_eq!(texts(&log), ["3 lines were dropped: no space left on device", "kept"]);
-        assert_eq!(log.dropped(), 3);
+        assert_eq!(log.lost().lines, 3);
     }
 
     #[test]
@@ -259,6 +267,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_former_run_lost_is_spoken_of_in_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        let log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+        let mut log = log.missing(Missing { lines: 5, untold: 2 });
+        write(&mut log, &["kept"]);
+        assert_eq!(texts(&log), ["2 lines were dropped: they were of a former run", "kept"]);
+        assert_eq!(log.lost(), Missing { lines: 5, untold: 0 });
+    }
+
+    #[test]
     fn a_log_that_cannot_be_rotated_grows() {
         let directory = tempfile::tempdir().unwrap();
         let files = Files::new(directory.path());
@@ -266,6 +285,6 @@ mod tests {
         // A directory in the way of the new file.
         std::fs::create_dir(directory.path().join("service.log.new")).unwrap();
         write(&mut log, &["a"; 10]);
-        assert_eq!((texts(&log).len(), log.dropped()), (10, 0));
+        assert_eq!((texts(&log).len(), log.lost().lines), (10, 0));
     }
 }

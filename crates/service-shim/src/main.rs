@@ -1,23 +1,23 @@
 //! `service-shim`: keeps one run of one service. The daemon starts one of these as the template, with a socket as standard
 //! input; the template becomes a shim for each parcel that it is sent, by forking: an `exec` for each would cost more
-//! time than that and leave more memory behind.
+//! time than that and leave more memory behind. An argument is the number of descriptors that services may have open.
 //!
 //! One thread and no runtime: there is one shim for every service, so its memory and its start count.
 
 mod bounds;
 mod control;
 mod keeper;
+mod nest;
 mod notify;
 mod shim;
 mod spawn;
 mod tree;
 
+use nest::Nest;
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::{ForkResult, fork};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use service_shim::PROTOCOL_VERSION;
 use service_shim::protocol::Hello;
-use service_shim::words::in_words;
-use service_shim::{PROTOCOL_VERSION, Parcel};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -33,54 +33,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns when the daemon has gone, and in every shim when it has done its work.
+/// Returns when the daemon and every shim have gone, and in a shim when it has done its work.
 fn template() -> io::Result<()> {
     let mut daemon = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     daemon.peer_addr().map_err(|error| because("use standard input as a socket", &error))?;
     // A terminal's signals are not for us; EPERM says that the daemon has seen to it.
     let _ = nix::unistd::setsid();
     prctl::set_name(c"shim-template").map_err(|error| because("name itself", &error))?;
-    take_defaults().map_err(|error| because("set what signals do", &error))?;
+    limit_descriptors().map_err(|error| because("limit descriptors", &error))?;
+    let nest = Nest::new().map_err(|error| because("look after shims", &error))?;
     let mut hello = serde_json::to_vec(&Hello { version: PROTOCOL_VERSION })?;
     hello.push(b'\n');
     daemon.write_all(&hello).map_err(|error| because("greet", &error))?;
-    while let Some(parcel) = Parcel::receive(&daemon).map_err(|error| because("receive", &error))? {
-        // SAFETY: this process has a single thread, so no lock is held by another one.
-        #[expect(unsafe_code, reason = "a fork is unsafe in general")]
-        let forked = unsafe { fork() };
-        match forked {
-            Ok(ForkResult::Parent { .. }) => {}
-            Ok(ForkResult::Child) => {
-                drop(daemon);
-                prctl::set_name(c"service-shim").map_err(|error| because("name itself", &error))?;
-                return shim::run(parcel);
-            }
-            Err(error) => {
-                let message = format!("its keeper cannot be forked: {}", in_words(&error.into()));
-                if let Err(error) = shim::refuse(parcel, message) {
-                    eprintln!("service-shim: {error}");
-                }
-            }
-        }
-    }
-    Ok(())
+    nest.tend(daemon)
 }
 
-/// What every shim inherits: no signal is ignored, as `nohup` before the daemon would have it, for that would reach the
-/// service. `SIGPIPE` stays as Rust has set it; it is given back its default by `Command`.
-#[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
-fn take_defaults() -> nix::Result<()> {
-    for number in Signal::iterator() {
-        let action = match number {
-            Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE => continue,
-            // Nobody waits for a shim: what it has to say about its end it says itself.
-            Signal::SIGCHLD => SigHandler::SigIgn,
-            _ => SigHandler::SigDfl,
-        };
-        // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
-        unsafe { signal(number, action) }?;
-    }
-    Ok(())
+/// The daemon may have more open than a service should begin with.
+fn limit_descriptors() -> io::Result<()> {
+    let Some(number) = std::env::args().nth(1) else { return Ok(()) };
+    let number = number.parse().map_err(io::Error::other)?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, number, hard)?)
 }
 
 fn because(what: &str, error: &dyn std::error::Error) -> io::Error {

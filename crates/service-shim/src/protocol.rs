@@ -51,6 +51,9 @@ pub struct Launch {
     pub log: LogLimits,
     /// Whether to give the service a `NOTIFY_SOCKET` and to wait for `READY=1` on it (the `sd_notify` protocol).
     pub notify: bool,
+    /// Lines of former runs that are missing in the log.
+    #[serde(default)]
+    pub missing: Missing,
     /// What keeps the service within its limits.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
@@ -112,8 +115,27 @@ pub struct Record {
     pub phase: Phase,
     /// Whether the service has said `READY=1`.
     pub notified: bool,
-    /// Lines that could not be written to the log.
+    /// Lines that could not be written to the log, those of former runs included.
     pub dropped: u64,
+    /// How many of them the log does not tell of yet.
+    #[serde(default)]
+    pub untold: u64,
+}
+
+/// Lines that could not be written to a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Missing {
+    /// All of them.
+    pub lines: u64,
+    /// Those that the log does not tell of yet.
+    pub untold: u64,
+}
+
+impl Record {
+    /// The lines that are missing in the log.
+    pub fn missing(&self) -> Missing {
+        Missing { lines: self.dropped, untold: self.untold }
+    }
 }
 
 /// The life of a run. Every `at` is nanoseconds of `CLOCK_BOOTTIME`, comparable within one boot.

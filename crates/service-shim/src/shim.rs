@@ -7,7 +7,7 @@ use crate::notify::Notify;
 use crate::spawn::{self, Refusal};
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use service_shim::cri::Stream;
 use service_shim::desk::Desk;
@@ -79,7 +79,8 @@ fn record(launch: &Launch, boot_id: &str, shim: Process, phase: Phase) -> Record
         shim,
         phase,
         notified: false,
-        dropped: 0,
+        dropped: launch.missing.lines,
+        untold: launch.missing.untold,
     }
 }
 
@@ -102,6 +103,7 @@ fn hear_launch(control: OwnedFd) -> io::Result<(Peer, Launch)> {
 
 /// Makes this process independent of the one that started it, and the parent of all that is orphaned below it.
 fn detach() -> nix::Result<SignalFd> {
+    prctl::set_name(c"service-shim")?;
     nix::unistd::setsid()?;
     prctl::set_child_subreaper(true)?;
     // A caller's pipe must not stay open for as long as a service runs.
@@ -112,11 +114,7 @@ fn detach() -> nix::Result<SignalFd> {
     take_signals()
 }
 
-#[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
 fn take_signals() -> nix::Result<SignalFd> {
-    // The template ignores this one, and the kernel would throw exit statuses away.
-    // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     let set: SigSet = SIGNALS.into_iter().collect();
     set.thread_set_mask()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
@@ -143,6 +141,7 @@ fn start(
         message: format!("{what} cannot be opened: {}", in_words(error)),
     };
     let log = Log::open(files.clone(), launch.log)
+        .map(|log| log.missing(launch.missing))
         .map_err(|error| prepare(&format!("log `{}`", files.log().display()), &error))?;
     let control = Control::listen(files, lock)
         .map_err(|error| prepare(&format!("control socket `{}`", files.socket().display()), &error))?;

@@ -57,13 +57,22 @@ pub(crate) fn signal_all(signal: Signal) {
 }
 
 /// A process that has ended meanwhile, or that has become another user's, is not an error: it is found again or not.
-fn send(pid: u32, signal: Signal) {
+pub(crate) fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.cast_signed());
     let _ = kill(pid, signal);
     if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) {
         // One that is stopped acts on a request to end only when it goes on.
         let _ = kill(pid, Signal::SIGCONT);
     }
+}
+
+/// The children of this process.
+pub(crate) fn children() -> Vec<u32> {
+    let me = std::process::id();
+    if Path::new("/proc/thread-self/children").exists() {
+        return listed_children(me);
+    }
+    parents().into_iter().filter(|(_, parent)| *parent == me).map(|(child, _)| child).collect()
 }
 
 fn descendants(root: u32) -> Vec<u32> {

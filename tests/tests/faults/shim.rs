@@ -3,7 +3,7 @@
 
 use crate::{leaves_nothing, named};
 use nix::sys::signal::Signal;
-use service_tests::{Project, ServiceTable, alive, eventually, signal};
+use service_tests::{Project, ServiceTable, alive, eventually, name, signal};
 use std::fs;
 
 const TWO: &str = "[services.web]\nstart_command = \"ACTOR alone lock say up\"\n[services.other]\nstart_command = \"ACTOR\"";
@@ -18,15 +18,50 @@ fn a_frozen_template_is_woken_when_a_service_is_to_start() {
 }
 
 #[test]
-fn a_template_ends_with_its_daemon_and_shims_do_not() {
+fn a_template_that_has_shims_outlives_its_daemon_and_one_that_has_none_does_not() {
     let Some(project) = Project::new(TWO) else { return };
     project.value("service start web");
     let web = project.pid("web");
     project.kill_daemon();
-    eventually("the template has ended", || named(&project, "shim-template").is_empty().then_some(()));
     assert_eq!(project.pid("web"), web);
     assert_eq!(project.value("service start other").row("other")["ok"], true);
+    assert_eq!(named(&project, "shim-template").len(), 2);
+    project.value("service stop web");
+    eventually("the older one has ended", || (named(&project, "shim-template").len() == 1).then_some(()));
     leaves_nothing(&project);
+}
+
+/// No session, no environment and no parent tells whose these are.
+const HIDDEN: &str = r#"
+    [services.web]
+    start_command = "env -i setsid sleep 5555 & env -i setsid sh -c 'setsid sleep 5556 & exec sleep 5557' & exec sleep 5558"
+    shell = "sh"
+    restart = "no"
+"#;
+
+#[test]
+fn what_has_left_its_session_and_environment_ends_with_a_killed_shim_also_after_a_change_of_daemon() {
+    for daemons in [1, 2] {
+        let Some(project) = Project::new(HIDDEN) else { return };
+        project.value("service start web");
+        if daemons == 2 {
+            project.value("service daemon restart");
+        }
+        let (shim, _) = project.run_of("web");
+        let family = || below(shim).into_iter().filter(|pid| name(*pid) == "sleep").collect::<Vec<_>>();
+        let family = eventually("all four sleep", || Some(family()).filter(|pids| pids.len() == 4));
+        signal(shim, Signal::SIGKILL);
+        eventually("all of them are gone", || family.iter().all(|pid| !alive(*pid)).then_some(()));
+        eventually("that is known", || (project.status("web")["state"] == "failed").then_some(()));
+        leaves_nothing(&project);
+    }
+}
+
+/// All processes below this one.
+fn below(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    children.flat_map(|child: u32| [vec![child], below(child)].concat()).collect()
 }
 
 /// As `rm -rf` of a part of the state directory leaves it: the shim lives and nobody can connect to it.

@@ -361,13 +361,7 @@ impl Machine {
     }
 
     /// The restart policy.
-    fn after_failure(
-        &mut self,
-        failure: Failure,
-        was_ready: Option<Moment>,
-        now: Moment,
-        jitter: u32,
-    ) -> State {
+    fn after_failure(&mut self, failure: Failure, ready: Option<Moment>, now: Moment, jitter: u32) -> State {
         let one_shot = self.definition.oneshot;
         match (&failure, self.definition.restart) {
             (Failure::Exited(exit), policy)
@@ -375,9 +369,13 @@ impl Machine {
             {
                 State::Completed { at: now, exit: *exit }
             }
-            (Failure::Refused(_), _) | (_, Restart::No) => State::Failed { at: now, failure, attempts: 1 },
+            (_, Restart::No) => State::Failed { at: now, failure, attempts: 1 },
+            // Whoever asked for the start is told at once. A restart by the policy goes on: the obstacle may pass.
+            (Failure::Refused(_), _) if self.memory.restarts == 0 => {
+                State::Failed { at: now, failure, attempts: 1 }
+            }
             (_, Restart::OnFailure | Restart::Always | Restart::UnlessStopped) => {
-                self.retry(failure, was_ready, now, jitter)
+                self.retry(failure, ready, now, jitter)
             }
         }
     }

@@ -22,7 +22,7 @@ enum Act {
     Crash(Index),
     Behave(Index, Manners),
     Pass(Duration),
-    ChangeDaemon { remembers: bool },
+    ChangeDaemon { remembers: bool, absent: Duration },
     Replan(Vec<Service>),
 }
 
@@ -54,7 +54,9 @@ fn act() -> impl Strategy<Value = Act> {
         3 => who().prop_map(Act::Crash),
         2 => (who(), manners()).prop_map(|(who, manners)| Act::Behave(who, manners)),
         6 => (0u64..20_000).prop_map(|millis| Act::Pass(Duration::from_millis(millis))),
-        1 => any::<bool>().prop_map(|remembers| Act::ChangeDaemon { remembers }),
+        2 => (any::<bool>(), prop_oneof![Just(0u64), 0u64..5_000]).prop_map(|(remembers, millis)| {
+            Act::ChangeDaemon { remembers, absent: Duration::from_millis(millis) }
+        }),
         1 => graph().prop_map(Act::Replan),
     ]
 }
@@ -108,7 +110,7 @@ fn perform(world: &mut World, act: Act) {
         Act::Crash(who) => world.crash(*who.get(&ids)),
         Act::Behave(who, manners) => world.manners[who.index(ids.len())] = manners,
         Act::Pass(span) => world.pass(span),
-        Act::ChangeDaemon { remembers } => world.change_daemon(remembers),
+        Act::ChangeDaemon { remembers, absent } => world.change_daemon(remembers, absent),
         Act::Replan(services) => {
             world.replan(services);
             update(world);
@@ -147,6 +149,9 @@ pub(crate) fn histories(cases: u32) -> ProptestConfig {
         RngSeed::Random => RngSeed::Fixed(2026),
         given @ RngSeed::Fixed(_) => given,
     };
+    if let RngSeed::Fixed(seed) = rng_seed {
+        eprintln!("replay with: PROPTEST_RNG_SEED={seed} cargo nextest run --package service-core --test it");
+    }
     ProptestConfig { cases, max_shrink_iters: 2000, rng_seed, failure_persistence: None, ..usual }
 }
 

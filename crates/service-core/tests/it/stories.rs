@@ -42,6 +42,26 @@ fn a_start_takes_its_needs_along_and_each_waits_until_the_one_before_is_ready() 
 }
 
 #[test]
+fn a_restart_that_is_refused_is_tried_again_and_a_start_is_not() {
+    let mut world = World::new(vec![checked("a")]);
+    world.start("a");
+    world.pass(SECOND);
+    world.manners[0].refuses = true;
+    world.crash(world.id("a"));
+    world.pass(SECOND);
+    assert_eq!(world.state("a"), "backoff");
+    world.manners[0].refuses = false;
+    world.pass(SECOND);
+    assert_eq!(world.state("a"), "ready");
+    world.manners[0].refuses = true;
+    world.stop("a");
+    world.pass(SECOND);
+    world.start("a");
+    world.pass(SECOND);
+    assert_eq!(world.state("a"), "failed");
+}
+
+#[test]
 fn a_stop_takes_dependents_down_first() {
     let mut world = chain(WhenLost::Keep);
     world.start("c");
@@ -237,7 +257,7 @@ fn a_new_daemon_disturbs_nobody_even_without_a_memory() {
         let mut world = chain(WhenLost::Restart);
         world.start("c");
         world.pass(SECOND);
-        world.change_daemon(remembers);
+        world.change_daemon(remembers, Duration::ZERO);
         world.pass(SECOND);
         assert_eq!(world.diary, ["+a", "+b", "+c"]);
         assert_eq!(world.state("c"), "ready");

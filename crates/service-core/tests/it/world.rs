@@ -115,15 +115,19 @@ impl World {
         self.processes.contains_key(&id)
     }
 
-    /// The daemon dies and another takes over, from memory (or without one) and from what it finds.
-    pub(crate) fn change_daemon(&mut self, remembers: bool) {
+    /// The daemon dies, and after a while another takes over, from memory (or without one) and from what it finds.
+    pub(crate) fn change_daemon(&mut self, remembers: bool, absent: Duration) {
+        self.now = self.now.plus(absent);
+        let ended = self.pass_unseen();
         let plan = Arc::clone(self.fleet.plan());
         let mut next = Fleet::new(Arc::clone(&plan), 7);
         for id in plan.ids() {
-            let found = self.processes.get(&id).map_or(Found::Nothing, |process| Found::Running {
-                run: process.run,
-                launched: process.launched,
-            });
+            let running = self
+                .processes
+                .get(&id)
+                .map(|process| Found::Running { run: process.run, launched: process.launched });
+            let over = || ended.get(&id).map(|(run, event)| Found::Over { run: *run, event: event.clone() });
+            let found = running.or_else(over).unwrap_or(Found::Nothing);
             let kept = remembers.then(|| self.fleet.machine(id).memory().clone());
             let memory = kept.unwrap_or(if found == Found::Nothing {
                 Memory::default()
@@ -133,6 +137,7 @@ impl World {
             next.recall(id, memory, found, self.now);
         }
         next.resume(self.now);
+        self.watch_ends(&next, &ended);
         self.fleet = next;
         // Checks under way died with the daemon; a shim says again what it knows.
         self.coming.retain(|(.., event)| matches!(event, Event::Gone(_)));
@@ -140,6 +145,44 @@ impl World {
             self.coming.push((self.now, *id, process.run, Event::Launched));
         }
         self.act();
+    }
+
+    /// What comes while there is no daemon: runs end, and their shims write down how.
+    fn pass_unseen(&mut self) -> BTreeMap<Id, (u64, Event)> {
+        let (mut due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= self.now);
+        self.coming = later;
+        due.sort_by_key(|(at, ..)| *at);
+        let mut ended = BTreeMap::new();
+        for (_, id, run, event) in due {
+            let runs = self.processes.get(&id).is_some_and(|process| process.run == run);
+            match event {
+                Event::Gone(_) if runs => drop(self.processes.remove(&id)),
+                Event::Refused(_) => {}
+                _ => continue,
+            }
+            ended.insert(id, (run, event));
+        }
+        ended
+    }
+
+    /// Law: how a run ended is known, also if nobody was there; and a one-shot that has done its work is not run again.
+    fn watch_ends(&self, next: &Fleet, ended: &BTreeMap<Id, (u64, Event)>) {
+        for (id, (run, event)) in ended {
+            let (Event::Gone(exit), machine, before) = (event, next.machine(*id), self.fleet.machine(*id))
+            else {
+                continue;
+            };
+            assert_eq!(machine.memory().last_exit, Some(*exit), "the end of a run of {id:?} is not known");
+            let did_its_work = exit.is_success() && machine.definition().oneshot && machine.run() == *run;
+            if did_its_work && machine.goal() == Goal::Up && before.state().is_going() {
+                assert!(
+                    matches!(machine.state(), State::Completed { .. }),
+                    "{id:?} is {:?}, to be run twice",
+                    machine.state()
+                );
+            }
+        }
     }
 
     /// The definitions change under what runs. What runs and is not defined any more stays, needing nothing.

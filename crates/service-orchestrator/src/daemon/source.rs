@@ -30,6 +30,12 @@ impl Source {
         Self { path, last }
     }
 
+    /// The file as it is now cannot be read, for this reason.
+    pub(super) fn wrong(path: PathBuf, problem: Problem) -> Self {
+        let last = Mutex::new((stamp(&path), Err(problem)));
+        Self { path, last }
+    }
+
     /// Changes to the plan that the file describes. A file that is wrong changes nothing, and says so each time.
     pub(super) async fn refresh(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
         let mut last = self.last.lock().await;

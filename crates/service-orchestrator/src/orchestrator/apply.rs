@@ -2,7 +2,7 @@
 //! if any of that fails, the same back to the definitions that ran before.
 
 use super::change::Comparison;
-use super::{Message, Patience, Relatives, ServiceOrchestrator, Verb, Wish};
+use super::{Message, Patience, Relatives, ServiceOrchestrator, Verb, Wish, ran};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::change::{Kind, Present};
 use service_core::config::{Config, Service};
@@ -183,6 +183,12 @@ fn last_good(before: &Comparison) -> Result<Plan, Problem> {
     let all: Vec<Service> =
         runs(&before.present).chain(at_rest.map(|service| Service::clone(service))).collect();
     let compile = |services| Plan::compile(Config { settings: settings(), services: whole(services) });
+    if let Some((name, _)) = before.present.iter().find(|(_, service)| ran::is_incomplete(service)) {
+        let message = format!(
+            "cannot go back to what ran before: the former environment of `{name}` was known to another daemon only"
+        );
+        return Err(Problem::new(Code::BadDefinition, message).help("the new definitions stay in force"));
+    }
     // Definitions of different times may not go together; what ran has to.
     compile(all).or_else(|_| compile(runs(&before.present).collect())).map_err(|errors| {
         let message = format!("cannot go back to what ran before: {}", errors[0]);

@@ -8,7 +8,7 @@ use service_core::config::Service;
 use service_core::fleet::{Relatives, Until};
 use service_core::service::Event;
 use service_core::{Name, Plan};
-use service_shim::Process;
+use service_shim::{Missing, Process};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,7 +49,7 @@ pub(crate) enum Report {
     /// What a manager complained of when it was to stop the service; `None` when it did.
     Complaint(Option<String>),
     /// Lines that could not be written to the log.
-    Dropped(u64),
+    Missing(Missing),
 }
 
 /// What somebody wants.

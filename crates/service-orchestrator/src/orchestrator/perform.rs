@@ -32,7 +32,8 @@ impl Task {
                     let place = probe::log::Follower::at_end(self.world.places.files(&definition.name));
                     self.log_places.insert(definition.name.clone(), place);
                 }
-                let keeper = process::launch(self.world.clone(), Arc::clone(&definition), order.run);
+                let missing = self.entries[order.id.index()].missing;
+                let keeper = process::launch(self.world.clone(), Arc::clone(&definition), order.run, missing);
                 self.keepers.insert(definition.name.clone(), keeper);
             }
             Effect::Probe => {

@@ -1,7 +1,7 @@
 //! The definition of each service's last run, kept beside its record, so that a later daemon knows what runs; and the
 //! names that were there when the file was last applied.
 //!
-//! A definition has the service's environment in it: the file is its owner's alone, as the directory is.
+//! Of the environment only a trace is written down: enough to see whether a value is still the same, not what it was.
 
 use super::private_dir;
 use crate::store::write_private;
@@ -10,33 +10,63 @@ use serde::{Deserialize, Serialize};
 use service_core::config::Service;
 use service_core::{Name, Plan};
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::path::PathBuf;
 
 #[derive(Serialize, Deserialize)]
-struct Kept<S> {
+struct Kept {
     run: u64,
-    definition: S,
+    /// Makes the same value look different in each file.
+    #[serde(default)]
+    salt: u64,
+    definition: Service,
 }
 
 /// Writes down with what a run is started. Without it the next daemon takes what the file says then.
 pub(super) fn keep(places: &Places, definition: &Service, run: u64) {
     let directory = places.files(&definition.name).directory().to_path_buf();
-    let json = serde_json::to_vec(&Kept { run, definition }).map_err(io::Error::from);
+    let (salt, mut definition) = (RandomState::new().hash_one(run), definition.clone());
+    for (key, value) in &mut definition.env {
+        *value = trace(salt, key, value);
+    }
+    let name = definition.name.clone();
+    let json = serde_json::to_vec(&Kept { run, salt, definition }).map_err(io::Error::from);
     let kept = json.and_then(|json| {
         private_dir(&directory)?;
         write_private(&directory.join("definition.json"), &json)
     });
     if let Err(error) = kept {
-        tracing::warn!(service = %definition.name, %error, "cannot write down its definition");
+        tracing::warn!(service = %name, %error, "cannot write down its definition");
     }
 }
 
-/// With what this run was started, if that was written down and can be read.
-pub(super) fn kept(places: &Places, name: &Name, run: u64) -> Option<Service> {
-    let path = places.files(name).directory().join("definition.json");
-    let kept: Kept<Service> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    (kept.run == run && kept.definition.name == *name).then_some(kept.definition)
+/// With what this run was started, if that was written down and can be read. A variable whose value is still that of
+/// `now` has it; of another one there is only the trace.
+pub(super) fn kept(places: &Places, now: &Service, run: u64) -> Option<Service> {
+    let path = places.files(&now.name).directory().join("definition.json");
+    let Kept { run: of, salt, mut definition } = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    for (key, value) in &mut definition.env {
+        let same = now.env.iter().find(|(other, known)| other == key && trace(salt, key, known) == *value);
+        if let Some((_, known)) = same {
+            value.clone_from(known);
+        }
+    }
+    (of == run && definition.name == now.name).then_some(definition)
+}
+
+/// Whether a value of the environment is not known, but for its trace.
+pub(super) fn is_incomplete(definition: &Service) -> bool {
+    definition.env.iter().any(|(_, value)| value.starts_with(TRACE))
+}
+
+/// No value of an environment can begin with it.
+const TRACE: char = '\0';
+
+fn trace(salt: u64, key: &str, value: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    (salt, key, value).hash(&mut hasher);
+    format!("{TRACE}{:016x}", hasher.finish())
 }
 
 /// The services that are no news; all of this plan in a project that is new.

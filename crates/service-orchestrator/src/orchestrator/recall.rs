@@ -1,8 +1,8 @@
 //! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
 
+use super::Report;
 use super::ran;
 use super::task::Task;
-use super::{Message, Report};
 use crate::clock;
 use crate::process;
 use crate::world::Places;
@@ -36,8 +36,8 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
     for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
         match last_record(&places.files(&name)).await {
-            Ok(Some(record)) => {
-                let found = found(&record, places, &name).await;
+            Ok(Some((mut record, is_kept))) => {
+                let found = found(&mut record, is_kept, places, &name).await;
                 if !matches!(found, Found::Running { .. }) {
                     process::limits::leave_over(places, &name).await;
                 }
@@ -55,21 +55,21 @@ pub(super) async fn look(places: &Places, plan: Plan) -> Traces {
 
 /// The record of the last run. While a shim holds the lock it is asked itself, whatever lies on the disk, and waited for
 /// if it has only just been started: a second one must not be started beside it. One that lives and says nothing, because
-/// it is frozen, has written down what it would say.
-async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
+/// it is frozen, has written down what it would say. Also tells whether the lock is held.
+async fn last_record(files: &Files) -> std::io::Result<Option<(Record, bool)>> {
     let deadline = clock::now().plus(FIRST_WORDS);
     loop {
         if let Some(_lock) = files.try_lock()? {
             // Nobody listens there; a shim that ended on a disk that could not be written has left it.
             let _ = std::fs::remove_file(files.socket());
-            return files.read_record();
+            return Ok(files.read_record()?.map(|record| (record, false)));
         }
         match process::ask(files).await {
-            Ok(record) => return Ok(Some(record)),
+            Ok(record) => return Ok(Some((record, true))),
             Err(error) if clock::now() >= deadline => {
                 // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
                 let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
-                return record.map(Some).ok_or(error);
+                return record.map(|record| Some((record, true))).ok_or(error);
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
@@ -77,15 +77,23 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Record>> {
 }
 
 /// Identity decides: the shim of the record, on this boot, or nobody.
-async fn found(record: &Record, places: &Places, name: &Name) -> Found {
+async fn found(record: &mut Record, is_kept: bool, places: &Places, name: &Name) -> Found {
     let run = record.run;
+    // Whoever has the lock keeps it. A record that names a process which lives without it has been forged.
+    let is_kept = |record: &Record| is_kept && record.shim.is_alive();
+    let is_over = |record: &Record| matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
+    if record.boot_id == places.boot_id && !is_over(record) && !is_kept(record) {
+        // It may have ended since it was asked, and then it wrote down how before it did.
+        let last = places.files(name).read_record().ok().flatten();
+        *record = last.filter(|last| last.run == run).unwrap_or(record.clone());
+    }
     match &record.phase {
         _ if record.boot_id != places.boot_id => Found::Nothing,
         Phase::Gone { exit, .. } => {
             Found::Over { run, event: Event::Gone(process::limits::exit(places, name, run, *exit)) }
         }
         Phase::Refused { message, .. } => Found::Over { run, event: Event::Refused(message.clone()) },
-        Phase::Running { at, .. } | Phase::Exited { at, .. } if record.shim.is_alive() => {
+        Phase::Running { at, .. } | Phase::Exited { at, .. } if is_kept(record) => {
             Found::Running { run, launched: Moment::from_nanos(*at) }
         }
         Phase::Exited { leader, exit, .. } => {
@@ -118,8 +126,14 @@ pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
 }
 
 impl Task {
-    /// Takes up every service where it is.
-    pub(super) fn recall(&mut self, mut memories: BTreeMap<Name, Memory>, mut runs: BTreeMap<Name, Trace>) {
+    /// Takes up every service where it is. Returns what is known of the runs that were found, to be
+    /// [learned](Task::learned) once the board shows them.
+    pub(super) fn recall(
+        &mut self,
+        mut memories: BTreeMap<Name, Memory>,
+        mut runs: BTreeMap<Name, Trace>,
+    ) -> Vec<(Name, u64, Report)> {
+        let mut known = Vec::new();
         let now = clock::now();
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids() {
@@ -132,20 +146,21 @@ impl Task {
                     Phase::Running { leader, .. } => Some(leader),
                     Phase::Exited { .. } | Phase::Gone { .. } | Phase::Refused { .. } => None,
                 };
-                let report = Report::Processes { leader, keeper: record.shim };
-                let _ =
-                    self.world.mailbox.send(Message::Learned { name: name.clone(), run: record.run, report });
+                known.push((name.clone(), record.run, Report::Processes { leader, keeper: record.shim }));
                 if leader.is_some() {
                     self.world.report(name, record.run, Event::Launched);
                 }
                 let keeper = process::adopt(self.world.clone(), plan.service(id), record.clone());
                 self.keepers.insert(name.clone(), keeper);
             }
+            if let Some(Trace { record, .. }) = &trace {
+                known.push((name.clone(), record.run, Report::Missing(record.missing())));
+            }
             let memory = memories.remove(name);
             let run = trace
                 .as_ref()
                 .map_or(memory.as_ref().map_or(0, |memory| memory.run), |trace| trace.record.run);
-            if let Some(definition) = ran::kept(&self.world.places, name, run).map(Arc::new) {
+            if let Some(definition) = ran::kept(&self.world.places, plan.service(id), run).map(Arc::new) {
                 if let Some(Trace { found: Found::Running { .. }, .. }) = &trace {
                     self.fleet.remember(id, Arc::clone(&definition));
                 }
@@ -162,5 +177,6 @@ impl Task {
             }
         }
         self.fleet.resume(now);
+        known
     }
 }

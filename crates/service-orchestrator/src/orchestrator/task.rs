@@ -18,6 +18,7 @@ use service_core::fleet::Fleet;
 use service_core::health::Health;
 use service_core::service::{Event, Goal, State};
 use service_core::{Id, Moment, Name, Plan};
+use service_shim::Missing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -89,7 +90,11 @@ pub(super) async fn run(
         board,
     };
     task.note_definitions();
-    task.recall(memories, found.runs);
+    let known = task.recall(memories, found.runs);
+    task.after();
+    for (name, run, report) in known {
+        task.learned(&name, run, report);
+    }
     task.after();
     tokio::spawn(task.work(letters));
     reader
@@ -105,7 +110,7 @@ impl Entry {
             keeper: None,
             check: None,
             complaint: None,
-            dropped: 0,
+            missing: Missing::default(),
         }
     }
 }
@@ -282,7 +287,7 @@ impl Task {
                 self.journal.checked(name, run, &check, deciding);
                 entry.check = Some(Arc::new(check));
             }
-            Report::Dropped(lines) => entry.dropped = lines,
+            Report::Missing(missing) => entry.missing = missing,
             Report::Complaint(complaint) => {
                 entry.complaint = complaint;
                 if let Some(message) = entry.complaint.clone() {
@@ -304,7 +309,8 @@ impl Task {
         let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
         let names =
             machines.filter(|machine| machine.state().is_alive()).map(|machine| &machine.definition().name);
-        self.left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
+        let left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
+        let defined_again = std::mem::replace(&mut self.left_over, left_over);
         let plan = Arc::new(recall::with_left_overs(plan, &self.left_over));
         let old: BTreeMap<Name, Arc<Entry>> =
             self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
@@ -313,6 +319,12 @@ impl Task {
         self.note_definitions();
         for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
             self.fleet.retire(id);
+        }
+        for name in defined_again.difference(&self.left_over) {
+            // They were to end for good, and are not any more.
+            if let (Some(id), Some(definition)) = (self.fleet.plan().id(name), self.ran.get(name)) {
+                self.fleet.remember(id, Arc::clone(definition));
+            }
         }
         let fresh = |id: Id| {
             let known = old.get(&self.fleet.plan().service(id).name).map(Arc::clone);

@@ -189,7 +189,7 @@ impl Waiter {
                     matches!(board.at(id).snapshot.state, State::Failed { failure: Failure::Refused(_), .. });
                 Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}")).help(
                     if refused {
-                        format!("nothing ran; correct [services.{name}] in services.toml")
+                        format!("nothing ran; when that is mended, `service start {name}` tries again")
                     } else {
                         format!("see `service logs {name}`")
                     },

@@ -3,6 +3,7 @@
 pub(crate) use reqwest::Client;
 use reqwest::StatusCode;
 use reqwest::redirect::{Attempt, Policy};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Redirects followed on one host.
@@ -36,8 +37,12 @@ pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
     Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
 }
 
-/// Asks once. The body is not read: how much of it there is says nothing about health.
-pub(super) async fn get(client: &Client, url: &str, accepted: &[u16]) -> Result<String, String> {
+/// Asks once, and also says who was reached. The body is not read: how much of it there is says nothing about health.
+pub(super) async fn get(
+    client: &Client,
+    url: &str,
+    accepted: &[u16],
+) -> Result<(String, Option<SocketAddr>), String> {
     let response = match client.get(url).send().await {
         // A kept connection may turn out to be no good, which says nothing of the service.
         Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
@@ -50,7 +55,7 @@ pub(super) async fn get(client: &Client, url: &str, accepted: &[u16]) -> Result<
     let accepts = if accepted.is_empty() { status.is_success() } else { accepted.contains(&status.as_u16()) };
     let said = said(status);
     match (accepts, response.headers().get("location").and_then(|to| to.to_str().ok())) {
-        (true, _) => Ok(said),
+        (true, _) => Ok((said, response.remote_addr())),
         (false, Some(to)) if status.is_redirection() => {
             Err(format!("{said}, to {to}: not followed to another host"))
         }

@@ -1,11 +1,13 @@
 //! `tcp://` and `unix://`: a connection that is accepted.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use tokio::net::{TcpStream, UnixStream};
 
-pub(super) async fn tcp(address: &str) -> Result<String, String> {
+/// Also says who was reached.
+pub(super) async fn tcp(address: &str) -> Result<(String, Option<SocketAddr>), String> {
     match TcpStream::connect(address).await {
-        Ok(_) => Ok(format!("{address} accepts connections")),
+        Ok(stream) => Ok((format!("{address} accepts connections"), stream.peer_addr().ok())),
         Err(error) => Err(format!("cannot connect to {address}: {error}")),
     }
 }

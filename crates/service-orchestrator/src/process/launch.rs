@@ -5,7 +5,7 @@ use crate::world::Places;
 use nix::unistd::{Group, User, getgrouplist};
 use service_core::config::Service;
 use service_shim::protocol::Identity;
-use service_shim::{Launch, LogLimits, PROTOCOL_VERSION};
+use service_shim::{Launch, LogLimits, Missing, PROTOCOL_VERSION};
 use std::ffi::CString;
 use std::path::Path;
 
@@ -29,6 +29,7 @@ pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<La
         identity: identity(service)?,
         log: log_limits(service),
         notify: service.ready.notify,
+        missing: Missing::default(),
         limits: limits::prepare(places, &service.name, &service.limits, run),
     })
 }

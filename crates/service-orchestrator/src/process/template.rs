@@ -23,6 +23,7 @@ const FIRST_WORD: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Templates {
     program: PathBuf,
+    descriptors: Option<u64>,
     /// The lock is tokio's because a template that has to be started first is awaited.
     current: Mutex<Option<Template>>,
 }
@@ -34,9 +35,9 @@ struct Template {
 }
 
 impl Templates {
-    /// Starts nothing yet. The program is `service-shim`.
-    pub(crate) fn new(program: PathBuf) -> Self {
-        Self { program, current: Mutex::default() }
+    /// Starts nothing yet. The program is `service-shim`; so many descriptors a service may have open.
+    pub(crate) fn new(program: PathBuf, descriptors: Option<u64>) -> Self {
+        Self { program, descriptors, current: Mutex::default() }
     }
 
     /// A shim that waits for its launch on this connection, and what is kept in case that it dies.
@@ -68,6 +69,7 @@ impl Templates {
         let (ours, theirs) = StdUnixStream::pair()?;
         let mut socket = from_std(ours)?;
         let process = Command::new(&self.program)
+            .args(self.descriptors.map(|number| number.to_string()))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .current_dir("/")

@@ -4,7 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_shim::protocol::Hello;
 use service_shim::{
-    Exit, Files, Heritage, Launch, LogLimits, Order, PROTOCOL_VERSION, Parcel, Phase, Process, Record,
+    Exit, Files, Heritage, Launch, LogLimits, Missing, Order, PROTOCOL_VERSION, Parcel, Phase, Process,
+    Record,
 };
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
@@ -42,6 +43,7 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         identity: None,
         log: LogLimits { max_size: 1 << 20, max_files: 3 },
         notify: false,
+        missing: Missing::default(),
         limits: service_shim::protocol::Limits::default(),
     };
     Prepared { directory, launch }
@@ -102,17 +104,18 @@ impl Template {
 }
 
 impl Template {
-    /// Hangs up, and waits until it has ended.
-    pub(crate) fn end(&mut self) {
-        self.socket = None;
-        let ended = self.process.wait().unwrap();
-        assert!(ended.success() || std::thread::panicking(), "the template ended with {ended}");
+    /// Ends it as nobody should.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 }
 
 impl Drop for Template {
+    /// Hangs up. When nothing is left of its shims it ends.
     fn drop(&mut self) {
-        self.end();
+        self.socket = None;
+        self.process.wait().unwrap();
     }
 }
 

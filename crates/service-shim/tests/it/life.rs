@@ -124,7 +124,7 @@ fn a_service_does_not_outlive_a_shim_that_was_killed() {
 fn a_shim_outlives_the_template() {
     let mut shim = script("echo up; while [ ! -e go ]; do sleep 0.01; done; exit 3").start();
     shim.wait_for_line("stdout: up");
-    shim.template.end();
+    shim.template.kill();
     std::fs::write(shim.files.directory().join("go"), "").unwrap();
     assert_eq!(shim.exit(), Exit::Code(3));
 }

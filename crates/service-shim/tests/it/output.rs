@@ -2,7 +2,7 @@
 
 use crate::harness::{eventually, program, script};
 use service_shim::cri::Part;
-use service_shim::{Exit, Heritage, LogLimits};
+use service_shim::{Exit, Heritage, LogLimits, Missing};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
@@ -38,7 +38,9 @@ fn what_a_service_said_before_its_shim_was_killed_is_written_down_once() {
         let Heritage { desk, outputs } = &shim.heritage;
         let outputs = outputs.each_ref().map(|output| output.as_ref().map(|fd| fd.try_clone().unwrap()));
         let heritage = Heritage { desk: desk.try_clone().unwrap(), outputs };
-        heritage.write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }).unwrap();
+        heritage
+            .write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }, Missing::default())
+            .unwrap();
         let lines: Vec<usize> =
             shim.lines().iter().map(|line| line.strip_prefix("stdout: ").unwrap().parse().unwrap()).collect();
         assert!(lines.iter().copied().eq(1..=lines.len()), "{lines:?}");
@@ -56,7 +58,9 @@ fn a_shim_lends_its_output() {
     });
     let heritage = Heritage::borrow(&shim.files).unwrap();
     shim.kill();
-    heritage.write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }).unwrap();
+    heritage
+        .write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }, Missing::default())
+        .unwrap();
     assert_eq!(shim.lines(), ["stdout: up"]);
 }
 

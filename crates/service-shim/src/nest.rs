@@ -1,0 +1,114 @@
+//! [`Nest`]: the template's life. It forks shims, and cleans up after one that was killed.
+//!
+//! What a shim kept is orphaned when it is killed, and comes to the nearest subreaper: here. A child of ours that is no shim
+//! is what a dead one left, wherever it has gone and whatever it has made of its environment, and is killed. So the
+//! template stays as long as it has shims, also after its daemon.
+
+use crate::tree::{self, Reaped};
+use crate::{because, shim};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{ForkResult, fork};
+use service_shim::Parcel;
+use service_shim::words::in_words;
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+/// The shims that live, and where their ends are told.
+pub(crate) struct Nest {
+    shims: HashSet<u32>,
+    /// Shims, or what is left of one.
+    has_children: bool,
+    ends: SignalFd,
+}
+
+impl Nest {
+    pub(crate) fn new() -> nix::Result<Self> {
+        prctl::set_child_subreaper(true)?;
+        take_defaults()?;
+        let ends = SigSet::from(Signal::SIGCHLD);
+        ends.thread_set_mask()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self { shims: HashSet::new(), has_children: false, ends: SignalFd::with_flags(&ends, flags)? })
+    }
+
+    /// Returns when neither the daemon nor anything of a shim is left; in a shim, when it has done its work.
+    pub(crate) fn tend(mut self, daemon: UnixStream) -> io::Result<()> {
+        let mut daemon = Some(daemon);
+        while daemon.is_some() || self.has_children {
+            let [asked, ended] = self.wait(daemon.as_ref());
+            if ended {
+                self.clean_up();
+            }
+            let Some(socket) = daemon.as_ref().filter(|_| asked) else { continue };
+            match Parcel::receive(socket).map_err(|error| because("receive", &error))? {
+                None => daemon = None,
+                // SAFETY: this process has a single thread, so no lock is held by another one.
+                #[expect(unsafe_code, reason = "a fork is unsafe in general")]
+                Some(parcel) => match unsafe { fork() } {
+                    Ok(ForkResult::Parent { child }) => {
+                        self.shims.extend(u32::try_from(child.as_raw()));
+                        self.has_children = true;
+                    }
+                    Ok(ForkResult::Child) => {
+                        drop((daemon, self));
+                        return shim::run(parcel);
+                    }
+                    Err(error) => refuse(parcel, error),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the daemon wants something, and whether somebody has ended.
+    fn wait(&self, daemon: Option<&UnixStream>) -> [bool; 2] {
+        let mut fds = vec![PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)];
+        fds.extend(daemon.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
+        // It fails only by being interrupted. Then there is nothing yet, which is also what it says.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
+        [ready(fds.get(1)), ready(fds.first())]
+    }
+
+    fn clean_up(&mut self) {
+        while let Ok(Some(_)) = self.ends.read_signal() {}
+        self.has_children = loop {
+            match tree::reap() {
+                Reaped::Ended(pid, _) => drop(self.shims.take(&pid)),
+                Reaped::NoneYet => break true,
+                Reaped::NoneLeft => break false,
+            }
+        };
+        // What those that are killed here leave comes here next, with another signal.
+        for orphan in tree::children().into_iter().filter(|pid| !self.shims.contains(pid)) {
+            tree::send(orphan, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Nobody is told of a shim that could not be born, except by us.
+fn refuse(parcel: Parcel, error: nix::Error) {
+    let message = format!("its keeper cannot be forked: {}", in_words(&error.into()));
+    if let Err(error) = shim::refuse(parcel, message) {
+        eprintln!("service-shim: {error}");
+    }
+}
+
+/// What every shim inherits: no signal is ignored, as `nohup` before the daemon would have it, for that would reach the
+/// service, and an ignored `SIGCHLD` would make the kernel throw exit statuses away. `SIGPIPE` stays as Rust has set it; it
+/// is given back its default by `Command`.
+#[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
+fn take_defaults() -> nix::Result<()> {
+    for number in Signal::iterator() {
+        if !matches!(number, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
+            // SAFETY: no handler is installed, and this process has none whose replacement could break anything.
+            unsafe { signal(number, SigHandler::SigDfl) }?;
+        }
+    }
+    Ok(())
+}
