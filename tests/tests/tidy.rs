@@ -235,6 +235,45 @@ fn no_command_of_the_module_hides_one_of_the_plugin() {
 }
 
 #[test]
+fn every_command_over_http_is_one_of_the_plugin() {
+    let plugin: Vec<String> =
+        pages("crates/nu_plugin_service/src/commands", &[".rs"]).into_iter().map(|page| page.text).collect();
+    let strange = pages("nu/service-http/service", &[".nu"]).into_iter().filter_map(|page| {
+        let name = Path::new(&page.path).file_stem()?.to_str()?.to_owned();
+        let said = [format!("\"service {name}\""), format!("\"service {name} ")];
+        let known = plugin.iter().any(|text| said.iter().any(|said| text.contains(said)));
+        (name != "mod" && !known).then_some(name)
+    });
+    none("the plugin has no such commands", strange);
+}
+
+#[test]
+fn every_command_is_in_the_readme() {
+    let readme = read("README.md");
+    let mut pages = pages("crates/nu_plugin_service/src/commands", &[".rs"]);
+    pages.extend(self::pages("nu/service", &[".nu"]));
+    let named = pages.iter().filter_map(|page| {
+        let plugin = words_between(&page.text, "        \"service ", '"').next();
+        let module = page.text.strip_prefix("# `service ").and_then(|text| text.split('`').next());
+        plugin.or(module)
+    });
+    let told = |name: &str| {
+        let first = name.split(' ').next().unwrap_or(name);
+        readme.contains(&format!("| `service {name}"))
+            || readme.contains(&format!("`service {name}`"))
+            || (first != name && readme.contains(&format!("| `service {first}")))
+    };
+    none("README.md does not list these", named.filter(|name| !told(name)).map(String::from));
+}
+
+#[test]
+fn both_fronts_speak_the_same_version() {
+    let api = read("crates/service-api/src/lib.rs");
+    let number = words_between(&api, "API_VERSION: u32 = ", ';').next().expect("the API has a version");
+    assert!(read("nu/service-http/client.nu").contains(&format!("\nconst API = {number}\n")));
+}
+
+#[test]
 fn ci_can_be_run() {
     let mode = fs::metadata(root().join(".ci/run")).expect(".ci/run is there").permissions().mode();
     assert_eq!(mode & 0o111, 0o111, ".ci/run is executable");

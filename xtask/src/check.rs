@@ -1,9 +1,10 @@
 //! `cargo xtask check`: all that a change has to pass.
 
-use crate::{Done, cargo, test};
+use crate::{Done, cargo, readme, test};
 
 pub(crate) fn run() -> Done {
     crate::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     crate::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    test::run()
+    test::run()?;
+    readme::check()
 }

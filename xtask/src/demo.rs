@@ -10,6 +10,13 @@ use std::time::{Duration, Instant};
 const PACKAGES: [&str; 4] = ["service-orchestrator", "service-shim", "nu_plugin_service", "quickstart"];
 
 pub(crate) fn run() -> Done {
+    play("demo", "demo.nu", crate::run)?;
+    eprintln!("the demo is over; no process is left");
+    Ok(())
+}
+
+/// Plays a script of the example, run by `act`, on a stage of this name.
+pub(crate) fn play<T>(name: &str, script: &str, act: impl FnOnce(&mut Command) -> Done<T>) -> Done<T> {
     let mut build = cargo(&["build"]);
     for package in PACKAGES {
         build.args(["--package", package]);
@@ -17,27 +24,24 @@ pub(crate) fn run() -> Done {
     crate::run(&mut build)?;
     let (programs, nu) = (place::programs()?, nu::get()?);
     let example = place::root().join("examples/quickstart");
-    let stage = place::target()?.join("demo");
+    let stage = place::target()?.join(name);
     set(&stage, &example, &programs)?;
-    let played = crate::run(
-        Command::new(nu)
-            .arg("--no-config-file")
-            .arg("--plugins")
-            .arg(programs.join("nu_plugin_service"))
-            .arg(example.join("demo.nu"))
-            .current_dir(stage.join("project"))
-            .env("SERVICE_SHIM", programs.join("service-shim"))
-            .env("XDG_STATE_HOME", stage.join("state"))
-            .env("XDG_RUNTIME_DIR", stage.join("run"))
-            .env_remove("SERVICES_CONFIG"),
-    );
+    let played = act(Command::new(nu)
+        .arg("--no-config-file")
+        .arg("--plugins")
+        .arg(programs.join("nu_plugin_service"))
+        .arg(example.join(script))
+        .current_dir(stage.join("project"))
+        .env("SERVICE_SHIM", programs.join("service-shim"))
+        .env("XDG_STATE_HOME", stage.join("state"))
+        .env("XDG_RUNTIME_DIR", stage.join("run"))
+        .env_remove("SERVICES_CONFIG"));
     let left = end_what_is_left(&stage)?;
-    played?;
+    let played = played?;
     if !left.is_empty() {
         return Err(format!("cannot call that clean: these were left running: {}", left.join(", ")).into());
     }
-    eprintln!("the demo is over; no process is left");
-    Ok(())
+    Ok(played)
 }
 
 /// A fresh copy of the project, so that what it writes does not lie in the repository, with the place of the program

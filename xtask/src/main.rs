@@ -1,4 +1,4 @@
-//! What a developer types: `cargo xtask demo | test | faults | bench | check`. One file a task; the standard library only.
+//! What a developer types: `cargo xtask demo | test | faults | bench | readme | check`. One file a task; the standard library only.
 
 mod bench;
 mod check;
@@ -6,6 +6,7 @@ mod demo;
 mod faults;
 mod nu;
 mod place;
+mod readme;
 mod test;
 
 use std::error::Error;
@@ -18,10 +19,11 @@ type Done<T = ()> = Result<T, Box<dyn Error>>;
 const USAGE: &str = "usage: cargo xtask <task>
 
   demo    build, play examples/quickstart in a real Nushell, leave no process behind
-  test    every test: unit, property, doctests, end to end with the real nu and real servers, faults under load
+  test    every test: unit, property, doctests, end to end with the real nu and real servers, both Nushell fronts, faults under load
   faults  the fault matrix alone, also with every core kept busy; --long: 200 rounds of each fault; --release
   bench   what a keeper costs, in release builds, beside s6 where it is installed
-  check   formatting, clippy with warnings denied, then test";
+  readme  plays the five commands of the README and writes their answers into it, where they have changed
+  check   formatting, clippy with warnings denied, test, and whether the README is up to date";
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(),
         Some("faults") => faults::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bench") => bench::run(),
+        Some("readme") => readme::run(),
         Some("check") => check::run(),
         _ => Err(USAGE.into()),
     };

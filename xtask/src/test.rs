@@ -19,6 +19,11 @@ pub(crate) fn run() -> Done {
         with_nu(cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]))?;
     }
     with_nu(cargo(&["test", "--workspace", "--doc"]))?;
+    for front in ["plugin", "http"] {
+        let mut tests = Command::new(&nu);
+        tests.args(["--no-config-file", "nu/tests/run.nu", "--front", front, "--programs"]).arg(&programs);
+        crate::run(tests.current_dir(place::root()))?;
+    }
     faults::short_and_busy()?;
     eprintln!("everything passed, in {} s", begun.elapsed().as_secs());
     Ok(())

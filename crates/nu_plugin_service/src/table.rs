@@ -41,6 +41,7 @@ impl Row for view::Service {
                 "stop_command" => string(self.stop_command, span),
                 "health_check_endpoint" => string(self.health_check_endpoint, span),
                 "origin" => Value::string(self.origin, span),
+                "auto" => Value::bool(self.auto, span),
             },
             span,
         )

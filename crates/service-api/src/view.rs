@@ -22,6 +22,9 @@ pub struct Service {
     /// Where its definition comes from: `file`, `added` or `transient`.
     #[serde(default)]
     pub origin: String,
+    /// Whether a shell that enters the project's directory may start it.
+    #[serde(default)]
+    pub auto: bool,
 }
 
 /// One edge of the graph.

@@ -137,6 +137,7 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
         user,
         group,
         oneshot,
+        auto,
         restart,
         stop_signal,
         stop_timeout,
@@ -157,6 +158,8 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
         ("memory_limit", AtStart, limits.memory == new.limits.memory),
         ("cpu_limit", AtStart, limits.cpu == new.limits.cpu),
         ("oneshot", AtStart, *oneshot == new.oneshot),
+        // Asked of it by shells, not by us.
+        ("auto", UnderWay, *auto == new.auto),
         ("description", UnderWay, *description == new.description),
         ("stop_command", UnderWay, *stop_command == new.stop_command),
         ("status_command", UnderWay, *status_command == new.status_command),

@@ -96,6 +96,9 @@ pub struct Service {
     pub limits: Limits,
     /// Whether it does its work and ends, instead of staying.
     pub oneshot: bool,
+    /// Whether a shell that enters the project's directory may start it, if its user wants that.
+    #[serde(default)]
+    pub auto: bool,
     /// What to do when it ends by itself.
     pub restart: Restart,
     /// The signal that asks it to end (a number of `signal(7)`).
@@ -133,6 +136,7 @@ impl Service {
             group: None,
             limits: Limits::default(),
             oneshot: false,
+            auto: false,
             restart: Restart::OnFailure,
             stop_signal: SIGTERM,
             stop_timeout: Duration::from_secs(10),

@@ -24,6 +24,7 @@ pub(crate) fn service(service: &Service) -> view::Service {
         stop_command: service.stop_command.clone(),
         health_check_endpoint: service.endpoint.as_ref().map(ToString::to_string),
         origin: service.origin.word().to_owned(),
+        auto: service.auto,
     }
 }
 

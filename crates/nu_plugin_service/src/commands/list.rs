@@ -116,6 +116,7 @@ mod tests {
             stop_command: None,
             health_check_endpoint: None,
             origin: "file".into(),
+            auto: false,
         }
     }
 

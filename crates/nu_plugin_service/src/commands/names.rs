@@ -142,6 +142,7 @@ mod tests {
             stop_command: None,
             health_check_endpoint: None,
             origin: "file".into(),
+            auto: false,
         });
         let status = known.iter().map(|(name, state)| view::Status {
             name: (*name).into(),

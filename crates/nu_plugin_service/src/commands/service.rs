@@ -6,24 +6,45 @@ use crate::error::refusal;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
 
-const SUBCOMMANDS: [&str; 16] = [
-    "list",
-    "order",
-    "start",
-    "stop",
-    "restart",
-    "status",
-    "health",
-    "logs",
-    "run",
-    "add",
-    "remove",
-    "events",
-    "history",
-    "daemon status",
-    "daemon stop",
-    "daemon restart",
-];
+/// What `help service` says under the first line.
+const MANUAL: &str = "\
+A project is a directory with a services.toml, found from the current directory upward (or --config, or
+$env.SERVICES_CONFIG). `service init` writes one:
+
+  [services.database]
+  start_command = \"postgres -D data\"
+  health_check_endpoint = \"tcp://127.0.0.1:5432\"
+
+  [services.web-app]
+  start_command = \"shop --port 8080\"
+  dependencies = [\"database\"]
+
+Every day
+  service start web-app        it and all it needs, in order, each when what it needs is ready
+  service status               how everything is: state, health, uptime, memory
+  service logs web-app         what it wrote; --follow goes on
+  service stop database        it, after what needs it
+  service restart database     it, and gives back what needs it and was running
+
+When something is wrong
+  service why web-app          why it is as it is, and the command that would help
+  service check                what is wrong with services.toml
+  service events --since 1hr   what happened
+  service health               ask every health check now
+
+In a script
+  service wait web-app --timeout 30sec     until it is ready, or never can be
+  service status | where health == unhealthy | service restart
+  try { service start web-app } catch {|e| if $e.details.code == service::start_failed { ... } }
+
+After a change of services.toml
+  service plan; service apply  what would change; do it, and go back if it fails
+
+Names are words, or come through the pipe: strings, or rows with a `name`. An empty pipe does nothing. Rows tell of failures
+in `error`; if all that was named failed, the command fails with a code: service::not_found, timeout, start_failed ...
+
+A daemon of the project starts with the first command that needs it. Services outlive it, and the shell.
+The system's own program of this name is `^service`.";
 
 pub(super) struct Service;
 
@@ -46,8 +67,7 @@ impl PluginCommand for Service {
     }
 
     fn extra_description(&self) -> &'static str {
-        "A project is a directory with a services.toml. You must use one of the following subcommands. Using this \
-         command as-is will only produce this help message."
+        MANUAL
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -55,11 +75,18 @@ impl PluginCommand for Service {
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
-        vec![Example {
-            example: "service start web-app; service status",
-            description: "Start a service with what it needs, and look at it",
-            result: None,
-        }]
+        vec![
+            Example {
+                example: "service start web-app; service status",
+                description: "Start a service with what it needs, and look at it",
+                result: None,
+            },
+            Example {
+                example: "service status | where status == failed | each {|it| service why $it.name } | select summary help",
+                description: "What is wrong, and what would help",
+                result: None,
+            },
+        ]
     }
 
     fn run(
@@ -80,8 +107,10 @@ impl PluginCommand for Service {
 }
 
 fn unknown(words: &[&str], span: Span) -> LabeledError {
-    let near = SUBCOMMANDS
-        .iter()
+    let commands = super::all();
+    let names =
+        commands.iter().filter_map(|command| PluginCommand::name(&**command).strip_prefix("service "));
+    let near = names
         .map(|name| (likeness(words, name), name))
         .filter(|(likeness, _)| *likeness > 0.7)
         .max_by(|(one, _), (other, _)| one.total_cmp(other));
@@ -107,6 +136,18 @@ mod tests {
 
     fn help(words: &[&str]) -> String {
         unknown(words, Span::test_data()).help.unwrap()
+    }
+
+    #[test]
+    fn the_manual_speaks_of_commands_that_there_are() {
+        let commands = super::super::all();
+        let known = |word: &str| {
+            commands.iter().any(|command| PluginCommand::name(&**command) == format!("service {word}"))
+        };
+        let lines = MANUAL.lines().filter_map(|line| line.strip_prefix("  service "));
+        let words: Vec<_> = lines.filter_map(|line| line.split([' ', ';']).next()).collect();
+        assert!(words.len() > 10, "{words:?}");
+        assert_eq!(words.into_iter().find(|word| !known(word)), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::names::completes;
 use super::selecting;
 use crate::ServicePlugin;
+use crate::client::Client;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::table;
@@ -20,7 +21,11 @@ impl PluginCommand for Status {
     }
 
     fn signature(&self) -> Signature {
-        selecting(self.name(), &Type::table()).switch("long", "All columns", Some('l'))
+        selecting(self.name(), &Type::table()).switch("long", "All columns", Some('l')).switch(
+            "no-start",
+            "Start no daemon for it: where none runs that is an error",
+            None,
+        )
     }
 
     fn description(&self) -> &'static str {
@@ -72,8 +77,12 @@ impl PluginCommand for Status {
         let session = Session::open(plugin, engine, call, selection.names())?;
         let names = selection.joined();
         let long = if call.has_flag("long")? { "true" } else { "false" };
-        let rows: Vec<view::Status> =
-            session.ask(move |client| client.get(routes::STATUS, &[("names", &names), ("long", long)]))?;
+        let question =
+            move |client: &Client| client.get(routes::STATUS, &[("names", &names), ("long", long)]);
+        let rows: Vec<view::Status> = match call.has_flag("no-start")? {
+            true => session.ask_running(question)?,
+            false => session.ask(question)?,
+        };
         Ok(table(rows, call.head))
     }
 

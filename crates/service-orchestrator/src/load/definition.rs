@@ -68,6 +68,7 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
     if let Some(cores) = section.take("cpu_limit", expected, limits::cpu) {
         service.limits.cpu = Some(cores);
     }
+    section.flag("auto", &mut service.auto);
     section.word("restart", &Restart::ALL, &mut service.restart);
     stop_signal(section, &mut service.stop_signal);
     section.duration("stop_timeout", &mut service.stop_timeout);

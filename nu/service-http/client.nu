@@ -1,0 +1,171 @@
+# Talking to the daemon: the way to it, and what it answers.
+
+use launch.nu
+use problem.nu
+use project.nu
+
+const API = 2
+# How long a daemon may take to come, or to leave.
+const PATIENCE = 10sec
+const PAUSE = 10ms
+const ACCEPT_ROWS = { Accept: application/x-ndjson }
+
+# The way to a running daemon of our version, started if there is none: what every other command here takes.
+export def connect [config: any, span: record]: nothing -> any {
+    let project = project $config $span
+    let reached = running $project $span
+    if $reached != null { return $reached }
+    launch $project $span
+    # Another one may be on its way up instead of ours.
+    let deadline = (date now) + $PATIENCE
+    loop {
+        let reached = running $project $span
+        if $reached != null { return $reached }
+        if (date now) > $deadline { problem raise { code: daemon_unreachable message: "cannot reach the daemon that was started" } $span }
+        sleep $PAUSE
+    }
+}
+
+# The same, but null where none runs.
+export def running [project: record, span: record]: nothing -> any {
+    let way = { socket: (project socket $project) span: $span project: $project }
+    let version = version $way
+    if $version == null { return null }
+    if $version.api != $API {
+        problem raise {
+            code: version_mismatch
+            message: $"cannot talk to the daemon: it is version ($version.version) \(API ($version.api)\), this module needs API ($API)"
+            help: "run `service daemon stop` (services keep running), then the command again"
+        } $span
+    }
+    $way
+}
+
+# The same, but an error where none runs.
+export def must-run [config: any, span: record]: nothing -> any {
+    let project = project $config $span
+    let way = { socket: (project socket $project) span: $span project: $project }
+    if (version $way) != null { return $way }
+    problem raise {
+        code: daemon_unreachable
+        message: $"no daemon is running for `($project.config)`"
+        help: "the next `service start` or `service status` starts one, which takes over what still runs"
+    } $span
+}
+
+# What a route answers.
+export def ask [way: record, route: string, query: record = {}]: nothing -> any {
+    envelope $way $route $query | data $way.span
+}
+
+# What a route below each service answers, all at the same time. An error is raised out here: inside of `par-each` it would
+# lose its code.
+export def ask-each [way: record, names: list<string>, what: string, query: record = {}]: nothing -> list {
+    let envelopes = $names | par-each --keep-order {|name| envelope $way $"/api/v1/services/($name | url encode --all)/($what)" $query }
+    mut all = []
+    for envelope in $envelopes { $all = ($all | append [($envelope | data $way.span)]) }
+    $all
+}
+
+def envelope [way: record, route: string, query: record]: nothing -> any {
+    try { http get --raw --allow-errors --unix-socket $way.socket (url $route $query) | from json } catch {|error| lost $error }
+}
+
+# What a route answers, in the time that a key may take.
+export def peek [way: record, route: string]: nothing -> any {
+    http get --raw --max-time 150ms --unix-socket $way.socket (url $route {}) | from json | get data
+}
+
+# What a route answers row by row, as it comes.
+export def follow [way: record, route: string, query: record]: nothing -> any {
+    # A refusal is an error of the command, with its code, and not one of a row.
+    ask $way $route ($query | merge { follow: false limit: 1 tail: 0 }) | ignore
+    http get --raw --allow-errors --headers $ACCEPT_ROWS --unix-socket $way.socket (url $route $query)
+    | lines
+    | where $it != ""
+    | each {|line| $line | from json | data $way.span }
+}
+
+# What a wish comes to.
+export def post [way: record, route: string, body: record, query: record = {}]: nothing -> any {
+    send $way $route $body $query | data $way.span
+}
+
+def send [way: record, route: string, body: record, query: record]: nothing -> any {
+    let url = url $route $query
+    try {
+        http post --raw --allow-errors --content-type application/json --unix-socket $way.socket $url $body | from json
+    } catch {|error| lost $error }
+}
+
+# A running daemon answers, else the program itself, which leaves no daemon behind.
+export def read [config: any, span: record, route: string, query: record, words: list<string>]: nothing -> any {
+    let project = project $config $span
+    let way = running $project $span
+    if $way != null { return (ask $way $route $query) }
+    say $project $words $span
+}
+
+# What the program says to these words about a project.
+export def say [project: record, words: list<string>, span: record]: nothing -> any {
+    let said = ^(launch program $span) ...$words --config $project.config | complete
+    if $said.stdout == "" { problem raise { code: internal message: ($said.stderr | str trim) } $span }
+    $said.stdout | from json | data $span
+}
+
+# Ends a daemon and waits until it is gone.
+export def end [way: record, query: record]: nothing -> record {
+    let daemon = ask $way /api/v1/daemon
+    let answer = send $way /api/v1/daemon/stop {} $query
+    # A daemon that is gone before its answer was read has ended all the same.
+    let daemon = if $answer.success or $answer.error.code != daemon_unreachable { $answer | data $way.span } else { $daemon }
+    let deadline = (date now) + $PATIENCE
+    while (version $way) != null {
+        if (date now) > $deadline { problem raise { code: timeout message: "the daemon has not ended yet" } $way.span }
+        sleep $PAUSE
+    }
+    $daemon
+}
+
+def version [way: record]: nothing -> any {
+    if $way.socket == null { return null }
+    distrust-strangers $way
+    try { http get --raw --max-time $PATIENCE --unix-socket $way.socket (url /api/v1/version {}) | from json | get data } catch { null }
+}
+
+# A socket in a directory of somebody else's may be answered by anybody.
+def distrust-strangers [way: record]: nothing -> any {
+    if not ($way.socket | str starts-with /tmp/) { return }
+    let directory = $way.socket | path dirname
+    let owner = try { ^stat -c %u $directory | str trim } catch { return }
+    if $owner in ["0" (^id -u | str trim)] { return }
+    problem raise { code: internal message: $"cannot trust the socket in `($directory)`: it belongs to user ($owner)"
+        help: "set $env.XDG_RUNTIME_DIR to a directory of your own" } $way.span
+}
+
+def url [route: string, query: record]: nothing -> string {
+    let query = $query | transpose key value | where value not-in [null "" false] | each {|it|
+        $"($it.key)=($it.value | into string | url encode --all)"
+    } | str join "&"
+    $"http://localhost($route)(if $query == '' { '' } else { $'?($query)' })"
+}
+
+# What is in an envelope, or the error in it.
+def data [span: record]: record -> any {
+    let envelope = $in
+    if not $envelope.success { problem raise $envelope.error $span }
+    $envelope.data
+}
+
+# No answer, in an envelope; unless it was ctrl-c.
+def lost [error: record]: nothing -> any {
+    if $error.msg =~ "(?i)interrupted" { error make $error }
+    {
+        success: false
+        error: {
+            code: daemon_unreachable
+            message: $"cannot reach the daemon: ($error.msg)"
+            help: "`service daemon status` says whether it runs"
+        }
+    }
+}

@@ -1,0 +1,54 @@
+# Starting a daemon. It is no child of this shell, so that it stays when the shell ends.
+
+use problem.nu
+
+# How long a daemon has to greet.
+const GREETS_WITHIN = 10sec
+const PAUSE = 5ms
+# How much of its log explains why it did not.
+const LAST_WORDS = 5
+
+# Starts a daemon and hears how that went; fine is also that another one was quicker.
+export def main [project: record, span: record]: nothing -> any {
+    mkdir $project.state
+    ^chmod 700 $project.state
+    let greeting = $"($project.state)/greeting.(random chars --length 8)"
+    let words = [(program $span) run --config $project.config --nu $nu.current-exe]
+    let script = 'out="$1" log="$2"; shift 2; cd / && { "$@" > "$out" 2>> "$log" < /dev/null & echo $!; }'
+    touch $project.log
+    ^chmod 600 $project.log
+    let pid = ^sh -c $script sh $greeting $project.log ...$words | str trim
+    let line = greeting $greeting $pid
+    rm --force $greeting
+    let said = try { $line | from json } catch { null }
+    if $said == taken { return }
+    let kind = try { $said | columns | first } catch { "" }
+    if $kind == ready { return }
+    if $kind == failed { problem raise $said.failed $span }
+    let words = open --raw $project.log | lines | last $LAST_WORDS | str join "\n"
+    let silent = { code: daemon_unreachable message: "cannot start the daemon: it said nothing" help: $"it wrote to `($project.log)`:\n($words)" }
+    problem raise $silent $span
+}
+
+# Its first line; empty if it ended before, or has none in time.
+def greeting [file: string, pid: string]: nothing -> any {
+    let deadline = (date now) + $GREETS_WITHIN
+    loop {
+        let lives = $"/proc/($pid)" | path exists
+        let line = try { open --raw $file } catch { "" }
+        if ($line | str contains "\n") or not $lives or (date now) > $deadline { return $line }
+        sleep $PAUSE
+    }
+}
+
+# `orchestratord`: `$env.ORCHESTRATORD`, else the one on PATH.
+export def program [span: record]: nothing -> string {
+    let named = $env.ORCHESTRATORD? | default ""
+    if ($named | path type) == file { return $named }
+    let found = which orchestratord | get path | where $it != ""
+    if ($found | is-empty) {
+        problem raise { code: daemon_unreachable message: "cannot find the program `orchestratord`"
+            help: "install it on $env.PATH, or name it in $env.ORCHESTRATORD" } $span
+    }
+    $found | first
+}

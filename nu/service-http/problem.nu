@@ -1,0 +1,47 @@
+# Problems become errors here, with the codes that the plugin has: `service::not_found` and the like.
+
+# Raises a problem of the API, or one of ours in the same shape.
+export def raise [problem: record, span: record]: nothing -> error {
+    let error = { msg: (text $problem) code: $"service::($problem.code)" label: { text: (label $problem.code) span: $span } }
+    let help = $problem.help?
+    error make (if $help == null { $error } else { $error | insert help $help })
+}
+
+# The message, the line of the file it is about, and what else was found along with it.
+def text [problem: record]: nothing -> string {
+    let place = $problem.place?
+    let place = if $place == null { "" } else {
+        let pad = times " " ($"($place.line)" | str length)
+        let mark = $"(times ' ' ($place.column - 1))(times '^' $place.width)"
+        $"\n --> ($place.file):($place.line):($place.column)\n($place.line) | ($place.snippet)\n($pad) | ($mark)"
+    }
+    let others = $problem.others? | default [] | each {|other| $"\n\n(text $other)" } | str join
+    $"($problem.message)($place)($others)"
+}
+
+def times [character: string, count: int]: nothing -> string {
+    "" | fill --character $character --width $count
+}
+
+def label [code: string]: nothing -> string {
+    match $code {
+        not_found => "no service of this name"
+        bad_definition => "needs a valid services.toml"
+        no_project => "needs a services.toml"
+        ambiguous_input => "named twice"
+        no_names => "which services?"
+        bad_row => "no name in this row"
+        timeout => "not done in time"
+        daemon_unreachable => "needs the daemon"
+        version_mismatch => "needs a daemon of the same version"
+        never => "cannot come to that any more"
+        bad_request => "refused"
+        _ => "failed here"
+    }
+}
+
+# The problem as one cell of a table.
+export def cell [problem: any]: nothing -> any {
+    if $problem == null { return null }
+    if $problem.help? == null { $problem.message } else { $"($problem.message) \(($problem.help)\)" }
+}

@@ -1,0 +1,201 @@
+# How an answer looks as rows: the columns of the plugin, with durations, sizes and times.
+
+use problem.nu
+
+export def service []: list -> table {
+    each {|it|
+        {
+            name: $it.name
+            description: $it.description
+            dependencies: ($it.dependencies | each { $in.name })
+            manager: $it.manager
+            start_command: $it.start_command
+            stop_command: $it.stop_command?
+            health_check_endpoint: $it.health_check_endpoint?
+            auto: ($it.auto? | default false)
+        }
+    }
+}
+
+export def step []: list -> table { each {|it| { step: $it.step name: $it.name level: $it.level dependencies: $it.dependencies } } }
+
+export def node []: list -> table {
+    each {|it|
+        {
+            name: $it.name
+            level: $it.level
+            dependencies: ($it.dependencies | each { $in.name })
+            dependents: $it.dependents
+            state: $it.state
+        }
+    }
+}
+
+export def change []: list -> table {
+    each {|it| { service: $it.service change: $it.change because: $it.because affects: $it.affects } }
+}
+
+export def outcome []: list -> table {
+    each {|it|
+        {
+            name: $it.name
+            ok: $it.ok
+            action: $it.action
+            status: $it.status
+            health: $it.health
+            took: (took $it.took_ms)
+            error: (problem cell $it.error?)
+        }
+    }
+}
+
+export def status [long: bool]: list -> table {
+    each {|it|
+        let row = {
+            name: $it.name
+            status: $it.status
+            state: $it.state
+            health: $it.health
+            pid: $it.pid?
+            uptime: (uptime $it.uptime_ms?)
+            memory: (size $it.memory?)
+            restarts: $it.restarts
+        }
+        if $long { $row | merge (details $it) } else { $row }
+    }
+}
+
+def details [it: record]: nothing -> record {
+    {
+        cpu: (if $it.cpu? == null { null } else { $it.cpu | into float })
+        since: (time $it.since?)
+        exit_code: $it.exit_code?
+        exit_signal: $it.exit_signal?
+        command: $it.command
+        cwd: $it.cwd
+        log: $it.log?
+        dependencies: $it.dependencies
+        memory_limit: (size $it.memory_limit?)
+        cpu_limit: (if $it.cpu_limit? == null { null } else { $it.cpu_limit | into float })
+        limits: $it.limits?
+        reason: $it.reason?
+        project: $it.project
+    }
+}
+
+export def health []: list -> table {
+    each {|it|
+        {
+            name: $it.name
+            healthy: $it.healthy
+            kind: $it.kind
+            message: $it.message
+            latency: (took $it.latency_ms)
+            checked: (time $it.checked)
+            endpoint: $it.endpoint?
+        }
+    }
+}
+
+export def line []: list -> table {
+    each {|it| { time: (time $it.time) service: $it.service stream: $it.stream line: $it.line } }
+}
+
+export def event []: list -> table {
+    each {|it|
+        {
+            seq: $it.seq
+            time: (time $it.time)
+            service: $it.service?
+            event: $it.event
+            from: $it.from?
+            to: $it.to?
+            reason: $it.reason?
+        }
+    }
+}
+
+export def past []: list -> table {
+    each {|it|
+        {
+            time: (time $it.time)
+            service: $it.service
+            kind: $it.kind
+            from: $it.from?
+            to: $it.to?
+            run: $it.run?
+            healthy: $it.healthy?
+            latency: (took $it.latency_ms?)
+            exit_code: $it.exit_code?
+            exit_signal: $it.exit_signal?
+            message: $it.message?
+        }
+    }
+}
+
+export def begun []: list -> table {
+    each {|it|
+        {
+            service: $it.service
+            run: $it.run?
+            waited_for: $it.waited_for?
+            waited: (took $it.waited_ms)
+            took: (took $it.took_ms?)
+            began: (time $it.began)
+            result: $it.result
+        }
+    }
+}
+
+export def daemon [it: record]: nothing -> record {
+    {
+        version: $it.version
+        pid: $it.pid
+        socket: $it.socket
+        project: $it.project
+        uptime: (uptime $it.uptime_ms)
+        services_running: $it.services_running
+    }
+}
+
+export def why [it: record]: nothing -> record {
+    {
+        name: $it.name
+        summary: $it.summary
+        goal: $it.goal
+        state: $it.state
+        health: $it.health
+        since: (time $it.since?)
+        waits_for: (inside $it.waits_for? {|edge|
+            { service: $edge.service condition: $edge.condition state: $edge.state waiting: (took $edge.waiting_ms) }
+        })
+        last_check: (inside $it.last_check? {|check|
+            { healthy: $check.healthy message: $check.message latency: (took $check.latency_ms) checked: (time $check.checked) }
+        })
+        exit: $it.exit?
+        port_holder: (inside $it.port_holder? {|holder| { port: $holder.port pid: $holder.pid? process: $holder.process? } })
+        next_retry: (inside $it.next_retry? {|next| { at: (time $next.at) in: (took $next.in_ms) } })
+        log: ($it.log | line)
+        help: $it.help?
+    }
+}
+
+def inside [value: any, row: closure]: nothing -> any { if $value == null { null } else { do $row $value } }
+
+# How long something took: milliseconds, or microseconds where those would say too little.
+def took [ms: any]: nothing -> any {
+    if $ms == null { return null }
+    let nanoseconds = if $ms < 1.0 { ($ms * 1e3 | math round) * 1e3 } else { ($ms | math round) * 1e6 }
+    $nanoseconds | into int | into duration
+}
+
+# How long something has been running: seconds, or milliseconds in the first one.
+def uptime [ms: any]: nothing -> any {
+    if $ms == null { return null }
+    let nanoseconds = if $ms < 1e3 { ($ms | math floor) * 1e6 } else { ($ms / 1e3 | math floor) * 1e9 }
+    $nanoseconds | into int | into duration
+}
+
+def size [bytes: any]: nothing -> any { if $bytes == null { null } else { $bytes | into filesize } }
+
+def time [text: any]: nothing -> any { if $text == null { null } else { $text | into datetime } }

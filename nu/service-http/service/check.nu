@@ -1,0 +1,37 @@
+# `service check`.
+
+use ../client.nu
+use ../problem.nu
+use ../project.nu
+
+# Show everything that is wrong with a services.toml, and what is doubtful about it.
+@category service
+@search-terms validate lint verify errors warnings
+export def main [
+    file?: path # the file to check instead of the project's own
+    --config (-c): path # the services.toml to use
+    --strict # fail if there is an error, and tell all that was found in that: for CI
+]: nothing -> table {
+    let span = (metadata $file).span
+    let findings = client say (project ($file | default $config) $span) [check] $span
+    let errors = $findings | where severity == error
+    if $strict and ($errors | is-not-empty) {
+        let told = $findings | each {|it| $"\n\n($it.severity): ($it.message)\n --> ($it.file):($it.line?):($it.column?)" }
+        problem raise {
+            code: bad_definition
+            message: $"nothing can be started with `($errors.0.file)`($told | str join)"
+        } $span
+    }
+    $findings | each {|it|
+        {
+            severity: $it.severity
+            service: $it.service?
+            key: $it.key?
+            message: $it.message
+            file: $it.file
+            line: $it.line?
+            column: $it.column?
+            help: $it.help?
+        }
+    }
+}

@@ -1,0 +1,33 @@
+# `service daemon status`, `stop` and `restart`.
+
+use ../client.nu
+use ../rows.nu
+
+# Show the daemon of the project, without starting it.
+@category service
+export def status [
+    --config (-c): path # the services.toml to use
+]: nothing -> record {
+    let way = client must-run $config (metadata $config).span
+    rows daemon (client ask $way /api/v1/daemon)
+}
+
+# Stop the daemon of the project; its services keep running.
+@category service
+export def stop [
+    --config (-c): path # the services.toml to use
+    --services # stop the services first
+]: nothing -> record {
+    let way = client must-run $config (metadata $config).span
+    rows daemon (client end $way { services: $services })
+}
+
+# Replace the daemon of the project by a new one; no service is restarted.
+@category service
+export def restart [
+    --config (-c): path # the services.toml to use
+]: nothing -> record {
+    let span = (metadata $config).span
+    client end (client must-run $config $span) {} | ignore
+    rows daemon (client ask (client connect $config $span) /api/v1/daemon)
+}

@@ -1,0 +1,22 @@
+# `service health`.
+
+use ../client.nu
+use ../names.nu
+use ../rows.nu
+use ../selector.nu
+
+# Check now whether services are healthy, all at the same time.
+@category service
+@search-terms check probe alive ping
+export def main [
+    ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
+    --config (-c): path # the services.toml to use
+]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+    let piped = $in
+    let span = (metadata $names).span
+    let selected = selector $names $piped $span
+    if (selector is-nothing $selected) { return [] }
+    let way = client connect $config $span
+    let names = $selected | default { client ask $way /api/v1/services/list | get name }
+    client ask-each $way $names health | rows health
+}

@@ -1,0 +1,27 @@
+# `service history`.
+
+use ../client.nu
+use ../names.nu
+use ../rows.nu
+use ../selector.nu
+use ../since.nu
+
+# Show what happened to services and what their health checks said, for analysis.
+@category service
+@search-terms journal latency transitions statistics
+export def main [
+    ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
+    --config (-c): path # the services.toml to use
+    --starts # one row for each start: what it waited for, how long, and how long it took
+    --since (-s): any # a duration back from now, a datetime, or the number of an event
+]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+    let piped = $in
+    let span = (metadata $names).span
+    let selected = selector $names $piped $span
+    if (selector is-nothing $selected) { return [] }
+    let since = since $since $span --numbers
+    let query = { names: (selector joined $selected) since: $since starts: $starts }
+    let words = [history] ++ (if $starts { [--starts] } else { [] }) ++ (if $since == null { [] } else { [--since ($since | into string)] })
+    let rows = client read $config $span /api/v1/services/history $query ($words ++ ($selected | default []))
+    if $starts { $rows | rows begun } else { $rows | rows past }
+}

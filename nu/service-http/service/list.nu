@@ -1,0 +1,39 @@
+# `service list`.
+
+use ../client.nu
+use ../names.nu
+use ../problem.nu
+use ../rows.nu
+use ../selector.nu
+
+# List the services of the project as they are defined.
+#
+# Only reads: no daemon is started for it.
+@category service
+@search-terms definitions show ls
+export def main [
+    ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
+    --config (-c): path # the services.toml to use
+]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+    let piped = $in
+    let span = (metadata $names).span
+    let selected = selector $names $piped $span
+    if (selector is-nothing $selected) { return [] }
+    let all = client read $config $span /api/v1/services/list {} [list]
+    if $selected == null { return ($all | rows service) }
+    let strange = $selected | where $it not-in $all.name
+    if ($strange | is-not-empty) { unknown $strange.0 $all $span }
+    $selected | each {|name| $all | where name == $name | first } | rows service
+}
+
+def unknown [name: string, all: list, span: record]: nothing -> error {
+    let near = $all | get name | sort-by {|known| likeness $known $name } | first
+    let help = if ($near | str distance $name) < 3 { $"did you mean `($near)`?" } else { "`service list` shows all" }
+    problem raise { code: not_found message: $"there is no service `($name)`" help: $help } $span
+}
+
+# Less is more alike; the first letter is rarely the wrong one.
+def likeness [known: string, name: string]: nothing -> int {
+    let same = ($known | str substring 0..0) == ($name | str substring 0..0)
+    ($known | str distance $name) * 2 + (if $same { 0 } else { 1 })
+}

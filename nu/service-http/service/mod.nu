@@ -1,0 +1,19 @@
+# `service ...`, each command in a file of its own.
+
+export use apply.nu
+export use check.nu
+export use daemon.nu
+export use events.nu
+export use graph.nu
+export use health.nu
+export use history.nu
+export use list.nu
+export use logs.nu
+export use order.nu
+export use plan.nu
+export use restart.nu
+export use start.nu
+export use status.nu
+export use stop.nu
+export use wait.nu
+export use why.nu

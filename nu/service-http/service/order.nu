@@ -1,0 +1,23 @@
+# `service order`.
+
+use ../client.nu
+use ../names.nu
+use ../rows.nu
+use ../selector.nu
+
+# Show in which order services start, with everything they need.
+#
+# Only reads: no daemon is started for it.
+@category service
+@search-terms dependencies plan levels
+export def main [
+    ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
+    --config (-c): path # the services.toml to use
+]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+    let piped = $in
+    let span = (metadata $names).span
+    let selected = selector $names $piped $span
+    if (selector is-nothing $selected) { return [] }
+    let names = selector joined $selected
+    client read $config $span /api/v1/services/order { names: $names } [order ...($selected | default [])] | rows step
+}

@@ -1,0 +1,14 @@
+# `service plan`.
+
+use ../client.nu
+use ../rows.nu
+
+# Show what a changed services.toml would do to what runs.
+@category service
+@search-terms diff changes dry-run
+export def main [
+    --config (-c): path # the services.toml to use
+]: nothing -> table {
+    let span = (metadata $config).span
+    client ask (client connect $config $span) /api/v1/plan | rows change
+}

@@ -1,0 +1,31 @@
+# `service start`.
+
+use ../client.nu
+use ../names.nu
+use ../selector.nu
+use ../wish.nu
+
+# Start services, each after everything it needs.
+#
+# Rows of services that failed say why in `error`; if every service that was named failed, the command fails.
+@category service
+@search-terms run launch up
+export def main [
+    ...names: string@"names idle" # the services; or pipe in names, or rows with a `name` column
+    --config (-c): path # the services.toml to use
+    --all (-a) # every service of the project
+    --no-wait # return as soon as it is under way
+    --strict # raise an error if any service failed, not only if all that are named did
+    --timeout (-t): duration # how long to wait; the daemon goes on after that
+    --no-deps # start only what is named
+]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+    let piped = $in
+    let span = (metadata $names).span
+    wish { client connect $config $span } start (selector $names $piped $span) $span {
+        all: $all
+        relatives: (if $no_deps { false } else { null })
+        wait: (not $no_wait)
+        timeout: $timeout
+        strict: $strict
+    }
+}

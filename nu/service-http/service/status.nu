@@ -1,0 +1,23 @@
+# `service status`.
+
+use ../client.nu
+use ../names.nu
+use ../rows.nu
+use ../selector.nu
+
+# Show how services are: state, health, process, uptime, memory.
+@category service
+@search-terms ps state running uptime systemctl
+export def main [
+    ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
+    --config (-c): path # the services.toml to use
+    --long (-l) # all columns
+    --no-start # start no daemon for it: where none runs that is an error
+]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+    let piped = $in
+    let span = (metadata $names).span
+    let selected = selector $names $piped $span
+    if (selector is-nothing $selected) { return [] }
+    let way = if $no_start { client must-run $config $span } else { client connect $config $span }
+    client ask $way /api/v1/services/status { names: (selector joined $selected) long: $long } | rows status $long
+}

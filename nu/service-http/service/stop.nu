@@ -1,0 +1,31 @@
+# `service stop`.
+
+use ../client.nu
+use ../names.nu
+use ../selector.nu
+use ../wish.nu
+
+# Stop services, after everything that needs them.
+#
+# Rows of services that failed say why in `error`; if every service that was named failed, the command fails.
+@category service
+@search-terms kill end down
+export def main [
+    ...names: string@"names running" # the services; or pipe in names, or rows with a `name` column
+    --config (-c): path # the services.toml to use
+    --all (-a) # every service of the project
+    --no-wait # return as soon as it is under way
+    --strict # raise an error if any service failed, not only if all that are named did
+    --timeout (-t): duration # how long to wait; the daemon goes on after that
+    --no-dependents # leave alone what needs them
+]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+    let piped = $in
+    let span = (metadata $names).span
+    wish { client connect $config $span } stop (selector $names $piped $span) $span {
+        all: $all
+        relatives: (if $no_dependents { false } else { null })
+        wait: (not $no_wait)
+        timeout: $timeout
+        strict: $strict
+    }
+}

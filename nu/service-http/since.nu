@@ -1,0 +1,23 @@
+# `--since`: a duration back from now, a datetime, or the number of an event, as the API takes it.
+
+use problem.nu
+
+export def main [since: any, span: record, --numbers]: nothing -> any {
+    match ($since | describe) {
+        nothing => null
+        duration => ((date now) - $since | rfc3339)
+        datetime => ($since | rfc3339)
+        int if $numbers => $since
+        string => (try { $since | into datetime | rfc3339 } catch { refuse $span })
+        _ => { refuse $span }
+    }
+}
+
+def rfc3339 []: datetime -> string {
+    $in | date to-timezone UTC | format date "%Y-%m-%dT%H:%M:%S%.9fZ"
+}
+
+def refuse [span: record]: nothing -> error {
+    problem raise { code: bad_request message: "cannot tell since when"
+        help: "for example `--since 10min` or `--since ((date now) - 1hr)`" } $span
+}

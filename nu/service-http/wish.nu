@@ -1,0 +1,57 @@
+# What start, stop, restart and apply have in common: rows are data, also those of services that failed; only when every service
+# that was named failed (or, when strict, any) is that an error.
+
+use client.nu
+use problem.nu
+use rows.nu
+use selector.nu
+
+# Wishes it and gives back the rows.
+export def main [
+    way_of: closure # how to reach the daemon, when there is something to wish
+    verb: string
+    selected: any
+    span: record
+    options: record<all: bool, relatives: any, wait: bool, timeout: any, strict: bool>
+]: nothing -> table {
+    selector or-all $selected $options.all $span
+    if (selector is-nothing $selected) { return [] }
+    let wish = {
+        names: ($selected | default [])
+        all: ($selected == null)
+        relatives: $options.relatives
+        wait: $options.wait
+        timeout_ms: (milliseconds $options.timeout $span)
+    }
+    carry-out (do $way_of) $verb $"/api/v1/services/($verb)" $wish $options.strict
+}
+
+# Sends it, and judges what came of it.
+export def carry-out [way: record, verb: string, route: string, body: record, strict: bool]: nothing -> table {
+    let outcomes = client post $way $route $body
+    let none_ok = $outcomes | where {|it| $it.named and $it.ok } | is-empty
+    let failed = $outcomes | where {|it| not $it.ok and ($strict or ($it.named and $none_ok)) }
+    if ($failed | is-not-empty) { problem raise (together $verb $failed $outcomes) $way.span }
+    $outcomes | rows outcome
+}
+
+# One problem for those that failed: code and help are the first one's, the others are told along.
+def together [verb: string, failed: list, outcomes: list]: nothing -> record {
+    let problems = $failed | each {|it|
+        $it.error? | default { code: internal message: $"cannot ($verb) `($it.name)`" }
+    }
+    let told = $problems | get message | str join
+    let relatives = $outcomes
+        | where {|it| not $it.ok and $it.name not-in $failed.name and $it.error? != null and $told !~ $"`($it.name)`" }
+        | get error
+    let first = $problems | first
+    let others = ($first.others? | default []) ++ ($problems | skip 1) ++ $relatives
+    $first | upsert others $others
+}
+
+# A duration as the API takes it.
+export def milliseconds [limit: any, span: record]: nothing -> any {
+    if $limit == null { return null }
+    if $limit < 0sec { problem raise { code: bad_request message: "cannot wait a negative time" } $span }
+    ($limit | into int) // 1_000_000
+}

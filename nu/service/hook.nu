@@ -1,0 +1,95 @@
+# `service hook`: services that come and go with the directory one is in.
+#
+# What was started is noted in a directory of the project: `shells/` has a file for each shell that is inside, `started/` one
+# for each service. The last shell to leave stops what is noted, and nothing else.
+
+use place.nu
+use trust.nu
+
+# Give the hook that starts what is marked `auto = true` when one enters a project's directory, and stops it on leaving.
+#
+# It does nothing for a services.toml that is not trusted as it is: see `service trust`. It works in the background, so the
+# prompt does not wait. It stops only what it has started, with what that needed, and only when no other shell is inside.
+# A shell that ends inside leaves its services running.
+@category service
+@search-terms direnv cd enter leave auto
+@example "in config.nu" "$env.config.hooks.env_change.PWD = ($env.config.hooks.env_change.PWD? | default [] | append (service hook))"
+export def --env main []: nothing -> closure {
+    {|before, after|
+        let left = if $before == null { null } else { place project $before }
+        let entered = place project $after
+        if $left != $entered {
+            if $left != null { leave $left }
+            if $entered != null { enter $entered }
+        }
+    }
+}
+
+def --env enter [file: string]: nothing -> nothing {
+    let parsed = try { open --raw $file | from toml } catch { return }
+    let by_default = $parsed.orchestrator?.service_defaults?.auto? | default false
+    let marked = $parsed.services? | default {} | values | any {|service| $service.auto? | default $by_default }
+    if not $marked { return }
+    if not (trust is-trusted $file) {
+        tell-once $file
+        return
+    }
+    let notes = notes $file
+    mkdir ($notes | path join shells) ($notes | path join started)
+    touch (mine $notes)
+    job spawn {
+        try { start $file $notes } catch {|error| $error.msg | save --force ($notes | path join error) }
+        # Somebody was quicker on the way out than we on the way in.
+        if not (mine $notes | path exists) { try { stop $file $notes } }
+    } | ignore
+}
+
+def leave [file: string]: nothing -> nothing {
+    let notes = notes $file
+    if not (mine $notes | path exists) { return }
+    rm --force (mine $notes)
+    job spawn { try { stop $file $notes } } | ignore
+}
+
+def start [file: string, notes: string]: nothing -> nothing {
+    service list --config $file
+    | where auto
+    | service start --no-wait --config $file
+    | where action in [started starting]
+    | each {|row| touch ($notes | path join started $row.name) }
+    | ignore
+}
+
+def stop [file: string, notes: string]: nothing -> nothing {
+    if (ls ($notes | path join shells) | any {|shell| is-alive $shell.name }) { return }
+    let started = ls ($notes | path join started) | get name | path basename
+    if ($started | is-empty) { return }
+    # No daemon is started to stop what it would first have to take over.
+    service status --no-start --config $file
+    | where name in $started and status == running
+    | service stop --no-wait --config $file
+    | ignore
+    $started | each {|name| rm --force ($notes | path join started $name) } | ignore
+}
+
+# The notes of one boot: after another nothing of it is true.
+def notes [file: string]: nothing -> string {
+    place cache hook $"($file) (open --raw /proc/sys/kernel/random/boot_id)"
+}
+
+def mine [notes: string]: nothing -> string { $notes | path join shells $"($nu.pid)" }
+
+# Whether a shell with a file still lives; the file of one that does not is removed.
+def is-alive [shell: string]: nothing -> bool {
+    let lives = $"/proc/($shell | path basename)" | path exists
+    if not $lives { rm --force $shell }
+    $lives
+}
+
+# One line, once in a shell for one content of a file.
+def --env tell-once [file: string]: nothing -> nothing {
+    let hash = trust digest $file
+    if $hash in ($env.SERVICE_HOOK_TOLD? | default []) { return }
+    $env.SERVICE_HOOK_TOLD = ($env.SERVICE_HOOK_TOLD? | default [] | append $hash)
+    print --stderr $"($file) has services to start here, and is not trusted: read it, then `service trust`"
+}

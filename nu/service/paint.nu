@@ -1,0 +1,20 @@
+# `service paint`: states in colour, in every table.
+
+use palette.nu
+
+# Give the part of `color_config` that shows states in colour: green, yellow, red, grey.
+#
+# Rows stay as they are, so `where health == unhealthy` goes on working. Every cell with such a word gets its colour, in
+# other tables too; all other strings look as they did.
+@category service
+@search-terms color theme color_config
+@example "in config.nu" "$env.config.color_config = ($env.config.color_config | merge (service paint))"
+export def main []: nothing -> record<string: closure> {
+    let usual = $env.config.color_config.string? | default white
+    {
+        string: {|text|
+            let style = palette style $text
+            if $style != null { $style } else if ($usual | describe) == closure { do $usual $text } else { $usual }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+# Which colour a state has: one place for `watch`, `top`, `prompt` and `paint`.
+
+# The colour of a state, a status or a health, by a name of `ansi`; null for any other word.
+export def style [word: string]: nothing -> any {
+    match $word {
+        ready | running | healthy => "green"
+        waiting | starting | stopping | pending => "yellow"
+        failed | backoff | unhealthy => "red_bold"
+        stopped | completed | none | unknown => "dark_gray"
+        _ => null
+    }
+}
+
+# Colours the cells of these columns; for the eyes only, since `where` then finds nothing in them.
+export def coloured [...columns: string]: table -> table {
+    let rows = $in
+    $columns | reduce --fold $rows {|column, rows|
+        $rows | update $column {|row|
+            let style = style ($row | get $column)
+            if $style == null { $row | get $column } else { $"(ansi $style)($row | get $column)(ansi reset)" }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+# `service prompt`: how the project is, for a prompt, without waiting for anybody.
+#
+# What is shown was written to a file by a job in the background, which is begun here when the file is older than a moment.
+# So it is as it was at the prompt before; from a file that is older than that its age is told.
+
+use place.nu
+use palette.nu
+use summary.nu
+
+# From what age on the file is written anew, and its age is told.
+const FRESH = 1sec
+const RECENT = 15sec
+# A job that was begun so long ago is not waited for any more.
+const PATIENCE = 10sec
+
+# Say how the project is, as `3/4 up, db failing`, for the prompt: from a snapshot, in less than 5 ms.
+#
+# Empty outside of a project and where no daemon runs. It never waits and never starts a daemon: a job in the background
+# writes the next snapshot, and one that is old says so, as in `3/4 up (12min)`.
+@category service
+@search-terms segment status line starship
+@example "on the right" "$env.PROMPT_COMMAND_RIGHT = { service prompt --color }"
+export def main [
+    --color (-c) # green, yellow, or red when something is failing
+]: nothing -> string {
+    let config = place project $env.PWD
+    if $config == null { return "" }
+    let file = place cache prompt $config
+    let snapshot = try { open --raw $file | from json } catch { { at: 0 text: "" } }
+    let age = (date now | into int) - $snapshot.at | into duration
+    if $age > $FRESH and not (is-asked $file) { ask $config $file }
+    let text = if $snapshot.text == "" or $age < $RECENT { $snapshot.text } else {
+        $"($snapshot.text) \(($age | into string | split row ' ' | first)\)"
+    }
+    if $color and $text != "" { $"(ansi (palette style (mood $text)))($text)(ansi reset)" } else { $text }
+}
+
+def mood [text: string]: nothing -> string {
+    if $text =~ "failing|wrong" { "failed" } else if $text =~ "way" { "starting" } else { "ready" }
+}
+
+# Somebody is asking at this moment.
+def is-asked [file: string]: nothing -> bool {
+    let asked = try { open --raw $"($file).asked" | into int } catch { return false }
+    ((date now | into int) - $asked | into duration) < $PATIENCE
+}
+
+def ask [config: string, file: string]: nothing -> nothing {
+    try { date now | into int | into string | save --force $"($file).asked" } catch { mkdir ($file | path dirname) }
+    job spawn {
+        let text = try { service status --no-start --config $config | summary } catch {|error| trouble $error }
+        # Where nobody can tell, the snapshot of before grows old and says so.
+        if $text != null { { at: (date now | into int) text: $text } | to json --raw | place keep $file }
+        rm --force $"($file).asked"
+    } | ignore
+}
+
+def trouble [error: record]: nothing -> any {
+    match ($error.details?.code? | default "") {
+        "service::daemon_unreachable" | "service::no_project" => ""
+        "service::bad_definition" => "services.toml is wrong"
+        _ => null
+    }
+}

@@ -1,0 +1,59 @@
+# A picture that is drawn again and again in the same place, on the terminal's other screen, so that nothing is left of it.
+#
+# While it waits it reads keys, and then ctrl-c is one of them. While it draws, ctrl-c is an error that is caught.
+
+# The other screen, no cursor, long lines cut off rather than wrapped; and back.
+const ENTER = "\e[?1049h\e[?25l\e[?7l"
+const LEAVE = "\e[?7h\e[?25h\e[?1049l"
+
+# Shows what `frame` gives for a size of `columns` and `rows`, anew after each interval, after a key or a resize, until
+# `q`, escape or ctrl-c.
+export def main [interval: duration, frame: closure]: nothing -> nothing {
+    if not ((is-terminal --stdout) and (is-terminal --stdin)) {
+        error make --unspanned {
+            msg: "cannot draw a live table: this is no terminal"
+            code: "service::no_terminal"
+            help: "in a script use `service status`, or `service events --follow`"
+        }
+    }
+    print --no-newline $ENTER
+    let failed = try { redraw $interval $frame; null } catch {|error| $error }
+    print --no-newline $LEAVE
+    if $failed != null and not (is-interrupt $failed) { error make --unspanned { msg: $failed.msg } }
+}
+
+def redraw [interval: duration, frame: closure]: nothing -> nothing {
+    loop {
+        draw $frame
+        if (means-leave (hear $interval)) { break }
+    }
+}
+
+# A key or a resize; null when nothing came.
+def hear [interval: duration]: nothing -> any {
+    try { input listen --types [key resize] --timeout $interval } catch {|error|
+        if $error.msg !~ "^Timed out" { error make $error }
+        null
+    }
+}
+
+def draw [frame: closure]: nothing -> nothing {
+    let size = term size
+    let text = try { do $frame $size } catch {|error|
+        if (is-interrupt $error) { error make $error }
+        $"(ansi red)($error.msg)(ansi reset)"
+    }
+    let lines = $text | lines | first ($size.rows - 1) | each {|line| $"($line)\e[K" }
+    print --no-newline $"\e[H($lines | str join "\r\n")\e[J"
+}
+
+def means-leave [heard: any]: nothing -> bool {
+    if $heard == null or $heard.type? != key { return false }
+    let control = $heard.modifiers? | default [] | any {|modifier| $modifier =~ control }
+    $heard.code? in [q esc] or ($control and $heard.code? in [c d])
+}
+
+# Whether an error is ctrl-c.
+export def is-interrupt [error: any]: nothing -> bool {
+    $error.msg == "Operation interrupted"
+}

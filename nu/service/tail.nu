@@ -1,0 +1,36 @@
+# `service tail`: what services write, as they write it.
+
+use screen.nu
+
+# The colours that services get, in turn.
+const COLOURS = [cyan magenta green yellow blue light_cyan light_magenta light_green light_yellow light_blue]
+
+# Print the last lines of services and then what they write, each service in a colour of its own, until ctrl-c.
+#
+# Lines of standard error are marked with `!`. For rows use `service logs --follow`.
+@category service
+@search-terms logs follow output
+@example "of all services" "service tail"
+@example "of one, from now on" "service tail web-app --lines 0"
+export def main [
+    ...names: string # services; all of the project if none is named
+    --lines (-n): int = 10 # so many lines of the past of each
+]: nothing -> nothing {
+    let known = service list ...$names | get name
+    let width = $known | each { str length } | append 0 | math max
+    let colours = $known | enumerate | reduce --fold {} {|it, all|
+        $all | insert $it.item ($COLOURS | get ($it.index mod ($COLOURS | length)))
+    }
+    let ended = try { follow $names $lines $width $colours; null } catch {|error| $error }
+    if $ended != null and not (screen is-interrupt $ended) { error make $ended }
+}
+
+def follow [names: list<string>, lines: int, width: int, colours: record]: nothing -> nothing {
+    let plain = not (is-terminal --stdout)
+    service logs ...$names --follow --tail $lines | each {|row|
+        let mark = if $row.stream == stderr { "!" } else { "|" }
+        let head = $"($row.service | fill --width $width) ($mark)"
+        let style = $colours | get --optional $row.service | default default
+        print (if $plain { $"($head) ($row.line)" } else { $"(ansi $style)($head)(ansi reset) ($row.line)" })
+    } | ignore
+}

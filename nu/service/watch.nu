@@ -1,0 +1,24 @@
+# `service watch`: the table of `service status`, alive.
+
+use palette.nu
+use screen.nu
+use summary.nu
+
+# Show how services are, again and again in the same place, until `q` or ctrl-c.
+#
+# It follows the size of the terminal and leaves nothing on it. For a script: `service events --follow`.
+@category service
+@search-terms live monitor refresh
+@example "all services, twice a second" "service watch --interval 500ms"
+@example "two of them" "service watch database web-app"
+export def main [
+    ...names: string # services; all of the project if none is named
+    --interval (-i): duration = 1sec # from one look to the next
+]: nothing -> nothing {
+    service status ...$names | ignore # what is wrong with the names is an error before anything is drawn
+    screen $interval {|size|
+        let rows = service status ...$names
+        let table = $rows | palette coloured status state health | table --width $size.columns
+        $"(ansi attr_bold)($rows | summary)(ansi reset)  every ($interval), q leaves\n($table)"
+    }
+}

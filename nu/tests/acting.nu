@@ -1,0 +1,105 @@
+# Acting: starts in order, stops of the whole tree, restarts that give back, plans that are carried out.
+
+use support.nu *
+
+const CHAIN = '
+[services.db]
+start_command = "ACTOR"
+[services.cache]
+start_command = "ACTOR"
+dependencies = ["db"]
+[services.web]
+start_command = "ACTOR"
+dependencies = ["cache"]
+[services.lone]
+start_command = "ACTOR"
+'
+
+export def "test a start takes along what is needed" [] {
+    define $CHAIN
+    let rows = service start web
+    equal ($rows | types) { name: string ok: bool action: string status: string health: string took: duration error: nothing }
+    equal ($rows | select name ok action) [[name ok action]; [db true started] [cache true started] [web true started]]
+    equal (service start web | get action | uniq) [unchanged]
+    equal (service status lone | get 0.state) stopped
+}
+
+export def "test a stop takes down what needs it" [] {
+    define $CHAIN
+    service start --all | ignore
+    equal (service stop db | get name) [web cache db]
+    equal (service status | where state == ready | get name) [lone]
+    equal (service start db | get name) [db]
+    equal (service stop db --no-dependents | get name) [db]
+}
+
+export def "test a restart gives back the dependents" [] {
+    define $CHAIN
+    service start web | ignore
+    let before = service status web | get 0.pid
+    service restart db | ignore
+    equal (service status db cache web | get state | uniq) [ready]
+    holds ((service status web | get 0.pid) != $before) "it is another process"
+}
+
+export def "test up and down" [] {
+    define $CHAIN
+    equal (service up | get name | sort) [cache db lone web]
+    equal (service up web | get action | uniq) [unchanged]
+    equal (service down | get name | length) 4
+    holds (not (has-daemon)) "the daemon has gone too"
+}
+
+export def "test services outlive their daemon" [] {
+    define $CHAIN
+    service start lone | ignore
+    let pid = service status lone | get 0.pid
+    let daemon = service daemon status
+    equal ([$daemon] | types) {
+        version: string pid: int socket: string project: string uptime: duration services_running: int
+    }
+    service daemon stop | ignore
+    equal (code-of { service daemon status }) "service::daemon_unreachable"
+    equal (code-of { service status --no-start }) "service::daemon_unreachable"
+    equal (service status lone | get 0.pid) $pid
+    holds ((service daemon restart).pid != $daemon.pid) "it is another daemon"
+    equal (service status lone --no-start | get 0.pid) $pid
+}
+
+export def "test one that fails is a row, all that fail are an error" [] {
+    define '
+[services.good]
+start_command = "ACTOR"
+[services.bad]
+start_command = "ACTOR exit 3"
+restart = "no"
+'
+    let rows = service start good bad
+    equal ($rows | where ok | get name) [good]
+    holds ($rows | where not ok | get 0.error | str contains "exited with code 3") "the row says why"
+    let error = error-of { service start bad }
+    equal (code-of { service start bad }) "service::start_failed"
+    holds ($error.msg =~ "cannot start `bad`") "the error names it"
+    equal (code-of { service start good bad --strict }) "service::start_failed"
+}
+
+export def "test nobody waits for longer than the timeout" [] {
+    define '
+[services.slow]
+start_command = "ACTOR"
+health_check_endpoint = "exec:false"
+ready = { timeout = "10min" }
+'
+    equal (code-of { service start slow --timeout 100ms }) "service::timeout"
+    equal (service start slow --no-wait | get action) [starting]
+    equal (service stop --all | where ok | get name) [slow]
+}
+
+export def "test a changed file is planned and applied" [] {
+    define $CHAIN
+    service start web | ignore
+    define ($CHAIN | str replace "[services.cache]\nstart_command = \"ACTOR\"" "[services.cache]\nstart_command = \"ACTOR say new\"")
+    equal (service plan | where change != none) [[service change because affects]; [cache restart [start_command] [web]]]
+    holds (service apply | all {|row| $row.ok }) "all of it was done"
+    equal (service plan | where change != none) []
+}

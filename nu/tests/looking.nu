@@ -1,0 +1,76 @@
+# Looking on: wait, why, and what is followed as it happens.
+
+use support.nu *
+
+const SERVICES = '
+[services.web]
+start_command = "ACTOR say one wait 100 say two"
+[services.late]
+start_command = "ACTOR"
+dependencies = ["slow"]
+[services.slow]
+start_command = "ACTOR"
+health_check_endpoint = "exec:test -e go"
+ready = { timeout = "10min" }
+[services.bad]
+start_command = "ACTOR exit 3"
+restart = "no"
+'
+
+export def "test a wait ends when it is so" [] {
+    define $SERVICES
+    service start late --no-wait | ignore
+    equal (code-of { service wait late --timeout 100ms }) "service::timeout"
+    touch go
+    equal (service wait late slow --timeout 20sec | select name state) [[name state]; [late ready] [slow ready]]
+    equal (service wait { $in.late.state == ready and $in.late.restarts == 0 } --timeout 20sec | length) 4
+    equal ([late] | service wait --for healthy | get health) [healthy]
+    equal ([] | service wait | length) 0
+}
+
+export def "test a wait for what cannot come fails at once" [] {
+    define $SERVICES
+    equal (code-of { service wait web }) "service::never"
+    try { service start bad }
+    equal (code-of { service wait bad --timeout 20sec }) "service::never"
+    equal (code-of { service wait { false } --timeout 200ms }) "service::timeout"
+    equal (code-of { service wait web --for perfect }) "service::bad_request"
+    equal (code-of { service wait { 3 } }) "service::bad_request"
+    equal (code-of { service wait }) "service::no_names"
+    equal (code-of { service wait wbe }) "service::not_found"
+}
+
+export def "test why explains" [] {
+    define $SERVICES
+    service start late --no-wait | ignore
+    eventually "it waits" { (service why late).waits_for.service? == slow }
+    let why = service why late
+    equal ($why | columns) [
+        name summary goal state health since waits_for last_check exit port_holder next_retry log help
+    ]
+    equal ($why.waits_for | select condition state) { condition: ready state: starting }
+    equal ($why.waits_for.waiting | describe) duration
+    try { service start bad }
+    holds ((service why bad).exit =~ "3") "the exit code is told"
+    equal ("bad" | service why | get state) failed
+    equal (code-of { service why }) "service::no_names"
+    equal (code-of { service why bad web }) "service::bad_request"
+    equal (code-of { service why wbe }) "service::not_found"
+}
+
+export def "test logs are followed" [] {
+    define $SERVICES
+    service start web | ignore
+    equal (service logs web --follow | first 2 | get line) [one two]
+    equal (service logs --follow --tail 1 | first 1 | types) { time: datetime service: string stream: string line: string }
+    equal (code-of { service logs wbe --follow | first }) "service::not_found"
+}
+
+export def "test events are followed from a number on" [] {
+    define $SERVICES
+    service start web | ignore
+    let first = service events | first | get seq
+    let rows = service events --follow --since $first | first 3
+    equal $rows.seq [($first + 1) ($first + 2) ($first + 3)]
+    equal (code-of { service events --follow --since 999999 | first }) "service::gap"
+}

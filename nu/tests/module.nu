@@ -1,0 +1,136 @@
+# The commands that are composed of others: prompt, hook, trust, paint, top, watch.
+
+use support.nu *
+
+const PAIR = '
+[services.db]
+start_command = "ACTOR"
+[services.web]
+start_command = "ACTOR"
+dependencies = ["db"]
+auto = true
+[services.once]
+start_command = "ACTOR exit 0"
+oneshot = true
+'
+
+export def "test the prompt tells how things are, and starts nothing" [] {
+    define $PAIR
+    equal (service prompt) ""
+    eventually "the file has been written" { prompt-file | is-not-empty }
+    equal (service prompt) ""
+    holds (not (has-daemon)) "no daemon was started"
+    service start web once | ignore
+    eventually "it has been told" { (service prompt) == "2/2 up" }
+    service stop web | ignore
+    eventually "it has been told" { (service prompt) == "1/2 up" }
+    holds ((service prompt --color) =~ "1/2 up") "also in colour"
+    service daemon stop --services | ignore
+    eventually "it has been told" { (service prompt) == "" }
+    cd /
+    equal (service prompt) ""
+}
+
+export def "test an old snapshot tells its age" [] {
+    define $PAIR
+    service start web once | ignore
+    eventually "it has been told" { (service prompt) == "2/2 up" }
+    let file = prompt-file | first
+    { at: ((date now) - 5min | into int) text: "9/9 up" } | to json | save --force $file
+    date now | into int | into string | save --force $"($file).asked"
+    equal (service prompt) "9/9 up (5min)"
+}
+
+export def "test a prompt takes less than five milliseconds" [] {
+    define $PAIR
+    service start web once | ignore
+    eventually "it has been told" { (service prompt) == "2/2 up" }
+    let times = 1..50 | each { timeit { service prompt } } | sort
+    holds (($times | get 25) < 5ms) $"half of them took less than 5ms: ($times | first) to ($times | last)"
+}
+
+export def "test services come and go with their directory" [] {
+    define $PAIR
+    service trust | ignore
+    let project = $env.PWD
+    let hook = service hook
+    mkdir inside
+    do $hook null $project
+    eventually "what is marked runs, with what it needs" { (states) == [ready ready stopped] }
+    do $hook $project $"($project)/inside"
+    equal (states) [ready ready stopped]
+    do $hook $"($project)/inside" "/"
+    eventually "it is stopped again" { (states) == [stopped stopped stopped] }
+}
+
+export def "test what the user started stays" [] {
+    define $PAIR
+    service trust | ignore
+    service start db | ignore
+    let hook = service hook
+    do $hook null $env.PWD
+    eventually "the rest has been started" { (states) == [ready ready stopped] }
+    eventually "that has been noted" { glob $"($env.XDG_CACHE_HOME)/**/started/web" | is-not-empty }
+    do $hook $env.PWD "/"
+    eventually "only the rest is stopped" { (states) == [ready stopped stopped] }
+}
+
+export def "test another shell keeps them" [] {
+    define $PAIR
+    service trust | ignore
+    let hook = service hook
+    do $hook null $env.PWD
+    eventually "they run" { (states) == [ready ready stopped] }
+    # Process 1 is alive, and so is a shell with that number.
+    let shells = glob $"($env.XDG_CACHE_HOME)/**/shells" | first
+    touch $"($shells)/1"
+    do $hook $env.PWD "/"
+    eventually "we have left" { (ls $shells | length) == 1 }
+    sleep 300ms # nothing to wait for: it must not happen
+    equal (states) [ready ready stopped]
+}
+
+export def "test nothing starts from a file that is not trusted as it is" [] {
+    define $PAIR
+    let hook = service hook
+    do $hook null $env.PWD
+    holds (glob $"($env.XDG_CACHE_HOME)/**/shells/*" | is-empty) "nothing was begun"
+    equal (service trust | get trusted) true
+    let store = $"($env.XDG_STATE_HOME)/service-orchestrator/trusted.nuon"
+    equal (ls --long $store | get 0.mode) "rw-------"
+    equal (service trust --list | select file current) [[file current]; [($env.PWD | path join services.toml) true]]
+    define $"($PAIR)# changed"
+    equal (service trust --list | get 0.current) false
+    do $hook null $env.PWD
+    holds (glob $"($env.XDG_CACHE_HOME)/**/shells/*" | is-empty) "nothing was begun"
+    service trust --revoke | ignore
+    equal (service trust --list) []
+    holds (not (has-daemon)) "no daemon was started"
+}
+
+export def "test paint colours states and leaves the rest" [] {
+    let style = service paint | get string
+    equal (do $style healthy) green
+    equal (do $style failed) red_bold
+    equal (do $style "anything else") ($env.config.color_config.string? | default white)
+}
+
+export def "test top sorts what runs" [] {
+    define $PAIR
+    service start web | ignore
+    let rows = service top --once --by memory
+    equal ($rows | columns) [name cpu memory uptime restarts state health pid]
+    equal ($rows.memory | sort --reverse) $rows.memory
+    equal (code-of { service top --once --by colour }) "service::bad_request"
+}
+
+export def "test a live table needs a terminal" [] {
+    define $PAIR
+    equal (code-of { service watch }) "service::no_terminal"
+    equal (code-of { service top }) "service::no_terminal"
+    equal (code-of { service watch nobody }) "service::not_found"
+}
+
+def states []: nothing -> list { service status db web once | get state }
+
+def prompt-file []: nothing -> list { glob $"($env.XDG_CACHE_HOME)/service-orchestrator/prompt/*" --exclude ["*.asked" "**/*.asked"] }

@@ -1,0 +1,75 @@
+# Which services a command is about: words, strings, lists, rows, closures, and what is refused.
+
+use support.nu *
+
+const PAIR = '
+[services.web-app]
+start_command = "ACTOR"
+[services.db]
+start_command = "ACTOR say hello"
+'
+
+export def "test names come through the pipe in every shape" [] {
+    define $PAIR
+    equal ("db" | service start | get name) [db]
+    equal ([db web-app] | service start | get name | sort) [db web-app]
+    equal ({ name: db other: 1 } | service status | get name) [db]
+    equal (service status | where name == db | service restart | get action) [restarted]
+    eventually "the line is there" { service logs db | is-not-empty }
+    equal (service logs db | first | service status | get name) [db]
+    equal ([db web-app] | each {|name| service status $name } | flatten | get name) [db web-app]
+    equal ([db] | par-each { service status } | flatten | get name) [db]
+}
+
+export def "test an empty pipe does nothing" [] {
+    define $PAIR
+    service start --all | ignore
+    equal ([] | service stop | length) 0
+    equal (service status | where state == failed | service restart | length) 0
+    for empty in [([] | service start) ([] | service status) ([] | service logs) ([] | service health) ([] | service list)] {
+        equal ($empty | length) 0
+    }
+    equal (service status | where state == ready | length) 2
+}
+
+export def "test what is not clear is refused" [] {
+    define $PAIR
+    equal (code-of { service start }) "service::no_names"
+    equal (code-of { service stop --all db }) "service::ambiguous_input"
+    equal (code-of { "db" | service start web-app }) "service::ambiguous_input"
+    equal (code-of { [[nam]; [db]] | service start }) "service::bad_row"
+}
+
+export def "test a wrong name is met with the right one" [] {
+    define $PAIR
+    for wrong in [{ service start web-ap } { service status web-ap } { service list web-ap } { service logs web-ap } { service health web-ap }] {
+        equal (code-of $wrong) "service::not_found"
+        holds ((error-of $wrong).rendered =~ "did you mean `web-app`") "the right one is named"
+    }
+}
+
+export def "test a wrong file is shown with its line" [] {
+    define "[services.web]\nstart_comand = 'true'"
+    let error = error-of { service start web }
+    equal (code-of { service start web }) "service::bad_definition"
+    holds ($error.rendered =~ "services.toml:2:1") "the place is told"
+    holds (2 in (service check | where severity == error).line) "the line is in the table"
+    equal (code-of { service check --strict }) "service::bad_definition"
+}
+
+export def "test outside of a project everything says so" [] {
+    equal (code-of { service status }) "service::no_project"
+    equal (code-of { service list --config nowhere.toml }) "service::no_project"
+}
+
+export def "test a file may be named" [] {
+    define $PAIR
+    mkdir elsewhere
+    cd elsewhere
+    equal (service list | length) 2
+    cd /
+    equal (code-of { service list }) "service::no_project"
+    equal (service list --config ($env.HOME | path join ../project) | length) 2
+    $env.SERVICES_CONFIG = ($env.HOME | path join ../project/services.toml)
+    equal (service list | length) 2
+}

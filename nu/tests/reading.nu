@@ -1,0 +1,107 @@
+# Reading: the columns and types of every table, and that looking starts nothing.
+
+use support.nu *
+
+const PAIR = '
+[services.db]
+description = "keeps"
+start_command = "ACTOR say hello moan ouch"
+[services.web]
+start_command = "ACTOR"
+dependencies = ["db"]
+auto = true
+'
+
+export def "test definitions are read without a daemon" [] {
+    define $PAIR
+    equal (service list | types) {
+        name: string description: string dependencies: "list<any>" manager: string start_command: string
+        stop_command: nothing health_check_endpoint: nothing auto: bool
+    }
+    equal (service list web | get 0.dependencies) [db]
+    equal (service list | where auto | get name) [web]
+    equal (service order | select step name level) [[step name level]; [1 db 0] [2 web 1]]
+    equal (service graph web | select name dependents state) [[name dependents state]; [db [web] stopped] [web [] stopped]]
+    equal (service check | length) 0
+    equal (service events | length) 0
+    holds (not (has-daemon)) "no daemon was started"
+}
+
+export def "test a status has typed columns" [] {
+    define $PAIR
+    service start web | ignore
+    equal (service status | types) {
+        name: string status: string state: string health: string pid: int uptime: duration memory: filesize restarts: int
+    }
+    equal (service status --long db | columns | skip 8) [
+        cpu since exit_code exit_signal command cwd log dependencies memory_limit cpu_limit limits reason project
+    ]
+    equal (service status --long db | types | select since cwd dependencies project) {
+        since: datetime cwd: string dependencies: "list<any>" project: string
+    }
+    equal (service status | where uptime < 1hr and memory > 1kb | sort-by memory | length) 2
+    equal (service status | group-by state | columns) [ready]
+}
+
+export def "test a status of what is stopped has the same columns" [] {
+    define $PAIR
+    equal (service status db) [
+        [name status state health pid uptime memory restarts]; [db stopped stopped none null null null 0]
+    ]
+}
+
+export def "test types survive a round trip" [] {
+    define $PAIR
+    service start web | ignore
+    let rows = service status
+    equal ($rows | to nuon | from nuon) $rows
+    equal ($rows | to json | from json | get uptime | each { describe }) [int int]
+    holds (($rows | to csv) =~ "name,status,state") "csv has the columns"
+}
+
+export def "test health is checked now" [] {
+    define $PAIR
+    service start db | ignore
+    equal (service health db | types) {
+        name: string healthy: bool kind: string message: string latency: duration checked: datetime endpoint: nothing
+    }
+    equal (service health | select name healthy) [[name healthy]; [db true] [web false]]
+}
+
+export def "test logs have rows and text" [] {
+    define $PAIR
+    service start db | ignore
+    eventually "both lines are there" { (service logs db | length) == 2 }
+    equal (service logs | types) { time: datetime service: string stream: string line: string }
+    equal (service logs db | where stream == stderr | get line) [ouch]
+    equal (service logs db --raw | lines | sort) [hello ouch]
+    equal (service logs db --tail 1 | length) 1
+    equal (service logs db --since 1hr | length) 2
+    equal (service logs db --since (date now) | length) 0
+}
+
+export def "test events and history tell what happened" [] {
+    define $PAIR
+    service start web | ignore
+    let events = service events
+    equal ($events | types) {
+        seq: int time: datetime service: string event: string from: string to: string reason: string
+    }
+    equal ($events | where event == state and to == ready | get service) [db web]
+    let last = $events | last | get seq
+    service stop web | ignore
+    equal (service events --since $last | where event == state | get to | last) stopped
+    equal (service history web | where kind == state | columns) [
+        time service kind from to run healthy latency exit_code exit_signal message
+    ]
+    equal (service history --starts | select service waited_for result) [
+        [service waited_for result]; [db null ready] [web db ready]
+    ]
+    equal (service history --starts | types | select waited took began) { waited: duration took: duration began: datetime }
+}
+
+export def "test fifty may ask at once" [] {
+    define $PAIR
+    service start web | ignore
+    equal (1..50 | par-each { null | service status web | get 0.state } | uniq) [ready]
+}

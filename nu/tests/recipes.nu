@@ -1,0 +1,28 @@
+# The recipes of a document, as tests: the blocks of each section that begin with "```nu test", and in comments of the page
+# what a reader need not see: `<!-- test ... -->`.
+
+# One test for each section that has some; its name is the heading.
+export def main [file: path]: nothing -> table<file: string, name: string, line: string> {
+    open --raw $file | split row "\n#" | skip 1 | each {|section|
+        let name = $section | lines | first | str trim --left --char "#" | str trim
+        let blocks = $section | parse --regex '(?s)(?:```nu|<!--) test\n(?<code>.*?)(?:```|-->)' | get code
+        if ($blocks | is-empty) { [] } else {
+            [{ file: ($file | path basename) name: $name line: $"(preparation)\n($blocks | str join "\n")" }]
+        }
+    } | flatten
+}
+
+# What recipes speak of: services of these names, one of them sick.
+def preparation []: nothing -> string {
+    'define "
+[services.database]
+start_command = \"ACTOR say hello\"
+[services.web-app]
+start_command = \"ACTOR say listening\"
+dependencies = [\"database\"]
+health_check_endpoint = \"exec:test ! -e sick\"
+health = { interval = \"50ms\", retries = 1 }
+"
+service start web-app | ignore
+'
+}

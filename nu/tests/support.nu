@@ -1,0 +1,58 @@
+# What tests of the Nushell side are written with.
+
+# How long a test waits for what must happen, on a machine under load.
+const PATIENCE = 20sec
+
+# Writes the services.toml of the test; ACTOR in it stands for the test program.
+export def define [text: string]: nothing -> nothing {
+    $text | str replace --all ACTOR $"'($env.TEST_ACTOR)'" | save --force services.toml
+}
+
+# Fails unless both are the same value, of the same type.
+export def equal [found: any, wanted: any]: nothing -> nothing {
+    if $found != $wanted or ($found | describe) != ($wanted | describe) {
+        error make --unspanned { msg: $"found ($found | to nuon), of ($found | describe)\nwanted ($wanted | to nuon), of ($wanted | describe)" }
+    }
+}
+
+# Fails unless it is so.
+export def holds [condition: bool, what: string]: nothing -> nothing {
+    if not $condition { error make --unspanned { msg: $"it is not so that ($what)" } }
+}
+
+# The code of the error that this raises; fails if it raises none.
+export def code-of [work: closure]: nothing -> string {
+    let error = error-of $work
+    # An older Nushell has the details as text.
+    $error.details?.code? | default { $error.json | from json | get code }
+}
+
+# The error that this raises.
+export def error-of [work: closure]: nothing -> record {
+    let error = try { do $work | ignore; null } catch {|error| $error }
+    if $error == null { error make --unspanned { msg: $"(view source $work) raised no error" } }
+    $error
+}
+
+# Waits until this gives true.
+export def eventually [what: string, condition: closure]: nothing -> nothing {
+    let deadline = (date now) + $PATIENCE
+    while not (do $condition) {
+        if (date now) > $deadline { error make --unspanned { msg: $"not within ($PATIENCE): ($what)" } }
+        sleep 20ms
+    }
+}
+
+# The type of each column, as the values have it.
+export def types []: table -> record {
+    let rows = $in
+    $rows | columns | reduce --fold {} {|column, all|
+        let kinds = $rows | get $column | each { describe } | where $it != nothing | uniq
+        $all | insert $column ($kinds | get --optional 0 | default nothing)
+    }
+}
+
+# Whether a daemon runs for this project.
+export def has-daemon []: nothing -> bool {
+    try { service daemon status | is-not-empty } catch { false }
+}

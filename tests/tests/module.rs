@@ -1,0 +1,57 @@
+//! The module `nu/service` at a real terminal: a live table that follows its terminal and leaves nothing on it.
+
+use service_tests::{Project, Terminal, eventually};
+use std::path::Path;
+
+/// A line that loads the module.
+fn load() -> String {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nu/service");
+    format!("use {}", module.display())
+}
+
+#[test]
+fn a_live_table_shows_what_changes_and_leaves_nothing_behind() {
+    let Some(project) = Project::new(
+        "[services.first]\nstart_command = \"ACTOR\"\n[services.second]\nstart_command = \"ACTOR\"\n",
+    ) else {
+        return;
+    };
+    project.value("service start first");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types(&load(), &["Enter"]);
+    // The keys that end it: ctrl-c as a key, and `q`.
+    for keys in ["C-c", "q"] {
+        terminal.types("service watch --interval 100ms", &["Enter"]);
+        terminal.shows("1/2 up");
+        project.value("service start second");
+        terminal.shows("2/2 up");
+        terminal.press(&[keys]);
+        eventually("the table is gone", || (!terminal.screen().contains("2/2 up")).then_some(()));
+        terminal.types("print $'at the prompt (20 + 3)'", &["Enter"]);
+        terminal.shows("at the prompt 23");
+        terminal.types("clear", &["Enter"]);
+        eventually("the screen is empty", || (!terminal.screen().contains("23")).then_some(()));
+        project.value("service stop second");
+    }
+}
+
+#[test]
+fn a_tail_follows_until_ctrl_c() {
+    let Some(project) = Project::new(
+        "[services.first]\nstart_command = \"ACTOR say hello moan ouch count 5000\"\n\
+         [services.second]\nstart_command = \"ACTOR say there\"\n",
+    ) else {
+        return;
+    };
+    project.value("service start --all");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types(&load(), &["Enter"]);
+    terminal.types("service tail --lines 1000", &["Enter"]);
+    for line in ["first  | hello", "first  ! ouch", "second | there"] {
+        terminal.shows(line);
+    }
+    terminal.press(&["C-c"]);
+    terminal.types("clear; print $'at the prompt (20 + 3)'", &["Enter"]);
+    terminal.shows("at the prompt 23");
+    assert!(!terminal.screen().contains("interrupted"), "{}", terminal.screen());
+}

@@ -1,0 +1,82 @@
+//! `cargo xtask readme`: the five commands of the README with their real output, so that they cannot go stale.
+//!
+//! Process ids, times and sizes differ from run to run, and with them the widths of columns. What is compared is what is
+//! left without them; the README is written only where that differs.
+
+use crate::{Done, demo, place};
+use std::fs;
+use std::process::{Command, Stdio};
+
+const OPENS: &str = "## Five commands\n\n```nu\n";
+const CLOSES: &str = "```\n\n## All commands";
+
+/// Writes the section anew where it has gone stale.
+pub(crate) fn run() -> Done {
+    let (before, old, after) = split()?;
+    let new = played()?;
+    if shape(&old) == shape(&new) {
+        eprintln!("the README is up to date");
+        return Ok(());
+    }
+    fs::write(place::root().join("README.md"), [before, new, after].concat())?;
+    eprintln!("README.md has been written anew");
+    Ok(())
+}
+
+/// Fails where the section has gone stale.
+pub(crate) fn check() -> Done {
+    let (_, old, _) = split()?;
+    if shape(&old) == shape(&played()?) {
+        return Ok(());
+    }
+    Err("cannot go on: the five commands in README.md answer differently by now; run `cargo xtask readme`"
+        .into())
+}
+
+/// The README before the section, the section, and what follows.
+fn split() -> Done<(String, String, String)> {
+    let readme = fs::read_to_string(place::root().join("README.md"))?;
+    let unknown = || format!("cannot find the section of `{}` in README.md", OPENS.trim());
+    let (before, rest) = readme.split_once(OPENS).ok_or_else(unknown)?;
+    let (section, after) = rest.split_once(CLOSES).ok_or_else(unknown)?;
+    Ok((format!("{before}{OPENS}"), section.to_owned(), format!("{CLOSES}{after}")))
+}
+
+fn played() -> Done<String> {
+    let hear = |command: &mut Command| -> Done<String> {
+        let output = command.stderr(Stdio::inherit()).output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout)?),
+            false => Err(format!("cannot play the five commands: nu ended with {}", output.status).into()),
+        }
+    };
+    let text = demo::play("readme", "readme.nu", hear)?;
+    Ok(format!("{}\n", text.trim_end()))
+}
+
+/// A text without its numbers, their units, and the widths of its columns.
+fn shape(text: &str) -> String {
+    let words = |line: &str| {
+        let words = line.split_whitespace().map(word).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(words).collect::<Vec<_>>().join("\n")
+}
+
+fn word(word: &str) -> String {
+    const UNITS: [&str; 9] = ["ns", "µs", "ms", "sec", "B", "kB", "MB", "now", "ago"];
+    let without: String = word.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | '─')).collect();
+    if UNITS.contains(&without.as_str()) || without.starts_with("second") { String::new() } else { without }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shape;
+
+    #[test]
+    fn numbers_and_widths_make_no_difference_and_words_do() {
+        let one = "│ 0 │ db │ 14ms │ 2.3 MB │ now │\n╰───┴──╯";
+        assert_eq!(shape(one), shape("│ 0 │ db │ 1sec 214ms │   12.3 kB │ 2 seconds ago │\n╰─────┴──╯"));
+        assert_ne!(shape(one), shape(&one.replace("db", "web")));
+    }
+}
