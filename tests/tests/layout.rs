@@ -105,7 +105,8 @@ impl Shop {
         ));
         assert!(drawn.success, "{}", drawn.stderr);
         let text = format!("> {line}\n\n{}", drawn.stdout);
-        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        lines.join("\n") + "\n"
     }
 
     /// Holds a line against its page.
