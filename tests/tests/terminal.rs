@@ -129,6 +129,38 @@ fn ctrl_c_ends_a_wait_and_nothing_else() {
 }
 
 #[test]
+fn ctrl_c_ends_an_apply_for_the_shell_and_the_daemon_goes_on() {
+    let Some(project) = Project::new(GATED) else { return };
+    project.write("go", "");
+    project.value("service start slow");
+    std::fs::remove_file(project.path("go")).expect("it was written");
+    project.define(&format!("{GATED}env = {{ A = \"1\" }}\n"));
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("service apply", &["Enter"]);
+    terminal.shows("slow is starting");
+    terminal.press(&["C-c"]);
+    is_at_the_prompt(&terminal);
+    assert!(!terminal.screen().contains("slow is starting"), "the line is left");
+    project.write("go", "");
+    eventually("it is ready all the same", || (project.status("slow")["state"] == "ready").then_some(()));
+    assert_eq!(project.value("service plan").as_array().expect("a table")[0]["change"], "none");
+}
+
+#[test]
+fn ctrl_c_ends_following_events() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    project.value("service start web");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types(
+        "service events --follow --since 1hr | each { print $'($in.to?) it is' } | ignore",
+        &["Enter"],
+    );
+    terminal.shows("ready it is");
+    terminal.press(&["C-c"]);
+    is_at_the_prompt(&terminal);
+}
+
+#[test]
 fn ctrl_c_ends_following_a_log_as_text_and_as_rows() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\n") else { return };
     project.value("service start web");
