@@ -48,7 +48,10 @@ def is-asked [file: string]: nothing -> bool {
 def ask [config: string, file: string]: nothing -> nothing {
     let asked = $"($file).asked"
     let begun = date now | into int | into string
-    try { $begun | save --force $asked } catch { mkdir ($file | path dirname) }
+    try { $begun | save --force $asked } catch {
+        mkdir ($file | path dirname)
+        $begun | save --force $asked
+    }
     job spawn {
         let text = try { service status --no-start --config $config | summary } catch {|error| trouble $error }
         # Where nobody can tell, the snapshot of before grows old and says so.
