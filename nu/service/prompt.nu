@@ -46,12 +46,18 @@ def is-asked [file: string]: nothing -> bool {
 }
 
 def ask [config: string, file: string]: nothing -> nothing {
-    try { date now | into int | into string | save --force $"($file).asked" } catch { mkdir ($file | path dirname) }
+    let asked = $"($file).asked"
+    let begun = date now | into int | into string
+    try { $begun | save --force $asked } catch {
+        mkdir ($file | path dirname)
+        $begun | save --force $asked
+    }
     job spawn {
         let text = try { service status --no-start --config $config | summary } catch {|error| trouble $error }
         # Where nobody can tell, the snapshot of before grows old and says so.
         if $text != null { { at: (date now | into int) text: $text } | to json --raw | place keep $file }
-        rm --force $"($file).asked"
+        # Somebody who lost patience may be asking by now.
+        if (try { open --raw $asked } catch { "" }) == $begun { rm --force $asked }
     } | ignore
 }
 
