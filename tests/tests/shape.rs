@@ -66,7 +66,10 @@ fn every_table_goes_through_nuon_json_and_csv_and_back() {
 fn cells_are_values_that_nushell_can_compare_sort_and_group() {
     let Some(project) = started() else { return };
     let types = "service status db | first | values | each { describe }";
-    assert_eq!(project.value(types), json!(["string", "string", "string", "string", "int", "duration", "filesize", "int"]));
+    assert_eq!(
+        project.value(types),
+        json!(["string", "string", "string", "string", "int", "duration", "filesize", "int"])
+    );
     assert_eq!(project.value("service status | where uptime > 1min | length"), 0);
     assert_eq!(project.value("service status | where uptime < 1min | length"), 2);
     assert_eq!(project.value("service status | where memory > 1kb | length"), 2);
