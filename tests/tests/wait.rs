@@ -83,7 +83,7 @@ fn a_closure_sees_all_services_by_name() {
     assert_eq!(rows.row("slow")["state"], "ready");
     assert_eq!(
         project.value(&format!("{line} | columns | length")),
-        6,
+        8,
         "the rows are those of `service status`"
     );
     let code = |line: &str| project.error(line)["code"].clone();
