@@ -12,6 +12,7 @@ export def service []: list -> table {
             start_command: $it.start_command
             stop_command: $it.stop_command?
             health_check_endpoint: $it.health_check_endpoint?
+            origin: ($it.origin? | default "file")
             auto: ($it.auto? | default false)
         }
     }
@@ -32,7 +33,7 @@ export def node []: list -> table {
 }
 
 export def change []: list -> table {
-    each {|it| { service: $it.service change: $it.change because: $it.because affects: $it.affects } }
+    each {|it| { service: $it.service change: $it.change because: ($it.because | str join ", ") affects: ($it.affects | str join ", ") } }
 }
 
 export def outcome []: list -> table {

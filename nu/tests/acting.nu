@@ -99,7 +99,7 @@ export def "test a changed file is planned and applied" [] {
     define $CHAIN
     service start web | ignore
     define ($CHAIN | str replace "[services.cache]\nstart_command = \"ACTOR\"" "[services.cache]\nstart_command = \"ACTOR say new\"")
-    equal (service plan | where change != none) [[service change because affects]; [cache restart [start_command] [web]]]
+    equal (service plan | where change != none) [[service change because affects]; [cache restart start_command web]]
     holds (service apply | all {|row| $row.ok }) "all of it was done"
     equal (service plan | where change != none) []
 }

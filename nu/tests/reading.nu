@@ -16,7 +16,7 @@ export def "test definitions are read without a daemon" [] {
     define $PAIR
     equal (service list | types) {
         name: string description: string dependencies: "list<any>" manager: string start_command: string
-        stop_command: nothing health_check_endpoint: nothing auto: bool
+        stop_command: nothing health_check_endpoint: nothing origin: string auto: bool
     }
     equal (service list web | get 0.dependencies) [db]
     equal (service list | where auto | get name) [web]
