@@ -37,6 +37,8 @@ fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
     eventually("it is under way", || (project.status("slow")["state"] == "starting").then_some(()));
     terminal.shows("slow is starting");
     terminal.press(&["C-c"]);
+    // What is typed before would be echoed into the line that is being cleared.
+    terminal.shows("the daemon goes on with it");
     is_at_the_prompt(&terminal);
     assert!(!terminal.screen().contains("is starting"), "the line is left");
     assert_eq!(project.status("slow")["state"], "starting");
@@ -139,6 +141,8 @@ fn ctrl_c_ends_an_apply_for_the_shell_and_the_daemon_goes_on() {
     terminal.types("service apply", &["Enter"]);
     terminal.shows("slow is starting");
     terminal.press(&["C-c"]);
+    // What is typed before would be echoed into the line that is being cleared.
+    terminal.shows("the daemon goes on with it");
     is_at_the_prompt(&terminal);
     assert!(!terminal.screen().contains("slow is starting"), "the line is left");
     project.write("go", "");
