@@ -5,8 +5,8 @@
 //! template stays as long as it has shims, also after its daemon. And it writes down what a killed shim had not, so that
 //! nothing of that is lost when there is no daemon.
 
+use crate::shim;
 use crate::tree::{self, Reaped};
-use crate::{because, shim};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
@@ -51,7 +51,9 @@ impl Nest {
                 self.clean_up();
             }
             let Some(socket) = daemon.as_ref().filter(|_| asked) else { continue };
-            let Some(parcel) = Parcel::receive(socket).map_err(|error| because("receive", &error))? else {
+            // A parcel that cannot be taken, for want of descriptors say, is asked of another template. This one stays for
+            // the shims it has.
+            let Ok(Some(parcel)) = Parcel::receive(socket) else {
                 daemon = None;
                 continue;
             };
