@@ -298,4 +298,6 @@ pub struct Trace {
     pub socket: Option<String>,
     /// How many services are kept by a shim.
     pub kept: usize,
+    /// How many of its containers run, where there is no daemon to ask; `null` where their engine did not answer.
+    pub containers: Option<usize>,
 }

@@ -1,7 +1,7 @@
 //! What a changed configuration asks of what runs: which keys differ, and whether a service must be started anew for
 //! them, or can go on under its new definition.
 
-use crate::config::{Backoff, Dependency, Health, Log, Ready, Service};
+use crate::config::{Backoff, Container, Dependency, Health, Log, Ready, Service};
 use crate::{Id, Name, Plan};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -127,6 +127,7 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
         description,
         manager,
         start_command,
+        container,
         stop_command,
         status_command,
         dependencies,
@@ -171,6 +172,7 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
     ];
     let tables = health_keys(health, &new.health)
         .into_iter()
+        .chain(container_keys(container.as_ref(), new.container.as_ref()))
         .chain(ready_keys(ready, &new.ready))
         .chain(backoff_keys(backoff, &new.backoff))
         .chain(log_keys(log, &new.log));
@@ -182,6 +184,20 @@ type Key = (&'static str, Effect, bool);
 
 fn edges(dependencies: &[Dependency]) -> impl Iterator<Item = (&Name, u8, u8)> {
     dependencies.iter().map(|need| (&need.name, need.condition as u8, need.when_lost as u8))
+}
+
+fn container_keys(old: Option<&Container>, new: Option<&Container>) -> [Key; 5] {
+    let none = Container::default();
+    let Container { image, pull, ports, volumes, networks } = old.unwrap_or(&none);
+    let new = new.unwrap_or(&none);
+    [
+        ("image", Effect::AtStart, *image == new.image),
+        // What runs has its image.
+        ("pull", Effect::UnderWay, *pull == new.pull),
+        ("ports", Effect::AtStart, *ports == new.ports),
+        ("volumes", Effect::AtStart, *volumes == new.volumes),
+        ("networks", Effect::AtStart, *networks == new.networks),
+    ]
 }
 
 fn health_keys(old: &Health, new: &Health) -> [Key; 7] {

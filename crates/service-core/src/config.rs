@@ -2,8 +2,10 @@
 //!
 //! How it is written in TOML is the daemon's business (`load`); what can be wrong between services is [`Plan`](crate::Plan)'s.
 
+mod container;
 mod policy;
 
+pub use container::{Container, Pull};
 pub use policy::{Backoff, Health, Limits, Listener, Log, OnFailure, Readiness, Ready, START_TIMEOUT};
 
 use crate::Name;
@@ -71,8 +73,11 @@ pub struct Service {
     pub description: String,
     /// Who runs it.
     pub manager: Manager,
-    /// How it is started.
+    /// How it is started; of a container, what is run in it in place of what the image says.
     pub start_command: Command,
+    /// `image` and the keys beside it.
+    #[serde(default)]
+    pub container: Option<Container>,
     /// How a manager stops it.
     pub stop_command: Option<String>,
     /// How `manager = "command"` asks whether it runs: exit code 0 says yes.
@@ -125,6 +130,7 @@ impl Service {
             description: String::new(),
             manager: Manager::Process,
             start_command: Command::default(),
+            container: None,
             stop_command: None,
             status_command: None,
             dependencies: Vec::new(),

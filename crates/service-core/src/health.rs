@@ -43,6 +43,8 @@ pub enum Verdict {
     Healthy,
     /// It failed or took too long.
     Unhealthy,
+    /// It is unhealthy by the word of who has counted its failures already.
+    Condemned,
     /// There is no way to tell.
     Unknown,
 }
@@ -80,6 +82,10 @@ impl Tracker {
         match verdict {
             Verdict::Healthy => *self = Self::alive(),
             Verdict::Unknown => {}
+            Verdict::Condemned => {
+                self.failures = self.failures.saturating_add(1);
+                self.health = Health::Unhealthy;
+            }
             Verdict::Unhealthy if self.health == Health::Pending && age < rules.start_period => {}
             Verdict::Unhealthy => {
                 self.failures = self.failures.saturating_add(1);
@@ -137,5 +143,15 @@ mod tests {
         assert_eq!(next_while_starting(at(0), at(0)), at(2));
         assert_eq!(next_while_starting(at(0), at(500)), at(550));
         assert_eq!(next_while_starting(at(0), at(60_000)), at(61_000));
+    }
+
+    #[test]
+    fn who_has_counted_already_is_believed_at_once() {
+        let rules = config::Health::default();
+        let mut tracker = Tracker::pending();
+        tracker.count(Verdict::Condemned, &rules, Duration::ZERO);
+        assert_eq!(tracker.health(), Health::Unhealthy);
+        tracker.count(Verdict::Healthy, &rules, Duration::ZERO);
+        assert_eq!(tracker.health(), Health::Healthy);
     }
 }

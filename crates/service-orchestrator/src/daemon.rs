@@ -187,6 +187,7 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
     let source = Source::new(project.config.clone(), additions, read);
     let mut builder = ServiceOrchestrator::builder()
         .state_dir(&project.state_dir)
+        .project(&project.config)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .refuge(project.socket.with_extension("state.json"))
         .descriptors(raise_descriptors())

@@ -104,6 +104,7 @@
 
 mod board;
 mod clock;
+mod containers;
 pub mod daemon;
 mod guide;
 mod http;

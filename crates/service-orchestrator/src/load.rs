@@ -4,6 +4,7 @@
 
 mod added;
 mod check;
+mod container;
 mod definition;
 mod doubts;
 mod limits;

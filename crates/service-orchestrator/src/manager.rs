@@ -1,6 +1,10 @@
 //! Managers: Nushell modules that start, stop and look at what runs elsewhere. This is the daemon's side: it calls
 //! them with a record and a deadline and reads a record back. The contract is in docs/managers.md.
 
+mod container;
+
+use container::Wanted;
+
 use crate::orchestrator::{Message, Report};
 use crate::probe::exec::{Group, Output};
 use crate::process::environment;
@@ -18,14 +22,31 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// The modules that come with us.
-pub(crate) const BUILT_IN: [(&str, &str); 2] = [
+pub(crate) const BUILT_IN: [(&str, &str); 4] = [
     ("command", include_str!("../../../nu/managers/command.nu")),
     ("systemd", include_str!("../../../nu/managers/systemd.nu")),
+    ("podman", include_str!("../../../nu/managers/podman.nu")),
+    ("docker", include_str!("../../../nu/managers/docker.nu")),
 ];
+
+/// What some of them have in common.
+const SHARED: [(&str, &str); 1] = [("containers", include_str!("../../../nu/managers/containers.nu"))];
 
 /// Variables of the daemon's own environment that a manager is given.
 const PASSED_ON: [&str; 7] =
     ["PATH", "HOME", "USER", "LANG", "TERM", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
+
+/// More of them: where container engines are, and where they look for their settings.
+const OF_ENGINES: [&str; 8] = [
+    "CONTAINER_HOST",
+    "CONTAINERS_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "REGISTRY_AUTH_FILE",
+    "XDG_CONFIG_HOME",
+];
 
 /// Whether a module of this name comes with us.
 pub(crate) fn is_built_in(name: &str) -> bool {
@@ -36,7 +57,7 @@ pub(crate) fn is_built_in(name: &str) -> bool {
 pub(crate) fn install(places: &Places) -> std::io::Result<()> {
     let directory = directory(places);
     crate::orchestrator::private_dir(&directory)?;
-    BUILT_IN.iter().try_for_each(|(name, text)| {
+    BUILT_IN.iter().chain(&SHARED).try_for_each(|(name, text)| {
         write_private(&directory.join(name).with_extension("nu"), text.as_bytes())
     })
 }
@@ -55,6 +76,9 @@ pub(crate) struct Status {
     pub(crate) message: Option<String>,
     #[serde(default)]
     pub(crate) exit_code: Option<i32>,
+    /// What a check of the manager's own says; absent, it has none.
+    #[serde(default)]
+    pub(crate) health: Option<String>,
 }
 
 impl Status {
@@ -62,7 +86,11 @@ impl Status {
     pub(crate) fn event(&self) -> Event {
         let exit = self.exit_code.map_or(Exit::Unknown, Exit::Code);
         match self.state.as_str() {
-            "running" => Event::Probed(Verdict::Healthy),
+            "running" => Event::Probed(match self.health.as_deref() {
+                Some("starting") => Verdict::Unhealthy,
+                Some("unhealthy") => Verdict::Condemned,
+                _ => Verdict::Healthy,
+            }),
             "completed" => Event::Gone(self.exit_code.map_or(Exit::Code(0), Exit::Code)),
             "stopped" | "failed" => Event::Gone(exit),
             _ => Event::Probed(Verdict::Unknown),
@@ -125,6 +153,10 @@ struct Subject<'a> {
     status_command: Option<&'a str>,
     working_dir: PathBuf,
     env: BTreeMap<String, String>,
+    project: &'a std::path::Path,
+    stop_timeout: u64,
+    #[serde(flatten)]
+    container: Option<Wanted<'a>>,
 }
 
 /// What the call prints: one of the two.
@@ -152,6 +184,9 @@ async fn call(
         status_command: service.status_command.as_deref(),
         working_dir: world.places.working_dir(service.working_dir.as_deref()),
         env,
+        project: &world.places.project,
+        stop_timeout: u64::try_from(service.stop_timeout.as_nanos()).unwrap_or(u64::MAX),
+        container: Wanted::of(service, &world.places),
     };
     let subject = serde_json::to_vec(&subject).map_err(|error| error.to_string())?;
     let limit = settings.manager_timeout;
@@ -203,7 +238,8 @@ fn script(module: &std::path::Path, command: &str) -> String {
 }
 
 async fn run(nu: &std::path::Path, script: &str, input: &[u8]) -> Result<Output, String> {
-    let passed_on = PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let passed_on =
+        PASSED_ON.iter().chain(&OF_ENGINES).filter_map(|name| Some((name, std::env::var_os(name)?)));
     let mut command = Command::new(nu);
     command
         .args(["--no-config-file", "--no-std-lib", "--stdin", "-c", script])

@@ -1,5 +1,6 @@
 //! What can be told from the file alone, without a daemon.
 
+use crate::containers;
 use crate::daemon::Additions;
 use crate::journal::{Question, Since, offline as journal};
 use crate::load;
@@ -100,13 +101,22 @@ pub(crate) fn is_anything_kept(state_dir: &Path) -> bool {
     inside(&state_dir.join("services")).any(|service| is_kept(&service, &boot))
 }
 
-/// Every project of this user that has a daemon or shims.
+/// Every project of this user that has a daemon, shims or containers.
 pub fn projects(around: &Surroundings<'_>) -> Result<Vec<view::Trace>, Problem> {
     let boot = service_shim::process::boot_id().unwrap_or_default();
-    let mut found: Vec<view::Trace> = inside(&project::states(around)?)
-        .map(|state_dir| trace(&state_dir, &boot))
-        .filter(|trace| trace.daemon || trace.kept > 0)
+    let mut found: Vec<view::Trace> =
+        inside(&project::states(around)?).map(|state_dir| trace(&state_dir, &boot)).collect();
+    let lost = |trace: &view::Trace| !trace.daemon && trace.path.is_some();
+    let asked: Vec<(&str, &Path)> = found
+        .iter()
+        .filter(|trace| lost(trace))
+        .filter_map(|trace| Some((trace.path.as_deref()?, Path::new(&trace.state_dir))))
         .collect();
+    let answers = containers::running(&asked);
+    for (trace, answer) in found.iter_mut().filter(|trace| lost(trace)).zip(answers) {
+        trace.containers = answer;
+    }
+    found.retain(|trace| trace.daemon || trace.kept > 0 || trace.containers != Some(0));
     found.sort_by(|one, other| (&one.path, &one.state_dir).cmp(&(&other.path, &other.state_dir)));
     Ok(found)
 }
@@ -129,6 +139,7 @@ fn trace(state_dir: &Path, boot: &str) -> view::Trace {
         daemon,
         pid,
         socket,
+        containers: Some(0),
         kept: inside(&state_dir.join("services")).filter(|service| is_kept(service, boot)).count(),
     }
 }

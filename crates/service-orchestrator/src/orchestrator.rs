@@ -47,6 +47,7 @@ pub struct Builder {
     state_dir: Option<PathBuf>,
     refuge: Option<PathBuf>,
     descriptors: Option<u64>,
+    project: Option<PathBuf>,
     base_dir: Option<PathBuf>,
     shim: Option<PathBuf>,
     nu: Option<PathBuf>,
@@ -72,6 +73,13 @@ impl Builder {
     #[must_use]
     pub(crate) fn descriptors(mut self, descriptors: Option<u64>) -> Self {
         self.descriptors = descriptors;
+        self
+    }
+
+    /// The file of the project, by which managers tell what is its own. Default: the base directory.
+    #[must_use]
+    pub(crate) fn project(mut self, file: &std::path::Path) -> Self {
+        self.project = Some(file.to_owned());
         self
     }
 
@@ -127,8 +135,10 @@ impl Builder {
         };
         private_dir(&state_dir).map_err(|error| internal("use the state directory", &error))?;
         let shim = self.shim.take().map_or_else(find_shim, Ok)?;
+        let base_dir = self.base_dir.take().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
         let places = Places {
-            base_dir: self.base_dir.take().or_else(|| std::env::current_dir().ok()).unwrap_or_default(),
+            project: self.project.take().unwrap_or_else(|| base_dir.clone()),
+            base_dir,
             nu: self.nu.take(),
             boot_id: service_shim::process::boot_id()
                 .map_err(|error| internal("identify the boot for", &error))?,

@@ -28,6 +28,8 @@ pub(crate) struct Places {
     pub(crate) state_dir: PathBuf,
     /// The file for goals while the state directory cannot be written.
     pub(crate) refuge: Option<PathBuf>,
+    /// The file of the project; where there is none, what relative paths are relative to.
+    pub(crate) project: PathBuf,
     /// What relative paths in definitions are relative to.
     pub(crate) base_dir: PathBuf,
     /// The Nushell that started us, if one did.

@@ -36,8 +36,9 @@ impl PluginCommand for Projects {
 
     fn extra_description(&self) -> &'static str {
         "That is, those with a daemon or with services that are kept running. `daemon` is `running`, `hangs` (it did \
-         not answer within half a second) or `none`: then `up` counts the services that are kept all the same, and the \
-         next command in that project starts a daemon that takes them over. Projects whose state is in another \
+         not answer within half a second) or `none`: then `up` counts the services that are kept all the same and the \
+         containers that run, and the next command in that project starts a daemon that takes them over; it is empty \
+         where a container engine did not answer within 0.3 seconds. Projects whose state is in another \
          XDG_STATE_HOME are not seen."
     }
 
@@ -123,7 +124,9 @@ impl Row for Found {
                 "path" => string(trace.path, span),
                 "daemon" => Value::string(daemon, span),
                 "services" => status.as_ref().map_or_else(nothing, |rows| count(rows.len(), span)),
-                "up" => with("running").unwrap_or_else(|| count(trace.kept, span)),
+                "up" => with("running").unwrap_or_else(|| {
+                    trace.containers.map_or_else(nothing, |containers| count(trace.kept + containers, span))
+                }),
                 "failed" => with("failed").unwrap_or_else(nothing),
                 "pid" => integer(trace.pid, span),
                 "socket" => string(trace.socket, span),

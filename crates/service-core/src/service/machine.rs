@@ -287,7 +287,7 @@ impl Machine {
                 self.memory.tracker = Tracker::alive();
                 self.ready(since, now)
             }
-            Verdict::Unhealthy => {
+            Verdict::Unhealthy | Verdict::Condemned => {
                 self.probing = Probing::Due(health::next_while_starting(since, now));
                 Vec::new()
             }

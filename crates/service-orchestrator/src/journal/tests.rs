@@ -6,7 +6,8 @@ use std::fs;
 
 fn places(state_dir: &Path) -> Places {
     let base_dir = PathBuf::from("/");
-    Places { state_dir: state_dir.to_owned(), base_dir, refuge: None, nu: None, boot_id: "boot".to_owned() }
+    let (project, boot_id) = (base_dir.clone(), "boot".to_owned());
+    Places { state_dir: state_dir.to_owned(), project, base_dir, refuge: None, nu: None, boot_id }
 }
 
 fn open(state_dir: &Path) -> Journal {

@@ -1,7 +1,7 @@
 //! `[services.NAME]` and `[orchestrator.service_defaults]`: what each key means.
 
-use super::limits;
 use super::section::{Fault, Section, Value, integer, parse_duration, parse_size};
+use super::{container, limits};
 use service_core::Name;
 use service_core::config::{
     Backoff, Command, Condition, Dependency, Health, Listener, Log, Manager, OnFailure, Ready, Restart,
@@ -37,6 +37,7 @@ pub(super) fn service(
     });
     section.string("status_command", |text| service.status_command = Some(text));
     service.manager = manager(&mut section, &service);
+    service.container = container::read(&mut section, &service);
     let mut shell = None;
     section.string("shell", |text| shell = Some(text));
     if shell.as_ref().is_some_and(|shell| shell.trim().is_empty()) {
@@ -126,7 +127,7 @@ fn start_command(
         section.push(fault);
         return Command::default();
     };
-    match command(value.get_ref(), shell, &service.manager) {
+    match command(value.get_ref(), shell, takes_lines(service)) {
         Ok(command) => command,
         Err(message) => {
             section.report(value.span(), message);
@@ -135,14 +136,19 @@ fn start_command(
     }
 }
 
-fn command(value: &DeValue<'_>, shell: Option<&str>, manager: &Manager) -> Result<Command, String> {
+/// Whether its command is a line for Nushell. What runs in a container is split into words as a program of ours is.
+fn takes_lines(service: &Service) -> bool {
+    service.manager != Manager::Process && service.container.is_none()
+}
+
+fn command(value: &DeValue<'_>, shell: Option<&str>, is_line: bool) -> Result<Command, String> {
     let written = match value {
         DeValue::Array(words) => {
             let words: Option<Vec<&str>> = words.iter().map(|word| word.get_ref().as_str()).collect();
             let words = words.ok_or("`start_command` should be a string or a list of strings")?;
             Command { text: shell_words::join(&words), argv: words.into_iter().map(str::to_owned).collect() }
         }
-        DeValue::String(text) if *manager != Manager::Process || shell.is_some() => {
+        DeValue::String(text) if is_line || shell.is_some() => {
             Command { text: text.to_string(), argv: vec![text.to_string()] }
         }
         DeValue::String(text) => {

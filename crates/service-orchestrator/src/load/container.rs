@@ -1,0 +1,170 @@
+//! `image` and the keys beside it: what is asked of a container engine.
+
+use super::section::{Fault, Section, integer};
+use service_core::config::{Container, Manager, Pull, Service};
+use toml::de::DeValue;
+
+/// The managers of ours that know what an image is.
+const ENGINES: [&str; 2] = ["podman", "docker"];
+
+/// Reads them, and says where they make no sense.
+pub(super) fn read(section: &mut Section<'_>, service: &Service) -> Option<Container> {
+    let mut container = Container::default();
+    let expected = "the name of an image, such as \"docker.io/library/postgres:16\"";
+    let image = section.take("image", expected, |value| value.as_str().filter(|name| is_name(name)));
+    section.word("pull", &Pull::ALL, &mut container.pull);
+    let expected = "a port such as \"8080:80\", \"127.0.0.1:5432:5432\" or \"53:53/udp\", or a list of them";
+    container.ports = list(section, "ports", expected, port);
+    let expected = "a volume such as \"data:/var/lib/data\" or \"./site:/srv:ro\", or a list of them";
+    container.volumes = list(section, "volumes", expected, volume);
+    let expected = "the name of a network, or a list of them";
+    container.networks = list(section, "networks", expected, |value| {
+        value.as_str().filter(|name| is_name(name)).map(str::to_owned)
+    });
+
+    let given = ["image", "pull", "ports", "volumes", "networks"]
+        .into_iter()
+        .find(|key| section.place_of(key).is_some());
+    let (is_engine, is_other) = match &service.manager {
+        Manager::BuiltIn(name) => (ENGINES.contains(&name.as_str()), !ENGINES.contains(&name.as_str())),
+        Manager::Process => (false, true),
+        Manager::Module(_) => (false, false),
+    };
+    let fault = |key: &str, message: String, help: &str| {
+        let mut fault =
+            Fault::new(section.place_of(key).unwrap_or(service.span.start..service.span.end), message);
+        fault.help = Some(help.to_owned());
+        fault
+    };
+    match given {
+        Some(key) if is_other => {
+            let message = format!("`{key}` is for services that a container engine runs");
+            section.push(fault(key, message, "say which: `manager = \"podman\"` or `manager = \"docker\"`"));
+            return None;
+        }
+        Some(key) if section.place_of("image").is_none() => {
+            section.push(Fault {
+                missing: Some("image"),
+                ..fault(key, format!("`{key}` needs an `image`"), "say which image it is run from")
+            });
+        }
+        None if is_engine => {
+            let message = format!("service `{}` has no `image`", service.name);
+            section.push(Fault {
+                missing: Some("image"),
+                ..fault("manager", message, "say which image it is run from")
+            });
+        }
+        _ => {}
+    }
+    container.image = image?.to_owned();
+    Some(container)
+}
+
+/// A value or a list of them, each of which has to be as expected.
+fn list(
+    section: &mut Section<'_>,
+    key: &'static str,
+    expected: &str,
+    read: impl Fn(&DeValue<'_>) -> Option<String>,
+) -> Vec<String> {
+    let Some(value) = section.get(key) else { return Vec::new() };
+    let one = std::slice::from_ref(value);
+    let values = value.get_ref().as_array().map_or(one, |values| &values[..]);
+    let mut read_all = Vec::new();
+    for value in values {
+        match read(value.get_ref()) {
+            Some(read) => read_all.push(read),
+            None => section.report(value.span(), format!("`{key}` should be {expected}")),
+        }
+    }
+    read_all
+}
+
+/// No name of an image or a network has a space, or looks like an option.
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('-')
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// `[[address:]port:]port[/protocol]`, with ranges in place of ports.
+fn port(value: &DeValue<'_>) -> Option<String> {
+    if let Some(number) = integer::<u16>(value).filter(|number| *number > 0) {
+        return Some(number.to_string());
+    }
+    let text = value.as_str()?;
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    // An IPv6 address has colons of its own, and brackets around them.
+    let (address, ports) = match ports.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+        Some((address, ports)) => (Some(address), ports),
+        None if ports.matches(':').count() == 2 => {
+            ports.split_once(':').map(|(address, ports)| (Some(address), ports))?
+        }
+        None => (None, ports),
+    };
+    let (outside, inside) =
+        ports.split_once(':').map_or((None, ports), |(outside, inside)| (Some(outside), inside));
+    let is_address = |text: &str| text.is_empty() || text.parse::<std::net::IpAddr>().is_ok();
+    // A port that is left empty is any that is free.
+    let good = is_range(inside)
+        && outside.is_none_or(|outside| is_range(outside) || (outside.is_empty() && address.is_some()))
+        && address.is_none_or(is_address)
+        && ["tcp", "udp", "sctp"].contains(&protocol);
+    good.then(|| text.to_owned())
+}
+
+fn is_range(text: &str) -> bool {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    number(first).zip(number(last)).is_some_and(|(first, last)| first <= last)
+}
+
+/// `[source:]target[:options]`, the target a whole path in the container.
+fn volume(value: &DeValue<'_>) -> Option<String> {
+    let text = value.as_str().filter(|text| !text.starts_with(['-', '~']) && !text.contains(['\n', '\0']))?;
+    let parts: Vec<&str> = text.split(':').collect();
+    let target = match parts[..] {
+        [target] => target,
+        [source, target] | [source, target, _] if !source.is_empty() => target,
+        _ => return None,
+    };
+    target.starts_with('/').then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> DeValue<'_> {
+        DeValue::String(text.into())
+    }
+
+    #[test]
+    fn ports_are_as_the_engines_write_them() {
+        for good in
+            ["80", "8080:80", "127.0.0.1:8080:80", "127.0.0.1::80", "[::1]:53:53/udp", "3000-3005:3000-3005"]
+        {
+            assert_eq!(port(&text(good)).as_deref(), Some(good));
+        }
+        for bad in ["", "0", "http", "80:", "1:2:3", "70000", "5-3", "80/icmp", "--privileged", "80 "] {
+            assert_eq!(port(&text(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn volumes_have_a_target_in_the_container() {
+        for good in ["/data", "data:/data", "./here:/data:ro", "/srv:/srv"] {
+            assert_eq!(volume(&text(good)).as_deref(), Some(good));
+        }
+        for bad in ["", "data", "data:data", ":/data", "~/data:/data", "-v:/data", "a:/b:c:d"] {
+            assert_eq!(volume(&text(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_option() {
+        assert!(is_name("docker.io/library/postgres:16"));
+        assert!(!is_name("--privileged") && !is_name("") && !is_name("a b"));
+    }
+}

@@ -1,0 +1,290 @@
+# What the managers `podman` and `docker` have in common: one container for each service, found by its labels.
+#
+# A container is kept when it ends, for its logs and its exit code. The next start starts it again, with all it has
+# written, as long as its definition and its image are the same; otherwise it makes way for a new one.
+# See docs/managers.md.
+
+const PROJECT = "service-orchestrator.project"
+const SERVICE = "service-orchestrator.service"
+const DEFINITION = "service-orchestrator.definition"
+
+# Networks that every engine has by itself.
+const OWN_NETWORKS = [host none bridge default private pasta slirp4netns podman]
+
+# Whether the program is here, and whether its engine answers.
+export def check [engine: string]: nothing -> record {
+    let program = which $engine | where type == external | get path.0?
+    if $program == null {
+        return {present: false program: $engine version: null message: $"there is no `($engine)` on this machine"}
+    }
+    let version = ^$engine --version | complete | get stdout | parse --regex '(?<version>\d+\.\d+[\w.~+-]*)' | get version.0?
+    let asked = ^$engine ps --quiet --last 1 | complete
+    let message = if $asked.exit_code == 0 { "its engine answers" } else { said $asked }
+    {present: ($asked.exit_code == 0) program: $program version: $version message: $message}
+}
+
+# Starts the service's container, and makes it where there is none that fits.
+export def start [engine: string]: record -> record {
+    let service = $in
+    let name = name-of $service
+    let options = options-of $service $name
+    let definition = [$service.image $options $service.env ($service.command? | default [])] | to json --raw | hash sha256
+    let old = find $engine $service start
+    if $old != null {
+        let same = ($old.Config.Labels | get --optional $DEFINITION) == $definition
+        if $same and $old.State.Running and not ($old.State.Paused? | default false) {
+            return (report $engine $old)
+        }
+        if $same and (is-current $engine $service $old) {
+            halt $engine $service start $old
+            ask $engine $service start [start -- $name] | ignore
+            return (find $engine $service start | answer $engine $name)
+        }
+        halt $engine $service start $old
+        ask $engine $service start [rm --force -- $name] | ignore
+    }
+    for network in ($service.networks? | default []) { provide $engine $service $network }
+    # What can stand in a line is read from standard input, so that no value is in a command line or a file. The few that
+    # cannot, the engine's program inherits.
+    let lines = $service.env? | default {} | transpose name value
+    let plain = $lines | where value !~ '[\r\n\x00"''`]'
+    let inherited = $lines | where value =~ '[\r\n\x00"''`]'
+    let labels = [$"--label=($DEFINITION)=($definition)"]
+    let environment = ["--env-file=/dev/stdin"] ++ ($inherited | each {|line| $"--env=($line.name)" })
+    let words = [run --detach] ++ $options ++ $labels ++ $environment ++ [-- $service.image] ++ ($service.command? | default [])
+    let text = $plain | each {|line| $"($line.name)=($line.value)(char newline)" } | str join
+    let made = with-env ($inherited | reduce --fold {} {|line all| $all | insert $line.name $line.value }) { $text | ^$engine ...$words | complete }
+    if $made.exit_code != 0 {
+        # It may have come into being, and then failed to start.
+        ^$engine rm --force -- $name | complete | ignore
+        refuse $engine $service start (said $made)
+    }
+    find $engine $service start | answer $engine $name
+}
+
+# Stops the service's container, and leaves it there for its logs.
+export def stop [engine: string]: record -> record {
+    let service = $in
+    let old = find $engine $service stop
+    if $old != null { halt $engine $service stop $old }
+    let now = find $engine $service stop | answer $engine (name-of $service)
+    if $now.state == running { $now } else { $now | merge {state: stopped} }
+}
+
+# How the service's container is.
+export def status [engine: string]: record -> record {
+    let service = $in
+    find $engine $service status | answer $engine (name-of $service)
+}
+
+# How the containers of all these services are; the engine is asked once.
+export def "status all" [engine: string]: table -> table {
+    let services = $in
+    let found = inspect $engine ($services | each {|service| name-of $service }) "cannot ask for containers"
+    $services | each {|service|
+        let name = name-of $service
+        let container = $found | where {|one| ($one.Name | str trim --left --char '/') == $name } | get 0?
+        let answer = try {
+            if $container != null { own $service status $container }
+            $container | answer $engine $name
+        } catch {|error| {state: unknown message: $error.msg} }
+        {name: $service.name} | merge $answer
+    }
+}
+
+# The name of a service's container: readable, and of this project alone.
+def name-of [service: record]: nothing -> string {
+    let directory = $service.project | path dirname | path basename | str replace --all --regex '[^a-zA-Z0-9_.-]' '-'
+    let fingerprint = $service.project | hash sha256 | str substring 0..7
+    $"($directory)-($fingerprint)-($service.name)" | str replace --regex '^[^a-zA-Z0-9]+' ''
+}
+
+# The options that make this container, but for its environment.
+def options-of [service: record name: string]: nothing -> list<string> {
+    let each_of = {|key flag| $service | get --optional $key | default [] | each {|value| $"--($flag)=($value)" } }
+    let one_of = {|key flag| $service | get --optional $key | if $in != null { [$"--($flag)=($in)"] } else { [] } }
+    let named = $service.networks? | default [] | where {|network| is-named $network }
+    let user = [$service.user? $service.group?] | compact | str join ":"
+    [
+        $"--name=($name)"
+        $"--label=($PROJECT)=($service.project)"
+        $"--label=($SERVICE)=($service.name)"
+        ...(do $each_of ports publish)
+        ...(do $each_of volumes volume)
+        ...(do $each_of networks network)
+        # So the services of one network find each other by their names.
+        ...(if ($named | is-not-empty) { [$"--network-alias=($service.name)"] } else { [] })
+        ...(if ($user | is-not-empty) { [$"--user=($user)"] } else { [] })
+        ...(do $one_of memory_limit memory)
+        ...(do $one_of cpu_limit cpus)
+        ...(do $one_of stop_signal stop-signal)
+        ...(if ($service.pull? | default missing) != missing { [$"--pull=($service.pull)"] } else { [] })
+        ...($service.with?.options? | default [])
+    ]
+}
+
+# Whether a stopped container is of the image that its service would get now.
+def is-current [engine: string service: record container: record]: nothing -> bool {
+    if ($service.pull? | default missing) in [always newer] { return false }
+    if $container.State.Status not-in [exited stopped running paused] { return false }
+    let image = ^$engine image inspect --format "{{.Id}}" -- $service.image | complete
+    $image.exit_code == 0 and ($image.stdout | str trim | str replace "sha256:" "") == ($container.Image | str replace "sha256:" "")
+}
+
+# Ends a container that runs, as its service wants to be ended.
+def halt [engine: string service: record verb: string container: record]: nothing -> nothing {
+    let name = name-of $service
+    if ($container.State.Paused? | default false) { ask $engine $service $verb [unpause -- $name] | ignore }
+    if $container.State.Status in [running paused restarting stopping] {
+        let seconds = $service.stop_timeout? | default 10sec | into duration | $in / 1sec | math ceil | into int
+        ask $engine $service $verb [stop -t $"($seconds)" -- $name] | ignore
+    }
+}
+
+# Makes a network that is not there yet.
+def provide [engine: string service: record network: string]: nothing -> nothing {
+    if not (is-named $network) { return }
+    let is_there = {|| (^$engine network inspect -- $network | complete).exit_code == 0 }
+    if (do $is_there) { return }
+    let made = ^$engine network create $"--label=($PROJECT)=($service.project)" -- $network | complete
+    # Another service of ours may have been faster.
+    if $made.exit_code != 0 and not (do $is_there) {
+        refuse $engine $service start $"its network `($network)` cannot be made: (said $made)"
+    }
+}
+
+def is-named [network: string]: nothing -> bool {
+    $network not-in $OWN_NETWORKS and not ($network | str contains ":")
+}
+
+# The service's container, or nothing.
+def find [engine: string service: record verb: string]: nothing -> any {
+    let found = inspect $engine [(name-of $service)] $"cannot ($verb) `($service.name)`" | get 0?
+    if $found != null { own $service $verb $found }
+    $found
+}
+
+# Fails where somebody else has a container of that name.
+def own [service: record verb: string container: record]: nothing -> nothing {
+    let labels = $container.Config.Labels? | default {}
+    if ($labels | get --optional $PROJECT) != $service.project or ($labels | get --optional $SERVICE) != $service.name {
+        error make --unspanned {
+            msg: $"cannot ($verb) `($service.name)`: the container `(name-of $service)` was made by somebody else"
+            help: "rename or remove it"
+        }
+    }
+}
+
+# What the engine knows of these containers; what it does not know is left out.
+def inspect [engine: string names: list<string> cannot: string]: nothing -> table {
+    if (which $engine | where type == external | is-empty) {
+        error make --unspanned {
+            msg: $"($cannot): there is no `($engine)` on this machine"
+            help: $"install ($engine), or name another manager"
+        }
+    }
+    let answer = ^$engine container inspect -- ...$names | complete
+    let trouble = $answer.stderr | lines | where ($it | str trim | is-not-empty) | where $it !~ '(?i)no such (container|object)|Emulate Docker'
+    if $answer.exit_code != 0 and ($trouble | is-not-empty) {
+        error make --unspanned {msg: $"($cannot): ($trouble | str join '; ')" help: $"try `($engine) ps`"}
+    }
+    try { $answer.stdout | from json } catch { [] } | default []
+}
+
+# What to say of a container, also of one that is not there.
+def answer [engine: string name: string]: any -> record {
+    let container = $in
+    if $container == null { {state: stopped message: $"there is no container ($name)"} } else { report $engine $container }
+}
+
+# One row of typed values from what the engine knows.
+def report [engine: string container: record]: nothing -> record {
+    let state = $container.State
+    let paused = $state.Paused? | default false
+    let health = if $paused { "unhealthy" } else if $state.Running { health-of $engine $container }
+    let what = match $state.Status {
+        _ if $paused => "running"
+        "running" | "stopping" => "running"
+        "exited" | "stopped" => (if $state.ExitCode == 0 { "completed" } else { "failed" })
+        "dead" | "removing" => "failed"
+        # Made, and never started: whoever starts it is still at it, or has given up.
+        _ => "unknown"
+    }
+    let ended = $what in [completed failed]
+    let words = [
+        $state.Status
+        (if $health != null and not $paused { $health })
+        (if $ended { $"exit code ($state.ExitCode)" })
+        (if ($state.OOMKilled? | default false) { "it had no memory left" })
+        ($state.Error? | default "" | if $in != "" { $in })
+        (if not $ended { published $container })
+    ]
+    {
+        state: $what
+        id: ($container.Id | str substring 0..11)
+        pid: (if $state.Running and $state.Pid > 0 { $state.Pid })
+        message: ($words | compact | str join ", ")
+        since: (moment (if $ended { $state.FinishedAt } else { $state.StartedAt }))
+        exit_code: (if $ended { $state.ExitCode })
+        health: $health
+        restarts: ($container.RestartCount? | default 0)
+    }
+}
+
+# `127.0.0.1:8080->80/tcp`, as the engines write it.
+def published [container: record]: nothing -> any {
+    let ports = $container.NetworkSettings?.Ports? | default {} | transpose port at | where at != null
+    let words = $ports | each {|row| $row.at | each {|at| $"($at.HostIp? | default '0.0.0.0' | if $in == '' { '0.0.0.0' } else { $in }):($at.HostPort)->($row.port)" } } | flatten | uniq
+    if ($words | is-not-empty) { $words | str join ", " }
+}
+
+# What the container's own health check says; nothing, where it has none.
+#
+# podman leaves it to systemd to run the check. Where there is no systemd nobody would, so it is run here when it is due.
+def health-of [engine: string container: record]: nothing -> any {
+    let rule = $container.Config.Healthcheck? | default {}
+    let known = $container.State.Health? | default ($container.State.Healthcheck? | default {})
+    if ($known.Status? | default "") in ["" none] { return null }
+    let is_podman = $container.State.ConmonPid? != null
+    if not $is_podman or ("/run/systemd/system" | path exists) { return $known.Status }
+    let last = $known.Log? | default [] | last 1 | get 0?
+    let interval = $rule.Interval? | default 30000000000 | into duration
+    if $last != null and (date now) < ($last.End | into datetime) + $interval { return $known.Status }
+    ^$engine healthcheck run $container.Id | complete | ignore
+    let again = ^$engine container inspect --format "{{json .State}}" -- $container.Id | complete
+    let state = try { $again.stdout | from json } catch { {} }
+    $state.Health?.Status? | default ($state.Healthcheck?.Status? | default $known.Status)
+}
+
+# A time, or nothing where the engine writes the year 1 for never.
+def moment [text: any]: nothing -> any {
+    if $text == null or ($text | str starts-with "0001") { return null }
+    try { $text | into datetime }
+}
+
+# What the engine printed; fails with what it said.
+def ask [engine: string service: record verb: string words: list<string>]: nothing -> string {
+    let answer = ^$engine ...$words | complete
+    if $answer.exit_code != 0 { refuse $engine $service $verb (said $answer) }
+    $answer.stdout
+}
+
+# Why an engine did not do what it was asked to: its error, without the warnings and the progress around it.
+def said [answer: record]: nothing -> string {
+    let lines = $answer.stderr | lines | each { str trim } | where ($it | is-not-empty) | where $it !~ '^Emulate Docker|level='
+    let errors = $lines | where $it =~ '(?i)^(docker: )?error'
+    let told = if ($errors | is-empty) { $lines } else { $errors }
+    $told | last 1 | to text | str trim | str replace --regex '(?i)^(docker: )?error( response from daemon)?: ' ''
+}
+
+def refuse [engine: string service: record verb: string why: string]: nothing -> error {
+    let help = match $why {
+        _ if $why =~ '(?i)address already in use|port is already allocated' => "something else has that port: change `ports`, or stop it"
+        _ if $why =~ '(?i)initializing source|short-name|manifest unknown|no such image|image not known|pull access|unable to find' => {
+            $"the image cannot be had: try `($engine) pull ($service.image)`"
+        }
+        _ if $why =~ '(?i)executable file not found|no such file or directory' => "is that program in the image? `start_command` is run inside of it"
+        _ => $"see `($engine) ps --all`, or try `($engine) run --rm ($service.image)`"
+    }
+    error make --unspanned {msg: $"cannot ($verb) `($service.name)`: ($why)" help: $help}
+}
