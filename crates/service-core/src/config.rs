@@ -34,6 +34,8 @@ pub struct Settings {
     pub nu: Option<String>,
     /// `managers.timeout`: how long one call of a manager may take.
     pub manager_timeout: Duration,
+    /// `managers.parallel`: how many calls of managers may be at work at once.
+    pub manager_parallel: u32,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             forget_transient: Duration::from_mins(5),
             nu: None,
             manager_timeout: Duration::from_secs(30),
+            manager_parallel: 8,
         }
     }
 }
@@ -77,6 +80,9 @@ pub struct Service {
     pub stop_command: Option<String>,
     /// How `manager = "command"` asks whether it runs: exit code 0 says yes.
     pub status_command: Option<String>,
+    /// What only its manager understands, as JSON: a table of the user's own words.
+    #[serde(default)]
+    pub with: Option<String>,
     /// What it needs.
     pub dependencies: Vec<Dependency>,
     /// Where its health is asked; `None` is a process check.
@@ -127,6 +133,7 @@ impl Service {
             start_command: Command::default(),
             stop_command: None,
             status_command: None,
+            with: None,
             dependencies: Vec::new(),
             endpoint: None,
             working_dir: None,

@@ -2,6 +2,7 @@
 
 use super::limits;
 use super::section::{Fault, Section, Value, integer, parse_duration, parse_size};
+use super::with;
 use service_core::Name;
 use service_core::config::{
     Backoff, Command, Condition, Dependency, Health, Listener, Log, Manager, OnFailure, Ready, Restart,
@@ -37,6 +38,7 @@ pub(super) fn service(
     });
     section.string("status_command", |text| service.status_command = Some(text));
     service.manager = manager(&mut section, &service);
+    service.with = with::read(&mut section, &service.manager);
     let mut shell = None;
     section.string("shell", |text| shell = Some(text));
     if shell.as_ref().is_some_and(|shell| shell.trim().is_empty()) {
@@ -99,7 +101,7 @@ fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
             Manager::Module(path.to_owned())
         }
         _ => {
-            let names = crate::manager::BUILT_IN.map(|(name, _)| format!("\"{name}\"")).join(", ");
+            let names = crate::manager::built_in().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
             section.report(
                 value.span(),
                 format!("`manager` should be \"process\", {names}, or the path of a .nu module"),

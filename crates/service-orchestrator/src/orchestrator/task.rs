@@ -7,6 +7,7 @@ use super::{ran, recall};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
+use crate::manager::Told;
 use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
@@ -110,6 +111,7 @@ impl Entry {
             keeper: None,
             check: None,
             complaint: None,
+            told: Told::default(),
             missing: Missing::default(),
         }
     }
@@ -245,6 +247,7 @@ impl Task {
         let entry = Arc::make_mut(&mut self.entries[id.index()]);
         if entry.snapshot.run != snapshot.run {
             (entry.check, entry.complaint, entry.pid, entry.keeper) = (None, None, None, None);
+            entry.told = Told::default();
         }
         let name = &entry.definition.name;
         if snapshot.state_word() != entry.snapshot.state_word() {
@@ -253,7 +256,7 @@ impl Task {
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
         if !snapshot.state.is_alive() {
-            (entry.pid, entry.keeper) = (None, None);
+            (entry.pid, entry.keeper, entry.told) = (None, None, Told::default());
             self.keepers.remove(name);
             if let Some(listener) = self.listeners.remove(name) {
                 listener.abort();
@@ -281,7 +284,10 @@ impl Task {
                 entry.pid = leader.map(|leader| leader.pid);
                 entry.keeper = Some(keeper.pid);
             }
-            Report::Pid(pid) => entry.pid = pid,
+            Report::Told(told) => {
+                entry.pid = told.pid;
+                entry.told = told;
+            }
             Report::Checked(check) => {
                 let deciding = entry.snapshot.health == Health::Pending;
                 self.journal.checked(name, run, &check, deciding);
