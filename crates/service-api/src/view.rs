@@ -106,9 +106,6 @@ pub struct Status {
 /// What `long` adds to a [`Status`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Details {
-    /// What its manager calls it, such as the id of a container.
-    #[serde(default)]
-    pub id: Option<String>,
     /// Share of one core that its process tree used since the last sample, in percent.
     pub cpu: Option<f64>,
     /// Since when it is in this state.
@@ -137,6 +134,9 @@ pub struct Details {
     pub limits: Option<String>,
     /// Why it is in this state, in words.
     pub reason: Option<String>,
+    /// What its manager calls it, such as the id of a container.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Path of the project's `services.toml`.
     pub project: String,
 }
@@ -240,7 +240,7 @@ pub struct NextRetry {
 /// One line of a service's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// When it was written.
+    /// When it was written; empty where only a manager knows, and does not say.
     pub time: String,
     /// The service.
     pub service: String,

@@ -55,12 +55,36 @@ pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service
         let why = status.said();
         return world.report(&service.name, run, Event::Refused(why));
     }
-    let report = Report::Told(status.told());
-    let _ = world.mailbox.send(Message::Learned { name: service.name.clone(), run, report });
-    world.report(&service.name, run, Event::Launched);
+    started(&world, &service, run, status.told());
     if status.state == State::Completed {
         world.report(&service.name, run, status.event());
     }
+}
+
+/// Says that a run has begun.
+pub(crate) fn started(world: &World, service: &Service, run: u64, told: Told) {
+    let report = Report::Told(told);
+    let _ = world.mailbox.send(Message::Learned { name: service.name.clone(), run, report });
+    world.report(&service.name, run, Event::Launched);
+}
+
+/// Has a service stopped and started again in one go, if its manager can do that; else only stopped.
+pub(crate) async fn restart(world: World, settings: Settings, service: Arc<Service>, run: u64) {
+    let path = module::path(&world, &service);
+    let module = world.managers.modules.able(&world, &settings, &path).await;
+    if module.is_ok_and(|module| module.can("restart")) {
+        match ask::<Status>(&world, &settings, &service, "restart").await {
+            Ok(status) if matches!(status.state, State::Running | State::Starting | State::Unknown) => {
+                let told = status.told();
+                let _ = world.mailbox.send(Message::Restarted { name: service.name.clone(), run, told });
+                return;
+            }
+            Ok(status) => tracing::warn!(service = %service.name, said = status.said(), "a restart left it down"),
+            Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
+        }
+    }
+    // A stop and a start are the longer way to the same, and say what is wrong.
+    stop(world, settings, service, run).await;
 }
 
 /// Has a service stopped. A manager that refuses is called again when the service's stop timeout is over.

@@ -143,7 +143,6 @@ fn details(
     // A definition that has changed holds from the next start.
     let kept = snapshot.state.is_alive().then(|| Kept::of(places, &definition.name, snapshot.run)).flatten();
     view::Details {
-        id: entry.told.id.clone(),
         cpu: usage.and_then(|usage| usage.cpu),
         since: snapshot.state.since().map(|since| clock::wall(since).to_string()),
         exit_code: snapshot.last_exit.and_then(Exit::code),
@@ -167,6 +166,7 @@ fn details(
         },
         limits: kept.as_ref().map(Kept::word),
         reason: reason(entry, kept.as_ref()),
+        id: entry.told.id.clone(),
         project: project.to_owned(),
     }
 }

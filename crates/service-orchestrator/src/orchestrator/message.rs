@@ -21,6 +21,8 @@ pub(crate) enum Message {
     Watch { watch: Watch, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
     /// Something happened to a run of a service.
     Happened { name: Name, run: u64, event: Event },
+    /// A manager was to stop a run and has started the service again as well.
+    Restarted { name: Name, run: u64, told: Told },
     /// Something became known about a run of a service.
     Learned { name: Name, run: u64, report: Report },
     /// Another plan.

@@ -38,6 +38,8 @@ pub(super) struct Task {
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
     /// The last call of a manager for each service.
     pub(super) calls: BTreeMap<Name, AbortHandle>,
+    /// What a manager has restarted in one go, until the order to start it comes.
+    pub(super) restarted: BTreeMap<Name, Told>,
     pub(super) waiters: Vec<Waiter>,
     lookouts: Vec<Lookout>,
     /// Services that run although the plan does not define them any more; they go when they have stopped.
@@ -71,7 +73,8 @@ pub(super) async fn run(
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, log_places, listeners, calls, waiters, lookouts, ran) = Default::default();
+    let (keepers, log_places, listeners, calls, restarted) = Default::default();
+    let (waiters, lookouts, ran) = Default::default();
     let left_over = found.left_over;
     let mut task = Task {
         world,
@@ -81,6 +84,7 @@ pub(super) async fn run(
         log_places,
         listeners,
         calls,
+        restarted,
         waiters,
         lookouts,
         left_over,
@@ -155,6 +159,7 @@ impl Task {
                 let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
             }
             Message::Happened { name, run, event } => self.happened(&name, run, event),
+            Message::Restarted { name, run, told } => self.restarted(&name, run, told),
             Message::Learned { name, run, report } => self.learned(&name, run, report),
             Message::Replan { plan, reply } => {
                 self.replan(plan);
