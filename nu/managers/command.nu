@@ -2,6 +2,8 @@
 #
 # The manager of every service with a `stop_command`, unless `manager` says otherwise. See docs/managers.md.
 
+export const CONTRACT = 1
+
 # Runs the service's `start_command`; exit code 0 means that it runs.
 @category service
 export def start []: record -> record {
@@ -36,6 +38,15 @@ export def status []: record -> record {
     {
         state: (if $answer.exit_code == 0 { "running" } else { "stopped" })
         message: (if ($said | is-empty) { $"status_command ended with exit code ($answer.exit_code)" } else { $said })
+    }
+}
+
+# The same for many at once, side by side.
+@category service
+export def "status all" []: table -> table {
+    par-each --keep-order {|service|
+        let status = try { $service | status } catch {|e| {state: unknown message: $e.msg} }
+        $status | insert name $service.name
     }
 }
 

@@ -68,7 +68,7 @@ export def stop [engine: string]: record -> record {
     let old = find $engine $service stop
     if $old != null { halt $engine $service stop $old }
     let now = find $engine $service stop | answer $engine (name-of $service)
-    if $now.state == running { $now } else { $now | merge {state: stopped} }
+    if $now.state in [running starting] { $now } else { $now | merge {state: stopped} }
 }
 
 # How the service's container is.
@@ -90,6 +90,23 @@ export def "status all" [engine: string]: table -> table {
         } catch {|error| {state: unknown message: $error.msg} }
         {name: $service.name} | merge $answer
     }
+}
+
+# The last lines that the container wrote, with their times.
+export def logs [engine: string]: record -> table {
+    let service = $in
+    if (find $engine $service "show the log of") == null { return [] }
+    let since = $service.since? | if $in != null { [$"--since=($in)"] } else { [] }
+    let answer = ^$engine logs --timestamps $"--tail=($service.tail)" ...$since -- (name-of $service) | complete
+    if $answer.exit_code != 0 { refuse $engine $service "show the log of" (said $answer) }
+    [stdout stderr]
+    | each {|stream|
+        $answer | get $stream | parse --regex '(?m)^(?<time>\d{4}-\S+)(?: (?<line>.*))?$' | insert stream $stream
+    }
+    | flatten
+    | update time { into datetime }
+    | sort-by time
+    | last $service.tail
 }
 
 # The name of a service's container: readable, and of this project alone.
@@ -204,6 +221,7 @@ def report [engine: string container: record]: nothing -> record {
     let health = if $paused { "unhealthy" } else if $state.Running { health-of $engine $container }
     let what = match $state.Status {
         _ if $paused => "running"
+        "running" if $health == "starting" => "starting"
         "running" | "stopping" => "running"
         "exited" | "stopped" => (if $state.ExitCode == 0 { "completed" } else { "failed" })
         "dead" | "removing" => "failed"
@@ -226,7 +244,7 @@ def report [engine: string container: record]: nothing -> record {
         message: ($words | compact | str join ", ")
         since: (moment (if $ended { $state.FinishedAt } else { $state.StartedAt }))
         exit_code: (if $ended { $state.ExitCode })
-        health: $health
+        healthy: (if $health in [healthy unhealthy] { $health == "healthy" })
         restarts: ($container.RestartCount? | default 0)
     }
 }

@@ -4,6 +4,8 @@
 
 use containers.nu
 
+export const CONTRACT = 1
+
 # Starts the service's container.
 @category service
 export def start []: record -> record { $in | containers start docker }
@@ -19,6 +21,10 @@ export def status []: record -> record { $in | containers status docker }
 # How the containers of all these services are.
 @category service
 export def "status all" []: table -> table { $in | containers status all docker }
+
+# The last lines that the container wrote.
+@category service
+export def logs []: record -> table { $in | containers logs docker }
 
 # Whether docker is here and answers.
 @category service

@@ -1,9 +1,16 @@
-# Services that systemd runs as units: the system's manager for root, the user's own manager for everybody else.
+# Services that systemd runs as units: the system's for root, the user's own for everybody else, or as the service says:
+# with = { scope = "user", unit = "shop.service" }
 #
-# The unit has the service's name; `.service` is added where no other type of unit is named.
+# The unit has the service's name unless `with.unit` names it; `.service` is added where no type of unit is named.
 # See docs/managers.md.
 
-const PROPERTIES = [LoadState ActiveState SubState Result StatusText MainPID MemoryCurrent NRestarts ExecMainStatus]
+export const CONTRACT = 1
+
+const PROPERTIES = [
+    LoadState ActiveState SubState Result StatusText MainPID MemoryCurrent NRestarts ExecMainCode ExecMainStatus
+    ActiveEnterTimestamp
+]
+const TYPES = '\.(service|socket|timer|target|path|mount|slice|scope)$'
 const WITHOUT_SYSTEMD = "let the orchestrator keep the program itself: manager = \"process\" and a start_command that stays"
 
 # Starts the unit and waits until systemd says that it is up.
@@ -11,7 +18,9 @@ const WITHOUT_SYSTEMD = "let the orchestrator keep the program itself: manager =
 export def start []: record -> record {
     let service = $in
     systemctl start $service start (unit-of $service) | ignore
-    $service | status
+    let status = $service | status
+    # What has been started and does not run has done its work.
+    if $status.state == "stopped" { $status | update state completed } else { $status }
 }
 
 # Stops the unit and waits until systemd says that it is down.
@@ -22,49 +31,132 @@ export def stop []: record -> record {
     $service | status
 }
 
+# Has systemd stop the unit and start it, in one go.
+@category service
+export def restart []: record -> record {
+    let service = $in
+    systemctl restart $service restart (unit-of $service) | ignore
+    $service | status
+}
+
 # What systemd knows of the unit.
 @category service
 export def status []: record -> record {
     let service = $in
-    let unit = unit-of $service
-    let known = systemctl check $service show $"--property=($PROPERTIES | str join ',')" $unit
-        | lines
-        | split column --number 2 "=" name value
-        | transpose --header-row --as-record
-    if $known.LoadState == "not-found" {
-        return (report unknown $known $"systemd has no unit ($unit)")
+    systemctl check $service show ...(asked-for) (unit-of $service) | report (unit-of $service)
+}
+
+# The same for many units, with one question for the system's and one for the user's own.
+@category service
+export def "status all" []: table -> table {
+    group-by {|service| scope-of $service }
+    | items {|scope, services|
+        let units = $services | each {|service| unit-of $service }
+        let blocks = systemctl check ($services | first) show ...(asked-for) ...$units | split row "\n\n"
+        $services | zip ($units | zip $blocks) | each {|pair| $pair.1.1 | report $pair.1.0 | insert name $pair.0.name }
     }
+    | flatten
+}
+
+# The unit's last lines in systemd's journal.
+@category service
+export def logs []: record -> table {
+    let service = $in
+    if (which journalctl | is-empty) {
+        error make --unspanned {msg: $"cannot read the log of `($service.name)`: there is no `journalctl` on this machine"}
+    }
+    let whose = if (scope-of $service) == "user" { "--user-unit" } else { "--unit" }
+    let since = if $service.since != null { [--since $"@(($service.since | into int) // 1_000_000_000)"] } else { [] }
+    let journal = [$"($whose)=(unit-of $service)" --quiet --no-pager --output=json $"--lines=($service.tail)" ...$since]
+    let answer = ^journalctl ...$journal | complete
+    if $answer.exit_code != 0 and ($answer.stderr | str trim | is-not-empty) {
+        error make --unspanned {msg: $"cannot read the log of `($service.name)`: ($answer.stderr | str trim)"}
+    }
+    $answer.stdout
+    | lines
+    | each {|line|
+        let entry = $line | from json
+        let said = $entry.MESSAGE? | default ""
+        {
+            time: ($entry.__REALTIME_TIMESTAMP | into int | $in * 1000 | into datetime)
+            stream: stdout
+            # What is not UTF-8 stands there as a list of bytes.
+            line: (if ($said | describe) == string { $said } else { $said | each { into binary --compact } | bytes collect | decode utf-8 })
+        }
+    }
+}
+
+# Whether systemd is there.
+@category service
+export def check []: nothing -> record {
+    let program = which systemctl | get 0?.path
+    if $program == null {
+        return {present: false program: "systemctl" version: null message: "there is no `systemctl` on this machine"}
+    }
+    let version = ^systemctl --version | complete | get stdout | lines | get 0? | default "" | split row " " | get 1?
+    let booted = "/run/systemd/system" | path exists
+    let message = if not $booted { "this machine was not booted with systemd; units of a user's own manager may run" }
+    {present: true program: $program version: $version message: $message}
+}
+
+def asked-for []: nothing -> list<string> {
+    [$"--property=($PROPERTIES | str join ',')"]
+}
+
+# One row of typed values from what `systemctl show` printed of a unit.
+def report [unit: string]: string -> record {
+    let known = $in | lines | split column --number 2 "=" name value | transpose --header-row --as-record
+    if $known.LoadState? == "not-found" {
+        return {state: unknown message: $"systemd has no unit ($unit)"}
+    }
+    let ended = $known.ExecMainCode? == "1"
+    let failed = $known.ActiveState == "failed"
     let state = match $known.ActiveState {
         "active" if $known.SubState == "exited" => "completed"
         "active" | "reloading" | "deactivating" => "running"
+        "activating" => "starting"
         "inactive" => "stopped"
         "failed" => "failed"
         _ => "unknown"
     }
-    report $state $known $"($known.ActiveState) \(($known.SubState))"
-}
-
-# One row of typed values from what `systemctl show` printed.
-def report [state: string known: record phase: string]: nothing -> record {
-    let cause = if $state == "failed" { $": ($known.Result)" } else if $known.StatusText != "" { $": ($known.StatusText)" }
+    let cause = if $failed { $": ($known.Result?)" } else if ($known.StatusText? | is-not-empty) { $": ($known.StatusText)" }
     {
         state: $state
-        pid: (if $known.MainPID != "0" { number $known.MainPID })
-        message: $"($phase)($cause)"
-        exit_code: (if $state in [failed completed] { number $known.ExecMainStatus })
-        memory: (number $known.MemoryCurrent | if $in != null { into filesize })
-        restarts: (number $known.NRestarts | default 0)
+        pid: (if $known.MainPID? not-in ["0" null] { number $known.MainPID })
+        message: $"($known.ActiveState) \(($known.SubState))($cause)"
+        # A unit that is inactive and not failed has ended well; systemd forgets with what code.
+        exit_code: (if $ended and $state != "running" { number $known.ExecMainStatus } else if $state in [stopped completed] { 0 })
+        since: (if $state == "running" { time $known.ActiveEnterTimestamp? })
+        memory: (number $known.MemoryCurrent? | if $in != null { into filesize })
+        restarts: (number $known.NRestarts? | default 0)
     }
 }
 
 # A number, or nothing where systemd says `[not set]` or an unsigned -1.
-def number [text: string]: nothing -> any {
+def number [text?: string]: nothing -> any {
     try { $text | into int }
 }
 
+# `Wed 2026-01-07 10:11:12 UTC`, or nothing.
+def time [text?: string]: nothing -> any {
+    let words = $text | default "" | split row " "
+    if ($words | length) == 4 { $"($words.1)T($words.2)Z" | into datetime }
+}
+
 def unit-of [service: record]: nothing -> string {
-    let name = $service.name
-    if $name =~ '\.(service|socket|timer|target|path|mount|slice|scope)$' { $name } else { $"($name).service" }
+    let name = $service.with?.unit? | default $service.name
+    if $name =~ $TYPES { $name } else { $"($name).service" }
+}
+
+def scope-of [service: record]: nothing -> string {
+    let scope = $service.with?.scope?
+    if $scope not-in [system user null] {
+        error make --unspanned {
+            msg: $"cannot ask systemd for `($service.name)`: `with.scope` is `($scope)`"
+            help: "it should be \"system\" or \"user\""
+        }
+    }
+    $scope | default (if (is-admin) { "system" } else { "user" })
 }
 
 # What systemctl printed, asked of the right manager; fails with what it said.
@@ -73,8 +165,8 @@ def systemctl [verb: string service: record ...args: string]: nothing -> string 
     if (which systemctl | is-empty) {
         error make --unspanned {msg: $"($cannot): there is no `systemctl` on this machine" help: $WITHOUT_SYSTEMD}
     }
-    let whose = if (is-admin) { "--system" } else { "--user" }
-    let answer = ^systemctl $whose --no-pager --no-ask-password ...$args | complete
+    let whose = $"--(scope-of $service)"
+    let answer = with-env {TZ: UTC} { ^systemctl $whose --no-pager --no-ask-password ...$args | complete }
     if $answer.exit_code != 0 {
         let said = $answer.stderr | str trim
         let absent = $said =~ '(?i)not been booted with systemd|connect to bus'

@@ -80,6 +80,7 @@ def details [it: record]: nothing -> record {
         cpu_limit: (if $it.cpu_limit? == null { null } else { $it.cpu_limit | into float })
         limits: $it.limits?
         reason: $it.reason?
+        id: $it.id?
         project: $it.project
     }
 }
@@ -94,6 +95,22 @@ export def health []: list -> table {
             latency: (took $it.latency_ms)
             checked: (time $it.checked)
             endpoint: $it.endpoint?
+        }
+    }
+}
+
+export def manager []: list -> table {
+    each {|it|
+        {
+            name: $it.name
+            commands: ($it.commands | str join ", ")
+            present: $it.present?
+            program: $it.program?
+            version: $it.version?
+            services: $it.services
+            contract: $it.contract?
+            module: $it.module
+            message: $it.message?
         }
     }
 }
@@ -199,4 +216,4 @@ def uptime [ms: any]: nothing -> any {
 
 def size [bytes: any]: nothing -> any { if $bytes == null { null } else { $bytes | into filesize } }
 
-def time [text: any]: nothing -> any { if $text == null { null } else { $text | into datetime } }
+def time [text: any]: nothing -> any { if ($text | is-empty) { null } else { $text | into datetime } }

@@ -34,7 +34,7 @@ export def "test a status has typed columns" [] {
         name: string status: string state: string health: string pid: int uptime: duration memory: filesize restarts: int
     }
     equal (service status --long db | columns | skip 8) [
-        cpu since exit_code exit_signal command cwd log dependencies memory_limit cpu_limit limits reason project
+        cpu since exit_code exit_signal command cwd log dependencies memory_limit cpu_limit limits reason id project
     ]
     equal (service status --long db | types | select since cwd dependencies project) {
         since: datetime cwd: string dependencies: "list<any>" project: string
@@ -48,6 +48,16 @@ export def "test a status of what is stopped has the same columns" [] {
     equal (service status db) [
         [name status state health pid uptime memory restarts]; [db stopped stopped none null null null 0]
     ]
+}
+
+export def "test managers are listed with what they can do" [] {
+    define $PAIR
+    let rows = service managers
+    equal ($rows | columns) [name commands present program version services contract module message]
+    equal ($rows | where name == command | select commands services contract | first) {
+        commands: "start, status, status all, stop" services: 0 contract: 1
+    }
+    equal ($rows | where name == systemd | get 0.program | path basename) systemctl
 }
 
 export def "test types survive a round trip" [] {

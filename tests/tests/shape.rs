@@ -37,6 +37,7 @@ fn every_table_goes_through_nuon_json_and_csv_and_back() {
         "service plan",
         "service apply",
         "service projects",
+        "service managers",
     ];
     // CSV has no lists.
     let nested = ["service list", "service order", "service graph", "service status --long"];

@@ -226,6 +226,7 @@ mod tests {
             log: None,
             dependencies: Vec::new(),
             reason: reason.map(text),
+            id: None,
             project: text("/services.toml"),
         };
         view::Status {

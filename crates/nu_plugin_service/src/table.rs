@@ -155,6 +155,25 @@ impl Row for view::Health {
     }
 }
 
+impl Row for view::Manager {
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "name" => Value::string(self.name, span),
+                "commands" => Value::string(self.commands.join(", "), span),
+                "present" => self.present.map_or(Value::nothing(span), |present| Value::bool(present, span)),
+                "program" => string(self.program, span),
+                "version" => string(self.version, span),
+                "services" => count(self.services, span),
+                "contract" => integer(self.contract, span),
+                "module" => Value::string(self.module, span),
+                "message" => string(self.message, span),
+            },
+            span,
+        )
+    }
+}
+
 impl Row for view::LogLine {
     const KEPT: &'static [&'static str] = &["line"];
 
@@ -227,6 +246,7 @@ fn duration(nanoseconds: f64, span: Span) -> Value {
 fn date(rfc3339: String, span: Span) -> Value {
     match rfc3339.parse() {
         Ok(time) => Value::date(time, span),
+        Err(_) if rfc3339.is_empty() => Value::nothing(span),
         Err(_) => Value::string(rfc3339, span),
     }
 }

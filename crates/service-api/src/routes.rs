@@ -48,6 +48,8 @@ pub const SERVICE_STOP: &str = "/api/v1/services/{name}/stop";
 pub const SERVICE_RESTART: &str = "/api/v1/services/{name}/restart";
 /// `GET`: what happened, by number; `?names=a,b&since=<seq or RFC 3339>&limit=100&follow=true`.
 pub const EVENTS: &str = "/api/v1/events";
+/// `GET`: the managers, what each can do and whether its program is there.
+pub const MANAGERS: &str = "/api/v1/managers";
 /// `GET`: versions of daemon and API.
 pub const VERSION: &str = "/api/v1/version";
 /// `GET`: the daemon itself ([`Daemon`](crate::view::Daemon)).

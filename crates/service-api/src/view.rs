@@ -96,7 +96,7 @@ pub struct Status {
     pub uptime_ms: Option<f64>,
     /// Resident memory of its whole process tree, in bytes.
     pub memory: Option<u64>,
-    /// How often it was started again by its restart policy since it was last asked for.
+    /// How often it was started again: by its restart policy since it was last asked for, and by its manager.
     pub restarts: u32,
     /// The columns that `long` adds.
     #[serde(flatten)]
@@ -134,6 +134,9 @@ pub struct Details {
     pub limits: Option<String>,
     /// Why it is in this state, in words.
     pub reason: Option<String>,
+    /// What its manager calls it, such as the id of a container.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Path of the project's `services.toml`.
     pub project: String,
 }
@@ -237,7 +240,7 @@ pub struct NextRetry {
 /// One line of a service's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// When it was written.
+    /// When it was written; empty where only a manager knows, and does not say.
     pub time: String,
     /// The service.
     pub service: String,
@@ -245,6 +248,29 @@ pub struct LogLine {
     pub stream: String,
     /// The text, without its line end. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub line: String,
+}
+
+/// Who can run services: a Nushell module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manager {
+    /// As it is written in a service's `manager`.
+    pub name: String,
+    /// Path of the module.
+    pub module: String,
+    /// The contract it follows; `null` if the module cannot be read.
+    pub contract: Option<i64>,
+    /// The commands it exports.
+    pub commands: Vec<String>,
+    /// Whether its program is there; `null` if it has no `check`.
+    pub present: Option<bool>,
+    /// The program it uses.
+    pub program: Option<String>,
+    /// The version of that program.
+    pub version: Option<String>,
+    /// How many services have this manager.
+    pub services: usize,
+    /// What is wrong with it, or what its `check` says.
+    pub message: Option<String>,
 }
 
 /// Versions.

@@ -130,6 +130,7 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
         container,
         stop_command,
         status_command,
+        with,
         dependencies,
         endpoint,
         working_dir,
@@ -151,6 +152,7 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
     let keys = [
         ("manager", AtStart, *manager == new.manager),
         ("start_command", AtStart, *start_command == new.start_command),
+        ("with", AtStart, *with == new.with),
         ("working_dir", AtStart, *working_dir == new.working_dir),
         ("env", AtStart, *env == new.env),
         ("env_file", AtStart, *env_file == new.env_file),

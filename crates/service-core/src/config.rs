@@ -36,6 +36,8 @@ pub struct Settings {
     pub nu: Option<String>,
     /// `managers.timeout`: how long one call of a manager may take.
     pub manager_timeout: Duration,
+    /// `managers.parallel`: how many calls of managers may be at work at once.
+    pub manager_parallel: u32,
 }
 
 impl Default for Settings {
@@ -46,6 +48,7 @@ impl Default for Settings {
             forget_transient: Duration::from_mins(5),
             nu: None,
             manager_timeout: Duration::from_secs(30),
+            manager_parallel: 8,
         }
     }
 }
@@ -82,6 +85,9 @@ pub struct Service {
     pub stop_command: Option<String>,
     /// How `manager = "command"` asks whether it runs: exit code 0 says yes.
     pub status_command: Option<String>,
+    /// What only its manager understands, as JSON: a table of the user's own words.
+    #[serde(default)]
+    pub with: Option<String>,
     /// What it needs.
     pub dependencies: Vec<Dependency>,
     /// Where its health is asked; `None` is a process check.
@@ -133,6 +139,7 @@ impl Service {
             container: None,
             stop_command: None,
             status_command: None,
+            with: None,
             dependencies: Vec::new(),
             endpoint: None,
             working_dir: None,
@@ -173,7 +180,21 @@ impl Service {
 
     /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
     pub fn is_probed(&self) -> bool {
-        self.endpoint.is_some() || self.manager != Manager::Process
+        self.endpoint.is_some() || self.is_managed()
+    }
+
+    /// Whether it is asked how far it is while it starts. Nobody tells of the end of what a manager runs.
+    pub fn is_asked_while_starting(&self) -> bool {
+        match self.readiness() {
+            Readiness::Check => true,
+            Readiness::Completion => self.is_managed(),
+            Readiness::Alive(_) | Readiness::Announcement => false,
+        }
+    }
+
+    /// Whether a manager runs it.
+    pub fn is_managed(&self) -> bool {
+        self.manager != Manager::Process
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
+use crate::manager::Told;
 use service_core::config::Service;
 use service_core::{Id, Moment, Plan, Snapshot};
 use service_shim::Missing;
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) check: Option<Arc<Checked>>,
     /// What the manager last complained of.
     pub(crate) complaint: Option<String>,
+    /// What the manager last said of it.
+    pub(crate) told: Told,
     /// Lines that could not be written to the log.
     pub(crate) missing: Missing,
 }

@@ -6,6 +6,7 @@ mod daemon;
 mod events;
 mod listener;
 mod logs;
+mod managers;
 mod reply;
 mod rows;
 mod services;
@@ -58,6 +59,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::SERVICE_START, post(wishes::start_one))
         .route(routes::SERVICE_STOP, post(wishes::stop_one))
         .route(routes::SERVICE_RESTART, post(wishes::restart_one))
+        .route(routes::MANAGERS, get(managers::list))
         .route(routes::VERSION, get(daemon::version))
         .route(routes::DAEMON, get(daemon::status))
         .route(routes::DAEMON_STOP, post(daemon::stop))

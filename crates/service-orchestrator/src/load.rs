@@ -11,6 +11,7 @@ mod limits;
 mod map;
 mod section;
 mod text;
+mod with;
 
 pub(crate) use added::{Addition, check as check_additions};
 pub use check::check;
@@ -183,6 +184,10 @@ fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
         managers.duration("timeout", &mut settings.manager_timeout);
         if settings.manager_timeout.is_zero() {
             managers.senseless("timeout", "0s", "no call of a manager would ever succeed; try \"30s\"");
+        }
+        managers.number("parallel", &mut settings.manager_parallel);
+        if settings.manager_parallel == 0 {
+            managers.senseless("parallel", "0", "no call of a manager would ever begin; try 8");
         }
         managers.finish();
     }

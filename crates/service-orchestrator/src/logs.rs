@@ -32,6 +32,8 @@ pub(crate) struct Wanted {
     pub(crate) most: usize,
     /// None from before.
     pub(crate) since: Option<Timestamp>,
+    /// Lines that managers told.
+    pub(crate) told: Vec<view::LogLine>,
 }
 
 /// What one reader has before them.
@@ -54,7 +56,7 @@ pub(crate) fn tail(places: &Places, wanted: &Wanted) -> io::Result<Vec<view::Log
         let lines = places.files(name).tail(wanted.most, wanted.since)?;
         all.extend(lines.into_iter().map(|line| (name, line)));
     }
-    Ok(merged(all))
+    Ok(beside(merged(all), &wanted.told))
 }
 
 impl Reading {
@@ -79,7 +81,8 @@ impl Reading {
             all.extend(lines.into_iter().map(|line| (name, line)));
             logs.push((name.clone(), follower));
         }
-        Ok(Self { old: merged(all).into_iter(), follows: Some(Follows { logs, changes, woken }) })
+        let old = beside(merged(all), &wanted.told).into_iter();
+        Ok(Self { old, follows: Some(Follows { logs, changes, woken }) })
     }
 
     /// Sends all to one reader, until they are gone or the daemon ends, which `end` tells.
@@ -151,6 +154,15 @@ impl Follows {
         }
         Ok(())
     }
+}
+
+/// What managers told among our own lines, by time. Those without time come first: nobody knows when they were written.
+fn beside(mut lines: Vec<view::LogLine>, told: &[view::LogLine]) -> Vec<view::LogLine> {
+    if !told.is_empty() {
+        lines.extend_from_slice(told);
+        lines.sort_by_cached_key(|line| line.time.parse::<Timestamp>().ok());
+    }
+    lines
 }
 
 /// By time; lines of one service keep their order, also where the clock was set back between them.

@@ -20,34 +20,27 @@ use crate::orchestrator::{Message, Report, is_managed};
 use crate::world::World;
 use service_core::config::{Listener, Service, Settings};
 use service_core::health::{Endpoint, Verdict};
-use service_core::service::{Event, Exit};
+use service_core::service::{Event, State};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Checks a run once and reports the verdict.
 pub(crate) async fn report(world: World, settings: Settings, entry: Entry, run: u64) {
     let definition = Arc::clone(&entry.definition);
-    let event = if is_managed(&definition) && definition.endpoint.is_none() {
-        match manager::status(&world, &settings, &definition).await {
-            Ok(status) => {
-                let learned =
-                    Message::Learned { name: definition.name.clone(), run, report: Report::Pid(status.pid) };
-                let _ = world.mailbox.send(learned);
-                status.event()
-            }
-            Err(message) => {
-                tracing::warn!(service = %definition.name, message, "cannot ask its manager");
-                Event::Probed(Verdict::Unknown)
-            }
+    if is_managed(&definition) {
+        if definition.endpoint.is_none() {
+            return manager::report(world, settings, definition, run).await;
         }
-    } else {
-        let checked = check(&world, &settings, &entry).await;
-        let verdict = if checked.healthy { Verdict::Healthy } else { Verdict::Unhealthy };
-        let name = definition.name.clone();
-        let _ = world.mailbox.send(Message::Learned { name, run, report: Report::Checked(checked) });
-        Event::Probed(verdict)
-    };
-    world.report(&definition.name, run, event);
+        // While it starts, the endpoint is asked too often for that.
+        if matches!(entry.snapshot.state, State::Ready { .. }) {
+            tokio::spawn(manager::report(world.clone(), settings.clone(), Arc::clone(&definition), run));
+        }
+    }
+    let checked = check(&world, &settings, &entry).await;
+    let verdict = if checked.healthy { Verdict::Healthy } else { Verdict::Unhealthy };
+    let name = definition.name.clone();
+    let _ = world.mailbox.send(Message::Learned { name, run, report: Report::Checked(checked) });
+    world.report(&definition.name, run, Event::Probed(verdict));
 }
 
 /// Checks a service now, whatever its state.
@@ -59,7 +52,7 @@ pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> 
             (endpoint.kind(), answer.and_then(|(message, reached)| own(entry, reached).map(|()| message)))
         }
         None if is_managed(&entry.definition) => {
-            ("manager", ask_manager(world, settings, &entry.definition).await)
+            ("manager", manager::look(world, settings, &entry.definition).await)
         }
         None => ("process", look(entry)),
     };
@@ -114,16 +107,6 @@ fn port_of(endpoint: &Endpoint) -> Option<(String, u16)> {
             address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
         }
         Endpoint::Unix(_) | Endpoint::Dns { .. } | Endpoint::Exec(_) => None,
-    }
-}
-
-async fn ask_manager(world: &World, settings: &Settings, service: &Service) -> Result<String, String> {
-    let status = manager::status(world, settings, service).await?;
-    let said = status.message.clone().unwrap_or_else(|| format!("it is {}", status.state));
-    match status.event() {
-        Event::Probed(Verdict::Healthy) => Ok(said),
-        Event::Gone(Exit::Unknown) if status.state == "completed" => Ok(said),
-        _ => Err(said),
     }
 }
 

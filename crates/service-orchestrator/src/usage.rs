@@ -20,31 +20,44 @@ pub(crate) struct Usage {
     ticks: u64,
 }
 
+/// The process at the top of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Root {
+    /// A shim, which does not count itself.
+    Keeper(u32),
+    /// The service's own.
+    Own(u32),
+}
+
 /// The last sample of each tree.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    trees: BTreeMap<u32, (Moment, Usage)>,
+    trees: BTreeMap<Root, (Moment, Usage)>,
 }
 
 impl Meter {
-    /// What the tree below each of these shims uses, the shim itself left out.
-    pub(crate) fn read(&mut self, keepers: &[u32]) -> BTreeMap<u32, Usage> {
+    /// What each of these trees uses.
+    pub(crate) fn read(&mut self, roots: &[Root]) -> BTreeMap<Root, Usage> {
         let now = clock::now();
         self.trees.retain(|_, (taken, _)| now.since(*taken) < KEPT);
-        for keeper in keepers {
-            let last = self.trees.get(keeper).copied();
+        for root in roots {
+            let last = self.trees.get(root).copied();
             if last.is_none_or(|(taken, _)| now.since(taken) >= FRESH) {
-                self.trees.insert(*keeper, (now, tree(*keeper, last, now)));
+                self.trees.insert(*root, (now, tree(*root, last, now)));
             }
         }
-        keepers.iter().filter_map(|keeper| Some((*keeper, self.trees.get(keeper)?.1))).collect()
+        roots.iter().filter_map(|root| Some((*root, self.trees.get(root)?.1))).collect()
     }
 }
 
 /// Samples one tree.
-fn tree(keeper: u32, last: Option<(Moment, Usage)>, now: Moment) -> Usage {
+fn tree(root: Root, last: Option<(Moment, Usage)>, now: Moment) -> Usage {
     let mut usage = Usage::default();
-    for (ticks, pages) in descendants(keeper).into_iter().filter_map(stat) {
+    let processes = match root {
+        Root::Keeper(pid) => descendants(pid),
+        Root::Own(pid) => std::iter::once(pid).chain(descendants(pid)).collect(),
+    };
+    for (ticks, pages) in processes.into_iter().filter_map(stat) {
         usage.ticks += ticks;
         usage.memory += pages * page_size();
     }

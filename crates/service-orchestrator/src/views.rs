@@ -37,7 +37,7 @@ fn dependencies(service: &Service) -> Vec<view::Dependency> {
     service.dependencies.iter().map(view).collect()
 }
 
-fn manager(manager: &Manager) -> String {
+pub(crate) fn manager(manager: &Manager) -> String {
     match manager {
         Manager::Process => "process".to_owned(),
         Manager::BuiltIn(name) => name.clone(),
@@ -115,14 +115,20 @@ pub(crate) fn status(
         state: snapshot.state_word().to_owned(),
         health: snapshot.health.word().to_owned(),
         pid: entry.pid,
-        uptime_ms: entry
-            .pid
-            .and(snapshot.launched)
-            .map(|launched| clock::millis(clock::now().since(launched))),
-        memory: usage.map(|usage| usage.memory),
-        restarts: snapshot.restarts,
+        uptime_ms: uptime(entry),
+        memory: entry.told.memory.or(usage.map(|usage| usage.memory)),
+        restarts: snapshot.restarts.saturating_add(entry.told.restarts),
         details: (detail == Detail::Long).then(|| details(board, entry, usage, places, project)),
     }
+}
+
+/// Since its launch; where a manager says since when, since then.
+fn uptime(entry: &Entry) -> Option<f64> {
+    if entry.pid.is_none() && entry.told.id.is_none() {
+        return None;
+    }
+    let told = entry.told.since.map(|since| clock::today().duration_since(since).as_millis_f64().max(0.0));
+    told.or_else(|| Some(clock::millis(clock::now().since(entry.snapshot.launched?))))
 }
 
 fn details(
@@ -160,6 +166,7 @@ fn details(
         },
         limits: kept.as_ref().map(Kept::word),
         reason: reason(entry, kept.as_ref()),
+        id: entry.told.id.clone(),
         project: project.to_owned(),
     }
 }

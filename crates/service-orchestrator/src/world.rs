@@ -1,5 +1,6 @@
 //! [`World`]: what every action outside needs to know, and the mailbox to report back to.
 
+use crate::manager::Managers;
 use crate::orchestrator::Message;
 use crate::probe::HttpClient;
 use crate::process::template::Templates;
@@ -18,6 +19,7 @@ pub(crate) struct World {
     pub(crate) places: Arc<Places>,
     pub(crate) http: HttpClient,
     pub(crate) templates: Arc<Templates>,
+    pub(crate) managers: Arc<Managers>,
     pub(crate) mailbox: UnboundedSender<Message>,
 }
 

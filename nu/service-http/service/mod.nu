@@ -9,6 +9,7 @@ export use health.nu
 export use history.nu
 export use list.nu
 export use logs.nu
+export use managers.nu
 export use order.nu
 export use plan.nu
 export use restart.nu

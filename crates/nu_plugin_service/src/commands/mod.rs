@@ -13,6 +13,7 @@ mod history;
 mod init;
 mod list;
 mod logs;
+mod managers;
 mod names;
 mod order;
 mod plan;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(history::History),
         Box::new(plan::Plan),
         Box::new(apply::Apply),
+        Box::new(managers::Managers),
         Box::new(projects::Projects),
         Box::new(daemon_status::DaemonStatus),
         Box::new(daemon_restart::DaemonRestart),

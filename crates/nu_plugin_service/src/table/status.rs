@@ -40,6 +40,7 @@ fn push_details(row: &mut Record, details: view::Details, span: Span) {
     row.push("cpu_limit", details.cpu_limit.map_or(nothing, |cores| Value::float(cores, span)));
     row.push("limits", string(details.limits, span));
     row.push("reason", string(details.reason, span));
+    row.push("id", string(details.id, span));
     row.push("project", Value::string(details.project, span));
 }
 
@@ -104,6 +105,7 @@ mod tests {
             cpu_limit: Some(0.5),
             limits: Some("cgroup".into()),
             reason: None,
+            id: Some("c0ffee".into()),
             project: "/p/services.toml".into(),
         };
         let row = status(Some(details));
@@ -122,6 +124,7 @@ mod tests {
                 "cpu_limit",
                 "limits",
                 "reason",
+                "id",
                 "project"
             ]
         );

@@ -5,18 +5,20 @@ use super::rows;
 use super::services::split;
 use crate::daemon::Shared;
 use crate::logs::{Reading, Wanted, tail};
+use crate::manager;
 use crate::orchestrator::{is_managed, resolve};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use service_api::{Code, Problem};
+use service_api::{Code, Problem, view};
 use service_core::Name;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc::channel;
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -67,7 +69,8 @@ async fn answer(
             .help("send `Accept: application/x-ndjson`")
             .into());
     }
-    let wanted = wanted(&shared, &names, &lines)?;
+    let mut wanted = wanted(&shared, &names, &lines)?;
+    wanted.told = told(&shared, &wanted).await?;
     let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let places = Arc::clone(&shared.orchestrator.world().places);
     if !by_line {
@@ -106,5 +109,29 @@ fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Pr
         }
     }
     let usual = if since.is_some() { MOST_TAIL } else { USUAL_TAIL };
-    Ok(Wanted { services, most: lines.tail.unwrap_or(usual).min(MOST_TAIL), since })
+    Ok(Wanted { services, most: lines.tail.unwrap_or(usual).min(MOST_TAIL), since, told: Vec::new() })
+}
+
+/// What the managers of these services tell of their logs. One that cannot is an error only for who asks for nothing else.
+async fn told(shared: &Shared, wanted: &Wanted) -> Result<Vec<view::LogLine>, Problem> {
+    let (board, world) = (shared.orchestrator.board(), shared.orchestrator.world());
+    let mut calls = JoinSet::new();
+    for (name, _) in wanted.services.iter().filter(|(_, is_ours)| !is_ours) {
+        let Some(definition) = board.entry(name).map(|entry| Arc::clone(&entry.definition)) else { continue };
+        let (world, settings) = (world.clone(), board.plan.settings().clone());
+        let (tail, since) = (wanted.most, wanted.since);
+        calls.spawn(async move {
+            let lines = manager::logs(&world, &settings, &definition, tail, since).await;
+            lines.map_err(|why| format!("cannot read the log of `{}`: {why}", definition.name))
+        });
+    }
+    let mut told = Vec::new();
+    for lines in calls.join_all().await {
+        match lines {
+            Ok(lines) => told.extend(lines),
+            Err(why) if wanted.services.len() == 1 => return Err(Problem::new(Code::Internal, why)),
+            Err(why) => tracing::warn!(why, "a log is left out"),
+        }
+    }
+    Ok(told)
 }

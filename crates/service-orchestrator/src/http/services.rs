@@ -4,6 +4,7 @@ use super::reply::{Asked, Data, Named, Reply};
 use crate::board::{Board, Entry};
 use crate::daemon::Shared;
 use crate::orchestrator::{not_found, resolve};
+use crate::usage::Root;
 use crate::views::{self, Detail};
 use crate::why;
 use axum::extract::State;
@@ -82,17 +83,22 @@ pub(super) fn statuses(
     entries: &[&Entry],
     detail: Detail,
 ) -> Vec<view::Status> {
-    let keepers: Vec<u32> = entries.iter().filter_map(|entry| entry.keeper).collect();
-    let usage = shared.meter.lock().map(|mut meter| meter.read(&keepers)).unwrap_or_default();
+    // What a manager runs has no keeper; its process may be the root of a tree all the same.
+    let roots: Vec<Root> = entries.iter().filter_map(|entry| root(entry)).collect();
+    let usage = shared.meter.lock().map(|mut meter| meter.read(&roots)).unwrap_or_default();
     let places = &shared.orchestrator.world().places;
     let project = shared.project.config.display().to_string();
     entries
         .iter()
         .map(|entry| {
-            let usage = entry.keeper.and_then(|keeper| usage.get(&keeper).copied());
+            let usage = root(entry).and_then(|root| usage.get(&root).copied());
             views::status(board, entry, usage, places, &project, detail)
         })
         .collect()
+}
+
+fn root(entry: &Entry) -> Option<Root> {
+    entry.keeper.map(Root::Keeper).or_else(|| entry.pid.map(Root::Own))
 }
 
 pub(super) async fn health(

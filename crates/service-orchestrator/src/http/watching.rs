@@ -70,12 +70,19 @@ fn follow(shared: Arc<Shared>, names: Vec<String>, detail: Detail) -> Response {
 struct Look {
     snapshot: service_core::Snapshot,
     pid: Option<u32>,
+    /// What a manager did without us.
+    restarts: u32,
     reason: Option<String>,
 }
 
 impl Look {
     fn of(entry: &Entry) -> Self {
-        Self { snapshot: entry.snapshot.clone(), pid: entry.pid, reason: entry.reason() }
+        Self {
+            snapshot: entry.snapshot.clone(),
+            pid: entry.pid,
+            restarts: entry.told.restarts,
+            reason: entry.reason(),
+        }
     }
 }
 

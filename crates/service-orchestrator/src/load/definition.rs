@@ -1,7 +1,7 @@
 //! `[services.NAME]` and `[orchestrator.service_defaults]`: what each key means.
 
 use super::section::{Fault, Section, Value, integer, parse_duration, parse_size};
-use super::{container, limits};
+use super::{container, limits, with};
 use service_core::Name;
 use service_core::config::{
     Backoff, Command, Condition, Dependency, Health, Listener, Log, Manager, OnFailure, Ready, Restart,
@@ -37,6 +37,7 @@ pub(super) fn service(
     });
     section.string("status_command", |text| service.status_command = Some(text));
     service.manager = manager(&mut section, &service);
+    service.with = with::read(&mut section, &service.manager);
     service.container = container::read(&mut section, &service);
     let mut shell = None;
     section.string("shell", |text| shell = Some(text));
@@ -100,7 +101,8 @@ fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
             Manager::Module(path.to_owned())
         }
         _ => {
-            let names = crate::manager::BUILT_IN.map(|(name, _)| format!("\"{name}\"")).join(", ");
+            let names =
+                crate::manager::built_in().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
             section.report(
                 value.span(),
                 format!("`manager` should be \"process\", {names}, or the path of a .nu module"),

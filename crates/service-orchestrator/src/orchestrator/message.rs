@@ -3,6 +3,7 @@
 use super::change::Comparison;
 use crate::board::Checked;
 use crate::journal::View;
+use crate::manager::Told;
 use service_api::{Outcome, Problem};
 use service_core::config::Service;
 use service_core::fleet::{Relatives, Until};
@@ -20,6 +21,8 @@ pub(crate) enum Message {
     Watch { watch: Watch, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
     /// Something happened to a run of a service.
     Happened { name: Name, run: u64, event: Event },
+    /// A manager was to stop a run and has started the service again as well.
+    Restarted { name: Name, run: u64, told: Told },
     /// Something became known about a run of a service.
     Learned { name: Name, run: u64, report: Report },
     /// Another plan.
@@ -42,8 +45,8 @@ pub(crate) enum Message {
 pub(crate) enum Report {
     /// The processes of the run: the service's own, if there is one, and its keeper.
     Processes { leader: Option<Process>, keeper: Process },
-    /// A process id that a manager told.
-    Pid(Option<u32>),
+    /// What a manager told of it.
+    Told(Told),
     /// The result of a check.
     Checked(Checked),
     /// What a manager complained of when it was to stop the service; `None` when it did.

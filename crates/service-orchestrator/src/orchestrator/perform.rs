@@ -3,11 +3,13 @@
 use super::task::Task;
 use super::{is_managed, ran};
 use crate::board::Entry;
-use crate::{manager, probe, process};
-use service_core::Id;
+use crate::manager::Told;
+use crate::{clock, manager, probe, process};
+use service_core::change::differing;
 use service_core::config::{Service, Settings};
 use service_core::fleet::Order;
-use service_core::service::Effect;
+use service_core::service::{Effect, Event, Exit, Goal, State};
+use service_core::{Id, Name};
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
@@ -22,6 +24,9 @@ impl Task {
         }
         match order.effect {
             Effect::Spawn if managed => {
+                if let Some(told) = self.restarted.remove(&definition.name) {
+                    return manager::started(&self.world, &definition, order.run, told);
+                }
                 let name = definition.name.clone();
                 let call =
                     tokio::spawn(manager::start(self.world.clone(), self.settings(), definition, order.run));
@@ -42,11 +47,13 @@ impl Task {
                 tokio::spawn(probe::report(self.world.clone(), self.settings(), entry, order.run));
             }
             Effect::Listen => self.listen(order.id, &definition, order.run),
-            Effect::Terminate if managed => self.have_stopped(definition, order.run),
+            Effect::Terminate if managed => {
+                self.have_stopped(definition, order.run, self.only_again(order.id))
+            }
             // A call that is under way has its own deadline; another one beside it would help nobody.
             Effect::Kill if managed => {
                 if self.calls.get(&definition.name).is_none_or(AbortHandle::is_finished) {
-                    self.have_stopped(definition, order.run);
+                    self.have_stopped(definition, order.run, Then::Rest);
                 }
             }
             Effect::Terminate => match (own_stop_command(&definition), self.keepers.get(&definition.name)) {
@@ -67,13 +74,47 @@ impl Task {
     }
 
     /// Has a manager stop a service; a start that is still under way ends first.
-    fn have_stopped(&mut self, definition: Arc<Service>, run: u64) {
+    fn have_stopped(&mut self, definition: Arc<Service>, run: u64, then: Then) {
         if let Some(call) = self.calls.remove(&definition.name) {
             call.abort();
         }
         let name = definition.name.clone();
-        let call = tokio::spawn(manager::stop(self.world.clone(), self.settings(), definition, run));
+        let (world, settings) = (self.world.clone(), self.settings());
+        let call = match then {
+            Then::Rest => tokio::spawn(manager::stop(world, settings, definition, run)),
+            Then::Start => tokio::spawn(manager::restart(world, settings, definition, run)),
+        };
         self.calls.insert(name, call.abort_handle());
+    }
+
+    /// A service that is stopped to be started at once, as it was: nobody has to be waited for in between.
+    fn only_again(&self, id: Id) -> Then {
+        let machine = self.fleet.machine(id);
+        let same = differing(machine.definition(), self.fleet.plan().service(id)).is_empty();
+        match machine.goal() == Goal::Again && same && self.fleet.unsatisfied_need(id).is_none() {
+            true => Then::Start,
+            false => Then::Rest,
+        }
+    }
+
+    /// Takes in that a manager has restarted a service in one go. If something has changed its mind meanwhile, what
+    /// runs now is one start too many, and is stopped.
+    pub(super) fn restarted(&mut self, name: &Name, run: u64, told: Told) {
+        let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
+            return;
+        };
+        let machine = self.fleet.machine(id);
+        if !matches!(machine.state(), State::Stopping { .. }) {
+            return;
+        }
+        match self.only_again(id) {
+            Then::Rest => self.have_stopped(Arc::clone(machine.definition()), run, Then::Rest),
+            Then::Start => {
+                self.restarted.insert(name.clone(), told);
+                // It is at rest and cleared in the same turn, and the order that follows finds that it is done.
+                self.fleet.happened(id, run, Event::Gone(Exit::Code(0)), clock::now());
+            }
+        }
     }
 
     fn settings(&self) -> Settings {
@@ -90,6 +131,13 @@ impl Task {
             self.listeners.insert(definition.name.clone(), task.abort_handle());
         }
     }
+}
+
+/// What a manager is to do with a service that it has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Rest,
+    Start,
 }
 
 /// A manager's stop command is not for a process that we keep, although the definition may have changed to one.

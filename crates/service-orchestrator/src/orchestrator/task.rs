@@ -7,6 +7,7 @@ use super::{ran, recall};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
+use crate::manager::Told;
 use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
@@ -37,6 +38,8 @@ pub(super) struct Task {
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
     /// The last call of a manager for each service.
     pub(super) calls: BTreeMap<Name, AbortHandle>,
+    /// What a manager has restarted in one go, until the order to start it comes.
+    pub(super) restarted: BTreeMap<Name, Told>,
     pub(super) waiters: Vec<Waiter>,
     lookouts: Vec<Lookout>,
     /// Services that run although the plan does not define them any more; they go when they have stopped.
@@ -70,7 +73,8 @@ pub(super) async fn run(
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, log_places, listeners, calls, waiters, lookouts, ran) = Default::default();
+    let (keepers, log_places, listeners, calls, restarted) = Default::default();
+    let (waiters, lookouts, ran) = Default::default();
     let left_over = found.left_over;
     let mut task = Task {
         world,
@@ -80,6 +84,7 @@ pub(super) async fn run(
         log_places,
         listeners,
         calls,
+        restarted,
         waiters,
         lookouts,
         left_over,
@@ -110,6 +115,7 @@ impl Entry {
             keeper: None,
             check: None,
             complaint: None,
+            told: Told::default(),
             missing: Missing::default(),
         }
     }
@@ -153,6 +159,7 @@ impl Task {
                 let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
             }
             Message::Happened { name, run, event } => self.happened(&name, run, event),
+            Message::Restarted { name, run, told } => self.restarted(&name, run, told),
             Message::Learned { name, run, report } => self.learned(&name, run, report),
             Message::Replan { plan, reply } => {
                 self.replan(plan);
@@ -245,6 +252,7 @@ impl Task {
         let entry = Arc::make_mut(&mut self.entries[id.index()]);
         if entry.snapshot.run != snapshot.run {
             (entry.check, entry.complaint, entry.pid, entry.keeper) = (None, None, None, None);
+            entry.told = Told::default();
         }
         let name = &entry.definition.name;
         if snapshot.state_word() != entry.snapshot.state_word() {
@@ -253,7 +261,7 @@ impl Task {
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
         if !snapshot.state.is_alive() {
-            (entry.pid, entry.keeper) = (None, None);
+            (entry.pid, entry.keeper, entry.told) = (None, None, Told::default());
             self.keepers.remove(name);
             if let Some(listener) = self.listeners.remove(name) {
                 listener.abort();
@@ -281,7 +289,10 @@ impl Task {
                 entry.pid = leader.map(|leader| leader.pid);
                 entry.keeper = Some(keeper.pid);
             }
-            Report::Pid(pid) => entry.pid = pid,
+            Report::Told(told) => {
+                entry.pid = told.pid;
+                entry.told = told;
+            }
             Report::Checked(check) => {
                 let deciding = entry.snapshot.health == Health::Pending;
                 self.journal.checked(name, run, &check, deciding);

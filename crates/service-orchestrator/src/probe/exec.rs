@@ -14,8 +14,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// So much of the output is kept, the latest.
-const MOST_OUTPUT: usize = 64 * 1024;
+/// How much output is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Most {
+    /// So much, the latest.
+    Latest(usize),
+    /// All of it; more than so much is an error.
+    Within(usize),
+}
+
+/// What a check wrote is kept up to here.
+const OF_A_CHECK: Most = Most::Latest(64 * 1024);
 
 /// The variable that marks what belongs to one call, also when it leaves the call's process group.
 const MARK: &str = "SERVICE_CALL_ID";
@@ -49,7 +58,7 @@ pub(crate) async fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut group = Group::spawn(child).map_err(|error| format!("cannot run `{program}`: {error}"))?;
-    let finished = tokio::time::timeout(limit, group.finish()).await;
+    let finished = tokio::time::timeout(limit, group.finish(OF_A_CHECK)).await;
     let output = finished
         .map_err(|_| format!("`{command}` did not end within {limit:?}"))?
         .map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
@@ -111,17 +120,28 @@ impl Group {
         self.child.stdin.take()
     }
 
+    /// The word that marks it.
+    pub(crate) fn call_id(&self) -> &str {
+        self.mark.as_deref().and_then(|mark| mark.split_once('=')).map_or("", |(_, id)| id)
+    }
+
     /// Waits for the end of the child. What it left behind may hold its pipes open for as long as it likes.
-    pub(crate) async fn finish(&mut self) -> std::io::Result<Output> {
+    pub(crate) async fn finish(&mut self, most: Most) -> std::io::Result<Output> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let pipes = (self.child.stdout.take(), self.child.stderr.take());
         let status = {
-            let mut reads =
-                pin!(async { tokio::join!(read(pipes.0, &mut stdout), read(pipes.1, &mut stderr)) });
+            let mut reads = pin!(async {
+                tokio::try_join!(read(pipes.0, &mut stdout, most), read(pipes.1, &mut stderr, most))
+            });
             tokio::select! {
-                _ = &mut reads => self.child.wait().await?,
+                read = &mut reads => {
+                    read?;
+                    self.child.wait().await?
+                }
                 status = self.child.wait() => {
-                    let _ = tokio::time::timeout(LAST_WORDS, reads).await;
+                    if let Ok(read) = tokio::time::timeout(LAST_WORDS, reads).await {
+                        read?;
+                    }
                     status?
                 }
             }
@@ -174,12 +194,18 @@ fn marked(mark: &[u8]) -> Vec<Pid> {
     pids.filter(is_marked).map(Pid::from_raw).collect()
 }
 
-/// Reads to the end and keeps the latest.
-async fn read(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
-    let Some(mut stream) = stream else { return };
+/// Reads to the end and keeps what is to be kept.
+async fn read(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>, most: Most) -> std::io::Result<()> {
+    let Some(mut stream) = stream else { return Ok(()) };
     while let Ok(1..) = stream.read_buf(into).await {
-        if into.len() > 2 * MOST_OUTPUT {
-            into.drain(..into.len() - MOST_OUTPUT);
+        match most {
+            Most::Latest(most) if into.len() > 2 * most => drop(into.drain(..into.len() - most)),
+            Most::Within(most) if into.len() > most => {
+                let error = format!("it printed more than {} MiB", most >> 20);
+                return Err(std::io::Error::other(error));
+            }
+            Most::Latest(_) | Most::Within(_) => {}
         }
     }
+    Ok(())
 }

@@ -1,0 +1,57 @@
+//! `service managers`.
+
+use super::signature;
+use crate::ServicePlugin;
+use crate::session::Session;
+use crate::table::table;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
+use service_api::{routes, view};
+
+pub(super) struct Managers;
+
+impl PluginCommand for Managers {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service managers"
+    }
+
+    fn signature(&self) -> Signature {
+        signature(self.name()).input_output_type(Type::Nothing, Type::table())
+    }
+
+    fn description(&self) -> &'static str {
+        "Show who can run services, what each can do, and whether the program it needs is here."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "The managers that come with the orchestrator, and the modules that services name by path. `commands` are what a \
+         module exports, parted by a comma and a space; `present`, `program` and `version` are what its `check` says, and \
+         are nothing for one that has none; `services` is how many services it runs; `message` says what is wrong with it."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["systemd", "podman", "docker", "module", "backend"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![Example {
+            example: "service managers | where services > 0 and present == false",
+            description: "What is missing on this machine",
+            result: None,
+        }]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        _: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let session = Session::open(plugin, engine, call, &[])?;
+        let managers: Vec<view::Manager> = session.ask(|client| client.get(routes::MANAGERS, &[]))?;
+        Ok(table(managers, call.head))
+    }
+}

@@ -1,0 +1,156 @@
+//! Which modules there are, where they lie, and what each can do: found out by one look at it, again when its file is
+//! another.
+
+use super::call::inspect;
+use crate::store::write_private;
+use crate::world::{Places, World};
+use serde::Deserialize;
+use service_core::config::{Manager, Service, Settings};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The modules that come with us.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("command", include_str!("../../../../nu/managers/command.nu")),
+    ("systemd", include_str!("../../../../nu/managers/systemd.nu")),
+    ("podman", include_str!("../../../../nu/managers/podman.nu")),
+    ("docker", include_str!("../../../../nu/managers/docker.nu")),
+];
+
+/// What some of them have in common. It is no manager itself.
+const SHARED: &[(&str, &str)] = &[("containers", include_str!("../../../../nu/managers/containers.nu"))];
+
+/// The contract of docs/managers.md.
+const CONTRACT: i64 = 1;
+
+/// Says what a module exports, and by which contract.
+const LOOK: &str = "{commands: (scope commands | where type == custom | get name) \
+                    contract: (scope variables | where name == '$CONTRACT' | get value.0?)}";
+
+/// The names of the modules that come with us.
+pub(crate) fn built_in() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+/// Whether a module of this name comes with us.
+pub(crate) fn is_built_in(name: &str) -> bool {
+    built_in().any(|built_in| built_in == name)
+}
+
+/// Writes the modules where Nushell can read them.
+pub(crate) fn install(places: &Places) -> std::io::Result<()> {
+    let directory = directory(places);
+    crate::orchestrator::private_dir(&directory)?;
+    BUILT_IN.iter().chain(SHARED).try_for_each(|(name, text)| {
+        write_private(&directory.join(name).with_extension("nu"), text.as_bytes())
+    })
+}
+
+fn directory(places: &Places) -> PathBuf {
+    places.state_dir.join("managers")
+}
+
+/// Where the module of a service lies.
+pub(super) fn path(world: &World, service: &Service) -> PathBuf {
+    place(world, &service.manager).unwrap_or_default()
+}
+
+/// Where a module lies; a process has none.
+pub(super) fn place(world: &World, manager: &Manager) -> Option<PathBuf> {
+    match manager {
+        Manager::Module(path) => Some(world.places.base_dir.join(path)),
+        Manager::BuiltIn(name) => Some(directory(&world.places).join(name).with_extension("nu")),
+        Manager::Process => None,
+    }
+}
+
+/// What a module can do.
+#[derive(Debug, Clone)]
+pub(super) struct Module {
+    pub(super) path: PathBuf,
+    pub(super) contract: i64,
+    pub(super) commands: BTreeSet<String>,
+}
+
+impl Module {
+    /// Whether it has this command.
+    pub(super) fn can(&self, command: &str) -> bool {
+        self.commands.contains(command)
+    }
+
+    /// An error for a command that it ought to have.
+    pub(super) fn must(&self, command: &str) -> Result<(), String> {
+        if self.can(command) {
+            return Ok(());
+        }
+        let has = match self.commands.is_empty() {
+            true => "nothing".to_owned(),
+            false => self.commands.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        };
+        Err(format!("its manager `{}` does not export `{command}`; it exports {has}", self.path.display()))
+    }
+}
+
+/// What tells one content of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    changed: (i64, i64),
+    size: u64,
+    inode: u64,
+}
+
+type Known = Arc<tokio::sync::Mutex<Option<(Stamp, Arc<Module>)>>>;
+
+/// What is known of each module. The outer lock is held for a look-up, the inner one while somebody finds out.
+#[derive(Default)]
+pub(super) struct Modules(Mutex<BTreeMap<PathBuf, Known>>);
+
+impl Modules {
+    /// What this module can do.
+    pub(super) async fn able(
+        &self,
+        world: &World,
+        settings: &Settings,
+        path: &Path,
+    ) -> Result<Arc<Module>, String> {
+        let stamp =
+            stamp(path).map_err(|error| format!("cannot read its manager `{}`: {error}", path.display()))?;
+        let known = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(path.to_owned()).or_default())
+        };
+        let mut known = known.lock().await;
+        if let Some((of, module)) = &*known
+            && *of == stamp
+        {
+            return Ok(Arc::clone(module));
+        }
+        let module = Arc::new(look(world, settings, path).await?);
+        *known = Some((stamp, Arc::clone(&module)));
+        Ok(module)
+    }
+}
+
+fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    let about = std::fs::metadata(path)?;
+    Ok(Stamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
+}
+
+async fn look(world: &World, settings: &Settings, path: &Path) -> Result<Module, String> {
+    #[derive(Deserialize)]
+    struct Seen {
+        commands: BTreeSet<String>,
+        contract: Option<serde_json::Value>,
+    }
+    let seen: Seen = inspect(world, settings, path, LOOK).await?;
+    let contract = seen.contract.unwrap_or_else(|| CONTRACT.into());
+    match contract.as_i64() {
+        Some(CONTRACT) => Ok(Module { path: path.to_owned(), contract: CONTRACT, commands: seen.commands }),
+        _ => Err(format!(
+            "its manager `{}` follows contract {contract}, and this orchestrator knows {CONTRACT}",
+            path.display()
+        )),
+    }
+}

@@ -1,0 +1,183 @@
+//! [`Polls`]: the question how services are. Where a module has `status all`, its services are asked about in one call.
+//!
+//! Services of one module and one interval are a pool. Whoever asks waits a moment for others that ask too, and takes
+//! along those whose turn would come within half an interval. Each of them is asked again an interval after its answer, so
+//! whatever the order in which they were started, they soon come together by themselves.
+
+use super::answer::Status;
+use super::call::Call;
+use super::{module, subject};
+use crate::board::Checked;
+use crate::clock;
+use crate::orchestrator::{Message, Report};
+use crate::world::World;
+use serde::Deserialize;
+use service_core::Name;
+use service_core::config::{Service, Settings};
+use service_core::health::Verdict;
+use service_core::service::Event;
+use service_core::{Moment, config};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long whoever asks waits for others.
+const GATHERING: Duration = Duration::from_millis(20);
+
+/// Module and interval. The lock is held for a look-up.
+#[derive(Default)]
+pub(super) struct Polls(Mutex<BTreeMap<(PathBuf, Duration), Pool>>);
+
+#[derive(Default)]
+struct Pool {
+    members: BTreeMap<Name, Member>,
+    /// Somebody gathers, or asks, and will look again.
+    attended: bool,
+}
+
+#[derive(Clone)]
+struct Member {
+    service: Arc<Service>,
+    run: u64,
+    wants: bool,
+    /// When it was last asked about, or wished to be.
+    asked: Moment,
+}
+
+/// Asks how a run of a service is and reports what is said.
+pub(crate) async fn report(world: World, settings: Settings, service: Arc<Service>, run: u64) {
+    let path = module::path(&world, &service);
+    match world.managers.modules.able(&world, &settings, &path).await {
+        Ok(module) if module.can("status all") => {
+            let key = (path, service.health.interval);
+            if world.managers.polls.join(&key, service, run) {
+                attend(&world, &settings, &key).await;
+            }
+        }
+        _ => {
+            let began = clock::now();
+            let answer = super::ask(&world, &settings, &service, "status").await;
+            deliver(&world, &service, run, began, answer);
+        }
+    }
+}
+
+/// Asks until nobody wants to know any more.
+async fn attend(world: &World, settings: &Settings, key: &(PathBuf, Duration)) {
+    loop {
+        tokio::time::sleep(GATHERING).await;
+        let members = world.managers.polls.next(key, clock::now());
+        if members.is_empty() {
+            return;
+        }
+        ask_all(world, settings, &key.0, members).await;
+    }
+}
+
+impl Polls {
+    /// Adds one that wants to know; whether nobody attends to the pool.
+    fn join(&self, key: &(PathBuf, Duration), service: Arc<Service>, run: u64) -> bool {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = pools.entry(key.clone()).or_default();
+        let name = service.name.clone();
+        pool.members.insert(name, Member { service, run, wants: true, asked: clock::now() });
+        !std::mem::replace(&mut pool.attended, true)
+    }
+
+    /// Who is to be asked about now; none if nobody wants it, and then nobody attends any more.
+    fn next(&self, key: &(PathBuf, Duration), now: Moment) -> Vec<Member> {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pool) = pools.get_mut(key) else { return Vec::new() };
+        let interval = key.1;
+        if !pool.members.values().any(|member| member.wants) {
+            pool.attended = false;
+            return Vec::new();
+        }
+        // Who has not asked for two intervals is not up any more.
+        pool.members.retain(|_, member| member.wants || now.since(member.asked) < 2 * interval);
+        let due = |member: &Member| member.wants || now.since(member.asked) >= interval / 2;
+        let batch: Vec<Member> = pool.members.values().filter(|member| due(member)).cloned().collect();
+        pool.members.values_mut().for_each(|member| member.wants = false);
+        batch
+    }
+}
+
+/// A row of the answer.
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    #[serde(flatten)]
+    status: serde_json::Value,
+}
+
+async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec<Member>) {
+    let began = clock::now();
+    let mut subjects = Vec::new();
+    let mut asked = Vec::new();
+    for member in members {
+        match subject(world, &member.service).and_then(|subject| json(&subject)) {
+            Ok(subject) => {
+                subjects.push(subject);
+                asked.push(member);
+            }
+            Err(message) => deliver(world, &member.service, member.run, began, Err(message)),
+        }
+    }
+    if asked.is_empty() {
+        return;
+    }
+    let input = format!("[{}]", subjects.join(","));
+    let call = Call { module, command: "status all", input: input.as_bytes() };
+    let answer = call.make::<Vec<Row>>(world, settings).await.map_err(super::call::Trouble::plain);
+    for member in asked {
+        let status = match &answer {
+            Ok(rows) => of(rows, &member.service),
+            Err(message) => Err(message.clone()),
+        };
+        deliver(world, &member.service, member.run, began, status);
+    }
+}
+
+fn json(subject: &super::Subject<'_>) -> Result<String, String> {
+    serde_json::to_string(subject).map_err(|error| error.to_string())
+}
+
+/// What the rows say of one service.
+fn of(rows: &[Row], service: &config::Service) -> Result<Status, String> {
+    let row = rows.iter().find(|row| row.name == *service.name);
+    let row = row.ok_or("its manager's `status all` has no row for it")?;
+    let status = serde_json::from_value(row.status.clone());
+    status.map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
+}
+
+/// Tells the owner of the fleet what a manager said of a run. Where an endpoint is asked too, the manager only knows
+/// better when nothing runs any more.
+fn deliver(world: &World, service: &Service, run: u64, began: Moment, answer: Result<Status, String>) {
+    let learn = |report| {
+        let _ = world.mailbox.send(Message::Learned { name: service.name.clone(), run, report });
+    };
+    let latency = clock::now().since(began);
+    let checked =
+        |healthy, message| Checked { healthy, kind: "manager", message, latency, at: clock::today() };
+    let decides = service.endpoint.is_none();
+    let event = match answer {
+        Ok(status) => {
+            learn(Report::Told(status.told()));
+            if !decides && !matches!(status.event(), Event::Gone(_)) {
+                return;
+            }
+            learn(Report::Checked(checked(status.is_well(), status.said())));
+            status.event()
+        }
+        Err(message) => {
+            tracing::warn!(service = %service.name, message, "cannot ask its manager");
+            if !decides {
+                return;
+            }
+            learn(Report::Checked(checked(false, format!("cannot ask its manager: {message}"))));
+            Event::Probed(Verdict::Unknown)
+        }
+    };
+    world.report(&service.name, run, event);
+}

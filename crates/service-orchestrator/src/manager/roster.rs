@@ -1,0 +1,80 @@
+//! The list of managers: those that come with us and those that services name by path, each with what it can do.
+
+use super::call::Call;
+use super::module::{self, Module, built_in};
+use crate::world::World;
+use serde::Deserialize;
+use service_api::view;
+use service_core::Plan;
+use service_core::config::{Manager, Settings};
+use tokio::task::JoinSet;
+
+/// What `check` answers.
+#[derive(Deserialize)]
+struct Present {
+    present: bool,
+    #[serde(default)]
+    program: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// Every manager, those that come with us first.
+pub(crate) async fn roster(world: &World, plan: &Plan) -> Vec<view::Manager> {
+    let mut managers: Vec<Manager> = built_in().map(|name| Manager::BuiltIn(name.to_owned())).collect();
+    let used: Vec<&Manager> = plan.ids().map(|id| &plan.service(id).manager).collect();
+    for manager in &used {
+        if matches!(manager, Manager::Module(_)) && !managers.contains(manager) {
+            managers.push((*manager).clone());
+        }
+    }
+    let mut asked = JoinSet::new();
+    for (place, manager) in managers.into_iter().enumerate() {
+        let services = used.iter().filter(|used| ***used == manager).count();
+        let (world, settings) = (world.clone(), plan.settings().clone());
+        asked.spawn(async move { (place, row(&world, &settings, &manager, services).await) });
+    }
+    let mut rows = asked.join_all().await;
+    rows.sort_by_key(|(place, _)| *place);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+async fn row(world: &World, settings: &Settings, manager: &Manager, services: usize) -> view::Manager {
+    let path = module::place(world, manager).unwrap_or_default();
+    let mut row = view::Manager {
+        name: crate::views::manager(manager),
+        module: path.display().to_string(),
+        contract: None,
+        commands: Vec::new(),
+        present: None,
+        program: None,
+        version: None,
+        services,
+        message: None,
+    };
+    match world.managers.modules.able(world, settings, &path).await {
+        Ok(module) => describe(world, settings, &module, &mut row).await,
+        Err(message) => row.message = Some(message),
+    }
+    row
+}
+
+async fn describe(world: &World, settings: &Settings, module: &Module, row: &mut view::Manager) {
+    row.contract = Some(module.contract);
+    row.commands = module.commands.iter().cloned().collect();
+    let missing = ["start", "stop", "status"].into_iter().find_map(|command| module.must(command).err());
+    if missing.is_some() || !module.can("check") {
+        row.message = missing;
+        return;
+    }
+    let check = Call { module: &module.path, command: "check", input: b"null" };
+    match check.make::<Present>(world, settings).await {
+        Ok(check) => {
+            (row.present, row.program) = (Some(check.present), check.program);
+            (row.version, row.message) = (check.version, check.message);
+        }
+        Err(trouble) => row.message = Some(trouble.plain()),
+    }
+}
