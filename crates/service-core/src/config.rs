@@ -180,21 +180,7 @@ impl Service {
 
     /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
     pub fn is_probed(&self) -> bool {
-        self.endpoint.is_some() || self.is_managed()
-    }
-
-    /// Whether it is asked how far it is while it starts. Nobody tells of the end of what a manager runs.
-    pub fn is_asked_while_starting(&self) -> bool {
-        match self.readiness() {
-            Readiness::Check => true,
-            Readiness::Completion => self.is_managed(),
-            Readiness::Alive(_) | Readiness::Announcement => false,
-        }
-    }
-
-    /// Whether a manager runs it.
-    pub fn is_managed(&self) -> bool {
-        self.manager != Manager::Process
+        self.endpoint.is_some() || self.manager != Manager::Process
     }
 }
 

@@ -108,12 +108,6 @@ pub fn next_while_starting(since: Moment, now: Moment) -> Moment {
     now.plus((now.since(since) / 10).clamp(DENSEST, SPARSEST))
 }
 
-/// When to look again whether a one-shot that somebody else runs has ended: after a tenth of the time it has worked, at
-/// the latest after an interval.
-pub fn next_while_working(since: Moment, interval: Duration, now: Moment) -> Moment {
-    now.plus((now.since(since) / 10).min(interval).max(DENSEST))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

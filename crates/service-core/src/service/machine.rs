@@ -140,7 +140,7 @@ impl Machine {
                 self.probing = Probing::Due(now);
             }
             State::Ready { .. } => self.watch(now),
-            State::Starting { .. } if self.definition.is_asked_while_starting() => {
+            State::Starting { .. } if self.definition.readiness() == Readiness::Check => {
                 self.probing = Probing::Due(now);
             }
             _ => {}
@@ -252,9 +252,9 @@ impl Machine {
     fn launched(&mut self, since: Moment) -> Vec<Effect> {
         self.memory.state = State::Starting { since };
         match self.definition.readiness() {
-            _ if self.definition.is_asked_while_starting() => self.probe(),
+            Readiness::Check => self.probe(),
             Readiness::Announcement => vec![Effect::Listen],
-            Readiness::Alive(_) | Readiness::Completion | Readiness::Check => Vec::new(),
+            Readiness::Alive(_) | Readiness::Completion => Vec::new(),
         }
     }
 
@@ -282,11 +282,6 @@ impl Machine {
     }
 
     fn probed_while_starting(&mut self, since: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
-        if self.definition.oneshot {
-            let interval = self.definition.health.interval;
-            self.probing = Probing::Due(health::next_while_working(since, interval, now));
-            return Vec::new();
-        }
         match verdict {
             Verdict::Healthy => {
                 self.memory.tracker = Tracker::alive();
