@@ -37,7 +37,8 @@ pub struct Systemd {
 impl Systemd {
     /// Boots one that the services of this project can be units of. `None`, said aloud, where that cannot be.
     pub fn of(project: Project) -> Option<(Project, Self)> {
-        let present = Path::new(PROGRAM).is_file() && ["systemctl", "dbus-daemon"].map(installed).iter().all(Option::is_some);
+        let present = Path::new(PROGRAM).is_file()
+            && ["systemctl", "dbus-daemon"].map(installed).iter().all(Option::is_some);
         if !present {
             skip("there is no systemd or no dbus-daemon: install systemd and dbus");
             return None;
@@ -82,7 +83,10 @@ impl Systemd {
             (ended.is_some() || answers).then_some(())
         });
         if ended.is_some() {
-            eprintln!("SKIPPED: this machine cannot run a systemd of one's own: {}", project.read("systemd.log"));
+            eprintln!(
+                "SKIPPED: this machine cannot run a systemd of one's own: {}",
+                project.read("systemd.log")
+            );
             return None;
         }
         Some((project.env("DBUS_SESSION_BUS_ADDRESS", address), systemd))

@@ -38,7 +38,9 @@ fn calls(project: &Project, of: &str) -> usize {
 
 #[test]
 fn the_template_works_as_it_is() {
-    let Some(project) = Project::new("[services.desk]\nmanager = \"lamps.nu\"\nwith = { text = \"on\\nstill on\" }") else {
+    let Some(project) =
+        Project::new("[services.desk]\nmanager = \"lamps.nu\"\nwith = { text = \"on\\nstill on\" }")
+    else {
         return;
     };
     project.write("lamps.nu", include_str!("../../nu/managers/template.nu"));
@@ -52,7 +54,10 @@ fn the_template_works_as_it_is() {
     let managers = project.value("service managers");
     let row = managers.row("lamps.nu");
     assert_eq!(row["commands"], "check, logs, start, status, status all, stop");
-    assert_eq!((&row["present"], &row["program"], &row["services"]), (&json!(true), &json!("files"), &json!(1)));
+    assert_eq!(
+        (&row["present"], &row["program"], &row["services"]),
+        (&json!(true), &json!("files"), &json!(1))
+    );
     project.value("service stop desk");
     assert!(!project.path("desk.lamp").exists());
 }
@@ -110,7 +115,10 @@ fn what_a_module_tells_is_shown() {
     };
     project.value("service start lamp");
     let status = project.status("lamp");
-    assert_eq!((&status["id"], &status["memory"], &status["restarts"]), (&json!("c0ffee"), &json!(10_000_000), &json!(2)));
+    assert_eq!(
+        (&status["id"], &status["memory"], &status["restarts"]),
+        (&json!("c0ffee"), &json!(10_000_000), &json!(2))
+    );
     assert!(status["uptime"].as_u64().is_some_and(|age| age >= 3_600_000_000_000), "{status}");
 }
 
@@ -163,9 +171,18 @@ fn a_module_that_does_not_keep_the_contract_is_told_how() {
         let error = project.error("service start lamp");
         assert!(error["msg"].as_str().unwrap().contains(expected), "{error:#} should have {expected}");
     };
-    fault(&format!("export const CONTRACT = 2\n{FILES}"), "follows contract 2, and this orchestrator knows 1");
-    fault("export def stop []: record -> record { {state: stopped} }", "does not export `start`; it exports `stop`");
-    fault(&FILES.replace("{state: running}", "{state: up}"), "unknown variant `up`, expected one of `running`");
+    fault(
+        &format!("export const CONTRACT = 2\n{FILES}"),
+        "follows contract 2, and this orchestrator knows 1",
+    );
+    fault(
+        "export def stop []: record -> record { {state: stopped} }",
+        "does not export `start`; it exports `stop`",
+    );
+    fault(
+        &FILES.replace("{state: running}", "{state: up}"),
+        "unknown variant `up`, expected one of `running`",
+    );
     fault(&FILES.replace("{state: running}", "[1 2]"), "own.nu");
     fault("export def start [", "own.nu` failed");
     std::fs::remove_file(project.path("own.nu")).unwrap();
@@ -194,7 +211,10 @@ fn a_status_that_fails_ends_nothing_and_is_told() {
     let looks_often = format!("{LAMP}health = {{ interval = \"100ms\" }}");
     let Some(project) = project(&looks_often, FILES) else { return };
     project.value("service start lamp");
-    write(&project, &FILES.replace("note $\"status", "if true { error make {msg: \"no idea\"} }; note $\"status"));
+    write(
+        &project,
+        &FILES.replace("note $\"status", "if true { error make {msg: \"no idea\"} }; note $\"status"),
+    );
     let status = eventually("the error is seen", || {
         let status = project.status("lamp");
         status["reason"].as_str().is_some_and(|reason| reason.contains("no idea")).then_some(status)
@@ -214,7 +234,8 @@ fn a_restart_is_one_call_unless_something_else_has_to_happen_in_between() {
     project.value("service start room");
     assert_eq!(project.value("service restart lamp").column("ok"), ["true", "true"]);
     // The dependent has to be down while what it needs is: that takes a stop and a start.
-    let said: Vec<String> = project.read("calls").lines().filter(|call| !call.starts_with("status")).map(str::to_owned).collect();
+    let said: Vec<String> =
+        project.read("calls").lines().filter(|call| !call.starts_with("status")).map(str::to_owned).collect();
     assert_eq!(said, ["start lamp", "start room", "stop room", "restart lamp", "start room"]);
     let again = project.value("service events lamp | where event == state | get to");
     assert_eq!(again.as_array().unwrap().last().unwrap(), "ready", "{again}");
@@ -227,11 +248,16 @@ fn a_restart_is_one_call_unless_something_else_has_to_happen_in_between() {
 
 #[test]
 fn a_restart_that_fails_is_a_stop_and_a_start() {
-    let failing = format!("{FILES}\nexport def restart []: record -> record {{ let it = $in; note again; if true {{ error make {{msg: no}} }}; $it }}");
+    let failing = format!(
+        "{FILES}\nexport def restart []: record -> record {{ let it = $in; note again; if true {{ error make {{msg: no}} }}; $it }}"
+    );
     let Some(project) = project(LAMP, &failing) else { return };
     project.value("service start lamp");
     assert_eq!(project.value("service restart lamp").row("lamp")["ok"], true);
-    assert_eq!((calls(&project, "again"), calls(&project, "stop lamp"), calls(&project, "start lamp")), (1, 1, 2));
+    assert_eq!(
+        (calls(&project, "again"), calls(&project, "stop lamp"), calls(&project, "start lamp")),
+        (1, 1, 2)
+    );
 }
 
 #[test]
@@ -267,9 +293,12 @@ fn calls_that_hang_keep_nobody_waiting() {
         }
     }
     let Some(project) = project(&format!("{services}{LAMP}"), &hanging) else { return };
-    let asking = project.spawn("service start ...(0..5 | each { $'hung($in)' }) ...(0..5 | each { $'stuck($in)' }) --timeout 1sec");
+    let asking = project.spawn(
+        "service start ...(0..5 | each { $'hung($in)' }) ...(0..5 | each { $'stuck($in)' }) --timeout 1sec",
+    );
     eventually("all those that hang only when asked have been started", || {
-        (project.read("calls").lines().filter(|call| call.starts_with("start hung")).count() == 6).then_some(())
+        (project.read("calls").lines().filter(|call| call.starts_with("start hung")).count() == 6)
+            .then_some(())
     });
     let begun = Instant::now();
     assert_eq!(project.value("service start lamp").row("lamp")["ok"], true);
@@ -277,6 +306,36 @@ fn calls_that_hang_keep_nobody_waiting() {
     assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
     service_tests::Answer::of(asking);
     project.value("service stop --all --timeout 20sec");
+}
+
+#[test]
+fn a_daemon_that_comes_back_asks_and_does_not_start_again() {
+    let services = format!("{LAMP}[services.other]\nmanager = \"own.nu\"\nrestart = \"no\"");
+    let Some(project) = project(&services, FILES) else { return };
+    project.value("service start lamp other");
+    project.value("service daemon stop");
+    std::fs::remove_file(project.path("other.up")).unwrap();
+    assert_eq!(project.status("lamp")["state"], "ready");
+    eventually("what has ended meanwhile is seen", || {
+        (project.status("other")["state"] == "failed").then_some(())
+    });
+    assert_eq!((calls(&project, "start lamp"), calls(&project, "start other")), (1, 1));
+    project.value("service stop lamp");
+    assert!(!project.path("lamp.up").exists());
+}
+
+#[test]
+fn a_oneshot_of_a_manager_is_ready_when_it_has_ended() {
+    let services = "[services.job]\nmanager = \"own.nu\"\noneshot = true\nhealth = { interval = \"100ms\" }";
+    let ends = FILES
+        .replace("{state: (if", "if ('DIR/done' | path exists) { return {state: completed} }; {state: (if");
+    let Some(project) = project(services, &ends) else { return };
+    let starting = project.spawn("service start job | to json");
+    eventually("it runs", || (calls(&project, "status job") >= 3).then_some(()));
+    assert_eq!(project.status("job")["state"], "starting");
+    project.write("done", "");
+    assert_eq!(service_tests::Answer::of(starting).value().row("job")["ok"], true);
+    assert_eq!(project.status("job")["state"], "completed");
 }
 
 #[test]
@@ -296,7 +355,10 @@ fn lines_of_a_log_may_be_strings_or_rows() {
     assert_eq!(rows.column("line"), ["of 9", "plain", "first", "second"]);
     assert_eq!(rows.column("stream"), ["stdout", "stdout", "stdout", "stderr"]);
     assert_eq!(rows[0]["time"], json!(null));
-    assert_eq!(project.value("service logs lamp --since 2026-01-01T00:00:00Z").column("line"), ["since 1767225600"]);
+    assert_eq!(
+        project.value("service logs lamp --since 2026-01-01T00:00:00Z").column("line"),
+        ["since 1767225600"]
+    );
 }
 
 #[test]

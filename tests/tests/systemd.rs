@@ -14,7 +14,8 @@ fn services(text: &str) -> Option<(Project, Systemd)> {
 
 #[test]
 fn a_unit_is_started_seen_and_stopped() {
-    let Some((project, systemd)) = services("[services.web]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
+    let Some((project, systemd)) =
+        services("[services.web]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
     else {
         return;
     };
@@ -32,7 +33,8 @@ fn a_unit_is_started_seen_and_stopped() {
 
 #[test]
 fn what_systemd_restarts_by_itself_goes_on_with_another_pid_and_is_counted() {
-    let Some((project, systemd)) = services("[services.web]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
+    let Some((project, systemd)) =
+        services("[services.web]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
     else {
         return;
     };
@@ -73,7 +75,9 @@ fn a_unit_that_somebody_stops_rests_or_comes_back_as_its_policy_says() {
         let status = project.status("returns");
         (status["state"] == "ready" && status["pid"].is_number() && status["pid"] != before).then_some(())
     });
-    eventually("the other is seen to rest", || (project.status("rests")["state"] == "completed").then_some(()));
+    eventually("the other is seen to rest", || {
+        (project.status("rests")["state"] == "completed").then_some(())
+    });
     assert_eq!(systemd.property("rests", "ActiveState"), "inactive");
     project.value("service stop returns");
 }
@@ -125,7 +129,8 @@ fn a_oneshot_unit_is_completed_by_its_start() {
 
 #[test]
 fn a_unit_that_is_not_there_is_told_by_name() {
-    let Some((project, _systemd)) = services("[services.nope]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
+    let Some((project, _systemd)) =
+        services("[services.nope]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
     else {
         return;
     };
@@ -136,7 +141,8 @@ fn a_unit_that_is_not_there_is_told_by_name() {
 /// A systemd of one's own has no journal, so this one lies in a file.
 #[test]
 fn lines_of_the_journal_are_lines_of_the_log() {
-    let Some(project) = Project::new("[services.web]\nmanager = \"systemd\"\nwith = { scope = \"user\" }") else {
+    let Some(project) = Project::new("[services.web]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
+    else {
         return;
     };
     let entry = |seconds: u64, message: &str| {

@@ -79,7 +79,9 @@ pub(crate) async fn restart(world: World, settings: Settings, service: Arc<Servi
                 let _ = world.mailbox.send(Message::Restarted { name: service.name.clone(), run, told });
                 return;
             }
-            Ok(status) => tracing::warn!(service = %service.name, said = status.said(), "a restart left it down"),
+            Ok(status) => {
+                tracing::warn!(service = %service.name, said = status.said(), "a restart left it down")
+            }
             Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
         }
     }

@@ -77,7 +77,12 @@ struct Look {
 
 impl Look {
     fn of(entry: &Entry) -> Self {
-        Self { snapshot: entry.snapshot.clone(), pid: entry.pid, restarts: entry.told.restarts, reason: entry.reason() }
+        Self {
+            snapshot: entry.snapshot.clone(),
+            pid: entry.pid,
+            restarts: entry.told.restarts,
+            reason: entry.reason(),
+        }
     }
 }
 

@@ -101,7 +101,8 @@ fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
             Manager::Module(path.to_owned())
         }
         _ => {
-            let names = crate::manager::built_in().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+            let names =
+                crate::manager::built_in().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
             section.report(
                 value.span(),
                 format!("`manager` should be \"process\", {names}, or the path of a .nu module"),

@@ -129,7 +129,8 @@ impl Call<'_> {
     async fn run(&self, world: &World, settings: &Settings, script: &str) -> Result<Printed, Trouble> {
         let most = if self.command == "logs" { MOST_OF_LOGS } else { MOST };
         let limit = settings.manager_timeout;
-        let run = async { tokio::time::timeout(limit, run(&nu(world, settings), script, self.input, most)).await };
+        let run =
+            async { tokio::time::timeout(limit, run(&nu(world, settings), script, self.input, most)).await };
         let answer = self.lane(world).pass(settings.manager_parallel, run).await;
         let command = self.command;
         answer

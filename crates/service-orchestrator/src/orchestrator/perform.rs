@@ -47,7 +47,9 @@ impl Task {
                 tokio::spawn(probe::report(self.world.clone(), self.settings(), entry, order.run));
             }
             Effect::Listen => self.listen(order.id, &definition, order.run),
-            Effect::Terminate if managed => self.have_stopped(definition, order.run, self.only_again(order.id)),
+            Effect::Terminate if managed => {
+                self.have_stopped(definition, order.run, self.only_again(order.id))
+            }
             // A call that is under way has its own deadline; another one beside it would help nobody.
             Effect::Kill if managed => {
                 if self.calls.get(&definition.name).is_none_or(AbortHandle::is_finished) {

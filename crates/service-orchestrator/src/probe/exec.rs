@@ -130,8 +130,9 @@ impl Group {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let pipes = (self.child.stdout.take(), self.child.stderr.take());
         let status = {
-            let mut reads =
-                pin!(async { tokio::try_join!(read(pipes.0, &mut stdout, most), read(pipes.1, &mut stderr, most)) });
+            let mut reads = pin!(async {
+                tokio::try_join!(read(pipes.0, &mut stdout, most), read(pipes.1, &mut stderr, most))
+            });
             tokio::select! {
                 read = &mut reads => {
                     read?;
