@@ -224,9 +224,10 @@ def report [engine: string container: record]: nothing -> record {
         "running" if $health == "starting" => "starting"
         "running" | "stopping" => "running"
         "exited" | "stopped" => (if $state.ExitCode == 0 { "completed" } else { "failed" })
-        "dead" | "removing" => "failed"
-        # Made, and never started: whoever starts it is still at it, or has given up.
-        _ => "unknown"
+        "dead" => "failed"
+        "restarting" => "starting"
+        # Made, and never started.
+        _ => "stopped"
     }
     let ended = $what in [completed failed]
     let words = [

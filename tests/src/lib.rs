@@ -9,6 +9,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod dice;
+mod podman;
 mod port;
 mod process;
 mod project;
@@ -17,6 +18,7 @@ mod systemd;
 mod terminal;
 
 pub use dice::{Dice, rounds};
+pub use podman::Podman;
 pub use port::free_port;
 pub use process::{alive, descriptors, marked, name, signal};
 pub use project::{Answer, Project, ServiceTable};

@@ -145,7 +145,7 @@ export def status []: record -> record {
 
 #[test]
 fn systemd_is_asked_for_the_unit_and_its_answer_becomes_status() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"web\"\nmanager = \"systemd\"") else {
+    let Some(project) = Project::new("[services.web]\nmanager = \"systemd\"") else {
         return;
     };
     // No container has a systemd to talk to, so this one keeps its unit in a file.

@@ -178,6 +178,15 @@ impl Service {
         self.ready.timeout.or((!self.oneshot).then_some(START_TIMEOUT))
     }
 
+    /// Whether the end of a start shows only when somebody is asked: a one-shot of a manager ends where we do not see it.
+    pub fn is_asked_while_starting(&self) -> bool {
+        match self.readiness() {
+            Readiness::Check => true,
+            Readiness::Completion => self.manager != Manager::Process,
+            Readiness::Announcement | Readiness::Alive(_) => false,
+        }
+    }
+
     /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process

@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub(crate) async fn report(world: World, settings: Settings, entry: Entry, run: u64) {
     let definition = Arc::clone(&entry.definition);
     if is_managed(&definition) {
-        if definition.endpoint.is_none() {
+        if definition.endpoint.is_none() || definition.oneshot {
             return manager::report(world, settings, definition, run).await;
         }
         // While it starts, the endpoint is asked too often for that.

@@ -140,7 +140,7 @@ impl Machine {
                 self.probing = Probing::Due(now);
             }
             State::Ready { .. } => self.watch(now),
-            State::Starting { .. } if self.definition.readiness() == Readiness::Check => {
+            State::Starting { .. } if self.definition.is_asked_while_starting() => {
                 self.probing = Probing::Due(now);
             }
             _ => {}
@@ -252,9 +252,9 @@ impl Machine {
     fn launched(&mut self, since: Moment) -> Vec<Effect> {
         self.memory.state = State::Starting { since };
         match self.definition.readiness() {
-            Readiness::Check => self.probe(),
+            _ if self.definition.is_asked_while_starting() => self.probe(),
             Readiness::Announcement => vec![Effect::Listen],
-            Readiness::Alive(_) | Readiness::Completion => Vec::new(),
+            Readiness::Check | Readiness::Alive(_) | Readiness::Completion => Vec::new(),
         }
     }
 
@@ -283,11 +283,11 @@ impl Machine {
 
     fn probed_while_starting(&mut self, since: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
         match verdict {
-            Verdict::Healthy => {
+            Verdict::Healthy if !self.definition.oneshot => {
                 self.memory.tracker = Tracker::alive();
                 self.ready(since, now)
             }
-            Verdict::Unhealthy | Verdict::Condemned => {
+            Verdict::Healthy | Verdict::Unhealthy | Verdict::Condemned => {
                 self.probing = Probing::Due(health::next_while_starting(since, now));
                 Vec::new()
             }

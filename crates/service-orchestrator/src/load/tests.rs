@@ -35,6 +35,14 @@ fn a_stop_command_makes_nushell_the_manager() {
 }
 
 #[test]
+fn a_table_for_the_manager_is_taken_as_it_is_and_refused_where_nobody_reads_it() {
+    let config = read("[services.a]\nmanager = 'own.nu'\nwith = { n = 0x10, deep = { list = [1.5, 'x'] } }");
+    assert_eq!(config.services[0].with.as_deref(), Some(r#"{"deep":{"list":[1.5,"x"]},"n":16}"#));
+    let problem = wrong("[services.a]\nstart_command = 'a'\nwith = { n = 1 }");
+    assert!(problem.message.contains("`with` is for a manager that reads it"), "{problem}");
+}
+
+#[test]
 fn a_command_is_split_like_a_shell_would_split_words() {
     let config = read("[services.a]\nstart_command = \"serve --name 'two words' x\"");
     assert_eq!(config.services[0].start_command.argv, ["serve", "--name", "two words", "x"]);

@@ -119,11 +119,13 @@ impl Call<'_> {
         } else {
             ""
         };
+        // Of an error of Nushell's own the place in the module is the better half.
         // What a program of the module prints may end without a newline, and may look like anything.
         format!(
             "let input = $in | from json{times}; use r###'{module}'### *; \
              let answer = try {{ {{ok: ($input | {command})}} | to json --raw }} \
-             catch {{|e| {{error: {{msg: $e.msg, help: $e.details?.help?}}}} | to json --raw }}; \
+             catch {{|e| let own = $e.details?.code? | default '' | str starts-with 'nu::'; \
+             {{error: {{msg: (if $own {{ $e.rendered }} else {{ $e.msg }}), help: $e.details?.help?}}}} | to json --raw }}; \
              print $\"(char nl)($env.SERVICE_CALL_ID) ($answer)\""
         )
     }

@@ -160,7 +160,7 @@ fn deliver(world: &World, service: &Service, run: u64, began: Moment, answer: Re
     let latency = clock::now().since(began);
     let checked =
         |healthy, message| Checked { healthy, kind: "manager", message, latency, at: clock::today() };
-    let decides = service.endpoint.is_none();
+    let decides = service.endpoint.is_none() || service.oneshot;
     let event = match answer {
         Ok(status) => {
             learn(Report::Told(status.told()));

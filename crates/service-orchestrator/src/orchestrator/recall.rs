@@ -1,8 +1,7 @@
 //! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
 
-use super::Report;
-use super::ran;
 use super::task::Task;
+use super::{Report, is_managed, ran};
 use crate::clock;
 use crate::process;
 use crate::world::Places;
@@ -146,6 +145,14 @@ pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
         .expect("services without dependencies, of names that are not in the plan, cannot make it wrong")
 }
 
+/// What a manager runs leaves no trace with us. If it was up, it goes on being up until its manager says otherwise,
+/// which is asked at once.
+fn elsewhere(definition: &Service, memory: Option<&Memory>, run: u64) -> Option<Found> {
+    let memory = memory.filter(|memory| memory.run == run && memory.state.is_alive())?;
+    let launched = memory.state.launched().unwrap_or_default();
+    is_managed(definition).then_some(Found::Running { run, launched })
+}
+
 impl Task {
     /// Takes up every service where it is. Returns what is known of the runs that were found, to be
     /// [learned](Task::learned) once the board shows them.
@@ -178,16 +185,26 @@ impl Task {
                 known.push((name.clone(), record.run, Report::Missing(record.missing())));
             }
             let memory = memories.remove(name);
-            let run = trace
-                .as_ref()
-                .map_or(memory.as_ref().map_or(0, |memory| memory.run), |trace| trace.record.run);
-            if let Some(definition) = ran::kept(&self.world.places, plan.service(id), run).map(Arc::new) {
-                if let Some(Trace { found: Found::Running { .. }, .. }) = &trace {
+            let remembered = memory.as_ref().map_or(0, |memory| memory.run);
+            let run = trace.as_ref().map_or(remembered, |trace| trace.record.run.max(remembered));
+            let definition = ran::kept(&self.world.places, plan.service(id), run).map(Arc::new);
+            let judged = definition.as_ref().unwrap_or(plan.service(id));
+            let found = match elsewhere(judged, memory.as_ref(), run) {
+                Some(found) if !matches!(trace, Some(Trace { found: Found::Running { .. }, .. })) => {
+                    if matches!(memory.as_ref().map(|memory| &memory.state), Some(State::Launching { .. })) {
+                        // Whether that call did it is for the first question to tell.
+                        self.world.report(name, run, Event::Launched);
+                    }
+                    found
+                }
+                _ => trace.map_or(Found::Nothing, |trace| trace.found),
+            };
+            if let Some(definition) = definition {
+                if let Found::Running { .. } = &found {
                     self.fleet.remember(id, Arc::clone(&definition));
                 }
                 self.ran.insert(name.clone(), definition);
             }
-            let found = trace.map_or(Found::Nothing, |trace| trace.found);
             let stranger = || {
                 if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
             };
