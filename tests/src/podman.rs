@@ -77,8 +77,11 @@ impl Podman {
         let podman = Self { project };
         let image = podman.image();
         let image = image.to_str().expect("a temporary directory has a name that can be said");
-        let tries: [&[&str]; 2] =
-            [&["import", "--quiet", image, "localhost/box"], &["run", "--rm", "localhost/box", "/bin/true"]];
+        let tries: [&[&str]; 3] = [
+            &["import", "--quiet", image, "localhost/box"],
+            &["run", "--detach", "--name=try", "localhost/box", "/bin/true"],
+            &["rm", "--force", "--time=0", "try"],
+        ];
         for words in tries {
             let tried = podman.podman(words);
             if !tried.status.success() {
