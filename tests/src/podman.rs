@@ -77,12 +77,12 @@ impl Podman {
         let podman = Self { project };
         let image = podman.image();
         let image = image.to_str().expect("a temporary directory has a name that can be said");
-        let tries: [&[&str]; 3] = [
+        let words_of_all: [&[&str]; 3] = [
             &["import", "--quiet", image, "localhost/box"],
             &["run", "--detach", "--name=try", "localhost/box", "/bin/true"],
             &["rm", "--force", "--time=0", "try"],
         ];
-        for words in tries {
+        for words in words_of_all {
             let tried = podman.podman(words);
             if !tried.status.success() {
                 // Whether that can be is no matter of what is installed.

@@ -167,4 +167,49 @@ mod tests {
         assert!(is_name("docker.io/library/postgres:16"));
         assert!(!is_name("--privileged") && !is_name("") && !is_name("a b"));
     }
+
+    fn wrong(keys: &str) -> (String, Option<String>, Option<usize>) {
+        let problem =
+            crate::load::config_from_str(&format!("[services.a]\n{keys}"), "services.toml").unwrap_err();
+        (problem.message, problem.help, problem.place.map(|place| place.line))
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_where_it_stands() {
+        let (message, help, line) = wrong("start_command = 'a'\nports = '80'");
+        assert_eq!(message, "`ports` is for services that a container engine runs");
+        assert!(help.is_some_and(|help| help.contains("manager = \"podman\"")));
+        assert_eq!(line, Some(3));
+        let (message, _, line) = wrong("manager = 'systemd'\nimage = 'a'");
+        assert_eq!(
+            (message.as_str(), line),
+            ("`image` is for services that a container engine runs", Some(3))
+        );
+        let (message, _, line) = wrong("manager = 'docker'");
+        assert_eq!((message.as_str(), line), ("service `a` has no `image`", Some(2)));
+        let (message, _, line) = wrong("manager = 'own.nu'\nvolumes = ['a:/b']");
+        assert_eq!((message.as_str(), line), ("`volumes` needs an `image`", Some(3)));
+        let (message, _, line) = wrong("manager = 'podman'\nimage = 'a'\nports = [\n80,\n'x']");
+        assert!(message.starts_with("`ports` should be a port such as"), "{message}");
+        assert_eq!(line, Some(6));
+        assert!(wrong("manager = 'podman'\nimage = '--privileged'").0.starts_with("`image` should be"));
+        assert!(
+            wrong("manager = 'podman'\nimage = 'a'\npull = 'sometimes'")
+                .0
+                .starts_with("`pull` should be one of")
+        );
+    }
+
+    #[test]
+    fn what_runs_in_a_container_is_words_and_may_be_limited() {
+        let text = "[services.a]\nmanager = 'podman'\nimage = 'a'\nports = 80\nstart_command = 'say \"a b\"'\nmemory_limit = '64MB'";
+        let config = crate::load::config_from_str(text, "services.toml").unwrap();
+        let service = &config.services[0];
+        assert_eq!(service.start_command.argv, ["say", "a b"]);
+        assert_eq!(
+            service.container.as_ref().map(|container| container.ports.clone()),
+            Some(vec!["80".to_owned()])
+        );
+        assert_eq!(service.limits.memory, Some(64_000_000));
+    }
 }
