@@ -35,8 +35,8 @@ fn main() {
     let share = |spent: Duration| 100.0 * spent.as_secs_f64() / WINDOW.as_secs_f64();
     println!(
         "looking after {SERVICES} services of systemd: {:.2} % of one core (bound: 2 %); systemd's answers: {:.2} %",
-        share(spent(daemon) - before),
-        share(spent(systemd.pid()) - systemd_before),
+        share(spent(daemon).saturating_sub(before)),
+        share(spent(systemd.pid()).saturating_sub(systemd_before)),
     );
     project.value("service stop --all");
 }

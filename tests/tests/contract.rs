@@ -21,13 +21,15 @@ export def status []: record -> record {
 /// A project with a module `own.nu`; `DIR` in its text stands for the project's directory.
 fn project(services: &str, module: &str) -> Option<Project> {
     let project = Project::new(services)?;
+    // Two that find no file to add to would each make one.
+    project.write("calls", "");
     write(&project, module);
     Some(project)
 }
 
 fn write(project: &Project, module: &str) {
-    let directory = project.path("");
-    project.write("own.nu", &module.replace("DIR", directory.to_str().unwrap().trim_end_matches('/')));
+    let directory = project.path("").display().to_string();
+    project.write("own.nu", &module.replace("DIR", directory.trim_end_matches('/')));
 }
 
 const LAMP: &str = "[services.lamp]\nmanager = \"own.nu\"\nrestart = \"no\"\n";

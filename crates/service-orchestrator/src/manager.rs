@@ -82,7 +82,7 @@ pub(crate) async fn restart(world: World, settings: Settings, service: Arc<Servi
                 return;
             }
             Ok(status) => {
-                tracing::warn!(service = %service.name, said = status.said(), "a restart left it down")
+                tracing::warn!(service = %service.name, said = status.said(), "a restart left it down");
             }
             Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
         }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 /// What `check` answers.
 #[derive(Deserialize)]
-struct Present {
+struct Checked {
     present: bool,
     #[serde(default)]
     program: Option<String>,
@@ -70,7 +70,7 @@ async fn describe(world: &World, settings: &Settings, module: &Module, row: &mut
         return;
     }
     let check = Call { module: &module.path, command: "check", input: b"null" };
-    match check.make::<Present>(world, settings).await {
+    match check.make::<Checked>(world, settings).await {
         Ok(check) => {
             (row.present, row.program) = (Some(check.present), check.program);
             (row.version, row.message) = (check.version, check.message);

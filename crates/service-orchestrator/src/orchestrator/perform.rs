@@ -48,7 +48,7 @@ impl Task {
             }
             Effect::Listen => self.listen(order.id, &definition, order.run),
             Effect::Terminate if managed => {
-                self.have_stopped(definition, order.run, self.only_again(order.id))
+                self.have_stopped(definition, order.run, self.only_again(order.id));
             }
             // A call that is under way has its own deadline; another one beside it would help nobody.
             Effect::Kill if managed => {
