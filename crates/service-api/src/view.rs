@@ -281,6 +281,9 @@ pub struct Daemon {
     /// How many descriptors it has open.
     #[serde(default)]
     pub descriptors: usize,
+    /// The unit of systemd that runs it, if one does.
+    #[serde(default)]
+    pub unit: Option<String>,
 }
 
 /// A project that something runs of, as its state directory tells without asking anybody.

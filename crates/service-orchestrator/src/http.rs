@@ -6,6 +6,7 @@ mod daemon;
 mod events;
 mod listener;
 mod logs;
+mod metrics;
 mod reply;
 mod rows;
 mod services;
@@ -59,6 +60,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::SERVICE_STOP, post(wishes::stop_one))
         .route(routes::SERVICE_RESTART, post(wishes::restart_one))
         .route(routes::VERSION, get(daemon::version))
+        .route(routes::HEALTH, get(daemon::health))
+        .route(routes::METRICS, get(metrics::metrics))
         .route(routes::DAEMON, get(daemon::status))
         .route(routes::DAEMON_STOP, post(daemon::stop))
         .fallback(unknown)

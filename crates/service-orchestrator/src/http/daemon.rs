@@ -1,12 +1,13 @@
-//! The daemon itself: version, state, end.
+//! The daemon itself: version, state, health, end.
 
 use super::reply::{Asked, Data, Reply};
 use crate::clock;
 use crate::daemon::Shared;
 use crate::orchestrator::{Verb, Wish};
+use crate::selfcheck::{self, Examination};
 use axum::extract::State;
 use serde::Deserialize;
-use service_api::{API_VERSION, Code, Problem, view};
+use service_api::{API_VERSION, Code, Problem, Vitals, view};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -16,6 +17,17 @@ pub(super) async fn version() -> Data<view::Version> {
 
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Data<view::Daemon> {
     Data(describe(&shared))
+}
+
+pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Reply<Vitals> {
+    let Examination { faults, doubts } = selfcheck::examine(&shared).await;
+    if faults.is_empty() {
+        return Ok(Data(selfcheck::vitals(&shared, doubts)));
+    }
+    let help = "services run on meanwhile; `service daemon status` names the daemon's log";
+    Err(Problem::new(Code::Unfit, format!("cannot do all of its work: {}", faults.join("; ")))
+        .help(help)
+        .into())
 }
 
 fn describe(shared: &Shared) -> view::Daemon {
@@ -31,6 +43,7 @@ fn describe(shared: &Shared) -> view::Daemon {
         services: board.entries.len(),
         tasks: Handle::current().metrics().num_alive_tasks(),
         descriptors: crate::usage::descriptors(),
+        unit: shared.unit.clone(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::journal::Journal;
 use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
+use crate::tally::Tally;
 use crate::world::World;
 
 use service_core::Config;
@@ -111,6 +112,7 @@ impl Entry {
             check: None,
             complaint: None,
             missing: Missing::default(),
+            tally: Tally::default(),
         }
     }
 }
@@ -173,6 +175,9 @@ impl Task {
             }
             Message::Read { names, reply } => {
                 let _ = reply.send(self.read(&names));
+            }
+            Message::Examine { reply } => {
+                let _ = reply.send(self.journal.trouble().map(str::to_owned));
             }
             Message::Finish { reply } => {
                 self.journal.end(clock::now());
@@ -260,6 +265,7 @@ impl Task {
             }
         }
         self.store.changed(&entry.snapshot, &snapshot, clock::now());
+        entry.tally.changed(&entry.snapshot, &snapshot);
         entry.snapshot = snapshot;
         entry.definition = Arc::clone(self.fleet.machine(id).definition());
         self.note(id);
@@ -285,9 +291,11 @@ impl Task {
             Report::Checked(check) => {
                 let deciding = entry.snapshot.health == Health::Pending;
                 self.journal.checked(name, run, &check, deciding);
+                entry.tally.checked(&check);
                 entry.check = Some(Arc::new(check));
             }
             Report::Missing(missing) => entry.missing = missing,
+            Report::Desk(desk) => entry.tally.counts_at(desk),
             Report::Complaint(complaint) => {
                 entry.complaint = complaint;
                 if let Some(message) = entry.complaint.clone() {
