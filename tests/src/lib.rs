@@ -13,6 +13,7 @@ mod port;
 mod process;
 mod project;
 mod socket;
+mod systemd;
 mod terminal;
 
 pub use dice::{Dice, rounds};
@@ -20,6 +21,7 @@ pub use port::free_port;
 pub use process::{alive, descriptors, marked, name, signal};
 pub use project::{Answer, Project, ServiceTable};
 pub use socket::{follow, http, request};
+pub use systemd::Systemd;
 pub use terminal::Terminal;
 
 use std::path::{Path, PathBuf};

@@ -271,7 +271,13 @@ async fn retire(project: &Project) {
         stream.read_u8().await
     };
     match tokio::time::timeout(HANDOVER, ask).await {
-        Ok(Ok(_)) => tracing::info!("the daemon that had the project ends"),
+        Ok(Ok(_)) => {
+            tracing::info!("the daemon that had the project ends");
+            let deadline = clock::now().plus(HANDOVER);
+            while answers(&socket).await && clock::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
         Ok(Err(error)) => tracing::warn!(%error, "cannot ask the daemon that has the project to end"),
         Err(_) => tracing::warn!("the daemon that has the project does not answer"),
     }

@@ -5,7 +5,7 @@ use super::unit::Starts;
 use crate::daemon::Shared;
 use crate::orchestrator::{Verb, Wish};
 use crate::store::write_private;
-use service_core::service::Goal;
+use service_core::service::{Goal, State};
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -66,10 +66,15 @@ pub(crate) async fn is_leaving() -> bool {
     }
 }
 
-/// Writes down what is wanted, so that the next session begins with it.
+/// The session is over. Writes down what is wanted and has not done its work, so that the next one begins with it.
 pub(crate) fn note_who_ran(shared: &Shared) {
+    let _ = std::fs::remove_file(shared.project.session_mark());
     let board = shared.orchestrator.board();
-    let wanted = board.entries.iter().filter(|entry| entry.snapshot.goal != Goal::Down);
+    let is_done = |state: &State| matches!(state, State::Completed { .. });
+    let wanted = board
+        .entries
+        .iter()
+        .filter(|entry| entry.snapshot.goal != Goal::Down && !is_done(&entry.snapshot.state));
     let names: Vec<&str> = wanted.map(|entry| &*entry.definition.name).collect();
     if let Err(error) = write_private(&ran(shared), names.join("\n").as_bytes()) {
         tracing::error!(%error, "cannot write down what ran");

@@ -104,6 +104,8 @@ pub(super) fn text(unit: &Unit<'_>) -> Result<String, String> {
     }
     line(format_args!("# Services outlive their daemon: to restart this unit disturbs none of them."));
     line(format_args!("KillMode=process"));
+    line(format_args!("# A service that the kernel kills for its memory is none of systemd's business."));
+    line(format_args!("OOMPolicy=continue"));
     line(format_args!("Restart=on-failure"));
     line(format_args!("RestartSec=1"));
     line(format_args!("# It says that it does its work; a daemon that hangs is replaced."));

@@ -1,0 +1,129 @@
+//! [`Systemd`]: a `systemd --user` of a test's own, with a bus of its own, also where systemd does not run the machine.
+
+use crate::{Project, eventually, installed, process, skip};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+const MANAGER: &str = "/lib/systemd/systemd";
+/// Systemd and its libraries look there to see whether it runs the machine.
+const BOOTED: &str = "/run/systemd/system";
+/// Puts itself into a cgroup of its own first, so that two managers do not clean up after each other.
+const SCRIPT: &str = r#"
+for root in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+    [ -e "$root/cgroup.procs" ] && mkdir "$root/$1" && echo $$ > "$root/$1/cgroup.procs"
+done 2> /dev/null
+exec "$2" --user --log-target=console
+"#;
+
+/// A manager for the project of this test. It, and all it runs, ends when this is dropped, which has to be before the
+/// project is.
+pub struct Systemd {
+    bus: Child,
+    manager: Child,
+    command: Box<dyn Fn(&str) -> Command>,
+}
+
+impl Systemd {
+    /// Starts it; `None`, said aloud, where that cannot be. This thread sees a `/run` of its own from then on, if it must.
+    pub fn start(project: &Project) -> Option<Self> {
+        let missing = ["systemctl", "dbus-daemon"]
+            .into_iter()
+            .find(|name| installed(name).is_none())
+            .or_else(|| (!Path::new(MANAGER).exists()).then_some(MANAGER));
+        if let Some(missing) = missing {
+            skip(&format!("there is no {missing}"));
+            return None;
+        }
+        if !Path::new(BOOTED).is_dir()
+            && let Err(error) = pretend_that_it_booted()
+        {
+            skip(&format!("systemd does not run this machine, and mounting needs root: {error}"));
+            return None;
+        }
+        let run = project.path("run");
+        let environment = project.surroundings();
+        let command = move |name: &str| {
+            let mut command = Command::new(name);
+            command.envs(environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+            command
+        };
+        let bus = command("dbus-daemon")
+            .args(["--session", "--nofork", "--nopidfile", "--address"])
+            .arg(format!("unix:path={}", bus(&run).display()))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("dbus-daemon can be run");
+        eventually("the bus is there", || bus_is_there(&run).then_some(()));
+        let log = fs::File::create(run.join("systemd.log")).expect("the directory is ours");
+        let cgroup = format!("service-test-{}", std::process::id());
+        let manager = command("sh")
+            .args(["-c", SCRIPT, "sh", &cgroup, MANAGER])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("systemd can be run");
+        let systemd = Self { bus, manager, command: Box::new(command) };
+        eventually("the manager runs", || {
+            ["running", "degraded"]
+                .contains(&systemd.systemctl(&["is-system-running"]).as_str())
+                .then_some(())
+        });
+        Some(systemd)
+    }
+
+    /// What `systemctl --user` answers.
+    pub fn systemctl(&self, words: &[&str]) -> String {
+        let output = (self.command)("systemctl").arg("--user").args(words).stderr(Stdio::null()).output();
+        String::from_utf8_lossy(&output.expect("systemctl can be run").stdout).trim().to_owned()
+    }
+
+    /// One property of a unit.
+    pub fn property(&self, unit: &str, name: &str) -> String {
+        self.systemctl(&["show", "--property", name, "--value", unit])
+    }
+
+    /// Ends as at a logout, and returns when nothing of it runs.
+    pub fn end(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if self.manager.try_wait().is_ok_and(|ended| ended.is_none()) {
+            process::signal(self.manager.id(), Signal::SIGTERM);
+            let _ = self.manager.wait();
+        }
+        let _ = self.bus.kill();
+        let _ = self.bus.wait();
+        for root in ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+            let ours = Path::new(root).join(format!("service-test-{}", std::process::id()));
+            for inner in ["init.scope", "app.slice", ""] {
+                let _ = fs::remove_dir(ours.join(inner));
+            }
+        }
+    }
+}
+
+impl Drop for Systemd {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn bus(run: &Path) -> PathBuf {
+    run.join("bus")
+}
+
+fn bus_is_there(run: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(bus(run)).is_ok()
+}
+
+fn pretend_that_it_booted() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    fs::create_dir_all(BOOTED).map_err(|_| nix::Error::EIO)
+}
