@@ -1,5 +1,7 @@
 //! `GET /metrics` of the real daemon: both formats by the tools that define them, and the values by what happens.
 
+#![expect(clippy::float_cmp, reason = "counts are whole numbers")]
+
 use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, eventually, http, installed, signal, skip};
 use std::collections::BTreeMap;

@@ -267,7 +267,7 @@ pub struct Daemon {
     pub socket: String,
     /// Path of the project's `services.toml`.
     pub project: String,
-    /// Path of its own log.
+    /// Path of its own log; of a unit of systemd, the command that shows it.
     pub log: String,
     /// How long it has been running.
     pub uptime_ms: f64,

@@ -35,7 +35,7 @@ struct Arguments {
     unit: Option<String>,
     starts: bool,
     all: bool,
-    boot: bool,
+    at: At,
     now: bool,
     asked: offline::Asked,
 }
@@ -63,7 +63,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             // What is marked `auto` is what is meant if nothing else is said.
             Long("auto") => {}
             Long("all") => arguments.all = true,
-            Long("boot") => arguments.boot = true,
+            Long("boot") => arguments.at = At::Boot,
             Long("now") => arguments.now = true,
             Long("starts") => arguments.starts = true,
             Long("help") | Short('h') => "help".clone_into(&mut arguments.command),
@@ -84,9 +84,8 @@ fn obey(arguments: Arguments) -> ExitCode {
         "run" => return run(arguments),
         "enable" => {
             return print(project(&arguments).and_then(|project| {
-                let at = if arguments.boot { At::Boot } else { At::Login };
                 let starts = Starts::of(arguments.all, arguments.asked.names.clone());
-                systemd::enable(&project, arguments.nu.as_deref(), &starts, at, arguments.now)
+                systemd::enable(&project, arguments.nu.as_deref(), &starts, arguments.at, arguments.now)
             }));
         }
         "disable" => return print(project(&arguments).and_then(|project| systemd::disable(&project))),

@@ -24,7 +24,7 @@ pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Reply<Vitals> {
     if faults.is_empty() {
         return Ok(Data(selfcheck::vitals(&shared, doubts)));
     }
-    let help = "services run on meanwhile; `service daemon status` names the daemon's log";
+    let help = "services run on meanwhile; the daemon's log tells more";
     Err(Problem::new(Code::Unfit, format!("cannot do all of its work: {}", faults.join("; ")))
         .help(help)
         .into())
@@ -37,7 +37,11 @@ fn describe(shared: &Shared) -> view::Daemon {
         pid: std::process::id(),
         socket: shared.project.socket.display().to_string(),
         project: shared.project.config.display().to_string(),
-        log: shared.project.log().display().to_string(),
+        // What a unit says is kept by systemd.
+        log: shared.unit.as_ref().map_or_else(
+            || shared.project.log().display().to_string(),
+            |unit| format!("journalctl --user --unit {unit}"),
+        ),
         uptime_ms: clock::millis(clock::now().since(shared.began)),
         services_running: board.entries.iter().filter(|entry| entry.snapshot.state.is_alive()).count(),
         services: board.entries.len(),

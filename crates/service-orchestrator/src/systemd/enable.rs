@@ -140,7 +140,7 @@ fn path(project: &Project) -> Result<PathBuf, Problem> {
     let config = home("XDG_CONFIG_HOME", "").or_else(|| home("HOME", ".config")).ok_or_else(|| {
         Problem::new(Code::Internal, "cannot tell where units lie: neither HOME nor XDG_CONFIG_HOME is set")
     })?;
-    Ok(unit::directory(config).join(unit::name(project)))
+    Ok(unit::directory(&config).join(unit::name(project)))
 }
 
 fn write(path: &Path, text: &str) -> std::io::Result<()> {

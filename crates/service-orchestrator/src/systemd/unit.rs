@@ -24,9 +24,10 @@ pub enum Starts {
 }
 
 /// When systemd starts the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum At {
     /// When its user logs in.
+    #[default]
     Login,
     /// When the machine starts.
     Boot,
@@ -162,7 +163,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Where units of the user's own lie.
-pub(super) fn directory(config_home: PathBuf) -> PathBuf {
+pub(super) fn directory(config_home: &Path) -> PathBuf {
     config_home.join("systemd/user")
 }
 
