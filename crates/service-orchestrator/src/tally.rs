@@ -28,8 +28,8 @@ pub(crate) struct Tally {
     /// Checks that did not pass.
     pub(crate) failed_checks: u64,
     /// What former runs gave the log.
-    former: u64,
-    /// The desk of the last run, on which its shim counts.
+    former: Option<u64>,
+    /// The desk of the run, on which its shim counts.
     desk: Option<Arc<File>>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Histogram {
 impl Default for Tally {
     fn default() -> Self {
         let (starts, checks) = (Histogram::new(&STARTS), Histogram::new(&CHECKS));
-        Self { restarts: 0, starts, checks, failed_checks: 0, former: 0, desk: None }
+        Self { restarts: 0, starts, checks, failed_checks: 0, former: None, desk: None }
     }
 }
 
@@ -73,13 +73,19 @@ impl Tally {
 
     /// Another run has begun, or is found, whose shim counts here.
     pub(crate) fn counts_at(&mut self, desk: Arc<File>) {
-        self.former = self.log_bytes().unwrap_or_default();
+        self.settle();
         self.desk = Some(desk);
+    }
+
+    /// The run is over, and its desk is let go of.
+    pub(crate) fn settle(&mut self) {
+        (self.former, self.desk) = (self.log_bytes(), None);
     }
 
     /// What the log was given, in bytes; `None` if nobody counts that.
     pub(crate) fn log_bytes(&self) -> Option<u64> {
-        Some(self.former + desk::counted(self.desk.as_ref()?)?)
+        let now = self.desk.as_deref().and_then(desk::counted);
+        (now.is_some() || self.former.is_some()).then(|| now.unwrap_or(0) + self.former.unwrap_or(0))
     }
 }
 
@@ -138,6 +144,9 @@ mod tests {
         assert_eq!(tally.log_bytes(), None);
         tally.counts_at(desk(5));
         tally.counts_at(desk(7));
+        assert_eq!(tally.log_bytes(), Some(12));
+        tally.settle();
+        tally.counts_at(Arc::new(File::from(desk::Desk::make().unwrap())));
         assert_eq!(tally.log_bytes(), Some(12));
     }
 }

@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(crate::desk::counted(&memory), Some(sum));
         // It goes on counting what has long been rotated away.
         assert!(std::fs::metadata(files.log()).unwrap().len() < sum);
-        log.file = append(Path::new("/dev/full")).unwrap();
+        (log.file, log.size) = (append(Path::new("/dev/full")).unwrap(), 0);
         log.line(&desk, &pen, b"lost");
         log.flush(&desk);
         assert_eq!((crate::desk::counted(&memory), log.lost().lines), (Some(sum), 1));

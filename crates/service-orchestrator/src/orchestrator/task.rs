@@ -259,6 +259,7 @@ impl Task {
         }
         if !snapshot.state.is_alive() {
             (entry.pid, entry.keeper) = (None, None);
+            entry.tally.settle();
             self.keepers.remove(name);
             if let Some(listener) = self.listeners.remove(name) {
                 listener.abort();
