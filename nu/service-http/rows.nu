@@ -173,7 +173,12 @@ export def daemon [it: record]: nothing -> record {
         project: $it.project
         uptime: (uptime $it.uptime_ms)
         services_running: $it.services_running
+        unit: $it.unit?
     }
+}
+
+export def unit [it: record]: nothing -> record {
+    $it | select unit path enabled at state services note?
 }
 
 export def why [it: record]: nothing -> record {

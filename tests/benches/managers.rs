@@ -19,7 +19,8 @@ fn main() {
     for n in 0..SERVICES {
         writeln!(services, "[services.s{n}]\nmanager = \"systemd\"\nwith = {{ scope = \"user\" }}").unwrap();
     }
-    let Some((project, systemd)) = Project::new(&services).and_then(Systemd::of) else { return };
+    let Some(project) = Project::new(&services) else { return };
+    let Some(systemd) = Systemd::start(&project) else { return };
     for n in 0..SERVICES {
         systemd.unit(&format!("s{n}.service"), "[Service]\nExecStart=/bin/sleep infinity\n");
     }

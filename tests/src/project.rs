@@ -4,6 +4,7 @@ use crate::process::{alive, describe, marked, signal};
 use crate::{PATIENCE, eventually, program, skip};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -86,17 +87,29 @@ impl Project {
         let mut command = Command::new(program);
         command
             .current_dir(self.directory.path())
-            .env("HOME", self.path("home"))
-            .env("XDG_STATE_HOME", self.path("state"))
-            .env("XDG_RUNTIME_DIR", self.path("run"))
-            .env("XDG_CONFIG_HOME", self.path("home/.config"))
-            .env("SERVICE_SHIM", crate::program("service-shim"))
             .env_remove("SERVICES_CONFIG")
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .envs(self.surroundings())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// The environment of the project: private directories, and a bus that is not there unless a test brings it.
+    pub fn surroundings(&self) -> Vec<(String, OsString)> {
+        let run = self.path("run");
+        let mut bus = OsString::from("unix:path=");
+        bus.push(run.join("bus"));
+        let own = [
+            ("HOME", self.path("home").into()),
+            ("XDG_STATE_HOME", self.path("state").into()),
+            ("XDG_RUNTIME_DIR", run.into()),
+            ("XDG_CONFIG_HOME", self.path("home/.config").into()),
+            ("DBUS_SESSION_BUS_ADDRESS", bus),
+            ("SERVICE_SHIM", crate::program("service-shim").into()),
+        ];
+        let own = own.into_iter().map(|(name, value): (&str, OsString)| (name.to_owned(), value));
+        own.chain(self.env.iter().map(|(name, value)| (name.clone(), value.into()))).collect()
     }
 
     /// The command line of a Nushell with the plugin.

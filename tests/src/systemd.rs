@@ -1,147 +1,143 @@
-//! [`Systemd`]: a real `systemd --user` for one project, with a D-Bus and a cgroup of its own, also where systemd has not
-//! booted the machine.
+//! [`Systemd`]: a `systemd --user` of a test's own, with a bus of its own, also where systemd does not run the machine.
 
-use crate::{Project, eventually, installed, skip};
-use nix::unistd::geteuid;
+use crate::{Project, eventually, installed, process, skip};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
-/// Where Debian puts it.
-const PROGRAM: &str = "/lib/systemd/systemd";
-
-/// Goes into a cgroup of its own before it becomes systemd, which takes the whole tree below it for its own. In a mount
-/// namespace of its own there is nothing but that tree, and the directory that says that systemd has booted.
-const BOOT: &str = r#"
-set -e
-tree=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/self/mounts)
-mkdir "$tree/$NAME"
-echo $$ > "$tree/$NAME/cgroup.procs"
-exec unshare --mount --cgroup sh -c '
-    set -e
-    mount -t tmpfs tmpfs /run
-    mkdir -p /run/systemd/system
-    mount -t cgroup2 cgroup2 /sys/fs/cgroup
-    exec /lib/systemd/systemd --user --log-target=console'
+const MANAGER: &str = "/lib/systemd/systemd";
+/// Systemd and its libraries look there to see whether it runs the machine.
+const BOOTED: &str = "/run/systemd/system";
+/// Puts itself into a cgroup of its own first, so that two managers do not clean up after each other.
+const SCRIPT: &str = r#"
+for root in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+    [ -e "$root/cgroup.procs" ] && mkdir "$root/$1" && echo $$ > "$root/$1/cgroup.procs"
+done 2> /dev/null
+exec "$2" --user --log-target=console
 "#;
 
-/// A user's systemd. Dropping it ends it and all its units.
+/// A manager for the project of this test. It, and all it runs, ends when this is dropped, which has to be before the
+/// project is.
 pub struct Systemd {
     bus: Child,
-    itself: Child,
-    cgroup: PathBuf,
-    config: PathBuf,
-    env: Vec<(&'static str, String)>,
+    manager: Child,
+    units: PathBuf,
+    command: Box<dyn Fn(&str) -> Command>,
 }
 
 impl Systemd {
-    /// Boots one that the services of this project can be units of. `None`, said aloud, where that cannot be.
-    pub fn of(project: Project) -> Option<(Project, Self)> {
-        let present = Path::new(PROGRAM).is_file()
-            && ["systemctl", "dbus-daemon"].map(installed).iter().all(Option::is_some);
-        if !present {
-            skip("there is no systemd or no dbus-daemon: install systemd and dbus");
+    /// Starts it; `None`, said aloud, where that cannot be. This thread sees a `/run` of its own from then on, if it must.
+    pub fn start(project: &Project) -> Option<Self> {
+        let missing = ["systemctl", "dbus-daemon"]
+            .into_iter()
+            .find(|name| installed(name).is_none())
+            .or_else(|| (!Path::new(MANAGER).exists()).then_some(MANAGER));
+        if let Some(missing) = missing {
+            skip(&format!("there is no {missing}"));
             return None;
         }
-        let tree = cgroup2();
-        if !geteuid().is_root() || tree.is_none() {
-            // Whether that can be is no matter of what is installed.
-            eprintln!("SKIPPED: a systemd of one's own needs root and cgroups of version 2");
+        if !Path::new(BOOTED).is_dir()
+            && let Err(error) = pretend_that_it_booted()
+        {
+            skip(&format!("systemd does not run this machine, and mounting needs root: {error}"));
             return None;
         }
-        let (run, config) = (project.path("run"), project.path("home/.config"));
-        let units = config.join("systemd/user");
-        fs::create_dir_all(&units).expect("the directory is ours");
-        let address = format!("unix:path={}", run.join("bus").display());
-        let name = format!("service-tests-{}", project.path("").file_name()?.to_string_lossy());
-        let env = vec![
-            ("PATH", std::env::var("PATH").unwrap_or_default()),
-            ("HOME", project.path("home").display().to_string()),
-            ("XDG_RUNTIME_DIR", run.display().to_string()),
-            ("XDG_CONFIG_HOME", config.display().to_string()),
-            ("DBUS_SESSION_BUS_ADDRESS", address.clone()),
-            ("NAME", name.clone()),
-        ];
-        let log = fs::File::create(project.path("systemd.log")).expect("the directory is ours");
-        let begin = |mut command: Command| {
-            let both = || log.try_clone().expect("a descriptor can be copied");
-            command.env_clear().envs(env.iter().map(|(name, value)| (name, value)));
-            command.stdin(Stdio::null()).stdout(both()).stderr(both()).spawn().expect("it can be run")
+        let run = project.path("run");
+        let environment = project.surroundings();
+        let command = move |name: &str| {
+            let mut command = Command::new(name);
+            command.envs(environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+            command
         };
-        let mut bus = Command::new("dbus-daemon");
-        bus.args(["--session", "--nofork", "--nopidfile", "--address", &address]);
-        let mut boot = Command::new("sh");
-        boot.args(["-c", BOOT]);
-        let (bus, itself) = (begin(bus), begin(boot));
-        let cgroup = tree.unwrap_or_default().join(name);
-        let mut systemd = Self { bus, itself, cgroup, config: units, env };
-        let mut ended = None;
-        eventually("systemd is up, or has given up", || {
-            ended = systemd.itself.try_wait().expect("it is our child");
-            // Asked for more, systemctl would look whether the machine was booted by systemd.
-            let answers = systemd.systemctl(&["show", "--property", "Version"]).status.success();
-            (ended.is_some() || answers).then_some(())
+        let bus = command("dbus-daemon")
+            .args(["--session", "--nofork", "--nopidfile", "--address"])
+            .arg(format!("unix:path={}", bus(&run).display()))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("dbus-daemon can be run");
+        eventually("the bus is there", || bus_is_there(&run).then_some(()));
+        let log = fs::File::create(run.join("systemd.log")).expect("the directory is ours");
+        let cgroup = format!("service-test-{}", std::process::id());
+        let manager = command("sh")
+            .args(["-c", SCRIPT, "sh", &cgroup, MANAGER])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("systemd can be run");
+        let units = project.path("home/.config/systemd/user");
+        fs::create_dir_all(&units).expect("the directory is ours");
+        let systemd = Self { bus, manager, units, command: Box::new(command) };
+        eventually("the manager runs", || {
+            ["running", "degraded"]
+                .contains(&systemd.systemctl(&["is-system-running"]).as_str())
+                .then_some(())
         });
-        if ended.is_some() {
-            eprintln!(
-                "SKIPPED: this machine cannot run a systemd of one's own: {}",
-                project.read("systemd.log")
-            );
-            return None;
-        }
-        Some((project.env("DBUS_SESSION_BUS_ADDRESS", address), systemd))
+        Some(systemd)
+    }
+
+    /// What `systemctl --user` answers.
+    pub fn systemctl(&self, words: &[&str]) -> String {
+        let output = (self.command)("systemctl").arg("--user").args(words).stderr(Stdio::null()).output();
+        String::from_utf8_lossy(&output.expect("systemctl can be run").stdout).trim().to_owned()
     }
 
     /// Defines a unit.
     pub fn unit(&self, name: &str, text: &str) {
-        fs::write(self.config.join(name), text).expect("the directory is ours");
-        assert!(self.systemctl(&["daemon-reload"]).status.success());
-    }
-
-    /// `systemctl --user`, as somebody else would call it.
-    pub fn systemctl(&self, words: &[&str]) -> Output {
-        let mut command = Command::new("systemctl");
-        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.arg("--user").args(words).output().expect("systemctl can be run")
-    }
-
-    /// A property of a unit.
-    pub fn property(&self, unit: &str, name: &str) -> String {
-        let said = self.systemctl(&["show", "--value", "--property", name, unit]).stdout;
-        String::from_utf8_lossy(&said).trim().to_owned()
+        fs::write(self.units.join(name), text).expect("the directory is ours");
+        self.systemctl(&["daemon-reload"]);
     }
 
     /// The process of systemd itself.
     pub fn pid(&self) -> u32 {
-        self.itself.id()
+        self.manager.id()
+    }
+
+    /// One property of a unit.
+    pub fn property(&self, unit: &str, name: &str) -> String {
+        self.systemctl(&["show", "--property", name, "--value", unit])
+    }
+
+    /// Ends as at a logout, and returns when nothing of it runs.
+    pub fn end(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if self.manager.try_wait().is_ok_and(|ended| ended.is_none()) {
+            process::signal(self.manager.id(), Signal::SIGTERM);
+            let _ = self.manager.wait();
+        }
+        let _ = self.bus.kill();
+        let _ = self.bus.wait();
+        for root in ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+            let ours = Path::new(root).join(format!("service-test-{}", std::process::id()));
+            for inner in ["init.scope", "app.slice", ""] {
+                let _ = fs::remove_dir(ours.join(inner));
+            }
+        }
     }
 }
 
 impl Drop for Systemd {
     fn drop(&mut self) {
-        let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
-        for child in [&mut self.itself, &mut self.bus] {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        eventually("the cgroup is empty", || remove(&self.cgroup).then_some(()));
+        self.stop();
     }
 }
 
-/// A cgroup goes when all within it have gone.
-fn remove(cgroup: &Path) -> bool {
-    for inner in fs::read_dir(cgroup).into_iter().flatten().flatten().filter(|inner| inner.path().is_dir()) {
-        remove(&inner.path());
-    }
-    !cgroup.exists() || fs::remove_dir(cgroup).is_ok()
+fn bus(run: &Path) -> PathBuf {
+    run.join("bus")
 }
 
-fn cgroup2() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let of_version_2 = |line: &str| {
-        let mut words = line.split(' ').skip(1);
-        let place = words.next()?;
-        (words.next()? == "cgroup2").then(|| PathBuf::from(place))
-    };
-    mounts.lines().find_map(of_version_2)
+fn bus_is_there(run: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(bus(run)).is_ok()
+}
+
+fn pretend_that_it_booted() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    fs::create_dir_all(BOOTED).map_err(|_| nix::Error::EIO)
 }

@@ -69,6 +69,7 @@ fn label(code: Code) -> &'static str {
         Code::Gap => "not in the journal",
         Code::TooSlow => "read too slowly",
         Code::DaemonUnreachable => "needs the daemon",
+        Code::Unfit => "cannot do its work",
         Code::VersionMismatch => "needs a daemon of the same version",
         Code::Internal => "failed here",
     }

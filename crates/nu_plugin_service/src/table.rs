@@ -2,6 +2,7 @@
 
 mod events;
 mod status;
+mod unit;
 mod why;
 
 use crate::error;
@@ -200,6 +201,7 @@ impl Row for view::Daemon {
                 "project" => Value::string(self.project, span),
                 "uptime" => uptime(self.uptime_ms, span),
                 "services_running" => count(self.services_running, span),
+                "unit" => string(self.unit, span),
             },
             span,
         )

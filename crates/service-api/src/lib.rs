@@ -10,7 +10,9 @@ pub mod finding;
 pub mod problem;
 pub mod project;
 pub mod routes;
+pub mod unit;
 pub mod view;
+pub mod vitals;
 
 pub use command::{Action, Add, Apply, Outcome, Wish};
 pub use envelope::Envelope;
@@ -18,6 +20,8 @@ pub use event::Event;
 pub use finding::{Finding, Severity};
 pub use problem::{Cell, Code, Place, Problem};
 pub use project::{Greeting, Project};
+pub use unit::Unit;
+pub use vitals::Vitals;
 
 /// Version of the words in this crate. A daemon and a client with the same number understand each other.
 pub const API_VERSION: u32 = 2;

@@ -85,6 +85,8 @@ pub enum Code {
     TooSlow,
     /// The daemon cannot be reached or started.
     DaemonUnreachable,
+    /// The daemon answers, and cannot do its work.
+    Unfit,
     /// The daemon speaks another version of these words.
     VersionMismatch,
     /// A fault of the daemon's own, or of the machine under it.
@@ -112,6 +114,7 @@ impl Code {
             Self::Gap => "gap",
             Self::TooSlow => "too_slow",
             Self::DaemonUnreachable => "daemon_unreachable",
+            Self::Unfit => "unfit",
             Self::VersionMismatch => "version_mismatch",
             Self::Internal => "internal",
         }
@@ -132,7 +135,7 @@ impl Code {
             | Self::NameTaken
             | Self::VersionMismatch => 409,
             Self::DependencyFailed | Self::StartFailed | Self::StopFailed => 502,
-            Self::DaemonUnreachable => 503,
+            Self::DaemonUnreachable | Self::Unfit => 503,
             Self::Timeout => 504,
             Self::Internal => 500,
         }

@@ -139,6 +139,12 @@ impl Project {
         self.state_dir.join(NOTE)
     }
 
+    /// What is there once the services of a login or a boot have been started. It lies beside the socket, where nothing
+    /// outlives the session.
+    pub fn session_mark(&self) -> PathBuf {
+        self.socket.with_extension("session")
+    }
+
     /// The daemon's own log.
     pub fn log(&self) -> PathBuf {
         self.state_dir.join("orchestratord.log")

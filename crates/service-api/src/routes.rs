@@ -52,6 +52,10 @@ pub const EVENTS: &str = "/api/v1/events";
 pub const MANAGERS: &str = "/api/v1/managers";
 /// `GET`: versions of daemon and API.
 pub const VERSION: &str = "/api/v1/version";
+/// `GET`: whether the daemon can do its work ([`Vitals`](crate::Vitals)).
+pub const HEALTH: &str = "/api/v1/health";
+/// `GET`: everything in numbers, for Prometheus.
+pub const METRICS: &str = "/metrics";
 /// `GET`: the daemon itself ([`Daemon`](crate::view::Daemon)).
 pub const DAEMON: &str = "/api/v1/daemon";
 /// `POST`: end the daemon; `?services=true` stops its services first.

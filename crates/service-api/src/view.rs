@@ -293,7 +293,7 @@ pub struct Daemon {
     pub socket: String,
     /// Path of the project's `services.toml`.
     pub project: String,
-    /// Path of its own log.
+    /// Path of its own log; of a unit of systemd, the command that shows it.
     pub log: String,
     /// How long it has been running.
     pub uptime_ms: f64,
@@ -307,6 +307,9 @@ pub struct Daemon {
     /// How many descriptors it has open.
     #[serde(default)]
     pub descriptors: usize,
+    /// The unit of systemd that runs it, if one does.
+    #[serde(default)]
+    pub unit: Option<String>,
 }
 
 /// A project that something runs of, as its state directory tells without asking anybody.

@@ -1,6 +1,7 @@
 //! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
 use crate::manager::Told;
+use crate::tally::Tally;
 use service_core::config::Service;
 use service_core::{Id, Moment, Plan, Snapshot};
 use service_shim::Missing;
@@ -34,6 +35,8 @@ pub(crate) struct Entry {
     pub(crate) told: Told,
     /// Lines that could not be written to the log.
     pub(crate) missing: Missing,
+    /// What is counted of it.
+    pub(crate) tally: Tally,
 }
 
 /// One check, done.

@@ -11,6 +11,11 @@ pub(crate) fn now() -> Moment {
     Moment::from_nanos(Duration::from(now).as_nanos().try_into().unwrap_or(u64::MAX))
 }
 
+/// `CLOCK_MONOTONIC`, which systemd counts by.
+pub(crate) fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux has always had CLOCK_MONOTONIC").into()
+}
+
 /// The date and time of a moment that passed.
 pub(crate) fn wall(moment: Moment) -> Timestamp {
     let now = Timestamp::now();

@@ -13,8 +13,9 @@ use crate::clock;
 use crate::http;
 use crate::load;
 use crate::offline;
-use crate::orchestrator::{ServiceOrchestrator, private_dir};
+use crate::orchestrator::{ServiceOrchestrator, Verb, Wish, private_dir};
 use crate::store::write_private;
+use crate::systemd::{self, Notifier, Starts, Told};
 use crate::usage::Meter;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
@@ -41,6 +42,17 @@ const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 /// How long a daemon that ends may hold the lock after it has stopped answering.
 const HANDOVER: Duration = Duration::from_secs(2);
 
+/// How a daemon was started.
+#[derive(Debug, Default)]
+pub struct Circumstances {
+    /// The Nushell that manager modules run in.
+    pub nu: Option<PathBuf>,
+    /// The unit of systemd that it is the process of, and what it starts when a session begins.
+    pub unit: Option<(String, Starts)>,
+    /// What systemd told it.
+    pub told: Told,
+}
+
 /// What every request may use.
 pub(crate) struct Shared {
     pub(crate) orchestrator: ServiceOrchestrator,
@@ -52,6 +64,8 @@ pub(crate) struct Shared {
     /// Held while a changed file is applied: two at once would undo each other.
     pub(crate) applying: Arc<tokio::sync::Mutex<()>>,
     pub(crate) source: Source,
+    /// The unit of systemd that runs this daemon.
+    pub(crate) unit: Option<String>,
 }
 
 impl Shared {
@@ -103,19 +117,32 @@ struct Up {
 }
 
 /// Runs until a signal or a request ends it. The first line of standard output says how it began.
-pub async fn run(project: Project, nu: Option<PathBuf>) -> io::Result<()> {
+pub async fn run(project: Project, how: Circumstances) -> io::Result<()> {
     // Fails for a process group leader, who needs no session of its own then.
     let _ = nix::unistd::setsid();
-    match start(project, nu).await {
+    let notifier = Notifier::new(&how.told);
+    let mut began = start(project.clone(), &how).await;
+    if let (Ok(Start::Taken), Some(_)) = (&began, &how.unit) {
+        // Some shell has started one. Services do not mind, and systemd wants to look after it.
+        retire(&project).await;
+        began = start(project, &how).await;
+    }
+    match began {
         Ok(Start::Up(up)) => {
             let greeting =
                 Greeting::Ready { pid: std::process::id(), socket: up.shared.project.socket.clone() };
             leave_record(&up.shared.project, &greeting);
             greet(&greeting)?;
-            serve(up).await
+            serve(up, notifier, how.unit.map(|(_, starts)| starts)).await
         }
-        Ok(Start::Taken) => greet(&Greeting::Taken),
-        Err(problem) => greet(&Greeting::Failed(problem)),
+        Ok(Start::Taken) => {
+            notifier.status("another daemon has the project and does not end");
+            greet(&Greeting::Taken)
+        }
+        Err(problem) => {
+            notifier.status(&problem.message);
+            greet(&Greeting::Failed(problem))
+        }
     }
 }
 
@@ -155,7 +182,7 @@ fn greet(greeting: &Greeting) -> io::Result<()> {
     Ok(nix::unistd::dup2_stdout(null)?)
 }
 
-async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> {
+async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> {
     let cannot = |what: &str, path: &Path, error: io::Error| {
         Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", path.display()))
     };
@@ -191,12 +218,13 @@ async fn start(project: Project, nu: Option<PathBuf>) -> Result<Start, Problem> 
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .refuge(project.socket.with_extension("state.json"))
         .descriptors(raise_descriptors())
-        .nu(nu);
+        .nu(how.nu.clone());
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
     tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
     let (meter, end, applying) = Default::default();
-    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, applying, source });
+    let unit = how.unit.as_ref().map(|(unit, _)| unit.clone());
+    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, applying, source, unit });
     Ok(Start::Up(Up { shared, listener, _lock: lock }))
 }
 
@@ -227,6 +255,33 @@ async fn answers(socket: &Path) -> bool {
         stream.read_u8().await
     };
     tokio::time::timeout(ANSWERS_WITHIN, ask).await.is_ok_and(|answer| answer.is_ok())
+}
+
+/// Asks the daemon that has the project to end, wherever it listens.
+async fn retire(project: &Project) {
+    let record = std::fs::read(project.record()).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let socket = match record {
+        Some(Greeting::Ready { socket, .. }) => socket,
+        _ => project.socket.clone(),
+    };
+    let ask = async {
+        let mut stream = UnixStream::connect(&socket).await?;
+        let path = routes::DAEMON_STOP;
+        let request = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_u8().await
+    };
+    match tokio::time::timeout(HANDOVER, ask).await {
+        Ok(Ok(_)) => {
+            tracing::info!("the daemon that had the project ends");
+            let deadline = clock::now().plus(HANDOVER);
+            while answers(&socket).await && clock::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "cannot ask the daemon that has the project to end"),
+        Err(_) => tracing::warn!("the daemon that has the project does not answer"),
+    }
 }
 
 /// Asks a daemon that runs but cannot be reached, because its socket's file is gone, to listen again.
@@ -279,7 +334,7 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve(up: Up) -> io::Result<()> {
+async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Result<()> {
     let Up { shared, listener, _lock } = up;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -289,14 +344,32 @@ async fn serve(up: Up) -> io::Result<()> {
     let server = http::serve(listener, Arc::clone(&shared), async move { graceful.notified().await });
     let server = tokio::spawn(server);
     let collector = tokio::spawn(collector::run(Arc::clone(&shared)));
+    let reporter = tokio::spawn(systemd::report(notifier.clone(), Arc::clone(&shared)));
+    notifier.ready();
+    if let Some(starts) = &session {
+        systemd::begin(&shared, starts);
+    }
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
+            _ = terminate.recv() => {
+                if session.is_some() && systemd::is_leaving().await {
+                    notifier.stopping();
+                    leave(&shared).await;
+                }
+                break;
+            }
             _ = interrupt.recv() => break,
             () = shared.end.notified() => break,
-            _ = hangup.recv() => listen_again(&shared),
+            _ = hangup.recv() => {
+                notifier.reloading();
+                listen_again(&shared);
+                let _ = shared.refresh().await;
+                notifier.ready();
+            }
         }
     }
+    notifier.stopping();
+    reporter.abort();
     collector.abort();
     // First whoever waits for a service is told, so that open requests can end.
     shared.orchestrator.shutdown().await;
@@ -306,4 +379,16 @@ async fn serve(up: Up) -> io::Result<()> {
     let _ = std::fs::remove_file(shared.project.record());
     tracing::info!("ended; services live on");
     Ok(())
+}
+
+/// The session ends, and would end the services without order: they are stopped as they should be, and come back with the
+/// next one.
+async fn leave(shared: &Shared) {
+    tracing::info!("the session ends; stopping the services");
+    systemd::note_who_ran(shared);
+    let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) };
+    match shared.orchestrator.wish(wish).await {
+        Ok(mut rows) => while rows.recv().await.is_some() {},
+        Err(problem) => tracing::error!(%problem, "cannot stop the services"),
+    }
 }

@@ -7,6 +7,7 @@ mod events;
 mod listener;
 mod logs;
 mod managers;
+mod metrics;
 mod reply;
 mod rows;
 mod services;
@@ -61,6 +62,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(routes::SERVICE_RESTART, post(wishes::restart_one))
         .route(routes::MANAGERS, get(managers::list))
         .route(routes::VERSION, get(daemon::version))
+        .route(routes::HEALTH, get(daemon::health))
+        .route(routes::METRICS, get(metrics::metrics))
         .route(routes::DAEMON, get(daemon::status))
         .route(routes::DAEMON_STOP, post(daemon::stop))
         .fallback(unknown)

@@ -35,6 +35,7 @@ use service_api::Event;
 use service_api::event::kind;
 use service_core::service::Exit;
 use service_core::{Moment, Name};
+use service_shim::words::in_words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,6 +91,8 @@ pub(crate) struct Journal {
     /// The last check of each start that is under way.
     held: BTreeMap<String, Row>,
     try_again: Option<Moment>,
+    /// Why what waits cannot be written.
+    trouble: Option<String>,
     pulse: Option<Moment>,
     live: broadcast::Sender<Word>,
 }
@@ -127,7 +130,7 @@ impl Journal {
         }
         let checks = Lines::open(checks_path(&places.state_dir), limit);
         let (fresh, turn, waiting, fresh_checks, held, lost) = Default::default();
-        let (try_again, pulse) = (None, None);
+        let (try_again, trouble, pulse) = (None, None, None);
         let (next, seen, live) = (pages.highest + 1, pages.seen, broadcast::Sender::new(LIVE));
         let mut journal = Self {
             file,
@@ -141,6 +144,7 @@ impl Journal {
             fresh_checks,
             held,
             try_again,
+            trouble,
             pulse,
             live,
         };
@@ -242,6 +246,11 @@ impl Journal {
         });
     }
 
+    /// Why what happens cannot be written down at present.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// When [`Journal::commit`] should be called, events or not.
     pub(crate) fn due(&self) -> Option<Moment> {
         self.try_again.into_iter().chain(self.pulse).min()
@@ -281,7 +290,7 @@ impl Journal {
         match self.file.append(lines.as_bytes(), || head(first - 1, &self.seen)) {
             Ok(()) => {
                 self.waiting.clear();
-                self.try_again = None;
+                (self.try_again, self.trouble) = (None, None);
                 self.confess();
             }
             Err(error) => {
@@ -289,6 +298,7 @@ impl Journal {
                     tracing::error!(%error, "cannot write the journal; keeping events in memory");
                 }
                 self.try_again = Some(now.plus(TRY_AGAIN));
+                self.trouble = Some(in_words(&error));
                 self.fall_behind();
             }
         }

@@ -1,15 +1,17 @@
 //! `orchestratord`: the daemon of one project, and what can be asked of its file without one.
 
 use lexopt::prelude::*;
-use service_api::{Code, Envelope, Problem, Project, project::Surroundings};
-use service_orchestrator::{daemon, load, offline};
+use service_api::{Code, Envelope, Greeting, Problem, Project, project::Surroundings};
+use service_orchestrator::daemon::{self, Circumstances};
+use service_orchestrator::systemd::{self, At, Starts, Told};
+use service_orchestrator::{load, offline};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const HELP: &str = "\
 Usage: orchestratord <command> [--config FILE] [names...]
 
-  run [--nu PROGRAM]  be the daemon of this project, in the foreground
+  run [--nu PROGRAM]  be the daemon of this project, in the foreground; of systemd's unit: --unit NAME, --auto, --all, names
   list                the services as they are defined
   order [names...]    the order in which they are started
   events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N]
@@ -18,15 +20,23 @@ Usage: orchestratord <command> [--config FILE] [names...]
   check               what is wrong with the file
   projects            every project of this user that something runs of
   defaults            every setting with its default
+  enable [names...]   have systemd run the daemon and start these with it, or --all, else what is marked `auto`;
+                      [--boot] not only at login, [--now] also at once
+  disable             take that back
 
 All but run and defaults print JSON, and need no daemon. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
 
 /// What the command line says.
+#[derive(Default)]
 struct Arguments {
     command: String,
     config: Option<PathBuf>,
     nu: Option<PathBuf>,
+    unit: Option<String>,
     starts: bool,
+    all: bool,
+    at: At,
+    now: bool,
     asked: offline::Asked,
 }
 
@@ -42,14 +52,19 @@ fn main() -> ExitCode {
 
 fn arguments() -> Result<Arguments, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
-    let (config, nu, starts, asked) = Default::default();
-    let mut arguments = Arguments { command: String::new(), config, nu, starts, asked };
+    let mut arguments = Arguments::default();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("config") => arguments.config = Some(parser.value()?.into()),
             Long("nu") => arguments.nu = Some(parser.value()?.into()),
             Long("since") => arguments.asked.since = Some(parser.value()?.string()?),
             Long("limit") => arguments.asked.limit = Some(parser.value()?.parse()?),
+            Long("unit") => arguments.unit = Some(parser.value()?.string()?),
+            // What is marked `auto` is what is meant if nothing else is said.
+            Long("auto") => {}
+            Long("all") => arguments.all = true,
+            Long("boot") => arguments.at = At::Boot,
+            Long("now") => arguments.now = true,
             Long("starts") => arguments.starts = true,
             Long("help") | Short('h') => "help".clone_into(&mut arguments.command),
             Long("version") | Short('V') => "version".clone_into(&mut arguments.command),
@@ -67,6 +82,13 @@ fn obey(arguments: Arguments) -> ExitCode {
         "version" => println!("orchestratord {}", env!("CARGO_PKG_VERSION")),
         "defaults" => print!("{}", load::DEFAULTS),
         "run" => return run(arguments),
+        "enable" => {
+            return print(project(&arguments).and_then(|project| {
+                let starts = Starts::of(arguments.all, arguments.asked.names.clone());
+                systemd::enable(&project, arguments.nu.as_deref(), &starts, arguments.at, arguments.now)
+            }));
+        }
+        "disable" => return print(project(&arguments).and_then(|project| systemd::disable(&project))),
         "projects" => return print(surroundings(offline::projects)),
         "list" => return print(project(&arguments).and_then(|project| offline::list(&project))),
         "order" => {
@@ -120,6 +142,7 @@ fn run(arguments: Arguments) -> ExitCode {
     use tracing_subscriber::EnvFilter;
     // It outlives whoever started it, and must not keep open what that one leaves behind.
     service_shim::strays::close();
+    let told = Told::take();
     let filter = EnvFilter::try_from_env("ORCHESTRATORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
@@ -133,14 +156,28 @@ fn run(arguments: Arguments) -> ExitCode {
         Ok(project) => project,
         Err(problem) => return print::<()>(Err(problem)),
     };
+    if arguments.unit.is_none() && systemd::start_instead(&project) {
+        return greet_for_another();
+    }
+    let starts = Starts::of(arguments.all, arguments.asked.names);
+    let how = Circumstances { nu: arguments.nu, unit: arguments.unit.map(|unit| (unit, starts)), told };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.and_then(|runtime| runtime.block_on(daemon::run(project, arguments.nu))) {
+    match runtime.and_then(|runtime| runtime.block_on(daemon::run(project, how))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("orchestratord: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whoever started this process finds the other daemon.
+fn greet_for_another() -> ExitCode {
+    match serde_json::to_string(&Greeting::Taken) {
+        Ok(line) => println!("{line}"),
+        Err(error) => eprintln!("orchestratord: cannot greet: {error}"),
+    }
+    ExitCode::SUCCESS
 }
 
 fn print<T: serde::Serialize>(result: Result<T, Problem>) -> ExitCode {

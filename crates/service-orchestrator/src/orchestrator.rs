@@ -323,6 +323,11 @@ impl ServiceOrchestrator {
         self.ask(|reply| Message::Read { names, reply }).await?
     }
 
+    /// Whether the owner of the fleet answers, and what keeps it from writing its journal.
+    pub(crate) async fn examine(&self) -> Result<Option<String>, Problem> {
+        self.ask(|reply| Message::Examine { reply }).await
+    }
+
     pub(crate) fn board(&self) -> Arc<Board> {
         Arc::clone(&self.board.borrow())
     }

@@ -201,6 +201,9 @@ impl Life {
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
         let mut last = None;
+        if let Some(heritage) = &heritage {
+            self.learned(Report::Desk(Arc::clone(&heritage.desk)));
+        }
         let silence = tokio::time::sleep(SILENCE);
         tokio::pin!(silence);
         loop {

@@ -1,6 +1,7 @@
 //! Memory and CPU of process trees, read from `/proc` only when somebody asks, and then at most every half second.
 
 use crate::clock;
+use nix::sys::resource::{Resource, getrlimit};
 use service_core::Moment;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,6 +72,26 @@ fn tree(root: Root, last: Option<(Moment, Usage)>, now: Moment) -> Usage {
 /// How many descriptors this process has open, short of the one that it takes to count them.
 pub(crate) fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count().saturating_sub(1))
+}
+
+/// How many it may have open.
+pub(crate) fn most_descriptors() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+}
+
+/// What this process itself uses.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Own {
+    /// Resident bytes.
+    pub(crate) memory: u64,
+    /// User and system time since it began.
+    pub(crate) cpu_seconds: f64,
+}
+
+/// Reads it.
+pub(crate) fn own() -> Own {
+    let (ticks, pages) = stat(std::process::id()).unwrap_or_default();
+    Own { memory: pages * page_size(), cpu_seconds: ticks as f64 / ticks_per_second() }
 }
 
 /// Whether a signal has stopped a process: field 3 of `/proc/<pid>/stat`.

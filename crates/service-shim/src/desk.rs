@@ -22,10 +22,12 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::cell::Cell;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -41,6 +43,8 @@ const NOTES: usize = 64;
 /// Where it stands whose output this is.
 const LABEL: usize = 512;
 const PATH: usize = 1024;
+/// Where the bytes that the log was given are counted, from one on: zero stands where nobody counts.
+const COUNT: usize = 768;
 const LONGEST_PATH: usize = DATA - PATH;
 /// All of the data but its first page.
 const HOLE: Range<i64> = 2 * 4096..4096 + 64 * 1024;
@@ -99,14 +103,14 @@ impl Desk {
     /// A new one, with nothing on it.
     pub fn make() -> io::Result<OwnedFd> {
         let memory = memfd_create(c"service-shim", MFdFlags::MFD_CLOEXEC)?;
-        let memory = std::fs::File::from(memory);
+        let memory = File::from(memory);
         memory.set_len(SIZE as u64)?;
         Ok(memory.into())
     }
 
     /// Sits down at one.
     pub fn open(memory: impl AsFd) -> io::Result<Self> {
-        let file = std::fs::File::from(memory.as_fd().try_clone_to_owned()?);
+        let file = File::from(memory.as_fd().try_clone_to_owned()?);
         if file.metadata()?.len() != SIZE as u64 {
             return Err(io::Error::other("it is not a desk of this version"));
         }
@@ -139,6 +143,21 @@ impl Desk {
                 };
                 self.map.as_mut_ptr().add(LABEL).cast::<Label>().write_volatile(label);
             }
+        }
+        self.recount(|count| count.max(1));
+    }
+
+    /// Counts bytes that the log was given, from the [label](Desk::label) on. Whoever has a descriptor of the memory can
+    /// [read](counted) how many.
+    pub fn count(&self, bytes: u64) {
+        self.recount(|count| if count == 0 { 0 } else { count.saturating_add(bytes) });
+    }
+
+    fn recount(&self, next: impl FnOnce(u64) -> u64) {
+        // SAFETY: it lies within the first page of the map, aligned, between label and path.
+        unsafe {
+            let count = self.map.as_mut_ptr().add(COUNT).cast::<u64>();
+            count.write_volatile(next(count.read_volatile()));
         }
     }
 
@@ -297,6 +316,13 @@ impl Desk {
         // SAFETY: as in `bytes`.
         unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(DATA), READ) }
     }
+}
+
+/// How many bytes the log was given by those who worked at this desk; `None` if they were of a version that does not count.
+pub fn counted(memory: &File) -> Option<u64> {
+    let mut count = [0; 8];
+    memory.read_exact_at(&mut count, COUNT as u64).ok()?;
+    u64::from_ne_bytes(count).checked_sub(1)
 }
 
 fn index(stream: Stream) -> usize {

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Both streams, in the order in which descriptors of theirs are given.
@@ -24,8 +25,8 @@ const LAST_READS: usize = 64;
 /// Descriptors of what lies between a service and its log.
 #[derive(Debug)]
 pub struct Heritage {
-    /// Memory of the shim's [`Desk`].
-    pub desk: OwnedFd,
+    /// Memory of the shim's [`Desk`]; others may look how much was [counted](crate::desk::counted) there.
+    pub desk: Arc<fs::File>,
     /// The reading ends of the streams that have not ended.
     pub outputs: [Option<OwnedFd>; 2],
 }
@@ -50,7 +51,7 @@ impl Heritage {
                 (0, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 (_, 0) => {}
                 (_, _) => {
-                    let desk = fds.remove(0);
+                    let desk = Arc::new(fds.remove(0).into());
                     let mut fds = fds.into_iter();
                     // The label came with them, and so is the last byte.
                     let label = bytes[length - 1];

@@ -132,6 +132,7 @@ impl Log {
             Pen::new(Timestamp::now(), Stream::Shim).line(&mut record, text.as_bytes());
             self.write(None, &record)
                 .map_err(|unwritten| Unwritten { records: batch, error: unwritten.error })?;
+            desk.count(record.len() as u64);
             self.unsaid = None;
         }
         self.write(Some(desk), batch)
@@ -155,6 +156,7 @@ impl Log {
             let (written, outcome) = self.write_whole(&records[..length]);
             if let Some(desk) = desk {
                 desk.written(written as u64);
+                desk.count(written as u64);
             }
             records = &records[written..];
             outcome.map_err(|error| Unwritten { records, error })?;
@@ -266,6 +268,35 @@ mod tests {
         write(&mut log, &["kept"]);
         assert_eq!(texts(&log), ["3 lines were dropped: no space left on device", "kept"]);
         assert_eq!(log.lost().lines, 3);
+    }
+
+    #[test]
+    fn what_the_log_was_given_is_counted_for_whoever_has_the_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        let limits = LogLimits { max_size: 200, max_files: 1 };
+        let memory = File::from(Desk::make().unwrap());
+        assert_eq!(crate::desk::counted(&memory), None);
+        let desk = Desk::open(&memory).unwrap();
+        desk.label(directory.path(), limits);
+        assert_eq!(crate::desk::counted(&memory), Some(0));
+        let mut log = Log::open(files.clone(), limits).unwrap();
+        let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
+        let mut sum = 0;
+        for _ in 0..20 {
+            let mut record = Vec::new();
+            pen.line(&mut record, b"said");
+            sum += record.len() as u64;
+            log.line(&desk, &pen, b"said");
+            log.flush(&desk);
+        }
+        assert_eq!(crate::desk::counted(&memory), Some(sum));
+        // It goes on counting what has long been rotated away.
+        assert!(std::fs::metadata(files.log()).unwrap().len() < sum);
+        (log.file, log.size) = (append(Path::new("/dev/full")).unwrap(), 0);
+        log.line(&desk, &pen, b"lost");
+        log.flush(&desk);
+        assert_eq!((crate::desk::counted(&memory), log.lost().lines), (Some(sum), 1));
     }
 
     #[test]

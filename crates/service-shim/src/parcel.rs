@@ -13,6 +13,7 @@ use nix::unistd::pipe2;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 /// How many descriptors travel.
 const COUNT: usize = 6;
@@ -52,7 +53,7 @@ impl Parcel {
     pub fn heritage(&self) -> io::Result<Heritage> {
         let [stdout, stderr] = &self.pipes;
         let outputs = [Some(stdout.read.try_clone()?), Some(stderr.read.try_clone()?)];
-        Ok(Heritage { desk: self.desk.try_clone()?, outputs })
+        Ok(Heritage { desk: Arc::new(self.desk.try_clone()?.into()), outputs })
     }
 
     /// Sends it, without waiting for room.

@@ -3,6 +3,8 @@
 export use apply.nu
 export use check.nu
 export use daemon.nu
+export use disable.nu
+export use enable.nu
 export use events.nu
 export use graph.nu
 export use health.nu

@@ -4,7 +4,7 @@ use crate::{Footprint, leaves_nothing};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
-use service_tests::{Project, ServiceTable, alive, eventually, signal, skip};
+use service_tests::{Project, ServiceTable, alive, eventually, http, name, request, signal, skip};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -194,5 +194,51 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     assert_eq!(project.value("service start other").row("other")["ok"], true);
     project.value("service stop other");
     held.has_not_grown();
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_daemon_that_cannot_write_says_that_it_is_unfit_and_counts_what_is_lost() {
+    if !own_mounts() {
+        return;
+    }
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"i=0; while :; do i=$((i+1)); echo line $i; sleep 0.01; done\"\nshell = \"sh\"",
+    ) else {
+        return;
+    };
+    let disk = project.path("state");
+    mount_tmpfs(&disk, "size=512k", MsFlags::empty());
+    project.value("service start web");
+    let socket = project.socket();
+    assert_eq!(http(&socket, "GET", "/api/v1/health").0, 200);
+    fill(&disk);
+    let (status, answer) = http(&socket, "GET", "/api/v1/health");
+    assert_eq!((status, &answer["error"]["code"]), (503, &"unfit".into()), "{answer}");
+    assert!(answer["error"]["message"].as_str().is_some_and(|message| message.contains("full")), "{answer}");
+    let dropped = || {
+        let page = request(&socket, "GET", "/metrics").expect("the daemon answers");
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix("service_log_dropped_lines_total{service=\"web\"} "));
+        line.and_then(|count| count.parse::<u64>().ok()).expect("it is counted")
+    };
+    eventually("lost lines are counted", || (dropped() > 0).then_some(()));
+    fs::remove_file(disk.join("filler")).unwrap();
+    eventually("it is fit again", || (http(&socket, "GET", "/api/v1/health").0 == 200).then_some(()));
+    assert!(dropped() > 0);
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_template_that_was_killed_is_replaced_when_the_daemon_is_asked_how_it_is() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    project.value("service start web");
+    let template = || project.processes().into_iter().find(|pid| name(*pid) == "shim-template");
+    let first = template().expect("a daemon that has started something has one");
+    signal(first, Signal::SIGKILL);
+    eventually("it is gone", || (!alive(first)).then_some(()));
+    assert_eq!(http(&project.socket(), "GET", "/api/v1/health").0, 200);
+    assert!(template().is_some_and(|second| second != first));
     leaves_nothing(&project);
 }

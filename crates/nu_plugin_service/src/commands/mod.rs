@@ -6,6 +6,8 @@ mod check;
 mod daemon_restart;
 mod daemon_status;
 mod daemon_stop;
+mod disable;
+mod enable;
 mod events;
 mod graph;
 mod health;
@@ -63,6 +65,8 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(daemon_status::DaemonStatus),
         Box::new(daemon_restart::DaemonRestart),
         Box::new(daemon_stop::DaemonStop),
+        Box::new(enable::Enable),
+        Box::new(disable::Disable),
     ]
 }
 

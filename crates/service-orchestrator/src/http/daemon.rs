@@ -1,12 +1,13 @@
-//! The daemon itself: version, state, end.
+//! The daemon itself: version, state, health, end.
 
 use super::reply::{Asked, Data, Reply};
 use crate::clock;
 use crate::daemon::Shared;
 use crate::orchestrator::{Verb, Wish};
+use crate::selfcheck::{self, Examination};
 use axum::extract::State;
 use serde::Deserialize;
-use service_api::{API_VERSION, Code, Problem, view};
+use service_api::{API_VERSION, Code, Problem, Vitals, view};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -18,6 +19,17 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Data<view::Daem
     Data(describe(&shared))
 }
 
+pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Reply<Vitals> {
+    let Examination { faults, doubts } = selfcheck::examine(&shared).await;
+    if faults.is_empty() {
+        return Ok(Data(selfcheck::vitals(&shared, doubts)));
+    }
+    let help = "services run on meanwhile; the daemon's log tells more";
+    Err(Problem::new(Code::Unfit, format!("cannot do all of its work: {}", faults.join("; ")))
+        .help(help)
+        .into())
+}
+
 fn describe(shared: &Shared) -> view::Daemon {
     let board = shared.orchestrator.board();
     view::Daemon {
@@ -25,12 +37,17 @@ fn describe(shared: &Shared) -> view::Daemon {
         pid: std::process::id(),
         socket: shared.project.socket.display().to_string(),
         project: shared.project.config.display().to_string(),
-        log: shared.project.log().display().to_string(),
+        // What a unit says is kept by systemd.
+        log: shared.unit.as_ref().map_or_else(
+            || shared.project.log().display().to_string(),
+            |unit| format!("journalctl --user --unit {unit}"),
+        ),
         uptime_ms: clock::millis(clock::now().since(shared.began)),
         services_running: board.entries.iter().filter(|entry| entry.snapshot.state.is_alive()).count(),
         services: board.entries.len(),
         tasks: Handle::current().metrics().num_alive_tasks(),
         descriptors: crate::usage::descriptors(),
+        unit: shared.unit.clone(),
     }
 }
 

@@ -10,6 +10,8 @@ use service_core::fleet::{Relatives, Until};
 use service_core::service::Event;
 use service_core::{Name, Plan};
 use service_shim::{Missing, Process};
+use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,6 +39,8 @@ pub(crate) enum Message {
     Redefine { added: Vec<Service>, removed: Vec<Name>, reply: oneshot::Sender<Result<Vec<Name>, Problem>> },
     /// Somebody reads the journal.
     Read { names: Vec<String>, reply: oneshot::Sender<Result<View, Problem>> },
+    /// Is the owner there, and what keeps it from writing the journal?
+    Examine { reply: oneshot::Sender<Option<String>> },
     /// Write everything down and end.
     Finish { reply: oneshot::Sender<()> },
 }
@@ -53,6 +57,8 @@ pub(crate) enum Report {
     Complaint(Option<String>),
     /// Lines that could not be written to the log.
     Missing(Missing),
+    /// Where the shim of the run counts what it gives the log.
+    Desk(Arc<File>),
 }
 
 /// What somebody wants.

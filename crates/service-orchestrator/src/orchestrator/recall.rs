@@ -209,6 +209,8 @@ impl Task {
                 if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
             };
             let memory = memory.unwrap_or_else(stranger);
+            // What the former daemon has counted is not counted again.
+            Arc::make_mut(&mut self.entries[id.index()]).snapshot.restarts = memory.restarts;
             self.fleet.recall(id, memory, found, now);
             if self.left_over.contains(name) {
                 self.fleet.retire(id);

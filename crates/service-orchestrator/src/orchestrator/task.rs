@@ -11,6 +11,7 @@ use crate::manager::Told;
 use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
+use crate::tally::Tally;
 use crate::world::World;
 
 use service_core::Config;
@@ -117,6 +118,7 @@ impl Entry {
             complaint: None,
             told: Told::default(),
             missing: Missing::default(),
+            tally: Tally::default(),
         }
     }
 }
@@ -180,6 +182,9 @@ impl Task {
             }
             Message::Read { names, reply } => {
                 let _ = reply.send(self.read(&names));
+            }
+            Message::Examine { reply } => {
+                let _ = reply.send(self.journal.trouble().map(str::to_owned));
             }
             Message::Finish { reply } => {
                 self.journal.end(clock::now());
@@ -262,12 +267,14 @@ impl Task {
         }
         if !snapshot.state.is_alive() {
             (entry.pid, entry.keeper, entry.told) = (None, None, Told::default());
+            entry.tally.settle();
             self.keepers.remove(name);
             if let Some(listener) = self.listeners.remove(name) {
                 listener.abort();
             }
         }
         self.store.changed(&entry.snapshot, &snapshot, clock::now());
+        entry.tally.changed(&entry.snapshot, &snapshot);
         entry.snapshot = snapshot;
         entry.definition = Arc::clone(self.fleet.machine(id).definition());
         self.note(id);
@@ -296,9 +303,11 @@ impl Task {
             Report::Checked(check) => {
                 let deciding = entry.snapshot.health == Health::Pending;
                 self.journal.checked(name, run, &check, deciding);
+                entry.tally.checked(&check);
                 entry.check = Some(Arc::new(check));
             }
             Report::Missing(missing) => entry.missing = missing,
+            Report::Desk(desk) => entry.tally.counts_at(desk),
             Report::Complaint(complaint) => {
                 entry.complaint = complaint;
                 if let Some(message) = entry.complaint.clone() {

@@ -2,7 +2,7 @@
 //! shims outlive it, as they outlive the daemon.
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 use service_shim::protocol::Hello;
 use service_shim::{Heritage, PROTOCOL_VERSION, Parcel};
 use std::io;
@@ -63,6 +63,16 @@ impl Templates {
         if let Some(pid) = id.and_then(|id| i32::try_from(id).ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
         }
+    }
+
+    /// Whether a shim could be had: the template runs, or can be started. One that has died is replaced.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        let mut current = self.current.lock().await;
+        let Some(template) = &mut *current else { return Ok(access(&self.program, AccessFlags::X_OK)?) };
+        if template.process.try_wait()?.is_some() {
+            *template = self.start().await?;
+        }
+        Ok(())
     }
 
     async fn start(&self) -> io::Result<Template> {

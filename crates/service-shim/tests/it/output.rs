@@ -37,7 +37,7 @@ fn what_a_service_said_before_its_shim_was_killed_is_written_down_once() {
         let said = shim.files.directory().join("said");
         let Heritage { desk, outputs } = &shim.heritage;
         let outputs = outputs.each_ref().map(|output| output.as_ref().map(|fd| fd.try_clone().unwrap()));
-        let heritage = Heritage { desk: desk.try_clone().unwrap(), outputs };
+        let heritage = Heritage { desk: desk.clone(), outputs };
         heritage
             .write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }, Missing::default())
             .unwrap();

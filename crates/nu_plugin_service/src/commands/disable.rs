@@ -1,0 +1,54 @@
+//! `service disable`.
+
+use super::signature;
+use crate::ServicePlugin;
+use crate::session::Session;
+use crate::table::Row;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
+use service_api::Unit;
+
+pub(super) struct Disable;
+
+impl PluginCommand for Disable {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service disable"
+    }
+
+    fn signature(&self) -> Signature {
+        signature(self.name()).input_output_type(Type::Nothing, Type::record())
+    }
+
+    fn description(&self) -> &'static str {
+        "Take back `service enable`: systemd does not start the project any more."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "The daemon ends and the unit is removed. Services run on, as they do without a daemon."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["systemd", "unit", "boot", "login", "autostart"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![Example {
+            example: "service disable; service daemon stop --services",
+            description: "Take it back, and stop what it has started",
+            result: None,
+        }]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        _: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let unit: Unit = Session::open(plugin, engine, call, &[])?.one_shot(&["disable"])?;
+        Ok(PipelineData::value(unit.row(call.head), None))
+    }
+}

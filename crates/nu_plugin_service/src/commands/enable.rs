@@ -1,0 +1,88 @@
+//! `service enable`.
+
+use super::signature;
+use crate::ServicePlugin;
+use crate::session::Session;
+use crate::shell;
+use crate::table::Row;
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
+use service_api::Unit;
+
+pub(super) struct Enable;
+
+impl PluginCommand for Enable {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &'static str {
+        "service enable"
+    }
+
+    fn signature(&self) -> Signature {
+        signature(self.name())
+            .rest(
+                "names",
+                SyntaxShape::String,
+                "The services to start along (default: those marked `auto = true`)",
+            )
+            .switch("all", "Start all services along", Some('a'))
+            .switch("boot", "Start when the machine does, and not only when you log in", None)
+            .switch("now", "Start at once, too", None)
+            .input_output_type(Type::Nothing, Type::record())
+    }
+
+    fn description(&self) -> &'static str {
+        "Have systemd run the daemon of the project, and start services with it, from now on."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "Writes a unit of your own systemd (`systemctl --user`) that explains itself, and enables it. The daemon is started \
+         when you log in, with this shell's PATH; what else services need from the environment belongs into `env` or \
+         `env_file`. Services outlive the daemon, also when systemd restarts it; when the session or the machine ends they \
+         are stopped in order, and what ran comes back. To enable again replaces what was said before."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["systemd", "unit", "boot", "login", "autostart", "linger"]
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "service enable --now",
+                description: "Start what is marked `auto = true` now and at each login",
+                result: None,
+            },
+            Example {
+                example: "service enable web-app --boot",
+                description: "Start web-app, and what it needs, when the machine starts",
+                result: None,
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        _: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let names: Vec<Spanned<String>> = call.rest(0)?;
+        let session = Session::open(plugin, engine, call, &names)?;
+        let mut words = vec!["enable".to_owned()];
+        for flag in ["all", "boot", "now"] {
+            if call.has_flag(flag)? {
+                words.push(format!("--{flag}"));
+            }
+        }
+        if let Some(nu) = shell::nu() {
+            words.extend(["--nu".to_owned(), nu.display().to_string()]);
+        }
+        words.extend(names.into_iter().map(|name| name.item));
+        let asking = session.clone();
+        let unit: Unit = session
+            .patiently(move || asking.program_says(&words.iter().map(String::as_str).collect::<Vec<_>>()))?;
+        Ok(PipelineData::value(unit.row(call.head), None))
+    }
+}

@@ -1,0 +1,84 @@
+//! How the daemon itself is: whether it can do its work, and what a person should look at. How the services are is another
+//! question.
+
+use crate::clock;
+use crate::daemon::Shared;
+use crate::usage;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
+use service_api::{Vitals, vitals};
+use service_core::Snapshot;
+use service_core::health::Health;
+use service_core::service::State;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the owner of the fleet may take to answer. A turn of it takes microseconds.
+pub(crate) const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// Of the descriptors it may have, the daemon should leave a tenth.
+const FEW_LEFT: u64 = 10;
+
+/// What keeps the daemon from its work, then what does not and should be seen to.
+pub(crate) struct Examination {
+    pub(crate) faults: Vec<String>,
+    pub(crate) doubts: Vec<String>,
+}
+
+/// Looks at everything.
+pub(crate) async fn examine(shared: &Shared) -> Examination {
+    let state_dir = &shared.project.state_dir;
+    let journal = match owner_answers(shared).await {
+        Ok(trouble) => trouble.map(|why| format!("the journal cannot be written: {why}")),
+        Err(silence) => Some(silence),
+    };
+    let template = shared.orchestrator.world().templates.ready().await.err();
+    let template = template.map(|error| format!("no service can be started: {error}"));
+    let faults = [journal, room(state_dir), template].into_iter().flatten().collect();
+    let definition = shared.refresh().await.err();
+    let definition =
+        definition.map(|problem| format!("the definitions are those of before: {}", problem.message));
+    Examination { faults, doubts: [definition, descriptors()].into_iter().flatten().collect() }
+}
+
+/// What the owner says of its journal, or that it says nothing.
+pub(crate) async fn owner_answers(shared: &Shared) -> Result<Option<String>, String> {
+    match tokio::time::timeout(ANSWERS_WITHIN, shared.orchestrator.examine()).await {
+        Ok(Ok(trouble)) => Ok(trouble),
+        Ok(Err(problem)) => Err(problem.message),
+        Err(_) => Err(format!("the orchestrator does not answer within {} s", ANSWERS_WITHIN.as_secs())),
+    }
+}
+
+/// Whether anything can be written down; the next event is not waited for to find out.
+fn room(state_dir: &Path) -> Option<String> {
+    let shown = state_dir.display();
+    if let Err(error) = access(state_dir, AccessFlags::W_OK) {
+        return Some(format!("`{shown}` cannot be written: {}", error.desc().to_lowercase()));
+    }
+    let full = statvfs(state_dir).is_ok_and(|disk| disk.blocks() > 0 && disk.blocks_available() == 0);
+    full.then(|| format!("the disk of `{shown}` is full"))
+}
+
+fn descriptors() -> Option<String> {
+    let (open, most) = (usage::descriptors() as u64, usage::most_descriptors());
+    (most - most / FEW_LEFT < open).then(|| format!("{open} of {most} descriptors are open"))
+}
+
+/// The answer of `GET /api/v1/health`, where there are no faults.
+pub(crate) fn vitals(shared: &Shared, doubts: Vec<String>) -> Vitals {
+    let board = shared.orchestrator.board();
+    let count =
+        |of: &dyn Fn(&Snapshot) -> bool| board.entries.iter().filter(|entry| of(&entry.snapshot)).count();
+    Vitals {
+        status: if doubts.is_empty() { vitals::OK } else { vitals::DEGRADED }.to_owned(),
+        doubts,
+        uptime_ms: clock::millis(clock::now().since(shared.began)),
+        services: vitals::Services {
+            defined: board.entries.len(),
+            running: count(&|service| service.state.is_alive()),
+            ready: count(&|service| matches!(service.state, State::Ready { .. })),
+            unhealthy: count(&|service| service.health == Health::Unhealthy),
+            failed: count(&|service| matches!(service.state, State::Failed { .. } | State::Backoff { .. })),
+        },
+    }
+}

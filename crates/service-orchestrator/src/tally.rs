@@ -1,0 +1,152 @@
+//! [`Tally`]: what is counted of one service while this daemon looks after it, for `GET /metrics`.
+//!
+//! A count begins with the daemon and never goes down; whoever scrapes knows that a count which is lower than before has
+//! begun anew. What the log was given is counted by the shims, and goes on over a daemon while a run does.
+
+use crate::board::Checked;
+use service_core::Snapshot;
+use service_core::service::State;
+use service_shim::desk;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// From a small program of one's own to a database that recovers, in seconds.
+const STARTS: [f64; 10] = [0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// From a look at a process to the longest usual timeout, in seconds.
+const CHECKS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
+
+/// The counts of one service.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally {
+    /// Starts by its restart policy.
+    pub(crate) restarts: u64,
+    /// How long each start took, from its launch until it was ready or, where that is the aim, had done its work.
+    pub(crate) starts: Histogram,
+    /// How long each check took.
+    pub(crate) checks: Histogram,
+    /// Checks that did not pass.
+    pub(crate) failed_checks: u64,
+    /// What former runs gave the log.
+    former: Option<u64>,
+    /// The desk of the run, on which its shim counts.
+    desk: Option<Arc<File>>,
+}
+
+/// How often what was observed was at most each bound.
+#[derive(Debug, Clone)]
+pub(crate) struct Histogram {
+    bounds: &'static [f64],
+    counts: [u64; STARTS.len()],
+    pub(crate) number: u64,
+    pub(crate) seconds: f64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let (starts, checks) = (Histogram::new(&STARTS), Histogram::new(&CHECKS));
+        Self { restarts: 0, starts, checks, failed_checks: 0, former: None, desk: None }
+    }
+}
+
+impl Tally {
+    /// Notes what a turn of the owner has changed.
+    pub(crate) fn changed(&mut self, before: &Snapshot, after: &Snapshot) {
+        // It begins again from nothing when somebody asks for the service.
+        self.restarts += u64::from(after.restarts.saturating_sub(before.restarts));
+        let launched = match before.state {
+            State::Launching { since } | State::Starting { since } if before.run == after.run => since,
+            _ => return,
+        };
+        match after.state {
+            State::Ready { launched, since } => self.starts.observe(since.since(launched)),
+            State::Completed { at, .. } => self.starts.observe(at.since(launched)),
+            _ => {}
+        }
+    }
+
+    /// Notes the result of a check.
+    pub(crate) fn checked(&mut self, check: &Checked) {
+        self.checks.observe(check.latency);
+        self.failed_checks += u64::from(!check.healthy);
+    }
+
+    /// Another run has begun, or is found, whose shim counts here.
+    pub(crate) fn counts_at(&mut self, desk: Arc<File>) {
+        self.settle();
+        self.desk = Some(desk);
+    }
+
+    /// The run is over, and its desk is let go of.
+    pub(crate) fn settle(&mut self) {
+        (self.former, self.desk) = (self.log_bytes(), None);
+    }
+
+    /// What the log was given, in bytes; `None` if nobody counts that.
+    pub(crate) fn log_bytes(&self) -> Option<u64> {
+        let now = self.desk.as_deref().and_then(desk::counted);
+        (now.is_some() || self.former.is_some()).then(|| now.unwrap_or(0) + self.former.unwrap_or(0))
+    }
+}
+
+impl Histogram {
+    fn new(bounds: &'static [f64]) -> Self {
+        Self { bounds, counts: Default::default(), number: 0, seconds: 0.0 }
+    }
+
+    fn observe(&mut self, span: Duration) {
+        let seconds = span.as_secs_f64();
+        if let Some(first) = self.bounds.iter().position(|bound| seconds <= *bound) {
+            self.counts[first] += 1;
+        }
+        self.number += 1;
+        self.seconds += seconds;
+    }
+
+    /// Each bound, and how many were at most that.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        let sums = self.counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        self.bounds.iter().copied().zip(sums)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_all_that_is_at_most_its_bound() {
+        let mut histogram = Histogram::new(&CHECKS);
+        for millis in [1, 3, 100, 101, 60_000] {
+            histogram.observe(Duration::from_millis(millis));
+        }
+        let buckets: Vec<(f64, u64)> = histogram.buckets().collect();
+        assert_eq!(buckets[..5], [(0.001, 1), (0.005, 2), (0.025, 2), (0.1, 3), (0.5, 4)]);
+        assert_eq!((buckets[7], histogram.number), ((5.0, 4), 5));
+        assert!((histogram.seconds - 60.205).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_former_runs_gave_the_log_is_kept_and_a_desk_without_a_count_adds_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = service_shim::LogLimits { max_size: 1 << 20, max_files: 1 };
+        let desk = |bytes| {
+            let memory = Arc::new(File::from(desk::Desk::make().unwrap()));
+            let desk = desk::Desk::open(&memory).unwrap();
+            desk.label(directory.path(), limits);
+            desk.count(bytes);
+            memory
+        };
+        let mut tally = Tally::default();
+        assert_eq!(tally.log_bytes(), None);
+        tally.counts_at(desk(5));
+        tally.counts_at(desk(7));
+        assert_eq!(tally.log_bytes(), Some(12));
+        tally.settle();
+        tally.counts_at(Arc::new(File::from(desk::Desk::make().unwrap())));
+        assert_eq!(tally.log_bytes(), Some(12));
+    }
+}

@@ -1,0 +1,20 @@
+# `service enable`.
+
+use ../client.nu
+use ../project.nu
+use ../rows.nu
+
+# Have systemd run the daemon of the project, and start services with it, from now on.
+@category service
+@search-terms systemd unit boot login autostart linger
+export def main [
+    ...names: string # the services to start along (default: those marked `auto = true`)
+    --config (-c): path # the services.toml to use
+    --all (-a) # start all services along
+    --boot # start when the machine does, and not only when you log in
+    --now # start at once, too
+]: nothing -> record {
+    let span = (metadata $names).span
+    let flags = { all: $all boot: $boot now: $now } | transpose name on | where on | each {|it| $"--($it.name)" }
+    rows unit (client say (project $config $span) [enable ...$flags --nu $nu.current-exe ...$names] $span)
+}
