@@ -9,6 +9,7 @@ pub use policy::{Backoff, Health, Limits, Listener, Log, OnFailure, Readiness, R
 use crate::Name;
 use crate::health::Endpoint;
 use alloc::{string::String, vec::Vec};
+use core::net::SocketAddr;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,30 @@ pub struct Settings {
     pub nu: Option<String>,
     /// `managers.timeout`: how long one call of a manager may take.
     pub manager_timeout: Duration,
+    /// `api`: where the API is answered beside the socket of this user; absent: nowhere.
+    pub api: Option<Api>,
+}
+
+/// `[orchestrator.api]` with a `listen`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Api {
+    /// Where.
+    pub listen: SocketAddr,
+    /// Names, beside those of this machine, by which it may be called: everything else in `Host` is refused.
+    pub hosts: Vec<String>,
+    /// Web pages that may ask, as `https://host:port`.
+    pub origins: Vec<String>,
+    /// The files of its certificate; absent: plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+/// Files in PEM, absolute or relative to the file's directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// The certificate, with those between it and its root.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
 }
 
 impl Default for Settings {
@@ -44,6 +69,7 @@ impl Default for Settings {
             forget_transient: Duration::from_mins(5),
             nu: None,
             manager_timeout: Duration::from_secs(30),
+            api: None,
         }
     }
 }

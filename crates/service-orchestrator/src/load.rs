@@ -3,11 +3,13 @@
 //! The TOML tree is walked by hand so that each value keeps its place and all problems are found at once.
 
 mod added;
+mod api;
 mod check;
 mod definition;
 mod doubts;
 mod limits;
 mod map;
+mod private;
 mod section;
 mod text;
 
@@ -184,6 +186,9 @@ fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
             managers.senseless("timeout", "0s", "no call of a manager would ever succeed; try \"30s\"");
         }
         managers.finish();
+    }
+    if let Some(section) = orchestrator.section("api") {
+        settings.api = api::api(section);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::process::Keeper;
 use crate::store::Store;
 use crate::world::World;
 
+use service_api::redact;
 use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::Fleet;
@@ -289,7 +290,8 @@ impl Task {
             }
             Report::Missing(missing) => entry.missing = missing,
             Report::Complaint(complaint) => {
-                entry.complaint = complaint;
+                let env = &entry.definition.env;
+                entry.complaint = complaint.map(|complaint| redact::without(&complaint, env));
                 if let Some(message) = entry.complaint.clone() {
                     let board = Arc::clone(&self.board.borrow());
                     self.waiters
