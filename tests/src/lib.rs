@@ -19,7 +19,7 @@ pub use dice::{Dice, rounds};
 pub use port::free_port;
 pub use process::{alive, descriptors, marked, name, signal};
 pub use project::{Answer, Project, ServiceTable};
-pub use socket::{follow, http, request};
+pub use socket::{follow, http, request, tcp};
 pub use terminal::Terminal;
 
 use std::path::{Path, PathBuf};

@@ -176,6 +176,9 @@ impl Client {
                 Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
             }
             _ if error.is_timeout() => Problem::new(Code::Timeout, "the daemon did not answer in time"),
+            Endpoint::Tcp(remote) if !remote.tls && (error.is_request() || error.is_body()) => {
+                broken_off().help("write `https://` if its [orchestrator.api] has `tls`")
+            }
             // One that ends hangs up on those it had not answered yet; one that was killed just now still lets in who comes.
             _ if error.is_request() || error.is_body() => broken_off(),
             _ => Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}")),

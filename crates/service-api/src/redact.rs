@@ -287,7 +287,7 @@ fn pair(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let start = (0..at).rev().find(|at| ends(bytes[*at])).map_or(0, |at| at + 1);
     let digest = bytes[at..].starts_with(b"@sha256:");
     let colon = bytes[start..at].iter().position(|byte| *byte == b':')?;
-    (!digest && colon > 0 && start + colon + 1 < at).then(|| start..at)
+    (!digest && colon > 0 && start + colon + 1 < at).then_some(start..at)
 }
 
 /// The quote that the word at `start` begins with, or follows upon.

@@ -8,7 +8,7 @@ pub use policy::{Backoff, Health, Limits, Listener, Log, OnFailure, Readiness, R
 
 use crate::Name;
 use crate::health::Endpoint;
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::net::SocketAddr;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub struct Settings {
     /// `managers.timeout`: how long one call of a manager may take.
     pub manager_timeout: Duration,
     /// `api`: where the API is answered beside the socket of this user; absent: nowhere.
-    pub api: Option<Api>,
+    pub api: Option<Box<Api>>,
 }
 
 /// `[orchestrator.api]` with a `listen`.

@@ -188,7 +188,7 @@ fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
         managers.finish();
     }
     if let Some(section) = orchestrator.section("api") {
-        settings.api = api::api(section);
+        settings.api = api::api(section).map(Box::new);
     }
 }
 

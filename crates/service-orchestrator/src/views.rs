@@ -142,7 +142,7 @@ fn details(
         exit_code: snapshot.last_exit.and_then(Exit::code),
         exit_signal: snapshot.last_exit.and_then(Exit::signal),
         command: command(&definition.start_command),
-        cwd: places.working_dir(definition.working_dir.as_deref()).display().to_string(),
+        cwd: told(&places.working_dir(definition.working_dir.as_deref()).display().to_string()),
         log: (definition.manager == Manager::Process).then(|| files.log().display().to_string()),
         dependencies: board
             .plan

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// A stream that fails once nothing of what was written has been taken for so long.
 pub(super) struct Patient<S> {
@@ -29,8 +29,8 @@ impl<S> Patient<S> {
         }
         if !self.armed {
             self.armed = true;
-            let due = Instant::now() + self.limit;
-            self.waits.as_mut().reset(due);
+            let limit = self.limit;
+            self.waits.set(tokio::time::sleep(limit));
         }
         ready!(self.waits.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -88,13 +88,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up_and_one_that_is_slow_is_not() {
-        let limit = Duration::from_secs(60);
+        let (limit, almost) = (Duration::from_mins(1), Duration::from_secs(59));
         let (ours, mut theirs) = duplex(8);
         let mut ours = Patient::new(ours, limit);
         let slow = tokio::spawn(async move {
             let mut taken = [0; 8];
             for _ in 0..4 {
-                tokio::time::sleep(limit - Duration::from_secs(1)).await;
+                tokio::time::sleep(almost).await;
                 theirs.read_exact(&mut taken).await.unwrap();
             }
             theirs

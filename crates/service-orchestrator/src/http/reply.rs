@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use service_api::{Code, Envelope, Problem};
@@ -62,6 +62,13 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        if announced
+            .and_then(|length| length.parse().ok())
+            .is_some_and(|length: u64| length > LARGEST_BODY as u64)
+        {
+            return Err(too_large());
+        }
         match tokio::time::timeout(SENT_WITHIN, Bytes::from_request(request, state)).await {
             Ok(sent) => Ok(Self(sent?)),
             Err(_) => {
@@ -71,6 +78,10 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
             }
         }
     }
+}
+
+fn too_large() -> Failure {
+    Failure(Problem::new(Code::TooLarge, format!("the body of a request has at most {LARGEST_BODY} bytes")))
 }
 
 impl From<PathRejection> for Failure {
@@ -88,8 +99,7 @@ impl From<QueryRejection> for Failure {
 impl From<BytesRejection> for Failure {
     fn from(rejection: BytesRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let message = format!("the body of a request has at most {LARGEST_BODY} bytes");
-            return Self(Problem::new(Code::TooLarge, message));
+            return too_large();
         }
         Self(Problem::new(Code::BadRequest, rejection.body_text()))
     }

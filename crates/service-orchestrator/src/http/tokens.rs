@@ -3,6 +3,7 @@
 use crate::orchestrator::private_dir;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -71,7 +72,10 @@ fn token(path: &Path) -> io::Result<Vec<u8>> {
 fn make(path: &Path) -> io::Result<Vec<u8>> {
     let mut random = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut token = String::new();
+    for byte in random {
+        let _ = write!(token, "{byte:02x}"); // a String takes everything
+    }
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(format!("{token}\n").as_bytes())?;
     Ok(token.into_bytes())

@@ -58,7 +58,7 @@ fn is_origin(text: &str) -> bool {
 mod tests {
     use crate::load::config_from_str;
 
-    fn read(keys: &str) -> Result<Option<super::Api>, String> {
+    fn read(keys: &str) -> Result<Option<Box<super::Api>>, String> {
         config_from_str(&format!("[orchestrator.api]\n{keys}"), "f")
             .map(|config| config.settings.api)
             .map_err(|problem| problem.message)
@@ -77,7 +77,9 @@ mod tests {
         assert!(read("listen = '0.0.0.0:7777'").unwrap_err().contains("without `tls`"));
         assert!(read("listen = '0.0.0.0:7777'\ninsecure = true").is_ok());
         assert!(read("listen = '0.0.0.0:7777'\ntls = { certificate = 'a', key = 'b' }").is_ok());
-        assert!(read("listen = '127.0.0.1:1'\ntls = { certificate = 'a' }").unwrap_err().contains("both"));
+        assert!(
+            read("listen = '127.0.0.1:1'\ntls = { certificate = 'a' }").unwrap_err().contains("needs both")
+        );
     }
 
     #[test]

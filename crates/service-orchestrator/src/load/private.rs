@@ -47,7 +47,7 @@ fn unread(text: &str, start: usize, line: &str) -> Option<Range<usize>> {
         if header || name.split([' ', '\t', '{', ',', '.']).any(is_env) {
             let value = line.len() - line[from..].trim_start().len();
             return Some(value..line.trim_end().len())
-                .filter(|value| !value.is_empty() && !DeTable::parse(text).is_ok());
+                .filter(|value| !value.is_empty() && DeTable::parse(text).is_err());
         }
     }
     None

@@ -153,7 +153,7 @@ impl Task {
                 let lookout = Lookout::new(&watch, self.fleet.plan(), rows, clock::now());
                 let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
             }
-            Message::Happened { name, run, event } => self.happened(&name, run, event),
+            Message::Happened { name, run, event } => self.happened(&name, run, told(event)),
             Message::Learned { name, run, report } => self.learned(&name, run, report),
             Message::Replan { plan, reply } => {
                 self.replan(plan);
@@ -339,5 +339,13 @@ impl Task {
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
         self.lookouts.iter_mut().for_each(|lookout| lookout.replan(&board, clock::now()));
+    }
+}
+
+/// What may be written down and told of it: why something cannot be launched may speak of its command line.
+fn told(event: Event) -> Event {
+    match event {
+        Event::Refused(why) => Event::Refused(redact(&why).into_owned()),
+        event => event,
     }
 }
