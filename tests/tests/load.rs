@@ -1,7 +1,7 @@
 //! Load: a thousand who only listen, a body without end, requests that mean nothing, and readers that do not read. Nothing
 //! hangs, memory stays within bounds, and services are not disturbed. `SERVICE_LOAD=long` asks ten times as often.
 
-use service_tests::{Project, alive, eventually, http};
+use service_tests::{Project, alive, http, within};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -63,7 +63,8 @@ impl Stage {
 
     /// Whoever was here has gone, and left nothing.
     fn is_empty_again(&self, descriptors: u64) {
-        eventually("all connections are closed", || {
+        // A stream whose client is gone may find out with its next pulse.
+        within(Duration::from_mins(1), "all connections are closed", || {
             let (_, daemon) = http(&self.socket, "GET", "/api/v1/daemon");
             (daemon["data"]["descriptors"].as_u64()? <= descriptors).then_some(())
         });
@@ -87,15 +88,43 @@ fn connect(socket: &Path) -> UnixStream {
     stream
 }
 
-fn listen(socket: &Path) -> UnixStream {
+/// A stream of events, or the whole refusal.
+fn try_to_listen(socket: &Path) -> Result<UnixStream, String> {
     let mut stream = connect(socket);
     stream
-        .write_all(b"GET /api/v1/events?follow=true HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        .write_all(b"GET /api/v1/events?follow=true HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n")
         .expect("it reads");
     let mut head = [0; 12];
     stream.read_exact(&mut head).expect("it answers");
-    assert_eq!(&head, b"HTTP/1.1 200");
-    stream
+    if &head == b"HTTP/1.1 200" {
+        return Ok(stream);
+    }
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).expect("it says why");
+    Err(format!("{}{rest}", String::from_utf8_lossy(&head)))
+}
+
+fn listen(socket: &Path) -> UnixStream {
+    try_to_listen(socket).expect("there is room")
+}
+
+#[test]
+fn one_stream_too_many_is_told_so_and_keeps_nobody_from_asking() {
+    raise_descriptors();
+    let Some(stage) = Stage::new() else { return };
+    let mut streams = Vec::new();
+    let refused = (0..LISTENERS * 2).find_map(|_| match try_to_listen(&stage.socket) {
+        Ok(stream) => {
+            streams.push(stream);
+            None
+        }
+        Err(refused) => Some(refused),
+    });
+    let refused = refused.expect("they are counted");
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("\"busy\""), "{refused}");
+    stage.is_undisturbed(&format!("{} streams, and no more", streams.len()));
+    streams.clear();
+    within(Duration::from_mins(1), "there is room again", || try_to_listen(&stage.socket).ok());
 }
 
 #[test]
