@@ -3,6 +3,7 @@
 use launch.nu
 use problem.nu
 use project.nu
+use remote.nu
 
 const API = 2
 # How long a daemon may take to come, or to leave.
@@ -12,6 +13,8 @@ const ACCEPT_ROWS = { Accept: application/x-ndjson }
 
 # The way to a running daemon of our version, started if there is none: what every other command here takes.
 export def connect [config: any, span: record]: nothing -> any {
+    let there = remote way $config $span
+    if $there != null { return (speaking-ours $there) }
     let project = project $config $span
     let reached = running $project $span
     if $reached != null { return $reached }
@@ -29,8 +32,14 @@ export def connect [config: any, span: record]: nothing -> any {
 # The same, but null where none runs.
 export def running [project: record, span: record]: nothing -> any {
     let way = { socket: (project socket $project) span: $span project: $project }
-    let version = version $way
-    if $version == null { return null }
+    if (version $way) == null { return null }
+    speaking-ours $way
+}
+
+# The same way, if our version is spoken there.
+def speaking-ours [way: record]: nothing -> record {
+    let span = $way.span
+    let version = if $way.url? == null { version $way } else { ask $way /api/v1/version }
     if $version.api != $API {
         problem raise {
             code: version_mismatch
@@ -43,6 +52,8 @@ export def running [project: record, span: record]: nothing -> any {
 
 # The same, but an error where none runs.
 export def must-run [config: any, span: record]: nothing -> any {
+    let there = remote way $config $span
+    if $there != null { return $there }
     let project = project $config $span
     let way = { socket: (project socket $project) span: $span project: $project }
     if (version $way) != null { return $way }
@@ -68,19 +79,19 @@ export def ask-each [way: record, names: list<string>, what: string, query: reco
 }
 
 def envelope [way: record, route: string, query: record]: nothing -> any {
-    try { http get --raw --allow-errors --unix-socket $way.socket (url $route $query) | from json } catch {|error| lost $error }
+    try { remote get $way (target $route $query) | from json } catch {|error| lost $error $way }
 }
 
 # What a route answers, in the time that a key may take.
 export def peek [way: record, route: string]: nothing -> any {
-    http get --raw --max-time 150ms --unix-socket $way.socket (url $route {}) | from json | get data
+    remote get-within 150ms $way (target $route {}) | from json | get data
 }
 
 # What a route answers row by row, as it comes.
 export def follow [way: record, route: string, query: record]: nothing -> any {
     # A refusal is an error of the command, with its code, and not one of a row.
     ask $way $route ($query | merge { follow: false limit: 1 tail: 0 }) | ignore
-    http get --raw --allow-errors --headers $ACCEPT_ROWS --unix-socket $way.socket (url $route $query)
+    remote get $way (target $route $query) $ACCEPT_ROWS
     | lines
     | where $it != ""
     | each {|line| $line | from json | data $way.span }
@@ -92,14 +103,13 @@ export def post [way: record, route: string, body: record, query: record = {}]: 
 }
 
 def send [way: record, route: string, body: record, query: record]: nothing -> any {
-    let url = url $route $query
-    try {
-        http post --raw --allow-errors --content-type application/json --unix-socket $way.socket $url $body | from json
-    } catch {|error| lost $error }
+    try { remote post $way (target $route $query) $body | from json } catch {|error| lost $error $way }
 }
 
 # A running daemon answers, else the program itself, which leaves no daemon behind.
 export def read [config: any, span: record, route: string, query: record, words: list<string>]: nothing -> any {
+    let there = remote way $config $span
+    if $there != null { return (ask (speaking-ours $there) $route $query) }
     let project = project $config $span
     let way = running $project $span
     if $way != null { return (ask $way $route $query) }
@@ -128,9 +138,11 @@ export def end [way: record, query: record]: nothing -> record {
 }
 
 def version [way: record]: nothing -> any {
-    if $way.socket == null { return null }
-    distrust-strangers $way
-    try { http get --raw --max-time $PATIENCE --unix-socket $way.socket (url /api/v1/version {}) | from json | get data } catch { null }
+    if $way.url? == null {
+        if $way.socket == null { return null }
+        distrust-strangers $way
+    }
+    try { remote get-within $PATIENCE $way (target /api/v1/version {}) | from json | get data } catch { null }
 }
 
 # A socket in a directory of somebody else's may be answered by anybody.
@@ -143,11 +155,11 @@ def distrust-strangers [way: record]: nothing -> any {
         help: "set $env.XDG_RUNTIME_DIR to a directory of your own" } $way.span
 }
 
-def url [route: string, query: record]: nothing -> string {
+def target [route: string, query: record]: nothing -> string {
     let query = $query | transpose key value | where value not-in [null "" false] | each {|it|
         $"($it.key)=($it.value | into string | url encode --all)"
     } | str join "&"
-    $"http://localhost($route)(if $query == '' { '' } else { $'?($query)' })"
+    $"($route)(if $query == '' { '' } else { $'?($query)' })"
 }
 
 # What is in an envelope, or the error in it.
@@ -158,14 +170,16 @@ def data [span: record]: record -> any {
 }
 
 # No answer, in an envelope; unless it was ctrl-c.
-def lost [error: record]: nothing -> any {
+def lost [error: record, way: record]: nothing -> any {
     if $error.msg =~ "(?i)interrupted" { error make $error }
     {
         success: false
         error: {
             code: daemon_unreachable
-            message: $"cannot reach the daemon: ($error.msg)"
-            help: "`service daemon status` says whether it runs"
+            message: $"cannot reach ($way.url? | default "the daemon"): ($error.msg)"
+            help: (if $way.url? == null { "`service daemon status` says whether it runs" } else {
+                "does a daemon run there, with `listen` in [orchestrator.api], and is its certificate one that this machine trusts?"
+            })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use client.nu
 use project.nu
+use remote.nu
 
 # All of the project.
 export def all []: nothing -> list { offer [] }
@@ -14,8 +15,10 @@ export def idle []: nothing -> list { offer [waiting starting ready stopping bac
 
 def offer [without: list<string>]: nothing -> list {
     try {
-        let project = project null (metadata $without).span
-        let way = { socket: (project socket $project) }
+        let span = (metadata $without).span
+        let there = remote way null $span
+        let project = if $there == null { project null $span }
+        let way = $there | default { { socket: (project socket $project) } }
         let status = try { client peek $way /api/v1/services/status } catch {
             open --raw $project.config | from toml | get services | columns | each {|name| { name: $name state: unknown } }
         }

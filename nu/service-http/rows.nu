@@ -173,6 +173,7 @@ export def daemon [it: record]: nothing -> record {
         project: $it.project
         uptime: (uptime $it.uptime_ms)
         services_running: $it.services_running
+        listen: $it.listen?
         unit: $it.unit?
     }
 }

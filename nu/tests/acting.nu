@@ -56,7 +56,7 @@ export def "test services outlive their daemon" [] {
     let pid = service status lone | get 0.pid
     let daemon = service daemon status
     equal ([$daemon] | types) {
-        version: string pid: int socket: string project: string uptime: duration services_running: int unit: nothing
+        version: string pid: int socket: string project: string uptime: duration services_running: int listen: nothing unit: nothing
     }
     service daemon stop | ignore
     equal (code-of { service daemon status }) "service::daemon_unreachable"

@@ -22,7 +22,7 @@ pub use podman::Podman;
 pub use port::free_port;
 pub use process::{alive, descriptors, marked, name, signal};
 pub use project::{Answer, Project, ServiceTable};
-pub use socket::{follow, http, request};
+pub use socket::{follow, http, request, tcp};
 pub use systemd::Systemd;
 pub use terminal::Terminal;
 

@@ -1,7 +1,8 @@
-//! One HTTP request over a Unix socket, by hand: what `curl --unix-socket` does.
+//! One HTTP request over a Unix socket or TCP, by hand: what `curl --unix-socket` does.
 
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -33,6 +34,16 @@ pub fn request(socket: &Path, method: &str, path: &str) -> io::Result<String> {
         stream,
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Says something to a daemon over TCP, and gives all that it answers until it hangs up.
+pub fn tcp(address: &str, request: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

@@ -198,7 +198,7 @@ fn every_route_is_documented() {
 fn every_key_of_the_configuration_is_documented_and_no_other() {
     let is_key = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let mut keys = BTreeSet::new();
-    for file in ["load.rs", "load/definition.rs", "load/container.rs"] {
+    for file in ["load.rs", "load/api.rs", "load/definition.rs", "load/container.rs"] {
         let text = read(&format!("crates/service-orchestrator/src/{file}"));
         keys.extend(words_between(&text, "(\"", '"').filter(is_key).map(String::from));
     }
@@ -277,4 +277,50 @@ fn both_fronts_speak_the_same_version() {
 fn ci_can_be_run() {
     let mode = fs::metadata(root().join(".ci/run")).expect(".ci/run is there").permissions().mode();
     assert_eq!(mode & 0o111, 0o111, ".ci/run is executable");
+}
+
+#[test]
+fn nothing_of_ours_is_run_through_a_shell() {
+    let mut pages = pages("crates", &[".rs"]);
+    pages.extend(self::pages("nu", &[".nu"]));
+    pages.retain(|page| {
+        !page.path.contains("/tests/")
+            && !page.path.ends_with("/tests.rs")
+            && !page.path.starts_with("nu/tests/")
+    });
+    // A pretend daemon of unit tests; what is suggested as `shell`; and a script that never changes, whose words are its
+    // arguments.
+    let plugin = "crates/nu_plugin_service/src";
+    let rooms =
+        [&format!("{plugin}/fake.rs"), &format!("{plugin}/commands/init.rs"), "nu/service-http/launch.nu"];
+    let shells = ["\"sh\"", "\"bash\"", "/bin/sh", "sh -c", "^sh", "^bash", "system("];
+    none("only `shell =` of a service names a shell", outside(&rooms, &shells, pages));
+    let launch = read("nu/service-http/launch.nu");
+    assert_eq!(launch.matches("^sh -c $script sh ").count(), 1);
+    assert!(launch.contains("let script = 'out="), "the script is one that nothing is put into");
+}
+
+#[test]
+fn every_claim_about_security_names_a_test_that_exists() {
+    let claims = read("docs/security.md");
+    let tests: String = pages(".", &[".rs"])
+        .into_iter()
+        .filter(|page| {
+            page.text.contains("#[test]")
+                || page.text.contains("#[tokio::test")
+                || page.text.contains("proptest!")
+        })
+        .map(|page| page.text)
+        .collect();
+    // What comes before says who is kept from what.
+    let (_, claims) = claims.split_once("\n## ").expect("there are claims");
+    let rows = claims.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what"));
+    let mut named = 0;
+    let lost = rows.filter_map(|row| {
+        let test = row.trim_end_matches(" |").rsplit("| ").next()?.trim().trim_matches('`');
+        named += 1;
+        (!tests.contains(&format!("fn {test}("))).then(|| row.to_owned())
+    });
+    none("these claims name no test", lost.collect::<Vec<_>>());
+    assert!(named > 20, "there are claims");
 }

@@ -1,38 +1,48 @@
-//! [`Client`]: HTTP over the daemon's Unix socket, blocking, and the only place that names reqwest.
+//! [`Client`]: HTTP over the daemon's Unix socket, or over TCP to another machine's, blocking, and the only place that names reqwest.
 //!
 //! It tells "nobody listens there" ([`Code::DaemonUnreachable`]) from every other failure, because that one alone is a
 //! reason to start a daemon.
 
+use crate::remote::Way;
+use crate::wire::{REACHED_WITHIN, Wire, trust};
 use reqwest::blocking::{Client as Http, RequestBuilder, Response};
+use reqwest::redirect::Policy;
 use reqwest::{Url, header};
+use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use service_api::endpoint::Endpoint;
 use service_api::{Code, Envelope, Problem, routes};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A Unix socket answers at once or is not there.
 const CONNECT_WITHIN: Duration = Duration::from_millis(200);
 
-/// The clients of a plugin's life, one a socket: building one costs more than asking with it. A mutex is right here:
+/// The clients of a plugin's life, one a daemon: building one costs more than asking with it. A mutex is right here:
 /// it is held for a lookup only.
 #[derive(Default)]
-pub(crate) struct Clients(Mutex<HashMap<PathBuf, Client>>);
+pub(crate) struct Clients(Mutex<HashMap<Way, Client>>);
 
 impl Clients {
     /// The client of this socket; nothing is connected yet.
     pub(crate) fn of(&self, socket: &Path) -> Result<Client, Problem> {
+        self.to(&Way::local(socket))
+    }
+
+    /// The client of whoever is at the end of this way; nothing is connected yet.
+    pub(crate) fn to(&self, way: &Way) -> Result<Client, Problem> {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(socket) {
+        if let Some(client) = clients.get(way) {
             return Ok(client.clone());
         }
-        let client = Client::new(socket)?;
-        clients.insert(socket.to_path_buf(), client.clone());
+        let client = Client::new(way)?;
+        clients.insert(way.clone(), client.clone());
         Ok(client)
     }
 }
@@ -41,24 +51,37 @@ impl Clients {
 #[derive(Clone)]
 pub(crate) struct Client {
     http: Http,
-    socket: PathBuf,
+    way: Arc<Way>,
+    tls: Option<Arc<ClientConfig>>,
     limit: Option<Duration>,
 }
 
 impl Client {
-    fn new(socket: &Path) -> Result<Self, Problem> {
+    fn new(way: &Way) -> Result<Self, Problem> {
         let http = Http::builder()
-            .unix_socket(socket)
-            .connect_timeout(CONNECT_WITHIN)
             // A start may take as long as it takes; the caller's patience is in `cancel`.
             .timeout(None)
             // Connecting is cheaper than finding out that a kept connection belonged to a daemon that is gone.
             .pool_max_idle_per_host(0)
-            // No TLS on a Unix socket: skip reading the machine's certificates.
-            .tls_certs_only([])
-            .build()
-            .map_err(|error| broken(&error))?;
-        Ok(Self { http, socket: socket.to_path_buf(), limit: None })
+            // A token is for one daemon, and goes nowhere else.
+            .redirect(Policy::none())
+            .no_proxy();
+        let (http, tls) = match &way.endpoint {
+            Endpoint::Unix(socket) => {
+                // No TLS on a Unix socket: skip reading the machine's certificates.
+                (http.unix_socket(socket.as_path()).connect_timeout(CONNECT_WITHIN).tls_certs_only([]), None)
+            }
+            Endpoint::Tcp(remote) if remote.tls => {
+                let tls = trust(way.ca_file.as_deref())?;
+                let http = http.connect_timeout(REACHED_WITHIN).tls_backend_preconfigured(tls.clone());
+                (http, Some(Arc::new(tls)))
+            }
+            Endpoint::Tcp(_) => (http.connect_timeout(REACHED_WITHIN).tls_certs_only([]), None),
+        };
+        let http = http.build().map_err(|error| {
+            Problem::new(Code::Internal, format!("cannot talk to a daemon: {}", root(&error)))
+        })?;
+        Ok(Self { http, way: Arc::new(way.clone()), tls, limit: None })
     }
 
     /// The same client, less patient: each of its requests is over after `limit`.
@@ -66,19 +89,25 @@ impl Client {
         Self { limit: Some(limit), ..self.clone() }
     }
 
-    /// Where the daemon listens.
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    /// A connection of its own, and what a request has to say there beside what it asks for.
+    pub(crate) fn wire(&self) -> Result<(Wire, String), Problem> {
+        let wire = Wire::connect(&self.way, self.tls.as_ref()).map_err(|error| self.unreached(&error))?;
+        let host = match &self.way.endpoint {
+            Endpoint::Unix(_) => "localhost".to_owned(),
+            Endpoint::Tcp(remote) => remote.authority(),
+        };
+        let token = self.way.token.iter().map(|token| format!("authorization: Bearer {token}\r\n"));
+        Ok((wire, format!("host: {host}\r\n{}", token.collect::<String>())))
     }
 
     /// Asks for something.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
-        answer(self.send(self.http.get(url(path, query)))?)
+        self.answer(self.send(self.http.get(self.url(path, query)))?)
     }
 
     /// Wishes something that has one answer.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
-        answer(self.send(self.http.post(url(path, query)))?)
+        self.answer(self.send(self.http.post(self.url(path, query)))?)
     }
 
     /// Wishes something whose answer comes row by row. Returns once the daemon has accepted the wish.
@@ -87,8 +116,8 @@ impl Client {
         path: &str,
         body: &B,
     ) -> Result<impl Iterator<Item = Result<T, Problem>> + use<T, B>, Problem> {
-        let request = self.http.post(url(path, &[])).header(header::ACCEPT, routes::NDJSON).json(body);
-        Ok(lines(accepted(self.send(request)?)?).map(|line| decode(line?.as_bytes())))
+        let request = self.http.post(self.url(path, &[])).header(header::ACCEPT, routes::NDJSON).json(body);
+        Ok(lines(self.accepted(self.send(request)?)?).map(|line| decode(line?.as_bytes())))
     }
 
     /// Asks for something that comes as server-sent events; gives their lines, for as long as the daemon goes on.
@@ -97,8 +126,8 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<impl Iterator<Item = Result<String, Problem>> + use<>, Problem> {
-        let request = self.http.get(url(path, query)).header(header::ACCEPT, routes::SSE);
-        let response = accepted(self.send(request)?)?;
+        let request = self.http.get(self.url(path, query)).header(header::ACCEPT, routes::SSE);
+        let response = self.accepted(self.send(request)?)?;
         Ok(BufReader::new(response).lines().map(|line| line.map_err(|_| broken_off())))
     }
 
@@ -107,8 +136,96 @@ impl Client {
             Some(limit) => request.timeout(limit),
             None => request,
         };
-        request.send().map_err(|error| broken(&error))
+        let request = match &self.way.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().map_err(|error| self.broken(&error))
     }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {
+        let base = match &self.way.endpoint {
+            Endpoint::Unix(_) => "http://localhost".to_owned(),
+            Endpoint::Tcp(remote) => remote.to_string(),
+        };
+        Url::parse(&format!("{base}{}", target(path, query)))
+            .expect("a host that was looked at and an encoded path make a valid URL")
+    }
+
+    /// The answer, unless it is a refusal.
+    fn accepted(&self, response: Response) -> Result<Response, Problem> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(self.answer::<serde_json::Value>(response).err().unwrap_or_else(|| {
+            Problem::new(Code::Internal, format!("the daemon refused with HTTP status {status}"))
+        }))
+    }
+
+    fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, Problem> {
+        decode(&response.bytes().map_err(|error| self.broken(&error))?)
+            .map_err(|problem| self.as_seen_from_here(problem))
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> Problem {
+        let cause = root(error);
+        match &self.way.endpoint {
+            Endpoint::Tcp(_) if error.is_connect() || is_about_tls(error) => self.unreached(cause),
+            Endpoint::Unix(_) if error.is_connect() => {
+                Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
+            }
+            _ if error.is_timeout() => Problem::new(Code::Timeout, "the daemon did not answer in time"),
+            Endpoint::Tcp(remote) if !remote.tls && (error.is_request() || error.is_body()) => {
+                broken_off().help("write `https://` if its [orchestrator.api] has `tls`")
+            }
+            // One that ends hangs up on those it had not answered yet; one that was killed just now still lets in who comes.
+            _ if error.is_request() || error.is_body() => broken_off(),
+            _ => Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}")),
+        }
+    }
+
+    /// Nobody was reached, or somebody who cannot be trusted.
+    pub(crate) fn unreached(&self, error: &(dyn Error + 'static)) -> Problem {
+        let Endpoint::Tcp(remote) = &self.way.endpoint else {
+            return Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {error}"));
+        };
+        let why = error.to_string();
+        let (what, help) = if why.contains("certificate") {
+            (
+                "trust",
+                "name the certificate of its authority in `ca_file`, and use a host name that its own certificate has",
+            )
+        } else if why.contains("InvalidContentType") || why.contains("corrupt message") {
+            ("speak TLS with", "write `http://` if its [orchestrator.api] has no `tls`")
+        } else if why.contains("timed out") {
+            ("reach", "is the host on, and does a firewall let you through to this port?")
+        } else {
+            (
+                "reach",
+                "does a daemon run there, with `listen` in [orchestrator.api]? `service daemon status` there tells",
+            )
+        };
+        Problem::new(Code::DaemonUnreachable, format!("cannot {what} `{remote}`: {why}")).help(help)
+    }
+
+    /// A daemon speaks of its own files; a token that it does not know is in one of ours.
+    pub(crate) fn as_seen_from_here(&self, problem: Problem) -> Problem {
+        match (&self.way.endpoint, problem.code) {
+            (Endpoint::Tcp(remote), Code::Unauthorized) => {
+                let message = format!("cannot use `{remote}`: {}", problem.message);
+                Problem::new(Code::Unauthorized, message)
+                    .help("let `token_file` hold what is in `tokens/read` or `tokens/admin` beside the daemon's state there")
+            }
+            _ => problem,
+        }
+    }
+}
+
+/// Whether TLS was not agreed on, which is found out while a request is sent.
+fn is_about_tls(error: &reqwest::Error) -> bool {
+    let why = root(error).to_string();
+    error.is_request() && (why.contains("certificate") || why.contains("corrupt message"))
 }
 
 /// A route of one service, with its name in place.
@@ -128,28 +245,12 @@ fn encode(text: &str) -> String {
     })
 }
 
-fn url(path: &str, query: &[(&str, &str)]) -> Url {
-    Url::parse(&format!("http://localhost{}", target(path, query)))
-        .expect("a fixed host and an encoded path make a valid URL")
-}
-
 /// Path and query. An empty value says nothing, so it is left out.
 pub(crate) fn target(path: &str, query: &[(&str, &str)]) -> String {
     let said = query.iter().filter(|(_, value)| !value.is_empty());
     let query: Vec<String> = said.map(|(key, value)| format!("{key}={}", encode(value))).collect();
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{path}{mark}{}", query.join("&"))
-}
-
-/// The answer, unless it is a refusal.
-fn accepted(response: Response) -> Result<Response, Problem> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    Err(answer::<serde_json::Value>(response).err().unwrap_or_else(|| {
-        Problem::new(Code::Internal, format!("the daemon refused with HTTP status {status}"))
-    }))
 }
 
 /// The lines of an answer that say something.
@@ -165,10 +266,6 @@ fn broken_off() -> Problem {
         .help("services keep running; `service status` shows how they are")
 }
 
-fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Problem> {
-    decode(&response.bytes().map_err(|error| broken(&error))?)
-}
-
 /// Opens an envelope.
 pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     let envelope: Envelope<T> = serde_json::from_slice(json).map_err(|error| {
@@ -177,20 +274,6 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
         Problem::new(Code::Internal, format!("cannot understand the daemon's answer `{start}`: {error}"))
     })?;
     envelope.into_result()
-}
-
-fn broken(error: &reqwest::Error) -> Problem {
-    let cause = root(error);
-    if error.is_connect() {
-        Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
-    } else if error.is_timeout() {
-        Problem::new(Code::Timeout, "the daemon did not answer in time")
-    } else if error.is_request() || error.is_body() {
-        // One that ends hangs up on those it had not answered yet; one that was killed just now still lets in who comes.
-        broken_off()
-    } else {
-        Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}"))
-    }
 }
 
 fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
@@ -204,13 +287,13 @@ mod tests {
     use service_api::{Outcome, Wish, view};
 
     fn ask(daemon: &Daemon) -> Result<view::Version, Problem> {
-        Client::new(&daemon.socket)?.within(Duration::from_millis(100)).get(routes::VERSION, &[])
+        Client::new(&Way::local(&daemon.socket))?.within(Duration::from_millis(100)).get(routes::VERSION, &[])
     }
 
     #[test]
     fn a_name_is_encoded_and_a_failure_is_taken_out_of_its_envelope() {
         let daemon = Daemon::serving(|_| Reply::failure(404, "not_found", "no `a/b`"));
-        let client = Client::new(&daemon.socket).unwrap();
+        let client = Client::new(&Way::local(&daemon.socket)).unwrap();
         let path = path_of(routes::SERVICE_LOGS, "a/b");
         let problem = client
             .get::<Vec<view::LogLine>>(&path, &[("tail", "5"), ("names", ""), ("since", "1:2")])
@@ -221,7 +304,7 @@ mod tests {
 
     #[test]
     fn only_a_socket_nobody_listens_on_is_unreachable() {
-        let missing = Client::new(Path::new("/nowhere/d.sock")).unwrap();
+        let missing = Client::new(&Way::local(Path::new("/nowhere/d.sock"))).unwrap();
         let problem = missing.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
         assert_eq!(problem.code, Code::DaemonUnreachable);
         assert_eq!(ask(&Daemon::serving(|_| Reply::Silence)).unwrap_err().code, Code::Timeout);
@@ -235,7 +318,7 @@ mod tests {
         let (say, rows) = std::sync::mpsc::channel();
         let mut rows = Some(rows);
         let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
-        let client = Client::new(&daemon.socket).unwrap();
+        let client = Client::new(&Way::local(&daemon.socket)).unwrap();
         let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
         for name in ["a", "b"] {
             say.send(crate::fake::outcome(name, true)).unwrap();
@@ -251,7 +334,7 @@ mod tests {
         let (say, rows) = std::sync::mpsc::channel();
         let mut rows = Some(rows);
         let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
-        let client = Client::new(&daemon.socket).unwrap();
+        let client = Client::new(&Way::local(&daemon.socket)).unwrap();
         say.send(crate::fake::CRASH.into()).unwrap();
         let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
         assert_eq!(outcomes.next().unwrap().unwrap_err().code, Code::DaemonUnreachable);
@@ -260,7 +343,7 @@ mod tests {
     #[test]
     fn a_refused_wish_has_no_rows() {
         let daemon = Daemon::serving(|_| Reply::failure(409, "manager_disabled", "no"));
-        let client = Client::new(&daemon.socket).unwrap();
+        let client = Client::new(&Way::local(&daemon.socket)).unwrap();
         let refused = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).err().unwrap();
         assert_eq!(refused.code, Code::ManagerDisabled);
     }

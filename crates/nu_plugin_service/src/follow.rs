@@ -78,7 +78,7 @@ impl Follower {
     fn run(mut self, mouth: &Mouth<Told>) -> Result<(), Problem> {
         let mut odd = 0;
         loop {
-            let client = self.session.connect();
+            let client = self.session.reach();
             match client.and_then(|client| self.listen(&client, mouth)) {
                 Ok(Ear::Closed) => return Ok(()),
                 Ok(Ear::Open) => odd = 0,

@@ -4,6 +4,7 @@
 //! went ([`Greeting`]). It detaches itself; two that are started at once settle between them who stays.
 
 use crate::client::{Client, Clients, decode};
+use crate::remote::Way;
 use crate::shell;
 use nix::unistd::geteuid;
 use nu_plugin::EngineInterface;
@@ -54,7 +55,15 @@ fn distrust_strangers(socket: &Path) -> Result<(), Problem> {
 
 /// The running daemon, if it speaks our version.
 pub(crate) fn connect(project: &Project, clients: &Clients) -> Result<Client, Problem> {
-    let client = running(project, clients)?;
+    speaking_ours(running(project, clients)?)
+}
+
+/// The daemon at the end of this way, if it speaks our version. It is never started: that is done where it is.
+pub(crate) fn reach(way: &Way, clients: &Clients) -> Result<Client, Problem> {
+    speaking_ours(clients.to(way)?)
+}
+
+fn speaking_ours(client: Client) -> Result<Client, Problem> {
     let daemon: view::Version = client.within(GREETS_WITHIN).get(routes::VERSION, &[])?;
     if daemon.api == API_VERSION {
         return Ok(client);

@@ -15,6 +15,7 @@ mod follow;
 mod init;
 mod launch;
 mod progress;
+mod remote;
 mod selector;
 mod session;
 mod shell;
@@ -22,6 +23,7 @@ mod since;
 mod stream;
 mod table;
 mod tailing;
+mod wire;
 
 use client::Clients;
 use nu_plugin::{Plugin, PluginCommand};

@@ -4,7 +4,8 @@
 //! moment: Nushell prints rows right after they came, and those must find an empty line.
 
 use crate::client::Client;
-use crate::stream::{Follow, Leash};
+use crate::stream::Follow;
+use crate::wire::Leash;
 use jiff::Timestamp;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{PipelineData, Span};
@@ -120,8 +121,7 @@ impl Drop for Progress {
 impl Feed {
     fn open(client: &Client, names: &str) -> Option<Self> {
         let query = [("names", names), ("long", "true"), ("follow", "true")];
-        let (follow, leash) =
-            Follow::<Vec<view::Status>>::open(client.socket(), routes::STATUS, &query).ok()?;
+        let (follow, leash) = Follow::<Vec<view::Status>>::open(client, routes::STATUS, &query).ok()?;
         let newest = Arc::new(Mutex::new(Vec::new()));
         let board = Arc::clone(&newest);
         std::thread::spawn(move || {

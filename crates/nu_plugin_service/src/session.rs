@@ -4,8 +4,9 @@ use crate::ServicePlugin;
 use crate::cancel::{Heard, Worker};
 use crate::client::{Client, Clients};
 use crate::error::labeled;
+use crate::remote::Way;
 use crate::selector::Selection;
-use crate::{launch, shell};
+use crate::{launch, remote, shell};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
 use service_api::{Code, Problem, Project, routes, view};
@@ -23,13 +24,36 @@ pub(crate) struct Session {
     pub(crate) head: Span,
     /// The services it names, for marks in errors.
     pub(crate) names: Vec<Spanned<String>>,
-    project: Project,
+    place: Place,
     clients: Arc<Clients>,
 }
 
+/// Whose daemon is asked.
+#[derive(Clone)]
+enum Place {
+    /// That of a project of this machine, which can be started.
+    Here(Project),
+    /// That which the shell is set to.
+    There(Way),
+}
+
 impl Session {
-    /// Finds the project of this call.
+    /// Finds the daemon of this call: that of the project, unless the shell is set to another machine and no `--config` is
+    /// given.
     pub(crate) fn open(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        names: &[Spanned<String>],
+    ) -> Result<Self, LabeledError> {
+        match there(engine, call)? {
+            Some(way) => Ok(Self::at(plugin, engine, call, names, Place::There(way))),
+            None => Self::open_here(plugin, engine, call, names),
+        }
+    }
+
+    /// The project of this machine, wherever the shell is set to: for what is about its file.
+    pub(crate) fn open_here(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
@@ -46,16 +70,14 @@ impl Session {
         engine: &EngineInterface,
         call: &EvaluatedCall,
     ) -> Result<Self, LabeledError> {
+        if let Some(way) = there(engine, call)? {
+            return Ok(Self::at(plugin, engine, call, &[], Place::There(way)));
+        }
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
         let project = shell::project_or_own(engine, config.as_deref());
-        Ok(Self {
-            engine: engine.clone(),
-            head: call.head,
-            names: Vec::new(),
-            project: project.map_err(|problem| labeled(&problem, &[], mark))?,
-            clients: Arc::clone(&plugin.clients),
-        })
+        let project = project.map_err(|problem| labeled(&problem, &[], mark))?;
+        Ok(Self::at(plugin, engine, call, &[], Place::Here(project)))
     }
 
     /// The project of this file, which is named at `mark`.
@@ -68,13 +90,23 @@ impl Session {
         mark: Span,
     ) -> Result<Self, LabeledError> {
         let project = shell::project(engine, config).map_err(|problem| labeled(&problem, &[], mark))?;
-        Ok(Self {
-            engine: engine.clone(),
-            head: call.head,
-            names: names.to_vec(),
-            project,
-            clients: Arc::clone(&plugin.clients),
-        })
+        Ok(Self::at(plugin, engine, call, names, Place::Here(project)))
+    }
+
+    fn at(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        names: &[Spanned<String>],
+        place: Place,
+    ) -> Self {
+        let (engine, clients) = (engine.clone(), Arc::clone(&plugin.clients));
+        Self { engine, head: call.head, names: names.to_vec(), place, clients }
+    }
+
+    /// Whether the daemon is that of another machine, where our directories mean nothing.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.place, Place::There(_))
     }
 
     /// Asks the daemon, which is started if it does not run.
@@ -102,14 +134,20 @@ impl Session {
         })
     }
 
-    /// The daemon, if it runs; blocks, for use on a thread of one's own.
+    /// The daemon, if it runs and speaks our version; blocks, for use on a thread of one's own.
     pub(crate) fn reach(&self) -> Result<Client, Problem> {
-        launch::connect(&self.project, &self.clients)
+        match &self.place {
+            Place::Here(project) => launch::connect(project, &self.clients),
+            Place::There(way) => launch::reach(way, &self.clients),
+        }
     }
 
-    /// The daemon, started if it does not run; blocks as well.
+    /// The daemon, started if it does not run here; blocks as well.
     pub(crate) fn reach_or_start(&self) -> Result<Client, Problem> {
-        launch::connect_or_start(&self.project, &self.clients, &self.engine)
+        match &self.place {
+            Place::Here(project) => launch::connect_or_start(project, &self.clients, &self.engine),
+            Place::There(way) => launch::reach(way, &self.clients),
+        }
     }
 
     /// Asks the daemon if it runs, whatever its version, and never starts it.
@@ -119,11 +157,14 @@ impl Session {
     ) -> Result<T, LabeledError> {
         let session = self.clone();
         self.patiently(move || {
-            let answer =
-                launch::running(&session.project, &session.clients).and_then(|client| question(&client));
+            let project = match &session.place {
+                Place::Here(project) => project,
+                Place::There(way) => return question(&session.clients.to(way)?),
+            };
+            let answer = launch::running(project, &session.clients).and_then(|client| question(&client));
             answer.map_err(|problem| match problem.code {
                 Code::DaemonUnreachable => {
-                    let project = session.project.config.display();
+                    let project = project.config.display();
                     Problem::new(Code::DaemonUnreachable, format!("no daemon is running for `{project}`"))
                         .help("the next `service start` or `service status` starts one, which takes over what still runs")
                 }
@@ -139,14 +180,12 @@ impl Session {
         words: Vec<String>,
     ) -> Result<T, LabeledError> {
         let session = self.clone();
-        self.patiently(move || {
-            match launch::connect(&session.project, &session.clients).and_then(|client| question(&client)) {
-                Err(problem) if problem.code == Code::DaemonUnreachable => {
-                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                    launch::one_shot(&session.project, &session.engine, &words)
-                }
-                answer => answer,
+        self.patiently(move || match (session.reach().and_then(|client| question(&client)), &session.place) {
+            (Err(problem), Place::Here(project)) if problem.code == Code::DaemonUnreachable => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                launch::one_shot(project, &session.engine, &words)
             }
+            (answer, _) => answer,
         })
     }
 
@@ -161,14 +200,13 @@ impl Session {
         job() == Some(0)
     }
 
-    /// The daemon, if it runs and speaks our version. Blocks: for a thread of its own.
-    pub(crate) fn connect(&self) -> Result<Client, Problem> {
-        launch::connect(&self.project, &self.clients)
-    }
-
     /// What the program says without a daemon. Blocks likewise.
     pub(crate) fn program_says<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
-        launch::one_shot(&self.project, &self.engine, words)
+        match &self.place {
+            Place::Here(project) => launch::one_shot(project, &self.engine, words),
+            // What is on its disk is known there; this says why it cannot be asked.
+            Place::There(way) => Err(launch::reach(way, &self.clients).err().unwrap_or_else(lost)),
+        }
     }
 
     /// Asks the program itself about the project, without a daemon.
@@ -177,7 +215,7 @@ impl Session {
         words: &'static [&'static str],
     ) -> Result<T, LabeledError> {
         let session = self.clone();
-        self.patiently(move || launch::one_shot(&session.project, &session.engine, words))
+        self.patiently(move || session.program_says(words))
     }
 
     /// The Nushell error for a problem of this call.
@@ -207,6 +245,14 @@ impl Session {
             heard => Err(self.unheard(&heard)),
         }
     }
+}
+
+/// Where the shell is set to, unless this call names a file of this machine.
+fn there(engine: &EngineInterface, call: &EvaluatedCall) -> Result<Option<Way>, LabeledError> {
+    if call.get_flag_value("config").is_some() {
+        return Ok(None);
+    }
+    remote::configured(engine).map_err(|problem| labeled(&problem, &[], call.head))
 }
 
 fn all_names(client: &Client) -> Result<Vec<String>, Problem> {

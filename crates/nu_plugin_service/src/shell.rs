@@ -55,6 +55,17 @@ pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, St
         .collect())
 }
 
+/// A path as the shell means it: `~` is its home, and what is relative is so to its directory.
+pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, Problem> {
+    let rest = written.strip_prefix("~/");
+    let home = rest.and_then(|_| text("HOME", &engine.get_env_var("HOME").ok()??));
+    if let (Some(home), Some(rest)) = (home, rest) {
+        return Ok(Path::new(&home).join(rest));
+    }
+    let here = engine.get_current_dir().map_err(|error| unanswered(&error))?;
+    Ok(Path::new(&here).join(written))
+}
+
 /// The `nu` that runs this plugin.
 pub(crate) fn nu() -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{}/exe", nix::unistd::getppid())).ok()

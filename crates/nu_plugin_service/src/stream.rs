@@ -3,14 +3,12 @@
 //! That last point is why this is not reqwest: its blocking client cannot be told to stop reading. The daemon answers
 //! in chunks, so an answer that ends with the daemon is told from one that has come to its end.
 
-use crate::client::{decode, target};
+use crate::client::{Client, decode, target};
+use crate::wire::{Leash, Wire};
 use serde::de::DeserializeOwned;
 use service_api::{Code, Envelope, Problem, routes};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::marker::PhantomData;
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
 /// How long the daemon may take to accept.
@@ -26,38 +24,32 @@ pub(crate) struct Follow<T> {
     rows: PhantomData<T>,
 }
 
-/// Ends a [`Follow`], wherever it is read, when it is dropped.
-pub(crate) struct Leash(UnixStream);
-
-impl Drop for Leash {
-    fn drop(&mut self) {
-        let _ = self.0.shutdown(Shutdown::Both); // the daemon may have closed it before
-    }
-}
-
 impl<T: DeserializeOwned> Follow<T> {
     /// Asks; returns once the daemon has accepted.
-    pub(crate) fn open(socket: &Path, path: &str, query: &[(&str, &str)]) -> Result<(Self, Leash), Problem> {
-        let stream = UnixStream::connect(socket).map_err(|error| {
-            Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {error}"))
-        })?;
-        Self::ask(stream, &target(path, query)).map_err(|error| match error.kind() {
+    pub(crate) fn open(
+        client: &Client,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<(Self, Leash), Problem> {
+        let (wire, said) = client.wire()?;
+        let asked = Self::ask(wire, &target(path, query), &said).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 Problem::new(Code::Timeout, "the daemon did not answer in time")
             }
+            // A certificate that is no good.
+            io::ErrorKind::InvalidData => client.unreached(&error),
             _ => ended(),
-        })?
+        })?;
+        asked.map_err(|problem| client.as_seen_from_here(problem))
     }
 
-    fn ask(mut stream: UnixStream, target: &str) -> io::Result<Result<(Self, Leash), Problem>> {
-        stream.set_read_timeout(Some(ACCEPTS_WITHIN))?;
-        write!(
-            stream,
-            "GET {target} HTTP/1.1\r\nhost: localhost\r\naccept: {}\r\nconnection: close\r\n\r\n",
-            routes::NDJSON
-        )?;
-        let leash = Leash(stream.try_clone()?);
-        let mut reader = BufReader::with_capacity(BUFFER, stream);
+    fn ask(mut wire: Wire, target: &str, said: &str) -> io::Result<Result<(Self, Leash), Problem>> {
+        wire.patience(Some(ACCEPTS_WITHIN))?;
+        let accept = routes::NDJSON;
+        let request = format!("GET {target} HTTP/1.1\r\n{said}accept: {accept}\r\nconnection: close\r\n\r\n");
+        wire.write_all(request.as_bytes())?;
+        let leash = wire.leash()?;
+        let mut reader = BufReader::with_capacity(BUFFER, wire);
         let mut status = String::new();
         reader.read_line(&mut status)?;
         let mut header = String::new();
@@ -70,7 +62,7 @@ impl<T: DeserializeOwned> Follow<T> {
             let odd = || Problem::new(Code::Internal, format!("the daemon answered `{}`", status.trim()));
             return Ok(Err(decode::<serde_json::Value>(&body).err().unwrap_or_else(odd)));
         }
-        reader.get_ref().set_read_timeout(None)?;
+        reader.get_ref().patience(None)?;
         let body = Some(BufReader::with_capacity(BUFFER, Chunks { reader, left: 0, over: false }));
         Ok(Ok((Self { body, line: Vec::new(), rows: PhantomData }, leash)))
     }
@@ -117,7 +109,7 @@ fn row<T: DeserializeOwned>(line: &[u8]) -> Result<T, Problem> {
 
 /// A body in chunks: each its length in hexadecimal, a line end, so many bytes and a line end; the last is empty.
 struct Chunks {
-    reader: BufReader<UnixStream>,
+    reader: BufReader<Wire>,
     left: usize,
     over: bool,
 }
@@ -158,12 +150,17 @@ impl Read for Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Clients;
     use crate::fake::{Daemon, Reply};
     use service_api::Outcome;
     use std::sync::mpsc::channel;
 
     fn open(daemon: &Daemon) -> Result<(Follow<Outcome>, Leash), Problem> {
-        Follow::open(&daemon.socket, routes::WAIT, &[("names", "a b"), ("for", "")])
+        Follow::open(
+            &Clients::default().of(&daemon.socket).unwrap(),
+            routes::WAIT,
+            &[("names", "a b"), ("for", "")],
+        )
     }
 
     #[test]

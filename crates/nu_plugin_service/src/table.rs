@@ -201,6 +201,7 @@ impl Row for view::Daemon {
                 "project" => Value::string(self.project, span),
                 "uptime" => uptime(self.uptime_ms, span),
                 "services_running" => count(self.services_running, span),
+                "listen" => string(self.listen, span),
                 "unit" => string(self.unit, span),
             },
             span,

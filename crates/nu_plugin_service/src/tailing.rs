@@ -6,7 +6,8 @@
 use crate::cancel::{Heard, Mouth, Worker};
 use crate::client::Client;
 use crate::session::Session;
-use crate::stream::{Follow, Leash};
+use crate::stream::Follow;
+use crate::wire::Leash;
 use jiff::Timestamp;
 use nu_protocol::LabeledError;
 use service_api::{Code, Problem, routes, view};
@@ -116,7 +117,7 @@ fn ask(client: &Client, wanted: &Wanted) -> Result<(Follow<view::LogLine>, Leash
         ("since", &wanted.since),
         ("follow", follow),
     ];
-    Follow::open(client.socket(), routes::LOGS, &query)
+    Follow::open(client, routes::LOGS, &query)
 }
 
 /// How the lines of an answer were told.

@@ -4,11 +4,13 @@
 //! bytes, times are RFC 3339 in UTC. A reader ignores fields it does not know, so a newer daemon can add some.
 
 pub mod command;
+pub mod endpoint;
 pub mod envelope;
 pub mod event;
 pub mod finding;
 pub mod problem;
 pub mod project;
+pub mod redact;
 pub mod routes;
 pub mod unit;
 pub mod view;
@@ -20,6 +22,7 @@ pub use event::Event;
 pub use finding::{Finding, Severity};
 pub use problem::{Cell, Code, Place, Problem};
 pub use project::{Greeting, Project};
+pub use redact::redact;
 pub use unit::Unit;
 pub use vitals::Vitals;
 

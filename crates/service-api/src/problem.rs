@@ -1,7 +1,9 @@
 //! [`Problem`]: one failure in words a person can act on, with a stable code a script can branch on.
 
+use crate::redact::{self, redact};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 
 /// What went wrong, where, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +85,14 @@ pub enum Code {
     Gap,
     /// Events came faster than they were read.
     TooSlow,
+    /// No token, or a wrong one.
+    Unauthorized,
+    /// The token does not allow it, or the caller may not ask at all.
+    Forbidden,
+    /// The body of a request is too large.
+    TooLarge,
+    /// Too many clients are connected.
+    Busy,
     /// The daemon cannot be reached or started.
     DaemonUnreachable,
     /// The daemon answers, and cannot do its work.
@@ -113,6 +123,10 @@ impl Code {
             Self::BadRequest => "bad_request",
             Self::Gap => "gap",
             Self::TooSlow => "too_slow",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::TooLarge => "too_large",
+            Self::Busy => "busy",
             Self::DaemonUnreachable => "daemon_unreachable",
             Self::Unfit => "unfit",
             Self::VersionMismatch => "version_mismatch",
@@ -125,8 +139,11 @@ impl Code {
         match self {
             Self::NotFound | Self::NoProject => 404,
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
             Self::TooSlow => 408,
             Self::Gap => 410,
+            Self::TooLarge => 413,
             Self::BadDefinition => 422,
             Self::ManagerDisabled
             | Self::DependencyNotRunning
@@ -135,7 +152,7 @@ impl Code {
             | Self::NameTaken
             | Self::VersionMismatch => 409,
             Self::DependencyFailed | Self::StartFailed | Self::StopFailed => 502,
-            Self::DaemonUnreachable | Self::Unfit => 503,
+            Self::DaemonUnreachable | Self::Unfit | Self::Busy => 503,
             Self::Timeout => 504,
             Self::Internal => 500,
         }
@@ -167,6 +184,39 @@ impl Problem {
     pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
+    }
+
+    /// The problem without secrets that its words, or the line of the file, would tell.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        let clean = |text: String| redact(&text).into_owned();
+        Self {
+            message: clean(self.message),
+            help: self.help.map(clean),
+            place: self.place.map(|place| {
+                let hidden = redact::secrets(&place.snippet);
+                place.hiding(&hidden)
+            }),
+            others: self.others.into_iter().map(Self::redacted).collect(),
+            ..self
+        }
+    }
+}
+
+impl Place {
+    /// The place without these parts of its line (byte ranges, as of [`redact::secrets`]); the mark stays under its cause.
+    #[must_use]
+    pub fn hiding(self, hidden: &[Range<usize>]) -> Self {
+        let byte =
+            |column: usize| self.snippet.char_indices().nth(column).map_or(self.snippet.len(), |(at, _)| at);
+        let (start, end) = (byte(self.column - 1), byte(self.column - 1 + self.width));
+        let [start, end] = [start, end].map(|at| redact::moved(&self.snippet, hidden, at));
+        Self {
+            column: start + 1,
+            width: end.saturating_sub(start).max(1),
+            snippet: redact::mask(&self.snippet, hidden),
+            ..self
+        }
     }
 }
 

@@ -301,6 +301,9 @@ pub struct Daemon {
     pub services_running: usize,
     /// How many services are defined.
     pub services: usize,
+    /// Where it answers over TCP, as a URL, or why it does not; `null` where nobody asked for it.
+    #[serde(default)]
+    pub listen: Option<String>,
     /// How many of its own tasks are alive. It does not grow with time, only with services and requests under way.
     #[serde(default)]
     pub tasks: usize,

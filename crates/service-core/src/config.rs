@@ -10,7 +10,8 @@ pub use policy::{Backoff, Health, Limits, Listener, Log, OnFailure, Readiness, R
 
 use crate::Name;
 use crate::health::Endpoint;
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::net::SocketAddr;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,30 @@ pub struct Settings {
     pub manager_timeout: Duration,
     /// `managers.parallel`: how many calls of managers may be at work at once.
     pub manager_parallel: u32,
+    /// `api`: where the API is answered beside the socket of this user; absent: nowhere.
+    pub api: Option<Box<Api>>,
+}
+
+/// `[orchestrator.api]` with a `listen`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Api {
+    /// Where.
+    pub listen: SocketAddr,
+    /// Names, beside those of this machine, by which it may be called: everything else in `Host` is refused.
+    pub hosts: Vec<String>,
+    /// Web pages that may ask, as `https://host:port`.
+    pub origins: Vec<String>,
+    /// The files of its certificate; absent: plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+/// Files in PEM, absolute or relative to the file's directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// The certificate, with those between it and its root.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
 }
 
 impl Default for Settings {
@@ -49,6 +74,7 @@ impl Default for Settings {
             nu: None,
             manager_timeout: Duration::from_secs(30),
             manager_parallel: 8,
+            api: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod additions;
 mod collector;
+mod door;
 mod source;
 
 pub(crate) use additions::Additions;
@@ -31,7 +32,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How long open requests may take to end when the daemon does.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) source: Source,
     /// The unit of systemd that runs this daemon.
     pub(crate) unit: Option<String>,
+    /// Where the API is answered beside the socket, or why it is not. A lock is right here: it is held for a copy.
+    pub(crate) listen: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -140,6 +143,7 @@ pub async fn run(project: Project, how: Circumstances) -> io::Result<()> {
             greet(&Greeting::Taken)
         }
         Err(problem) => {
+            let problem = problem.redacted();
             notifier.status(&problem.message);
             greet(&Greeting::Failed(problem))
         }
@@ -222,9 +226,9 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
     tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
-    let (meter, end, applying) = Default::default();
+    let (meter, end, applying, listen) = Default::default();
     let unit = how.unit.as_ref().map(|(unit, _)| unit.clone());
-    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, applying, source, unit });
+    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, applying, source, unit, listen });
     Ok(Start::Up(Up { shared, listener, _lock: lock }))
 }
 
@@ -325,12 +329,15 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
         }
         _ => private_dir(directory)?,
     }
-    match std::fs::remove_file(socket) {
+    // It gets its name when it is as it should be.
+    let fresh = socket.with_extension("new");
+    match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(socket)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, socket)?;
     Ok(listener)
 }
 
@@ -339,10 +346,11 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let ended = Arc::new(Notify::new());
-    let graceful = Arc::clone(&ended);
-    let server = http::serve(listener, Arc::clone(&shared), async move { graceful.notified().await });
+    let (ended, mut end) = watch::channel(());
+    // It never changes; it is over when its sender is dropped.
+    let server = http::serve(listener, Arc::clone(&shared), async move { drop(end.changed().await) });
     let server = tokio::spawn(server);
+    let remote = tokio::spawn(door::keep(Arc::clone(&shared), ended.subscribe()));
     let collector = tokio::spawn(collector::run(Arc::clone(&shared)));
     let reporter = tokio::spawn(systemd::report(notifier.clone(), Arc::clone(&shared)));
     notifier.ready();
@@ -373,8 +381,8 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     collector.abort();
     // First whoever waits for a service is told, so that open requests can end.
     shared.orchestrator.shutdown().await;
-    ended.notify_one();
-    let _ = tokio::time::timeout(LAST_ANSWERS, server).await;
+    drop(ended);
+    let _ = tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(server, remote) }).await;
     let _ = std::fs::remove_file(&shared.project.socket);
     let _ = std::fs::remove_file(shared.project.record());
     tracing::info!("ended; services live on");

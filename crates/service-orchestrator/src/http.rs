@@ -2,37 +2,62 @@
 
 mod additions;
 mod changes;
+mod complaint;
 mod daemon;
 mod events;
+mod gate;
 mod listener;
 mod logs;
 mod managers;
 mod metrics;
+mod patient;
+mod remote;
 mod reply;
 mod rows;
+mod seats;
+mod server;
 mod services;
+mod tokens;
 mod watching;
 mod wishes;
 
 use crate::daemon::Shared;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use listener::Guarded;
-use reply::Failure;
+pub(crate) use remote::{Opened, open};
+use reply::{Failure, LARGEST_BODY};
+use seats::Seats;
 use service_api::{Code, Problem, routes};
-use std::io;
 use std::sync::Arc;
 use tokio::net::UnixListener;
 
-/// Answers until `end`, and then what has been asked before.
+/// Answers this user until `end`, and then what has been asked before.
 pub(crate) async fn serve(
     socket: UnixListener,
     shared: Arc<Shared>,
     end: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(Guarded(socket), router(shared)).with_graceful_shutdown(end).await
+) {
+    server::serve(Guarded::new(socket), bounded(router(shared)), Seats::new(), end).await;
+}
+
+/// The same over TCP, for whoever may pass the gate.
+pub(crate) async fn serve_remote(
+    opened: Opened,
+    shared: Arc<Shared>,
+    end: impl Future<Output = ()> + Send + 'static,
+) {
+    let app = bounded(router(shared)).layer(from_fn_with_state(Arc::new(opened.gate), gate::guard));
+    server::serve(opened.door, app, Seats::new(), end).await;
+}
+
+/// Whatever is asked, within bounds.
+fn bounded(router: Router) -> Router {
+    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(from_fn(seats::usher))
 }
 
 fn router(shared: Arc<Shared>) -> Router {

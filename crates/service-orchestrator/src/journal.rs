@@ -31,8 +31,8 @@ use jiff::Timestamp;
 use lines::Lines;
 use read::Pages;
 use seen::Draft;
-use service_api::Event;
 use service_api::event::kind;
+use service_api::{Event, redact};
 use service_core::service::Exit;
 use service_core::{Moment, Name};
 use service_shim::words::in_words;
@@ -237,7 +237,7 @@ impl Journal {
             event: draft.event.to_owned(),
             from: draft.from,
             to: draft.to,
-            reason: draft.reason.map(shorten),
+            reason: draft.reason.map(|reason| shorten(redact(&reason).into_owned())),
             run: draft.run,
             exit_code,
             exit_signal,

@@ -3,12 +3,14 @@
 //! The TOML tree is walked by hand so that each value keeps its place and all problems are found at once.
 
 mod added;
+mod api;
 mod check;
 mod container;
 mod definition;
 mod doubts;
 mod limits;
 mod map;
+mod private;
 mod section;
 mod text;
 mod with;
@@ -190,6 +192,9 @@ fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
             managers.senseless("parallel", "0", "no call of a manager would ever begin; try 8");
         }
         managers.finish();
+    }
+    if let Some(section) = orchestrator.section("api") {
+        settings.api = api::api(section).map(Box::new);
     }
 }
 

@@ -147,7 +147,7 @@ fn run(arguments: Arguments) -> ExitCode {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Redacting(std::io::stderr()))
         .with_ansi(colours)
         // A log that cannot be written, on a full disk, would end us: it would be complained of on the same standard error.
         .log_internal_errors(false)
@@ -183,11 +183,25 @@ fn greet_for_another() -> ExitCode {
 fn print<T: serde::Serialize>(result: Result<T, Problem>) -> ExitCode {
     let (envelope, code) = match result {
         Ok(data) => (Envelope::success(data), ExitCode::SUCCESS),
-        Err(problem) => (Envelope::failure(problem), ExitCode::FAILURE),
+        Err(problem) => (Envelope::failure(problem.redacted()), ExitCode::FAILURE),
     };
     match serde_json::to_string(&envelope) {
         Ok(json) => println!("{json}"),
         Err(error) => eprintln!("orchestratord: cannot write the answer: {error}"),
     }
     code
+}
+
+/// Standard error, for lines without secrets. Each comes as a whole.
+struct Redacting(std::io::Stderr);
+
+impl std::io::Write for Redacting {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.write_all(service_api::redact(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::manager;
 use crate::orchestrator::{Message, Report, is_managed};
 use crate::world::World;
+use service_api::redact;
 use service_core::config::{Listener, Service, Settings};
 use service_core::health::{Endpoint, Verdict};
 use service_core::service::{Event, State};
@@ -60,6 +61,7 @@ pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> 
         Ok(message) => (true, message),
         Err(message) => (false, message),
     };
+    let message = redact::without(&message, &entry.definition.env);
     Checked { healthy, kind, message, latency: clock::now().since(began), at: clock::today() }
 }
 

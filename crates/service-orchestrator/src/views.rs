@@ -5,7 +5,7 @@ use crate::clock;
 use crate::process::limits::Kept;
 use crate::usage::{self, Usage};
 use crate::world::Places;
-use service_api::view;
+use service_api::{redact, view};
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
 use service_core::service::{Exit, State};
 use service_core::{Id, Name, Plan};
@@ -17,12 +17,12 @@ const MOST_TOLD: usize = 3;
 pub(crate) fn service(service: &Service) -> view::Service {
     view::Service {
         name: service.name.to_string(),
-        description: service.description.clone(),
+        description: told(&service.description),
         dependencies: dependencies(service),
         manager: manager(&service.manager),
-        start_command: service.start_command.text.clone(),
-        stop_command: service.stop_command.clone(),
-        health_check_endpoint: service.endpoint.as_ref().map(ToString::to_string),
+        start_command: command(&service.start_command),
+        stop_command: service.stop_command.as_deref().map(told),
+        health_check_endpoint: endpoint(service),
         origin: service.origin.word().to_owned(),
         auto: service.auto,
     }
@@ -148,7 +148,7 @@ fn details(
         exit_code: snapshot.last_exit.and_then(Exit::code),
         exit_signal: snapshot.last_exit.and_then(Exit::signal),
         command: command(&definition.start_command),
-        cwd: places.working_dir(definition.working_dir.as_deref()).display().to_string(),
+        cwd: told(&places.working_dir(definition.working_dir.as_deref()).display().to_string()),
         log: (definition.manager == Manager::Process).then(|| files.log().display().to_string()),
         dependencies: board
             .plan
@@ -187,7 +187,7 @@ fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
         kept.and_then(Kept::caveat),
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
-    (!facts.is_empty()).then(|| facts.join("; "))
+    (!facts.is_empty()).then(|| told(&facts.join("; ")))
 }
 
 /// What a stop waits for, and how long it will.
@@ -205,7 +205,16 @@ fn remains(entry: &Entry) -> Option<String> {
 }
 
 fn command(command: &Command) -> String {
-    command.text.clone()
+    told(&command.text)
+}
+
+fn endpoint(service: &Service) -> Option<String> {
+    service.endpoint.as_ref().map(|endpoint| told(&endpoint.to_string()))
+}
+
+/// What may be told of something that the user wrote.
+fn told(text: &str) -> String {
+    redact(text).into_owned()
 }
 
 /// The result of a check.
@@ -217,7 +226,7 @@ pub(crate) fn health(service: &Service, checked: Checked) -> view::Health {
         message: checked.message,
         latency_ms: clock::millis(checked.latency),
         checked: checked.at.to_string(),
-        endpoint: service.endpoint.as_ref().map(ToString::to_string),
+        endpoint: endpoint(service),
     }
 }
 

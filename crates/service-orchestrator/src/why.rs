@@ -6,6 +6,7 @@ use crate::orchestrator::is_managed;
 use crate::probe;
 use crate::views;
 use crate::world::Places;
+use service_api::redact;
 use service_api::view::{self, Why};
 use service_core::fleet::Obstacle;
 use service_core::service::{Goal, State};
@@ -30,7 +31,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
     let now = clock::now();
     Why {
         name: definition.name.to_string(),
-        summary: summary_with_reason(summary, entry),
+        summary: redact(&summary_with_reason(summary, entry)).into_owned(),
         goal: match snapshot.goal {
             Goal::Up => "up",
             Goal::Down => "down",

@@ -1,6 +1,8 @@
 # `service daemon status`, `stop` and `restart`.
 
 use ../client.nu
+use ../problem.nu
+use ../remote.nu
 use ../rows.nu
 
 # Show the daemon of the project, without starting it.
@@ -28,6 +30,10 @@ export def restart [
     --config (-c): path # the services.toml to use
 ]: nothing -> record {
     let span = (metadata $config).span
+    if (remote way $config $span) != null {
+        problem raise { code: remote message: "cannot restart the daemon of another machine: nobody could start it from here"
+            help: "run it there, or name a project of this machine with `--config`" } $span
+    }
     client end (client must-run $config $span) {} | ignore
     rows daemon (client ask (client connect $config $span) /api/v1/daemon)
 }

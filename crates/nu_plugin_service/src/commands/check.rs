@@ -34,7 +34,7 @@ impl PluginCommand for Check {
     fn extra_description(&self) -> &'static str {
         "An error means that nothing can be started with this file. A warning means that it is valid, and that \
          something in it will not work on this machine, such as a program that is not on PATH. Only reads: no daemon \
-         is asked or started. All is well if the table is empty."
+         is asked or started, and it is always a file of this machine. All is well if the table is empty."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -67,7 +67,7 @@ impl PluginCommand for Check {
             Some(file) => {
                 Session::open_at(plugin, engine, call, &[], Some(Path::new(&file.item)), file.span)?
             }
-            None => Session::open(plugin, engine, call, &[])?,
+            None => Session::open_here(plugin, engine, call, &[])?,
         };
         let findings: Vec<Finding> = session.one_shot(&["check"])?;
         match call.has_flag("strict")?.then(|| verdict(&findings)).flatten() {

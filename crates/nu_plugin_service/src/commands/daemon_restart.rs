@@ -2,6 +2,7 @@
 
 use super::signature;
 use crate::ServicePlugin;
+use crate::error::refusal;
 use crate::launch;
 use crate::session::Session;
 use crate::table::Row;
@@ -51,6 +52,11 @@ impl PluginCommand for DaemonRestart {
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &[])?;
+        if session.is_remote() {
+            let message = "cannot restart the daemon of another machine: nobody could start it from here";
+            return Err(refusal("remote", message, "only where it runs", call.head)
+                .with_help("run it there, or name a project of this machine with `--config`"));
+        }
         session.ask_running(|client| launch::end(client, &[]))?;
         let daemon: view::Daemon = session.ask(|client| client.get(routes::DAEMON, &[]))?;
         Ok(PipelineData::value(daemon.row(call.head), None))

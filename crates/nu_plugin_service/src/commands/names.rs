@@ -1,7 +1,7 @@
 //! Completion of service names. It runs while the user types: short patience, no daemon started, no error shown.
 
 use crate::client::Client;
-use crate::{ServicePlugin, launch, shell};
+use crate::{ServicePlugin, launch, remote, shell};
 use nu_plugin::{DynamicCompletionCall, EngineInterface};
 use nu_protocol::DynamicSuggestion;
 use nu_protocol::engine::ArgType;
@@ -63,6 +63,13 @@ fn suggestions(
     offer: Offer,
 ) -> Result<Vec<DynamicSuggestion>, Problem> {
     let began = Instant::now();
+    if config(call).is_none()
+        && let Some(way) = remote::configured(engine)?
+    {
+        // Another machine is farther away, and there is nobody else to ask.
+        let services = known(&plugin.clients.to(&way)?.within(PATIENCE), offer)?;
+        return Ok(services.into_iter().map(suggestion).collect());
+    }
     let project = shell::project(engine, config(call).as_deref())?;
     let client = launch::running(&project, &plugin.clients)?.within(ANSWERS_WITHIN);
     let services = match known(&client, offer) {

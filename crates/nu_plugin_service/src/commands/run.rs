@@ -124,9 +124,11 @@ impl PluginCommand for Run {
                 .with_help("give a command line as one string, or after `--` word by word"));
         };
         let command = Span::new(first.span.start, last.span.end);
-        let keys = definition(engine, call, &words)?;
         let timeout = verb::timeout(call)?;
         let mut session = Session::open_anywhere(plugin, engine, call)?;
+        // A directory of ours means nothing on another machine.
+        let here = if session.is_remote() { None } else { Some(engine.get_current_dir()?) };
+        let keys = definition(here.as_deref(), call, &words)?;
         let body = service_api::Add { services: vec![keys], transient: !call.has_flag("keep")? };
         let place = |cell: &Cell| {
             let key = cell.path.first()?;
@@ -157,7 +159,7 @@ fn words(call: &EvaluatedCall) -> Result<Vec<Spanned<String>>, LabeledError> {
 
 /// What services.toml would say of it.
 fn definition(
-    engine: &EngineInterface,
+    here: Option<&str>,
     call: &EvaluatedCall,
     words: &[Spanned<String>],
 ) -> Result<Map<String, Json>, LabeledError> {
@@ -167,12 +169,15 @@ fn definition(
             keys.insert(key.to_owned(), cells::json(&value)?);
         }
     }
-    let here = engine.get_current_dir()?;
-    let working_dir = match keys.get("working_dir").and_then(Json::as_str) {
-        Some(there) => Path::new(&here).join(there).display().to_string(),
-        None => here,
+    let there = keys.get("working_dir").and_then(Json::as_str);
+    let working_dir = match (here, there) {
+        (Some(here), Some(there)) => Some(Path::new(here).join(there).display().to_string()),
+        (Some(here), None) => Some(here.to_owned()),
+        (None, _) => None,
     };
-    keys.insert("working_dir".to_owned(), working_dir.into());
+    if let Some(working_dir) = working_dir {
+        keys.insert("working_dir".to_owned(), working_dir.into());
+    }
     if call.has_flag("oneshot")? {
         keys.insert("oneshot".to_owned(), true.into());
     }

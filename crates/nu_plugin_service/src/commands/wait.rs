@@ -190,7 +190,7 @@ impl Waiting {
     fn states(&self, until: &str) -> Result<Vec<view::Status>, LabeledError> {
         let timeout = self.timeout.map(|limit| limit.as_millis().to_string()).unwrap_or_default();
         let query = [("names", self.names.as_str()), ("for", until), ("timeout_ms", &timeout)];
-        let opened = Follow::<Outcome>::open(self.client.socket(), routes::WAIT, &query);
+        let opened = Follow::<Outcome>::open(&self.client, routes::WAIT, &query);
         let (follow, _leash) = opened.map_err(|problem| self.session.error(&problem))?;
         let worker = Worker::spawn(&self.session.engine, move |mouth| {
             for outcome in follow {
@@ -226,7 +226,7 @@ impl Waiting {
     /// Asks a closure whenever a state has changed, and now and then.
     fn closure(&self, closure: &Spanned<Closure>) -> Result<Vec<view::Status>, LabeledError> {
         let query = [("names", self.names.as_str()), ("follow", "true")];
-        let opened = Follow::<Vec<view::Status>>::open(self.client.socket(), routes::STATUS, &query);
+        let opened = Follow::<Vec<view::Status>>::open(&self.client, routes::STATUS, &query);
         let (follow, _leash) = opened.map_err(|problem| self.session.error(&problem))?;
         let worker = Worker::spawn(&self.session.engine, move |mouth| {
             for table in follow {

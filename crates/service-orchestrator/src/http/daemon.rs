@@ -45,6 +45,7 @@ fn describe(shared: &Shared) -> view::Daemon {
         uptime_ms: clock::millis(clock::now().since(shared.began)),
         services_running: board.entries.iter().filter(|entry| entry.snapshot.state.is_alive()).count(),
         services: board.entries.len(),
+        listen: shared.listen.lock().map(|listen| listen.clone()).unwrap_or_default(),
         tasks: Handle::current().metrics().num_alive_tasks(),
         descriptors: crate::usage::descriptors(),
         unit: shared.unit.clone(),

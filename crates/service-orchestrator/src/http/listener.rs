@@ -1,35 +1,47 @@
 //! The Unix socket: connections of this user and of root, nobody else's.
 
+use super::complaint::Complaint;
+use super::server::{Caller, Door};
 use nix::unistd::geteuid;
-use std::io;
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
+use tokio::net::{UnixListener, UnixStream};
 
 /// After a failed accept, for example because no descriptor is left.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections whose peer may command this daemon.
-pub(crate) struct Guarded(pub(crate) UnixListener);
+pub(super) struct Guarded {
+    listener: UnixListener,
+    refused: Complaint,
+}
 
-impl axum::serve::Listener for Guarded {
-    type Io = UnixStream;
-    type Addr = SocketAddr;
+impl Guarded {
+    pub(super) fn new(listener: UnixListener) -> Self {
+        Self { listener, refused: Complaint::default() }
+    }
+}
 
-    async fn accept(&mut self) -> (UnixStream, SocketAddr) {
+impl Door for Guarded {
+    type Raw = UnixStream;
+    type Stream = UnixStream;
+
+    async fn next(&self) -> UnixStream {
         loop {
-            match self.0.accept().await {
-                Ok((stream, address)) if is_trusted(&stream) => return (stream, address),
-                Ok(_) => tracing::warn!("refused a connection of another user"),
+            match self.listener.accept().await {
+                Ok((stream, _)) if is_trusted(&stream) => return stream,
+                Ok(_) => self.refused.say(|times| {
+                    tracing::warn!(times, "refused a connection of another user");
+                }),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    self.refused.say(|times| tracing::warn!(%error, times, "cannot accept a connection"));
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    fn greet(&self, stream: UnixStream) -> impl Future<Output = Option<Caller<UnixStream>>> + Send + 'static {
+        std::future::ready(Some(Caller { stream, at: None }))
     }
 }
 

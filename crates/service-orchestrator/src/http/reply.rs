@@ -4,10 +4,11 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use service_api::{Code, Envelope, Problem};
+use std::time::Duration;
 
 /// An answer or a failure.
 pub(super) type Reply<T> = Result<Data<T>, Failure>;
@@ -28,7 +29,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(Envelope::<()>::failure(self.0))).into_response()
+        (status, Json(Envelope::<()>::failure(self.0.redacted()))).into_response()
     }
 }
 
@@ -48,6 +49,12 @@ pub(super) struct Named<T>(pub(super) T);
 #[from_request(via(Query), rejection(Failure))]
 pub(super) struct Asked<T>(pub(super) T);
 
+/// How large a body may be.
+pub(super) const LARGEST_BODY: usize = 1024 * 1024;
+
+/// How long a body may take to come.
+const SENT_WITHIN: Duration = Duration::from_secs(10);
+
 /// The body.
 pub(super) struct Sent(pub(super) Bytes);
 
@@ -55,8 +62,26 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        Ok(Self(Bytes::from_request(request, state).await?))
+        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        if announced
+            .and_then(|length| length.parse().ok())
+            .is_some_and(|length: u64| length > LARGEST_BODY as u64)
+        {
+            return Err(too_large());
+        }
+        match tokio::time::timeout(SENT_WITHIN, Bytes::from_request(request, state)).await {
+            Ok(sent) => Ok(Self(sent?)),
+            Err(_) => {
+                let seconds = SENT_WITHIN.as_secs();
+                let message = format!("the body of the request did not come within {seconds} s");
+                Err(Failure(Problem::new(Code::TooSlow, message)))
+            }
+        }
     }
+}
+
+fn too_large() -> Failure {
+    Failure(Problem::new(Code::TooLarge, format!("the body of a request has at most {LARGEST_BODY} bytes")))
 }
 
 impl From<PathRejection> for Failure {
@@ -73,6 +98,9 @@ impl From<QueryRejection> for Failure {
 
 impl From<BytesRejection> for Failure {
     fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return too_large();
+        }
         Self(Problem::new(Code::BadRequest, rejection.body_text()))
     }
 }

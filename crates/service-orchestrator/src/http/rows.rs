@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use service_api::{Envelope, Outcome, routes};
+use service_api::{Envelope, Outcome, Problem, routes};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -26,16 +26,21 @@ pub(super) async fn outcomes(headers: &HeaderMap, rows: UnboundedReceiver<Outcom
 
 /// What became of services, each as soon as it is known.
 fn one_by_one(rows: UnboundedReceiver<Outcome>) -> Response {
-    lines(UnboundedReceiverStream::new(rows).map(line))
+    lines(UnboundedReceiverStream::new(rows).map(|row| line(told(row))))
 }
 
 /// What became of services, when all is known.
 async fn all_at_once(mut rows: UnboundedReceiver<Outcome>) -> Response {
     let mut all = Vec::new();
     while let Some(row) = rows.recv().await {
-        all.push(row);
+        all.push(told(row));
     }
     Data(all).into_response()
+}
+
+/// What may be told of it: an error may speak of a command line.
+fn told(row: Outcome) -> Outcome {
+    Outcome { error: row.error.map(Problem::redacted), ..row }
 }
 
 /// One row in its envelope, with the line's end.

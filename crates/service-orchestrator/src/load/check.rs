@@ -4,7 +4,7 @@ use super::map::Map;
 use super::section::Fault;
 use super::text::Text;
 use super::{doubts, read, understand};
-use service_api::{Finding, Severity};
+use service_api::{Finding, Severity, redact};
 use std::path::Path;
 
 /// Reads the file and tells all that is to be said about it, in the order of the file.
@@ -41,11 +41,11 @@ fn finding(severity: Severity, fault: &Fault, text: &Text, map: &Map<'_>) -> Fin
         severity,
         service,
         key: Some(key).filter(|key| !key.is_empty()),
-        message: fault.message.clone(),
+        message: redact(&fault.message).into_owned(),
         file: place.file.clone(),
         line: Some(place.line),
         column: Some(place.column),
-        help: help(fault, text, place.line),
+        help: help(fault, text, place.line).map(|help| redact(&help).into_owned()),
     }
 }
 

@@ -101,6 +101,12 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// Reports that something is missing from this table.
+    pub(super) fn incomplete(&self, message: &str) {
+        let span = self.table.iter().map(|(key, _)| key.span()).next().unwrap_or_default();
+        self.report(span, message);
+    }
+
     pub(super) fn string(&mut self, key: &'static str, set: impl FnOnce(String)) {
         self.take(key, "a string", |value| value.as_str().map(str::to_owned)).map(set).unwrap_or_default();
     }

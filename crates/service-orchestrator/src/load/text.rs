@@ -1,7 +1,8 @@
 //! [`Text`]: the text of a file, for turning byte offsets into places.
 
+use super::private;
 use super::section::Fault;
-use service_api::{Code, Place, Problem};
+use service_api::{Code, Place, Problem, redact};
 use std::ops::Range;
 
 /// A file's name and text.
@@ -31,7 +32,7 @@ impl Text {
 
     fn one(&self, fault: &Fault) -> Problem {
         let mut problem =
-            Problem::new(Code::BadDefinition, fault.message.clone()).at(self.place(&fault.span));
+            Problem::new(Code::BadDefinition, redact(&fault.message)).at(self.place(&fault.span));
         problem.help.clone_from(&fault.help);
         problem.others = fault
             .also
@@ -46,13 +47,17 @@ impl Text {
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
         let end = floor(&self.text, span.end).clamp(start, line_end);
-        Place {
+        let line = line_start..line_end;
+        let place = Place {
             file: self.file.clone(),
             line: self.text[..start].matches('\n').count() + 1,
             column: self.text[line_start..start].chars().count() + 1,
             width: self.text[start..end].chars().count().max(1),
             snippet: self.text[line_start..line_end].trim_end().to_owned(),
-        }
+        };
+        let mut hidden = private::of_line(&self.text, line);
+        hidden.retain(|part| part.end <= place.snippet.len());
+        place.hiding(&hidden)
     }
 }
 

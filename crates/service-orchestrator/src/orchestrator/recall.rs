@@ -5,6 +5,7 @@ use super::{Report, is_managed, ran};
 use crate::clock;
 use crate::process;
 use crate::world::Places;
+use service_api::redact;
 use service_core::config::{Command, Config, Restart, Service};
 use service_core::service::{Event, Exit, Found, Memory, State};
 use service_core::{Moment, Name, Plan};
@@ -112,7 +113,9 @@ async fn found(record: &mut Record, is_kept: bool, places: &Places, name: &Name)
         Phase::Gone { exit, .. } => {
             Found::Over { run, event: Event::Gone(process::limits::exit(places, name, run, *exit)) }
         }
-        Phase::Refused { message, .. } => Found::Over { run, event: Event::Refused(message.clone()) },
+        Phase::Refused { message, .. } => {
+            Found::Over { run, event: Event::Refused(redact(message).into_owned()) }
+        }
         Phase::Running { at, .. } | Phase::Exited { at, .. } if is_kept(record) => {
             Found::Running { run, launched: Moment::from_nanos(*at) }
         }

@@ -14,6 +14,7 @@ use crate::store::Store;
 use crate::tally::Tally;
 use crate::world::World;
 
+use service_api::redact;
 use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::Fleet;
@@ -160,7 +161,7 @@ impl Task {
                 let lookout = Lookout::new(&watch, self.fleet.plan(), rows, clock::now());
                 let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
             }
-            Message::Happened { name, run, event } => self.happened(&name, run, event),
+            Message::Happened { name, run, event } => self.happened(&name, run, told(event)),
             Message::Restarted { name, run, told } => self.restarted(&name, run, told),
             Message::Learned { name, run, report } => self.learned(&name, run, report),
             Message::Replan { plan, reply } => {
@@ -309,7 +310,8 @@ impl Task {
             Report::Missing(missing) => entry.missing = missing,
             Report::Desk(desk) => entry.tally.counts_at(desk),
             Report::Complaint(complaint) => {
-                entry.complaint = complaint;
+                let env = &entry.definition.env;
+                entry.complaint = complaint.map(|complaint| redact::without(&complaint, env));
                 if let Some(message) = entry.complaint.clone() {
                     let board = Arc::clone(&self.board.borrow());
                     self.waiters
@@ -357,5 +359,13 @@ impl Task {
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
         self.lookouts.iter_mut().for_each(|lookout| lookout.replan(&board, clock::now()));
+    }
+}
+
+/// What may be written down and told of it: why something cannot be launched may speak of its command line.
+fn told(event: Event) -> Event {
+    match event {
+        Event::Refused(why) => Event::Refused(redact(&why).into_owned()),
+        event => event,
     }
 }

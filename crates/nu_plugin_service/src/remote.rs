@@ -1,0 +1,98 @@
+//! [`Way`]: the way to a daemon; and `$env.config.plugins.service`, which leads to one on another machine.
+
+use crate::shell;
+use nu_plugin::EngineInterface;
+use nu_protocol::Value;
+use service_api::endpoint::{Endpoint, Remote};
+use service_api::{Code, Problem};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What `$env.config.plugins.service` may say.
+const KEYS: [&str; 3] = ["url", "token_file", "ca_file"];
+
+/// Where a daemon answers, and what to show it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Way {
+    pub(crate) endpoint: Endpoint,
+    /// Shown to a daemon over TCP.
+    pub(crate) token: Option<String>,
+    /// The authority that is trusted in place of those that the machine trusts.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl Way {
+    /// The way over a socket of this machine.
+    pub(crate) fn local(socket: &Path) -> Self {
+        Self { endpoint: Endpoint::Unix(socket.to_path_buf()), token: None, ca_file: None }
+    }
+}
+
+/// The daemon of another machine that the shell is set to, if it is.
+pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<Way>, Problem> {
+    let wrong = |message: String| {
+        Problem::new(Code::BadRequest, format!("cannot follow $env.config.plugins.service: {message}"))
+    };
+    let config = engine.get_plugin_config().map_err(|error| wrong(error.to_string()))?;
+    let Some(Value::Record { val: config, .. }) = config else { return Ok(None) };
+    if let Some(strange) = config.columns().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(
+            wrong(format!("it has no key `{strange}`")).help(format!("its keys are {}", KEYS.join(", ")))
+        );
+    }
+    let text = |key: &str| match config.get(key) {
+        None | Some(Value::Nothing { .. }) => Ok(None),
+        Some(value) => {
+            value.coerce_string().map(Some).map_err(|_| wrong(format!("`{key}` should be a string")))
+        }
+    };
+    let Some(url) = text("url")? else { return Ok(None) };
+    let remote = Remote::parse(&url)?;
+    let Some(token_file) = text("token_file")? else {
+        return Err(wrong("`token_file` is missing".into()).help(
+            "copy `tokens/read` or `tokens/admin` from beside the daemon's state there, and name the copy",
+        ));
+    };
+    let token = token(&shell::path(engine, &token_file)?)?;
+    let ca_file = text("ca_file")?.map(|file| shell::path(engine, &file)).transpose()?;
+    Ok(Some(Way { endpoint: Endpoint::Tcp(remote), token: Some(token), ca_file }))
+}
+
+/// The token in a file that nobody else can read.
+fn token(path: &Path) -> Result<String, Problem> {
+    let cannot = |why: &dyn std::fmt::Display| {
+        Problem::new(Code::Unauthorized, format!("cannot use the token in `{}`: {why}", path.display()))
+    };
+    let help = "copy `tokens/read` or `tokens/admin` from beside the daemon's state there";
+    let found = std::fs::metadata(path).map_err(|error| cannot(&error).help(help))?;
+    if found.mode() & 0o077 != 0 {
+        return Err(cannot(&"others can read it").help(format!("run `chmod 600 {}`", path.display())));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(&error))?;
+    let token = text.trim();
+    match token.is_empty() || token.contains(|c: char| c.is_whitespace() || !c.is_ascii_graphic()) {
+        true => Err(cannot(&"it holds no token").help(help)),
+        false => Ok(token.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_token_is_taken_from_a_file_that_nobody_else_can_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        assert_eq!(token(&path).unwrap_err().code, Code::Unauthorized);
+        std::fs::write(&path, "abc\n").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert!(token(&path).unwrap_err().help.unwrap().contains("chmod 600"));
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(token(&path).unwrap(), "abc");
+        std::fs::write(&path, "two words").unwrap();
+        assert!(token(&path).unwrap_err().message.contains("no token"));
+    }
+}

@@ -1,0 +1,91 @@
+//! [`Endpoint`]: where a daemon answers, on this machine or another.
+
+use crate::{Code, Problem};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a daemon answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// On this machine.
+    Unix(PathBuf),
+    /// Over TCP.
+    Tcp(Remote),
+}
+
+/// `http://host:port` or `https://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Remote {
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// A name or an address; one of IPv6 has no brackets here.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Remote {
+    /// Reads a URL that leads to a daemon, and says nothing more than that.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`].
+    pub fn parse(url: &str) -> Result<Self, Problem> {
+        let wrong = || {
+            let message = format!("cannot find a daemon by the URL `{}`", crate::redact(url));
+            Problem::new(Code::BadRequest, message)
+                .help("write it as `https://host:7777`, without a path; the token is in `token_file`")
+        };
+        let (tls, usual, rest) = match url.split_once("://") {
+            Some(("https", rest)) => (true, 443, rest),
+            Some(("http", rest)) => (false, 80, rest),
+            _ => return Err(wrong()),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, port)) => (host, port.strip_prefix(':').or(port.is_empty().then_some(""))),
+            None => rest.split_once(':').map_or((rest, Some("")), |(host, port)| (host, Some(port))),
+        };
+        let port = match port.ok_or_else(wrong)? {
+            "" => usual,
+            port => port.parse().map_err(|_| wrong())?,
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        if host.is_empty() || !host.chars().all(plain) {
+            return Err(wrong());
+        }
+        Ok(Self { tls, host: host.to_owned(), port })
+    }
+
+    /// Host and port, as a `Host` header has them.
+    pub fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Remote;
+
+    #[test]
+    fn a_url_leads_to_a_host_and_says_nothing_more() {
+        let read = |url: &str| Remote::parse(url).map(|remote| remote.to_string());
+        assert_eq!(read("https://box.lan:7777/").unwrap(), "https://box.lan:7777");
+        assert_eq!(read("http://127.0.0.1").unwrap(), "http://127.0.0.1:80");
+        assert_eq!(read("https://[::1]:7").unwrap(), "https://[::1]:7");
+        for wrong in
+            ["box:7777", "ftp://a", "https://", "https://a/b", "https://u:p@a", "https://a:x", "https://a?b"]
+        {
+            let message = read(wrong).unwrap_err().message;
+            assert!(message.starts_with("cannot find") && !message.contains("u:p"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What of a file is shown to nobody: the values of every `env`, and those whose key looks like that of a secret. Errors show
+//! lines of the file, and are read by others than its owner.
+
+use service_api::redact::{is_secret, joined, secrets};
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The parts of one line that are shown to nobody, as byte ranges within it.
+pub(super) fn of_line(text: &str, line: Range<usize>) -> Vec<Range<usize>> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let mut spans = Vec::new();
+    table(root.get_ref(), false, &mut spans);
+    let shown = &text[line.clone()];
+    let inside = spans.into_iter().filter(|span| span.start < line.end && span.end > line.start);
+    let inside = inside.map(|span| {
+        let (start, end) = (span.start.max(line.start), span.end.min(line.end));
+        start - line.start..end - line.start
+    });
+    joined(inside.chain(secrets(shown)).chain(unread(text, line.start, shown)).collect())
+}
+
+fn table(table: &DeTable<'_>, private: bool, spans: &mut Vec<Range<usize>>) {
+    for (key, value) in table {
+        let key = key.get_ref();
+        leaves(value, private || key == "env" || is_secret(key), spans);
+    }
+}
+
+fn leaves(value: &Spanned<DeValue<'_>>, private: bool, spans: &mut Vec<Range<usize>>) {
+    match value.get_ref() {
+        DeValue::Table(inner) => table(inner, private, spans),
+        DeValue::Array(values) => values.iter().for_each(|value| leaves(value, private, spans)),
+        _ if private && !value.span().is_empty() => spans.push(value.span()),
+        _ => {}
+    }
+}
+
+/// A line that is not TOML stands in no tree. It is private where an `env` was begun, by the header above it or in itself.
+fn unread(text: &str, start: usize, line: &str) -> Option<Range<usize>> {
+    let header = text[..start].lines().rev().map(str::trim).find(|line| line.starts_with('['));
+    let header = header.is_some_and(|header| is_env(header.trim_matches(['[', ']'])));
+    let mut from = 0;
+    while let Some(at) = line[from..].find('=') {
+        let name = &line[from..from + at];
+        from += at + 1;
+        if header || name.split([' ', '\t', '{', ',', '.']).any(is_env) {
+            let value = line.len() - line[from..].trim_start().len();
+            return Some(value..line.trim_end().len())
+                .filter(|value| !value.is_empty() && DeTable::parse(text).is_err());
+        }
+    }
+    None
+}
+
+/// `env`, `services.web.env`.
+fn is_env(key: &str) -> bool {
+    key.rsplit('.').next().is_some_and(|last| last.trim().trim_matches(['"', '\'']) == "env")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::load::config_from_str;
+
+    /// The line that the first error shows, and what is marked in it.
+    fn shown(text: &str) -> (String, String) {
+        let place = config_from_str(text, "f").unwrap_err().place.unwrap();
+        let mark = place.snippet.chars().skip(place.column - 1).take(place.width).collect();
+        (place.snippet, mark)
+    }
+
+    #[test]
+    fn an_error_shows_no_environment_and_no_secret() {
+        let (line, mark) = shown("[services.a]\nstart_command = 'a'\nenv = { A = 'hunter2', B = [1] }\n");
+        assert_eq!((line.as_str(), mark.as_str()), ("env = { A = ***, B = [***] }", "[***]"));
+        let (line, _) = shown("[services.a]\nstart_command = 'a'\nprot = 1 # --token=hunter2\n");
+        assert_eq!(line, "prot = 1 # --token=***");
+        let (line, mark) = shown("[services.a]\nstart_command = 5\n[services.a.env]\nA = 'hunter2'\n");
+        assert_eq!((line.as_str(), mark.as_str()), ("start_command = 5", "5"));
+    }
+
+    #[test]
+    fn nor_does_one_about_a_line_that_is_not_toml() {
+        for text in [
+            "[services.a.env]\nA = 'hunter2\n",
+            "[services.a]\nenv = { A = 'hunter2'\n",
+            "[services.a]\nenv.A = hunter2\n",
+            "[services.a]\nstart_command = 'x --password hunter2\n",
+            "[services.a]\nenv = { A = 'b', C = hunter2 }\n",
+        ] {
+            let (line, _) = shown(text);
+            assert!(!line.contains("hunter2"), "{text} shows {line}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What `docs/security.md` promises, tried from where an attacker would stand: another user, a page in a browser, somebody on
+//! the network with no token or a lesser one, a client without end, and a name that wants out of its directory.
+
+mod bounds;
+mod door;
+mod names;
+mod remote;
+mod secrets;
+mod socket;
+
+use serde_json::Value;
+use service_tests::{Project, tcp};
+
+/// A project whose daemon answers over TCP as well.
+fn open_project(keys: &str) -> Option<Project> {
+    let project = Project::new(&format!(
+        "[orchestrator.api]\nlisten = \"127.0.0.1:0\"\n{keys}\n[services.web]\nstart_command = \"ACTOR say hello\"\n"
+    ))?;
+    project.value("service start web");
+    Some(project)
+}
+
+/// Where it listens, without the scheme.
+fn address(project: &Project) -> String {
+    let url = service_tests::eventually("it listens", || {
+        let listen = project.value("service daemon status")["listen"].as_str()?.to_owned();
+        listen.contains("://").then_some(listen)
+    });
+    url.split_once("://").expect("it is a URL").1.to_owned()
+}
+
+fn token(project: &Project, role: &str) -> String {
+    let path = project.state_dir().join("tokens").join(role);
+    std::fs::read_to_string(path).expect("tokens are there").trim().to_owned()
+}
+
+/// Asks with these headers, each with its line end, and gives the status, all headers and the JSON.
+fn ask(address: &str, method: &str, path: &str, headers: &str) -> (u16, String, Value) {
+    let request =
+        format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: 0\r\n\r\n");
+    let answer = tcp(address, &request).expect("it is answered");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    (status, head.to_ascii_lowercase(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+/// The headers of a client with this token.
+fn bearer(address: &str, token: &str) -> String {
+    format!("Host: {address}\r\nAuthorization: Bearer {token}\r\n")
+}
