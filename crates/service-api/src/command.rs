@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Body of start, stop and restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Wish {
     /// The services meant.
@@ -28,6 +29,7 @@ impl Default for Wish {
 
 /// Body of apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Apply {
     /// Start every service that is new, not only those that something that is up needs.
@@ -46,6 +48,7 @@ impl Default for Apply {
 
 /// Body of add.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Add {
     /// A definition each: `name` and the keys of `services.toml`. Of a transient service the name may be left out.
@@ -56,6 +59,7 @@ pub struct Add {
 
 /// What became of one service. The rows of a start come in the order in which services got ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Outcome {
     /// The service.
     pub name: String,
@@ -77,6 +81,7 @@ pub struct Outcome {
 
 /// What was done to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It was started.

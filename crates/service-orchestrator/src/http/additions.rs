@@ -1,5 +1,8 @@
 //! Services that are in no file: adding them, and stopping and forgetting them.
 
+use super::document::{
+    Broken, Conflict, Definitions, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
+};
 use super::reply::{Failure, Sent};
 use super::rows::outcomes;
 use super::wishes::{bad, patience, read};
@@ -11,7 +14,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
-use service_api::{Action, Add, Code, Outcome, Problem};
+use service_api::{Action, Add, Code, Outcome, Problem, routes};
 use service_core::{Name, Plan};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -21,6 +24,17 @@ const NAMELESS: &str = "run";
 /// The states in which nothing of a service runs or will by itself.
 const RESTS: [&str; 3] = ["stopped", "completed", "failed"];
 
+/// Define services that are in no file
+///
+/// All of them or none; nothing is started. What is wrong with one is told with its `cell`: the row, and the key.
+#[utoipa::path(
+    post,
+    path = routes::ADD,
+    operation_id = "add_services",
+    tag = tag::WISHES,
+    request_body = Definitions,
+    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, Broken),
+)]
 pub(super) async fn add(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -160,6 +174,17 @@ fn free_name(command: Option<&Value>, taken: impl Fn(&str) -> bool) -> Name {
     free.next().expect("there are more numbers than services")
 }
 
+/// Stop and forget services that were added
+///
+/// With their logs. What else needs one of them has to be removed along; one that does not stop stays defined.
+#[utoipa::path(
+    post,
+    path = routes::REMOVE,
+    operation_id = "remove_services",
+    tag = tag::WISHES,
+    request_body = service_api::Wish,
+    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
+)]
 pub(super) async fn remove(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,

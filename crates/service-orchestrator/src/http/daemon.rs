@@ -1,19 +1,41 @@
 //! The daemon itself: version, state, end.
 
+use super::document::{Broken, Conflict, DaemonAnswer, Malformed, StopFailed, VersionAnswer, tag};
 use super::reply::{Asked, Data, Reply};
 use crate::clock;
 use crate::daemon::Shared;
 use crate::orchestrator::{Verb, Wish};
 use axum::extract::State;
 use serde::Deserialize;
-use service_api::{API_VERSION, Code, Problem, view};
+use service_api::{API_VERSION, Code, Problem, routes, view};
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use utoipa::IntoParams;
 
+/// Versions of daemon and API
+///
+/// A client and a daemon with the same `api` understand each other.
+#[utoipa::path(
+    get,
+    path = routes::VERSION,
+    operation_id = "version",
+    tag = tag::DAEMON,
+    responses((status = 200, description = "both versions", body = VersionAnswer)),
+)]
 pub(super) async fn version() -> Data<view::Version> {
     Data(view::Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: API_VERSION })
 }
 
+/// The daemon itself
+///
+/// Where it lives, since when, and what it holds.
+#[utoipa::path(
+    get,
+    path = routes::DAEMON,
+    operation_id = "daemon",
+    tag = tag::DAEMON,
+    responses((status = 200, description = "how it is", body = DaemonAnswer)),
+)]
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Data<view::Daemon> {
     Data(describe(&shared))
 }
@@ -35,13 +57,26 @@ fn describe(shared: &Shared) -> view::Daemon {
 }
 
 /// `?services=true`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Stop {
+    /// Stop the services first.
     #[serde(default)]
+    #[param(default = false, example = false)]
     services: bool,
 }
 
-/// Answers with how the daemon was, then ends it.
+/// End the daemon
+///
+/// Services live on unless `services` says otherwise. Answers with how the daemon was, then ends it.
+#[utoipa::path(
+    post,
+    path = routes::DAEMON_STOP,
+    operation_id = "stop_daemon",
+    tag = tag::DAEMON,
+    params(Stop),
+    responses((status = 200, description = "how it was", body = DaemonAnswer), Malformed, Conflict, StopFailed, Broken),
+)]
 pub(super) async fn stop(State(shared): State<Arc<Shared>>, Asked(stop): Asked<Stop>) -> Reply<view::Daemon> {
     if stop.services {
         let mut rows =

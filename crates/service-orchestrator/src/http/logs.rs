@@ -1,8 +1,9 @@
 //! Logs: of one service or of many, in one answer or line by line, what is there or also what comes.
 
+use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, tag};
 use super::reply::{Asked, Data, Failure, Named};
 use super::rows;
-use super::services::split;
+use super::services::Names;
 use crate::daemon::Shared;
 use crate::logs::{Reading, Wanted, tail};
 use crate::orchestrator::{is_managed, resolve};
@@ -11,7 +12,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use service_api::{Code, Problem};
+use service_api::{Code, Problem, routes};
 use service_core::Name;
 use std::convert::Infallible;
 use std::io;
@@ -19,23 +20,45 @@ use std::sync::Arc;
 use tokio::sync::mpsc::channel;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
 /// Lines of a log when nothing else is asked.
 const USUAL_TAIL: usize = 1_000;
 /// Lines of a log at most, so that one answer stays within memory.
 const MOST_TAIL: usize = 1_000_000;
 
-/// `?names=a,b&tail=100&since=2026-01-02T03:04:05Z&follow=true`.
-#[derive(Deserialize)]
+/// `?tail=100&since=2026-01-02T03:04:05Z&follow=true`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Lines {
-    #[serde(default)]
-    names: String,
+    /// Of each service the last so many; at most a million. Absent: 1000, or with `since` as many as there are.
+    #[param(example = 100)]
     tail: Option<usize>,
+    /// None from before.
+    #[param(format = DateTime, example = "2026-01-02T03:04:05Z")]
     since: Option<String>,
+    /// As NDJSON alone: go on with what is written.
     #[serde(default)]
+    #[param(default = false, example = false)]
     follow: bool,
 }
 
+/// The log of one service
+///
+/// The last lines of it, or those since a time. A reader sets the pace: nothing waits in memory for it.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_LOGS,
+    operation_id = "service_logs",
+    tag = tag::LOGS,
+    params(Service, Lines),
+    responses(
+        (status = 200, description = "line by line, the oldest first", content(
+            (LogLinesAnswer = "application/json"), (LogLineOnALine = routes::NDJSON),
+        )),
+        Malformed, NoService, Broken,
+    ),
+)]
 pub(super) async fn one(
     shared: State<Arc<Shared>>,
     Named(name): Named<String>,
@@ -45,12 +68,29 @@ pub(super) async fn one(
     answer(shared, vec![name], lines, &headers).await
 }
 
+/// The logs of many services
+///
+/// Merged by time; `tail` counts the lines of each. A reader sets the pace: nothing waits in memory for it.
+#[utoipa::path(
+    get,
+    path = routes::LOGS,
+    operation_id = "logs",
+    tag = tag::LOGS,
+    params(Names, Lines),
+    responses(
+        (status = 200, description = "line by line, the oldest first", content(
+            (LogLinesAnswer = "application/json"), (LogLineOnALine = routes::NDJSON),
+        )),
+        Malformed, NoService, Broken,
+    ),
+)]
 pub(super) async fn many(
     shared: State<Arc<Shared>>,
+    Asked(names): Asked<Names>,
     Asked(lines): Asked<Lines>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(shared, split(&lines.names), lines, &headers).await
+    answer(shared, names.list(), lines, &headers).await
 }
 
 async fn answer(
