@@ -5,7 +5,7 @@ use super::document::{
 };
 use super::reply::{Failure, Sent};
 use super::rows::outcomes;
-use super::wishes::{bad, patience, read};
+use super::wishes::{bad, body_of, patience, read};
 use crate::board::Board;
 use crate::daemon::{Same, Shared};
 use crate::load::{self, Addition};
@@ -40,8 +40,7 @@ pub(super) async fn add(
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
-    let asked: Add = serde_json::from_slice(&body)
-        .map_err(|error| bad(&format!("the body does not say what to add: {error}")))?;
+    let asked: Add = body_of(&body, "what to add")?;
     let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &shared.orchestrator.board());
     let entered = shared.source.add(&shared.orchestrator, choose).await?;
     let board = shared.orchestrator.board();

@@ -5,7 +5,7 @@ use super::document::{
 };
 use super::reply::{Data, Failure, Reply, Sent};
 use super::rows;
-use super::wishes::{body_of, patience};
+use super::wishes::{body_or_default, patience};
 use crate::daemon::Shared;
 use crate::orchestrator::Apply;
 use axum::extract::State;
@@ -58,7 +58,7 @@ pub(super) async fn apply(
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
-    let asked: service_api::Apply = body_of(&body, "an apply")?;
+    let asked: service_api::Apply = body_or_default(&body, "an apply")?;
     let lock = Arc::clone(&shared.applying).lock_owned().await;
     // The file counts as taken up from here on, so that going back lasts until it changes again.
     shared.refresh().await?;

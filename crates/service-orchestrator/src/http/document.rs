@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{Content, RefOr};
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::{Content, RefOr, Required, Schema};
 
 /// Operations are sorted by what they are about.
 pub(super) mod tag {
@@ -45,7 +46,7 @@ pub(super) mod tag {
         (name = tag::EVENTS, description = "What happened."),
         (name = tag::DAEMON, description = "The daemon itself."),
     ),
-    components(schemas(Failed, Awaited)),
+    components(schemas(Failed, Awaited, Since, Moment)),
 )]
 pub(super) struct Document;
 
@@ -93,6 +94,7 @@ impl Examples {
     }
 
     fn fill(&self, operation: &mut Operation) {
+        operation.request_body.iter_mut().filter_map(here).for_each(leave_out);
         let request = operation.request_body.iter_mut().filter_map(here);
         let responses = operation.responses.responses.values_mut().filter_map(here);
         let contents = request.flat_map(|request| request.content.values_mut());
@@ -129,6 +131,16 @@ impl Examples {
             }
             Some("array") => json!([self.example(&schema["items"])]),
             _ => Value::Null,
+        }
+    }
+}
+
+/// Says that a body may be left out, and not that it may be `null` as well: generators of clients stumble over that.
+fn leave_out(body: &mut RequestBody) {
+    for content in body.content.values_mut().filter_map(here) {
+        if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema {
+            content.schema = choice.items.first().cloned();
+            body.required = Some(Required::False);
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What happened: as a list, or as a stream that goes on (NDJSON, server-sent events); and history.
 
+use super::document;
 use super::document::{
     Broken, EventOnALine, EventsAnswer, Gone, HistoryAnswer, LastSeen, Malformed, NoService, tag,
 };
-use super::reply::{Asked, Data, Failure};
+use super::reply::{Asked, Data, Failure, count, size};
 use super::services::Names;
 use crate::daemon::Shared;
-use crate::journal::{self, Question, Recorded, Since, View, Word};
+use crate::journal::{self, Question, Recorded, View, Word};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -30,17 +31,19 @@ const USUAL: usize = 100;
 #[into_params(parameter_in = Query)]
 pub(super) struct Span {
     /// Those after the event of this number, or from this time on.
-    #[param(pattern = r"^([0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T.*)$", example = "2026-01-02T03:04:05Z")]
+    #[param(value_type = document::Since, required = false, example = 17)]
     since: Option<String>,
     /// With `since` the first so many, else the last. Absent: all with `since`, else 100 events, or all of history.
-    #[param(example = 20)]
-    limit: Option<usize>,
+    #[serde(default, deserialize_with = "count")]
+    #[param(example = 20, maximum = 9_007_199_254_740_991_u64)]
+    limit: Option<u64>,
 }
 
 impl Span {
     fn question(self, names: &Names, last_seen: Option<&str>) -> Result<Question, Problem> {
-        let since = last_seen.or(self.since.as_deref()).map(str::parse::<Since>).transpose()?;
-        Ok(Question { names: names.list(), since, limit: self.limit })
+        let [last_seen, since] =
+            [last_seen, self.since.as_deref()].map(|since| since.map(str::parse).transpose());
+        Ok(Question { names: names.list(), since: last_seen?.or(since?), limit: self.limit.map(size) })
     }
 }
 

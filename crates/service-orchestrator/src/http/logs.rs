@@ -1,39 +1,38 @@
 //! Logs: of one service or of many, in one answer or line by line, what is there or also what comes.
 
 use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, tag};
-use super::reply::{Asked, Data, Failure, Named};
+use super::reply::{Asked, Failure, Named, count, size};
 use super::rows;
 use super::services::Names;
 use crate::daemon::Shared;
-use crate::logs::{Reading, Wanted, tail};
+use crate::logs::{Form, Reading, Wanted};
 use crate::orchestrator::{is_managed, resolve};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 use service_api::{Code, Problem, routes};
 use service_core::Name;
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc::channel;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
 /// Lines of a log when nothing else is asked.
 const USUAL_TAIL: usize = 1_000;
-/// Lines of a log at most, so that one answer stays within memory.
-const MOST_TAIL: usize = 1_000_000;
 
 /// `?tail=100&since=2026-01-02T03:04:05Z&follow=true`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Lines {
-    /// Of each service the last so many; at most a million. Absent: 1000, or with `since` as many as there are.
-    #[param(example = 100)]
-    tail: Option<usize>,
+    /// Of each service the last so many. Absent: 1000, or with `since` as many as there are.
+    #[serde(default, deserialize_with = "count")]
+    #[param(example = 100, maximum = 9_007_199_254_740_991_u64)]
+    tail: Option<u64>,
     /// None from before.
     #[param(format = DateTime, example = "2026-01-02T03:04:05Z")]
     since: Option<String>,
@@ -108,16 +107,14 @@ async fn answer(
             .into());
     }
     let wanted = wanted(&shared, &names, &lines)?;
-    let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let places = Arc::clone(&shared.orchestrator.world().places);
-    if !by_line {
-        let read = tokio::task::spawn_blocking(move || tail(&places, &wanted));
-        return Ok(Data(read.await.map_err(io::Error::other).flatten().map_err(cannot)?).into_response());
-    }
+    let form = if by_line { Form::Lines } else { Form::List };
+    // It looks for the first line in files that may be long.
     let read = tokio::task::spawn_blocking(move || match follow {
         true => Reading::following(&places, &wanted),
-        false => Reading::once(&places, &wanted),
+        false => Reading::once(&places, &wanted, form),
     });
+    let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let reading = read.await.map_err(io::Error::other).flatten().map_err(cannot)?;
     let (reader, pieces) = channel(1);
     // It ends with the answer, whose other end it sees, or with the owner of the fleet.
@@ -125,7 +122,8 @@ async fn answer(
         let mailbox = &shared.orchestrator.world().mailbox;
         reading.send(reader, mailbox.closed()).await;
     });
-    Ok(rows::lines(ReceiverStream::new(pieces).map(Ok::<_, Infallible>)))
+    let media_type = if by_line { routes::NDJSON } else { "application/json" };
+    Ok(([(CONTENT_TYPE, media_type)], Body::from_stream(ReceiverStream::new(pieces))).into_response())
 }
 
 fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Problem> {
@@ -145,6 +143,6 @@ fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Pr
             services.push((definition.name.clone(), !is_managed(definition)));
         }
     }
-    let usual = if since.is_some() { MOST_TAIL } else { USUAL_TAIL };
-    Ok(Wanted { services, most: lines.tail.unwrap_or(usual).min(MOST_TAIL), since })
+    let usual = if since.is_some() { usize::MAX } else { USUAL_TAIL };
+    Ok(Wanted { services, most: lines.tail.map_or(usual, size), since })
 }

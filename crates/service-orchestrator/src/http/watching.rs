@@ -4,7 +4,7 @@ use super::document::{
     Awaited, Broken, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, StatusesAnswer, StatusesOnALine,
     tag,
 };
-use super::reply::{Asked, Data, Failure};
+use super::reply::{Asked, Data, Failure, count};
 use super::rows;
 use super::services::{Names, statuses};
 use crate::board::{Board, Entry};
@@ -116,7 +116,8 @@ pub(super) struct Waiting {
     #[param(value_type = Awaited, required = false, default = "ready")]
     until: Option<String>,
     /// How long to wait, in milliseconds; absent: until it is so or can never be.
-    #[param(example = 1000)]
+    #[serde(default, deserialize_with = "count")]
+    #[param(example = 1000, maximum = 9_007_199_254_740_991_u64)]
     timeout_ms: Option<u64>,
 }
 

@@ -6,7 +6,7 @@ use super::document::{
 use super::reply::{Failure, Named, Sent};
 use super::rows;
 use crate::daemon::Shared;
-use crate::orchestrator::{Relatives, Verb, Wish};
+use crate::orchestrator::{Patience, Relatives, Verb, Wish};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -146,16 +146,21 @@ async fn one(State(shared): Shares, name: String, headers: &HeaderMap, body: &[u
 }
 
 pub(super) fn read(body: &[u8]) -> Result<service_api::Wish, Problem> {
-    body_of(body, "a wish")
+    body_or_default(body, "a wish")
 }
 
-/// What is asked by a body that may be left out, or be `null`.
-pub(super) fn body_of<T: DeserializeOwned + Default>(body: &[u8], what: &str) -> Result<T, Problem> {
-    if body.is_empty() {
-        return Ok(T::default());
+/// What is asked by a body that may be left out.
+pub(super) fn body_or_default<T: DeserializeOwned + Default>(body: &[u8], what: &str) -> Result<T, Problem> {
+    if body.is_empty() { Ok(T::default()) } else { body_of(body, what) }
+}
+
+/// What is asked by a body.
+pub(super) fn body_of<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
+    // A list would do for a record, its items for the fields by their order: nobody means that.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(bad(&format!("the body is not {what}: it is a list, and should be a record")));
     }
-    let read = serde_json::from_slice::<Option<T>>(body);
-    read.map(Option::unwrap_or_default).map_err(|error| bad(&format!("the body is not {what}: {error}")))
+    serde_json::from_slice(body).map_err(|error| bad(&format!("the body is not {what}: {error}")))
 }
 
 pub(super) fn bad(message: &str) -> Problem {
@@ -179,8 +184,7 @@ async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service
     Ok(rows::outcomes(headers, rows).await)
 }
 
-pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> crate::orchestrator::Patience {
-    use crate::orchestrator::Patience;
+pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> Patience {
     match (wait, timeout_ms) {
         (false, _) => Patience::None,
         (true, Some(millis)) => Patience::For(Duration::from_millis(millis)),

@@ -107,6 +107,7 @@ pub(in crate::http) struct OneWish {
     #[schema(required = false, default = true)]
     wait: bool,
     /// How long to wait, in milliseconds; absent: until it is done or can never be.
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
     timeout_ms: Option<u64>,
 }
 
@@ -155,6 +156,19 @@ pub(in crate::http) enum Awaited {
     Completed,
 }
 
+/// From where on events are asked for: after the event of this number, or from this time on.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::http) enum Since {
+    Number(u64),
+    Time(Moment),
+}
+
+/// A time, RFC 3339.
+#[derive(Serialize, ToSchema)]
+#[schema(format = DateTime)]
+pub(in crate::http) struct Moment(String);
+
 /// The service that a path names.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -169,7 +183,7 @@ pub(in crate::http) struct Service {
 #[into_params(parameter_in = Header)]
 pub(in crate::http) struct LastSeen {
     /// The `id` of the last event that was seen; stronger than `since`.
-    #[param(rename = "Last-Event-ID", example = "17")]
+    #[param(rename = "Last-Event-ID", value_type = Since, required = false, example = "17")]
     last_event_id: Option<String>,
 }
 
