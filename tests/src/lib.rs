@@ -21,7 +21,7 @@ pub use port::free_port;
 pub use process::{alive, descriptors, marked, memory, name, signal};
 pub use project::{Answer, Project, ServiceTable};
 pub use relay::Relay;
-pub use socket::{follow, http, request};
+pub use socket::{follow, http, post, request};
 pub use terminal::Terminal;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The OpenAPI document and the daemon say the same: schemathesis asks whatever the document allows, and much that it does
 //! not, and holds each answer against it.
 
-use service_tests::{Project, Relay, ServiceTable, http, python_program, skip};
+use service_tests::{Project, Relay, ServiceTable, http, post, python_program, skip};
 use std::path::Path;
 
 const SERVICES: &str = r#"
@@ -32,6 +32,25 @@ fn every_answer_is_one_that_the_document_describes() {
         "it has asked for everything: {text}"
     );
     assert_eq!(project.value("service start web-app").row("web-app")["ok"], true, "it still works");
+}
+
+#[test]
+fn to_remove_all_where_nothing_was_added_is_answered_with_no_rows() {
+    let Some(project) = Project::new(SERVICES) else { return };
+    project.value("service start database");
+    let (status, answer) = post(&project.socket(), "/api/v1/services/remove", r#"{"all": true}"#);
+    assert_eq!((status, &answer["data"]), (200, &serde_json::json!([])), "{answer}");
+}
+
+#[test]
+fn a_list_is_no_body_and_a_whole_number_may_be_written_as_a_float() {
+    let Some(project) = Project::new(SERVICES) else { return };
+    project.value("service start database");
+    let stop = |body| post(&project.socket(), "/api/v1/services/database/stop", body).0;
+    assert_eq!(stop("[]"), 400);
+    assert_eq!(stop(r#"{"timeout_ms": 9007199254740992}"#), 400);
+    assert_eq!(stop(r#"{"timeout_ms": 1.5}"#), 400);
+    assert_eq!(stop(r#"{"timeout_ms": 30000.0}"#), 200);
 }
 
 #[test]

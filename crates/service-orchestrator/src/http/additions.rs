@@ -202,7 +202,9 @@ pub(super) async fn remove(
         (_, false) => removable(&shared.orchestrator.plan(), &added, &asked.names)?,
     };
     let (rows, receiver) = unbounded_channel();
-    if !names.is_empty() {
+    if names.is_empty() {
+        drop(rows); // else an answer to nobody's removal would wait for them
+    } else {
         let board = shared.orchestrator.board();
         // What waits for a file that it fits is not in the plan, and has nothing to stop.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =

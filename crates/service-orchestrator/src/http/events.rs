@@ -157,8 +157,9 @@ pub(super) async fn events(
             .help(format!("say `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
             .into());
     }
-    let last_seen = headers.get(routes::LAST_EVENT_ID).and_then(|id| id.to_str().ok());
-    let mut question = span.question(&names, last_seen.filter(|id| !id.is_empty()))?;
+    // What is no text is no number either.
+    let last_seen = headers.get(routes::LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
+    let mut question = span.question(&names, last_seen)?;
     if question.since.is_none() {
         question.limit.get_or_insert(if follow { 0 } else { USUAL });
     }
