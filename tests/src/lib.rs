@@ -13,6 +13,7 @@ mod podman;
 mod port;
 mod process;
 mod project;
+mod relay;
 mod socket;
 mod systemd;
 mod terminal;
@@ -20,9 +21,10 @@ mod terminal;
 pub use dice::{Dice, rounds};
 pub use podman::Podman;
 pub use port::free_port;
-pub use process::{alive, descriptors, marked, name, signal};
+pub use process::{alive, descriptors, marked, memory, name, signal};
 pub use project::{Answer, Project, ServiceTable};
-pub use socket::{follow, http, request, tcp};
+pub use relay::Relay;
+pub use socket::{follow, http, post, request, tcp};
 pub use systemd::Systemd;
 pub use terminal::Terminal;
 
@@ -66,6 +68,12 @@ pub fn program(name: &str) -> PathBuf {
     let program = programs().join(name);
     assert!(program.is_file(), "{} is missing: run `cargo build --workspace --bins`", program.display());
     program
+}
+
+/// A program of `tests/requirements.txt`, which `.ci/run` installs into the target directory.
+pub fn python_program(name: &str) -> Option<PathBuf> {
+    let there = programs().join("../python/bin").join(name);
+    there.is_file().then_some(there).or_else(|| installed(name))
 }
 
 /// The first program of this name on `PATH`, or in the directories of a system's own programs.

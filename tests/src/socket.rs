@@ -9,7 +9,10 @@ use std::time::Duration;
 
 /// Sends a request without a body and gives the status and the JSON of the answer.
 pub fn http(socket: &Path, method: &str, path: &str) -> (u16, Value) {
-    let answer = request(socket, method, path).expect("the daemon answers");
+    parsed(&request(socket, method, path).expect("the daemon answers"))
+}
+
+fn parsed(answer: &str) -> (u16, Value) {
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status is a number");
     (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer}")))
@@ -26,14 +29,21 @@ pub fn follow(socket: &Path, path: &str) -> impl Iterator<Item = Value> + use<> 
     rows.map(|line| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}")))
 }
 
+/// Sends a request with a body and gives the status and the JSON of the answer.
+pub fn post(socket: &Path, path: &str, body: &str) -> (u16, Value) {
+    parsed(&send(socket, "POST", path, body).expect("the daemon answers"))
+}
+
 /// One request where the daemon may die over it: whatever it said until then.
 pub fn request(socket: &Path, method: &str, path: &str) -> io::Result<String> {
+    send(socket, method, path, "")
+}
+
+fn send(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    )?;
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close");
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

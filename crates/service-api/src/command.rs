@@ -1,10 +1,12 @@
 //! What a client asks for ([`Wish`]) and what came of it, one row a service ([`Outcome`]).
 
 use crate::Problem;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Body of start, stop and restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Wish {
     /// The services meant.
@@ -17,6 +19,8 @@ pub struct Wish {
     /// Answer when it is done (the default), or as soon as it is under way.
     pub wait: bool,
     /// How long to wait, in milliseconds; absent: until it is done or can never be.
+    #[serde(deserialize_with = "count")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 9_007_199_254_740_991_u64))]
     pub timeout_ms: Option<u64>,
 }
 
@@ -28,6 +32,7 @@ impl Default for Wish {
 
 /// Body of apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Apply {
     /// Start every service that is new, not only those that something that is up needs.
@@ -35,6 +40,8 @@ pub struct Apply {
     /// Go back to the definitions that ran before if any of it fails.
     pub rollback: bool,
     /// How long each step may take, in milliseconds; absent: until it is done or can never be.
+    #[serde(deserialize_with = "count")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 9_007_199_254_740_991_u64))]
     pub timeout_ms: Option<u64>,
 }
 
@@ -46,6 +53,7 @@ impl Default for Apply {
 
 /// Body of add.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Add {
     /// A definition each: `name` and the keys of `services.toml`. Of a transient service the name may be left out.
@@ -54,8 +62,28 @@ pub struct Add {
     pub transient: bool,
 }
 
+/// The largest number that is taken: as much as every client can write down exactly.
+pub const MOST: u64 = (1 << 53) - 1;
+
+/// A whole number up to [`MOST`], also one that a client without integers writes as `30000.0`.
+///
+/// # Errors
+/// If it is none.
+pub fn count<'de, D: Deserializer<'de>>(body: D) -> Result<Option<u64>, D::Error> {
+    let whole = |number: &serde_json::Number| {
+        let float =
+            number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=MOST as f64).contains(float));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and fits")]
+        number.as_u64().or(float.map(|float| float as u64)).filter(|number| *number <= MOST)
+    };
+    let number = Option::<serde_json::Number>::deserialize(body)?;
+    let wrong = |number| D::Error::custom(format!("{number} is not a whole number between 0 and {MOST}"));
+    number.map(|number| whole(&number).ok_or_else(|| wrong(number))).transpose()
+}
+
 /// What became of one service. The rows of a start come in the order in which services got ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Outcome {
     /// The service.
     pub name: String,
@@ -77,6 +105,7 @@ pub struct Outcome {
 
 /// What was done to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It was started.

@@ -24,6 +24,7 @@ pub mod kind {
 
 /// One thing that happened. In the journal's file each is one line of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Its number: one more than that of the event before, from 1, over every daemon of the project.
     pub seq: u64,
@@ -60,6 +61,7 @@ pub struct Event {
 
 /// A row of history: an event of a service, or the result of one health check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Past {
     /// When.
     pub time: String,
@@ -87,6 +89,7 @@ pub struct Past {
 
 /// One start of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Start {
     /// The service.
     pub service: String,

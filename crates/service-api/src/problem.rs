@@ -7,6 +7,7 @@ use std::ops::Range;
 
 /// What went wrong, where, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Stable, for scripts. Nushell shows it as `service::<code>`.
     pub code: Code,
@@ -23,11 +24,13 @@ pub struct Problem {
     pub cell: Option<Cell>,
     /// Further problems found in the same step, for example in the same file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
     pub others: Vec<Problem>,
 }
 
 /// A position in a file, with the text of its line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Place {
     /// Path of the file.
     pub file: String,
@@ -43,6 +46,7 @@ pub struct Place {
 
 /// A cell of the rows that were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cell {
     /// Which row, counted from 0.
     pub row: usize,
@@ -53,6 +57,7 @@ pub struct Cell {
 
 /// The reasons a caller can act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// No service (or route) of this name.

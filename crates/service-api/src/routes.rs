@@ -60,6 +60,8 @@ pub const METRICS: &str = "/metrics";
 pub const DAEMON: &str = "/api/v1/daemon";
 /// `POST`: end the daemon; `?services=true` stops its services first.
 pub const DAEMON_STOP: &str = "/api/v1/daemon/stop";
+/// `GET`: the document that describes all of these, OpenAPI 3.1.
+pub const OPENAPI: &str = "/api/v1/openapi.json";
 
 /// Words that stand where a service's name could stand in a path, so no service may be called so.
 pub const RESERVED_NAMES: [&str; 9] =

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A service as it is defined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -29,6 +30,7 @@ pub struct Service {
 
 /// One edge of the graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Dependency {
     /// The service needed.
     pub name: String,
@@ -40,6 +42,7 @@ pub struct Dependency {
 
 /// One step of a start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Step {
     /// Place in the order, counted from 1.
     pub step: usize,
@@ -53,6 +56,7 @@ pub struct Step {
 
 /// What a changed `services.toml` would do with one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Change {
     /// The service.
     pub service: String,
@@ -66,6 +70,7 @@ pub struct Change {
 
 /// One service in the graph of all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Node {
     /// The service.
     pub name: String,
@@ -81,6 +86,7 @@ pub struct Node {
 
 /// The state of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Status {
     /// Its name.
     pub name: String,
@@ -100,11 +106,13 @@ pub struct Status {
     pub restarts: u32,
     /// The columns that `long` adds.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Details))]
     pub details: Option<Details>,
 }
 
 /// What `long` adds to a [`Status`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Details {
     /// Share of one core that its process tree used since the last sample, in percent.
     pub cpu: Option<f64>,
@@ -115,12 +123,15 @@ pub struct Details {
     /// Signal that ended its last process, for example `SIGKILL`.
     pub exit_signal: Option<String>,
     /// Its command line.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub command: String,
     /// Its working directory.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub cwd: String,
     /// Path of its log.
     pub log: Option<String>,
     /// The names of what it needs.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub dependencies: Vec<String>,
     /// What all its processes together may use of memory, in bytes.
     #[serde(default)]
@@ -138,11 +149,13 @@ pub struct Details {
     #[serde(default)]
     pub id: Option<String>,
     /// Path of the project's `services.toml`.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub project: String,
 }
 
 /// The result of a health check made now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {
     /// The service.
     pub name: String,
@@ -162,6 +175,7 @@ pub struct Health {
 
 /// Why a service is as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Why {
     /// The service.
     pub name: String,
@@ -193,6 +207,7 @@ pub struct Why {
 
 /// The edge that holds a service back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WaitsFor {
     /// The service it waits for.
     pub service: String,
@@ -206,6 +221,7 @@ pub struct WaitsFor {
 
 /// A check that was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LastCheck {
     /// Whether it passed.
     pub healthy: bool,
@@ -219,6 +235,7 @@ pub struct LastCheck {
 
 /// A process that listens on a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PortHolder {
     /// The port.
     pub port: u16,
@@ -230,6 +247,7 @@ pub struct PortHolder {
 
 /// The next try of a service that ended by itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NextRetry {
     /// When.
     pub at: String,
@@ -239,6 +257,7 @@ pub struct NextRetry {
 
 /// One line of a service's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// When it was written; empty where only a manager knows, and does not say.
     pub time: String,
@@ -252,6 +271,7 @@ pub struct LogLine {
 
 /// Who can run services: a Nushell module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Manager {
     /// As it is written in a service's `manager`.
     pub name: String,
@@ -275,6 +295,7 @@ pub struct Manager {
 
 /// Versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Version {
     /// Version of the daemon.
     pub version: String,
@@ -284,6 +305,7 @@ pub struct Version {
 
 /// The daemon itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Daemon {
     /// Version of the daemon.
     pub version: String,

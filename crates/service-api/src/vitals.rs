@@ -10,6 +10,7 @@ pub const DEGRADED: &str = "degraded";
 /// The daemon that can do its work. One that cannot answers with a [`Problem`](crate::Problem) of the code
 /// [`Unfit`](crate::Code::Unfit).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Vitals {
     /// [`OK`] or [`DEGRADED`].
     pub status: String,
@@ -23,6 +24,7 @@ pub struct Vitals {
 
 /// How many services are how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Services {
     /// All of them.
     pub defined: usize,

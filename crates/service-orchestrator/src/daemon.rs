@@ -228,7 +228,8 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
     tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
     let (meter, end, applying, listen) = Default::default();
     let unit = how.unit.as_ref().map(|(unit, _)| unit.clone());
-    let shared = Arc::new(Shared { orchestrator, project, began, meter, end, applying, source, unit, listen });
+    let shared =
+        Arc::new(Shared { orchestrator, project, began, meter, end, applying, source, unit, listen });
     Ok(Start::Up(Up { shared, listener, _lock: lock }))
 }
 

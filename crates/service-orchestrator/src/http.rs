@@ -4,6 +4,7 @@ mod additions;
 mod changes;
 mod complaint;
 mod daemon;
+mod document;
 mod events;
 mod gate;
 mod listener;
@@ -27,14 +28,17 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use document::Document;
 use listener::Guarded;
 pub(crate) use remote::{Opened, open};
 use reply::{Failure, LARGEST_BODY};
 use seats::Seats;
-use service_api::{Code, Problem, routes};
+use service_api::{Code, Problem};
 use std::sync::Arc;
 use tokio::net::UnixListener;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// Answers this user until `end`, and then what has been asked before.
 pub(crate) async fn serve(
@@ -61,45 +65,53 @@ fn bounded(router: Router) -> Router {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route(routes::LIST, get(services::list))
-        .route(routes::HISTORY, get(events::history))
-        .route(routes::EVENTS, get(events::events))
-        .route(routes::STATUS, get(watching::status))
-        .route(routes::WAIT, get(watching::wait))
-        .route(routes::ORDER, get(services::order))
-        .route(routes::PLAN, get(changes::plan))
-        .route(routes::APPLY, post(changes::apply))
-        .route(routes::GRAPH, get(services::graph))
-        .route(routes::SERVICE, get(services::service))
-        .route(routes::SERVICE_STATUS, get(services::service_status))
-        .route(routes::SERVICE_HEALTH, get(services::health))
-        .route(routes::SERVICE_WHY, get(services::why))
-        .route(routes::SERVICE_LOGS, get(logs::one))
-        .route(routes::LOGS, get(logs::many))
-        .route(routes::ADD, post(additions::add))
-        .route(routes::REMOVE, post(additions::remove))
-        .route(routes::START, post(wishes::start))
-        .route(routes::STOP, post(wishes::stop))
-        .route(routes::RESTART, post(wishes::restart))
-        .route(routes::SERVICE_START, post(wishes::start_one))
-        .route(routes::SERVICE_STOP, post(wishes::stop_one))
-        .route(routes::SERVICE_RESTART, post(wishes::restart_one))
-        .route(routes::MANAGERS, get(managers::list))
-        .route(routes::VERSION, get(daemon::version))
-        .route(routes::HEALTH, get(daemon::health))
-        .route(routes::METRICS, get(metrics::metrics))
-        .route(routes::DAEMON, get(daemon::status))
-        .route(routes::DAEMON_STOP, post(daemon::stop))
+    described()
+        .split_for_parts()
+        .0
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(shared)
 }
 
+/// The routes, each of which brings along how it is described.
+fn described() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(services::list))
+        .routes(routes!(services::service))
+        .routes(routes!(services::service_status))
+        .routes(routes!(services::health))
+        .routes(routes!(services::why))
+        .routes(routes!(services::order))
+        .routes(routes!(services::graph))
+        .routes(routes!(watching::status))
+        .routes(routes!(watching::wait))
+        .routes(routes!(logs::one))
+        .routes(routes!(logs::many))
+        .routes(routes!(events::events))
+        .routes(routes!(events::history))
+        .routes(routes!(wishes::start))
+        .routes(routes!(wishes::stop))
+        .routes(routes!(wishes::restart))
+        .routes(routes!(wishes::start_one))
+        .routes(routes!(wishes::stop_one))
+        .routes(routes!(wishes::restart_one))
+        .routes(routes!(additions::add))
+        .routes(routes!(additions::remove))
+        .routes(routes!(changes::plan))
+        .routes(routes!(changes::apply))
+        .routes(routes!(managers::list))
+        .routes(routes!(daemon::version))
+        .routes(routes!(daemon::health))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(daemon::status))
+        .routes(routes!(daemon::stop))
+        .routes(routes!(document::openapi))
+}
+
 async fn unknown(uri: Uri) -> Failure {
     Failure(
         Problem::new(Code::NotFound, format!("there is nothing at `{}`", uri.path()))
-            .help("the routes are in docs/api.md"),
+            .help("the routes are in docs/api.md, and in GET /api/v1/openapi.json"),
     )
 }
 

@@ -11,6 +11,7 @@ use service_api::view::{self, Why};
 use service_core::fleet::Obstacle;
 use service_core::service::{Goal, State};
 use service_core::why::{Facts, explain, in_words, wanted};
+use service_shim::Tail;
 
 /// How many lines of its log are told.
 const LINES: usize = 10;
@@ -72,6 +73,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
             false => places
                 .files(&definition.name)
                 .tail(LINES, None)
+                .and_then(Tail::all)
                 .unwrap_or_default()
                 .into_iter()
                 .map(|line| views::log_line(&definition.name, line))

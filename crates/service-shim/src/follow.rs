@@ -5,8 +5,9 @@
 //! up to the caller: whatever the shim does to a log is an event of the log's directory.
 
 use crate::Files;
-use crate::cri::{Line, Part, Stream, Tag};
-use crate::tail::{BLOCK, Gather, LONGEST_LINE, backwards, text};
+use crate::begun::Begun;
+use crate::cri::{Line, Part, Stream};
+use crate::tail::{BLOCK, Search, Tail};
 use jiff::Timestamp;
 use memchr::memrchr;
 use std::fs::File;
@@ -19,14 +20,13 @@ const BETWEEN_RENAMES: Duration = Duration::from_millis(1);
 /// Said where lines were rotated away faster than they were read.
 const MISSING: &str = "lines are missing here: they were rotated away before they could be read";
 
-/// Reads what is added to a log.
+/// Reads the end of a log, and then what is added to it.
 #[derive(Debug)]
 pub struct Follower {
     files: Files,
+    tail: Tail,
     /// `None` until there is a log.
     open: Option<Open>,
-    /// By stream: the beginning of a line whose end is not written yet.
-    begun: [Vec<u8>; Stream::COUNT],
 }
 
 /// A file, and how far it has been read: to the end of a record.
@@ -46,9 +46,10 @@ enum Next {
 }
 
 impl Files {
-    /// The last lines of the log, as [`Files::tail`] gives them, and a follower that goes on right after them.
-    pub fn follow(&self, most: usize, since: Option<Timestamp>) -> io::Result<(Vec<Line>, Follower)> {
-        let mut gather = Gather::new(most, since);
+    /// A follower that begins with the last lines of the log, as [`Files::tail`] gives them, and goes on right after
+    /// them.
+    pub fn follow(&self, most: usize, since: Option<Timestamp>) -> io::Result<Follower> {
+        let (mut search, mut tail) = (Search::new(most, since), Tail::default());
         let mut open = self.current()?;
         if open.is_none() && self.rotated(1).exists() {
             std::thread::sleep(BETWEEN_RENAMES);
@@ -56,13 +57,12 @@ impl Files {
         }
         if let Some(open) = &mut open {
             open.read = whole_records(&open.file)?;
-            if backwards(&open.file, open.read, |record| gather.record(record))?.is_continue() {
+            if tail.reach_back(open.file.try_clone()?, open.read, &mut search)?.is_continue() {
                 let older = self.number_of(open.inode)?.map_or(1, |number| number + 1);
-                self.gather_back(older, Some(open.inode), &mut gather)?;
+                self.tail_back(older, Some(open.inode), &mut search, &mut tail)?;
             }
         }
-        let (lines, begun) = gather.finish_at_end();
-        Ok((lines, Follower { files: self.clone(), open, begun }))
+        Ok(Follower { files: self.clone(), tail, open })
     }
 
     fn current(&self) -> io::Result<Option<Open>> {
@@ -99,6 +99,9 @@ impl Open {
 impl Follower {
     /// Adds some of what was written since the last call to `lines`. Returns whether there may be more by now.
     pub fn read(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
+        if self.tail.read_whole(lines)? {
+            return Ok(true);
+        }
         if self.open.is_none() {
             self.open = self.files.current()?;
         }
@@ -119,7 +122,7 @@ impl Follower {
             Next::Follows(next) => self.open = Some(next),
             Next::AfterGap(next) => {
                 self.open = Some(next);
-                self.begun = [const { Vec::new() }; Stream::COUNT];
+                *self.tail.begun() = Begun::default();
                 lines.push(Line { time: Timestamp::now(), stream: Stream::Shim, text: MISSING.to_owned() });
             }
         }
@@ -142,22 +145,15 @@ impl Follower {
         open.read += whole as u64;
         for record in block[..whole].split(|&byte| byte == b'\n') {
             if let Some(part) = Part::parse(record) {
-                lines.extend(self.part(part));
+                lines.extend(self.tail.begun().part(part, true));
             }
         }
         Ok(true)
     }
 
-    fn part(&mut self, part: Part<'_>) -> Option<Line> {
-        let begun = &mut self.begun[part.stream as usize];
-        // The beginning says more than the end.
-        let room = LONGEST_LINE.saturating_sub(begun.len()).min(part.text.len());
-        begun.extend_from_slice(&part.text[..room]);
-        (part.tag == Tag::Full).then(|| Line {
-            time: part.time,
-            stream: part.stream,
-            text: text(std::mem::take(begun)),
-        })
+    /// Whether what was there at first has been read.
+    pub fn is_past_tail(&self) -> bool {
+        self.tail.is_over()
     }
 
     fn next_after(&self, inode: u64) -> io::Result<Next> {
@@ -193,7 +189,7 @@ fn whole_records(file: &File) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cri::Pen;
+    use crate::cri::{Pen, Tag};
     use std::fs::{self, OpenOptions};
     use std::io::Write;
 
@@ -234,8 +230,8 @@ mod tests {
         let (_directory, files) = service();
         say(&files, "1");
         say(&files, "2");
-        let (tail, mut follower) = files.follow(1, None).unwrap();
-        assert_eq!(tail.len(), 1);
+        let mut follower = files.follow(1, None).unwrap();
+        assert_eq!(read(&mut follower), ["2"]);
         assert_eq!(read(&mut follower), Vec::<String>::new());
         say(&files, "3");
         assert_eq!(read(&mut follower), ["3"]);
@@ -245,8 +241,8 @@ mod tests {
     #[test]
     fn a_log_that_is_not_there_yet_is_read_from_its_beginning() {
         let (_directory, files) = service();
-        let (tail, mut follower) = files.follow(10, None).unwrap();
-        assert_eq!((tail, read(&mut follower)), (vec![], vec![]));
+        let mut follower = files.follow(10, None).unwrap();
+        assert_eq!(read(&mut follower), Vec::<String>::new());
         say(&files, "1");
         assert_eq!(read(&mut follower), ["1"]);
     }
@@ -255,7 +251,7 @@ mod tests {
     fn a_rotation_loses_and_repeats_nothing() {
         let (_directory, files) = service();
         say(&files, "1");
-        let (_, mut follower) = files.follow(0, None).unwrap();
+        let mut follower = files.follow(0, None).unwrap();
         say(&files, "2");
         rotate(&files, 5);
         say(&files, "3");
@@ -269,7 +265,7 @@ mod tests {
     fn what_was_rotated_away_unread_is_said_to_be_missing() {
         let (_directory, files) = service();
         say(&files, "1");
-        let (_, mut follower) = files.follow(0, None).unwrap();
+        let mut follower = files.follow(0, None).unwrap();
         for n in 2..6 {
             rotate(&files, 2);
             say(&files, &n.to_string());
@@ -283,11 +279,10 @@ mod tests {
         say(&files, "0");
         rotate(&files, 5);
         say(&files, "1");
-        let (tail, mut follower) = files.follow(10, None).unwrap();
+        let mut follower = files.follow(10, None).unwrap();
         rotate(&files, 5);
         say(&files, "2");
-        assert_eq!(tail.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["0", "1"]);
-        assert_eq!(read(&mut follower), ["2"]);
+        assert_eq!(read(&mut follower), ["0", "1", "2"]);
     }
 
     #[test]
@@ -298,8 +293,8 @@ mod tests {
         pen.record(&mut parts[0], Tag::Partial, b"a");
         pen.record(&mut parts[1], Tag::Full, b"b");
         append(&files, &parts[0]);
-        let (tail, mut follower) = files.follow(10, None).unwrap();
-        assert_eq!(tail, vec![]);
+        let mut follower = files.follow(10, None).unwrap();
+        assert_eq!(read(&mut follower), Vec::<String>::new());
         append(&files, &parts[1][..10]);
         assert_eq!(read(&mut follower), Vec::<String>::new());
         append(&files, &parts[1][10..]);
@@ -309,7 +304,7 @@ mod tests {
     #[test]
     fn many_lines_at_once_come_in_order_and_garbage_is_passed_over() {
         let (_directory, files) = service();
-        let (_, mut follower) = files.follow(0, None).unwrap();
+        let mut follower = files.follow(0, None).unwrap();
         append(&files, &vec![b'x'; 3 * BLOCK]);
         append(&files, b"\n");
         for n in 0..5_000 {
@@ -324,7 +319,7 @@ mod tests {
         const LINES: u32 = 3_000;
         let (_directory, files) = service();
         say(&files, "begin");
-        let (_, mut follower) = files.follow(0, None).unwrap();
+        let mut follower = files.follow(0, None).unwrap();
         let writing = files.clone();
         let writer = std::thread::spawn(move || {
             for n in 0..LINES {

@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn texts(files: &Files) -> Vec<String> {
-        files.tail(usize::MAX, None).unwrap().into_iter().map(|line| line.text).collect()
+        files.tail(usize::MAX, None).unwrap().all().unwrap().into_iter().map(|line| line.text).collect()
     }
 
     #[test]

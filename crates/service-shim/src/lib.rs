@@ -5,6 +5,7 @@
 //! [`Record`], to whoever is connected and in a file, so a daemon that comes back learns the same as one that never
 //! left. The program is in `main.rs`; this library holds what both sides need.
 
+mod begun;
 pub mod cri;
 pub mod desk;
 pub mod files;
@@ -26,6 +27,7 @@ pub use heritage::Heritage;
 pub use parcel::Parcel;
 pub use process::Process;
 pub use protocol::{Exit, Launch, LogLimits, Missing, Order, Phase, Record, Stage};
+pub use tail::Tail;
 
 /// Version of the words in [`protocol`]. A shim of an older daemon is told nothing that it does not know.
 pub const PROTOCOL_VERSION: u32 = 2;

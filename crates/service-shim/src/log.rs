@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn texts(log: &Log) -> Vec<String> {
-        log.files.tail(usize::MAX, None).unwrap().into_iter().map(|line| line.text).collect()
+        log.files.tail(usize::MAX, None).unwrap().all().unwrap().into_iter().map(|line| line.text).collect()
     }
 
     #[test]

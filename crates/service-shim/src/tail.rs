@@ -1,6 +1,11 @@
-//! Reading a log from its end: [`Files::tail`]. Only what is asked for is read, over all rotated files.
+//! Reading a log from one of its last lines on: [`Files::tail`], [`Tail`]. Only what is asked for is read, over all
+//! rotated files, and of that no more is in memory than a block.
+//!
+//! The way back from the end looks for the place to begin at and keeps nothing. The files are held open from then on, so
+//! neither a rotation nor what is written meanwhile disturbs a reader that takes its time.
 
 use crate::Files;
+use crate::begun::Begun;
 use crate::cri::{LONGEST_PART, Line, Part, Stream, Tag};
 use jiff::Timestamp;
 use memchr::memrchr;
@@ -14,29 +19,46 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 pub(crate) const BLOCK: usize = 64 * 1024;
 /// No record is longer; what is was not written by us.
 const LONGEST_RECORD: usize = LONGEST_PART + 64;
-/// The most that is kept of one line. A service that never ends its line must not fill the daemon's memory.
-pub(crate) const LONGEST_LINE: usize = 1024 * 1024;
 /// How far behind the oldest line wanted its first part is still looked for. A stream that has been silent for
 /// longer than this had nothing to say that belongs to it.
 const PATIENCE: usize = 1024 * 1024;
+
+/// The end of a log, still to be read.
+#[derive(Debug, Default)]
+pub struct Tail {
+    /// Oldest first.
+    spans: VecDeque<Span>,
+    begun: Begun,
+}
+
+/// A part of one file.
+#[derive(Debug)]
+struct Span {
+    file: File,
+    from: u64,
+    to: u64,
+    /// The lines that end before this are not asked for.
+    first: u64,
+}
 
 impl Files {
     /// The last lines of the log, at most `most`, and none from before `since`; oldest first.
     ///
     /// What is not a record is passed over. The shim may write and rotate at the same time.
-    pub fn tail(&self, most: usize, since: Option<Timestamp>) -> io::Result<Vec<Line>> {
-        let mut gather = Gather::new(most, since);
-        self.gather_back(0, None, &mut gather)?;
-        Ok(gather.finish())
+    pub fn tail(&self, most: usize, since: Option<Timestamp>) -> io::Result<Tail> {
+        let mut tail = Tail::default();
+        self.tail_back(0, None, &mut Search::new(most, since), &mut tail)?;
+        Ok(tail)
     }
 
-    /// Gathers from file number `first` on, 0 being the current log, to the oldest. `before`: the inode of the file
-    /// that was read last.
-    pub(crate) fn gather_back(
+    /// Goes back from file number `first` on, 0 being the current log, to the oldest that is needed. `before`: the
+    /// inode of the file that was looked at last.
+    pub(crate) fn tail_back(
         &self,
         first: u32,
         mut before: Option<u64>,
-        gather: &mut Gather,
+        search: &mut Search,
+        tail: &mut Tail,
     ) -> io::Result<()> {
         for n in first.. {
             let path = if n == 0 { self.log() } else { self.rotated(n) };
@@ -54,7 +76,7 @@ impl Files {
             }
             before = inode;
             let end = file.metadata()?.len();
-            if backwards(&file, end, |record| gather.record(record))?.is_break() {
+            if tail.reach_back(file, end, search)?.is_break() {
                 break;
             }
         }
@@ -62,21 +84,93 @@ impl Files {
     }
 }
 
-/// The lines of a whole log that is in memory, oldest first.
-pub fn lines(log: &[u8]) -> Vec<Line> {
-    let mut gather = Gather::new(usize::MAX, None);
-    for record in log.split(|&byte| byte == b'\n').rev() {
-        let _ = gather.record(record);
+impl Tail {
+    /// Takes in as much of a file before `end` as is needed. `Break`: no older one is.
+    pub(crate) fn reach_back(
+        &mut self,
+        file: File,
+        end: u64,
+        search: &mut Search,
+    ) -> io::Result<ControlFlow<()>> {
+        let (mut from, mut first) = (0, end);
+        let flow = backwards(&file, end, |place, record| {
+            let (found, flow) = search.record(record);
+            if found {
+                first = place;
+            }
+            if flow.is_break() {
+                from = place;
+            }
+            flow
+        })?;
+        self.spans.push_front(Span { file, from, to: end, first });
+        Ok(flow)
     }
-    gather.finish()
+
+    /// Adds the next of the lines. Returns whether there may be more.
+    pub fn read(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
+        let more = self.read_whole(lines)?;
+        if !more {
+            lines.extend(std::mem::take(&mut self.begun).rest());
+        }
+        Ok(more)
+    }
+
+    /// All of the lines.
+    pub fn all(mut self) -> io::Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        while self.read(&mut lines)? {}
+        Ok(lines)
+    }
+
+    /// The same without a line that has not ended.
+    pub(crate) fn read_whole(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
+        let Some(span) = self.spans.front_mut() else { return Ok(false) };
+        let wanted = usize::try_from(span.to - span.from).unwrap_or(BLOCK).min(BLOCK);
+        let mut block = vec![0; wanted];
+        let length = span.file.read_at(&mut block, span.from)?;
+        // No record is so long that it fills a block; and the last of a file may not be written to its end.
+        let whole = memrchr(b'\n', &block[..length]).map_or(length, |newline| newline + 1);
+        let mut place = span.from;
+        for record in block[..whole].split_inclusive(|&byte| byte == b'\n') {
+            if let Some(part) = record.strip_suffix(b"\n").and_then(Part::parse) {
+                lines.extend(self.begun.part(part, place >= span.first));
+            }
+            place += record.len() as u64;
+        }
+        span.from = place;
+        if length == 0 || span.from == span.to {
+            self.spans.pop_front();
+        }
+        Ok(true)
+    }
+
+    /// Whether all has been read.
+    pub fn is_over(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The beginnings of lines that have not ended, once all has been read.
+    pub(crate) fn begun(&mut self) -> &mut Begun {
+        &mut self.begun
+    }
 }
 
-/// Visits the file's lines before `end` from the last to the first. What follows the last newline is still being
+/// The lines of a whole log that is in memory, oldest first.
+pub fn lines(log: &[u8]) -> Vec<Line> {
+    let mut begun = Begun::default();
+    let parts = log.split(|&byte| byte == b'\n').filter_map(Part::parse);
+    let mut lines: Vec<Line> = parts.filter_map(|part| begun.part(part, true)).collect();
+    lines.extend(begun.rest());
+    lines
+}
+
+/// Visits the file's lines before `end` from the last to the first, each with its place. What follows the last newline is still being
 /// written.
-pub(crate) fn backwards(
+fn backwards(
     file: &File,
     end: u64,
-    mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+    mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
     let mut start = end;
     // Everything from `start` on that has not been visited: `None` until the first newline.
@@ -97,7 +191,7 @@ pub(crate) fn backwards(
             },
         };
         while let Some(newline) = memrchr(b'\n', &block[..end]) {
-            if visit(&block[newline + 1..end]).is_break() {
+            if visit(start + newline as u64 + 1, &block[newline + 1..end]).is_break() {
                 return Ok(Break(()));
             }
             end = newline;
@@ -105,117 +199,52 @@ pub(crate) fn backwards(
         block.truncate(end.min(LONGEST_RECORD));
         unvisited = Some(block);
     }
-    Ok(unvisited.map_or(Continue(()), |first| visit(&first)))
+    Ok(unvisited.map_or(Continue(()), |first| visit(0, &first)))
 }
 
-/// Puts lines together from records that come newest first.
+/// Looks for the first record that is needed, in records that come newest first.
 ///
 /// A line's place is that of its last record, and so is its time. When there are enough lines, records are only
 /// looked at until the line that each stream has open has its beginning.
-pub(crate) struct Gather {
+pub(crate) struct Search {
     most: usize,
     since: Option<Timestamp>,
-    /// Newest first.
-    lines: Vec<Pieces>,
-    /// By stream: the line that an older partial record belongs to.
-    open: [Option<usize>; Stream::COUNT],
+    found: usize,
+    /// By stream: whether an older partial record belongs to a line that was found.
+    open: [bool; Stream::COUNT],
     enough: bool,
     patience: usize,
 }
 
-/// A line in the making.
-struct Pieces {
-    time: Timestamp,
-    stream: Stream,
-    /// Whether its end is written.
-    ended: bool,
-    /// Oldest first.
-    texts: VecDeque<Vec<u8>>,
-    length: usize,
-}
-
-impl Gather {
+impl Search {
     pub(crate) fn new(most: usize, since: Option<Timestamp>) -> Self {
-        let (lines, open) = (Vec::new(), [None; Stream::COUNT]);
-        Self { most, since, lines, open, enough: most == 0, patience: PATIENCE }
+        Self { most, since, found: 0, open: Default::default(), enough: most == 0, patience: PATIENCE }
     }
 
-    /// Takes the next older record. `Break`: no older one is needed.
-    pub(crate) fn record(&mut self, record: &[u8]) -> ControlFlow<()> {
+    /// Takes the next older record: whether it ends a line that is asked for, and `Break` if no older one is needed.
+    fn record(&mut self, record: &[u8]) -> (bool, ControlFlow<()>) {
         if self.enough {
             self.patience = self.patience.saturating_sub(record.len() + 1);
         }
-        if let Some(part) = Part::parse(record) {
-            self.part(part);
-        }
-        let done = self.enough && (self.patience == 0 || self.open.iter().all(Option::is_none));
-        if done { Break(()) } else { Continue(()) }
+        let found = Part::parse(record).is_some_and(|part| self.part(part));
+        let done = self.enough && (self.patience == 0 || self.open.iter().all(|open| !open));
+        (found, if done { Break(()) } else { Continue(()) })
     }
 
-    fn part(&mut self, part: Part<'_>) {
+    fn part(&mut self, part: Part<'_>) -> bool {
         let open = &mut self.open[part.stream as usize];
-        match (part.tag, *open) {
-            (Tag::Partial, Some(line)) => self.lines[line].put_before(part.text),
-            (Tag::Partial | Tag::Full, _) => {
-                self.enough |= self.since.is_some_and(|since| part.time < since);
-                *open = (!self.enough).then_some(self.lines.len());
-                if !self.enough {
-                    self.lines.push(Pieces::ending_with(part));
-                    self.enough = self.lines.len() == self.most;
-                }
-            }
+        if part.tag == Tag::Partial && *open {
+            return false;
         }
-    }
-
-    fn finish(self) -> Vec<Line> {
-        self.lines.into_iter().rev().map(Pieces::join).collect()
-    }
-
-    /// The lines that have ended, and by stream the beginning of one that has not.
-    pub(crate) fn finish_at_end(self) -> (Vec<Line>, [Vec<u8>; Stream::COUNT]) {
-        let mut begun = [const { Vec::new() }; Stream::COUNT];
-        let mut lines = Vec::with_capacity(self.lines.len());
-        for line in self.lines.into_iter().rev() {
-            if line.ended {
-                lines.push(line.join());
-            } else {
-                begun[line.stream as usize] = line.texts.into_iter().flatten().collect();
-            }
+        self.enough |= self.since.is_some_and(|since| part.time < since);
+        *open = !self.enough;
+        if self.enough {
+            return false;
         }
-        (lines, begun)
+        self.found += 1;
+        self.enough = self.found == self.most;
+        true
     }
-}
-
-impl Pieces {
-    fn ending_with(part: Part<'_>) -> Self {
-        let texts = VecDeque::from([part.text.to_vec()]);
-        Self {
-            time: part.time,
-            stream: part.stream,
-            ended: part.tag == Tag::Full,
-            length: part.text.len(),
-            texts,
-        }
-    }
-
-    fn put_before(&mut self, text: &[u8]) {
-        self.length += text.len();
-        self.texts.push_front(text.to_vec());
-        // The beginning says more than the end.
-        while self.length > LONGEST_LINE {
-            self.length -= self.texts.pop_back().map_or(0, |text| text.len());
-        }
-    }
-
-    fn join(self) -> Line {
-        let bytes: Vec<u8> = self.texts.into_iter().flatten().collect();
-        Line { time: self.time, stream: self.stream, text: text(bytes) }
-    }
-}
-
-/// Whatever a service wrote, as text.
-pub(crate) fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]

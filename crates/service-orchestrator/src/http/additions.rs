@@ -1,8 +1,11 @@
 //! Services that are in no file: adding them, and stopping and forgetting them.
 
+use super::document::{
+    Broken, Conflict, Definitions, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
+};
 use super::reply::{Failure, Sent};
 use super::rows::outcomes;
-use super::wishes::{bad, patience, read};
+use super::wishes::{bad, body_of, patience, read};
 use crate::board::Board;
 use crate::daemon::{Same, Shared};
 use crate::load::{self, Addition};
@@ -11,7 +14,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
-use service_api::{Action, Add, Code, Outcome, Problem};
+use service_api::{Action, Add, Code, Outcome, Problem, routes};
 use service_core::{Name, Plan};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -21,13 +24,23 @@ const NAMELESS: &str = "run";
 /// The states in which nothing of a service runs or will by itself.
 const RESTS: [&str; 3] = ["stopped", "completed", "failed"];
 
+/// Define services that are in no file
+///
+/// All of them or none; nothing is started. What is wrong with one is told with its `cell`: the row, and the key.
+#[utoipa::path(
+    post,
+    path = routes::ADD,
+    operation_id = "add_services",
+    tag = tag::WISHES,
+    request_body = Definitions,
+    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, Broken),
+)]
 pub(super) async fn add(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
-    let asked: Add = serde_json::from_slice(&body)
-        .map_err(|error| bad(&format!("the body does not say what to add: {error}")))?;
+    let asked: Add = body_of(&body, "what to add")?;
     let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &shared.orchestrator.board());
     let entered = shared.source.add(&shared.orchestrator, choose).await?;
     let board = shared.orchestrator.board();
@@ -160,6 +173,17 @@ fn free_name(command: Option<&Value>, taken: impl Fn(&str) -> bool) -> Name {
     free.next().expect("there are more numbers than services")
 }
 
+/// Stop and forget services that were added
+///
+/// With their logs. What else needs one of them has to be removed along; one that does not stop stays defined.
+#[utoipa::path(
+    post,
+    path = routes::REMOVE,
+    operation_id = "remove_services",
+    tag = tag::WISHES,
+    request_body = service_api::Wish,
+    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
+)]
 pub(super) async fn remove(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -178,7 +202,9 @@ pub(super) async fn remove(
         (_, false) => removable(&shared.orchestrator.plan(), &added, &asked.names)?,
     };
     let (rows, receiver) = unbounded_channel();
-    if !names.is_empty() {
+    if names.is_empty() {
+        drop(rows); // else an answer to nobody's removal would wait for them
+    } else {
         let board = shared.orchestrator.board();
         // What waits for a file that it fits is not in the plan, and has nothing to stop.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =

@@ -1,18 +1,31 @@
 //! What the file of now would change about what runs, and doing it.
 
+use super::document::{
+    Broken, ChangesAnswer, Conflict, Malformed, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
+};
 use super::reply::{Data, Failure, Reply, Sent};
 use super::rows;
-use super::wishes::patience;
+use super::wishes::{body_or_default, patience};
 use crate::daemon::Shared;
 use crate::orchestrator::Apply;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use service_api::{Code, Problem, view};
+use service_api::{routes, view};
 use service_core::change::Change;
 use std::sync::Arc;
 use tokio::sync::mpsc::unbounded_channel;
 
+/// What the `services.toml` of now would change
+///
+/// Compared with what runs: a row for each service, also where nothing would change.
+#[utoipa::path(
+    get,
+    path = routes::PLAN,
+    operation_id = "plan",
+    tag = tag::WISHES,
+    responses((status = 200, description = "a row a service", body = ChangesAnswer), WrongFile, Broken),
+)]
 pub(super) async fn plan(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Change>> {
     let plan = shared.source.plan().await?;
     let comparison = shared.orchestrator.compare(plan).await?;
@@ -28,17 +41,24 @@ fn change(change: Change) -> view::Change {
     }
 }
 
+/// Change what runs to what `services.toml` says
+///
+/// Does what the plan shows: stops what is removed, updates, restarts with dependents, starts what is needed. It is
+/// carried out to its end when the client leaves; two at once take turns.
+#[utoipa::path(
+    post,
+    path = routes::APPLY,
+    operation_id = "apply",
+    tag = tag::WISHES,
+    request_body = Option<service_api::Apply>,
+    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, Broken),
+)]
 pub(super) async fn apply(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
-    let asked = if body.is_empty() {
-        service_api::Apply::default()
-    } else {
-        serde_json::from_slice(&body)
-            .map_err(|error| Problem::new(Code::BadRequest, format!("the body is not an apply: {error}")))?
-    };
+    let asked: service_api::Apply = body_or_default(&body, "an apply")?;
     let lock = Arc::clone(&shared.applying).lock_owned().await;
     // The file counts as taken up from here on, so that going back lasts until it changes again.
     shared.refresh().await?;

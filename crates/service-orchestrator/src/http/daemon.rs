@@ -1,5 +1,8 @@
 //! The daemon itself: version, state, health, end.
 
+use super::document::{
+    Broken, Conflict, DaemonAnswer, Malformed, StopFailed, Unfit, VersionAnswer, VitalsAnswer, tag,
+};
 use super::reply::{Asked, Data, Reply};
 use crate::clock;
 use crate::daemon::Shared;
@@ -7,18 +10,49 @@ use crate::orchestrator::{Verb, Wish};
 use crate::selfcheck::{self, Examination};
 use axum::extract::State;
 use serde::Deserialize;
-use service_api::{API_VERSION, Code, Problem, Vitals, view};
+use service_api::{API_VERSION, Code, Problem, Vitals, routes, view};
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use utoipa::IntoParams;
 
+/// Versions of daemon and API
+///
+/// A client and a daemon with the same `api` understand each other.
+#[utoipa::path(
+    get,
+    path = routes::VERSION,
+    operation_id = "version",
+    tag = tag::DAEMON,
+    responses((status = 200, description = "both versions", body = VersionAnswer)),
+)]
 pub(super) async fn version() -> Data<view::Version> {
     Data(view::Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: API_VERSION })
 }
 
+/// The daemon itself
+///
+/// Where it lives, since when, and what it holds.
+#[utoipa::path(
+    get,
+    path = routes::DAEMON,
+    operation_id = "daemon",
+    tag = tag::DAEMON,
+    responses((status = 200, description = "how it is", body = DaemonAnswer)),
+)]
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Data<view::Daemon> {
     Data(describe(&shared))
 }
 
+/// Whether the daemon can do its work
+///
+/// For a supervisor or a load balancer. How its services are is counted, and decides nothing.
+#[utoipa::path(
+    get,
+    path = routes::HEALTH,
+    operation_id = "daemon_health",
+    tag = tag::DAEMON,
+    responses((status = 200, description = "it can; `degraded` has doubts that somebody should look at", body = VitalsAnswer), Unfit),
+)]
 pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Reply<Vitals> {
     let Examination { faults, doubts } = selfcheck::examine(&shared).await;
     if faults.is_empty() {
@@ -53,13 +87,26 @@ fn describe(shared: &Shared) -> view::Daemon {
 }
 
 /// `?services=true`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Stop {
+    /// Stop the services first.
     #[serde(default)]
+    #[param(default = false, example = false)]
     services: bool,
 }
 
-/// Answers with how the daemon was, then ends it.
+/// End the daemon
+///
+/// Services live on unless `services` says otherwise. Answers with how the daemon was, then ends it.
+#[utoipa::path(
+    post,
+    path = routes::DAEMON_STOP,
+    operation_id = "stop_daemon",
+    tag = tag::DAEMON,
+    params(Stop),
+    responses((status = 200, description = "how it was", body = DaemonAnswer), Malformed, Conflict, StopFailed, Broken),
+)]
 pub(super) async fn stop(State(shared): State<Arc<Shared>>, Asked(stop): Asked<Stop>) -> Reply<view::Daemon> {
     if stop.services {
         let mut rows =

@@ -1,8 +1,13 @@
 //! What happened: as a list, or as a stream that goes on (NDJSON, server-sent events); and history.
 
-use super::reply::{Asked, Data, Failure};
+use super::document;
+use super::document::{
+    Broken, EventOnALine, EventsAnswer, Gone, HistoryAnswer, LastSeen, Malformed, NoService, tag,
+};
+use super::reply::{Asked, Data, Failure, count, size};
+use super::services::Names;
 use crate::daemon::Shared;
-use crate::journal::{self, Question, Recorded, Since, View, Word};
+use crate::journal::{self, Question, Recorded, View, Word};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -16,29 +21,50 @@ use std::task::{Context, Poll};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_stream::{Stream, StreamExt};
+use utoipa::IntoParams;
 
 /// Events when nothing else is asked; who follows hears what is new.
 const USUAL: usize = 100;
 
-/// `?names=a,b&since=17&limit=100&follow=true`.
-#[derive(Deserialize)]
-pub(super) struct Query {
-    #[serde(default)]
-    names: String,
+/// `?since=17&limit=100`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Span {
+    /// Those after the event of this number, or from this time on.
+    #[param(value_type = document::Since, required = false, example = 17)]
     since: Option<String>,
-    limit: Option<usize>,
-    #[serde(default)]
-    follow: bool,
-    #[serde(default)]
-    starts: bool,
+    /// With `since` the first so many, else the last. Absent: all with `since`, else 100 events, or all of history.
+    #[serde(default, deserialize_with = "count")]
+    #[param(example = 20, maximum = 9_007_199_254_740_991_u64)]
+    limit: Option<u64>,
 }
 
-impl Query {
-    fn question(&self, last_seen: Option<&str>) -> Result<Question, Problem> {
-        let names = self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        let since = last_seen.or(self.since.as_deref()).map(str::parse::<Since>).transpose()?;
-        Ok(Question { names, since, limit: self.limit })
+impl Span {
+    fn question(self, names: &Names, last_seen: Option<&str>) -> Result<Question, Problem> {
+        let [last_seen, since] =
+            [last_seen, self.since.as_deref()].map(|since| since.map(str::parse).transpose());
+        Ok(Question { names: names.list(), since: last_seen?.or(since?), limit: self.limit.map(size) })
     }
+}
+
+/// `?follow=true`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Following {
+    /// As NDJSON or server-sent events alone: go on with what happens, from now on or from `since`.
+    #[serde(default)]
+    #[param(default = false, example = false)]
+    follow: bool,
+}
+
+/// `?starts=true`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Starts {
+    /// One row for each start of a service instead.
+    #[serde(default)]
+    #[param(default = false, example = false)]
+    starts: bool,
 }
 
 /// How a client wants its answer.
@@ -98,21 +124,44 @@ impl Form {
     }
 }
 
+/// What happened
+///
+/// The oldest first, by numbers that rise by one and are never given twice. When followed there is neither gap nor
+/// duplicate between what was and what comes; every 15 seconds comes an empty line or a comment, and who falls 4096
+/// events behind gets `too_slow` as the last word.
+#[utoipa::path(
+    get,
+    path = routes::EVENTS,
+    operation_id = "events",
+    tag = tag::EVENTS,
+    params(Names, Span, Following, LastSeen),
+    responses(
+        (status = 200, description = "event by event", content(
+            (EventsAnswer = "application/json"),
+            (EventOnALine = routes::NDJSON),
+            (String = routes::SSE, example = "id: 18\nevent: state\ndata: {\"seq\":18}\n\n"),
+        )),
+        Malformed, NoService, Gone, Broken,
+    ),
+)]
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
-    Asked(query): Asked<Query>,
+    Asked(names): Asked<Names>,
+    Asked(span): Asked<Span>,
+    Asked(Following { follow }): Asked<Following>,
 ) -> Result<Response, Failure> {
     let form = Form::of(&headers);
-    if query.follow && form == Form::List {
+    if follow && form == Form::List {
         return Err(Problem::new(Code::BadRequest, "a list cannot be followed")
             .help(format!("say `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
             .into());
     }
-    let last_seen = headers.get(routes::LAST_EVENT_ID).and_then(|id| id.to_str().ok());
-    let mut question = query.question(last_seen.filter(|id| !id.is_empty()))?;
+    // What is no text is no number either.
+    let last_seen = headers.get(routes::LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
+    let mut question = span.question(&names, last_seen)?;
     if question.since.is_none() {
-        question.limit.get_or_insert(if query.follow { 0 } else { USUAL });
+        question.limit.get_or_insert(if follow { 0 } else { USUAL });
     }
     let view = journal(&shared, &question.names).await?;
     let past = view.past();
@@ -125,7 +174,7 @@ pub(super) async fn events(
         let json = serde_json::to_string(&event).ok()?;
         Some(form.event(&event, &json))
     });
-    let body = match query.follow {
+    let body = match follow {
         // At once it is told up to where that was, so that also who heard nothing can go on from there.
         true => {
             let now = tokio_stream::once(form.pulse(view.last));
@@ -152,17 +201,33 @@ async fn journal(shared: &Shared, names: &[String]) -> Result<View, Problem> {
     if names.iter().all(|name| plan.id(name).is_some() || was(name)) { Ok(view) } else { Err(unknown) }
 }
 
+/// What happened to services, and what their checks said
+///
+/// By time. Of the checks during a start the last is kept.
+#[utoipa::path(
+    get,
+    path = routes::HISTORY,
+    operation_id = "history",
+    tag = tag::EVENTS,
+    params(Names, Span, Starts),
+    responses(
+        (status = 200, description = "row by row, the oldest first", body = HistoryAnswer),
+        Malformed, NoService, Gone, Broken,
+    ),
+)]
 pub(super) async fn history(
     State(shared): State<Arc<Shared>>,
-    Asked(query): Asked<Query>,
+    Asked(names): Asked<Names>,
+    Asked(span): Asked<Span>,
+    Asked(Starts { starts }): Asked<Starts>,
 ) -> Result<Response, Failure> {
-    let question = query.question(None)?;
+    let question = span.question(&names, None)?;
     let view = journal(&shared, &question.names).await?;
     let (past, checks) = (view.past(), view.checks());
     drop(view);
     // Turning many rows into JSON takes time too: this thread has services to look after.
     let json = waiting_for_the_disk(move || {
-        let json = if query.starts {
+        let json = if starts {
             serde_json::to_vec(&Envelope::success(journal::starts(&past.find(&question)?)))
         } else {
             serde_json::to_vec(&Envelope::success(journal::rows(&past, &checks, &question)?))

@@ -1,43 +1,65 @@
 //! Logs: of one service or of many, in one answer or line by line, what is there or also what comes.
 
-use super::reply::{Asked, Data, Failure, Named};
+use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, tag};
+use super::reply::{Asked, Failure, Named, count, size};
 use super::rows;
-use super::services::split;
+use super::services::Names;
 use crate::daemon::Shared;
-use crate::logs::{Reading, Wanted, tail};
+use crate::logs::{Form, Reading, Wanted};
 use crate::manager;
 use crate::orchestrator::{is_managed, resolve};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use service_api::{Code, Problem, view};
+use service_api::{Code, Problem, routes, view};
 use service_core::Name;
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::mpsc::channel;
 use tokio::task::JoinSet;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
 /// Lines of a log when nothing else is asked.
 const USUAL_TAIL: usize = 1_000;
-/// Lines of a log at most, so that one answer stays within memory.
-const MOST_TAIL: usize = 1_000_000;
 
-/// `?names=a,b&tail=100&since=2026-01-02T03:04:05Z&follow=true`.
-#[derive(Deserialize)]
+/// `?tail=100&since=2026-01-02T03:04:05Z&follow=true`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Lines {
-    #[serde(default)]
-    names: String,
-    tail: Option<usize>,
+    /// Of each service the last so many. Absent: 1000, or with `since` as many as there are.
+    #[serde(default, deserialize_with = "count")]
+    #[param(example = 100, maximum = 9_007_199_254_740_991_u64)]
+    tail: Option<u64>,
+    /// None from before.
+    #[param(format = DateTime, example = "2026-01-02T03:04:05Z")]
     since: Option<String>,
+    /// As NDJSON alone: go on with what is written.
     #[serde(default)]
+    #[param(default = false, example = false)]
     follow: bool,
 }
 
+/// The log of one service
+///
+/// The last lines of it, or those since a time. A reader sets the pace: nothing waits in memory for it.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_LOGS,
+    operation_id = "service_logs",
+    tag = tag::LOGS,
+    params(Service, Lines),
+    responses(
+        (status = 200, description = "line by line, the oldest first", content(
+            (LogLinesAnswer = "application/json"), (LogLineOnALine = routes::NDJSON),
+        )),
+        Malformed, NoService, Broken,
+    ),
+)]
 pub(super) async fn one(
     shared: State<Arc<Shared>>,
     Named(name): Named<String>,
@@ -47,12 +69,29 @@ pub(super) async fn one(
     answer(shared, vec![name], lines, &headers).await
 }
 
+/// The logs of many services
+///
+/// Merged by time; `tail` counts the lines of each. A reader sets the pace: nothing waits in memory for it.
+#[utoipa::path(
+    get,
+    path = routes::LOGS,
+    operation_id = "logs",
+    tag = tag::LOGS,
+    params(Names, Lines),
+    responses(
+        (status = 200, description = "line by line, the oldest first", content(
+            (LogLinesAnswer = "application/json"), (LogLineOnALine = routes::NDJSON),
+        )),
+        Malformed, NoService, Broken,
+    ),
+)]
 pub(super) async fn many(
     shared: State<Arc<Shared>>,
+    Asked(names): Asked<Names>,
     Asked(lines): Asked<Lines>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(shared, split(&lines.names), lines, &headers).await
+    answer(shared, names.list(), lines, &headers).await
 }
 
 async fn answer(
@@ -71,16 +110,14 @@ async fn answer(
     }
     let mut wanted = wanted(&shared, &names, &lines)?;
     wanted.told = told(&shared, &wanted).await?;
-    let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let places = Arc::clone(&shared.orchestrator.world().places);
-    if !by_line {
-        let read = tokio::task::spawn_blocking(move || tail(&places, &wanted));
-        return Ok(Data(read.await.map_err(io::Error::other).flatten().map_err(cannot)?).into_response());
-    }
+    let form = if by_line { Form::Lines } else { Form::List };
+    // It looks for the first line in files that may be long.
     let read = tokio::task::spawn_blocking(move || match follow {
-        true => Reading::following(&places, &wanted),
-        false => Reading::once(&places, &wanted),
+        true => Reading::following(&places, wanted),
+        false => Reading::once(&places, wanted, form),
     });
+    let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let reading = read.await.map_err(io::Error::other).flatten().map_err(cannot)?;
     let (reader, pieces) = channel(1);
     // It ends with the answer, whose other end it sees, or with the owner of the fleet.
@@ -88,7 +125,8 @@ async fn answer(
         let mailbox = &shared.orchestrator.world().mailbox;
         reading.send(reader, mailbox.closed()).await;
     });
-    Ok(rows::lines(ReceiverStream::new(pieces).map(Ok::<_, Infallible>)))
+    let media_type = if by_line { routes::NDJSON } else { "application/json" };
+    Ok(([(CONTENT_TYPE, media_type)], Body::from_stream(ReceiverStream::new(pieces))).into_response())
 }
 
 fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Problem> {
@@ -108,12 +146,12 @@ fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Pr
             services.push((definition.name.clone(), !is_managed(definition)));
         }
     }
-    let usual = if since.is_some() { MOST_TAIL } else { USUAL_TAIL };
-    Ok(Wanted { services, most: lines.tail.unwrap_or(usual).min(MOST_TAIL), since, told: Vec::new() })
+    let usual = if since.is_some() { usize::MAX } else { USUAL_TAIL };
+    Ok(Wanted { services, most: lines.tail.map_or(usual, size), since, told: Vec::new() })
 }
 
 /// What the managers of these services tell of their logs. One that cannot is an error only for who asks for nothing else.
-async fn told(shared: &Shared, wanted: &Wanted) -> Result<Vec<view::LogLine>, Problem> {
+async fn told(shared: &Shared, wanted: &Wanted) -> Result<Vec<(Name, Vec<view::LogLine>)>, Problem> {
     let (board, world) = (shared.orchestrator.board(), shared.orchestrator.world());
     let mut calls = JoinSet::new();
     for (name, _) in wanted.services.iter().filter(|(_, is_ours)| !is_ours) {
@@ -122,13 +160,14 @@ async fn told(shared: &Shared, wanted: &Wanted) -> Result<Vec<view::LogLine>, Pr
         let (tail, since) = (wanted.most, wanted.since);
         calls.spawn(async move {
             let lines = manager::logs(&world, &settings, &definition, tail, since).await;
-            lines.map_err(|why| format!("cannot read the log of `{}`: {why}", definition.name))
+            let named = lines.map(|lines| (definition.name.clone(), lines));
+            named.map_err(|why| format!("cannot read the log of `{}`: {why}", definition.name))
         });
     }
     let mut told = Vec::new();
     for lines in calls.join_all().await {
         match lines {
-            Ok(lines) => told.extend(lines),
+            Ok(lines) => told.push(lines),
             Err(why) if wanted.services.len() == 1 => return Err(Problem::new(Code::Internal, why)),
             Err(why) => tracing::warn!(why, "a log is left out"),
         }

@@ -4,6 +4,7 @@
 
 mod page;
 
+use super::document::tag;
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::daemon::Shared;
@@ -14,6 +15,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use page::{Format, Kind, Page};
+use service_api::routes;
 use service_core::health::Health;
 use service_core::service::Goal;
 use std::sync::Arc;
@@ -22,6 +24,19 @@ use tokio::runtime::Handle;
 /// What the lines of one service take, about.
 const ROOM: usize = 2560;
 
+/// Everything in numbers
+///
+/// OpenMetrics 1.0 to those whose `Accept` prefers it, as Prometheus does, else Prometheus text 0.0.4.
+#[utoipa::path(
+    get,
+    path = routes::METRICS,
+    operation_id = "metrics",
+    tag = tag::DAEMON,
+    responses((status = 200, description = "the numbers of now", content(
+        (String = "text/plain", example = "service_up{service=\"web-app\"} 1\n"),
+        (String = "application/openmetrics-text", example = "service_up{service=\"web-app\"} 1\n# EOF\n"),
+    ))),
+)]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::wanted(&accept.join(","));

@@ -6,7 +6,9 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use service_api::command::MOST;
 use service_api::{Code, Envelope, Problem};
 use std::time::Duration;
 
@@ -54,6 +56,18 @@ pub(super) const LARGEST_BODY: usize = 1024 * 1024;
 
 /// How long a body may take to come.
 const SENT_WITHIN: Duration = Duration::from_secs(10);
+/// A number in the query string, as [`service_api::command::count`] is one in a body.
+pub(super) fn count<'de, D: Deserializer<'de>>(query: D) -> Result<Option<u64>, D::Error> {
+    match Option::<u64>::deserialize(query)? {
+        Some(number) if number > MOST => Err(D::Error::custom(format!("{number} is beyond {MOST}"))),
+        number => Ok(number),
+    }
+}
+
+/// As much of it as there can be in memory.
+pub(super) fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
 
 /// The body.
 pub(super) struct Sent(pub(super) Bytes);

@@ -1,5 +1,9 @@
 //! Reading: definitions, states, order, health.
 
+use super::document::{
+    Broken, HealthAnswer, Malformed, NoService, NodesAnswer, Service, ServiceAnswer, ServicesAnswer,
+    StatusAnswer, StepsAnswer, WhyAnswer, WrongFile, tag,
+};
 use super::reply::{Asked, Data, Named, Reply};
 use super::tokens::Role;
 use crate::board::{Board, Entry};
@@ -11,14 +15,36 @@ use crate::why;
 use axum::Extension;
 use axum::extract::State;
 use serde::Deserialize;
-use service_api::{Code, Problem, view};
+use service_api::{Code, Problem, routes, view};
 use std::sync::Arc;
+use utoipa::IntoParams;
 
+/// All services as they are defined
+///
+/// In the order of the file, and then those that were added.
+#[utoipa::path(
+    get,
+    path = routes::LIST,
+    operation_id = "list_services",
+    tag = tag::SERVICES,
+    responses((status = 200, description = "every service", body = ServicesAnswer), WrongFile, Broken),
+)]
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Service>> {
     shared.refresh().await?;
     Ok(Data(views::services(&shared.orchestrator.plan())))
 }
 
+/// One service as it is defined
+///
+/// What the file, or whoever added it, says now.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE,
+    operation_id = "get_service",
+    tag = tag::SERVICES,
+    params(Service),
+    responses((status = 200, description = "its definition", body = ServiceAnswer), Malformed, NoService, WrongFile, Broken),
+)]
 pub(super) async fn service(
     State(shared): State<Arc<Shared>>,
     Named(name): Named<String>,
@@ -30,23 +56,32 @@ pub(super) async fn service(
 }
 
 /// `?names=a,b`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Names {
+    /// Names with commas between them; all services if there is none.
     #[serde(default)]
+    #[param(default = "", example = "web-app,database")]
     names: String,
 }
 
 impl Names {
-    fn list(&self) -> Vec<String> {
-        split(&self.names)
+    pub(super) fn list(&self) -> Vec<String> {
+        self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 }
 
-/// The words of a list with commas; none in an empty one.
-pub(super) fn split(names: &str) -> Vec<String> {
-    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
+/// The order of a start
+///
+/// Of all services, or of these with all that they need. Those of one level do not need each other.
+#[utoipa::path(
+    get,
+    path = routes::ORDER,
+    operation_id = "start_order",
+    tag = tag::SERVICES,
+    params(Names),
+    responses((status = 200, description = "the steps, in their order", body = StepsAnswer), Malformed, NoService, WrongFile, Broken),
+)]
 pub(super) async fn order(
     State(shared): State<Arc<Shared>>,
     Asked(names): Asked<Names>,
@@ -57,6 +92,17 @@ pub(super) async fn order(
     Ok(Data(views::steps(&plan, &ids)))
 }
 
+/// Who needs whom
+///
+/// All services, or these with all that they need, in start order, each with how it is.
+#[utoipa::path(
+    get,
+    path = routes::GRAPH,
+    operation_id = "graph",
+    tag = tag::SERVICES,
+    params(Names),
+    responses((status = 200, description = "the graph, node by node", body = NodesAnswer), Malformed, NoService, WrongFile, Broken),
+)]
 pub(super) async fn graph(
     State(shared): State<Arc<Shared>>,
     Asked(names): Asked<Names>,
@@ -67,6 +113,17 @@ pub(super) async fn graph(
     Ok(Data(views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word())))
 }
 
+/// The state of one service
+///
+/// With all that `long` adds to the state of many.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_STATUS,
+    operation_id = "service_status",
+    tag = tag::SERVICES,
+    params(Service),
+    responses((status = 200, description = "its state", body = StatusAnswer), Malformed, NoService, Broken),
+)]
 pub(super) async fn service_status(
     State(shared): State<Arc<Shared>>,
     Named(name): Named<String>,
@@ -103,6 +160,17 @@ fn root(entry: &Entry) -> Option<Root> {
     entry.keeper.map(Root::Keeper).or_else(|| entry.pid.map(Root::Own))
 }
 
+/// Check one service now
+///
+/// By its endpoint, or by its process where it has none. A check that fails is an answer too.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_HEALTH,
+    operation_id = "check_health",
+    tag = tag::SERVICES,
+    params(Service),
+    responses((status = 200, description = "what the check saw", body = HealthAnswer), Malformed, NoService, Broken),
+)]
 pub(super) async fn health(
     State(shared): State<Arc<Shared>>,
     Named(name): Named<String>,
@@ -114,6 +182,17 @@ pub(super) async fn health(
     Ok(Data(views::health(&entry.definition, checked)))
 }
 
+/// Why one service is as it is
+///
+/// What it waits for, how it ended, who holds its port, when it is tried again, the end of its log, and what would help.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_WHY,
+    operation_id = "explain",
+    tag = tag::SERVICES,
+    params(Service),
+    responses((status = 200, description = "the explanation", body = WhyAnswer), Malformed, NoService, Broken),
+)]
 pub(super) async fn why(
     State(shared): State<Arc<Shared>>,
     role: Option<Extension<Role>>,

@@ -1,8 +1,12 @@
 //! Looking on: the states, once or as they change, and waiting for what others bring about.
 
-use super::reply::{Asked, Data, Failure};
+use super::document::{
+    Awaited, Broken, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, StatusesAnswer, StatusesOnALine,
+    tag,
+};
+use super::reply::{Asked, Data, Failure, count};
 use super::rows;
-use super::services::{split, statuses};
+use super::services::{Names, statuses};
 use crate::board::{Board, Entry};
 use crate::daemon::Shared;
 use crate::orchestrator::{Watch, resolve};
@@ -11,33 +15,49 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use service_api::{Code, Problem};
+use service_api::{Code, Problem, routes};
 use service_core::fleet::Until;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
+use utoipa::IntoParams;
 
-/// `?names=a,b&long=true&follow=true`.
-#[derive(Deserialize)]
+/// `?long=true&follow=true`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct States {
+    /// Add what `Details` has.
     #[serde(default)]
-    names: String,
-    #[serde(default)]
+    #[param(default = false)]
     long: bool,
+    /// As NDJSON alone: the whole table as one line, at once and again whenever it looks different.
     #[serde(default)]
+    #[param(default = false, example = false)]
     follow: bool,
 }
 
+/// The state of many services
+///
+/// Of all, or of these. When followed, a reader that is slow gets the newest table and no queue.
+#[utoipa::path(
+    get,
+    path = routes::STATUS,
+    operation_id = "status",
+    tag = tag::SERVICES,
+    params(Names, States),
+    responses((status = 200, description = "a row a service", content((StatusesAnswer = "application/json"), (StatusesOnALine = routes::NDJSON))), Malformed, NoService, Broken),
+)]
 pub(super) async fn status(
     State(shared): State<Arc<Shared>>,
+    Asked(names): Asked<Names>,
     Asked(states): Asked<States>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     // A definition that cannot be read hides nothing of what runs.
     let _ = shared.refresh().await;
     let board = shared.orchestrator.board();
-    let names = split(&states.names);
+    let names = names.list();
     resolve(&board.plan, &names)?;
     let detail = if states.long { Detail::Long } else { Detail::Short };
     match states.follow {
@@ -94,24 +114,40 @@ fn entries<'b>(board: &'b Board, names: &[String]) -> Vec<&'b Entry> {
     }
 }
 
-/// `?names=a,b&for=ready&timeout_ms=1000`.
-#[derive(Deserialize)]
+/// `?for=ready&timeout_ms=1000`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Waiting {
-    #[serde(default)]
-    names: String,
+    /// What is waited for.
     #[serde(rename = "for")]
+    #[param(value_type = Awaited, required = false, default = "ready")]
     until: Option<String>,
+    /// How long to wait, in milliseconds; absent: until it is so or can never be.
+    #[serde(default, deserialize_with = "count")]
+    #[param(example = 1000, maximum = 9_007_199_254_740_991_u64)]
     timeout_ms: Option<u64>,
 }
 
+/// Wait until services are as asked
+///
+/// Starts nothing. A row for each service: `ok`, or an error that is `never` or `timeout`.
+#[utoipa::path(
+    get,
+    path = routes::WAIT,
+    operation_id = "wait_for",
+    tag = tag::SERVICES,
+    params(Names, Waiting),
+    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Broken),
+)]
 pub(super) async fn wait(
     State(shared): State<Arc<Shared>>,
+    Asked(names): Asked<Names>,
     Asked(waiting): Asked<Waiting>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let _ = shared.refresh().await;
     let watch = Watch {
-        names: split(&waiting.names),
+        names: names.list(),
         until: until(waiting.until.as_deref())?,
         limit: waiting.timeout_ms.map(Duration::from_millis),
     };

@@ -1,31 +1,80 @@
 //! Start, stop, restart: rows all at once, or one by one as they come when the client accepts NDJSON.
 
+use super::document::{
+    Broken, Conflict, Malformed, NoService, OneWish, OutcomeOnALine, OutcomesAnswer, Service, WrongFile, tag,
+};
 use super::reply::{Failure, Named, Sent};
 use super::rows;
 use crate::daemon::Shared;
-use crate::orchestrator::{Relatives, Verb, Wish};
+use crate::orchestrator::{Patience, Relatives, Verb, Wish};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use service_api::{Code, Problem};
+use serde::de::DeserializeOwned;
+use service_api::{Code, Problem, routes};
 use std::sync::Arc;
 use std::time::Duration;
 
 type Shares = State<Arc<Shared>>;
 type Answer = Result<Response, Failure>;
 
+/// Start services
+///
+/// Each starts as soon as what it needs is as it has to be. With `application/x-ndjson` a row comes as soon as it is known.
+#[utoipa::path(
+    post,
+    path = routes::START,
+    operation_id = "start_services",
+    tag = tag::WISHES,
+    request_body = service_api::Wish,
+    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
+)]
 pub(super) async fn start(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
     many(shared, &headers, &body, Verb::Start).await
 }
 
+/// Stop services
+///
+/// Running dependents go first. What has stopped has left no process behind.
+#[utoipa::path(
+    post,
+    path = routes::STOP,
+    operation_id = "stop_services",
+    tag = tag::WISHES,
+    request_body = service_api::Wish,
+    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
+)]
 pub(super) async fn stop(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
     many(shared, &headers, &body, Verb::Stop).await
 }
 
+/// Restart services
+///
+/// Stopped in order, then started in order, with the dependents that were up given back.
+#[utoipa::path(
+    post,
+    path = routes::RESTART,
+    operation_id = "restart_services",
+    tag = tag::WISHES,
+    request_body = service_api::Wish,
+    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
+)]
 pub(super) async fn restart(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
     many(shared, &headers, &body, Verb::Restart).await
 }
 
+/// Start service that the path names
+///
+/// As for many; the body may be left out.
+#[utoipa::path(
+    post,
+    path = routes::SERVICE_START,
+    operation_id = "start_service",
+    tag = tag::WISHES,
+    params(Service),
+    request_body = Option<OneWish>,
+    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
+)]
 pub(super) async fn start_one(
     shared: Shares,
     Named(name): Named<String>,
@@ -35,6 +84,18 @@ pub(super) async fn start_one(
     one(shared, name, &headers, &body, Verb::Start).await
 }
 
+/// Stop service that the path names
+///
+/// As for many; the body may be left out.
+#[utoipa::path(
+    post,
+    path = routes::SERVICE_STOP,
+    operation_id = "stop_service",
+    tag = tag::WISHES,
+    params(Service),
+    request_body = Option<OneWish>,
+    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
+)]
 pub(super) async fn stop_one(
     shared: Shares,
     Named(name): Named<String>,
@@ -44,6 +105,18 @@ pub(super) async fn stop_one(
     one(shared, name, &headers, &body, Verb::Stop).await
 }
 
+/// Restart service that the path names
+///
+/// As for many; the body may be left out.
+#[utoipa::path(
+    post,
+    path = routes::SERVICE_RESTART,
+    operation_id = "restart_service",
+    tag = tag::WISHES,
+    params(Service),
+    request_body = Option<OneWish>,
+    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
+)]
 pub(super) async fn restart_one(
     shared: Shares,
     Named(name): Named<String>,
@@ -73,10 +146,21 @@ async fn one(State(shared): Shares, name: String, headers: &HeaderMap, body: &[u
 }
 
 pub(super) fn read(body: &[u8]) -> Result<service_api::Wish, Problem> {
-    if body.is_empty() {
-        return Ok(service_api::Wish::default());
+    body_or_default(body, "a wish")
+}
+
+/// What is asked by a body that may be left out.
+pub(super) fn body_or_default<T: DeserializeOwned + Default>(body: &[u8], what: &str) -> Result<T, Problem> {
+    if body.is_empty() { Ok(T::default()) } else { body_of(body, what) }
+}
+
+/// What is asked by a body.
+pub(super) fn body_of<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
+    // A list would do for a record, its items for the fields by their order: nobody means that.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(bad(&format!("the body is not {what}: it is a list, and should be a record")));
     }
-    serde_json::from_slice(body).map_err(|error| bad(&format!("the body is not a wish: {error}")))
+    serde_json::from_slice(body).map_err(|error| bad(&format!("the body is not {what}: {error}")))
 }
 
 pub(super) fn bad(message: &str) -> Problem {
@@ -100,8 +184,7 @@ async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service
     Ok(rows::outcomes(headers, rows).await)
 }
 
-pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> crate::orchestrator::Patience {
-    use crate::orchestrator::Patience;
+pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> Patience {
     match (wait, timeout_ms) {
         (false, _) => Patience::None,
         (true, Some(millis)) => Patience::For(Duration::from_millis(millis)),

@@ -10,7 +10,7 @@ use service_core::Moment;
 use service_core::config::Service;
 use service_core::health::next_while_starting;
 use service_core::service::Event;
-use service_shim::{Files, Line, tail};
+use service_shim::{Files, Line, Tail, tail};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) async fn listen(
     let mut lines = if is_known {
         follower.lines()
     } else {
-        files.tail(MOST_LINES, Some(clock::wall(launched))).unwrap_or_default()
+        files.tail(MOST_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default()
     };
     while !lines.iter().any(|line| pattern.is_match(&line.text)) {
         clock::sleep_until(Some(next_while_starting(launched, clock::now()))).await;

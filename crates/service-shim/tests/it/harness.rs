@@ -222,7 +222,7 @@ impl Shim {
 
     /// The log so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let lines = self.files.tail(usize::MAX, None).unwrap();
+        let lines = self.files.tail(usize::MAX, None).unwrap().all().unwrap();
         lines.into_iter().map(|line| format!("{}: {}", line.stream.as_str(), line.text)).collect()
     }
 

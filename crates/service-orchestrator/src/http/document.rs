@@ -1,0 +1,161 @@
+//! The OpenAPI document: what the router, the handlers' `///` and the types say of themselves, and an example for
+//! every body, made of the rows in `examples.json`. `docs/openapi.json` is a copy of it, which a test compares.
+
+mod shapes;
+
+pub(super) use shapes::*;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::{Content, RefOr, Required, Schema};
+
+/// Operations are sorted by what they are about.
+pub(super) mod tag {
+    pub(crate) const SERVICES: &str = "services";
+    pub(crate) const WISHES: &str = "wishes";
+    pub(crate) const LOGS: &str = "logs";
+    pub(crate) const EVENTS: &str = "events";
+    pub(crate) const DAEMON: &str = "daemon";
+}
+
+/// What is true of all operations.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "service-orchestrator",
+        version = "1",
+        description = "The API of one project's `orchestratord`. Every answer is JSON in one envelope, `{ success, \
+                       data, error }`; `error.code` is for programs, `error.message` and `error.help` for people. With \
+                       `Accept: application/x-ndjson` many answers come line by line, one envelope a line. Durations \
+                       are milliseconds (`*_ms`), sizes bytes, times RFC 3339 in UTC. Fields may be added; a client \
+                       ignores those it does not know. A method that a route does not have is answered with 405, \
+                       `bad_request` and `Allow`.",
+        contact(),
+        license(name = "MIT", identifier = "MIT"),
+    ),
+    tags(
+        (name = tag::SERVICES, description = "How services are defined and how they are."),
+        (name = tag::WISHES, description = "Starting, stopping, adding, changing. What was accepted is answered with \
+                                            200 and a row a service, also where a row failed."),
+        (name = tag::LOGS, description = "What services wrote."),
+        (name = tag::EVENTS, description = "What happened."),
+        (name = tag::DAEMON, description = "The daemon itself."),
+    ),
+    components(schemas(Failed, Awaited, Since, Moment)),
+)]
+pub(super) struct Document;
+
+/// The text, made when somebody asks first.
+static TEXT: LazyLock<String> = LazyLock::new(text);
+
+/// The OpenAPI document
+///
+/// The document that describes this API, in OpenAPI 3.1.
+#[utoipa::path(
+    get,
+    path = service_api::routes::OPENAPI,
+    operation_id = "openapi",
+    tag = tag::DAEMON,
+    responses((status = 200, description = "the document", body = Object, example = json!({"openapi": "3.1.0"}))),
+)]
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], TEXT.as_str())
+}
+
+fn text() -> String {
+    let mut document = super::described().into_openapi();
+    let schemas = Examples::of(&document);
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let has_body = operation.request_body.is_some();
+            for (status, failure) in shapes::at_the_door(has_body) {
+                operation.responses.responses.entry(status).or_insert(failure);
+            }
+            schemas.fill(operation);
+        }
+    }
+    let mut text = document.to_pretty_json().expect("a document is made of strings and numbers");
+    text.push('\n');
+    text
+}
+
+/// Makes an example of a body from its schema.
+struct Examples {
+    schemas: Value,
+    rows: Map<String, Value>,
+}
+
+impl Examples {
+    fn of(document: &utoipa::openapi::OpenApi) -> Self {
+        let schemas = serde_json::to_value(&document.components).expect("components are JSON");
+        let rows = serde_json::from_str(include_str!("examples.json")).expect("a test has read the examples");
+        Self { schemas, rows }
+    }
+
+    fn fill(&self, operation: &mut Operation) {
+        operation.request_body.iter_mut().filter_map(here).for_each(leave_out);
+        let request = operation.request_body.iter_mut().filter_map(here);
+        let responses = operation.responses.responses.values_mut().filter_map(here);
+        let contents = request.flat_map(|request| request.content.values_mut());
+        let contents = contents.chain(responses.flat_map(|response| response.content.values_mut()));
+        for content in contents.filter_map(here) {
+            self.complete(content);
+        }
+    }
+
+    fn complete(&self, content: &mut Content) {
+        if content.example.is_none() {
+            let schema = serde_json::to_value(&content.schema).unwrap_or_default();
+            content.example = Some(self.example(&schema));
+        }
+    }
+
+    /// Rows that are named have their own; everything else is made of its parts.
+    fn example(&self, schema: &Value) -> Value {
+        if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+            let made = || self.example(&self.schemas["schemas"][name]);
+            return self.rows.get(name).cloned().unwrap_or_else(made);
+        }
+        let choices = ["oneOf", "anyOf", "allOf"].into_iter().filter_map(|word| schema[word].as_array());
+        if let Some(first) = choices.flatten().find(|choice| choice["type"] != "null") {
+            return self.example(first);
+        }
+        if let Some(first) = schema["enum"].get(0) {
+            return first.clone();
+        }
+        match schema["type"].as_str() {
+            Some("object") => {
+                let parts = schema["properties"].as_object().into_iter().flatten();
+                parts.map(|(name, part)| (name.clone(), self.example(part))).collect::<Map<_, _>>().into()
+            }
+            Some("array") => json!([self.example(&schema["items"])]),
+            _ => Value::Null,
+        }
+    }
+}
+
+/// Says that a body may be left out, and not that it may be `null` as well: generators of clients stumble over that.
+fn leave_out(body: &mut RequestBody) {
+    for content in body.content.values_mut().filter_map(here) {
+        if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema {
+            content.schema = choice.items.first().cloned();
+            body.required = Some(Required::False);
+        }
+    }
+}
+
+/// What stands in its place itself.
+fn here<T>(place: &mut RefOr<T>) -> Option<&mut T> {
+    match place {
+        RefOr::T(value) => Some(value),
+        RefOr::Ref(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Shapes that exist in the document alone: an envelope whose answer is there and one whose error is, the bodies that
+//! are looser in code than in words, and the failures that operations share.
+#![expect(dead_code, reason = "they are described and never made")]
+
+use serde::Serialize;
+use service_api::{Code, Envelope, Event, Outcome, Problem, Vitals, event, view};
+use std::collections::BTreeMap;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
+
+fn yes() -> Object {
+    ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true])).build()
+}
+
+fn no() -> Object {
+    ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([false])).build()
+}
+
+fn null() -> Object {
+    ObjectBuilder::new().schema_type(Type::Null).build()
+}
+
+/// Envelopes with an answer in them. A generic one would have its rows written out in the document, each time anew and
+/// without a name.
+macro_rules! answers {
+    ($($name:ident($($data:tt)+))*) => {$(
+        /// An answer.
+        #[derive(Serialize, ToSchema)]
+        pub(in crate::http) struct $name {
+            #[schema(schema_with = yes)]
+            success: bool,
+            data: $($data)+,
+            #[schema(schema_with = null)]
+            error: (),
+        }
+    )*};
+}
+
+answers! {
+    ServiceAnswer(view::Service)
+    ServicesAnswer(Vec<view::Service>)
+    StepsAnswer(Vec<view::Step>)
+    NodesAnswer(Vec<view::Node>)
+    StatusAnswer(view::Status)
+    StatusesAnswer(Vec<view::Status>)
+    HealthAnswer(view::Health)
+    WhyAnswer(view::Why)
+    ChangesAnswer(Vec<view::Change>)
+    OutcomeAnswer(Outcome)
+    OutcomesAnswer(Vec<Outcome>)
+    LogLineAnswer(view::LogLine)
+    LogLinesAnswer(Vec<view::LogLine>)
+    EventAnswer(Event)
+    EventsAnswer(Vec<Event>)
+    HistoryAnswer(Vec<Told>)
+    VersionAnswer(view::Version)
+    DaemonAnswer(view::Daemon)
+    ManagersAnswer(Vec<view::Manager>)
+    VitalsAnswer(Vitals)
+}
+
+/// Lines of streams: an envelope each.
+macro_rules! lines {
+    ($($name:ident($answer:ident))*) => {$(
+        /// One line of a stream. A failure is the last.
+        #[derive(Serialize, ToSchema)]
+        #[serde(untagged)]
+        pub(in crate::http) enum $name {
+            Answer($answer),
+            Failed(Failed),
+        }
+    )*};
+}
+
+lines! {
+    StatusesOnALine(StatusesAnswer)
+    OutcomeOnALine(OutcomeAnswer)
+    LogLineOnALine(LogLineAnswer)
+    EventOnALine(EventAnswer)
+}
+
+/// No answer, and why.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Failed {
+    #[schema(schema_with = no)]
+    success: bool,
+    #[schema(schema_with = null)]
+    data: (),
+    error: Problem,
+}
+
+/// A row of history: something that happened, or with `starts` one start.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::http) enum Told {
+    Past(event::Past),
+    Start(event::Start),
+}
+
+/// A wish for the service that the path names.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct OneWish {
+    /// Start: take dependencies along. Stop: take running dependents down first. Restart: both.
+    /// Absent: what `services.toml` says (`auto_start_dependencies`), else yes.
+    relatives: Option<bool>,
+    /// Answer when it is done, or as soon as it is under way.
+    #[schema(required = false, default = true)]
+    wait: bool,
+    /// How long to wait, in milliseconds; absent: until it is done or can never be.
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
+    timeout_ms: Option<u64>,
+}
+
+/// Services to add.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Definitions {
+    /// All of them are added, or none.
+    #[schema(required = false)]
+    services: Vec<Definition>,
+    /// Forget them some time after they have run.
+    #[schema(required = false, default = false)]
+    transient: bool,
+}
+
+/// One service, by the keys of `services.toml`: those named here, and all others of docs/config.md.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Definition {
+    /// Its name; of a transient service it may be left out, and is then made from the program.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
+    name: Option<String>,
+    /// The service itself: a program and its arguments, split as a shell would.
+    start_command: Option<String>,
+    /// What it is for.
+    description: Option<String>,
+    /// The services that have to be ready first.
+    #[schema(required = false)]
+    dependencies: Vec<String>,
+    /// Where its health is asked: `http://`, `https://`, `tcp://`, `unix://`, `dns://` or `exec:`.
+    health_check_endpoint: Option<String>,
+}
+
+/// What can be waited for.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum Awaited {
+    /// Dependents may go on.
+    Ready,
+    /// Its last check passed.
+    Healthy,
+    /// Its process is there.
+    Running,
+    /// Nothing of it runs.
+    Stopped,
+    /// It has ended by itself, and well.
+    Completed,
+}
+
+/// From where on events are asked for: after the event of this number, or from this time on.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::http) enum Since {
+    Number(u64),
+    Time(Moment),
+}
+
+/// A time, RFC 3339.
+#[derive(Serialize, ToSchema)]
+#[schema(format = DateTime)]
+pub(in crate::http) struct Moment(String);
+
+/// The service that a path names.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct Service {
+    /// The name of a service.
+    #[param(example = "web-app")]
+    name: String,
+}
+
+/// Where a client of server-sent events was.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in crate::http) struct LastSeen {
+    /// The `id` of the last event that was seen; stronger than `since`.
+    #[param(rename = "Last-Event-ID", value_type = Since, required = false, example = "17")]
+    last_event_id: Option<String>,
+}
+
+/// Failures that an operation may end in. The status is that of the code.
+macro_rules! failures {
+    ($($name:ident: $code:ident, $message:literal, $when:literal;)*) => {$(
+        pub(in crate::http) enum $name {}
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                failure(Problem::new(Code::$code, $message), $when)
+            }
+        }
+    )*};
+}
+
+failures! {
+    Malformed: BadRequest, "`since` is not a time", "`bad_request`: the request is malformed; nothing was done";
+    NoService: NotFound, "there is no service `web`", "`not_found`: there is no service of this name; nothing was done";
+    Gone: Gap, "events after 3 are not all kept any more; the oldest kept is 907",
+        "`gap`: events after this number are not all kept any more, or it was never given";
+    Conflict: DependencyNotRunning, "cannot start `web-app`: `database` is not running",
+        "nothing was done: `manager_disabled`, `dependency_not_running` or `name_taken`";
+    WrongFile: BadDefinition, "`prot` is not a key of a service", "`bad_definition`: `services.toml`, or what was sent, is wrong; nothing was done";
+    StopFailed: StopFailed, "cannot stop the services: cannot stop `database`: it did not end",
+        "`stop_failed`: not every service could be stopped, so the daemon goes on";
+    Unfit: Unfit, "cannot do all of its work: the journal cannot be written: No space left on device",
+        "`unfit`: the daemon answers, and cannot do its work. `busy`: too many clients are connected";
+    Stranger: Unauthorized, "cannot tell who asks: there is no token", "`unauthorized`: over TCP, no token or a wrong one";
+    Barred: Forbidden, "the token `read` may only read",
+        "`forbidden`: over TCP, the token does not allow it, or the name that was called or the page that asks is not known";
+    Busy: Busy, "too many streams are open", "`busy`: too many clients are connected";
+    Large: TooLarge, "a request may have 1 MiB", "`too_large`: the body is too large";
+    Late: TooSlow, "the body did not come within 10 s", "`too_slow`: the body did not come in time";
+    Broken: Internal, "cannot read the journal: Input/output error", "`internal`: a fault of the daemon or of the machine";
+}
+
+/// What every operation may end in before it is begun, and those with a body.
+pub(super) fn at_the_door(has_body: bool) -> impl Iterator<Item = (String, RefOr<Response>)> {
+    let always = [Stranger::responses(), Barred::responses(), Busy::responses()].into_iter();
+    let of_bodies = [Large::responses(), Late::responses()].into_iter().filter(move |_| has_body);
+    always.chain(of_bodies).flatten()
+}
+
+fn failure(problem: Problem, when: &str) -> BTreeMap<String, RefOr<Response>> {
+    let status = problem.code.http_status().to_string();
+    let example = serde_json::to_value(Envelope::<()>::failure(problem)).expect("an envelope is JSON");
+    let content =
+        ContentBuilder::new().schema(Some(Ref::from_schema_name("Failed"))).example(Some(example)).build();
+    let response = ResponseBuilder::new().description(when).content("application/json", content).build();
+    BTreeMap::from([(status, response.into())])
+}

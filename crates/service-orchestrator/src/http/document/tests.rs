@@ -1,0 +1,104 @@
+//! The document is complete, its examples are of their types, and the copy of it in `docs/` is no other.
+
+use super::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use service_api::{Apply, Event, Outcome, Problem, Wish, event, view};
+
+fn document() -> Value {
+    serde_json::from_str(&TEXT).unwrap()
+}
+
+fn operations(document: &Value) -> Vec<(String, Value)> {
+    let methods = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (format!("{method} {path}"), operation.clone()))
+    });
+    methods.collect()
+}
+
+/// Every value in a document, with those inside of it.
+fn all(value: &Value) -> Vec<&Value> {
+    let inside: Vec<&Value> = match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(fields) => fields.values().collect(),
+        _ => Vec::new(),
+    };
+    std::iter::once(value).chain(inside.into_iter().flat_map(all)).collect()
+}
+
+#[test]
+fn docs_openapi_json_is_the_document_that_is_served() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    if std::env::var_os("SERVICE_REWRITE_GOLDEN").is_some() {
+        std::fs::write(path, TEXT.as_str()).unwrap();
+    }
+    let copy = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(copy == *TEXT, "docs/openapi.json is old: SERVICE_REWRITE_GOLDEN=1 writes it anew");
+}
+
+#[test]
+fn every_operation_has_words_a_name_of_its_own_and_examples() {
+    let operations = operations(&document());
+    let mut names = std::collections::BTreeSet::new();
+    for (what, operation) in &operations {
+        for word in ["summary", "description", "operationId"] {
+            assert!(operation[word].as_str().is_some_and(|text| !text.is_empty()), "{what} has no {word}");
+        }
+        assert!(names.insert(operation["operationId"].to_string()), "{what}: its operationId is another's");
+        assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{what} has one tag");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(
+                parameter["schema"].is_object() && parameter["description"].is_string(),
+                "{what}: {parameter}"
+            );
+        }
+        let bodies = operation["responses"].as_object().unwrap().values().chain([&operation["requestBody"]]);
+        for content in bodies.flat_map(|body| body["content"].as_object().into_iter().flatten()) {
+            let example = &content.1["example"];
+            assert!(!example.is_null(), "{what}: {} has no example", content.0);
+            assert!(example["data"] != json!([null]), "{what}: {example} is no example");
+        }
+    }
+    assert!(operations.len() > 20);
+}
+
+#[test]
+fn nothing_is_referred_to_that_is_not_there() {
+    let document = document();
+    for reference in all(&document).into_iter().filter_map(|value| value["$ref"].as_str()) {
+        assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn every_row_has_an_example_of_its_own() {
+    fn fits<T: DeserializeOwned + Serialize>(rows: &mut Map<String, Value>, name: &str) {
+        let row = rows.remove(name).unwrap_or_else(|| panic!("`{name}` has no example"));
+        let read: T = serde_json::from_value(row.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(serde_json::to_value(read).unwrap(), row, "{name}");
+    }
+    let mut rows: Map<String, Value> = serde_json::from_str(include_str!("../examples.json")).unwrap();
+    let rows = &mut rows;
+    fits::<view::Service>(rows, "Service");
+    fits::<view::Step>(rows, "Step");
+    fits::<view::Change>(rows, "Change");
+    fits::<view::Node>(rows, "Node");
+    fits::<view::Status>(rows, "Status");
+    fits::<view::Health>(rows, "Health");
+    fits::<view::Why>(rows, "Why");
+    fits::<view::LogLine>(rows, "LogLine");
+    fits::<view::Version>(rows, "Version");
+    fits::<view::Daemon>(rows, "Daemon");
+    fits::<Event>(rows, "Event");
+    fits::<event::Past>(rows, "Past");
+    fits::<event::Start>(rows, "Start");
+    fits::<view::Manager>(rows, "Manager");
+    fits::<service_api::Vitals>(rows, "Vitals");
+    fits::<Outcome>(rows, "Outcome");
+    fits::<Problem>(rows, "Problem");
+    fits::<Wish>(rows, "Wish");
+    fits::<Apply>(rows, "Apply");
+    rows.retain(|name, _| !["OneWish", "Definitions"].contains(&name.as_str()));
+    assert!(rows.is_empty(), "nobody has heard of {rows:?}");
+}
