@@ -11,8 +11,12 @@ const PAUSE = 10ms
 const ACCEPT_ROWS = { Accept: application/x-ndjson }
 
 # The way to a running daemon of our version, started if there is none: what every other command here takes.
-export def connect [config: any, span: record]: nothing -> any {
-    let project = project $config $span
+export def connect [
+    config: any
+    span: record
+    --anywhere # where there is no project, in the user's own
+]: nothing -> any {
+    let project = project $config $span --anywhere=$anywhere
     let reached = running $project $span
     if $reached != null { return $reached }
     launch $project $span
@@ -67,13 +71,15 @@ export def ask-each [way: record, names: list<string>, what: string, query: reco
     $all
 }
 
-def envelope [way: record, route: string, query: record]: nothing -> any {
+# What a route answers, or why it does not.
+export def envelope [way: record, route: string, query: record]: nothing -> any {
     try { http get --raw --allow-errors --unix-socket $way.socket (url $route $query) | from json } catch {|error| lost $error }
 }
 
-# What a route answers, in the time that a key may take.
-export def peek [way: record, route: string]: nothing -> any {
-    http get --raw --max-time 150ms --unix-socket $way.socket (url $route {}) | from json | get data
+# What a route answers, in so short a time.
+export def peek [way: record, route: string, patience: duration]: nothing -> any {
+    distrust-strangers $way
+    http get --raw --max-time $patience --unix-socket $way.socket (url $route {}) | from json | get data
 }
 
 # What a route answers row by row, as it comes.
@@ -86,9 +92,26 @@ export def follow [way: record, route: string, query: record]: nothing -> any {
     | each {|line| $line | from json | data $way.span }
 }
 
+# Waits until a stream says its next word, or is over.
+export def await [way: record, route: string, query: record]: nothing -> nothing {
+    try {
+        # The first line says up to where the past was told.
+        http get --raw --headers $ACCEPT_ROWS --unix-socket $way.socket (url $route $query) | lines | skip 1 | first | ignore
+    } catch {|error| lost $error | ignore }
+}
+
 # What a wish comes to.
-export def post [way: record, route: string, body: record, query: record = {}]: nothing -> any {
-    send $way $route $body $query | data $way.span
+export def post [way: record, route: string, body: record]: nothing -> any {
+    send $way $route $body {} | data $way.span
+}
+
+# What a wish comes to, as it comes: an envelope for each row, and null after the last.
+export def envelopes [way: record, route: string, body: record]: nothing -> any {
+    let url = url $route {}
+    let answer = try {
+        http post --raw --allow-errors --headers $ACCEPT_ROWS --content-type application/json --unix-socket $way.socket $url $body
+    } catch {|error| lost $error | to json --raw }
+    $answer | lines | where $it != "" | each {|line| $line | from json } | append [null]
 }
 
 def send [way: record, route: string, body: record, query: record]: nothing -> any {
@@ -102,13 +125,20 @@ def send [way: record, route: string, body: record, query: record]: nothing -> a
 export def read [config: any, span: record, route: string, query: record, words: list<string>]: nothing -> any {
     let project = project $config $span
     let way = running $project $span
-    if $way != null { return (ask $way $route $query) }
-    say $project $words $span
+    let answer = if $way == null { null } else { envelope $way $route $query }
+    # One that has ended since then has not answered.
+    if $answer == null or $answer.error.code? == daemon_unreachable { return (say $project $words $span) }
+    $answer | data $span
 }
 
 # What the program says to these words about a project.
 export def say [project: record, words: list<string>, span: record]: nothing -> any {
-    let said = ^(launch program $span) ...$words --config $project.config | complete
+    program-says ([...$words --config $project.config]) $span
+}
+
+# What the program says to these words.
+export def program-says [words: list<string>, span: record]: nothing -> any {
+    let said = ^(launch program $span) ...$words | complete
     if $said.stdout == "" { problem raise { code: internal message: ($said.stderr | str trim) } $span }
     $said.stdout | from json | data $span
 }
@@ -151,7 +181,7 @@ def url [route: string, query: record]: nothing -> string {
 }
 
 # What is in an envelope, or the error in it.
-def data [span: record]: record -> any {
+export def data [span: record]: record -> any {
     let envelope = $in
     if not $envelope.success { problem raise $envelope.error $span }
     $envelope.data

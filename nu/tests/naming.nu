@@ -40,6 +40,21 @@ export def "test what is not clear is refused" [] {
     equal (code-of { [[nam]; [db]] | service start }) "service::bad_row"
 }
 
+export def "test the item of a closure says nothing against names" [] {
+    define $PAIR
+    service start db | ignore
+    for item in [1 1.5 true 1sec 1kb 2020-01-01 1..2 [1 2] { other: 1 }] {
+        equal ([$item] | each { service status db | get 0.name }) [db]
+        equal ([$item] | each { service wait db --timeout 20sec | get 0.name }) [db]
+        equal ([$item] | each { service why db | get name }) [db]
+    }
+    equal ([10min 1hr] | each {|ago| service logs db --since $ago | length }) [1 1]
+    equal (1..20 | par-each { service wait db --timeout 20sec | get 0.name } | uniq) [db]
+    equal ([db { name: web-app }] | service status | get name) [db web-app]
+    for strange in [true 1.5 [db null] [1 2]] { equal (code-of { $strange | service status }) "service::bad_row" }
+    holds ((error-of { { path: x } | service status }).rendered =~ "null \\| service") "the way out is told"
+}
+
 export def "test a wrong name is met with the right one" [] {
     define $PAIR
     for wrong in [{ service start web-ap } { service status web-ap } { service list web-ap } { service logs web-ap } { service health web-ap }] {

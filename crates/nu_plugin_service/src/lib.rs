@@ -7,12 +7,10 @@ mod cancel;
 mod cells;
 mod client;
 mod commands;
-mod drawing;
 mod error;
 #[cfg(test)]
 mod fake;
 mod follow;
-mod init;
 mod launch;
 mod progress;
 mod selector;

@@ -108,8 +108,16 @@ fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
     };
     match name {
         Some(Value::String { val, .. }) => Ok(Spanned { item: val.clone(), span }),
-        _ => Err(refusal("bad_row", "cannot tell which service is meant", "no name in this row", span)
-            .with_help("pipe in strings, or rows with a `name` column")),
+        _ => {
+            let label = match row {
+                Value::Record { .. } => "no name in this row".to_owned(),
+                other => format!("no service is called by a {}", other.get_type()),
+            };
+            Err(refusal("bad_row", "cannot tell which service is meant", &label, span).with_help(
+                "pipe in strings, or rows with a `name` column; in a closure, whose item comes through the pipe: \
+                 `null | service ...`",
+            ))
+        }
     }
 }
 

@@ -105,8 +105,10 @@
 mod board;
 mod clock;
 pub mod daemon;
+mod drawing;
 mod guide;
 mod http;
+pub mod init;
 mod journal;
 pub mod load;
 mod logs;

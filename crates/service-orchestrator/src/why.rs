@@ -25,6 +25,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
         need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Obstacle::Failed))),
         holder: holder_name.as_deref(),
         oneshot: definition.oneshot,
+        origin: definition.origin,
     };
     let (summary, help) = explain(&definition.name, snapshot, facts);
     let now = clock::now();

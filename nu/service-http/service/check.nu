@@ -16,7 +16,11 @@ export def main [
     let findings = client say (project ($file | default $config) $span) [check] $span
     let errors = $findings | where severity == error
     if $strict and ($errors | is-not-empty) {
-        let told = $findings | each {|it| $"\n\n($it.severity): ($it.message)\n --> ($it.file):($it.line?):($it.column?)" }
+        let told = $findings | each {|it|
+            let place = if $it.line? == null { "" } else { $"\n --> ($it.file):($it.line):($it.column)" }
+            let help = if $it.help? == null { "" } else { $"\nhelp: ($it.help)" }
+            $"\n\n($it.severity): ($it.message)($place)($help)"
+        }
         problem raise {
             code: bad_definition
             message: $"nothing can be started with `($errors.0.file)`($told | str join)"

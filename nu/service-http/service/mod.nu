@@ -1,5 +1,6 @@
 # `service ...`, each command in a file of its own.
 
+export use add.nu
 export use apply.nu
 export use check.nu
 export use daemon.nu
@@ -7,10 +8,13 @@ export use events.nu
 export use graph.nu
 export use health.nu
 export use history.nu
+export use init.nu
 export use list.nu
 export use logs.nu
 export use order.nu
 export use plan.nu
+export use projects.nu
+export use remove.nu
 export use restart.nu
 export use start.nu
 export use status.nu

@@ -34,7 +34,9 @@ impl PluginCommand for Check {
     fn extra_description(&self) -> &'static str {
         "An error means that nothing can be started with this file. A warning means that it is valid, and that \
          something in it will not work on this machine, such as a program that is not on PATH. Only reads: no daemon \
-         is asked or started. All is well if the table is empty."
+         is asked or started. All is well if the table is empty. The rows are an answer, not a failure: for CI say \
+         `nu -c 'service check --strict'`, which ends with 1 if there is an error, and tells each problem with its line on \
+         standard error. Without Nushell `orchestratord check` does the same."
     }
 
     fn search_terms(&self) -> Vec<&str> {

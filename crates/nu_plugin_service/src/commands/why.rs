@@ -21,14 +21,13 @@ impl PluginCommand for Why {
     }
 
     fn signature(&self) -> Signature {
-        let inputs = [Type::Nothing, Type::String, Type::record()];
         super::signature(self.name())
             .rest(
                 "name",
                 SyntaxShape::String,
                 "The service; or pipe in its name, or a row with a `name` column",
             )
-            .input_output_types(inputs.into_iter().map(|input| (input, Type::record())).collect())
+            .input_output_types(super::inputs().map(|input| (input, Type::record())).collect())
     }
 
     fn description(&self) -> &'static str {

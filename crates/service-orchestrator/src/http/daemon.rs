@@ -1,6 +1,6 @@
 //! The daemon itself: version, state, end.
 
-use super::reply::{Asked, Data, Reply};
+use super::reply::{Asked, Data, Reply, Sent};
 use crate::clock;
 use crate::daemon::Shared;
 use crate::orchestrator::{Verb, Wish};
@@ -41,8 +41,13 @@ pub(super) struct Stop {
     services: bool,
 }
 
-/// Answers with how the daemon was, then ends it.
-pub(super) async fn stop(State(shared): State<Arc<Shared>>, Asked(stop): Asked<Stop>) -> Reply<view::Daemon> {
+/// Answers with how the daemon was, then ends it. The body says nothing and is read all the same: whoever is still sending
+/// one when we hang up gets no answer.
+pub(super) async fn stop(
+    State(shared): State<Arc<Shared>>,
+    Asked(stop): Asked<Stop>,
+    Sent(_): Sent,
+) -> Reply<view::Daemon> {
     if stop.services {
         let mut rows =
             shared.orchestrator.wish(Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) }).await?;

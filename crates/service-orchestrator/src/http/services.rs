@@ -1,12 +1,14 @@
 //! Reading: definitions, states, order, health.
 
-use super::reply::{Asked, Data, Named, Reply};
+use super::reply::{Asked, Data, Failure, Named, Reply};
 use crate::board::{Board, Entry};
 use crate::daemon::Shared;
+use crate::drawing;
 use crate::orchestrator::{not_found, resolve};
 use crate::views::{self, Detail};
 use crate::why;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service_api::{Code, Problem, view};
 use std::sync::Arc;
@@ -54,14 +56,26 @@ pub(super) async fn order(
     Ok(Data(views::steps(&plan, &ids)))
 }
 
+/// `?names=a,b&format=tree`.
+#[derive(Deserialize)]
+pub(super) struct Drawn {
+    #[serde(default)]
+    names: String,
+    format: Option<String>,
+}
+
 pub(super) async fn graph(
     State(shared): State<Arc<Shared>>,
-    Asked(names): Asked<Names>,
-) -> Reply<Vec<view::Node>> {
+    Asked(asked): Asked<Drawn>,
+) -> Result<Response, Failure> {
     shared.refresh().await?;
     let board = shared.orchestrator.board();
-    let ids = resolve(&board.plan, &names.list())?;
-    Ok(Data(views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word())))
+    let ids = resolve(&board.plan, &split(&asked.names))?;
+    let nodes = views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word());
+    match asked.format {
+        Some(format) => Ok(Data(drawing::draw(&format, &nodes)?).into_response()),
+        None => Ok(Data(nodes).into_response()),
+    }
 }
 
 pub(super) async fn service_status(

@@ -6,7 +6,7 @@ use crate::clock;
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::fleet::{Fleet, Obstacle, Progress};
 use service_core::plan::Id;
-use service_core::service::{Failure, State};
+use service_core::why::after_start;
 use service_core::{Moment, Name};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -185,15 +185,9 @@ impl Waiter {
         match obstacle {
             Obstacle::Failed => {
                 let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
-                let refused =
-                    matches!(board.at(id).snapshot.state, State::Failed { failure: Failure::Refused(_), .. });
-                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}")).help(
-                    if refused {
-                        format!("nothing ran; when that is mended, `service start {name}` tries again")
-                    } else {
-                        format!("see `service logs {name}`")
-                    },
-                )
+                let entry = board.at(id);
+                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}"))
+                    .help(after_start(&entry.definition, &entry.snapshot.state))
             }
             Obstacle::Dependency(need) => {
                 let need = board.at(need);
