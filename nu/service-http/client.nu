@@ -73,7 +73,7 @@ export def ask-each [way: record, names: list<string>, what: string, query: reco
 
 # What a route answers, or why it does not.
 export def envelope [way: record, route: string, query: record]: nothing -> any {
-    try { http get --raw --allow-errors --unix-socket $way.socket (url $route $query) | from json } catch {|error| lost $error }
+    try { http get --raw --allow-errors --unix-socket $way.socket (url $route $query) | from json } catch {|error| lost $error $way.span }
 }
 
 # What a route answers, in so short a time.
@@ -97,7 +97,7 @@ export def await [way: record, route: string, query: record]: nothing -> nothing
     try {
         # The first line says up to where the past was told.
         http get --raw --headers $ACCEPT_ROWS --unix-socket $way.socket (url $route $query) | lines | skip 1 | first | ignore
-    } catch {|error| lost $error | ignore }
+    } catch {|error| lost $error $way.span | ignore }
 }
 
 # What a wish comes to.
@@ -110,7 +110,7 @@ export def envelopes [way: record, route: string, body: record]: nothing -> any 
     let url = url $route {}
     let answer = try {
         http post --raw --allow-errors --headers $ACCEPT_ROWS --content-type application/json --unix-socket $way.socket $url $body
-    } catch {|error| lost $error | to json --raw }
+    } catch {|error| lost $error $way.span | to json --raw }
     $answer | lines | where $it != "" | each {|line| $line | from json } | append [null]
 }
 
@@ -118,7 +118,7 @@ def send [way: record, route: string, body: record, query: record]: nothing -> a
     let url = url $route $query
     try {
         http post --raw --allow-errors --content-type application/json --unix-socket $way.socket $url $body | from json
-    } catch {|error| lost $error }
+    } catch {|error| lost $error $way.span }
 }
 
 # A running daemon answers, else the program itself, which leaves no daemon behind.
@@ -188,8 +188,8 @@ export def data [span: record]: record -> any {
 }
 
 # No answer, in an envelope; unless it was ctrl-c.
-def lost [error: record]: nothing -> any {
-    if $error.msg =~ "(?i)interrupted" { error make $error }
+def lost [error: record, span: record]: nothing -> any {
+    if $error.msg =~ "(?i)interrupted" { error make { msg: "Operation interrupted" label: { text: "ended by ctrl-c" span: $span } } }
     {
         success: false
         error: {

@@ -33,6 +33,7 @@ def label [code: string]: nothing -> string {
         bad_row => "no name in this row"
         timeout => "not done in time"
         exists => "would replace it"
+        unknown_subcommand => "unknown subcommand"
         name_taken => "this name is taken"
         no_command => "run what?"
         start_failed => "did not start"

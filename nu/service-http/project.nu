@@ -18,7 +18,7 @@ export def main [
     let path = if $named != "" { $named } else { upward | default { users-own $anywhere } }
     if $path == null {
         problem raise { code: no_project message: $"no services.toml in `($env.PWD)` or above it"
-            help: "write a services.toml, or name one with `--config` or $env.SERVICES_CONFIG" } $span
+            help: "`service init` writes a services.toml here; or name one with `--config` or $env.SERVICES_CONFIG" } $span
     }
     let path = $path | path expand
     let path = if ($path | path type) == dir { $path | path join services.toml } else { $path }

@@ -25,7 +25,8 @@ export def "service run" [
     --keep (-k) # keep its definition until `service remove`
     --no-wait # return as soon as it is under way
     --timeout (-t): duration # how long to wait; it goes on after that
-]: nothing -> table {
+]: any -> table {
+    ignore # the item of a closure
     let span = (metadata $command).span
     if ($command | is-empty) {
         problem raise { code: no_command message: "no command is given"

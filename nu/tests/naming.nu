@@ -72,6 +72,21 @@ export def "test a wrong file is shown with its line" [] {
     equal (code-of { service check --strict }) "service::bad_definition"
 }
 
+export def "test a mistyped command is answered with the right one" [] {
+    equal (code-of { service strat }) "service::unknown_subcommand"
+    holds ((error-of { service strat web }).rendered =~ "did you mean `service start`") "the right one is named"
+    holds ((error-of { service xyzzy }).rendered =~ "\\^service") "the tool of the system is named"
+    holds (service | is-not-empty) "alone it tells what there is"
+}
+
+export def "test the item of a closure is no input" [] {
+    define $PAIR
+    equal ([1 2] | each {|it| service check | length }) [0 0]
+    equal ([1 2] | each {|it| service plan | length }) [2 2]
+    equal (["x"] | each {|it| service daemon status | get services_running }) [0]
+    equal ([{ a: 1 }] | each {|it| service projects | length }) [1]
+}
+
 export def "test outside of a project everything says so" [] {
     equal (code-of { service status }) "service::no_project"
     equal (code-of { service list --config nowhere.toml }) "service::no_project"

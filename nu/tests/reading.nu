@@ -44,7 +44,7 @@ export def "test a status has typed columns" [] {
         name: string status: string state: string health: string pid: int uptime: duration memory: filesize restarts: int
     }
     equal (service status --long db | columns | skip 8) [
-        cpu since exit_code exit_signal command cwd log dependencies memory_limit cpu_limit limits reason project
+        reason cpu since exit_code exit_signal memory_limit cpu_limit limits dependencies command cwd log project
     ]
     equal (service status --long db | types | select since cwd dependencies project) {
         since: datetime cwd: string dependencies: "list<any>" project: string

@@ -178,16 +178,17 @@ fn whoever_stops_the_daemon_gets_an_answer_however_late_the_body_comes() {
     let Some(project) = Project::new(ONE) else { return };
     for _ in 0..10 {
         project.value("service status");
-        let mut stream = UnixStream::connect(project.socket()).expect("the daemon listens");
+        let socket = project.socket();
+        let mut stream = UnixStream::connect(&socket).expect("the daemon listens");
         let head = "POST /api/v1/daemon/stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
         stream.write_all(head.as_bytes()).expect("the daemon reads");
         // Whoever hangs up on the head alone has done so when it has answered somebody else.
-        http(&project.socket(), "GET", "/api/v1/version");
+        http(&socket, "GET", "/api/v1/version");
         stream.write_all(b"{}").expect("the daemon still reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the daemon answers");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let gone = || UnixStream::connect(project.socket()).is_err().then_some(());
+        let gone = || UnixStream::connect(&socket).is_err().then_some(());
         eventually("the daemon has gone", gone);
     }
 }

@@ -69,7 +69,7 @@ impl Follower {
         match worker.hear(None) {
             Heard::Said(Told::Broken(problem)) => Err(session.error(&problem)),
             Heard::Said(Told::Event(_) | Told::Nothing) => {
-                Ok(Rows { worker, session, shell: getppid(), over: false })
+                Ok(Rows { worker, session, shell: getppid(), told: false, over: false })
             }
             heard => Err(session.unheard(&heard)),
         }
@@ -158,6 +158,7 @@ pub(crate) struct Rows {
     worker: Worker<Told>,
     session: Session,
     shell: Pid,
+    told: bool,
     over: bool,
 }
 
@@ -169,10 +170,19 @@ impl Iterator for Rows {
             match self.worker.hear(Some(LOOK)) {
                 Heard::Said(Told::Nothing) => {}
                 Heard::Late => self.over = getppid() != self.shell,
-                Heard::Said(Told::Event(event)) => return Some(event.row(self.session.head)),
+                Heard::Said(Told::Event(event)) => {
+                    self.told = true;
+                    return Some(event.row(self.session.head));
+                }
                 Heard::Said(Told::Broken(problem)) => {
                     self.over = true;
                     let error = ShellError::from(self.session.error(&problem));
+                    return Some(Value::error(error, self.session.head));
+                }
+                // Without an error Nushell would show an empty table.
+                heard @ Heard::Interrupted if !self.told => {
+                    self.over = true;
+                    let error = ShellError::from(self.session.unheard(&heard));
                     return Some(Value::error(error, self.session.head));
                 }
                 Heard::Over | Heard::Interrupted => self.over = true,

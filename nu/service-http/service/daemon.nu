@@ -7,7 +7,8 @@ use ../rows.nu
 @category service
 export def status [
     --config (-c): path # the services.toml to use
-]: nothing -> record {
+]: any -> record {
+    ignore # the item of a closure
     let way = client must-run $config (metadata $config).span
     rows daemon (client ask $way /api/v1/daemon)
 }
@@ -17,7 +18,8 @@ export def status [
 export def stop [
     --config (-c): path # the services.toml to use
     --services # stop the services first
-]: nothing -> record {
+]: any -> record {
+    ignore # the item of a closure
     let way = client must-run $config (metadata $config).span
     rows daemon (client end $way { services: $services })
 }
@@ -26,7 +28,8 @@ export def stop [
 @category service
 export def restart [
     --config (-c): path # the services.toml to use
-]: nothing -> record {
+]: any -> record {
+    ignore # the item of a closure
     let span = (metadata $config).span
     client end (client must-run $config $span) {} | ignore
     rows daemon (client ask (client connect $config $span) /api/v1/daemon)

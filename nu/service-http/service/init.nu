@@ -9,7 +9,8 @@ use ../client.nu
 @search-terms new create project template Procfile compose
 export def main [
     --force (-f) # replace the services.toml that is there
-]: nothing -> record {
+]: any -> record {
+    ignore # the item of a closure
     let span = (metadata $force).span
     let words = [init --config ($env.PWD | path join services.toml)] ++ (if $force { [--force] } else { [] })
     client program-says $words $span

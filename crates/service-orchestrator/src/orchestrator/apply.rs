@@ -60,7 +60,7 @@ impl ServiceOrchestrator {
 
     async fn carry_out(self, before: Comparison, how: Apply, rows: UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
-        let applied = self.walk(steps, how.patience, |row| row, &rows).await;
+        let applied = self.walk(steps, how.patience, |row| told(row, how), &rows).await;
         if applied || !how.rollback {
             let _ = self.ask(|reply| Message::Applied { reply }).await;
             return;
@@ -207,6 +207,17 @@ fn whole(mut services: Vec<Service>) -> Vec<Service> {
         service.dependencies.retain(|need| names.contains(&need.name));
     }
     services
+}
+
+/// Nobody goes on with what is taken back.
+fn told(row: Outcome, how: Apply) -> Outcome {
+    let taken_back = |problem: Problem| match problem.code {
+        Code::Timeout if how.rollback => {
+            problem.help("what ran before runs again; see `service status --long`")
+        }
+        _ => problem,
+    };
+    Outcome { error: row.error.map(taken_back), ..row }
 }
 
 fn failure(name: &Name, problem: &Problem) -> Outcome {
