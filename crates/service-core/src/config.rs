@@ -165,6 +165,13 @@ impl Service {
         self.ready.timeout.or((!self.oneshot).then_some(START_TIMEOUT))
     }
 
+    /// Whether both are asked the same way how they are, and the same answer is a good one.
+    pub fn is_asked_as(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.health.status == other.health.status
+            && self.health.listener == other.health.listener
+    }
+
     /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process

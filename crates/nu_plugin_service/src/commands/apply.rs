@@ -34,8 +34,9 @@ impl PluginCommand for Apply {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Does what `service plan` shows: stops what is removed, updates what can go on, starts anew what must be, with \
-         the dependents given back, and starts what is newly needed; waits until all of it is ready. If a step fails, \
+        "Does what `service plan` shows: stops what is removed, starts anew what must be, with the dependents given \
+         back, starts what is newly needed, updates what can go on; waits until all of it is ready, and healthy where the \
+         check has changed. If a step fails, \
          no other is begun, and what ran before runs again by its old definitions (`action` is `rolled_back`), which \
          stay in force until the file changes again; the command fails then."
     }
