@@ -5,7 +5,7 @@ use nu_protocol::{Record, Span, Value, record};
 use service_api::view;
 
 impl Row for view::Status {
-    const KEPT: &'static [&'static str] = &["name", "state", "health", "uptime", "memory", "restarts"];
+    const KEPT: &'static [&'static str] = &["name", "state", "health"];
 
     fn row(self, span: Span) -> Value {
         let age = if self.details.is_some() { uptime } else { short_uptime };
