@@ -37,6 +37,7 @@ export def "test what is not clear is refused" [] {
     equal (code-of { service start }) "service::no_names"
     equal (code-of { service stop --all db }) "service::ambiguous_input"
     equal (code-of { "db" | service start web-app }) "service::ambiguous_input"
+    equal (code-of { 5 | service start }) "service::no_names"
     equal (code-of { [[nam]; [db]] | service start }) "service::bad_row"
 }
 

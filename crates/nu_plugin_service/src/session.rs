@@ -4,7 +4,7 @@ use crate::ServicePlugin;
 use crate::cancel::{Heard, Worker};
 use crate::client::{Client, Clients};
 use crate::error::labeled;
-use crate::selector::Selection;
+use crate::selector::{IN_A_CLOSURE, Selection};
 use crate::{launch, shell};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) head: Span,
     /// The services it names, for marks in errors.
     pub(crate) names: Vec<Spanned<String>>,
+    /// Whether those came through the pipe, where the item of a closure comes as well.
+    piped: bool,
     project: Project,
     clients: Arc<Clients>,
 }
@@ -33,11 +35,11 @@ impl Session {
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
-        names: &[Spanned<String>],
+        selection: &Selection,
     ) -> Result<Self, LabeledError> {
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
-        Self::open_at(plugin, engine, call, names, config.as_deref(), mark)
+        Self::open_at(plugin, engine, call, selection, config.as_deref(), mark)
     }
 
     /// As [`Session::open`]; where there is no project it is the user's own.
@@ -53,6 +55,7 @@ impl Session {
             engine: engine.clone(),
             head: call.head,
             names: Vec::new(),
+            piped: false,
             project: project.map_err(|problem| labeled(&problem, &[], mark))?,
             clients: Arc::clone(&plugin.clients),
         })
@@ -63,7 +66,7 @@ impl Session {
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
-        names: &[Spanned<String>],
+        selection: &Selection,
         config: Option<&Path>,
         mark: Span,
     ) -> Result<Self, LabeledError> {
@@ -71,7 +74,8 @@ impl Session {
         Ok(Self {
             engine: engine.clone(),
             head: call.head,
-            names: names.to_vec(),
+            names: selection.names().to_vec(),
+            piped: matches!(selection, Selection::Piped(_)),
             project,
             clients: Arc::clone(&plugin.clients),
         })
@@ -171,6 +175,13 @@ impl Session {
         launch::one_shot(&self.project, &self.engine, words)
     }
 
+    /// The services there are; starts no daemon.
+    pub(crate) fn known(&self) -> Result<Vec<String>, LabeledError> {
+        let services: Vec<view::Service> =
+            self.read(|client| client.get(routes::LIST, &[]), vec!["list".into()])?;
+        Ok(services.into_iter().map(|service| service.name).collect())
+    }
+
     /// Asks the program itself about the project, without a daemon.
     pub(crate) fn one_shot<T: serde::de::DeserializeOwned + Send + 'static>(
         &self,
@@ -182,7 +193,13 @@ impl Session {
 
     /// The Nushell error for a problem of this call.
     pub(crate) fn error(&self, problem: &Problem) -> LabeledError {
-        labeled(problem, &self.names, self.head)
+        let error = labeled(problem, &self.names, self.head);
+        match &problem.help {
+            Some(help) if self.piped && problem.code == Code::NotFound => {
+                error.with_help(format!("{help}; {IN_A_CLOSURE}"))
+            }
+            _ => error,
+        }
     }
 
     /// What to tell when nothing was heard.

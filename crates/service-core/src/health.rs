@@ -69,6 +69,7 @@ impl Tracker {
     }
 
     /// For a run that goes on and is asked in another way.
+    #[must_use]
     pub fn asked_anew(self) -> Self {
         Self { has_started: self.has_started || self.health != Health::Pending, ..Self::pending() }
     }

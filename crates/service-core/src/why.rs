@@ -26,6 +26,8 @@ pub struct Facts<'a> {
     pub oneshot: bool,
     /// Where it is defined, and so corrected.
     pub origin: Origin,
+    /// A word of its command that only a shell understands.
+    pub shell_word: Option<&'a str>,
 }
 
 /// How a service is, in one sentence; and the command that would help, if anything is to be helped.
@@ -57,7 +59,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
         (State::Stopping { .. }, _) => (say("it does not end, not even when killed"), run("logs")),
         (State::Backoff { failure, .. }, _) => (
             format!("{}, and is started again", told(failure)),
-            facts.holder.map(free_the_port).or_else(|| run("logs")),
+            facts.holder.map(free_the_port).or_else(|| no_shell(facts)).or_else(|| run("logs")),
         ),
         (State::Completed { exit, .. }, _) if exit.is_success() && facts.oneshot => {
             (say("all is well: it has done its work"), None)
@@ -71,7 +73,11 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
                     told(failure)
                 ),
             },
-            Some(facts.holder.map_or_else(|| after(name, failure, facts.origin), free_the_port)),
+            facts
+                .holder
+                .map(free_the_port)
+                .or_else(|| no_shell(facts))
+                .or_else(|| Some(after(name, failure, facts.origin))),
         ),
     }
 }
@@ -89,6 +95,16 @@ fn waiting(facts: Facts<'_>) -> (String, Option<String>) {
 
 fn free_the_port(holder: &str) -> String {
     format!("end {holder}, or give one of the two another port")
+}
+
+/// Nothing is a pipe that no shell reads.
+fn no_shell(facts: Facts<'_>) -> Option<String> {
+    let way = match facts.origin {
+        Origin::File => "say `shell = \"sh\"`",
+        Origin::Added => "add it with `shell: sh`",
+        Origin::Transient => "run it with `--shell sh`",
+    };
+    facts.shell_word.map(|word| format!("it got `{word}` as an argument: if a shell is to read that, {way}"))
 }
 
 fn told(failure: &Failure) -> String {
@@ -136,7 +152,11 @@ pub fn after_start(service: &Service, state: &State) -> String {
         State::Failed { failure: Failure::Refused(_), .. } => {
             format!("nothing ran; when that is mended, `service start {name}` tries again")
         }
-        _ => format!("see `service logs {name}`"),
+        _ => {
+            let shell_word = service.start_command.shell_word();
+            no_shell(Facts { origin: service.origin, shell_word, ..Facts::default() })
+                .unwrap_or_else(|| format!("see `service logs {name}`"))
+        }
     }
 }
 
@@ -251,6 +271,18 @@ mod tests {
             after_start(&service, &refused("program `x` is not in PATH")).contains("service daemon restart")
         );
         assert!(after_start(&service, &refused("no directory")).starts_with("nothing ran"));
+    }
+
+    #[test]
+    fn who_got_a_pipe_as_an_argument_is_told_of_the_shell() {
+        let mut service = crate::config::Service::new(crate::Name::new("a").unwrap());
+        service.origin = Origin::Transient;
+        service.start_command.argv = ["sleep", "30", "|", "cat"].map(ToString::to_string).to_vec();
+        let help = after_start(&service, &failed(Exit::Code(1)));
+        assert!(help.starts_with("it got `|` as an argument") && help.ends_with("`--shell sh`"), "{help}");
+        let facts = Facts { shell_word: service.start_command.shell_word(), ..Facts::default() };
+        let (_, help) = told(failed(Exit::Code(1)), Goal::Up, Health::None, facts);
+        assert!(help.unwrap().ends_with("say `shell = \"sh\"`"));
     }
 
     #[test]

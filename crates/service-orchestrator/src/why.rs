@@ -26,6 +26,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
         holder: holder_name.as_deref(),
         oneshot: definition.oneshot,
         origin: definition.origin,
+        shell_word: definition.start_command.shell_word(),
     };
     let (summary, help) = explain(&definition.name, snapshot, facts);
     let now = clock::now();

@@ -3,6 +3,7 @@
 use super::signature;
 use super::verb::{self, Verb};
 use crate::ServicePlugin;
+use crate::selector::Selection;
 use crate::session::Session;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
@@ -69,7 +70,7 @@ impl PluginCommand for Apply {
             rollback: !call.has_flag("no-rollback")?,
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         };
-        let session = Session::open(plugin, engine, call, &[])?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         // The daemon keeps the time of each step; there may be several between two rows.
         verb::follow(Verb::Apply, body, session, None, true)
     }

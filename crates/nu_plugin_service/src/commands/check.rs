@@ -3,6 +3,7 @@
 use super::signature;
 use crate::ServicePlugin;
 use crate::error::labeled_at;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -66,10 +67,15 @@ impl PluginCommand for Check {
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = match call.opt::<Spanned<String>>(0)? {
-            Some(file) => {
-                Session::open_at(plugin, engine, call, &[], Some(Path::new(&file.item)), file.span)?
-            }
-            None => Session::open(plugin, engine, call, &[])?,
+            Some(file) => Session::open_at(
+                plugin,
+                engine,
+                call,
+                &Selection::Unsaid,
+                Some(Path::new(&file.item)),
+                file.span,
+            )?,
+            None => Session::open(plugin, engine, call, &Selection::Unsaid)?,
         };
         let findings: Vec<Finding> = session.one_shot(&["check"])?;
         match call.has_flag("strict")?.then(|| verdict(&findings)).flatten() {

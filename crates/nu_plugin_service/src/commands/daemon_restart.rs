@@ -3,6 +3,7 @@
 use super::signature;
 use crate::ServicePlugin;
 use crate::launch;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -50,7 +51,7 @@ impl PluginCommand for DaemonRestart {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &[])?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         session.ask_running(|client| launch::end(client, &[]))?;
         let daemon: view::Daemon = session.ask(|client| client.get(routes::DAEMON, &[]))?;
         Ok(PipelineData::value(daemon.row(call.head), None))

@@ -70,7 +70,9 @@ impl PluginCommand for List {
             session.read(|client| client.get(routes::LIST, &[]), vec!["list".into()])?;
         let rows = match &selection {
             Selection::Unsaid => all,
-            Selection::Named(names) => pick(&all, names).map_err(|problem| session.error(&problem))?,
+            Selection::Named(names) | Selection::Piped(names) => {
+                pick(&all, names).map_err(|problem| session.error(&problem))?
+            }
         };
         Ok(table(rows, call.head))
     }

@@ -107,7 +107,7 @@ impl PluginCommand for Logs {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let selection = Selection::read(call, input)?;
+        let selection = Selection::read(plugin, engine, call, input)?;
         let (raw, follow) = (call.has_flag("raw")?, call.has_flag("follow")?);
         let since = since(call)?;
         let tail = tail(call, follow, since.is_some())?;
@@ -117,7 +117,7 @@ impl PluginCommand for Logs {
                 false => table::<view::LogLine>(Vec::new(), call.head),
             });
         }
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        let session = Session::open(plugin, engine, call, &selection)?;
         let names = selection.joined();
         let (client, width) = session.ask(move |client| {
             let names = if raw { names_of(client, &names)? } else { Vec::new() };

@@ -21,11 +21,11 @@ impl Reading {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<Option<Self>, LabeledError> {
-        let selection = Selection::read(call, input)?;
+        let selection = Selection::read(plugin, engine, call, input)?;
         if selection.is_empty() {
             return Ok(None);
         }
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        let session = Session::open(plugin, engine, call, &selection)?;
         Ok(Some(Self { selection, session }))
     }
 

@@ -96,7 +96,7 @@ pub(super) fn run(
     input: PipelineData,
 ) -> Result<PipelineData, LabeledError> {
     let all = call.has_flag("all")?.then(|| call.get_flag_span("all").unwrap_or(call.head));
-    let selection = Selection::read(call, input)?.or_all(all, call.head)?;
+    let selection = Selection::read(plugin, engine, call, input)?.or_all(all, call.head)?;
     if selection.is_empty() {
         return Ok(table::<Outcome>(Vec::new(), call.head));
     }
@@ -108,7 +108,7 @@ pub(super) fn run(
         wait: !call.has_flag("no-wait")?,
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     };
-    let session = Session::open(plugin, engine, call, selection.names())?;
+    let session = Session::open(plugin, engine, call, &selection)?;
     let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
     follow(verb, wish, session, due, call.has_flag("strict")?)
 }

@@ -106,7 +106,7 @@ impl PluginCommand for Wait {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let (names, closure) = arguments(call)?;
-        let selection = Selection::of(names, input, call.head)?;
+        let selection = Selection::of(plugin, engine, call, names, input)?;
         let until = until(call, closure.is_some())?;
         let timeout = verb::timeout(call)?;
         let selection = match (&closure, selection) {
@@ -119,7 +119,7 @@ impl PluginCommand for Wait {
         if selection.is_empty() {
             return Ok(table::<view::Status>(Vec::new(), call.head));
         }
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        let session = Session::open(plugin, engine, call, &selection)?;
         let client = session.ask(|client| Ok(client.clone()))?;
         let waiting = Waiting { session, client, names: selection.joined(), timeout };
         let rows = match closure {

@@ -7,6 +7,7 @@ use service_api::{Action, Code, Outcome, Problem};
 use service_core::change::{Change, Kind, Present};
 use service_core::config::{Config, Service};
 use service_core::{Name, Plan};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -161,9 +162,12 @@ impl ServiceOrchestrator {
 impl Steps {
     fn forward(comparison: &Comparison, start: bool) -> Self {
         let mut steps = Self::default();
+        // They are started anew along with what they need, by their new definitions.
+        let along: BTreeSet<&Name> = comparison.changes.iter().flat_map(|change| &change.affects).collect();
         for change in &comparison.changes {
             let step = match change.kind {
                 Kind::Remove => &mut steps.stop,
+                Kind::Update if along.contains(&change.name) => continue,
                 Kind::Update => &mut steps.update,
                 Kind::Restart => &mut steps.restart,
                 Kind::Add if starts(change, start) => &mut steps.start,
