@@ -108,10 +108,9 @@ export def post [way: record, route: string, body: record]: nothing -> any {
 # What a wish comes to, as it comes: an envelope for each row, and null after the last.
 export def envelopes [way: record, route: string, body: record]: nothing -> any {
     let url = url $route {}
-    let answer = try {
-        http post --raw --allow-errors --headers $ACCEPT_ROWS --content-type application/json --unix-socket $way.socket $url $body
-    } catch {|error| lost $error $way.span | to json --raw }
-    $answer | lines | where $it != "" | each {|line| $line | from json } | append [null]
+    # In no variable and no `try`: those would wait for the end.
+    http post --raw --allow-errors --headers $ACCEPT_ROWS --content-type application/json --unix-socket $way.socket $url $body
+    | lines | where $it != "" | each {|line| $line | from json } | append [null]
 }
 
 def send [way: record, route: string, body: record, query: record]: nothing -> any {
@@ -188,7 +187,7 @@ export def data [span: record]: record -> any {
 }
 
 # No answer, in an envelope; unless it was ctrl-c.
-def lost [error: record, span: record]: nothing -> any {
+export def lost [error: record, span: record]: nothing -> any {
     if $error.msg =~ "(?i)interrupted" { error make { msg: "Operation interrupted" label: { text: "ended by ctrl-c" span: $span } } }
     {
         success: false

@@ -30,6 +30,8 @@ export def main [
 export def carry-out [way: record, verb: string, route: string, body: record, strict: bool]: nothing -> table {
     # Not `each`: an error in there would lose its code.
     client envelopes $way $route $body | generate {|envelope, heard|
+        # An error in a stream, of one that broke off, is raised by who looks at it.
+        let envelope = try { $envelope | describe | ignore; $envelope } catch {|error| client lost $error $way.span }
         if $envelope == null {
             judge $verb $heard $strict $way.span
             {}

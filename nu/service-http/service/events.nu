@@ -23,7 +23,11 @@ export def main [
     let selected = selector $names $piped $span
     if (selector is-nothing $selected) { return [] }
     let since = since $since $span --numbers
-    if $follow { return (follow $config ($selected | default []) $since $span | rows event) }
+    # Not `return`: that would wait for the end.
+    if $follow { follow $config ($selected | default []) $since $span | rows event } else { past $config $selected $since $span }
+}
+
+def past [config: any, selected: any, since: any, span: record]: nothing -> table {
     let names = selector joined $selected
     let words = if $since == null { [events --limit "100"] } else { [events --since ($since | into string)] }
     client read $config $span /api/v1/events { names: $names since: $since } ($words ++ ($selected | default [])) | rows event
