@@ -58,7 +58,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
         (State::Stopping { kills: 0, .. }, _) => (say("it is stopping"), run("wait --for stopped")),
         (State::Stopping { .. }, _) => (say("it does not end, not even when killed"), run("logs")),
         (State::Backoff { failure, .. }, _) => (
-            format!("{}, and is started again", told(failure)),
+            format!("{}{}, and is started again", told(failure), hindered(facts)),
             facts.holder.map(free_the_port).or_else(|| no_shell(facts)).or_else(|| run("logs")),
         ),
         (State::Completed { exit, .. }, _) if exit.is_success() && facts.oneshot => {
@@ -67,10 +67,15 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
         (State::Completed { exit, .. }, _) => (format!("it {}", in_words(*exit)), run("start")),
         (State::Failed { failure, attempts, .. }, _) => (
             match attempts {
-                0 | 1 => format!("{}, and is not started again until somebody asks", told(failure)),
+                0 | 1 => format!(
+                    "{}{}, and is not started again until somebody asks",
+                    told(failure),
+                    hindered(facts)
+                ),
                 more => format!(
-                    "{}; tried {more} times, it has reached its restart limit, and is not started again until somebody asks",
-                    told(failure)
+                    "{}{}; tried {more} times, it has reached its restart limit, and is not started again until somebody asks",
+                    told(failure),
+                    hindered(facts)
                 ),
             },
             facts
@@ -95,6 +100,11 @@ fn waiting(facts: Facts<'_>) -> (String, Option<String>) {
 
 fn free_the_port(holder: &str) -> String {
     format!("end {holder}, or give one of the two another port")
+}
+
+/// Who has the port it wants, which most often is why it ended.
+fn hindered(facts: Facts<'_>) -> String {
+    facts.holder.map(|holder| format!("; the port it wants is held by {holder}")).unwrap_or_default()
 }
 
 /// Nothing is a pipe that no shell reads.
@@ -331,7 +341,8 @@ mod tests {
     #[test]
     fn the_holder_of_a_port_comes_before_other_help() {
         let facts = Facts { holder: Some("pid 7 (nginx)"), ..Facts::default() };
-        let (_, help) = told(failed(Exit::Code(98)), Goal::Up, Health::None, facts);
+        let (text, help) = told(failed(Exit::Code(98)), Goal::Up, Health::None, facts);
+        assert!(text.contains("; the port it wants is held by pid 7 (nginx), and"), "{text}");
         assert_eq!(help.as_deref(), Some("end pid 7 (nginx), or give one of the two another port"));
     }
 

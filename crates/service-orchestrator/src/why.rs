@@ -98,7 +98,8 @@ fn is_stuck(on: &Entry) -> bool {
 fn summary_with_reason(summary: String, entry: &Entry) -> String {
     let failed = entry.check.as_ref().filter(|check| !check.healthy && !is_calm(entry));
     let detail = entry.complaint.as_ref().or(failed.map(|check| &check.message));
-    match detail.filter(|_| entry.snapshot.state.is_alive()) {
+    let detail = detail.filter(|_| entry.snapshot.state.is_alive()).cloned();
+    match detail.or_else(|| views::remains(entry)) {
         Some(detail) => format!("{summary}: {detail}"),
         None => summary,
     }
