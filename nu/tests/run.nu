@@ -22,7 +22,7 @@ def main [
     let tests = glob ($HERE | path join "*.nu") | where ($it | path basename) not-in [run.nu support.nu recipes.nu]
         | each {|file| tests $file } | flatten
         | append (recipes $"($HERE)/../../docs/nushell.md")
-        | where name =~ $only and ((version).minor >= $COMPOSED_FROM or file != module.nu)
+        | where name =~ $only and ((version).minor >= $COMPOSED_FROM or $it.file != module.nu)
     let results = $tests | enumerate | par-each --threads 4 {|it|
         let result = attempt $it.item $front $programs ($place | path join $"($it.index)")
         print $"(if $result.ok { 'PASS' } else { 'FAIL' }) [($result.took)] nu ($front) ($it.item.file) ($it.item.name)"
