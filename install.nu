@@ -122,5 +122,6 @@ def advise [to: string, fits: bool, daemons: int]: nothing -> nothing {
     if $daemons > 0 {
         print --stderr $"($daemons) daemons of before still run; `service daemon restart` in a project changes to the new one, and its services run on."
     }
-    print --stderr "Open a new Nushell, then: service init, service up, help service."
+    let begin = if (version).minor < $COMPOSED_FROM { "service init, service start --all, service" } else { "service init, service up, help service" }
+    print --stderr $"Open a new Nushell, then: ($begin)."
 }

@@ -12,10 +12,14 @@ const PAUSE = 10ms
 const ACCEPT_ROWS = { Accept: application/x-ndjson }
 
 # The way to a running daemon of our version, started if there is none: what every other command here takes.
-export def connect [config: any, span: record]: nothing -> any {
+export def connect [
+    config: any
+    span: record
+    --anywhere # where there is no project, in the user's own
+]: nothing -> any {
     let there = remote way $config $span
     if $there != null { return (speaking-ours $there) }
-    let project = project $config $span
+    let project = project $config $span --anywhere=$anywhere
     let reached = running $project $span
     if $reached != null { return $reached }
     launch $project $span
@@ -78,13 +82,15 @@ export def ask-each [way: record, names: list<string>, what: string, query: reco
     $all
 }
 
-def envelope [way: record, route: string, query: record]: nothing -> any {
+# What a route answers, or why it does not.
+export def envelope [way: record, route: string, query: record]: nothing -> any {
     try { remote get $way (target $route $query) | from json } catch {|error| lost $error $way }
 }
 
-# What a route answers, in the time that a key may take.
-export def peek [way: record, route: string]: nothing -> any {
-    remote get-within 150ms $way (target $route {}) | from json | get data
+# What a route answers, in so short a time.
+export def peek [way: record, route: string, patience: duration]: nothing -> any {
+    if $way.url? == null { distrust-strangers $way }
+    remote get-within $patience $way (target $route {}) | from json | get data
 }
 
 # What a route answers row by row, as it comes.
@@ -97,9 +103,24 @@ export def follow [way: record, route: string, query: record]: nothing -> any {
     | each {|line| $line | from json | data $way.span }
 }
 
+# Waits until a stream says its next word, or is over.
+export def await [way: record, route: string, query: record]: nothing -> nothing {
+    try {
+        # The first line says up to where the past was told.
+        remote get $way (target $route $query) $ACCEPT_ROWS | lines | skip 1 | first | ignore
+    } catch {|error| lost $error $way | ignore }
+}
+
 # What a wish comes to.
-export def post [way: record, route: string, body: record, query: record = {}]: nothing -> any {
-    send $way $route $body $query | data $way.span
+export def post [way: record, route: string, body: record]: nothing -> any {
+    send $way $route $body {} | data $way.span
+}
+
+# What a wish comes to, as it comes: an envelope for each row, and null after the last.
+export def envelopes [way: record, route: string, body: record]: nothing -> any {
+    # In no variable and no `try`: those would wait for the end.
+    remote post $way (target $route {}) $body $ACCEPT_ROWS
+    | lines | where $it != "" | each {|line| $line | from json } | append [null]
 }
 
 def send [way: record, route: string, body: record, query: record]: nothing -> any {
@@ -112,13 +133,20 @@ export def read [config: any, span: record, route: string, query: record, words:
     if $there != null { return (ask (speaking-ours $there) $route $query) }
     let project = project $config $span
     let way = running $project $span
-    if $way != null { return (ask $way $route $query) }
-    say $project $words $span
+    let answer = if $way == null { null } else { envelope $way $route $query }
+    # One that has ended since then has not answered.
+    if $answer == null or $answer.error.code? == daemon_unreachable { return (say $project $words $span) }
+    $answer | data $span
 }
 
 # What the program says to these words about a project.
 export def say [project: record, words: list<string>, span: record]: nothing -> any {
-    let said = ^(launch program $span) ...$words --config $project.config | complete
+    program-says ([...$words --config $project.config]) $span
+}
+
+# What the program says to these words.
+export def program-says [words: list<string>, span: record]: nothing -> any {
+    let said = ^(launch program $span) ...$words | complete
     if $said.stdout == "" { problem raise { code: internal message: ($said.stderr | str trim) } $span }
     $said.stdout | from json | data $span
 }
@@ -163,15 +191,17 @@ def target [route: string, query: record]: nothing -> string {
 }
 
 # What is in an envelope, or the error in it.
-def data [span: record]: record -> any {
+export def data [span: record]: record -> any {
     let envelope = $in
     if not $envelope.success { problem raise $envelope.error $span }
     $envelope.data
 }
 
 # No answer, in an envelope; unless it was ctrl-c.
-def lost [error: record, way: record]: nothing -> any {
-    if $error.msg =~ "(?i)interrupted" { error make $error }
+export def lost [error: record, way: record]: nothing -> any {
+    if $error.msg =~ "(?i)interrupted" {
+        error make { msg: "Operation interrupted" label: { text: "ended by ctrl-c" span: $way.span } }
+    }
     {
         success: false
         error: {

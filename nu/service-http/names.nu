@@ -4,6 +4,9 @@ use client.nu
 use project.nu
 use remote.nu
 
+# How long a daemon may take.
+const PATIENCE = 150ms
+
 # All of the project.
 export def all []: nothing -> list { offer [] }
 
@@ -13,16 +16,30 @@ export def running []: nothing -> list { offer [stopped completed failed] }
 # Those that a start means something for.
 export def idle []: nothing -> list { offer [waiting starting ready stopping backoff] }
 
+# Those that are in no file.
+export def added []: nothing -> list {
+    let span = (metadata $PATIENCE).span
+    try {
+        let there = remote way null $span
+        let project = if $there == null { project null $span }
+        let way = if $there == null { way $project } else { $there }
+        let services = try { client peek $way /api/v1/services/list $PATIENCE } catch { client say $project [list] $span }
+        $services | where origin != file | get name
+    } catch { [] }
+}
+
 def offer [without: list<string>]: nothing -> list {
     try {
         let span = (metadata $without).span
         let there = remote way null $span
         let project = if $there == null { project null $span }
-        let way = $there | default { { socket: (project socket $project) } }
-        let status = try { client peek $way /api/v1/services/status } catch {
+        let way = if $there == null { way $project } else { $there }
+        let status = try { client peek $way /api/v1/services/status $PATIENCE } catch {
             open --raw $project.config | from toml | get services | columns | each {|name| { name: $name state: unknown } }
         }
         let fitting = $status | where state not-in $without
         (if ($fitting | is-empty) { $status } else { $fitting }) | get name
     } catch { [] }
 }
+
+def way [project: record]: nothing -> record { { socket: (project socket $project) span: (metadata $project).span } }

@@ -4,13 +4,21 @@ use problem.nu
 
 const FOLDER = "service-orchestrator"
 
-# The project: `config` if given, else `$env.SERVICES_CONFIG`, else the nearest services.toml upward, else the user's own.
-export def main [config: any, span: record]: nothing -> record<config: string, state: string, record: string, log: string> {
+# What a services.toml of the user's own begins with.
+const OWN = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n"
+
+# The project: `config` if given, else `$env.SERVICES_CONFIG`, else the nearest services.toml upward, else the user's own,
+# which is written if need be where a project is needed and no file.
+export def main [
+    config: any
+    span: record
+    --anywhere
+]: nothing -> record<config: string, state: string, record: string, log: string> {
     let named = $config | default ($env.SERVICES_CONFIG? | default "")
-    let path = if $named != "" { $named } else { upward | default { users-own } }
+    let path = if $named != "" { $named } else { upward | default { users-own $anywhere } }
     if $path == null {
         problem raise { code: no_project message: $"no services.toml in `($env.PWD)` or above it"
-            help: "write a services.toml, or name one with `--config` or $env.SERVICES_CONFIG" } $span
+            help: "`service init` writes a services.toml here; or name one with `--config` or $env.SERVICES_CONFIG" } $span
     }
     let path = $path | path expand
     let path = if ($path | path type) == dir { $path | path join services.toml } else { $path }
@@ -42,9 +50,14 @@ def upward []: nothing -> any {
     }
 }
 
-def users-own []: nothing -> any {
+def users-own [make: bool]: nothing -> any {
     let file = home XDG_CONFIG_HOME .config | path join $FOLDER services.toml
-    if ($file | path exists) { $file } else { null }
+    if not ($file | path exists) {
+        if not $make { return null }
+        mkdir ($file | path dirname)
+        $OWN | save $file
+    }
+    $file
 }
 
 def home [variable: string, below_home: string]: nothing -> string {

@@ -40,8 +40,12 @@ def token [file: string, span: record]: nothing -> string {
 export def get [way: record, target: string, headers: record = {}]: nothing -> any {
     let url = url $way $target
     let headers = $headers | merge ($way.headers? | default {})
-    if $way.url? != null { return (http get --raw --allow-errors --headers $headers $url) }
-    http get --raw --allow-errors --headers $headers --unix-socket $way.socket $url
+    # Not `return`: that would wait for the end.
+    if $way.url? != null {
+        http get --raw --allow-errors --headers $headers $url
+    } else {
+        http get --raw --allow-errors --headers $headers --unix-socket $way.socket $url
+    }
 }
 
 # The same, in so much time.
@@ -52,12 +56,15 @@ export def get-within [limit: duration, way: record, target: string]: nothing ->
 }
 
 # What a wish is answered.
-export def post [way: record, target: string, body: record]: nothing -> any {
+export def post [way: record, target: string, body: record, headers: record = {}]: nothing -> any {
     let url = url $way $target
+    let headers = $headers | merge ($way.headers? | default {})
+    # Not `return`: that would wait for the end.
     if $way.url? != null {
-        return (http post --raw --allow-errors --content-type application/json --headers $way.headers $url $body)
+        http post --raw --allow-errors --content-type application/json --headers $headers $url $body
+    } else {
+        http post --raw --allow-errors --content-type application/json --headers $headers --unix-socket $way.socket $url $body
     }
-    http post --raw --allow-errors --content-type application/json --unix-socket $way.socket $url $body
 }
 
 def url [way: record, target: string]: nothing -> string { $"($way.url? | default http://localhost)($target)" }

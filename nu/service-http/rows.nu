@@ -68,18 +68,18 @@ export def status [long: bool]: list -> table {
 
 def details [it: record]: nothing -> record {
     {
+        reason: $it.reason?
         cpu: (if $it.cpu? == null { null } else { $it.cpu | into float })
         since: (time $it.since?)
         exit_code: $it.exit_code?
         exit_signal: $it.exit_signal?
-        command: $it.command
-        cwd: $it.cwd
-        log: $it.log?
-        dependencies: $it.dependencies
         memory_limit: (size $it.memory_limit?)
         cpu_limit: (if $it.cpu_limit? == null { null } else { $it.cpu_limit | into float })
         limits: $it.limits?
-        reason: $it.reason?
+        dependencies: $it.dependencies
+        command: $it.command
+        cwd: $it.cwd
+        log: $it.log?
         id: $it.id?
         project: $it.project
     }
@@ -159,8 +159,8 @@ export def begun []: list -> table {
             waited_for: $it.waited_for?
             waited: (took $it.waited_ms)
             took: (took $it.took_ms?)
-            began: (time $it.began)
             result: $it.result
+            began: (time $it.began)
         }
     }
 }

@@ -4,14 +4,15 @@ use problem.nu
 
 # The names; null if neither names nor a pipe were there, and empty if an empty pipe was, which must never mean "all".
 export def main [names: list<string>, piped: any, span: record]: nothing -> any {
-    if $piped == null { return (if ($names | is-empty) { null } else { $names }) }
+    # In `1..9 | each { service status }` Nushell pipes the number in; it can mean no service.
+    if $piped == null or ($piped | describe) == int { return (if ($names | is-empty) { null } else { $names }) }
     let rows = if ($piped | describe) =~ '^(list|table)' { $piped } else { [$piped] }
     let found = $rows | each {|row| { name: (name $row) } }
     let bad = $found | any {|it| $it.name == null }
     if ($names | is-empty) {
         if $bad {
             problem raise { code: bad_row message: "cannot tell which service is meant"
-                help: "pipe in strings, or rows with a `name` column" } $span
+                help: "pipe in strings, or rows with a `name` column; in a closure, whose item comes through the pipe: `null | service ...`" } $span
         }
         return $found.name
     }

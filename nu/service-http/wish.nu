@@ -26,13 +26,26 @@ export def main [
     carry-out (do $way_of) $verb $"/api/v1/services/($verb)" $wish $options.strict
 }
 
-# Sends it, and judges what came of it.
+# Sends it, and gives each row as it comes; what the rows amount to is judged after the last.
 export def carry-out [way: record, verb: string, route: string, body: record, strict: bool]: nothing -> table {
-    let outcomes = client post $way $route $body
+    # Not `each`: an error in there would lose its code.
+    client envelopes $way $route $body | generate {|envelope, heard|
+        # An error in a stream, of one that broke off, is raised by who looks at it.
+        let envelope = try { $envelope | describe | ignore; $envelope } catch {|error| client lost $error $way }
+        if $envelope == null {
+            judge $verb $heard $strict $way.span
+            {}
+        } else {
+            let outcome = $envelope | client data $way.span
+            { out: ([$outcome] | rows outcome | first) next: ($heard | append $outcome) }
+        }
+    } []
+}
+
+def judge [verb: string, outcomes: list, strict: bool, span: record]: nothing -> nothing {
     let none_ok = $outcomes | where {|it| $it.named and $it.ok } | is-empty
     let failed = $outcomes | where {|it| not $it.ok and ($strict or ($it.named and $none_ok)) }
-    if ($failed | is-not-empty) { problem raise (together $verb $failed $outcomes) $way.span }
-    $outcomes | rows outcome
+    if ($failed | is-not-empty) { problem raise (together $verb $failed $outcomes) $span }
 }
 
 # One problem for those that failed: code and help are the first one's, the others are told along.

@@ -13,7 +13,7 @@ use trust.nu
 # A shell that ends inside leaves its services running.
 @category service
 @search-terms direnv cd enter leave auto
-@example "in config.nu" "$env.config.hooks.env_change.PWD = ($env.config.hooks.env_change.PWD? | default [] | append (service hook))"
+@example "in config.nu" "use service\n$env.config.hooks.env_change.PWD = ($env.config.hooks.env_change.PWD? | default [] | append (service hook))"
 export def --env main []: nothing -> closure {
     {|before, after|
         let left = if $before == null { null } else { place project $before }

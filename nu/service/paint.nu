@@ -8,7 +8,7 @@ use palette.nu
 # other tables too; all other strings look as they did.
 @category service
 @search-terms color theme color_config
-@example "in config.nu" "$env.config.color_config = ($env.config.color_config | merge (service paint))"
+@example "in config.nu" "use service\n$env.config.color_config = ($env.config.color_config | merge (service paint))"
 export def main []: nothing -> record<string: closure> {
     let usual = $env.config.color_config.string? | default white
     {

@@ -19,7 +19,7 @@ const PATIENCE = 10sec
 # writes the next snapshot, and one that is old says so, as in `3/4 up (12min)`.
 @category service
 @search-terms segment status line starship
-@example "on the right" "$env.PROMPT_COMMAND_RIGHT = { service prompt --color }"
+@example "on the right" "use service\n$env.PROMPT_COMMAND_RIGHT = { service prompt --color }"
 export def main [
     --color (-c) # green, yellow, or red when something is failing
 ]: nothing -> string {

@@ -42,14 +42,6 @@ export def "test a restart gives back the dependents" [] {
     holds ((service status web | get 0.pid) != $before) "it is another process"
 }
 
-export def "test up and down" [] {
-    define $CHAIN
-    equal (service up | get name | sort) [cache db lone web]
-    equal (service up web | get action | uniq) [unchanged]
-    equal (service down | get name | length) 4
-    holds (not (has-daemon)) "the daemon has gone too"
-}
-
 export def "test services outlive their daemon" [] {
     define $CHAIN
     service start lone | ignore

@@ -24,6 +24,9 @@ export def "test a wait ends when it is so" [] {
     touch go
     equal (service wait late slow --timeout 20sec | select name state) [[name state]; [late ready] [slow ready]]
     equal (service wait { $in.late.state == ready and $in.late.restarts == 0 } --timeout 20sec | length) 4
+    service stop late | ignore
+    job spawn { service start late | ignore }
+    equal (service wait late { $in.late.uptime > 1ms } --timeout 20sec | get name) [late]
     equal ([late] | service wait --for healthy | get health) [healthy]
     equal ([] | service wait | length) 0
 }
@@ -73,4 +76,27 @@ export def "test events are followed from a number on" [] {
     let rows = service events --follow --since $first | first 3
     equal $rows.seq [($first + 1) ($first + 2) ($first + 3)]
     equal (code-of { service events --follow --since 999999 | first }) "service::gap"
+    equal (code-of { service events wbe --follow | first }) "service::not_found"
+}
+
+export def "test events are followed over the end of a daemon" [] {
+    define $SERVICES
+    service start web | ignore
+    let first = service events | last | get seq
+    job spawn {
+        service daemon restart | ignore
+        service daemon restart | ignore
+        service restart web | ignore
+    }
+    let rows = service events --follow --since $first | take until {|it| $it.to == ready } | collect
+    equal $rows.seq (1..($rows | length) | each {|nth| $first + $nth })
+    equal ($rows | where event == daemon and to == ended | length) 2
+    equal (service events web --follow --since $first | first | get service) web
+}
+
+export def "test rows of a start come as they are known" [] {
+    define $SERVICES
+    # The first is there before the second can be, which waits for a file that the first row writes.
+    let rows = service start web slow --timeout 20sec | each {|row| touch go; $row } | collect
+    equal ($rows | select name ok) [[name ok]; [web true] [slow true]]
 }

@@ -1,4 +1,4 @@
-# The commands that are composed of others: prompt, hook, trust, paint, top, watch.
+# The commands that are composed of others: up, down, prompt, hook, trust, paint, top, watch.
 
 use support.nu *
 
@@ -13,6 +13,14 @@ auto = true
 start_command = "ACTOR exit 0"
 oneshot = true
 '
+
+export def "test up and down" [] {
+    define $PAIR
+    equal (service up | get name | sort) [db once web]
+    equal (service up web | get action | uniq) [unchanged]
+    equal (service down | get name | length) 3
+    holds (not (has-daemon)) "the daemon has gone too"
+}
 
 export def "test the prompt tells how things are, and starts nothing" [] {
     define $PAIR

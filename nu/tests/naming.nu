@@ -37,7 +37,23 @@ export def "test what is not clear is refused" [] {
     equal (code-of { service start }) "service::no_names"
     equal (code-of { service stop --all db }) "service::ambiguous_input"
     equal (code-of { "db" | service start web-app }) "service::ambiguous_input"
+    equal (code-of { 5 | service start }) "service::no_names"
     equal (code-of { [[nam]; [db]] | service start }) "service::bad_row"
+}
+
+export def "test the item of a closure says nothing against names" [] {
+    define $PAIR
+    service start db | ignore
+    for item in [1 1.5 true 1sec 1kb 2020-01-01 1..2 [1 2] { other: 1 }] {
+        equal ([$item] | each { service status db | get 0.name }) [db]
+        equal ([$item] | each { service wait db --timeout 20sec | get 0.name }) [db]
+        equal ([$item] | each { service why db | get name }) [db]
+    }
+    equal ([10min 1hr] | each {|ago| service logs db --since $ago | length }) [1 1]
+    equal (1..20 | par-each { service wait db --timeout 20sec | get 0.name } | uniq) [db]
+    equal ([db { name: web-app }] | service status | get name) [db web-app]
+    for strange in [true 1.5 [db null] [1 2]] { equal (code-of { $strange | service status }) "service::bad_row" }
+    holds ((error-of { { path: x } | service status }).rendered =~ "null \\| service") "the way out is told"
 }
 
 export def "test a wrong name is met with the right one" [] {
@@ -55,6 +71,21 @@ export def "test a wrong file is shown with its line" [] {
     holds ($error.rendered =~ "services.toml:2:1") "the place is told"
     holds (2 in (service check | where severity == error).line) "the line is in the table"
     equal (code-of { service check --strict }) "service::bad_definition"
+}
+
+export def "test a mistyped command is answered with the right one" [] {
+    equal (code-of { service strat }) "service::unknown_subcommand"
+    holds ((error-of { service strat web }).rendered =~ "did you mean `service start`") "the right one is named"
+    holds ((error-of { service xyzzy }).rendered =~ "\\^service") "the tool of the system is named"
+    holds (service | is-not-empty) "alone it tells what there is"
+}
+
+export def "test the item of a closure is no input" [] {
+    define $PAIR
+    equal ([1 2] | each {|it| service check | length }) [0 0]
+    equal ([1 2] | each {|it| service plan | length }) [2 2]
+    equal (["x"] | each {|it| service daemon status | get services_running }) [0]
+    equal ([{ a: 1 }] | each {|it| service projects | length }) [1]
 }
 
 export def "test outside of a project everything says so" [] {

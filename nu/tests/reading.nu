@@ -27,6 +27,16 @@ export def "test definitions are read without a daemon" [] {
     holds (not (has-daemon)) "no daemon was started"
 }
 
+export def "test a graph is drawn" [] {
+    define $PAIR
+    service start db | ignore
+    equal (service graph --format tree) "web  ○ stopped\n└─ db  ● ready\n"
+    holds ((service graph web --format mermaid) =~ 'n1 -->\|"ready"\| n0') "the edge is drawn"
+    holds ((service graph --format dot) =~ '"web" -> "db"') "the edge is drawn"
+    equal (code-of { service graph --format png }) "service::bad_request"
+    equal ([] | service graph --format tree) ""
+}
+
 export def "test a status has typed columns" [] {
     define $PAIR
     service start web | ignore
@@ -34,7 +44,7 @@ export def "test a status has typed columns" [] {
         name: string status: string state: string health: string pid: int uptime: duration memory: filesize restarts: int
     }
     equal (service status --long db | columns | skip 8) [
-        cpu since exit_code exit_signal command cwd log dependencies memory_limit cpu_limit limits reason id project
+        reason cpu since exit_code exit_signal memory_limit cpu_limit limits dependencies command cwd log id project
     ]
     equal (service status --long db | types | select since cwd dependencies project) {
         since: datetime cwd: string dependencies: "list<any>" project: string

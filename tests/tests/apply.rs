@@ -102,6 +102,7 @@ start_command = "ACTOR"
     assert_eq!(rows.row("idle")["action"], "started");
     assert_eq!(project.pid("db"), db, "it went on under its new definition");
     assert_ne!(project.pid("api"), api);
+    assert_eq!(rows.row("fresh")["action"], "added");
     assert_eq!(project.status("fresh")["state"], "stopped", "nothing needs it");
     assert_eq!(plan(&project), [""; 0]);
     project
@@ -141,6 +142,30 @@ start_command = "ACTOR"
     project.value("service restart db");
     assert_eq!(project.status("api")["state"], "ready", "the good definitions stay in force");
     assert_eq!(plan(&project), ["restart db", "restart api", "remove old"], "against the file as it is");
+}
+
+#[test]
+fn a_changed_check_has_to_pass_before_an_apply_has_gone_well() {
+    let checked = |file: &str| {
+        format!(
+            "[services.db]\nstart_command = ACTOR\nhealth_check_endpoint = 'exec:test -e {file}'\n\
+             health = {{ interval = '50ms', retries = 2 }}\n"
+        )
+    };
+    let Some(project) = Project::new(&checked("there")) else { return };
+    project.write("there", "");
+    project.value("service start db");
+    let pid = project.pid("db");
+    project.define(&checked("nowhere"));
+    assert_eq!(plan(&project), ["update db"]);
+    let error = project.error("service apply");
+    let message = error["msg"].as_str().unwrap();
+    assert!(message.contains("cannot update `db`") && message.contains("as before: `db`"), "{message}");
+    assert_eq!(project.status("db")["health"], "healthy", "by the old check");
+    project.write("nowhere", "");
+    let row = project.value("service apply").row("db").clone();
+    assert_eq!((&row["action"], &row["health"]), (&json!("updated"), &json!("healthy")));
+    assert_eq!(project.pid("db"), pid);
 }
 
 #[test]

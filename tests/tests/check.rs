@@ -1,7 +1,7 @@
 //! `service check`: every problem of a file as a row, without a daemon, and an exit code for CI.
 
 use serde_json::Value;
-use service_tests::{Project, ServiceTable};
+use service_tests::{Project, ServiceTable, program};
 
 /// The one row with these words in its message.
 #[track_caller]
@@ -73,6 +73,10 @@ fn a_strict_check_fails_and_tells_everything_and_a_plain_one_can_be_filtered() {
         assert!(strict.stderr.contains(words), "no {words} in {}", strict.stderr);
     }
     assert_eq!(project.value("service check | where severity == error | length"), 2);
+    let config = project.path("services.toml");
+    let without_nu =
+        project.command(&program("orchestratord")).args(["check", "--config"]).arg(&config).output().unwrap();
+    assert_eq!(without_nu.status.code(), Some(1), "also without Nushell");
     let other = project.write("other/my.toml", "[services.a]\nstart_command = 1\n");
     let rows = project.value("cd other; service check my.toml");
     assert_eq!(rows[0]["file"], other.to_str().unwrap());

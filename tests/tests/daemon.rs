@@ -3,7 +3,9 @@
 use nix::sys::signal::Signal;
 use service_tests::{Answer, Project, ServiceTable, alive, eventually, free_port, http, name, signal};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 
 const ONE: &str = "[services.web]\nstart_command = \"ACTOR\"\nrestart = \"no\"";
 
@@ -169,6 +171,26 @@ fn a_record_that_cannot_be_read_does_not_start_a_service_twice() {
     assert_eq!(project.value("service start web").row("web")["ok"], true);
     assert_eq!(project.pid("web"), pid);
     assert_eq!(project.read("starts").lines().count(), 1);
+}
+
+#[test]
+fn whoever_stops_the_daemon_gets_an_answer_however_late_the_body_comes() {
+    let Some(project) = Project::new(ONE) else { return };
+    for _ in 0..10 {
+        project.value("service status");
+        let socket = project.socket();
+        let mut stream = UnixStream::connect(&socket).expect("the daemon listens");
+        let head = "POST /api/v1/daemon/stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
+        stream.write_all(head.as_bytes()).expect("the daemon reads");
+        // Whoever hangs up on the head alone has done so when it has answered somebody else.
+        http(&socket, "GET", "/api/v1/version");
+        stream.write_all(b"{}").expect("the daemon still reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the daemon answers");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let gone = || UnixStream::connect(&socket).is_err().then_some(());
+        eventually("the daemon has gone", gone);
+    }
 }
 
 #[test]

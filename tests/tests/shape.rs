@@ -21,6 +21,18 @@ fn started() -> Option<Project> {
 }
 
 #[test]
+fn the_item_of_a_closure_that_is_no_service_says_nothing_against_names() {
+    let Some(project) = started() else { return };
+    let waited = "[ready running] | each {|state| service wait db --for $state | get 0.name }";
+    assert_eq!(project.value(waited), json!(["db", "db"]));
+    assert_eq!(project.value("ls | each { service status db | get 0.name } | uniq"), json!(["db"]));
+    assert_eq!(project.error("'api' | service status db")["code"], "service::ambiguous_input");
+    let error = project.error("'tree' | service graph --format tree");
+    assert_eq!(error["code"], "service::not_found");
+    assert!(error["help"].as_str().is_some_and(|help| help.contains("null | service")), "{error:#}");
+}
+
+#[test]
 fn every_table_goes_through_nuon_json_and_csv_and_back() {
     let Some(project) = started() else { return };
     let flat = [

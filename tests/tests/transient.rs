@@ -75,6 +75,19 @@ fn a_run_survives_its_shell_and_a_killed_daemon_and_can_be_asked_until_it_is_for
 }
 
 #[test]
+fn a_program_that_the_daemon_does_not_find_is_found_after_the_way_out_was_gone() {
+    let Some(project) = Project::new(FILE) else { return };
+    let error = project.error("service run --name late mine");
+    assert!(error["help"].as_str().unwrap().contains("service daemon restart"), "{error:#}");
+    assert_eq!(project.value("service why late | get help"), "run it again as it should be");
+    let script = project.write("bin/mine", "#!/bin/sh\nexec sleep 1000\n");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    let again =
+        "$env.PATH = ($env.PATH | prepend ('bin' | path expand)); service daemon restart; service start late";
+    assert_eq!(project.value(again).row("late")["ok"], true);
+}
+
+#[test]
 fn an_exit_code_can_be_asked_after_the_end_and_keep_keeps_the_definition() {
     let Some(project) = Project::new(&format!("[orchestrator.services]\nforget_transient = \"0s\"\n{FILE}"))
     else {

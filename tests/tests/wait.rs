@@ -1,6 +1,6 @@
 //! Waiting without wishing: `service wait`, and the stream of states it stands on.
 
-use service_tests::{Answer, Project, ServiceTable, follow, http};
+use service_tests::{Answer, Project, ServiceTable, eventually, follow, http, name};
 use std::time::Instant;
 
 /// Ready when told; nothing of it is hurried.
@@ -117,4 +117,19 @@ fn following_the_states_needs_a_client_that_reads_lines() {
     project.value("service status");
     let (status, answer) = http(&project.socket(), "GET", "/api/v1/services/status?follow=true");
     assert_eq!((status, &answer["error"]["code"]), (400, &"bad_request".into()));
+}
+
+#[test]
+fn a_plugin_ends_with_its_nushell_though_nothing_ends_what_it_waits_for() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    project.value("service start web");
+    for line in ["service wait web --for stopped", "service events --follow"] {
+        let mut nu = project.spawn(line);
+        let plugins =
+            || project.processes().into_iter().filter(|pid| name(*pid) == "nu_plugin_servi").count();
+        eventually("the plugin is there", || (plugins() > 0).then_some(()));
+        nu.kill().expect("it is our child");
+        nu.wait().expect("it is our child");
+        eventually("the plugin has gone", || (plugins() == 0).then_some(()));
+    }
 }

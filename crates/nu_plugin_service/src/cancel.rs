@@ -90,13 +90,17 @@ impl<T: Send + 'static> Worker<T> {
         Ok(Self { ear, unheard, _handler: handler })
     }
 
-    /// Waits for the next word and shows, meanwhile, what is waited for.
+    /// Waits for the next word and shows, meanwhile, what is waited for. When it is late, that stays on the terminal: most
+    /// often the wait goes on.
     pub(crate) fn hear_with(&self, progress: &mut Progress, due: Option<Instant>) -> Heard<T> {
         loop {
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let heard = self.hear(progress.pause().into_iter().chain(left).min());
-            if !matches!(heard, Heard::Late) || left.is_some_and(|left| left.is_zero()) {
+            if !matches!(heard, Heard::Late) {
                 progress.clear();
+                return heard;
+            }
+            if left.is_some_and(|left| left.is_zero()) {
                 return heard;
             }
             progress.tick();

@@ -65,6 +65,7 @@ fn label(code: Code) -> &'static str {
         Code::Never => "cannot come to that any more",
         Code::Cancelled => "another request wanted the opposite",
         Code::NameTaken => "this name is taken",
+        Code::Exists => "would replace it",
         Code::BadRequest => "refused",
         Code::Gap => "not in the journal",
         Code::TooSlow => "read too slowly",

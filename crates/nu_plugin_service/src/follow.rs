@@ -8,16 +8,12 @@ use crate::cancel::{Heard, Mouth, Worker};
 use crate::client::Client;
 use crate::session::Session;
 use crate::table::Row;
-use nix::unistd::{Pid, getppid};
 use nu_protocol::{LabeledError, ShellError, Value};
 use service_api::{Code, Event, Problem, routes};
 use std::time::Duration;
 
 /// How long to wait before a daemon is looked for again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often to look, while nothing happens, whether the shell that asked is still there: a plugin is told that nobody
-/// reads its rows only when it writes the next one, and would outlive its Nushell for as long as nothing happens.
-const LOOK: Duration = Duration::from_millis(250);
 /// How often in a row a daemon may answer oddly, as one that is just being killed does.
 const ODD_ANSWERS: u32 = 20;
 
@@ -69,7 +65,7 @@ impl Follower {
         match worker.hear(None) {
             Heard::Said(Told::Broken(problem)) => Err(session.error(&problem)),
             Heard::Said(Told::Event(_) | Told::Nothing) => {
-                Ok(Rows { worker, session, shell: getppid(), over: false })
+                Ok(Rows { worker, session, told: false, over: false })
             }
             heard => Err(session.unheard(&heard)),
         }
@@ -157,7 +153,7 @@ impl Follower {
 pub(crate) struct Rows {
     worker: Worker<Told>,
     session: Session,
-    shell: Pid,
+    told: bool,
     over: bool,
 }
 
@@ -166,13 +162,21 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Value> {
         while !self.over {
-            match self.worker.hear(Some(LOOK)) {
-                Heard::Said(Told::Nothing) => {}
-                Heard::Late => self.over = getppid() != self.shell,
-                Heard::Said(Told::Event(event)) => return Some(event.row(self.session.head)),
+            match self.worker.hear(None) {
+                Heard::Said(Told::Nothing) | Heard::Late => {}
+                Heard::Said(Told::Event(event)) => {
+                    self.told = true;
+                    return Some(event.row(self.session.head));
+                }
                 Heard::Said(Told::Broken(problem)) => {
                     self.over = true;
                     let error = ShellError::from(self.session.error(&problem));
+                    return Some(Value::error(error, self.session.head));
+                }
+                // Without an error Nushell would show an empty table.
+                heard @ Heard::Interrupted if !self.told => {
+                    self.over = true;
+                    let error = ShellError::from(self.session.unheard(&heard));
                     return Some(Value::error(error, self.session.head));
                 }
                 Heard::Over | Heard::Interrupted => self.over = true,

@@ -127,6 +127,13 @@ pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::Trace>, Pro
     answer(command)
 }
 
+/// Lets the program write a first services.toml.
+pub(crate) fn init(engine: &EngineInterface, file: &Path, force: bool) -> Result<view::Begun, Problem> {
+    let mut command = program(engine)?;
+    command.arg("init").arg("--config").arg(file).args(force.then_some("--force"));
+    answer(command)
+}
+
 fn answer<T: DeserializeOwned>(mut command: Command) -> Result<T, Problem> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(&error))?;
     if output.stdout.is_empty() {

@@ -7,12 +7,10 @@ mod cancel;
 mod cells;
 mod client;
 mod commands;
-mod drawing;
 mod error;
 #[cfg(test)]
 mod fake;
 mod follow;
-mod init;
 mod launch;
 mod progress;
 mod remote;
@@ -29,6 +27,20 @@ use client::Clients;
 use nu_plugin::{Plugin, PluginCommand};
 use std::sync::Arc;
 
+/// The minor version of Nushell that this is built for.
+const NUSHELL: &str = "0.115";
+
+/// What to say to a Nushell of this version, if it is one that we are not built for.
+pub fn mismatch(version: &str) -> Option<String> {
+    let same = version.strip_prefix(NUSHELL).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    (!same).then(|| {
+        format!(
+            "nu_plugin_service is built for Nushell {NUSHELL}, and this is {version}: run `nu install.nu` of the service \
+             orchestrator with it, or say `use service-http *`, which has the same commands"
+        )
+    })
+}
+
 /// The plugin, and what its calls share while it lives: one HTTP client a socket.
 #[derive(Default)]
 pub struct ServicePlugin {
@@ -42,5 +54,22 @@ impl Plugin for ServicePlugin {
 
     fn commands(&self) -> Vec<Box<dyn PluginCommand<Plugin = Self>>> {
         commands::all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_minor_version_of_nushell_is_told_what_to_do() {
+        let built_for = format!("nu-plugin = \"{NUSHELL}.");
+        assert!(
+            include_str!("../../../Cargo.toml").contains(&built_for),
+            "the version here is the one in Cargo.toml"
+        );
+        assert_eq!(mismatch(&format!("{NUSHELL}.9")), None);
+        assert!(mismatch("0.114.1").unwrap().contains("`nu install.nu`"));
+        assert!(mismatch(&format!("{NUSHELL}5.0")).is_some());
     }
 }

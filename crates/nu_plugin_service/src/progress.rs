@@ -22,6 +22,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const REDRAW: Duration = Duration::from_millis(250);
 /// How many services are told of; the others are counted.
 const TOLD: usize = 3;
+/// What stays free behind the line: the terminal writes `^C` there, and that must not begin another line.
+const MARGIN: usize = 3;
 /// Where a terminal does not say how wide it is.
 const USUAL_WIDTH: usize = 80;
 
@@ -91,7 +93,7 @@ impl Progress {
         let width =
             terminal_size::terminal_size_of(stderr()).map_or(USUAL_WIDTH, |(width, _)| width.0.into());
         self.drawn = true;
-        print(&format!("\r{}\x1b[K", fitting(&line, width.saturating_sub(1))));
+        print(&format!("\r{}\x1b[K", fitting(&line, width.saturating_sub(MARGIN))));
     }
 
     /// Leaves the line empty, and alone for a moment: something is about to be printed there.

@@ -1,29 +1,54 @@
 //! [`Selection`]: which services a command is about, from its arguments or from the pipe.
 
+use crate::ServicePlugin;
 use crate::error::refusal;
-use nu_plugin::EvaluatedCall;
+use crate::session::Session;
+use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, Span, Spanned, Value};
+
+/// Nushell pipes the item of a closure into its first command.
+pub(crate) const IN_A_CLOSURE: &str = "in a closure, whose item comes through the pipe: `null | service ...`";
 
 /// The services a command is about.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Selection {
     /// Neither names nor a pipe. What that means is up to the command.
     Unsaid,
-    /// These; none of them when an empty table was piped in, which must never mean "all".
+    /// These.
     Named(Vec<Spanned<String>>),
+    /// These came through the pipe; none of them when an empty table did, which must never mean "all".
+    Piped(Vec<Spanned<String>>),
 }
 
 impl Selection {
     /// Reads the rest arguments and the pipe.
-    pub(crate) fn read(call: &EvaluatedCall, input: PipelineData) -> Result<Self, LabeledError> {
-        Self::of(call.rest(0)?, input, call.head)
+    pub(crate) fn read(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<Self, LabeledError> {
+        Self::of(plugin, engine, call, call.rest(0)?, input)
     }
 
     /// Takes these names and the pipe.
     pub(crate) fn of(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        names: Vec<Spanned<String>>,
+        input: PipelineData,
+    ) -> Result<Self, LabeledError> {
+        let known = || Session::open(plugin, engine, call, &Self::Unsaid)?.known();
+        Self::choose(names, input, call.head, known)
+    }
+
+    /// `known` are all the services there are, asked for where names and pipe say different things.
+    fn choose(
         names: Vec<Spanned<String>>,
         input: PipelineData,
         head: Span,
+        known: impl FnOnce() -> Result<Vec<String>, LabeledError>,
     ) -> Result<Self, LabeledError> {
         let piped = match input {
             PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
@@ -34,19 +59,20 @@ impl Selection {
         let piped = piped.map(|value| rows(value).iter().map(name).collect::<Result<Vec<_>, _>>());
         match (names.first(), piped) {
             (None, None) => Ok(Self::Unsaid),
-            (None, Some(piped)) => piped.map(Self::Named),
+            (None, Some(piped)) => piped.map(Self::Piped),
             (Some(_), None) => Ok(Self::Named(names)),
             // In `each {|name| service start $name }` Nushell pipes the name in as well.
             (Some(_), Some(Ok(piped))) if same(&piped, &names) => Ok(Self::Named(names)),
-            // A closure's item that cannot be a service says nothing against the names.
+            // A closure's item that cannot be a service says nothing against the names,
             (Some(_), Some(Err(_))) => Ok(Self::Named(names)),
-            (Some(first), Some(Ok(_))) => Err(refusal(
-                "ambiguous_input",
-                "cannot take names both as arguments and from the pipe",
-                "named here, and something else is piped in",
-                first.span,
-            )
-            .with_help("leave out one of the two; in a closure, whose item comes through the pipe: `null | service ...`")),
+            // nor does one that is none.
+            (Some(first), Some(Ok(piped))) => {
+                let known = known()?;
+                match piped.iter().find(|name| known.contains(&name.item)) {
+                    None if !piped.is_empty() => Ok(Self::Named(names)),
+                    other => Err(both(first, other)),
+                }
+            }
         }
     }
 
@@ -54,8 +80,8 @@ impl Selection {
     pub(crate) fn or_all(self, all: Option<Span>, head: Span) -> Result<Self, LabeledError> {
         match (&self, all) {
             (Self::Unsaid, None) => Err(refusal("no_names", "no service is named", "which services?", head)
-                .with_help("name services, pipe them in, or say `--all`")),
-            (Self::Named(_), Some(flag)) => Err(refusal(
+                .with_help("name services, pipe them in (a number names none), or say `--all`")),
+            (Self::Named(_) | Self::Piped(_), Some(flag)) => Err(refusal(
                 "ambiguous_input",
                 "cannot take both names and `--all`",
                 "names are given as well",
@@ -70,7 +96,7 @@ impl Selection {
     pub(crate) fn names(&self) -> &[Spanned<String>] {
         match self {
             Self::Unsaid => &[],
-            Self::Named(names) => names,
+            Self::Named(names) | Self::Piped(names) => names,
         }
     }
 
@@ -82,8 +108,20 @@ impl Selection {
 
     /// The pipe was there and empty: there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::Named(names) if names.is_empty())
+        matches!(self, Self::Piped(names) if names.is_empty())
     }
+}
+
+/// Two sources that differ.
+fn both(named: &Spanned<String>, piped: Option<&Spanned<String>>) -> LabeledError {
+    let piped = piped.map_or("nothing".to_owned(), |name| format!("`{}`", name.item));
+    refusal(
+        "ambiguous_input",
+        "cannot take names both as arguments and from the pipe",
+        &format!("named here, and {piped} is piped in"),
+        named.span,
+    )
+    .with_help(format!("leave out one of the two; {IN_A_CLOSURE}"))
 }
 
 fn rows(value: Value) -> Vec<Value> {
@@ -108,8 +146,14 @@ fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
     };
     match name {
         Some(Value::String { val, .. }) => Ok(Spanned { item: val.clone(), span }),
-        _ => Err(refusal("bad_row", "cannot tell which service is meant", "no name in this row", span)
-            .with_help("pipe in strings, or rows with a `name` column")),
+        _ => {
+            let label = match row {
+                Value::Record { .. } => "no name in this row".to_owned(),
+                other => format!("of type {}, which names no service", other.get_type()),
+            };
+            Err(refusal("bad_row", "cannot tell which service is meant", &label, span)
+                .with_help(format!("pipe in strings, or rows with a `name` column; {IN_A_CLOSURE}")))
+        }
     }
 }
 
@@ -122,7 +166,9 @@ mod tests {
         let call = names.iter().fold(EvaluatedCall::new(Span::test_data()), |call, name| {
             call.with_positional(Value::test_string(*name))
         });
-        Selection::read(&call, input.map_or(PipelineData::Empty, |value| PipelineData::value(value, None)))
+        let input = input.map_or(PipelineData::Empty, |value| PipelineData::value(value, None));
+        let known = || Ok(vec!["a".to_owned(), "b".to_owned()]);
+        Selection::choose(call.rest(0)?, input, call.head, known)
     }
 
     fn names(selection: &Selection) -> Vec<&str> {
@@ -158,6 +204,8 @@ mod tests {
         assert_eq!(names(&read(&["a"], Some(Value::test_string("a"))).unwrap()), ["a"]);
         assert_eq!(code(read(&["a"], Some(Value::test_string("b")))), "service::ambiguous_input");
         assert_eq!(code(read(&["a"], Some(Value::test_list(vec![])))), "service::ambiguous_input");
+        let none = Value::test_string("ready");
+        assert_eq!(names(&read(&["a"], Some(none)).unwrap()), ["a"], "that is no service");
         let all = Some(Span::test_data());
         assert_eq!(
             code(read(&["a"], None).unwrap().or_all(all, Span::test_data())),

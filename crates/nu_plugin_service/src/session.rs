@@ -5,7 +5,7 @@ use crate::cancel::{Heard, Worker};
 use crate::client::{Client, Clients};
 use crate::error::labeled;
 use crate::remote::Way;
-use crate::selector::Selection;
+use crate::selector::{IN_A_CLOSURE, Selection};
 use crate::{launch, remote, shell};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
@@ -24,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) head: Span,
     /// The services it names, for marks in errors.
     pub(crate) names: Vec<Spanned<String>>,
+    /// Whether those came through the pipe, where the item of a closure comes as well.
+    piped: bool,
     place: Place,
     clients: Arc<Clients>,
 }
@@ -44,11 +46,11 @@ impl Session {
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
-        names: &[Spanned<String>],
+        selection: &Selection,
     ) -> Result<Self, LabeledError> {
         match there(engine, call)? {
-            Some(way) => Ok(Self::at(plugin, engine, call, names, Place::There(way))),
-            None => Self::open_here(plugin, engine, call, names),
+            Some(way) => Ok(Self::at(plugin, engine, call, selection, Place::There(way))),
+            None => Self::open_here(plugin, engine, call, selection),
         }
     }
 
@@ -57,11 +59,11 @@ impl Session {
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
-        names: &[Spanned<String>],
+        selection: &Selection,
     ) -> Result<Self, LabeledError> {
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
-        Self::open_at(plugin, engine, call, names, config.as_deref(), mark)
+        Self::open_at(plugin, engine, call, selection, config.as_deref(), mark)
     }
 
     /// As [`Session::open`]; where there is no project it is the user's own.
@@ -71,13 +73,13 @@ impl Session {
         call: &EvaluatedCall,
     ) -> Result<Self, LabeledError> {
         if let Some(way) = there(engine, call)? {
-            return Ok(Self::at(plugin, engine, call, &[], Place::There(way)));
+            return Ok(Self::at(plugin, engine, call, &Selection::Unsaid, Place::There(way)));
         }
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
         let project = shell::project_or_own(engine, config.as_deref());
         let project = project.map_err(|problem| labeled(&problem, &[], mark))?;
-        Ok(Self::at(plugin, engine, call, &[], Place::Here(project)))
+        Ok(Self::at(plugin, engine, call, &Selection::Unsaid, Place::Here(project)))
     }
 
     /// The project of this file, which is named at `mark`.
@@ -85,23 +87,29 @@ impl Session {
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
-        names: &[Spanned<String>],
+        selection: &Selection,
         config: Option<&Path>,
         mark: Span,
     ) -> Result<Self, LabeledError> {
         let project = shell::project(engine, config).map_err(|problem| labeled(&problem, &[], mark))?;
-        Ok(Self::at(plugin, engine, call, names, Place::Here(project)))
+        Ok(Self::at(plugin, engine, call, selection, Place::Here(project)))
     }
 
     fn at(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
-        names: &[Spanned<String>],
+        selection: &Selection,
         place: Place,
     ) -> Self {
-        let (engine, clients) = (engine.clone(), Arc::clone(&plugin.clients));
-        Self { engine, head: call.head, names: names.to_vec(), place, clients }
+        Self {
+            engine: engine.clone(),
+            head: call.head,
+            names: selection.names().to_vec(),
+            piped: matches!(selection, Selection::Piped(_)),
+            place,
+            clients: Arc::clone(&plugin.clients),
+        }
     }
 
     /// Whether the daemon is that of another machine, where our directories mean nothing.
@@ -209,6 +217,13 @@ impl Session {
         }
     }
 
+    /// The services there are; starts no daemon.
+    pub(crate) fn known(&self) -> Result<Vec<String>, LabeledError> {
+        let services: Vec<view::Service> =
+            self.read(|client| client.get(routes::LIST, &[]), vec!["list".into()])?;
+        Ok(services.into_iter().map(|service| service.name).collect())
+    }
+
     /// Asks the program itself about the project, without a daemon.
     pub(crate) fn one_shot<T: serde::de::DeserializeOwned + Send + 'static>(
         &self,
@@ -220,7 +235,13 @@ impl Session {
 
     /// The Nushell error for a problem of this call.
     pub(crate) fn error(&self, problem: &Problem) -> LabeledError {
-        labeled(problem, &self.names, self.head)
+        let error = labeled(problem, &self.names, self.head);
+        match &problem.help {
+            Some(help) if self.piped && problem.code == Code::NotFound => {
+                error.with_help(format!("{help}; {IN_A_CLOSURE}"))
+            }
+            _ => error,
+        }
     }
 
     /// What to tell when nothing was heard.

@@ -12,7 +12,7 @@ pub(crate) fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError
     };
     let said = match &value {
         Value::Int { val, .. } => u64::try_from(*val).ok().map(|seq| seq.to_string()),
-        Value::Duration { val, .. } => {
+        Value::Duration { val, .. } if *val >= 0 => {
             Timestamp::now().checked_sub(SignedDuration::from_nanos(*val)).ok().map(|time| time.to_string())
         }
         Value::Date { val, .. } => val.to_rfc3339().parse().ok().map(|time: Timestamp| time.to_string()),
@@ -41,7 +41,12 @@ mod tests {
         let date = Value::test_date("2026-01-01T02:00:00+02:00".parse().unwrap());
         assert_eq!(with(date).unwrap().as_deref(), Some("2026-01-01T00:00:00Z"));
         assert!(with(Value::test_duration(1_000_000_000)).unwrap().unwrap().ends_with('Z'));
-        for odd in [Value::test_int(-1), Value::test_string("soon"), Value::test_bool(true)] {
+        for odd in [
+            Value::test_int(-1),
+            Value::test_duration(-1),
+            Value::test_string("soon"),
+            Value::test_bool(true),
+        ] {
             assert_eq!(with(odd).unwrap_err().code.as_deref(), Some("service::bad_request"));
         }
     }

@@ -84,6 +84,8 @@ pub enum Code {
     Cancelled,
     /// Something else has this name.
     NameTaken,
+    /// A file that is to be written is there already.
+    Exists,
     /// The request itself is malformed.
     BadRequest,
     /// Events that are asked for are not kept any more, or were never given.
@@ -125,6 +127,7 @@ impl Code {
             Self::Never => "never",
             Self::Cancelled => "cancelled",
             Self::NameTaken => "name_taken",
+            Self::Exists => "exists",
             Self::BadRequest => "bad_request",
             Self::Gap => "gap",
             Self::TooSlow => "too_slow",
@@ -155,6 +158,7 @@ impl Code {
             | Self::Never
             | Self::Cancelled
             | Self::NameTaken
+            | Self::Exists
             | Self::VersionMismatch => 409,
             Self::DependencyFailed | Self::StartFailed | Self::StopFailed => 502,
             Self::DaemonUnreachable | Self::Unfit | Self::Busy => 503,

@@ -176,8 +176,9 @@ fn users_own(around: &Surroundings<'_>) -> Option<PathBuf> {
 }
 
 fn no_project(cwd: &Path) -> Problem {
-    Problem::new(Code::NoProject, format!("no {FILE} in `{}` or above it", cwd.display()))
-        .help(format!("write a {FILE}, or name one with `--config` or $env.SERVICES_CONFIG"))
+    Problem::new(Code::NoProject, format!("no {FILE} in `{}` or above it", cwd.display())).help(format!(
+        "`service init` writes a {FILE} here; or name one with `--config` or $env.SERVICES_CONFIG"
+    ))
 }
 
 /// `$XDG_RUNTIME_DIR`, else a directory of the user's own in `/tmp`, so that the socket's path fits in a `sockaddr_un`.

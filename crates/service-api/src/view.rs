@@ -337,6 +337,32 @@ pub struct Daemon {
     pub unit: Option<String>,
 }
 
+/// A services.toml that was written to begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Its path.
+    pub path: String,
+    /// Whether there was one before.
+    pub replaced: bool,
+    /// What other files there speak of.
+    pub suggestions: Vec<Suggestion>,
+}
+
+/// A service that another file speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suggestion {
+    /// The file.
+    pub source: String,
+    /// What the service may be called.
+    pub name: String,
+    /// How it may be started.
+    pub start_command: String,
+    /// The shell whose command line that is, if it is one.
+    pub shell: Option<String>,
+    /// What it may need.
+    pub dependencies: Vec<String>,
+}
+
 /// A project that something runs of, as its state directory tells without asking anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {

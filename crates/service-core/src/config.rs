@@ -213,6 +213,13 @@ impl Service {
         }
     }
 
+    /// Whether both are asked the same way how they are, and the same answer is a good one.
+    pub fn is_asked_as(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.health.status == other.health.status
+            && self.health.listener == other.health.listener
+    }
+
     /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process
@@ -253,6 +260,16 @@ pub struct Command {
     pub text: String,
     /// Program and arguments.
     pub argv: Vec<String>,
+}
+
+impl Command {
+    /// Words that only a shell understands; a program gets them as arguments.
+    const OF_A_SHELL: [&str; 9] = ["|", "||", "&&", ";", "&", ">", ">>", "<", "2>&1"];
+
+    /// The first word that was most likely meant for a shell, where none is asked.
+    pub fn shell_word(&self) -> Option<&str> {
+        self.argv.iter().map(String::as_str).find(|word| Self::OF_A_SHELL.contains(word))
+    }
 }
 
 /// Who runs a service.

@@ -54,17 +54,26 @@ pub enum Verdict {
 pub struct Tracker {
     health: Health,
     failures: u32,
+    /// Another check had decided before, which is asked no more: failures of this one count at once.
+    #[serde(default)]
+    has_started: bool,
 }
 
 impl Tracker {
     /// For a run that begins.
     pub fn pending() -> Self {
-        Self { health: Health::Pending, failures: 0 }
+        Self { health: Health::Pending, failures: 0, has_started: false }
     }
 
     /// For a run whose only check is that it lives.
     pub fn alive() -> Self {
-        Self { health: Health::Healthy, failures: 0 }
+        Self { health: Health::Healthy, failures: 0, has_started: false }
+    }
+
+    /// For a run that goes on and is asked in another way.
+    #[must_use]
+    pub fn asked_anew(self) -> Self {
+        Self { has_started: self.has_started || self.health != Health::Pending, ..Self::pending() }
     }
 
     /// The state so far.
@@ -86,7 +95,8 @@ impl Tracker {
                 self.failures = self.failures.saturating_add(1);
                 self.health = Health::Unhealthy;
             }
-            Verdict::Unhealthy if self.health == Health::Pending && age < rules.start_period => {}
+            Verdict::Unhealthy
+                if self.health == Health::Pending && !self.has_started && age < rules.start_period => {}
             Verdict::Unhealthy => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= rules.retries.max(1) {
@@ -134,6 +144,15 @@ mod tests {
         assert_eq!(tracker.health(), Health::Pending);
         tracker.count(Verdict::Healthy, &rules, early);
         tracker.count(Verdict::Unhealthy, &rules, early);
+        assert_eq!(tracker.health(), Health::Unhealthy);
+    }
+
+    #[test]
+    fn failures_count_at_once_where_another_check_had_passed() {
+        let rules = config::Health { retries: 1, ..config::Health::default() };
+        let mut tracker = Tracker::alive().asked_anew();
+        assert_eq!(tracker.health(), Health::Pending);
+        tracker.count(Verdict::Unhealthy, &rules, Duration::from_secs(1));
         assert_eq!(tracker.health(), Health::Unhealthy);
     }
 

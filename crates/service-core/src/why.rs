@@ -1,6 +1,6 @@
 //! What a state means and what would help: the words of `service why`. What the world knows (who holds a port) comes in.
 
-use crate::config::{Condition, word};
+use crate::config::{Condition, Origin, Service, word};
 use crate::fleet::Obstacle;
 use crate::health::Health;
 use crate::service::{Exit, Failure, Goal, State};
@@ -10,6 +10,8 @@ use alloc::string::{String, ToString};
 
 /// The code of `sh` and of many servers for a port that is taken (`EADDRINUSE`).
 const ADDRESS_IN_USE: i32 = 98;
+/// How the keeper of a service ends the word that there is no such program.
+const NOT_IN_PATH: &str = "is not in PATH";
 /// A shell adds this to the signal that ended its command.
 const BY_SIGNAL: i32 = 128;
 
@@ -22,6 +24,10 @@ pub struct Facts<'a> {
     pub holder: Option<&'a str>,
     /// Whether its work has an end.
     pub oneshot: bool,
+    /// Where it is defined, and so corrected.
+    pub origin: Origin,
+    /// A word of its command that only a shell understands.
+    pub shell_word: Option<&'a str>,
 }
 
 /// How a service is, in one sentence; and the command that would help, if anything is to be helped.
@@ -52,16 +58,31 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
         (State::Stopping { kills: 0, .. }, _) => (say("it is stopping"), run("wait --for stopped")),
         (State::Stopping { .. }, _) => (say("it does not end, not even when killed"), run("logs")),
         (State::Backoff { failure, .. }, _) => (
-            format!("{}, and is started again", told(failure)),
-            facts.holder.map(free_the_port).or_else(|| run("logs")),
+            format!("{}{}, and is started again", told(failure), hindered(facts)),
+            facts.holder.map(free_the_port).or_else(|| no_shell(facts)).or_else(|| run("logs")),
         ),
         (State::Completed { exit, .. }, _) if exit.is_success() && facts.oneshot => {
             (say("all is well: it has done its work"), None)
         }
         (State::Completed { exit, .. }, _) => (format!("it {}", in_words(*exit)), run("start")),
-        (State::Failed { failure, .. }, _) => (
-            format!("{}, and is not started again until somebody asks", told(failure)),
-            Some(facts.holder.map_or_else(|| after(name, failure), free_the_port)),
+        (State::Failed { failure, attempts, .. }, _) => (
+            match attempts {
+                0 | 1 => format!(
+                    "{}{}, and is not started again until somebody asks",
+                    told(failure),
+                    hindered(facts)
+                ),
+                more => format!(
+                    "{}{}; tried {more} times, it has reached its restart limit, and is not started again until somebody asks",
+                    told(failure),
+                    hindered(facts)
+                ),
+            },
+            facts
+                .holder
+                .map(free_the_port)
+                .or_else(|| no_shell(facts))
+                .or_else(|| Some(after(name, failure, facts.origin))),
         ),
     }
 }
@@ -81,6 +102,21 @@ fn free_the_port(holder: &str) -> String {
     format!("end {holder}, or give one of the two another port")
 }
 
+/// Who has the port it wants, which most often is why it ended.
+fn hindered(facts: Facts<'_>) -> String {
+    facts.holder.map(|holder| format!("; the port it wants is held by {holder}")).unwrap_or_default()
+}
+
+/// Nothing is a pipe that no shell reads.
+fn no_shell(facts: Facts<'_>) -> Option<String> {
+    let way = match facts.origin {
+        Origin::File => "say `shell = \"sh\"`",
+        Origin::Added => "add it with `shell: sh`",
+        Origin::Transient => "run it with `--shell sh`",
+    };
+    facts.shell_word.map(|word| format!("it got `{word}` as an argument: if a shell is to read that, {way}"))
+}
+
 fn told(failure: &Failure) -> String {
     match failure {
         Failure::Exited(exit) => format!("it {}", in_words(*exit)),
@@ -90,13 +126,46 @@ fn told(failure: &Failure) -> String {
 }
 
 /// What to do after a failure.
-fn after(name: &str, failure: &Failure) -> String {
+fn after(name: &str, failure: &Failure, origin: Origin) -> String {
     match failure {
-        Failure::Refused(_) | Failure::Exited(Exit::Code(126 | 127)) => {
-            format!("correct [services.{name}] in services.toml, then run `service start {name}`")
-        }
+        Failure::Refused(_) | Failure::Exited(Exit::Code(126 | 127)) => match origin {
+            Origin::File => {
+                format!("correct [services.{name}] in services.toml, then run `service start {name}`")
+            }
+            Origin::Added => format!("add `{name}` again as it should be, then run `service start {name}`"),
+            Origin::Transient => "run it again as it should be".to_string(),
+        },
         Failure::Exited(_) | Failure::StartTimeout | Failure::Unhealthy => {
             format!("run `service logs {name}`, and `service start {name}` when it is mended")
+        }
+    }
+}
+
+/// What to do when a start has come to nothing.
+pub fn after_start(service: &Service, state: &State) -> String {
+    let name = &service.name;
+    match state {
+        State::Completed { exit, .. } if exit.is_success() && !service.oneshot => {
+            let work = "if it does its work and ends, ";
+            match service.origin {
+                Origin::File => format!("{work}say `oneshot = true`; else see `service logs {name}`"),
+                Origin::Added => format!("{work}add it with `oneshot: true`; else see `service logs {name}`"),
+                Origin::Transient => {
+                    format!("{work}run it with `--oneshot`; what it wrote: `service logs {name}`")
+                }
+            }
+        }
+        State::Failed { failure: Failure::Refused(why), .. } if why.ends_with(NOT_IN_PATH) => format!(
+            "is it installed? The daemon looks on the PATH of the shell that started it: name the whole path, or say \
+             `service daemon restart` where it is on $env.PATH, then `service start {name}`"
+        ),
+        State::Failed { failure: Failure::Refused(_), .. } => {
+            format!("nothing ran; when that is mended, `service start {name}` tries again")
+        }
+        _ => {
+            let shell_word = service.start_command.shell_word();
+            no_shell(Facts { origin: service.origin, shell_word, ..Facts::default() })
+                .unwrap_or_else(|| format!("see `service logs {name}`"))
         }
     }
 }
@@ -191,6 +260,65 @@ mod tests {
     }
 
     #[test]
+    fn work_that_ends_where_a_service_was_expected_is_told_of_oneshot() {
+        let mut service = crate::config::Service::new(crate::Name::new("ls").unwrap());
+        let state = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
+        assert!(after_start(&service, &state).contains("`oneshot = true`"));
+        service.origin = Origin::Transient;
+        assert!(after_start(&service, &state).contains("with `--oneshot`"));
+        assert_eq!(after_start(&service, &failed(Exit::Code(1))), "see `service logs ls`");
+    }
+
+    #[test]
+    fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
+        let service = crate::config::Service::new(crate::Name::new("a").unwrap());
+        let refused = |why: &str| State::Failed {
+            at: Moment::default(),
+            failure: Failure::Refused(why.to_string()),
+            attempts: 1,
+        };
+        assert!(
+            after_start(&service, &refused("program `x` is not in PATH")).contains("service daemon restart")
+        );
+        assert!(after_start(&service, &refused("no directory")).starts_with("nothing ran"));
+    }
+
+    #[test]
+    fn who_got_a_pipe_as_an_argument_is_told_of_the_shell() {
+        let mut service = crate::config::Service::new(crate::Name::new("a").unwrap());
+        service.origin = Origin::Transient;
+        service.start_command.argv = ["sleep", "30", "|", "cat"].map(ToString::to_string).to_vec();
+        let help = after_start(&service, &failed(Exit::Code(1)));
+        assert!(help.starts_with("it got `|` as an argument") && help.ends_with("`--shell sh`"), "{help}");
+        let facts = Facts { shell_word: service.start_command.shell_word(), ..Facts::default() };
+        let (_, help) = told(failed(Exit::Code(1)), Goal::Up, Health::None, facts);
+        assert!(help.unwrap().ends_with("say `shell = \"sh\"`"));
+    }
+
+    #[test]
+    fn whoever_was_started_again_and_again_is_told_of_the_limit() {
+        let state =
+            State::Failed { at: Moment::default(), failure: Failure::Exited(Exit::Code(4)), attempts: 6 };
+        let (text, _) = told(state, Goal::Up, Health::None, Facts::default());
+        assert!(
+            text.starts_with("it exited with code 4; tried 6 times, it has reached its restart limit"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_in_no_file_is_not_corrected_there() {
+        let failed = failed(Exit::Code(127));
+        let help = |origin| {
+            let facts = Facts { origin, ..Facts::default() };
+            told(failed.clone(), Goal::Up, Health::None, facts).1.unwrap()
+        };
+        assert!(help(Origin::File).contains("services.toml"));
+        assert!(!help(Origin::Added).contains("services.toml"));
+        assert!(!help(Origin::Transient).contains("services.toml"));
+    }
+
+    #[test]
     fn a_healthy_service_needs_no_help() {
         let (text, help) = told(ready(), Goal::Up, Health::Healthy, Facts::default());
         assert_eq!((text.as_str(), help), ("all is well", None));
@@ -213,7 +341,8 @@ mod tests {
     #[test]
     fn the_holder_of_a_port_comes_before_other_help() {
         let facts = Facts { holder: Some("pid 7 (nginx)"), ..Facts::default() };
-        let (_, help) = told(failed(Exit::Code(98)), Goal::Up, Health::None, facts);
+        let (text, help) = told(failed(Exit::Code(98)), Goal::Up, Health::None, facts);
+        assert!(text.contains("; the port it wants is held by pid 7 (nginx), and"), "{text}");
         assert_eq!(help.as_deref(), Some("end pid 7 (nginx), or give one of the two another port"));
     }
 

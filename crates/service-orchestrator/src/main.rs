@@ -1,10 +1,11 @@
 //! `orchestratord`: the daemon of one project, and what can be asked of its file without one.
 
 use lexopt::prelude::*;
+use service_api::finding::{Finding, Severity};
 use service_api::{Code, Envelope, Greeting, Problem, Project, project::Surroundings};
 use service_orchestrator::daemon::{self, Circumstances};
 use service_orchestrator::systemd::{self, At, Starts, Told};
-use service_orchestrator::{load, offline};
+use service_orchestrator::{init, load, offline};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,8 +17,9 @@ Usage: orchestratord <command> [--config FILE] [names...]
   order [names...]    the order in which they are started
   events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N]
   history [names...]  what happened, and what checks said: [--since SEQ|TIME] [--starts]
-  graph [names...]    who needs whom
-  check               what is wrong with the file
+  graph [names...]    who needs whom: [--format tree|mermaid|dot]
+  check               what is wrong with the file; it ends with 1 if there is an error
+  init [--force]      write a first services.toml here, or the one of --config
   projects            every project of this user that something runs of
   defaults            every setting with its default
   enable [names...]   have systemd run the daemon and start these with it, or --all, else what is marked `auto`;
@@ -37,6 +39,8 @@ struct Arguments {
     all: bool,
     at: At,
     now: bool,
+    force: bool,
+    format: Option<String>,
     asked: offline::Asked,
 }
 
@@ -66,6 +70,8 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("boot") => arguments.at = At::Boot,
             Long("now") => arguments.now = true,
             Long("starts") => arguments.starts = true,
+            Long("force") => arguments.force = true,
+            Long("format") => arguments.format = Some(parser.value()?.string()?),
             Long("help") | Short('h') => "help".clone_into(&mut arguments.command),
             Long("version") | Short('V') => "version".clone_into(&mut arguments.command),
             Value(word) if arguments.command.is_empty() => arguments.command = word.string()?,
@@ -112,17 +118,31 @@ fn obey(arguments: Arguments) -> ExitCode {
             );
         }
         "graph" => {
-            return print(
-                project(&arguments).and_then(|project| offline::graph(&project, &arguments.asked.names)),
-            );
+            let names = &arguments.asked.names;
+            return match &arguments.format {
+                Some(format) => {
+                    print(project(&arguments).and_then(|project| offline::drawing(&project, names, format)))
+                }
+                None => print(project(&arguments).and_then(|project| offline::graph(&project, names))),
+            };
         }
-        "check" => return print(project(&arguments).map(|project| offline::check(&project))),
+        "check" => return check(&arguments),
+        "init" => return print(init::write(arguments.config.as_deref(), arguments.force)),
         other => {
             eprintln!("orchestratord: there is no command `{other}`\n\n{HELP}");
             return ExitCode::from(2);
         }
     }
     ExitCode::SUCCESS
+}
+
+/// A file with which nothing can be started is a failure, for CI.
+fn check(arguments: &Arguments) -> ExitCode {
+    let findings = project(arguments).map(|project| offline::check(&project));
+    let is_error = |finding: &Finding| finding.severity == Severity::Error;
+    let wrong = findings.as_ref().is_ok_and(|findings| findings.iter().any(is_error));
+    let code = print(findings);
+    if wrong { ExitCode::FAILURE } else { code }
 }
 
 fn project(arguments: &Arguments) -> Result<Project, Problem> {

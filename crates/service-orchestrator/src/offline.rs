@@ -2,6 +2,7 @@
 
 use crate::containers;
 use crate::daemon::Additions;
+use crate::drawing;
 use crate::journal::{Question, Since, offline as journal};
 use crate::load;
 use crate::orchestrator::resolve;
@@ -85,6 +86,11 @@ pub fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Pro
         if service.manager != Manager::Process || kept() { "unknown" } else { "stopped" }
     };
     Ok(views::graph(&plan, &ids, state))
+}
+
+/// The same, drawn.
+pub fn drawing(project: &Project, names: &[String], format: &str) -> Result<String, Problem> {
+    drawing::draw(format, &graph(project, names)?)
 }
 
 /// Whether a service has a shim, as its directory tells. Its lock is left alone: a shim may be starting at this moment.

@@ -341,7 +341,10 @@ impl ServiceOrchestrator {
     }
 
     async fn ask<T>(&self, letter: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Problem> {
-        let gone = || Problem::new(Code::Internal, "the orchestrator has been shut down");
+        let gone = || {
+            Problem::new(Code::DaemonUnreachable, "the orchestrator has been shut down")
+                .help("services keep running; ask again, the next daemon answers")
+        };
         let (reply, answer) = oneshot::channel();
         self.world.mailbox.send(letter(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())

@@ -191,7 +191,7 @@ fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
 }
 
 /// What a stop waits for, and how long it will.
-fn remains(entry: &Entry) -> Option<String> {
+pub(crate) fn remains(entry: &Entry) -> Option<String> {
     let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
     let pids = usage::descendants(entry.keeper?);
     let told: Vec<String> = pids.iter().take(MOST_TOLD).map(|pid| usage::describe(*pid)).collect();

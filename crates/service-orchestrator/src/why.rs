@@ -27,6 +27,8 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
         need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Obstacle::Failed))),
         holder: holder_name.as_deref(),
         oneshot: definition.oneshot,
+        origin: definition.origin,
+        shell_word: definition.start_command.shell_word(),
     };
     let (summary, help) = explain(&definition.name, snapshot, facts);
     let now = clock::now();
@@ -99,7 +101,8 @@ fn is_stuck(on: &Entry) -> bool {
 fn summary_with_reason(summary: String, entry: &Entry) -> String {
     let failed = entry.check.as_ref().filter(|check| !check.healthy && !is_calm(entry));
     let detail = entry.complaint.as_ref().or(failed.map(|check| &check.message));
-    match detail.filter(|_| entry.snapshot.state.is_alive()) {
+    let detail = detail.filter(|_| entry.snapshot.state.is_alive()).cloned();
+    match detail.or_else(|| views::remains(entry)) {
         Some(detail) => format!("{summary}: {detail}"),
         None => summary,
     }

@@ -11,7 +11,8 @@ export def main [
     --start # start every service that is new, not only those that something needs
     --no-rollback # leave everything as it is if a step fails
     --timeout (-t): duration # how long each step may take; then it has failed
-]: nothing -> table {
+]: any -> table {
+    ignore # the item of a closure
     let span = (metadata $config).span
     let body = { start: $start rollback: (not $no_rollback) timeout_ms: (wish milliseconds $timeout $span) }
     wish carry-out (client connect $config $span) apply /api/v1/apply $body true

@@ -11,12 +11,17 @@ export def main [
     file?: path # the file to check instead of the project's own
     --config (-c): path # the services.toml to use
     --strict # fail if there is an error, and tell all that was found in that: for CI
-]: nothing -> table {
+]: any -> table {
+    ignore # the item of a closure
     let span = (metadata $file).span
     let findings = client say (project ($file | default $config) $span) [check] $span
     let errors = $findings | where severity == error
     if $strict and ($errors | is-not-empty) {
-        let told = $findings | each {|it| $"\n\n($it.severity): ($it.message)\n --> ($it.file):($it.line?):($it.column?)" }
+        let told = $findings | each {|it|
+            let place = if $it.line? == null { "" } else { $"\n --> ($it.file):($it.line):($it.column)" }
+            let help = if $it.help? == null { "" } else { $"\nhelp: ($it.help)" }
+            $"\n\n($it.severity): ($it.message)($place)($help)"
+        }
         problem raise {
             code: bad_definition
             message: $"nothing can be started with `($errors.0.file)`($told | str join)"

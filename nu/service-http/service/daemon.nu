@@ -9,7 +9,8 @@ use ../rows.nu
 @category service
 export def status [
     --config (-c): path # the services.toml to use
-]: nothing -> record {
+]: any -> record {
+    ignore # the item of a closure
     let way = client must-run $config (metadata $config).span
     rows daemon (client ask $way /api/v1/daemon)
 }
@@ -19,7 +20,8 @@ export def status [
 export def stop [
     --config (-c): path # the services.toml to use
     --services # stop the services first
-]: nothing -> record {
+]: any -> record {
+    ignore # the item of a closure
     let way = client must-run $config (metadata $config).span
     rows daemon (client end $way { services: $services })
 }
@@ -28,7 +30,8 @@ export def stop [
 @category service
 export def restart [
     --config (-c): path # the services.toml to use
-]: nothing -> record {
+]: any -> record {
+    ignore # the item of a closure
     let span = (metadata $config).span
     if (remote way $config $span) != null {
         problem raise { code: remote message: "cannot restart the daemon of another machine: nobody could start it from here"

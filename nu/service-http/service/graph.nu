@@ -5,19 +5,26 @@ use ../names.nu
 use ../rows.nu
 use ../selector.nu
 
+const FORMATS = [tree mermaid dot]
+
 # Show which service needs which, and how each is.
 #
 # Only reads: no daemon is started for it.
 @category service
-@search-terms dependencies tree
+@search-terms dependencies tree mermaid dot graphviz draw
 export def main [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
-]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+    --format (-f): string@formats # draw it: `tree` for the terminal, `mermaid` or `dot` for documents
+]: any -> any {
     let piped = $in
     let span = (metadata $names).span
     let selected = selector $names $piped $span
-    if (selector is-nothing $selected) { return [] }
-    let names = selector joined $selected
-    client read $config $span /api/v1/graph { names: $names } [graph ...($selected | default [])] | rows node
+    if (selector is-nothing $selected) { return (if $format == null { [] } else { "" }) }
+    let query = { names: (selector joined $selected) format: $format }
+    let words = [graph] ++ (if $format == null { [] } else { [--format $format] }) ++ ($selected | default [])
+    let found = client read $config $span /api/v1/graph $query $words
+    if $format == null { $found | rows node } else { $found }
 }
+
+def formats []: nothing -> list<string> { $FORMATS }

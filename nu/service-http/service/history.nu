@@ -14,7 +14,7 @@ export def main [
     --config (-c): path # the services.toml to use
     --starts # one row for each start: what it waited for, how long, and how long it took
     --since (-s): any # a duration back from now, a datetime, or the number of an event
-]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+]: any -> table {
     let piped = $in
     let span = (metadata $names).span
     let selected = selector $names $piped $span

@@ -20,7 +20,7 @@ export def main [
     --since (-s): any # only lines since then: a duration back from now, or a datetime
     --follow (-f) # go on with what they write, until ctrl-c
     --raw (-r) # the text of the lines instead of a table
-]: [nothing -> any, string -> any, list<string> -> any, record -> any, table -> any] {
+]: any -> any {
     let piped = $in
     let span = (metadata $names).span
     let selected = selector $names $piped $span

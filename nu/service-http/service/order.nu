@@ -13,7 +13,7 @@ use ../selector.nu
 export def main [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
-]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+]: any -> table {
     let piped = $in
     let span = (metadata $names).span
     let selected = selector $names $piped $span

@@ -8,7 +8,8 @@ use ../rows.nu
 @search-terms diff changes dry-run
 export def main [
     --config (-c): path # the services.toml to use
-]: nothing -> table {
+]: any -> table {
+    ignore # the item of a closure
     let span = (metadata $config).span
     client ask (client connect $config $span) /api/v1/plan | rows change
 }

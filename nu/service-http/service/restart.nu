@@ -18,7 +18,7 @@ export def main [
     --strict # raise an error if any service failed, not only if all that are named did
     --timeout (-t): duration # how long to wait; the daemon goes on after that
     --no-dependents # leave alone what needs them
-]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+]: any -> table {
     let piped = $in
     let span = (metadata $names).span
     wish { client connect $config $span } restart (selector $names $piped $span) $span {

@@ -13,7 +13,7 @@ export def main [
     --config (-c): path # the services.toml to use
     --long (-l) # all columns
     --no-start # start no daemon for it: where none runs that is an error
-]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+]: any -> table {
     let piped = $in
     let span = (metadata $names).span
     let selected = selector $names $piped $span

@@ -24,7 +24,7 @@ export def main [
     --for: string@until # what to wait for: ready (the default), healthy, running, stopped or completed
     --timeout (-t): duration # how long to wait (default: as long as it takes)
     --all (-a) # every service of the project
-]: [nothing -> table, string -> table, list<string> -> table, record -> table, table -> table] {
+]: any -> table {
     let piped = $in
     let span = (metadata $names).span
     let closures = $names | where ($it | describe) == closure
@@ -63,11 +63,12 @@ def until-true [way: record, names: string, closure: closure, timeout: any]: not
         let rows = client ask $way /api/v1/services/status { names: $names long: true } | rows status true
         let all = $rows | reduce --fold {} {|row, all| $all | insert $row.name $row }
         let said = $all | do $closure $all
-        if ($said | describe) != bool {
+        # Nothing is what `$in.web.uptime > 1min` says of one that does not run.
+        if $said != null and ($said | describe) != bool {
             problem raise { code: bad_request message: "cannot tell from this closure whether to go on"
                 help: "let it say true or false, as in `{ $in.web.health == healthy }`" } $way.span
         }
-        if $said { break }
+        if $said == true { break }
         if $timeout != null and (date now) - $begun > $timeout {
             problem raise { code: timeout message: $"the closure has not said true within ($timeout)" } $way.span
         }

@@ -14,7 +14,7 @@ use ../selector.nu
 export def main [
     ...name: string@"names all" # the service; or pipe in its name, or a row with a `name` column
     --config (-c): path # the services.toml to use
-]: [nothing -> record, string -> record, record -> record] {
+]: any -> record {
     let piped = $in
     let span = (metadata $name).span
     let selected = selector $name $piped $span | default []

@@ -3,6 +3,7 @@
 use super::signature;
 use super::verb::{self, Verb};
 use crate::ServicePlugin;
+use crate::selector::Selection;
 use crate::session::Session;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
@@ -34,8 +35,9 @@ impl PluginCommand for Apply {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Does what `service plan` shows: stops what is removed, updates what can go on, starts anew what must be, with \
-         the dependents given back, and starts what is newly needed; waits until all of it is ready. If a step fails, \
+        "Does what `service plan` shows: stops what is removed, starts anew what must be, with the dependents given \
+         back, starts what is newly needed, updates what can go on; waits until all of it is ready, and healthy where the \
+         check has changed. If a step fails, \
          no other is begun, and what ran before runs again by its old definitions (`action` is `rolled_back`), which \
          stay in force until the file changes again; the command fails then."
     }
@@ -68,7 +70,7 @@ impl PluginCommand for Apply {
             rollback: !call.has_flag("no-rollback")?,
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         };
-        let session = Session::open(plugin, engine, call, &[])?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         // The daemon keeps the time of each step; there may be several between two rows.
         verb::follow(Verb::Apply, body, session, None, true)
     }

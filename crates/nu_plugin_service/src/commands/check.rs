@@ -3,6 +3,7 @@
 use super::signature;
 use crate::ServicePlugin;
 use crate::error::labeled_at;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -34,7 +35,9 @@ impl PluginCommand for Check {
     fn extra_description(&self) -> &'static str {
         "An error means that nothing can be started with this file. A warning means that it is valid, and that \
          something in it will not work on this machine, such as a program that is not on PATH. Only reads: no daemon \
-         is asked or started, and it is always a file of this machine. All is well if the table is empty."
+         is asked or started, and it is always a file of this machine. All is well if the table is empty. The rows are an answer, not a failure: for CI say \
+         `nu -c 'service check --strict'`, which ends with 1 if there is an error, and tells each problem with its line on \
+         standard error. Without Nushell `orchestratord check` does the same."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -64,10 +67,15 @@ impl PluginCommand for Check {
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = match call.opt::<Spanned<String>>(0)? {
-            Some(file) => {
-                Session::open_at(plugin, engine, call, &[], Some(Path::new(&file.item)), file.span)?
-            }
-            None => Session::open_here(plugin, engine, call, &[])?,
+            Some(file) => Session::open_at(
+                plugin,
+                engine,
+                call,
+                &Selection::Unsaid,
+                Some(Path::new(&file.item)),
+                file.span,
+            )?,
+            None => Session::open_here(plugin, engine, call, &Selection::Unsaid)?,
         };
         let findings: Vec<Finding> = session.one_shot(&["check"])?;
         match call.has_flag("strict")?.then(|| verdict(&findings)).flatten() {

@@ -4,6 +4,7 @@ use super::signature;
 use crate::ServicePlugin;
 use crate::error::refusal;
 use crate::launch;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -51,7 +52,7 @@ impl PluginCommand for DaemonRestart {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &[])?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         if session.is_remote() {
             let message = "cannot restart the daemon of another machine: nobody could start it from here";
             return Err(refusal("remote", message, "only where it runs", call.head)

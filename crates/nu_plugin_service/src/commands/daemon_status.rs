@@ -2,6 +2,7 @@
 
 use super::signature;
 use crate::ServicePlugin;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -44,7 +45,7 @@ impl PluginCommand for DaemonStatus {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &[])?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         let daemon: view::Daemon = session.ask_running(|client| client.get(routes::DAEMON, &[]))?;
         Ok(PipelineData::value(daemon.row(call.head), None))
     }

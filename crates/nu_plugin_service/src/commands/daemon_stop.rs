@@ -3,6 +3,7 @@
 use super::signature;
 use crate::ServicePlugin;
 use crate::launch;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -58,7 +59,7 @@ impl PluginCommand for DaemonStop {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &[])?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         let services = if call.has_flag("services")? { "true" } else { "false" };
         let daemon = session.ask_running(move |client| launch::end(client, &[("services", services)]))?;
         Ok(PipelineData::value(daemon.row(call.head), None))

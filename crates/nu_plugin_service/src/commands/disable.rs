@@ -2,6 +2,7 @@
 
 use super::signature;
 use crate::ServicePlugin;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -48,7 +49,7 @@ impl PluginCommand for Disable {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let unit: Unit = Session::open(plugin, engine, call, &[])?.one_shot(&["disable"])?;
+        let unit: Unit = Session::open(plugin, engine, call, &Selection::Unsaid)?.one_shot(&["disable"])?;
         Ok(PipelineData::value(unit.row(call.head), None))
     }
 }

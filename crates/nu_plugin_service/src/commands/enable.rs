@@ -2,11 +2,12 @@
 
 use super::signature;
 use crate::ServicePlugin;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::shell;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
 use service_api::Unit;
 
 pub(super) struct Enable;
@@ -68,8 +69,8 @@ impl PluginCommand for Enable {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let names: Vec<Spanned<String>> = call.rest(0)?;
-        let session = Session::open(plugin, engine, call, &names)?;
+        let selection = Selection::Named(call.rest(0)?);
+        let session = Session::open(plugin, engine, call, &selection)?;
         let mut words = vec!["enable".to_owned()];
         for flag in ["all", "boot", "now"] {
             if call.has_flag(flag)? {
@@ -79,7 +80,7 @@ impl PluginCommand for Enable {
         if let Some(nu) = shell::nu() {
             words.extend(["--nu".to_owned(), nu.display().to_string()]);
         }
-        words.extend(names.into_iter().map(|name| name.item));
+        words.extend(selection.names().iter().map(|name| name.item.clone()));
         let asking = session.clone();
         let unit: Unit = session
             .patiently(move || asking.program_says(&words.iter().map(String::as_str).collect::<Vec<_>>()))?;

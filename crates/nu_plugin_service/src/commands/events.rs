@@ -1,11 +1,10 @@
 //! `service events`.
 
 use super::names::completes;
+use super::reading::Reading;
 use super::selecting;
 use crate::ServicePlugin;
 use crate::follow::Follower;
-use crate::selector::Selection;
-use crate::session::Session;
 use crate::since::since;
 use crate::table::{metadata, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -13,6 +12,9 @@ use nu_protocol::{
     Example, IntoInterruptiblePipelineData, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value,
 };
 use service_api::{Event, routes};
+
+/// How many events, unless something else is asked for.
+const USUAL: &str = "100";
 
 pub(super) struct Events;
 
@@ -81,32 +83,18 @@ impl PluginCommand for Events {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let selection = Selection::read(call, input)?;
-        let since = since(call)?;
-        if selection.is_empty() {
+        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
             return Ok(table::<Event>(Vec::new(), call.head));
-        }
-        let session = Session::open(plugin, engine, call, selection.names())?;
-        let names: Vec<String> = selection.names().iter().map(|name| name.item.clone()).collect();
+        };
+        let since = since(call)?;
         if call.has_flag("follow")? {
-            let rows = Follower::new(session, names, since).rows()?;
+            let names = reading.names();
+            let rows = Follower::new(reading.session, names, since).rows()?;
             let metadata = metadata::<Event>(call.head);
             return Ok(rows.into_pipeline_data_with_metadata(call.head, engine.signals().clone(), metadata));
         }
-        let mut words = vec!["events".to_owned()];
-        match &since {
-            Some(since) => words.extend(["--since".to_owned(), since.clone()]),
-            None => words.extend(["--limit".to_owned(), "100".to_owned()]),
-        }
-        words.extend(names);
-        let names = selection.joined();
-        let rows: Vec<Event> = session.read(
-            move |client| {
-                let since = since.as_deref().unwrap_or_default();
-                client.get(routes::EVENTS, &[("names", &names), ("since", since)])
-            },
-            words,
-        )?;
+        let from = since.map_or_else(|| ("limit", USUAL.to_owned()), |since| ("since", since));
+        let rows: Vec<Event> = reading.ask(routes::EVENTS, vec![from])?;
         Ok(table(rows, call.head))
     }
 

@@ -1,12 +1,10 @@
 //! `service graph`.
 
 use super::names::completes;
+use super::reading::Reading;
 use super::{inputs, selecting};
-use crate::error::refusal;
-use crate::selector::Selection;
-use crate::session::Session;
+use crate::ServicePlugin;
 use crate::table::table;
-use crate::{ServicePlugin, drawing};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Completion, Example, Flag, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value,
@@ -14,12 +12,6 @@ use nu_protocol::{
 use service_api::{routes, view};
 
 pub(super) struct Graph;
-
-type Draw = fn(&[view::Node]) -> String;
-
-/// How it may be drawn.
-const FORMATS: [(&str, Draw); 3] =
-    [("tree", drawing::tree), ("mermaid", drawing::mermaid), ("dot", drawing::dot)];
 
 impl PluginCommand for Graph {
     type Plugin = ServicePlugin;
@@ -83,31 +75,22 @@ impl PluginCommand for Graph {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let draw = call.get_flag::<Spanned<String>>("format")?.map(|format| find(&format)).transpose()?;
-        let selection = Selection::read(call, input)?;
-        let nodes: Vec<view::Node> = if selection.is_empty() {
-            Vec::new()
-        } else {
-            let session = Session::open(plugin, engine, call, selection.names())?;
-            let names = selection.joined();
-            let words =
-                std::iter::once("graph".into()).chain(selection.names().iter().map(|name| name.item.clone()));
-            session.read(move |client| client.get(routes::GRAPH, &[("names", &names)]), words.collect())?
-        };
-        Ok(match draw {
-            Some(draw) => PipelineData::value(Value::string(draw(&nodes), call.head), None),
-            None => table(nodes, call.head),
-        })
+        let format = call.get_flag::<Spanned<String>>("format")?;
+        let reading = Reading::open(plugin, engine, call, input)?;
+        match (reading, format) {
+            (None, None) => Ok(table::<view::Node>(Vec::new(), call.head)),
+            (None, Some(_)) => Ok(PipelineData::value(Value::string("", call.head), None)),
+            (Some(reading), None) => {
+                let nodes: Vec<view::Node> = reading.ask(routes::GRAPH, Vec::new())?;
+                Ok(table(nodes, call.head))
+            }
+            (Some(mut reading), Some(format)) => {
+                reading.mark(format.clone());
+                let drawn: String = reading.ask(routes::GRAPH, vec![("format", format.item)])?;
+                Ok(PipelineData::value(Value::string(drawn, call.head), None))
+            }
+        }
     }
 
     completes!(All);
-}
-
-fn find(format: &Spanned<String>) -> Result<Draw, LabeledError> {
-    let found = FORMATS.iter().find(|(name, _)| *name == format.item).map(|(_, draw)| *draw);
-    found.ok_or_else(|| {
-        let message = format!("cannot draw a graph as `{}`", format.item);
-        refusal("bad_request", &message, "not a format", format.span)
-            .with_help("`tree`, `mermaid` or `dot`; without `--format` it is a table")
-    })
 }

@@ -1,11 +1,10 @@
 //! `service health`.
 
 use super::names::completes;
+use super::reading::Reading;
 use super::selecting;
 use crate::ServicePlugin;
 use crate::client::path_of;
-use crate::selector::Selection;
-use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
@@ -64,11 +63,10 @@ impl PluginCommand for Health {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let selection = Selection::read(call, input)?;
-        if selection.is_empty() {
+        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Health>(Vec::new(), call.head));
-        }
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        };
+        let Reading { selection, session } = reading;
         let rows: Vec<view::Health> = session
             .ask_each(&selection, |client, name| client.get(&path_of(routes::SERVICE_HEALTH, name), &[]))?;
         Ok(table(rows, call.head))

@@ -1,10 +1,9 @@
 //! `service history`.
 
 use super::names::completes;
+use super::reading::Reading;
 use super::selecting;
 use crate::ServicePlugin;
-use crate::selector::Selection;
-use crate::session::Session;
 use crate::since::since;
 use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -78,10 +77,9 @@ impl PluginCommand for History {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        if call.has_flag("starts")? {
-            rows::<Start>(plugin, engine, call, input, &["--starts"])
-        } else {
-            rows::<Past>(plugin, engine, call, input, &[])
+        match call.has_flag("starts")? {
+            true => rows::<Start>(plugin, engine, call, input, &["starts"]),
+            false => rows::<Past>(plugin, engine, call, input, &[]),
         }
     }
 
@@ -93,26 +91,13 @@ fn rows<R: Row + serde::de::DeserializeOwned + Send + 'static>(
     engine: &EngineInterface,
     call: &EvaluatedCall,
     input: PipelineData,
-    options: &[&str],
+    switches: &[&'static str],
 ) -> Result<PipelineData, LabeledError> {
-    let selection = Selection::read(call, input)?;
-    let since = since(call)?;
-    if selection.is_empty() {
+    let Some(reading) = Reading::open(plugin, engine, call, input)? else {
         return Ok(table::<R>(Vec::new(), call.head));
-    }
-    let session = Session::open(plugin, engine, call, selection.names())?;
-    let starts = if options.is_empty() { "" } else { "true" };
-    let options = std::iter::once("history").chain(options.iter().copied()).map(str::to_owned);
-    let since_option = since.iter().flat_map(|since| ["--since".to_owned(), since.clone()]);
-    let names = selection.names().iter().map(|name| name.item.clone());
-    let words = options.chain(since_option).chain(names).collect();
-    let names = selection.joined();
-    let rows: Vec<R> = session.read(
-        move |client| {
-            let since = since.as_deref().unwrap_or_default();
-            client.get(routes::HISTORY, &[("names", &names), ("since", since), ("starts", starts)])
-        },
-        words,
-    )?;
+    };
+    let switches = switches.iter().map(|switch| (*switch, "true".to_owned()));
+    let since = since(call)?.map(|since| ("since", since));
+    let rows: Vec<R> = reading.ask(routes::HISTORY, switches.chain(since).collect())?;
     Ok(table(rows, call.head))
 }

@@ -2,14 +2,13 @@
 
 use super::category;
 use crate::ServicePlugin;
-use crate::error::{labeled_at, refusal};
-use crate::init::{Suggestion, detect, page};
+use crate::error::labeled_at;
+use crate::launch;
 use crate::table::{string, strings};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Type, Value, record};
-use service_api::{Code, Problem, project};
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use service_api::project;
+use service_api::view::Suggestion;
 use std::path::PathBuf;
 
 pub(super) struct Init;
@@ -63,29 +62,13 @@ impl PluginCommand for Init {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let directory = PathBuf::from(engine.get_current_dir()?);
-        let path = directory.join(project::FILE);
-        let suggestions = detect(&directory);
-        let force = call.has_flag("force")?;
-        let replaced = force && path.exists();
-        let mut options = OpenOptions::new();
-        let options = options.write(true).truncate(true).create(force).create_new(!force);
-        let written = options.open(&path).and_then(|mut file| file.write_all(page(&suggestions).as_bytes()));
-        written.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                let message = format!("there is a `{}` already", path.display());
-                refusal("exists", &message, "would replace it", call.head)
-                    .with_help("leave it, or replace it with `--force`")
-            }
-            _ => {
-                let message = format!("cannot write `{}`: {error}", path.display());
-                labeled_at(&Problem::new(Code::Internal, message), call.head)
-            }
-        })?;
-        let rows = suggestions.into_iter().map(|suggestion| row(suggestion, call.head)).collect();
+        let file = PathBuf::from(engine.get_current_dir()?).join(project::FILE);
+        let begun = launch::init(engine, &file, call.has_flag("force")?)
+            .map_err(|problem| labeled_at(&problem, call.head))?;
+        let rows = begun.suggestions.into_iter().map(|suggestion| row(suggestion, call.head)).collect();
         let answer = record! {
-            "path" => Value::string(path.display().to_string(), call.head),
-            "replaced" => Value::bool(replaced, call.head),
+            "path" => Value::string(begun.path, call.head),
+            "replaced" => Value::bool(begun.replaced, call.head),
             "suggestions" => Value::list(rows, call.head),
         };
         Ok(PipelineData::value(Value::record(answer, call.head), None))
@@ -98,7 +81,7 @@ fn row(suggestion: Suggestion, span: Span) -> Value {
             "source" => Value::string(suggestion.source, span),
             "name" => Value::string(suggestion.name, span),
             "start_command" => Value::string(suggestion.start_command, span),
-            "shell" => string(suggestion.shell.then(|| "sh".to_owned()), span),
+            "shell" => string(suggestion.shell, span),
             "dependencies" => strings(suggestion.dependencies, span),
         },
         span,

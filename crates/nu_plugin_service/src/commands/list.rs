@@ -1,10 +1,10 @@
 //! `service list`.
 
 use super::names::completes;
+use super::reading::Reading;
 use super::selecting;
 use crate::ServicePlugin;
 use crate::selector::Selection;
-use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, Type, Value};
@@ -62,16 +62,17 @@ impl PluginCommand for List {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let selection = Selection::read(call, input)?;
-        if selection.is_empty() {
+        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Service>(Vec::new(), call.head));
-        }
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        };
+        let Reading { selection, session } = reading;
         let all: Vec<view::Service> =
             session.read(|client| client.get(routes::LIST, &[]), vec!["list".into()])?;
         let rows = match &selection {
             Selection::Unsaid => all,
-            Selection::Named(names) => pick(&all, names).map_err(|problem| session.error(&problem))?,
+            Selection::Named(names) | Selection::Piped(names) => {
+                pick(&all, names).map_err(|problem| session.error(&problem))?
+            }
         };
         Ok(table(rows, call.head))
     }

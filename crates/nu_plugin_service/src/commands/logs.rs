@@ -107,7 +107,7 @@ impl PluginCommand for Logs {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let selection = Selection::read(call, input)?;
+        let selection = Selection::read(plugin, engine, call, input)?;
         let (raw, follow) = (call.has_flag("raw")?, call.has_flag("follow")?);
         let since = since(call)?;
         let tail = tail(call, follow, since.is_some())?;
@@ -117,7 +117,7 @@ impl PluginCommand for Logs {
                 false => table::<view::LogLine>(Vec::new(), call.head),
             });
         }
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        let session = Session::open(plugin, engine, call, &selection)?;
         let names = selection.joined();
         let (client, width) = session.ask(move |client| {
             let names = if raw { names_of(client, &names)? } else { Vec::new() };
@@ -252,7 +252,9 @@ fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError> {
         return Ok(None);
     };
     let time = match &value {
-        Value::Duration { val, .. } => Timestamp::now().checked_sub(SignedDuration::from_nanos(*val)).ok(),
+        Value::Duration { val, .. } if *val >= 0 => {
+            Timestamp::now().checked_sub(SignedDuration::from_nanos(*val)).ok()
+        }
         Value::Date { val, .. } => val.to_rfc3339().parse().ok(),
         Value::String { val, .. } => val.parse().ok(),
         _ => None,
@@ -280,6 +282,8 @@ mod tests {
         assert!(Timestamp::now().duration_since(hour_ago).as_secs() - 3600 < 5);
         let date = Value::test_date("2026-01-01T02:00:00+02:00".parse().unwrap());
         assert_eq!(with(date).unwrap().as_deref(), Some("2026-01-01T00:00:00Z"));
-        assert_eq!(with(Value::test_int(3)).unwrap_err().code.as_deref(), Some("service::bad_request"));
+        for odd in [Value::test_int(3), Value::test_duration(-1)] {
+            assert_eq!(with(odd).unwrap_err().code.as_deref(), Some("service::bad_request"));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::signature;
 use crate::ServicePlugin;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -50,7 +51,7 @@ impl PluginCommand for Managers {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &[])?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         let managers: Vec<view::Manager> = session.ask(|client| client.get(routes::MANAGERS, &[]))?;
         Ok(table(managers, call.head))
     }

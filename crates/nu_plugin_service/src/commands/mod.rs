@@ -20,6 +20,7 @@ mod names;
 mod order;
 mod plan;
 mod projects;
+mod reading;
 mod remove;
 mod restart;
 mod run;
@@ -87,10 +88,10 @@ fn selecting(name: &str, output: &Type) -> Signature {
         .input_output_types(inputs().map(|input| (input, output.clone())).collect())
 }
 
-/// What services may be piped in as; a number, from a closure over a range, names none.
+/// What services may be piped in as. Anything else is taken too: the item of a closure, which names none, comes this way.
 fn inputs() -> impl Iterator<Item = Type> {
-    let lists = [Type::list(Type::String), Type::table()];
-    [Type::Nothing, Type::Int, Type::String, Type::record()].into_iter().chain(lists)
+    let named = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
+    named.into_iter().chain([Type::Any])
 }
 
 fn category() -> Category {

@@ -21,6 +21,8 @@ pub(super) enum Offer {
     All,
     Running,
     Idle,
+    /// In no file.
+    Added,
 }
 
 /// Completes the names of a command with what the [`Offer`] says.
@@ -75,7 +77,10 @@ fn suggestions(
     let services = match known(&client, offer) {
         Ok(services) => services,
         // Without a daemon, or with one that hangs, nobody knows what runs.
-        Err(_) => defined(project, engine, PATIENCE.saturating_sub(began.elapsed()))?,
+        Err(_) => {
+            let services = defined(project, engine, PATIENCE.saturating_sub(began.elapsed()))?;
+            if matches!(offer, Offer::Added) { fitting(services, offer, &[]) } else { services }
+        }
     };
     Ok(services.into_iter().map(suggestion).collect())
 }
@@ -84,7 +89,7 @@ fn suggestions(
 fn known(client: &Client, offer: Offer) -> Result<Vec<view::Service>, Problem> {
     std::thread::scope(|scope| {
         let status = scope.spawn(|| match offer {
-            Offer::All => Ok(Vec::new()),
+            Offer::All | Offer::Added => Ok(Vec::new()),
             Offer::Running | Offer::Idle => client.get(routes::STATUS, &[]),
         });
         let services = client.get(routes::LIST, &[])?;
@@ -106,10 +111,12 @@ fn defined(
     services.recv_timeout(patience).unwrap_or_else(|_| Ok(Vec::new()))
 }
 
-/// The services that fit, or all if none does: Nushell remembers an empty answer longer than it is true.
+/// The services that fit; of those that run or do not, all if none fits: Nushell remembers an empty answer longer than it
+/// is true.
 fn fitting(services: Vec<view::Service>, offer: Offer, status: &[view::Status]) -> Vec<view::Service> {
     let wanted = match offer {
         Offer::All => return services,
+        Offer::Added => return services.into_iter().filter(|service| service.origin != "file").collect(),
         Offer::Running => false,
         Offer::Idle => true,
     };
@@ -148,7 +155,7 @@ mod tests {
             start_command: "x".into(),
             stop_command: None,
             health_check_endpoint: None,
-            origin: "file".into(),
+            origin: if name == "a" { "file" } else { "transient" }.into(),
             auto: false,
         });
         let status = known.iter().map(|(name, state)| view::Status {
@@ -172,6 +179,11 @@ mod tests {
         assert_eq!(offered(Offer::Running, &states), ["a"]);
         assert_eq!(offered(Offer::Idle, &states), ["b"]);
         assert_eq!(offered(Offer::All, &states), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_remove_offers_what_is_in_no_file() {
+        assert_eq!(offered(Offer::Added, &[("a", "ready")]), ["b"]);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! `service order`.
 
 use super::names::completes;
+use super::reading::Reading;
 use super::selecting;
 use crate::ServicePlugin;
-use crate::selector::Selection;
-use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
@@ -63,16 +62,10 @@ impl PluginCommand for Order {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let selection = Selection::read(call, input)?;
-        if selection.is_empty() {
+        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Step>(Vec::new(), call.head));
-        }
-        let session = Session::open(plugin, engine, call, selection.names())?;
-        let names = selection.joined();
-        let words =
-            std::iter::once("order".into()).chain(selection.names().iter().map(|name| name.item.clone()));
-        let steps: Vec<view::Step> =
-            session.read(move |client| client.get(routes::ORDER, &[("names", &names)]), words.collect())?;
+        };
+        let steps: Vec<view::Step> = reading.ask(routes::ORDER, Vec::new())?;
         Ok(table(steps, call.head))
     }
 

@@ -2,6 +2,7 @@
 
 use super::signature;
 use crate::ServicePlugin;
+use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -51,7 +52,7 @@ impl PluginCommand for Plan {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &[])?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         let changes: Vec<view::Change> = session.ask(|client| client.get(routes::PLAN, &[]))?;
         Ok(table(changes, call.head))
     }

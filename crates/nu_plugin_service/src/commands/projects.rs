@@ -54,7 +54,7 @@ impl PluginCommand for Projects {
                 result: None,
             },
             Example {
-                example: "service projects | each {|project| service status --config $project.path } | flatten",
+                example: "service projects | each {|project| null | service status --config $project.path } | flatten",
                 description: "The services of all projects",
                 result: None,
             },

@@ -65,5 +65,5 @@ impl PluginCommand for Remove {
         verb::run(Verb::Remove, plugin, engine, call, input)
     }
 
-    completes!(All);
+    completes!(Added);
 }

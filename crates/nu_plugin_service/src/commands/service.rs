@@ -106,7 +106,16 @@ impl PluginCommand for Service {
     }
 }
 
+/// The commands of `nu/service`, which are there once it is used.
+const OF_THE_MODULE: [&str; 9] = ["up", "down", "watch", "top", "tail", "prompt", "hook", "trust", "paint"];
+
 fn unknown(words: &[&str], span: Span) -> LabeledError {
+    if let Some(word) = words.first().filter(|word| OF_THE_MODULE.contains(word)) {
+        let message = format!("no command `service {word}` yet: it belongs to the module");
+        return refusal("unknown_subcommand", &message, "not loaded", span).with_help(
+            "say `use service` first, in config.nu too (`nu install.nu` puts it where that finds it)",
+        );
+    }
     let commands = super::all();
     let names =
         commands.iter().filter_map(|command| PluginCommand::name(&**command).strip_prefix("service "));
@@ -156,5 +165,6 @@ mod tests {
         assert!(help(&["strat"]).starts_with("did you mean `service start`?"));
         assert!(help(&["deamon", "stop"]).starts_with("did you mean `service daemon stop`?"));
         assert!(help(&["xyzzy"]).contains("`^service`"));
+        assert!(help(&["hook"]).contains("`use service`"));
     }
 }

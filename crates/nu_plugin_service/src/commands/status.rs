@@ -1,11 +1,10 @@
 //! `service status`.
 
 use super::names::completes;
+use super::reading::Reading;
 use super::selecting;
 use crate::ServicePlugin;
 use crate::client::Client;
-use crate::selector::Selection;
-use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
@@ -35,7 +34,8 @@ impl PluginCommand for Status {
     fn extra_description(&self) -> &'static str {
         "`status` is running, stopped, failed or unknown; `state` says it finely: stopped, waiting, starting, ready, \
          stopping, backoff, completed or failed. `health` is healthy, unhealthy, pending or none. `uptime` is whole minutes \
-         from ten minutes on, hours from a day on and days from a week on; with --long it is exact."
+         from ten minutes on, hours from a day on and days from a week on; with --long it is exact. Where a terminal is too narrow for all columns Nushell leaves out the last: \
+         `service status | reject status pid` makes room for them."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -70,11 +70,10 @@ impl PluginCommand for Status {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let selection = Selection::read(call, input)?;
-        if selection.is_empty() {
+        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Status>(Vec::new(), call.head));
-        }
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        };
+        let Reading { selection, session } = reading;
         let names = selection.joined();
         let long = if call.has_flag("long")? { "true" } else { "false" };
         let question =

@@ -96,7 +96,7 @@ pub(super) fn run(
     input: PipelineData,
 ) -> Result<PipelineData, LabeledError> {
     let all = call.has_flag("all")?.then(|| call.get_flag_span("all").unwrap_or(call.head));
-    let selection = Selection::read(call, input)?.or_all(all, call.head)?;
+    let selection = Selection::read(plugin, engine, call, input)?.or_all(all, call.head)?;
     if selection.is_empty() {
         return Ok(table::<Outcome>(Vec::new(), call.head));
     }
@@ -108,7 +108,7 @@ pub(super) fn run(
         wait: !call.has_flag("no-wait")?,
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     };
-    let session = Session::open(plugin, engine, call, selection.names())?;
+    let session = Session::open(plugin, engine, call, &selection)?;
     let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
     follow(verb, wish, session, due, call.has_flag("strict")?)
 }
@@ -126,7 +126,15 @@ pub(super) fn follow(
     let progress = Progress::new(verb.doing(), &session.engine, client.clone(), String::new());
     let (worker, progress) = wish_for(verb, body, client, &session, progress)?;
     let (head, signals) = (session.head, session.engine.signals().clone());
-    let rows = Rows { worker, session, progress, due, verdict: Verdict::new(verb, strict), over: false };
+    let rows = Rows {
+        worker,
+        session,
+        progress,
+        due,
+        verdict: Verdict::new(verb, strict),
+        told: false,
+        over: false,
+    };
     Ok(rows.into_pipeline_data_with_metadata(head, signals, metadata::<Outcome>(head)))
 }
 
@@ -191,6 +199,7 @@ struct Rows {
     /// When the daemon is given up.
     due: Option<Instant>,
     verdict: Verdict,
+    told: bool,
     over: bool,
 }
 
@@ -204,6 +213,7 @@ impl Iterator for Rows {
         let error = match self.worker.hear_with(&mut self.progress, self.due) {
             Heard::Said(Report::Finished(outcome)) => {
                 self.verdict.note(&outcome);
+                self.told = true;
                 return Some(outcome.row(self.session.head));
             }
             Heard::Said(Report::Accepted) => return self.next(),
@@ -211,11 +221,19 @@ impl Iterator for Rows {
             Heard::Over => self.verdict.error(&self.session.names, self.session.head),
             // An error at the end of the stream could not say more: Nushell would replace it by its own and drop the
             // rows that it has not yet shown.
-            Heard::Interrupted => {
+            Heard::Interrupted if self.told => {
                 self.progress.interrupted();
                 None
             }
-            heard @ Heard::Late => Some(self.session.unheard(&heard)),
+            // Without it Nushell would show an empty table.
+            heard @ Heard::Interrupted => {
+                self.progress.interrupted();
+                Some(self.session.unheard(&heard))
+            }
+            heard @ Heard::Late => {
+                self.progress.clear();
+                Some(self.session.unheard(&heard))
+            }
         };
         self.over = true;
         error.map(|error| Value::error(ShellError::from(error), self.session.head))

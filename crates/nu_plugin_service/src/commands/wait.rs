@@ -36,7 +36,6 @@ impl PluginCommand for Wait {
     }
 
     fn signature(&self) -> Signature {
-        let inputs = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
         let name_or_closure = SyntaxShape::OneOf(vec![SyntaxShape::Closure(None), SyntaxShape::String]);
         super::signature(self.name())
             .rest(
@@ -44,7 +43,7 @@ impl PluginCommand for Wait {
                 name_or_closure,
                 "The services, or a closure that says true when the wait is over; names may be piped in",
             )
-            .input_output_types(inputs.into_iter().map(|input| (input, Type::table())).collect())
+            .input_output_types(super::inputs().map(|input| (input, Type::table())).collect())
             .param(
                 Flag::new("for")
                     .arg(SyntaxShape::String)
@@ -107,7 +106,7 @@ impl PluginCommand for Wait {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let (names, closure) = arguments(call)?;
-        let selection = Selection::of(names, input, call.head)?;
+        let selection = Selection::of(plugin, engine, call, names, input)?;
         let until = until(call, closure.is_some())?;
         let timeout = verb::timeout(call)?;
         let selection = match (&closure, selection) {
@@ -120,7 +119,7 @@ impl PluginCommand for Wait {
         if selection.is_empty() {
             return Ok(table::<view::Status>(Vec::new(), call.head));
         }
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        let session = Session::open(plugin, engine, call, &selection)?;
         let client = session.ask(|client| Ok(client.clone()))?;
         let waiting = Waiting { session, client, names: selection.joined(), timeout };
         let rows = match closure {
@@ -271,6 +270,8 @@ impl Waiting {
         let all: Record = states.iter().map(|state| (state.name.clone(), state.clone().row(span))).collect();
         match self.session.engine.eval_closure(closure, Vec::new(), Some(Value::record(all, span)))? {
             Value::Bool { val, .. } => Ok(val),
+            // `$in.web.uptime > 1min` of one that does not run.
+            Value::Nothing { .. } => Ok(false),
             other => {
                 let label = format!("says {}", other.get_type());
                 Err(refusal("bad_request", "cannot tell from this closure whether to go on", &label, span)

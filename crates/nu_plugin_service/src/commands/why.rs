@@ -21,14 +21,13 @@ impl PluginCommand for Why {
     }
 
     fn signature(&self) -> Signature {
-        let inputs = [Type::Nothing, Type::String, Type::record()];
         super::signature(self.name())
             .rest(
                 "name",
                 SyntaxShape::String,
                 "The service; or pipe in its name, or a row with a `name` column",
             )
-            .input_output_types(inputs.into_iter().map(|input| (input, Type::record())).collect())
+            .input_output_types(super::inputs().map(|input| (input, Type::record())).collect())
     }
 
     fn description(&self) -> &'static str {
@@ -62,7 +61,7 @@ impl PluginCommand for Why {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let selection = Selection::read(call, input)?;
+        let selection = Selection::read(plugin, engine, call, input)?;
         let name = match selection.names() {
             [name] => name.item.clone(),
             [] => {
@@ -79,7 +78,7 @@ impl PluginCommand for Why {
                 .with_help("`[a b] | each {|name| service why $name }`"));
             }
         };
-        let session = Session::open(plugin, engine, call, selection.names())?;
+        let session = Session::open(plugin, engine, call, &selection)?;
         let why: view::Why =
             session.ask(move |client| client.get(&path_of(routes::SERVICE_WHY, &name), &[]))?;
         Ok(why.row(call.head).into_pipeline_data())

@@ -28,18 +28,19 @@ impl Row for view::Status {
 
 fn push_details(row: &mut Record, details: view::Details, span: Span) {
     let nothing = Value::nothing(span);
+    // What somebody looks for first comes first: of a table as wide as this a terminal shows the beginning.
+    row.push("reason", string(details.reason, span));
     row.push("cpu", details.cpu.map_or(nothing.clone(), |percent| Value::float(percent, span)));
     row.push("since", details.since.map_or(nothing.clone(), |time| date(time, span)));
     row.push("exit_code", integer(details.exit_code, span));
     row.push("exit_signal", string(details.exit_signal, span));
-    row.push("command", Value::string(details.command, span));
-    row.push("cwd", Value::string(details.cwd, span));
-    row.push("log", string(details.log, span));
-    row.push("dependencies", strings(details.dependencies, span));
     row.push("memory_limit", filesize(details.memory_limit, span));
     row.push("cpu_limit", details.cpu_limit.map_or(nothing, |cores| Value::float(cores, span)));
     row.push("limits", string(details.limits, span));
-    row.push("reason", string(details.reason, span));
+    row.push("dependencies", strings(details.dependencies, span));
+    row.push("command", Value::string(details.command, span));
+    row.push("cwd", Value::string(details.cwd, span));
+    row.push("log", string(details.log, span));
     row.push("id", string(details.id, span));
     row.push("project", Value::string(details.project, span));
 }
@@ -112,18 +113,18 @@ mod tests {
         assert_eq!(
             columns(&row)[8..],
             [
+                "reason",
                 "cpu",
                 "since",
                 "exit_code",
                 "exit_signal",
-                "command",
-                "cwd",
-                "log",
-                "dependencies",
                 "memory_limit",
                 "cpu_limit",
                 "limits",
-                "reason",
+                "dependencies",
+                "command",
+                "cwd",
+                "log",
                 "id",
                 "project"
             ]

@@ -1,6 +1,7 @@
 //! How far a wish has come: is it done, may it still be, can it never be?
 
 use super::Fleet;
+use crate::health::Health;
 use crate::plan::Id;
 use crate::service::{Cause, Failure, Goal, State};
 use alloc::collections::BTreeSet;
@@ -45,6 +46,20 @@ impl Fleet {
                 self.dead_end(id).map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id)))
             }
             _ => Progress::Pending,
+        }
+    }
+
+    /// How far a service has come whose endpoint is asked in another way since its definition was changed: whether it is
+    /// healthy by that.
+    pub fn update_progress(&self, id: Id) -> Progress {
+        let machine = self.machine(id);
+        match (machine.state(), machine.health()) {
+            (State::Ready { .. }, Health::Pending) => Progress::Pending,
+            (State::Ready { .. }, Health::Unhealthy)
+            | (State::Stopping { cause: Cause::Failure(_), .. } | State::Backoff { .. }, _) => {
+                Progress::Never(Obstacle::Failed)
+            }
+            _ => self.start_progress(id),
         }
     }
 

@@ -14,6 +14,8 @@
 //! belongs to another run, so a late word about an old process changes nothing. Deadlines are asked for with
 //! [`Machine::deadline`]; at or after that moment the machine wants an [`Event::Elapsed`].
 
+mod probing;
+
 use super::backoff::{self, Backoff};
 use super::{Cause, Effect, Event, Failure, Found, Goal, Memory, State};
 use crate::config::{OnFailure, Readiness, Restart, Service};
@@ -23,6 +25,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
+use probing::Probing;
 
 /// A killed tree that is still there is killed again after this long.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
@@ -34,14 +37,6 @@ pub struct Machine {
     definition: Arc<Service>,
     memory: Memory,
     probing: Probing,
-}
-
-/// At most one check is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Probing {
-    Off,
-    UnderWay,
-    Due(Moment),
 }
 
 impl Machine {
@@ -101,23 +96,6 @@ impl Machine {
     /// Takes the definition with which the present run was started, by another daemon.
     pub fn remember(&mut self, definition: Arc<Service>) {
         self.definition = definition;
-    }
-
-    /// Takes a definition that differs from that of the present run only in what may change under way. A start under
-    /// way is judged as it was begun.
-    pub fn update(&mut self, definition: &Arc<Service>, now: Moment) {
-        let starting = matches!(self.memory.state, State::Launching { .. } | State::Starting { .. });
-        if starting && self.definition.readiness() != definition.readiness() {
-            return;
-        }
-        self.definition = Arc::clone(definition);
-        if matches!(self.memory.state, State::Ready { .. }) && self.probing != Probing::UnderWay {
-            if definition.is_probed() {
-                self.probing = Probing::Due(now);
-            } else {
-                (self.memory.tracker, self.probing) = (Tracker::alive(), Probing::Off);
-            }
-        }
     }
 
     /// Whatever ends the present run, its policy does not start another.
@@ -205,6 +183,12 @@ impl Machine {
                 self.settle(&Cause::Failure(Failure::Refused(why)), None, now, jitter)
             }
             (State::Stopping { .. }, Event::Refused(_)) => self.settle(&Cause::Asked, None, now, jitter),
+            (State::Starting { .. } | State::Ready { .. }, Event::Probed(_))
+                if self.probing == Probing::Outdated =>
+            {
+                self.probing = self.next_check(now);
+                Vec::new()
+            }
             (State::Starting { since }, Event::Announced) => self.ready(since, now),
             (State::Starting { since }, Event::Probed(verdict)) => {
                 self.probed_while_starting(since, verdict, now)
@@ -262,23 +246,6 @@ impl Machine {
         self.memory.state = State::Ready { launched, since: now };
         self.watch(now);
         Vec::new()
-    }
-
-    /// Health from here on: a service without endpoint is healthy while it lives.
-    fn watch(&mut self, now: Moment) {
-        if !self.definition.is_probed() {
-            self.memory.tracker = Tracker::alive();
-        } else if self.memory.tracker.health() == Health::Healthy {
-            self.probing = Probing::Due(now.plus(self.definition.health.interval));
-        } else {
-            self.memory.tracker = Tracker::pending();
-            self.probing = Probing::Due(now);
-        }
-    }
-
-    fn probe(&mut self) -> Vec<Effect> {
-        self.probing = Probing::UnderWay;
-        vec![Effect::Probe]
     }
 
     fn probed_while_starting(&mut self, since: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {

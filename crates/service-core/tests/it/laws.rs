@@ -69,7 +69,8 @@ fn definition(number: usize, traits: &(usize, u8, Vec<Edge>)) -> Service {
     let mut definition = service(&format!("s{number}"));
     definition.restart = Restart::ALL[*restart].1;
     definition.oneshot = *kind == 0;
-    definition.endpoint = (*kind > 2).then(|| Endpoint::Tcp("localhost:1".into()));
+    // Not always the same, so that a change of plans may change how a service is asked.
+    definition.endpoint = (*kind > 2).then(|| Endpoint::Tcp(format!("localhost:{}", kind % 2 + 1)));
     definition.ready.notify = *kind == 2;
     if number > 0 {
         definition.dependencies = edges

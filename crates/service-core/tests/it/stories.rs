@@ -279,3 +279,47 @@ fn a_new_daemon_disturbs_nobody_even_without_a_memory() {
         assert_eq!(world.state("c"), "ready");
     }
 }
+
+/// Takes over another definition of `a` while it runs.
+fn update(world: &mut World, change: impl FnOnce(&mut Service)) {
+    let id = world.id("a");
+    let mut service = Service::clone(world.fleet.plan().service(id));
+    change(&mut service);
+    world.replan(vec![service]);
+    let now = world.now;
+    world.fleet.update(&[id], now);
+}
+
+#[test]
+fn a_changed_check_is_asked_before_the_service_is_called_healthy() {
+    for sick in [false, true] {
+        let mut world = World::new(vec![checked("a")]);
+        let a = world.id("a");
+        world.start("a");
+        // The next check by the old definition is under way, and its answer comes after the change.
+        world.pass(SECOND);
+        while world.fleet.machine(a).deadline().is_some() {
+            world.pass(Duration::from_micros(100));
+        }
+        world.manners[0].sick = sick;
+        update(&mut world, |service| service.endpoint = Some(Endpoint::Tcp("localhost:2".into())));
+        assert_eq!(world.fleet.update_progress(a), Progress::Pending);
+        world.pass(Duration::from_micros(250));
+        assert_eq!(world.fleet.update_progress(a), Progress::Pending, "that was the old one");
+        world.pass(SECOND * 3);
+        let wanted = if sick { Progress::Never(Obstacle::Failed) } else { Progress::Done };
+        assert_eq!((world.fleet.update_progress(a), world.diary.len()), (wanted, 1));
+    }
+}
+
+#[test]
+fn a_change_that_leaves_the_check_alone_leaves_the_health_alone() {
+    let mut world = World::new(vec![checked("a")]);
+    world.start("a");
+    world.pass(SECOND);
+    update(&mut world, |service| service.health.interval = SECOND);
+    assert_eq!(world.fleet.machine(world.id("a")).health(), Health::Healthy);
+    update(&mut world, |service| service.endpoint = None);
+    world.pass(SECOND);
+    assert_eq!(world.fleet.machine(world.id("a")).health(), Health::Healthy);
+}

@@ -79,14 +79,16 @@ fn row(board: &Board, name: &str, action: Action) -> Outcome {
 /// The rows as they were sent, each with a name that it may have.
 fn choose(asked: Add, file: &Plan, before: &[Addition], board: &Board) -> Result<Vec<Addition>, Problem> {
     let mut chosen: Vec<Addition> = Vec::new();
+    let alone = asked.services.len() == 1;
+    let which = |row: usize| if alone { "it".to_owned() } else { format!("row {}", row + 1) };
     for (row, mut keys) in asked.services.into_iter().enumerate() {
         let name_given = keys.remove("name").filter(|name| !name.is_null());
         let name = match name_given {
             Some(Value::String(name)) => load::service_name(&name).map_err(|message| {
-                wrong(format!("cannot add row {}: {message}", row + 1)).in_cell(row, named())
+                wrong(format!("cannot add {}: {message}", which(row))).in_cell(row, named())
             })?,
             Some(_) => {
-                let message = format!("cannot add row {}: its `name` should be a string", row + 1);
+                let message = format!("cannot add {}: its `name` should be a string", which(row));
                 return Err(wrong(message).in_cell(row, named()));
             }
             None if asked.transient => {
@@ -98,7 +100,7 @@ fn choose(asked: Add, file: &Plan, before: &[Addition], board: &Board) -> Result
                 free_name(keys.get("start_command"), taken)
             }
             None => {
-                let message = format!("cannot add row {}: it has no `name`", row + 1);
+                let message = format!("cannot add {}: it has no `name`", which(row));
                 return Err(wrong(message).in_cell(row, Vec::new()));
             }
         };

@@ -3,7 +3,7 @@
 use super::document::{
     Broken, Conflict, DaemonAnswer, Malformed, StopFailed, Unfit, VersionAnswer, VitalsAnswer, tag,
 };
-use super::reply::{Asked, Data, Reply};
+use super::reply::{Asked, Data, Reply, Sent};
 use crate::clock;
 use crate::daemon::Shared;
 use crate::orchestrator::{Verb, Wish};
@@ -107,7 +107,12 @@ pub(super) struct Stop {
     params(Stop),
     responses((status = 200, description = "how it was", body = DaemonAnswer), Malformed, Conflict, StopFailed, Broken),
 )]
-pub(super) async fn stop(State(shared): State<Arc<Shared>>, Asked(stop): Asked<Stop>) -> Reply<view::Daemon> {
+pub(super) async fn stop(
+    State(shared): State<Arc<Shared>>,
+    Asked(stop): Asked<Stop>,
+    // It says nothing and is read all the same: whoever is still sending it when we hang up gets no answer.
+    Sent(_): Sent,
+) -> Reply<view::Daemon> {
     if stop.services {
         let mut rows =
             shared.orchestrator.wish(Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) }).await?;

@@ -1,19 +1,21 @@
 //! Reading: definitions, states, order, health.
 
 use super::document::{
-    Broken, HealthAnswer, Malformed, NoService, NodesAnswer, Service, ServiceAnswer, ServicesAnswer,
+    Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
     StatusAnswer, StepsAnswer, WhyAnswer, WrongFile, tag,
 };
-use super::reply::{Asked, Data, Named, Reply};
+use super::reply::{Asked, Data, Failure, Named, Reply};
 use super::tokens::Role;
 use crate::board::{Board, Entry};
 use crate::daemon::Shared;
+use crate::drawing;
 use crate::orchestrator::{not_found, resolve};
 use crate::usage::Root;
 use crate::views::{self, Detail};
 use crate::why;
 use axum::Extension;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service_api::{Code, Problem, routes, view};
 use std::sync::Arc;
@@ -92,6 +94,15 @@ pub(super) async fn order(
     Ok(Data(views::steps(&plan, &ids)))
 }
 
+/// `?names=a,b&format=tree`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Drawn {
+    /// Draw it in one text instead: `tree` for a terminal, `mermaid` or `dot` for documents.
+    #[param(value_type = Drawing, required = false, example = "tree")]
+    format: Option<String>,
+}
+
 /// Who needs whom
 ///
 /// All services, or these with all that they need, in start order, each with how it is.
@@ -100,17 +111,22 @@ pub(super) async fn order(
     path = routes::GRAPH,
     operation_id = "graph",
     tag = tag::SERVICES,
-    params(Names),
-    responses((status = 200, description = "the graph, node by node", body = NodesAnswer), Malformed, NoService, WrongFile, Broken),
+    params(Names, Drawn),
+    responses((status = 200, description = "the graph, node by node or drawn", body = GraphAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn graph(
     State(shared): State<Arc<Shared>>,
     Asked(names): Asked<Names>,
-) -> Reply<Vec<view::Node>> {
+    Asked(drawn): Asked<Drawn>,
+) -> Result<Response, Failure> {
     shared.refresh().await?;
     let board = shared.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
-    Ok(Data(views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word())))
+    let nodes = views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word());
+    match drawn.format {
+        Some(format) => Ok(Data(drawing::draw(&format, &nodes)?).into_response()),
+        None => Ok(Data(nodes).into_response()),
+    }
 }
 
 /// The state of one service

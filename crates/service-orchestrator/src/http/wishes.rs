@@ -169,7 +169,7 @@ pub(super) fn bad(message: &str) -> Problem {
 
 async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service_api::Wish) -> Answer {
     match verb {
-        Verb::Start | Verb::Restart => shared.refresh().await?,
+        Verb::Start | Verb::Restart | Verb::Update => shared.refresh().await?,
         // What cannot be read must not keep anybody from stopping what runs.
         Verb::Stop => shared.refresh().await.unwrap_or_default(),
     }

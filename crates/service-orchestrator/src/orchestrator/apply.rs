@@ -4,9 +4,10 @@
 use super::change::Comparison;
 use super::{Message, Patience, Relatives, ServiceOrchestrator, Verb, Wish, ran};
 use service_api::{Action, Code, Outcome, Problem};
-use service_core::change::{Kind, Present};
+use service_core::change::{Change, Kind, Present};
 use service_core::config::{Config, Service};
 use service_core::{Name, Plan};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -25,9 +26,10 @@ pub(crate) struct Apply {
 #[derive(Default)]
 struct Steps {
     stop: Vec<Name>,
-    update: Vec<Name>,
     restart: Vec<Name>,
     start: Vec<Name>,
+    /// Last: a new check may ask for what the other steps bring.
+    update: Vec<Name>,
 }
 
 impl ServiceOrchestrator {
@@ -60,8 +62,12 @@ impl ServiceOrchestrator {
 
     async fn carry_out(self, before: Comparison, how: Apply, rows: UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
-        let applied = self.walk(steps, how.patience, |row| row, &rows).await;
+        let applied = self.walk(steps, how.patience, |row| told(row, how), &rows).await;
         if applied || !how.rollback {
+            let is_left = |change: &&Change| change.kind == Kind::Add && !starts(change, how.start);
+            for change in before.changes.iter().filter(is_left) {
+                let _ = rows.send(defined(&change.name));
+            }
             let _ = self.ask(|reply| Message::Applied { reply }).await;
             return;
         }
@@ -117,14 +123,9 @@ impl ServiceOrchestrator {
                 return false;
             }
         }
-        if !steps.update.is_empty() {
-            let names = steps.update;
-            for row in self.ask(|reply| Message::Update { names, reply }).await.unwrap_or_default() {
-                show(row);
-            }
-        }
         self.take(Verb::Restart, steps.restart, patience, &show).await
             && self.take(Verb::Start, steps.start, patience, &show).await
+            && self.take(Verb::Update, steps.update, patience, &show).await
     }
 
     async fn take(
@@ -161,18 +162,26 @@ impl ServiceOrchestrator {
 impl Steps {
     fn forward(comparison: &Comparison, start: bool) -> Self {
         let mut steps = Self::default();
+        // They are started anew along with what they need, by their new definitions.
+        let along: BTreeSet<&Name> = comparison.changes.iter().flat_map(|change| &change.affects).collect();
         for change in &comparison.changes {
             let step = match change.kind {
                 Kind::Remove => &mut steps.stop,
+                Kind::Update if along.contains(&change.name) => continue,
                 Kind::Update => &mut steps.update,
                 Kind::Restart => &mut steps.restart,
-                Kind::Add if change.needed || start => &mut steps.start,
+                Kind::Add if starts(change, start) => &mut steps.start,
                 Kind::Add | Kind::None => continue,
             };
             step.push(change.name.clone());
         }
         steps
     }
+}
+
+/// Whether what is new is started, and not only defined.
+fn starts(change: &Change, all: bool) -> bool {
+    change.needed || all
 }
 
 /// The plan of what ran before, with what is defined now and was at rest.
@@ -209,16 +218,35 @@ fn whole(mut services: Vec<Service>) -> Vec<Service> {
     services
 }
 
+/// Nobody goes on with what is taken back.
+fn told(row: Outcome, how: Apply) -> Outcome {
+    let taken_back = |problem: Problem| match problem.code {
+        Code::Timeout if how.rollback => {
+            problem.help("what ran before runs again; see `service status --long`")
+        }
+        _ => problem,
+    };
+    Outcome { error: row.error.map(taken_back), ..row }
+}
+
+/// What is new and stays at rest.
+fn defined(name: &Name) -> Outcome {
+    row(name, Action::Added, "stopped", None)
+}
+
 fn failure(name: &Name, problem: &Problem) -> Outcome {
-    let [status, health] = ["unknown", "none"].map(str::to_owned);
+    row(name, Action::Failed, "unknown", Some(problem.clone()))
+}
+
+fn row(name: &Name, action: Action, status: &str, error: Option<Problem>) -> Outcome {
     Outcome {
         name: name.to_string(),
-        ok: false,
-        action: Action::Failed,
-        status,
-        health,
+        ok: error.is_none(),
+        action,
+        status: status.to_owned(),
+        health: "none".to_owned(),
         took_ms: 0.0,
         named: true,
-        error: Some(problem.clone()),
+        error,
     }
 }

@@ -2,13 +2,10 @@
 
 use super::ran;
 use super::task::Task;
-use crate::board::Entry;
-use crate::clock;
-use service_api::{Action, Outcome};
 use service_core::change::{Change, Present, compare};
 use service_core::config::Origin;
 use service_core::service::Goal;
-use service_core::{Id, Name, Plan};
+use service_core::{Id, Moment, Name, Plan};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -45,16 +42,15 @@ impl Task {
         Comparison { changes, present, plan: Arc::clone(plan) }
     }
 
-    /// Lets services go on under their new definitions.
-    pub(super) fn update(&mut self, names: &[Name]) -> Vec<Outcome> {
-        let ids: Vec<Id> = names.iter().filter_map(|name| self.fleet.plan().id(name)).collect();
-        self.fleet.update(&ids, clock::now());
-        for id in &ids {
+    /// Lets services go on under their new definitions; tells which.
+    pub(super) fn update(&mut self, ids: &[Id], now: Moment) -> Vec<Id> {
+        self.fleet.update(ids, now);
+        for id in ids {
             let definition = Arc::clone(self.fleet.plan().service(*id));
             ran::keep(&self.world.places, &definition, self.fleet.machine(*id).run());
             self.ran.insert(definition.name.clone(), definition);
         }
-        ids.iter().map(|id| updated(&self.entries[id.index()])).collect()
+        ids.to_vec()
     }
 
     /// From now on all that is defined is no news.
@@ -63,18 +59,5 @@ impl Task {
         let names: BTreeSet<Name> = plan.ids().map(|id| plan.service(id).name.clone()).collect();
         ran::know(&self.world.places, &names);
         self.known = names;
-    }
-}
-
-fn updated(entry: &Entry) -> Outcome {
-    Outcome {
-        name: entry.definition.name.to_string(),
-        ok: true,
-        action: Action::Updated,
-        status: entry.snapshot.status.word().to_owned(),
-        health: entry.snapshot.health.word().to_owned(),
-        took_ms: 0.0,
-        named: true,
-        error: None,
     }
 }

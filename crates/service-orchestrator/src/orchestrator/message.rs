@@ -31,8 +31,6 @@ pub(crate) enum Message {
     Replan { plan: Plan, reply: oneshot::Sender<()> },
     /// What would another plan change?
     Compare { plan: Box<Plan>, reply: oneshot::Sender<Comparison> },
-    /// Let these services go on under the definitions of the plan.
-    Update { names: Vec<Name>, reply: oneshot::Sender<Vec<Outcome>> },
     /// All that is defined has been applied.
     Applied { reply: oneshot::Sender<()> },
     /// More services or other definitions of some, and some less; the reply says which have gone.
@@ -96,6 +94,8 @@ pub enum Verb {
     Stop,
     /// Stop it, start it.
     Restart,
+    /// Let it go on under its definition in the plan, which differs only in what may change under way.
+    Update,
 }
 
 /// How long to wait for the fate of a wish.

@@ -171,9 +171,6 @@ impl Task {
             Message::Compare { plan, reply } => {
                 let _ = reply.send(self.compare(&plan));
             }
-            Message::Update { names, reply } => {
-                let _ = reply.send(self.update(&names));
-            }
             Message::Applied { reply } => {
                 self.applied();
                 let _ = reply.send(());

@@ -6,7 +6,7 @@ use crate::clock;
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::fleet::{Fleet, Obstacle, Progress};
 use service_core::plan::Id;
-use service_core::service::{Failure, State};
+use service_core::why::after_start;
 use service_core::{Moment, Name};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl Waiter {
 
     /// Says that a manager refuses to stop a service.
     pub(super) fn refused(&mut self, name: &Name, message: &str, board: &Board, now: Moment) {
-        if self.verb == Verb::Start {
+        if matches!(self.verb, Verb::Start | Verb::Update) {
             return;
         }
         let problem = Problem::new(Code::StopFailed, format!("cannot stop `{name}`: {message}"));
@@ -135,6 +135,8 @@ impl Waiter {
         let progress = match self.verb {
             Verb::Start | Verb::Restart => fleet.start_progress(id),
             Verb::Stop => fleet.stop_progress(id),
+            Verb::Update if service.settled => Progress::Done,
+            Verb::Update => fleet.update_progress(id),
         };
         let (action, problem) = match progress {
             Progress::Done => (self.done(service), None),
@@ -147,6 +149,7 @@ impl Waiter {
 
     fn done(&self, service: &Open) -> Action {
         match self.verb {
+            Verb::Update => Action::Updated,
             _ if service.settled => Action::Unchanged,
             Verb::Stop => Action::Stopped,
             Verb::Restart if service.was_alive => Action::Restarted,
@@ -158,6 +161,7 @@ impl Waiter {
         let (action, goal) = match self.verb {
             Verb::Start | Verb::Restart => (Action::Starting, "ready"),
             Verb::Stop => (Action::Stopping, "stopped"),
+            Verb::Update => (Action::Updated, "healthy by its new check"),
         };
         let Patience::For(limit) = self.patience else { return (action, None) };
         let entry = board.at(id);
@@ -181,19 +185,14 @@ impl Waiter {
             Verb::Start => "start",
             Verb::Stop => "stop",
             Verb::Restart => "restart",
+            Verb::Update => "update",
         };
         match obstacle {
             Obstacle::Failed => {
                 let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
-                let refused =
-                    matches!(board.at(id).snapshot.state, State::Failed { failure: Failure::Refused(_), .. });
-                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}")).help(
-                    if refused {
-                        format!("nothing ran; when that is mended, `service start {name}` tries again")
-                    } else {
-                        format!("see `service logs {name}`")
-                    },
-                )
+                let entry = board.at(id);
+                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}"))
+                    .help(after_start(&entry.definition, &entry.snapshot.state))
             }
             Obstacle::Dependency(need) => {
                 let need = board.at(need);

@@ -43,6 +43,7 @@ impl Task {
             Verb::Start => self.fleet.start(&ids, relatives, now),
             Verb::Stop => self.fleet.stop(&ids, relatives, now),
             Verb::Restart => self.fleet.restart(&ids, relatives, now),
+            Verb::Update => self.update(&ids, now),
         };
         let open = |id: Id| {
             let (settled, was_alive) = before[id.index()];
@@ -66,12 +67,15 @@ impl Task {
 
     /// Whether a service already is as wished, and whether it has a process.
     fn before(&self, verb: Verb, id: Id) -> (bool, bool) {
+        let machine = self.fleet.machine(id);
         let settled = match verb {
             Verb::Start => self.fleet.start_progress(id) == Progress::Done,
             Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
             Verb::Restart => false,
+            // How it is by a check that stays is known, and decides nothing.
+            Verb::Update => !machine.asks_anew(self.fleet.plan().service(id)),
         };
-        (settled, self.fleet.machine(id).state().is_alive())
+        (settled, machine.state().is_alive())
     }
 
     fn refuse_missing_needs(&self, ids: &[Id]) -> Result<(), Problem> {

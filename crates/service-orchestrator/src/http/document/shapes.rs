@@ -41,7 +41,7 @@ answers! {
     ServiceAnswer(view::Service)
     ServicesAnswer(Vec<view::Service>)
     StepsAnswer(Vec<view::Step>)
-    NodesAnswer(Vec<view::Node>)
+    GraphAnswer(Graph)
     StatusAnswer(view::Status)
     StatusesAnswer(Vec<view::Status>)
     HealthAnswer(view::Health)
@@ -140,6 +140,26 @@ pub(in crate::http) struct Definition {
     dependencies: Vec<String>,
     /// Where its health is asked: `http://`, `https://`, `tcp://`, `unix://`, `dns://` or `exec:`.
     health_check_endpoint: Option<String>,
+}
+
+/// A graph: its nodes, or with `format` a drawing of them.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::http) enum Graph {
+    Nodes(Vec<view::Node>),
+    Drawn(String),
+}
+
+/// How a graph can be drawn.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum Drawing {
+    /// For a terminal, with states.
+    Tree,
+    /// A flowchart of Mermaid.
+    Mermaid,
+    /// A digraph of Graphviz.
+    Dot,
 }
 
 /// What can be waited for.

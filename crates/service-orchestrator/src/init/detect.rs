@@ -4,6 +4,7 @@
 use super::compose;
 use serde_json::Value;
 use service_api::routes::RESERVED_NAMES;
+use service_api::view::Suggestion;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -13,35 +14,18 @@ const STAYING: [&str; 6] = ["start", "dev", "serve", "preview", "worker", "watch
 const LOCKS: [(&str, &str); 4] =
     [("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lock", "bun"), ("bun.lockb", "bun")];
 
-/// A service that a file speaks of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Suggestion {
-    /// The file.
-    pub(crate) source: String,
-    /// What the service may be called.
-    pub(crate) name: String,
-    /// How it may be started.
-    pub(crate) start_command: String,
-    /// Whether that is a command line of a shell.
-    pub(crate) shell: bool,
-    /// What it may need.
-    pub(crate) dependencies: Vec<String>,
-}
-
-impl Suggestion {
-    /// Its definition, commented out.
-    pub(super) fn commented(&self) -> String {
-        let mut lines =
-            format!("# [services.{}]\n# start_command = {}\n", key(&self.name), quote(&self.start_command));
-        if self.shell {
-            lines.push_str("# shell = \"sh\"\n");
-        }
-        if !self.dependencies.is_empty() {
-            let names: Vec<String> = self.dependencies.iter().map(|name| quote(name)).collect();
-            let _ = writeln!(lines, "# dependencies = [{}]", names.join(", ")); // a String takes everything
-        }
-        lines
+/// Its definition, commented out.
+pub(super) fn commented(suggestion: &Suggestion) -> String {
+    let Suggestion { name, start_command, shell, dependencies, .. } = suggestion;
+    let mut lines = format!("# [services.{}]\n# start_command = {}\n", key(name), quote(start_command));
+    if let Some(shell) = shell {
+        let _ = writeln!(lines, "# shell = {}", quote(shell)); // a String takes everything
     }
+    if !dependencies.is_empty() {
+        let names: Vec<String> = dependencies.iter().map(|name| quote(name)).collect();
+        let _ = writeln!(lines, "# dependencies = [{}]", names.join(", "));
+    }
+    lines
 }
 
 /// A dot in a bare key would begin another table.
@@ -55,7 +39,7 @@ fn quote(text: &str) -> String {
 }
 
 /// What the files of this directory suggest, each service under a name of its own.
-pub(crate) fn detect(directory: &Path) -> Vec<Suggestion> {
+pub(super) fn detect(directory: &Path) -> Vec<Suggestion> {
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
     let mut found = Vec::new();
     found.extend(read("Procfile").map(|text| procfile(&text)).unwrap_or_default());
@@ -95,7 +79,10 @@ fn procfile(text: &str) -> Vec<Suggestion> {
     lines
         .filter(|(name, command)| !name.starts_with('#') && !name.contains(' ') && !command.is_empty())
         .filter_map(|(name, command)| {
-            Some(Suggestion { shell: true, ..suggest("Procfile", name, command.to_owned())? })
+            Some(Suggestion {
+                shell: Some("sh".to_owned()),
+                ..suggest("Procfile", name, command.to_owned())?
+            })
         })
         .collect()
 }

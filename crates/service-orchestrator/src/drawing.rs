@@ -1,15 +1,30 @@
 //! The graph drawn: as a tree for the terminal, as Mermaid and DOT for documents. Text in, text out.
 
 use service_api::view::{Dependency, Node};
+use service_api::{Code, Problem};
 use std::collections::HashSet;
 use std::fmt::Write;
 
 /// A tree stays within this if it can.
 const WIDTH: usize = 80;
 
+type Draw = fn(&[Node]) -> String;
+
+/// How a graph may be drawn.
+const FORMATS: [(&str, Draw); 3] = [("tree", tree), ("mermaid", mermaid), ("dot", dot)];
+
+/// The graph in one of the formats.
+pub(crate) fn draw(format: &str, nodes: &[Node]) -> Result<String, Problem> {
+    let found = FORMATS.iter().find(|(name, _)| *name == format);
+    found.map(|(_, draw)| draw(nodes)).ok_or_else(|| {
+        Problem::new(Code::BadRequest, format!("cannot draw a graph as `{format}`"))
+            .help("`tree`, `mermaid` or `dot`; without a format it is a table")
+    })
+}
+
 /// A tree from those that nobody needs down to what they need, with states. What is needed by several is drawn once, and
 /// only named after that.
-pub(crate) fn tree(nodes: &[Node]) -> String {
+fn tree(nodes: &[Node]) -> String {
     // Narrower steps for what would be too wide.
     let drawn =
         (1..=3).rev().map(|step| Tree { nodes, step, drawn: HashSet::new(), text: String::new() }.draw());
@@ -102,7 +117,7 @@ fn label(edge: &Dependency) -> String {
 }
 
 /// A Mermaid flowchart. Nodes are numbered: a name such as `end` would break it.
-pub(crate) fn mermaid(nodes: &[Node]) -> String {
+fn mermaid(nodes: &[Node]) -> String {
     let mut text = String::from("flowchart TD\n");
     for (number, node) in nodes.iter().enumerate() {
         let _ = writeln!(text, "    n{number}[\"{}\"]", quoted(&node.name, "#quot;"));
@@ -114,7 +129,7 @@ pub(crate) fn mermaid(nodes: &[Node]) -> String {
 }
 
 /// A Graphviz graph.
-pub(crate) fn dot(nodes: &[Node]) -> String {
+fn dot(nodes: &[Node]) -> String {
     let name = |node: &Node| format!("\"{}\"", quoted(&node.name.replace('\\', "\\\\"), "\\\""));
     let mut text = String::from("digraph services {\n    node [shape=box];\n");
     for node in nodes {

@@ -3,9 +3,12 @@
 mod compose;
 mod detect;
 
-pub(crate) use detect::{Suggestion, detect};
-
-use std::fmt::Write;
+use service_api::view::{Begun, Suggestion};
+use service_api::{Code, Problem, project};
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, absolute};
 
 const PAGE: &str = r#"# The services of this project. In Nushell, here or below: `service start web`, `service status`, `service stop web`.
 # `service check` says what is wrong with this file; docs/config.md has every key with its default.
@@ -37,8 +40,34 @@ const PAGE: &str = r#"# The services of this project. In Nushell, here or below:
 # restart = "always"
 "#;
 
+/// Writes the page as `file`, else as the services.toml of the current directory; over one that is there only with `force`.
+///
+/// # Errors
+/// [`Code::Exists`] if there is one, [`Code::Internal`] if it cannot be written.
+pub fn write(file: Option<&Path>, force: bool) -> Result<Begun, Problem> {
+    let named = file.unwrap_or(Path::new(project::FILE));
+    let cannot = |error| {
+        let message = format!("cannot write `{}`: {error}", named.display());
+        Problem::new(Code::Internal, message)
+    };
+    let path = absolute(named).map_err(cannot)?;
+    let suggestions = detect::detect(path.parent().unwrap_or(Path::new("/")));
+    let replaced = force && path.exists();
+    let mut options = OpenOptions::new();
+    let options = options.write(true).truncate(true).create(force).create_new(!force);
+    let written = options.open(&path).and_then(|mut file| file.write_all(page(&suggestions).as_bytes()));
+    written.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Problem::new(Code::Exists, format!("there is a `{}` already", path.display()))
+                .help("leave it, or replace it with `--force`")
+        }
+        _ => cannot(error),
+    })?;
+    Ok(Begun { path: path.display().to_string(), replaced, suggestions })
+}
+
 /// The whole file. Nothing in it takes effect before somebody takes out a comment.
-pub(crate) fn page(suggestions: &[Suggestion]) -> String {
+fn page(suggestions: &[Suggestion]) -> String {
     let mut page = PAGE.to_owned();
     let mut source = "";
     for suggestion in suggestions {
@@ -46,7 +75,7 @@ pub(crate) fn page(suggestions: &[Suggestion]) -> String {
             source = &suggestion.source;
             let _ = write!(page, "\n# --- as {source} has it ---\n"); // a String takes everything
         }
-        let _ = write!(page, "\n{}", suggestion.commented());
+        let _ = write!(page, "\n{}", detect::commented(suggestion));
     }
     page
 }
@@ -61,7 +90,7 @@ mod tests {
             source: source.into(),
             name: name.into(),
             start_command: "say \"hi\"".into(),
-            shell: true,
+            shell: Some("sh".into()),
             dependencies: vec!["db".into()],
         };
         let page = page(&[suggestion("Procfile", "web"), suggestion("Procfile", "worker")]);

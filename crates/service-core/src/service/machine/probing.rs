@@ -1,0 +1,76 @@
+//! [`Probing`]: the next check of a run, and what a definition that changes under way means for it.
+
+use super::Machine;
+use crate::config::Service;
+use crate::health::{Health, Tracker};
+use crate::service::{Effect, State};
+use crate::time::Moment;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Where the checks of a run are. At most one is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probing {
+    /// There are none.
+    Off,
+    /// One was asked.
+    UnderWay,
+    /// One was asked by a definition that has changed since: its answer says nothing.
+    Outdated,
+    /// The next is asked then.
+    Due(Moment),
+}
+
+impl Machine {
+    /// Takes a definition that differs from that of the present run only in what may change under way. A start under
+    /// way is judged as it was begun.
+    pub fn update(&mut self, definition: &Arc<Service>, now: Moment) {
+        let starting = matches!(self.memory.state, State::Launching { .. } | State::Starting { .. });
+        if starting && self.definition.readiness() != definition.readiness() {
+            return;
+        }
+        let asks_anew = self.asks_anew(definition);
+        self.definition = Arc::clone(definition);
+        let is_ready = matches!(self.memory.state, State::Ready { .. });
+        match self.probing {
+            Probing::UnderWay if asks_anew || !definition.is_probed() => self.probing = Probing::Outdated,
+            Probing::UnderWay | Probing::Outdated => {}
+            Probing::Off | Probing::Due(_) if is_ready => self.probing = self.next_check(now),
+            Probing::Off | Probing::Due(_) => {}
+        }
+        match is_ready {
+            true if asks_anew => self.memory.tracker = self.memory.tracker.asked_anew(),
+            true if !definition.is_probed() => self.memory.tracker = Tracker::alive(),
+            _ => {}
+        }
+    }
+
+    /// Whether by this definition nobody knows yet how the present run is: its endpoint is to be asked in another way.
+    pub fn asks_anew(&self, definition: &Service) -> bool {
+        self.memory.state.is_going()
+            && definition.endpoint.is_some()
+            && !definition.is_asked_as(&self.definition)
+    }
+
+    /// Health from here on: a service without endpoint is healthy while it lives.
+    pub(super) fn watch(&mut self, now: Moment) {
+        if !self.definition.is_probed() {
+            self.memory.tracker = Tracker::alive();
+        } else if self.memory.tracker.health() == Health::Healthy {
+            self.probing = Probing::Due(now.plus(self.definition.health.interval));
+        } else {
+            self.memory.tracker = Tracker::pending();
+            self.probing = Probing::Due(now);
+        }
+    }
+
+    pub(super) fn next_check(&self, at: Moment) -> Probing {
+        if self.definition.is_probed() { Probing::Due(at) } else { Probing::Off }
+    }
+
+    pub(super) fn probe(&mut self) -> Vec<Effect> {
+        self.probing = Probing::UnderWay;
+        vec![Effect::Probe]
+    }
+}

@@ -1,0 +1,30 @@
+# Records as the keys of a definition, as services.toml has them: durations are words, sizes are bytes.
+
+use problem.nu
+
+# A value as services.toml would have it.
+export def main [span: record]: any -> any {
+    let value = $in
+    # Not `each`: an error in there would lose its code.
+    match ($value | describe --detailed | get type) {
+        "record" => ($value | columns | reduce --fold {} {|key, all| $all | insert $key ($value | get $key | main $span) })
+        "list" => ($value | reduce --fold [] {|item, all| $all ++ [($item | main $span)] })
+        "duration" => (duration ($value | into int))
+        "filesize" => ($value | into int)
+        "nothing" | "bool" | "int" | "float" | "string" | "glob" => $value
+        $kind => {
+            problem raise { code: bad_definition message: $"cannot write a ($kind) into a definition" } $span
+        }
+    }
+}
+
+# In whole units, so that a message about it shows what the user wrote.
+def duration [nanoseconds: int]: nothing -> string {
+    if $nanoseconds mod 1_000_000_000 == 0 {
+        $"($nanoseconds // 1_000_000_000)s"
+    } else if $nanoseconds mod 1_000_000 == 0 {
+        $"($nanoseconds // 1_000_000)ms"
+    } else {
+        $"($nanoseconds)ns"
+    }
+}

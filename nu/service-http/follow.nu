@@ -1,0 +1,41 @@
+# Events as they happen, over daemons that end and come back. A stream of Nushell cannot go on in another, so each step asks
+# for what came after the last number, and waits for a word of the daemon when there was nothing.
+
+use client.nu
+use project.nu
+use remote.nu
+
+# How long to wait before a daemon is looked for again.
+const PAUSE = 100ms
+
+# The events of these services, or of all, from now on or from `since`; a refusal is an error of the command.
+export def main [config: any, names: list<string>, since: any, span: record]: nothing -> list {
+    let newest = client read $config $span /api/v1/events { limit: 1 } [events --limit "1"] | get seq | append 0 | first
+    let past = past $config $names $since $span
+    let there = remote way $config $span
+    let project = if $there == null { project $config $span }
+    let last = [$newest ...$past.seq] | math max
+    generate {|step|
+        if $step.last == null { { out: $step.past next: { last: $last } } } else { step $there $project $names $step.last $span }
+    } { last: null past: $past } | flatten
+}
+
+def past [config: any, names: list<string>, since: any, span: record]: nothing -> list {
+    let query = { names: ($names | str join ",") since: $since limit: (if $since == null { 0 } else { null }) }
+    let words = if $since == null { [--limit "0"] } else { [--since ($since | into string)] }
+    client read $config $span /api/v1/events $query ([events ...$words ...$names])
+}
+
+# What came after a number. All of it is asked for: also who hears nothing of theirs goes on from the newest.
+def step [there: any, project: any, names: list<string>, last: int, span: record]: nothing -> record {
+    let way = if $there == null { client running $project $span } else { $there }
+    if $way == null {
+        sleep $PAUSE
+        return { out: [] next: { last: $last } }
+    }
+    let answer = client envelope $way /api/v1/events { since: $last }
+    if not $answer.success and $answer.error.code == daemon_unreachable { return { out: [] next: { last: $last } } }
+    let new = $answer | client data $span
+    if ($new | is-empty) { client await $way /api/v1/events { since: $last follow: true } }
+    { out: ($new | where {|it| ($names | is-empty) or $it.service? in $names }) next: { last: ([$last ...$new.seq] | math max) } }
+}

@@ -1,0 +1,56 @@
+# `service run`, which stands here by its whole name: `run` alone is a word of Nushell's own, and no module may have it.
+
+use client.nu
+use definition.nu
+use problem.nu
+use wish.nu
+
+# Run one command line as a supervised service that is in no file.
+#
+# It is transient: five minutes after its end (`forget_transient` in services.toml) it is forgotten, with --keep never.
+# Nushell keeps the name `env` for itself, so variables are set with -e alone.
+@category service
+@search-terms systemd-run transient background job nohup spawn
+export def "service run" [
+    ...command: oneof<string, bool> # a command line as one string, or after `--` word by word
+    --config (-c): path # the services.toml to use
+    --name (-n): string # what to call it (default: as its program, made unique)
+    -e: record # variables to set
+    --working-dir (-C): directory # where to run it (default: here)
+    --restart: string@policies # what to do when it ends by itself (default: on-failure)
+    --health: string # where its health is asked: http://, tcp://, exec: and so on
+    --memory-limit: filesize # how much memory it may use
+    --shell: string # the shell that is given the command line, such as sh
+    --oneshot # it does its work and ends: wait for that
+    --keep (-k) # keep its definition until `service remove`
+    --no-wait # return as soon as it is under way
+    --timeout (-t): duration # how long to wait; it goes on after that
+]: any -> table {
+    ignore # the item of a closure
+    let span = (metadata $command).span
+    if ($command | is-empty) {
+        problem raise { code: no_command message: "no command is given"
+            help: "give a command line as one string, or after `--` word by word" } $span
+    }
+    let limit = wish milliseconds $timeout $span
+    let words = $command | each { into string }
+    let keys = {
+        name: $name
+        env: $e
+        working_dir: (if $working_dir == null { $env.PWD } else { $env.PWD | path join $working_dir })
+        restart: $restart
+        health_check_endpoint: $health
+        memory_limit: $memory_limit
+        shell: $shell
+        oneshot: (if $oneshot { true } else { null })
+        start_command: (if ($words | length) == 1 { $words.0 } else { $words })
+    }
+    let said = $keys | columns | where {|key| ($keys | get $key) != null }
+    let body = { services: [($keys | select ...$said | definition $span)] transient: (not $keep) }
+    let way = client connect $config $span --anywhere
+    let added = client post $way /api/v1/services/add $body | first
+    let wish = { names: [$added.name] wait: (not $no_wait) timeout_ms: $limit }
+    wish carry-out $way start /api/v1/services/start $wish false
+}
+
+def policies []: nothing -> list<string> { [no on-failure always unless-stopped] }
