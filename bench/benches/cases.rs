@@ -10,5 +10,5 @@ fn main() {
 fn case(bencher: divan::Bencher, name: &str) {
     let Some(case) = CASES.iter().find(|case| case.name == name) else { return };
     let mut act = (case.prepare)();
-    bencher.bench_local(|| act());
+    bencher.bench_local(&mut act);
 }

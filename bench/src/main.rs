@@ -5,7 +5,9 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod contestants;
+mod growth;
 mod herald;
+mod plot;
 mod process;
 mod quiet;
 mod stage;
@@ -14,6 +16,7 @@ mod work;
 
 use lexopt::prelude::*;
 use quiet::Quiet;
+use stage::Contestant;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,20 +24,21 @@ use table::Figures;
 use work::{Row, Work};
 
 const USAGE: &str =
-    "usage: service-bench [--rounds N] [--only WORK]... [--with CONTESTANT]... [--noisy] [--out FILE]
+    "usage: service-bench [--rounds N] [--only WORK]... [--with CONTESTANT]... [--noisy] [--growth FILE]
 
   --rounds N         how often each contestant plays each work (5)
-  --only WORK        hundred, five-hundred, chain, layers, idle, checks, blocks, lines, cold
+  --only WORK        hundred, five-hundred, chain, layers, idle, checks, blocks, lines, cold,
+                     core
   --with CONTESTANT  beside the floor and this project: s6, supervisor, systemd (all that are there)
   --noisy            go on where other processes use more than 5 % of the machine
-  --out FILE         write the table there, too";
+  --growth FILE      also measure 10 to 2,000 services, and draw a plot there";
 
 struct Options {
     rounds: usize,
     only: Vec<String>,
     with: Vec<String>,
     noisy: bool,
-    out: Option<PathBuf>,
+    growth: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -48,20 +52,25 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "floor") {
-        let plan = words.next().ok_or("service-bench floor PARTS")?;
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|word| word == "floor") {
+        let plan = arguments.next().ok_or("service-bench floor PARTS")?;
         return Ok(contestants::play_floor(Path::new(&plan))?);
     }
     let options = options()?;
     contestants::pretend()?;
     let quiet = Quiet::listen();
-    let (works, figures, names) = play(&options)?;
+    let contestants = contestants(&options);
+    let names: Vec<&'static str> = contestants.iter().map(|one| one.name()).collect();
+    let mut works = work::all();
+    works.retain(|work| options.only.is_empty() || options.only.iter().any(|only| only == work.name));
+    let figures = play(&works, &contestants, options.rounds);
     let rows: Vec<&Row> = works.iter().flat_map(|work| work.rows).collect();
-    let table = figures.table(&rows, &names, contestants::OURS);
-    print!("{table}");
-    if let Some(out) = &options.out {
-        std::fs::write(out, &table)?;
+    println!("{}", figures.table(&rows, &names, contestants::OURS));
+    if let Some(path) = &options.growth {
+        let (table, plot) = growth::play(&contestants, options.rounds).ok_or("nobody grows")?;
+        println!("{table}");
+        std::fs::write(path, plot)?;
     }
     match quiet.broken() {
         Some(loud) if options.noisy => eprintln!("these figures are worth little: {loud}"),
@@ -72,7 +81,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options = Options { rounds: 5, only: Vec::new(), with: Vec::new(), noisy: false, out: None };
+    let mut options = Options { rounds: 5, only: Vec::new(), with: Vec::new(), noisy: false, growth: None };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -80,7 +89,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
             Long("only") => options.only.push(parser.value()?.string()?),
             Long("with") => options.with.push(parser.value()?.string()?),
             Long("noisy") => options.noisy = true,
-            Long("out") => options.out = Some(parser.value()?.into()),
+            Long("growth") => options.growth = Some(parser.value()?.into()),
             Long("bench") => {}
             _ => return Err(format!("{}\n{USAGE}", argument.unexpected()).into()),
         }
@@ -88,37 +97,34 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(options)
 }
 
-/// Every work, so many rounds, each round by each contestant in turn.
-fn play(options: &Options) -> Result<(Vec<Work>, Figures, Vec<&'static str>), Box<dyn Error>> {
-    let mut works = work::all();
-    works.retain(|work| options.only.is_empty() || options.only.iter().any(|only| only == work.name));
-    let mut contestants = contestants::all();
-    contestants.retain(|one| {
-        let wanted = options.with.is_empty()
-            || [contestants::FLOOR, contestants::OURS].contains(&one.name())
-            || options.with.iter().any(|with| with == one.name());
+/// Those that are there, of those that are asked for.
+fn contestants(options: &Options) -> Vec<Box<dyn Contestant>> {
+    let mut all = contestants::all();
+    all.retain(|one| {
+        let always = [contestants::FLOOR, contestants::OURS].contains(&one.name());
+        let wanted = always || options.with.is_empty() || options.with.iter().any(|with| with == one.name());
         let version = one.version().filter(|_| wanted);
         if let Some(version) = &version {
-            eprintln!("{}: {version}", one.name());
+            println!("- {}: {version}", one.name());
         }
         version.is_some()
     });
+    println!();
+    all
+}
+
+/// Every work, so many rounds, each round by each contestant in turn.
+fn play(works: &[Work], contestants: &[Box<dyn Contestant>], rounds: usize) -> Figures {
     let mut figures = Figures::default();
-    for work in &works {
-        for round in 1..=options.rounds {
-            for contestant in &contestants {
-                let Some(played) = (work.play)(contestant.as_ref()) else { continue };
-                for (row, value) in played {
-                    eprintln!(
-                        "{} {round}/{}: {}: {row}: {value:.3}",
-                        work.name,
-                        options.rounds,
-                        contestant.name()
-                    );
+    for work in works {
+        for round in 1..=rounds {
+            for contestant in contestants {
+                for (row, value) in (work.play)(contestant.as_ref()).unwrap_or_default() {
+                    eprintln!("{} {round}/{rounds}: {}: {row}: {value:.3}", work.name, contestant.name());
                     figures.add(row, contestant.name(), value);
                 }
             }
         }
     }
-    Ok((works, figures, contestants.iter().map(|one| one.name()).collect()))
+    figures
 }

@@ -4,6 +4,7 @@ mod burst;
 mod chains;
 mod checks;
 mod cold;
+mod core;
 mod idle;
 mod independent;
 
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Work> {
         burst::BLOCKS,
         burst::LINES,
         cold::COLD,
+        core::CORE,
     ]
 }
 

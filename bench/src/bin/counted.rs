@@ -7,7 +7,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, times] = words.as_slice() else {
-        CASES.iter().filter(|case| case.counted).for_each(|case| println!("{}", case.name));
+        for case in CASES {
+            println!("{}", case.name);
+        }
         return ExitCode::SUCCESS;
     };
     let (Some(case), Ok(times)) = (CASES.iter().find(|case| case.name == name), times.parse::<u32>()) else {

@@ -40,21 +40,21 @@ impl Contestant for Floor {
             .stdin(Stdio::piped())
             .spawn()
             .ok()?;
-        let orders = process.stdin.take();
-        Some(Box::new(Orders { orders, directory: directory.to_owned(), process: Kept(process) }))
+        let input = process.stdin.take();
+        Some(Box::new(Orders { input, directory: directory.to_owned(), process: Kept(process) }))
     }
 }
 
 struct Orders {
-    orders: Option<ChildStdin>,
+    input: Option<ChildStdin>,
     directory: PathBuf,
     process: Kept,
 }
 
 impl Orders {
     fn give(&mut self, order: &[u8]) {
-        let orders = self.orders.as_mut().expect("orders are given until the end");
-        orders.write_all(order).expect("the floor reads");
+        let input = self.input.as_mut().expect("orders are given until the end");
+        input.write_all(order).expect("the floor reads");
     }
 }
 
@@ -75,7 +75,7 @@ impl Stage for Orders {
 impl Drop for Orders {
     fn drop(&mut self) {
         self.stop();
-        self.orders = None;
+        self.input = None;
         service_tests::eventually("the floor is down", || self.process.0.try_wait().ok().flatten());
     }
 }
@@ -206,7 +206,7 @@ fn start(index: usize, part: &Part, directory: &Path, notified: &Path) -> io::Re
 }
 
 fn copy(pipe: &mut ChildStdout, file: &mut File) -> io::Result<usize> {
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     let length = pipe.read(&mut buffer)?;
     file.write_all(&buffer[..length])?;
     Ok(length)

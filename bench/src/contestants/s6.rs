@@ -61,7 +61,7 @@ impl Contestant for S6 {
         Some(Box::new(Scan {
             directory: directory.to_owned(),
             services,
-            scan,
+            scanned: scan,
             control: installed("s6-svscanctl")?,
             process: Kept(process),
         }))
@@ -81,14 +81,14 @@ fn kept(directory: &Path, part: &Part) -> PathBuf {
 struct Scan {
     directory: PathBuf,
     services: PathBuf,
-    scan: PathBuf,
+    scanned: PathBuf,
     control: PathBuf,
     process: Kept,
 }
 
 impl Scan {
     fn say(&self, what: &str) {
-        let said = Command::new(&self.control).arg(what).arg(&self.scan).status();
+        let said = Command::new(&self.control).arg(what).arg(&self.scanned).status();
         assert!(said.is_ok_and(|status| status.success()), "s6-svscanctl {what}");
     }
 }
@@ -96,7 +96,7 @@ impl Scan {
 impl Stage for Scan {
     fn start(&mut self) {
         for entry in fs::read_dir(&self.services).into_iter().flatten().flatten() {
-            let _ = symlink(entry.path(), self.scan.join(entry.file_name()));
+            let _ = symlink(entry.path(), self.scanned.join(entry.file_name()));
         }
         self.say("-a");
     }

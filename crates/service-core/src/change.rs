@@ -96,7 +96,9 @@ fn judge(differing: &[(&'static str, Effect)]) -> (Kind, Vec<&'static str>) {
 /// For each service, whether it is among these.
 fn marks(ids: &[Id], plan: &Plan) -> Vec<bool> {
     let mut marks = alloc::vec![false; plan.len()];
-    ids.iter().for_each(|id| marks[id.index()] = true);
+    for id in ids {
+        marks[id.index()] = true;
+    }
     marks
 }
 

@@ -190,14 +190,16 @@ impl Plan {
     }
 
     fn reach<Next: Iterator<Item = Id>>(&self, from: &[Id], next: impl Fn(Id) -> Next) -> Vec<Id> {
-        let mut met = alloc::vec![false; self.len()];
+        let mut seen = alloc::vec![false; self.len()];
         let mut reached: Vec<Id> = Vec::with_capacity(from.len());
         let mut meet = |reached: &mut Vec<Id>, id: Id| {
-            if !core::mem::replace(&mut met[id.index()], true) {
+            if !core::mem::replace(&mut seen[id.index()], true) {
                 reached.push(id);
             }
         };
-        from.iter().for_each(|id| meet(&mut reached, *id));
+        for id in from {
+            meet(&mut reached, *id);
+        }
         let mut at = 0;
         while let Some(id) = reached.get(at).copied() {
             next(id).for_each(|id| meet(&mut reached, id));
