@@ -66,16 +66,17 @@ pub type Present = BTreeMap<Name, Arc<Service>>;
 /// first. `known` are the services that are no news.
 pub fn compare(present: &Present, known: &BTreeSet<Name>, next: &Plan) -> Vec<Change> {
     let up: Vec<Id> = present.keys().filter_map(|name| next.id(name)).collect();
-    let needed = next.with_dependencies(&up);
+    let needed = marks(&next.with_dependencies(&up), next);
+    let up = marks(&up, next);
     let defined = next.order().iter().map(|id| {
         let service = next.service(*id);
-        let is_needed = needed.contains(id);
+        let is_needed = needed[id.index()];
         let (kind, keys) = match present.get(&service.name) {
             Some(old) => judge(&differing(old, service)),
             None if is_needed || !known.contains(&service.name) => (Kind::Add, Vec::new()),
             None => (Kind::None, Vec::new()),
         };
-        let affects = if kind == Kind::Restart { dependents(*id, present, next) } else { Vec::new() };
+        let affects = if kind == Kind::Restart { dependents(*id, &up, next) } else { Vec::new() };
         Change { name: service.name.clone(), kind, needed: is_needed, keys, affects }
     });
     defined.chain(removed(present, next)).collect()
@@ -92,28 +93,53 @@ fn judge(differing: &[(&'static str, Effect)]) -> (Kind, Vec<&'static str>) {
     (kind, differing.iter().map(|(key, _)| *key).collect())
 }
 
-fn dependents(id: Id, present: &Present, next: &Plan) -> Vec<Name> {
-    let all = next.with_dependents(&[id]).into_iter().filter(|dependent| *dependent != id);
-    all.map(|id| next.service(id).name.clone()).filter(|name| present.contains_key(name)).collect()
+/// For each service, whether it is among these.
+fn marks(ids: &[Id], plan: &Plan) -> Vec<bool> {
+    let mut marks = alloc::vec![false; plan.len()];
+    for id in ids {
+        marks[id.index()] = true;
+    }
+    marks
 }
 
-/// What is no longer defined, each before all that it needed.
+/// Those that are up.
+fn dependents(id: Id, up: &[bool], next: &Plan) -> Vec<Name> {
+    let all = next.with_dependents(&[id]).into_iter().filter(|dependent| *dependent != id);
+    all.filter(|id| up[id.index()]).map(|id| next.service(id).name.clone()).collect()
+}
+
+/// What is no longer defined, each before all that it needed; by name where that leaves a choice.
 fn removed(present: &Present, next: &Plan) -> Vec<Change> {
-    let mut left: Vec<&Arc<Service>> =
-        present.values().filter(|service| next.id(&service.name).is_none()).collect();
+    let mut left: BTreeMap<&Name, &Service> = present
+        .iter()
+        .filter(|(name, _)| next.id(name).is_none())
+        .map(|(name, old)| (name, &**old))
+        .collect();
+    // How many of those that are left need each of them.
+    let mut needed_by: BTreeMap<&Name, usize> = left.keys().map(|name| (*name, 0)).collect();
+    for need in left.values().flat_map(|service| needs(service)) {
+        needed_by.entry(need).and_modify(|count| *count += 1);
+    }
+    let mut free: BTreeSet<&Name> = left.keys().copied().filter(|name| needed_by[name] == 0).collect();
     let mut changes = Vec::new();
-    while !left.is_empty() {
-        let is_needed = |service: &Service| {
-            let others = left.iter().filter(|other| other.name != service.name);
-            others.flat_map(|other| &other.dependencies).any(|need| need.name == service.name)
-        };
-        // Definitions of different times may need each other in a circle; then any is as good as another.
-        let at = left.iter().position(|service| !is_needed(service)).unwrap_or_default();
-        let name = left.remove(at).name.clone();
+    // Definitions of different times may need each other in a circle; then any is as good as another.
+    while let Some(name) = free.pop_first().or_else(|| left.keys().next().copied()) {
+        for need in left.remove(name).into_iter().flat_map(needs) {
+            let Some(count) = needed_by.get_mut(need) else { continue };
+            *count -= 1;
+            if let (0, Some((need, _))) = (*count, left.get_key_value(need)) {
+                free.insert(need);
+            }
+        }
         let (keys, affects) = Default::default();
-        changes.push(Change { name, kind: Kind::Remove, needed: false, keys, affects });
+        changes.push(Change { name: name.clone(), kind: Kind::Remove, needed: false, keys, affects });
     }
     changes
+}
+
+/// The names of what a service needs, apart from itself.
+fn needs(service: &Service) -> impl Iterator<Item = &Name> {
+    service.dependencies.iter().map(|need| &need.name).filter(|name| **name != service.name)
 }
 
 /// The keys in which two definitions of a service differ, as they stand in the file.

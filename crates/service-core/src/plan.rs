@@ -5,11 +5,11 @@ mod graph;
 use crate::Name;
 use crate::config::{Condition, Config, Service, Settings, Span, WhenLost};
 use crate::suggest::nearest;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 /// A service within one plan. Meaningless in any other.
@@ -39,7 +39,7 @@ pub struct Need {
 pub struct Plan {
     settings: Settings,
     services: Vec<Arc<Service>>,
-    by_name: BTreeMap<Name, Id>,
+    by_name: HashMap<Name, Id>,
     needs: Vec<Vec<Need>>,
     dependents: Vec<Vec<Id>>,
     levels: Vec<u32>,
@@ -114,8 +114,8 @@ impl Plan {
         }
         let needs: Vec<Vec<Need>> =
             needs.into_iter().map(|needs| needs.into_iter().flatten().collect()).collect();
-        let mut order: Vec<Id> = by_name.values().copied().collect();
-        order.sort_unstable_by_key(|id| (levels[id.index()], *id));
+        let mut order: Vec<Id> = numbers(count).collect();
+        order.sort_by_key(|id| levels[id.index()]);
         let mut dependents = alloc::vec![Vec::new(); count];
         for (id, need) in order.iter().flat_map(|id| needs[id.index()].iter().map(|need| (*id, need))) {
             dependents[need.on.index()].push(id);
@@ -141,7 +141,7 @@ impl Plan {
 
     /// All services, in the order of the file.
     pub fn ids(&self) -> impl Iterator<Item = Id> + use<> {
-        (0..u32::try_from(self.services.len()).unwrap_or(u32::MAX)).map(Id)
+        numbers(self.services.len())
     }
 
     /// The service of this name.
@@ -151,7 +151,7 @@ impl Plan {
 
     /// The name most like one that does not exist.
     pub fn suggestion(&self, name: &str) -> Option<&str> {
-        nearest(name, self.by_name.keys().map(|name| &**name))
+        nearest(name, self.services.iter().map(|service| &*service.name))
     }
 
     /// The definition of a service.
@@ -181,19 +181,29 @@ impl Plan {
 
     /// These services and all that they need, in start order.
     pub fn with_dependencies(&self, ids: &[Id]) -> Vec<Id> {
-        self.reach(ids, |id| self.needs(id).iter().map(|need| need.on).collect())
+        self.reach(ids, |id| self.needs(id).iter().map(|need| need.on))
     }
 
     /// These services and all that need them, in start order (so in reverse for a stop).
     pub fn with_dependents(&self, ids: &[Id]) -> Vec<Id> {
-        self.reach(ids, |id| self.dependents(id).to_vec())
+        self.reach(ids, |id| self.dependents(id).iter().copied())
     }
 
-    fn reach(&self, from: &[Id], next: impl Fn(Id) -> Vec<Id>) -> Vec<Id> {
-        let mut reached: BTreeSet<Id> = from.iter().copied().collect();
-        let mut open: Vec<Id> = from.to_vec();
-        while let Some(id) = open.pop() {
-            open.extend(next(id).into_iter().filter(|id| reached.insert(*id)));
+    fn reach<Next: Iterator<Item = Id>>(&self, from: &[Id], next: impl Fn(Id) -> Next) -> Vec<Id> {
+        let mut seen = alloc::vec![false; self.len()];
+        let mut reached: Vec<Id> = Vec::with_capacity(from.len());
+        let mut meet = |reached: &mut Vec<Id>, id: Id| {
+            if !core::mem::replace(&mut seen[id.index()], true) {
+                reached.push(id);
+            }
+        };
+        for id in from {
+            meet(&mut reached, *id);
+        }
+        let mut at = 0;
+        while let Some(id) = reached.get(at).copied() {
+            next(id).for_each(|id| meet(&mut reached, id));
+            at += 1;
         }
         self.sorted(reached)
     }
@@ -206,9 +216,14 @@ impl Plan {
     }
 }
 
-fn number(services: &[Service], errors: &mut Vec<PlanError>) -> BTreeMap<Name, Id> {
-    let mut by_name = BTreeMap::new();
-    for (id, service) in (0u32..).map(Id).zip(services) {
+/// One for each of so many services, in the order of the file.
+fn numbers(count: usize) -> impl Iterator<Item = Id> + use<> {
+    (0..u32::try_from(count).unwrap_or(u32::MAX)).map(Id)
+}
+
+fn number(services: &[Service], errors: &mut Vec<PlanError>) -> HashMap<Name, Id> {
+    let mut by_name = HashMap::with_capacity(services.len());
+    for (id, service) in numbers(services.len()).zip(services) {
         if by_name.insert(service.name.clone(), id).is_some() {
             errors.push(PlanError::Duplicate { name: service.name.clone(), span: service.span });
         }
@@ -218,18 +233,19 @@ fn number(services: &[Service], errors: &mut Vec<PlanError>) -> BTreeMap<Name, I
 
 fn resolve(
     services: &[Service],
-    by_name: &BTreeMap<Name, Id>,
+    by_name: &HashMap<Name, Id>,
     errors: &mut Vec<PlanError>,
 ) -> Vec<Vec<Option<Need>>> {
     let mut need_of = |service: &Service, dependency: &crate::config::Dependency| {
         let found = by_name.get(&dependency.name);
         if found.is_none() {
-            let words = by_name.keys().filter(|name| **name != service.name).map(|name| &**name);
+            let others = services.iter().map(|other| &other.name).filter(|name| **name != service.name);
             errors.push(PlanError::Unknown {
                 service: service.name.clone(),
                 dependency: dependency.name.clone(),
                 span: dependency.span,
-                suggestion: nearest(&dependency.name, words).and_then(|name| Name::new(name).ok()),
+                suggestion: nearest(&dependency.name, others.map(|name| &**name))
+                    .and_then(|name| Name::new(name).ok()),
             });
         }
         found.map(|on| Need { on: *on, condition: dependency.condition, when_lost: dependency.when_lost })

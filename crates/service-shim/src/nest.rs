@@ -13,7 +13,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, fork};
 use service_shim::words::in_words;
-use service_shim::{Exit, Heritage, Parcel};
+use service_shim::{Exit, Heritage, Parcel, strays};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -68,7 +68,12 @@ impl Nest {
                 }
                 Ok(ForkResult::Child) => {
                     let descriptors = self.descriptors;
-                    drop((daemon, heritage, self));
+                    let others = (daemon, heritage, self);
+                    // What all the other shims would leave is let go at one go: there may be thousands of them.
+                    match strays::close_but(&mut parcel.numbers()) {
+                        true => std::mem::forget(others),
+                        false => drop(others),
+                    }
                     return shim::run(parcel, descriptors);
                 }
                 Err(error) => refuse(parcel, error),

@@ -56,12 +56,16 @@ impl Parcel {
         Ok(Heritage { desk: Arc::new(self.desk.try_clone()?.into()), outputs })
     }
 
+    /// The numbers of its descriptors.
+    pub fn numbers(&self) -> [RawFd; COUNT] {
+        let [stdout, stderr] = &self.pipes;
+        [&self.control, &stdout.read, &stdout.write, &stderr.read, &stderr.write, &self.desk]
+            .map(AsRawFd::as_raw_fd)
+    }
+
     /// Sends it, without waiting for room.
     pub fn send(&self, template: &impl AsRawFd) -> nix::Result<()> {
-        let [stdout, stderr] = &self.pipes;
-        let fds: [RawFd; COUNT] =
-            [&self.control, &stdout.read, &stdout.write, &stderr.read, &stderr.write, &self.desk]
-                .map(AsRawFd::as_raw_fd);
+        let fds = self.numbers();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         let rights = [ControlMessage::ScmRights(&fds)];
         sendmsg::<()>(template.as_raw_fd(), &[IoSlice::new(b"!")], &rights, flags, None).map(drop)

@@ -52,8 +52,10 @@ pub(super) fn prove(keeper: u32, reached: SocketAddr) -> Result<(), String> {
             None => hidden = true,
         }
     }
+    if strange.is_empty() {
+        return Ok(());
+    }
     let holder = match holder(&strange) {
-        _ if strange.is_empty() => return Ok(()),
         Some(pid) => format!("pid {pid} ({})", name(pid)),
         None if hidden => return Ok(()),
         None => "a process of another user".to_owned(),

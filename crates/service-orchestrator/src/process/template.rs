@@ -44,8 +44,9 @@ impl Templates {
     ///
     /// It may also never come into being, if the template is killed just now: then the connection ends without a word.
     pub(crate) async fn shim(&self) -> io::Result<(UnixStream, Heritage)> {
-        let (parcel, ours, heritage) = Parcel::pack()?;
         let mut current = self.current.lock().await;
+        // Packed in turn: a thousand parcels that wait for the template would hold ten thousand descriptors.
+        let (parcel, ours, heritage) = Parcel::pack()?;
         let known = match &*current {
             Some(template) => template.send(&parcel).await.is_ok(),
             None => false,

@@ -1,0 +1,175 @@
+//! This project: `orchestratord` with its default settings, asked over its API.
+
+use crate::process;
+use crate::stage::{Contestant, Part, Stage};
+use serde_json::{Value, json};
+use service_tests::{http, program};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// As the table calls this project.
+pub(crate) const OURS: &str = "this project";
+
+pub(crate) struct Ours;
+
+impl Contestant for Ours {
+    fn name(&self) -> &'static str {
+        OURS
+    }
+
+    fn version(&self) -> Option<String> {
+        Some(env!("CARGO_PKG_VERSION").to_owned())
+    }
+
+    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
+        fs::write(directory.join("services.toml"), definition(parts)).ok()?;
+        Some(Box::new(Daemon::raise(directory)))
+    }
+}
+
+fn definition(parts: &[Part]) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let needs: Vec<&str> = part.needs.iter().map(|need| parts[*need].name.as_str()).collect();
+        let _ = write!(text, "[services.{}]\nstart_command = {}\n", part.name, json!(part.command));
+        if !needs.is_empty() {
+            let _ = writeln!(text, "dependencies = {}", json!(needs));
+        }
+        if let Some(port) = part.port {
+            let _ = writeln!(text, "health_check_endpoint = \"tcp://127.0.0.1:{port}\"");
+        }
+        if let Some((url, every)) = &part.check {
+            let _ = writeln!(
+                text,
+                "health_check_endpoint = \"{url}\"\nhealth = {{ interval = \"{}ms\" }}",
+                every.as_millis()
+            );
+        }
+        if part.ends {
+            text.push_str("oneshot = true\nlog = { max_size = \"1GB\" }\n");
+        }
+    }
+    text
+}
+
+/// A daemon that runs in a directory.
+pub(crate) struct Daemon {
+    directory: PathBuf,
+    socket: PathBuf,
+    process: Child,
+    kept: Option<BufReader<UnixStream>>,
+}
+
+impl Daemon {
+    /// Starts it, and waits until it answers.
+    pub(crate) fn raise(directory: &Path) -> Self {
+        let _ = fs::create_dir(directory.join("run"));
+        let process = Command::new(program("orchestratord"))
+            .arg("run")
+            .current_dir(directory)
+            .env("SERVICE_SHIM", program("service-shim"))
+            .env("XDG_STATE_HOME", directory.join("state"))
+            .env("XDG_RUNTIME_DIR", directory.join("run"))
+            .env("ORCHESTRATORD_LOG", "error")
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("orchestratord can be run");
+        let sockets = directory.join("run/service-orchestrator");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let socket = loop {
+            let entries = fs::read_dir(&sockets).into_iter().flatten().flatten();
+            if let Some(path) =
+                entries.map(|entry| entry.path()).find(|path| UnixStream::connect(path).is_ok())
+            {
+                break path;
+            }
+            assert!(Instant::now() < deadline, "orchestratord does not listen");
+            std::thread::sleep(Duration::from_micros(100));
+        };
+        Self { directory: directory.to_owned(), socket, process, kept: None }
+    }
+
+    /// Ends it as a crash would, and gives up its stage.
+    pub(crate) fn kill(mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        std::mem::forget(self);
+    }
+
+    /// What it answers to a POST.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        let mut stream = UnixStream::connect(&self.socket).expect("the daemon listens");
+        let body = body.to_string();
+        let length = body.len();
+        write!(stream, "POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+            .expect("the daemon reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the daemon answers");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+        serde_json::from_str(body).expect("an answer is JSON")
+    }
+
+    /// What it answers to a GET.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        http(&self.socket, "GET", &format!("/api/v1/{path}")).1
+    }
+}
+
+impl Stage for Daemon {
+    fn start(&mut self) {
+        self.post("services/start", &json!({"all": true, "wait": false}));
+    }
+
+    fn stop(&mut self) {
+        self.post("services/stop", &json!({"all": true, "wait": false}));
+    }
+
+    /// Over one connection, as a client that asks often does.
+    fn status(&mut self) -> bool {
+        let socket = &self.socket;
+        let kept = self
+            .kept
+            .get_or_insert_with(|| BufReader::new(UnixStream::connect(socket).expect("the daemon listens")));
+        kept.get_mut()
+            .write_all(b"GET /api/v1/services/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .expect("the daemon reads");
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            kept.read_line(&mut line).expect("the daemon answers");
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length is a number");
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        kept.read_exact(&mut body).expect("the daemon answers whole");
+        !body.is_empty()
+    }
+
+    fn log(&self, part: &Part) -> Option<PathBuf> {
+        let projects = fs::read_dir(self.directory.join("state/service-orchestrator")).ok()?.flatten();
+        let logs =
+            projects.map(|project| project.path().join("services").join(&part.name).join("service.log"));
+        logs.into_iter().find(|log| log.is_file())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kept = None;
+        let all = process::of(&self.directory);
+        let watch = process::Watch::on(&all);
+        self.post("daemon/stop?services=true", &Value::Null);
+        let _ = self.process.wait();
+        watch.all_gone();
+    }
+}

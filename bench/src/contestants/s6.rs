@@ -1,0 +1,121 @@
+//! s6: one `s6-supervise` for each service below `s6-svscan`. A start is a scan of a directory that all services were put
+//! into; it knows no dependencies.
+
+use super::{Kept, version};
+use crate::stage::{Contestant, Part, Stage};
+use service_tests::installed;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(crate) struct S6;
+
+impl Contestant for S6 {
+    fn name(&self) -> &'static str {
+        "s6"
+    }
+
+    fn version(&self) -> Option<String> {
+        installed("s6-svscan")?;
+        let said =
+            Command::new("dpkg-query").args(["--show", "--showformat=${Version}", "s6"]).output().ok()?;
+        Some(String::from_utf8_lossy(&said.stdout).into_owned())
+            .filter(|text| !text.is_empty())
+            .or_else(|| version("s6-svscan", "-V"))
+            .or(Some(String::new()))
+    }
+
+    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
+        if parts.iter().any(|part| !part.needs.is_empty() || part.check.is_some()) {
+            return None;
+        }
+        let (services, scan) = (directory.join("services"), directory.join("scan"));
+        fs::create_dir_all(&scan).ok()?;
+        for part in parts {
+            let service = services.join(&part.name);
+            fs::create_dir_all(&service).ok()?;
+            let words = part.command.join(" ");
+            let interpreter =
+                installed("execlineb").map_or("/bin/sh".to_owned(), |path| format!("{} -P", path.display()));
+            let exec = if interpreter == "/bin/sh" { "exec " } else { "" };
+            script(&service.join("run"), &format!("#!{interpreter}\n{exec}{words}\n"))?;
+            if part.ends {
+                script(&service.join("finish"), "#!/bin/sh\nexit 125\n")?;
+                fs::create_dir(service.join("log")).ok()?;
+                fs::create_dir_all(directory.join("logs")).ok()?;
+                let logger =
+                    format!("#!/bin/sh\nexec s6-log s268435455 n10 {}\n", kept(directory, part).display());
+                script(&service.join("log/run"), &logger)?;
+            }
+        }
+        let process = Command::new(installed("s6-svscan")?)
+            .arg(&scan)
+            .env("BENCH_STAGE", directory.join("s6"))
+            .stdout(Stdio::null())
+            .spawn()
+            .ok()?;
+        service_tests::eventually("s6-svscan listens", || {
+            scan.join(".s6-svscan/control").exists().then_some(())
+        });
+        Some(Box::new(Scan {
+            directory: directory.to_owned(),
+            services,
+            scanned: scan,
+            control: installed("s6-svscanctl")?,
+            process: Kept(process),
+        }))
+    }
+}
+
+fn script(path: &Path, text: &str) -> Option<()> {
+    fs::write(path, text).ok()?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).ok()
+}
+
+/// The directory that s6-log keeps.
+fn kept(directory: &Path, part: &Part) -> PathBuf {
+    directory.join("logs").join(&part.name)
+}
+
+struct Scan {
+    directory: PathBuf,
+    services: PathBuf,
+    scanned: PathBuf,
+    control: PathBuf,
+    process: Kept,
+}
+
+impl Scan {
+    fn say(&self, what: &str) {
+        let said = Command::new(&self.control).arg(what).arg(&self.scanned).status();
+        assert!(said.is_ok_and(|status| status.success()), "s6-svscanctl {what}");
+    }
+}
+
+impl Stage for Scan {
+    fn start(&mut self) {
+        for entry in fs::read_dir(&self.services).into_iter().flatten().flatten() {
+            let _ = symlink(entry.path(), self.scanned.join(entry.file_name()));
+        }
+        self.say("-a");
+    }
+
+    fn stop(&mut self) {
+        self.say("-t");
+    }
+
+    fn log(&self, part: &Part) -> Option<PathBuf> {
+        Some(kept(&self.directory, part).join("current"))
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.say("-t");
+        service_tests::eventually("s6 is down", || match self.process.0.try_wait() {
+            Ok(Some(_)) => Some(()),
+            _ => None,
+        });
+    }
+}

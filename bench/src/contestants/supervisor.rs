@@ -1,0 +1,108 @@
+//! supervisor, asked over its XML-RPC. It knows no dependencies.
+
+use super::{Kept, version};
+use crate::stage::{Contestant, Part, Stage};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(crate) struct Supervisor;
+
+impl Contestant for Supervisor {
+    fn name(&self) -> &'static str {
+        "supervisor"
+    }
+
+    fn version(&self) -> Option<String> {
+        version("supervisord", "--version")
+    }
+
+    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
+        if parts.iter().any(|part| !part.needs.is_empty() || part.check.is_some()) {
+            return None;
+        }
+        let at = directory.display();
+        let mut text = format!(
+            "[unix_http_server]\nfile={at}/socket\n[supervisord]\nnodaemon=true\nlogfile={at}/supervisord.log\npidfile={at}/pid\n\
+             childlogdir={at}\nminfds=8192\n[rpcinterface:supervisor]\n\
+             supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+        );
+        for part in parts {
+            let again = !part.ends;
+            let (name, command) = (&part.name, part.command.join(" "));
+            let _ = write!(
+                text,
+                "[program:{name}]\ncommand={command}\nautostart=false\nautorestart={again}\nstartsecs=0\n\
+                 stdout_logfile={at}/{name}.log\nstdout_logfile_maxbytes=0\n"
+            );
+        }
+        let config = directory.join("supervisord.conf");
+        fs::write(&config, text).ok()?;
+        let process = Command::new(service_tests::installed("supervisord")?)
+            .arg("--configuration")
+            .arg(&config)
+            .env("BENCH_STAGE", directory.join("supervisor"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let socket = directory.join("socket");
+        service_tests::eventually("supervisord listens", || UnixStream::connect(&socket).ok());
+        Some(Box::new(Rpc { directory: directory.to_owned(), socket, process: Kept(process) }))
+    }
+}
+
+struct Rpc {
+    directory: PathBuf,
+    socket: PathBuf,
+    process: Kept,
+}
+
+impl Rpc {
+    fn call(&self, method: &str, arguments: &str) -> String {
+        let body = format!(
+            "<?xml version='1.0'?><methodCall><methodName>{method}</methodName><params>{arguments}</params></methodCall>"
+        );
+        let mut stream = UnixStream::connect(&self.socket).expect("supervisord listens");
+        let length = body.len();
+        write!(
+            stream,
+            "POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .expect("supervisord reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("supervisord answers");
+        assert!(answer.contains("<methodResponse>") && !answer.contains("<fault>"), "{answer}");
+        answer
+    }
+}
+
+const AT_ONCE: &str = "<param><value><boolean>0</boolean></value></param>";
+
+impl Stage for Rpc {
+    fn start(&mut self) {
+        self.call("supervisor.startAllProcesses", AT_ONCE);
+    }
+
+    fn stop(&mut self) {
+        self.call("supervisor.stopAllProcesses", AT_ONCE);
+    }
+
+    fn status(&mut self) -> bool {
+        !self.call("supervisor.getAllProcessInfo", "").is_empty()
+    }
+
+    fn log(&self, part: &Part) -> Option<PathBuf> {
+        Some(self.directory.join(&part.name).with_extension("log"))
+    }
+}
+
+impl Drop for Rpc {
+    fn drop(&mut self) {
+        self.call("supervisor.shutdown", "");
+        service_tests::eventually("supervisord is down", || self.process.0.try_wait().ok().flatten());
+    }
+}

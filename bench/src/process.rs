@@ -1,0 +1,96 @@
+//! What processes cost, read from `/proc`.
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// What the processes of one contestant have used until now.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Use {
+    /// Bytes; of pages that are shared, a share.
+    pub(crate) memory: u64,
+    /// Of one core.
+    pub(crate) cpu: Duration,
+    /// How often one of them was woken.
+    pub(crate) wakes: u64,
+}
+
+impl Use {
+    /// Of these processes together.
+    pub(crate) fn of(pids: &BTreeSet<u32>) -> Self {
+        pids.iter().fold(Self::default(), |sum, pid| Self {
+            memory: sum.memory + memory(*pid),
+            cpu: sum.cpu + cpu(*pid),
+            wakes: sum.wakes + wakes(*pid),
+        })
+    }
+}
+
+fn memory(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+}
+
+/// The processor time that a process has used.
+pub(crate) fn cpu(pid: u32) -> Duration {
+    // The scheduler counts in nanoseconds, for each thread.
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let used = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse::<u64>().ok()
+    };
+    Duration::from_nanos(tasks.filter_map(used).sum())
+}
+
+fn wakes(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let switches = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    tasks.filter_map(switches).sum()
+}
+
+/// All processes of the machine.
+pub(crate) fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The processes that one contestant consists of: what was started in its directory, without the services.
+pub(crate) fn of(directory: &std::path::Path) -> BTreeSet<u32> {
+    service_tests::marked(directory)
+        .into_iter()
+        .filter(|pid| service_tests::name(*pid) != "payload")
+        .collect()
+}
+
+/// Notices when processes end, however many they are.
+pub(crate) struct Watch(BTreeMap<u32, OwnedFd>);
+
+impl Watch {
+    pub(crate) fn on(pids: &BTreeSet<u32>) -> Self {
+        Self(pids.iter().filter_map(|pid| Some((*pid, open(*pid)?))).collect())
+    }
+
+    /// Waits until all of them have ended.
+    pub(crate) fn all_gone(self) {
+        for (pid, fd) in self.0 {
+            let ended =
+                poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16));
+            assert!(matches!(ended, Ok(1) | Err(Errno::EINTR)), "process {pid} does not end");
+        }
+    }
+}
+
+/// A descriptor that is readable when the process has ended. `None` if it is gone already.
+pub(crate) fn open(pid: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}

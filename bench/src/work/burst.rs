@@ -1,0 +1,59 @@
+//! A service that writes 200 MB of lines as fast as they are taken, until all of them are in its log.
+
+use super::{Goal, House, Row, Work, since};
+use crate::stage::{Contestant, Part};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const LINES_IN_ALL: usize = 2_000_000;
+
+pub(super) const BLOCKS: Work = Work {
+    name: "blocks",
+    rows: &[Row {
+        name: "200 MB of 100-byte lines in 64 KB writes, until in the log",
+        unit: "s",
+        goal: Goal::Most(0.35),
+    }],
+    play: |contestant| Some(vec![(BLOCKS.rows[0].name, play(contestant, "65536")?)]),
+};
+
+pub(super) const LINES: Work = Work {
+    name: "lines",
+    rows: &[Row { name: "the same, one write per line", unit: "s", goal: Goal::Most(0.6) }],
+    play: |contestant| Some(vec![(LINES.rows[0].name, play(contestant, "100")?)]),
+};
+
+fn play(contestant: &dyn Contestant, bytes: &str) -> Option<f64> {
+    let house = House::new();
+    let part = Part { ends: true, ..house.part(0, &["lines", &LINES_IN_ALL.to_string(), bytes]) };
+    let mut stage = house.raise(contestant, std::slice::from_ref(&part))?;
+    let begun = Instant::now();
+    stage.start();
+    let deadline = begun + Duration::from_mins(1);
+    let log = loop {
+        if let Some(log) = stage.log(&part).filter(|log| has_last(log)) {
+            break log;
+        }
+        assert!(Instant::now() < deadline, "{}: the lines do not come into the log", contestant.name());
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let ended = Instant::now();
+    assert_eq!(count(&log), LINES_IN_ALL, "every line is in the log");
+    Some(since(begun, ended) / 1e3)
+}
+
+/// Whether the last line of the payload is there: it ends with a one.
+fn has_last(log: &Path) -> bool {
+    let mut end = [0; 2];
+    let read = File::open(log).and_then(|mut log| {
+        log.seek(SeekFrom::End(-2))?;
+        log.read_exact(&mut end)
+    });
+    read.is_ok() && end == *b"1\n"
+}
+
+fn count(log: &Path) -> usize {
+    fs::read_to_string(log).expect("the log can be read").lines().count()
+}

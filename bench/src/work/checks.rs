@@ -1,0 +1,59 @@
+//! A hundred services that are checked over HTTP once a second each. Nobody else from the distribution checks over HTTP.
+
+use super::{Figure, Goal, House, Row, Work};
+use crate::stage::{Contestant, Part};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+const WINDOW: Duration = Duration::from_secs(20);
+const SETTLES: Duration = Duration::from_secs(3);
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(super) const CHECKS: Work = Work {
+    name: "checks",
+    rows: &[Row { name: "100 HTTP checks a second: CPU in 20 s", unit: "s", goal: Goal::Most(0.3) }],
+    play: checks,
+};
+
+fn checks(contestant: &dyn Contestant) -> Option<Vec<Figure>> {
+    let house = House::new();
+    let checked = |index| {
+        let port = serve();
+        Part { check: Some((format!("http://127.0.0.1:{port}/"), EVERY)), ..house.part(index, &["alive"]) }
+    };
+    let parts: Vec<Part> = (0..100).map(checked).collect();
+    let mut stage = house.raise(contestant, &parts)?;
+    stage.start();
+    house.herald.hear(100);
+    std::thread::sleep(SETTLES);
+    let before = house.used();
+    std::thread::sleep(WINDOW);
+    let cpu = house.used().cpu.saturating_sub(before.cpu).as_secs_f64();
+    Some(vec![(CHECKS.rows[0].name, cpu)])
+}
+
+/// A web server that says yes to everything, until this process ends.
+fn serve() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = listener.local_addr().expect("a listener has an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(stream));
+        }
+    });
+    port
+}
+
+fn answer(stream: TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if line == "\r\n" {
+            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+    }
+}
