@@ -26,7 +26,7 @@ const ROOM: usize = 2560;
 
 /// Everything in numbers
 ///
-/// OpenMetrics 1.0 to those whose `Accept` prefers it, as Prometheus does, else Prometheus text 0.0.4.
+/// `OpenMetrics` 1.0 to those whose `Accept` prefers it, as Prometheus does, else Prometheus text 0.0.4.
 #[utoipa::path(
     get,
     path = routes::METRICS,

@@ -27,17 +27,18 @@ struct Log {
     /// Lines that were read and are not told yet.
     read: VecDeque<Placed>,
     /// The latest time of a line of this log.
-    latest: Option<Timestamp>,
+    latest: Timestamp,
     /// Whether all that was there at first has been read.
     over: bool,
 }
 
 /// A line, and its time. Those without one come first: nobody knows when they were written.
-type Placed = (Option<Timestamp>, LogLine);
+type Placed = (Timestamp, LogLine);
 
 impl FromIterator<(Name, Source)> for Ahead {
     fn from_iter<I: IntoIterator<Item = (Name, Source)>>(logs: I) -> Self {
-        let log = |(name, source)| Log { name, source, read: VecDeque::new(), latest: None, over: false };
+        let log =
+            |(name, source)| Log { name, source, read: VecDeque::new(), latest: Timestamp::MIN, over: false };
         Self(logs.into_iter().map(log).collect())
     }
 }
@@ -80,7 +81,9 @@ impl Log {
                 Source::Tail(tail) => !tail.read(&mut lines)?,
                 Source::Follower(follower) => follower.is_past_tail() || !follower.read(&mut lines)?,
                 Source::Told(told) => {
-                    self.read.extend(told.drain(..).map(|line| (line.time.parse().ok(), line)));
+                    self.read.extend(
+                        told.drain(..).map(|line| (line.time.parse().unwrap_or(Timestamp::MIN), line)),
+                    );
                     true
                 }
             };
@@ -91,11 +94,11 @@ impl Log {
 
     fn add(&mut self, lines: Vec<Line>) {
         let name = &self.name;
-        self.read.extend(lines.into_iter().map(|line| (Some(line.time), views::log_line(name, line))));
+        self.read.extend(lines.into_iter().map(|line| (line.time, views::log_line(name, line))));
     }
 
     /// By what its next line is placed among those of others.
-    fn place(&self) -> Option<Option<Timestamp>> {
+    fn place(&self) -> Option<Timestamp> {
         self.read.front().map(|(time, _)| self.latest.max(*time))
     }
 
