@@ -18,7 +18,7 @@ export def connect [
     --anywhere # where there is no project, in the user's own
 ]: nothing -> any {
     let there = remote way $config $span
-    if $there != null { return (speaking-ours $there) }
+    if $there != null { return (speaking-ours $there (ask $there /api/v1/version)) }
     let project = project $config $span --anywhere=$anywhere
     let reached = running $project $span
     if $reached != null { return $reached }
@@ -36,14 +36,14 @@ export def connect [
 # The same, but null where none runs.
 export def running [project: record, span: record]: nothing -> any {
     let way = { socket: (project socket $project) span: $span project: $project }
-    if (version $way) == null { return null }
-    speaking-ours $way
+    let version = version $way
+    if $version == null { return null }
+    speaking-ours $way $version
 }
 
-# The same way, if our version is spoken there.
-def speaking-ours [way: record]: nothing -> record {
+# The same way, if the version that is spoken there is ours.
+def speaking-ours [way: record, version: record]: nothing -> record {
     let span = $way.span
-    let version = if $way.url? == null { version $way } else { ask $way /api/v1/version }
     if $version.api != $API {
         problem raise {
             code: version_mismatch
@@ -130,7 +130,7 @@ def send [way: record, route: string, body: record, query: record]: nothing -> a
 # A running daemon answers, else the program itself, which leaves no daemon behind.
 export def read [config: any, span: record, route: string, query: record, words: list<string>]: nothing -> any {
     let there = remote way $config $span
-    if $there != null { return (ask (speaking-ours $there) $route $query) }
+    if $there != null { return (ask (speaking-ours $there (ask $there /api/v1/version)) $route $query) }
     let project = project $config $span
     let way = running $project $span
     let answer = if $way == null { null } else { envelope $way $route $query }

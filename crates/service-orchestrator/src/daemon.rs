@@ -18,7 +18,6 @@ use crate::orchestrator::{ServiceOrchestrator, Verb, Wish, private_dir};
 use crate::store::write_private;
 use crate::systemd::{self, Notifier, Starts, Told};
 use crate::usage::Meter;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use service_api::{Code, Greeting, Problem, Project, routes};
 use service_core::{Config, Moment, Name, Plan};
@@ -150,14 +149,6 @@ pub async fn run(project: Project, how: Circumstances) -> io::Result<()> {
     }
 }
 
-/// Lets this process have as many descriptors open as it may: it needs a few for each service. Returns how many it could
-/// have before, which is what services begin with.
-fn raise_descriptors() -> Option<u64> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
-    Some(soft)
-}
-
 /// Somebody could not reach us: the socket's file was removed, or is no longer ours.
 fn listen_again(shared: &Arc<Shared>) {
     match bind(&shared.project.socket) {
@@ -221,7 +212,7 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         .project(&project.config)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .refuge(project.socket.with_extension("state.json"))
-        .descriptors(raise_descriptors())
+        .descriptors(crate::usage::raise_descriptors())
         .nu(how.nu.clone());
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;

@@ -30,6 +30,7 @@ All but run and defaults print JSON, and need no daemon. The project is --config
 
 /// What the command line says.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
 struct Arguments {
     command: String,
     config: Option<PathBuf>,

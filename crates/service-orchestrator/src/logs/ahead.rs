@@ -14,7 +14,7 @@ use std::io;
 pub(super) enum Source {
     Tail(Tail),
     Follower(Follower),
-    /// Its manager told all that there is, the oldest first.
+    /// Its manager told all that there is.
     Told(Vec<LogLine>),
 }
 
@@ -81,6 +81,7 @@ impl Log {
                 Source::Tail(tail) => !tail.read(&mut lines)?,
                 Source::Follower(follower) => follower.is_past_tail() || !follower.read(&mut lines)?,
                 Source::Told(told) => {
+                    told.sort_by_cached_key(|line| line.time.parse().unwrap_or(Timestamp::MIN));
                     self.read.extend(
                         told.drain(..).map(|line| (line.time.parse().unwrap_or(Timestamp::MIN), line)),
                     );

@@ -16,8 +16,15 @@ use tokio::process::Command;
 const PASSED_ON: [&str; 7] =
     ["PATH", "HOME", "USER", "LANG", "TERM", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
 
-/// More of them: where container engines are, and where they look for their settings.
-const OF_ENGINES: [&str; 8] = [
+/// Those that a manager of containers is given: also where engines are, and where they look for their settings.
+const OF_ENGINES: [&str; 15] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TERM",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
     "CONTAINER_HOST",
     "CONTAINERS_CONF",
     "CONTAINERS_STORAGE_CONF",
@@ -88,6 +95,12 @@ enum Answer<T> {
 }
 
 impl Call<'_> {
+    /// What it sees of the daemon's environment.
+    fn passed_on(&self) -> &'static [&'static str] {
+        let is_engine = self.module.file_stem().is_some_and(|name| name == "podman" || name == "docker");
+        if is_engine { &OF_ENGINES } else { &PASSED_ON }
+    }
+
     /// Makes it, and reads what it answers.
     pub(super) async fn make<T: DeserializeOwned>(
         &self,
@@ -141,8 +154,10 @@ impl Call<'_> {
     async fn run(&self, world: &World, settings: &Settings, script: &str) -> Result<Printed, Trouble> {
         let most = if self.command == "logs" { MOST_OF_LOGS } else { MOST };
         let limit = settings.manager_timeout;
-        let run =
-            async { tokio::time::timeout(limit, run(&nu(world, settings), script, self.input, most)).await };
+        let run = async {
+            tokio::time::timeout(limit, run(&nu(world, settings), script, self.input, most, self.passed_on()))
+                .await
+        };
         let answer = self.lane(world).pass(settings.manager_parallel, run).await;
         let command = self.command;
         answer
@@ -163,7 +178,11 @@ pub(super) async fn inspect<T: DeserializeOwned>(
         "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
     );
     let run = async {
-        tokio::time::timeout(settings.manager_timeout, run(&nu(world, settings), &script, b"", MOST)).await
+        tokio::time::timeout(
+            settings.manager_timeout,
+            run(&nu(world, settings), &script, b"", MOST, &PASSED_ON),
+        )
+        .await
     };
     let answer = world.managers.questions.pass(settings.manager_parallel, run).await;
     let answer = answer.map_err(|_| format!("its manager `{shown}` cannot be read: it takes too long"))?;
@@ -199,9 +218,14 @@ fn nu(world: &World, settings: &Settings) -> PathBuf {
     named.filter(|nu| nu.is_file()).or_else(|| world.places.nu.clone()).unwrap_or_else(|| "nu".into())
 }
 
-async fn run(nu: &Path, script: &str, input: &[u8], most: usize) -> Result<Printed, String> {
-    let passed_on =
-        PASSED_ON.iter().chain(&OF_ENGINES).filter_map(|name| Some((name, std::env::var_os(name)?)));
+async fn run(
+    nu: &Path,
+    script: &str,
+    input: &[u8],
+    most: usize,
+    passed_on: &[&str],
+) -> Result<Printed, String> {
+    let passed_on = passed_on.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     let mut command = Command::new(nu);
     command
         .args(["--no-config-file", "--no-std-lib", "--stdin", "-c", script])
