@@ -4,6 +4,7 @@ use crate::{Project, eventually, installed, process, skip};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,6 +32,11 @@ pub struct Systemd {
 impl Systemd {
     /// Starts it; `None`, said aloud, where that cannot be. This thread sees a `/run` of its own from then on, if it must.
     pub fn start(project: &Project) -> Option<Self> {
+        Self::within(&project.path("run"), &project.path("home/.config/systemd/user"), project.surroundings())
+    }
+
+    /// The same, with these directories for its sockets and for units, and this environment.
+    pub fn within(run: &Path, units: &Path, environment: Vec<(String, OsString)>) -> Option<Self> {
         let missing = ["systemctl", "dbus-daemon"]
             .into_iter()
             .find(|name| installed(name).is_none())
@@ -45,8 +51,6 @@ impl Systemd {
             skip(&format!("systemd does not run this machine, and mounting needs root: {error}"));
             return None;
         }
-        let run = project.path("run");
-        let environment = project.surroundings();
         let command = move |name: &str| {
             let mut command = Command::new(name);
             command.envs(environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
@@ -54,11 +58,11 @@ impl Systemd {
         };
         let bus = command("dbus-daemon")
             .args(["--session", "--nofork", "--nopidfile", "--address"])
-            .arg(format!("unix:path={}", bus(&run).display()))
+            .arg(format!("unix:path={}", bus(run).display()))
             .stderr(Stdio::null())
             .spawn()
             .expect("dbus-daemon can be run");
-        eventually("the bus is there", || bus_is_there(&run).then_some(()));
+        eventually("the bus is there", || bus_is_there(run).then_some(()));
         let log = fs::File::create(run.join("systemd.log")).expect("the directory is ours");
         let cgroup = format!("service-test-{}", std::process::id());
         let manager = command("sh")
@@ -67,9 +71,8 @@ impl Systemd {
             .stderr(log)
             .spawn()
             .expect("systemd can be run");
-        let units = project.path("home/.config/systemd/user");
-        fs::create_dir_all(&units).expect("the directory is ours");
-        let systemd = Self { bus, manager, units, command: Box::new(command) };
+        fs::create_dir_all(units).expect("the directory is ours");
+        let systemd = Self { bus, manager, units: units.to_owned(), command: Box::new(command) };
         eventually("the manager runs", || {
             ["running", "degraded"]
                 .contains(&systemd.systemctl(&["is-system-running"]).as_str())

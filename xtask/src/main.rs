@@ -1,7 +1,8 @@
-//! What a developer types: `cargo xtask demo | test | faults | bench | readme | check`. One file a task; the standard library only.
+//! What a developer types: `cargo xtask demo | test | faults | bench | counts | readme | check`. One file a task; the standard library only.
 
 mod bench;
 mod check;
+mod counts;
 mod demo;
 mod faults;
 mod nu;
@@ -21,9 +22,11 @@ const USAGE: &str = "usage: cargo xtask <task>
   demo    build, play examples/quickstart in a real Nushell, leave no process behind
   test    every test: unit, property, doctests, end to end with the real nu and real servers, both Nushell fronts, faults under load
   faults  the fault matrix alone, also with every core kept busy; --long: 200 rounds of each fault; --release
-  bench   what a keeper costs, in release builds, beside s6 where it is installed
+  bench   how fast this is, in release builds, beside the bare machine and the peers that it has; writes docs/performance.md.
+          With arguments, those of the bench: only what they ask for, and nothing is written
+  counts  instructions of the small benches, compared with bench/counts.txt (--write)
   readme  plays the five commands of the README and writes their answers into it, where they have changed
-  check   formatting, clippy with warnings denied, test, and whether the README is up to date";
+  check   formatting, clippy with warnings denied, test, counts, and whether the README is up to date";
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
@@ -31,7 +34,8 @@ fn main() -> ExitCode {
         Some("demo") => demo::run(),
         Some("test") => test::run(),
         Some("faults") => faults::run(&std::env::args().skip(2).collect::<Vec<_>>()),
-        Some("bench") => bench::run(),
+        Some("bench") => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("counts") => counts::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("readme") => readme::run(),
         Some("check") => check::run(),
         _ => Err(USAGE.into()),

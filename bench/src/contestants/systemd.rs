@@ -1,33 +1,14 @@
-//! systemd as a user's manager, with a runtime directory of its own, asked with `systemctl`. A service with a port says that
-//! it is ready over `$NOTIFY_SOCKET`.
+//! systemd as a user's manager, with a runtime directory and a cgroup of its own, asked with `systemctl`. A service with a port says
+//! that it is ready over `$NOTIFY_SOCKET`.
 
-use super::{Kept, version};
+use super::version;
 use crate::stage::{Contestant, Part, Stage};
+use service_tests::Systemd as Manager;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-const MANAGER: [&str; 2] = ["/lib/systemd/systemd", "/usr/lib/systemd/systemd"];
 
 pub(crate) struct Systemd;
-
-/// Lets a systemd run below this process where the machine was not booted with one: it wants to see a directory in
-/// `/run`, which gets one that no other process sees. For root only; everybody else has systemd or does without.
-pub(crate) fn pretend() -> nix::Result<()> {
-    use nix::mount::{MsFlags, mount};
-    use nix::sched::{CloneFlags, unshare};
-    if Path::new(BOOTED).is_dir() || !nix::unistd::Uid::effective().is_root() {
-        return Ok(());
-    }
-    let nothing = None::<&str>;
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
-    mount(Some("none"), "/run", Some("tmpfs"), MsFlags::empty(), nothing)?;
-    fs::create_dir_all(BOOTED).map_err(|error| nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-}
-
-const BOOTED: &str = "/run/systemd/system";
 
 impl Contestant for Systemd {
     fn name(&self) -> &'static str {
@@ -35,30 +16,29 @@ impl Contestant for Systemd {
     }
 
     fn version(&self) -> Option<String> {
-        let there = Path::new(BOOTED).is_dir() && MANAGER.iter().any(|path| Path::new(path).is_file());
-        version("systemctl", "--version").filter(|_| there)
+        version("systemctl", "--version")
     }
 
     fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
         if parts.iter().any(|part| part.check.is_some()) {
             return None;
         }
-        let units = directory.join("config/systemd/user");
+        let (run, config) = (directory.join("run"), directory.join("config"));
+        let units = config.join("systemd/user");
         fs::create_dir_all(&units).ok()?;
-        fs::create_dir(directory.join("run")).ok()?;
+        fs::create_dir(&run).ok()?;
         for part in parts {
             fs::write(units.join(&part.name).with_extension("service"), unit(part, parts, directory)).ok()?;
         }
-        let manager = MANAGER.iter().find(|path| Path::new(path).is_file())?;
-        let mut command = Command::new(manager);
-        command.arg("--user").stdout(Stdio::null()).stderr(Stdio::null());
-        let process = within(&mut command, directory).spawn().ok()?;
+        let environment = [
+            ("XDG_RUNTIME_DIR", run.clone()),
+            ("XDG_CONFIG_HOME", config),
+            ("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}/bus", run.display()).into()),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.into_os_string())).into();
+        let manager = Manager::within(&run, &units, environment)?;
         let names = parts.iter().map(|part| format!("{}.service", part.name)).collect();
-        let user = User { directory: directory.to_owned(), names, process: Kept(process) };
-        service_tests::eventually("systemd is up", || {
-            user.says("is-system-running").contains("running").then_some(())
-        });
-        Some(Box::new(user))
+        Some(Box::new(User { directory: directory.to_owned(), names, manager }))
     }
 }
 
@@ -82,50 +62,29 @@ fn log(directory: &Path, part: &Part) -> PathBuf {
     directory.join(&part.name).with_extension("log")
 }
 
-fn within<'a>(command: &'a mut Command, directory: &Path) -> &'a mut Command {
-    command
-        .env("XDG_RUNTIME_DIR", directory.join("run"))
-        .env("XDG_CONFIG_HOME", directory.join("config"))
-        .env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}/run/bus", directory.display()))
-}
-
 struct User {
     directory: PathBuf,
     names: Vec<String>,
-    process: Kept,
+    manager: Manager,
 }
 
 impl User {
-    fn ask(&self, words: &[&str], names: &[String]) -> String {
-        let mut command = Command::new("systemctl");
-        command.args(["--user", "--no-pager"]).args(words).args(names).stderr(Stdio::null());
-        let said = within(&mut command, &self.directory).output().expect("systemctl can be run");
-        String::from_utf8_lossy(&said.stdout).into_owned()
-    }
-
-    fn says(&self, word: &str) -> String {
-        self.ask(&[word], &[])
+    fn ask(&self, word: &str) {
+        let names = self.names.iter().map(String::as_str);
+        self.manager.systemctl(&[word, "--no-block"].into_iter().chain(names).collect::<Vec<_>>());
     }
 }
 
 impl Stage for User {
     fn start(&mut self) {
-        self.ask(&["start", "--no-block"], &self.names);
+        self.ask("start");
     }
 
     fn stop(&mut self) {
-        self.ask(&["stop", "--no-block"], &self.names);
+        self.ask("stop");
     }
 
     fn log(&self, part: &Part) -> Option<PathBuf> {
         Some(log(&self.directory, part))
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        self.ask(&["stop"], &self.names);
-        self.says("exit");
-        service_tests::eventually("systemd is down", || self.process.0.try_wait().ok().flatten());
     }
 }
