@@ -202,11 +202,12 @@ export def lost [error: record, way: record]: nothing -> any {
     if $error.msg =~ "(?i)interrupted" {
         error make { msg: "Operation interrupted" label: { text: "ended by ctrl-c" span: $way.span } }
     }
+    let whom = $way.url? | default "the daemon"
     {
         success: false
         error: {
             code: daemon_unreachable
-            message: $"cannot reach ($way.url? | default "the daemon"): ($error.msg)"
+            message: $"cannot reach ($whom): ($error.msg)"
             help: (if $way.url? == null { "`service daemon status` says whether it runs" } else {
                 "does a daemon run there, with `listen` in [orchestrator.api], and is its certificate one that this machine trusts?"
             })

@@ -1,9 +1,16 @@
 # Problems become errors here, with the codes that the plugin has: `service::not_found` and the like.
 
-# Raises a problem of the API, or one of ours in the same shape.
+# Nushell pipes the item of a closure into its first command.
+export const IN_A_CLOSURE = "in a closure, whose item comes through the pipe: `null | service ...`"
+
+# Raises a problem of the API, or one of ours in the same shape. The span is that of the command's names, which says as well
+# whether they were piped in.
 export def raise [problem: record, span: record]: nothing -> error {
-    let error = { msg: (text $problem) code: $"service::($problem.code)" label: { text: (label $problem.code) span: $span } }
-    let help = $problem.help?
+    let place = { start: $span.start end: $span.end }
+    let error = { msg: (text $problem) code: $"service::($problem.code)" label: { text: (label $problem.code) span: $place } }
+    let unknown = $problem.code == not_found and ($span.piped? | default false)
+    let help = [$problem.help? (if $unknown { $IN_A_CLOSURE })] | compact
+    let help = if ($help | is-not-empty) { $help | str join "; " }
     error make (if $help == null { $error } else { $error | insert help $help })
 }
 

@@ -5,9 +5,9 @@ use problem.nu
 export def main [since: any, span: record, --numbers]: nothing -> any {
     match ($since | describe) {
         nothing => null
-        duration => ((date now) - $since | rfc3339)
+        duration if $since >= 0sec => ((date now) - $since | rfc3339)
         datetime => ($since | rfc3339)
-        int if $numbers => $since
+        int if $numbers and $since >= 0 => $since
         string => (try { $since | into datetime | rfc3339 } catch { refuse $span })
         _ => { refuse $span }
     }

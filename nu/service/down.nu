@@ -1,5 +1,7 @@
 # `service down`: the opposite of `service up`, daemon included.
 
+use caller.nu
+
 # Stop all services of the project, dependents first, then its daemon.
 #
 # Answers with one row for each service that was stopped.
@@ -7,7 +9,7 @@
 @search-terms stop all quit daemon
 @example "leave nothing of the project running" { service down }
 export def main []: nothing -> table {
-    let stopped = service stop --all
+    let stopped = caller null { service stop --all }
     service daemon stop | ignore
     $stopped
 }

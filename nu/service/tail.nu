@@ -1,5 +1,7 @@
 # `service tail`: what services write, as they write it.
 
+use caller.nu
+use names.nu
 use screen.nu
 
 # The colours that services get, in turn.
@@ -13,10 +15,10 @@ const COLOURS = [cyan magenta green yellow blue light_cyan light_magenta light_g
 @example "of all services" "service tail"
 @example "of one, from now on" "service tail web-app --lines 0"
 export def main [
-    ...names: string # services; all of the project if none is named
+    ...names: string@"names all" # services; all of the project if none is named
     --lines (-n): int = 10 # so many lines of the past of each
 ]: nothing -> nothing {
-    let known = service list ...$names | get name
+    let known = caller (metadata $names).span { service list ...$names | get name }
     let width = $known | each { str length } | append 0 | math max
     let colours = $known | enumerate | reduce --fold {} {|it, all|
         $all | insert $it.item ($COLOURS | get ($it.index mod ($COLOURS | length)))

@@ -1,5 +1,6 @@
 # `service top`: who uses most.
 
+use caller.nu
 use palette.nu
 use screen.nu
 
@@ -23,7 +24,7 @@ export def main [
             labels: [{ text: "no such column" span: (metadata $by).span }]
         }
     }
-    let first = rows $by
+    let first = caller null { rows $by }
     if $once { return $first }
     screen $interval {|size|
         let rows = rows $by

@@ -1,5 +1,7 @@
 # `service watch`: the table of `service status`, alive.
 
+use caller.nu
+use names.nu
 use palette.nu
 use screen.nu
 use summary.nu
@@ -12,10 +14,11 @@ use summary.nu
 @example "all services, twice a second" "service watch --interval 500ms"
 @example "two of them" "service watch database web-app"
 export def main [
-    ...names: string # services; all of the project if none is named
+    ...names: string@"names all" # services; all of the project if none is named
     --interval (-i): duration = 1sec # from one look to the next
 ]: nothing -> nothing {
-    service status ...$names | ignore # what is wrong with the names is an error before anything is drawn
+    # What is wrong with the names is an error before anything is drawn.
+    caller (metadata $names).span { service status ...$names | ignore }
     screen $interval {|size|
         let rows = service status ...$names
         let table = $rows | palette coloured status state health | table --width $size.columns

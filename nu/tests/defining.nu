@@ -9,7 +9,7 @@ start_command = "ACTOR"
 
 export def "test a command line runs as a service of its own" [] {
     define $DB
-    let rows = service run --name tunnel -- $env.TEST_ACTOR say hello
+    let rows = service run --name tunnel $env.TEST_ACTOR say hello
     equal ($rows | types) { name: string ok: bool action: string status: string health: string took: duration error: nothing }
     equal ($rows | select name action) [[name action]; [tunnel started]]
     equal (service list | select name origin) [[name origin]; [db file] [tunnel transient]]
@@ -18,7 +18,7 @@ export def "test a command line runs as a service of its own" [] {
     let status = service status actor --long | first
     equal $status.cwd ($env.PWD | path join below)
     holds ((open --raw $"/proc/($status.pid)/environ" | decode utf-8) =~ "COLOUR=blue") "the variable is set"
-    equal (service run --oneshot --name words -- printf "<%s>" "a b" true 5 | get ok) [true]
+    equal (service run --oneshot --name words printf "<%s>" "a b" true 5 | get ok) [true]
     eventually "it has written" { (service logs words --raw) =~ "<a b><true><5>" }
     equal (service remove tunnel actor words | get action) [removed removed removed]
 }

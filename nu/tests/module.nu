@@ -141,6 +141,28 @@ export def "test a live table needs a terminal" [] {
     equal (code-of { service watch nobody }) "service::not_found"
 }
 
+export def "test an error is marked in the text of who called" [] {
+    define $PAIR
+    for wrong in [{ service up web nobody } { service tail nobody } { service watch nobody }] {
+        equal (code-of $wrong) "service::not_found"
+        equal (marked $wrong) nobody
+    }
+    cd /
+    equal (marked { service up }) "service up"
+    for wrong in [{ service tail } { service watch }] { equal (code-of $wrong) "service::no_project" }
+    for wrong in [{ service down } { service top --once }] {
+        equal (code-of $wrong) "service::no_project"
+        equal (error-of $wrong).details.labels []
+    }
+}
+
+# What the error of this is marked at; with a plain front all names are one place.
+def marked [wrong: closure]: nothing -> string {
+    let label = (error-of $wrong).details.labels.0
+    open --raw $label.location.file | encode utf-8 | bytes at $label.location.start..<$label.location.end | decode utf-8 | split row " "
+    | if $env.TEST_FRONT == http and $in.0 != service { last } else { str join " " }
+}
+
 def states []: nothing -> list { service status db web once | get state }
 
 def prompt-file []: nothing -> list { glob $"($env.XDG_CACHE_HOME)/service-orchestrator/prompt/*" --exclude ["*.asked" "**/*.asked"] }

@@ -52,8 +52,13 @@ export def "test the item of a closure says nothing against names" [] {
     equal ([10min 1hr] | each {|ago| service logs db --since $ago | length }) [1 1]
     equal (1..20 | par-each { service wait db --timeout 20sec | get 0.name } | uniq) [db]
     equal ([db { name: web-app }] | service status | get name) [db web-app]
+    equal ([ready running] | each {|state| service wait db --for $state --timeout 20sec | get 0.name }) [db db]
+    equal ([[path]; [nowhere]] | get path | each {|word| service start db | get 0.action }) [unchanged]
     for strange in [true 1.5 [db null] [1 2]] { equal (code-of { $strange | service status }) "service::bad_row" }
-    holds ((error-of { { path: x } | service status }).rendered =~ "null \\| service") "the way out is told"
+    for unknown in [{ { path: x } | service status } { "nobody" | service status } { "nobody" | service list } { "nobody" | service logs }] {
+        holds ((help-of $unknown) =~ "null \\| service") "the way out is told"
+    }
+    holds ((help-of { service status nobody }) !~ "null \\| service") "it is told only where something is piped in"
 }
 
 export def "test a wrong name is met with the right one" [] {
@@ -61,6 +66,13 @@ export def "test a wrong name is met with the right one" [] {
     for wrong in [{ service start web-ap } { service status web-ap } { service list web-ap } { service logs web-ap } { service health web-ap }] {
         equal (code-of $wrong) "service::not_found"
         holds ((error-of $wrong).rendered =~ "did you mean `web-app`") "the right one is named"
+    }
+}
+
+export def "test a time that is still to come is refused" [] {
+    define $PAIR
+    for ahead in [{ service logs --since -5sec } { service events --since -5sec } { service history --since -5sec } { service events --since -1 }] {
+        equal (code-of $ahead) "service::bad_request"
     }
 }
 

@@ -27,6 +27,12 @@ export def code-of [work: closure]: nothing -> string {
     $error.details?.code? | default { $error.json | from json | get code }
 }
 
+# What would help, as the error that this raises has it: in one line, which it is not where it is rendered.
+export def help-of [work: closure]: nothing -> string {
+    let error = error-of $work
+    $error.details?.help? | default { $error.json | from json | get help }
+}
+
 # The error that this raises.
 export def error-of [work: closure]: nothing -> record {
     let error = try { do $work | ignore; null } catch {|error| $error }

@@ -8,6 +8,8 @@ use std::process::Command;
 const VERSION: &str = "0.115.1";
 /// What a plugin of this version can be loaded into.
 const FITTING: &str = "0.115.";
+/// The oldest that the plain front is for.
+const OLDEST: &str = "0.109.1";
 
 /// A fitting `nu`: `$SERVICE_TEST_NU`, else the one on `PATH`, else one in the target directory: from npm, or built.
 pub(crate) fn get() -> Done<PathBuf> {
@@ -16,11 +18,7 @@ pub(crate) fn get() -> Done<PathBuf> {
         return Ok(nu);
     }
     eprintln!("no Nushell {FITTING}x on PATH; getting {VERSION} into {}", home.display());
-    std::fs::create_dir_all(&home)?;
-    let from_npm = run(Command::new("npm")
-        .args(["install", "--no-audit", "--no-fund", "--prefix"])
-        .arg(&home)
-        .arg(format!("nushell@{VERSION}")));
+    let from_npm = from_npm(&home, VERSION);
     if let Some(nu) = found(&home) {
         return Ok(nu);
     }
@@ -32,11 +30,39 @@ pub(crate) fn get() -> Done<PathBuf> {
     found(&home).ok_or_else(|| format!("cannot find a Nushell {FITTING}x: put one on PATH").into())
 }
 
+/// The oldest `nu` that the plain front is for, in the target directory; `None`, said aloud, where npm has none.
+pub(crate) fn oldest() -> Done<Option<PathBuf>> {
+    let home = place::target()?.join("nu-oldest");
+    let got = || got(&home).find(|nu| is(nu, OLDEST));
+    if let Some(nu) = got() {
+        return Ok(Some(nu));
+    }
+    if let Err(error) = from_npm(&home, OLDEST) {
+        eprintln!("{error}");
+    }
+    let nu = got();
+    if nu.is_none() {
+        eprintln!("npm has no Nushell {OLDEST} for this machine: the plain front is not tried in it");
+    }
+    Ok(nu)
+}
+
+fn from_npm(home: &Path, version: &str) -> Done {
+    std::fs::create_dir_all(home)?;
+    run(Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--prefix"])
+        .arg(home)
+        .arg(format!("nushell@{version}")))
+}
+
 fn found(home: &Path) -> Option<PathBuf> {
-    // The npm package `nushell` is a script around the binary of one of these packages, called by system.
+    on_path().chain(got(home)).chain([home.join("bin/nu")]).find(|nu| is(nu, FITTING))
+}
+
+/// What npm has brought here. Its package `nushell` is a script around the binary of one of these, called by system.
+fn got(home: &Path) -> impl Iterator<Item = PathBuf> {
     let packages = std::fs::read_dir(home.join("node_modules/@nushell")).into_iter().flatten().flatten();
-    let got = packages.map(|package| package.path().join("bin/nu")).chain([home.join("bin/nu")]);
-    on_path().chain(got).find(|nu| fits(nu))
+    packages.map(|package| package.path().join("bin/nu"))
 }
 
 fn on_path() -> impl Iterator<Item = PathBuf> {
@@ -44,7 +70,7 @@ fn on_path() -> impl Iterator<Item = PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join("nu")).collect::<Vec<_>>().into_iter()
 }
 
-fn fits(nu: &Path) -> bool {
+fn is(nu: &Path, version: &str) -> bool {
     let said = Command::new(nu).arg("--version").output();
-    said.is_ok_and(|said| said.stdout.starts_with(FITTING.as_bytes()))
+    said.is_ok_and(|said| said.stdout.starts_with(version.as_bytes()))
 }

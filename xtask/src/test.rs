@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is.
 
 use crate::{Done, cargo, faults, nu, place};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -19,14 +20,21 @@ pub(crate) fn run() -> Done {
         with_nu(cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]))?;
     }
     with_nu(cargo(&["test", "--workspace", "--doc"]))?;
-    for front in ["plugin", "http"] {
-        let mut tests = Command::new(&nu);
-        tests.args(["--no-config-file", "nu/tests/run.nu", "--front", front, "--programs"]).arg(&programs);
-        crate::run(tests.current_dir(place::root()))?;
+    front("plugin", &nu, &programs)?;
+    front("http", &nu, &programs)?;
+    if let Some(oldest) = nu::oldest()? {
+        front("http", &oldest, &programs)?;
     }
     faults::short_and_busy()?;
     eprintln!("everything passed, in {} s", begun.elapsed().as_secs());
     Ok(())
+}
+
+/// The tests of the Nushell side, through this front in this Nushell.
+fn front(front: &str, nu: &Path, programs: &Path) -> Done {
+    let mut tests = Command::new(nu);
+    tests.args(["--no-config-file", "nu/tests/run.nu", "--front", front, "--programs"]).arg(programs);
+    crate::run(tests.current_dir(place::root()))
 }
 
 pub(crate) fn has_nextest() -> bool {

@@ -19,8 +19,8 @@ export def main [
     --since (-s): any # a duration back from now, a datetime, or the number of the last event you have
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
-    let selected = selector $names $piped $span
+    let span = selector mark $names $piped (metadata $names).span
+    let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     let since = since $since $span --numbers
     # Not `return`: that would wait for the end.

@@ -18,8 +18,8 @@ export def main [
     --format (-f): string@formats # draw it: `tree` for the terminal, `mermaid` or `dot` for documents
 ]: any -> any {
     let piped = $in
-    let span = (metadata $names).span
-    let selected = selector $names $piped $span
+    let span = selector mark $names $piped (metadata $names).span
+    let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return (if $format == null { [] } else { "" }) }
     let query = { names: (selector joined $selected) format: $format }
     let words = [graph] ++ (if $format == null { [] } else { [--format $format] }) ++ ($selected | default [])

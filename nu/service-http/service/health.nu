@@ -13,8 +13,8 @@ export def main [
     --config (-c): path # the services.toml to use
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
-    let selected = selector $names $piped $span
+    let span = selector mark $names $piped (metadata $names).span
+    let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     let way = client connect $config $span
     let names = $selected | default { client ask $way /api/v1/services/list | get name }

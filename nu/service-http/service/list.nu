@@ -16,8 +16,8 @@ export def main [
     --config (-c): path # the services.toml to use
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
-    let selected = selector $names $piped $span
+    let span = selector mark $names $piped (metadata $names).span
+    let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     let all = client read $config $span /api/v1/services/list {} [list]
     if $selected == null { return ($all | rows service) }

@@ -22,8 +22,8 @@ export def main [
     --raw (-r) # the text of the lines instead of a table
 ]: any -> any {
     let piped = $in
-    let span = (metadata $names).span
-    let selected = selector $names $piped $span
+    let span = selector mark $names $piped (metadata $names).span
+    let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     if $tail != null and $tail < 0 {
         problem raise { code: bad_request message: "cannot show a negative number of lines" } $span

@@ -15,8 +15,8 @@ export def main [
     --config (-c): path # the services.toml to use
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
-    let selected = selector $names $piped $span
+    let span = selector mark $names $piped (metadata $names).span
+    let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     let names = selector joined $selected
     client read $config $span /api/v1/services/order { names: $names } [order ...($selected | default [])] | rows step

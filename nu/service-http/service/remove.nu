@@ -18,8 +18,8 @@ export def main [
     --timeout (-t): duration # how long to wait until it has stopped
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
-    wish { client connect $config $span } remove (selector $names $piped $span) $span {
+    let span = selector mark $names $piped (metadata $names).span
+    wish { client connect $config $span } remove (selector $names $piped $config $span) $span {
         all: $all
         relatives: null
         wait: true

@@ -20,8 +20,8 @@ export def main [
     --no-dependents # leave alone what needs them
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
-    wish { client connect $config $span } restart (selector $names $piped $span) $span {
+    let span = selector mark $names $piped (metadata $names).span
+    wish { client connect $config $span } restart (selector $names $piped $config $span) $span {
         all: $all
         relatives: (if $no_dependents { false } else { null })
         wait: (not $no_wait)

@@ -20,8 +20,8 @@ export def main [
     --no-deps # start only what is named
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
-    wish { client connect $config $span } start (selector $names $piped $span) $span {
+    let span = selector mark $names $piped (metadata $names).span
+    wish { client connect $config $span } start (selector $names $piped $config $span) $span {
         all: $all
         relatives: (if $no_deps { false } else { null })
         wait: (not $no_wait)

@@ -15,8 +15,8 @@ export def main [
     --no-start # start no daemon for it: where none runs that is an error
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
-    let selected = selector $names $piped $span
+    let span = selector mark $names $piped (metadata $names).span
+    let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     let way = if $no_start { client must-run $config $span } else { client connect $config $span }
     client ask $way /api/v1/services/status { names: (selector joined $selected) long: $long } | rows status $long

@@ -26,10 +26,10 @@ export def main [
     --all (-a) # every service of the project
 ]: any -> table {
     let piped = $in
-    let span = (metadata $names).span
     let closures = $names | where ($it | describe) == closure
     let words = $names | where ($it | describe) != closure | each { into string }
-    let selected = selector $words $piped $span
+    let span = selector mark $words $piped (metadata $names).span
+    let selected = selector $words $piped $config $span
     if ($closures | is-empty) { selector or-all $selected $all $span }
     if (selector is-nothing $selected) { return [] }
     if $for != null { check-word $for ($closures | is-not-empty) $span }

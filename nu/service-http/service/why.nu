@@ -16,8 +16,8 @@ export def main [
     --config (-c): path # the services.toml to use
 ]: any -> record {
     let piped = $in
-    let span = (metadata $name).span
-    let selected = selector $name $piped $span | default []
+    let span = selector mark $name $piped (metadata $name).span
+    let selected = selector $name $piped $config $span | default []
     if ($selected | is-empty) {
         problem raise { code: no_names message: "no service is named" help: "name one, as in `service why web-app`" } $span
     }

@@ -1,0 +1,11 @@
+# What an older Nushell cannot even read, so it stands in a file of its own.
+
+use support.nu *
+
+export def "test what a command line begins with a dash is left to it" [] {
+    define ""
+    equal (service run --oneshot --name words -- printf "<%s>" "a b" true 5 | get ok) [true]
+    eventually "it has written" { (service logs words --raw) =~ "<a b><true><5>" }
+    equal (service run --oneshot --name flags -- printf "%s" --name -x | get name) [flags]
+    eventually "it has written" { (service logs flags --raw) =~ "--name" }
+}
