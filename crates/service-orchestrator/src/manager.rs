@@ -49,6 +49,9 @@ pub(crate) struct Managers {
 
 /// Has a service started.
 pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service>, run: u64) {
+    if let Err(message) = whole(&world, &settings, &service).await {
+        return world.report(&service.name, run, Event::Refused(message));
+    }
     let status = match ask::<Status>(&world, &settings, &service, "start").await {
         Ok(status) => status,
         Err(message) => return world.report(&service.name, run, Event::Refused(message)),
@@ -61,6 +64,12 @@ pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service
     if status.state == State::Completed {
         world.report(&service.name, run, status.event());
     }
+}
+
+/// Refuses a module that lacks what every module has to have: what it starts could never be stopped.
+async fn whole(world: &World, settings: &Settings, service: &Service) -> Result<(), String> {
+    let module = world.managers.modules.able(world, settings, &module::path(world, service)).await?;
+    ["start", "stop", "status"].iter().try_for_each(|command| module.must(command))
 }
 
 /// Says that a run has begun.

@@ -113,12 +113,14 @@ impl Waiter {
         }
     }
 
-    /// Says that a manager refuses to stop a service.
+    /// Says that a manager refuses to stop a service, which whoever wants it started again would wait for in vain.
     pub(super) fn refused(&mut self, name: &Name, message: &str, board: &Board, now: Moment) {
-        if matches!(self.verb, Verb::Start | Verb::Update) {
-            return;
-        }
-        let problem = Problem::new(Code::StopFailed, format!("cannot stop `{name}`: {message}"));
+        let (code, cannot) = match self.verb {
+            Verb::Update => return,
+            Verb::Start => (Code::StartFailed, format!("cannot start `{name}`: it does not stop first: ")),
+            Verb::Stop | Verb::Restart => (Code::StopFailed, format!("cannot stop `{name}`: ")),
+        };
+        let problem = Problem::new(code, cannot + message);
         for service in self.open.extract_if(.., |service| service.name == *name) {
             let _ = self.rows.send(outcome(
                 &service,
