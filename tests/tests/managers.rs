@@ -179,3 +179,19 @@ fn the_guides_own_services_say_that_there_is_no_systemd() {
     let status = project.status("coredns");
     assert!(status["reason"].as_str().unwrap().contains("systemctl start coredns"), "{status:#}");
 }
+
+#[test]
+fn what_ends_badly_as_soon_as_its_manager_has_started_it_has_its_exit_code_and_its_policy() {
+    let Some(project) = Project::new("[services.job]\nmanager = \"own.nu\"\nrestart = \"no\"") else {
+        return;
+    };
+    project.write(
+        "own.nu",
+        "export def start []: record -> record { {state: failed exit_code: 7} }
+         export def stop []: record -> record { {state: stopped} }
+         export def status []: record -> record { {state: failed exit_code: 7} }",
+    );
+    let error = project.error("service start job");
+    assert!(error["msg"].as_str().is_some_and(|text| text.contains("exited with code 7")), "{error}");
+    assert_eq!(project.status("job")["exit_code"], 7);
+}

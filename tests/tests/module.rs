@@ -1,6 +1,6 @@
 //! The module `nu/service` at a real terminal: a live table that follows its terminal and leaves nothing on it.
 
-use service_tests::{Project, Terminal, eventually};
+use service_tests::{Project, Terminal, eventually, name};
 use std::path::Path;
 
 /// A line that loads the module.
@@ -33,6 +33,36 @@ fn a_live_table_shows_what_changes_and_leaves_nothing_behind() {
         eventually("the screen is empty", || (!terminal.screen().contains("23")).then_some(()));
         project.value("service stop second");
     }
+}
+
+#[test]
+fn tab_offers_services_to_up_tail_and_watch_and_starts_no_daemon() {
+    let Some(project) = Project::new(
+        "[services.one-running]\nstart_command = \"ACTOR\"\n[services.one-idle]\nstart_command = \"ACTOR\"\n\
+         [services.unmistakable]\nstart_command = \"ACTOR\"\n",
+    ) else {
+        return;
+    };
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types(&load(), &["Enter"]);
+    let completes = |typed: &str, whole: &str| {
+        terminal.types(typed, &["Tab"]);
+        terminal.shows(whole);
+        terminal.press(&["C-u"]);
+    };
+    for command in ["up", "tail", "watch"] {
+        completes(&format!("service {command} unm"), &format!("service {command} unmistakable"));
+    }
+    let daemons = project.processes().into_iter().filter(|pid| name(*pid) == "orchestratord");
+    assert_eq!(daemons.count(), 0);
+    project.value("service start one-running");
+    eventually("a start is offered what does not run", || {
+        // A daemon that is slow to answer is not waited for.
+        terminal.types("service up one", &["Tab"]);
+        let offered = terminal.screen().contains("service up one-idle");
+        terminal.press(&["C-u"]);
+        offered.then_some(())
+    });
 }
 
 #[test]

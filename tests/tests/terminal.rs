@@ -117,6 +117,41 @@ fn the_line_that_shows_the_waiting_is_cut_to_the_terminal() {
 }
 
 #[test]
+fn ctrl_c_leaves_nothing_of_a_line_that_is_as_wide_as_the_terminal_and_no_empty_table() {
+    let Some(project) =
+        Project::new(&GATED.replace("slow", "a-service-with-a-name-that-is-quite-long-for-a-name"))
+    else {
+        return;
+    };
+    let Some(terminal) = Terminal::of_width(&project, 40) else { return };
+    terminal.types("service start --all", &["Enter"]);
+    terminal.shows("starting 1s: a-service-with-a-name");
+    terminal.press(&["C-c"]);
+    terminal.shows("the daemon goes on with it");
+    is_at_the_prompt(&terminal);
+    assert!(!terminal.screen().contains("a-service-with"), "a rest of the line is left");
+    assert!(!terminal.screen().contains("empty"), "rows that nobody waited for are shown as none");
+}
+
+#[test]
+fn the_line_stays_while_a_closure_is_asked_again_and_again() {
+    let Some(project) = Project::new(GATED) else { return };
+    project.value("service start slow --no-wait");
+    let Some(terminal) = Terminal::open(&project) else { return };
+    terminal.types("service wait { false }", &["Enter"]);
+    let line = "waiting for the closure to say true";
+    terminal.shows(line);
+    eventually("it has been asked some times more", || {
+        let screen = terminal.screen();
+        assert!(screen.contains(line), "the line has gone: {screen}");
+        screen.contains(&format!("{line} 4s")).then_some(())
+    });
+    terminal.press(&["C-c"]);
+    is_at_the_prompt(&terminal);
+    assert!(!terminal.screen().contains(line), "the line is left");
+}
+
+#[test]
 fn ctrl_c_ends_a_wait_and_nothing_else() {
     let Some(project) = Project::new(GATED) else { return };
     project.value("service start slow --no-wait");
@@ -162,6 +197,16 @@ fn ctrl_c_ends_following_events() {
     terminal.shows("ready it is");
     terminal.press(&["C-c"]);
     is_at_the_prompt(&terminal);
+    // Before the first event.
+    terminal.types("clear; service events --follow", &["Enter"]);
+    eventually("it is over", || {
+        terminal.press(&["C-c"]);
+        // Not those of before, which are there until the screen is cleared.
+        let screen = terminal.screen();
+        (!screen.contains("at the prompt") && screen.contains("interrupted")).then_some(())
+    });
+    is_at_the_prompt(&terminal);
+    assert!(!terminal.screen().contains("empty"), "{}", terminal.screen());
 }
 
 #[test]

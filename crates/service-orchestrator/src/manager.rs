@@ -57,6 +57,11 @@ pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service
         Err(message) => return world.report(&service.name, run, Event::Refused(message)),
     };
     if matches!(status.state, State::Stopped | State::Failed) {
+        if status.exit_code.is_some() {
+            // It has run, and ended: what becomes of it is a matter of the restart policy.
+            started(&world, &service, run, status.told());
+            return world.report(&service.name, run, status.event());
+        }
         let why = status.said();
         return world.report(&service.name, run, Event::Refused(why));
     }
