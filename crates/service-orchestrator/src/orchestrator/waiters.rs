@@ -141,6 +141,9 @@ impl Waiter {
         let (action, problem) = match progress {
             Progress::Done => (self.done(service), None),
             Progress::Never(obstacle) => (Action::Failed, Some(self.explain(id, obstacle, board))),
+            Progress::Pending if self.verb == Verb::Start && is_held(board.at(id)) => {
+                (Action::Failed, Some(held(board.at(id))))
+            }
             Progress::Pending if !over => return None,
             Progress::Pending => self.unfinished(id, board),
         };
@@ -210,6 +213,18 @@ impl Waiter {
             ),
         }
     }
+}
+
+/// Whether its manager has refused to stop it, which has to be before it can be started.
+fn is_held(entry: &Entry) -> bool {
+    entry.complaint.is_some() && entry.snapshot.state_word() == "stopping"
+}
+
+fn held(entry: &Entry) -> Problem {
+    let (name, why) = (&entry.definition.name, entry.complaint.as_deref().unwrap_or_default());
+    let message = format!("cannot start `{name}`: it has to stop first, and its manager refuses: {why}");
+    Problem::new(Code::StopFailed, message)
+        .help(format!("it is asked again, and then `{name}` starts; `service stop {name}` gives that up"))
 }
 
 /// What is wrong with a dependency that is in the way.
