@@ -8,6 +8,10 @@ const PROJECT = "service-orchestrator.project"
 const SERVICE = "service-orchestrator.service"
 const DEFINITION = "service-orchestrator.definition"
 
+# What is asked of a container, one line of JSON each: all that an engine tells is ten times that, and is read every
+# `health.interval`.
+const ASKED = r#'{"Id":{{json .ID}},"Name":{{json .Name}},"Image":{{json .Image}},"State":{{json .State}},"RestartCount":{{json .RestartCount}},"Config":{"Labels":{{json .Config.Labels}},"Healthcheck":{{json .Config.Healthcheck}}},"NetworkSettings":{"Ports":{{json .NetworkSettings.Ports}}}}'#
+
 # Networks that every engine has by itself.
 const OWN_NETWORKS = [host none bridge default private pasta slirp4netns podman]
 
@@ -80,10 +84,13 @@ export def status [engine: string]: record -> record {
 # How the containers of all these services are; the engine is asked once.
 export def "status all" [engine: string]: table -> table {
     let services = $in
-    let found = inspect $engine ($services | each {|service| name-of $service }) "cannot ask for containers"
-    $services | each {|service|
-        let name = name-of $service
-        let container = $found | where {|one| ($one.Name | str trim --left --char '/') == $name } | get 0?
+    let names = $services | each {|service| name-of $service }
+    let found = inspect $engine $names "cannot ask for containers"
+    let found = $found | group-by {|one| $one.Name | str trim --left --char '/' }
+    $services | zip $names | each {|one|
+        let service = $one.0
+        let name = $one.1
+        let container = $found | get --optional $name | get 0?
         let answer = try {
             if $container != null { own $service status $container }
             $container | answer $engine $name
@@ -200,12 +207,12 @@ def inspect [engine: string names: list<string> cannot: string]: nothing -> tabl
             help: $"install ($engine), or name another manager"
         }
     }
-    let answer = ^$engine container inspect -- ...$names | complete
+    let answer = ^$engine container inspect --format $ASKED -- ...$names | complete
     let trouble = $answer.stderr | lines | where ($it | str trim | is-not-empty) | where $it !~ '(?i)no such (container|object)|Emulate Docker'
     if $answer.exit_code != 0 and ($trouble | is-not-empty) {
         error make --unspanned {msg: $"($cannot): ($trouble | str join '; ')" help: $"try `($engine) ps`"}
     }
-    try { $answer.stdout | from json } catch { [] } | default []
+    $answer.stdout | from json --objects
 }
 
 # What to say of a container, also of one that is not there.

@@ -1,4 +1,4 @@
-//! What it costs to look after 50 services of systemd at the default interval, in processor time of the daemon and all
+//! What it costs to look after 50 services of systemd, and 50 containers of podman, at the default interval, in processor time of the daemon and all
 //! that it calls, and of systemd itself. Processor time, because a busy machine makes everything slow and little dear.
 //!
 //! `cargo xtask bench` builds what this needs and runs it.
@@ -6,7 +6,7 @@
 // A bench ends where something is not as it should be.
 #![allow(clippy::unwrap_used)]
 
-use service_tests::{Project, ServiceTable, Systemd};
+use service_tests::{Podman, Project, ServiceTable, Systemd};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,34 @@ const SERVICES: usize = 50;
 const WINDOW: Duration = Duration::from_mins(1);
 
 fn main() {
+    units();
+    containers();
+}
+
+fn containers() {
+    let mut services = String::new();
+    for n in 0..SERVICES {
+        writeln!(
+            services,
+            "[services.c{n}]\nmanager = \"podman\"\nimage = \"localhost/box\"\nstart_command = \"/bin/sleep 3600\"\n\
+             networks = \"none\"\nstop_timeout = \"1s\""
+        )
+        .unwrap();
+    }
+    let Some(podman) = Project::new(&services).and_then(Podman::of) else { return };
+    let rows = podman.value("service start --all --timeout 5min");
+    assert!(rows.column("ok").iter().all(|ok| ok == "true"), "{rows}");
+    std::thread::sleep(Duration::from_secs(10));
+    let daemon = podman.daemon();
+    let before = spent(daemon);
+    std::thread::sleep(WINDOW);
+    println!(
+        "looking after {SERVICES} containers of podman: {:.2} % of one core (bound: 2 %)",
+        share(spent(daemon).saturating_sub(before))
+    );
+}
+
+fn units() {
     let mut services = String::new();
     for n in 0..SERVICES {
         writeln!(services, "[services.s{n}]\nmanager = \"systemd\"\nwith = {{ scope = \"user\" }}").unwrap();
@@ -33,13 +61,16 @@ fn main() {
     let daemon = project.daemon();
     let (before, systemd_before) = (spent(daemon), spent(systemd.pid()));
     std::thread::sleep(WINDOW);
-    let share = |spent: Duration| 100.0 * spent.as_secs_f64() / WINDOW.as_secs_f64();
     println!(
         "looking after {SERVICES} services of systemd: {:.2} % of one core (bound: 2 %); systemd's answers: {:.2} %",
         share(spent(daemon).saturating_sub(before)),
         share(spent(systemd.pid()).saturating_sub(systemd_before)),
     );
     project.value("service stop --all");
+}
+
+fn share(spent: Duration) -> f64 {
+    100.0 * spent.as_secs_f64() / WINDOW.as_secs_f64()
 }
 
 /// Processor time of a process and of all its children that have ended: fields 14 to 17 of `/proc/<pid>/stat`.

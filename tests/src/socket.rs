@@ -15,7 +15,19 @@ pub fn http(socket: &Path, method: &str, path: &str) -> (u16, Value) {
 fn parsed(answer: &str) -> (u16, Value) {
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status is a number");
-    (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer}")))
+    let body = if head.contains("transfer-encoding: chunked") { joined(body) } else { body.to_owned() };
+    (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in {answer}")))
+}
+
+/// A body that came in chunks, each behind its length.
+fn joined(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, rest)) = chunks.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).expect("a chunk has a length");
+        body.push_str(&rest[..length]);
+        chunks = rest[length..].trim_start_matches("\r\n");
+    }
+    body
 }
 
 /// Follows an answer that comes line by line: each line's JSON, as it comes.

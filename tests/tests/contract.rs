@@ -372,26 +372,3 @@ fn a_managed_service_with_an_endpoint_is_missed_when_it_is_gone() {
     std::fs::remove_file(project.path("lamp.up")).unwrap();
     eventually("it is started again", || (calls(&project, "start lamp") == 2).then_some(()));
 }
-
-#[test]
-fn a_module_that_could_never_stop_what_it_starts_starts_nothing() {
-    let module =
-        r#"export def start []: record -> record { "" | save ("DIR" | path join begun); {state: running} }"#;
-    let Some(project) = project(LAMP, module) else { return };
-    let error = project.error("service start lamp");
-    assert!(error["msg"].as_str().is_some_and(|text| text.contains("does not export `stop`")), "{error}");
-    assert!(!project.path("begun").exists());
-}
-
-#[test]
-fn whoever_wants_to_start_what_does_not_stop_is_told_so() {
-    let refuses = FILES
-        .replace("rm --force (file $it.name); {state: stopped}", r#"{state: running message: "will not"}"#);
-    let Some(project) = project(LAMP, &refuses) else { return };
-    project.value("service start lamp");
-    assert_eq!(project.error("service stop lamp")["code"], "service::stop_failed");
-    let error = project.error("service start lamp");
-    assert!(error["msg"].as_str().is_some_and(|text| text.contains("not stop first: will not")), "{error}");
-    write(&project, FILES);
-    project.value("service stop lamp");
-}

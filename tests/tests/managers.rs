@@ -181,17 +181,47 @@ fn the_guides_own_services_say_that_there_is_no_systemd() {
 }
 
 #[test]
-fn what_ends_badly_as_soon_as_its_manager_has_started_it_has_its_exit_code_and_its_policy() {
-    let Some(project) = Project::new("[services.job]\nmanager = \"own.nu\"\nrestart = \"no\"") else {
+fn a_module_that_cannot_stop_what_it_starts_starts_nothing() {
+    let Some(project) = Project::new("[services.lamp]\nmanager = \"half.nu\"\nrestart = \"no\"") else {
         return;
     };
     project.write(
-        "own.nu",
-        "export def start []: record -> record { {state: failed exit_code: 7} }
-         export def stop []: record -> record { {state: stopped} }
-         export def status []: record -> record { {state: failed exit_code: 7} }",
+        "half.nu",
+        "export def start []: record -> record { 'on' | save lamp; {state: running} }\n\
+         export def status []: record -> record { {state: running} }",
     );
-    let error = project.error("service start job");
-    assert!(error["msg"].as_str().is_some_and(|text| text.contains("exited with code 7")), "{error}");
-    assert_eq!(project.status("job")["exit_code"], 7);
+    let error = project.error("service start lamp");
+    assert!(error["msg"].as_str().unwrap().contains("stop"), "{error:#}");
+    assert!(!project.path("lamp").exists());
+}
+
+#[test]
+fn a_start_of_what_its_manager_will_not_stop_is_answered() {
+    let Some(project) = Project::new("[services.lamp]\nmanager = \"stuck.nu\"") else { return };
+    project.write(
+        "stuck.nu",
+        "export def start []: record -> record { {state: running} }\n\
+         export def status []: record -> record { {state: running} }\n\
+         export def stop []: record -> record { {state: running message: 'will not'} }",
+    );
+    project.value("service start lamp");
+    assert!(project.error("service stop lamp")["msg"].as_str().unwrap().contains("will not"));
+    let error = project.error("service start lamp");
+    assert!(error["msg"].as_str().unwrap().contains("will not"), "{error:#}");
+}
+
+#[test]
+fn what_ended_within_its_start_has_its_exit_code() {
+    let Some(project) = Project::new("[services.lamp]\nmanager = \"broken.nu\"\nrestart = \"no\"") else {
+        return;
+    };
+    project.write(
+        "broken.nu",
+        "export def start []: record -> record { {state: failed exit_code: 7} }\n\
+         export def status []: record -> record { {state: failed exit_code: 7} }\n\
+         export def stop []: record -> record { {state: stopped} }",
+    );
+    let error = project.error("service start lamp");
+    assert!(error["msg"].as_str().unwrap().contains("code 7"), "{error:#}");
+    assert_eq!(project.status("lamp")["exit_code"], 7);
 }

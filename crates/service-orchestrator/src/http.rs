@@ -12,6 +12,7 @@ mod logs;
 mod managers;
 mod metrics;
 mod patient;
+mod pieces;
 mod remote;
 mod reply;
 mod rows;
@@ -55,7 +56,9 @@ pub(crate) async fn serve_remote(
     shared: Arc<Shared>,
     end: impl Future<Output = ()> + Send + 'static,
 ) {
-    let app = bounded(router(shared)).layer(from_fn_with_state(Arc::new(opened.gate), gate::guard));
+    // The gate stands before all of it: not even a header tells who may not pass which routes there are.
+    let inner = Router::new().fallback_service(bounded(router(shared)));
+    let app = inner.layer(from_fn_with_state(Arc::new(opened.gate), gate::guard));
     server::serve(opened.door, app, Seats::new(), end).await;
 }
 

@@ -12,6 +12,7 @@
 //! Results of health checks lie in a file of their own, so that they never push events out. While a service starts
 //! it is checked often: only the last check of a start is kept.
 
+mod ahead;
 mod history;
 mod lines;
 pub(crate) mod offline;
@@ -19,7 +20,8 @@ mod read;
 mod seen;
 mod starts;
 
-pub(crate) use history::{Checks, Row, rows};
+pub(crate) use ahead::{Ahead, Events, Starts};
+pub(crate) use history::{Checks, History, Row};
 pub(crate) use read::{Past, Question, Since, View};
 pub(crate) use seen::{Look, Seen};
 pub(crate) use starts::starts;

@@ -1,26 +1,35 @@
 //! [`Reading`]: the logs of many services for one reader, first what is there, then, if it follows, what comes.
 //!
 //! A reader sets the pace: the next piece is read from the files when the last one was taken, so a slow reader costs
-//! neither the daemon memory nor a service time, however long its logs are. A follower sleeps until inotify tells of a
-//! change in the directory of one of its logs; nothing is polled.
+//! neither the daemon memory nor a service time, however long its logs are. Few read at once, so however many readers
+//! there are, the machine is there for others. A follower sleeps until inotify tells of a change in the directory of one
+//! of its logs; nothing is polled.
 
 mod ahead;
+mod changes;
 
 use crate::orchestrator::private_dir;
 use crate::world::Places;
 use ahead::{Ahead, Source};
 use jiff::Timestamp;
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use service_api::{Code, Envelope, Problem, view};
 use service_core::Name;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use tokio::io::unix::AsyncFd;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
+pub(crate) use changes::Changes;
+use changes::Follows;
+
 /// A piece of an answer is a little more than so many bytes.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 16 * 1024;
+/// So much is searched for the first line before it counts as long.
+const NEAR: usize = 512 * 1024;
+/// So many pieces are read at once: it is the processor that reads, and it has other work.
+static PIECES: Semaphore = Semaphore::const_new(2);
+/// Long searches stand in a line of their own: whoever wants the last few lines does not wait for them.
+static SEARCHES: Semaphore = Semaphore::const_new(1);
 
 /// Which lines somebody wants.
 #[derive(Debug, Clone)]
@@ -61,39 +70,55 @@ enum Told {
     Past,
 }
 
-struct Follows {
-    changes: Inotify,
-    /// A second descriptor of `changes`, for the runtime.
-    woken: AsyncFd<OwnedFd>,
-}
-
 impl Reading {
-    /// What is there.
-    pub(crate) fn once(places: &Places, wanted: Wanted, form: Form) -> io::Result<Self> {
-        let logs = wanted.services.iter().map(|(name, _)| {
-            let tail = places.files(name).tail(wanted.most, wanted.since)?;
-            Ok((name.clone(), Source::Tail(tail)))
-        });
-        let logs = logs.chain(managers(wanted.told)).collect::<io::Result<_>>()?;
-        Ok(Self { logs, form, told: Told::Nothing, follows: None })
+    /// What is there, and what will be where it is followed.
+    pub(crate) async fn open(
+        places: &Arc<Places>,
+        changes: &Arc<Changes>,
+        wanted: Wanted,
+        form: Form,
+        follow: bool,
+    ) -> io::Result<Self> {
+        for (lane, bytes) in [(&PIECES, NEAR), (&SEARCHES, usize::MAX)] {
+            let (places, wanted) = (Arc::clone(places), wanted.clone());
+            let follows = if follow { Some(changes.follow()?) } else { None };
+            let opened = aside(lane, move || match follows {
+                Some(follows) => Self::following(&places, wanted, follows, bytes),
+                None => Self::once(&places, wanted, form, bytes),
+            });
+            if let Some(reading) = opened.await?? {
+                return Ok(reading);
+            }
+        }
+        Err(io::Error::other("a search without a bound was given up"))
     }
 
-    /// What is there, and what will be.
-    pub(crate) fn following(places: &Places, wanted: Wanted) -> io::Result<Self> {
-        let changes = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        #[expect(deprecated, reason = "it is unsound only for what does not own its descriptor")]
-        let woken = AsyncFd::new(changes.as_fd().try_clone_to_owned()?)?;
+    fn once(places: &Places, wanted: Wanted, form: Form, bytes: usize) -> io::Result<Option<Self>> {
+        let logs = wanted.services.iter().map(|(name, _)| {
+            let tail = places.files(name).tail_within(wanted.most, wanted.since, bytes)?;
+            Ok(tail.map(|tail| (name.clone(), Source::Tail(tail))))
+        });
+        let logs = logs.chain(managers(wanted.told)).collect::<io::Result<Option<_>>>()?;
+        Ok(logs.map(|logs| Self { logs, form, told: Told::Nothing, follows: None }))
+    }
+
+    fn following(
+        places: &Places,
+        wanted: Wanted,
+        mut follows: Follows,
+        bytes: usize,
+    ) -> io::Result<Option<Self>> {
         let ours = wanted.services.iter().filter(|(_, is_ours)| *is_ours);
         let logs = ours.map(|(name, _)| {
             let files = places.files(name);
             // It may never have run; and what changes between this and the reading is told again.
             private_dir(files.directory())?;
-            let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
-            changes.add_watch(files.directory(), events)?;
-            Ok((name.clone(), Source::Follower(files.follow(wanted.most, wanted.since)?)))
+            follows.watch(files.directory())?;
+            let follower = files.follow_within(wanted.most, wanted.since, bytes)?;
+            Ok(follower.map(|follower| (name.clone(), Source::Follower(follower))))
         });
-        let logs = logs.chain(managers(wanted.told)).collect::<io::Result<_>>()?;
-        Ok(Self { logs, form: Form::Lines, told: Told::Nothing, follows: Some(Follows { changes, woken }) })
+        let logs = logs.chain(managers(wanted.told)).collect::<io::Result<Option<_>>>()?;
+        Ok(logs.map(|logs| Self { logs, form: Form::Lines, told: Told::Nothing, follows: Some(follows) }))
     }
 
     /// Sends all to one reader, until they are gone or the daemon ends, which `end` tells.
@@ -106,8 +131,7 @@ impl Reading {
             };
             let Ok(place) = place else { return };
             // Files and JSON take time, and the runtime has one thread.
-            let read = tokio::task::spawn_blocking(move || (self.piece(), self));
-            let Ok((piece, same)) = read.await else { return };
+            let Ok((piece, same)) = aside(&PIECES, move || (self.piece(), self)).await else { return };
             self = same;
             let (piece, more) = match piece {
                 Ok((piece, more)) => (Ok(piece), more),
@@ -121,7 +145,7 @@ impl Reading {
             }
             let Some(follows) = self.follows.as_ref().filter(|_| self.told == Told::Past) else { return };
             tokio::select! {
-                changed = follows.changed() => if changed.is_err() { return },
+                () = follows.changed() => {}
                 () = reader.closed() => return,
                 () = &mut end => return,
             }
@@ -181,24 +205,25 @@ impl Reading {
     }
 }
 
-impl Follows {
-    /// Waits until something in the directory of a log is different.
-    async fn changed(&self) -> io::Result<()> {
-        let mut woken = self.woken.readable().await?;
-        loop {
-            match self.changes.read_events() {
-                Ok(_) => {}
-                Err(Errno::EAGAIN) => break woken.clear_ready(),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
+/// Does what takes time on another thread, when it is its turn.
+async fn aside<T: Send + 'static>(
+    lane: &'static Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    // It is never closed. Who goes away ends the waiting and not the work, so the work holds the permit.
+    let turn = lane.acquire().await;
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }
 
 /// They tell what there is, and not what comes.
-fn managers(told: Vec<(Name, Vec<view::LogLine>)>) -> impl Iterator<Item = io::Result<(Name, Source)>> {
-    told.into_iter().map(|(name, lines)| Ok((name, Source::Told(lines))))
+fn managers(
+    told: Vec<(Name, Vec<view::LogLine>)>,
+) -> impl Iterator<Item = io::Result<Option<(Name, Source)>>> {
+    told.into_iter().map(|(name, lines)| Ok(Some((name, Source::Told(lines)))))
 }
 
 fn write_line(piece: &mut Vec<u8>, line: view::LogLine) {

@@ -8,6 +8,7 @@ use service_orchestrator::systemd::{self, At, Starts, Told};
 use service_orchestrator::{init, load, offline};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const HELP: &str = "\
 Usage: orchestratord <command> [--config FILE] [names...]
@@ -27,6 +28,11 @@ Usage: orchestratord <command> [--config FILE] [names...]
   disable             take that back
 
 All but run and defaults print JSON, and need no daemon. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
+
+/// For what takes time: files, names, processes. Few readers are among them, see `logs` and `http/pieces`.
+const MOST_THREADS: usize = 64;
+/// How long those are waited for at the end.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the command line says.
 #[derive(Default)]
@@ -182,8 +188,15 @@ fn run(arguments: Arguments) -> ExitCode {
     }
     let starts = Starts::of(arguments.all, arguments.asked.names);
     let how = Circumstances { nu: arguments.nu, unit: arguments.unit.map(|unit| (unit, starts)), told };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.and_then(|runtime| runtime.block_on(daemon::run(project, how))) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().max_blocking_threads(MOST_THREADS).enable_all().build();
+    let ended = runtime.and_then(|runtime| {
+        let ended = runtime.block_on(daemon::run(project, how));
+        // What a reader is still searched for is of no use to anybody.
+        runtime.shutdown_timeout(ENDS_WITHIN);
+        ended
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("orchestratord: {error}");

@@ -49,32 +49,28 @@ pub(crate) struct Managers {
 
 /// Has a service started.
 pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service>, run: u64) {
-    if let Err(message) = whole(&world, &settings, &service).await {
+    // What can be started has to be stopped and looked after.
+    let complete = module::path(&world, &service);
+    let complete = world.managers.modules.able(&world, &settings, &complete).await;
+    let complete =
+        complete.and_then(|module| ["stop", "status"].iter().try_for_each(|word| module.must(word)));
+    if let Err(message) = complete {
         return world.report(&service.name, run, Event::Refused(message));
     }
     let status = match ask::<Status>(&world, &settings, &service, "start").await {
         Ok(status) => status,
         Err(message) => return world.report(&service.name, run, Event::Refused(message)),
     };
-    if matches!(status.state, State::Stopped | State::Failed) {
-        if status.exit_code.is_some() {
-            // It has run, and ended: what becomes of it is a matter of the restart policy.
-            started(&world, &service, run, status.told());
-            return world.report(&service.name, run, status.event());
-        }
+    // With an exit code it has run, and ended at once.
+    let has_run = status.state == State::Failed && status.exit_code.is_some();
+    if matches!(status.state, State::Stopped | State::Failed) && !has_run {
         let why = status.said();
         return world.report(&service.name, run, Event::Refused(why));
     }
     started(&world, &service, run, status.told());
-    if status.state == State::Completed {
+    if status.state == State::Completed || has_run {
         world.report(&service.name, run, status.event());
     }
-}
-
-/// Refuses a module that lacks what every module has to have: what it starts could never be stopped.
-async fn whole(world: &World, settings: &Settings, service: &Service) -> Result<(), String> {
-    let module = world.managers.modules.able(world, settings, &module::path(world, service)).await?;
-    ["start", "stop", "status"].iter().try_for_each(|command| module.must(command))
 }
 
 /// Says that a run has begun.

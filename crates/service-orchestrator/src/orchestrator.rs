@@ -153,8 +153,8 @@ impl Builder {
         let (mailbox, letters) = mpsc::unbounded_channel();
         let http = probe::http_client().map_err(|error| internal("make an HTTP client in", &error))?;
         let templates = Arc::new(Templates::new(shim, self.descriptors));
-        let managers = Arc::default();
-        let world = World { places: Arc::new(places), http, templates, managers, mailbox };
+        let (managers, changes) = (Arc::default(), Arc::default());
+        let world = World { places: Arc::new(places), http, templates, managers, changes, mailbox };
         let board = task::run(world.clone(), plan, letters).await;
         Ok(ServiceOrchestrator { world, board })
     }

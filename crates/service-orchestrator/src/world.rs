@@ -1,5 +1,6 @@
 //! [`World`]: what every action outside needs to know, and the mailbox to report back to.
 
+use crate::logs::Changes;
 use crate::manager::Managers;
 use crate::orchestrator::Message;
 use crate::probe::HttpClient;
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) http: HttpClient,
     pub(crate) templates: Arc<Templates>,
     pub(crate) managers: Arc<Managers>,
+    /// For those who follow logs.
+    pub(crate) changes: Arc<Changes>,
     pub(crate) mailbox: UnboundedSender<Message>,
 }
 

@@ -7,7 +7,7 @@
 use crate::Files;
 use crate::begun::Begun;
 use crate::cri::{Line, Part, Stream};
-use crate::tail::{BLOCK, Search, Tail};
+use crate::tail::{BLOCK, Search, Tail, sip};
 use jiff::Timestamp;
 use memchr::memrchr;
 use std::fs::File;
@@ -49,7 +49,18 @@ impl Files {
     /// A follower that begins with the last lines of the log, as [`Files::tail`] gives them, and goes on right after
     /// them.
     pub fn follow(&self, most: usize, since: Option<Timestamp>) -> io::Result<Follower> {
-        let (mut search, mut tail) = (Search::new(most, since), Tail::default());
+        let follower = self.follow_within(most, since, usize::MAX)?;
+        follower.ok_or_else(|| io::Error::other("a search without a bound was given up"))
+    }
+
+    /// The same, unless more than so many bytes would have to be searched for the first of these lines.
+    pub fn follow_within(
+        &self,
+        most: usize,
+        since: Option<Timestamp>,
+        bytes: usize,
+    ) -> io::Result<Option<Follower>> {
+        let (mut search, mut tail) = (Search::within(most, since, bytes), Tail::default());
         let mut open = self.current()?;
         if open.is_none() && self.rotated(1).exists() {
             std::thread::sleep(BETWEEN_RENAMES);
@@ -62,7 +73,7 @@ impl Files {
                 self.tail_back(older, Some(open.inode), &mut search, &mut tail)?;
             }
         }
-        Ok(Follower { files: self.clone(), tail, open })
+        Ok((!search.gave_up()).then(|| Follower { files: self.clone(), tail, open }))
     }
 
     fn current(&self) -> io::Result<Option<Open>> {
@@ -135,11 +146,10 @@ impl Follower {
         if open.file.metadata()?.len() < open.read {
             open.read = 0; // emptied by somebody
         }
-        let mut block = vec![0; BLOCK];
-        let length = open.file.read_at(&mut block, open.read)?;
-        let whole = match memrchr(b'\n', &block[..length]) {
+        let (block, newline) = sip(&open.file, open.read, BLOCK)?;
+        let whole = match newline {
             Some(newline) => newline + 1,
-            None if length == BLOCK => length, // no record is so long
+            None if block.len() == BLOCK => BLOCK, // no record is so long
             None => return Ok(false),
         };
         open.read += whole as u64;

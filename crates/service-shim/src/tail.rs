@@ -17,6 +17,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// How much is read at once.
 pub(crate) const BLOCK: usize = 64 * 1024;
+/// How much is told at once, where records are no longer than that: lines that wait for their reader take many times it.
+pub(crate) const SIP: usize = 4 * 1024;
 /// No record is longer; what is was not written by us.
 const LONGEST_RECORD: usize = LONGEST_PART + 64;
 /// How far behind the oldest line wanted its first part is still looked for. A stream that has been silent for
@@ -46,9 +48,20 @@ impl Files {
     ///
     /// What is not a record is passed over. The shim may write and rotate at the same time.
     pub fn tail(&self, most: usize, since: Option<Timestamp>) -> io::Result<Tail> {
-        let mut tail = Tail::default();
-        self.tail_back(0, None, &mut Search::new(most, since), &mut tail)?;
-        Ok(tail)
+        let tail = self.tail_within(most, since, usize::MAX)?;
+        Ok(tail.unwrap_or_default())
+    }
+
+    /// The same, unless more than so many bytes would have to be searched for the first of these lines.
+    pub fn tail_within(
+        &self,
+        most: usize,
+        since: Option<Timestamp>,
+        bytes: usize,
+    ) -> io::Result<Option<Tail>> {
+        let (mut tail, mut search) = (Tail::default(), Search::within(most, since, bytes));
+        self.tail_back(0, None, &mut search, &mut tail)?;
+        Ok((!search.gave_up()).then_some(tail))
     }
 
     /// Goes back from file number `first` on, 0 being the current log, to the oldest that is needed. `before`: the
@@ -126,11 +139,11 @@ impl Tail {
     /// The same without a line that has not ended.
     pub(crate) fn read_whole(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
         let Some(span) = self.spans.front_mut() else { return Ok(false) };
-        let wanted = usize::try_from(span.to - span.from).unwrap_or(BLOCK).min(BLOCK);
-        let mut block = vec![0; wanted];
-        let length = span.file.read_at(&mut block, span.from)?;
+        let most = usize::try_from(span.to - span.from).unwrap_or(BLOCK).min(BLOCK);
+        let (block, newline) = sip(&span.file, span.from, most)?;
+        let length = block.len();
         // No record is so long that it fills a block; and the last of a file may not be written to its end.
-        let whole = memrchr(b'\n', &block[..length]).map_or(length, |newline| newline + 1);
+        let whole = newline.map_or(length, |newline| newline + 1);
         let mut place = span.from;
         for record in block[..whole].split_inclusive(|&byte| byte == b'\n') {
             if let Some(part) = record.strip_suffix(b"\n").and_then(Part::parse) {
@@ -154,6 +167,20 @@ impl Tail {
     pub(crate) fn begun(&mut self) -> &mut Begun {
         &mut self.begun
     }
+}
+
+/// The next records of a file, in as little as has the end of one, and where the last of them ends.
+pub(crate) fn sip(file: &File, from: u64, most: usize) -> io::Result<(Vec<u8>, Option<usize>)> {
+    for size in [SIP.min(most), most] {
+        let mut block = vec![0; size];
+        let length = file.read_at(&mut block, from)?;
+        block.truncate(length);
+        let newline = memrchr(b'\n', &block);
+        if newline.is_some() || length < size || size == most {
+            return Ok((block, newline));
+        }
+    }
+    Ok((Vec::new(), None))
 }
 
 /// The lines of a whole log that is in memory, oldest first.
@@ -214,15 +241,26 @@ pub(crate) struct Search {
     open: [bool; Stream::COUNT],
     enough: bool,
     patience: usize,
+    /// How much may be looked at; 0: the search was given up.
+    left: usize,
 }
 
 impl Search {
-    pub(crate) fn new(most: usize, since: Option<Timestamp>) -> Self {
-        Self { most, since, found: 0, open: Default::default(), enough: most == 0, patience: PATIENCE }
+    pub(crate) fn within(most: usize, since: Option<Timestamp>, bytes: usize) -> Self {
+        let (open, enough, patience) = (Default::default(), most == 0, PATIENCE);
+        Self { most, since, found: 0, open, enough, patience, left: bytes }
+    }
+
+    pub(crate) fn gave_up(&self) -> bool {
+        self.left == 0
     }
 
     /// Takes the next older record: whether it ends a line that is asked for, and `Break` if no older one is needed.
     fn record(&mut self, record: &[u8]) -> (bool, ControlFlow<()>) {
+        self.left = self.left.saturating_sub(record.len() + 1);
+        if self.left == 0 {
+            return (false, Break(()));
+        }
         if self.enough {
             self.patience = self.patience.saturating_sub(record.len() + 1);
         }

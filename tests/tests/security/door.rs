@@ -53,12 +53,16 @@ fn each_token_opens_its_role_and_without_one_nothing_is_told() {
     let wrong = bearer(&at, &"0".repeat(64));
     let basic = format!("{host}Authorization: Basic {}\r\n", token(&project, "admin"));
     for headers in [&host, &wrong, &basic, &format!("{host}Authorization: Bearer \r\n")] {
-        for (method, path) in
-            [("GET", "/api/v1/version"), ("POST", "/api/v1/services/web/stop"), ("GET", "/nowhere")]
-        {
+        for (method, path) in [
+            ("GET", "/api/v1/version"),
+            ("POST", "/api/v1/services/web/stop"),
+            ("GET", "/nowhere"),
+            ("DELETE", "/api/v1/services/add"),
+        ] {
             let (status, head, answer) = ask(&at, method, path, headers);
             assert_eq!((status, answer["error"]["code"].as_str()), (401, Some("unauthorized")), "{answer}");
             assert!(head.contains("www-authenticate: bearer"), "{head}");
+            assert!(!head.contains("\r\nallow:"), "{head}");
         }
     }
     let (status, _, answer) = ask(&at, "GET", "/api/v1/services/status", &read);

@@ -71,8 +71,9 @@ fn text() -> String {
     let mut document = super::described().into_openapi();
     let schemas = Examples::of(&document);
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-            let has_body = operation.request_body.is_some();
+        // Whoever posts may send a body, also where it says nothing.
+        for (operation, has_body) in [(&mut item.get, false), (&mut item.post, true)] {
+            let Some(operation) = operation else { continue };
             for (status, failure) in shapes::at_the_door(has_body) {
                 operation.responses.responses.entry(status).or_insert(failure);
             }

@@ -4,17 +4,18 @@ use super::document;
 use super::document::{
     Broken, EventOnALine, EventsAnswer, Gone, HistoryAnswer, LastSeen, Malformed, NoService, tag,
 };
-use super::reply::{Asked, Data, Failure, count, size};
+use super::pieces::{self, Pieces};
+use super::reply::{Asked, Failure, count, size};
 use super::services::Names;
 use crate::daemon::Shared;
-use crate::journal::{self, Question, Recorded, View, Word};
+use crate::journal::{self, Ahead, Question, Recorded, View, Word};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use service_api::{Code, Envelope, Event, Problem, routes};
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -103,6 +104,11 @@ impl Form {
         }
     }
 
+    fn written(self, event: &Event) -> String {
+        let json = serde_json::to_string(event);
+        json.map(|json| self.event(event, &json)).unwrap_or_default()
+    }
+
     /// Nothing has happened up to this number. Where it can be told, a client that only hears of some services goes on
     /// from there.
     fn pulse(self, last: u64) -> String {
@@ -164,23 +170,20 @@ pub(super) async fn events(
         question.limit.get_or_insert(if follow { 0 } else { USUAL });
     }
     let view = journal(&shared, &question.names).await?;
-    let past = view.past();
-    let asked = question.clone();
-    let found = waiting_for_the_disk(move || past.find(&asked)).await?;
-    if form == Form::List {
-        return Ok(Data(found).into_response());
-    }
-    let past = tokio_stream::iter(found).filter_map(move |event| {
-        let json = serde_json::to_string(&event).ok()?;
-        Some(form.event(&event, &json))
-    });
+    let (past, asked) = (view.past(), question.clone());
+    let write = match form {
+        Form::List => pieces::Form::List,
+        Form::Lines => pieces::Form::Each(|event| Form::Lines.written(event)),
+        Form::Sent => pieces::Form::Each(|event| Form::Sent.written(event)),
+    };
+    let (first, rest) = pieces::begin(write, move || journal::Events::new(past, asked)).await?;
     let body = match follow {
         // At once it is told up to where that was, so that also who heard nothing can go on from there.
         true => {
-            let now = tokio_stream::once(form.pulse(view.last));
-            body(past.chain(now).chain(live(view, question, form)))
+            let now = tokio_stream::once(form.pulse(view.last)).chain(live(view, question, form));
+            body(first, rest.chain(now.map(|text| Ok(Bytes::from(text)))))
         }
-        false => body(past),
+        false => whole(first, rest),
     };
     Ok(([(header::CONTENT_TYPE, form.media_type()), (header::CACHE_CONTROL, "no-cache")], body)
         .into_response())
@@ -193,12 +196,15 @@ async fn journal(shared: &Shared, names: &[String]) -> Result<View, Problem> {
         answer => return answer,
     };
     let view = shared.orchestrator.journal(Vec::new()).await?;
-    let past = view.past();
-    let asked = Question { names: names.to_vec(), ..Question::default() };
-    let told = waiting_for_the_disk(move || past.find(&asked)).await?;
     let plan = shared.orchestrator.plan();
-    let was = |name: &String| told.iter().any(|event| event.service.as_ref() == Some(name));
-    if names.iter().all(|name| plan.id(name).is_some() || was(name)) { Ok(view) } else { Err(unknown) }
+    let gone: Vec<String> = names.iter().filter(|name| plan.id(name).is_none()).cloned().collect();
+    let past = view.past();
+    let told = move || {
+        let told = |name: &String| past.tells_of(name);
+        gone.iter().map(told).collect::<Result<Vec<bool>, Problem>>()
+    };
+    let all = pieces::reading(told).await?.into_iter().all(|told| told);
+    if all { Ok(view) } else { Err(unknown) }
 }
 
 /// What happened to services, and what their checks said
@@ -225,27 +231,29 @@ pub(super) async fn history(
     let view = journal(&shared, &question.names).await?;
     let (past, checks) = (view.past(), view.checks());
     drop(view);
-    // Turning many rows into JSON takes time too: this thread has services to look after.
-    let json = waiting_for_the_disk(move || {
-        let json = if starts {
-            serde_json::to_vec(&Envelope::success(journal::starts(&past.find(&question)?)))
-        } else {
-            serde_json::to_vec(&Envelope::success(journal::rows(&past, &checks, &question)?))
-        };
-        json.map_err(|error| Problem::new(Code::Internal, format!("cannot write the answer: {error}")))
-    });
-    Ok(([(header::CONTENT_TYPE, "application/json")], json.await?).into_response())
+    let body = if starts {
+        let open = move || Ok(journal::Starts::new(past, question));
+        let (first, rest) = pieces::begin(pieces::Form::List, open).await?;
+        whole(first, rest)
+    } else {
+        let open = move || journal::History::new(past, checks, &question);
+        let (first, rest) = pieces::begin(pieces::Form::List, open).await?;
+        whole(first, rest)
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-async fn waiting_for_the_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    let lost = |error| Problem::new(Code::Internal, format!("cannot read the journal: {error}"));
-    tokio::task::spawn_blocking(work).await.map_err(lost)?
+fn body(first: Vec<u8>, rest: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    Body::from_stream(tokio_stream::once(Ok(Bytes::from(first))).chain(rest))
 }
 
-fn body(texts: impl Stream<Item = String> + Send + 'static) -> Body {
-    Body::from_stream(texts.map(|text| Ok::<_, Infallible>(Bytes::from(text))))
+/// An answer that ends; one of one piece has a length.
+fn whole<A>(first: Vec<u8>, rest: Pieces<A>) -> Body
+where
+    A: Ahead + Send + Unpin + 'static,
+    A::Row: Serialize + 'static,
+{
+    if rest.is_over() { Body::from(first) } else { body(first, rest) }
 }
 
 /// What happens from here on. One who does not keep up hears that, and nothing more.

@@ -18,8 +18,10 @@ use serde::Deserialize;
 use service_api::{Code, Problem, routes, view};
 use service_core::Name;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use tokio::sync::mpsc::channel;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
@@ -109,24 +111,47 @@ async fn answer(
             .into());
     }
     let mut wanted = wanted(&shared, &names, &lines)?;
+    let desks = sit(&wanted, follow).await?;
     wanted.told = told(&shared, &wanted).await?;
-    let places = Arc::clone(&shared.orchestrator.world().places);
+    let world = shared.orchestrator.world();
     let form = if by_line { Form::Lines } else { Form::List };
-    // It looks for the first line in files that may be long.
-    let read = tokio::task::spawn_blocking(move || match follow {
-        true => Reading::following(&places, wanted),
-        false => Reading::once(&places, wanted, form),
-    });
     let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
-    let reading = read.await.map_err(io::Error::other).flatten().map_err(cannot)?;
+    let reading = Reading::open(&world.places, &world.changes, wanted, form, follow).await.map_err(cannot)?;
     let (reader, pieces) = channel(1);
     // It ends with the answer, whose other end it sees, or with the owner of the fleet.
     tokio::spawn(async move {
         let mailbox = &shared.orchestrator.world().mailbox;
         reading.send(reader, mailbox.closed()).await;
+        drop(desks);
     });
     let media_type = if by_line { routes::NDJSON } else { "application/json" };
     Ok(([(CONTENT_TYPE, media_type)], Body::from_stream(ReceiverStream::new(pieces))).into_response())
+}
+
+/// Logs that are open for readers at the same time, for those who follow and for those who do not: each has files open and
+/// lines in memory.
+const MOST: u32 = 256;
+static FOLLOWED: LazyLock<Arc<Semaphore>> = LazyLock::new(desks);
+static READ: LazyLock<Arc<Semaphore>> = LazyLock::new(desks);
+/// What its manager tells of a log is in memory as a whole.
+const TOLD: u32 = 16;
+/// How long a reader waits for others to end.
+const WAITS: Duration = Duration::from_secs(5);
+
+fn desks() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MOST as usize))
+}
+
+/// Room for these logs, or a word that there is none.
+async fn sit(wanted: &Wanted, follow: bool) -> Result<OwnedSemaphorePermit, Problem> {
+    let needed = wanted.services.iter().map(|(_, is_ours)| if *is_ours { 1 } else { TOLD }).sum::<u32>();
+    let desks = Arc::clone(if follow { &FOLLOWED } else { &READ });
+    let free = desks.acquire_many_owned(needed.clamp(1, MOST));
+    let sits = tokio::time::timeout(WAITS, free).await.map(Result::ok);
+    sits.ok().flatten().ok_or_else(|| {
+        Problem::new(Code::Busy, "cannot read the logs for one more client: too many read them already")
+            .help("name fewer services, or ask again")
+    })
 }
 
 fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Problem> {

@@ -1,7 +1,8 @@
 //! History: what happened to services and what their checks said, as rows of one shape.
 
+use super::ahead::Ahead;
 use super::lines::Shelf;
-use super::read::{Question, Since, is_since, unreadable};
+use super::read::{Question, Since, Way, is_since, placed, unreadable};
 use crate::board::Checked;
 use crate::clock;
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use service_api::event::{Past, kind};
 use service_api::{Event, Problem};
 use service_core::Name;
+use std::ops::ControlFlow::{self, Break, Continue};
 
 /// The result of one check, as it lies in its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,29 +72,107 @@ impl Checks {
         Self(shelf)
     }
 
-    fn find(&self, question: &Question) -> Result<Vec<Row>, Problem> {
-        let texts = self.0.read().map_err(|error| unreadable(&error))?;
-        let rows = texts.iter().flat_map(|text| text.split(|byte| *byte == b'\n'));
-        Ok(rows
-            .filter_map(|line| serde_json::from_slice::<Row>(line).ok())
-            .filter(|row| question.is_about(Some(&row.service)) && is_since(&row.time, question.since))
-            .collect())
+    pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {
+        self.0.read().map_err(|error| unreadable(&error))
     }
 }
 
-/// Events of services and results of checks, by time.
-pub(crate) fn rows(past: &super::Past, checks: &Checks, question: &Question) -> Result<Vec<Past>, Problem> {
-    let mut question = Question { limit: None, ..question.clone() };
-    let events = past.find(&question)?;
-    if let Some(Since::After(_)) = question.since {
-        // Checks have no numbers: those from the first such event on.
-        let first = events.first().and_then(|event| event.time.parse::<Timestamp>().ok());
-        question.since = Some(Since::Time(first.unwrap_or_else(clock::today)));
+/// Events of services and results of checks by time, one after the other. Each of the two keeps its order, also where
+/// the clock was set back.
+pub(crate) struct History {
+    past: super::Past,
+    checks: Checks,
+    question: Question,
+    /// Of checks: they have no numbers, so those from the first event on that is told.
+    checked_since: Option<Since>,
+    way: Way,
+    checks_from: usize,
+    /// The latest times of an event and of a check.
+    latest: [Timestamp; 2],
+    /// Rows that are passed over, and how many are told after them.
+    passed: usize,
+    left: usize,
+}
+
+impl History {
+    /// # Errors
+    /// As [`super::Past::find`].
+    pub(crate) fn new(past: super::Past, checks: Checks, question: &Question) -> Result<Self, Problem> {
+        let question = question.clone();
+        let way = past.way(&Question { limit: None, ..question.clone() })?;
+        let mut checked_since = question.since;
+        if let Some(Since::After(_)) = question.since {
+            let mut first = None;
+            past.go_on(&question, &mut way.clone(), &mut |event| {
+                first = event.time.parse().ok();
+                Break(())
+            })?;
+            checked_since = Some(Since::Time(first.unwrap_or_else(clock::today)));
+        }
+        let left = question.limit.unwrap_or(usize::MAX);
+        let latest = [Timestamp::MIN; 2];
+        let mut history =
+            Self { past, checks, question, checked_since, way, checks_from: 0, latest, passed: 0, left };
+        if history.question.since.is_none() && left != usize::MAX {
+            let mut all = 0_usize;
+            let begin = (history.way, history.checks_from, history.latest);
+            history.left = usize::MAX;
+            history.go_on(&mut |_| {
+                all += 1;
+                Continue(())
+            })?;
+            (history.way, history.checks_from, history.latest) = begin;
+            (history.passed, history.left) = (all.saturating_sub(left), left);
+        }
+        Ok(history)
     }
-    let checks = checks.find(&question)?.into_iter().map(Past::from);
-    let mut rows: Vec<Past> = events.into_iter().filter_map(of_service).chain(checks).collect();
-    rows.sort_by_cached_key(|row| row.time.parse::<Timestamp>().ok());
-    Ok(rows)
+}
+
+impl Ahead for History {
+    type Row = Past;
+
+    fn go_on(&mut self, tell: &mut dyn FnMut(Past) -> ControlFlow<()>) -> Result<bool, Problem> {
+        let (events, checks) = (self.past.texts()?, self.checks.texts()?);
+        let (question, since) = (&self.question, self.checked_since);
+        let mut events = self
+            .past
+            .ahead(&events, self.way.from, self.way.told)
+            .filter(|(_, event)| {
+                question.is_about(event.service.as_deref()) && is_since(&event.time, question.since)
+            })
+            .filter_map(|(after, event)| Some((after, event.seq, of_service(event)?)))
+            .peekable();
+        let mut checks = placed::<Row>(&checks, self.checks_from)
+            .filter(|(_, row)| question.is_about(Some(&row.service)) && is_since(&row.time, since))
+            .peekable();
+        let time = |text: &str| text.parse().unwrap_or(Timestamp::MIN);
+        while self.left > 0 {
+            let event = events.peek().map(|(_, _, row)| self.latest[0].max(time(&row.time)));
+            let check = checks.peek().map(|(_, row)| self.latest[1].max(time(&row.time)));
+            let row = match (event, check) {
+                (Some(at), check) if check.is_none_or(|check| at <= check) => {
+                    let Some((after, seq, row)) = events.next() else { break };
+                    (self.way.from, self.way.told, self.latest[0]) = (after, Some(seq), at);
+                    row
+                }
+                (_, Some(at)) => {
+                    let Some((after, row)) = checks.next() else { break };
+                    (self.checks_from, self.latest[1]) = (after, at);
+                    row.into()
+                }
+                _ => break,
+            };
+            if self.passed > 0 {
+                self.passed -= 1;
+                continue;
+            }
+            self.left -= 1;
+            if tell(row).is_break() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 fn of_service(event: Event) -> Option<Past> {

@@ -1,6 +1,7 @@
 //! The journal of a project whose daemon does not run, read from its files.
 
-use super::history::{self, Checks};
+use super::ahead::{Starts, all};
+use super::history::{Checks, History};
 use super::lines::Shelf;
 use super::read::{Past, Question, unreadable};
 use service_api::event::{Past as PastRow, Start};
@@ -20,10 +21,10 @@ pub(crate) fn events(state_dir: &Path, question: &Question) -> Result<Vec<Event>
 pub(crate) fn history(state_dir: &Path, question: &Question) -> Result<Vec<PastRow>, Problem> {
     let checks =
         Shelf::at(&super::checks_path(state_dir)).map(Checks::new).map_err(|error| unreadable(&error))?;
-    history::rows(&past(state_dir)?, &checks, question)
+    all(History::new(past(state_dir)?, checks, question)?)
 }
 
 /// The critical path of starts.
 pub(crate) fn starts(state_dir: &Path, question: &Question) -> Result<Vec<Start>, Problem> {
-    events(state_dir, question).map(|events| super::starts(&events))
+    all(Starts::new(past(state_dir)?, question.clone()))
 }

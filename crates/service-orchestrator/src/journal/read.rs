@@ -1,13 +1,15 @@
-//! Reading events: what of a file can be understood ([`Pages`]), which events are asked for ([`Question`]), and where
-//! the past meets what happens now ([`View`]).
+//! Reading events: what of a file can be understood ([`Pages`]), which events are asked for ([`Question`]), where the
+//! past meets what happens now ([`View`]), and how one goes through the past ([`Past`]).
 
 use super::lines::Shelf;
 use super::{Checks, Recorded, Seen, VERSION, Word};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use service_api::{Code, Event, Problem};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
@@ -91,8 +93,25 @@ fn is_ours(text: &[u8]) -> bool {
     serde_json::from_slice::<Versioned>(first).map_or(true, |head| head.journal == VERSION)
 }
 
-fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+pub(super) fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+/// What two texts, one after the other, have from a place on, each with the place after it.
+pub(super) fn placed<T: DeserializeOwned>(
+    texts: &[Vec<u8>; 2],
+    from: usize,
+) -> impl DoubleEndedIterator<Item = (usize, T)> {
+    let [old, current] = texts;
+    let in_old = from.min(old.len());
+    let in_current = (from - in_old).min(current.len());
+    let parts = [(&old[in_old..], in_old), (&current[in_current..], old.len() + in_current)];
+    parts.into_iter().flat_map(|(text, start)| {
+        lines(text).filter_map(move |line| {
+            let after = line.as_ptr().addr() - text.as_ptr().addr() + line.len() + 1;
+            Some((start + after, serde_json::from_slice(line).ok()?))
+        })
+    })
 }
 
 /// From where on events are asked for.
@@ -158,7 +177,19 @@ impl View {
     }
 }
 
+/// How far a reader has come in the past: a few words, however much there is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// A place in the files, one after the other.
+    pub(super) from: usize,
+    /// The number of the last event that is behind.
+    pub(super) told: Option<u64>,
+    /// So many are still asked for.
+    pub(super) left: usize,
+}
+
 /// Reads events, on a thread that may wait for the disk.
+#[derive(Clone)]
 pub(crate) struct Past {
     shelf: Shelf,
     unwritten: Vec<Arc<Recorded>>,
@@ -176,28 +207,95 @@ impl Past {
     /// # Errors
     /// [`Code::Gap`] if events after the number that is asked for are not kept any more.
     pub(crate) fn find(&self, question: &Question) -> Result<Vec<Event>, Problem> {
-        let texts = self.shelf.read().map_err(|error| unreadable(&error))?;
-        let ours: Vec<&[u8]> = texts.iter().map(Vec::as_slice).filter(|text| is_ours(text)).collect();
-        let written = || ours.iter().flat_map(|text| lines(text)).filter_map(parse);
-        if let Some(Since::After(seq)) = question.since {
-            let unwritten = self.unwritten.first().map(|recorded| recorded.event.seq);
-            self.refuse_gap(seq, written().next().map(|event| event.seq).or(unwritten))?;
-        }
-        let most = if question.since.is_none() { question.limit } else { None }.unwrap_or(usize::MAX);
-        let unwritten = self.unwritten.iter().rev().map(|recorded| recorded.event.clone());
-        let backwards =
-            unwritten.chain(ours.iter().rev().flat_map(|text| lines(text).rev()).filter_map(parse));
-        let mut found: Vec<Event> = backwards
-            .filter(|event| event.seq <= self.last)
-            .take_while(|event| !matches!(question.since, Some(Since::After(seq)) if event.seq <= seq))
-            .filter(|event| {
-                question.is_about(event.service.as_deref()) && is_since(&event.time, question.since)
-            })
-            .take(most)
-            .collect();
-        found.reverse();
-        found.truncate(question.limit.unwrap_or(usize::MAX));
+        let mut found = Vec::new();
+        self.go_on(question, &mut self.way(question)?, &mut |event| {
+            found.push(event);
+            Continue(())
+        })?;
         Ok(found)
+    }
+
+    /// Whether there is any event about this service.
+    pub(crate) fn tells_of(&self, name: &str) -> Result<bool, Problem> {
+        let (mut told, question) = (false, Question { names: vec![name.to_owned()], ..Question::default() });
+        self.go_on(&question, &mut self.way(&question)?, &mut |_| {
+            told = true;
+            Break(())
+        })?;
+        Ok(told)
+    }
+
+    /// The way through the events that are asked for, from their first.
+    ///
+    /// # Errors
+    /// As [`Past::find`].
+    pub(super) fn way(&self, question: &Question) -> Result<Way, Problem> {
+        let mut way = Way { from: 0, told: None, left: question.limit.unwrap_or(usize::MAX) };
+        let texts = self.texts()?;
+        if let Some(Since::After(seq)) = question.since {
+            let oldest = self.ahead(&texts, 0, None).next().map(|(_, event)| event.seq);
+            self.refuse_gap(seq, oldest)?;
+            way.told = Some(seq);
+        } else if let (None, Some(most)) = (question.since, question.limit) {
+            let unwritten = self.unwritten.iter().rev().map(|recorded| (usize::MAX, recorded.event.clone()));
+            let mut back = unwritten
+                .chain(placed(&texts, 0).rev())
+                .filter(|(_, event): &(_, Event)| event.seq <= self.last)
+                .filter(|(_, event)| question.is_about(event.service.as_deref()))
+                .skip(most);
+            // The last that is not asked for.
+            way.told = back.next().map(|(_, event)| event.seq);
+        }
+        // Numbers rise, so the first event that counts has its place, and what lies before it is not looked at again.
+        if let Some(told) = way.told {
+            let before = placed::<Event>(&texts, 0).rev().find(|(_, event)| event.seq <= told);
+            way.from = before.map_or(0, |(after, _)| after);
+        }
+        Ok(way)
+    }
+
+    /// Tells the next events until that is enough. Returns whether there may be more.
+    pub(super) fn go_on(
+        &self,
+        question: &Question,
+        way: &mut Way,
+        tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<bool, Problem> {
+        let texts = self.texts()?;
+        for (after, event) in self.ahead(&texts, way.from, way.told) {
+            if way.left == 0 {
+                break;
+            }
+            way.pass(after, &event);
+            if question.is_about(event.service.as_deref()) && is_since(&event.time, question.since) {
+                way.left -= 1;
+                if tell(event).is_break() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The events from a place on, and after a number, each with the place after it.
+    pub(super) fn ahead(
+        &self,
+        texts: &[Vec<u8>; 2],
+        from: usize,
+        told: Option<u64>,
+    ) -> impl Iterator<Item = (usize, Event)> {
+        let end = texts.iter().map(Vec::len).sum();
+        let unwritten = self.unwritten.iter().map(move |recorded| (end, recorded.event.clone()));
+        let last = self.last;
+        placed(texts, from)
+            .chain(unwritten)
+            .filter(move |(_, event)| event.seq <= last && told.is_none_or(|told| event.seq > told))
+    }
+
+    /// The files; one that is not of our version says nothing.
+    pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {
+        let texts = self.shelf.read().map_err(|error| unreadable(&error))?;
+        Ok(texts.map(|text| if is_ours(&text) { text } else { Vec::new() }))
     }
 
     fn refuse_gap(&self, seq: u64, oldest: Option<u64>) -> Result<(), Problem> {
@@ -217,8 +315,11 @@ impl Past {
     }
 }
 
-fn parse(line: &[u8]) -> Option<Event> {
-    serde_json::from_slice(line).ok()
+impl Way {
+    /// Leaves an event behind.
+    pub(super) fn pass(&mut self, after: usize, event: &Event) {
+        (self.from, self.told) = (after, Some(event.seq));
+    }
 }
 
 /// Whether a time, as it is written, is not before what is asked for.

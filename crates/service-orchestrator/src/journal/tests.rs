@@ -197,7 +197,8 @@ fn of_the_checks_of_a_start_the_last_is_kept() {
     journal.commit(clock::now());
     let look = |journal: &mut Journal| {
         let view = journal.view(clock::now());
-        let mut rows = rows(&view.past(), &view.checks(), &Question::default()).unwrap();
+        let mut rows =
+            ahead::all(History::new(view.past(), view.checks(), &Question::default()).unwrap()).unwrap();
         rows.retain(|row| row.healthy.is_some());
         rows.into_iter().map(|row| (row.healthy, row.message)).collect::<Vec<_>>()
     };

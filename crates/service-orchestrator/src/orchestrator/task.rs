@@ -52,7 +52,7 @@ pub(super) struct Task {
     pub(super) known: BTreeSet<Name>,
     store: Store,
     pub(super) journal: Journal,
-    pub(super) board: watch::Sender<Arc<Board>>,
+    board: watch::Sender<Arc<Board>>,
 }
 
 /// Whether the owner goes on after a letter.

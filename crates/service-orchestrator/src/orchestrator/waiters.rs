@@ -113,14 +113,12 @@ impl Waiter {
         }
     }
 
-    /// Says that a manager refuses to stop a service, which whoever wants it started again would wait for in vain.
+    /// Says that a manager refuses to stop a service.
     pub(super) fn refused(&mut self, name: &Name, message: &str, board: &Board, now: Moment) {
-        let (code, cannot) = match self.verb {
-            Verb::Update => return,
-            Verb::Start => (Code::StartFailed, format!("cannot start `{name}`: it does not stop first: ")),
-            Verb::Stop | Verb::Restart => (Code::StopFailed, format!("cannot stop `{name}`: ")),
-        };
-        let problem = Problem::new(code, cannot + message);
+        if matches!(self.verb, Verb::Start | Verb::Update) {
+            return;
+        }
+        let problem = Problem::new(Code::StopFailed, format!("cannot stop `{name}`: {message}"));
         for service in self.open.extract_if(.., |service| service.name == *name) {
             let _ = self.rows.send(outcome(
                 &service,
@@ -143,6 +141,9 @@ impl Waiter {
         let (action, problem) = match progress {
             Progress::Done => (self.done(service), None),
             Progress::Never(obstacle) => (Action::Failed, Some(self.explain(id, obstacle, board))),
+            Progress::Pending if self.verb == Verb::Start && is_held(board.at(id)) => {
+                (Action::Failed, Some(held(board.at(id))))
+            }
             Progress::Pending if !over => return None,
             Progress::Pending => self.unfinished(id, board),
         };
@@ -212,6 +213,18 @@ impl Waiter {
             ),
         }
     }
+}
+
+/// Whether its manager has refused to stop it, which has to be before it can be started.
+fn is_held(entry: &Entry) -> bool {
+    entry.complaint.is_some() && entry.snapshot.state_word() == "stopping"
+}
+
+fn held(entry: &Entry) -> Problem {
+    let (name, why) = (&entry.definition.name, entry.complaint.as_deref().unwrap_or_default());
+    let message = format!("cannot start `{name}`: it has to stop first, and its manager refuses: {why}");
+    Problem::new(Code::StopFailed, message)
+        .help(format!("it is asked again, and then `{name}` starts; `service stop {name}` gives that up"))
 }
 
 /// What is wrong with a dependency that is in the way.

@@ -8,8 +8,6 @@ use crate::clock;
 use service_api::{Code, Outcome, Problem};
 use service_core::Id;
 use service_core::fleet::{Progress, Relatives};
-use service_core::service::State;
-use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 impl Task {
@@ -57,21 +55,13 @@ impl Task {
                 was_alive,
             }
         };
-        let open = about.iter().copied().map(open).collect();
-        let mut waiter = Waiter::new(wish.verb, wish.patience, open, rows, now);
-        if wish.verb == Verb::Start {
-            let board = Arc::clone(&self.board.borrow());
-            for id in about
-                .into_iter()
-                .filter(|id| matches!(self.fleet.machine(*id).state(), State::Stopping { .. }))
-            {
-                let entry = &self.entries[id.index()];
-                if let Some(complaint) = &entry.complaint {
-                    waiter.refused(&entry.definition.name, complaint, &board, now);
-                }
-            }
-        }
-        self.waiters.push(waiter);
+        self.waiters.push(Waiter::new(
+            wish.verb,
+            wish.patience,
+            about.into_iter().map(open).collect(),
+            rows,
+            now,
+        ));
         Ok(())
     }
 

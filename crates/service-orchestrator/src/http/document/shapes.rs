@@ -205,7 +205,7 @@ pub(in crate::http) struct Service {
 #[into_params(parameter_in = Header)]
 pub(in crate::http) struct LastSeen {
     /// The `id` of the last event that was seen; stronger than `since`.
-    #[param(rename = "Last-Event-ID", value_type = Since, required = false, example = "17")]
+    #[param(rename = "Last-Event-ID", value_type = u64, required = false, example = 17)]
     last_event_id: Option<String>,
 }
 
@@ -237,13 +237,13 @@ failures! {
     Stranger: Unauthorized, "cannot tell who asks: there is no token", "`unauthorized`: over TCP, no token or a wrong one";
     Barred: Forbidden, "the token `read` may only read",
         "`forbidden`: over TCP, the token does not allow it, or the name that was called or the page that asks is not known";
-    Busy: Busy, "too many streams are open", "`busy`: too many clients are connected";
+    Busy: Busy, "too many streams are open", "`busy`: too many clients are connected, or read logs. `daemon_unreachable`: the daemon is just ending; ask again";
     Large: TooLarge, "a request may have 1 MiB", "`too_large`: the body is too large";
     Late: TooSlow, "the body did not come within 10 s", "`too_slow`: the body did not come in time";
     Broken: Internal, "cannot read the journal: Input/output error", "`internal`: a fault of the daemon or of the machine";
 }
 
-/// What every operation may end in before it is begun, and those with a body.
+/// What every operation may end in before it is begun, and those that may have a body.
 pub(super) fn at_the_door(has_body: bool) -> impl Iterator<Item = (String, RefOr<Response>)> {
     let always = [Stranger::responses(), Barred::responses(), Busy::responses()].into_iter();
     let of_bodies = [Large::responses(), Late::responses()].into_iter().filter(move |_| has_body);

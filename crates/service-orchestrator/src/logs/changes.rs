@@ -1,0 +1,121 @@
+//! [`Changes`]: tells those who follow logs when something in the directory of one of theirs is different.
+//!
+//! All of them share one inotify instance: a user has only 128 of them, which other programs need too.
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// Who follows logs. A lock is right here: it is held for a look at a map.
+#[derive(Default)]
+pub(crate) struct Changes(Mutex<Option<Watching>>);
+
+struct Watching {
+    instance: Arc<Instance>,
+    task: AbortHandle,
+}
+
+struct Instance {
+    inotify: Inotify,
+    followers: Mutex<HashMap<WatchDescriptor, Vec<Arc<Notify>>>>,
+}
+
+/// The directories that one reader follows.
+pub(super) struct Follows {
+    instance: Arc<Instance>,
+    watched: Vec<WatchDescriptor>,
+    woken: Arc<Notify>,
+}
+
+impl Changes {
+    /// One more follower, who watches nothing yet.
+    pub(super) fn follow(&self) -> io::Result<Follows> {
+        let mut watching = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = match &*watching {
+            Some(watching) => Arc::clone(&watching.instance),
+            None => {
+                let begun = Watching::begin()?;
+                Arc::clone(&watching.insert(begun).instance)
+            }
+        };
+        Ok(Follows { instance, watched: Vec::new(), woken: Arc::default() })
+    }
+}
+
+impl Watching {
+    fn begin() -> io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        #[expect(deprecated, reason = "it is unsound only for what does not own its descriptor")]
+        let woken = AsyncFd::new(inotify.as_fd().try_clone_to_owned()?)?;
+        let instance = Arc::new(Instance { inotify, followers: Mutex::default() });
+        let task = tokio::spawn(listen(Arc::clone(&instance), woken)).abort_handle();
+        Ok(Self { instance, task })
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen(instance: Arc<Instance>, woken: AsyncFd<OwnedFd>) {
+    while let Ok(mut ready) = woken.readable().await {
+        match instance.inotify.read_events() {
+            Ok(events) => events.iter().for_each(|event| instance.wake(event.wd, event.mask)),
+            Err(Errno::EAGAIN) => ready.clear_ready(),
+            Err(error) => return tracing::error!(%error, "cannot hear of changes in logs"),
+        }
+    }
+}
+
+impl Instance {
+    fn wake(&self, directory: WatchDescriptor, what: AddWatchFlags) {
+        let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        if what.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            // Nobody knows where it was.
+            return followers.values().flatten().for_each(|follower| follower.notify_one());
+        }
+        followers.get(&directory).into_iter().flatten().for_each(|follower| follower.notify_one());
+    }
+}
+
+impl Follows {
+    /// Hears of this directory too.
+    pub(super) fn watch(&mut self, directory: &Path) -> io::Result<()> {
+        let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
+        let mut followers = self.instance.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        // One directory has one descriptor, however often it is asked for.
+        let watched = self.instance.inotify.add_watch(directory, events)?;
+        followers.entry(watched).or_default().push(Arc::clone(&self.woken));
+        self.watched.push(watched);
+        Ok(())
+    }
+
+    /// Waits until something is different; at once, if it has been since the last time.
+    pub(super) async fn changed(&self) {
+        self.woken.notified().await;
+    }
+}
+
+impl Drop for Follows {
+    fn drop(&mut self) {
+        let mut followers = self.instance.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        for watched in &self.watched {
+            let Some(others) = followers.get_mut(watched) else { continue };
+            others.retain(|other| !Arc::ptr_eq(other, &self.woken));
+            if others.is_empty() {
+                followers.remove(watched);
+                // Its directory may have gone, and the watch with it.
+                let _ = self.instance.inotify.rm_watch(*watched);
+            }
+        }
+    }
+}
