@@ -6,6 +6,9 @@ use palette.nu
 use screen.nu
 use summary.nu
 
+# From so many columns on there is room for all that a status has.
+const WIDE = 90
+
 # Show how services are, again and again in the same place, until `q` or ctrl-c.
 #
 # It follows the size of the terminal and leaves nothing on it. For a script: `service events --follow`.
@@ -21,7 +24,10 @@ export def main [
     caller (metadata $names).span { service status ...$names | ignore }
     screen $interval {|size|
         let rows = service status ...$names
-        let table = $rows | palette coloured status state health | table --width $size.columns
+        let painted = $rows | palette coloured status state health
+        # What `state` says as well, and what is rarely looked at, make room for the rest.
+        let shown = if $size.columns < $WIDE { $painted | reject --optional status pid } else { $painted }
+        let table = $shown | table --width $size.columns
         $"(ansi attr_bold)($rows | summary)(ansi reset)  every ($interval), q leaves\n($table)"
     }
 }

@@ -92,6 +92,11 @@ export def "test a mistyped command is answered with the right one" [] {
     holds (service | is-not-empty) "alone it tells what there is"
 }
 
+export def "test the help of all is a manual" [] {
+    let manual = scope commands | where name == service and type in [plugin custom] | get 0.extra_description
+    holds ($manual =~ "(?s)\\[services.database\\].*\n  service start web-app .*\n  service why web-app ") "it is told, line by line"
+}
+
 export def "test the item of a closure is no input" [] {
     define $PAIR
     equal ([1 2] | each {|it| service check | length }) [0 0]

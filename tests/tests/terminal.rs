@@ -78,6 +78,9 @@ fn tab_completes_names_and_starts_no_daemon() {
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types("service start unm", &["Tab"]);
     terminal.shows("service start unmistakable");
+    terminal.press(&["C-u"]);
+    terminal.types("service enable unm", &["Tab"]);
+    terminal.shows("service enable unmistakable");
     let daemons = || {
         let named = |pid: &u32| {
             std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "orchestratord\n")

@@ -1,6 +1,7 @@
 # `service enable`.
 
 use ../client.nu
+use ../names.nu
 use ../project.nu
 use ../rows.nu
 
@@ -8,7 +9,7 @@ use ../rows.nu
 @category service
 @search-terms systemd unit boot login autostart linger
 export def main [
-    ...names: string # the services to start along (default: those marked `auto = true`)
+    ...names: string@"names all" # the services to start along (default: those marked `auto = true`)
     --config (-c): path # the services.toml to use
     --all (-a) # start all services along
     --boot # start when the machine does, and not only when you log in

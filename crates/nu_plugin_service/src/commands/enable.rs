@@ -1,5 +1,6 @@
 //! `service enable`.
 
+use super::names::completes;
 use super::signature;
 use crate::ServicePlugin;
 use crate::selector::Selection;
@@ -86,4 +87,6 @@ impl PluginCommand for Enable {
             .patiently(move || asking.program_says(&words.iter().map(String::as_str).collect::<Vec<_>>()))?;
         Ok(PipelineData::value(unit.row(call.head), None))
     }
+
+    completes!(All);
 }
