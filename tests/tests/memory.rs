@@ -51,7 +51,8 @@ fn unread(socket: &std::path::Path, most: usize, paths: &[&str], accept: &str) -
         let mut stream = UnixStream::connect(socket).expect("the daemon listens");
         stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a timeout can be set");
         let path = paths[n % paths.len()];
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n")
+            .expect("the daemon reads");
         stream
     };
     let mut readers: Vec<UnixStream> = (0..most).map(ask).collect();
@@ -71,13 +72,14 @@ fn fill_the_journal(project: &Project) {
         let mut text = head.to_owned();
         while text.len() < 1000 * 1024 {
             (seq, time) = (seq + 1, time + 1);
-            text += &format!(
+            let event = format!(
                 "{{\"seq\":{seq},\"time\":\"2026-01-01T{:02}:{:02}:{:02}Z\",\"since_boot_ms\":1.5,\"service\":\"web\",\
                  \"event\":\"state\",\"from\":\"backoff\",\"to\":\"failed\",\"reason\":\"{reason}\",\"run\":{seq}}}\n",
                 time / 3600,
                 time / 60 % 60,
                 time % 60
             );
+            text.push_str(&event);
         }
         fs::write(directory.join(name), text).expect("the state directory is ours");
     }
@@ -120,7 +122,7 @@ fn two_hundred_unread_answers_out_of_a_full_journal_cost_a_piece_each() {
 
 #[test]
 fn followers_of_long_logs_who_do_not_read_cost_next_to_nothing() {
-    let services: String = (0..10)
+    let services: Vec<String> = (0..10)
         .map(|n| {
             format!(
                 "[services.s{n}]\nstart_command = \"ACTOR chatter 40000 exit 0\"\noneshot = true\n\
@@ -128,7 +130,7 @@ fn followers_of_long_logs_who_do_not_read_cost_next_to_nothing() {
             )
         })
         .collect();
-    let Some(project) = Project::new(&services) else { return };
+    let Some(project) = Project::new(&services.concat()) else { return };
     project.value("service start --all");
     let (daemon, socket) = (project.daemon(), project.socket());
     let paths = ["/api/v1/logs?tail=400000&follow=true", "/api/v1/logs?names=s0&tail=400000&follow=true"];

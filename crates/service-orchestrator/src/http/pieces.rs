@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 
 /// A piece is a little more than so many bytes.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 8 * 1024;
 
 /// So many read the journal at once: each has the files in memory while it does, and they do not wait for a client.
 static READERS: Semaphore = Semaphore::const_new(2);
@@ -96,7 +96,7 @@ where
     A::Row: Serialize,
 {
     fn go_on(mut self) -> Made<A> {
-        let mut piece = Vec::new();
+        let mut piece = Vec::with_capacity(PIECE + PIECE / 4);
         let (form, begun) = (&self.form, &mut self.begun);
         let more = self.ahead.go_on(&mut |row| {
             match form {
