@@ -109,7 +109,11 @@ def report [unit: string]: string -> record {
     if $known.LoadState? == "not-found" {
         return {state: unknown message: $"systemd has no unit ($unit)"}
     }
-    let ended = $known.ExecMainCode? == "1"
+    # 1: it exited with this code; 2 and 3: this signal ended it, which has the code that shells give it.
+    let code = match $known.ExecMainCode? {
+        "1" => (number $known.ExecMainStatus)
+        "2" | "3" => (number $known.ExecMainStatus | if $in != null { $in + 128 })
+    }
     let failed = $known.ActiveState == "failed"
     let state = match $known.ActiveState {
         "active" if $known.SubState == "exited" => "completed"
@@ -125,7 +129,7 @@ def report [unit: string]: string -> record {
         pid: (if $known.MainPID? not-in ["0" null] { number $known.MainPID })
         message: $"($known.ActiveState) \(($known.SubState))($cause)"
         # A unit that is inactive and not failed has ended well; systemd forgets with what code.
-        exit_code: (if $ended and $state != "running" { number $known.ExecMainStatus } else if $state in [stopped completed] { 0 })
+        exit_code: (if $code != null and $state in [stopped completed failed] { $code } else if $state in [stopped completed] { 0 })
         since: (if $state == "running" { time $known.ActiveEnterTimestamp? })
         memory: (number $known.MemoryCurrent? | if $in != null { into filesize })
         restarts: (number $known.NRestarts? | default 0)
@@ -145,6 +149,12 @@ def time [text?: string]: nothing -> any {
 
 def unit-of [service: record]: nothing -> string {
     let name = $service.with?.unit? | default $service.name
+    if ($name | str starts-with "-") {
+        error make --unspanned {
+            msg: $"cannot ask systemd for `($service.name)`: `with.unit` is `($name)`, which is no name of a unit"
+            help: "it should be one like \"shop.service\""
+        }
+    }
     if $name =~ $TYPES { $name } else { $"($name).service" }
 }
 

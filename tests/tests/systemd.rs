@@ -165,3 +165,29 @@ fn lines_of_the_journal_are_lines_of_the_log() {
     let asked = project.read("bin/asked");
     assert!(asked.contains("--user-unit=web.service") && asked.contains("--lines=7"), "{asked}");
 }
+
+#[test]
+fn a_unit_that_a_signal_ends_has_the_exit_code_of_that_signal() {
+    let Some((project, systemd)) =
+        services("[services.web]\nmanager = \"systemd\"\nrestart = \"no\"\nwith = { scope = \"user\" }")
+    else {
+        return;
+    };
+    systemd.unit("web.service", "[Service]\nExecStart=/bin/sleep infinity\n");
+    project.value("service start web");
+    signal(project.pid("web"), Signal::SIGKILL);
+    eventually("it has ended", || (project.status("web")["state"] == "failed").then_some(()));
+    assert_eq!(project.status("web")["exit_code"], 137);
+}
+
+#[test]
+fn no_name_of_a_unit_becomes_an_option() {
+    let unit = "with = { scope = \"user\", unit = \"--host=nowhere\" }";
+    let Some((project, _systemd)) =
+        services(&format!("[services.web]\nmanager = \"systemd\"\nrestart = \"no\"\n{unit}"))
+    else {
+        return;
+    };
+    let error = project.error("service start web");
+    assert!(error["msg"].as_str().unwrap().contains("no name of a unit"), "{error:#}");
+}

@@ -53,7 +53,7 @@ pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service
     let complete = module::path(&world, &service);
     let complete = world.managers.modules.able(&world, &settings, &complete).await;
     let complete =
-        complete.and_then(|module| ["stop", "status"].iter().try_for_each(|word| module.must(word)));
+        complete.and_then(|module| ["start", "stop", "status"].iter().try_for_each(|word| module.must(word)));
     if let Err(message) = complete {
         return world.report(&service.name, run, Event::Refused(message));
     }

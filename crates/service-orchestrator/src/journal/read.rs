@@ -6,6 +6,7 @@ use super::{Checks, Recorded, Seen, VERSION, Word};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use service_api::command::MOST;
 use service_api::{Code, Event, Problem};
 use std::collections::BTreeMap;
 use std::io;
@@ -127,7 +128,7 @@ impl std::str::FromStr for Since {
     type Err = Problem;
 
     fn from_str(text: &str) -> Result<Self, Problem> {
-        if let Ok(seq) = text.parse() {
+        if let Some(seq) = text.parse().ok().filter(|seq| *seq <= MOST) {
             return Ok(Self::After(seq));
         }
         text.parse().map(Self::Time).map_err(|_| {

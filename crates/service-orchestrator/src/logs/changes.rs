@@ -8,23 +8,20 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// Who follows logs. A lock is right here: it is held for a look at a map.
 #[derive(Default)]
-pub(crate) struct Changes(Mutex<Option<Watching>>);
+pub(crate) struct Changes(Mutex<Weak<Instance>>);
 
-struct Watching {
-    instance: Arc<Instance>,
-    task: AbortHandle,
-}
-
+/// It goes with the last of its followers.
 struct Instance {
     inotify: Inotify,
     followers: Mutex<HashMap<WatchDescriptor, Vec<Arc<Notify>>>>,
+    task: OnceLock<AbortHandle>,
 }
 
 /// The directories that one reader follows.
@@ -37,46 +34,30 @@ pub(super) struct Follows {
 impl Changes {
     /// One more follower, who watches nothing yet.
     pub(super) fn follow(&self) -> io::Result<Follows> {
-        let mut watching = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let instance = match &*watching {
-            Some(watching) => Arc::clone(&watching.instance),
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = match known.upgrade() {
+            Some(instance) => instance,
             None => {
-                let begun = Watching::begin()?;
-                Arc::clone(&watching.insert(begun).instance)
+                let begun = Instance::begin()?;
+                *known = Arc::downgrade(&begun);
+                begun
             }
         };
         Ok(Follows { instance, watched: Vec::new(), woken: Arc::default() })
     }
 }
 
-impl Watching {
-    fn begin() -> io::Result<Self> {
+impl Instance {
+    fn begin() -> io::Result<Arc<Self>> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         #[expect(deprecated, reason = "it is unsound only for what does not own its descriptor")]
         let woken = AsyncFd::new(inotify.as_fd().try_clone_to_owned()?)?;
-        let instance = Arc::new(Instance { inotify, followers: Mutex::default() });
-        let task = tokio::spawn(listen(Arc::clone(&instance), woken)).abort_handle();
-        Ok(Self { instance, task })
+        let instance = Arc::new(Self { inotify, followers: Mutex::default(), task: OnceLock::new() });
+        let task = tokio::spawn(listen(Arc::downgrade(&instance), woken)).abort_handle();
+        instance.task.get_or_init(|| task);
+        Ok(instance)
     }
-}
 
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn listen(instance: Arc<Instance>, woken: AsyncFd<OwnedFd>) {
-    while let Ok(mut ready) = woken.readable().await {
-        match instance.inotify.read_events() {
-            Ok(events) => events.iter().for_each(|event| instance.wake(event.wd, event.mask)),
-            Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(error) => return tracing::error!(%error, "cannot hear of changes in logs"),
-        }
-    }
-}
-
-impl Instance {
     fn wake(&self, directory: WatchDescriptor, what: AddWatchFlags) {
         let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         if what.contains(AddWatchFlags::IN_Q_OVERFLOW) {
@@ -84,6 +65,25 @@ impl Instance {
             return followers.values().flatten().for_each(|follower| follower.notify_one());
         }
         followers.get(&directory).into_iter().flatten().for_each(|follower| follower.notify_one());
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+async fn listen(instance: Weak<Instance>, woken: AsyncFd<OwnedFd>) {
+    while let Ok(mut ready) = woken.readable().await {
+        let Some(instance) = instance.upgrade() else { return };
+        match instance.inotify.read_events() {
+            Ok(events) => events.iter().for_each(|event| instance.wake(event.wd, event.mask)),
+            Err(Errno::EAGAIN) => ready.clear_ready(),
+            Err(error) => return tracing::error!(%error, "cannot hear of changes in logs"),
+        }
     }
 }
 

@@ -205,7 +205,7 @@ pub(in crate::http) struct Service {
 #[into_params(parameter_in = Header)]
 pub(in crate::http) struct LastSeen {
     /// The `id` of the last event that was seen; stronger than `since`.
-    #[param(rename = "Last-Event-ID", value_type = u64, required = false, example = 17)]
+    #[param(rename = "Last-Event-ID", value_type = u64, required = false, maximum = 9_007_199_254_740_991_u64, example = 17)]
     last_event_id: Option<String>,
 }
 
