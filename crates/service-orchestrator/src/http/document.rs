@@ -46,7 +46,7 @@ pub(super) mod tag {
         (name = tag::EVENTS, description = "What happened."),
         (name = tag::DAEMON, description = "The daemon itself."),
     ),
-    components(schemas(Failed, Awaited, Drawing, Since, Moment)),
+    components(schemas(Failed, Awaited, Drawing, Since, Number, Moment)),
 )]
 pub(super) struct Document;
 

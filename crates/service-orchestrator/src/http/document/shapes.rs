@@ -182,9 +182,14 @@ pub(in crate::http) enum Awaited {
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(in crate::http) enum Since {
-    Number(u64),
+    Number(Number),
     Time(Moment),
 }
+
+/// The number of an event.
+#[derive(Serialize, ToSchema)]
+#[schema(maximum = 9_007_199_254_740_991_u64)]
+pub(in crate::http) struct Number(u64);
 
 /// A time, RFC 3339.
 #[derive(Serialize, ToSchema)]
