@@ -188,6 +188,7 @@ fn run(arguments: Arguments) -> ExitCode {
     }
     let starts = Starts::of(arguments.all, arguments.asked.names);
     let how = Circumstances { nu: arguments.nu, unit: arguments.unit.map(|unit| (unit, starts)), told };
+    share_memory();
     let runtime =
         tokio::runtime::Builder::new_current_thread().max_blocking_threads(MOST_THREADS).enable_all().build();
     let ended = runtime.and_then(|runtime| {
@@ -237,5 +238,18 @@ impl std::io::Write for Redacting {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.0.flush()
+    }
+}
+
+/// Threads that read for answers come and go, and glibc would keep memory for each of them.
+fn share_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        const ARENAS: i32 = 2;
+        #[expect(unsafe_code, reason = "nix does not know it")]
+        // SAFETY: it takes two numbers, and there is no other thread yet.
+        unsafe {
+            nix::libc::mallopt(nix::libc::M_ARENA_MAX, ARENAS)
+        };
     }
 }
