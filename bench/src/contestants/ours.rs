@@ -57,6 +57,11 @@ fn definition(parts: &[Part]) -> String {
     text
 }
 
+/// It is bound under another name first.
+fn is_listening(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "sock") && UnixStream::connect(path).is_ok()
+}
+
 /// A daemon that runs in a directory.
 pub(crate) struct Daemon {
     directory: PathBuf,
@@ -83,9 +88,7 @@ impl Daemon {
         let deadline = Instant::now() + Duration::from_secs(20);
         let socket = loop {
             let entries = fs::read_dir(&sockets).into_iter().flatten().flatten();
-            if let Some(path) =
-                entries.map(|entry| entry.path()).find(|path| UnixStream::connect(path).is_ok())
-            {
+            if let Some(path) = entries.map(|entry| entry.path()).find(|path| is_listening(path)) {
                 break path;
             }
             assert!(Instant::now() < deadline, "orchestratord does not listen");
