@@ -102,12 +102,12 @@ impl Client {
 
     /// Asks for something.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
-        self.answer(self.send(self.http.get(self.url(path, query)))?)
+        self.answer(self.send(self.http.get(self.url(path, query)?))?)
     }
 
     /// Wishes something that has one answer.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
-        self.answer(self.send(self.http.post(self.url(path, query)))?)
+        self.answer(self.send(self.http.post(self.url(path, query)?))?)
     }
 
     /// Wishes something whose answer comes row by row. Returns once the daemon has accepted the wish.
@@ -116,7 +116,7 @@ impl Client {
         path: &str,
         body: &B,
     ) -> Result<impl Iterator<Item = Result<T, Problem>> + use<T, B>, Problem> {
-        let request = self.http.post(self.url(path, &[])).header(header::ACCEPT, routes::NDJSON).json(body);
+        let request = self.http.post(self.url(path, &[])?).header(header::ACCEPT, routes::NDJSON).json(body);
         Ok(lines(self.accepted(self.send(request)?)?).map(|line| decode(line?.as_bytes())))
     }
 
@@ -126,7 +126,7 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<impl Iterator<Item = Result<String, Problem>> + use<>, Problem> {
-        let request = self.http.get(self.url(path, query)).header(header::ACCEPT, routes::SSE);
+        let request = self.http.get(self.url(path, query)?).header(header::ACCEPT, routes::SSE);
         let response = self.accepted(self.send(request)?)?;
         Ok(BufReader::new(response).lines().map(|line| line.map_err(|_| broken_off())))
     }
@@ -143,13 +143,16 @@ impl Client {
         request.send().map_err(|error| self.broken(&error))
     }
 
-    fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {
+    /// A host can be made of fitting letters and yet be none, such as `256.1.1.1`.
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Problem> {
         let base = match &self.way.endpoint {
             Endpoint::Unix(_) => "http://localhost".to_owned(),
             Endpoint::Tcp(remote) => remote.to_string(),
         };
-        Url::parse(&format!("{base}{}", target(path, query)))
-            .expect("a host that was looked at and an encoded path make a valid URL")
+        Url::parse(&format!("{base}{}", target(path, query))).map_err(|error| {
+            Problem::new(Code::BadRequest, format!("cannot reach `{base}`: {error}"))
+                .help("correct `url` in `$env.config.plugins.service`")
+        })
     }
 
     /// The answer, unless it is a refusal.
@@ -284,6 +287,7 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 mod tests {
     use super::*;
     use crate::fake::{Daemon, Reply};
+    use service_api::endpoint::Remote;
     use service_api::{Outcome, Wish, view};
 
     fn ask(daemon: &Daemon) -> Result<view::Version, Problem> {
@@ -311,6 +315,16 @@ mod tests {
         let odd = ask(&Daemon::serving(|_| Reply::Json(200, "hello".into()))).unwrap_err();
         assert_eq!(odd.code, Code::Internal);
         assert!(odd.message.starts_with("cannot understand the daemon's answer `hello`"), "{}", odd.message);
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_is_a_problem_and_no_panic() {
+        for url in ["http://256.1.1.1:7", "https://[1:2]", "http://xn--a.b"] {
+            let endpoint = Endpoint::Tcp(Remote::parse(url).unwrap());
+            let client = Client::new(&Way { endpoint, token: None, ca_file: None }).unwrap();
+            let problem = client.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
+            assert_eq!(problem.code, Code::BadRequest, "{url}: {}", problem.message);
+        }
     }
 
     #[test]
