@@ -3,7 +3,7 @@
 use crate::process;
 use crate::stage::{Contestant, Part, Stage};
 use serde_json::{Value, json};
-use service_tests::{http, program};
+use service_tests::{http, post, program};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -106,16 +106,9 @@ impl Daemon {
 
     /// What it answers to a POST.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
-        let mut stream = UnixStream::connect(&self.socket).expect("the daemon listens");
-        let body = body.to_string();
-        let length = body.len();
-        write!(stream, "POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
-            .expect("the daemon reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the daemon answers");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
-        serde_json::from_str(body).expect("an answer is JSON")
+        let (status, answer) = post(&self.socket, &format!("/api/v1/{path}"), &body.to_string());
+        assert_eq!(status, 200, "{answer}");
+        answer
     }
 
     /// What it answers to a GET.

@@ -102,6 +102,7 @@
 //! # Ok(()) }
 //! ```
 
+mod aside;
 mod board;
 mod clock;
 mod containers;

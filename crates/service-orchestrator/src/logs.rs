@@ -8,6 +8,7 @@
 mod ahead;
 mod changes;
 
+use crate::aside::aside;
 use crate::orchestrator::private_dir;
 use crate::world::Places;
 use ahead::{Ahead, Source};
@@ -203,20 +204,6 @@ impl Reading {
             }
         }
     }
-}
-
-/// Does what takes time on another thread, when it is its turn.
-async fn aside<T: Send + 'static>(
-    lane: &'static Semaphore,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
-    // It is never closed. Who goes away ends the waiting and not the work, so the work holds the permit.
-    let turn = lane.acquire().await;
-    let work = move || {
-        let _turn = turn;
-        work()
-    };
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }
 
 /// They tell what there is, and not what comes.

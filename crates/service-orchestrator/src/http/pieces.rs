@@ -1,6 +1,7 @@
 //! Answers out of the journal, made piece by piece: the next when the last one was taken. So an answer that nobody
 //! reads costs one piece, however long it is.
 
+use crate::aside::aside;
 use crate::journal::Ahead;
 use axum::body::Bytes;
 use serde::Serialize;
@@ -58,15 +59,8 @@ where
 pub(super) async fn reading<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    // It is never closed.
-    let reader = READERS.acquire().await;
     let lost = |error| Problem::new(Code::Internal, format!("cannot read the journal: {error}"));
-    // A client that goes away ends the waiting and not the work, so the work holds the permit.
-    let work = move || {
-        let _reader = reader;
-        work()
-    };
-    tokio::task::spawn_blocking(work).await.map_err(lost)?
+    aside(&READERS, work).await.map_err(lost)?
 }
 
 impl<A> Pieces<A>
