@@ -8,7 +8,7 @@ use service_core::change::{Change, compare};
 use service_core::config::{Condition, Config, Dependency, Service, Span, WhenLost};
 use service_core::fleet::{Fleet, Relatives};
 use service_core::health::Verdict;
-use service_core::service::{Effect, Event, Exit};
+use service_core::service::{Effect, Event, Exit, Presence};
 use service_core::{Moment, Name, Plan};
 use service_shim::cri::{Pen, Stream};
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,6 +147,7 @@ fn obey(fleet: &mut Fleet, now: &mut Moment) {
             let event = match order.effect {
                 Effect::Spawn => Event::Launched,
                 Effect::Probe => Event::Probed(Verdict::Healthy),
+                Effect::Look => Event::Looked(Presence::Absent),
                 Effect::Listen => Event::Announced,
                 Effect::Terminate | Effect::Kill => Event::Gone(Exit::Code(0)),
             };

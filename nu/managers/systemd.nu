@@ -17,8 +17,15 @@ const WITHOUT_SYSTEMD = "let the orchestrator keep the program itself: manager =
 @category service
 export def start []: record -> record {
     let service = $in
-    systemctl start $service start (unit-of $service) | ignore
+    let refused = try { systemctl start $service start (unit-of $service) | ignore; null } catch {|error| $error }
     let status = $service | status
+    if $refused != null {
+        # It has run, and how it ended says more than that the start came to nothing.
+        if $status.state == "failed" and $status.exit_code? != null {
+            return ($status | update message $"(unit-of $service) ($status.message)")
+        }
+        error make --unspanned {msg: $refused.msg help: ($refused.details?.help? | default "")}
+    }
     # What has been started and does not run has done its work.
     if $status.state == "stopped" { $status | update state completed } else { $status }
 }

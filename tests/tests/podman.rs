@@ -89,6 +89,21 @@ fn a_container_that_is_removed_by_hand_is_noticed_and_comes_back() {
 }
 
 #[test]
+fn a_container_that_is_started_by_hand_is_seen() {
+    let Some(project) = services(SLEEPER) else { return };
+    project.value("service start web");
+    let id = project.inspect("web", "{{.Id}}");
+    project.value("service stop web");
+    assert_eq!(project.status("web")["state"], "stopped");
+    project.podman(&["start", &id]);
+    let status =
+        eventually("it is seen", || Some(project.status("web")).filter(|status| status["state"] == "ready"));
+    assert_eq!(status["pid"].to_string(), project.inspect("web", "{{.State.Pid}}"), "{status}");
+    project.value("service stop web");
+    assert_eq!(project.inspect("web", "{{.State.Status}}"), "exited");
+}
+
+#[test]
 fn an_exit_code_and_the_last_lines_are_told() {
     let Some(project) = services(
         r#"

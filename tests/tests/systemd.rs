@@ -85,6 +85,30 @@ fn a_unit_that_somebody_stops_rests_or_comes_back_as_its_policy_says() {
 }
 
 #[test]
+fn a_unit_that_somebody_starts_is_seen_with_its_pid_and_can_be_stopped() {
+    let Some((project, systemd)) =
+        services("[services.web]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
+    else {
+        return;
+    };
+    systemd.unit("web.service", STAYS);
+    assert_eq!(project.status("web")["state"], "stopped");
+    let seen = || {
+        let pid: serde_json::Value = systemd.property("web", "MainPID").parse::<u32>().ok()?.into();
+        Some(project.status("web")).filter(|status| status["state"] == "ready" && status["pid"] == pid)
+    };
+    systemd.systemctl(&["start", "web"]);
+    eventually("it is seen while nobody wants it", seen);
+    project.value("service start web");
+    systemd.systemctl(&["stop", "web"]);
+    eventually("it rests", || (project.status("web")["state"] == "completed").then_some(()));
+    systemd.systemctl(&["start", "web"]);
+    eventually("it is seen after it had ended", seen);
+    assert_eq!(project.value("service stop web").row("web")["action"], "stopped");
+    assert_eq!(systemd.property("web", "ActiveState"), "inactive");
+}
+
+#[test]
 fn a_unit_that_fails_is_told_with_its_result() {
     let Some((project, systemd)) = services(
         r#"
@@ -106,7 +130,9 @@ fn a_unit_that_fails_is_told_with_its_result() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let error = project.error("service start soon");
     assert_eq!(error["code"], "service::start_failed");
-    assert!(error["msg"].as_str().unwrap().contains("soon.service failed"), "{error:#}");
+    assert!(error["msg"].as_str().unwrap().contains("code 1: soon.service failed"), "{error:#}");
+    assert_eq!(error["help"], "see `service logs soon`");
+    assert_eq!(project.status("soon")["exit_code"], 1);
     project.value("service start later");
     std::fs::write(fifo, "now\n").unwrap();
     let status = eventually("its end is seen", || {

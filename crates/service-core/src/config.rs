@@ -220,6 +220,15 @@ impl Service {
             && self.health.listener == other.health.listener
     }
 
+    /// Whether somebody else may start it, and can tell: what `command` runs is known to its `status_command` alone.
+    pub fn may_be_started_elsewhere(&self) -> bool {
+        match &self.manager {
+            Manager::Process => false,
+            Manager::BuiltIn(name) if name == "command" => self.status_command.is_some(),
+            Manager::BuiltIn(_) | Manager::Module(_) => true,
+        }
+    }
+
     /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process

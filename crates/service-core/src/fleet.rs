@@ -18,7 +18,7 @@ pub use progress::{Obstacle, Progress};
 use crate::config::{Condition, Service, WhenLost};
 use crate::health::Health;
 use crate::plan::{Id, Need, Plan};
-use crate::service::{Effect, Event, Found, Goal, Machine, Memory, State};
+use crate::service::{Effect, Event, Found, Goal, Machine, Memory, Starter, State};
 use crate::snapshot::Snapshot;
 use crate::time::Moment;
 use alloc::collections::BTreeSet;
@@ -66,7 +66,9 @@ impl Fleet {
         let armed = alloc::vec![None; machines.len()];
         let changed = plan.ids().collect();
         let (deadlines, touched, orders) = Default::default();
-        Self { plan, machines, deadlines, armed, touched, changed, orders, random: seed }
+        let mut fleet = Self { plan, machines, deadlines, armed, touched, changed, orders, random: seed };
+        fleet.plan.ids().for_each(|id| fleet.arm(id));
+        fleet
     }
 
     /// The graph.
@@ -309,7 +311,9 @@ impl Fleet {
 
     fn heed_lost_needs(&mut self, id: Id) {
         let machine = self.machine(id);
-        if machine.goal() != Goal::Up || !machine.state().is_going() {
+        // Whoever started it elsewhere did so without what it needs.
+        let is_ours = machine.starter() == Starter::Us;
+        if machine.goal() != Goal::Up || !machine.state().is_going() || !is_ours {
             return;
         }
         let lost = self.plan.needs(id).iter().filter(|need| self.is_lost(**need)).map(|need| need.when_lost);
@@ -332,17 +336,18 @@ impl Fleet {
         let machine = self.machine(id);
         let holds_back = |dependent: &&Id| {
             let dependent = self.machine(**dependent);
-            dependent.goal() != Goal::Up && dependent.state().is_alive()
+            dependent.goal() != Goal::Up && dependent.state().is_alive() && !dependent.is_left_alone()
         };
         machine.goal() != Goal::Up
             && machine.state().is_going()
+            && !machine.is_left_alone()
             && !self.plan.dependents(id).iter().any(|id| holds_back(&id))
     }
 
     /// Whether what an edge asks is true now, and meant to stay so.
     pub fn is_satisfied(&self, need: Need) -> bool {
         let machine = self.machine(need.on);
-        let wanted = machine.goal() == Goal::Up;
+        let wanted = machine.goal() == Goal::Up || machine.is_left_alone();
         match (need.condition, machine.state()) {
             (Condition::Completed, State::Completed { exit, .. }) => exit.is_success(),
             (Condition::Started, State::Starting { .. } | State::Ready { .. })

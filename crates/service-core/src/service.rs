@@ -6,7 +6,7 @@ mod machine;
 mod memory;
 mod state;
 
-pub use event::{Effect, Event, Exit, Found, signal_name};
+pub use event::{Effect, Event, Exit, Found, Presence, signal_name};
 pub use machine::Machine;
-pub use memory::Memory;
+pub use memory::{Memory, Starter};
 pub use state::{Cause, Failure, Goal, State};

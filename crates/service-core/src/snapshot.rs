@@ -4,7 +4,7 @@ use crate::config::{Condition, Manager, word};
 use crate::fleet::Fleet;
 use crate::health::Health;
 use crate::plan::{Id, Need};
-use crate::service::{Cause, Exit, Goal, State};
+use crate::service::{Cause, Exit, Goal, Starter, State};
 use crate::time::Moment;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -26,7 +26,9 @@ pub struct Snapshot {
     pub run: u64,
     /// When the process of this run was launched, while there is one.
     pub launched: Option<Moment>,
-    /// How the last run ended.
+    /// Who started that run.
+    pub starter: Starter,
+    /// How the last run ended; `None` where the last try was none.
     pub last_exit: Option<Exit>,
     /// How often it was started again by its policy since it was last asked for.
     pub restarts: u32,
@@ -73,7 +75,8 @@ impl Snapshot {
             status: status(fleet, id),
             run: memory.run,
             launched: memory.state.launched(),
-            last_exit: memory.last_exit,
+            starter: memory.starter,
+            last_exit: memory.last_exit.filter(|_| !memory.state.is_refused()),
             restarts: memory.restarts,
             reason: reason(fleet, id),
             waits_for: match memory.state {
@@ -110,6 +113,10 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         State::Ready { .. } if machine.health() == Health::Unhealthy => {
             Some(format!("{} health checks in a row failed", machine.failures()))
         }
+        State::Starting { .. } | State::Ready { .. } if machine.is_left_alone() => {
+            let name = &machine.definition().name;
+            Some(format!("started by somebody else; `service start {name}` takes it over"))
+        }
         State::Ready { .. } if machine.goal() != Goal::Up => {
             Some("waits until its dependents have stopped".to_string())
         }
@@ -117,6 +124,9 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
             if machine.memory().restarts > 0 =>
         {
             machine.memory().last_exit.map(|exit| format!("started again after it {exit}"))
+        }
+        State::Starting { .. } | State::Ready { .. } if machine.starter() == Starter::Others => {
+            Some("started by somebody else".to_string())
         }
         State::Stopping { kills, .. } if *kills > 0 && machine.definition().manager != Manager::Process => {
             Some("its manager has not stopped it yet".to_string())

@@ -3,7 +3,7 @@
 use crate::config::{Condition, Origin, Service, word};
 use crate::fleet::Obstacle;
 use crate::health::Health;
-use crate::service::{Exit, Failure, Goal, State};
+use crate::service::{Exit, Failure, Goal, Starter, State};
 use crate::snapshot::Snapshot;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -44,6 +44,12 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
             };
             (text, facts.holder.map(free_the_port).or_else(|| run("wait")))
         }
+        (State::Ready { .. }, Goal::Down) if snapshot.starter == Starter::Others => (
+            say(
+                "it runs, and somebody else started it; nobody here stops it, or starts it again when it ends",
+            ),
+            Some(format!("run `service start {name}` to take it over, or `service stop {name}`")),
+        ),
         (State::Ready { .. }, Goal::Down | Goal::Again) => {
             (say("it runs until its dependents have stopped"), run("wait --for stopped"))
         }
@@ -195,7 +201,7 @@ fn meaning(exit: Exit) -> Option<&'static str> {
         Exit::Code(127) => "the command was not found",
         Exit::Code(code) if code > BY_SIGNAL => return signal(code - BY_SIGNAL),
         Exit::Signal(number) => return signal(number),
-        Exit::Code(_) | Exit::OutOfMemory(_) | Exit::Unknown => return None,
+        Exit::Code(_) | Exit::OutOfMemory(_) | Exit::Untold | Exit::Unknown => return None,
     })
 }
 
@@ -240,6 +246,7 @@ mod tests {
             status: Status::Running,
             run: 1,
             launched: None,
+            starter: Starter::Us,
             last_exit: None,
             restarts: 0,
             reason: None,

@@ -3,6 +3,7 @@
 use crate::manager::Told;
 use crate::tally::Tally;
 use service_core::config::Service;
+use service_core::service::Exit;
 use service_core::{Id, Moment, Plan, Snapshot};
 use service_shim::Missing;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) check: Option<Arc<Checked>>,
     /// What the manager last complained of.
     pub(crate) complaint: Option<String>,
+    /// What the manager said when the run before had ended.
+    pub(crate) ending: Option<String>,
     /// What the manager last said of it.
     pub(crate) told: Told,
     /// Lines that could not be written to the log.
@@ -60,10 +63,25 @@ impl Board {
 }
 
 impl Entry {
+    /// Forgets what was known of the run before, but for how it ended.
+    pub(crate) fn begin_run(&mut self) {
+        let said = self.check.take().filter(|check| check.kind == "manager" && !check.healthy);
+        self.ending = said.map(|check| check.message.clone());
+        (self.complaint, self.pid, self.keeper) = (None, None, None);
+        self.told = Told::default();
+    }
+
+    /// What the manager said of the end of the run before, where nothing else tells.
+    pub(crate) fn ending(&self) -> Option<&String> {
+        let untold = self.snapshot.last_exit == Some(Exit::Untold);
+        self.ending.as_ref().filter(|_| untold && self.snapshot.restarts > 0)
+    }
+
     /// Why it is as it is: the core's reason, and what the last check or the manager said of it.
     pub(crate) fn reason(&self) -> Option<String> {
         let failed_check = self.check.as_ref().filter(|check| !check.healthy).map(|check| &check.message);
-        let detail = self.complaint.as_ref().or(failed_check);
+        let ending = self.ending().filter(|_| self.snapshot.state.is_going());
+        let detail = self.complaint.as_ref().or(failed_check).or(ending);
         match (&self.snapshot.reason, detail) {
             (Some(reason), Some(detail)) if reason != detail => Some(format!("{reason}: {detail}")),
             (Some(reason), _) => Some(reason.clone()),

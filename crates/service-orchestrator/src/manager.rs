@@ -12,11 +12,12 @@ mod module;
 mod poll;
 mod roster;
 
-pub(crate) use answer::Told;
+pub(crate) use answer::{Heard, Told};
 pub(crate) use module::{built_in, install, is_built_in};
-pub(crate) use poll::report;
+pub(crate) use poll::{decides, hear, look_out, report};
 pub(crate) use roster::roster;
 
+use crate::clock;
 use crate::orchestrator::{Message, Report};
 use crate::process::environment;
 use crate::world::World;
@@ -24,7 +25,7 @@ use answer::{Line, State, Status};
 use call::Call;
 use container::Wanted;
 use jiff::Timestamp;
-use lane::Lane;
+use lane::Lanes;
 use module::Modules;
 use poll::Polls;
 use serde::Serialize;
@@ -42,9 +43,9 @@ pub(crate) struct Managers {
     modules: Modules,
     polls: Polls,
     /// For starts and stops: no question, however many hang, keeps them waiting.
-    acts: Arc<Lane>,
+    acts: Lanes,
     /// For everything that only asks.
-    questions: Arc<Lane>,
+    questions: Lanes,
 }
 
 /// Has a service started.
@@ -52,23 +53,26 @@ pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service
     // What can be started has to be stopped and looked after.
     let complete = module::path(&world, &service);
     let complete = world.managers.modules.able(&world, &settings, &complete).await;
-    let complete =
-        complete.and_then(|module| ["start", "stop", "status"].iter().try_for_each(|word| module.must(word)));
-    if let Err(message) = complete {
+    if let Err(message) = complete.and_then(|module| module.complete()) {
         return world.report(&service.name, run, Event::Refused(message));
     }
+    let began = clock::now();
     let status = match ask::<Status>(&world, &settings, &service, "start").await {
         Ok(status) => status,
         Err(message) => return world.report(&service.name, run, Event::Refused(message)),
     };
     // With an exit code it has run, and ended at once.
-    let has_run = status.state == State::Failed && status.exit_code.is_some();
-    if matches!(status.state, State::Stopped | State::Failed) && !has_run {
+    let is_down = matches!(status.state, State::Stopped | State::Failed);
+    let has_run = is_down && status.exit_code.is_some();
+    if is_down && !has_run {
         let why = status.said();
         return world.report(&service.name, run, Event::Refused(why));
     }
     started(&world, &service, run, status.told());
     if status.state == State::Completed || has_run {
+        let check = status.checked(clock::now().since(began));
+        let report = Report::Checked(check);
+        let _ = world.mailbox.send(Message::Learned { name: service.name.clone(), run, report });
         world.report(&service.name, run, status.event());
     }
 }

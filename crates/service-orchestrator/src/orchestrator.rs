@@ -3,6 +3,7 @@
 mod apply;
 mod change;
 mod chronicle;
+mod elsewhere;
 mod lookout;
 mod message;
 mod perform;

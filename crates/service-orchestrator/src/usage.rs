@@ -108,6 +108,13 @@ pub(crate) fn is_frozen(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
 }
 
+/// The CPU ticks that a process has used, if it sleeps.
+pub(crate) fn ticks_asleep(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(") ")?;
+    fields.starts_with('S').then(|| stat(pid).map(|(ticks, _)| ticks)).flatten()
+}
+
 /// A process in words: its pid and what it is called.
 pub(crate) fn describe(pid: u32) -> String {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();

@@ -39,6 +39,7 @@ impl Fleet {
                 Progress::Done
             }
             (State::Failed { .. } | State::Completed { .. }, _) => Progress::Never(Obstacle::Failed),
+            (State::Ready { .. }, Goal::Down) if machine.is_left_alone() => Progress::Done,
             (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
             (state, Goal::Up) if timed_out(state) => Progress::Never(Obstacle::Failed),
             (State::Ready { .. }, Goal::Up) => Progress::Done,

@@ -24,8 +24,19 @@ pub enum Event {
     Exited(Exit),
     /// Nothing of it is left.
     Gone(Exit),
+    /// Somebody looked whether it runs although it is at rest here.
+    Looked(Presence),
     /// A deadline passed.
     Elapsed,
+}
+
+/// Whether a service that is at rest here runs all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It runs: somebody else has started it.
+    Running,
+    /// It does not, or nobody can tell.
+    Absent,
 }
 
 /// What to do for a run of a service.
@@ -35,6 +46,8 @@ pub enum Effect {
     Spawn,
     /// Check it once and report a verdict.
     Probe,
+    /// Tell whether it runs, although it is at rest here.
+    Look,
     /// Tell when it announces that it is ready.
     Listen,
     /// Ask it to end: the stop signal to the whole tree, or the stop command.
@@ -53,6 +66,8 @@ pub enum Exit {
     Signal(i32),
     /// By `SIGKILL` from the kernel: all its processes together had reached their `memory_limit` of so many bytes.
     OutOfMemory(u64),
+    /// Its manager says that it has, and not with which code.
+    Untold,
     /// Nobody was there to see.
     Unknown,
 }
@@ -67,7 +82,7 @@ impl Exit {
     pub fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
-            Self::Signal(_) | Self::OutOfMemory(_) | Self::Unknown => None,
+            Self::Signal(_) | Self::OutOfMemory(_) | Self::Untold | Self::Unknown => None,
         }
     }
 
@@ -78,7 +93,7 @@ impl Exit {
                 Some(signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned))
             }
             Self::OutOfMemory(_) => Some("SIGKILL".to_owned()),
-            Self::Code(_) | Self::Unknown => None,
+            Self::Code(_) | Self::Untold | Self::Unknown => None,
         }
     }
 }
@@ -94,6 +109,7 @@ impl fmt::Display for Exit {
             Self::OutOfMemory(limit) => {
                 write!(f, "was ended by SIGKILL: it reached its memory_limit of {}", Size(*limit))
             }
+            Self::Untold => f.write_str("ended, as its manager says"),
             Self::Unknown => f.write_str("ended unseen"),
         }
     }
@@ -145,6 +161,13 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 pub enum Found {
     /// A process of this run, launched at this moment.
     Running {
+        /// Number of the run.
+        run: u64,
+        /// When it was launched.
+        launched: Moment,
+    },
+    /// As its manager said before; it has not answered whether that is still so.
+    Unheard {
         /// Number of the run.
         run: u64,
         /// When it was launched.

@@ -14,10 +14,11 @@
 //! belongs to another run, so a late word about an old process changes nothing. Deadlines are asked for with
 //! [`Machine::deadline`]; at or after that moment the machine wants an [`Event::Elapsed`].
 
+mod elsewhere;
 mod probing;
 
 use super::backoff::{self, Backoff};
-use super::{Cause, Effect, Event, Failure, Found, Goal, Memory, State};
+use super::{Cause, Effect, Event, Failure, Found, Goal, Memory, Starter, State};
 use crate::config::{OnFailure, Readiness, Restart, Service};
 use crate::health::{self, Health, Tracker, Verdict};
 use crate::time::Moment;
@@ -42,7 +43,9 @@ pub struct Machine {
 impl Machine {
     /// A service at rest.
     pub fn new(definition: Arc<Service>) -> Self {
-        Self { definition, memory: Memory::default(), probing: Probing::Off }
+        let mut machine = Self { definition, memory: Memory::default(), probing: Probing::Off };
+        machine.watch_at_rest(Moment::default());
+        machine
     }
 
     /// What must outlive the daemon.
@@ -90,6 +93,7 @@ impl Machine {
     pub fn redefine(&mut self, definition: &Arc<Service>) {
         if !self.memory.state.is_alive() {
             self.definition = Arc::clone(definition);
+            self.redefined_at_rest();
         }
     }
 
@@ -108,6 +112,7 @@ impl Machine {
     pub fn recall(&mut self, memory: Memory, found: &Found, now: Moment) -> Vec<Effect> {
         self.memory = memory;
         self.memory.reconcile(found);
+        self.probing = Probing::Off;
         match self.memory.state {
             State::Stopping { .. } => return vec![Effect::Terminate],
             State::Starting { .. } if self.definition.readiness() == Readiness::Announcement => {
@@ -121,7 +126,10 @@ impl Machine {
             State::Starting { .. } if self.definition.is_asked_while_starting() => {
                 self.probing = Probing::Due(now);
             }
-            _ => {}
+            State::Launching { .. } | State::Starting { .. } => {}
+            State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. } => {
+                self.watch_at_rest(now);
+            }
         }
         Vec::new()
     }
@@ -136,14 +144,16 @@ impl Machine {
             State::Stopped | State::Ready { .. } | State::Completed { .. } | State::Failed { .. } => None,
         };
         let probe = match self.probing {
-            Probing::Due(at) if self.memory.state.is_going() => Some(at),
+            Probing::Due(at) if self.memory.state.is_going() || self.memory.state.is_at_rest() => Some(at),
             _ => None,
         };
         own.into_iter().chain(probe).min()
     }
 
     fn start_timeout(&self, since: Moment) -> Option<Moment> {
-        self.definition.start_timeout().map(|timeout| since.plus(timeout))
+        // Nobody ends what somebody else has begun.
+        let timeout = self.definition.start_timeout().filter(|_| self.memory.starter == Starter::Us);
+        timeout.map(|timeout| since.plus(timeout))
     }
 
     /// When a start ends, one way or the other, if nothing else happens.
@@ -154,11 +164,14 @@ impl Machine {
         }
     }
 
-    /// Sets the goal. A wish for up clears the past of a service that is at rest or just went wrong, and one for again that
+    /// Sets the goal. Whoever wants a service down or again wants that of a run that others started, too. A wish for up clears the past of a service that is at rest or just went wrong, and one for again that
     /// of any, so that it is tried afresh.
     pub fn wish(&mut self, goal: Goal) {
         let at_rest = !self.memory.state.is_alive();
         self.memory.goal = if at_rest && goal == Goal::Again { Goal::Up } else { goal };
+        if goal != Goal::Up {
+            self.memory.starter = Starter::Us;
+        }
         match &mut self.memory.state {
             State::Stopping { cause, .. } => *cause = Cause::Asked,
             _ if at_rest => self.memory.state = State::Stopped,
@@ -213,11 +226,19 @@ impl Machine {
                 self.memory.last_exit = Some(exit);
                 self.settle(&cause, was_ready, now, jitter)
             }
+            (State::Stopped | State::Completed { .. } | State::Failed { .. }, Event::Looked(presence)) => {
+                self.looked(presence, now)
+            }
             (state, Event::Elapsed) => self.elapsed(state, now),
             // A word that comes too late for the state it was meant for.
             (
                 _,
-                Event::Cleared | Event::Launched | Event::Refused(_) | Event::Probed(_) | Event::Announced,
+                Event::Cleared
+                | Event::Launched
+                | Event::Refused(_)
+                | Event::Probed(_)
+                | Event::Announced
+                | Event::Looked(_),
             )
             | (
                 State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. },
@@ -230,6 +251,8 @@ impl Machine {
         self.memory.run += 1;
         self.memory.state = State::Launching { since: now };
         self.memory.tracker = Tracker::pending();
+        self.memory.starter = Starter::Us;
+        self.probing = Probing::Off;
         vec![Effect::Spawn]
     }
 
@@ -275,7 +298,9 @@ impl Machine {
             now.plus(self.definition.health.interval)
         });
         match (self.memory.tracker.health(), self.definition.health.on_failure) {
-            (Health::Unhealthy, OnFailure::Restart) => self.stop(Cause::Failure(Failure::Unhealthy), now),
+            (Health::Unhealthy, OnFailure::Restart) if !self.is_left_alone() => {
+                self.stop(Cause::Failure(Failure::Unhealthy), now)
+            }
             _ => Vec::new(),
         }
     }
@@ -311,13 +336,14 @@ impl Machine {
                 Probing::Due(at) if now >= at => self.probe(),
                 _ => Vec::new(),
             },
+            State::Stopped | State::Completed { .. } | State::Failed { .. } => self.look(now),
             _ => Vec::new(),
         }
     }
 
     /// Nothing is left of the run: where does it rest? `was_ready` tells a stable run from one that never was.
     fn settle(&mut self, cause: &Cause, was_ready: Option<Moment>, now: Moment, jitter: u32) -> Vec<Effect> {
-        self.probing = Probing::Off;
+        self.watch_at_rest(now.plus(self.definition.health.interval));
         self.memory.state = match (self.memory.goal, cause) {
             (Goal::Down | Goal::Again, _) | (Goal::Up, Cause::Asked) => State::Stopped,
             (Goal::Up, Cause::Failure(failure)) => {

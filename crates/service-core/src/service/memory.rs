@@ -24,6 +24,20 @@ pub struct Memory {
     /// Its health in the present run.
     #[serde(default)]
     pub tracker: Tracker,
+    /// Who started the present run.
+    #[serde(default)]
+    pub starter: Starter,
+}
+
+/// Who started a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Starter {
+    /// The orchestrator.
+    #[default]
+    Us,
+    /// Somebody else, with the means of whoever runs the service.
+    Others,
 }
 
 impl Memory {
@@ -35,7 +49,9 @@ impl Memory {
     /// Believes the world more than the past: a process that runs may be of a later run than the one remembered.
     pub(super) fn reconcile(&mut self, found: &Found) {
         match found {
-            Found::Running { run, launched } if *run != self.run || !self.state.is_alive() => {
+            Found::Running { run, launched } | Found::Unheard { run, launched }
+                if *run != self.run || !self.state.is_alive() =>
+            {
                 self.run = *run;
                 self.state = State::Starting { since: *launched };
             }
@@ -46,6 +62,7 @@ impl Memory {
             }
             Found::Over { run, .. } if *run < self.run => self.rest(),
             Found::Nothing => self.rest(),
+            Found::Unheard { .. } => self.tracker = self.tracker.asked_anew(),
             Found::Running { .. } | Found::Over { .. } => {}
         }
     }

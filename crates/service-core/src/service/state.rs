@@ -118,6 +118,17 @@ impl State {
         matches!(self, Self::Launching { .. } | Self::Starting { .. } | Self::Ready { .. })
     }
 
+    /// Whether nothing runs, and nothing is about to by itself.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self, Self::Stopped | Self::Completed { .. } | Self::Failed { .. })
+    }
+
+    /// Whether the last try to launch it came to nothing.
+    pub fn is_refused(&self) -> bool {
+        let (Self::Failed { failure, .. } | Self::Backoff { failure, .. }) = self else { return false };
+        matches!(failure, Failure::Refused(_))
+    }
+
     /// When its process was launched, if it may have one.
     pub fn launched(&self) -> Option<Moment> {
         match self {

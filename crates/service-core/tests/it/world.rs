@@ -3,7 +3,7 @@
 use service_core::config::{Condition, Config, Service};
 use service_core::fleet::{Fleet, Order, Relatives};
 use service_core::health::Verdict;
-use service_core::service::{Cause, Effect, Event, Exit, Found, Goal, Memory, State};
+use service_core::service::{Cause, Effect, Event, Exit, Found, Goal, Memory, Presence, State};
 use service_core::{Id, Moment, Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) now: Moment,
     pub(crate) manners: Vec<Manners>,
     processes: BTreeMap<Id, Process>,
+    /// What somebody else has started and nobody has looked at.
+    strangers: BTreeSet<Id>,
     coming: Vec<(Moment, Id, u64, Event)>,
     /// Runs that were asked to end; a new daemon asks again.
     asked: BTreeSet<(Id, u64)>,
@@ -70,6 +72,7 @@ impl World {
             now,
             manners,
             processes: BTreeMap::new(),
+            strangers: BTreeSet::new(),
             coming: Vec::new(),
             asked: BTreeSet::new(),
             diary: Vec::new(),
@@ -100,6 +103,11 @@ impl World {
         let id = self.id(name);
         self.fleet.restart(&[id], Relatives::Along, self.now);
         self.act();
+    }
+
+    /// Starts a service from outside.
+    pub(crate) fn start_elsewhere(&mut self, name: &str) {
+        self.strangers.insert(self.id(name));
     }
 
     /// Ends a service's process from outside.
@@ -248,7 +256,11 @@ impl World {
                 }
                 self.processes.remove(&id);
             }
+            let looked = event == Event::Looked(Presence::Running);
             self.fleet.happened(id, run, event, self.now);
+            if looked && self.fleet.machine(id).run() > run {
+                self.processes.insert(id, Process { run: run + 1, launched: self.now });
+            }
             self.act();
         }
     }
@@ -258,6 +270,11 @@ impl World {
             match order.effect {
                 Effect::Spawn => self.spawn(order),
                 Effect::Probe => self.probe(order),
+                Effect::Look => {
+                    let there = self.strangers.remove(&order.id);
+                    let presence = if there { Presence::Running } else { Presence::Absent };
+                    self.coming.push((self.now, order.id, order.run, Event::Looked(presence)));
+                }
                 Effect::Listen => {
                     let ready = self.now.plus(self.manners[order.id.index()].boots_in);
                     self.coming.push((ready, order.id, order.run, Event::Announced));
@@ -336,7 +353,8 @@ impl World {
         let first = self.asked.insert((order.id, order.run));
         let asked = first && matches!(state, State::Stopping { cause: Cause::Asked, .. });
         for dependent in self.fleet.plan().dependents(order.id) {
-            let goes_down = self.fleet.machine(*dependent).goal() != Goal::Up;
+            let dependent_machine = self.fleet.machine(*dependent);
+            let goes_down = dependent_machine.goal() != Goal::Up && !dependent_machine.is_left_alone();
             assert!(
                 !(asked && goes_down && self.is_alive(*dependent)),
                 "{} was stopped before {}",

@@ -8,7 +8,7 @@ use service_api::Event;
 use service_api::event::kind;
 use service_core::Snapshot;
 use service_core::health::Health;
-use service_core::service::{Exit, Failure, State};
+use service_core::service::Exit;
 use std::collections::BTreeMap;
 
 /// Stopped, and wanted: a run that ended and is followed by the next at once passes through here.
@@ -36,6 +36,8 @@ pub(crate) struct Look {
     run: u64,
     health: Health,
     exit: Option<Exit>,
+    /// What the manager said of the end of the run before.
+    ending: Option<String>,
     reason: Option<String>,
     need: Option<String>,
 }
@@ -56,15 +58,19 @@ pub(super) struct Draft {
 
 impl Look {
     /// `need` is what it waits for.
-    pub(crate) fn of(snapshot: &Snapshot, reason: Option<String>, need: Option<&str>) -> Self {
-        let refused = matches!(snapshot.state, State::Failed { failure: Failure::Refused(_), .. });
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        ending: Option<&String>,
+        reason: Option<String>,
+        need: Option<&str>,
+    ) -> Self {
         Self {
             state: snapshot.state_word(),
             alive: snapshot.state.is_alive(),
             run: snapshot.run,
             health: snapshot.health,
-            // What could not be launched has not ended.
-            exit: snapshot.last_exit.filter(|_| !refused),
+            exit: snapshot.last_exit,
+            ending: ending.cloned(),
             reason,
             need: need.filter(|_| snapshot.state_word() == WAITING).map(str::to_owned),
         }
@@ -72,8 +78,8 @@ impl Look {
 
     #[cfg(test)]
     pub(super) fn ready() -> Self {
-        let (exit, reason, need) = Default::default();
-        Self { state: "ready", alive: true, run: 1, health: Health::Healthy, exit, reason, need }
+        let (exit, ending, reason, need) = Default::default();
+        Self { state: "ready", alive: true, run: 1, health: Health::Healthy, exit, ending, reason, need }
     }
 
     /// Whether no check has decided yet how it is.
@@ -100,7 +106,10 @@ impl Seen {
                 event: kind::STATE,
                 from: self.state.replace(WAITING.to_owned()),
                 to: self.state.clone(),
-                reason: Some(exit.unwrap_or(Exit::Unknown).to_string()),
+                reason: Some(match (exit.unwrap_or(Exit::Unknown), &look.ending) {
+                    (Exit::Untold, Some(ending)) => format!("{}: {ending}", Exit::Untold),
+                    (exit, _) => exit.to_string(),
+                }),
                 run: Some(self.run),
                 exit,
                 ..draft()
@@ -175,7 +184,8 @@ mod tests {
 
     fn look(state: &'static str, run: u64, health: Health) -> Look {
         let alive = matches!(state, "starting" | "ready" | "stopping");
-        Look { state, alive, run, health, exit: None, reason: None, need: None }
+        let (exit, ending, reason, need) = Default::default();
+        Look { state, alive, run, health, exit, ending, reason, need }
     }
 
     fn words(drafts: &[Draft]) -> Vec<String> {

@@ -1,11 +1,14 @@
 //! What a manager answers: the state of a service ([`Status`]), and lines that it wrote ([`Line`]).
 
+use crate::board::Checked;
+use crate::clock;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use service_api::view;
 use service_core::Name;
 use service_core::health::Verdict;
 use service_core::service::{Event, Exit};
+use std::time::Duration;
 
 /// What a manager says of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -63,6 +66,20 @@ pub(crate) struct Told {
     pub(crate) restarts: u32,
 }
 
+/// What a manager said of a service of which nobody was sure.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) told: Told,
+    pub(crate) check: Checked,
+    /// What it means for a service that is thought to run.
+    pub(crate) event: Event,
+}
+
+/// The result of asking a manager.
+pub(super) fn checked(healthy: bool, message: String, latency: Duration) -> Checked {
+    Checked { healthy, kind: "manager", message, latency, at: clock::today() }
+}
+
 impl Status {
     /// What it means for a service that is thought to run.
     pub(super) fn event(&self) -> Event {
@@ -71,7 +88,7 @@ impl Status {
             State::Running => Event::Probed(Verdict::Healthy),
             State::Starting => Event::Probed(Verdict::Unhealthy),
             State::Completed => Event::Gone(self.exit_code.map_or(Exit::Code(0), Exit::Code)),
-            State::Stopped | State::Failed => Event::Gone(self.exit_code.map_or(Exit::Unknown, Exit::Code)),
+            State::Stopped | State::Failed => Event::Gone(self.exit_code.map_or(Exit::Untold, Exit::Code)),
             State::Unknown => Event::Probed(Verdict::Unknown),
         }
     }
@@ -82,6 +99,21 @@ impl Status {
             State::Completed => self.exit_code.is_none_or(|code| code == 0),
             State::Starting | State::Stopped | State::Failed | State::Unknown => false,
         }
+    }
+
+    /// Whether it runs, or is about to.
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self.state, State::Running | State::Starting)
+    }
+
+    /// It as the result of a check that took so long.
+    pub(super) fn checked(&self, latency: Duration) -> Checked {
+        checked(self.is_well(), self.said(), latency)
+    }
+
+    /// All of it, for the owner of the fleet.
+    pub(super) fn heard(&self, latency: Duration) -> Heard {
+        Heard { told: self.told(), check: self.checked(latency), event: self.event() }
     }
 
     /// It in words.
@@ -165,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_ended_without_a_code_has_not_succeeded() {
-        assert_eq!(status(r#"{"state":"stopped"}"#).event(), Event::Gone(Exit::Unknown));
+        assert_eq!(status(r#"{"state":"stopped"}"#).event(), Event::Gone(Exit::Untold));
         assert_eq!(status(r#"{"state":"completed"}"#).event(), Event::Gone(Exit::Code(0)));
         assert_eq!(status(r#"{"state":"failed","exit_code":3}"#).event(), Event::Gone(Exit::Code(3)));
     }

@@ -1,6 +1,6 @@
 //! One call: a fresh Nushell without configuration, with few variables, a deadline, and only so much output.
 
-use super::lane::Lane;
+use super::lane::{Lane, waits};
 use crate::probe::exec::{Group, Most, Output};
 use crate::world::World;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use service_core::config::Settings;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -144,21 +144,19 @@ impl Call<'_> {
     }
 
     /// Which of the lanes it goes by.
-    fn lane<'w>(&self, world: &'w World) -> &'w Arc<Lane> {
+    fn lane(&self, world: &World) -> Arc<Lane> {
         match self.command {
-            "start" | "stop" | "restart" => &world.managers.acts,
-            _ => &world.managers.questions,
+            "start" | "stop" | "restart" => world.managers.acts.of(self.module),
+            _ => world.managers.questions.of(self.module),
         }
     }
 
     async fn run(&self, world: &World, settings: &Settings, script: &str) -> Result<Printed, Trouble> {
         let most = if self.command == "logs" { MOST_OF_LOGS } else { MOST };
-        let limit = settings.manager_timeout;
-        let run = async {
-            tokio::time::timeout(limit, run(&nu(world, settings), script, self.input, most, self.passed_on()))
-                .await
-        };
-        let answer = self.lane(world).pass(settings.manager_parallel, run).await;
+        let (limit, process) = (settings.manager_timeout, OnceLock::new());
+        let shell = Shell { nu: &nu(world, settings), passed_on: self.passed_on(), process: &process };
+        let run = async { tokio::time::timeout(limit, shell.run(script, self.input, most)).await };
+        let answer = self.lane(world).pass(settings.manager_parallel, run, waits(&process)).await;
         let command = self.command;
         answer
             .map_err(|_| Trouble::Failed(format!("its manager did not answer `{command}` within {limit:?}")))?
@@ -177,14 +175,11 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     let script = format!(
         "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
     );
-    let run = async {
-        tokio::time::timeout(
-            settings.manager_timeout,
-            run(&nu(world, settings), &script, b"", MOST, &PASSED_ON),
-        )
-        .await
-    };
-    let answer = world.managers.questions.pass(settings.manager_parallel, run).await;
+    let process = OnceLock::new();
+    let shell = Shell { nu: &nu(world, settings), passed_on: &PASSED_ON, process: &process };
+    let run = async { tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MOST)).await };
+    let lane = world.managers.questions.of(module);
+    let answer = lane.pass(settings.manager_parallel, run, waits(&process)).await;
     let answer = answer.map_err(|_| format!("its manager `{shown}` cannot be read: it takes too long"))?;
     let answer = answer.map_err(|error| format!("its manager `{shown}` cannot be read: {error}"))?;
     serde_json::from_str(&answer.json).map_err(|_| format!("its manager `{shown}` failed: {}", answer.said()))
@@ -218,35 +213,42 @@ fn nu(world: &World, settings: &Settings) -> PathBuf {
     named.filter(|nu| nu.is_file()).or_else(|| world.places.nu.clone()).unwrap_or_else(|| "nu".into())
 }
 
-async fn run(
-    nu: &Path,
-    script: &str,
-    input: &[u8],
-    most: usize,
-    passed_on: &[&str],
-) -> Result<Printed, String> {
-    let passed_on = passed_on.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    let mut command = Command::new(nu);
-    command
-        .args(["--no-config-file", "--no-std-lib", "--stdin", "-c", script])
-        .env_clear()
-        .envs(passed_on)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut group = Group::spawn(command)
-        .map_err(|error| format!("cannot run Nushell (`{}`) for it: {error}", nu.display()))?;
-    let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
-    let feed = async {
-        if let Some(mut stdin) = stdin {
-            let _ = stdin.write_all(input).await;
+/// A Nushell for one call.
+struct Shell<'a> {
+    nu: &'a Path,
+    passed_on: &'a [&'a str],
+    /// Its process, when it has one.
+    process: &'a OnceLock<u32>,
+}
+
+impl Shell<'_> {
+    async fn run(&self, script: &str, input: &[u8], most: usize) -> Result<Printed, String> {
+        let passed_on = self.passed_on.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let mut command = Command::new(self.nu);
+        command
+            .args(["--no-config-file", "--no-std-lib", "--stdin", "-c", script])
+            .env_clear()
+            .envs(passed_on)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut group = Group::spawn(command)
+            .map_err(|error| format!("cannot run Nushell (`{}`) for it: {error}", self.nu.display()))?;
+        if let Some(pid) = group.leader() {
+            let _ = self.process.set(pid);
         }
-    };
-    let ((), output) = tokio::join!(feed, group.finish(Most::Within(most)));
-    let output = output.map_err(|error| error.to_string())?;
-    // What a start command puts in the background is the service.
-    group.leave();
-    let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
-    Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
+        let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                let _ = stdin.write_all(input).await;
+            }
+        };
+        let ((), output) = tokio::join!(feed, group.finish(Most::Within(most)));
+        let output = output.map_err(|error| error.to_string())?;
+        // What a start command puts in the background is the service.
+        group.leave();
+        let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
+        Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
+    }
 }

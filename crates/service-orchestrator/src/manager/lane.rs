@@ -1,14 +1,31 @@
-//! [`Lane`]: how many calls may be at work at once.
+//! [`Lanes`]: how many calls of a module may be at work at once.
 //!
-//! A call that takes long is waiting for something, and uses nothing while it waits: after a moment its place is given
-//! to the next. So fifty calls at once do not start fifty Nushells, and fifty that hang keep nobody waiting for long.
+//! Each module has lanes of its own, so that one that hangs is in the way of nobody else. And a call that waits for something
+//! uses nothing while it waits: its place is given to the next. So fifty calls at once do not start fifty Nushells, and
+//! fifty that hang keep the next of their own module waiting for less than a second.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::usage;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// After so long a call waits for something else.
+/// After so long a call waits for something else, whatever it seems to do.
 const AT_WORK: Duration = Duration::from_millis(500);
+/// How often it is looked whether a call still works, while it is young.
+const LOOK: Duration = Duration::from_millis(40);
+
+/// A lane for each module. The lock is held for a look-up.
+#[derive(Default)]
+pub(super) struct Lanes(Mutex<BTreeMap<PathBuf, Arc<Lane>>>);
+
+impl Lanes {
+    pub(super) fn of(&self, module: &Path) -> Arc<Lane> {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lanes.entry(module.to_owned()).or_default())
+    }
+}
 
 /// The lock is held for a few instructions.
 #[derive(Default)]
@@ -21,13 +38,18 @@ pub(super) struct Lane {
 struct Place(Arc<Lane>);
 
 impl Lane {
-    /// Does it when there is a place, of which there are `most`.
-    pub(super) async fn pass<T>(self: &Arc<Self>, most: u32, work: impl Future<Output = T>) -> T {
+    /// Does it when there is a place, of which there are `most`, and gives the place away when the work only waits.
+    pub(super) async fn pass<T>(
+        self: &Arc<Self>,
+        most: u32,
+        work: impl Future<Output = T>,
+        waits: impl Future<Output = ()>,
+    ) -> T {
         let place = self.enter(most).await;
         let mut work = std::pin::pin!(work);
         tokio::select! {
             done = &mut work => return done,
-            () = tokio::time::sleep(AT_WORK) => drop(place),
+            () = waits => drop(place),
         }
         work.await
     }
@@ -57,9 +79,26 @@ impl Drop for Place {
     }
 }
 
+/// Returns when a call, which tells its process as soon as it has one, does nothing but wait: it has slept through two looks.
+pub(super) async fn waits(process: &OnceLock<u32>) {
+    let look = async {
+        let mut last = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = process.get().and_then(|pid| usage::ticks_asleep(*pid));
+            if now.is_some() && now == last {
+                return;
+            }
+            last = now;
+        }
+    };
+    let _ = tokio::time::timeout(AT_WORK, look).await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::{pending, ready};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[tokio::test]
@@ -70,25 +109,45 @@ mod tests {
             tokio::task::yield_now().await;
             now.fetch_sub(1, Ordering::SeqCst);
         };
-        tokio::join!(
-            lane.pass(2, work()),
-            lane.pass(2, work()),
-            lane.pass(2, work()),
-            lane.pass(2, work()),
-            lane.pass(2, work())
-        );
+        let pass = || lane.pass(2, work(), pending());
+        tokio::join!(pass(), pass(), pass(), pass(), pass());
         assert_eq!(most.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
-    async fn one_that_hangs_gives_its_place_away() {
+    async fn one_that_waits_gives_its_place_away() {
         let lane = Arc::new(Lane::default());
-        let hung = tokio::spawn({
-            let lane = Arc::clone(&lane);
-            async move { lane.pass(1, std::future::pending::<()>()).await }
-        });
-        tokio::task::yield_now().await;
-        lane.pass(1, async {}).await;
-        hung.abort();
+        tokio::select! {
+            biased;
+            () = lane.pass(1, pending(), ready(())) => unreachable!("it hangs"),
+            () = lane.pass(1, ready(()), pending()) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_module_that_hangs_keeps_no_other_waiting() {
+        let lanes = Lanes::default();
+        let (hangs, other) = (lanes.of(Path::new("hangs.nu")), lanes.of(Path::new("other.nu")));
+        tokio::select! {
+            biased;
+            () = hangs.pass(1, pending(), pending()) => unreachable!("it hangs"),
+            () = other.pass(1, ready(()), pending()) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_that_sleeps_is_told_from_one_that_works() {
+        let spawn = |script| std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let (mut sleeper, mut worker) = (spawn("sleep 60"), spawn("while :; do :; done"));
+        let (asleep, at_work) = (OnceLock::from(sleeper.id()), OnceLock::from(worker.id()));
+        tokio::select! {
+            () = waits(&asleep) => {}
+            () = async { loop { waits(&at_work).await; } } => unreachable!("it never ends"),
+        }
+        assert!(usage::ticks_asleep(worker.id()).is_none(), "it works");
+        for child in [&mut sleeper, &mut worker] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }

@@ -80,6 +80,11 @@ impl Module {
         self.commands.contains(command)
     }
 
+    /// An error for a module that lacks what every one must have.
+    pub(super) fn complete(&self) -> Result<(), String> {
+        ["start", "stop", "status"].iter().try_for_each(|word| self.must(word))
+    }
+
     /// An error for a command that it ought to have.
     pub(super) fn must(&self, command: &str) -> Result<(), String> {
         if self.can(command) {

@@ -4,10 +4,9 @@
 //! along those whose turn would come within half an interval. Each of them is asked again an interval after its answer, so
 //! whatever the order in which they were started, they soon come together by themselves.
 
-use super::answer::Status;
+use super::answer::{self, Heard, Status};
 use super::call::Call;
 use super::{module, subject};
-use crate::board::Checked;
 use crate::clock;
 use crate::orchestrator::{Message, Report};
 use crate::world::World;
@@ -21,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long whoever asks waits for others.
 const GATHERING: Duration = Duration::from_millis(20);
@@ -40,27 +40,102 @@ struct Pool {
 struct Member {
     service: Arc<Service>,
     run: u64,
+    about: About,
     wants: bool,
     /// When it was last asked about, or wished to be.
     asked: Moment,
 }
 
+/// What somebody wants to know of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// How its run is.
+    Run,
+    /// Whether it runs although it is at rest here, after that run.
+    Rest,
+}
+
 /// Asks how a run of a service is and reports what is said.
 pub(crate) async fn report(world: World, settings: Settings, service: Arc<Service>, run: u64) {
+    inquire(world, settings, service, run, About::Run).await;
+}
+
+/// Asks whether a service runs that is at rest here since this run. What could not be stopped is not asked about.
+pub(crate) async fn look_out(world: World, settings: Settings, service: Arc<Service>, run: u64) {
+    let path = module::path(&world, &service);
+    let module = world.managers.modules.able(&world, &settings, &path).await;
+    match module.and_then(|module| module.complete()) {
+        Ok(()) => inquire(world, settings, service, run, About::Rest).await,
+        Err(message) => found(&world, &service, run, clock::now(), Err(message)),
+    }
+}
+
+async fn inquire(world: World, settings: Settings, service: Arc<Service>, run: u64, about: About) {
     let path = module::path(&world, &service);
     match world.managers.modules.able(&world, &settings, &path).await {
         Ok(module) if module.can("status all") => {
             let key = (path, service.health.interval);
-            if world.managers.polls.join(&key, service, run) {
+            if world.managers.polls.join(&key, service, run, about) {
                 attend(&world, &settings, &key).await;
             }
         }
         _ => {
             let began = clock::now();
             let answer = super::ask(&world, &settings, &service, "status").await;
-            deliver(&world, &service, run, began, answer);
+            deliver(&world, &service, run, about, began, answer);
         }
     }
+}
+
+/// Asks how these services are, those of one module together where it can; what is not answered in time is not told.
+pub(crate) async fn hear(
+    world: &World,
+    settings: &Settings,
+    services: Vec<Arc<Service>>,
+    limit: Duration,
+) -> BTreeMap<Name, Heard> {
+    let mut modules: BTreeMap<PathBuf, Vec<Arc<Service>>> = BTreeMap::new();
+    for service in services {
+        modules.entry(module::path(world, &service)).or_default().push(service);
+    }
+    let deadline = tokio::time::Instant::now() + limit;
+    let mut asked = JoinSet::new();
+    for (path, services) in modules {
+        let (world, settings) = (world.clone(), settings.clone());
+        asked.spawn(async move {
+            tokio::time::timeout_at(deadline, listen(world, settings, path, services)).await
+        });
+    }
+    asked.join_all().await.into_iter().flatten().flatten().collect()
+}
+
+async fn listen(
+    world: World,
+    settings: Settings,
+    path: PathBuf,
+    services: Vec<Arc<Service>>,
+) -> Vec<(Name, Heard)> {
+    let Ok(module) = world.managers.modules.able(&world, &settings, &path).await else { return Vec::new() };
+    let began = clock::now();
+    let heard = |name: &Name, status: Status| (name.clone(), status.heard(clock::now().since(began)));
+    if module.can("status all") {
+        let subjects = services.iter().filter_map(|service| json(&subject(&world, service).ok()?).ok());
+        let input = format!("[{}]", subjects.collect::<Vec<_>>().join(","));
+        let call = Call { module: &path, command: "status all", input: input.as_bytes() };
+        let rows = call.make::<Vec<Row>>(&world, &settings).await.unwrap_or_default();
+        let answers =
+            services.iter().filter_map(|service| Some(heard(&service.name, of(&rows, service).ok()?)));
+        return answers.collect();
+    }
+    let mut asked = JoinSet::new();
+    for service in services {
+        let (world, settings) = (world.clone(), settings.clone());
+        asked.spawn(async move {
+            let answer = super::ask::<Status>(&world, &settings, &service, "status").await;
+            answer.ok().map(|status| (service.name.clone(), status.heard(clock::now().since(began))))
+        });
+    }
+    asked.join_all().await.into_iter().flatten().collect()
 }
 
 /// Asks until nobody wants to know any more.
@@ -77,11 +152,11 @@ async fn attend(world: &World, settings: &Settings, key: &(PathBuf, Duration)) {
 
 impl Polls {
     /// Adds one that wants to know; whether nobody attends to the pool.
-    fn join(&self, key: &(PathBuf, Duration), service: Arc<Service>, run: u64) -> bool {
+    fn join(&self, key: &(PathBuf, Duration), service: Arc<Service>, run: u64, about: About) -> bool {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = pools.entry(key.clone()).or_default();
         let name = service.name.clone();
-        pool.members.insert(name, Member { service, run, wants: true, asked: clock::now() });
+        pool.members.insert(name, Member { service, run, about, wants: true, asked: clock::now() });
         !std::mem::replace(&mut pool.attended, true)
     }
 
@@ -103,6 +178,12 @@ impl Polls {
     }
 }
 
+impl Member {
+    fn deliver(&self, world: &World, began: Moment, answer: Result<Status, String>) {
+        deliver(world, &self.service, self.run, self.about, began, answer);
+    }
+}
+
 /// A row of the answer.
 #[derive(Deserialize)]
 struct Row {
@@ -121,7 +202,7 @@ async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec
                 subjects.push(subject);
                 asked.push(member);
             }
-            Err(message) => deliver(world, &member.service, member.run, began, Err(message)),
+            Err(message) => member.deliver(world, began, Err(message)),
         }
     }
     if asked.is_empty() {
@@ -135,7 +216,7 @@ async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec
             Ok(rows) => of(rows, &member.service),
             Err(message) => Err(message.clone()),
         };
-        deliver(world, &member.service, member.run, began, status);
+        member.deliver(world, began, status);
     }
 }
 
@@ -151,23 +232,50 @@ fn of(rows: &[Row], service: &config::Service) -> Result<Status, String> {
     status.map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
 }
 
+fn deliver(
+    world: &World,
+    service: &Service,
+    run: u64,
+    about: About,
+    began: Moment,
+    answer: Result<Status, String>,
+) {
+    match about {
+        About::Run => tell(world, service, run, began, answer),
+        About::Rest => found(world, service, run, began, answer),
+    }
+}
+
+/// Tells the owner of the fleet whether a service runs that is at rest here.
+fn found(world: &World, service: &Service, run: u64, began: Moment, answer: Result<Status, String>) {
+    if let Err(message) = &answer {
+        tracing::debug!(service = %service.name, message, "cannot ask its manager whether it runs");
+    }
+    let there = answer.ok().filter(Status::is_there);
+    let found = there.map(|status| Box::new(status.heard(clock::now().since(began))));
+    let _ = world.mailbox.send(Message::Looked { name: service.name.clone(), run, found });
+}
+
+/// Whether a manager says how well a service is, and not only whether it is there.
+pub(crate) fn decides(service: &Service) -> bool {
+    service.endpoint.is_none() || service.oneshot
+}
+
 /// Tells the owner of the fleet what a manager said of a run. Where an endpoint is asked too, the manager only knows
 /// better when nothing runs any more.
-fn deliver(world: &World, service: &Service, run: u64, began: Moment, answer: Result<Status, String>) {
+fn tell(world: &World, service: &Service, run: u64, began: Moment, answer: Result<Status, String>) {
     let learn = |report| {
         let _ = world.mailbox.send(Message::Learned { name: service.name.clone(), run, report });
     };
     let latency = clock::now().since(began);
-    let checked =
-        |healthy, message| Checked { healthy, kind: "manager", message, latency, at: clock::today() };
-    let decides = service.endpoint.is_none() || service.oneshot;
+    let decides = decides(service);
     let event = match answer {
         Ok(status) => {
             learn(Report::Told(status.told()));
             if !decides && !matches!(status.event(), Event::Gone(_)) {
                 return;
             }
-            learn(Report::Checked(checked(status.is_well(), status.said())));
+            learn(Report::Checked(status.checked(latency)));
             status.event()
         }
         Err(message) => {
@@ -175,7 +283,8 @@ fn deliver(world: &World, service: &Service, run: u64, began: Moment, answer: Re
             if !decides {
                 return;
             }
-            learn(Report::Checked(checked(false, format!("cannot ask its manager: {message}"))));
+            let message = format!("cannot ask its manager: {message}");
+            learn(Report::Checked(answer::checked(false, message, latency)));
             Event::Probed(Verdict::Unknown)
         }
     };

@@ -64,7 +64,7 @@ async fn row(world: &World, settings: &Settings, manager: &Manager, services: us
 async fn describe(world: &World, settings: &Settings, module: &Module, row: &mut view::Manager) {
     row.contract = Some(module.contract);
     row.commands = module.commands.iter().cloned().collect();
-    let missing = ["start", "stop", "status"].into_iter().find_map(|command| module.must(command).err());
+    let missing = module.complete().err();
     if missing.is_some() || !module.can("check") {
         row.message = missing;
         return;

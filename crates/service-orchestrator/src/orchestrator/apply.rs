@@ -224,6 +224,11 @@ fn told(row: Outcome, how: Apply) -> Outcome {
         Code::Timeout if how.rollback => {
             problem.help("what ran before runs again; see `service status --long`")
         }
+        Code::StartFailed if how.rollback => {
+            let look = problem.help.clone().filter(|help| help.starts_with("see "));
+            let look = look.map(|look| format!("{look}; ")).unwrap_or_default();
+            problem.help(format!("{look}what ran before runs again, and `service apply` tries anew"))
+        }
         _ => problem,
     };
     Outcome { error: row.error.map(taken_back), ..row }

@@ -13,7 +13,7 @@ impl Task {
         let entry = &self.entries[id.index()];
         let plan = self.fleet.plan();
         let need = self.fleet.unsatisfied_need(id).map(|need| &*plan.service(need.on).name);
-        let look = Look::of(&entry.snapshot, entry.reason(), need);
+        let look = Look::of(&entry.snapshot, entry.ending(), entry.reason(), need);
         self.journal.saw(&plan.service(id).name, look);
     }
 

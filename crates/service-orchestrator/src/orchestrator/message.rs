@@ -3,7 +3,7 @@
 use super::change::Comparison;
 use crate::board::Checked;
 use crate::journal::View;
-use crate::manager::Told;
+use crate::manager::{Heard, Told};
 use service_api::{Outcome, Problem};
 use service_core::config::Service;
 use service_core::fleet::{Relatives, Until};
@@ -25,6 +25,8 @@ pub(crate) enum Message {
     Happened { name: Name, run: u64, event: Event },
     /// A manager was to stop a run and has started the service again as well.
     Restarted { name: Name, run: u64, told: Told },
+    /// Somebody looked whether a service runs that is at rest here since this run; this was found, if it does.
+    Looked { name: Name, run: u64, found: Option<Box<Heard>> },
     /// Something became known about a run of a service.
     Learned { name: Name, run: u64, report: Report },
     /// Another plan.

@@ -46,6 +46,9 @@ impl Task {
                 let entry = Entry { definition, ..Entry::clone(&self.entries[order.id.index()]) };
                 tokio::spawn(probe::report(self.world.clone(), self.settings(), entry, order.run));
             }
+            Effect::Look => {
+                tokio::spawn(manager::look_out(self.world.clone(), self.settings(), definition, order.run));
+            }
             Effect::Listen => self.listen(order.id, &definition, order.run),
             Effect::Terminate if managed => {
                 self.have_stopped(definition, order.run, self.only_again(order.id));

@@ -3,8 +3,9 @@
 use super::task::Task;
 use super::{Report, is_managed, ran};
 use crate::clock;
+use crate::manager::{self, Heard};
 use crate::process;
-use crate::world::Places;
+use crate::world::{Places, World};
 use service_api::redact;
 use service_core::config::{Command, Config, Restart, Service};
 use service_core::service::{Event, Exit, Found, Memory, State};
@@ -14,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long managers may take to say what became of what they run. Most do in a tenth of that.
+const HEARING: Duration = Duration::from_secs(2);
 /// How long a launch that was sent off may take to show.
 const LAUNCH: Duration = Duration::from_millis(500);
 /// How long a shim that was just started may take to say so.
@@ -148,12 +151,48 @@ pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
         .expect("services without dependencies, of names that are not in the plan, cannot make it wrong")
 }
 
-/// What a manager runs leaves no trace with us. If it was up, it goes on being up until its manager says otherwise,
-/// which is asked at once.
-fn elsewhere(definition: &Service, memory: Option<&Memory>, run: u64) -> Option<Found> {
+/// What a manager runs leaves no trace with us. If it was up, its manager says whether it is; where it has not answered,
+/// nobody knows.
+fn elsewhere(
+    definition: &Service,
+    memory: Option<&Memory>,
+    run: u64,
+    heard: Option<&Heard>,
+) -> Option<Found> {
     let memory = memory.filter(|memory| memory.run == run && memory.state.is_alive())?;
     let launched = memory.state.launched().unwrap_or_default();
-    is_managed(definition).then_some(Found::Running { run, launched })
+    is_managed(definition).then(|| match heard.map(|heard| &heard.event) {
+        Some(event @ Event::Gone(_)) => Found::Over { run, event: event.clone() },
+        None if is_to_be_asked(memory) => Found::Unheard { run, launched },
+        _ => Found::Running { run, launched },
+    })
+}
+
+/// Whether it was up for all that is known, and nothing was being done about it.
+fn is_to_be_asked(memory: &Memory) -> bool {
+    memory.state.is_going()
+}
+
+/// Asks managers what has become of what they ran when the former daemon ended, so that nobody is told what only it
+/// knew. One that does not answer soon is not waited for.
+pub(super) async fn hear(
+    world: &World,
+    found: &Traces,
+    memories: &BTreeMap<Name, Memory>,
+) -> BTreeMap<Name, Heard> {
+    let is_kept =
+        |name: &Name| found.runs.get(name).is_some_and(|trace| matches!(trace.found, Found::Running { .. }));
+    let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
+        let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
+        let definition = ran::kept(&world.places, service, memory.run).map(Arc::new);
+        let definition = definition.unwrap_or_else(|| Arc::clone(service));
+        (is_managed(&definition) && !is_kept(&service.name)).then_some(definition)
+    });
+    let asked: Vec<Arc<Service>> = asked.collect();
+    if asked.is_empty() {
+        return BTreeMap::new();
+    }
+    manager::hear(world, found.plan.settings(), asked, HEARING).await
 }
 
 impl Task {
@@ -163,8 +202,9 @@ impl Task {
         &mut self,
         mut memories: BTreeMap<Name, Memory>,
         mut runs: BTreeMap<Name, Trace>,
+        mut heard: BTreeMap<Name, Heard>,
     ) -> Vec<(Name, u64, Report)> {
-        let mut known = Vec::new();
+        let (mut known, mut events) = (Vec::new(), Vec::new());
         let now = clock::now();
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids() {
@@ -192,16 +232,27 @@ impl Task {
             let run = trace.as_ref().map_or(remembered, |trace| trace.record.run.max(remembered));
             let definition = ran::kept(&self.world.places, plan.service(id), run).map(Arc::new);
             let judged = definition.as_ref().unwrap_or(plan.service(id));
-            let found = match elsewhere(judged, memory.as_ref(), run) {
+            let heard = heard.remove(name);
+            let found = match elsewhere(judged, memory.as_ref(), run, heard.as_ref()) {
                 Some(found) if !matches!(trace, Some(Trace { found: Found::Running { .. }, .. })) => {
                     if matches!(memory.as_ref().map(|memory| &memory.state), Some(State::Launching { .. })) {
-                        // Whether that call did it is for the first question to tell.
-                        self.world.report(name, run, Event::Launched);
+                        // Whether that call did it is for the first answer to tell.
+                        events.push((name.clone(), run, Event::Launched));
                     }
                     found
                 }
                 _ => trace.map_or(Found::Nothing, |trace| trace.found),
             };
+            if let Some(heard) = heard {
+                let entry = Arc::make_mut(&mut self.entries[id.index()]);
+                // It is of that run, whatever comes next.
+                entry.snapshot.run = run;
+                entry.check = Some(Arc::new(heard.check));
+                if manager::decides(judged) {
+                    events.push((name.clone(), run, heard.event));
+                }
+                known.push((name.clone(), run, Report::Told(heard.told)));
+            }
             if let Some(definition) = definition {
                 if let Found::Running { .. } = &found {
                     self.fleet.remember(id, Arc::clone(&definition));
@@ -220,6 +271,9 @@ impl Task {
             }
         }
         self.fleet.resume(now);
+        for (name, run, event) in events {
+            self.happened(&name, run, event);
+        }
         known
     }
 }

@@ -19,7 +19,7 @@ use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::Fleet;
 use service_core::health::Health;
-use service_core::service::{Event, Goal, State};
+use service_core::service::{Event, Goal, Machine, State};
 use service_core::{Id, Moment, Name, Plan};
 use service_shim::Missing;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +71,7 @@ pub(super) async fn run(
     let journal = Journal::open(&world.places);
     let known = ran::known(&world.places, &plan);
     let found = recall::look(&world.places, plan, &memories).await;
+    let heard = recall::hear(&world, &found, &memories).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
@@ -97,7 +98,7 @@ pub(super) async fn run(
         board,
     };
     task.note_definitions();
-    let known = task.recall(memories, found.runs);
+    let known = task.recall(memories, found.runs, heard);
     task.after();
     for (name, run, report) in known {
         task.learned(&name, run, report);
@@ -117,6 +118,7 @@ impl Entry {
             keeper: None,
             check: None,
             complaint: None,
+            ending: None,
             told: Told::default(),
             missing: Missing::default(),
             tally: Tally::default(),
@@ -163,6 +165,7 @@ impl Task {
             }
             Message::Happened { name, run, event } => self.happened(&name, run, told(event)),
             Message::Restarted { name, run, told } => self.restarted(&name, run, told),
+            Message::Looked { name, run, found } => self.looked(&name, run, found),
             Message::Learned { name, run, report } => self.learned(&name, run, report),
             Message::Replan { plan, reply } => {
                 self.replan(plan);
@@ -250,12 +253,11 @@ impl Task {
     }
 
     /// Brings one entry up to date with the fleet.
-    fn refresh(&mut self, id: Id) {
+    pub(super) fn refresh(&mut self, id: Id) {
         let snapshot = self.fleet.snapshot(id);
         let entry = Arc::make_mut(&mut self.entries[id.index()]);
         if entry.snapshot.run != snapshot.run {
-            (entry.check, entry.complaint, entry.pid, entry.keeper) = (None, None, None, None);
-            entry.told = Told::default();
+            entry.begin_run();
         }
         let name = &entry.definition.name;
         if snapshot.state_word() != entry.snapshot.state_word() {
@@ -278,13 +280,13 @@ impl Task {
         self.note(id);
     }
 
-    fn happened(&mut self, name: &Name, run: u64, event: Event) {
+    pub(super) fn happened(&mut self, name: &Name, run: u64, event: Event) {
         if let Some(id) = self.fleet.plan().id(name) {
             self.fleet.happened(id, run, event, clock::now());
         }
     }
 
-    fn learned(&mut self, name: &Name, run: u64, report: Report) {
+    pub(super) fn learned(&mut self, name: &Name, run: u64, report: Report) {
         let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
             return;
         };
@@ -326,8 +328,9 @@ impl Task {
     /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped.
     pub(super) fn replan(&mut self, plan: Plan) {
         let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
-        let names =
-            machines.filter(|machine| machine.state().is_alive()).map(|machine| &machine.definition().name);
+        // What others run here is theirs.
+        let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_left_alone();
+        let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
         let left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
         let defined_again = std::mem::replace(&mut self.left_over, left_over);
         let plan = Arc::new(recall::with_left_overs(plan, &self.left_over));

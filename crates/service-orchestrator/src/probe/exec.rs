@@ -115,6 +115,11 @@ impl Group {
         Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })
     }
 
+    /// The process of the child, while it has not ended.
+    pub(crate) fn leader(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// The child's standard input, once.
     pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()

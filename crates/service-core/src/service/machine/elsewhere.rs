@@ -1,0 +1,79 @@
+//! What others start: a service that is at rest here may be run by its manager all the same, so that one is asked.
+//!
+//! What is found running is a run of its own, and is shown. Its goal stays what it was: where somebody here wants the
+//! service up it is looked after as any other run, and where nobody does it is left alone. It is neither stopped, nor
+//! started again when it ends, until a wish takes it over.
+
+use super::Machine;
+use super::probing::Probing;
+use crate::health::Tracker;
+use crate::service::backoff::Backoff;
+use crate::service::{Effect, Goal, Presence, Starter, State};
+use crate::time::Moment;
+use alloc::vec;
+use alloc::vec::Vec;
+
+impl Machine {
+    /// Whether somebody else started it, and nobody here wants it up.
+    pub fn is_left_alone(&self) -> bool {
+        self.memory.starter == Starter::Others
+            && self.memory.goal == Goal::Down
+            && self.memory.state.is_going()
+    }
+
+    /// Who started the present run.
+    pub fn starter(&self) -> Starter {
+        self.memory.starter
+    }
+
+    /// Nothing of it runs as far as is known; it is looked at again then.
+    pub(super) fn watch_at_rest(&mut self, at: Moment) {
+        let may_be = self.definition.may_be_started_elsewhere();
+        self.probing = if may_be { Probing::Due(at) } else { Probing::Off };
+    }
+
+    /// Another definition may name another manager.
+    pub(super) fn redefined_at_rest(&mut self) {
+        match (&self.probing, self.definition.may_be_started_elsewhere()) {
+            (Probing::Off, true) => self.watch_at_rest(Moment::default()),
+            (Probing::Due(_) | Probing::UnderWay | Probing::Outdated, false) => self.probing = Probing::Off,
+            (Probing::Off, false) | (Probing::Due(_) | Probing::UnderWay | Probing::Outdated, true) => {}
+        }
+    }
+
+    pub(super) fn look(&mut self, now: Moment) -> Vec<Effect> {
+        match self.probing {
+            Probing::Due(at) if now >= at => {
+                self.probing = Probing::UnderWay;
+                vec![Effect::Look]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn looked(&mut self, presence: Presence, now: Moment) -> Vec<Effect> {
+        match presence {
+            Presence::Absent => {
+                self.watch_at_rest(now.plus(self.definition.health.interval));
+                Vec::new()
+            }
+            Presence::Running => self.found(now),
+        }
+    }
+
+    /// It runs, so whatever was wrong with the runs before is over.
+    fn found(&mut self, now: Moment) -> Vec<Effect> {
+        self.memory.run += 1;
+        self.memory.starter = Starter::Others;
+        self.memory.tracker = Tracker::pending();
+        self.memory.backoff = Backoff::default();
+        self.memory.restarts = 0;
+        if self.definition.oneshot {
+            // It is ready when it has done its work.
+            self.memory.state = State::Starting { since: now };
+            self.probing = Probing::Due(now);
+            return Vec::new();
+        }
+        self.ready(now, now)
+    }
+}
