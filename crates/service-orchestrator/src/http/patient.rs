@@ -97,7 +97,7 @@ impl<S> Patient<S> {
         }
         if !ours {
             self.head.bytes += heard.len();
-            self.head.lines += heard.iter().filter(|byte| **byte == b'\n').count();
+            self.head.lines += heard.split(|byte| *byte == b'\n').count() - 1;
         }
     }
 }

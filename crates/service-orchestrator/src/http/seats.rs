@@ -8,6 +8,7 @@
 
 use super::reply::Failure;
 use super::turn::Turn;
+use crate::clock;
 use axum::Extension;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// Connections at one door that ask and are answered.
 const MOST_ASKING: usize = 256;
@@ -121,9 +122,9 @@ impl Row {
         let sitting = self.sitting();
         let waited = sitting.values().filter_map(|turn| Some((turn.theirs_since()?, turn)));
         let Some((since, turn)) = waited.min_by_key(|(since, _)| *since) else { return GRACE };
-        let silent = Instant::now().saturating_duration_since(since);
-        if silent < GRACE {
-            return GRACE - silent;
+        let lasts = (since + GRACE).saturating_duration_since(clock::timer());
+        if !lasts.is_zero() {
+            return lasts;
         }
         turn.ask_to_leave();
         LEAVES_WITHIN
@@ -212,7 +213,7 @@ mod tests {
             turn.asked_to_leave().await;
             drop(silent);
         });
-        let begun = Instant::now();
+        let begun = clock::timer();
         let came = seats.take().await;
         assert!(begun.elapsed() <= GRACE, "{:?}", begun.elapsed());
         leaves.await.unwrap();
@@ -227,7 +228,7 @@ mod tests {
         seat.turn().hears();
         assert!(timeout(GRACE, seat.turn().asked_to_leave()).await.is_err());
         seat.turn().ends();
-        let (_, next) = tokio::join!(
+        let ((), next) = tokio::join!(
             async {
                 seat.turn().asked_to_leave().await;
                 drop(seat);

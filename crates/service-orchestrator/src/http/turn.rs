@@ -3,6 +3,7 @@
 //! It is theirs until the head of a request is complete, and again when that is answered. It is theirs as well while they take
 //! nothing of an answer. However slowly they go about it, it counts from its beginning.
 
+use crate::clock;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -28,7 +29,7 @@ struct State {
 
 impl Turn {
     pub(super) fn theirs() -> Self {
-        let state = State { ours: false, stuck: false, since: Instant::now(), asked: false, requests: 0 };
+        let state = State { ours: false, stuck: false, since: clock::timer(), asked: false, requests: 0 };
         Self { state: Mutex::new(state), asked: Notify::new() }
     }
 
@@ -45,19 +46,19 @@ impl Turn {
     /// It is answered.
     pub(super) fn ends(&self) {
         let mut state = self.state();
-        *state = State { ours: false, since: Instant::now(), ..*state };
+        *state = State { ours: false, since: clock::timer(), ..*state };
     }
 
     /// What is written waits for them.
     pub(super) fn sticks(&self) {
         let mut state = self.state();
-        *state = State { stuck: true, since: Instant::now(), ..*state };
+        *state = State { stuck: true, since: clock::timer(), ..*state };
     }
 
     /// They have taken some of it.
     pub(super) fn goes_on(&self) {
         let mut state = self.state();
-        *state = State { stuck: false, asked: false, since: Instant::now(), ..*state };
+        *state = State { stuck: false, asked: false, since: clock::timer(), ..*state };
     }
 
     /// How many requests were heard, and whether the last is not answered yet.

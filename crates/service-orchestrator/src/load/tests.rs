@@ -109,7 +109,7 @@ fn a_url_that_nobody_can_be_asked_at_is_refused_where_it_stands() {
 #[test]
 fn a_variable_has_a_name_that_the_kernel_takes_for_one() {
     for (env, column) in
-        [(r#"'A=B' = '1'"#, 9), (r#"'' = '1'"#, 9), (r#""A\u0000" = '1'"#, 9), (r#"A = "a\u0000b""#, 13)]
+        [(r"'A=B' = '1'", 9), (r"'' = '1'", 9), (r#""A\u0000" = '1'"#, 9), (r#"A = "a\u0000b""#, 13)]
     {
         let problem = wrong(&format!("[services.a]\nstart_command = 'a'\nenv = {{ {env} }}"));
         assert!(problem.message.contains("cannot"), "{}", problem.message);
