@@ -138,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_sleeps_is_told_from_one_that_works() {
         let spawn = |script| std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
-        let (mut sleeper, mut worker) = (spawn("sleep 60"), spawn("while :; do :; done"));
+        let (mut sleeper, mut worker) = (spawn("exec sleep 60"), spawn("while :; do :; done"));
         let (asleep, at_work) = (OnceLock::from(sleeper.id()), OnceLock::from(worker.id()));
         tokio::select! {
             () = waits(&asleep) => {}

@@ -98,13 +98,11 @@ pub(crate) async fn hear(
     for service in services {
         modules.entry(module::path(world, &service)).or_default().push(service);
     }
-    let deadline = tokio::time::Instant::now() + limit;
     let mut asked = JoinSet::new();
     for (path, services) in modules {
         let (world, settings) = (world.clone(), settings.clone());
-        asked.spawn(async move {
-            tokio::time::timeout_at(deadline, listen(world, settings, path, services)).await
-        });
+        asked
+            .spawn(async move { tokio::time::timeout(limit, listen(world, settings, path, services)).await });
     }
     asked.join_all().await.into_iter().flatten().flatten().collect()
 }
