@@ -169,6 +169,19 @@ fn a_changed_check_has_to_pass_before_an_apply_has_gone_well() {
 }
 
 #[test]
+fn what_is_to_be_done_after_an_apply_that_was_taken_back_is_another_apply() {
+    let Some(project) = Project::new("[services.desk]\nmanager = \"lamps.nu\"") else { return };
+    project.write("lamps.nu", include_str!("../../nu/managers/template.nu"));
+    project.value("service start desk");
+    project.define("[services.desk]\nmanager = \"lamps.nu\"\nworking_dir = \"nowhere\"");
+    let error = project.error("service apply");
+    let help = error["help"].as_str().unwrap();
+    assert!(help.contains("runs again, and `service apply` tries anew"), "{error:#}");
+    assert_eq!(project.status("desk")["state"], "ready");
+    project.value("service stop desk");
+}
+
+#[test]
 fn without_rollback_a_failed_apply_leaves_what_it_did() {
     let Some(project) = started() else { return };
     project.define(&project.read("services.toml").replacen(

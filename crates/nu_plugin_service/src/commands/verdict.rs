@@ -36,6 +36,11 @@ impl Verdict {
             return;
         }
         let name = format!("`{}`", outcome.name);
+        if outcome.action == Action::RolledBack {
+            // What was done to it before has been taken back.
+            self.done.iter_mut().for_each(|(_, names)| names.retain(|done| *done != name));
+            self.done.retain(|(_, names)| !names.is_empty());
+        }
         match self.done.iter_mut().find(|(action, _)| *action == outcome.action) {
             Some((_, names)) => names.push(name),
             None => self.done.push((outcome.action, vec![name])),
@@ -138,6 +143,13 @@ mod tests {
         let error = error(true, &outcomes).unwrap();
         assert_eq!(error.msg, "cannot start `b`: no\n\nstarted: `a`");
         assert_eq!(error.labels[0].span, Span::new(22, 23));
+    }
+
+    #[test]
+    fn what_is_as_before_was_not_done() {
+        let back = Outcome { action: Action::RolledBack, ..outcome("a", true, false) };
+        let error = error(true, &[outcome("a", true, true), outcome("b", false, true), back]).unwrap();
+        assert_eq!(error.msg, "cannot start `b`: no\n\nas before: `a`");
     }
 
     #[test]

@@ -225,9 +225,10 @@ fn told(row: Outcome, how: Apply) -> Outcome {
             problem.help("what ran before runs again; see `service status --long`")
         }
         Code::StartFailed if how.rollback => {
-            let look = problem.help.clone().filter(|help| help.starts_with("see "));
-            let look = look.map(|look| format!("{look}; ")).unwrap_or_default();
-            problem.help(format!("{look}what ran before runs again, and `service apply` tries anew"))
+            let back = "what ran before runs again, and `service apply` tries anew";
+            let look = problem.help.as_ref().filter(|help| help.starts_with("see "));
+            let help = look.map_or_else(|| back.to_owned(), |look| format!("{look}; {back}"));
+            problem.help(help)
         }
         _ => problem,
     };
