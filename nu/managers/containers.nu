@@ -103,7 +103,8 @@ export def "status all" [engine: string]: table -> table {
 export def logs [engine: string]: record -> table {
     let service = $in
     if (find $engine $service "show the log of") == null { return [] }
-    let since = $service.since? | if $in != null { [$"--since=($in)"] } else { [] }
+    # podman leaves out what was written at that very moment, so it is asked for a moment more.
+    let since = $service.since? | if $in != null { [$"--since=($in - 1ms | format date '%Y-%m-%dT%H:%M:%S%.9f%:z')"] } else { [] }
     let answer = ^$engine logs --timestamps $"--tail=($service.tail)" ...$since -- (name-of $service) | complete
     if $answer.exit_code != 0 { refuse $engine $service "show the log of" (said $answer) }
     [stdout stderr]
@@ -112,6 +113,7 @@ export def logs [engine: string]: record -> table {
     }
     | flatten
     | update time { into datetime }
+    | where $service.since? == null or $it.time >= $service.since
     | sort-by time
     | last $service.tail
 }

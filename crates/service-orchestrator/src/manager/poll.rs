@@ -4,14 +4,14 @@
 //! along those whose turn would come within half an interval. Each of them is asked again an interval after its answer, so
 //! whatever the order in which they were started, they soon come together by themselves.
 
-use super::answer::Status;
+use super::answer::{Answer, Status, shown};
 use super::call::Call;
 use super::{module, subject};
 use crate::board::Checked;
 use crate::clock;
 use crate::orchestrator::{Message, Report};
 use crate::world::World;
-use serde::Deserialize;
+use serde_json::Value;
 use service_core::Name;
 use service_core::config::{Service, Settings};
 use service_core::health::Verdict;
@@ -103,12 +103,17 @@ impl Polls {
     }
 }
 
-/// A row of the answer.
-#[derive(Deserialize)]
-struct Row {
-    name: String,
-    #[serde(flatten)]
-    status: serde_json::Value,
+/// The rows of the answer, by the name in them.
+struct Rows(Vec<(Option<String>, Value)>);
+
+impl Answer for Rows {
+    fn read(answer: Value) -> Result<Self, String> {
+        let Value::Array(rows) = answer else {
+            return Err(format!("it should be a table, not {}", shown(&answer)));
+        };
+        let named = |row: Value| (row.get("name").and_then(Value::as_str).map(str::to_owned), row);
+        Ok(Self(rows.into_iter().map(named).collect()))
+    }
 }
 
 async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec<Member>) {
@@ -129,7 +134,7 @@ async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec
     }
     let input = format!("[{}]", subjects.join(","));
     let call = Call { module, command: "status all", input: input.as_bytes() };
-    let answer = call.make::<Vec<Row>>(world, settings).await.map_err(super::call::Trouble::plain);
+    let answer = call.make::<Rows>(world, settings).await.map_err(super::call::Trouble::plain);
     for member in asked {
         let status = match &answer {
             Ok(rows) => of(rows, &member.service),
@@ -144,11 +149,10 @@ fn json(subject: &super::Subject<'_>) -> Result<String, String> {
 }
 
 /// What the rows say of one service.
-fn of(rows: &[Row], service: &config::Service) -> Result<Status, String> {
-    let row = rows.iter().find(|row| row.name == *service.name);
-    let row = row.ok_or("its manager's `status all` has no row for it")?;
-    let status = serde_json::from_value(row.status.clone());
-    status.map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
+fn of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
+    let row = rows.0.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
+    let (_, row) = row.ok_or("its manager's `status all` has no row for it")?;
+    Status::read(row.clone()).map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
 }
 
 /// Tells the owner of the fleet what a manager said of a run. Where an endpoint is asked too, the manager only knows
