@@ -58,6 +58,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Ok(contestants::play_floor(Path::new(&plan))?);
     }
     let options = options()?;
+    let _attic = work::Attic;
     let quiet = Quiet::listen();
     let contestants = contestants(&options);
     let names: Vec<&'static str> = contestants.iter().map(|one| one.name()).collect();

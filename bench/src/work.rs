@@ -12,6 +12,7 @@ use crate::herald::Herald;
 use crate::process;
 use crate::stage::{Contestant, Part, Stage};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// One figure of one play: the row of the table, and the value in its unit.
 pub(crate) type Figure = (&'static str, f64);
@@ -59,19 +60,38 @@ pub(crate) fn all() -> Vec<Work> {
 
 /// Where one play happens.
 pub(crate) struct House {
-    directory: tempfile::TempDir,
+    directory: Option<tempfile::TempDir>,
     pub(crate) herald: Herald,
+}
+
+/// Directories of plays that are over. They are removed in the end: for some seconds after files were removed `ext4` takes
+/// ten times as long to make a new one, and the next to play would pay for that.
+static ATTIC: Mutex<Vec<tempfile::TempDir>> = Mutex::new(Vec::new());
+
+/// Clears up after all plays.
+pub(crate) struct Attic;
+
+impl Drop for Attic {
+    fn drop(&mut self) {
+        ATTIC.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        ATTIC.lock().unwrap_or_else(PoisonError::into_inner).extend(self.directory.take());
+    }
 }
 
 impl House {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let herald = Herald::new(directory.path());
-        Self { directory, herald }
+        Self { directory: Some(directory), herald }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+        self.directory.as_ref().expect("it has one until it is dropped").path()
     }
 
     /// A service that runs the payload with these words.

@@ -187,8 +187,9 @@ impl Project {
 
     /// The process ids in [`Project::run_json`]: the shim's own, and that of the service it runs.
     pub fn run_of(&self, name: &str) -> (u32, u32) {
-        let record = fs::read(self.run_json(name)).expect("a service that was started has a record");
-        let record: Value = serde_json::from_slice(&record).expect("a record is JSON");
+        let records = fs::read_to_string(self.run_json(name)).expect("a service that was started has a record");
+        let last = records.lines().last().expect("there is one");
+        let record: Value = serde_json::from_str(last).expect("a record is JSON");
         let pid = |process: &Value| {
             process["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("it has a pid")
         };

@@ -2,7 +2,10 @@
 //! TOML or JSON, a URL, a header, an error.
 //!
 //! It goes by what stands before a value: a key or an option whose name looks like that of a secret, the userinfo of a URL,
-//! `Authorization`. When in doubt it takes more, not less. A secret that stands alone cannot be told from other words.
+//! `Authorization`; and by what a few programs call theirs. When in doubt it takes more, not less. A secret that stands alone
+//! cannot be told from other words.
+
+mod programs;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -97,7 +100,7 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
             b':' if bytes[at..].starts_with(b"://") => userinfo(bytes, at + 3),
             b'=' => assigned(text, at),
             b':' => told(text, at),
-            b'-' => option(text, at),
+            b'-' => option(text, at).or_else(|| programs::option(text, at)),
             b'@' => pair(bytes, at),
             _ => None,
         };
@@ -225,19 +228,35 @@ fn told(text: &str, at: usize) -> Option<Range<usize>> {
 /// `--name value`, also as two words of a list. With `=` it is seen there.
 fn option(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
-    if at > 0
-        && !(bytes[at - 1].is_ascii_whitespace()
-            || is_quote(bytes[at - 1])
-            || matches!(bytes[at - 1], b'[' | b'(' | b','))
-    {
+    if !begins_word(bytes, at) {
         return None;
     }
     let end = (at..bytes.len()).find(|at| !is_name(bytes[*at])).unwrap_or(bytes.len());
     let name = text[at..end].trim_start_matches('-');
-    let user = matches!(&text[at..end], "-u" | "--user" | "--userpwd");
+    let user = matches!(&text[at..end], "-u" | "--user" | "--userpwd" | "-U" | "--proxy-user");
     if !user && !is_secret(name) {
         return None;
     }
+    let next = next_word(bytes, end)?;
+    let secret = value(bytes, next, None);
+    // A user alone, or a user and a group by number, is no secret.
+    let both = text[secret.clone()].split_once(':');
+    let pair = both.is_some_and(|(_, pass)| {
+        !pass.trim_end_matches(['"', '\'']).bytes().all(|byte| byte.is_ascii_digit())
+    });
+    (!user || pair).then_some(secret)
+}
+
+/// Whether a word begins here, of a command line or of a list.
+fn begins_word(bytes: &[u8], at: usize) -> bool {
+    at == 0
+        || bytes[at - 1].is_ascii_whitespace()
+        || is_quote(bytes[at - 1])
+        || matches!(bytes[at - 1], b'[' | b'(' | b',')
+}
+
+/// Where the word behind an option begins that ends at `end`, unless it is an option as well.
+fn next_word(bytes: &[u8], end: usize) -> Option<usize> {
     let mut next = end;
     while next < bytes.len()
         && (bytes[next].is_ascii_whitespace()
@@ -246,19 +265,8 @@ fn option(text: &str, at: usize) -> Option<Range<usize>> {
     {
         next += 1;
     }
-    if next == end
-        || bytes.get(next).is_none_or(|byte| *byte == b'-')
-        || bytes[end..next].iter().all(|byte| is_quote(*byte))
-    {
-        return None;
-    }
-    let secret = value(bytes, next, None);
-    // A user alone, or a user and a group by number, is no secret.
-    let both = text[secret.clone()].split_once(':');
-    let pair = both.is_some_and(|(_, pass)| {
-        !pass.trim_end_matches(['"', '\'']).bytes().all(|byte| byte.is_ascii_digit())
-    });
-    (!user || pair).then_some(secret)
+    let apart = next > end && !bytes[end..next].iter().all(|byte| is_quote(*byte));
+    (apart && bytes.get(next).is_some_and(|byte| *byte != b'-')).then_some(next)
 }
 
 /// `scheme://userinfo@host`. A password may have characters in it that should have been encoded.

@@ -16,6 +16,11 @@ pub(crate) fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux has always had CLOCK_MONOTONIC").into()
 }
 
+/// The clock of the runtime's timers, which a test may stop.
+pub(crate) fn timer() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// The date and time of a moment that passed.
 pub(crate) fn wall(moment: Moment) -> Timestamp {
     let now = Timestamp::now();

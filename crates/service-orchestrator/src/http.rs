@@ -13,6 +13,7 @@ mod managers;
 mod metrics;
 mod patient;
 mod pieces;
+mod protocol;
 mod remote;
 mod reply;
 mod rows;
@@ -20,6 +21,7 @@ mod seats;
 mod server;
 mod services;
 mod tokens;
+mod turn;
 mod watching;
 mod wishes;
 
@@ -64,7 +66,10 @@ pub(crate) async fn serve_remote(
 
 /// Whatever is asked, within bounds.
 fn bounded(router: Router) -> Router {
-    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(from_fn(seats::usher))
+    router
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn(seats::usher))
+        .layer(from_fn(protocol::keep))
 }
 
 fn router(shared: Arc<Shared>) -> Router {

@@ -10,7 +10,7 @@ mod socket;
 
 pub(crate) use owner::local;
 
-pub(crate) use http::{Client as HttpClient, client as http_client};
+pub(crate) use http::{Client as HttpClient, client as http_client, never_asked};
 pub(crate) use owner::Holder;
 
 use crate::board::{Checked, Entry};

@@ -7,6 +7,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// Bytes of records that are kept before a new file is begun: some fifty of them.
+const LONGEST_RECORDS: u64 = 16 * 1024;
+
 /// The directory of one service: its log, the record of its last run, the control socket of its shim.
 #[derive(Debug, Clone)]
 pub struct Files {
@@ -34,7 +37,7 @@ impl Files {
         self.directory.join(format!("service.log.{n}"))
     }
 
-    /// The record of the last run.
+    /// The record of the last run, as a line of JSON; those that were written before may stand in front of it.
     pub fn record(&self) -> PathBuf {
         self.directory.join("run.json")
     }
@@ -71,21 +74,103 @@ impl Files {
     /// The record of the last run; `None` if there was none.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidData`] if the file is not a record.
+    /// [`io::ErrorKind::InvalidData`] if the file has no record.
     pub fn read_record(&self) -> io::Result<Option<Record>> {
         match std::fs::read(self.record()) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+            Ok(bytes) => last_record(&bytes).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Replaces the record in one step, readable by its owner alone.
+    /// Makes this the record of the last run, readable by its owner alone.
+    ///
+    /// It becomes the last line of the file: one short write, where a new file under the name of the old one would cost a
+    /// file system ten times that. A file that has grown long is replaced.
     pub fn write_record(&self, record: &Record) -> io::Result<()> {
-        let aside = self.directory.join("run.json.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        drop(file);
-        std::fs::rename(aside, self.record())
+        let open = |path| OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        let mut line = serde_json::to_vec(record)?;
+        let mut file = open(self.record())?;
+        let length = file.metadata()?.len();
+        if length > LONGEST_RECORDS {
+            let aside = self.directory.join("run.json.new");
+            let _ = std::fs::remove_file(&aside);
+            open(aside.clone())?.write_all(&line)?;
+            return std::fs::rename(aside, self.record());
+        }
+        if length > 0 {
+            // What stands before may be torn.
+            line.insert(0, b'\n');
+        }
+        // One of which only a part could be written is torn, and written again.
+        file.write_all(&line)
+    }
+}
+
+/// The last line that is whole. One that is torn says nothing, and what stood there before it is true still.
+fn last_record(bytes: &[u8]) -> io::Result<Record> {
+    let invalid = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    let mut last = Err(invalid(&"it is empty"));
+    for line in bytes.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice::<Record>(line) {
+            Err(error) if error.is_eof() => last = Err(invalid(&error)),
+            record => return record.map_err(|error| invalid(&error)),
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Exit, PROTOCOL_VERSION, Phase, Process};
+
+    fn record(run: u64) -> Record {
+        Record {
+            version: PROTOCOL_VERSION,
+            service: "web".to_owned(),
+            run,
+            boot_id: "this".to_owned(),
+            shim: Process { pid: 7, start_time: 9 },
+            phase: Phase::Gone { exit: Exit::Code(0), at: 1 },
+            notified: false,
+            dropped: 0,
+            untold: 0,
+        }
+    }
+
+    #[test]
+    fn the_last_record_counts_however_many_there_were() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        assert_eq!(files.read_record().unwrap(), None);
+        for run in 1..500 {
+            files.write_record(&record(run)).unwrap();
+            assert_eq!(files.read_record().unwrap(), Some(record(run)));
+        }
+        assert!(files.record().metadata().unwrap().len() < 2 * LONGEST_RECORDS);
+    }
+
+    #[test]
+    fn a_torn_record_leaves_the_one_before_it_and_the_next_one_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        files.write_record(&record(1)).unwrap();
+        let whole = std::fs::read(files.record()).unwrap();
+        let torn = [&whole[..], b"\n", &whole[..whole.len() / 2]].concat();
+        std::fs::write(files.record(), torn).unwrap();
+        assert_eq!(files.read_record().unwrap(), Some(record(1)));
+        files.write_record(&record(2)).unwrap();
+        assert_eq!(files.read_record().unwrap(), Some(record(2)));
+    }
+
+    #[test]
+    fn what_is_no_record_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        for nonsense in ["", "{", "hello", "{}"] {
+            std::fs::write(files.record(), nonsense).unwrap();
+            assert_eq!(files.read_record().unwrap_err().kind(), io::ErrorKind::InvalidData, "{nonsense:?}");
+        }
     }
 }

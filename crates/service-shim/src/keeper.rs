@@ -11,6 +11,7 @@ use service_shim::desk::Desk;
 use service_shim::log::Log;
 use service_shim::pump::{Pump, Yield};
 use service_shim::{Exit, Files, Heritage, Missing, Order, Phase, Record, process};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
 /// How soon a tree that is being killed is looked at again; doubled up to the second as long as nobody dies.
 const KILL_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
+/// How long after its first process the rest of a tree gets a signal. Most often there is no rest by then, and to look for one
+/// takes longer than everything else about a signal.
+const SPREAD: Duration = Duration::from_millis(2);
 /// A read of this much leaves no memory behind that is worth giving back.
 const FEW: usize = 4096;
 /// How long the output must have been quiet before memory is given back.
@@ -62,6 +66,7 @@ pub(crate) struct Keeper {
     log: Log,
     control: Control,
     notify: Option<Notify>,
+    spreading: Option<Spreading>,
     killing: Option<Killing>,
     /// When to give back memory that a burst of output took; `None` if none did.
     shrink_at: Option<Instant>,
@@ -72,6 +77,13 @@ pub(crate) struct Output {
     pub(crate) pumps: [Pump; 2],
     pub(crate) desk: Desk,
     pub(crate) memory: OwnedFd,
+}
+
+/// A signal that some of the tree have.
+struct Spreading {
+    at: Instant,
+    signal: Signal,
+    told: HashSet<u32>,
 }
 
 /// The tree is to be killed, however often that takes.
@@ -102,7 +114,7 @@ impl Keeper {
     ) -> Self {
         let Output { pumps, desk, memory } = output;
         let output = pumps.map(Some);
-        let (edition, save_at, killing, shrink_at) = (0, None, None, None);
+        let (edition, save_at, spreading, killing, shrink_at) = (0, None, None, None, None);
         Self {
             files,
             record,
@@ -115,6 +127,7 @@ impl Keeper {
             log,
             control,
             notify,
+            spreading,
             killing,
             shrink_at,
         }
@@ -149,6 +162,7 @@ impl Keeper {
             }
         }
         self.log.flush(&self.desk);
+        self.spread(Instant::now());
         self.kill_if_due();
         self.save_if_due();
         self.shrink_if_due();
@@ -192,6 +206,7 @@ impl Keeper {
         rests
             .chain(self.save_at)
             .chain(self.shrink_at)
+            .chain(self.spreading.as_ref().map(|spreading| spreading.at))
             .chain(self.killing.as_ref().map(|killing| killing.at))
             .min()
     }
@@ -237,16 +252,31 @@ impl Keeper {
     fn signal(&mut self, number: i32) {
         match Signal::try_from(number) {
             Ok(Signal::SIGKILL) => self.killing = Some(Killing { at: Instant::now(), pause: KILL_AGAIN[0] }),
-            Ok(signal) => tree::signal_all(signal),
+            Ok(signal) => self.spread_from_children(signal),
             // There is no such signal, so there is nobody whom it could reach.
             Err(_) => {}
+        }
+    }
+
+    fn spread_from_children(&mut self, signal: Signal) {
+        // One that has not reached everybody does so first.
+        if let Some(earlier) = self.spreading.take() {
+            tree::signal_all(earlier.signal, earlier.told);
+        }
+        self.spreading =
+            Some(Spreading { at: Instant::now() + SPREAD, signal, told: tree::signal_children(signal) });
+    }
+
+    fn spread(&mut self, now: Instant) {
+        if let Some(Spreading { signal, told, .. }) = self.spreading.take_if(|spreading| spreading.at <= now) {
+            tree::signal_all(signal, told);
         }
     }
 
     fn kill_if_due(&mut self) {
         let now = Instant::now();
         if let Some(killing) = self.killing.as_mut().filter(|killing| killing.at <= now) {
-            tree::signal_all(Signal::SIGKILL);
+            tree::signal_all(Signal::SIGKILL, HashSet::new());
             killing.at = now + killing.pause;
             killing.pause = (killing.pause * 2).min(KILL_AGAIN[1]);
         }
@@ -264,7 +294,7 @@ impl Keeper {
     fn read_signals(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
-                Ok(Ok(Signal::SIGTERM)) => tree::signal_all(Signal::SIGTERM),
+                Ok(Ok(Signal::SIGTERM)) => self.spread_from_children(Signal::SIGTERM),
                 Ok(Ok(Signal::SIGCHLD)) => self.reap(),
                 // A terminal that goes away, or ctrl-c in it, is no concern of a service.
                 _ => {}
@@ -309,7 +339,7 @@ impl Keeper {
         for mut pump in self.output.iter_mut().filter_map(Option::take) {
             pump.finish(&self.desk, &mut self.log);
         }
-        self.killing = None;
+        (self.spreading, self.killing) = (None, None);
         self.enter(Phase::Gone { exit, at });
     }
 

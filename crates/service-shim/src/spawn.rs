@@ -3,11 +3,14 @@
 use crate::bounds::Bounds;
 use crate::notify::Notify;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sched::{CloneFlags, clone};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::wait::waitpid;
 use nix::unistd::{
-    AccessFlags, Gid, Pid, Uid, access, execve, getppid, pipe2, setgroups, setresgid, setresuid, setsid,
+    AccessFlags, Gid, Pid, Uid, access, dup2_stderr, dup2_stdout, getppid, setgroups, setresgid, setresuid,
+    setsid,
 };
 use service_shim::protocol::Identity;
 use service_shim::words::in_words;
@@ -15,20 +18,26 @@ use service_shim::{Launch, Process, Stage, process};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::env;
-use std::ffi::{CString, NulError, OsStr, OsString};
+use std::ffi::{CString, NulError, OsStr, OsString, c_char};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::ptr;
 
 /// Where programs are looked for when neither the service nor the daemon has a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The steps in the child that are told from `exec` itself.
-const LIMITS: u8 = b'l';
-const USER: u8 = b'u';
+/// What the child may use of a stack before it executes its program; a tenth of it would do.
+const STACK: usize = 256 * 1024;
+
+/// The steps in the child that can fail.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Limits,
+    User,
+    Exec,
+}
 
 /// Why nothing was started.
 pub(crate) struct Refusal {
@@ -55,9 +64,11 @@ pub(crate) fn start(
     let image = Image::of(launch, program, notify)
         .map_err(|_| refuse(Stage::Exec, "its command or environment contains a NUL byte".into()))?;
     let bounds = Bounds::of(&launch.limits).map_err(|error| beyond_limits(&error))?;
-    let child = spawn(image, launch.identity.as_ref(), bounds, &launch.argv[0], outputs)?;
-    leader(&child)
-        .map_err(|error| refuse(Stage::Exec, format!("its process cannot be watched: {}", in_words(&error))))
+    let at = process::boot_time();
+    let child = spawn(&image, launch.identity.as_ref(), &bounds, &launch.argv[0], &outputs)?;
+    let process = Process::of_child(child.as_raw().cast_unsigned())
+        .ok_or_else(|| refuse(Stage::Exec, "its process cannot be watched: it is not in /proc".into()))?;
+    Ok(Leader { process, at })
 }
 
 fn refuse(stage: Stage, message: String) -> Refusal {
@@ -111,8 +122,8 @@ fn search_path(launch: &Launch) -> OsString {
 /// What `exec` is given.
 struct Image {
     program: CString,
-    argv: Vec<CString>,
-    environment: Vec<CString>,
+    argv: Strings,
+    environment: Strings,
 }
 
 impl Image {
@@ -120,22 +131,37 @@ impl Image {
         let environment = environment(launch, notify).into_iter().map(|(mut entry, value)| {
             entry.push("=");
             entry.push(value);
-            CString::new(entry.into_vec())
+            entry.into_vec()
         });
         Ok(Self {
             program: CString::new(program.into_os_string().into_vec())?,
-            argv: launch
-                .argv
-                .iter()
-                .map(|argument| CString::new(argument.as_bytes()))
-                .collect::<Result<_, _>>()?,
-            environment: environment.collect::<Result<_, _>>()?,
+            argv: Strings::of(launch.argv.iter().map(|argument| argument.as_bytes().to_vec()))?,
+            environment: Strings::of(environment)?,
         })
     }
 
     /// Returns only if it fails. `Command` would run a file without a `#!` line by a shell that nobody asked for.
+    #[expect(unsafe_code, reason = "nix would allocate memory here that a child without its own cannot give back")]
     fn exec(&self) -> nix::Result<Infallible> {
-        execve(&self.program, &self.argv, &self.environment)
+        let (argv, environment) = (self.argv.pointers.as_ptr(), self.environment.pointers.as_ptr());
+        // SAFETY: all three are, or point to, strings that end with NUL, and both lists end with a null pointer.
+        unsafe { libc::execve(self.program.as_ptr(), argv, environment) };
+        Err(Errno::last())
+    }
+}
+
+/// Strings as the kernel takes them.
+struct Strings {
+    pointers: Vec<*const c_char>,
+    /// What they point to.
+    _strings: Vec<CString>,
+}
+
+impl Strings {
+    fn of(strings: impl Iterator<Item = Vec<u8>>) -> Result<Self, NulError> {
+        let strings = strings.map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+        Ok(Self { pointers, _strings: strings })
     }
 }
 
@@ -152,59 +178,79 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
     environment
 }
 
-#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+/// The child has our memory until it executes its program, and we stand still as long (`vfork(2)`): to copy the memory, or
+/// only the map of it, would take longer than all the rest. So what fails there is simply written down here.
+#[expect(unsafe_code, reason = "what is done between clone and exec is unsafe in general")]
 fn spawn(
-    image: Image,
+    image: &Image,
     identity: Option<&Identity>,
-    bounds: Bounds,
+    bounds: &Bounds,
     program: &str,
-    [stdout, stderr]: [OwnedFd; 2],
-) -> Result<Child, Refusal> {
-    let exec = |error: &io::Error| refuse(Stage::Exec, exec_failure(program, error));
-    // `Command` brings back the error of the child, but not which step it was.
-    let (heard, step) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|error| exec(&error.into()))?;
+    outputs: &[OwnedFd; 2],
+) -> Result<Pid, Refusal> {
     let shim = nix::unistd::getpid();
     let user = identity.and_then(User::to_become);
-    let prepare = move || {
-        setsid()?;
-        SigSet::empty().thread_set_mask()?;
-        let failed = |which: u8, error: io::Error| {
-            let _ = nix::unistd::write(&step, &[which]);
-            error
-        };
-        bounds.enter().map_err(|error| failed(LIMITS, error))?;
-        if let Some(user) = &user {
-            user.become_it().map_err(|error| failed(USER, error.into()))?;
-        }
-        die_with(shim)?;
-        match image.exec()? {}
+    let mut failure = None;
+    let child = || {
+        failure = become_service(image, user.as_ref(), bounds, outputs, shim).err();
+        1
     };
-    let mut command = Command::new(program);
-    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-    // SAFETY: this process has a single thread, so no lock was held by another one at the fork.
-    unsafe { command.pre_exec(prepare) };
-    command.spawn().map_err(|error| {
-        let mut step = [0];
-        let _ = nix::unistd::read(&heard, &mut step);
-        match (step[0], identity) {
-            (LIMITS, _) => beyond_limits(&error),
-            (USER, Some(identity)) => {
-                refuse(Stage::User, format!("cannot become user `{}`: {}", identity.name, in_words(&error)))
-            }
-            _ => exec(&error),
+    let mut stack = vec![0; STACK];
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: this process has a single thread, which waits: no lock is held, and nobody else uses the memory. The child
+    // allocates nothing and returns to nothing; what it uses of the stack is far less than there is.
+    let child = unsafe { clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) }
+        .map_err(|error| refuse(Stage::Exec, exec_failure(program, &error.into())))?;
+    let Some((step, error)) = failure else { return Ok(child) };
+    // It has ended already.
+    let _ = waitpid(child, None);
+    Err(match (step, identity) {
+        (Step::Limits, _) => beyond_limits(&error),
+        (Step::User, Some(identity)) => {
+            refuse(Stage::User, format!("cannot become user `{}`: {}", identity.name, in_words(&error)))
         }
+        _ => refuse(Stage::Exec, exec_failure(program, &error)),
     })
+}
+
+/// What the child does. Standard input it has from us: nothing.
+fn become_service(
+    image: &Image,
+    user: Option<&User>,
+    bounds: &Bounds,
+    [stdout, stderr]: &[OwnedFd; 2],
+    shim: Pid,
+) -> Result<Infallible, (Step, io::Error)> {
+    let exec = |error: Errno| (Step::Exec, io::Error::from(error));
+    setsid().map_err(exec)?;
+    dup2_stdout(stdout).map_err(exec)?;
+    dup2_stderr(stderr).map_err(exec)?;
+    SigSet::empty().thread_set_mask().map_err(exec)?;
+    listen_to_pipes().map_err(exec)?;
+    bounds.enter().map_err(|error| (Step::Limits, error))?;
+    if let Some(user) = user {
+        user.become_it().map_err(|error| (Step::User, error.into()))?;
+    }
+    die_with(shim).map_err(exec)?;
+    image.exec().map_err(exec)
+}
+
+/// Rust has a process ignore it when a pipe that it writes to is closed, and that would be inherited.
+#[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
+fn listen_to_pipes() -> nix::Result<()> {
+    // SAFETY: the default needs no handler.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.map(drop)
 }
 
 /// Without its keeper a service would run unseen: its output lost, its end unknown. It does not outlive us.
 #[expect(unsafe_code, reason = "`exit` would run what the shim has registered")]
-fn die_with(shim: Pid) -> io::Result<()> {
+fn die_with(shim: Pid) -> nix::Result<()> {
     // After the change of user, which would undo it.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != shim {
         // It was killed before that. Nobody is left who could be told, and trying would end as a line in the log.
         // SAFETY: it ends the process and does nothing else.
-        unsafe { nix::libc::_exit(0) };
+        unsafe { libc::_exit(0) };
     }
     Ok(())
 }
@@ -245,10 +291,4 @@ fn exec_failure(program: &str, error: &io::Error) -> String {
         Some(Errno::ENOENT) => format!("the interpreter of program `{program}` does not exist"),
         _ => format!("program `{program}` cannot be executed: {}", in_words(error)),
     }
-}
-
-fn leader(child: &Child) -> io::Result<Leader> {
-    let at = process::boot_time();
-    let process = Process::of_child(child.id()).ok_or(io::ErrorKind::NotFound)?;
-    Ok(Leader { process, at })
 }

@@ -16,6 +16,9 @@ use std::process::ExitStatus;
 /// Processes can fork while we walk. The walk is repeated until it finds nobody new, or this often.
 const ROUNDS: usize = 64;
 
+/// As the kernel lists them (`CONFIG_PROC_CHILDREN`).
+const OURS: &str = "/proc/thread-self/children";
+
 /// What there was to wait for.
 pub(crate) enum Reaped {
     /// This process, and how it ended.
@@ -40,9 +43,15 @@ pub(crate) fn reap() -> Reaped {
     Reaped::Ended(pid.cast_unsigned(), exit)
 }
 
-/// Sends the signal once to each process of the tree.
-pub(crate) fn signal_all(signal: Signal) {
-    let mut signalled = HashSet::new();
+/// Sends the signal to our own children, and says which they were. Most services have no other process.
+pub(crate) fn signal_children(signal: Signal) -> HashSet<u32> {
+    let children = children();
+    children.iter().for_each(|child| send(*child, signal));
+    children.into_iter().collect()
+}
+
+/// Sends the signal once to each process of the tree but these.
+pub(crate) fn signal_all(signal: Signal, mut signalled: HashSet<u32>) {
     for _ in 0..ROUNDS {
         let before = signalled.len();
         for pid in descendants(std::process::id()) {
@@ -66,17 +75,17 @@ pub(crate) fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// The children of this process.
+/// The children of this process, which has one thread.
 pub(crate) fn children() -> Vec<u32> {
-    let me = std::process::id();
-    if Path::new("/proc/thread-self/children").exists() {
-        return listed_children(me);
+    if let Ok(list) = fs::read_to_string(OURS) {
+        return pids(&list).collect();
     }
+    let me = std::process::id();
     parents().into_iter().filter(|(_, parent)| *parent == me).map(|(child, _)| child).collect()
 }
 
 fn descendants(root: u32) -> Vec<u32> {
-    if Path::new("/proc/thread-self/children").exists() {
+    if Path::new(OURS).exists() {
         walk(root, listed_children)
     } else {
         let parents = parents();
@@ -97,14 +106,18 @@ fn walk(root: u32, children: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
     found
 }
 
-/// The children of all threads of a process, as the kernel lists them (`CONFIG_PROC_CHILDREN`).
+/// The children of all threads of a process, as the kernel lists them.
 fn listed_children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let lists =
         threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists
-        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|list| pids(&list).collect::<Vec<_>>())
         .collect()
+}
+
+fn pids(list: &str) -> impl Iterator<Item = u32> {
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok())
 }
 
 /// Every process with its parent, for kernels without those lists.

@@ -9,8 +9,13 @@ use std::path::Path;
 
 const WEB: &str = "[services.web]\nstart_command = \"ACTOR alone lock note starts\"\nrestart = \"always\"\nbackoff = { initial = \"1ms\", limit = 0 }";
 
+/// What the last line of a file says: of records there may be more than one.
+fn last(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes.rsplit(|byte| *byte == b'\n').next().unwrap()).unwrap()
+}
+
 fn change(file: &Path, change: impl FnOnce(&mut Value)) {
-    let mut contents = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let mut contents = last(&fs::read(file).unwrap());
     change(&mut contents);
     fs::write(file, contents.to_string()).unwrap();
 }
@@ -91,7 +96,7 @@ fn damages() -> [(&'static str, Spoil); 4] {
         }),
         ("garbled", |bytes| bytes.into_iter().map(|byte| byte ^ 0x80).collect()),
         ("of the future", |bytes| {
-            let mut contents: Value = serde_json::from_slice(&bytes).unwrap();
+            let mut contents = last(&bytes);
             contents["version"] = json!(1_000_000);
             contents.to_string().into_bytes()
         }),

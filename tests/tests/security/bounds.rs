@@ -1,6 +1,7 @@
 //! Requests without end: heads, bodies, time and connections are bounded, on the socket as over TCP.
 
 use crate::{address, ask, bearer, open_project, token};
+use serde_json::Value;
 use service_tests::{Project, http, within};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -34,7 +35,10 @@ fn a_head_that_is_too_large_is_refused() {
     // It may hang up before it has heard all.
     let _ = stream.write_all(request.as_bytes());
     let answer = rest(stream);
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431") && answer.contains("too_large"),
+        "{answer}"
+    );
     assert_eq!(http(&project.socket(), "GET", "/api/v1/version").0, 200);
 }
 
@@ -81,6 +85,74 @@ fn who_speaks_too_slowly_is_cut_off_and_nobody_waits_for_them() {
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("too_slow"), "{answer}");
     dripping.join().expect("it ended");
     assert_eq!(project.status("web")["state"], "ready");
+}
+
+/// The status, the code and the message of the last answer.
+fn told(answer: &str) -> (u16, String, String) {
+    let last = &answer[answer.rfind("HTTP/1.1 ").unwrap_or_default()..];
+    let (head, body) = last.split_once("\r\n\r\n").unwrap_or((last, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    assert_eq!(length, Some(body.len().to_string().as_str()), "{answer}");
+    let problem: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("no envelope: {answer}"));
+    let word = |key: &str| problem["error"][key].as_str().unwrap_or_default().to_owned();
+    (status, word("code"), word("message"))
+}
+
+#[test]
+fn what_is_no_request_is_refused_in_an_envelope_that_says_why() {
+    let Some(project) = Project::new(ONE) else { return };
+    project.value("service status");
+    let many = (0..101).map(|n| format!("X-{n}: x\r\n")).collect::<String>();
+    let tells = |request: &str, (status, code, message): (u16, &str, &str)| {
+        let mut stream = connect(&project);
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let (is, word, why) = told(&rest(stream));
+        assert_eq!((is, word.as_str()), (status, code), "{request}: {why}");
+        assert!(why.contains(message), "{why}");
+    };
+    let bad = |message| (400, "bad_request", message);
+    let head = "GET /api/v1/version HTTP/1.1\r\nHost: x\r\n";
+    tells("nonsense\r\n\r\n", bad("cannot read the request"));
+    tells("GET /api/v1/version HTTP/9.9\r\n\r\n", bad("version"));
+    tells("GET /a b HTTP/1.1\r\n\r\n", bad("cannot read the request"));
+    tells(&format!("{head}no header\r\n\r\n"), bad("header"));
+    tells(&format!("{head}Content-Length: -1\r\n\r\n"), bad("content-length"));
+    tells(&format!("{head}{many}\r\n"), (431, "too_large", "100 headers"));
+    tells(&format!("{head}Content-Length: 18446744073709551615\r\n\r\n"), (413, "too_large", "body"));
+    // Also behind a request that is one, and in its order.
+    tells(&format!("{head}\r\nnonsense\r\n\r\n"), bad("cannot read the request"));
+    let close = "Connection: close\r\n";
+    let odd = |header: &str| format!("{head}{header}{close}\r\n");
+    tells(&odd("Transfer-Encoding: gzip, chunked\r\n"), (501, "bad_request", "transfer encoding"));
+    tells(&odd("Expect: 200-ok\r\n"), (417, "bad_request", "expects"));
+    let post = format!(
+        "POST /api/v1/services/start HTTP/1.1\r\nHost: x\r\n{close}Transfer-Encoding: chunked\r\n\r\nz\r\n"
+    );
+    tells(&post, bad("cannot read the body of the request"));
+    assert_eq!(http(&project.socket(), "GET", "/api/v1/version").0, 200);
+}
+
+#[test]
+fn who_is_silent_longest_loses_the_seat_to_who_comes() {
+    let Some(project) = open_project("") else { return };
+    let (at, pid) = (address(&project), project.pid("web"));
+    let read = bearer(&at, &token(&project, "read"));
+    let silent = || {
+        let mut stream = std::net::TcpStream::connect(&at).ok()?;
+        stream.write_all(b"GET /api").ok()?;
+        Some(stream)
+    };
+    let mut crowd: Vec<_> = (0..300).map_while(|_| silent()).collect();
+    assert!(crowd.len() >= 256, "they can connect");
+    for _ in 0..5 {
+        let begun = Instant::now();
+        assert_eq!(ask(&at, "GET", "/api/v1/version", &read).0, 200);
+        // A silence as such ends after ten.
+        assert!(begun.elapsed() < Duration::from_secs(4), "it waited for {:?}", begun.elapsed());
+        crowd.extend((0..60).map_while(|_| silent()));
+    }
+    assert_eq!(project.pid("web"), pid);
 }
 
 #[test]

@@ -65,6 +65,10 @@ fn each_token_opens_its_role_and_without_one_nothing_is_told() {
             assert!(!head.contains("\r\nallow:"), "{head}");
         }
     }
+    for two in [format!("{read}Authorization: Bearer x\r\n"), format!("{host}Authorization: x\r\n{admin}")] {
+        let (status, _, answer) = ask(&at, "POST", "/api/v1/services/web/stop", &two);
+        assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("bad_request")), "{answer}");
+    }
     let (status, _, answer) = ask(&at, "GET", "/api/v1/services/status", &read);
     assert_eq!((status, answer["data"].row("web")["pid"].as_u64()), (200, Some(pid.into())));
     for (method, path) in [
@@ -107,10 +111,13 @@ fn a_page_in_a_browser_reaches_nothing_by_whatever_name() {
         let (status, _, answer) = ask(&at, "GET", "/api/v1/version", &format!("Host: {host}\r\n{admin}"));
         assert!(status == 403 || status == 400, "{host}: {status} {answer}");
     }
-    assert_eq!(status("Host: localhost\r\nHost: localhost\r\n"), 403, "two names are none");
+    assert_eq!(status("Host: localhost\r\nHost: localhost\r\n"), 400, "two names are none");
+    for odd in ["localhost:abc", "localhost:99999", "localhost:1:2", "[::1]x", "127.0.0.1:-1"] {
+        assert_eq!(status(&format!("Host: {odd}\r\n")), 400, "{odd}");
+    }
     let (foreign, _, _) =
         ask(&at, "GET", "http://evil.example/api/v1/version", &format!("Host: localhost\r\n{admin}"));
-    assert_eq!(foreign, 403, "the target names another host");
+    assert_eq!(foreign, 400, "the target names another host");
     for origin in ["https://evil.example", "null", &format!("http://{at}"), "https://board.example.evil"] {
         let headers = format!("Host: localhost\r\nOrigin: {origin}\r\n{admin}");
         let (status, head, answer) = ask(&at, "POST", "/api/v1/services/web/stop", &headers);

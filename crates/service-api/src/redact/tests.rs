@@ -33,6 +33,34 @@ fn what_looks_secret_goes_and_what_does_not_stays() {
 }
 
 #[test]
+fn what_a_program_takes_for_a_password_goes_and_what_others_call_so_stays() {
+    let cases = [
+        ("mysql -phunter2 shop", "mysql -p*** shop"),
+        ("/usr/bin/mysqldump -u root -p'hunter 2' shop", "/usr/bin/mysqldump -u root -p*** shop"),
+        ("mariadb-admin -uroot -phunter2 ping", "mariadb-admin -uroot -p*** ping"),
+        (r#"["mysqladmin", "-phunter2", "ping"]"#, r#"["mysqladmin", "-p***", "ping"]"#),
+        ("cannot run `mysql -phunter2`: no such file", "cannot run `mysql -p***`: no such file"),
+        ("exec:mysqladmin -phunter2 ping", "exec:mysqladmin -p*** ping"),
+        ("mysql -p shop -P3306", "mysql -p shop -P3306"),
+        ("mysql -e 'select 1' | ssh -p22 host", "mysql -e 'select 1' | ssh -p22 host"),
+        ("sshpass -phunter2 ssh host", "sshpass -p*** ssh host"),
+        ("sshpass -p hunter2 ssh host", "sshpass -p *** ssh host"),
+        (r#"["sshpass", "-p", "hunter2", "ssh"]"#, r#"["sshpass", "-p", ***, "ssh"]"#),
+        ("redis-cli -h db -a hunter2 ping", "redis-cli -h db -a *** ping"),
+        ("redis-cli --pass hunter2 ping", "redis-cli --pass *** ping"),
+        ("mongosh -u me -p hunter2", "mongosh -u me -p ***"),
+        ("ldapsearch -x -w hunter2 -b dc=x", "ldapsearch -x -w *** -b dc=x"),
+        ("curl -U me:hunter2 http://h", "curl -U *** http://h"),
+        ("psql 'postgresql://me:hunter2@db/shop'", "psql 'postgresql://***@db/shop'"),
+        ("nc -p8080 -a x -w 3", "nc -p8080 -a x -w 3"),
+        ("python -m http.server -p 80", "python -m http.server -p 80"),
+    ];
+    for (text, told) in cases {
+        assert_eq!(redact(text), told, "{text}");
+    }
+}
+
+#[test]
 fn a_name_looks_secret_by_its_words() {
     for name in
         ["PASSWORD", "dbPassword", "api-key", "accessToken", "AWS_SECRET_ACCESS_KEY", "dsn", "GITHUB_PAT"]
@@ -67,6 +95,8 @@ fn written(secret: &str, way: usize) -> String {
         6 => format!("curl -H 'Authorization: Bearer {secret}' host"),
         7 => format!("[\"--secret\", {quoted}]"),
         8 => format!("'CLIENT_SECRET={secret} more'"),
+        10 => format!("mysql -p{secret}"),
+        11 => format!("[\"sshpass\", \"-p\", {quoted}]"),
         9 => format!("error=\"cannot run \\\"x --token={secret}\\\"\""),
         _ => format!("password: {secret}"),
     }
@@ -76,7 +106,7 @@ proptest! {
     #[test]
     fn a_secret_never_comes_through(
         secret in "[a-zA-Z0-9][a-zA-Z0-9!#$%^&*+/_.~-]{7,20}",
-        way in 0..11_usize,
+        way in 0..13_usize,
         before in "[a-z =,.é]{0,12}",
         after in "[a-z =,.é]{0,12}",
     ) {
@@ -87,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_can_be_redacted_and_twice_is_as_good_as_once(text in "[-a-z \"'`=:@/\\\\\n,é]{0,40}|.{0,40}|(--?token|password|://|[=:@'\"` é-]){0,12}") {
+    fn any_text_can_be_redacted_and_twice_is_as_good_as_once(text in "[-a-z \"'`=:@/\\\\\n,é]{0,40}|.{0,40}|(--?token|password|mysql|sshpass|-[pa]|://|[=:@'\"` é-]){0,12}") {
         let once = redact(&text).into_owned();
         let hidden = secrets(&text);
         prop_assert!(hidden.windows(2).all(|pair| pair[0].end < pair[1].start));

@@ -64,7 +64,10 @@ impl Gate {
                 return Err(Problem::new(Code::Forbidden, message)
                     .help("add it to `hosts` in [orchestrator.api], if it is a name of this machine"));
             }
-            None => return Err(Problem::new(Code::Forbidden, "cannot tell by which one name it was called")),
+            None => {
+                return Err(Problem::new(Code::BadRequest, "cannot tell by which one name it was called")
+                    .help("send one `Host`, the name and the port of the URL"));
+            }
         }
         let mut origins = request.headers().get_all(header::ORIGIN).into_iter();
         match (origins.next(), origins.next()) {
@@ -92,7 +95,12 @@ impl Gate {
     }
 
     fn role(&self, request: &Request) -> Result<Role, Problem> {
-        let shown = request.headers().get(header::AUTHORIZATION);
+        let mut shown = request.headers().get_all(header::AUTHORIZATION).into_iter();
+        let (shown, another) = (shown.next(), shown.next());
+        if another.is_some() {
+            let message = "cannot tell which of two tokens is meant";
+            return Err(Problem::new(Code::BadRequest, message).help("send one `Authorization`"));
+        }
         let Some(shown) = shown else {
             return Err(Problem::new(Code::Unauthorized, "a token is needed")
                 .help("send one as a bearer token; they lie beside the daemon's state, in `tokens/`"));
@@ -133,14 +141,22 @@ fn bearer(shown: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-/// The one name by which we were called, without its port.
+/// The one name by which we were called, without its port. None where a port follows that cannot be.
 fn called(headers: &HeaderMap, in_target: Option<&str>) -> Option<String> {
     let mut hosts = headers.get_all(header::HOST).into_iter();
     let (host, None) = (hosts.next()?.to_str().ok()?, hosts.next()) else { return None };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => format!("[{}]", rest.split(']').next()?),
-        None => host.split(':').next()?.to_owned(),
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map(|(name, port)| (format!("[{name}]"), port))?,
+        None => host
+            .split_at_checked(host.find(':').unwrap_or(host.len()))
+            .map(|(name, port)| (name.to_owned(), port))?,
     };
+    let number = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
+    };
+    if !port.is_empty() && !port.strip_prefix(':').is_some_and(number) {
+        return None;
+    }
     // A target may name a host too, and then it is that one.
     in_target.is_none_or(|target| target.eq_ignore_ascii_case(&name)).then_some(name)
 }

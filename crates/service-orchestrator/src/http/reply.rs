@@ -99,14 +99,30 @@ fn too_large() -> Failure {
 }
 
 impl From<PathRejection> for Failure {
-    fn from(rejection: PathRejection) -> Self {
-        Self(Problem::new(Code::BadRequest, rejection.body_text()))
+    fn from(_: PathRejection) -> Self {
+        Self(Problem::new(Code::BadRequest, "cannot read the name in the path: it is not UTF-8"))
     }
 }
 
 impl From<QueryRejection> for Failure {
     fn from(rejection: QueryRejection) -> Self {
-        Self(Problem::new(Code::BadRequest, rejection.body_text()))
+        let said = rejection.body_text();
+        let said = said.strip_prefix("Failed to deserialize query string: ").unwrap_or(&said);
+        Self(Problem::new(Code::BadRequest, format!("cannot read the query: {}", taken(said))))
+    }
+}
+
+/// What a parameter takes, out of what serde says that it does not.
+fn taken(said: &str) -> String {
+    if let Some(name) = said.split_once("duplicate field ").map(|(_, name)| name) {
+        return format!("{name} is given twice");
+    }
+    let Some((name, why)) = said.split_once(": ") else { return said.to_owned() };
+    let number = ["digit", "number too", "integer", "is beyond"].iter().any(|word| why.contains(word));
+    match why {
+        _ if number => format!("`{name}` takes a whole number, {MOST} at most"),
+        why if why.contains("`true` or `false`") => format!("`{name}` takes `true` or `false`"),
+        why => format!("`{name}`: {why}"),
     }
 }
 
@@ -115,6 +131,37 @@ impl From<BytesRejection> for Failure {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             return too_large();
         }
-        Self(Problem::new(Code::BadRequest, rejection.body_text()))
+        let message =
+            "cannot read the body of the request: it ends too early, or its chunks are not as they should be";
+        Self(Problem::new(Code::BadRequest, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[allow(dead_code, reason = "it is only read into")]
+    struct Query {
+        #[serde(default, deserialize_with = "count")]
+        tail: Option<u64>,
+        #[serde(default)]
+        follow: bool,
+    }
+
+    #[test]
+    fn what_a_parameter_takes_is_told_with_its_name() {
+        let told = |query: &str| {
+            let uri = format!("/?{query}").parse().unwrap();
+            let rejection = axum::extract::Query::<Query>::try_from_uri(&uri).err().expect(query);
+            Failure::from(rejection).0.message
+        };
+        let number = "cannot read the query: `tail` takes a whole number, 9007199254740991 at most";
+        for query in ["tail=x", "tail=-1", "tail=", "tail=9007199254740992", "tail=99999999999999999999999"] {
+            assert_eq!(told(query), number, "{query}");
+        }
+        assert_eq!(told("follow=maybe"), "cannot read the query: `follow` takes `true` or `false`");
+        assert_eq!(told("tail=1&tail=2"), "cannot read the query: `tail` is given twice");
     }
 }

@@ -1,30 +1,39 @@
 //! Connections: how many there are, how long each may take for what it asks, and how they end.
 //!
 //! Whoever comes when all seats are taken waits in the kernel's queue, and a seat is free again when a connection ends,
-//! so nobody can fill our memory. A client that says nothing, or takes nothing, is cut off.
+//! so nobody can fill our memory. A client that says nothing, or takes nothing, is cut off: in time, or when its seat is
+//! wanted.
 
 use super::patient::Patient;
-use super::seats::{Arrival, Seats};
+use super::protocol;
+use super::seats::{Arrival, Seat, Seats};
+use super::turn::Turn;
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
-use hyper::body::Incoming;
+use axum::http::{HeaderValue, Request, header};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// How long the head of a request may take, also the first one of a connection and the next one of one that is kept.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// How large the head of a request may be.
-const LARGEST_HEAD: usize = 16 * 1024;
+pub(super) const LARGEST_HEAD: usize = 16 * 1024;
 /// How long a client that takes nothing is waited for.
 const TAKEN_WITHIN: Duration = Duration::from_mins(1);
+/// How long whoever was told that they are not understood may take to hang up.
+const LEAVES_WITHIN: Duration = Duration::from_secs(1);
 
 /// Somebody who wants to talk to us.
 pub(super) struct Caller<S> {
@@ -48,33 +57,105 @@ pub(super) trait Door: Send + 'static {
 
 /// Answers until `end`, and then what has been asked before.
 pub(super) async fn serve(door: impl Door, app: Router, seats: Seats, end: impl Future<Output = ()> + Send) {
-    let graceful = Arc::new(GracefulShutdown::new());
-    let mut end = std::pin::pin!(end);
+    let (ends, watched) = watch::channel(());
+    let mut end = pin!(end);
     loop {
-        let raw = tokio::select! {
+        let (raw, seat) = tokio::select! {
             () = &mut end => break,
-            (seat, raw) = async { (seats.take().await, door.next().await) } => (seat, door.greet(raw)),
+            // Nobody loses a seat before somebody has come for it.
+            came = async { let raw = door.next().await; (raw, seats.take().await) } => came,
         };
-        let (seat, greeted) = raw;
-        let (app, watcher) = (app.clone(), graceful.watcher());
+        let (greeted, seat) = (door.greet(raw), Arc::new(seat));
+        let (app, watched) = (app.clone(), watched.clone());
         tokio::spawn(async move {
-            let Some(Caller { stream, at }) = greeted.await else { return };
-            let arrival = Arrival { seat: Arc::new(seat), at };
-            let inner = TowerToHyperService::new(app);
-            let service = service_fn(move |request: Request<Incoming>| {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(arrival.clone());
-                inner.call(request)
-            });
-            let stream = TokioIo::new(Patient::new(stream, TAKEN_WITHIN));
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(LARGEST_HEAD);
-            // However it ends, there is nobody left to tell.
-            let _ = watcher.watch(builder.serve_connection(stream, service)).await;
+            let turn = Arc::clone(seat.turn());
+            let talk = async {
+                if let Some(caller) = greeted.await {
+                    talk(caller, app, seat, watched).await;
+                }
+            };
+            // What has come is heard first: nobody is shown out whose request is here.
+            tokio::select! {
+                biased;
+                () = talk => {}
+                () = turn.asked_to_leave() => {}
+            }
         });
     }
-    drop(door);
-    if let Some(graceful) = Arc::into_inner(graceful) {
-        graceful.shutdown().await;
+    drop((door, watched));
+    let _ = ends.send(()); // nobody may be connected
+    ends.closed().await;
+}
+
+/// Answers one caller until either side has enough.
+async fn talk<S>(caller: Caller<S>, app: Router, seat: Arc<Seat>, mut end: watch::Receiver<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Caller { stream, at } = caller;
+    let mut stream = Patient::new(stream, TAKEN_WITHIN, Arc::clone(seat.turn()));
+    let (arrival, inner) = (Arrival { seat, at }, TowerToHyperService::new(app));
+    let service = service_fn(|request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(arrival.clone());
+        let seat = Arc::clone(&arrival.seat);
+        seat.turn().hears();
+        let answer = inner.call(request);
+        async move {
+            let mut answer = answer.await?;
+            if seat.is_wanted() {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            let turn = Arc::clone(seat.turn());
+            Ok::<_, Infallible>(answer.map(|body| Answer { body, turn }))
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(LARGEST_HEAD);
+    let ended = {
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(&mut stream), service));
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = end.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    if let (Err(error), Some(refusal)) = (ended, stream.refusal()) {
+        // However it ends, there is nobody left to tell.
+        let _ = timeout(LEAVES_WITHIN, stream.refuse(&protocol::explained(&refusal, &error))).await;
+    }
+}
+
+/// A body, at whose end it is their turn again.
+struct Answer {
+    body: Body,
+    turn: Arc<Turn>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.turn.ends();
     }
 }

@@ -289,6 +289,13 @@ mod tests {
         assert!(message.ends_with("service `b` depends on `bd`, which is not defined"), "{message}");
         assert_eq!((row, column.as_str()), (1, "dependencies"));
         assert_eq!(at(json!({"start_command": "x", "env": [null]})).2, "env");
+        let (message, _, column) = at(json!({"start_command": "x", "env": {"A=B": "1"}}));
+        assert_eq!(message, "cannot add `b`: \"A=B\" cannot be the name of a variable");
+        assert_eq!(column, "env.A=B");
+        let (message, _, column) =
+            at(json!({"start_command": "x", "health_check_endpoint": "http://h:99999/"}));
+        assert_eq!(message, "cannot add `b`: `http://h:99999/` cannot be asked: invalid port number");
+        assert_eq!(column, "health_check_endpoint");
     }
 
     #[test]

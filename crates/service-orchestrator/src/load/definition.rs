@@ -2,6 +2,7 @@
 
 use super::section::{Fault, Section, Value, integer, parse_duration, parse_size};
 use super::{container, limits, with};
+use crate::probe;
 use service_core::Name;
 use service_core::config::{
     Backoff, Command, Condition, Dependency, Health, Listener, Log, Manager, OnFailure, Ready, Restart,
@@ -58,7 +59,7 @@ pub(super) fn service(
 /// Everything that makes sense as a default too.
 fn policies(section: &mut Section<'_>, service: &mut Service) {
     section.string("working_dir", |text| service.working_dir = Some(text));
-    service.env.extend(section.strings("env"));
+    service.env.extend(section.environment("env"));
     service.env_file.extend(section.list("env_file"));
     section.string("user", |text| service.user = Some(text));
     section.string("group", |text| service.group = Some(text));
@@ -221,13 +222,18 @@ fn edge(section: &Section<'_>, text: &str, span: &Range<usize>) -> Option<Depend
 fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
     let value = section.get("health_check_endpoint")?;
     let text = value.get_ref().as_str().unwrap_or_default();
-    Endpoint::parse(text)
-        .map_err(|error| {
-            let mut fault = Fault::new(value.span(), error.to_string());
-            fault.help = Some(BadEndpoint::HELP.to_owned());
-            section.push(fault);
-        })
-        .ok()
+    let refuse = |message: String, help: &str| {
+        let mut fault = Fault::new(value.span(), message);
+        fault.help = Some(help.to_owned());
+        section.push(fault);
+    };
+    let endpoint =
+        Endpoint::parse(text).map_err(|error| refuse(error.to_string(), BadEndpoint::HELP)).ok()?;
+    if let (Endpoint::Http(url) | Endpoint::Https(url), Some(why)) = (&endpoint, probe::never_asked(text)) {
+        refuse(format!("`{url}` cannot be asked: {why}"), "write it as http://host:port/path");
+        return None;
+    }
+    Some(endpoint)
 }
 
 fn stop_signal(section: &mut Section<'_>, target: &mut i32) {

@@ -156,15 +156,24 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// A table of strings.
-    pub(super) fn strings(&mut self, key: &'static str) -> Vec<(String, String)> {
+    /// An environment: a table of strings. What the kernel would take for another variable, or for none, is refused.
+    pub(super) fn environment(&mut self, key: &'static str) -> Vec<(String, String)> {
         let expected = "a table of strings";
         let Some(table) = self.take(key, expected, DeValue::as_table) else { return Vec::new() };
         let mut pairs = Vec::new();
         for (name, value) in table {
-            match scalar(value.get_ref()) {
-                Some(text) => pairs.push((name.get_ref().to_string(), text)),
-                None => self.wrong(name.get_ref(), value, "a string, a number, true or false"),
+            let (spelled, text) = (name.get_ref(), scalar(value.get_ref()));
+            if spelled.is_empty() || spelled.contains(['=', '\0']) {
+                let mut fault =
+                    Fault::new(name.span(), format!("{spelled:?} cannot be the name of a variable"));
+                fault.help = Some("a name is not empty, and has no `=` and no NUL in it".to_owned());
+                self.push(fault);
+            } else if text.as_ref().is_some_and(|text| text.contains('\0')) {
+                self.report(value.span(), format!("`{spelled}` cannot have a NUL in it"));
+            } else if let Some(text) = text {
+                pairs.push((spelled.to_string(), text));
+            } else {
+                self.wrong(spelled, value, "a string, a number, true or false");
             }
         }
         pairs

@@ -91,6 +91,33 @@ fn every_problem_of_a_file_is_reported_at_once() {
 }
 
 #[test]
+fn a_url_that_nobody_can_be_asked_at_is_refused_where_it_stands() {
+    for (url, why) in [
+        ("http://:bad/", "empty host"),
+        ("http://u@:bad/?t=1", "empty host"),
+        ("http://host:99999/", "invalid port number"),
+        ("https://host:x", "invalid port number"),
+        ("http://256.1.1.1/", "invalid IPv4 address"),
+        ("http://host:0/", "port 0"),
+    ] {
+        let problem = wrong(&format!("[services.a]\nstart_command = 'a'\nhealth_check_endpoint = '{url}'"));
+        assert!(problem.message.contains(why) && problem.help.is_some(), "{url}: {}", problem.message);
+        assert_eq!(problem.place.map(|place| (place.line, place.column)), Some((3, 25)), "{url}");
+    }
+}
+
+#[test]
+fn a_variable_has_a_name_that_the_kernel_takes_for_one() {
+    for (env, column) in
+        [(r"'A=B' = '1'", 9), (r"'' = '1'", 9), (r#""A\u0000" = '1'"#, 9), (r#"A = "a\u0000b""#, 13)]
+    {
+        let problem = wrong(&format!("[services.a]\nstart_command = 'a'\nenv = {{ {env} }}"));
+        assert!(problem.message.contains("cannot"), "{}", problem.message);
+        assert_eq!(problem.place.map(|place| (place.line, place.column)), Some((3, column)), "{env}");
+    }
+}
+
+#[test]
 fn what_is_not_toml_says_where() {
     let problem = wrong("[services.a]\nstart_command = ");
     assert_eq!(problem.place.map(|place| place.line), Some(2));

@@ -37,6 +37,15 @@ pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
     Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
 }
 
+/// Why nobody can ever be asked at this URL.
+pub(crate) fn never_asked(url: &str) -> Option<String> {
+    match reqwest::Url::parse(url) {
+        Ok(url) if url.port() == Some(0) => Some("nobody listens on port 0".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// Asks once, and also says who was reached. The body is not read: how much of it there is says nothing about health.
 pub(super) async fn get(
     client: &Client,

@@ -2,7 +2,9 @@
 
 use super::listeners::on_port;
 use crate::usage::descendants;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 /// Who listens on a port that a service wants.
 #[derive(Debug, Clone)]
@@ -110,12 +112,49 @@ fn is_ending(pid: u32) -> bool {
     service_shim::Process::of(pid).is_none() || flags.is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
+/// Whoever has one of these sockets open. To find out means to look through all processes: once, and not at every check.
 fn holder(sockets: &[String]) -> Option<u32> {
-    let pids = std::fs::read_dir("/proc")
-        .ok()?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.into_iter().find(|pid| holds(*pid, sockets).is_some_and(|held| !held.is_empty()))
+    static KNOWN: Mutex<Known> = Mutex::new(Known(BTreeMap::new()));
+    let has = |pid: u32| holds(pid, sockets).is_some_and(|held| !held.is_empty());
+    let look = || {
+        let processes = std::fs::read_dir("/proc").ok()?.flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(|pid| has(*pid))
+    };
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).holder(sockets, has, look)
+}
+
+/// Who held sockets when that was found out, and how often that has been asked since; none where it was a process that may not
+/// be looked into. The kernel gives a socket that comes later another number. A lock is right around it: who comes meanwhile
+/// would have to look, too.
+struct Known(BTreeMap<Vec<String>, (Option<u32>, u32)>);
+
+impl Known {
+    /// More are forgotten all at once: those of sockets that are gone are among them.
+    const MOST: usize = 256;
+    /// So many times it is believed that nobody who may be looked into holds a socket: it may be given on.
+    const BELIEVED: u32 = 100;
+
+    fn holder(
+        &mut self,
+        sockets: &[String],
+        has: impl Fn(u32) -> bool,
+        look: impl FnOnce() -> Option<u32>,
+    ) -> Option<u32> {
+        // One that held it may have ended, with its children left to hold it.
+        if let Some((known, asked)) = self.0.get_mut(sockets) {
+            *asked += 1;
+            if known.map_or(*asked <= Self::BELIEVED, has) {
+                return *known;
+            }
+        }
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        let found = look();
+        self.0.insert(sockets.to_vec(), (found, 0));
+        found
+    }
 }
 
 fn name(pid: u32) -> String {
@@ -125,7 +164,30 @@ fn name(pid: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::net::TcpListener;
+
+    #[test]
+    fn all_processes_are_looked_through_once_for_as_long_as_the_same_one_holds_the_socket() {
+        let (mut known, looks) = (Known(BTreeMap::new()), Cell::new(0));
+        let (mut holder, socket) = (Some(7), |inode: u32| vec![format!("socket:[{inode}]")]);
+        let mut ask = |inode: u32, holder: Option<u32>| {
+            let look = || {
+                looks.set(looks.get() + 1);
+                holder
+            };
+            assert_eq!(known.holder(&socket(inode), |pid| Some(pid) == holder, look), holder);
+            looks.get()
+        };
+        assert_eq!([ask(1, holder), ask(1, holder), ask(1, holder)], [1; 3]);
+        holder = Some(8);
+        assert_eq!([ask(1, holder), ask(1, holder)], [2; 2], "a child of it holds it now");
+        assert_eq!([ask(2, None), ask(2, None)], [3; 2], "another user's");
+        (0..=Known::BELIEVED).for_each(|_| {
+            ask(2, None);
+        });
+        assert_eq!(ask(2, None), 4, "that is looked at again, but seldom");
+    }
 
     #[test]
     fn a_listener_outside_the_tree_is_named() {

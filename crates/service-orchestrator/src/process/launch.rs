@@ -61,11 +61,15 @@ fn assignment(line: &str) -> Result<Option<(String, String)>, String> {
         return Ok(None);
     }
     let line = line.strip_prefix("export ").unwrap_or(line);
-    let (name, value) = line.split_once('=').ok_or_else(|| format!("`{line}` is not NAME=value"))?;
-    let value = value.trim();
+    // The line is not shown: it may be the second one of a key.
+    let (name, value) = line.split_once('=').ok_or("this line is not NAME=value")?;
+    let (name, value) = (name.trim(), value.trim());
+    if name.is_empty() || line.contains('\0') {
+        return Err("this line has no name before its `=`, or a NUL in it".to_owned());
+    }
     let quoted = |mark: char| value.strip_prefix(mark).and_then(|value| value.strip_suffix(mark));
     let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
-    Ok(Some((name.trim().to_owned(), value.to_owned())))
+    Ok(Some((name.to_owned(), value.to_owned())))
 }
 
 /// Looks up who the service runs as.

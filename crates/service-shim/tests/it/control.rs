@@ -49,8 +49,8 @@ fn the_end_of_a_run_is_on_disk_when_nobody_is_connected() {
 fn an_end_that_cannot_be_written_is_kept_until_someone_comes_to_hear_it() {
     let service = script("while [ ! -e go ]; do sleep 0.01; done; exit 5");
     let directory = service.directory.path().to_owned();
-    // A directory in the way of the new record.
-    std::fs::create_dir(directory.join("run.json.new")).unwrap();
+    // A directory in the way of the record.
+    std::fs::create_dir(directory.join("run.json")).unwrap();
     let mut shim = service.start();
     let Phase::Running { leader, .. } = shim.connection.record().unwrap().phase else {
         panic!("not running")

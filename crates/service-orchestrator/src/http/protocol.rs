@@ -1,0 +1,77 @@
+//! What is no request that we answer: hyper takes some of it, and refuses the rest without a word. Both is told in an envelope
+//! here.
+
+use super::patient::{EMPTY, Refusal};
+use super::reply::{Failure, LARGEST_BODY};
+use super::server::LARGEST_HEAD;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use service_api::{Code, Envelope, Problem};
+
+/// As many headers as hyper takes.
+const MOST_HEADERS: usize = 100;
+
+/// Refuses what a request expects of us and does not get, instead of answering as if it did.
+pub(super) async fn keep(request: Request, next: Next) -> Response {
+    match broken(request.headers()) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
+    }
+}
+
+fn broken(headers: &HeaderMap) -> Option<Response> {
+    let said = |name| headers.get_all(name).into_iter();
+    let is =
+        |value: &HeaderValue, word: &str| value.as_bytes().trim_ascii().eq_ignore_ascii_case(word.as_bytes());
+    let refuse = |status: StatusCode, message: &str, help: &str| {
+        (status, Failure(Problem::new(Code::BadRequest, message).help(help))).into_response()
+    };
+    if !said(header::TRANSFER_ENCODING).all(|value| is(value, "chunked")) {
+        let message = "cannot undo this transfer encoding";
+        return Some(refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            message,
+            "send the body as it is, or `chunked` alone",
+        ));
+    }
+    if !said(header::EXPECT).all(|value| is(value, "100-continue")) {
+        let message = "cannot do what the request expects";
+        return Some(refuse(StatusCode::EXPECTATION_FAILED, message, "expect `100-continue`, or nothing"));
+    }
+    None
+}
+
+/// hyper's own answer, with an envelope that says why.
+pub(super) fn explained(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
+    let problem = problem(refusal, error);
+    let mut head = String::from_utf8_lossy(&refusal.head).into_owned();
+    if problem.code == Code::TooLarge && !is_long(refusal) {
+        head = head.replacen("431 Request Header Fields Too Large", "413 Payload Too Large", 1);
+    }
+    let body = serde_json::to_vec(&Envelope::<()>::failure(problem)).unwrap_or_default();
+    let length = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    let empty = String::from_utf8_lossy(EMPTY);
+    let mut answer = head.replacen(&*empty, &length, 1).into_bytes();
+    answer.extend(body);
+    answer
+}
+
+fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
+    if !error.is_parse_too_large() {
+        let message = format!("cannot read the request: {error}");
+        return Problem::new(Code::BadRequest, message).help("send HTTP/1.1");
+    }
+    let message = if is_long(refusal) {
+        format!("the head of a request has at most {LARGEST_HEAD} bytes and {MOST_HEADERS} headers")
+    } else {
+        format!("the body of a request has at most {LARGEST_BODY} bytes")
+    };
+    Problem::new(Code::TooLarge, message)
+}
+
+/// Whether it is the head that is too large, and not the length of a body that it announces, beyond all counting.
+fn is_long(refusal: &Refusal) -> bool {
+    refusal.bytes >= LARGEST_HEAD / 2 || refusal.lines > MOST_HEADERS
+}
