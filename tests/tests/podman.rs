@@ -211,7 +211,8 @@ fn the_lines_of_a_container_are_followed_over_its_restart() {
     };
     project.write("n/n", "0");
     project.value("service start web");
-    let following = project.spawn("service logs web --follow --tail 1000 | get line | first 300 | to json --raw");
+    let following =
+        project.spawn("service logs web --follow --tail 1000 | get line | first 300 | to json --raw");
     project.value("service restart web");
     let told = Answer::of(following).value();
     let expected: Vec<String> = (1..=300).map(|number| number.to_string()).collect();

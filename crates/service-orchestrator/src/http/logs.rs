@@ -116,7 +116,8 @@ async fn answer(
     let world = shared.orchestrator.world();
     let form = if by_line { Form::Lines } else { Form::List };
     let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
-    let reading = Reading::open(&world.places, &world.changes, wanted, managed, form, follow).await.map_err(cannot)?;
+    let reading =
+        Reading::open(&world.places, &world.changes, wanted, managed, form, follow).await.map_err(cannot)?;
     let (reader, pieces) = channel(1);
     // It ends with the answer, whose other end it sees, or with the owner of the fleet.
     tokio::spawn(async move {

@@ -65,7 +65,8 @@ mod tests {
     use crate::load::config_from_str;
 
     fn wrong(keys: &str) -> (String, Option<String>) {
-        let text = format!("[services.a]\nimage = 'a'\n{keys}").replace("image = 'a'\nmanager = 'systemd'", "manager = 'systemd'");
+        let text = format!("[services.a]\nimage = 'a'\n{keys}")
+            .replace("image = 'a'\nmanager = 'systemd'", "manager = 'systemd'");
         let problem = config_from_str(&text, "services.toml").unwrap_err();
         (problem.message, problem.help)
     }
@@ -78,16 +79,28 @@ mod tests {
         let (message, help) = wrong("manager = 'systemd'\nwith = { scope = 'mars' }");
         assert_eq!(message, "`scope` should be one of \"system\", \"user\"");
         assert_eq!(help, None);
-        assert_eq!(wrong("manager = 'podman'\nwith = { option = [] }").1.as_deref(), Some("did you mean `options`?"));
-        assert!(wrong("manager = 'docker'\nwith = { options = 3 }").0.contains("`options` should be a string or a list"));
-        assert!(config_from_str("[services.a]\nmanager = 'own.nu'\nwith = { any = 1 }", "services.toml").is_ok());
+        assert_eq!(
+            wrong("manager = 'podman'\nwith = { option = [] }").1.as_deref(),
+            Some("did you mean `options`?")
+        );
+        assert!(
+            wrong("manager = 'docker'\nwith = { options = 3 }")
+                .0
+                .contains("`options` should be a string or a list")
+        );
+        assert!(
+            config_from_str("[services.a]\nmanager = 'own.nu'\nwith = { any = 1 }", "services.toml").is_ok()
+        );
     }
 
     #[test]
     fn the_modules_say_the_same() {
         let systemd = include_str!("../../../../nu/managers/systemd.nu");
         assert!(systemd.contains("export const WITH = [unit scope]"));
-        for engine in [include_str!("../../../../nu/managers/podman.nu"), include_str!("../../../../nu/managers/docker.nu")] {
+        for engine in [
+            include_str!("../../../../nu/managers/podman.nu"),
+            include_str!("../../../../nu/managers/docker.nu"),
+        ] {
             assert!(engine.contains("export const WITH = [options]"));
         }
     }

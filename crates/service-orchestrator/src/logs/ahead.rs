@@ -57,14 +57,15 @@ impl Ahead {
 
     /// Adds what managers told.
     pub(super) fn add(&mut self, records: Vec<(Name, Option<Record>)>) {
-        let records: Self =
-            records.into_iter().map(|(name, record)| (name, Source::Told(record))).collect();
+        let records: Self = records.into_iter().map(|(name, record)| (name, Source::Told(record))).collect();
         self.0.extend(records.0);
     }
 
     /// What one of them has told since.
     pub(super) fn hear(&mut self, name: &Name, lines: Vec<LogLine>) {
-        if let Some(log) = self.0.iter_mut().find(|log| matches!(log.source, Source::Told(_)) && log.name == *name) {
+        if let Some(log) =
+            self.0.iter_mut().find(|log| matches!(log.source, Source::Told(_)) && log.name == *name)
+        {
             let time = |line: &LogLine| line.time.parse().unwrap_or(Timestamp::MIN);
             log.read.extend(lines.into_iter().map(|line| (time(&line), line)));
         }

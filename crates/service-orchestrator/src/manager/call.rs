@@ -114,8 +114,10 @@ impl Call<'_> {
     pub(super) async fn make<T: Answer>(&self, world: &World, settings: &Settings) -> Result<T, Trouble> {
         let (module, command) = (self.module.display(), self.command);
         let nu = nu(world, settings);
-        let script = self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
-        let answer = self.within(world, settings, run(&nu, &script, self.input, MOST, self.passed_on())).await?;
+        let script =
+            self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
+        let answer =
+            self.within(world, settings, run(&nu, &script, self.input, MOST, self.passed_on())).await?;
         let answered = match serde_json::from_str::<Value>(&answer.json) {
             Ok(mut answer) => match answer.get_mut("ok") {
                 Some(ok) => T::read(ok.take()),
@@ -131,9 +133,16 @@ impl Call<'_> {
     }
 
     /// Has the lines of a log told into a file.
-    pub(super) async fn record(&self, world: &World, settings: &Settings) -> Result<record::Printed, Trouble> {
+    pub(super) async fn record(
+        &self,
+        world: &World,
+        settings: &Settings,
+    ) -> Result<record::Printed, Trouble> {
         let file = tempfile::tempfile_in(&world.places.state_dir).map_err(|error| {
-            Trouble::Failed(format!("there is no room for it in {}: {error}", world.places.state_dir.display()))
+            Trouble::Failed(format!(
+                "there is no room for it in {}: {error}",
+                world.places.state_dir.display()
+            ))
         })?;
         let script = self.script(
             "if ($answer | describe --no-collect) !~ '^(list|table|nothing)' { \
@@ -193,7 +202,9 @@ impl Call<'_> {
             Ok(Err(error)) => {
                 Err(Trouble::Failed(format!("its manager was to answer `{command}`, but {error}")))
             }
-            Err(_) => Err(Trouble::Failed(format!("its manager did not answer `{command}` within {limit:?}"))),
+            Err(_) => {
+                Err(Trouble::Failed(format!("its manager did not answer `{command}` within {limit:?}")))
+            }
         }
     }
 }
@@ -262,8 +273,7 @@ async fn tell(
 ) -> io::Result<record::Printed> {
     let (mut group, file) = (spawn(nu, script, passed_on)?, Arc::new(file));
     let (stdin, call_id) = (group.stdin(), format!("{} ", group.call_id()));
-    let ((), output) =
-        tokio::join!(feed(stdin, input), group.finish_into(Arc::clone(&file), MOST_OF_LOGS));
+    let ((), output) = tokio::join!(feed(stdin, input), group.finish_into(Arc::clone(&file), MOST_OF_LOGS));
     let output = output?;
     group.leave();
     let said = match output.stderr.trim() {

@@ -6,6 +6,7 @@ use super::call::{Call, Trouble, without};
 use super::record::Record;
 use super::seen::{Mark, News as New, Seen};
 use super::{module, subject};
+use crate::clock;
 use crate::orchestrator::is_managed;
 use crate::world::World;
 use jiff::Timestamp;
@@ -28,7 +29,7 @@ const AFTER_FAILURES: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 10_000;
 /// So many are asked for at first by who follows, so that among the next they are found again.
 const KNOWN: usize = 100;
-/// As many as every program can count.
+/// As many as every program can count: all.
 const ALL: usize = i32::MAX as usize;
 
 /// Which lines are asked for.
@@ -57,7 +58,7 @@ pub(crate) async fn begin(
     service: &Service,
     ask: Ask,
 ) -> Result<Option<(Record, Seen)>, Problem> {
-    let began = Timestamp::now();
+    let began = clock::today();
     let asked = async |tail: usize| {
         let marked = tail.min(AT_ONCE);
         let told = record(world, settings, service, Ask { tail, ..ask }, (ask.tail, marked)).await?;
@@ -125,7 +126,7 @@ impl News {
         let mut askers = JoinSet::new();
         for (name, seen) in services {
             let asker =
-                Asker { world: world.clone(), name, seen, lines: sender.clone(), tail: AT_ONCE, failing: false };
+                Asker { world: world.clone(), name, seen, lines: sender.clone(), tail: AT_ONCE, failures: 0 };
             askers.spawn(asker.run(defined.clone()));
         }
         Self { lines, _askers: askers }
@@ -145,7 +146,8 @@ struct Asker {
     lines: Sender<(Name, Vec<LogLine>)>,
     /// How many lines are asked for.
     tail: usize,
-    failing: bool,
+    /// How often in a row it was not answered.
+    failures: u32,
 }
 
 /// Nobody listens any more.
@@ -160,7 +162,8 @@ impl Asker {
             if self.lines.reserve().await.is_err() {
                 return;
             }
-            let Some((service, settings)) = defined(&self.name).filter(|(service, _)| is_managed(service)) else {
+            let Some((service, settings)) = defined(&self.name).filter(|(service, _)| is_managed(service))
+            else {
                 return;
             };
             let ask = Ask { tail: self.tail, since: self.seen.since() };
@@ -192,11 +195,12 @@ impl Asker {
     /// Tells what is new of an answer, and how much that is.
     async fn tell(&mut self, record: Record, marks: Vec<Mark>) -> Result<usize, Gone> {
         let all = marks.len() < self.tail;
-        (self.failing, self.tail) = (false, AT_ONCE);
+        (self.failures, self.tail) = (0, AT_ONCE);
         let New { is_new, gap } = self.seen.news(marks, all);
         let new = is_new.iter().filter(|new| **new).count();
         if gap {
-            self.say("lines are missing here: more came at once than its manager can tell".to_owned()).await?;
+            self.say("lines are missing here: more came at once than its manager can tell".to_owned())
+                .await?;
         }
         let mut rest = Some((record, is_new.into_iter())).filter(|_| new > 0);
         while let Some((record, wanted)) = rest {
@@ -209,19 +213,21 @@ impl Asker {
         Ok(new)
     }
 
-    /// Says once that its manager does not answer.
+    /// Says that its manager does not answer: once, and not when the next answer may be better.
     async fn complain(&mut self, trouble: Trouble) -> Result<(), Gone> {
         let why = trouble.about("logs", &self.name);
         tracing::warn!(service = %self.name, why, "cannot follow its log");
-        if std::mem::replace(&mut self.failing, true) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures != 2 {
             return Ok(());
         }
-        self.say(format!("its manager does not tell its log: {}", why.lines().next().unwrap_or_default())).await
+        self.say(format!("its manager does not tell its log: {}", why.lines().next().unwrap_or_default()))
+            .await
     }
 
     /// A word of our own among the lines.
     async fn say(&self, line: String) -> Result<(), Gone> {
-        let (time, service) = (Timestamp::now().to_string(), self.name.to_string());
+        let (time, service) = (clock::today().to_string(), self.name.to_string());
         self.hand_on(vec![LogLine { time, service, stream: "shim".to_owned(), line }]).await
     }
 

@@ -163,9 +163,10 @@ async fn look(world: &World, settings: &Settings, path: &Path) -> Result<Module,
         with: Option<serde_json::Value>,
     }
     let seen: Seen = inspect(world, settings, path, LOOK).await?;
-    let with = seen.with.map(serde_json::from_value::<Vec<String>>).transpose().map_err(|_| {
-        format!("its manager `{}` should export WITH as a list of strings", path.display())
-    })?;
+    let with =
+        seen.with.map(serde_json::from_value::<Vec<String>>).transpose().map_err(|_| {
+            format!("its manager `{}` should export WITH as a list of strings", path.display())
+        })?;
     let contract = seen.contract.unwrap_or_else(|| CONTRACT.into());
     match contract.as_i64() {
         Some(CONTRACT) => {

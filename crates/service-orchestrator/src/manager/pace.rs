@@ -1,10 +1,10 @@
 //! [`Pace`]: how often all those together who follow logs of managers may ask.
 
+use crate::clock;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 /// After so long a call waits for something else, and the next may begin.
 const AT_WORK: Duration = Duration::from_millis(500);
@@ -25,7 +25,7 @@ impl Pace {
     pub(super) async fn pass<T>(&self, call: impl Future<Output = T>) -> T {
         // It is never closed.
         let turn = Arc::clone(&self.0).acquire_owned().await;
-        let begun = Instant::now();
+        let begun = clock::timer();
         let mut call = pin!(call);
         tokio::select! {
             answer = &mut call => {
@@ -50,7 +50,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_asks_next_waits_three_times_as_long_as_the_last_call_took() {
-        let (pace, begun) = (Pace::default(), Instant::now());
+        let (pace, begun) = (Pace::default(), clock::timer());
         let call = async || tokio::time::sleep(Duration::from_millis(100)).await;
         pace.pass(call()).await;
         pace.pass(call()).await;
@@ -65,7 +65,7 @@ mod tests {
             async move { pace.pass(std::future::pending::<()>()).await }
         });
         tokio::task::yield_now().await;
-        let begun = Instant::now();
+        let begun = clock::timer();
         pace.pass(async {}).await;
         assert!(begun.elapsed() <= Duration::from_millis(501), "{:?}", begun.elapsed());
         hung.abort();

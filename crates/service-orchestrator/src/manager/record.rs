@@ -84,7 +84,8 @@ impl Printed {
             if word == LINES {
                 return Ok(Record { file, call_id: self.call_id, service, text });
             }
-            return Err(serde_json::from_str(word).map_or_else(|_| Trouble::Failed(word.to_owned()), |e| Trouble::read(&e)));
+            return Err(serde_json::from_str(word)
+                .map_or_else(|_| Trouble::Failed(word.to_owned()), |e| Trouble::read(&e)));
         }
     }
 }
@@ -186,7 +187,10 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(said("7 lines\n\"one\"\n5\n7 end\n").await, "a line should be a string or a record, not 5");
+        assert_eq!(
+            said("7 lines\n\"one\"\n5\n7 end\n").await,
+            "a line should be a string or a record, not 5"
+        );
         assert!(said("7 lines\n\"one\"\n").await.contains("in the middle"));
         assert_eq!(said("it broke\n").await, "its manager failed: it broke");
         let raised = record("7 {\"error\":{\"msg\":\"no log\",\"help\":null}}\n", 9).await.unwrap_err();

@@ -6,6 +6,7 @@
 //! known.
 
 use super::record::Timed;
+use crate::clock;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -52,7 +53,7 @@ impl Mark {
 impl Default for Seen {
     /// Nothing so far.
     fn default() -> Self {
-        Self::new(Timestamp::now(), Vec::new(), true)
+        Self::new(clock::today(), Vec::new(), true)
     }
 }
 
@@ -108,13 +109,17 @@ impl Seen {
             let common = self.marks.len().min(*lines);
             marks[lines - common..*lines] == self.marks[self.marks.len() - common..]
         };
-        let known = if grown { self.marks.len() } else { (0..=marks.len()).rev().find(is_known).unwrap_or(0) };
+        let known =
+            if grown { self.marks.len() } else { (0..=marks.len()).rev().find(is_known).unwrap_or(0) };
         let is_new = (0..marks.len()).map(|line| line >= known).collect();
         News { gap: !all && known == 0 && !self.marks.is_empty(), is_new }
     }
 
     fn last(&self) -> Option<Timestamp> {
-        self.marks.iter().all(|mark| mark.time.is_some()).then(|| self.marks.iter().filter_map(|mark| mark.time).max())?
+        self.marks
+            .iter()
+            .all(|mark| mark.time.is_some())
+            .then(|| self.marks.iter().filter_map(|mark| mark.time).max())?
     }
 
     /// Keeps what the next answer may have again.
@@ -161,7 +166,8 @@ mod tests {
     fn lines_of_one_moment_are_counted_and_one_that_comes_late_is_new() {
         let mut seen = Seen::new(began(), timed(&[(99_000, "a"), (100_500, "b"), (100_500, "b")]), true);
         assert_eq!(seen.since().unwrap().as_millisecond(), 99_500);
-        let answer = timed(&[(99_900, "late"), (100_500, "b"), (100_500, "b"), (100_500, "b"), (100_600, "c")]);
+        let answer =
+            timed(&[(99_900, "late"), (100_500, "b"), (100_500, "b"), (100_500, "b"), (100_600, "c")]);
         let news = seen.news(answer.clone(), true);
         assert_eq!((new(&news), news.gap), (vec![0, 3, 4], false));
         assert!(new(&seen.news(answer, true)).is_empty());
