@@ -32,13 +32,17 @@ fn lamp() -> Option<Project> {
 /// Adds lines, each beginning with its time in milliseconds.
 fn add(project: &Project, lines: impl IntoIterator<Item = String>) {
     let text: String = lines.into_iter().map(|line| line + "\n").collect();
-    let mut log = OpenOptions::new().create(true).append(true).open(project.path("log")).unwrap();
-    log.write_all(text.as_bytes()).unwrap();
+    let mut log =
+        OpenOptions::new().create(true).append(true).open(project.path("log")).expect("the log opens");
+    log.write_all(text.as_bytes()).expect("the log grows");
 }
 
 /// The beginning of this test, on the clock of lines.
 fn now() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("the clock is past 1970")
+        .as_millis()
 }
 
 /// Five lines a moment, so that times alone do not tell them apart.

@@ -94,8 +94,8 @@ impl Reading {
             let (places, wanted) = (Arc::clone(places), wanted.clone());
             let follows = if follow { Some(changes.follow()?) } else { None };
             let opened = aside(lane, move || match follows {
-                Some(follows) => Self::following(&places, wanted, follows, bytes),
-                None => Self::once(&places, wanted, form, bytes),
+                Some(follows) => Self::following(&places, &wanted, follows, bytes),
+                None => Self::once(&places, &wanted, form, bytes),
             });
             if let Some(mut reading) = opened.await?? {
                 reading.logs.add(managed.records);
@@ -106,7 +106,7 @@ impl Reading {
         Err(io::Error::other("a search without a bound was given up"))
     }
 
-    fn once(places: &Places, wanted: Wanted, form: Form, bytes: usize) -> io::Result<Option<Self>> {
+    fn once(places: &Places, wanted: &Wanted, form: Form, bytes: usize) -> io::Result<Option<Self>> {
         let logs = wanted.services.iter().map(|(name, _)| {
             let tail = places.files(name).tail_within(wanted.most, wanted.since, bytes)?;
             Ok(tail.map(|tail| (name.clone(), Source::Tail(tail))))
@@ -117,7 +117,7 @@ impl Reading {
 
     fn following(
         places: &Places,
-        wanted: Wanted,
+        wanted: &Wanted,
         mut follows: Follows,
         bytes: usize,
     ) -> io::Result<Option<Self>> {

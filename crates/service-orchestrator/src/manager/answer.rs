@@ -200,13 +200,13 @@ impl Status {
 pub(super) struct Line {
     time: Option<Timestamp>,
     stream: Option<String>,
-    line: String,
+    text: String,
 }
 
 impl Answer for Line {
     fn read(answer: Value) -> Result<Self, String> {
         if let Value::String(line) = answer {
-            return Ok(Self { time: None, stream: None, line });
+            return Ok(Self { time: None, stream: None, text: line });
         }
         let said = |why: String| format!("a line is wrong: {why}");
         let row = Row::read(&answer, "")
@@ -214,7 +214,7 @@ impl Answer for Line {
         Ok(Self {
             time: row.may("time", "a datetime", |time| time.as_str()?.parse().ok()).map_err(said)?,
             stream: row.may("stream", "a string", text).map_err(said)?,
-            line: row.must("line", "a string", text).map_err(said)?,
+            text: row.must("line", "a string", text).map_err(said)?,
         })
     }
 }
@@ -226,7 +226,7 @@ impl Line {
             time: self.time.map(|time| time.to_string()).unwrap_or_default(),
             service: service.to_string(),
             stream: self.stream.unwrap_or_else(|| "stdout".to_owned()),
-            line: self.line,
+            line: self.text,
         };
         (self.time, line)
     }

@@ -168,7 +168,7 @@ impl Asker {
             };
             let ask = Ask { tail: self.tail, since: self.seen.since() };
             let call = record(&self.world, &settings, &service, ask, (self.tail, self.tail));
-            let told = match self.world.managers.pace.pass(call).await {
+            let told = match Box::pin(self.world.managers.pace.pass(call)).await {
                 Ok(Some((record, marks))) => self.tell(record, marks).await,
                 Ok(None) => Ok(0),
                 Err(Trouble::TooMuch) if self.tail > 10 => {

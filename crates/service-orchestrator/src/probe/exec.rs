@@ -135,7 +135,7 @@ impl Group {
     pub(crate) async fn finish(&mut self, most: Most) -> std::io::Result<Output> {
         let (pipe, mut stdout) = (self.child.stdout.take(), Vec::new());
         let (status, stderr) = self.end(read(pipe, &mut stdout, most), most).await?;
-        Ok(Output { status, stdout: text(stdout), stderr })
+        Ok(Output { status, stdout: text(&stdout), stderr })
     }
 
     /// The same, with what it writes to its standard output in a file, so many bytes at most.
@@ -168,7 +168,7 @@ impl Group {
         };
         // Looking through all processes is for the rare case.
         self.mark = None;
-        Ok((status, text(stderr)))
+        Ok((status, text(&stderr)))
     }
 
     /// Lets what the child left behind live on.
@@ -253,6 +253,6 @@ fn too_much(most: usize) -> std::io::Error {
     std::io::Error::new(ErrorKind::FileTooLarge, error)
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
