@@ -66,6 +66,8 @@ pub(crate) fn start(
     let bounds = Bounds::of(&launch.limits).map_err(|error| beyond_limits(&error))?;
     let at = process::boot_time();
     let child = spawn(&image, launch.identity.as_ref(), &bounds, &launch.argv[0], &outputs)?;
+    // They end when the service closes them, so nobody else may have them.
+    drop(outputs);
     let process = Process::of_child(child.as_raw().cast_unsigned())
         .ok_or_else(|| refuse(Stage::Exec, "its process cannot be watched: it is not in /proc".into()))?;
     Ok(Leader { process, at })

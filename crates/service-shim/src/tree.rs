@@ -46,7 +46,9 @@ pub(crate) fn reap() -> Reaped {
 /// Sends the signal to our own children, and says which they were. Most services have no other process.
 pub(crate) fn signal_children(signal: Signal) -> HashSet<u32> {
     let children = children();
-    children.iter().for_each(|child| send(*child, signal));
+    for child in &children {
+        send(*child, signal);
+    }
     children.into_iter().collect()
 }
 
