@@ -12,6 +12,9 @@ const DEFINITION = "service-orchestrator.definition"
 # `health.interval`.
 const ASKED = r#'{"Id":{{json .ID}},"Name":{{json .Name}},"Image":{{json .Image}},"State":{{json .State}},"RestartCount":{{json .RestartCount}},"Config":{"Labels":{{json .Config.Labels}},"Healthcheck":{{json .Config.Healthcheck}}},"NetworkSettings":{"Ports":{{json .NetworkSettings.Ports}}}}'#
 
+# As many lines are asked for by who wants all.
+const ALL = 2147483647
+
 # Networks that every engine has by itself.
 const OWN_NETWORKS = [host none bridge default private pasta slirp4netns podman]
 
@@ -103,8 +106,14 @@ export def "status all" [engine: string]: table -> table {
 export def logs [engine: string]: record -> table {
     let service = $in
     if (find $engine $service "show the log of") == null { return [] }
-    let since = $service.since? | if $in != null { [$"--since=($in)"] } else { [] }
-    let answer = ^$engine logs --timestamps $"--tail=($service.tail)" ...$since -- (name-of $service) | complete
+    # podman leaves out what was written at that very moment, so it is asked for a moment more.
+    let since = $service.since? | if $in != null { [$"--since=($in - 1ms | format date '%Y-%m-%dT%H:%M:%S%.9f%:z')"] } else { [] }
+    # podman makes room for as many lines as it is asked for, so who wants all says nothing.
+    let tail = if $service.tail < $ALL { [$"--tail=($service.tail)"] } else { [] }
+    let words = [logs --timestamps] ++ $tail ++ $since ++ [-- (name-of $service)]
+    let answer = ^$engine ...$words | complete
+    # podman 4 stumbles over a line that is being written.
+    let answer = if $answer.stderr =~ 'not a valid container log line' { ^$engine ...$words | complete } else { $answer }
     if $answer.exit_code != 0 { refuse $engine $service "show the log of" (said $answer) }
     [stdout stderr]
     | each {|stream|
@@ -112,6 +121,7 @@ export def logs [engine: string]: record -> table {
     }
     | flatten
     | update time { into datetime }
+    | where $service.since? == null or $it.time >= $service.since
     | sort-by time
     | last $service.tail
 }

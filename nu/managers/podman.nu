@@ -6,6 +6,9 @@ use containers.nu
 
 export const CONTRACT = 1
 
+# The keys of a service's `with`.
+export const WITH = [options]
+
 # Starts the service's container.
 @category service
 export def start []: record -> record { $in | containers start podman }

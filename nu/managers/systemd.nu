@@ -6,6 +6,9 @@
 
 export const CONTRACT = 1
 
+# The keys of a service's `with`.
+export const WITH = [unit scope]
+
 const PROPERTIES = [
     LoadState ActiveState SubState Result StatusText MainPID MemoryCurrent NRestarts ExecMainCode ExecMainStatus
     ActiveEnterTimestamp
@@ -91,6 +94,8 @@ export def logs []: record -> table {
             line: (if ($said | describe) == string { $said } else { $said | each { into binary --compact } | bytes collect | decode utf-8 })
         }
     }
+    # journalctl was asked for whole seconds.
+    | where $service.since == null or $it.time >= $service.since
 }
 
 # Whether systemd is there.
@@ -185,7 +190,8 @@ def systemctl [verb: string service: record ...args: string]: nothing -> string 
     let whose = $"--(scope-of $service)"
     let answer = with-env {TZ: UTC} { ^systemctl $whose --no-pager --no-ask-password ...$args | complete }
     if $answer.exit_code != 0 {
-        let said = $answer.stderr | str trim
+        # What it says after that is advice, of which there is some already.
+        let said = $answer.stderr | lines | each { str trim } | where $it != "" and $it !~ '^See "?(systemctl|user logs|system logs)' | str join " "
         let absent = $said =~ '(?i)not been booted with systemd|connect to bus'
         let look = $"see `systemctl ($whose) status (unit-of $service)`"
         error make --unspanned {msg: $"($cannot): ($said)" help: (if $absent { $WITHOUT_SYSTEMD } else { $look })}

@@ -7,6 +7,9 @@
 # Which version of the contract this follows.
 export const CONTRACT = 1
 
+# The keys that a service's `with` may have; another one is an error. Leave it out to take any.
+export const WITH = [text]
+
 # Lets the service run, and answers when it does.
 export def start []: record -> record {
     let service = $in

@@ -69,6 +69,25 @@ export def "test logs are followed" [] {
     equal (code-of { service logs wbe --follow | first }) "service::not_found"
 }
 
+export def "test logs that a manager tells are followed" [] {
+    define '
+[services.lamp]
+manager = "lamp.nu"
+'
+    '
+export def start [] { {state: running} }
+export def stop [] { {state: stopped} }
+export def status [] { {state: running} }
+export def logs [] { open --raw ($in.working_dir | path join log) | lines | each {|line| {line: $line time: ($line | into datetime)} } }
+' | save lamp.nu
+    "2026-01-01T00:00:01Z\n" | save log
+    service start lamp | ignore
+    let lines = service logs lamp --follow
+    | each {|row| if $row.line =~ '01Z' { "2026-01-01T00:00:01Z\n2026-01-01T00:00:02Z\n" | save --append log }; $row.line }
+    | first 3
+    equal $lines ["2026-01-01T00:00:01Z" "2026-01-01T00:00:01Z" "2026-01-01T00:00:02Z"]
+}
+
 export def "test events are followed from a number on" [] {
     define $SERVICES
     service start web | ignore

@@ -6,7 +6,7 @@
 // A bench ends where something is not as it should be.
 #![allow(clippy::unwrap_used)]
 
-use service_tests::{Podman, Project, ServiceTable, Systemd};
+use service_tests::{Podman, Project, ServiceTable, Systemd, follow};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -34,12 +34,17 @@ fn containers() {
     assert!(rows.column("ok").iter().all(|ok| ok == "true"), "{rows}");
     std::thread::sleep(Duration::from_secs(10));
     let daemon = podman.daemon();
-    let before = spent(daemon);
-    std::thread::sleep(WINDOW);
-    println!(
-        "looking after {SERVICES} containers of podman: {:.2} % of one core (bound: 2 %)",
+    let window = || {
+        let before = spent(daemon);
+        std::thread::sleep(WINDOW);
         share(spent(daemon).saturating_sub(before))
-    );
+    };
+    println!("looking after {SERVICES} containers of podman: {:.2} % of one core (bound: 2 %)", window());
+    for (path, whom) in [("services/c0/logs?", "one of them"), ("logs?", "all of them")] {
+        let reader = follow(&podman.socket(), &format!("/api/v1/{path}follow=true"));
+        println!("the same, with the silent log of {whom} followed: {:.2} %", window());
+        drop(reader);
+    }
 }
 
 fn units() {

@@ -9,6 +9,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod dice;
+mod docker;
 mod podman;
 mod port;
 mod process;
@@ -19,6 +20,7 @@ mod systemd;
 mod terminal;
 
 pub use dice::{Dice, rounds};
+pub use docker::Docker;
 pub use podman::Podman;
 pub use port::free_port;
 pub use process::{alive, descriptors, marked, memory, name, signal};

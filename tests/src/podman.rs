@@ -5,11 +5,11 @@ use crate::{Project, installed, skip};
 use std::fs;
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 /// Debian's `busybox-static`.
-const BUSYBOX: &str = "/bin/busybox";
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
 /// The programs that images of ours have.
 const PROGRAMS: [&str; 7] = ["cat", "env", "false", "httpd", "sh", "sleep", "true"];
@@ -75,7 +75,7 @@ impl Podman {
             .env("CONTAINERS_STORAGE_CONF", storage)
             .env("PATH", search);
         let podman = Self { project };
-        let image = podman.image();
+        let image = image(&podman.project);
         let image = image.to_str().expect("a temporary directory has a name that can be said");
         let words_of_all: [&[&str]; 3] = [
             &["import", "--quiet", image, "localhost/box"],
@@ -93,20 +93,6 @@ impl Podman {
         Some(podman)
     }
 
-    fn image(&self) -> std::path::PathBuf {
-        let bin = self.path("image/bin");
-        fs::create_dir_all(&bin).expect("the directory is ours");
-        fs::copy(BUSYBOX, bin.join("busybox")).expect("busybox can be read");
-        for program in PROGRAMS {
-            symlink("busybox", bin.join(program)).expect("the directory is ours");
-        }
-        let tar = self.path("image.tar");
-        let mut command = self.command(Path::new("tar"));
-        let packed = command.arg("-C").arg(self.path("image")).arg("-cf").arg(&tar).arg(".").status();
-        assert!(packed.is_ok_and(|status| status.success()), "cannot pack an image");
-        tar
-    }
-
     /// Runs podman as the project's services are run.
     pub fn podman(&self, words: &[&str]) -> Output {
         self.command(Path::new("podman")).args(words).output().expect("podman can be run")
@@ -122,6 +108,21 @@ impl Podman {
         let said = self.podman(&["inspect", "--format", template, &id]);
         String::from_utf8_lossy(&said.stdout).trim().to_owned()
     }
+}
+
+/// Packs busybox, for an engine to import.
+pub(crate) fn image(project: &Project) -> PathBuf {
+    let bin = project.path("image/bin");
+    fs::create_dir_all(&bin).expect("the directory is ours");
+    fs::copy(BUSYBOX, bin.join("busybox")).expect("busybox can be read");
+    for program in PROGRAMS {
+        symlink("busybox", bin.join(program)).expect("the directory is ours");
+    }
+    let tar = project.path("image.tar");
+    let mut command = project.command(Path::new("tar"));
+    let packed = command.arg("-C").arg(project.path("image")).arg("-cf").arg(&tar).arg(".").status();
+    assert!(packed.is_ok_and(|status| status.success()), "cannot pack an image");
+    tar
 }
 
 impl Drop for Podman {

@@ -134,7 +134,7 @@ fn a_daemon_that_hangs_is_replaced_and_its_services_do_not_notice() {
 fn without_a_systemd_of_the_user_nothing_is_left_behind() {
     let Some(project) = Project::new(SERVICES) else { return };
     let error = project.error("service enable --now");
-    assert_eq!(error["code"], "service::internal");
+    assert_eq!(error["code"], "service::no_systemd");
     assert!(text(&error, "msg").starts_with("cannot reach systemd: "), "{error}");
     assert!(!text(&error, "help").is_empty());
     assert!(!project.path("home/.config/systemd").exists());

@@ -225,3 +225,33 @@ fn what_ended_within_its_start_has_its_exit_code() {
     assert!(error["msg"].as_str().unwrap().contains("code 7"), "{error:#}");
     assert_eq!(project.status("lamp")["exit_code"], 7);
 }
+
+#[test]
+fn a_key_of_with_that_a_module_does_not_know_is_told_before_it_starts_anything() {
+    let Some(project) =
+        Project::new("[services.lamp]\nmanager = \"lamp.nu\"\nwith = { txt = \"on\" }\nrestart = \"no\"")
+    else {
+        return;
+    };
+    project.write("lamp.nu", include_str!("../../nu/managers/template.nu"));
+    let error = project.error("service start lamp");
+    let message = error["msg"].as_str().unwrap();
+    assert!(message.contains("`txt`") && message.contains("did you mean `text`?"), "{error:#}");
+    assert!(!project.path("lamp.lamp").exists());
+}
+
+#[test]
+fn an_answer_of_the_wrong_kind_is_told_in_plain_words() {
+    let Some(project) = Project::new("[services.lamp]\nmanager = \"lamp.nu\"\nrestart = \"no\"") else {
+        return;
+    };
+    project.write(
+        "lamp.nu",
+        "export def start []: record -> record { {state: running pid: many} }\n\
+         export def status []: record -> record { {state: running} }\n\
+         export def stop []: record -> record { {state: stopped} }",
+    );
+    let error = project.error("service start lamp");
+    let message = error["msg"].as_str().unwrap();
+    assert!(message.contains("`pid` should be an int, not \"many\""), "{error:#}");
+}

@@ -1,6 +1,6 @@
 //! The managers of containers, against a real podman.
 
-use service_tests::{Podman, Project, ServiceTable, eventually, free_port};
+use service_tests::{Answer, Podman, Project, ServiceTable, eventually, free_port};
 
 /// Looked at often, and ended without much ado.
 fn services(text: &str) -> Option<Podman> {
@@ -209,6 +209,31 @@ fn a_project_with_containers_is_listed_when_its_daemon_has_gone() {
     assert_eq!(project.inspect("web", "{{.Id}} {{.State.Pid}}"), id, "it was not disturbed");
     project.nu("service daemon stop --services");
     assert_eq!(project.value("service projects"), serde_json::json!([]));
+}
+
+#[test]
+fn the_lines_of_a_container_are_followed_over_its_restart() {
+    let Some(project) = services(
+        r#"
+        [services.web]
+        manager = "podman"
+        image = "localhost/box"
+        start_command = ["/bin/sh", "-c", "trap 'exit 0' TERM; i=$(cat /n/n); while :; do i=$((i+1)); echo $i > /n/n; echo $i; sleep 0.02; done"]
+        volumes = "./n:/n"
+        "#,
+    ) else {
+        return;
+    };
+    project.write("n/n", "0");
+    project.value("service start web");
+    let following =
+        project.spawn("service logs web --follow --tail 1000 | get line | first 300 | to json --raw");
+    project.value("service restart web");
+    let told = Answer::of(following).value();
+    let expected: Vec<String> = (1..=300).map(|number| number.to_string()).collect();
+    assert_eq!(told, serde_json::json!(expected));
+    let lately = project.value("service logs web --since 1hr | length");
+    assert!(lately.as_u64() >= Some(300), "{lately}");
 }
 
 /// podman in the place of docker: the words are the same, the engine is not.

@@ -61,6 +61,8 @@ fn label(code: Code) -> &'static str {
         Code::DependencyFailed => "needs a service that failed",
         Code::StartFailed => "did not start",
         Code::StopFailed => "did not stop",
+        Code::ManagerFailed => "its manager does not answer",
+        Code::TooMuch => "ask for less",
         Code::Timeout => "not done in time",
         Code::Never => "cannot come to that any more",
         Code::Cancelled => "another request wanted the opposite",
@@ -75,6 +77,7 @@ fn label(code: Code) -> &'static str {
         Code::Busy => "too many are connected",
         Code::DaemonUnreachable => "needs the daemon",
         Code::Unfit => "cannot do its work",
+        Code::NoSystemd => "needs a systemd of this user",
         Code::VersionMismatch => "needs a daemon of the same version",
         Code::Internal => "failed here",
     }

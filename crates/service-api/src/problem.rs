@@ -76,6 +76,10 @@ pub enum Code {
     StartFailed,
     /// The service could not be stopped.
     StopFailed,
+    /// The manager of a service does not answer, or not as it should.
+    ManagerFailed,
+    /// The manager of a service has more to tell than is taken at once.
+    TooMuch,
     /// Not done within the time allowed; the daemon goes on.
     Timeout,
     /// What is waited for cannot come any more, unless somebody does something.
@@ -104,6 +108,8 @@ pub enum Code {
     DaemonUnreachable,
     /// The daemon answers, and cannot do its work.
     Unfit,
+    /// There is no systemd of this user to be had.
+    NoSystemd,
     /// The daemon speaks another version of these words.
     VersionMismatch,
     /// A fault of the daemon's own, or of the machine under it.
@@ -123,6 +129,8 @@ impl Code {
             Self::DependencyFailed => "dependency_failed",
             Self::StartFailed => "start_failed",
             Self::StopFailed => "stop_failed",
+            Self::ManagerFailed => "manager_failed",
+            Self::TooMuch => "too_much",
             Self::Timeout => "timeout",
             Self::Never => "never",
             Self::Cancelled => "cancelled",
@@ -137,6 +145,7 @@ impl Code {
             Self::Busy => "busy",
             Self::DaemonUnreachable => "daemon_unreachable",
             Self::Unfit => "unfit",
+            Self::NoSystemd => "no_systemd",
             Self::VersionMismatch => "version_mismatch",
             Self::Internal => "internal",
         }
@@ -160,8 +169,12 @@ impl Code {
             | Self::NameTaken
             | Self::Exists
             | Self::VersionMismatch => 409,
-            Self::DependencyFailed | Self::StartFailed | Self::StopFailed => 502,
-            Self::DaemonUnreachable | Self::Unfit | Self::Busy => 503,
+            Self::DependencyFailed
+            | Self::StartFailed
+            | Self::StopFailed
+            | Self::ManagerFailed
+            | Self::TooMuch => 502,
+            Self::DaemonUnreachable | Self::Unfit | Self::Busy | Self::NoSystemd => 503,
             Self::Timeout => 504,
             Self::Internal => 500,
         }

@@ -263,7 +263,7 @@ pub struct LogLine {
     pub time: String,
     /// The service.
     pub service: String,
-    /// `stdout` or `stderr`; `shim` for a word of the keeper's own.
+    /// `stdout` or `stderr`; `shim` for a word of ours among them.
     pub stream: String,
     /// The text, without its line end. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub line: String,

@@ -9,6 +9,7 @@ mod ahead;
 mod changes;
 
 use crate::aside::aside;
+use crate::manager::{News, Record};
 use crate::orchestrator::private_dir;
 use crate::world::Places;
 use ahead::{Ahead, Source};
@@ -41,8 +42,15 @@ pub(crate) struct Wanted {
     pub(crate) most: usize,
     /// None from before.
     pub(crate) since: Option<Timestamp>,
-    /// What managers told, by service.
-    pub(crate) told: Vec<(Name, Vec<view::LogLine>)>,
+}
+
+/// What managers tell.
+#[derive(Default)]
+pub(crate) struct Managed {
+    /// What there is, of those that can tell it.
+    pub(crate) records: Vec<(Name, Option<Record>)>,
+    /// What comes, for who follows.
+    pub(crate) news: Option<News>,
 }
 
 /// How a reader wants lines.
@@ -60,6 +68,7 @@ pub(crate) struct Reading {
     form: Form,
     told: Told,
     follows: Option<Follows>,
+    news: Option<News>,
 }
 
 /// How far an answer has come.
@@ -77,6 +86,7 @@ impl Reading {
         places: &Arc<Places>,
         changes: &Arc<Changes>,
         wanted: Wanted,
+        managed: Managed,
         form: Form,
         follow: bool,
     ) -> io::Result<Self> {
@@ -84,28 +94,30 @@ impl Reading {
             let (places, wanted) = (Arc::clone(places), wanted.clone());
             let follows = if follow { Some(changes.follow()?) } else { None };
             let opened = aside(lane, move || match follows {
-                Some(follows) => Self::following(&places, wanted, follows, bytes),
-                None => Self::once(&places, wanted, form, bytes),
+                Some(follows) => Self::following(&places, &wanted, follows, bytes),
+                None => Self::once(&places, &wanted, form, bytes),
             });
-            if let Some(reading) = opened.await?? {
+            if let Some(mut reading) = opened.await?? {
+                reading.logs.add(managed.records);
+                reading.news = managed.news;
                 return Ok(reading);
             }
         }
         Err(io::Error::other("a search without a bound was given up"))
     }
 
-    fn once(places: &Places, wanted: Wanted, form: Form, bytes: usize) -> io::Result<Option<Self>> {
+    fn once(places: &Places, wanted: &Wanted, form: Form, bytes: usize) -> io::Result<Option<Self>> {
         let logs = wanted.services.iter().map(|(name, _)| {
             let tail = places.files(name).tail_within(wanted.most, wanted.since, bytes)?;
             Ok(tail.map(|tail| (name.clone(), Source::Tail(tail))))
         });
-        let logs = logs.chain(managers(wanted.told)).collect::<io::Result<Option<_>>>()?;
-        Ok(logs.map(|logs| Self { logs, form, told: Told::Nothing, follows: None }))
+        let logs = logs.collect::<io::Result<Option<_>>>()?;
+        Ok(logs.map(|logs| Self { logs, form, told: Told::Nothing, follows: None, news: None }))
     }
 
     fn following(
         places: &Places,
-        wanted: Wanted,
+        wanted: &Wanted,
         mut follows: Follows,
         bytes: usize,
     ) -> io::Result<Option<Self>> {
@@ -118,8 +130,8 @@ impl Reading {
             let follower = files.follow_within(wanted.most, wanted.since, bytes)?;
             Ok(follower.map(|follower| (name.clone(), Source::Follower(follower))))
         });
-        let logs = logs.chain(managers(wanted.told)).collect::<io::Result<Option<_>>>()?;
-        Ok(logs.map(|logs| Self { logs, form: Form::Lines, told: Told::Nothing, follows: Some(follows) }))
+        let (logs, form) = (logs.collect::<io::Result<Option<_>>>()?, Form::Lines);
+        Ok(logs.map(|logs| Self { logs, form, told: Told::Nothing, follows: Some(follows), news: None }))
     }
 
     /// Sends all to one reader, until they are gone or the daemon ends, which `end` tells.
@@ -147,6 +159,7 @@ impl Reading {
             let Some(follows) = self.follows.as_ref().filter(|_| self.told == Told::Past) else { return };
             tokio::select! {
                 () = follows.changed() => {}
+                (name, lines) = next(&mut self.news) => self.logs.hear(&name, lines),
                 () = reader.closed() => return,
                 () = &mut end => return,
             }
@@ -206,11 +219,15 @@ impl Reading {
     }
 }
 
-/// They tell what there is, and not what comes.
-fn managers(
-    told: Vec<(Name, Vec<view::LogLine>)>,
-) -> impl Iterator<Item = io::Result<Option<(Name, Source)>>> {
-    told.into_iter().map(|(name, lines)| Ok(Some((name, Source::Told(lines)))))
+/// What managers tell next; never, where none does.
+async fn next(news: &mut Option<News>) -> (Name, Vec<view::LogLine>) {
+    match news {
+        Some(news) => match news.next().await {
+            Some(told) => told,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
 }
 
 fn write_line(piece: &mut Vec<u8>, line: view::LogLine) {

@@ -2,35 +2,41 @@
 //! them with a record and a deadline and reads a record back. The contract is in docs/managers.md.
 //!
 //! `call` is one call, `lane` how many there are at once, `module` what a module can do, `answer` what it says, `poll`
-//! the question how services are, put for many at once where the module takes it, `roster` the list of all.
+//! the question how services are, put for many at once where the module takes it, `roster` the list of all; `logs` asks for
+//! lines, which `record` holds, `seen` knows again and `pace` bounds.
 
 mod answer;
 mod call;
 mod container;
 mod lane;
+mod logs;
 mod module;
+mod pace;
 mod poll;
+mod record;
 mod roster;
+mod seen;
 
 pub(crate) use answer::{Heard, Told};
+pub(crate) use logs::{Ask, News, begin, logs};
 pub(crate) use module::{built_in, install, is_built_in};
 pub(crate) use poll::{decides, hear, look_out, report};
+pub(crate) use record::Record;
 pub(crate) use roster::roster;
+pub(crate) use seen::Seen;
 
 use crate::clock;
 use crate::orchestrator::{Message, Report};
 use crate::process::environment;
 use crate::world::World;
-use answer::{Line, State, Status};
+use answer::{Answer, State, Status};
 use call::Call;
 use container::Wanted;
-use jiff::Timestamp;
 use lane::Lanes;
 use module::Modules;
+use pace::Pace;
 use poll::Polls;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use service_api::view;
 use service_core::config::{Service, Settings};
 use service_core::service::{Event, Exit};
 use std::collections::BTreeMap;
@@ -46,6 +52,8 @@ pub(crate) struct Managers {
     acts: Lanes,
     /// For everything that only asks.
     questions: Lanes,
+    /// For those who follow logs.
+    pace: Pace,
 }
 
 /// Has a service started.
@@ -53,7 +61,11 @@ pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service
     // What can be started has to be stopped and looked after.
     let complete = module::path(&world, &service);
     let complete = world.managers.modules.able(&world, &settings, &complete).await;
-    if let Err(message) = complete.and_then(|module| module.complete()) {
+    let complete = complete.and_then(|module| {
+        module.complete()?;
+        module.takes(&with(&service)?)
+    });
+    if let Err(message) = complete {
         return world.report(&service.name, run, Event::Refused(message));
     }
     let began = clock::now();
@@ -131,27 +143,6 @@ pub(crate) async fn look(world: &World, settings: &Settings, service: &Service) 
     if status.is_well() { Ok(status.said()) } else { Err(status.said()) }
 }
 
-/// The last lines that a service has written, as far as its manager can tell; none where it has no `logs`.
-pub(crate) async fn logs(
-    world: &World,
-    settings: &Settings,
-    service: &Service,
-    tail: usize,
-    since: Option<Timestamp>,
-) -> Result<Vec<view::LogLine>, String> {
-    let module = world.managers.modules.able(world, settings, &module::path(world, service)).await?;
-    if !module.can("logs") {
-        return Ok(Vec::new());
-    }
-    let mut subject = subject(world, service)?;
-    (subject.tail, subject.since) = (Some(tail), since.map(|since| since.to_string()));
-    let lines: Vec<Line> = asked(world, settings, service, &module.path, "logs", &subject).await?;
-    let lines = lines.into_iter().map(|line| line.view(&service.name));
-    let mut lines = lines.collect::<Result<Vec<_>, String>>()?;
-    lines.drain(..lines.len().saturating_sub(tail));
-    Ok(lines)
-}
-
 /// The service as a manager sees it.
 #[derive(Serialize)]
 struct Subject<'a> {
@@ -176,7 +167,6 @@ struct Subject<'a> {
 }
 
 fn subject<'a>(world: &'a World, service: &'a Service) -> Result<Subject<'a>, String> {
-    let with = service.with.clone().unwrap_or_else(|| "{}".to_owned());
     let start_command = service.start_command.text.as_str();
     Ok(Subject {
         name: &service.name,
@@ -186,7 +176,7 @@ fn subject<'a>(world: &'a World, service: &'a Service) -> Result<Subject<'a>, St
         status_command: service.status_command.as_deref(),
         working_dir: world.places.working_dir(service.working_dir.as_deref()),
         env: environment(&world.places.base_dir, service)?.into_iter().collect(),
-        with: serde_json::from_str(&with).map_err(|error| format!("`with` cannot be handed on: {error}"))?,
+        with: with(service)?,
         project: &world.places.project,
         stop_timeout: u64::try_from(service.stop_timeout.as_nanos()).unwrap_or(u64::MAX),
         container: Wanted::of(service, &world.places),
@@ -195,8 +185,13 @@ fn subject<'a>(world: &'a World, service: &'a Service) -> Result<Subject<'a>, St
     })
 }
 
+fn with(service: &Service) -> Result<serde_json::Value, String> {
+    let with = service.with.as_deref().unwrap_or("{}");
+    serde_json::from_str(with).map_err(|error| format!("`with` cannot be handed on: {error}"))
+}
+
 /// Calls a command of the service's manager. The error is in its words.
-async fn ask<T: DeserializeOwned>(
+async fn ask<T: Answer>(
     world: &World,
     settings: &Settings,
     service: &Service,
@@ -207,7 +202,7 @@ async fn ask<T: DeserializeOwned>(
     asked(world, settings, service, &module.path, command, &subject(world, service)?).await
 }
 
-async fn asked<T: DeserializeOwned>(
+async fn asked<T: Answer>(
     world: &World,
     settings: &Settings,
     service: &Service,

@@ -1,12 +1,12 @@
 //! Logs: of one service or of many, in one answer or line by line, what is there or also what comes.
 
-use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, tag};
+use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, Untold, tag};
 use super::reply::{Asked, Failure, Named, count, size};
 use super::rows;
 use super::services::Names;
 use crate::daemon::Shared;
-use crate::logs::{Form, Reading, Wanted};
-use crate::manager;
+use crate::logs::{Form, Managed, Reading, Wanted};
+use crate::manager::{self, Ask, News, Seen};
 use crate::orchestrator::{is_managed, resolve};
 use axum::body::Body;
 use axum::extract::State;
@@ -15,7 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use service_api::{Code, Problem, routes, view};
+use service_api::{Code, Problem, routes};
 use service_core::Name;
 use std::io;
 use std::sync::{Arc, LazyLock};
@@ -59,7 +59,7 @@ pub(super) struct Lines {
         (status = 200, description = "line by line, the oldest first", content(
             (LogLinesAnswer = "application/json"), (LogLineOnALine = routes::NDJSON),
         )),
-        Malformed, NoService, Broken,
+        Malformed, NoService, Untold, Broken,
     ),
 )]
 pub(super) async fn one(
@@ -84,7 +84,7 @@ pub(super) async fn one(
         (status = 200, description = "line by line, the oldest first", content(
             (LogLinesAnswer = "application/json"), (LogLineOnALine = routes::NDJSON),
         )),
-        Malformed, NoService, Broken,
+        Malformed, NoService, Untold, Broken,
     ),
 )]
 pub(super) async fn many(
@@ -110,13 +110,14 @@ async fn answer(
             .help("send `Accept: application/x-ndjson`")
             .into());
     }
-    let mut wanted = wanted(&shared, &names, &lines)?;
+    let wanted = wanted(&shared, &names, &lines)?;
     let desks = sit(&wanted, follow).await?;
-    wanted.told = told(&shared, &wanted).await?;
+    let managed = managed(&shared, &wanted, follow).await?;
     let world = shared.orchestrator.world();
     let form = if by_line { Form::Lines } else { Form::List };
     let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
-    let reading = Reading::open(&world.places, &world.changes, wanted, form, follow).await.map_err(cannot)?;
+    let reading =
+        Reading::open(&world.places, &world.changes, wanted, managed, form, follow).await.map_err(cannot)?;
     let (reader, pieces) = channel(1);
     // It ends with the answer, whose other end it sees, or with the owner of the fleet.
     tokio::spawn(async move {
@@ -133,8 +134,6 @@ async fn answer(
 const MOST: u32 = 256;
 static FOLLOWED: LazyLock<Arc<Semaphore>> = LazyLock::new(desks);
 static READ: LazyLock<Arc<Semaphore>> = LazyLock::new(desks);
-/// What its manager tells of a log is in memory as a whole.
-const TOLD: u32 = 16;
 /// How long a reader waits for others to end.
 const WAITS: Duration = Duration::from_secs(5);
 
@@ -144,7 +143,7 @@ fn desks() -> Arc<Semaphore> {
 
 /// Room for these logs, or a word that there is none.
 async fn sit(wanted: &Wanted, follow: bool) -> Result<OwnedSemaphorePermit, Problem> {
-    let needed = wanted.services.iter().map(|(_, is_ours)| if *is_ours { 1 } else { TOLD }).sum::<u32>();
+    let needed = u32::try_from(wanted.services.len()).unwrap_or(MOST);
     let desks = Arc::clone(if follow { &FOLLOWED } else { &READ });
     let free = desks.acquire_many_owned(needed.clamp(1, MOST));
     let sits = tokio::time::timeout(WAITS, free).await.map(Result::ok);
@@ -172,30 +171,45 @@ fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Pr
         }
     }
     let usual = if since.is_some() { usize::MAX } else { USUAL_TAIL };
-    Ok(Wanted { services, most: lines.tail.map_or(usual, size), since, told: Vec::new() })
+    Ok(Wanted { services, most: lines.tail.map_or(usual, size), since })
 }
 
 /// What the managers of these services tell of their logs. One that cannot is an error only for who asks for nothing else.
-async fn told(shared: &Shared, wanted: &Wanted) -> Result<Vec<(Name, Vec<view::LogLine>)>, Problem> {
+async fn managed(shared: &Arc<Shared>, wanted: &Wanted, follow: bool) -> Result<Managed, Problem> {
     let (board, world) = (shared.orchestrator.board(), shared.orchestrator.world());
+    let ask = Ask { tail: wanted.most, since: wanted.since };
     let mut calls = JoinSet::new();
     for (name, _) in wanted.services.iter().filter(|(_, is_ours)| !is_ours) {
         let Some(definition) = board.entry(name).map(|entry| Arc::clone(&entry.definition)) else { continue };
         let (world, settings) = (world.clone(), board.plan.settings().clone());
-        let (tail, since) = (wanted.most, wanted.since);
         calls.spawn(async move {
-            let lines = manager::logs(&world, &settings, &definition, tail, since).await;
-            let named = lines.map(|lines| (definition.name.clone(), lines));
-            named.map_err(|why| format!("cannot read the log of `{}`: {why}", definition.name))
+            let told = match follow {
+                true => manager::begin(&world, &settings, &definition, ask).await,
+                false => manager::logs(&world, &settings, &definition, ask).await,
+            };
+            (definition.name.clone(), told)
         });
     }
-    let mut told = Vec::new();
-    for lines in calls.join_all().await {
-        match lines {
-            Ok(lines) => told.push(lines),
-            Err(why) if wanted.services.len() == 1 => return Err(Problem::new(Code::Internal, why)),
-            Err(why) => tracing::warn!(why, "a log is left out"),
-        }
+    let (mut records, mut followed) = (Vec::new(), Vec::new());
+    for (name, told) in calls.join_all().await {
+        let (record, seen) = match told {
+            Ok(Some((record, seen))) => (Some(record), seen),
+            Ok(None) => continue,
+            Err(problem) if wanted.services.len() == 1 => return Err(problem),
+            Err(problem) => {
+                tracing::warn!(why = problem.message, "a log is left out");
+                (None, Seen::default())
+            }
+        };
+        records.push((name.clone(), record));
+        followed.push((name, seen));
     }
-    Ok(told)
+    let shared = Arc::clone(shared);
+    let defined = move |name: &Name| {
+        let board = shared.orchestrator.board();
+        let definition = Arc::clone(&board.entry(name)?.definition);
+        Some((definition, board.plan.settings().clone()))
+    };
+    let news = (follow && !followed.is_empty()).then(|| News::follow(world, followed, defined));
+    Ok(Managed { records, news })
 }

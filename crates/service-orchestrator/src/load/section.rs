@@ -196,6 +196,12 @@ impl<'t> Section<'t> {
         Some(Self::new(table, self.path_of(key), self.faults))
     }
 
+    /// The same of one that was taken already.
+    pub(super) fn inner(&self, key: &str) -> Option<Self> {
+        let table = self.table.get(key)?.get_ref().as_table()?;
+        Some(Self::within(self, table, key))
+    }
+
     /// Every table within this one, whatever its key.
     pub(super) fn sections(self) -> impl Iterator<Item = (&'t Key<'t>, Self)> {
         let table = self.table;

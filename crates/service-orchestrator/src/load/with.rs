@@ -1,24 +1,40 @@
-//! `with`: a table that only a service's manager understands. It is taken as it is and handed on as JSON.
+//! `with`: a table that only a service's manager understands. It is handed on as JSON, as it is; what the managers that
+//! come with us would make of it is known beforehand.
 
 use super::section::{Section, integer};
 use serde_json::{Map, Value};
 use service_core::config::Manager;
 use toml::de::{DeTable, DeValue};
 
-/// Reads the table; an error for who would never hand it on.
+/// Reads the table; an error for who would never hand it on, or not understand it.
 pub(super) fn read(section: &mut Section<'_>, manager: &Manager) -> Option<String> {
-    let value = section.get("with")?;
-    let Some(table) = value.get_ref().as_table() else {
-        section.report(value.span(), "`with` should be a table");
-        return None;
-    };
+    let table = section.take("with", "a table", DeValue::as_table)?;
     let who = match manager {
         Manager::Process => "who runs by itself",
         Manager::BuiltIn(name) if name == "command" => "whose manager is \"command\"",
-        Manager::BuiltIn(_) | Manager::Module(_) => return Some(object(table).to_string()),
+        Manager::BuiltIn(name) => {
+            understand(section, name);
+            return Some(object(table).to_string());
+        }
+        Manager::Module(_) => return Some(object(table).to_string()),
     };
-    section.report(value.span(), format!("`with` is for a manager that reads it, not for a service {who}"));
+    let span = section.place_of("with").unwrap_or_default();
+    section.report(span, format!("`with` is for a manager that reads it, not for a service {who}"));
     None
+}
+
+/// The keys that a module of ours takes, as its `WITH` has them.
+fn understand(section: &Section<'_>, manager: &str) {
+    let Some(mut with) = section.inner("with") else { return };
+    match manager {
+        "systemd" => {
+            with.string("unit", drop);
+            with.word("scope", &[("system", ()), ("user", ())], &mut ());
+        }
+        // A container engine.
+        _ => drop(with.list("options")),
+    }
+    with.finish();
 }
 
 fn object(table: &DeTable<'_>) -> Value {
@@ -41,5 +57,51 @@ fn json(value: &DeValue<'_>) -> Value {
         DeValue::Datetime(time) => Value::from(time.to_string()),
         DeValue::Array(values) => values.iter().map(|value| json(value.get_ref())).collect(),
         DeValue::Table(table) => object(table),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::load::config_from_str;
+
+    fn wrong(keys: &str) -> (String, Option<String>) {
+        let text = format!("[services.a]\nimage = 'a'\n{keys}")
+            .replace("image = 'a'\nmanager = 'systemd'", "manager = 'systemd'");
+        let problem = config_from_str(&text, "services.toml").unwrap_err();
+        (problem.message, problem.help)
+    }
+
+    #[test]
+    fn a_key_that_no_module_of_ours_reads_is_told_with_the_one_that_may_be_meant() {
+        let (message, help) = wrong("manager = 'systemd'\nwith = { scope = 'user', units = 'x' }");
+        assert_eq!(message, "unknown key `units` in [services.a.with]");
+        assert_eq!(help.as_deref(), Some("did you mean `unit`?"));
+        let (message, help) = wrong("manager = 'systemd'\nwith = { scope = 'mars' }");
+        assert_eq!(message, "`scope` should be one of \"system\", \"user\"");
+        assert_eq!(help, None);
+        assert_eq!(
+            wrong("manager = 'podman'\nwith = { option = [] }").1.as_deref(),
+            Some("did you mean `options`?")
+        );
+        assert!(
+            wrong("manager = 'docker'\nwith = { options = 3 }")
+                .0
+                .contains("`options` should be a string or a list")
+        );
+        assert!(
+            config_from_str("[services.a]\nmanager = 'own.nu'\nwith = { any = 1 }", "services.toml").is_ok()
+        );
+    }
+
+    #[test]
+    fn the_modules_say_the_same() {
+        let systemd = include_str!("../../../../nu/managers/systemd.nu");
+        assert!(systemd.contains("export const WITH = [unit scope]"));
+        for engine in [
+            include_str!("../../../../nu/managers/podman.nu"),
+            include_str!("../../../../nu/managers/docker.nu"),
+        ] {
+            assert!(engine.contains("export const WITH = [options]"));
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Lines of one service keep their order, also where the clock was set back between them.
 
+use crate::manager::Record;
 use crate::views;
 use jiff::Timestamp;
 use service_api::view::LogLine;
@@ -14,8 +15,8 @@ use std::io;
 pub(super) enum Source {
     Tail(Tail),
     Follower(Follower),
-    /// Its manager told all that there is.
-    Told(Vec<LogLine>),
+    /// Its manager told what there is.
+    Told(Option<Record>),
 }
 
 /// The logs of one reader.
@@ -54,6 +55,22 @@ impl Ahead {
         Ok(first.and_then(|(_, log)| log.take()))
     }
 
+    /// Adds what managers told.
+    pub(super) fn add(&mut self, records: Vec<(Name, Option<Record>)>) {
+        let records: Self = records.into_iter().map(|(name, record)| (name, Source::Told(record))).collect();
+        self.0.extend(records.0);
+    }
+
+    /// What one of them has told since.
+    pub(super) fn hear(&mut self, name: &Name, lines: Vec<LogLine>) {
+        if let Some(log) =
+            self.0.iter_mut().find(|log| matches!(log.source, Source::Told(_)) && log.name == *name)
+        {
+            let time = |line: &LogLine| line.time.parse().unwrap_or(Timestamp::MIN);
+            log.read.extend(lines.into_iter().map(|line| (time(&line), line)));
+        }
+    }
+
     /// What has come since; whether there may be more by now.
     pub(super) fn come(&mut self, mut tell: impl FnMut(LogLine)) -> io::Result<bool> {
         let mut more = false;
@@ -80,12 +97,12 @@ impl Log {
             self.over = match &mut self.source {
                 Source::Tail(tail) => !tail.read(&mut lines)?,
                 Source::Follower(follower) => follower.is_past_tail() || !follower.read(&mut lines)?,
-                Source::Told(told) => {
-                    told.sort_by_cached_key(|line| line.time.parse().unwrap_or(Timestamp::MIN));
-                    self.read.extend(
-                        told.drain(..).map(|line| (line.time.parse().unwrap_or(Timestamp::MIN), line)),
-                    );
-                    true
+                Source::Told(record) => {
+                    let next = record.as_mut().map(Record::next).transpose().map_err(io::Error::other)?;
+                    let line = next.flatten().map(|(time, line)| (time.unwrap_or(Timestamp::MIN), line));
+                    let over = line.is_none();
+                    self.read.extend(line);
+                    over
                 }
             };
             self.add(std::mem::take(&mut lines));
@@ -129,12 +146,9 @@ mod tests {
             std::fs::write(files.log(), text).unwrap();
             (Name::new(name).unwrap(), Source::Tail(files.tail(10, None).unwrap()))
         };
-        let untimed =
-            LogLine { time: String::new(), service: "c".into(), stream: "stdout".into(), line: "-".into() };
         let mut ahead: Ahead = [
             log("a", &[("2026-01-02T00:00:00Z", "1"), ("2026-01-01T00:00:01Z", "2")]),
             log("b", &[("2026-01-01T00:00:00Z", "0"), ("2026-01-03T00:00:00Z", "3")]),
-            (Name::new("c").unwrap(), Source::Told(vec![untimed])),
         ]
         .into_iter()
         .collect();
@@ -142,6 +156,6 @@ mod tests {
         while let Some(line) = ahead.next().unwrap() {
             told.push(line.line);
         }
-        assert_eq!(told, ["-", "0", "1", "2", "3"]);
+        assert_eq!(told, ["0", "1", "2", "3"]);
     }
 }

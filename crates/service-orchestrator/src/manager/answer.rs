@@ -1,41 +1,38 @@
 //! What a manager answers: the state of a service ([`Status`]), and lines that it wrote ([`Line`]).
 
+use super::record::Timed;
 use crate::board::Checked;
 use crate::clock;
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use service_api::view;
 use service_core::Name;
 use service_core::health::Verdict;
 use service_core::service::{Event, Exit};
 use std::time::Duration;
 
+/// What a manager answers, read from JSON; the error says in plain words what should have been there.
+pub(super) trait Answer: Sized {
+    fn read(answer: Value) -> Result<Self, String>;
+}
+
 /// What a manager says of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) state: State,
     /// Where the manager checks it too: whether it is well.
-    #[serde(default)]
     healthy: Option<bool>,
-    #[serde(default)]
     pid: Option<u32>,
-    #[serde(default)]
     id: Option<String>,
-    #[serde(default)]
     pub(super) message: Option<String>,
-    #[serde(default, deserialize_with = "datetime")]
     since: Option<Timestamp>,
-    #[serde(default)]
     pub(super) exit_code: Option<i32>,
-    #[serde(default)]
     memory: Option<u64>,
-    #[serde(default)]
     restarts: Option<u32>,
 }
 
 /// Where the service is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Running,
     /// It is on its way up.
@@ -47,11 +44,99 @@ pub(super) enum State {
     Unknown,
 }
 
-/// A datetime as Nushell writes it in JSON.
-fn datetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    let read = |text: String| text.parse::<Timestamp>();
-    text.map(read).transpose().map_err(|_| serde::de::Error::custom("`since` should be a datetime"))
+impl State {
+    const ALL: [(&str, Self); 6] = [
+        ("running", Self::Running),
+        ("starting", Self::Starting),
+        ("stopped", Self::Stopped),
+        ("failed", Self::Failed),
+        ("completed", Self::Completed),
+        ("unknown", Self::Unknown),
+    ];
+
+    fn read(word: &Value) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| word == known).map(|(_, state)| *state)
+    }
+}
+
+impl Answer for Status {
+    fn read(answer: Value) -> Result<Self, String> {
+        let row = Row::read(&answer, "a record")?;
+        let states = State::ALL.map(|(word, _)| format!("\"{word}\"")).join(", ");
+        Ok(Self {
+            state: row.must("state", &format!("one of {states}"), State::read)?,
+            healthy: row.may("healthy", "true or false", Value::as_bool)?,
+            pid: row.may("pid", "an int", number)?,
+            id: row.may("id", "a string", text)?,
+            message: row.may("message", "a string", text)?.map(|message| on_one_line(&message)),
+            since: row.may("since", "a datetime", |time| time.as_str()?.parse().ok())?,
+            exit_code: row.may("exit_code", "an int", |code| code.as_i64()?.try_into().ok())?,
+            memory: row.may("memory", "a filesize", Value::as_u64)?,
+            restarts: row.may("restarts", "an int", number)?,
+        })
+    }
+}
+
+/// A record of an answer.
+pub(super) struct Row<'v>(&'v Map<String, Value>);
+
+impl<'v> Row<'v> {
+    pub(super) fn read(value: &'v Value, expected: &str) -> Result<Self, String> {
+        let row = value.as_object().map(Self);
+        row.ok_or_else(|| format!("it should be {expected}, not {}", shown(value)))
+    }
+
+    /// A field that may be missing or null.
+    pub(super) fn may<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, String> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => read(value)
+                .map(Some)
+                .ok_or_else(|| format!("`{key}` should be {expected}, not {}", shown(value))),
+        }
+    }
+
+    pub(super) fn must<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T, String> {
+        let missing = || format!("`{key}` is missing: it should be {expected}");
+        self.may(key, expected, read)?.ok_or_else(missing)
+    }
+}
+
+pub(super) fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn number(value: &Value) -> Option<u32> {
+    value.as_u64()?.try_into().ok()
+}
+
+/// A value in an error, as Nushell calls it.
+pub(super) fn shown(value: &Value) -> String {
+    const MOST: usize = 60;
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a record".to_owned(),
+        Value::String(text) if text.chars().count() > MOST => {
+            format!("\"{}...\"", text.chars().take(MOST).collect::<String>())
+        }
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => value.to_string(),
+    }
+}
+
+/// It is for people, who read it in a cell.
+fn on_one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What is shown of an answer beside the state.
@@ -142,40 +227,40 @@ impl Status {
     }
 }
 
-/// A line of a service's log: a row, or its text alone.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Line {
-    Text(String),
-    Row {
-        #[serde(default)]
-        time: Option<String>,
-        #[serde(default)]
-        stream: Option<String>,
-        line: String,
-    },
+/// A line of a service's log: a row, or its text alone. One without time has none.
+#[derive(Debug)]
+pub(super) struct Line {
+    time: Option<Timestamp>,
+    stream: Option<String>,
+    text: String,
+}
+
+impl Answer for Line {
+    fn read(answer: Value) -> Result<Self, String> {
+        if let Value::String(line) = answer {
+            return Ok(Self { time: None, stream: None, text: line });
+        }
+        let said = |why: String| format!("a line is wrong: {why}");
+        let row = Row::read(&answer, "")
+            .map_err(|_| format!("a line should be a string or a record, not {}", shown(&answer)))?;
+        Ok(Self {
+            time: row.may("time", "a datetime", |time| time.as_str()?.parse().ok()).map_err(said)?,
+            stream: row.may("stream", "a string", text).map_err(said)?,
+            text: row.must("line", "a string", text).map_err(said)?,
+        })
+    }
 }
 
 impl Line {
-    /// As it crosses the wire. A line without time has none.
-    pub(super) fn view(self, service: &Name) -> Result<view::LogLine, String> {
-        let (time, stream, line) = match self {
-            Self::Text(line) => (None, None, line),
-            Self::Row { time, stream, line } => (time, stream, line),
-        };
-        let time = match time {
-            Some(time) => time
-                .parse::<Timestamp>()
-                .map_err(|error| format!("its manager should give `time` as a datetime: {error}"))?
-                .to_string(),
-            None => String::new(),
-        };
-        Ok(view::LogLine {
-            time,
+    /// As it crosses the wire.
+    pub(super) fn view(self, service: &Name) -> Timed {
+        let line = view::LogLine {
+            time: self.time.map(|time| time.to_string()).unwrap_or_default(),
             service: service.to_string(),
-            stream: stream.unwrap_or_else(|| "stdout".to_owned()),
-            line,
-        })
+            stream: self.stream.unwrap_or_else(|| "stdout".to_owned()),
+            line: self.text,
+        };
+        (self.time, line)
     }
 }
 
@@ -183,8 +268,12 @@ impl Line {
 mod tests {
     use super::*;
 
+    fn read(json: &str) -> Result<Status, String> {
+        Status::read(serde_json::from_str(json).unwrap())
+    }
+
     fn status(json: &str) -> Status {
-        serde_json::from_str(json).unwrap()
+        read(json).unwrap()
     }
 
     #[test]
@@ -203,8 +292,20 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_is_none_is_refused_with_those_that_are() {
-        let error = serde_json::from_str::<Status>(r#"{"state":"up"}"#).unwrap_err().to_string();
-        assert!(error.contains("`up`") && error.contains("`running`"), "{error}");
+    fn an_answer_of_the_wrong_kind_is_told_in_plain_words() {
+        let said = |json: &str| read(json).unwrap_err();
+        assert_eq!(said("[1]"), "it should be a record, not a list");
+        assert_eq!(said("null"), "it should be a record, not nothing");
+        assert_eq!(said(r#"{"state":"running","pid":"x"}"#), "`pid` should be an int, not \"x\"");
+        assert_eq!(said(r#"{"state":"running","since":5}"#), "`since` should be a datetime, not 5");
+        let error = said(r#"{"state":"up"}"#);
+        assert!(error.contains("\"running\"") && error.ends_with("not \"up\""), "{error}");
+        assert!(said("{}").starts_with("`state` is missing: it should be one of"));
+    }
+
+    #[test]
+    fn a_message_is_one_line_for_people() {
+        let told = status("{\"state\":\"failed\",\"message\":\" It broke.\\n\\n  See the log. \\n\"}");
+        assert_eq!(told.message.as_deref(), Some("It broke. See the log."));
     }
 }

@@ -1,16 +1,20 @@
 //! One call: a fresh Nushell without configuration, with few variables, a deadline, and only so much output.
 
+use super::answer::Answer;
 use super::lane::{Lane, waits};
+use super::record;
 use crate::probe::exec::{Group, Most, Output};
 use crate::world::World;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use service_core::config::Settings;
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{ChildStdin, Command};
 
 /// Variables of the daemon's own environment that a manager is given.
 const PASSED_ON: [&str; 7] =
@@ -37,8 +41,8 @@ const OF_ENGINES: [&str; 15] = [
 
 /// So much may be written to stdout, and so much to stderr.
 const MOST: usize = 1 << 20;
-/// The same for logs, which may be long by nature.
-const MOST_OF_LOGS: usize = 8 << 20;
+/// Logs may be long by nature, and go into a file.
+pub(super) const MOST_OF_LOGS: usize = 8 << 20;
 
 /// A command of a module, and what it is given.
 pub(super) struct Call<'a> {
@@ -53,6 +57,8 @@ pub(super) struct Call<'a> {
 pub(super) enum Trouble {
     /// The module raised an error.
     Raised { msg: String, help: Option<String> },
+    /// It told more of a log than it may.
+    TooMuch,
     /// Anything else, in our words.
     Failed(String),
 }
@@ -61,12 +67,8 @@ impl Trouble {
     /// A manager may say "cannot start `web`: why"; whoever shows it says so too.
     pub(super) fn about(self, command: &str, service: &str) -> String {
         match self {
-            Self::Failed(message) => message,
-            Self::Raised { msg, help } => {
-                let prefix = format!("cannot {command} `{service}`: ");
-                let msg = msg.strip_prefix(&prefix).unwrap_or(&msg).to_owned();
-                with_help(msg, help)
-            }
+            Self::Raised { msg, help } => with_help(without(command, service, &msg).to_owned(), help),
+            other => other.plain(),
         }
     }
 
@@ -74,9 +76,24 @@ impl Trouble {
     pub(super) fn plain(self) -> String {
         match self {
             Self::Failed(message) => message,
+            Self::TooMuch => format!("it has more than {} MiB", MOST_OF_LOGS >> 20),
             Self::Raised { msg, help } => with_help(msg, help),
         }
     }
+
+    /// What a module's `{error: {msg, help}}` says.
+    pub(super) fn read(error: &Value) -> Self {
+        let word = |key: &str| error["error"][key].as_str().map(str::to_owned);
+        match word("msg") {
+            Some(msg) => Self::Raised { msg, help: word("help") },
+            None => Self::Failed("its manager failed and did not say why".to_owned()),
+        }
+    }
+}
+
+/// A message without what whoever shows it says.
+pub(super) fn without<'m>(doing: &str, service: &str, message: &'m str) -> &'m str {
+    message.strip_prefix(&format!("cannot {doing} `{service}`: ")).unwrap_or(message)
 }
 
 fn with_help(msg: String, help: Option<String>) -> String {
@@ -84,14 +101,6 @@ fn with_help(msg: String, help: Option<String>) -> String {
         Some(help) => format!("{msg} ({help})"),
         None => msg,
     }
-}
-
-/// What the call prints: one of the two.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Answer<T> {
-    Ok(T),
-    Error { msg: String, help: Option<String> },
 }
 
 impl Call<'_> {
@@ -102,29 +111,57 @@ impl Call<'_> {
     }
 
     /// Makes it, and reads what it answers.
-    pub(super) async fn make<T: DeserializeOwned>(
+    pub(super) async fn make<T: Answer>(&self, world: &World, settings: &Settings) -> Result<T, Trouble> {
+        let (module, command) = (self.module.display(), self.command);
+        let nu = nu(world, settings);
+        let script =
+            self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
+        let process = OnceLock::new();
+        let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
+        let answer = self.within(world, settings, &process, shell.run(&script, self.input, MOST)).await?;
+        let answered = match serde_json::from_str::<Value>(&answer.json) {
+            Ok(mut answer) => match answer.get_mut("ok") {
+                Some(ok) => T::read(ok.take()),
+                None => return Err(Trouble::read(&answer)),
+            },
+            Err(_) => {
+                return Err(Trouble::Failed(format!("its manager `{module}` failed: {}", answer.said())));
+            }
+        };
+        answered.map_err(|wrong| {
+            Trouble::Failed(format!("its manager `{module}` answers `{command}` wrongly: {wrong}"))
+        })
+    }
+
+    /// Has the lines of a log told into a file.
+    pub(super) async fn record(
         &self,
         world: &World,
         settings: &Settings,
-    ) -> Result<T, Trouble> {
-        let (module, command) = (self.module.display(), self.command);
-        let answer = self.run(world, settings, &self.script()).await?;
-        match serde_json::from_str(&answer.json) {
-            Ok(Answer::Ok(answer)) => Ok(answer),
-            Ok(Answer::Error { msg, help }) => Err(Trouble::Raised { msg, help }),
-            Err(_) if answer.json.is_empty() => {
-                Err(Trouble::Failed(format!("its manager `{module}` failed: {}", answer.said())))
-            }
-            Err(error) => Err(Trouble::Failed(format!(
-                "its manager `{module}` should answer `{command}` as docs/managers.md says: {}: {}",
-                // Where in our own line that is helps nobody.
-                error.to_string().split(" at line ").next().unwrap_or_default(),
-                shortened(&answer.json),
-            ))),
-        }
+    ) -> Result<record::Printed, Trouble> {
+        let file = tempfile::tempfile_in(&world.places.state_dir).map_err(|error| {
+            Trouble::Failed(format!(
+                "there is no room for it in {}: {error}",
+                world.places.state_dir.display()
+            ))
+        })?;
+        let script = self.script(
+            "if ($answer | describe --no-collect) !~ '^(list|table|nothing)' { \
+                 print $\"(char nl)($env.SERVICE_CALL_ID) ({error: {msg: 'its manager should answer `logs` with a list of lines'}} | to json --raw)\" \
+             } else { \
+                 print $\"(char nl)($env.SERVICE_CALL_ID) lines\"; \
+                 $answer | each {|line| $line | to json --raw } | str join (char nl) | print; \
+                 print $\"(char nl)($env.SERVICE_CALL_ID) end\" \
+             }",
+        );
+        let nu = nu(world, settings);
+        let process = OnceLock::new();
+        let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
+        self.within(world, settings, &process, shell.tell(&script, self.input, file)).await
     }
 
-    fn script(&self) -> String {
+    /// Calls the command, and does `then` with its `$answer`.
+    fn script(&self, then: &str) -> String {
         // A raw string takes every character that a path may have, short of `'###`.
         let (module, command) = (self.module.display(), self.command);
         let times = if command == "logs" {
@@ -136,10 +173,10 @@ impl Call<'_> {
         // What a program of the module prints may end without a newline, and may look like anything.
         format!(
             "let input = $in | from json{times}; use r###'{module}'### *; \
-             let answer = try {{ {{ok: ($input | {command})}} | to json --raw }} \
+             try {{ let answer = ($input | {command}); {then} }} \
              catch {{|e| let own = $e.details?.code? | default '' | str starts-with 'nu::'; \
-             {{error: {{msg: (if $own {{ $e.rendered }} else {{ $e.msg }}), help: $e.details?.help?}}}} | to json --raw }}; \
-             print $\"(char nl)($env.SERVICE_CALL_ID) ($answer)\""
+             let told = {{error: {{msg: (if $own {{ $e.rendered }} else {{ $e.msg }}), help: $e.details?.help?}}}}; \
+             print $\"(char nl)($env.SERVICE_CALL_ID) ($told | to json --raw)\" }}"
         )
     }
 
@@ -151,16 +188,28 @@ impl Call<'_> {
         }
     }
 
-    async fn run(&self, world: &World, settings: &Settings, script: &str) -> Result<Printed, Trouble> {
-        let most = if self.command == "logs" { MOST_OF_LOGS } else { MOST };
-        let (limit, process) = (settings.manager_timeout, OnceLock::new());
-        let shell = Shell { nu: &nu(world, settings), passed_on: self.passed_on(), process: &process };
-        let run = async { tokio::time::timeout(limit, shell.run(script, self.input, most)).await };
-        let answer = self.lane(world).pass(settings.manager_parallel, run, waits(&process)).await;
-        let command = self.command;
-        answer
-            .map_err(|_| Trouble::Failed(format!("its manager did not answer `{command}` within {limit:?}")))?
-            .map_err(|error| Trouble::Failed(format!("its manager was to answer `{command}`, but {error}")))
+    /// Waits for its turn, and no longer than a call may take.
+    async fn within<T>(
+        &self,
+        world: &World,
+        settings: &Settings,
+        process: &OnceLock<u32>,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, Trouble> {
+        let (limit, command) = (settings.manager_timeout, self.command);
+        let work = async { tokio::time::timeout(limit, work).await };
+        match self.lane(world).pass(settings.manager_parallel, work, waits(process)).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) if error.kind() == ErrorKind::FileTooLarge && command == "logs" => {
+                Err(Trouble::TooMuch)
+            }
+            Ok(Err(error)) => {
+                Err(Trouble::Failed(format!("its manager was to answer `{command}`, but {error}")))
+            }
+            Err(_) => {
+                Err(Trouble::Failed(format!("its manager did not answer `{command}` within {limit:?}")))
+            }
+        }
     }
 }
 
@@ -200,14 +249,6 @@ impl Printed {
     }
 }
 
-fn shortened(text: &str) -> String {
-    const MOST_SHOWN: usize = 300;
-    match text.char_indices().nth(MOST_SHOWN) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 fn nu(world: &World, settings: &Settings) -> PathBuf {
     let named = settings.nu.as_ref().map(|nu| world.places.base_dir.join(nu));
     named.filter(|nu| nu.is_file()).or_else(|| world.places.nu.clone()).unwrap_or_else(|| "nu".into())
@@ -222,7 +263,34 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    async fn run(&self, script: &str, input: &[u8], most: usize) -> Result<Printed, String> {
+    async fn run(&self, script: &str, input: &[u8], most: usize) -> io::Result<Printed> {
+        let mut group = self.spawn(script)?;
+        let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
+        let ((), output) = tokio::join!(feed(stdin, input), group.finish(Most::Within(most)));
+        let output = output?;
+        // What a start command puts in the background is the service.
+        group.leave();
+        let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
+        Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
+    }
+
+    async fn tell(&self, script: &str, input: &[u8], file: File) -> io::Result<record::Printed> {
+        let (mut group, file) = (self.spawn(script)?, Arc::new(file));
+        let (stdin, call_id) = (group.stdin(), format!("{} ", group.call_id()));
+        let told = group.finish_into(Arc::clone(&file), MOST_OF_LOGS);
+        let ((), output) = tokio::join!(feed(stdin, input), told);
+        let output = output?;
+        group.leave();
+        let said = match output.stderr.trim() {
+            "" => format!("it ended with {} and no answer", output.status),
+            said => said.to_owned(),
+        };
+        // Whoever writes into it still has one of its own.
+        let file = Arc::try_unwrap(file).or_else(|file| file.try_clone())?;
+        Ok(record::Printed { file, call_id, said })
+    }
+
+    fn spawn(&self, script: &str) -> io::Result<Group> {
         let passed_on = self.passed_on.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         let mut command = Command::new(self.nu);
         command
@@ -233,22 +301,18 @@ impl Shell<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut group = Group::spawn(command)
-            .map_err(|error| format!("cannot run Nushell (`{}`) for it: {error}", self.nu.display()))?;
+        let group = Group::spawn(command).map_err(|error| {
+            io::Error::other(format!("cannot run Nushell (`{}`) for it: {error}", self.nu.display()))
+        })?;
         if let Some(pid) = group.leader() {
             let _ = self.process.set(pid);
         }
-        let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                let _ = stdin.write_all(input).await;
-            }
-        };
-        let ((), output) = tokio::join!(feed, group.finish(Most::Within(most)));
-        let output = output.map_err(|error| error.to_string())?;
-        // What a start command puts in the background is the service.
-        group.leave();
-        let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
-        Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
+        Ok(group)
+    }
+}
+
+async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(input).await;
     }
 }

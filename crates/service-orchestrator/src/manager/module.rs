@@ -6,6 +6,7 @@ use crate::store::write_private;
 use crate::world::{Places, World};
 use serde::Deserialize;
 use service_core::config::{Manager, Service, Settings};
+use service_core::suggest::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,8 @@ const CONTRACT: i64 = 1;
 
 /// Says what a module exports, and by which contract.
 const LOOK: &str = "{commands: (scope commands | where type == custom | get name) \
-                    contract: (scope variables | where name == '$CONTRACT' | get value.0?)}";
+                    contract: (scope variables | where name == '$CONTRACT' | get value.0?) \
+                    with: (scope variables | where name == '$WITH' | get value.0?)}";
 
 /// The names of the modules that come with us.
 pub(crate) fn built_in() -> impl Iterator<Item = &'static str> {
@@ -72,6 +74,8 @@ pub(super) struct Module {
     pub(super) path: PathBuf,
     pub(super) contract: i64,
     pub(super) commands: BTreeSet<String>,
+    /// The keys of `with` that it takes; any, if it does not say.
+    with: Option<Vec<String>>,
 }
 
 impl Module {
@@ -85,17 +89,30 @@ impl Module {
         ["start", "stop", "status"].iter().try_for_each(|word| self.must(word))
     }
 
+    /// An error for a key of a service's `with` that it does not read.
+    pub(super) fn takes(&self, with: &serde_json::Value) -> Result<(), String> {
+        let (Some(known), Some(with)) = (&self.with, with.as_object()) else { return Ok(()) };
+        let Some(key) = with.keys().find(|key| !known.contains(*key)) else { return Ok(()) };
+        let help = match nearest(key, known.iter().map(String::as_str)) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => format!("it knows {}", quoted(known)),
+        };
+        Err(format!("its manager does not know the key `{key}` of `with` ({help})"))
+    }
+
     /// An error for a command that it ought to have.
     pub(super) fn must(&self, command: &str) -> Result<(), String> {
         if self.can(command) {
             return Ok(());
         }
-        let has = match self.commands.is_empty() {
-            true => "nothing".to_owned(),
-            false => self.commands.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-        };
+        let has = quoted(&self.commands);
         Err(format!("its manager `{}` does not export `{command}`; it exports {has}", self.path.display()))
     }
+}
+
+fn quoted<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
 /// What tells one content of a file from another without reading it.
@@ -148,11 +165,18 @@ async fn look(world: &World, settings: &Settings, path: &Path) -> Result<Module,
     struct Seen {
         commands: BTreeSet<String>,
         contract: Option<serde_json::Value>,
+        with: Option<serde_json::Value>,
     }
     let seen: Seen = inspect(world, settings, path, LOOK).await?;
+    let with =
+        seen.with.map(serde_json::from_value::<Vec<String>>).transpose().map_err(|_| {
+            format!("its manager `{}` should export WITH as a list of strings", path.display())
+        })?;
     let contract = seen.contract.unwrap_or_else(|| CONTRACT.into());
     match contract.as_i64() {
-        Some(CONTRACT) => Ok(Module { path: path.to_owned(), contract: CONTRACT, commands: seen.commands }),
+        Some(CONTRACT) => {
+            Ok(Module { path: path.to_owned(), contract: CONTRACT, commands: seen.commands, with })
+        }
         _ => Err(format!(
             "its manager `{}` follows contract {contract}, and this orchestrator knows {CONTRACT}",
             path.display()

@@ -4,13 +4,13 @@
 //! along those whose turn would come within half an interval. Each of them is asked again an interval after its answer, so
 //! whatever the order in which they were started, they soon come together by themselves.
 
-use super::answer::{self, Heard, Status};
+use super::answer::{self, Answer, Heard, Status, shown};
 use super::call::Call;
 use super::{module, subject};
 use crate::clock;
 use crate::orchestrator::{Message, Report};
 use crate::world::World;
-use serde::Deserialize;
+use serde_json::Value;
 use service_core::Name;
 use service_core::config::{Service, Settings};
 use service_core::health::Verdict;
@@ -120,7 +120,7 @@ async fn listen(
         let subjects = services.iter().filter_map(|service| json(&subject(&world, service).ok()?).ok());
         let input = format!("[{}]", subjects.collect::<Vec<_>>().join(","));
         let call = Call { module: &path, command: "status all", input: input.as_bytes() };
-        let rows = call.make::<Vec<Row>>(&world, &settings).await.unwrap_or_default();
+        let rows = call.make::<Rows>(&world, &settings).await.unwrap_or_else(|_| Rows(Vec::new()));
         let answers =
             services.iter().filter_map(|service| Some(heard(&service.name, of(&rows, service).ok()?)));
         return answers.collect();
@@ -182,12 +182,17 @@ impl Member {
     }
 }
 
-/// A row of the answer.
-#[derive(Deserialize)]
-struct Row {
-    name: String,
-    #[serde(flatten)]
-    status: serde_json::Value,
+/// The rows of the answer, by the name in them.
+struct Rows(Vec<(Option<String>, Value)>);
+
+impl Answer for Rows {
+    fn read(answer: Value) -> Result<Self, String> {
+        let Value::Array(rows) = answer else {
+            return Err(format!("it should be a table, not {}", shown(&answer)));
+        };
+        let named = |row: Value| (row.get("name").and_then(Value::as_str).map(str::to_owned), row);
+        Ok(Self(rows.into_iter().map(named).collect()))
+    }
 }
 
 async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec<Member>) {
@@ -208,7 +213,7 @@ async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec
     }
     let input = format!("[{}]", subjects.join(","));
     let call = Call { module, command: "status all", input: input.as_bytes() };
-    let answer = call.make::<Vec<Row>>(world, settings).await.map_err(super::call::Trouble::plain);
+    let answer = call.make::<Rows>(world, settings).await.map_err(super::call::Trouble::plain);
     for member in asked {
         let status = match &answer {
             Ok(rows) => of(rows, &member.service),
@@ -223,11 +228,10 @@ fn json(subject: &super::Subject<'_>) -> Result<String, String> {
 }
 
 /// What the rows say of one service.
-fn of(rows: &[Row], service: &config::Service) -> Result<Status, String> {
-    let row = rows.iter().find(|row| row.name == *service.name);
-    let row = row.ok_or("its manager's `status all` has no row for it")?;
-    let status = serde_json::from_value(row.status.clone());
-    status.map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
+fn of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
+    let row = rows.0.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
+    let (_, row) = row.ok_or("its manager's `status all` has no row for it")?;
+    Status::read(row.clone()).map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
 }
 
 fn deliver(

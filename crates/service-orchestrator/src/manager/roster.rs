@@ -1,24 +1,33 @@
 //! The list of managers: those that come with us and those that services name by path, each with what it can do.
 
+use super::answer::{Answer, Row, text};
 use super::call::Call;
 use super::module::{self, Module, built_in};
 use crate::world::World;
-use serde::Deserialize;
+use serde_json::Value;
 use service_api::view;
 use service_core::Plan;
 use service_core::config::{Manager, Settings};
 use tokio::task::JoinSet;
 
 /// What `check` answers.
-#[derive(Deserialize)]
 struct Checked {
     present: bool,
-    #[serde(default)]
     program: Option<String>,
-    #[serde(default)]
     version: Option<String>,
-    #[serde(default)]
     message: Option<String>,
+}
+
+impl Answer for Checked {
+    fn read(answer: Value) -> Result<Self, String> {
+        let row = Row::read(&answer, "a record")?;
+        Ok(Self {
+            present: row.must("present", "true or false", Value::as_bool)?,
+            program: row.may("program", "a string", text)?,
+            version: row.may("version", "a string", text)?,
+            message: row.may("message", "a string", text)?,
+        })
+    }
 }
 
 /// Every manager, those that come with us first.

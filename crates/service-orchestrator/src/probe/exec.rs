@@ -7,8 +7,11 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Gid, Pid, Uid, geteuid, setgroups, setresgid, setresuid};
 use service_core::config::Service;
 use service_shim::protocol::Identity;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -31,6 +34,9 @@ const MARK: &str = "SERVICE_CALL_ID";
 
 /// After so many looks what is left of a call is beyond us, for example another user's.
 const MOST_LOOKS: u32 = 20;
+
+/// Output that goes into a file is read in pieces of so many bytes.
+const PIECE: usize = 64 * 1024;
 
 /// How long output is still read after the end of a child.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -132,12 +138,26 @@ impl Group {
 
     /// Waits for the end of the child. What it left behind may hold its pipes open for as long as it likes.
     pub(crate) async fn finish(&mut self, most: Most) -> std::io::Result<Output> {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let pipes = (self.child.stdout.take(), self.child.stderr.take());
+        let (pipe, mut stdout) = (self.child.stdout.take(), Vec::new());
+        let (status, stderr) = self.end(read(pipe, &mut stdout, most), most).await?;
+        Ok(Output { status, stdout: text(&stdout), stderr })
+    }
+
+    /// The same, with what it writes to its standard output in a file, so many bytes at most.
+    pub(crate) async fn finish_into(&mut self, file: Arc<File>, most: usize) -> std::io::Result<Output> {
+        let pipe = self.child.stdout.take();
+        let (status, stderr) = self.end(keep(pipe, file, most), OF_A_CHECK).await?;
+        Ok(Output { status, stdout: String::new(), stderr })
+    }
+
+    async fn end(
+        &mut self,
+        stdout: impl Future<Output = std::io::Result<()>>,
+        most: Most,
+    ) -> std::io::Result<(ExitStatus, String)> {
+        let (pipe, mut stderr) = (self.child.stderr.take(), Vec::new());
         let status = {
-            let mut reads = pin!(async {
-                tokio::try_join!(read(pipes.0, &mut stdout, most), read(pipes.1, &mut stderr, most))
-            });
+            let mut reads = pin!(async { tokio::try_join!(stdout, read(pipe, &mut stderr, most)) });
             tokio::select! {
                 read = &mut reads => {
                     read?;
@@ -153,8 +173,7 @@ impl Group {
         };
         // Looking through all processes is for the rare case.
         self.mark = None;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+        Ok((status, text(&stderr)))
     }
 
     /// Lets what the child left behind live on.
@@ -206,11 +225,39 @@ async fn read(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>, most: 
         match most {
             Most::Latest(most) if into.len() > 2 * most => drop(into.drain(..into.len() - most)),
             Most::Within(most) if into.len() > most => {
-                let error = format!("it printed more than {} MiB", most >> 20);
-                return Err(std::io::Error::other(error));
+                return Err(too_much(most));
             }
             Most::Latest(_) | Most::Within(_) => {}
         }
     }
     Ok(())
+}
+
+/// Reads to the end into a file, a piece at a time; another thread waits for the disk.
+async fn keep(stream: Option<impl AsyncRead + Unpin>, file: Arc<File>, most: usize) -> std::io::Result<()> {
+    let Some(mut stream) = stream else { return Ok(()) };
+    let (mut piece, mut kept) = (Vec::with_capacity(PIECE), 0);
+    while let Ok(1..) = stream.read_buf(&mut piece).await {
+        kept += piece.len();
+        if kept > most {
+            return Err(too_much(most));
+        }
+        let file = Arc::clone(&file);
+        let write = move || {
+            (&*file).write_all(&piece)?;
+            piece.clear();
+            Ok(piece)
+        };
+        piece = tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other).flatten()?;
+    }
+    Ok(())
+}
+
+fn too_much(most: usize) -> std::io::Error {
+    let error = format!("it printed more than {} MiB", most >> 20);
+    std::io::Error::new(ErrorKind::FileTooLarge, error)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -25,7 +25,7 @@ const LINGERS: &str = "/var/lib/systemd/linger";
 /// Writes the unit of a project and has systemd start it from now on; at once, too, if `now`.
 ///
 /// # Errors
-/// [`Code::Internal`] if there is no systemd of this user, or it refuses: then nothing is left behind.
+/// [`Code::NoSystemd`] if there is no systemd of this user, [`Code::Internal`] if it refuses: nothing is left behind.
 /// [`Code::NotFound`] if a service is named that the project has not.
 pub fn enable(
     project: &Project,
@@ -90,7 +90,7 @@ pub fn enable(
 /// Stops the daemon of a unit, and removes the unit. Services run on.
 ///
 /// # Errors
-/// [`Code::BadRequest`] if there is no such unit, [`Code::Internal`] as with [`enable`].
+/// [`Code::BadRequest`] if there is no such unit, the others as with [`enable`].
 pub fn disable(project: &Project) -> Result<Unit, Problem> {
     let (name, path) = (unit::name(project), path(project)?);
     let text = fs::read_to_string(&path).map_err(|_| {
@@ -154,7 +154,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 fn meet_systemd() -> Result<Option<u32>, Problem> {
     let run = "run `orchestratord run` from whatever starts programs on this machine";
     let no = |why: &str, help: &str| {
-        Problem::new(Code::Internal, format!("cannot reach systemd: {why}")).help(help)
+        Problem::new(Code::NoSystemd, format!("cannot reach systemd: {why}")).help(help)
     };
     let version = match command(&["--version"]).output() {
         Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -237,6 +237,8 @@ failures! {
     WrongFile: BadDefinition, "`prot` is not a key of a service", "`bad_definition`: `services.toml`, or what was sent, is wrong; nothing was done";
     StopFailed: StopFailed, "cannot stop the services: cannot stop `database`: it did not end",
         "`stop_failed`: not every service could be stopped, so the daemon goes on";
+    Untold: ManagerFailed, "cannot read the log of `web`: there is no `podman` on this machine",
+        "`manager_failed`: its manager does not tell its log. `too_much`: it has more than is taken at once; ask for less";
     Unfit: Unfit, "cannot do all of its work: the journal cannot be written: No space left on device",
         "`unfit`: the daemon answers, and cannot do its work. `busy`: too many clients are connected";
     Stranger: Unauthorized, "cannot tell who asks: there is no token", "`unauthorized`: over TCP, no token or a wrong one";

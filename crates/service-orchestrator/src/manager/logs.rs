@@ -1,0 +1,237 @@
+//! Logs of services that managers run: what is there, and for those who follow what comes. A manager cannot tell when
+//! there is something new, so it is asked again: soon after there was something, less often while there is nothing, and
+//! not at all while a reader has not taken what there was.
+
+use super::call::{Call, Trouble, without};
+use super::record::Record;
+use super::seen::{Mark, News as New, Seen};
+use super::{module, subject};
+use crate::clock;
+use crate::orchestrator::is_managed;
+use crate::world::World;
+use jiff::Timestamp;
+use service_api::view::LogLine;
+use service_api::{Code, Problem};
+use service_core::Name;
+use service_core::config::{Service, Settings};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
+
+/// How soon a manager is asked again after it had something new.
+const SOON: Duration = Duration::from_millis(500);
+/// How long at most while it has nothing.
+const LATEST: Duration = Duration::from_secs(2);
+/// The same while it does not answer.
+const AFTER_FAILURES: Duration = Duration::from_secs(10);
+/// So many lines may be new at once; fewer, where they are long.
+const AT_ONCE: usize = 10_000;
+/// So many are asked for at first by who follows, so that among the next they are found again.
+const KNOWN: usize = 100;
+/// As many as every program can count: all.
+const ALL: usize = i32::MAX as usize;
+
+/// Which lines are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    pub(crate) tail: usize,
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// The lines that a service has written, as far as its manager can tell; nothing where it has no `logs`.
+pub(crate) async fn logs(
+    world: &World,
+    settings: &Settings,
+    service: &Service,
+    ask: Ask,
+) -> Result<Option<(Record, Seen)>, Problem> {
+    let record = record(world, settings, service, ask, (ask.tail, 0)).await;
+    let record = record.map_err(|trouble| problem(service, trouble))?;
+    Ok(record.map(|(record, _)| (record, Seen::default())))
+}
+
+/// The same for who will follow them.
+pub(crate) async fn begin(
+    world: &World,
+    settings: &Settings,
+    service: &Service,
+    ask: Ask,
+) -> Result<Option<(Record, Seen)>, Problem> {
+    let began = clock::today();
+    let asked = async |tail: usize| {
+        let marked = tail.min(AT_ONCE);
+        let told = record(world, settings, service, Ask { tail, ..ask }, (ask.tail, marked)).await?;
+        Ok(told.map(|(record, marks)| {
+            let all = marks.len() < marked;
+            (record, Seen::new(began, marks, all))
+        }))
+    };
+    let told = match asked(ask.tail.max(KNOWN)).await {
+        Err(Trouble::TooMuch) if ask.tail < KNOWN => asked(ask.tail.max(1)).await,
+        told => told,
+    };
+    told.map_err(|trouble| problem(service, trouble))
+}
+
+/// Why a log cannot be read, for who asked for it.
+fn problem(service: &Service, trouble: Trouble) -> Problem {
+    let cannot = |why: &str| format!("cannot read the log of `{}`: {why}", service.name);
+    match trouble {
+        Trouble::TooMuch => Problem::new(Code::TooMuch, cannot(&Trouble::TooMuch.plain()))
+            .help("ask for fewer lines: the last of it (`--tail 100`), or what is new (`--since 5min`)"),
+        Trouble::Raised { msg, help } => {
+            let doing = ["read the log of", "show the log of", "logs"];
+            let why = doing.iter().fold(msg.as_str(), |msg, doing| without(doing, &service.name, msg));
+            Problem { help, ..Problem::new(Code::ManagerFailed, cannot(why)) }
+        }
+        Trouble::Failed(why) => Problem::new(Code::ManagerFailed, cannot(&why)),
+    }
+}
+
+/// Asks, and gives so many of the last lines, and marks of so many.
+async fn record(
+    world: &World,
+    settings: &Settings,
+    service: &Service,
+    ask: Ask,
+    (most, marked): (usize, usize),
+) -> Result<Option<(Record, Vec<Mark>)>, Trouble> {
+    let path = module::path(world, service);
+    let module = world.managers.modules.able(world, settings, &path).await.map_err(Trouble::Failed)?;
+    if !module.can("logs") {
+        return Ok(None);
+    }
+    let mut subject = subject(world, service).map_err(Trouble::Failed)?;
+    (subject.tail, subject.since) = (Some(ask.tail.min(ALL)), ask.since.map(|since| since.to_string()));
+    let input = serde_json::to_vec(&subject).map_err(|error| Trouble::Failed(error.to_string()))?;
+    let call = Call { module: &module.path, command: "logs", input: &input };
+    call.record(world, settings).await?.record(&service.name, most, marked).await.map(Some)
+}
+
+/// What managers tell later, for one reader. Dropping it ends the asking.
+pub(crate) struct News {
+    lines: Receiver<(Name, Vec<LogLine>)>,
+    _askers: JoinSet<()>,
+}
+
+impl News {
+    /// Goes on asking about these; `defined` tells how a service is defined by then.
+    pub(crate) fn follow(
+        world: &World,
+        services: Vec<(Name, Seen)>,
+        defined: impl Fn(&Name) -> Option<(Arc<Service>, Settings)> + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let (sender, lines) = channel(1);
+        let mut askers = JoinSet::new();
+        for (name, seen) in services {
+            let asker =
+                Asker { world: world.clone(), name, seen, lines: sender.clone(), tail: AT_ONCE, failures: 0 };
+            askers.spawn(asker.run(defined.clone()));
+        }
+        Self { lines, _askers: askers }
+    }
+
+    /// Lines of one service; nothing if there will be none any more.
+    pub(crate) async fn next(&mut self) -> Option<(Name, Vec<LogLine>)> {
+        self.lines.recv().await
+    }
+}
+
+/// Asks about one service.
+struct Asker {
+    world: World,
+    name: Name,
+    seen: Seen,
+    lines: Sender<(Name, Vec<LogLine>)>,
+    /// How many lines are asked for.
+    tail: usize,
+    /// How often in a row it was not answered.
+    failures: u32,
+}
+
+/// Nobody listens any more.
+struct Gone;
+
+impl Asker {
+    async fn run(mut self, defined: impl Fn(&Name) -> Option<(Arc<Service>, Settings)>) {
+        let mut pause = SOON;
+        loop {
+            tokio::time::sleep(pause).await;
+            // A reader that has not taken the last lines does not need others.
+            if self.lines.reserve().await.is_err() {
+                return;
+            }
+            let Some((service, settings)) = defined(&self.name).filter(|(service, _)| is_managed(service))
+            else {
+                return;
+            };
+            let ask = Ask { tail: self.tail, since: self.seen.since() };
+            let call = record(&self.world, &settings, &service, ask, (self.tail, self.tail));
+            let told = match Box::pin(self.world.managers.pace.pass(call)).await {
+                Ok(Some((record, marks))) => self.tell(record, marks).await,
+                Ok(None) => Ok(0),
+                Err(Trouble::TooMuch) if self.tail > 10 => {
+                    self.tail /= 10;
+                    Ok(1)
+                }
+                Err(trouble) => {
+                    let said = self.complain(trouble).await;
+                    pause = (2 * pause).min(AFTER_FAILURES);
+                    if said.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            pause = match told {
+                Ok(0) => (pause + pause / 2).min(LATEST),
+                Ok(_) => SOON,
+                Err(Gone) => return,
+            };
+        }
+    }
+
+    /// Tells what is new of an answer, and how much that is.
+    async fn tell(&mut self, record: Record, marks: Vec<Mark>) -> Result<usize, Gone> {
+        let all = marks.len() < self.tail;
+        (self.failures, self.tail) = (0, AT_ONCE);
+        let New { is_new, gap } = self.seen.news(marks, all);
+        let new = is_new.iter().filter(|new| **new).count();
+        if gap {
+            self.say("lines are missing here: more came at once than its manager can tell".to_owned())
+                .await?;
+        }
+        let mut rest = Some((record, is_new.into_iter())).filter(|_| new > 0);
+        while let Some((record, wanted)) = rest {
+            let (lines, more) = record.some(wanted).await;
+            if !lines.is_empty() {
+                self.hand_on(lines).await?;
+            }
+            rest = more;
+        }
+        Ok(new)
+    }
+
+    /// Says that its manager does not answer: once, and not when the next answer may be better.
+    async fn complain(&mut self, trouble: Trouble) -> Result<(), Gone> {
+        let why = trouble.about("logs", &self.name);
+        tracing::warn!(service = %self.name, why, "cannot follow its log");
+        self.failures = self.failures.saturating_add(1);
+        if self.failures != 2 {
+            return Ok(());
+        }
+        self.say(format!("its manager does not tell its log: {}", why.lines().next().unwrap_or_default()))
+            .await
+    }
+
+    /// A word of our own among the lines.
+    async fn say(&self, line: String) -> Result<(), Gone> {
+        let (time, service) = (clock::today().to_string(), self.name.to_string());
+        self.hand_on(vec![LogLine { time, service, stream: "shim".to_owned(), line }]).await
+    }
+
+    async fn hand_on(&self, lines: Vec<LogLine>) -> Result<(), Gone> {
+        self.lines.send((self.name.clone(), lines)).await.map_err(|_| Gone)
+    }
+}
