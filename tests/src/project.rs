@@ -187,7 +187,8 @@ impl Project {
 
     /// The process ids in [`Project::run_json`]: the shim's own, and that of the service it runs.
     pub fn run_of(&self, name: &str) -> (u32, u32) {
-        let records = fs::read_to_string(self.run_json(name)).expect("a service that was started has a record");
+        let records =
+            fs::read_to_string(self.run_json(name)).expect("a service that was started has a record");
         let last = records.lines().last().expect("there is one");
         let record: Value = serde_json::from_str(last).expect("a record is JSON");
         let pid = |process: &Value| {

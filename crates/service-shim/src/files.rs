@@ -109,7 +109,8 @@ impl Files {
 
 /// The last line that is whole. One that is torn says nothing, and what stood there before it is true still.
 fn last_record(bytes: &[u8]) -> io::Result<Record> {
-    let invalid = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    let invalid =
+        |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
     let mut last = Err(invalid(&"it is empty"));
     for line in bytes.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice::<Record>(line) {

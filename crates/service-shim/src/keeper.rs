@@ -268,7 +268,8 @@ impl Keeper {
     }
 
     fn spread(&mut self, now: Instant) {
-        if let Some(Spreading { signal, told, .. }) = self.spreading.take_if(|spreading| spreading.at <= now) {
+        if let Some(Spreading { signal, told, .. }) = self.spreading.take_if(|spreading| spreading.at <= now)
+        {
             tree::signal_all(signal, told);
         }
     }

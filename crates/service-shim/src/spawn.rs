@@ -141,7 +141,10 @@ impl Image {
     }
 
     /// Returns only if it fails. `Command` would run a file without a `#!` line by a shell that nobody asked for.
-    #[expect(unsafe_code, reason = "nix would allocate memory here that a child without its own cannot give back")]
+    #[expect(
+        unsafe_code,
+        reason = "nix would allocate memory here that a child without its own cannot give back"
+    )]
     fn exec(&self) -> nix::Result<Infallible> {
         let (argv, environment) = (self.argv.pointers.as_ptr(), self.environment.pointers.as_ptr());
         // SAFETY: all three are, or point to, strings that end with NUL, and both lists end with a null pointer.

@@ -111,9 +111,7 @@ fn listed_children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let lists =
         threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| pids(&list).collect::<Vec<_>>())
-        .collect()
+    lists.flat_map(|list| pids(&list).collect::<Vec<_>>()).collect()
 }
 
 fn pids(list: &str) -> impl Iterator<Item = u32> {
