@@ -66,10 +66,7 @@ pub(crate) async fn serve_remote(
 
 /// Whatever is asked, within bounds.
 fn bounded(router: Router) -> Router {
-    router
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(from_fn(seats::usher))
-        .layer(from_fn(protocol::keep))
+    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(from_fn(seats::usher))
 }
 
 fn router(shared: Arc<Shared>) -> Router {

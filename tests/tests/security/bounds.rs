@@ -103,7 +103,8 @@ fn told(answer: &str) -> (u16, String, String) {
 fn what_is_no_request_is_refused_in_an_envelope_that_says_why() {
     let Some(project) = Project::new(ONE) else { return };
     project.value("service status");
-    let many = (0..101).map(|n| format!("X-{n}: x\r\n")).collect::<Vec<_>>().concat();
+    let many: Vec<String> = (0..101).map(|n| format!("X-{n}: x\r\n")).collect();
+    let many = many.concat();
     let tells = |request: &str, (status, code, message): (u16, &str, &str)| {
         let mut stream = connect(&project);
         stream.write_all(request.as_bytes()).expect("it reads");

@@ -4,9 +4,7 @@
 use super::patient::{EMPTY, Refusal};
 use super::reply::{Failure, LARGEST_BODY};
 use super::server::LARGEST_HEAD;
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use service_api::{Code, Envelope, Problem};
 
@@ -14,14 +12,7 @@ use service_api::{Code, Envelope, Problem};
 const MOST_HEADERS: usize = 100;
 
 /// Refuses what a request expects of us and does not get, instead of answering as if it did.
-pub(super) async fn keep(request: Request, next: Next) -> Response {
-    match broken(request.headers()) {
-        Some(refusal) => refusal,
-        None => next.run(request).await,
-    }
-}
-
-fn broken(headers: &HeaderMap) -> Option<Response> {
+pub(super) fn refused(headers: &HeaderMap) -> Option<Response> {
     let said = |name| headers.get_all(name).into_iter();
     let is =
         |value: &HeaderValue, word: &str| value.as_bytes().trim_ascii().eq_ignore_ascii_case(word.as_bytes());

@@ -6,6 +6,7 @@
 //! When all seats are taken, who comes gets that of whom we have waited for longest (see [`Turn`]), and whoever is answered
 //! meanwhile is asked to come again: so nobody keeps others out by sitting there.
 
+use super::protocol;
 use super::reply::Failure;
 use super::turn::Turn;
 use crate::clock;
@@ -173,8 +174,12 @@ impl Drop for Seat {
     }
 }
 
-/// Lets a request that asks for a stream change its seat.
+/// Lets a request that asks for a stream change its seat, and in what can be answered at all. One layer for both: each costs
+/// memory for every request that is being answered.
 pub(super) async fn usher(Extension(arrival): Extension<Arrival>, request: Request, next: Next) -> Response {
+    if let Some(refused) = protocol::refused(request.headers()) {
+        return refused;
+    }
     if !is_stream(&request) {
         return next.run(request).await;
     }

@@ -69,15 +69,16 @@ pub(super) async fn serve(door: impl Door, app: Router, seats: Seats, end: impl 
         let (app, watched) = (app.clone(), watched.clone());
         tokio::spawn(async move {
             let turn = Arc::clone(seat.turn());
-            let talk = async {
+            // Pinned where it is: one that is moved is paid for twice, by each connection.
+            let mut talk = pin!(async {
                 if let Some(caller) = greeted.await {
                     talk(caller, app, seat, watched).await;
                 }
-            };
+            });
             // What has come is heard first: nobody is shown out whose request is here.
             tokio::select! {
                 biased;
-                () = talk => {}
+                () = &mut talk => {}
                 () = turn.asked_to_leave() => {}
             }
         });
@@ -98,17 +99,17 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(arrival.clone());
-        let seat = Arc::clone(&arrival.seat);
+        let (inner, seat) = (&inner, Arc::clone(&arrival.seat));
         seat.turn().hears();
-        let answer = inner.call(request);
-        async move {
-            let mut answer = answer.await?;
+        // Boxed, so that a connection holds no more than a pointer once it is answered.
+        Box::pin(async move {
+            let mut answer = inner.call(request).await?;
             if seat.is_wanted() {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let turn = Arc::clone(seat.turn());
             Ok::<_, Infallible>(answer.map(|body| Answer { body, turn }))
-        }
+        })
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(LARGEST_HEAD);
@@ -123,8 +124,9 @@ where
         }
     };
     if let (Err(error), Some(refusal)) = (ended, stream.refusal()) {
-        // However it ends, there is nobody left to tell.
-        let _ = timeout(LEAVES_WITHIN, stream.refuse(&protocol::explained(&refusal, &error))).await;
+        let answer = protocol::explained(&refusal, &error);
+        // Boxed, so that nobody pays for it who is understood. However it ends, there is nobody left to tell.
+        let _ = Box::pin(timeout(LEAVES_WITHIN, stream.refuse(&answer))).await;
     }
 }
 
