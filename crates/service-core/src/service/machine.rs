@@ -190,6 +190,7 @@ impl Machine {
                 Vec::new()
             }
             (State::Starting { since }, Event::Announced) => self.ready(since, now),
+            (State::Starting { .. }, Event::Listening) => self.ask_now(),
             (State::Starting { since }, Event::Probed(verdict)) => {
                 self.probed_while_starting(since, verdict, now)
             }
@@ -217,7 +218,12 @@ impl Machine {
             // A word that comes too late for the state it was meant for.
             (
                 _,
-                Event::Cleared | Event::Launched | Event::Refused(_) | Event::Probed(_) | Event::Announced,
+                Event::Cleared
+                | Event::Launched
+                | Event::Refused(_)
+                | Event::Probed(_)
+                | Event::Announced
+                | Event::Listening,
             )
             | (
                 State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. },
