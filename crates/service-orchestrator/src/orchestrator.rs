@@ -22,6 +22,7 @@ pub use service_core::fleet::Relatives;
 use crate::board::{Board, Checked};
 use crate::guide::{Service, ServiceHealth, ServiceStatus};
 use crate::journal::View;
+use crate::probe::Lookout;
 use crate::process::template::Templates;
 use crate::world::{Places, World, find_shim};
 use crate::{manager, probe};
@@ -155,7 +156,15 @@ impl Builder {
         let http = probe::http_client().map_err(|error| internal("make an HTTP client in", &error))?;
         let templates = Arc::new(Templates::new(shim, self.descriptors));
         let (managers, changes) = (Arc::default(), Arc::default());
-        let world = World { places: Arc::new(places), http, templates, managers, changes, mailbox };
+        let world = World {
+            places: Arc::new(places),
+            http,
+            templates,
+            managers,
+            changes,
+            lookout: Lookout::default(),
+            mailbox,
+        };
         let board = task::run(world.clone(), plan, letters).await;
         Ok(ServiceOrchestrator { world, board })
     }

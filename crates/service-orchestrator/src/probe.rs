@@ -5,12 +5,14 @@ pub(crate) mod exec;
 mod http;
 mod listeners;
 pub(crate) mod log;
+mod lookout;
 mod owner;
 mod socket;
 
 pub(crate) use owner::local;
 
 pub(crate) use http::{Client as HttpClient, client as http_client, never_asked};
+pub(crate) use lookout::Lookout;
 pub(crate) use owner::Holder;
 
 use crate::board::{Checked, Entry};
@@ -24,6 +26,7 @@ use service_core::health::{Endpoint, Verdict};
 use service_core::service::{Event, State};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::task::AbortHandle;
 
 /// Checks a run once and reports the verdict.
 pub(crate) async fn report(world: World, settings: Settings, entry: Entry, run: u64) {
@@ -100,6 +103,19 @@ fn own(entry: &Entry, reached: Option<SocketAddr>) -> Result<(), String> {
 pub(crate) fn holder(entry: &Entry) -> Option<Holder> {
     let (host, port) = port_of(entry.definition.endpoint.as_ref()?)?;
     owner::stranger(entry.keeper, &host, port)
+}
+
+/// Reports when somebody begins to listen where a starting service is to be asked, if that is a port of this machine.
+pub(crate) fn look_out(world: &World, service: &Service, run: u64) -> Option<AbortHandle> {
+    let (host, port) = port_of(service.endpoint.as_ref()?)?;
+    local(&host)?;
+    let (world, name) = (world.clone(), service.name.clone());
+    let task = tokio::spawn(async move {
+        if world.lookout.listens(port).await {
+            world.report(&name, run, Event::Listening);
+        }
+    });
+    Some(task.abort_handle())
 }
 
 fn port_of(endpoint: &Endpoint) -> Option<(String, u16)> {

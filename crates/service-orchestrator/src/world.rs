@@ -3,7 +3,7 @@
 use crate::logs::Changes;
 use crate::manager::Managers;
 use crate::orchestrator::Message;
-use crate::probe::HttpClient;
+use crate::probe::{HttpClient, Lookout};
 use crate::process::template::Templates;
 use service_api::project::fnv1a;
 use service_api::{Code, Problem};
@@ -23,6 +23,7 @@ pub(crate) struct World {
     pub(crate) managers: Arc<Managers>,
     /// For those who follow logs.
     pub(crate) changes: Arc<Changes>,
+    pub(crate) lookout: Lookout,
     pub(crate) mailbox: UnboundedSender<Message>,
 }
 

@@ -20,6 +20,8 @@ pub enum Event {
     Probed(Verdict),
     /// It said that it is ready.
     Announced,
+    /// Where it is to be asked somebody has begun to listen.
+    Listening,
     /// Its process ended, but something that it started still runs.
     Exited(Exit),
     /// Nothing of it is left.

@@ -203,6 +203,7 @@ impl Machine {
                 Vec::new()
             }
             (State::Starting { since }, Event::Announced) => self.ready(since, now),
+            (State::Starting { .. }, Event::Listening) => self.ask_now(),
             (State::Starting { since }, Event::Probed(verdict)) => {
                 self.probed_while_starting(since, verdict, now)
             }
@@ -238,7 +239,8 @@ impl Machine {
                 | Event::Refused(_)
                 | Event::Probed(_)
                 | Event::Announced
-                | Event::Looked(_),
+                | Event::Looked(_)
+                | Event::Listening,
             )
             | (
                 State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. },

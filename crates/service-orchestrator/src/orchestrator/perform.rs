@@ -42,6 +42,11 @@ impl Task {
                 self.keepers.insert(definition.name.clone(), keeper);
             }
             Effect::Probe => {
+                let starting = matches!(self.fleet.machine(order.id).state(), State::Starting { .. });
+                if starting && !self.listeners.contains_key(&definition.name) {
+                    let task = probe::look_out(&self.world, &definition, order.run);
+                    self.listeners.extend(task.map(|task| (definition.name.clone(), task)));
+                }
                 // The entry may be of the turn before: what a check needs of it is the pid.
                 let entry = Entry { definition, ..Entry::clone(&self.entries[order.id.index()]) };
                 tokio::spawn(probe::report(self.world.clone(), self.settings(), entry, order.run));

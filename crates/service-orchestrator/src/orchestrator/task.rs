@@ -36,7 +36,7 @@ pub(super) struct Task {
     pub(super) keepers: BTreeMap<Name, Keeper>,
     /// Where the log of each service ended before the run that is being launched.
     pub(super) log_places: BTreeMap<Name, Follower>,
-    /// Tasks that wait for a word that a service is ready; ended with the run.
+    /// Tasks that wait for a sign that a service is ready, in its log or on its port; ended with the run.
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
     /// The last call of a manager for each service.
     pub(super) calls: BTreeMap<Name, AbortHandle>,

@@ -19,22 +19,35 @@ pub(super) struct Listener {
     pub(super) inode: u32,
 }
 
+/// A question that can be asked again and again.
+pub(super) struct Listeners(Socket);
+
+impl Listeners {
+    pub(super) fn new() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self(socket))
+    }
+
+    /// Hands over every listener there is, with its port.
+    pub(super) fn each(&self, mut take: impl FnMut(u16, Listener)) -> io::Result<()> {
+        for (family, any) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+            self.0.send(&request(family, any), 0)?;
+            while receive(&self.0, &mut |listener: &InetResponse| {
+                let id = &listener.header.socket_id;
+                let address = id.source_address.to_canonical();
+                take(id.source_port, Listener { address, inode: listener.header.inode });
+            })? {}
+        }
+        Ok(())
+    }
+}
+
 /// Every listener on a port.
 pub(super) fn on_port(port: u16) -> io::Result<Vec<Listener>> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
     let mut found = Vec::new();
-    for (family, any) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
-        socket.send(&request(family, any), 0)?;
-        while receive(&socket, &mut |listener: &InetResponse| {
-            let id = &listener.header.socket_id;
-            if id.source_port == port {
-                let address = id.source_address.to_canonical();
-                found.push(Listener { address, inode: listener.header.inode });
-            }
-        })? {}
-    }
+    Listeners::new()?.each(|at, listener| found.extend((at == port).then_some(listener)))?;
     Ok(found)
 }
 

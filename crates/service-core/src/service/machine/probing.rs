@@ -16,7 +16,7 @@ pub(super) enum Probing {
     Off,
     /// One was asked.
     UnderWay,
-    /// One was asked by a definition that has changed since: its answer says nothing.
+    /// One was asked, and something has changed since, its definition or the world: its answer says nothing.
     Outdated,
     /// The next is asked then.
     Due(Moment),
@@ -67,6 +67,18 @@ impl Machine {
 
     pub(super) fn next_check(&self, at: Moment) -> Probing {
         if self.definition.is_probed() { Probing::Due(at) } else { Probing::Off }
+    }
+
+    /// The next check is due; one that is under way may have come too early.
+    pub(super) fn ask_now(&mut self) -> Vec<Effect> {
+        match self.probing {
+            Probing::Due(_) => self.probe(),
+            Probing::UnderWay => {
+                self.probing = Probing::Outdated;
+                Vec::new()
+            }
+            Probing::Off | Probing::Outdated => Vec::new(),
+        }
     }
 
     pub(super) fn probe(&mut self) -> Vec<Effect> {

@@ -1,0 +1,131 @@
+//! [`Lookout`]: tells when somebody begins to listen on a port of this machine. A check that is asked then is not late.
+//!
+//! The kernel tells nobody when a socket begins to listen, so it is asked: one question for all ports that are waited for,
+//! by one thread, which is there only as long as a port is. It never takes more than a twentieth of a core.
+
+use super::listeners::Listeners;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Shortest pause between two questions.
+const DENSEST: Duration = Duration::from_micros(500);
+/// Longest pause between two questions.
+const SPARSEST: Duration = Duration::from_millis(100);
+/// A start is noticed after a fiftieth of the time that it has taken.
+const SHARE_OF_AGE: u32 = 50;
+/// A pause is so many times as long as the question before it took.
+const SHARE_OF_TIME: u32 = 20;
+
+/// Who waits for which port.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lookout(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    ports: Vec<Wait>,
+    is_watched: bool,
+}
+
+#[derive(Debug)]
+struct Wait {
+    port: u16,
+    since: Instant,
+    tell: oneshot::Sender<()>,
+}
+
+impl Lookout {
+    /// Returns when somebody listens on this port; `false` if that cannot be seen here.
+    pub(crate) async fn listens(&self, port: u16) -> bool {
+        let (tell, told) = oneshot::channel();
+        let is_watched = {
+            let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.ports.push(Wait { port, since: Instant::now(), tell });
+            std::mem::replace(&mut waiting.is_watched, true)
+        };
+        if !is_watched {
+            let lookout = self.clone();
+            let watch = move || {
+                // Where the kernel does not answer nobody is told, and checks come in their own time.
+                if let Err(error) = lookout.watch() {
+                    tracing::debug!(%error, "cannot see who listens");
+                }
+                lookout.forget();
+            };
+            if std::thread::Builder::new().name("lookout".to_owned()).spawn(watch).is_err() {
+                self.forget();
+            }
+        }
+        told.await.is_ok()
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Waiting::default();
+    }
+
+    fn watch(&self) -> io::Result<()> {
+        let listeners = Listeners::new()?;
+        let mut found = Vec::new();
+        loop {
+            let begun = Instant::now();
+            found.clear();
+            listeners.each(|port, _| found.push(port))?;
+            let Some(youngest) = self.tell(&found) else { return Ok(()) };
+            let age = youngest.elapsed() / SHARE_OF_AGE;
+            let pause = age.clamp(DENSEST, SPARSEST).max(begun.elapsed() * SHARE_OF_TIME);
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Tells those who waited for one of these. When the youngest of the others came; `None` if there is none, and then
+    /// nobody watches any more.
+    fn tell(&self, found: &[u16]) -> Option<Instant> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for at in (0..waiting.ports.len()).rev() {
+            let wait = &waiting.ports[at];
+            if wait.tell.is_closed() {
+                waiting.ports.swap_remove(at);
+            } else if found.contains(&wait.port) {
+                let _ = waiting.ports.swap_remove(at).tell.send(());
+            }
+        }
+        let youngest = waiting.ports.iter().map(|wait| wait.since).max();
+        waiting.is_watched = youngest.is_some();
+        youngest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[tokio::test]
+    async fn who_waits_for_a_port_is_told_when_somebody_listens_there() {
+        let lookout = Lookout::default();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(lookout.listens(other.local_addr().unwrap().port()).await);
+        let waits = tokio::spawn({
+            let lookout = lookout.clone();
+            async move { lookout.listens(port).await }
+        });
+        tokio::task::yield_now().await;
+        let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(20), waits).await.unwrap().unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobody_watches_when_nobody_waits_any_more() {
+        let lookout = Lookout::default();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let waits = tokio::time::timeout(Duration::from_millis(5), lookout.listens(port));
+        assert!(waits.await.is_err());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while lookout.0.lock().unwrap().is_watched {
+            assert!(Instant::now() < deadline, "the thread goes on");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
