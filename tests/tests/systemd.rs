@@ -130,12 +130,10 @@ fn a_unit_that_fails_is_told_with_its_result() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let error = project.error("service start soon");
     assert_eq!(error["code"], "service::start_failed");
-    assert!(error["msg"].as_str().unwrap().contains("code 1: soon.service failed"), "{error:#}");
+    let message = error["msg"].as_str().unwrap();
+    assert!(message.contains("code 1: soon.service failed") && !message.contains('\n'), "{error:#}");
     assert_eq!(error["help"], "see `service logs soon`");
     assert_eq!(project.status("soon")["exit_code"], 1);
-    assert!(error["msg"].as_str().unwrap().contains("soon.service failed"), "{error:#}");
-    let reason = project.status("soon")["reason"].as_str().unwrap().to_owned();
-    assert!(!reason.contains('\n') && reason.matches("systemctl").count() == 1, "{reason}");
     project.value("service start later");
     std::fs::write(fifo, "now\n").unwrap();
     let status = eventually("its end is seen", || {

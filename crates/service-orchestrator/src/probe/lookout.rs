@@ -4,9 +4,11 @@
 //! by one thread, which is there only as long as a port is. It never takes more than a twentieth of a core.
 
 use super::listeners::Listeners;
+use crate::clock;
+use service_core::Moment;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Shortest pause between two questions.
@@ -31,7 +33,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Wait {
     port: u16,
-    since: Instant,
+    since: Moment,
     tell: oneshot::Sender<()>,
 }
 
@@ -41,7 +43,7 @@ impl Lookout {
         let (tell, told) = oneshot::channel();
         let is_watched = {
             let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.ports.push(Wait { port, since: Instant::now(), tell });
+            waiting.ports.push(Wait { port, since: clock::now(), tell });
             std::mem::replace(&mut waiting.is_watched, true)
         };
         if !is_watched {
@@ -50,8 +52,8 @@ impl Lookout {
                 // Where the kernel does not answer nobody is told, and checks come in their own time.
                 if let Err(error) = lookout.watch() {
                     tracing::debug!(%error, "cannot see who listens");
+                    lookout.forget();
                 }
-                lookout.forget();
             };
             if std::thread::Builder::new().name("lookout".to_owned()).spawn(watch).is_err() {
                 self.forget();
@@ -60,6 +62,7 @@ impl Lookout {
         told.await.is_ok()
     }
 
+    /// Nobody will be told.
     fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Waiting::default();
     }
@@ -68,19 +71,20 @@ impl Lookout {
         let listeners = Listeners::new()?;
         let mut found = Vec::new();
         loop {
-            let begun = Instant::now();
+            let begun = clock::now();
             found.clear();
             listeners.each(|port, _| found.push(port))?;
             let Some(youngest) = self.tell(&found) else { return Ok(()) };
-            let age = youngest.elapsed() / SHARE_OF_AGE;
-            let pause = age.clamp(DENSEST, SPARSEST).max(begun.elapsed() * SHARE_OF_TIME);
+            let now = clock::now();
+            let age = now.since(youngest) / SHARE_OF_AGE;
+            let pause = age.clamp(DENSEST, SPARSEST).max(now.since(begun) * SHARE_OF_TIME);
             std::thread::sleep(pause);
         }
     }
 
     /// Tells those who waited for one of these. When the youngest of the others came; `None` if there is none, and then
     /// nobody watches any more.
-    fn tell(&self, found: &[u16]) -> Option<Instant> {
+    fn tell(&self, found: &[u16]) -> Option<Moment> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for at in (0..waiting.ports.len()).rev() {
             let wait = &waiting.ports[at];
@@ -100,6 +104,7 @@ impl Lookout {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::time::Instant;
 
     #[tokio::test]
     async fn who_waits_for_a_port_is_told_when_somebody_listens_there() {
