@@ -21,11 +21,13 @@ use service_core::Name;
 use service_core::config::Service;
 use service_core::service::{Event, Exit};
 use service_shim::{Files, Heritage, LogLimits, Missing, Order, Phase, Process, Record};
+use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How long a shim may take to say its record to somebody who connects.
@@ -44,24 +46,31 @@ const LENDS: u32 = 2;
 #[derive(Debug, Clone)]
 pub(crate) struct Keeper {
     orders: UnboundedSender<Order>,
+    /// The shim itself, once it has said a word.
+    direct: Arc<OnceLock<Arc<OwnedWriteHalf>>>,
 }
 
 impl Keeper {
     /// Sends a signal to the whole tree. A shim that is gone has no tree.
     pub(crate) fn signal(&self, signal: i32) {
-        let _ = self.orders.send(Order::Signal(signal));
+        let order = Order::Signal(signal);
+        // A hundred that are stopped at once all hear it before the first of them has ended.
+        if self.direct.get().is_none_or(|shim| try_send(shim, order).is_err()) {
+            let _ = self.orders.send(order);
+        }
     }
 }
 
 /// Starts a run.
 pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: Missing) -> Keeper {
-    let (orders, mut receiver) = unbounded_channel();
+    let (keeper, mut orders) = keeper();
+    let direct = Arc::clone(&keeper.direct);
     tokio::spawn(async move {
         let life = Life { name: definition.name.clone(), run, log: launch::log_limits(&definition), world };
         for _ in 0..LAUNCHES {
             match begin(&life.world, &definition, run, missing).await {
                 Ok((stream, heritage)) => {
-                    if life.follow(stream, Some(heritage), &mut receiver).await == End::Told {
+                    if life.follow(stream, Some(heritage), &mut orders, &direct).await == End::Told {
                         return;
                     }
                 }
@@ -73,25 +82,32 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: 
         }
         life.report(Event::Refused("its keeper ends before it has said a word".to_owned()));
     });
-    Keeper { orders }
+    keeper
+}
+
+/// One that reaches nobody yet, and where its orders come.
+fn keeper() -> (Keeper, UnboundedReceiver<Order>) {
+    let (orders, receiver) = unbounded_channel();
+    (Keeper { orders, direct: Arc::default() }, receiver)
 }
 
 /// Takes up a run whose shim lives.
 pub(crate) fn adopt(world: World, definition: &Service, record: Record) -> Keeper {
-    let (orders, mut receiver) = unbounded_channel();
+    let (keeper, mut orders) = keeper();
+    let direct = Arc::clone(&keeper.direct);
     let life =
         Life { name: definition.name.clone(), run: record.run, log: launch::log_limits(definition), world };
     tokio::spawn(async move {
         let files = life.world.places.files(&life.name);
-        match life.reach(&files, record.shim, &mut receiver).await {
+        match life.reach(&files, record.shim, &mut orders).await {
             Some(stream) => {
                 let heritage = if record.version >= LENDS { borrow(&life.name, files).await } else { None };
-                life.follow(stream, heritage, &mut receiver).await;
+                life.follow(stream, heritage, &mut orders, &direct).await;
             }
             None => drop(life.conclude(Some(record), None).await), // it has ended just now
         }
     });
-    Keeper { orders }
+    keeper
 }
 
 async fn borrow(name: &Name, files: Files) -> Option<Heritage> {
@@ -106,14 +122,14 @@ async fn borrow(name: &Name, files: Files) -> Option<Heritage> {
 }
 
 /// What the shim of a run that goes on has to say.
-pub(crate) async fn ask(files: &Files) -> std::io::Result<Record> {
+pub(crate) async fn ask(files: &Files) -> io::Result<Record> {
     let mut line = String::new();
     let mut reader = BufReader::new(connect(files)?);
     tokio::time::timeout(ANSWER, reader.read_line(&mut line)).await??;
     Ok(serde_json::from_str(&line)?)
 }
 
-fn connect(files: &Files) -> std::io::Result<UnixStream> {
+fn connect(files: &Files) -> io::Result<UnixStream> {
     let stream = files.with_socket_path(|path| StdUnixStream::connect(path))?;
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
@@ -127,7 +143,7 @@ async fn begin(
 ) -> Result<(UnixStream, Heritage), String> {
     let mut launch = launch::compose(&world.places, definition, run)?;
     launch.missing = missing;
-    let cannot = |error: std::io::Error| format!("its keeper cannot be started: {error}");
+    let cannot = |error: io::Error| format!("its keeper cannot be started: {error}");
     let mut line = serde_json::to_vec(&launch).map_err(|error| cannot(error.into()))?;
     line.push(b'\n');
     let (mut stream, heritage) = world.templates.shim().await.map_err(cannot)?;
@@ -197,8 +213,10 @@ impl Life {
         stream: UnixStream,
         heritage: Option<Heritage>,
         orders: &mut UnboundedReceiver<Order>,
+        direct: &OnceLock<Arc<OwnedWriteHalf>>,
     ) -> End {
-        let (reader, mut writer) = stream.into_split();
+        let (reader, writer) = stream.into_split();
+        let writer = Arc::new(writer);
         let mut lines = BufReader::new(reader).lines();
         let mut last = None;
         if let Some(heritage) = &heritage {
@@ -209,11 +227,14 @@ impl Life {
         loop {
             tokio::select! {
                 line = lines.next_line() => match line {
-                    Ok(Some(line)) => last = self.note(&line).or(last),
+                    Ok(Some(line)) => {
+                        last = self.note(&line).or(last);
+                        let _ = direct.set(Arc::clone(&writer)); // the first word only
+                    }
                     Ok(None) | Err(_) => break,
                 },
                 // Before its first word it is not known whether this shim will ever hear one.
-                Some(order) = orders.recv(), if last.is_some() => send(&mut writer, order).await,
+                Some(order) = orders.recv(), if last.is_some() => send(&writer, order).await,
                 () = &mut silence, if last.is_none() && !silence.is_elapsed() => self.world.templates.wake().await,
             }
         }
@@ -326,12 +347,20 @@ fn by_signal(shim: Process, order: Order) {
     }
 }
 
-async fn send(writer: &mut tokio::net::unix::OwnedWriteHalf, order: Order) {
-    if let Ok(mut line) = serde_json::to_vec(&order) {
-        line.push(b'\n');
-        // A shim that is gone shows at the other half of the stream.
-        let _ = writer.write_all(&line).await;
+/// A shim that is gone shows at the other half of the stream.
+async fn send(writer: &OwnedWriteHalf, order: Order) {
+    while try_send(writer, order).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        if writer.writable().await.is_err() {
+            return;
+        }
     }
+}
+
+/// An order is so short that it is sent whole or not at all.
+fn try_send(writer: &OwnedWriteHalf, order: Order) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&order)?;
+    line.push(b'\n');
+    writer.try_write(&line).map(drop)
 }
 
 /// Asks a service of ours to end with its own stop command; if that fails, with its stop signal.

@@ -69,7 +69,7 @@ impl Answer for Status {
             pid: row.may("pid", "an int", number)?,
             id: row.may("id", "a string", text)?,
             message: row.may("message", "a string", text)?.map(|message| on_one_line(&message)),
-            since: row.may("since", "a datetime", |time| time.as_str()?.parse().ok())?,
+            since: row.may("since", "a datetime", datetime)?,
             exit_code: row.may("exit_code", "an int", |code| code.as_i64()?.try_into().ok())?,
             memory: row.may("memory", "a filesize", Value::as_u64)?,
             restarts: row.may("restarts", "an int", number)?,
@@ -235,6 +235,12 @@ pub(super) struct Line {
     text: String,
 }
 
+/// As Nushell writes it into JSON; that of 0.109 has a blank in front of the offset.
+fn datetime(value: &Value) -> Option<Timestamp> {
+    let text = value.as_str()?;
+    text.parse().or_else(|_| text.replacen(" +", "+", 1).replacen(" -", "-", 1).parse()).ok()
+}
+
 impl Answer for Line {
     fn read(answer: Value) -> Result<Self, String> {
         if let Value::String(line) = answer {
@@ -244,7 +250,7 @@ impl Answer for Line {
         let row = Row::read(&answer, "")
             .map_err(|_| format!("a line should be a string or a record, not {}", shown(&answer)))?;
         Ok(Self {
-            time: row.may("time", "a datetime", |time| time.as_str()?.parse().ok()).map_err(said)?,
+            time: row.may("time", "a datetime", datetime).map_err(said)?,
             stream: row.may("stream", "a string", text).map_err(said)?,
             text: row.must("line", "a string", text).map_err(said)?,
         })
@@ -289,6 +295,16 @@ mod tests {
         assert_eq!(status(r#"{"state":"stopped"}"#).event(), Event::Gone(Exit::Untold));
         assert_eq!(status(r#"{"state":"completed"}"#).event(), Event::Gone(Exit::Code(0)));
         assert_eq!(status(r#"{"state":"failed","exit_code":3}"#).event(), Event::Gone(Exit::Code(3)));
+    }
+
+    #[test]
+    fn a_datetime_is_read_as_every_nushell_writes_it() {
+        let meant = datetime(&Value::from("2026-01-01T00:00:01Z")).unwrap();
+        for text in ["2026-01-01T01:00:01+01:00", "2026-01-01 01:00:01 +01:00", "2025-12-31 23:00:01 -01:00"]
+        {
+            assert_eq!(datetime(&Value::from(text)), Some(meant), "{text}");
+        }
+        assert_eq!(datetime(&Value::from("soon")), None);
     }
 
     #[test]

@@ -14,11 +14,14 @@ use service_shim::{Files, Phase, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long managers may take to say what became of what they run. Most do in a tenth of that.
 const HEARING: Duration = Duration::from_secs(2);
 /// How long a launch that was sent off may take to show.
 const LAUNCH: Duration = Duration::from_millis(500);
+/// At how many services one looks side by side: each takes two descriptors.
+const AT_ONCE: usize = 64;
 /// How long a shim that was just started may take to say so.
 const FIRST_WORDS: Duration = Duration::from_secs(2);
 
@@ -35,28 +38,42 @@ pub(super) struct Trace {
     record: Record,
 }
 
-/// Looks at every service's directory.
-pub(super) async fn look(places: &Places, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
+/// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
+pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
     wait_for_launches(places, memories).await;
-    let mut runs = BTreeMap::new();
+    let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
     for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
-        match last_record(&places.files(&name)).await {
-            Ok(Some((mut record, is_kept))) => {
-                let found = found(&mut record, is_kept, places, &name).await;
-                if !matches!(found, Found::Running { .. }) {
-                    process::limits::leave_over(places, &name).await;
-                }
-                runs.insert(name, Trace { found, record });
-            }
-            Ok(None) => process::limits::leave_over(places, &name).await,
-            Err(error) => tracing::warn!(service = %name, %error, "cannot read the record of its last run"),
+        if looks.len() == AT_ONCE {
+            runs.extend(looks.join_next().await.and_then(Result::ok).flatten());
         }
+        looks.spawn(trace(Arc::clone(places), name));
     }
+    runs.extend(looks.join_all().await.into_iter().flatten());
     let running = runs.iter().filter(|(_, trace)| matches!(trace.found, Found::Running { .. }));
     let left_over: BTreeSet<Name> =
         running.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
     Traces { plan: with_left_overs(plan, &left_over), left_over, runs }
+}
+
+async fn trace(places: Arc<Places>, name: Name) -> Option<(Name, Trace)> {
+    match last_record(&places.files(&name)).await {
+        Ok(Some((mut record, is_kept))) => {
+            let found = found(&mut record, is_kept, &places, &name).await;
+            if !matches!(found, Found::Running { .. }) {
+                process::limits::leave_over(&places, &name).await;
+            }
+            Some((name, Trace { found, record }))
+        }
+        Ok(None) => {
+            process::limits::leave_over(&places, &name).await;
+            None
+        }
+        Err(error) => {
+            tracing::warn!(service = %name, %error, "cannot read the record of its last run");
+            None
+        }
+    }
 }
 
 /// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
