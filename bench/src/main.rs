@@ -99,6 +99,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
 
 /// Those that are there, of those that are asked for.
 fn contestants(options: &Options) -> Vec<Box<dyn Contestant>> {
+    println!("- machine: {}", quiet::machine());
     let mut all = contestants::all();
     all.retain(|one| {
         let always = [contestants::FLOOR, contestants::OURS].contains(&one.name());

@@ -1,4 +1,5 @@
-//! Whether this machine was left to the bench: figures that were taken beside somebody else's work are worth nothing.
+//! The machine: what it is, and whether it was left to the bench. Figures that were taken beside somebody else's work are worth
+//! nothing.
 
 use crate::process;
 use std::collections::BTreeMap;
@@ -6,6 +7,22 @@ use std::time::{Duration, Instant};
 
 /// The share of the machine that others may use.
 const LEFT: f64 = 0.05;
+
+/// What the figures depend on: cores, processor, memory, kernel.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let of = |text: &str, key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = of(&read("/proc/meminfo"), "MemTotal");
+    let gigabytes = memory.trim_end_matches(" kB").parse::<f64>().unwrap_or_default() * 1024.0 / 1e9;
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
+    let processor = of(&read("/proc/cpuinfo"), "model name");
+    format!("{cores} cores of {processor}, {gigabytes:.0} GB, Linux {kernel}")
+}
 
 /// What every process that is none of ours had used when the listening began.
 pub(crate) struct Quiet {
