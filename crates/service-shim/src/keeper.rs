@@ -304,6 +304,8 @@ impl Keeper {
     }
 
     fn reap(&mut self) {
+        // When many services end at once, what comes after an end is done when all have heard that they are to end.
+        std::thread::yield_now();
         if let Some(killing) = &mut self.killing {
             *killing = Killing { at: Instant::now(), pause: KILL_AGAIN[0] };
         }
