@@ -227,6 +227,43 @@ fn what_ended_within_its_start_has_its_exit_code() {
 }
 
 #[test]
+fn a_question_that_hangs_keeps_the_answers_about_others_back_once() {
+    let Some(project) = Project::new(
+        r#"
+        [orchestrator.managers]
+        timeout = "3s"
+        [orchestrator.service_defaults]
+        restart = "no"
+        [orchestrator.service_defaults.health]
+        interval = "200ms"
+
+        [services.lamp]
+        start_command = "'on' | save lamp"
+        stop_command = "rm --force lamp"
+        status_command = "open lamp"
+
+        [services.hangs]
+        start_command = "true"
+        stop_command = "true"
+        status_command = "if ('now' | path exists) { sleep 10min }"
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start --all");
+    project.write("now", "");
+    let cannot_be_asked =
+        || project.status("hangs")["reason"].as_str().is_some_and(|reason| reason.contains("cannot ask"));
+    eventually("it hangs", || cannot_be_asked().then_some(()));
+    std::fs::remove_file(project.path("lamp")).unwrap();
+    eventually("the end of the other is seen", || {
+        (project.status("lamp")["state"] == "failed").then_some(())
+    });
+    std::fs::remove_file(project.path("now")).unwrap();
+    eventually("it has come back", || (!cannot_be_asked()).then_some(()));
+}
+
+#[test]
 fn a_key_of_with_that_a_module_does_not_know_is_told_before_it_starts_anything() {
     let Some(project) =
         Project::new("[services.lamp]\nmanager = \"lamp.nu\"\nwith = { txt = \"on\" }\nrestart = \"no\"")

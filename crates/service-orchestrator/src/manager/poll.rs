@@ -3,6 +3,9 @@
 //! Services of one module and one interval are a pool. Whoever asks waits a moment for others that ask too, and takes
 //! along those whose turn would come within half an interval. Each of them is asked again an interval after its answer, so
 //! whatever the order in which they were started, they soon come together by themselves.
+//!
+//! A call that takes too long is given up, since one that hangs must not keep the answer of the others back. Then each is
+//! asked about by itself, and whoever answers in time belongs to the others again.
 
 use super::answer::{self, Answer, Heard, Status, shown};
 use super::call::Call;
@@ -16,7 +19,7 @@ use service_core::config::{Service, Settings};
 use service_core::health::Verdict;
 use service_core::service::Event;
 use service_core::{Moment, config};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +28,9 @@ use tokio::task::JoinSet;
 /// How long whoever asks waits for others.
 const GATHERING: Duration = Duration::from_millis(20);
 
+/// The part of the time of a call that the question about many may take.
+const PATIENCE: u32 = 3;
+
 /// Module and interval. The lock is held for a look-up.
 #[derive(Default)]
 pub(super) struct Polls(Mutex<BTreeMap<(PathBuf, Duration), Pool>>);
@@ -32,6 +38,8 @@ pub(super) struct Polls(Mutex<BTreeMap<(PathBuf, Duration), Pool>>);
 #[derive(Default)]
 struct Pool {
     members: BTreeMap<Name, Member>,
+    /// Who is asked about alone.
+    apart: BTreeSet<Name>,
     /// Somebody gathers, or asks, and will look again.
     attended: bool,
 }
@@ -71,20 +79,25 @@ pub(crate) async fn look_out(world: World, settings: Settings, service: Arc<Serv
 }
 
 async fn inquire(world: World, settings: Settings, service: Arc<Service>, run: u64, about: About) {
-    let path = module::path(&world, &service);
-    match world.managers.modules.able(&world, &settings, &path).await {
-        Ok(module) if module.can("status all") => {
-            let key = (path, service.health.interval);
-            if world.managers.polls.join(&key, service, run, about) {
-                attend(&world, &settings, &key).await;
-            }
-        }
-        _ => {
-            let began = clock::now();
-            let answer = super::ask(&world, &settings, &service, "status").await;
-            deliver(&world, &service, run, about, began, answer);
-        }
+    let key = (module::path(&world, &service), service.health.interval);
+    let module = world.managers.modules.able(&world, &settings, &key.0).await;
+    let together = module.is_ok_and(|module| module.can("status all"));
+    let member = Member { service, run, about, wants: true, asked: clock::now() };
+    if !together || world.managers.polls.is_apart(&key, &member.service.name) {
+        alone(world, settings, key, member).await;
+    } else if world.managers.polls.join(&key, member) {
+        attend(&world, &settings, &key).await;
     }
+}
+
+/// Asks about one by itself.
+async fn alone(world: World, settings: Settings, key: (PathBuf, Duration), member: Member) {
+    let began = clock::now();
+    let answer = super::ask(&world, &settings, &member.service, "status").await;
+    if clock::now().since(began) < settings.manager_timeout / PATIENCE {
+        world.managers.polls.rejoin(&key, &member.service.name);
+    }
+    member.deliver(&world, began, answer);
 }
 
 /// Asks how these services are, those of one module together where it can; what is not answered in time is not told.
@@ -138,24 +151,48 @@ async fn listen(
 
 /// Asks until nobody wants to know any more.
 async fn attend(world: &World, settings: &Settings, key: &(PathBuf, Duration)) {
+    let mut apart = JoinSet::new();
     loop {
         tokio::time::sleep(GATHERING).await;
         let members = world.managers.polls.next(key, clock::now());
         if members.is_empty() {
-            return;
+            break;
         }
-        ask_all(world, settings, &key.0, members).await;
+        for member in ask_all(world, settings, &key.0, members).await {
+            world.managers.polls.part(key, &member.service.name);
+            apart.spawn(alone(world.clone(), settings.clone(), key.clone(), member));
+        }
     }
+    // Somebody else may attend by now.
+    apart.join_all().await;
 }
 
 impl Polls {
     /// Adds one that wants to know; whether nobody attends to the pool.
-    fn join(&self, key: &(PathBuf, Duration), service: Arc<Service>, run: u64, about: About) -> bool {
+    fn join(&self, key: &(PathBuf, Duration), member: Member) -> bool {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = pools.entry(key.clone()).or_default();
-        let name = service.name.clone();
-        pool.members.insert(name, Member { service, run, about, wants: true, asked: clock::now() });
+        pool.members.insert(member.service.name.clone(), member);
         !std::mem::replace(&mut pool.attended, true)
+    }
+
+    /// Has one asked about alone from now on.
+    fn part(&self, key: &(PathBuf, Duration), name: &Name) {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get_mut(key) {
+            pool.members.remove(name);
+            pool.apart.insert(name.clone());
+        }
+    }
+
+    fn rejoin(&self, key: &(PathBuf, Duration), name: &Name) {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.get_mut(key).map(|pool| pool.apart.remove(name));
+    }
+
+    fn is_apart(&self, key: &(PathBuf, Duration), name: &Name) -> bool {
+        let pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.get(key).is_some_and(|pool| pool.apart.contains(name))
     }
 
     /// Who is to be asked about now; none if nobody wants it, and then nobody attends any more.
@@ -195,7 +232,8 @@ impl Answer for Rows {
     }
 }
 
-async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec<Member>) {
+/// Asks about all of these in one call; gives back those that have to be asked about one by one.
+async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec<Member>) -> Vec<Member> {
     let began = clock::now();
     let mut subjects = Vec::new();
     let mut asked = Vec::new();
@@ -209,11 +247,16 @@ async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec
         }
     }
     if asked.is_empty() {
-        return;
+        return asked;
     }
     let input = format!("[{}]", subjects.join(","));
     let call = Call { module, command: "status all", input: input.as_bytes() };
-    let answer = call.make::<Rows>(world, settings).await.map_err(super::call::Trouble::plain);
+    let patience = settings.manager_timeout / PATIENCE;
+    let Ok(answer) = tokio::time::timeout(patience, call.make::<Rows>(world, settings)).await else {
+        tracing::warn!(module = %module.display(), "`status all` hangs: its services are asked about one by one");
+        return asked;
+    };
+    let answer = answer.map_err(super::call::Trouble::plain);
     for member in asked {
         let status = match &answer {
             Ok(rows) => of(rows, &member.service),
@@ -221,6 +264,7 @@ async fn ask_all(world: &World, settings: &Settings, module: &Path, members: Vec
         };
         member.deliver(world, began, status);
     }
+    Vec::new()
 }
 
 fn json(subject: &super::Subject<'_>) -> Result<String, String> {
