@@ -87,7 +87,9 @@ export def status [engine: string]: record -> record {
 # How the containers of all these services are; the engine is asked once.
 export def "status all" [engine: string]: table -> table {
     let services = $in
-    let names = $services | each {|service| name-of $service }
+    # All are of one project.
+    let prefix = prefix-of ($services | get 0?.project | default "")
+    let names = $services | each {|service| $prefix + $service.name }
     let found = inspect $engine $names "cannot ask for containers"
     let found = $found | group-by {|one| $one.Name | str trim --left --char '/' }
     $services | zip $names | each {|one|
@@ -128,9 +130,14 @@ export def logs [engine: string]: record -> table {
 
 # The name of a service's container: readable, and of this project alone.
 def name-of [service: record]: nothing -> string {
-    let directory = $service.project | path dirname | path basename | str replace --all --regex '[^a-zA-Z0-9_.-]' '-'
-    let fingerprint = $service.project | hash sha256 | str substring 0..7
-    $"($directory)-($fingerprint)-($service.name)" | str replace --regex '^[^a-zA-Z0-9]+' ''
+    (prefix-of $service.project) + $service.name
+}
+
+# What the names of a project's containers begin with.
+def prefix-of [project: string]: nothing -> string {
+    let directory = $project | path dirname | path basename | str replace --all --regex '[^a-zA-Z0-9_.-]' '-'
+    let fingerprint = $project | hash sha256 | str substring 0..7
+    $"($directory)-($fingerprint)-" | str replace --regex '^[^a-zA-Z0-9]+' ''
 }
 
 # The options that make this container, but for its environment.
@@ -267,11 +274,17 @@ def report [engine: string container: record]: nothing -> record {
     }
 }
 
-# `127.0.0.1:8080->80/tcp`, as the engines write it.
+# `127.0.0.1:8080->80/tcp`, as the engines write it. With loops, since a closure costs more than all it does here.
 def published [container: record]: nothing -> any {
-    let ports = $container.NetworkSettings?.Ports? | default {} | transpose port at | where at != null
-    let words = $ports | each {|row| $row.at | each {|at| $"($at.HostIp? | default '0.0.0.0' | if $in == '' { '0.0.0.0' } else { $in }):($at.HostPort)->($row.port)" } } | flatten | uniq
-    if ($words | is-not-empty) { $words | str join ", " }
+    let ports = $container.NetworkSettings?.Ports? | default {}
+    mut words = []
+    for port in ($ports | columns) {
+        for at in ($ports | get $port | default []) {
+            let host = if $at.HostIp? in ["" null] { "0.0.0.0" } else { $at.HostIp }
+            $words ++= [$"($host):($at.HostPort)->($port)"]
+        }
+    }
+    if ($words | is-not-empty) { $words | uniq | str join ", " }
 }
 
 # What the container's own health check says; nothing, where it has none.
