@@ -14,6 +14,7 @@ const PROPERTIES = [
     ActiveEnterTimestamp
 ]
 const TYPES = '\.(service|socket|timer|target|path|mount|slice|scope)$'
+const ABSENT = '(?i)not been booted with systemd|connect to bus'
 const WITHOUT_SYSTEMD = "let the orchestrator keep the program itself: manager = \"process\" and a start_command that stays"
 
 # Starts the unit and waits until systemd says that it is up.
@@ -24,7 +25,7 @@ export def start []: record -> record {
     let status = $service | status
     if $refused != null {
         # It has run, and how it ended says more than that the start came to nothing.
-        if $status.state == "failed" and $status.exit_code? != null {
+        if $status.state == "failed" and ($status.exit_code? != null or $status.exit_signal? != null) {
             return ($status | update message $"(unit-of $service) ($status.message)")
         }
         error make --unspanned {msg: $refused.msg help: ($refused.details?.help? | default "")}
@@ -59,13 +60,41 @@ export def status []: record -> record {
 # The same for many units, with one question for the system's and one for the user's own.
 @category service
 export def "status all" []: table -> table {
-    group-by {|service| scope-of $service }
-    | items {|scope, services|
-        let units = $services | each {|service| unit-of $service }
-        let blocks = systemctl check ($services | first) show ...(asked-for) ...$units | split row "\n\n"
-        $services | zip ($units | zip $blocks) | each {|pair| $pair.1.1 | report $pair.1.0 | insert name $pair.0.name }
+    let asked = each {|service|
+        try {
+            {service: $service scope: (scope-of $service) unit: (unit-of $service)}
+        } catch {|error| {service: $service wrong: $error.msg} }
+    }
+    # What is wrong with one, or with one of the two systemds, is no matter of the others.
+    let wrong = $asked | where wrong? != null | each {|one| unknown $one.service $one.wrong }
+    $asked
+    | where wrong? == null
+    | group-by scope
+    | items {|scope, group|
+        try {
+            look-at $group
+        } catch {|error|
+            # A name that systemd does not take spoils the answer for all.
+            let each_alone = ($group | length) > 1 and $error.msg !~ $ABSENT
+            $group | each {|one|
+                let why = if $each_alone { try { look-at [$one] | first } catch {|error| $error.msg } } else { $error.msg }
+                if ($why | describe) == string { unknown $one.service $why } else { $why }
+            }
+        }
     }
     | flatten
+    | append $wrong
+}
+
+# A row for what cannot be asked about.
+def unknown [service: record why: string]: nothing -> record {
+    {name: $service.name state: unknown message: ($why | str replace --regex '^cannot (check|ask systemd for) `[^`]*`: ' '')}
+}
+
+# What systemd knows of these units, which are all of one scope.
+def look-at [group: table]: nothing -> table {
+    let blocks = systemctl check ($group | first | get service) show ...(asked-for) ...$group.unit | split row "\n\n"
+    $group | zip $blocks | each {|pair| $pair.1 | report $pair.0.unit | insert name $pair.0.service.name }
 }
 
 # The unit's last lines in systemd's journal.
@@ -121,27 +150,35 @@ def report [unit: string]: string -> record {
     if $known.LoadState? == "not-found" {
         return {state: unknown message: $"systemd has no unit ($unit)"}
     }
-    # 1: it exited with this code; 2 and 3: this signal ended it, which has the code that shells give it.
-    let code = match $known.ExecMainCode? {
-        "1" => (number $known.ExecMainStatus)
-        "2" | "3" => (number $known.ExecMainStatus | if $in != null { $in + 128 })
-    }
+    # 1: it exited with this code; 2 and 3: this signal ended it.
+    let code = if $known.ExecMainCode? == "1" { number $known.ExecMainStatus? }
+    let signal = if $known.ExecMainCode? in ["2" "3"] { number $known.ExecMainStatus? }
     let failed = $known.ActiveState == "failed"
     let state = match $known.ActiveState {
         "active" if $known.SubState == "exited" => "completed"
         "active" | "reloading" | "deactivating" => "running"
         "activating" => "starting"
-        "inactive" => "stopped"
+        # What has not failed has ended well, whatever ended it: the unit says which signals and codes are in order.
+        "inactive" => (if $signal != null or $code not-in [0 null] { "completed" } else { "stopped" })
         "failed" => "failed"
         _ => "unknown"
     }
-    let cause = if $failed { $": ($known.Result?)" } else if ($known.StatusText? | is-not-empty) { $": ($known.StatusText)" }
+    let ended = $state in [stopped completed failed]
+    let well = $ended and not $failed
+    let cause = if $failed {
+        $": ($known.Result?)"
+    } else if $well and $code not-in [0 null] {
+        $": exit code ($code), which is in order for the unit"
+    } else if ($known.StatusText? | is-not-empty) {
+        $": ($known.StatusText)"
+    }
     {
         state: $state
         pid: (if $known.MainPID? not-in ["0" null] { number $known.MainPID })
         message: $"($known.ActiveState) \(($known.SubState))($cause)"
-        # A unit that is inactive and not failed has ended well; systemd forgets with what code.
-        exit_code: (if $code != null and $state in [stopped completed failed] { $code } else if $state in [stopped completed] { 0 })
+        # Of what has ended well systemd often forgets the code, and another one than 0 would count as a failure.
+        exit_code: (if $failed { $code } else if $well and $signal == null { 0 })
+        exit_signal: (if $ended { $signal })
         since: (if $state == "running" { time $known.ActiveEnterTimestamp? })
         memory: (number $known.MemoryCurrent? | if $in != null { into filesize })
         restarts: (number $known.NRestarts? | default 0)
@@ -161,7 +198,8 @@ def time [text?: string]: nothing -> any {
 
 def unit-of [service: record]: nothing -> string {
     let name = $service.with?.unit? | default $service.name
-    if ($name | str starts-with "-") {
+    # What systemd.unit(5) allows; a pattern would mean several units, and a dash an option.
+    if ($name | describe) != string or $name !~ '^[a-zA-Z0-9_:.\\@][a-zA-Z0-9_:.\\@-]*$' {
         error make --unspanned {
             msg: $"cannot ask systemd for `($service.name)`: `with.unit` is `($name)`, which is no name of a unit"
             help: "it should be one like \"shop.service\""
@@ -192,7 +230,7 @@ def systemctl [verb: string service: record ...args: string]: nothing -> string 
     if $answer.exit_code != 0 {
         # What it says after that is advice, of which there is some already.
         let said = $answer.stderr | lines | each { str trim } | where $it != "" and $it !~ '^See "?(systemctl|user logs|system logs)' | str join " "
-        let absent = $said =~ '(?i)not been booted with systemd|connect to bus'
+        let absent = $said =~ $ABSENT
         let look = $"see `systemctl ($whose) status (unit-of $service)`"
         error make --unspanned {msg: $"($cannot): ($said)" help: (if $absent { $WITHOUT_SYSTEMD } else { $look })}
     }

@@ -31,7 +31,8 @@ export def stop []: record -> record {
     {state: stopped}
 }
 
-# How it is now. Asked again and again: quick, and without a trace.
+# How it is now. Asked again and again: quick, and without a trace. Of what has ended it may say the exit_code, or the
+# exit_signal that ended it, such as 9 or SIGKILL.
 export def status []: record -> record {
     let service = $in
     # --- look at it

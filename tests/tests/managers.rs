@@ -227,6 +227,56 @@ fn what_ended_within_its_start_has_its_exit_code() {
 }
 
 #[test]
+fn what_a_signal_ended_within_its_start_is_told_with_that_signal() {
+    let Some(project) = Project::new("[services.lamp]\nmanager = \"broken.nu\"\nrestart = \"no\"") else {
+        return;
+    };
+    for (said, shown) in [("11", "SIGSEGV"), ("SIGABRT", "SIGABRT"), ("40", "40")] {
+        project.write(
+            "broken.nu",
+            &"export def start []: record -> record { {state: failed exit_signal: NAME} }\n\
+              export def status []: record -> record { {state: failed exit_signal: NAME} }\n\
+              export def stop []: record -> record { {state: stopped} }"
+                .replace("NAME", said),
+        );
+        let error = project.error("service start lamp");
+        assert!(error["msg"].as_str().unwrap().contains(shown), "{error:#}");
+        let status = project.status("lamp");
+        assert_eq!((&status["exit_code"], &status["exit_signal"]), (&serde_json::Value::Null, &shown.into()));
+    }
+}
+
+#[test]
+fn what_a_manager_says_is_fit_to_be_shown_and_no_more_than_it_says() {
+    let Some(project) = Project::new("[services.lamp]\nmanager = \"lamp.nu\"\nrestart = \"no\"") else {
+        return;
+    };
+    let lamp = |start: &str| {
+        let rest = "export def status []: record -> record { let lamp = $in; cd $lamp.working_dir; \
+                    {state: (if ('up' | path exists) { 'running' } else { 'stopped' }) message: $\"(ansi red)hot(char bel)\"} }\n\
+                    export def stop []: record -> record { {state: stopped} }";
+        project.write(
+            "lamp.nu",
+            &format!("export def start []: record -> record {{ let lamp = $in; {start} }}\n{rest}"),
+        );
+    };
+    let said = || project.error("service start lamp")["msg"].as_str().unwrap().to_owned();
+    lamp("if true { error make {msg: $\"(ansi red)no power(ansi reset)\"} }; {state: running}");
+    assert_eq!(said(), "cannot start `lamp`: no power");
+    lamp("$lamp.volts");
+    let error = said();
+    assert_eq!(error.matches("try using 'volts?'").count(), 1, "{error}");
+    lamp("touch ($lamp.working_dir | path join up); {state: running}");
+    project.value("service start lamp");
+    eventually("it has been asked", || {
+        let health = project.value("service why lamp | get last_check.message");
+        (health == "hot").then_some(())
+    });
+    project.value("service stop lamp");
+    assert_eq!(project.status("lamp")["exit_code"], serde_json::Value::Null);
+}
+
+#[test]
 fn a_question_that_hangs_keeps_the_answers_about_others_back_once() {
     let Some(project) = Project::new(
         r#"

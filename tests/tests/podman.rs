@@ -1,6 +1,8 @@
 //! The managers of containers, against a real podman.
 
-use service_tests::{Answer, Podman, Project, ServiceTable, eventually, free_port};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use service_tests::{Answer, Podman, Project, ServiceTable, eventually, free_port, signal};
 
 /// Looked at often, and ended without much ado.
 fn services(text: &str) -> Option<Podman> {
@@ -124,6 +126,17 @@ fn an_exit_code_and_the_last_lines_are_told() {
         lines,
         serde_json::json!([{"stream": "stderr", "line": "err"}, {"stream": "stdout", "line": "out"}])
     );
+}
+
+/// An engine says 137 of what SIGKILL ended and of what exited with 137: which it was nobody knows.
+#[test]
+fn of_a_container_that_a_signal_ended_the_code_is_told_and_no_signal_is_guessed() {
+    let Some(project) = services(&format!("{SLEEPER}restart = \"no\"")) else { return };
+    project.value("service start web");
+    signal(project.pid("web"), Signal::SIGKILL);
+    let status =
+        eventually("its end is seen", || Some(project.status("web")).filter(|row| row["state"] == "failed"));
+    assert_eq!((&status["exit_code"], &status["exit_signal"]), (&137.into(), &Value::Null), "{status}");
 }
 
 #[test]

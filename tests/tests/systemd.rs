@@ -1,6 +1,7 @@
 //! The systemd manager, against a real `systemd --user`.
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use service_tests::{Project, ServiceTable, Systemd, eventually, signal};
 use std::os::unix::fs::PermissionsExt;
 
@@ -194,17 +195,82 @@ fn lines_of_the_journal_are_lines_of_the_log() {
 }
 
 #[test]
-fn a_unit_that_a_signal_ends_has_the_exit_code_of_that_signal() {
-    let Some((project, systemd)) =
-        services("[services.web]\nmanager = \"systemd\"\nrestart = \"no\"\nwith = { scope = \"user\" }")
-    else {
+fn a_unit_that_a_signal_ends_is_told_with_the_signal_as_a_process_is() {
+    let Some((project, systemd)) = services(
+        "[services.web]\nmanager = \"systemd\"\nrestart = \"no\"\nwith = { scope = \"user\" }\n\
+         [services.own]\nstart_command = \"sleep infinity\"\nrestart = \"no\"\n\
+         [services.once]\nmanager = \"systemd\"\nrestart = \"no\"\nwith = { scope = \"user\" }",
+    ) else {
         return;
     };
     systemd.unit("web.service", "[Service]\nExecStart=/bin/sleep infinity\n");
+    systemd.unit("once.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'kill -USR1 $$$$'\n");
+    project.value("service start web own");
+    for name in ["web", "own"] {
+        signal(project.pid(name), Signal::SIGKILL);
+        eventually("it has ended", || (project.status(name)["state"] == "failed").then_some(()));
+        let status = project.status(name);
+        assert_eq!(
+            (&status["exit_code"], &status["exit_signal"]),
+            (&Value::Null, &"SIGKILL".into()),
+            "{name}"
+        );
+        let signals =
+            project.value(&format!("service history {name} | where exit_signal? != null | get exit_signal"));
+        assert_eq!(signals, serde_json::json!(["SIGKILL"]), "{name}");
+        let reasons = project
+            .value(&format!("service events {name} | where event == state and to == failed | get reason"));
+        assert!(reasons[0].as_str().unwrap().starts_with("was ended by SIGKILL"), "{name}: {reasons}");
+    }
+    let error = project.error("service start once");
+    assert!(error["msg"].as_str().unwrap().contains("was ended by SIGUSR1"), "{error:#}");
+    assert_eq!(project.status("once")["exit_signal"], "SIGUSR1");
+}
+
+/// systemd remembers how a unit ended while another unit refers to it, as of all that are enabled.
+#[test]
+fn a_unit_that_ends_well_for_systemd_rests_whatever_ended_it() {
+    let Some((project, systemd)) = services(
+        "[services.asked]\nmanager = \"systemd\"\nwith = { scope = \"user\" }\n\
+         [services.java]\nmanager = \"systemd\"\nwith = { scope = \"user\" }",
+    ) else {
+        return;
+    };
+    systemd.unit("asked.service", STAYS);
+    systemd.unit(
+        "java.service",
+        "[Service]\nExecStart=/bin/sh -c 'trap \"exit 143\" TERM; while :; do sleep 0.1; done'\nSuccessExitStatus=143\n",
+    );
+    systemd.unit("all.target", "[Unit]\nWants=asked.service java.service\n");
+    systemd.systemctl(&["start", "all.target"]);
+    project.value("service start asked java");
+    systemd.systemctl(&["stop", "asked", "java"]);
+    for name in ["asked", "java"] {
+        eventually("it rests", || (project.status(name)["state"] == "completed").then_some(()));
+    }
+    assert_eq!(systemd.property("asked", "ExecMainStatus"), "15", "systemd remembers");
+    assert_eq!(project.status("asked")["exit_signal"], "SIGTERM");
+    let why = project.value("service why java | to text");
+    assert!(why.as_str().is_some_and(|why| why.contains("exit code 143")), "{why}");
+}
+
+#[test]
+fn what_is_wrong_with_one_unit_is_no_matter_of_the_others() {
+    let with = ["scope = \"user\", unit = \"*\"", "scope = \"user\", unit = \"a@\"", "scope = \"system\""];
+    let wrong: String = (0..)
+        .zip(with)
+        .map(|(number, with)| {
+            format!("[services.wrong{number}]\nmanager = \"systemd\"\nwith = {{ {with} }}\n")
+        })
+        .collect();
+    let good = "[services.web]\nmanager = \"systemd\"\nrestart = \"no\"\nwith = { scope = \"user\" }\n";
+    let Some((project, systemd)) = services(&format!("{wrong}{good}")) else { return };
+    systemd.unit("web.service", STAYS);
     project.value("service start web");
-    signal(project.pid("web"), Signal::SIGKILL);
-    eventually("it has ended", || (project.status("web")["state"] == "failed").then_some(()));
-    assert_eq!(project.status("web")["exit_code"], 137);
+    systemd.systemctl(&["stop", "web"]);
+    eventually("it is seen", || (project.status("web")["state"] == "completed").then_some(()));
+    let error = project.error("service start wrong0");
+    assert!(error["msg"].as_str().unwrap().contains("no name of a unit"), "{error:#}");
 }
 
 #[test]

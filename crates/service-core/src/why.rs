@@ -200,7 +200,7 @@ fn meaning(exit: Exit) -> Option<&'static str> {
         Exit::Code(126) => "the command was found and cannot be executed",
         Exit::Code(127) => "the command was not found",
         Exit::Code(code) if code > BY_SIGNAL => return signal(code - BY_SIGNAL),
-        Exit::Signal(number) => return signal(number),
+        Exit::Signal(number) | Exit::Heeded(number) => return signal(number),
         Exit::Code(_) | Exit::OutOfMemory(_) | Exit::Untold | Exit::Unknown => return None,
     })
 }

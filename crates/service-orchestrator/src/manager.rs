@@ -3,7 +3,7 @@
 //!
 //! `call` is one call, `lane` how many there are at once, `module` what a module can do, `answer` what it says, `poll`
 //! the question how services are, put for many at once where the module takes it, `roster` the list of all; `logs` asks for
-//! lines, which `record` holds, `seen` knows again and `pace` bounds.
+//! lines, which `record` holds, `seen` knows again and `pace` bounds; `words` makes what is said fit to be shown.
 
 mod answer;
 mod call;
@@ -16,6 +16,7 @@ mod poll;
 mod record;
 mod roster;
 mod seen;
+mod words;
 
 pub(crate) use answer::{Heard, Told};
 pub(crate) use logs::{Ask, News, begin, logs};
@@ -38,7 +39,7 @@ use pace::Pace;
 use poll::Polls;
 use serde::Serialize;
 use service_core::config::{Service, Settings};
-use service_core::service::{Event, Exit};
+use service_core::service::Event;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,9 +74,9 @@ pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service
         Ok(status) => status,
         Err(message) => return world.report(&service.name, run, Event::Refused(message)),
     };
-    // With an exit code it has run, and ended at once.
+    // With an exit code or a signal it has run, and ended at once.
     let is_down = matches!(status.state, State::Stopped | State::Failed);
-    let has_run = is_down && status.exit_code.is_some();
+    let has_run = is_down && status.exit().is_some();
     if is_down && !has_run {
         let why = status.said();
         return world.report(&service.name, run, Event::Refused(why));
@@ -133,7 +134,7 @@ pub(crate) async fn stop(world: World, settings: Settings, service: Arc<Service>
         report: Report::Complaint(complaint),
     });
     if let Ok(status) = result {
-        world.report(&service.name, run, Event::Gone(status.exit_code.map_or(Exit::Code(0), Exit::Code)));
+        world.report(&service.name, run, Event::Gone(status.ending()));
     }
 }
 

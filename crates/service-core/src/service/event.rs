@@ -68,6 +68,8 @@ pub enum Exit {
     Signal(i32),
     /// By `SIGKILL` from the kernel: all its processes together had reached their `memory_limit` of so many bytes.
     OutOfMemory(u64),
+    /// By this signal, which was to end it: its manager says that it has done its work.
+    Heeded(i32),
     /// Its manager says that it has, and not with which code.
     Untold,
     /// Nobody was there to see.
@@ -77,21 +79,21 @@ pub enum Exit {
 impl Exit {
     /// Whether it ended as a program that did its work.
     pub fn is_success(self) -> bool {
-        self == Self::Code(0)
+        matches!(self, Self::Code(0) | Self::Heeded(_))
     }
 
     /// The code it ended with, if it did.
     pub fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
-            Self::Signal(_) | Self::OutOfMemory(_) | Self::Untold | Self::Unknown => None,
+            Self::Signal(_) | Self::Heeded(_) | Self::OutOfMemory(_) | Self::Untold | Self::Unknown => None,
         }
     }
 
     /// The name of the signal that ended it, if one did; its number, where it has no name.
     pub fn signal(self) -> Option<String> {
         match self {
-            Self::Signal(signal) => {
+            Self::Signal(signal) | Self::Heeded(signal) => {
                 Some(signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned))
             }
             Self::OutOfMemory(_) => Some("SIGKILL".to_owned()),
@@ -104,7 +106,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exited with code {code}"),
-            Self::Signal(signal) => match signal_name(*signal) {
+            Self::Signal(signal) | Self::Heeded(signal) => match signal_name(*signal) {
                 Some(name) => write!(f, "was ended by {name}"),
                 None => write!(f, "was ended by signal {signal}"),
             },
@@ -190,6 +192,13 @@ pub enum Found {
 mod tests {
     use super::Exit;
     use alloc::string::ToString;
+
+    #[test]
+    fn a_signal_that_was_heeded_is_told_as_one_and_is_no_failure() {
+        assert_eq!(Exit::Heeded(15).signal().as_deref(), Some("SIGTERM"));
+        assert_eq!(Exit::Heeded(15).to_string(), Exit::Signal(15).to_string());
+        assert!(Exit::Heeded(15).is_success() && !Exit::Signal(15).is_success());
+    }
 
     #[test]
     fn reaching_the_memory_limit_is_told_with_the_limit() {

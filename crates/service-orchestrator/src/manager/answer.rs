@@ -1,6 +1,7 @@
 //! What a manager answers: the state of a service ([`Status`]), and lines that it wrote ([`Line`]).
 
 use super::record::Timed;
+use super::words::on_one_line;
 use crate::board::Checked;
 use crate::clock;
 use jiff::Timestamp;
@@ -10,6 +11,9 @@ use service_core::Name;
 use service_core::health::Verdict;
 use service_core::service::{Event, Exit};
 use std::time::Duration;
+
+/// The last of the real-time signals.
+const MOST_SIGNALS: i32 = 64;
 
 /// What a manager answers, read from JSON; the error says in plain words what should have been there.
 pub(super) trait Answer: Sized {
@@ -26,7 +30,9 @@ pub(super) struct Status {
     id: Option<String>,
     pub(super) message: Option<String>,
     since: Option<Timestamp>,
-    pub(super) exit_code: Option<i32>,
+    exit_code: Option<i32>,
+    /// Which ended it, where whoever ran it knows.
+    exit_signal: Option<i32>,
     memory: Option<u64>,
     restarts: Option<u32>,
 }
@@ -71,6 +77,7 @@ impl Answer for Status {
             message: row.may("message", "a string", text)?.map(|message| on_one_line(&message)),
             since: row.may("since", "a datetime", datetime)?,
             exit_code: row.may("exit_code", "an int", |code| code.as_i64()?.try_into().ok())?,
+            exit_signal: row.may("exit_signal", "the number or the name of a signal", signal)?,
             memory: row.may("memory", "a filesize", Value::as_u64)?,
             restarts: row.may("restarts", "an int", number)?,
         })
@@ -120,6 +127,15 @@ fn number(value: &Value) -> Option<u32> {
     value.as_u64()?.try_into().ok()
 }
 
+/// Of a signal: its number, or its name with or without the SIG.
+fn signal(value: &Value) -> Option<i32> {
+    let Some(name) = value.as_str() else {
+        return value.as_i64()?.try_into().ok().filter(|number| (1..=MOST_SIGNALS).contains(number));
+    };
+    let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
+    full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+}
+
 /// A value in an error, as Nushell calls it.
 pub(super) fn shown(value: &Value) -> String {
     const MOST: usize = 60;
@@ -132,11 +148,6 @@ pub(super) fn shown(value: &Value) -> String {
         }
         Value::String(_) | Value::Number(_) | Value::Bool(_) => value.to_string(),
     }
-}
-
-/// It is for people, who read it in a cell.
-fn on_one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What is shown of an answer beside the state.
@@ -172,16 +183,29 @@ impl Status {
             State::Running if self.healthy == Some(false) => Event::Probed(Verdict::Condemned),
             State::Running => Event::Probed(Verdict::Healthy),
             State::Starting => Event::Probed(Verdict::Unhealthy),
-            State::Completed => Event::Gone(self.exit_code.map_or(Exit::Code(0), Exit::Code)),
-            State::Stopped | State::Failed => Event::Gone(self.exit_code.map_or(Exit::Untold, Exit::Code)),
+            State::Completed | State::Stopped | State::Failed => Event::Gone(self.ending()),
             State::Unknown => Event::Probed(Verdict::Unknown),
+        }
+    }
+
+    /// How it ended, as far as that is told. What a signal ended has no code, whatever a shell would say.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        self.exit_signal.map(Exit::Signal).or(self.exit_code.map(Exit::Code))
+    }
+
+    /// How it ended, if it did; what has done its work and says no more has done it well.
+    pub(super) fn ending(&self) -> Exit {
+        match (self.state, self.exit()) {
+            (State::Completed, Some(Exit::Signal(signal))) => Exit::Heeded(signal),
+            (State::Completed, None) => Exit::Code(0),
+            (_, exit) => exit.unwrap_or(Exit::Untold),
         }
     }
 
     pub(super) fn is_well(&self) -> bool {
         match self.state {
             State::Running => self.healthy != Some(false),
-            State::Completed => self.exit_code.is_none_or(|code| code == 0),
+            State::Completed => self.exit().is_none_or(Exit::is_success),
             State::Starting | State::Stopped | State::Failed | State::Unknown => false,
         }
     }
@@ -203,17 +227,17 @@ impl Status {
 
     /// It in words.
     pub(super) fn said(&self) -> String {
-        let word = match self.state {
-            State::Running if self.healthy == Some(false) => "running, but not well",
-            State::Running => "running",
-            State::Starting => "starting",
-            State::Stopped => "stopped",
-            State::Failed => "failed",
-            State::Completed => "completed",
-            State::Unknown => "in a state it does not know",
+        let words = match self.state {
+            State::Running if self.healthy == Some(false) => "it is running, but not well",
+            State::Running => "it is running",
+            State::Starting => "it is starting",
+            State::Stopped => "it is stopped",
+            State::Failed => "it has failed",
+            State::Completed => "it has done its work",
+            State::Unknown => "its manager cannot tell how it is",
         };
-        let message = self.message.clone().filter(|message| !message.trim().is_empty());
-        message.unwrap_or_else(|| format!("its manager says that it is {word}"))
+        let message = self.message.clone().filter(|message| !message.is_empty());
+        message.unwrap_or_else(|| words.to_owned())
     }
 
     pub(super) fn told(&self) -> Told {
@@ -298,6 +322,20 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_that_ended_it_is_read_by_number_and_by_name() {
+        for said in ["9", "\"SIGKILL\"", "\"KILL\""] {
+            let status = status(&format!(r#"{{"state":"failed","exit_code":137,"exit_signal":{said}}}"#));
+            assert_eq!(status.event(), Event::Gone(Exit::Signal(9)), "{said}");
+        }
+        let asked = status(r#"{"state":"completed","exit_signal":15}"#);
+        assert_eq!(asked.event(), Event::Gone(Exit::Heeded(15)));
+        for wrong in ["0", "65", "\"SIGNAL\"", "true"] {
+            let said = read(&format!(r#"{{"state":"failed","exit_signal":{wrong}}}"#)).unwrap_err();
+            assert!(said.starts_with("`exit_signal` should be the number or the name of a signal"), "{said}");
+        }
+    }
+
+    #[test]
     fn a_datetime_is_read_as_every_nushell_writes_it() {
         let meant = datetime(&Value::from("2026-01-01T00:00:01Z")).unwrap();
         for text in ["2026-01-01T01:00:01+01:00", "2026-01-01 01:00:01 +01:00", "2025-12-31 23:00:01 -01:00"]
@@ -320,8 +358,9 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_line_for_people() {
-        let told = status("{\"state\":\"failed\",\"message\":\" It broke.\\n\\n  See the log. \\n\"}");
-        assert_eq!(told.message.as_deref(), Some("It broke. See the log."));
+    fn a_message_is_what_people_can_read() {
+        let told = status(r#"{"state":"failed","message":" It \u001b[31mbroke.\n\n  See the log. \n"}"#);
+        assert_eq!(told.said(), "It broke. See the log.");
+        assert_eq!(status(r#"{"state":"failed","message":" "}"#).said(), "it has failed");
     }
 }

@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::lane::{Lane, waits};
 use super::record;
+use super::words::readable;
 use crate::probe::exec::{Group, Most, Output};
 use crate::world::World;
 use serde::de::DeserializeOwned;
@@ -83,10 +84,11 @@ impl Trouble {
 
     /// What a module's `{error: {msg, help}}` says.
     pub(super) fn read(error: &Value) -> Self {
-        let word = |key: &str| error["error"][key].as_str().map(str::to_owned);
+        let word = |key: &str| error["error"][key].as_str().map(readable);
         match word("msg") {
-            Some(msg) => Self::Raised { msg, help: word("help") },
-            None => Self::Failed("its manager failed and did not say why".to_owned()),
+            // An error without words is one that was made without them.
+            Some(msg) if !msg.trim().is_empty() => Self::Raised { msg, help: word("help") },
+            _ => Self::Failed("its manager failed and did not say why".to_owned()),
         }
     }
 }
@@ -169,13 +171,13 @@ impl Call<'_> {
         } else {
             ""
         };
-        // Of an error of Nushell's own the place in the module is the better half.
+        // Of an error of Nushell's own the place in the module is the better half, and its help is shown with it.
         // What a program of the module prints may end without a newline, and may look like anything.
         format!(
             "let input = $in | from json{times}; use r###'{module}'### *; \
              try {{ let answer = ($input | {command}); {then} }} \
              catch {{|e| let own = $e.details?.code? | default '' | str starts-with 'nu::'; \
-             let told = {{error: {{msg: (if $own {{ $e.rendered }} else {{ $e.msg }}), help: $e.details?.help?}}}}; \
+             let told = {{error: {{msg: (if $own {{ $e.rendered }} else {{ $e.msg }}), help: (if not $own {{ $e.details?.help? }})}}}}; \
              print $\"(char nl)($env.SERVICE_CALL_ID) ($told | to json --raw)\" }}"
         )
     }
@@ -245,7 +247,7 @@ impl Printed {
     fn said(&self) -> String {
         let said = [self.output.stderr.trim(), self.output.stdout.trim()];
         let said = said.into_iter().find(|said| !said.is_empty());
-        said.map_or_else(|| format!("it ended with {} and no answer", self.output.status), str::to_owned)
+        said.map_or_else(|| format!("it ended with {} and no answer", self.output.status), readable)
     }
 }
 

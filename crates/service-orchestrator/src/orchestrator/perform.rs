@@ -120,7 +120,7 @@ impl Task {
             Then::Start => {
                 self.restarted.insert(name.clone(), told);
                 // It is at rest and cleared in the same turn, and the order that follows finds that it is done.
-                self.fleet.happened(id, run, Event::Gone(Exit::Code(0)), clock::now());
+                self.fleet.happened(id, run, Event::Gone(Exit::Untold), clock::now());
             }
         }
     }
