@@ -256,20 +256,30 @@ fn a_unit_that_ends_well_for_systemd_rests_whatever_ended_it() {
 
 #[test]
 fn what_is_wrong_with_one_unit_is_no_matter_of_the_others() {
-    let with = ["scope = \"user\", unit = \"*\"", "scope = \"user\", unit = \"a@\"", "scope = \"system\""];
-    let wrong: String = (0..)
-        .zip(with)
-        .map(|(number, with)| {
-            format!("[services.wrong{number}]\nmanager = \"systemd\"\nwith = {{ {with} }}\n")
-        })
-        .collect();
-    let good = "[services.web]\nmanager = \"systemd\"\nrestart = \"no\"\nwith = { scope = \"user\" }\n";
-    let Some((project, systemd)) = services(&format!("{wrong}{good}")) else { return };
+    let Some((project, systemd)) = services(
+        r#"
+        [services.web]
+        manager = "systemd"
+        restart = "no"
+        with = { scope = "user" }
+        [services.pattern]
+        manager = "systemd"
+        with = { scope = "user", unit = "*" }
+        [services.template]
+        manager = "systemd"
+        with = { scope = "user", unit = "a@" }
+        [services.elsewhere]
+        manager = "systemd"
+        with = { scope = "system" }
+        "#,
+    ) else {
+        return;
+    };
     systemd.unit("web.service", STAYS);
     project.value("service start web");
     systemd.systemctl(&["stop", "web"]);
     eventually("it is seen", || (project.status("web")["state"] == "completed").then_some(()));
-    let error = project.error("service start wrong0");
+    let error = project.error("service start pattern");
     assert!(error["msg"].as_str().unwrap().contains("no name of a unit"), "{error:#}");
 }
 

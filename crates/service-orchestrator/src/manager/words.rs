@@ -28,10 +28,8 @@ fn skip_sequence(rest: &mut std::str::Chars<'_>) {
         Some('[') => {
             rest.find(|next| ('@'..='~').contains(next));
         }
-        Some(']') => {
-            if rest.find(|next| matches!(next, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
-                rest.next();
-            }
+        Some(']') if rest.find(|next| matches!(next, '\u{7}' | '\u{1b}')) == Some('\u{1b}') => {
+            rest.next();
         }
         _ => {}
     }
