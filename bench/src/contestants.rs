@@ -1,7 +1,9 @@
 //! Who is measured: the floor, this project, and the peers that the machine has.
 
+mod dinit;
 mod floor;
 mod ours;
+mod pitchfork;
 mod s6;
 mod supervisor;
 mod systemd;
@@ -10,8 +12,10 @@ pub(crate) use floor::{FLOOR, play as play_floor};
 pub(crate) use ours::{Daemon, OURS};
 
 use crate::stage::Contestant;
+use dinit::Dinit;
 use floor::Floor;
 use ours::Ours;
+use pitchfork::Pitchfork;
 use s6::S6;
 use std::process::{Child, Command};
 use supervisor::Supervisor;
@@ -19,7 +23,15 @@ use systemd::Systemd;
 
 /// In the order of the table's columns.
 pub(crate) fn all() -> Vec<Box<dyn Contestant>> {
-    vec![Box::new(Floor), Box::new(Ours), Box::new(S6), Box::new(Supervisor), Box::new(Systemd)]
+    vec![
+        Box::new(Floor),
+        Box::new(Ours),
+        Box::new(S6),
+        Box::new(Supervisor),
+        Box::new(Systemd),
+        Box::new(Dinit),
+        Box::new(Pitchfork),
+    ]
 }
 
 /// The last word of the first line that a program prints of itself.

@@ -29,7 +29,8 @@ const USAGE: &str =
   --rounds N         how often each contestant plays each work (5)
   --only WORK        hundred, five-hundred, chain, layers, idle, checks, blocks, lines, cold,
                      core
-  --with CONTESTANT  beside the floor and this project: s6, supervisor, systemd (all that are there)
+  --with CONTESTANT  beside the floor and this project: s6, supervisor, systemd, dinit, pitchfork
+                     (all that are there)
   --noisy            go on where other processes use more than 5 % of the machine
   --growth FILE      also measure 10 to 2,000 services, and draw a plot there";
 

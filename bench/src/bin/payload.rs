@@ -2,7 +2,7 @@
 //!
 //! `payload SOCKET alive`: a datagram with its process id goes to SOCKET.
 //! `payload SOCKET listen PORT MS`: after so many milliseconds it listens on a port of loopback, and then says so: to SOCKET,
-//! and to the socket of `$NOTIFY_SOCKET` where there is one.
+//! to the socket of `$NOTIFY_SOCKET` where there is one, and to the descriptor of `$READY_FD`.
 //! `payload SOCKET lines N BYTES`: writes N lines of a hundred bytes, so many bytes a write, and ends.
 
 use std::error::Error;
@@ -24,6 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let listener = TcpListener::bind(("127.0.0.1", port.parse()?))?;
             if let Some(notified) = std::env::var_os("NOTIFY_SOCKET") {
                 UnixDatagram::unbound()?.send_to(b"READY=1", notified)?;
+            }
+            if let Ok(descriptor) = std::env::var("READY_FD") {
+                std::fs::write(format!("/proc/self/fd/{descriptor}"), "\n")?;
             }
             tell(socket)?;
             std::mem::forget(listener);

@@ -6,6 +6,7 @@ mod additions;
 mod collector;
 mod door;
 mod source;
+mod thrift;
 
 pub(crate) use additions::Additions;
 pub(crate) use source::{Same, Source};
@@ -344,6 +345,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     let server = tokio::spawn(server);
     let remote = tokio::spawn(door::keep(Arc::clone(&shared), ended.subscribe()));
     let collector = tokio::spawn(collector::run(Arc::clone(&shared)));
+    let thrift = tokio::spawn(thrift::run(Arc::clone(&shared)));
     let reporter = tokio::spawn(systemd::report(notifier.clone(), Arc::clone(&shared)));
     notifier.ready();
     if let Some(starts) = &session {
@@ -371,6 +373,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     notifier.stopping();
     reporter.abort();
     collector.abort();
+    thrift.abort();
     // First whoever waits for a service is told, so that open requests can end.
     shared.orchestrator.shutdown().await;
     drop(ended);

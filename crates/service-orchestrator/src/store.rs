@@ -1,8 +1,11 @@
 //! [`Store`]: `state.json`, what must outlive the daemon: goals, and where each service was.
 //!
-//! Replaced in one step, never changed in place. A change of goals, and a new run, whose record takes the place of the last
-//! one's, are written before anything is done about them; other changes are gathered for a moment, because what the
-//! shims leave behind tells the same. Environments and other secrets are not in it.
+//! Its first line has everything; each further line has what changed after it, and the last one about a service counts. The
+//! file is replaced in one step when it becomes long, when a service is gone, and when the daemon ends; what was written is
+//! never changed in place. (To replace a file costs `ext4` ten times as much as to append to it.) A change of goals, and a
+//! new run, whose record takes the place of the last one's, are written before anything is done about them; other changes
+//! are gathered for a moment, because what the shims leave behind tells the same. Environments and other secrets are not
+//! in it.
 //!
 //! While it cannot be written (a full disk, one that became read-only) the same goes to a refuge beside the daemon's
 //! socket, which is in memory. Of the two files the one that was written later is believed.
@@ -20,8 +23,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Format of the file.
-const VERSION: u32 = 1;
+/// Format of the file. The first one had no lines after the first.
+const VERSION: u32 = 2;
+/// So many bytes of changes, and the file is replaced.
+const MOST_CHANGES: u64 = 64 * 1024;
 /// How long other changes are gathered.
 const GATHER: Duration = Duration::from_millis(200);
 /// After a write that failed, for example because the disk is full.
@@ -33,12 +38,29 @@ pub(crate) struct Store {
     refuge: Option<PathBuf>,
     boot_id: String,
     due: Option<Moment>,
+    written: Option<Written>,
 }
 
+/// What the file has.
+struct Written {
+    services: BTreeMap<Name, Memory>,
+    /// Bytes in all, and of the first line.
+    length: u64,
+    first: u64,
+}
+
+/// The first line.
 #[derive(Serialize, Deserialize)]
 struct Contents {
     version: u32,
     boot_id: String,
+    #[serde(flatten)]
+    change: Change,
+}
+
+/// A line: some services as they are now.
+#[derive(Serialize, Deserialize)]
+struct Change {
     /// When it was written, in nanoseconds since boot.
     #[serde(default)]
     written: u64,
@@ -53,10 +75,13 @@ impl Store {
         let later = refuge.as_deref().and_then(|refuge| read(refuge).ok().flatten());
         let later = later.filter(|later| later.boot_id == places.boot_id);
         let mut memories = match read(&path).map(|contents| latest(contents, later)) {
-            Ok(Some(contents)) if contents.boot_id == places.boot_id => contents.services,
-            Ok(Some(mut contents)) => {
-                contents.services.values_mut().for_each(|memory| memory.forget_boot(clock::now()));
-                contents.services
+            Ok(Some(contents)) if contents.boot_id == places.boot_id => contents.change.services,
+            Ok(Some(contents)) => {
+                let mut services = contents.change.services;
+                for memory in services.values_mut() {
+                    memory.forget_boot(clock::now());
+                }
+                services
             }
             Ok(None) => BTreeMap::new(),
             Err(error) => {
@@ -65,7 +90,7 @@ impl Store {
             }
         };
         memories.retain(|_, memory| *memory != Memory::default());
-        (Self { path, refuge, boot_id: places.boot_id.clone(), due: None }, memories)
+        (Self { path, refuge, boot_id: places.boot_id.clone(), due: None, written: None }, memories)
     }
 
     /// Notes that a service changed.
@@ -86,31 +111,63 @@ impl Store {
 
     pub(crate) fn write_if_due(&mut self, fleet: &Fleet, now: Moment) {
         if self.due.is_some_and(|due| due <= now) {
-            self.flush(fleet);
+            self.write(fleet);
         }
     }
 
-    /// Writes everything down now.
+    /// Writes everything down now, in one line.
     pub(crate) fn flush(&mut self, fleet: &Fleet) {
+        self.written = None;
+        self.write(fleet);
+    }
+
+    fn write(&mut self, fleet: &Fleet) {
         self.due = None;
-        if let Err(error) = self.write(fleet) {
-            tracing::error!(%error, path = %self.path.display(), "cannot write the state; trying again");
-            self.due = Some(clock::now().plus(TRY_AGAIN));
+        let services = remembered(fleet);
+        if let Some(written) = self.written.take().filter(|written| written.may_grow(&services)) {
+            match self.append(written, &services) {
+                Ok(written) => return self.written = Some(written),
+                Err(error) => tracing::debug!(%error, "cannot append to the state; writing it anew"),
+            }
+        }
+        match self.replace(services) {
+            Ok(written) => self.written = Some(written),
+            Err(error) => {
+                tracing::error!(%error, path = %self.path.display(), "cannot write the state; trying again");
+                self.due = Some(clock::now().plus(TRY_AGAIN));
+            }
         }
     }
 
-    fn write(&self, fleet: &Fleet) -> io::Result<()> {
-        let memory = |id| (fleet.plan().service(id).name.clone(), fleet.machine(id).memory().clone());
-        let services = fleet.plan().ids().map(memory).collect();
-        let written = clock::now().as_nanos();
-        let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), written, services };
-        let bytes = serde_json::to_vec(&contents)?;
-        self.write_whole(&bytes).inspect_err(|_| {
-            let refuge = self.refuge.as_deref().map(|refuge| write_private(refuge, &bytes));
+    /// Writes what has changed behind what is there.
+    fn append(&self, mut written: Written, services: &BTreeMap<Name, Memory>) -> io::Result<Written> {
+        let is_new = |(name, memory): &(&Name, &Memory)| written.services.get(*name) != Some(*memory);
+        let services: BTreeMap<Name, Memory> =
+            services.iter().filter(is_new).map(|(name, memory)| (name.clone(), memory.clone())).collect();
+        let change = Change { written: clock::now().as_nanos(), services };
+        let line = line(&change)?;
+        let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
+        if file.metadata()?.len() != written.length {
+            return Err(io::Error::other("somebody else has changed it"));
+        }
+        file.write_all(&line)?;
+        written.length += line.len() as u64;
+        written.services.extend(change.services);
+        Ok(written)
+    }
+
+    fn replace(&self, services: BTreeMap<Name, Memory>) -> io::Result<Written> {
+        let change = Change { written: clock::now().as_nanos(), services };
+        let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
+        let line = line(&contents)?;
+        self.write_whole(&line).inspect_err(|_| {
+            let refuge = self.refuge.as_deref().map(|refuge| write_private(refuge, &line));
             if let Some(Err(error)) = refuge {
                 tracing::error!(%error, "cannot write the state beside the socket either");
             }
-        })
+        })?;
+        let length = line.len() as u64;
+        Ok(Written { services: contents.change.services, length, first: length })
     }
 
     /// Makes the directory anew if somebody has deleted it.
@@ -125,10 +182,31 @@ impl Store {
     }
 }
 
+impl Written {
+    /// Whether the file can go on: it is short, and no service is gone that it has.
+    fn may_grow(&self, services: &BTreeMap<Name, Memory>) -> bool {
+        self.length < self.first + MOST_CHANGES
+            && self.services.keys().all(|name| services.contains_key(name))
+    }
+}
+
+fn remembered(fleet: &Fleet) -> BTreeMap<Name, Memory> {
+    let memory = |id| (fleet.plan().service(id).name.clone(), fleet.machine(id).memory().clone());
+    fleet.plan().ids().map(memory).collect()
+}
+
+fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
 /// What was written last.
 fn latest(usual: Option<Contents>, refuge: Option<Contents>) -> Option<Contents> {
     match (usual, refuge) {
-        (Some(usual), Some(refuge)) if refuge.boot_id == usual.boot_id && usual.written >= refuge.written => {
+        (Some(usual), Some(refuge))
+            if refuge.boot_id == usual.boot_id && usual.change.written >= refuge.change.written =>
+        {
             Some(usual)
         }
         (usual, refuge) => refuge.or(usual),
@@ -151,11 +229,18 @@ fn read(path: &Path) -> io::Result<Option<Contents>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let contents: Contents = serde_json::from_slice(&bytes)?;
-    match contents.version {
-        VERSION => Ok(Some(contents)),
-        other => Err(io::Error::other(format!("it is of version {other}, this program reads {VERSION}"))),
+    let mut lines = bytes.split(|&byte| byte == b'\n');
+    let mut contents: Contents = serde_json::from_slice(lines.next().unwrap_or_default())?;
+    if !(1..=VERSION).contains(&contents.version) {
+        let version = contents.version;
+        return Err(io::Error::other(format!("it is of version {version}, this program reads {VERSION}")));
     }
+    // Whoever wrote the last line may have been stopped by a power failure in the middle of it.
+    for change in lines.map_while(|line| serde_json::from_slice::<Change>(line).ok()) {
+        contents.change.written = change.written;
+        contents.change.services.extend(change.services);
+    }
+    Ok(Some(contents))
 }
 
 fn set_aside(path: &Path, error: &io::Error) {

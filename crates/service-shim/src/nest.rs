@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, fork};
-use service_shim::words::in_words;
+use service_shim::words::{in_words, no_process};
 use service_shim::{Exit, Heritage, Parcel, strays};
 use std::collections::HashMap;
 use std::io;
@@ -121,7 +121,7 @@ impl Nest {
 
 /// Nobody is told of a shim that could not be born, except by us.
 fn refuse(parcel: Parcel, error: nix::Error) {
-    let message = format!("its keeper cannot be forked: {}", in_words(&error.into()));
+    let message = format!("its keeper cannot be forked: {}", in_words(&no_process(error.into())));
     if let Err(error) = shim::refuse(parcel, message) {
         eprintln!("service-shim: {error}");
     }

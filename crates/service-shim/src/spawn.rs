@@ -13,7 +13,7 @@ use nix::unistd::{
     setsid,
 };
 use service_shim::protocol::Identity;
-use service_shim::words::in_words;
+use service_shim::words::{in_words, no_process};
 use service_shim::{Launch, Process, Stage, process};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -205,7 +205,7 @@ fn spawn(
     // SAFETY: this process has a single thread, which waits: no lock is held, and nobody else uses the memory. The child
     // allocates nothing and returns to nothing; what it uses of the stack is far less than there is.
     let child = unsafe { clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) }
-        .map_err(|error| refuse(Stage::Exec, exec_failure(program, &error.into())))?;
+        .map_err(|error| refuse(Stage::Exec, exec_failure(program, error.into())))?;
     let Some((step, error)) = failure else { return Ok(child) };
     // It has ended already.
     let _ = waitpid(child, None);
@@ -214,7 +214,7 @@ fn spawn(
         (Step::User, Some(identity)) => {
             refuse(Stage::User, format!("cannot become user `{}`: {}", identity.name, in_words(&error)))
         }
-        _ => refuse(Stage::Exec, exec_failure(program, &error)),
+        _ => refuse(Stage::Exec, exec_failure(program, error)),
     })
 }
 
@@ -285,7 +285,7 @@ impl User {
     }
 }
 
-fn exec_failure(program: &str, error: &io::Error) -> String {
+fn exec_failure(program: &str, error: io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOEXEC) => {
             format!(
@@ -294,6 +294,6 @@ fn exec_failure(program: &str, error: &io::Error) -> String {
         }
         // The program itself was found, so it is the one that its first line names.
         Some(Errno::ENOENT) => format!("the interpreter of program `{program}` does not exist"),
-        _ => format!("program `{program}` cannot be executed: {}", in_words(error)),
+        _ => format!("program `{program}` cannot be executed: {}", in_words(&no_process(error))),
     }
 }

@@ -77,7 +77,11 @@ fn a_record_of_another_boot_says_nothing_even_if_pid_and_time_are_right() {
         record["phase"]["running"]["leader"] = process;
         record["boot_id"] = json!("another boot");
     });
-    change(&project.state_dir().join("state.json"), |state| state["boot_id"] = json!("another boot"));
+    let state = project.state_dir().join("state.json");
+    let text = fs::read_to_string(&state).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(text.contains(boot.trim()));
+    fs::write(state, text.replace(boot.trim(), "another boot")).unwrap();
     runs_anew(&project);
     project.value("service stop web");
     leaves_nothing(&project);
@@ -114,7 +118,10 @@ fn a_damaged_state_file_is_set_aside_and_what_runs_is_taken_back() {
     let web = project.pid("web");
     for (how, spoil) in damages() {
         project.kill_daemon();
-        damage(&project.state_dir().join("state.json"), spoil);
+        let state = project.state_dir().join("state.json");
+        let bytes = fs::read(&state).unwrap();
+        fs::write(&state, spoil(bytes.split_inclusive(|&byte| byte == b'\n').next().unwrap().to_vec()))
+            .unwrap();
         assert_eq!(project.pid("web"), web, "{how}");
         assert!(project.state_dir().join("state.json.unreadable").exists(), "{how}");
         eventually("the state is written anew", || {
@@ -123,6 +130,24 @@ fn a_damaged_state_file_is_set_aside_and_what_runs_is_taken_back() {
         assert_eq!(project.value("service start web").row("web")["action"], "unchanged", "{how}");
     }
     assert_eq!(project.read("starts").lines().count(), 1);
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_state_file_that_breaks_off_is_believed_up_to_there() {
+    let Some(project) = Project::new(WEB) else { return };
+    project.value("service start web");
+    let web = project.pid("web");
+    let state = project.state_dir().join("state.json");
+    project.value("service stop web");
+    project.kill_daemon();
+    assert!(!project.processes().contains(&web));
+    let text = fs::read_to_string(&state).unwrap();
+    assert!(text.lines().count() > 1, "what changed was appended: {text}");
+    fs::write(&state, format!("{text}{{\"written\":9,\"services\":{{\"web\":{{\"goal\":\"up")).unwrap();
+    assert_eq!(project.status("web")["state"], "stopped");
+    assert!(!project.state_dir().join("state.json.unreadable").exists());
+    assert_eq!(project.value("service start web").row("web")["ok"], true);
     leaves_nothing(&project);
 }
 

@@ -1,4 +1,4 @@
-//! What a machine can run out of: space, permission to write, descriptors.
+//! What a machine can run out of: space, permission to write, descriptors, processes.
 
 use crate::{Footprint, leaves_nothing};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -160,11 +160,10 @@ fn a_state_directory_that_becomes_read_only_disturbs_nobody_and_no_wish_is_forgo
     leaves_nothing(&project);
 }
 
-/// Lets a process open files below this number only.
-fn limit(pid: u32, descriptors: u64) {
-    let done = Command::new("prlimit")
-        .args(["--pid", &pid.to_string(), &format!("--nofile={descriptors}:")])
-        .status();
+/// Gives a process another soft limit: `nofile`, the descriptors it may open are below it; `nproc`, processes of its user.
+fn limit(pid: u32, what: &str, number: u64) {
+    let limit = format!("--{what}={number}:");
+    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
     assert!(done.is_ok_and(|status| status.success()), "prlimit, of util-linux, can be run");
 }
 
@@ -181,19 +180,44 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     // One was for the question.
     let open = held.descriptors - 1;
     // Room for the question, not for what the answer takes.
-    limit(daemon, open + 2);
+    limit(daemon, "nofile", open + 2);
     let error = project.error("service start other");
     assert!(error["msg"].as_str().unwrap().contains("open files"), "{error}");
     assert_eq!((project.daemon(), project.pid("web")), (daemon, web));
     // No room for a question: whoever asks waits.
-    limit(daemon, open);
+    limit(daemon, "nofile", open);
     let asks = project.spawn("service status | to json --raw");
     assert!(alive(web));
-    limit(daemon, 1024);
+    limit(daemon, "nofile", 1024);
     assert_eq!(service_tests::Answer::of(asks).value().row("web")["state"], "ready");
     assert_eq!(project.value("service start other").row("other")["ok"], true);
     project.value("service stop other");
     held.has_not_grown();
+    leaves_nothing(&project);
+}
+
+#[test]
+fn without_processes_a_start_fails_and_says_which_limits_there_are() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip(
+            "a limit on processes does not bind root, and only root can start a service as somebody else",
+        );
+    }
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"sleep 1000\"\nuser = \"nobody\"\n[services.other]\nstart_command = \"ACTOR\"",
+    ) else {
+        return;
+    };
+    project.value("service start other");
+    let (daemon, other) = (project.daemon(), project.pid("other"));
+    let template = template(&project).expect("a daemon that has started something has one");
+    limit(template, "nproc", 0);
+    let error = project.error("service start web");
+    let message = error["msg"].as_str().unwrap();
+    assert!(message.contains("as many processes run as may; see `ulimit -u` (0 here)"), "{error}");
+    assert_eq!((project.daemon(), project.pid("other")), (daemon, other));
+    limit(template, "nproc", 65536);
+    assert_eq!(project.value("service start web").row("web")["ok"], true);
     leaves_nothing(&project);
 }
 
@@ -230,15 +254,19 @@ fn a_daemon_that_cannot_write_says_that_it_is_unfit_and_counts_what_is_lost() {
     leaves_nothing(&project);
 }
 
+/// The process that shims are forked from.
+fn template(project: &Project) -> Option<u32> {
+    project.processes().into_iter().find(|pid| name(*pid) == "shim-template")
+}
+
 #[test]
 fn a_template_that_was_killed_is_replaced_when_the_daemon_is_asked_how_it_is() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
     project.value("service start web");
-    let template = || project.processes().into_iter().find(|pid| name(*pid) == "shim-template");
-    let first = template().expect("a daemon that has started something has one");
+    let first = template(&project).expect("a daemon that has started something has one");
     signal(first, Signal::SIGKILL);
     eventually("it is gone", || (!alive(first)).then_some(()));
     assert_eq!(http(&project.socket(), "GET", "/api/v1/health").0, 200);
-    assert!(template().is_some_and(|second| second != first));
+    assert!(template(&project).is_some_and(|second| second != first));
     leaves_nothing(&project);
 }

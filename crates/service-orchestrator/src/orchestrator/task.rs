@@ -3,7 +3,7 @@
 use super::lookout::Lookout;
 use super::message::{Message, Report};
 use super::waiters::{Changed, Waiter};
-use super::{ran, recall};
+use super::{private_dir, ran, recall};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
@@ -264,6 +264,11 @@ impl Task {
             entry.since = clock::now();
             let (from, to, run) = (entry.snapshot.state_word(), snapshot.state_word(), snapshot.run);
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
+        }
+        if snapshot.waits_for.is_some() && entry.snapshot.waits_for.is_none() {
+            // What its start will need is made while it waits; if that fails, the start says why.
+            let files = self.world.places.files(name);
+            tokio::task::spawn_blocking(move || private_dir(files.directory()));
         }
         if !snapshot.state.is_alive() {
             (entry.pid, entry.keeper, entry.told) = (None, None, Told::default());

@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Gid, Pid, Uid, geteuid, setgroups, setresgid, setresuid};
 use service_core::config::Service;
 use service_shim::protocol::Identity;
+use service_shim::words::no_process;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::pin::pin;
@@ -116,7 +117,7 @@ impl Group {
     /// Runs a command as the leader of a group.
     pub(crate) fn spawn(mut command: Command) -> std::io::Result<Self> {
         let mark = mark();
-        let child = command.env(MARK, &mark).process_group(0).spawn()?;
+        let child = command.env(MARK, &mark).process_group(0).spawn().map_err(no_process)?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })
     }

@@ -1,7 +1,8 @@
 //! [`Lookout`]: tells when somebody begins to listen on a port of this machine. A check that is asked then is not late.
 //!
 //! The kernel tells nobody when a socket begins to listen, so it is asked: one question for all ports that are waited for,
-//! by one thread, which is there only as long as a port is. It never takes more than a twentieth of a core.
+//! by one thread, which is there only as long as a port is. It takes a fifth of a core at most, and after the first moments
+//! of a start a twentieth.
 
 use super::listeners::Listeners;
 use crate::clock;
@@ -12,13 +13,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Shortest pause between two questions.
-const DENSEST: Duration = Duration::from_micros(500);
+const DENSEST: Duration = Duration::from_micros(250);
 /// Longest pause between two questions.
 const SPARSEST: Duration = Duration::from_millis(100);
-/// A start is noticed after a fiftieth of the time that it has taken.
-const SHARE_OF_AGE: u32 = 50;
-/// A pause is so many times as long as the question before it took.
-const SHARE_OF_TIME: u32 = 20;
+/// A start is noticed after a two-hundredth of the time that it has taken.
+const SHARE_OF_AGE: u32 = 200;
+/// A pause is so many times as long as the question before it took: until a start has taken a while, and after that.
+const SHARES_OF_TIME: [u32; 2] = [4, 20];
+const A_WHILE: Duration = Duration::from_millis(500);
 
 /// Who waits for which port.
 #[derive(Debug, Clone, Default)]
@@ -76,9 +78,9 @@ impl Lookout {
             listeners.each(|port, _| found.push(port))?;
             let Some(youngest) = self.tell(&found) else { return Ok(()) };
             let now = clock::now();
-            let age = now.since(youngest) / SHARE_OF_AGE;
-            let pause = age.clamp(DENSEST, SPARSEST).max(now.since(begun) * SHARE_OF_TIME);
-            std::thread::sleep(pause);
+            let age = now.since(youngest);
+            let share = SHARES_OF_TIME[usize::from(age > A_WHILE)];
+            std::thread::sleep((age / SHARE_OF_AGE).clamp(DENSEST, SPARSEST).max(now.since(begun) * share));
         }
     }
 

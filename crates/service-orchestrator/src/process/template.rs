@@ -4,6 +4,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{AccessFlags, Pid, access};
 use service_shim::protocol::Hello;
+use service_shim::words::no_process;
 use service_shim::{Heritage, PROTOCOL_VERSION, Parcel};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -84,7 +85,8 @@ impl Templates {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .current_dir("/")
-            .spawn()?;
+            .spawn()
+            .map_err(no_process)?;
         let mut line = String::new();
         tokio::time::timeout(FIRST_WORD, BufReader::new(&mut socket).read_line(&mut line)).await??;
         match serde_json::from_str(&line) {

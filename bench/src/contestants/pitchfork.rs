@@ -1,0 +1,97 @@
+//! pitchfork, asked with its command line, with its defaults but for `retry`, without which nothing is started again. Its
+//! `start` waits for more than that all are alive, so it is not waited for. Logs go into a database.
+
+use super::{Kept, version};
+use crate::stage::{Contestant, Part, Stage};
+use service_tests::installed;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(crate) struct Pitchfork;
+
+impl Contestant for Pitchfork {
+    fn name(&self) -> &'static str {
+        "pitchfork"
+    }
+
+    fn version(&self) -> Option<String> {
+        version("pitchfork", "--version")
+    }
+
+    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
+        if parts.iter().any(|part| part.ends) {
+            return None;
+        }
+        fs::write(directory.join("pitchfork.toml"), definition(parts)).ok()?;
+        let home = directory.join("home");
+        fs::create_dir(&home).ok()?;
+        let process = command(directory)?.args(["supervisor", "run"]).spawn().ok()?;
+        let socket = home.join(".local/state/pitchfork/sock/main.sock");
+        service_tests::eventually("pitchfork listens", || socket.exists().then_some(()));
+        Some(Box::new(Supervisor {
+            directory: directory.to_owned(),
+            asked: Vec::new(),
+            process: Kept(process),
+        }))
+    }
+}
+
+fn command(directory: &Path) -> Option<Command> {
+    let mut command = Command::new(installed("pitchfork")?);
+    command
+        .current_dir(directory)
+        .env("HOME", directory.join("home"))
+        .env("BENCH_STAGE", directory.join("pitchfork"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Some(command)
+}
+
+fn definition(parts: &[Part]) -> String {
+    let mut text = "namespace = \"bench\"\n".to_owned();
+    for part in parts {
+        let needs: Vec<&str> = part.needs.iter().map(|need| parts[*need].name.as_str()).collect();
+        let (name, command) = (&part.name, part.command.join(" "));
+        let _ = write!(text, "[daemons.{name}]\nrun = {command:?}\nretry = true\ndepends = {needs:?}\n");
+        if let Some(port) = part.port {
+            let _ = writeln!(text, "ready_port = {port}");
+        }
+        if let Some((url, every)) = &part.check {
+            let _ =
+                writeln!(text, "health_http = {{ url = {url:?}, interval = \"{}ms\" }}", every.as_millis());
+        }
+    }
+    text
+}
+
+struct Supervisor {
+    directory: PathBuf,
+    asked: Vec<Kept>,
+    process: Kept,
+}
+
+impl Supervisor {
+    fn ask(&mut self, words: &[&str]) {
+        let asked = command(&self.directory).and_then(|mut command| command.args(words).spawn().ok());
+        self.asked.push(Kept(asked.expect("pitchfork can be run")));
+    }
+}
+
+impl Stage for Supervisor {
+    fn start(&mut self) {
+        self.ask(&["start", "--local", "--quiet"]);
+    }
+
+    fn stop(&mut self) {
+        self.ask(&["stop", "--local"]);
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.ask(&["supervisor", "stop"]);
+        service_tests::eventually("pitchfork is down", || self.process.0.try_wait().ok().flatten());
+    }
+}
