@@ -120,8 +120,7 @@ fn a_damaged_state_file_is_set_aside_and_what_runs_is_taken_back() {
         project.kill_daemon();
         let state = project.state_dir().join("state.json");
         let bytes = fs::read(&state).unwrap();
-        fs::write(&state, spoil(bytes.split_inclusive(|&byte| byte == b'\n').next().unwrap().to_vec()))
-            .unwrap();
+        fs::write(&state, spoil(bytes.split(|&byte| byte == b'\n').next().unwrap().to_vec())).unwrap();
         assert_eq!(project.pid("web"), web, "{how}");
         assert!(project.state_dir().join("state.json.unreadable").exists(), "{how}");
         eventually("the state is written anew", || {

@@ -204,7 +204,8 @@ fn without_processes_a_start_fails_and_says_which_limits_there_are() {
         );
     }
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"sleep 1000\"\nuser = \"nobody\"\n[services.other]\nstart_command = \"ACTOR\"",
+        "[services.web]\nstart_command = \"sleep 1000\"\nuser = \"nobody\"\n\
+         [services.other]\nstart_command = \"sleep 1000\"\nuser = \"nobody\"",
     ) else {
         return;
     };
