@@ -348,6 +348,8 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     let thrift = tokio::spawn(thrift::run(Arc::clone(&shared)));
     let reporter = tokio::spawn(systemd::report(notifier.clone(), Arc::clone(&shared)));
     notifier.ready();
+    let orchestrator = shared.orchestrator.clone();
+    tokio::spawn(async move { orchestrator.warm().await });
     if let Some(starts) = &session {
         systemd::begin(&shared, starts);
     }

@@ -258,6 +258,14 @@ impl ServiceOrchestrator {
         result
     }
 
+    /// Has what the first start needs at hand, unless all is started by managers.
+    pub(crate) async fn warm(&self) {
+        let plan = self.plan();
+        if plan.ids().any(|id| !is_managed(plan.service(id))) {
+            self.world.templates.warm().await;
+        }
+    }
+
     /// Sends a wish; a row comes for each service it is about as soon as its fate is known, then the channel closes.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! [`Templates`]: the process that shims are forked from. It is started when it is first needed, and again when it has died;
+//! [`Templates`]: the process that shims are forked from. It is started with the daemon, and again when it has died;
 //! shims outlive it, as they outlive the daemon.
 
 use nix::sys::signal::{Signal, kill};
@@ -56,6 +56,14 @@ impl Templates {
             current.insert(self.start().await?).send(&parcel).await?;
         }
         Ok((from_std(ours)?, heritage))
+    }
+
+    /// Starts one, if there is none, so that the first service does not wait for it. What is wrong with it the first start says.
+    pub(crate) async fn warm(&self) {
+        let mut current = self.current.lock().await;
+        if current.is_none() {
+            *current = self.start().await.ok();
+        }
     }
 
     /// Lets a template that somebody has stopped (`SIGSTOP`) go on.
