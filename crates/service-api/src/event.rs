@@ -29,12 +29,13 @@ pub struct Event {
     /// Its number: one more than that of the event before, from 1, over every daemon of the project.
     pub seq: u64,
     /// When.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub time: String,
     /// The same in milliseconds since boot, for spans that a clock set anew must not spoil.
     pub since_boot_ms: f64,
     /// The service; `null` for a word about the daemon.
     pub service: Option<String>,
-    /// What it is about: a word of [`kind`].
+    /// What it is about: `state`, `health`, `defined`, `changed`, `removed`, `daemon` or `journal`.
     pub event: String,
     /// How it was before, where that is known.
     pub from: Option<String>,
@@ -64,10 +65,11 @@ pub struct Event {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Past {
     /// When.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub time: String,
     /// The service.
     pub service: String,
-    /// A word of [`kind`].
+    /// What it is about: a word of an event, or `check` for a health check.
     pub kind: String,
     /// How it was before.
     pub from: Option<String>,
@@ -96,6 +98,7 @@ pub struct Start {
     /// Number of its run; `null` as long as it waits.
     pub run: Option<u64>,
     /// When it was wanted.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub began: String,
     /// The need that was satisfied last; `null` if it waited for none.
     pub waited_for: Option<String>,

@@ -9,7 +9,7 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// Stable, for scripts. Nushell shows it as `service::<code>`.
+    /// Stable, for scripts.
     pub code: Code,
     /// One sentence without a full stop: what failed, on what, why.
     pub message: String,

@@ -110,13 +110,14 @@ pub struct Status {
     pub details: Option<Details>,
 }
 
-/// What `long` adds to a [`Status`].
+/// What `long` adds to a `Status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Details {
     /// Share of one core that its process tree used since the last sample, in percent.
     pub cpu: Option<f64>,
     /// Since when it is in this state.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub since: Option<String>,
     /// Exit code of its last process.
     pub exit_code: Option<i32>,
@@ -168,6 +169,7 @@ pub struct Health {
     /// How long the check took.
     pub latency_ms: f64,
     /// When.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub checked: String,
     /// What was asked; `null` for a process check.
     pub endpoint: Option<String>,
@@ -183,11 +185,12 @@ pub struct Why {
     pub summary: String,
     /// `up`, `down` or `restart`.
     pub goal: String,
-    /// As in [`Status::state`].
+    /// As in `Status`: `stopped`, `waiting`, `starting` and so on.
     pub state: String,
-    /// As in [`Status::health`].
+    /// As in `Status`: `healthy`, `unhealthy`, `pending` or `none`.
     pub health: String,
     /// Since when it is in this state.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub since: Option<String>,
     /// What it waits for before it may start.
     pub waits_for: Option<WaitsFor>,
@@ -230,6 +233,7 @@ pub struct LastCheck {
     /// How long it took.
     pub latency_ms: f64,
     /// When.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub checked: String,
 }
 
@@ -250,6 +254,7 @@ pub struct PortHolder {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NextRetry {
     /// When.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub at: String,
     /// In how long.
     pub in_ms: f64,
@@ -299,7 +304,7 @@ pub struct Manager {
 pub struct Version {
     /// Version of the daemon.
     pub version: String,
-    /// Version of the API ([`API_VERSION`](crate::API_VERSION)).
+    /// Version of the API: the number of these words.
     pub api: u32,
 }
 

@@ -7,12 +7,12 @@ pub const OK: &str = "ok";
 /// It does its work, and somebody should look at something.
 pub const DEGRADED: &str = "degraded";
 
-/// The daemon that can do its work. One that cannot answers with a [`Problem`](crate::Problem) of the code
-/// [`Unfit`](crate::Code::Unfit).
+/// The daemon that can do its work. One that cannot answers with a `Problem` of the code
+/// `unfit`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Vitals {
-    /// [`OK`] or [`DEGRADED`].
+    /// `ok` or `degraded`.
     pub status: String,
     /// What should be looked at, each in a sentence.
     pub doubts: Vec<String>,

@@ -1,18 +1,22 @@
 //! The OpenAPI document: what the router, the handlers' `///` and the types say of themselves, and an example for
 //! every body, made of the rows in `examples.json`. `docs/openapi.json` is a copy of it, which a test compares.
 
+mod definition;
+mod rules;
 mod shapes;
 
+pub(super) use definition::*;
 pub(super) use shapes::*;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
-use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, RefOr, Required, Schema};
+use utoipa::{Modify, OpenApi};
 
 /// Operations are sorted by what they are about.
 pub(super) mod tag {
@@ -47,8 +51,23 @@ pub(super) mod tag {
         (name = tag::DAEMON, description = "The daemon itself."),
     ),
     components(schemas(Failed, Awaited, Drawing, Since, Number, Moment)),
+    security((), ("token" = [])),
+    modifiers(&Token),
 )]
 pub(super) struct Document;
+
+/// What opens the door on TCP.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let words =
+            "Over TCP, the token `read` or `admin`. On the socket none is asked for: its owner may do all.";
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(words)).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
 
 /// The text, made when somebody asks first.
 static TEXT: LazyLock<String> = LazyLock::new(text);
@@ -69,6 +88,7 @@ pub(super) async fn openapi() -> impl IntoResponse {
 
 fn text() -> String {
     let mut document = super::described().into_openapi();
+    rules::write(&mut document);
     let schemas = Examples::of(&document);
     for item in document.paths.paths.values_mut() {
         // Whoever posts may send a body, also where it says nothing.

@@ -113,35 +113,6 @@ pub(in crate::http) struct OneWish {
     timeout_ms: Option<u64>,
 }
 
-/// Services to add.
-#[derive(Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct Definitions {
-    /// All of them are added, or none.
-    #[schema(required = false)]
-    services: Vec<Definition>,
-    /// Forget them some time after they have run.
-    #[schema(required = false, default = false)]
-    transient: bool,
-}
-
-/// One service, by the keys of `services.toml`: those named here, and all others of docs/config.md.
-#[derive(Serialize, ToSchema)]
-pub(in crate::http) struct Definition {
-    /// Its name; of a transient service it may be left out, and is then made from the program.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
-    name: Option<String>,
-    /// The service itself: a program and its arguments, split as a shell would.
-    start_command: Option<String>,
-    /// What it is for.
-    description: Option<String>,
-    /// The services that have to be ready first.
-    #[schema(required = false)]
-    dependencies: Vec<String>,
-    /// Where its health is asked: `http://`, `https://`, `tcp://`, `unix://`, `dns://` or `exec:`.
-    health_check_endpoint: Option<String>,
-}
-
 /// A graph: its nodes, or with `format` a drawing of them.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]

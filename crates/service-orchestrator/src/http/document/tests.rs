@@ -72,6 +72,62 @@ fn nothing_is_referred_to_that_is_not_there() {
 }
 
 #[test]
+fn no_words_are_those_of_rust() {
+    let document = document();
+    let said = all(&document).into_iter().filter_map(|value| value["description"].as_str());
+    let strange: Vec<&str> = said.filter(|text| text.contains("[`") || text.contains("::")).collect();
+    assert!(strange.is_empty(), "{strange:#?}");
+}
+
+#[test]
+fn what_is_a_time_is_one_for_who_generates_types() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    for (row, field) in [
+        ("Event", "time"),
+        ("Past", "time"),
+        ("Start", "began"),
+        ("Health", "checked"),
+        ("LastCheck", "checked"),
+        ("NextRetry", "at"),
+        ("Details", "since"),
+        ("Why", "since"),
+    ] {
+        assert_eq!(schemas[row]["properties"][field]["format"], "date-time", "{row}.{field}");
+    }
+}
+
+#[test]
+fn it_says_that_a_token_may_be_asked_for() {
+    let document = document();
+    assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    assert_eq!(document["security"], json!([{}, {"token": []}]), "the socket wants none");
+}
+
+#[test]
+fn who_adds_a_service_finds_every_key_of_one() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let parts = ["Definition", "Edge", "HealthKeys", "ReadyKeys", "BackoffKeys", "LogKeys"];
+    let known: Vec<&str> = parts
+        .iter()
+        .flat_map(|part| schemas[part]["properties"].as_object().unwrap().keys().map(String::as_str))
+        .collect();
+    let read = concat!(include_str!("../../load/definition.rs"), include_str!("../../load/container.rs"));
+    let words =
+        ["string", "flag", "take", "duration", "number", "word", "list", "section", "get", "environment"];
+    let calls = words.map(|word| format!(".{word}(\"")).into_iter().chain(["list(section, \"".to_owned()]);
+    let keys: Vec<&str> = calls
+        .flat_map(|call| read.split(&*call).skip(1).collect::<Vec<_>>())
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(keys.len() > 40, "{keys:?}");
+    for key in keys {
+        assert!(known.contains(&key), "`{key}` is a key of a service");
+    }
+}
+
+#[test]
 fn every_row_has_an_example_of_its_own() {
     fn fits<T: DeserializeOwned + Serialize>(rows: &mut Map<String, Value>, name: &str) {
         let row = rows.remove(name).unwrap_or_else(|| panic!("`{name}` has no example"));
