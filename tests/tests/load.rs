@@ -131,7 +131,7 @@ fn one_stream_too_many_is_told_so_and_keeps_nobody_from_asking() {
 fn a_thousand_who_only_listen_cost_little_and_keep_nobody_from_asking() {
     raise_descriptors();
     let Some(stage) = Stage::new() else { return };
-    let before = stage.descriptors();
+    let (before, first) = (stage.descriptors(), stage.memory());
     let listeners: Vec<_> = (0..LISTENERS).map(|_| listen(&stage.socket)).collect();
     stage.is_undisturbed("1000 streams");
     // Something happens, and all are told.
@@ -147,7 +147,11 @@ fn a_thousand_who_only_listen_cost_little_and_keep_nobody_from_asking() {
         }
     }
     stage.is_undisturbed("1000 streams that were told");
+    let most = stage.memory();
     stage.is_empty_again(before + 1);
+    within(Duration::from_secs(20), "memory is given back", || {
+        (stage.memory() < first.midpoint(most)).then_some(())
+    });
 }
 
 #[test]

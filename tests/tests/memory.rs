@@ -122,6 +122,26 @@ fn two_hundred_unread_answers_out_of_a_full_journal_cost_a_piece_each() {
 }
 
 #[test]
+fn unread_lists_of_five_hundred_services_cost_a_piece_each() {
+    let one = |n| format!("[services.worker-{n}]\nstart_command = \"sleep {n}\"\n");
+    let Some(project) = Project::new(&(0..500).map(one).collect::<String>()) else { return };
+    assert_eq!(project.value("service status | length"), 500);
+    let (daemon, socket) = (project.daemon(), project.socket());
+    let paths = ["/metrics", "/api/v1/services/status?long=true", "/api/v1/services/list", "/api/v1/graph"];
+    let readers = unread(&socket, 240, &paths, "application/json");
+    drop(request(&socket, "GET", "/api/v1/daemon").expect("the daemon answers others"));
+    let held = memory(daemon);
+    println!("with 240 unread lists the daemon has {} MiB", held / 1024 / 1024);
+    assert!(held < MOST, "the daemon has {} MiB", held / 1024 / 1024);
+    drop(readers);
+    // And whoever reads gets all of it.
+    let told = request(&socket, "GET", "/metrics").expect("the daemon answers");
+    assert_eq!(told.matches("service_start_duration_seconds_count{").count(), 500);
+    let (_, answer) = http(&socket, "GET", "/api/v1/services/status?long=true");
+    assert_eq!(answer["data"].as_array().map(Vec::len), Some(500));
+}
+
+#[test]
 fn followers_of_long_logs_who_do_not_read_cost_next_to_nothing() {
     let services: Vec<String> = (0..10)
         .map(|n| {

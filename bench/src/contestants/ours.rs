@@ -136,20 +136,32 @@ impl Stage for Daemon {
         kept.get_mut()
             .write_all(b"GET /api/v1/services/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .expect("the daemon reads");
-        let mut length = 0;
+        let mut length = None;
         loop {
-            let mut line = String::new();
-            kept.read_line(&mut line).expect("the daemon answers");
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().expect("a length is a number");
+            let line = line(kept).to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = Some(value.trim().parse().expect("a length is a number"));
             }
             if line == "\r\n" {
                 break;
             }
         }
-        let mut body = vec![0; length];
-        kept.read_exact(&mut body).expect("the daemon answers whole");
-        !body.is_empty()
+        match length {
+            Some(length) => take(kept, length) > 0,
+            // A long one comes in pieces, each with its length before it; the last has none.
+            None => {
+                let mut all = 0;
+                loop {
+                    let length = line(kept);
+                    let length = usize::from_str_radix(length.trim(), 16).expect("a length is a number");
+                    take(kept, length + 2);
+                    all += length;
+                    if length == 0 {
+                        return all > 0;
+                    }
+                }
+            }
+        }
     }
 
     fn log(&self, part: &Part) -> Option<PathBuf> {
@@ -158,6 +170,18 @@ impl Stage for Daemon {
             projects.map(|project| project.path().join("services").join(&part.name).join("service.log"));
         logs.into_iter().find(|log| log.is_file())
     }
+}
+
+fn line(from: &mut BufReader<UnixStream>) -> String {
+    let mut line = String::new();
+    from.read_line(&mut line).expect("the daemon answers");
+    line
+}
+
+fn take(from: &mut BufReader<UnixStream>, length: usize) -> usize {
+    let mut taken = vec![0; length];
+    from.read_exact(&mut taken).expect("the daemon answers whole");
+    length
 }
 
 impl Drop for Daemon {

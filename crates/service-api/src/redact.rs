@@ -14,7 +14,7 @@ use std::ops::Range;
 pub const MASK: &str = "***";
 
 /// Words of a name, whole: what it names is secret.
-const SECRET: [&str; 24] = [
+const SECRET: [&str; 26] = [
     "password",
     "passwd",
     "passphrase",
@@ -39,6 +39,8 @@ const SECRET: [&str; 24] = [
     "jwt",
     "cookie",
     "pat",
+    "otp",
+    "signature",
 ];
 /// The same, also within a longer word.
 const WITHIN: [&str; 9] = [
@@ -69,6 +71,8 @@ const ABOUT: [&str; 14] = [
     "timeout",
     "algorithm",
 ];
+/// The same in the query of a URL, where they are no other words: who has such a URL may do what it says.
+const IN_QUERY: [&str; 1] = ["sig"];
 /// Names that are words of every day, and name a secret also before a colon.
 const PLAIN: [&str; 6] = ["password", "passwd", "passphrase", "secret", "credential", "credentials"];
 /// Headers whose value is secret to the end of the line.
@@ -158,7 +162,7 @@ pub fn is_secret(name: &str) -> bool {
     let words = words(name);
     let Some(last) = words.last() else { return false };
     // The directory that a shell is in.
-    if ABOUT.contains(&last.as_str()) || words == ["pwd"] || words == ["oldpwd"] {
+    if ABOUT.contains(&last.as_str()) || name == "PWD" || name == "OLDPWD" {
         return false;
     }
     let lower = words.concat();
@@ -209,7 +213,9 @@ fn name_before(text: &str, end: usize) -> Option<(&str, usize)> {
 /// `name=value`, `name = "value"`.
 fn assigned(text: &str, at: usize) -> Option<Range<usize>> {
     let (name, start) = name_before(text, at)?;
-    is_secret(name).then(|| value(text.as_bytes(), at + 1, around(text.as_bytes(), start)))
+    let queried =
+        text[..start].ends_with(['?', '&']) && IN_QUERY.contains(&name.to_ascii_lowercase().as_str());
+    (queried || is_secret(name)).then(|| value(text.as_bytes(), at + 1, around(text.as_bytes(), start)))
 }
 
 /// `"name": "value"`, `X-Api-Key: value`, `password: value`; not what only ends in such a word, as sentences do.

@@ -1,5 +1,6 @@
 //! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
 
+mod accept;
 mod additions;
 mod changes;
 mod complaint;
@@ -7,6 +8,7 @@ mod daemon;
 mod document;
 mod events;
 mod gate;
+mod listed;
 mod listener;
 mod logs;
 mod managers;
@@ -20,6 +22,7 @@ mod rows;
 mod seats;
 mod server;
 mod services;
+mod tide;
 mod tokens;
 mod turn;
 mod watching;

@@ -52,11 +52,16 @@ pub(crate) fn services(plan: &Plan) -> Vec<view::Service> {
 
 /// The steps of a start of these services, or of all.
 pub(crate) fn steps(plan: &Plan, ids: &[Id]) -> Vec<view::Step> {
-    let order = if ids.is_empty() { plan.order().to_vec() } else { plan.with_dependencies(ids) };
-    (1..).zip(order).map(|(number, id)| step(plan, number, id)).collect()
+    (1..).zip(with_needs(plan, ids)).map(|(number, id)| step(plan, number, id)).collect()
 }
 
-fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
+/// These services and all that they need, or all, in start order.
+fn with_needs(plan: &Plan, ids: &[Id]) -> Vec<Id> {
+    if ids.is_empty() { plan.order().to_vec() } else { plan.with_dependencies(ids) }
+}
+
+/// One step of a start.
+pub(crate) fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
     let name = |id: Id| plan.service(id).name.to_string();
     view::Step {
         step,
@@ -66,9 +71,14 @@ fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
     }
 }
 
-/// These services and all that they need, or all, in start order.
+/// The same with who needs whom.
 pub(crate) fn graph(plan: &Plan, ids: &[Id], state: impl Fn(Id) -> &'static str) -> Vec<view::Node> {
-    let shown = if ids.is_empty() { plan.order().to_vec() } else { plan.with_dependencies(ids) };
+    let shown = with_needs(plan, ids);
+    shown.iter().map(|id| node(plan, &shown, *id, &state)).collect()
+}
+
+/// One of the services that are shown.
+pub(crate) fn node(plan: &Plan, shown: &[Id], id: Id, state: impl Fn(Id) -> &'static str) -> view::Node {
     let dependents = |id: Id| {
         let mut names: Vec<String> = Vec::new();
         for id in plan.dependents(id).iter().filter(|id| shown.contains(id)) {
@@ -80,14 +90,13 @@ pub(crate) fn graph(plan: &Plan, ids: &[Id], state: impl Fn(Id) -> &'static str)
         }
         names
     };
-    let node = |id: &Id| view::Node {
-        name: plan.service(*id).name.to_string(),
-        level: plan.level(*id) as usize,
-        dependencies: dependencies(plan.service(*id)),
-        dependents: dependents(*id),
-        state: state(*id).to_owned(),
-    };
-    shown.iter().map(node).collect()
+    view::Node {
+        name: plan.service(id).name.to_string(),
+        level: plan.level(id) as usize,
+        dependencies: dependencies(plan.service(id)),
+        dependents: dependents(id),
+        state: state(id).to_owned(),
+    }
 }
 
 /// How much of a status is asked for.

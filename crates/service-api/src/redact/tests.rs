@@ -24,7 +24,11 @@ fn what_looks_secret_goes_and_what_does_not_stays() {
         ("cannot run `serve --token=abc`: no such file", "cannot run `serve --token=***`: no such file"),
         ("unknown key `x`; known keys: name, env", "unknown key `x`; known keys: name, env"),
         ("cannot read the token: permission denied", "cannot read the token: permission denied"),
-        ("PWD=/home/me", "PWD=/home/me"),
+        ("PWD=/home/me OLDPWD=/", "PWD=/home/me OLDPWD=/"),
+        ("serve --pwd=hunter2 --pwd hunter2 -v", "serve --pwd=*** --pwd *** -v"),
+        ("serve --otp 123456 --stop-sig=INT sig=9", "serve --otp *** --stop-sig=INT sig=9"),
+        ("get 'https://h/a?sv=1&sig=ab%3D'", "get 'https://h/a?sv=1&sig=***'"),
+        ("get https://h/a?X-Amz-Signature=ab1", "get https://h/a?X-Amz-Signature=***"),
         ("keyboard=us monkey=1", "keyboard=us monkey=1"),
     ];
     for (text, told) in cases {

@@ -1,5 +1,6 @@
 //! What happened: as a list, or as a stream that goes on (NDJSON, server-sent events); and history.
 
+use super::accept::{self, prefers, weight};
 use super::document;
 use super::document::{
     Broken, EventOnALine, EventsAnswer, Gone, HistoryAnswer, LastSeen, Malformed, NoService, tag,
@@ -42,9 +43,13 @@ pub(super) struct Span {
 
 impl Span {
     fn question(self, names: &Names, last_seen: Option<&str>) -> Result<Question, Problem> {
-        let [last_seen, since] =
-            [last_seen, self.since.as_deref()].map(|since| since.map(str::parse).transpose());
-        Ok(Question { names: names.list(), since: last_seen?.or(since?), limit: self.limit.map(size) })
+        let (last_seen, since) =
+            (last_seen.map(str::parse).transpose(), self.since.as_deref().map(str::parse).transpose());
+        let last_seen = last_seen.map_err(|problem: Problem| {
+            let message = problem.message.replacen("`since`", "`Last-Event-ID`", 1);
+            Problem { message, ..problem }
+        })?;
+        Ok(Question { names: names.list(), since: last_seen.or(since?), limit: self.limit.map(size) })
     }
 }
 
@@ -81,10 +86,11 @@ enum Form {
 
 impl Form {
     fn of(headers: &HeaderMap) -> Self {
-        let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        match accepts {
-            accepts if accepts.contains(routes::SSE) => Self::Sent,
-            accepts if accepts.contains(routes::NDJSON) => Self::Lines,
+        let said = accept::said(headers);
+        let wanted = |kind| if prefers(&said, kind) { weight(&said, kind, None) } else { 0.0 };
+        match (wanted(routes::SSE), wanted(routes::NDJSON)) {
+            (sent, lines) if sent > 0.0 && sent >= lines => Self::Sent,
+            (_, lines) if lines > 0.0 => Self::Lines,
             _ => Self::List,
         }
     }
@@ -314,6 +320,29 @@ impl Stream for Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_come_in_the_form_that_is_rather_wanted() {
+        let form = |accept: &'static str| {
+            let accept = (header::ACCEPT, axum::http::HeaderValue::from_static(accept));
+            Form::of(&HeaderMap::from_iter([accept]))
+        };
+        assert_eq!(form("*/*"), Form::List);
+        assert_eq!(form("text/event-stream"), Form::Sent);
+        assert_eq!(form("Text/Event-Stream;q=0.5, application/x-ndjson;q=0.4"), Form::Sent);
+        assert_eq!(form("text/event-stream;q=0.4, application/x-ndjson"), Form::Lines);
+        assert_eq!(form("text/event-stream;q=0, application/json"), Form::List);
+        assert_eq!(form("application/json, text/event-stream;q=0.1"), Form::List);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_by_its_name() {
+        let span = |since: Option<&str>| Span { since: since.map(str::to_owned), limit: None };
+        let names = || serde_json::from_str("{}").unwrap();
+        let told = |span: Span, seen| span.question(&names(), seen).map(drop).unwrap_err().message;
+        assert_eq!(told(span(None), Some("x")), "`Last-Event-ID` is neither a number nor a time: `x`");
+        assert_eq!(told(span(Some("x")), None), "`since` is neither a number nor a time: `x`");
+    }
 
     #[test]
     fn a_pulse_of_server_sent_events_carries_the_number_and_no_event() {

@@ -1,8 +1,8 @@
 //! Logs: of one service or of many, in one answer or line by line, what is there or also what comes.
 
+use super::accept::takes_lines;
 use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, Untold, tag};
 use super::reply::{Asked, Failure, Named, count, size};
-use super::rows;
 use super::services::Names;
 use crate::daemon::Shared;
 use crate::logs::{Form, Managed, Reading, Wanted};
@@ -104,7 +104,7 @@ async fn answer(
 ) -> Result<Response, Failure> {
     let _ = shared.refresh().await;
     let follow = lines.follow;
-    let by_line = rows::wanted(headers);
+    let by_line = takes_lines(headers);
     if follow && !by_line {
         return Err(Problem::new(Code::BadRequest, "cannot follow in one answer")
             .help("send `Accept: application/x-ndjson`")

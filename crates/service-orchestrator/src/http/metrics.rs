@@ -1,10 +1,14 @@
 //! `GET /metrics`: the services and the daemon in numbers, for Prometheus and whoever reads the same.
 //!
-//! Everything is read off the board, so that a scrape disturbs nobody; nothing is asked of a service or a shim.
+//! Everything is read off the board, so that a scrape disturbs nobody; nothing is asked of a service or a shim. It is written
+//! as it is taken, so that a scraper that takes nothing costs a piece.
 
 mod page;
 
+use super::accept;
 use super::document::tag;
+use super::listed::{self, Piece};
+use super::pieces::PIECE;
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::daemon::Shared;
@@ -12,17 +16,14 @@ use crate::tally::Histogram;
 use crate::usage;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use page::{Format, Kind, Page};
 use service_api::routes;
 use service_core::health::Health;
 use service_core::service::Goal;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use tokio::runtime::Handle;
-
-/// What the lines of one service take, about.
-const ROOM: usize = 2560;
 
 /// Everything in numbers
 ///
@@ -38,76 +39,155 @@ const ROOM: usize = 2560;
     ))),
 )]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let format = Format::wanted(&accept.join(","));
+    let format = Format::wanted(&accept::said(&headers));
     let board = shared.orchestrator.board();
-    let mut page = Page::new(format, ROOM * (board.entries.len() + 1));
-    services(&mut page, &board);
-    daemon(&mut page, &shared);
-    ([(CONTENT_TYPE, format.content_type())], page.end()).into_response()
+    let (mut page, mut place) = (Page::new(format), Place::default());
+    listed::answer(format.content_type(), move || {
+        while page.len() < PIECE {
+            match place.go_on(&mut page, &board) {
+                Continue(()) => {}
+                Break(()) => {
+                    daemon(&mut page, &shared);
+                    page.end();
+                    return Piece::of(page.take(), true);
+                }
+            }
+        }
+        Piece::of(page.take(), false)
+    })
 }
 
-fn services(page: &mut Page, board: &Board) {
-    gauge(page, board, "service_wanted", "Whether somebody wants the service to run.", |entry| {
-        Some(entry.snapshot.goal != Goal::Down)
-    });
-    gauge(page, board, "service_up", "Whether the service runs, ready or not.", |entry| {
-        Some(entry.snapshot.state.is_alive())
-    });
-    gauge(page, board, "service_ready", "Whether the service runs and has become ready.", |entry| {
-        Some(entry.snapshot.state.is_going() && entry.snapshot.state.ready().is_some())
-    });
-    let help = "Whether the health checks of the service pass. Absent while nothing is known.";
-    gauge(page, board, "service_healthy", help, |entry| match entry.snapshot.health {
-        Health::Healthy => Some(true),
-        Health::Unhealthy => Some(false),
-        Health::Pending | Health::None => None,
-    });
-    counter(page, board, "service_restarts", "Starts of the service by its restart policy.", |entry| {
-        Some(entry.tally.restarts)
-    });
-    let help = "Time from the launch of the service until it was ready or had done its work.";
-    histogram(page, board, "service_start_duration_seconds", help, |entry| &entry.tally.starts);
-    let help = "Time that health checks of the service took.";
-    histogram(page, board, "service_probe_duration_seconds", help, |entry| &entry.tally.checks);
-    counter(page, board, "service_probe_failures", "Health checks of the service that failed.", |entry| {
-        Some(entry.tally.failed_checks)
-    });
-    let help = "Bytes written to the log of the service, with time and stream in front of each line.";
-    counter(page, board, "service_log_written_bytes", help, |entry| entry.tally.log_bytes());
-    let help = "Lines of the service that could not be written to its log.";
-    counter(page, board, "service_log_dropped_lines", help, |entry| Some(entry.missing.lines));
+/// A family that has samples of each service.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    of: Of,
 }
 
-fn gauge(page: &mut Page, board: &Board, name: &str, help: &str, of: impl Fn(&Entry) -> Option<bool>) {
-    let name = page.family(name, Kind::Gauge, help);
-    for entry in &board.entries {
-        if let Some(holds) = of(entry) {
-            page.sample(&name, &[("service", &entry.definition.name)], u8::from(holds));
+/// What a sample says of a service; nothing where it is not known.
+enum Of {
+    Flag(fn(&Entry) -> Option<bool>),
+    Count(fn(&Entry) -> Option<u64>),
+    Spread(fn(&Entry) -> &Histogram),
+}
+
+const FAMILIES: [Family; 10] = [
+    Family {
+        name: "service_wanted",
+        help: "Whether somebody wants the service to run.",
+        of: Of::Flag(|entry| Some(entry.snapshot.goal != Goal::Down)),
+    },
+    Family {
+        name: "service_up",
+        help: "Whether the service runs, ready or not.",
+        of: Of::Flag(|entry| Some(entry.snapshot.state.is_alive())),
+    },
+    Family {
+        name: "service_ready",
+        help: "Whether the service runs and has become ready.",
+        of: Of::Flag(|entry| Some(entry.snapshot.state.is_going() && entry.snapshot.state.ready().is_some())),
+    },
+    Family {
+        name: "service_healthy",
+        help: "Whether the health checks of the service pass. Absent while nothing is known.",
+        of: Of::Flag(|entry| match entry.snapshot.health {
+            Health::Healthy => Some(true),
+            Health::Unhealthy => Some(false),
+            Health::Pending | Health::None => None,
+        }),
+    },
+    Family {
+        name: "service_restarts",
+        help: "Starts of the service by its restart policy.",
+        of: Of::Count(|entry| Some(entry.tally.restarts)),
+    },
+    Family {
+        name: "service_start_duration_seconds",
+        help: "Time from the launch of the service until it was ready or had done its work.",
+        of: Of::Spread(|entry| &entry.tally.starts),
+    },
+    Family {
+        name: "service_probe_duration_seconds",
+        help: "Time that health checks of the service took.",
+        of: Of::Spread(|entry| &entry.tally.checks),
+    },
+    Family {
+        name: "service_probe_failures",
+        help: "Health checks of the service that failed.",
+        of: Of::Count(|entry| Some(entry.tally.failed_checks)),
+    },
+    Family {
+        name: "service_log_written_bytes",
+        help: "Bytes written to the log of the service, with time and stream in front of each line.",
+        of: Of::Count(|entry| entry.tally.log_bytes()),
+    },
+    Family {
+        name: "service_log_dropped_lines",
+        help: "Lines of the service that could not be written to its log.",
+        of: Of::Count(|entry| Some(entry.missing.lines)),
+    },
+];
+
+/// How far a page is: which family, and which service of it is next.
+#[derive(Default)]
+struct Place {
+    family: usize,
+    entry: usize,
+}
+
+impl Place {
+    /// Writes the samples of one more service, unless there is none.
+    fn go_on(&mut self, page: &mut Page, board: &Board) -> ControlFlow<()> {
+        let Some(family) = FAMILIES.get(self.family) else { return Break(()) };
+        if self.entry == 0 {
+            page.family(family.name, family.of.kind(), family.help);
+        }
+        match board.entries.get(self.entry) {
+            Some(entry) => {
+                family.sample(page, entry);
+                self.entry += 1;
+            }
+            None => *self = Self { family: self.family + 1, entry: 0 },
+        }
+        Continue(())
+    }
+}
+
+impl Of {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Flag(_) => Kind::Gauge,
+            Self::Count(_) => Kind::Counter,
+            Self::Spread(_) => Kind::Histogram,
         }
     }
 }
 
-fn counter(page: &mut Page, board: &Board, name: &str, help: &str, of: impl Fn(&Entry) -> Option<u64>) {
-    let name = page.family(name, Kind::Counter, help);
-    for entry in &board.entries {
-        if let Some(count) = of(entry) {
-            page.sample(&name, &[("service", &entry.definition.name)], count);
+impl Family {
+    fn sample(&self, page: &mut Page, entry: &Entry) {
+        let (service, kind) = (("service", &*entry.definition.name), self.of.kind());
+        match &self.of {
+            Of::Flag(of) => {
+                if let Some(holds) = of(entry) {
+                    page.sample(&kind.samples(self.name), &[service], u8::from(holds));
+                }
+            }
+            Of::Count(of) => {
+                if let Some(count) = of(entry) {
+                    page.sample(&kind.samples(self.name), &[service], count);
+                }
+            }
+            Of::Spread(of) => {
+                let (histogram, name) = (of(entry), self.name);
+                let [bucket, sum, count] = ["bucket", "sum", "count"].map(|part| format!("{name}_{part}"));
+                for (bound, number) in histogram.buckets() {
+                    page.sample(&bucket, &[service, ("le", &format!("{bound:?}"))], number);
+                }
+                page.sample(&bucket, &[service, ("le", "+Inf")], histogram.number);
+                page.sample(&sum, &[service], histogram.seconds);
+                page.sample(&count, &[service], histogram.number);
+            }
         }
-    }
-}
-
-fn histogram(page: &mut Page, board: &Board, name: &str, help: &str, of: impl Fn(&Entry) -> &Histogram) {
-    page.family(name, Kind::Histogram, help);
-    let [bucket, sum, count] = ["bucket", "sum", "count"].map(|part| format!("{name}_{part}"));
-    for entry in &board.entries {
-        let (histogram, service) = (of(entry), ("service", &*entry.definition.name));
-        for (bound, number) in histogram.buckets() {
-            page.sample(&bucket, &[service, ("le", &format!("{bound:?}"))], number);
-        }
-        page.sample(&bucket, &[service, ("le", "+Inf")], histogram.number);
-        page.sample(&sum, &[service], histogram.seconds);
-        page.sample(&count, &[service], histogram.number);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 
 /// A piece is a little more than so many bytes.
-const PIECE: usize = 8 * 1024;
+pub(super) const PIECE: usize = 8 * 1024;
 
 /// So many read the journal at once: each has the files in memory while it does, and they do not wait for a client.
 static READERS: Semaphore = Semaphore::const_new(2);
@@ -115,8 +115,8 @@ where
     }
 }
 
-const OPENING: &[u8] = b"{\"success\":true,\"data\":[";
-const CLOSING: &[u8] = b"],\"error\":null}";
+pub(super) const OPENING: &[u8] = b"{\"success\":true,\"data\":[";
+pub(super) const CLOSING: &[u8] = b"],\"error\":null}";
 
 impl<A> Stream for Pieces<A>
 where

@@ -1,5 +1,6 @@
 //! Answers of many rows: all in one envelope, or as NDJSON one envelope a line, as they come.
 
+use super::accept::takes_lines;
 use super::reply::Data;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -10,15 +11,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 
-/// Whether the client takes rows as they come.
-pub(super) fn wanted(headers: &HeaderMap) -> bool {
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    accepts.contains(routes::NDJSON)
-}
-
 /// What became of services, as the client takes it.
 pub(super) async fn outcomes(headers: &HeaderMap, rows: UnboundedReceiver<Outcome>) -> Response {
-    match wanted(headers) {
+    match takes_lines(headers) {
         true => one_by_one(rows),
         false => all_at_once(rows).await,
     }

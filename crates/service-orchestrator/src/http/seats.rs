@@ -6,8 +6,10 @@
 //! When all seats are taken, who comes gets that of whom we have waited for longest (see [`Turn`]), and whoever is answered
 //! meanwhile is asked to come again: so nobody keeps others out by sitting there.
 
+use super::accept;
 use super::protocol;
 use super::reply::Failure;
+use super::tide::Guest;
 use super::turn::Turn;
 use crate::clock;
 use axum::Extension;
@@ -62,6 +64,7 @@ pub(super) struct Seat {
     row: Arc<Row>,
     number: u64,
     turn: Arc<Turn>,
+    _guest: Guest,
 }
 
 /// How a request came in.
@@ -97,7 +100,7 @@ impl Seats {
         let (number, turn) = (self.row.next.fetch_add(1, Ordering::Relaxed), Arc::new(Turn::theirs()));
         self.row.sitting().insert(number, Arc::clone(&turn));
         let (following, row) = (Arc::clone(&self.following), Arc::clone(&self.row));
-        Seat { permit: Mutex::new(permit), following, row, number, turn }
+        Seat { permit: Mutex::new(permit), following, row, number, turn, _guest: Guest::comes() }
     }
 
     async fn wait(&self) -> Option<OwnedSemaphorePermit> {
@@ -195,10 +198,8 @@ pub(super) async fn usher(Extension(arrival): Extension<Arrival>, request: Reque
 
 /// Whoever takes an answer as it comes may take it for long.
 fn is_stream(request: &Request) -> bool {
-    let accepts = request.headers().get_all(header::ACCEPT).into_iter();
-    accepts
-        .filter_map(|accept| accept.to_str().ok())
-        .any(|accept| accept.contains(routes::SSE) || accept.contains(routes::NDJSON))
+    let said = accept::said(request.headers());
+    [routes::SSE, routes::NDJSON].into_iter().any(|kind| accept::prefers(&said, kind))
 }
 
 #[cfg(test)]

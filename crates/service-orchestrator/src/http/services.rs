@@ -4,6 +4,7 @@ use super::document::{
     Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
     StatusAnswer, StepsAnswer, WhyAnswer, WrongFile, tag,
 };
+use super::listed;
 use super::reply::{Asked, Data, Failure, Named, Reply};
 use super::tokens::Role;
 use crate::board::{Board, Entry};
@@ -18,6 +19,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service_api::{Code, Problem, routes, view};
+use service_core::{Id, Plan};
 use std::sync::Arc;
 use utoipa::IntoParams;
 
@@ -31,9 +33,11 @@ use utoipa::IntoParams;
     tag = tag::SERVICES,
     responses((status = 200, description = "every service", body = ServicesAnswer), WrongFile, Broken),
 )]
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Service>> {
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, Failure> {
     shared.refresh().await?;
-    Ok(Data(views::services(&shared.orchestrator.plan())))
+    let plan = shared.orchestrator.plan();
+    let told = move |at: usize| plan.ids().nth(at).map(|id| views::service(plan.service(id)));
+    Ok(listed::list((0..).map_while(told)))
 }
 
 /// One service as it is defined
@@ -87,11 +91,20 @@ impl Names {
 pub(super) async fn order(
     State(shared): State<Arc<Shared>>,
     Asked(names): Asked<Names>,
-) -> Reply<Vec<view::Step>> {
+) -> Result<Response, Failure> {
     shared.refresh().await?;
     let plan = shared.orchestrator.plan();
-    let ids = resolve(&plan, &names.list())?;
-    Ok(Data(views::steps(&plan, &ids)))
+    let chosen = chosen(&plan, &resolve(&plan, &names.list())?);
+    let step = move |at: usize| {
+        let ids = chosen.as_deref().unwrap_or(plan.order());
+        ids.get(at).map(|id| views::step(&plan, at + 1, *id))
+    };
+    Ok(listed::list((0..).map_while(step)))
+}
+
+/// These with all that they need, in start order; nothing for all, which the plan has so.
+fn chosen(plan: &Plan, ids: &[Id]) -> Option<Vec<Id>> {
+    (!ids.is_empty()).then(|| plan.with_dependencies(ids))
 }
 
 /// `?names=a,b&format=tree`.
@@ -122,11 +135,17 @@ pub(super) async fn graph(
     shared.refresh().await?;
     let board = shared.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
-    let nodes = views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word());
-    match drawn.format {
-        Some(format) => Ok(Data(drawing::draw(&format, &nodes)?).into_response()),
-        None => Ok(Data(nodes).into_response()),
+    if let Some(format) = drawn.format {
+        let nodes = views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word());
+        return Ok(Data(drawing::draw(&format, &nodes)?).into_response());
     }
+    let chosen = chosen(&board.plan, &ids);
+    let node = move |at: usize| {
+        let shown = chosen.as_deref().unwrap_or(board.plan.order());
+        let state = |id| board.at(id).snapshot.state_word();
+        shown.get(at).map(|id| views::node(&board.plan, shown, *id, state))
+    };
+    Ok(listed::list((0..).map_while(node)))
 }
 
 /// The state of one service
@@ -147,7 +166,7 @@ pub(super) async fn service_status(
     let _ = shared.refresh().await;
     let board = shared.orchestrator.board();
     let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
-    let mut rows = statuses(&shared, &board, &[entry], Detail::Long);
+    let mut rows = statuses(&shared, &board, std::slice::from_ref(entry), Detail::Long);
     Ok(Data(rows.swap_remove(0)))
 }
 
@@ -155,7 +174,7 @@ pub(super) async fn service_status(
 pub(super) fn statuses(
     shared: &Shared,
     board: &Board,
-    entries: &[&Entry],
+    entries: &[Arc<Entry>],
     detail: Detail,
 ) -> Vec<view::Status> {
     // What a manager runs has no keeper; its process may be the root of a tree all the same.

@@ -1,10 +1,12 @@
 //! Looking on: the states, once or as they change, and waiting for what others bring about.
 
+use super::accept::takes_lines;
 use super::document::{
     Awaited, Broken, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, StatusesAnswer, StatusesOnALine,
     tag,
 };
-use super::reply::{Asked, Data, Failure, count};
+use super::listed;
+use super::reply::{Asked, Failure, count};
 use super::rows;
 use super::services::{Names, statuses};
 use crate::board::{Board, Entry};
@@ -13,7 +15,7 @@ use crate::orchestrator::{Watch, resolve};
 use crate::views::Detail;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use service_api::{Code, Problem, routes};
 use service_core::fleet::Until;
@@ -22,6 +24,9 @@ use std::time::Duration;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 use utoipa::IntoParams;
+
+/// So many are looked at in one go.
+const FEW: usize = 16;
 
 /// `?long=true&follow=true`.
 #[derive(Deserialize, IntoParams)]
@@ -61,11 +66,18 @@ pub(super) async fn status(
     resolve(&board.plan, &names)?;
     let detail = if states.long { Detail::Long } else { Detail::Short };
     match states.follow {
-        true if !rows::wanted(&headers) => Err(Problem::new(Code::BadRequest, "cannot follow in one answer")
+        true if !takes_lines(&headers) => Err(Problem::new(Code::BadRequest, "cannot follow in one answer")
             .help("send `Accept: application/x-ndjson`")
             .into()),
         true => Ok(follow(shared, names, detail)),
-        false => Ok(Data(statuses(&shared, &board, &entries(&board, &names), detail)).into_response()),
+        false => {
+            let chosen = (!names.is_empty()).then(|| entries(&board, &names));
+            let told = move |at| {
+                let all = chosen.as_deref().unwrap_or(&board.entries);
+                Some(statuses(&shared, &board, all.get(at..)?.chunks(FEW).next()?, detail))
+            };
+            Ok(listed::list((0..).step_by(FEW).map_while(told).flatten()))
+        }
     }
 }
 
@@ -107,10 +119,10 @@ impl Look {
 }
 
 /// The services of these names, or all. One that has been removed meanwhile is not there.
-fn entries<'b>(board: &'b Board, names: &[String]) -> Vec<&'b Entry> {
+fn entries(board: &Board, names: &[String]) -> Vec<Arc<Entry>> {
     match names {
-        [] => board.entries.iter().map(|entry| &**entry).collect(),
-        names => names.iter().filter_map(|name| board.entry(name)).map(|entry| &**entry).collect(),
+        [] => board.entries.clone(),
+        names => names.iter().filter_map(|name| board.entry(name)).map(Arc::clone).collect(),
     }
 }
 

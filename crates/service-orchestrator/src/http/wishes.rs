@@ -157,8 +157,8 @@ pub(super) fn body_or_default<T: DeserializeOwned + Default>(body: &[u8], what: 
 /// What is asked by a body.
 pub(super) fn body_of<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
     // A list would do for a record, its items for the fields by their order: nobody means that.
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Err(bad(&format!("the body is not {what}: it is a list, and should be a record")));
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(bad(&format!("the body is not {what}: it should be a record, `{{ ... }}`")));
     }
     serde_json::from_slice(body).map_err(|error| bad(&format!("the body is not {what}: {error}")))
 }

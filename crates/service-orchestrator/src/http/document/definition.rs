@@ -39,7 +39,7 @@ pub(in crate::http) struct Definition {
     )]
     health_check_endpoint: Option<String>,
     /// Run `start_command` as `<shell> -c <command>`.
-    #[schema(pattern = r"\S", example = "sh")]
+    #[schema(pattern = r"\S")]
     shell: Option<String>,
     /// The command line that stops it.
     stop_command: Option<String>,

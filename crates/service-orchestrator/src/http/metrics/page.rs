@@ -3,6 +3,7 @@
 //! They are alike but for how a counter and an info are announced, and for the end of the text. The crate
 //! `prometheus-client` writes only one of them, and wants a registry of what here is read off the board.
 
+use crate::http::accept::weight;
 use std::fmt::{Display, Write};
 
 /// What a scraper asked for.
@@ -34,19 +35,12 @@ pub(super) struct Page {
 impl Format {
     /// The one that an `Accept` header prefers; without a word about it, what everything can read.
     pub(super) fn wanted(accept: &str) -> Self {
-        let weight = |kind: &str| {
-            let of = |part: &str| {
-                let mut parts = part.split(';').map(str::trim);
-                let matches = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(kind));
-                let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
-                let value = |key| parameters.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
-                let known = kind == "text/plain" || value("version").is_none_or(|version| version == "1.0.0");
-                (matches && known).then(|| value("q").and_then(|q| q.parse::<f64>().ok()).unwrap_or(1.0))
-            };
-            accept.split(',').filter_map(of).fold(0.0, f64::max)
-        };
-        let open = weight("application/openmetrics-text");
-        if open > 0.0 && open >= weight("text/plain") { Self::OpenMetrics } else { Self::Prometheus }
+        let open = weight(accept, "application/openmetrics-text", Some("1.0.0"));
+        if open > 0.0 && open >= weight(accept, "text/plain", None) {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
     }
 
     pub(super) fn content_type(self) -> &'static str {
@@ -58,12 +52,14 @@ impl Format {
 }
 
 impl Kind {
-    fn suffix(self) -> &'static str {
-        match self {
+    /// How the samples of a family of this name are called.
+    pub(super) fn samples(self, name: &str) -> String {
+        let suffix = match self {
             Self::Counter => "_total",
             Self::Info => "_info",
             Self::Gauge | Self::Histogram => "",
-        }
+        };
+        format!("{name}{suffix}")
     }
 
     fn word(self, format: Format) -> &'static str {
@@ -77,13 +73,22 @@ impl Kind {
 }
 
 impl Page {
-    pub(super) fn new(format: Format, room: usize) -> Self {
-        Self { format, text: String::with_capacity(room) }
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, text: String::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// What has been written since it was taken last.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.text).into_bytes()
     }
 
     /// Announces a family, whose name is without `_total` or `_info`. Returns the name of its samples.
     pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) -> String {
-        let samples = format!("{name}{}", kind.suffix());
+        let samples = kind.samples(name);
         let announced = match self.format {
             Format::Prometheus => &samples,
             Format::OpenMetrics => name,
@@ -110,11 +115,10 @@ impl Page {
         self.line(format_args!(" {value}"));
     }
 
-    pub(super) fn end(mut self) -> String {
+    pub(super) fn end(&mut self) {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");
         }
-        self.text
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
@@ -157,10 +161,11 @@ mod tests {
     #[test]
     fn a_counter_is_announced_without_its_ending_in_one_format_and_with_it_in_the_other() {
         let page = |format| {
-            let mut page = Page::new(format, 0);
+            let mut page = Page::new(format);
             let name = page.family("lost_lines", Kind::Counter, "Lines.");
             page.sample(&name, &[("service", "a\\b\"c\nd")], 3);
-            page.end()
+            page.end();
+            String::from_utf8(page.take()).unwrap()
         };
         let sample = "lost_lines_total{service=\"a\\\\b\\\"c\\nd\"} 3\n";
         assert_eq!(

@@ -1,0 +1,69 @@
+//! [`Guest`]: a connection, counted; and the memory that is given back when most of them have gone. What was freed between
+//! pieces that are still in use glibc would keep for ever, and a second thousand of clients would need more on top of it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::runtime::Handle;
+
+/// Fewer are not worth it.
+const MANY: usize = 64;
+
+static HERE: AtomicUsize = AtomicUsize::new(0);
+/// The most since memory was given back last.
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Somebody who is here as long as this is kept.
+pub(super) struct Guest(());
+
+impl Guest {
+    pub(super) fn comes() -> Self {
+        let here = HERE.fetch_add(1, Ordering::Relaxed) + 1;
+        MOST.fetch_max(here, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let here = HERE.fetch_sub(1, Ordering::Relaxed) - 1;
+        if has_ebbed(here, MOST.load(Ordering::Relaxed)) {
+            MOST.store(here, Ordering::Relaxed);
+            // It takes some milliseconds.
+            if let Ok(runtime) = Handle::try_current() {
+                drop(runtime.spawn_blocking(give_back));
+            }
+        }
+    }
+}
+
+/// Whether half of many have gone.
+fn has_ebbed(here: usize, most: usize) -> bool {
+    most >= MANY && here <= most / 2
+}
+
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    {
+        #[expect(unsafe_code, reason = "nix does not know it")]
+        // SAFETY: it takes a number, and any thread may call it at any time.
+        unsafe {
+            nix::libc::malloc_trim(0)
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_half_of_many_have_gone_and_again_when_half_of_those_have() {
+        let (mut most, mut given) = (2_000, Vec::new());
+        for here in (0..most).rev() {
+            if has_ebbed(here, most) {
+                most = here;
+                given.push(here);
+            }
+        }
+        assert_eq!(given, [1_000, 500, 250, 125, 62]);
+    }
+}
