@@ -10,6 +10,7 @@ mod thrift;
 
 pub(crate) use additions::Additions;
 pub(crate) use source::{Same, Source};
+pub(crate) use thrift::give_back;
 
 use crate::clock;
 use crate::http;

@@ -34,7 +34,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// What goes on is slowed down by some tenths of a millisecond, once.
-fn give_back() {
+pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "nix does not know it")]
     // SAFETY: it gives back what nobody has allocated.

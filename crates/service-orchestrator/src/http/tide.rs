@@ -1,6 +1,7 @@
 //! [`Guest`]: a connection, counted; and the memory that is given back when most of them have gone. What was freed between
 //! pieces that are still in use glibc would keep for ever, and a second thousand of clients would need more on top of it.
 
+use crate::daemon::give_back;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::Handle;
 
@@ -38,17 +39,6 @@ impl Drop for Guest {
 /// Whether half of many have gone.
 fn has_ebbed(here: usize, most: usize) -> bool {
     most >= MANY && here <= most / 2
-}
-
-fn give_back() {
-    #[cfg(target_env = "gnu")]
-    {
-        #[expect(unsafe_code, reason = "nix does not know it")]
-        // SAFETY: it takes a number, and any thread may call it at any time.
-        unsafe {
-            nix::libc::malloc_trim(0)
-        };
-    }
 }
 
 #[cfg(test)]
