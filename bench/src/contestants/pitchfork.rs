@@ -8,6 +8,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// It stops what it runs layer by layer.
+const ENDS_WITHIN: Duration = Duration::from_mins(2);
 
 pub(crate) struct Pitchfork;
 
@@ -92,6 +96,6 @@ impl Stage for Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.ask(&["supervisor", "stop"]);
-        service_tests::eventually("pitchfork is down", || self.process.0.try_wait().ok().flatten());
+        service_tests::within(ENDS_WITHIN, "pitchfork is down", || self.process.0.try_wait().ok().flatten());
     }
 }
