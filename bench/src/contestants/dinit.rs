@@ -45,7 +45,8 @@ impl Contestant for Dinit {
             .spawn()
             .ok()?;
         service_tests::eventually("dinit listens", || socket.exists().then_some(()));
-        Some(Box::new(User { directory: directory.to_owned(), socket, process: Kept(process) }))
+        let control = installed("dinitctl")?;
+        Some(Box::new(User { directory: directory.to_owned(), control, socket, process: Kept(process) }))
     }
 }
 
@@ -69,13 +70,14 @@ fn log(directory: &Path, part: &Part) -> PathBuf {
 
 struct User {
     directory: PathBuf,
+    control: PathBuf,
     socket: PathBuf,
     process: Kept,
 }
 
 impl User {
     fn ask(&self, words: &[&str]) {
-        let mut command = Command::new("dinitctl");
+        let mut command = Command::new(&self.control);
         let command = command.arg("--quiet").arg("--socket-path").arg(&self.socket).args(words);
         assert!(command.status().is_ok_and(|status| status.success()), "dinitctl {words:?}");
     }
