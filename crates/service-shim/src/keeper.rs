@@ -289,6 +289,7 @@ impl Keeper {
             self.shrink_at = None;
             Desk::shrink(&self.memory);
             self.log.shrink();
+            self.output.iter_mut().flatten().for_each(Pump::narrow);
         }
     }
 

@@ -11,18 +11,19 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A program that writes line by line would wake us for each. When reads come this close together, the pipe is left
-/// to fill for as long; a stream that says something now and then is read at once. A fast writer takes more than twice as
-/// long to fill a pipe, and is not held up.
+/// A program that writes line by line would wake us for each, and wait for us as often. When reads come this close
+/// together, the pipe is left to fill for as long; a stream that says something now and then is read at once.
 const REST: Duration = Duration::from_micros(200);
-/// A read of this much was no single line, and the pipe may be full: the writer must not wait for us.
-const PLENTY: usize = READ / 4;
+/// What the pipe of such a program may hold, where we may have that: more than it says in the meantime.
+const WIDE: usize = 4 * READ;
 
 /// A pipe, and when it is read next.
 #[derive(Debug)]
 pub struct Pump {
     pipe: OwnedFd,
     stream: Stream,
+    /// How many bytes it can hold.
+    capacity: usize,
     last_read: Option<Instant>,
     rests_until: Option<Instant>,
 }
@@ -42,7 +43,9 @@ impl Pump {
     /// A pump for this pipe.
     pub fn new(pipe: OwnedFd, stream: Stream) -> nix::Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Self { pipe, stream, last_read: None, rests_until: None })
+        // It is no pipe if it has no size; then it is read as the smallest one is.
+        let capacity = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).map_or(0, i32::unsigned_abs) as usize;
+        Ok(Self { pipe, stream, capacity, last_read: None, rests_until: None })
     }
 
     /// Until when it is not to be read, if that is later than `now`.
@@ -71,11 +74,28 @@ impl Pump {
         record(desk, log);
     }
 
+    /// The stream has been quiet: it can do with what a pipe usually holds.
+    pub fn narrow(&mut self) {
+        self.resize(READ);
+    }
+
     fn rest_after(&mut self, length: usize) {
         let now = Instant::now();
         let busy = self.last_read.is_some_and(|last| now.duration_since(last) < REST);
-        self.rests_until = (busy && length < PLENTY).then(|| now + REST);
+        if busy && self.capacity < WIDE {
+            self.resize(WIDE);
+        }
+        // A read of a quarter of the pipe was no single line, and what writes so fast must not wait for us.
+        self.rests_until = (busy && length < self.capacity / 4).then(|| now + REST);
         self.last_read = Some(now);
+    }
+
+    /// Where that is refused, because of what the user's other pipes hold, the pipe stays as it is.
+    fn resize(&mut self, capacity: usize) {
+        let wanted = i32::try_from(capacity).unwrap_or(i32::MAX);
+        if let Ok(capacity) = fcntl(&self.pipe, FcntlArg::F_SETPIPE_SZ(wanted)) {
+            self.capacity = capacity.unsigned_abs() as usize;
+        }
     }
 }
 
@@ -115,5 +135,35 @@ fn joined<'a>(begun: &'a [u8], rest: &'a [u8]) -> Cow<'a, [u8]> {
 impl AsFd for Pump {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Files, LogLimits};
+    use std::fs::File;
+    use std::io::Write;
+
+    #[test]
+    fn a_pipe_that_is_written_line_by_line_holds_more_until_its_writer_is_quiet() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = LogLimits { max_size: 1 << 20, max_files: 1 };
+        let mut log = Log::open(Files::new(directory.path()), limits).unwrap();
+        let desk = Desk::open(Desk::make().unwrap()).unwrap();
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let capacity = |pipe: &File| fcntl(pipe, FcntlArg::F_GETPIPE_SZ).unwrap();
+        let mut write = File::from(write);
+        let usual = capacity(&write);
+        let mut pump = Pump::new(read, Stream::Stdout).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while capacity(&write) == usual {
+            assert!(Instant::now() < deadline, "two reads never come close together");
+            write.write_all(b"line\n").unwrap();
+            pump.pump(&desk, &mut log);
+        }
+        assert!(pump.rests_until(Instant::now()).is_some());
+        pump.narrow();
+        assert_eq!(capacity(&write), usual);
     }
 }
