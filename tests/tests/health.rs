@@ -48,6 +48,31 @@ fn http_is_healthy_when_the_status_is_accepted() {
 }
 
 #[test]
+fn a_machine_without_certificates_fails_only_checks_that_need_them() {
+    let (port, other) = (free_port(), free_port());
+    let Some(project) = Project::new(&format!(
+        r#"
+        [services.web]
+        start_command = "ACTOR http {port} '204 No Content'"
+        health_check_endpoint = "http://127.0.0.1:{port}/"
+
+        [services.safe]
+        start_command = "ACTOR http {other} '204 No Content'"
+        health_check_endpoint = "https://127.0.0.1:{other}/"
+        ready = {{ timeout = "500ms" }}
+        restart = "no"
+        "#
+    )) else {
+        return;
+    };
+    let project = project.env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
+    project.value("service start web");
+    assert_eq!(project.status("web")["health"], "healthy");
+    let error = project.error("service start safe");
+    assert!(error["msg"].as_str().unwrap().contains("certificates"), "{error}");
+}
+
+#[test]
 fn a_redirect_to_another_host_is_not_followed() {
     let port = free_port();
     let Some(project) = Project::new(&format!(

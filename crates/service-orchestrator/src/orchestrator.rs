@@ -22,7 +22,7 @@ pub use service_core::fleet::Relatives;
 use crate::board::{Board, Checked};
 use crate::guide::{Service, ServiceHealth, ServiceStatus};
 use crate::journal::View;
-use crate::probe::Lookout;
+use crate::probe::{HttpClient, Lookout};
 use crate::process::template::Templates;
 use crate::world::{Places, World, find_shim};
 use crate::{manager, probe};
@@ -153,7 +153,7 @@ impl Builder {
             tracing::error!(%error, "cannot write the managers");
         }
         let (mailbox, letters) = mpsc::unbounded_channel();
-        let http = probe::http_client().map_err(|error| internal("make an HTTP client in", &error))?;
+        let http = HttpClient::new().map_err(|error| internal("make an HTTP client in", &error))?;
         let templates = Arc::new(Templates::new(shim, self.descriptors));
         let (managers, changes) = (Arc::default(), Arc::default());
         let world = World {

@@ -11,7 +11,7 @@ mod socket;
 
 pub(crate) use owner::local;
 
-pub(crate) use http::{Client as HttpClient, client as http_client, never_asked};
+pub(crate) use http::{Client as HttpClient, never_asked};
 pub(crate) use lookout::Lookout;
 pub(crate) use owner::Holder;
 

@@ -1,10 +1,11 @@
 //! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only.
 
-pub(crate) use reqwest::Client;
-use reqwest::StatusCode;
 use reqwest::redirect::{Attempt, Policy};
+use reqwest::{ClientBuilder, StatusCode};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// Redirects followed on one host.
 const MOST_REDIRECTS: usize = 5;
@@ -12,14 +13,37 @@ const MOST_REDIRECTS: usize = 5;
 const KEEP: Duration = Duration::from_secs(30);
 
 /// The client of all checks. It asks directly, whatever proxy the environment names.
-pub(crate) fn client() -> reqwest::Result<Client> {
-    Client::builder()
+#[derive(Clone)]
+pub(crate) struct Client {
+    plain: reqwest::Client,
+    /// Made for the first `https://`: whom the machine trusts is read from hundreds of files, or is not there at all.
+    trusting: Arc<OnceCell<reqwest::Client>>,
+}
+
+impl Client {
+    pub(crate) fn new() -> reqwest::Result<Self> {
+        Ok(Self { plain: builder().tls_certs_only([]).build()?, trusting: Arc::default() })
+    }
+
+    async fn of(&self, url: &str) -> Result<&reqwest::Client, String> {
+        if !url.starts_with("https:") {
+            return Ok(&self.plain);
+        }
+        let make = async || match tokio::task::spawn_blocking(|| builder().build()).await {
+            Ok(client) => client.map_err(|error| cause(&error)),
+            Err(error) => Err(error.to_string()),
+        };
+        self.trusting.get_or_try_init(make).await
+    }
+}
+
+fn builder() -> ClientBuilder {
+    reqwest::Client::builder()
         .user_agent(concat!("service-orchestrator/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .pool_max_idle_per_host(1)
         .pool_idle_timeout(KEEP)
         .redirect(Policy::custom(within_host))
-        .build()
 }
 
 fn within_host(attempt: Attempt<'_>) -> reqwest::redirect::Action {
@@ -52,6 +76,7 @@ pub(super) async fn get(
     url: &str,
     accepted: &[u16],
 ) -> Result<(String, Option<SocketAddr>), String> {
+    let client = client.of(url).await?;
     let response = match client.get(url).send().await {
         // A kept connection may turn out to be no good, which says nothing of the service.
         Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
