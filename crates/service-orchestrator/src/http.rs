@@ -34,17 +34,53 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use document::Document;
 use listener::Guarded;
+use pastey::paste;
 pub(crate) use remote::{Opened, open};
 use reply::{Failure, LARGEST_BODY};
 use seats::Seats;
 use service_api::{Code, Problem};
 use std::sync::Arc;
 use tokio::net::UnixListener;
-use utoipa::OpenApi;
+use utoipa::{OpenApi, Path};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use utoipa_axum::{PathItemExt, routes};
+
+/// Does something with every operation.
+macro_rules! operations {
+    ($make:ident) => {
+        $make! {
+            services::list, services::service, services::service_status, services::health, services::why,
+            services::order, services::graph, watching::status, watching::wait,
+            logs::one, logs::many, events::events, events::history,
+            wishes::start, wishes::stop, wishes::restart, wishes::start_one, wishes::stop_one, wishes::restart_one,
+            additions::add, additions::remove, changes::plan, changes::apply,
+            managers::list, daemon::version, daemon::health, metrics::metrics, daemon::status, daemon::stop,
+            document::openapi,
+        }
+    };
+}
+
+/// A router that answers, to what `#[utoipa::path]` says at each handler.
+macro_rules! answering {
+    ($($room:ident::$handler:ident),* $(,)?) => { paste! {
+        Router::new()$(.route(
+            &$room::[<__path_ $handler>]::path(),
+            $room::[<__path_ $handler>]::methods().iter().fold(MethodRouter::new(), |router, method| {
+                router.on(method.to_method_filter(), $room::$handler)
+            }),
+        ))*
+    } };
+}
+
+/// One whose operations describe themselves. To make it takes longer than all else that a daemon does before it answers.
+macro_rules! describing {
+    ($($room:ident::$handler:ident),* $(,)?) => {
+        OpenApiRouter::with_openapi(Document::openapi())$(.routes(routes!($room::$handler)))*
+    };
+}
 
 /// Answers this user until `end`, and then what has been asked before.
 pub(crate) async fn serve(
@@ -73,47 +109,11 @@ fn bounded(router: Router) -> Router {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    described()
-        .split_for_parts()
-        .0
-        .fallback(unknown)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(shared)
+    operations!(answering).fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(shared)
 }
 
-/// The routes, each of which brings along how it is described.
 fn described() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(services::list))
-        .routes(routes!(services::service))
-        .routes(routes!(services::service_status))
-        .routes(routes!(services::health))
-        .routes(routes!(services::why))
-        .routes(routes!(services::order))
-        .routes(routes!(services::graph))
-        .routes(routes!(watching::status))
-        .routes(routes!(watching::wait))
-        .routes(routes!(logs::one))
-        .routes(routes!(logs::many))
-        .routes(routes!(events::events))
-        .routes(routes!(events::history))
-        .routes(routes!(wishes::start))
-        .routes(routes!(wishes::stop))
-        .routes(routes!(wishes::restart))
-        .routes(routes!(wishes::start_one))
-        .routes(routes!(wishes::stop_one))
-        .routes(routes!(wishes::restart_one))
-        .routes(routes!(additions::add))
-        .routes(routes!(additions::remove))
-        .routes(routes!(changes::plan))
-        .routes(routes!(changes::apply))
-        .routes(routes!(managers::list))
-        .routes(routes!(daemon::version))
-        .routes(routes!(daemon::health))
-        .routes(routes!(metrics::metrics))
-        .routes(routes!(daemon::status))
-        .routes(routes!(daemon::stop))
-        .routes(routes!(document::openapi))
+    operations!(describing)
 }
 
 async fn unknown(uri: Uri) -> Failure {
