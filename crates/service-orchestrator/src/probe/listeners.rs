@@ -32,26 +32,42 @@ impl Listeners {
 
     /// Hands over every listener there is, with its port.
     pub(super) fn each(&self, mut take: impl FnMut(u16, Listener)) -> io::Result<()> {
-        for (family, any) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
-            self.0.send(&request(family, any), 0)?;
-            while receive(&self.0, &mut |listener: &InetResponse| {
-                let id = &listener.header.socket_id;
-                let address = id.source_address.to_canonical();
-                take(id.source_port, Listener { address, inode: listener.header.inode });
-            })? {}
-        }
+        [Family::Four, Family::Six].into_iter().try_for_each(|family| self.of(family, 0, &mut take))
+    }
+
+    /// The same of one kind and, unless it is 0, one port.
+    fn of(&self, family: Family, port: u16, take: &mut impl FnMut(u16, Listener)) -> io::Result<()> {
+        self.0.send(&request(family, port), 0)?;
+        while receive(&self.0, &mut |listener: &InetResponse| {
+            let id = &listener.header.socket_id;
+            let address = id.source_address.to_canonical();
+            take(id.source_port, Listener { address, inode: listener.header.inode });
+        })? {}
         Ok(())
     }
 }
 
-/// Every listener on a port.
-pub(super) fn on_port(port: u16) -> io::Result<Vec<Listener>> {
+/// What an address is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Four,
+    Six,
+}
+
+/// Every listener of one kind on a port.
+pub(super) fn on_port(family: Family, port: u16) -> io::Result<Vec<Listener>> {
     let mut found = Vec::new();
-    Listeners::new()?.each(|at, listener| found.extend((at == port).then_some(listener)))?;
+    // That others are left out is for the kernel to do.
+    Listeners::new()?.of(family, port, &mut |at, listener| found.extend((at == port).then_some(listener)))?;
     Ok(found)
 }
 
-fn request(family: u8, socket_id: SocketId) -> Vec<u8> {
+fn request(family: Family, port: u16) -> Vec<u8> {
+    let (family, any) = match family {
+        Family::Four => (AF_INET, SocketId::new_v4()),
+        Family::Six => (AF_INET6, SocketId::new_v6()),
+    };
+    let socket_id = SocketId { source_port: port, ..any };
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let request = InetRequest {

@@ -1,6 +1,6 @@
 //! Whose port is it? A check of a local port proves something only if the service's own process tree listens there.
 
-use super::listeners::on_port;
+use super::listeners::{Family, Listener, on_port};
 use crate::usage::descendants;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -79,13 +79,25 @@ pub(crate) fn local(host: &str) -> Option<IpAddr> {
 /// The sockets that accept connections to this address, as they stand in `/proc/<pid>/fd`: those that are bound to it, or
 /// else those that are bound to every address of its kind, or else to every address.
 fn listeners(address: IpAddr, port: u16) -> Vec<String> {
-    let found = on_port(port).unwrap_or_default();
-    let of = |bound: &dyn Fn(IpAddr) -> bool| -> Vec<String> {
-        let bound = found.iter().filter(|listener| bound(listener.address));
+    let [kind, other] =
+        if address.is_ipv4() { [Family::Four, Family::Six] } else { [Family::Six, Family::Four] };
+    let of = |listeners: &[Listener], bound: &dyn Fn(IpAddr) -> bool| -> Vec<String> {
+        let bound = listeners.iter().filter(|listener| bound(listener.address));
         bound.map(|listener| format!("socket:[{}]", listener.inode)).collect()
     };
+    let mut found = on_port(kind, port).unwrap_or_default();
+    let exact = of(&found, &|bound| bound == address);
+    if !exact.is_empty() {
+        // To ask takes as long as all else that is done here, and need not be done again.
+        return exact;
+    }
+    found.extend(on_port(other, port).unwrap_or_default());
     let everywhere = |bound: IpAddr| bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4();
-    let ways = [of(&|bound| bound == address), of(&everywhere), of(&|bound| bound.is_unspecified())];
+    let ways = [
+        of(&found, &|bound| bound == address),
+        of(&found, &everywhere),
+        of(&found, &|bound| bound.is_unspecified()),
+    ];
     ways.into_iter().find(|sockets| !sockets.is_empty()).unwrap_or_default()
 }
 
