@@ -8,9 +8,11 @@ mod cgroup;
 mod launch;
 pub(crate) mod limits;
 pub(crate) mod orphans;
+mod talk;
 pub(crate) mod template;
 
 pub(crate) use launch::{environment, identity};
+pub(crate) use talk::Talk;
 
 use crate::orchestrator::{Message, Report};
 use crate::probe::exec;
@@ -22,16 +24,13 @@ use service_core::config::Service;
 use service_core::service::{Event, Exit};
 use service_shim::{Files, Heritage, LogLimits, Missing, Order, Phase, Process, Record};
 use std::io;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How long a shim may take to say its record to somebody who connects.
-const ANSWER: Duration = Duration::from_millis(500);
 /// How long a shim may be silent after its launch before it is seen to that nobody has stopped its template.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Until a shim that lives and cannot be reached is tried again.
@@ -55,7 +54,7 @@ impl Keeper {
     pub(crate) fn signal(&self, signal: i32) {
         let order = Order::Signal(signal);
         // A hundred that are stopped at once all hear it before the first of them has ended.
-        if self.direct.get().is_none_or(|shim| try_send(shim, order).is_err()) {
+        if self.direct.get().is_none_or(|shim| try_send((**shim).as_ref(), order).is_err()) {
             let _ = self.orders.send(order);
         }
     }
@@ -69,8 +68,8 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: 
         let life = Life { name: definition.name.clone(), run, log: launch::log_limits(&definition), world };
         for _ in 0..LAUNCHES {
             match begin(&life.world, &definition, run, missing).await {
-                Ok((stream, heritage)) => {
-                    if life.follow(stream, Some(heritage), &mut orders, &direct).await == End::Told {
+                Ok((talk, heritage)) => {
+                    if life.follow(talk, Some(heritage), &mut orders, &direct).await == End::Told {
                         return;
                     }
                 }
@@ -91,18 +90,22 @@ fn keeper() -> (Keeper, UnboundedReceiver<Order>) {
     (Keeper { orders, direct: Arc::default() }, receiver)
 }
 
-/// Takes up a run whose shim lives.
-pub(crate) fn adopt(world: World, definition: &Service, record: Record) -> Keeper {
+/// Takes up a run whose shim lives, and goes on with the talk in which it was found, if there was one.
+pub(crate) fn adopt(world: World, definition: &Service, record: Record, talk: Option<Talk>) -> Keeper {
     let (keeper, mut orders) = keeper();
     let direct = Arc::clone(&keeper.direct);
     let life =
         Life { name: definition.name.clone(), run: record.run, log: launch::log_limits(definition), world };
     tokio::spawn(async move {
-        let files = life.world.places.files(&life.name);
-        match life.reach(&files, record.shim, &mut orders).await {
-            Some(stream) => {
-                let heritage = if record.version >= LENDS { borrow(&life.name, files).await } else { None };
-                life.follow(stream, heritage, &mut orders, &direct).await;
+        let talk = match talk {
+            Some(talk) => Some(talk),
+            None => life.reach(record.shim, &mut orders).await,
+        };
+        match talk {
+            Some(mut talk) => {
+                let heritage =
+                    if record.version >= LENDS { borrow(&life.name, &mut talk).await } else { None };
+                life.follow(talk, heritage, &mut orders, &direct).await;
             }
             None => drop(life.conclude(Some(record), None).await), // it has ended just now
         }
@@ -110,29 +113,16 @@ pub(crate) fn adopt(world: World, definition: &Service, record: Record) -> Keepe
     keeper
 }
 
-async fn borrow(name: &Name, files: Files) -> Option<Heritage> {
-    let borrowed = tokio::task::spawn_blocking(move || Heritage::borrow(&files)).await;
-    let why = match borrowed {
-        Ok(Ok(heritage)) => return Some(heritage),
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
-    };
-    tracing::warn!(service = %name, why, "its shim does not lend its output");
-    None
+async fn borrow(name: &Name, talk: &mut Talk) -> Option<Heritage> {
+    let lent = talk.borrow().await;
+    lent.inspect_err(|error| tracing::warn!(service = %name, %error, "its shim does not lend its output"))
+        .ok()
 }
 
-/// What the shim of a run that goes on has to say.
-pub(crate) async fn ask(files: &Files) -> io::Result<Record> {
-    let mut line = String::new();
-    let mut reader = BufReader::new(connect(files)?);
-    tokio::time::timeout(ANSWER, reader.read_line(&mut line)).await??;
-    Ok(serde_json::from_str(&line)?)
-}
-
-fn connect(files: &Files) -> io::Result<UnixStream> {
-    let stream = files.with_socket_path(|path| StdUnixStream::connect(path))?;
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
+/// What the shim of a run that goes on has to say, and how to go on talking with it.
+pub(crate) async fn ask(files: &Files) -> io::Result<(Record, Talk)> {
+    let mut talk = Talk::with(files)?;
+    Ok((talk.record().await?, talk))
 }
 
 async fn begin(
@@ -140,7 +130,7 @@ async fn begin(
     definition: &Service,
     run: u64,
     missing: Missing,
-) -> Result<(UnixStream, Heritage), String> {
+) -> Result<(Talk, Heritage), String> {
     let mut launch = launch::compose(&world.places, definition, run)?;
     launch.missing = missing;
     let cannot = |error: io::Error| format!("its keeper cannot be started: {error}");
@@ -149,7 +139,7 @@ async fn begin(
     let (mut stream, heritage) = world.templates.shim().await.map_err(cannot)?;
     // A shim that is gone shows when it is listened to.
     let _ = stream.write_all(&line).await;
-    Ok((stream, heritage))
+    Ok((Talk::over(stream), heritage))
 }
 
 /// One run, followed.
@@ -182,16 +172,12 @@ impl Life {
 
     /// A connection to a shim that lives. While it cannot be reached, because its socket's file was removed or no descriptor is
     /// left, it is tried again, and told the little that a process can be told by signals.
-    async fn reach(
-        &self,
-        files: &Files,
-        shim: Process,
-        orders: &mut UnboundedReceiver<Order>,
-    ) -> Option<UnixStream> {
+    async fn reach(&self, shim: Process, orders: &mut UnboundedReceiver<Order>) -> Option<Talk> {
+        let files = self.world.places.files(&self.name);
         let mut complained = false;
         loop {
-            let error = match connect(files) {
-                Ok(stream) => return Some(stream),
+            let error = match Talk::with(&files) {
+                Ok(talk) => return Some(talk),
                 Err(error) => error,
             };
             if !shim.is_alive() {
@@ -210,14 +196,13 @@ impl Life {
     /// Passes on what the shim says until it ends.
     async fn follow(
         &self,
-        stream: UnixStream,
+        talk: Talk,
         heritage: Option<Heritage>,
         orders: &mut UnboundedReceiver<Order>,
         direct: &OnceLock<Arc<OwnedWriteHalf>>,
     ) -> End {
-        let (reader, writer) = stream.into_split();
+        let (mut lines, writer) = talk.split();
         let writer = Arc::new(writer);
-        let mut lines = BufReader::new(reader).lines();
         let mut last = None;
         if let Some(heritage) = &heritage {
             self.learned(Report::Desk(Arc::clone(&heritage.desk)));
@@ -349,7 +334,7 @@ fn by_signal(shim: Process, order: Order) {
 
 /// A shim that is gone shows at the other half of the stream.
 async fn send(writer: &OwnedWriteHalf, order: Order) {
-    while try_send(writer, order).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+    while try_send(writer.as_ref(), order).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
         if writer.writable().await.is_err() {
             return;
         }
@@ -357,10 +342,10 @@ async fn send(writer: &OwnedWriteHalf, order: Order) {
 }
 
 /// An order is so short that it is sent whole or not at all.
-fn try_send(writer: &OwnedWriteHalf, order: Order) -> io::Result<()> {
+fn try_send(shim: &UnixStream, order: Order) -> io::Result<()> {
     let mut line = serde_json::to_vec(&order)?;
     line.push(b'\n');
-    writer.try_write(&line).map(drop)
+    shim.try_write(&line).map(drop)
 }
 
 /// Asks a service of ours to end with its own stop command; if that fails, with its stop signal.

@@ -5,20 +5,16 @@ use crate::desk::{Desk, Step};
 use crate::log::Log;
 use crate::parcel;
 use crate::pump::{Pump, Yield, record};
-use crate::{Files, LogLimits, Missing, Order};
+use crate::{Files, LogLimits, Missing};
 use jiff::Timestamp;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Both streams, in the order in which descriptors of theirs are given.
 pub const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
-/// How long a shim may take to lend it.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// At most this many reads of each pipe: someone outside the tree could hold it and go on writing.
 const LAST_READS: usize = 64;
 
@@ -32,34 +28,27 @@ pub struct Heritage {
 }
 
 impl Heritage {
-    /// Borrows it from a shim that lives. Blocks, for half a second at most.
+    /// Receives it from a shim that was told to [lend](crate::Order::Lend) it. As long as other things come first, `None`: they
+    /// are added to `said`.
     ///
     /// # Errors
-    /// Also if the shim is of a version that does not lend.
-    pub fn borrow(files: &Files) -> io::Result<Self> {
-        let mut stream = files.with_socket_path(|path| UnixStream::connect(path))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut order = serde_json::to_vec(&Order::Lend)?;
-        order.push(b'\n');
-        stream.write_all(&order)?;
-        // Before that come its records.
+    /// Also if the shim hangs up, as one does that does not know the order.
+    pub fn receive(shim: &impl AsRawFd, said: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut bytes = [0; 4096];
-        loop {
-            let (length, mut fds) = parcel::descriptors(&stream, &mut bytes)?;
-            match (length, fds.len()) {
-                (0, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                (_, 0) => {}
-                (_, _) => {
-                    let desk = Arc::new(fds.remove(0).into());
-                    let mut fds = fds.into_iter();
-                    // The label came with them, and so is the last byte.
-                    let label = bytes[length - 1];
-                    let outputs = [1, 2].map(|stream| (label & stream != 0).then(|| fds.next()).flatten());
-                    return Ok(Self { desk, outputs });
-                }
-            }
-        }
+        let (length, mut fds) = parcel::descriptors(shim, &mut bytes)?;
+        // The label comes with the descriptors, and so is the last byte.
+        let (said_first, label) = match (bytes[..length].split_last(), fds.is_empty()) {
+            (None, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            (Some(_), true) => (&bytes[..length], None),
+            (Some((label, before)), false) => (before, Some(label)),
+        };
+        said.extend_from_slice(said_first);
+        Ok(label.map(|label| {
+            let desk = Arc::new(fds.remove(0).into());
+            let mut fds = fds.into_iter();
+            let outputs = [1, 2].map(|stream| (label & stream != 0).then(|| fds.next()).flatten());
+            Self { desk, outputs }
+        }))
     }
 
     /// The byte that is sent along, which says what is.
@@ -130,6 +119,7 @@ fn already_written(files: &Files, desk: &Desk) -> u64 {
 mod tests {
     use super::*;
     use crate::parcel::Parcel;
+    use std::io::Write;
 
     const LIMITS: LogLimits = LogLimits { max_size: 1 << 20, max_files: 3 };
     const NONE: Missing = Missing { lines: 0, untold: 0 };

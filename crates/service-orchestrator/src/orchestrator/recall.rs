@@ -4,7 +4,7 @@ use super::task::Task;
 use super::{Report, is_managed, ran};
 use crate::clock;
 use crate::manager::{self, Heard};
-use crate::process;
+use crate::process::{self, Talk};
 use crate::world::{Places, World};
 use service_api::redact;
 use service_core::config::{Command, Config, Restart, Service};
@@ -36,6 +36,16 @@ pub(super) struct Traces {
 pub(super) struct Trace {
     found: Found,
     record: Record,
+    talk: Option<Talk>,
+}
+
+/// What a service's directory says of its last run.
+struct Last {
+    record: Record,
+    /// Whether somebody holds the lock of a run.
+    is_kept: bool,
+    /// With the shim, if it was asked itself.
+    talk: Option<Talk>,
 }
 
 /// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
@@ -58,12 +68,12 @@ pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<N
 
 async fn trace(places: Arc<Places>, name: Name) -> Option<(Name, Trace)> {
     match last_record(&places.files(&name)).await {
-        Ok(Some((mut record, is_kept))) => {
+        Ok(Some(Last { mut record, is_kept, talk })) => {
             let found = found(&mut record, is_kept, &places, &name).await;
             if !matches!(found, Found::Running { .. }) {
                 process::limits::leave_over(&places, &name).await;
             }
-            Some((name, Trace { found, record }))
+            Some((name, Trace { found, record, talk }))
         }
         Ok(None) => {
             process::limits::leave_over(&places, &name).await;
@@ -96,21 +106,22 @@ async fn wait_for_launches(places: &Places, memories: &BTreeMap<Name, Memory>) {
 
 /// The record of the last run. While a shim holds the lock it is asked itself, whatever lies on the disk, and waited for
 /// if it has only just been started: a second one must not be started beside it. One that lives and says nothing, because
-/// it is frozen, has written down what it would say. Also tells whether the lock is held.
-async fn last_record(files: &Files) -> std::io::Result<Option<(Record, bool)>> {
+/// it is frozen, has written down what it would say.
+async fn last_record(files: &Files) -> std::io::Result<Option<Last>> {
     let deadline = clock::now().plus(FIRST_WORDS);
     loop {
         if let Some(_lock) = files.try_lock()? {
             // Nobody listens there; a shim that ended on a disk that could not be written has left it.
             let _ = std::fs::remove_file(files.socket());
-            return Ok(files.read_record()?.map(|record| (record, false)));
+            let last = |record| Last { record, is_kept: false, talk: None };
+            return Ok(files.read_record()?.map(last));
         }
         match process::ask(files).await {
-            Ok(record) => return Ok(Some((record, true))),
+            Ok((record, talk)) => return Ok(Some(Last { record, is_kept: true, talk: Some(talk) })),
             Err(error) if clock::now() >= deadline => {
                 // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
                 let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
-                return record.map(|record| Some((record, true))).ok_or(error);
+                return record.map(|record| Some(Last { record, is_kept: true, talk: None })).ok_or(error);
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
@@ -226,8 +237,8 @@ impl Task {
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids() {
             let name = &plan.service(id).name;
-            let trace = runs.remove(name);
-            if let Some(Trace { found: Found::Running { .. }, record }) = &trace {
+            let mut trace = runs.remove(name);
+            if let Some(Trace { found: Found::Running { .. }, record, talk }) = &mut trace {
                 // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
                 // frozen.
                 let leader = match record.phase {
@@ -238,7 +249,8 @@ impl Task {
                 if leader.is_some() {
                     self.world.report(name, record.run, Event::Launched);
                 }
-                let keeper = process::adopt(self.world.clone(), plan.service(id), record.clone());
+                let keeper =
+                    process::adopt(self.world.clone(), plan.service(id), record.clone(), talk.take());
                 self.keepers.insert(name.clone(), keeper);
             }
             if let Some(Trace { record, .. }) = &trace {

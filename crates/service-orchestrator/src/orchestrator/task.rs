@@ -58,6 +58,8 @@ pub(super) struct Task {
 /// Whether the owner goes on after a letter.
 enum Turn {
     Next,
+    /// What was learned can be shown together with what comes next.
+    Learned,
     Last,
 }
 
@@ -133,6 +135,9 @@ impl Task {
                 letter = letters.recv() => letter.map_or(Turn::Last, |letter| self.receive(letter)),
                 () = clock::sleep_until(self.next_deadline()) => self.wake(),
             };
+            if matches!(turn, Turn::Learned) && !letters.is_empty() {
+                continue;
+            }
             self.after();
             self.let_go();
             if let Turn::Last = turn {
@@ -166,7 +171,10 @@ impl Task {
             Message::Happened { name, run, event } => self.happened(&name, run, told(event)),
             Message::Restarted { name, run, told } => self.restarted(&name, run, told),
             Message::Looked { name, run, found } => self.looked(&name, run, found),
-            Message::Learned { name, run, report } => self.learned(&name, run, report),
+            Message::Learned { name, run, report } => {
+                self.learned(&name, run, report);
+                return Turn::Learned;
+            }
             Message::Replan { plan, reply } => {
                 self.replan(plan);
                 let _ = reply.send(());

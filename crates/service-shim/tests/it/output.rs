@@ -1,6 +1,6 @@
 //! What a service writes is in its log.
 
-use crate::harness::{eventually, program, script};
+use crate::harness::{Connection, eventually, program, script};
 use service_shim::cri::Part;
 use service_shim::{Exit, Heritage, LogLimits, Missing};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -74,10 +74,11 @@ fn without_a_daemon_the_template_writes_down_what_a_killed_shim_had_not() {
 fn a_shim_lends_its_output() {
     let mut shim = script("exec 2> /dev/null; echo up; exec sleep 600").start();
     shim.wait_for_line("stdout: up");
+    let borrow = || Connection::open(&shim.files).borrow();
     eventually("its one output is lent", || {
-        Heritage::borrow(&shim.files).unwrap().outputs.each_ref().map(Option::is_some) == [true, false]
+        borrow().outputs.each_ref().map(Option::is_some) == [true, false]
     });
-    let heritage = Heritage::borrow(&shim.files).unwrap();
+    let heritage = borrow();
     shim.kill();
     heritage
         .write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }, Missing::default())

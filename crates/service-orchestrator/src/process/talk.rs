@@ -1,0 +1,78 @@
+//! [`Talk`]: a connection to a shim, with what it has said that nobody has dealt with.
+
+use super::try_send;
+use service_shim::{Files, Heritage, Order, Record};
+use std::io::{self, Cursor};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+/// How long a shim may take to say its record to somebody who connects, and to lend what it is asked for.
+const ANSWER: Duration = Duration::from_millis(500);
+/// A record takes some 350 bytes.
+const BUFFER: usize = 1024;
+
+/// What a shim says, line by line.
+pub(super) type Words = Lines<BufReader<tokio::io::Chain<Cursor<Vec<u8>>, OwnedReadHalf>>>;
+
+/// A connection to a shim.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    stream: UnixStream,
+    said: Vec<u8>,
+}
+
+impl Talk {
+    /// Connects to the shim that listens among these files.
+    pub(super) fn with(files: &Files) -> io::Result<Self> {
+        let stream = files.with_socket_path(|path| StdUnixStream::connect(path))?;
+        stream.set_nonblocking(true)?;
+        Ok(Self::over(UnixStream::from_std(stream)?))
+    }
+
+    /// Over this connection.
+    pub(super) fn over(stream: UnixStream) -> Self {
+        Self { stream, said: Vec::new() }
+    }
+
+    /// The first record, which is told to whoever connects. It is still there to be heard.
+    pub(super) async fn record(&mut self) -> io::Result<Record> {
+        let line = async {
+            loop {
+                if let Some(line) = self.said.split_inclusive(|&byte| byte == b'\n').next()
+                    && line.ends_with(b"\n")
+                {
+                    return Ok(serde_json::from_slice(line)?);
+                }
+                if self.stream.read_buf(&mut self.said).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+        };
+        tokio::time::timeout(ANSWER, line).await?
+    }
+
+    /// What the shim leaves if it dies; only of one that [lends](super::LENDS).
+    pub(super) async fn borrow(&mut self) -> io::Result<Heritage> {
+        let Self { stream, said } = self;
+        try_send(stream, Order::Lend)?;
+        let lent = async {
+            loop {
+                let received =
+                    stream.async_io(Interest::READABLE, || Heritage::receive(stream, said)).await?;
+                if let Some(heritage) = received {
+                    return Ok(heritage);
+                }
+            }
+        };
+        tokio::time::timeout(ANSWER, lent).await?
+    }
+
+    /// All that it has said and will say, and where orders go.
+    pub(super) fn split(self) -> (Words, OwnedWriteHalf) {
+        let (reader, writer) = self.stream.into_split();
+        (BufReader::with_capacity(BUFFER, Cursor::new(self.said).chain(reader)).lines(), writer)
+    }
+}
