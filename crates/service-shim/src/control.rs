@@ -125,16 +125,17 @@ impl Peer {
         Ok(Self { stream, incoming: Vec::new(), heard: 0, open: true })
     }
 
-    /// Waits for the first line. What came behind it is kept for [`Peer::orders`].
-    pub(crate) fn first_line(&mut self) -> io::Result<Vec<u8>> {
+    /// Waits for the first line; `None` if not a word comes. What comes behind it is kept for [`Peer::orders`].
+    pub(crate) fn first_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         self.stream.set_nonblocking(false)?;
         let mut chunk = [0; 4096];
         loop {
             if let Some(line) = self.next_line() {
                 self.stream.set_nonblocking(true)?;
-                return Ok(line);
+                return Ok(Some(line));
             }
             match self.stream.read(&mut chunk)? {
+                0 if self.incoming.is_empty() => return Ok(None),
                 0 => return Err(io::Error::other("the connection ended before its first line did")),
                 length => self.incoming.extend_from_slice(&chunk[..length]),
             }

@@ -47,8 +47,10 @@ fn template() -> io::Result<()> {
     let _ = memchr::memchr(b'\n', b"once");
     let mut hello = serde_json::to_vec(&Hello { version: PROTOCOL_VERSION })?;
     hello.push(b'\n');
-    daemon.write_all(&hello).map_err(|error| because("greet", &error))?;
-    nest.tend(daemon)
+    match daemon.write_all(&hello) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // the daemon has gone before it was needed
+        greeted => greeted.map_err(|error| because("greet", &error)).and_then(|()| nest.tend(daemon)),
+    }
 }
 
 fn because(what: &str, error: &dyn std::error::Error) -> io::Error {

@@ -33,10 +33,12 @@ const GLANCE: Duration = Duration::from_millis(100);
 pub(crate) fn run(parcel: Parcel, descriptors: Option<u64>) -> io::Result<()> {
     limit(descriptors).map_err(|error| because("limit descriptors", &error))?;
     let Parcel { control, pipes, desk } = parcel;
-    let (daemon, launch) = hear_launch(control)?;
     let signals = detach().map_err(|error| because("leave the daemon's session", &error))?;
     let boot_id = process::boot_id().map_err(|error| because("read the id of this boot", &error))?;
     let shim = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+    // So far goes what can be done before it. If none comes, the daemon has gone or needs this shim no longer.
+    let Some((daemon, launch)) = hear_launch(control)? else { return Ok(()) };
+    let_go().map_err(|error| because("let go of its standard streams", &error))?;
     let files = Files::new(&launch.directory);
     let record = |phase| record(&launch, &boot_id, shim, phase);
 
@@ -77,7 +79,7 @@ fn limit(descriptors: Option<u64>) -> nix::Result<()> {
 
 /// Says on behalf of a shim that could not be born why there is none.
 pub(crate) fn refuse(parcel: Parcel, message: String) -> io::Result<()> {
-    let (daemon, launch) = hear_launch(parcel.control)?;
+    let Some((daemon, launch)) = hear_launch(parcel.control)? else { return Ok(()) };
     let me = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
     daemon.tell_last(&record(&launch, &process::boot_id()?, me, refusal(message)));
     Ok(())
@@ -101,17 +103,18 @@ fn refusal(message: String) -> Phase {
     Phase::Refused { stage: Stage::Prepare, message, at: process::boot_time() }
 }
 
-/// The daemon, and what it wants.
-fn hear_launch(control: OwnedFd) -> io::Result<(Peer, Launch)> {
+/// The daemon, and what it wants, if it wants anything.
+fn hear_launch(control: OwnedFd) -> io::Result<Option<(Peer, Launch)>> {
     let mut daemon =
         Peer::new(UnixStream::from(control)).map_err(|error| because("use its connection", &error))?;
     let line = daemon.first_line().map_err(|error| because("read the launch", &error))?;
+    let Some(line) = line else { return Ok(None) };
     let launch: Launch = serde_json::from_slice(&line).map_err(|error| because("read the launch", &error))?;
     if launch.version != PROTOCOL_VERSION {
         let message = format!("cannot understand version {}, only {PROTOCOL_VERSION}", launch.version);
         return Err(io::Error::other(message));
     }
-    Ok((daemon, launch))
+    Ok(Some((daemon, launch)))
 }
 
 /// Makes this process independent of the one that started it, and the parent of all that is orphaned below it.
@@ -119,12 +122,15 @@ fn detach() -> nix::Result<SignalFd> {
     prctl::set_name(c"service-shim")?;
     nix::unistd::setsid()?;
     prctl::set_child_subreaper(true)?;
-    // A caller's pipe must not stay open for as long as a service runs.
+    take_signals()
+}
+
+/// A caller's pipe must not stay open for as long as a service runs.
+fn let_go() -> nix::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null").map_err(|_| Errno::ENODEV)?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
-    take_signals()
+    nix::unistd::dup2_stderr(&null)
 }
 
 fn take_signals() -> nix::Result<SignalFd> {

@@ -31,6 +31,62 @@ fn a_template_that_has_shims_outlives_its_daemon_and_one_that_has_none_does_not(
     leaves_nothing(&project);
 }
 
+/// `db` is ready when the test wants it to be, and `web` waits for it.
+const WAITS: &str = r#"
+    [services.db]
+    start_command = "ACTOR"
+    health_check_endpoint = "exec:test -e go"
+    [services.web]
+    start_command = "ACTOR alone lock say up"
+    dependencies = ["db"]
+"#;
+
+/// Shims that keep nothing yet.
+fn unborn(project: &Project) -> Vec<u32> {
+    named(project, "service-shim").into_iter().filter(|pid| below(*pid).is_empty()).collect()
+}
+
+#[track_caller]
+fn one_unborn(project: &Project) -> u32 {
+    eventually("a shim waits for its launch", || Some(unborn(project)).filter(|shims| shims.len() == 1))[0]
+}
+
+#[test]
+fn a_service_that_waited_starts_whoever_of_those_that_wait_for_it_was_killed() {
+    for victim in ["nobody", "the shim that waits", "the template", "both of them", "the daemon"] {
+        let Some(project) = Project::new(WAITS) else { return };
+        project.value("service start web --no-wait");
+        let shim = one_unborn(&project);
+        let template = named(&project, "shim-template")[0];
+        match victim {
+            "the shim that waits" => signal(shim, Signal::SIGKILL),
+            "the template" => signal(template, Signal::SIGKILL),
+            "both of them" => [template, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGKILL)),
+            "the daemon" => project.kill_daemon(),
+            _ => {}
+        }
+        project.write("go", "");
+        assert_eq!(project.value("service wait web").row("web")["state"], "ready", "{victim} was killed");
+        eventually("nobody waits any more", || unborn(&project).is_empty().then_some(()));
+        leaves_nothing(&project);
+    }
+}
+
+#[test]
+fn what_is_not_to_start_any_more_has_no_shim_that_waits() {
+    let Some(project) = Project::new(WAITS) else { return };
+    project.value("service start web --no-wait");
+    let shim = one_unborn(&project);
+    project.value("service stop web");
+    eventually("its shim has ended", || (!alive(shim)).then_some(()));
+    project.value("service start web --no-wait");
+    let shim = one_unborn(&project);
+    project.kill_daemon();
+    eventually("nor does it outlive the daemon", || (!alive(shim)).then_some(()));
+    project.value("service status");
+    leaves_nothing(&project);
+}
+
 /// No session, no environment and no parent tells whose these are.
 const HIDDEN: &str = r#"
     [services.web]

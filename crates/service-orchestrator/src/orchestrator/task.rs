@@ -3,7 +3,7 @@
 use super::lookout::Lookout;
 use super::message::{Message, Report};
 use super::waiters::{Changed, Waiter};
-use super::{private_dir, ran, recall};
+use super::{is_managed, private_dir, ran, recall};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
@@ -221,12 +221,21 @@ impl Task {
         for order in self.fleet.take_orders() {
             self.perform(order);
         }
+        if !changed.is_empty() {
+            self.prepare();
+        }
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         let dead_end = changed.iter().any(|id| self.may_be_dead_end(*id));
         let changed = if dead_end { Changed::All } else { Changed::Only(changed) };
         self.waiters.retain_mut(|waiter| waiter.look(&self.fleet, &board, now, &changed));
         self.lookouts.retain_mut(|lookout| lookout.look(&self.fleet, &board, now));
         self.board.send_replace(Arc::new(board));
+    }
+
+    /// What starts will need that wait for others is made meanwhile.
+    fn prepare(&mut self) {
+        let waits = |entry: &&Arc<Entry>| entry.snapshot.waits_for.is_some() && !is_managed(&entry.definition);
+        self.world.templates.want(self.entries.iter().filter(waits).count());
     }
 
     /// Forgets left-overs that have stopped.
