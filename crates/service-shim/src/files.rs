@@ -42,6 +42,12 @@ impl Files {
         self.directory.join("run.json")
     }
 
+    /// Makes what a run begins with where it is not there yet, empty: in a file system that takes longer than all that is done
+    /// with it at first. The directory exists.
+    pub fn prepare(&self) -> io::Result<()> {
+        [self.lock(), self.log()].into_iter().try_for_each(|path| open(&path).map(drop))
+    }
+
     /// What the shim of a run holds locked until nothing of the run is left.
     pub fn lock(&self) -> PathBuf {
         self.directory.join("run.lock")
@@ -88,14 +94,13 @@ impl Files {
     /// It becomes the last line of the file: one short write, where a new file under the name of the old one would cost a
     /// file system ten times that. A file that has grown long is replaced.
     pub fn write_record(&self, record: &Record) -> io::Result<()> {
-        let open = |path| OpenOptions::new().append(true).create(true).mode(0o600).open(path);
         let mut line = serde_json::to_vec(record)?;
-        let mut file = open(self.record())?;
+        let mut file = open(&self.record())?;
         let length = file.metadata()?.len();
         if length > LONGEST_RECORDS {
             let aside = self.directory.join("run.json.new");
             let _ = std::fs::remove_file(&aside);
-            open(aside.clone())?.write_all(&line)?;
+            open(&aside)?.write_all(&line)?;
             return std::fs::rename(aside, self.record());
         }
         if length > 0 {
@@ -105,6 +110,10 @@ impl Files {
         // One of which only a part could be written is torn, and written again.
         file.write_all(&line)
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// The last line that is whole. One that is torn says nothing, and what stood there before it is true still.

@@ -4,11 +4,12 @@
 //! Of the environment only a trace is written down: enough to see whether a value is still the same, not what it was.
 
 use super::private_dir;
-use crate::store::write_private;
+use crate::store::{append_private, last_line, open_private, write_private};
 use crate::world::Places;
 use serde::{Deserialize, Serialize};
 use service_core::config::Service;
 use service_core::{Name, Plan};
+use service_shim::Files;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
@@ -23,29 +24,45 @@ struct Kept {
     definition: Service,
 }
 
+/// Makes what a start will need while there is time; if that fails, the start says why.
+pub(super) fn prepare(files: &Files) {
+    let made = private_dir(files.directory()).and_then(|()| files.prepare());
+    let _ = made.and_then(|()| open_private(&file(files)));
+}
+
 /// Writes down with what a run is started. Without it the next daemon takes what the file says then.
 pub(super) fn keep(places: &Places, definition: &Service, run: u64) {
-    let directory = places.files(&definition.name).directory().to_path_buf();
+    let files = places.files(&definition.name);
     let (salt, mut definition) = (RandomState::new().hash_one(run), definition.clone());
     for (key, value) in &mut definition.env {
         *value = trace(salt, key, value);
     }
     let name = definition.name.clone();
     let json = serde_json::to_vec(&Kept { run, salt, definition }).map_err(io::Error::from);
-    let kept = json.and_then(|json| {
-        private_dir(&directory)?;
-        write_private(&directory.join("definition.json"), &json)
+    let kept = json.and_then(|json| match append_private(&file(&files), &json) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            private_dir(files.directory())?;
+            append_private(&file(&files), &json)
+        }
+        kept => kept,
     });
     if let Err(error) = kept {
         tracing::warn!(service = %name, %error, "cannot write down its definition");
     }
 }
 
+fn file(files: &Files) -> PathBuf {
+    files.directory().join("definition.json")
+}
+
 /// With what this run was started, if that was written down and can be read. A variable whose value is still that of
 /// `now` has it; of another one there is only the trace.
 pub(super) fn kept(places: &Places, now: &Service, run: u64) -> Option<Service> {
-    let path = places.files(&now.name).directory().join("definition.json");
-    let Kept { run: of, salt, mut definition } = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    // The first run has the number 1; to look for what a project of hundreds has never run takes its time.
+    if run == 0 {
+        return None;
+    }
+    let Kept { run: of, salt, mut definition } = last_line(&file(&places.files(&now.name)))?;
     for (key, value) in &mut definition.env {
         let same = now.env.iter().find(|(other, known)| other == key && trace(salt, key, known) == *value);
         if let Some((_, known)) = same {

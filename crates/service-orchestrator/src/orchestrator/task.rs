@@ -3,7 +3,7 @@
 use super::lookout::Lookout;
 use super::message::{Message, Report};
 use super::waiters::{Changed, Waiter};
-use super::{is_managed, private_dir, ran, recall};
+use super::{is_managed, ran, recall};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
@@ -21,7 +21,7 @@ use service_core::fleet::Fleet;
 use service_core::health::Health;
 use service_core::service::{Event, Goal, Machine, State};
 use service_core::{Id, Moment, Name, Plan};
-use service_shim::Missing;
+use service_shim::{Files, Missing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -50,6 +50,8 @@ pub(super) struct Task {
     pub(super) ran: BTreeMap<Name, Arc<Service>>,
     /// The services that were defined when the file was last applied.
     pub(super) known: BTreeSet<Name>,
+    /// Of services that have just begun to wait.
+    ahead: Vec<Files>,
     store: Store,
     pub(super) journal: Journal,
     board: watch::Sender<Arc<Board>>,
@@ -79,7 +81,7 @@ pub(super) async fn run(
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
     let (keepers, log_places, listeners, calls, restarted) = Default::default();
-    let (waiters, lookouts, ran) = Default::default();
+    let (waiters, lookouts, ran, ahead) = Default::default();
     let left_over = found.left_over;
     let mut task = Task {
         world,
@@ -95,6 +97,7 @@ pub(super) async fn run(
         left_over,
         ran,
         known,
+        ahead,
         store,
         journal,
         board,
@@ -234,8 +237,13 @@ impl Task {
 
     /// What starts will need that wait for others is made meanwhile.
     fn prepare(&mut self) {
-        let waits = |entry: &&Arc<Entry>| entry.snapshot.waits_for.is_some() && !is_managed(&entry.definition);
+        let waits =
+            |entry: &&Arc<Entry>| entry.snapshot.waits_for.is_some() && !is_managed(&entry.definition);
         self.world.templates.want(self.entries.iter().filter(waits).count());
+        let ahead = std::mem::take(&mut self.ahead);
+        if !ahead.is_empty() {
+            tokio::task::spawn_blocking(move || ahead.iter().for_each(ran::prepare));
+        }
     }
 
     /// Forgets left-overs that have stopped.
@@ -283,9 +291,7 @@ impl Task {
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
         if snapshot.waits_for.is_some() && entry.snapshot.waits_for.is_none() {
-            // What its start will need is made while it waits; if that fails, the start says why.
-            let files = self.world.places.files(name);
-            tokio::task::spawn_blocking(move || private_dir(files.directory()));
+            self.ahead.push(self.world.places.files(name));
         }
         if !snapshot.state.is_alive() {
             (entry.pid, entry.keeper, entry.told) = (None, None, Told::default());
