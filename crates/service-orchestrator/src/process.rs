@@ -220,7 +220,7 @@ impl Life {
                 },
                 // Before its first word it is not known whether this shim will ever hear one.
                 Some(order) = orders.recv(), if last.is_some() => send(&writer, order).await,
-                () = &mut silence, if last.is_none() && !silence.is_elapsed() => self.world.templates.wake().await,
+                () = &mut silence, if last.is_none() && !silence.is_elapsed() => self.world.templates.wake(),
             }
         }
         self.conclude(last, heritage).await

@@ -17,6 +17,18 @@ fn a_frozen_template_is_woken_when_a_service_is_to_start() {
     leaves_nothing(&project);
 }
 
+/// The kernel takes some 280 parcels for a process that takes none.
+#[test]
+fn a_frozen_template_is_woken_however_many_services_are_to_start() {
+    let one = |number: i32| format!("[services.s{number}]\nstart_command = \"sleep 600\"\n");
+    let Some(project) = Project::new(&(0..350).map(one).collect::<String>()) else { return };
+    project.value("service start s0");
+    signal(named(&project, "shim-template")[0], Signal::SIGSTOP);
+    let started = project.value("service start --all");
+    assert!(started.column("ok").iter().all(|ok| ok == "true"), "{started}");
+    leaves_nothing(&project);
+}
+
 #[test]
 fn a_template_that_has_shims_outlives_its_daemon_and_one_that_has_none_does_not() {
     let Some(project) = Project::new(TWO) else { return };

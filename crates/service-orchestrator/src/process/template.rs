@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 use tokio::net::UnixStream;
@@ -44,6 +44,8 @@ pub(crate) struct Templates {
     wanted: AtomicUsize,
     /// Whether that will be seen to after the lull.
     stocking: AtomicBool,
+    /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a parcel.
+    pid: AtomicI32,
     /// The lock is tokio's because a template that has to be started first is awaited.
     current: Mutex<Option<Template>>,
 }
@@ -58,8 +60,8 @@ struct Template {
 impl Templates {
     /// Starts nothing yet. The program is `service-shim`; so many descriptors a service may have open.
     pub(crate) fn new(program: PathBuf, descriptors: Option<u64>) -> Self {
-        let (wanted, stocking, current) = Default::default();
-        Self { program, descriptors, wanted, stocking, current }
+        let (wanted, stocking, pid, current) = Default::default();
+        Self { program, descriptors, wanted, stocking, pid, current }
     }
 
     /// One to launch.
@@ -124,10 +126,8 @@ impl Templates {
     }
 
     /// Lets a template that somebody has stopped (`SIGSTOP`) go on.
-    pub(crate) async fn wake(&self) {
-        let current = self.current.lock().await;
-        let id = current.as_ref().and_then(|template| template.process.id());
-        if let Some(pid) = id.and_then(|id| i32::try_from(id).ok()) {
+    pub(crate) fn wake(&self) {
+        if let pid @ 1.. = self.pid.load(Ordering::Relaxed) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
         }
     }
@@ -137,6 +137,7 @@ impl Templates {
         let mut current = self.current.lock().await;
         let Some(template) = &mut *current else { return Ok(access(&self.program, AccessFlags::X_OK)?) };
         if template.process.try_wait()?.is_some() {
+            self.pid.store(0, Ordering::Relaxed);
             *template = self.start().await?;
         }
         Ok(())
@@ -152,6 +153,8 @@ impl Templates {
             .current_dir("/")
             .spawn()
             .map_err(no_process)?;
+        let pid = process.id().and_then(|id| i32::try_from(id).ok());
+        self.pid.store(pid.unwrap_or(0), Ordering::Relaxed);
         let mut line = String::new();
         tokio::time::timeout(FIRST_WORD, BufReader::new(&mut socket).read_line(&mut line)).await??;
         match serde_json::from_str(&line) {
