@@ -215,7 +215,7 @@ impl Keeper {
         for _ in 0..reads {
             let Some(pump) = &mut self.output[stream] else { return };
             match pump.pump(&self.desk, &mut self.log) {
-                Yield::Bytes(few) if few <= FEW => {}
+                Yield::Bytes(few) if few <= FEW && !pump.is_wide() => {}
                 Yield::Bytes(_) => self.shrink_at = Some(Instant::now() + QUIET),
                 Yield::Empty => return,
                 Yield::Ended => {

@@ -74,6 +74,11 @@ impl Pump {
         record(desk, log);
     }
 
+    /// Whether its pipe may hold more than pipes usually do.
+    pub fn is_wide(&self) -> bool {
+        self.capacity > READ
+    }
+
     /// The stream has been quiet: it can do with what a pipe usually holds.
     pub fn narrow(&mut self) {
         self.resize(READ);
