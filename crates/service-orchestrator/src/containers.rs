@@ -2,7 +2,6 @@
 //! project's services were last started with, all at the same time, and not for long.
 
 use crate::clock;
-use crate::store::last_line;
 use serde::Deserialize;
 use service_core::config::Manager;
 use std::collections::BTreeSet;
@@ -43,7 +42,10 @@ struct Definition {
 /// The engines that services of a project were last started with.
 fn engines(state_dir: &Path) -> BTreeSet<String> {
     let services = std::fs::read_dir(state_dir.join("services")).into_iter().flatten().flatten();
-    let kept = services.filter_map(|service| last_line::<Kept>(&service.path().join("definition.json")));
+    let kept = services.filter_map(|service| {
+        let text = std::fs::read(service.path().join("definition.json")).ok()?;
+        serde_json::from_slice::<Kept>(text.split(|&byte| byte == b'\n').next()?).ok()
+    });
     let engines = kept.filter_map(|kept| match kept.definition.manager {
         Manager::BuiltIn(name) if ENGINES.contains(&name.as_str()) => Some(name),
         _ => None,

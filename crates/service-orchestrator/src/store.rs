@@ -27,8 +27,6 @@ use std::time::Duration;
 const VERSION: u32 = 2;
 /// So many bytes of changes, and the file is replaced.
 const MOST_CHANGES: u64 = 64 * 1024;
-/// The same of a file of which the last line counts.
-const MOST_LINES: u64 = 16 * 1024;
 /// How long other changes are gathered.
 const GATHER: Duration = Duration::from_millis(200);
 /// After a write that failed, for example because the disk is full.
@@ -215,27 +213,9 @@ fn latest(usual: Option<Contents>, refuge: Option<Contents>) -> Option<Contents>
     }
 }
 
-/// Appends a line to a file of which the last line counts, readable by its owner alone. One that has grown long is replaced, which
-/// costs a file system ten times as much.
-pub(crate) fn append_private(path: &Path, line: &[u8]) -> io::Result<()> {
-    let mut file = open_private(path)?;
-    match file.metadata()?.len() {
-        0 => file.write_all(line),
-        // What stands before may be torn.
-        1..=MOST_LINES => file.write_all(&[b"\n", line].concat()),
-        _ => write_private(path, line),
-    }
-}
-
-/// Such a file, which is made if it is not there.
+/// A file to append to, readable by its owner alone, which is made if it is not there.
 pub(crate) fn open_private(path: &Path) -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// The last line of such a file that can be read.
-pub(crate) fn last_line<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
-    let bytes = std::fs::read(path).ok()?;
-    bytes.rsplit(|&byte| byte == b'\n').find_map(|line| serde_json::from_slice(line).ok())
 }
 
 /// Replaces a file in one step, readable by its owner alone.

@@ -47,8 +47,7 @@ impl Task {
         self.fleet.update(ids, now);
         for id in ids {
             let definition = Arc::clone(self.fleet.plan().service(*id));
-            ran::keep(&self.world.places, &definition, self.fleet.machine(*id).run());
-            self.ran.insert(definition.name.clone(), definition);
+            self.keep(&definition, self.fleet.machine(*id).run());
         }
         ids.to_vec()
     }

@@ -1,7 +1,7 @@
 //! The owner's part in what others start: it becomes a run that is known like any other.
 
 use super::task::Task;
-use super::{Report, ran};
+use super::Report;
 use crate::manager::{self, Heard};
 use service_core::Name;
 use service_core::service::{Event, Presence, Starter};
@@ -24,8 +24,8 @@ impl Task {
         let definition = Arc::clone(machine.definition());
         tracing::info!(service = %name, run, "was started by somebody else");
         // By which definition others did so nobody knows; most likely by that of the last start.
-        let last = self.ran.entry(name.clone()).or_insert_with(|| Arc::clone(&definition));
-        ran::keep(&self.world.places, last, run);
+        let last = Arc::clone(self.ran.get(name).unwrap_or(&definition));
+        self.keep(&last, run);
         self.refresh(id);
         self.learned(name, run, Report::Told(heard.told));
         if manager::decides(&definition) {

@@ -19,8 +19,7 @@ impl Task {
         // What was started with a keeper is stopped by it, whatever the definition says by now.
         let managed = is_managed(&definition) && !self.keepers.contains_key(&definition.name);
         if order.effect == Effect::Spawn {
-            ran::keep(&self.world.places, &definition, order.run);
-            self.ran.insert(definition.name.clone(), Arc::clone(&definition));
+            self.keep(&definition, order.run);
         }
         match order.effect {
             Effect::Spawn if managed => {
@@ -78,6 +77,28 @@ impl Task {
                     wake(self.entries[order.id.index()].keeper);
                 }
             }
+        }
+    }
+
+    /// Writes down with what a run is started.
+    pub(super) fn keep(&mut self, definition: &Arc<Service>, run: u64) {
+        let name = &definition.name;
+        let last = self.ran.insert(name.clone(), Arc::clone(definition));
+        let same = !self.unkept.remove(name) && last.is_some_and(|last| last == *definition);
+        if let Err(error) = ran::keep(&self.world.places, definition, run, same) {
+            tracing::warn!(service = %name, %error, "cannot write down its definition");
+            self.unkept.insert(name.clone());
+        }
+    }
+
+    /// What starts will need that wait for others is made meanwhile.
+    pub(super) fn prepare(&mut self) {
+        let waits =
+            |entry: &&Arc<Entry>| entry.snapshot.waits_for.is_some() && !is_managed(&entry.definition);
+        self.world.templates.want(self.entries.iter().filter(waits).count());
+        let ahead = std::mem::take(&mut self.ahead);
+        if !ahead.is_empty() {
+            tokio::task::spawn_blocking(move || ahead.iter().for_each(ran::prepare));
         }
     }
 

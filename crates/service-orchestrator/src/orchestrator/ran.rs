@@ -2,9 +2,11 @@
 //! names that were there when the file was last applied.
 //!
 //! Of the environment only a trace is written down: enough to see whether a value is still the same, not what it was.
+//!
+//! The first line of the file has the definition, and each further one the number of a later run of the same.
 
 use super::private_dir;
-use crate::store::{append_private, last_line, open_private, write_private};
+use crate::store::{open_private, write_private};
 use crate::world::Places;
 use serde::{Deserialize, Serialize};
 use service_core::config::Service;
@@ -12,8 +14,11 @@ use service_core::{Name, Plan};
 use service_shim::Files;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
+
+/// In more bytes no further run is noted.
+const LONGEST: u64 = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -24,34 +29,52 @@ struct Kept {
     definition: Service,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Again {
+    run: u64,
+}
+
 /// Makes what a start will need while there is time; if that fails, the start says why.
 pub(super) fn prepare(files: &Files) {
     let made = private_dir(files.directory()).and_then(|()| files.prepare());
-    let _ = made.and_then(|()| open_private(&file(files)));
+    let _ = made.and_then(|()| open_private(&path(files)));
 }
 
-/// Writes down with what a run is started. Without it the next daemon takes what the file says then.
-pub(super) fn keep(places: &Places, definition: &Service, run: u64) {
+/// Writes down with what a run is started, which may be what stands there already. Without it the next daemon takes what the
+/// file says then.
+pub(super) fn keep(places: &Places, definition: &Service, run: u64, same: bool) -> io::Result<()> {
     let files = places.files(&definition.name);
+    write(&files, definition, run, same).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            private_dir(files.directory())?;
+            write(&files, definition, run, same)
+        }
+        _ => Err(error),
+    })
+}
+
+/// To replace a file takes a file system ten times as long as to append to one.
+fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Result<()> {
+    let mut file = open_private(&path(files))?;
+    match file.metadata()?.len() {
+        0 => file.write_all(&whole(definition, run)?),
+        // What stands before may be torn.
+        1..=LONGEST if same => {
+            file.write_all(&[b"\n".to_vec(), serde_json::to_vec(&Again { run })?].concat())
+        }
+        _ => write_private(&path(files), &whole(definition, run)?),
+    }
+}
+
+fn whole(definition: &Service, run: u64) -> serde_json::Result<Vec<u8>> {
     let (salt, mut definition) = (RandomState::new().hash_one(run), definition.clone());
     for (key, value) in &mut definition.env {
         *value = trace(salt, key, value);
     }
-    let name = definition.name.clone();
-    let json = serde_json::to_vec(&Kept { run, salt, definition }).map_err(io::Error::from);
-    let kept = json.and_then(|json| match append_private(&file(&files), &json) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            private_dir(files.directory())?;
-            append_private(&file(&files), &json)
-        }
-        kept => kept,
-    });
-    if let Err(error) = kept {
-        tracing::warn!(service = %name, %error, "cannot write down its definition");
-    }
+    serde_json::to_vec(&Kept { run, salt, definition })
 }
 
-fn file(files: &Files) -> PathBuf {
+fn path(files: &Files) -> PathBuf {
     files.directory().join("definition.json")
 }
 
@@ -62,14 +85,17 @@ pub(super) fn kept(places: &Places, now: &Service, run: u64) -> Option<Service> 
     if run == 0 {
         return None;
     }
-    let Kept { run: of, salt, mut definition } = last_line(&file(&places.files(&now.name)))?;
+    let text = std::fs::read(path(&places.files(&now.name))).ok()?;
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let Kept { run: first, salt, mut definition } = serde_json::from_slice(lines.next()?).ok()?;
+    let last = lines.rev().find_map(|line| serde_json::from_slice(line).ok());
     for (key, value) in &mut definition.env {
         let same = now.env.iter().find(|(other, known)| other == key && trace(salt, key, known) == *value);
         if let Some((_, known)) = same {
             value.clone_from(known);
         }
     }
-    (of == run && definition.name == now.name).then_some(definition)
+    (last.map_or(first, |Again { run }| run) == run && definition.name == now.name).then_some(definition)
 }
 
 /// Whether a value of the environment is not known, but for its trace.
@@ -106,4 +132,51 @@ pub(super) fn know(places: &Places, names: &BTreeSet<Name>) {
 
 fn applied(places: &Places) -> PathBuf {
     places.state_dir.join("applied.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_core::config::Command;
+
+    fn places(state_dir: &std::path::Path) -> Places {
+        let (project, base_dir, boot_id) = Default::default();
+        Places { state_dir: state_dir.to_owned(), refuge: None, project, base_dir, nu: None, boot_id }
+    }
+
+    fn web(command: &str) -> Service {
+        let mut web = Service::new(Name::new("web").unwrap());
+        web.start_command = Command { text: command.to_owned(), argv: vec![command.to_owned()] };
+        web.env = vec![("KEY".to_owned(), "value".to_owned())];
+        web
+    }
+
+    #[test]
+    fn the_definition_of_the_last_run_is_known_and_of_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let (places, web) = (places(directory.path()), web("one"));
+        for run in 1..2_000 {
+            keep(&places, &web, run, run > 1).unwrap();
+            assert_eq!(kept(&places, &web, run), Some(web.clone()));
+            assert_eq!(kept(&places, &web, run - 1), None);
+        }
+        let file = path(&places.files(&web.name));
+        assert!(file.metadata().unwrap().len() < 2 * LONGEST);
+        let torn = [&std::fs::read(&file).unwrap()[..], b"\n{\"ru"].concat();
+        std::fs::write(&file, torn).unwrap();
+        assert_eq!(kept(&places, &web, 1_999), Some(web.clone()));
+        keep(&places, &web, 2_000, true).unwrap();
+        assert_eq!(kept(&places, &web, 2_000), Some(web));
+    }
+
+    #[test]
+    fn of_a_definition_that_has_changed_nothing_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let places = places(directory.path());
+        keep(&places, &web("secret"), 1, false).unwrap();
+        keep(&places, &web("two"), 2, false).unwrap();
+        assert_eq!(kept(&places, &web("two"), 2), Some(web("two")));
+        let text = std::fs::read_to_string(path(&places.files(&web("two").name))).unwrap();
+        assert!(!text.contains("secret"), "{text}");
+    }
 }

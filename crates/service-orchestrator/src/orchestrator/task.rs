@@ -3,7 +3,7 @@
 use super::lookout::Lookout;
 use super::message::{Message, Report};
 use super::waiters::{Changed, Waiter};
-use super::{is_managed, ran, recall};
+use super::{ran, recall};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
@@ -48,10 +48,12 @@ pub(super) struct Task {
     pub(super) left_over: BTreeSet<Name>,
     /// The definition of the last run of each service.
     pub(super) ran: BTreeMap<Name, Arc<Service>>,
+    /// Those of which that could not be written down.
+    pub(super) unkept: BTreeSet<Name>,
     /// The services that were defined when the file was last applied.
     pub(super) known: BTreeSet<Name>,
     /// Of services that have just begun to wait.
-    ahead: Vec<Files>,
+    pub(super) ahead: Vec<Files>,
     store: Store,
     pub(super) journal: Journal,
     board: watch::Sender<Arc<Board>>,
@@ -81,7 +83,7 @@ pub(super) async fn run(
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
     let (keepers, log_places, listeners, calls, restarted) = Default::default();
-    let (waiters, lookouts, ran, ahead) = Default::default();
+    let (waiters, lookouts, ran, unkept, ahead) = Default::default();
     let left_over = found.left_over;
     let mut task = Task {
         world,
@@ -96,6 +98,7 @@ pub(super) async fn run(
         lookouts,
         left_over,
         ran,
+        unkept,
         known,
         ahead,
         store,
@@ -233,17 +236,6 @@ impl Task {
         self.waiters.retain_mut(|waiter| waiter.look(&self.fleet, &board, now, &changed));
         self.lookouts.retain_mut(|lookout| lookout.look(&self.fleet, &board, now));
         self.board.send_replace(Arc::new(board));
-    }
-
-    /// What starts will need that wait for others is made meanwhile.
-    fn prepare(&mut self) {
-        let waits =
-            |entry: &&Arc<Entry>| entry.snapshot.waits_for.is_some() && !is_managed(&entry.definition);
-        self.world.templates.want(self.entries.iter().filter(waits).count());
-        let ahead = std::mem::take(&mut self.ahead);
-        if !ahead.is_empty() {
-            tokio::task::spawn_blocking(move || ahead.iter().for_each(ran::prepare));
-        }
     }
 
     /// Forgets left-overs that have stopped.
