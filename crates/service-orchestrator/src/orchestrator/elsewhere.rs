@@ -1,7 +1,7 @@
 //! The owner's part in what others start: it becomes a run that is known like any other.
 
-use super::task::Task;
 use super::Report;
+use super::task::Task;
 use crate::manager::{self, Heard};
 use service_core::Name;
 use service_core::service::{Event, Presence, Starter};
