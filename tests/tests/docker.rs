@@ -131,7 +131,7 @@ fn the_lines_of_a_container_are_followed_over_its_restart() {
         manager = "docker"
         image = "localhost/box"
         networks = "none"
-        start_command = ["/bin/sh", "-c", "trap 'exit 0' TERM; i=$(cat /n/n); while :; do i=$((i+1)); echo $i > /n/n; echo $i; sleep 0.02; done"]
+        start_command = ["/bin/sh", "-c", "trap end=1 TERM; i=$(cat /n/n); until test $end; do i=$((i+1)); echo $i > /n/n; echo $i; sleep 0.02; done"]
         volumes = "./n:/n"
         "#,
     ) else {

@@ -226,12 +226,13 @@ fn a_project_with_containers_is_listed_when_its_daemon_has_gone() {
 
 #[test]
 fn the_lines_of_a_container_are_followed_over_its_restart() {
+    // It ends between two numbers: one that is noted has been said.
     let Some(project) = services(
         r#"
         [services.web]
         manager = "podman"
         image = "localhost/box"
-        start_command = ["/bin/sh", "-c", "trap 'exit 0' TERM; i=$(cat /n/n); while :; do i=$((i+1)); echo $i > /n/n; echo $i; sleep 0.02; done"]
+        start_command = ["/bin/sh", "-c", "trap end=1 TERM; i=$(cat /n/n); until test $end; do i=$((i+1)); echo $i > /n/n; echo $i; sleep 0.02; done"]
         volumes = "./n:/n"
         "#,
     ) else {
