@@ -133,7 +133,7 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
 }
 
 /// Children of every thread, see `proc_pid_task_children(5)`; none where the kernel does not tell.
-fn children(pid: u32) -> Vec<u32> {
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     lists

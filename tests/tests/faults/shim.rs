@@ -64,8 +64,8 @@ fn one_unborn(project: &Project) -> u32 {
 }
 
 #[test]
-fn a_service_that_waited_starts_whoever_of_those_that_wait_for_it_was_killed() {
-    for victim in ["nobody", "the shim that waits", "the template", "both of them", "the daemon"] {
+fn a_service_that_waited_starts_whoever_of_those_that_wait_for_it_was_killed_or_frozen() {
+    for victim in ["nobody", "the shim that waits", "the template", "both of them", "the daemon", "frozen"] {
         let Some(project) = Project::new(WAITS) else { return };
         project.value("service start web --no-wait");
         let shim = one_unborn(&project);
@@ -75,10 +75,11 @@ fn a_service_that_waited_starts_whoever_of_those_that_wait_for_it_was_killed() {
             "the template" => signal(template, Signal::SIGKILL),
             "both of them" => [template, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGKILL)),
             "the daemon" => project.kill_daemon(),
+            "frozen" => [template, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGSTOP)),
             _ => {}
         }
         project.write("go", "");
-        assert_eq!(project.value("service wait web").row("web")["state"], "ready", "{victim} was killed");
+        assert_eq!(project.value("service wait web").row("web")["state"], "ready", "victim: {victim}");
         eventually("nobody waits any more", || unborn(&project).is_empty().then_some(()));
         leaves_nothing(&project);
     }

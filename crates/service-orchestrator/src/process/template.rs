@@ -4,6 +4,7 @@
 //! While services wait for others, shims are made that wait for their launch: to fork takes longer than to launch. One that
 //! is not needed any more ends when it is hung up on, as all of them do with the daemon.
 
+use crate::usage;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
@@ -17,7 +18,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 use tokio::net::UnixStream;
@@ -45,7 +46,7 @@ pub(crate) struct Templates {
     /// Whether that will be seen to after the lull.
     stocking: AtomicBool,
     /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a parcel.
-    pid: AtomicI32,
+    pid: AtomicU32,
     /// The lock is tokio's because a template that has to be started first is awaited.
     current: Mutex<Option<Template>>,
 }
@@ -125,10 +126,13 @@ impl Templates {
         }
     }
 
-    /// Lets a template that somebody has stopped (`SIGSTOP`) go on.
+    /// Lets a template that somebody has stopped (`SIGSTOP`) go on, and shims of it that keep nothing yet.
     pub(crate) fn wake(&self) {
-        if let pid @ 1.. = self.pid.load(Ordering::Relaxed) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        let pid = self.pid.load(Ordering::Relaxed);
+        let unborn = |shim: &u32| usage::is_frozen(*shim) && usage::children(*shim).is_empty();
+        let shims = usage::children(pid).into_iter().filter(unborn);
+        for frozen in std::iter::once(pid).chain(shims).filter(|pid| *pid != 0) {
+            let _ = kill(Pid::from_raw(frozen.cast_signed()), Signal::SIGCONT);
         }
     }
 
@@ -153,8 +157,7 @@ impl Templates {
             .current_dir("/")
             .spawn()
             .map_err(no_process)?;
-        let pid = process.id().and_then(|id| i32::try_from(id).ok());
-        self.pid.store(pid.unwrap_or(0), Ordering::Relaxed);
+        self.pid.store(process.id().unwrap_or(0), Ordering::Relaxed);
         let mut line = String::new();
         tokio::time::timeout(FIRST_WORD, BufReader::new(&mut socket).read_line(&mut line)).await??;
         match serde_json::from_str(&line) {
