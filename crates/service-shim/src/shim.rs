@@ -6,6 +6,7 @@ use crate::keeper::{Keeper, Output};
 use crate::notify::Notify;
 use crate::spawn::{self, Refusal};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
@@ -19,7 +20,7 @@ use service_shim::words::in_words;
 use service_shim::{Files, Launch, PROTOCOL_VERSION, Parcel, Phase, Process, Record, Stage, process};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,9 @@ pub(crate) fn run(parcel: Parcel, descriptors: Option<u64>) -> io::Result<()> {
     let boot_id = process::boot_id().map_err(|error| because("read the id of this boot", &error))?;
     let shim = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
     // So far goes what can be done before it. If none comes, the daemon has gone or needs this shim no longer.
+    if !comes_before_an_end(&control, &signals) {
+        return Ok(());
+    }
     let Some((daemon, launch)) = hear_launch(control)? else { return Ok(()) };
     let_go().map_err(|error| because("let go of its standard streams", &error))?;
     let files = Files::new(&launch.directory);
@@ -101,6 +105,24 @@ fn record(launch: &Launch, boot_id: &str, shim: Process, phase: Phase) -> Record
 
 fn refusal(message: String) -> Phase {
     Phase::Refused { stage: Stage::Prepare, message, at: process::boot_time() }
+}
+
+/// Waits for the launch, unless somebody asks this shim to end before that. Later that would be asked of its service.
+fn comes_before_an_end(control: &OwnedFd, signals: &SignalFd) -> bool {
+    loop {
+        let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [watch(control.as_fd()), watch(signals.as_fd())];
+        // It fails only by being interrupted. Then there is nothing yet, which is also what it says.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        if fds[0].any().unwrap_or(false) {
+            return true;
+        }
+        while let Ok(Some(signal)) = signals.read_signal() {
+            if i32::try_from(signal.ssi_signo).is_ok_and(|number| number == Signal::SIGTERM as i32) {
+                return false;
+            }
+        }
+    }
 }
 
 /// The daemon, and what it wants, if it wants anything.

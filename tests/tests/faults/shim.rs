@@ -65,21 +65,28 @@ fn one_unborn(project: &Project) -> u32 {
 
 #[test]
 fn a_service_that_waited_starts_whoever_of_those_that_wait_for_it_was_killed_or_frozen() {
-    for victim in ["nobody", "the shim that waits", "the template", "both of them", "the daemon", "frozen"] {
+    for victim in
+        ["nobody", "asked to end", "the shim that waits", "the template", "both", "the daemon", "frozen"]
+    {
         let Some(project) = Project::new(WAITS) else { return };
         project.value("service start web --no-wait");
         let shim = one_unborn(&project);
         let template = named(&project, "shim-template")[0];
         match victim {
+            "asked to end" => {
+                signal(shim, Signal::SIGTERM);
+                eventually("it does", || (!alive(shim)).then_some(()));
+            }
             "the shim that waits" => signal(shim, Signal::SIGKILL),
             "the template" => signal(template, Signal::SIGKILL),
-            "both of them" => [template, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGKILL)),
+            "both" => [template, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGKILL)),
             "the daemon" => project.kill_daemon(),
             "frozen" => [template, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGSTOP)),
             _ => {}
         }
         project.write("go", "");
         assert_eq!(project.value("service wait web").row("web")["state"], "ready", "victim: {victim}");
+        assert_eq!(project.status("web")["restarts"], 0, "victim: {victim}");
         eventually("nobody waits any more", || unborn(&project).is_empty().then_some(()));
         leaves_nothing(&project);
     }

@@ -30,7 +30,13 @@ impl Client {
             return Ok(&self.plain);
         }
         let make = async || match tokio::task::spawn_blocking(|| builder().build()).await {
-            Ok(client) => client.map_err(|error| cause(&error)),
+            Ok(client) => client.map_err(|error| {
+                let why = cause(&error);
+                let why = why.trim_start_matches("unexpected error: ");
+                format!(
+                    "whom to trust is not known: {why}; install them, or name their file in $SSL_CERT_FILE"
+                )
+            }),
             Err(error) => Err(error.to_string()),
         };
         self.trusting.get_or_try_init(make).await
