@@ -155,6 +155,31 @@ fn a_one_shot_is_complete_before_what_needs_its_result() {
 }
 
 #[test]
+fn a_start_of_what_is_done_is_answered_at_once_and_does_it_once_more_only_if_it_has_changed() {
+    let services = |work: &str| {
+        format!(
+            "[services.migrate]\nstart_command = \"ACTOR note {work} exit 0\"\noneshot = true\n\
+             [services.web]\nstart_command = \"ACTOR\"\nready = {{ delay = \"10ms\" }}\n\
+             dependencies = [{{ name = \"migrate\", condition = \"completed\" }}]\n"
+        )
+    };
+    let Some(project) = Project::new(&services("first")) else { return };
+    project.value("service start web");
+    let action = |line: &str| project.value(line).row("migrate")["action"].clone();
+    for line in ["service start migrate", "service start migrate --no-wait", "service start --all"] {
+        assert_eq!(action(line), "unchanged", "{line}");
+    }
+    project.value("service stop web");
+    assert_eq!(action("service start migrate"), "unchanged");
+    assert_eq!(project.read("first").lines().count(), 1);
+    assert_eq!(action("service restart migrate"), "started");
+    assert_eq!(project.read("first").lines().count(), 2);
+    project.define(&services("second"));
+    assert_eq!(action("service start migrate"), "started");
+    assert_eq!(project.read("second").lines().count(), 1);
+}
+
+#[test]
 fn a_service_can_say_itself_that_it_is_ready() {
     let Some(project) = Project::new(
         r#"

@@ -162,18 +162,19 @@ impl Fleet {
     }
 
     /// Wishes that these services run. Returns all that the wish is about, in start order. A one-shot that has completed
-    /// is run again if it is named and nothing that runs depends on it; a restart runs it again in any case.
+    /// is as wished; a restart runs it again.
     pub fn start(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
         let wanted = match relatives {
             Relatives::Along => self.plan.with_dependencies(ids),
             Relatives::Apart => self.plan.sorted(ids.iter().copied()),
         };
         for id in &wanted {
-            if !(self.is_done(*id) && (!ids.contains(id) || self.is_relied_on(*id))) {
+            if !self.is_done(*id) {
                 self.wish(*id, Goal::Up);
             }
         }
         self.settle(now);
+        self.answer(&wanted);
         wanted
     }
 
@@ -184,6 +185,7 @@ impl Fleet {
             self.wish(*id, Goal::Down);
         }
         self.settle(now);
+        self.answer(&wanted);
         wanted.reverse();
         wanted
     }
@@ -206,7 +208,13 @@ impl Fleet {
             self.wish(*id, Goal::Up);
         }
         self.settle(now);
+        self.answer(&wanted);
         wanted
+    }
+
+    /// Whoever made a wish is answered also about a service that the wish has not changed.
+    fn answer(&mut self, wanted: &[Id]) {
+        self.changed.extend(wanted);
     }
 
     /// The named services and those dependents that run or want to, in start order.
@@ -230,10 +238,6 @@ impl Fleet {
         machine.definition().oneshot
             && machine.goal() == Goal::Up
             && matches!(machine.state(), State::Completed { .. })
-    }
-
-    fn is_relied_on(&self, id: Id) -> bool {
-        self.plan.dependents(id).iter().any(|dependent| self.machine(*dependent).state().is_going())
     }
 
     fn is_up(&self, id: Id) -> bool {

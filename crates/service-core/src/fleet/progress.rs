@@ -74,6 +74,19 @@ impl Fleet {
         }
     }
 
+    /// Whether this service may be one that others wait for in vain.
+    pub fn may_be_dead_end(&self, id: Id) -> bool {
+        let machine = self.machine(id);
+        match machine.state() {
+            State::Failed { .. }
+            | State::Completed { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. } => true,
+            State::Stopped => machine.goal() == Goal::Down,
+            State::Launching { .. } | State::Starting { .. } | State::Ready { .. } => false,
+        }
+    }
+
     /// The service, somewhere below a waiting one, that will not satisfy it unless somebody does something.
     pub fn dead_end(&self, id: Id) -> Option<Id> {
         let mut seen = BTreeSet::from([id]);

@@ -98,16 +98,22 @@ fn perform(world: &mut World, act: Act) {
     let ids: Vec<_> = world.fleet.plan().ids().collect();
     let now = world.now;
     match act {
-        Act::Start(who, Relatives::Apart) => {
+        Act::Start(who, relatives) => {
             // As the daemon does: what is named alone is started only if what it needs is there.
             let who = [*who.get(&ids)];
-            if world.fleet.missing_need(&who).is_none() {
-                world.fleet.start(&who, Relatives::Apart, now);
+            if relatives == Relatives::Along || world.fleet.missing_need(&who).is_none() {
+                let about = world.fleet.start(&who, relatives, now);
+                world.await_wish(Goal::Up, &about);
             }
         }
-        Act::Start(who, relatives) => drop(world.fleet.start(&[*who.get(&ids)], relatives, now)),
-        Act::Stop(who, relatives) => drop(world.fleet.stop(&[*who.get(&ids)], relatives, now)),
-        Act::Restart(who, relatives) => drop(world.fleet.restart(&[*who.get(&ids)], relatives, now)),
+        Act::Stop(who, relatives) => {
+            let about = world.fleet.stop(&[*who.get(&ids)], relatives, now);
+            world.await_wish(Goal::Down, &about);
+        }
+        Act::Restart(who, relatives) => {
+            let about = world.fleet.restart(&[*who.get(&ids)], relatives, now);
+            world.await_wish(Goal::Again, &about);
+        }
         Act::Crash(who) => world.crash(*who.get(&ids)),
         Act::Behave(who, manners) => world.manners[who.index(ids.len())] = manners,
         Act::Pass(span) => world.pass(span),
@@ -187,6 +193,9 @@ proptest! {
             let machine = world.fleet.machine(*id);
             prop_assert!(machine.goal() != Goal::Again, "{id:?} never came to its restart");
             prop_assert!(machine.goal() == Goal::Up || !world.is_alive(*id), "{id:?} runs although it should not");
+        }
+        for id in world.unanswered() {
+            prop_assert!(replanned || !is_satisfiable(&world, id), "a wish for {id:?} was never answered");
         }
         // A wish for all of them brings up all that can be, whatever failed before. (A process that was launched under
         // another definition may be none that can ever satisfy the present one.)

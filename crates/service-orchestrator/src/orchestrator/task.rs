@@ -19,7 +19,7 @@ use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::Fleet;
 use service_core::health::Health;
-use service_core::service::{Event, Goal, Machine, State};
+use service_core::service::{Event, Machine};
 use service_core::{Id, Moment, Name, Plan};
 use service_shim::{Files, Missing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,7 +231,7 @@ impl Task {
             self.prepare();
         }
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
-        let dead_end = changed.iter().any(|id| self.may_be_dead_end(*id));
+        let dead_end = changed.iter().any(|id| self.fleet.may_be_dead_end(*id));
         let changed = if dead_end { Changed::All } else { Changed::Only(changed) };
         self.waiters.retain_mut(|waiter| waiter.look(&self.fleet, &board, now, &changed));
         self.lookouts.retain_mut(|lookout| lookout.look(&self.fleet, &board, now));
@@ -255,18 +255,6 @@ impl Task {
             Err(errors) => tracing::error!(?errors, "cannot forget services that are no longer defined"),
         }
         self.after();
-    }
-
-    fn may_be_dead_end(&self, id: Id) -> bool {
-        let machine = self.fleet.machine(id);
-        match machine.state() {
-            State::Failed { .. }
-            | State::Completed { .. }
-            | State::Stopping { .. }
-            | State::Backoff { .. } => true,
-            State::Stopped => machine.goal() == Goal::Down,
-            State::Launching { .. } | State::Starting { .. } | State::Ready { .. } => false,
-        }
     }
 
     /// Brings one entry up to date with the fleet.

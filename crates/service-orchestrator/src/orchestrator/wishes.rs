@@ -7,7 +7,9 @@ use super::waiters::{Open, Waiter};
 use crate::clock;
 use service_api::{Code, Outcome, Problem};
 use service_core::Id;
+use service_core::change::{Effect, differing};
 use service_core::fleet::{Progress, Relatives};
+use service_core::service::State;
 use tokio::sync::mpsc::UnboundedSender;
 
 impl Task {
@@ -35,6 +37,9 @@ impl Task {
             wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Relatives::Along });
         if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
             self.refuse_missing_needs(&ids)?;
+        }
+        if wish.verb == Verb::Start {
+            self.forget_outdated(&ids);
         }
         let before: Vec<(bool, bool)> =
             self.fleet.plan().ids().map(|id| self.before(wish.verb, id)).collect();
@@ -76,6 +81,23 @@ impl Task {
             Verb::Update => !machine.asks_anew(self.fleet.plan().service(id)),
         };
         (settled, machine.state().is_alive())
+    }
+
+    /// What a one-shot did by another definition is not what is wanted now, unless something runs that relies on it.
+    fn forget_outdated(&mut self, ids: &[Id]) {
+        let plan = self.fleet.plan();
+        let is_outdated = |id: &Id| {
+            let service = plan.service(*id);
+            let has_done = matches!(self.fleet.machine(*id).state(), State::Completed { .. });
+            let runs = |id: &Id| self.fleet.machine(*id).state().is_going();
+            let is_free = has_done && service.oneshot && !plan.dependents(*id).iter().any(runs);
+            let last = self.ran.get(&service.name).filter(|_| is_free);
+            last.is_some_and(|last| {
+                differing(last, service).iter().any(|(_, effect)| *effect == Effect::AtStart)
+            })
+        };
+        let outdated: Vec<Id> = ids.iter().copied().filter(is_outdated).collect();
+        self.fleet.stop(&outdated, Relatives::Apart, clock::now());
     }
 
     fn refuse_missing_needs(&self, ids: &[Id]) -> Result<(), Problem> {
