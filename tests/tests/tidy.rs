@@ -302,11 +302,12 @@ fn nothing_of_ours_is_run_through_a_shell() {
             && !page.path.ends_with("/tests.rs")
             && !page.path.starts_with("nu/tests/")
     });
-    // A pretend daemon of unit tests; what is suggested as `shell`; and a script that never changes, whose words are its
+    // A pretend daemon of unit tests; what is suggested as `shell`; which programs read shell syntax; and a script that never changes, whose words are its
     // arguments.
     let plugin = "crates/nu_plugin_service/src";
     let detect = "crates/service-orchestrator/src/init/detect.rs";
-    let rooms = [&format!("{plugin}/fake.rs"), detect, "nu/service-http/launch.nu"];
+    let syntax = "crates/service-orchestrator/src/load/shell_syntax.rs";
+    let rooms = [&format!("{plugin}/fake.rs"), detect, syntax, "nu/service-http/launch.nu"];
     let shells = ["\"sh\"", "\"bash\"", "/bin/sh", "sh -c", "^sh", "^bash", "system("];
     none("only `shell =` of a service names a shell", outside(&rooms, &shells, pages));
     let launch = read("nu/service-http/launch.nu");

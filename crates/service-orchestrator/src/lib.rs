@@ -108,6 +108,7 @@ mod clock;
 mod containers;
 pub mod daemon;
 mod drawing;
+mod env_file;
 mod guide;
 mod http;
 pub mod init;

@@ -8,10 +8,12 @@ mod check;
 mod container;
 mod definition;
 mod doubts;
+mod idle_keys;
 mod limits;
 mod map;
 mod private;
 mod section;
+mod shell_syntax;
 mod text;
 mod with;
 

@@ -18,9 +18,23 @@ pub fn check(path: &Path) -> Vec<Finding> {
     let base = path.parent().unwrap_or(Path::new("/"));
     let doubts = doubts::all(&reading.services, &map, base);
     let errors = reading.faults.iter().map(|fault| (Severity::Error, fault));
-    let mut all: Vec<_> = errors.chain(doubts.iter().map(|doubt| (Severity::Warning, doubt))).collect();
+    let mut all: Vec<_> = errors.chain(doubts.iter().map(|(severity, doubt)| (*severity, doubt))).collect();
     all.sort_by_key(|(_, fault)| fault.span.start);
+    if all.is_empty() && reading.services.is_empty() {
+        return vec![empty(path)];
+    }
     all.into_iter().map(|(severity, fault)| finding(severity, fault, &text, &map)).collect()
+}
+
+fn empty(path: &Path) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        help: Some(
+            "write a `[services.NAME]` with a `start_command`, or take the `# ` off the lines of one"
+                .to_owned(),
+        ),
+        ..unreadable(path, "this file defines no service".to_owned())
+    }
 }
 
 fn finding(severity: Severity, fault: &Fault, text: &Text, map: &Map<'_>) -> Finding {

@@ -166,6 +166,9 @@ fn command(value: &DeValue<'_>, shell: Option<&str>, is_line: bool) -> Result<Co
             ));
         }
     };
+    if written.argv.iter().any(|word| word.contains('\0')) {
+        return Err("`start_command` cannot have a NUL in it".to_owned());
+    }
     if written.argv.first().is_none_or(|program| program.trim().is_empty()) {
         return Err("`start_command` is empty".to_owned());
     }

@@ -3,32 +3,42 @@
 
 use super::map::Map;
 use super::section::Fault;
+use super::{idle_keys, shell_syntax};
+use crate::env_file::{self, Variable};
 use crate::probe::local;
-use crate::process::{environment, identity};
+use crate::process::identity;
 use nix::unistd::{AccessFlags, access};
+use service_api::Severity;
 use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, word};
 use service_core::health::Endpoint;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Every doubt about these services. Relative paths are relative to `base`.
-pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<Fault> {
-    let mut doubts = Vec::new();
+/// Every doubt about these services, and every error in a file that they name. Relative paths are relative to `base`.
+pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<(Severity, Fault)> {
+    let (mut doubts, mut errors) = (Vec::new(), Vec::new());
     for (nth, service) in services.iter().enumerate() {
         let ours = service.manager == Manager::Process;
         if ours {
             doubts.extend(place(service, map, base));
             doubts.extend(program(service, map, base));
             doubts.extend(who(service, map));
-            doubts.extend(variables(service, map, base));
+            env_files(service, map, base, &mut doubts, &mut errors);
+            doubts.extend(unexpanded(service, map));
         }
+        doubts.extend(shell_words(service, map));
+        doubts.extend(idle_keys::find(service, map));
         doubts.extend(shared_port(service, &services[..nth], map));
         doubts.extend(service.dependencies.iter().filter_map(|edge| vain(service, edge, services, map)));
     }
+    let errors = errors.into_iter().map(|error| (Severity::Error, error));
+    let mut all: Vec<_> = errors.chain(doubts.into_iter().map(|doubt| (Severity::Warning, doubt))).collect();
     // A key of `service_defaults` is said once, not once a service.
-    doubts.sort_by(|one, other| (one.span.start, &one.message).cmp(&(other.span.start, &other.message)));
-    doubts.dedup_by(|one, other| (&one.span, &one.message) == (&other.span, &other.message));
-    doubts
+    all.sort_by(|(_, one), (_, other)| {
+        (one.span.start, &one.message).cmp(&(other.span.start, &other.message))
+    });
+    all.dedup_by(|(_, one), (_, other)| (&one.span, &one.message) == (&other.span, &other.message));
+    all
 }
 
 fn doubt(service: &Service, map: &Map<'_>, key: &str, message: String, help: &str) -> Fault {
@@ -47,14 +57,19 @@ fn directory(service: &Service, base: &Path) -> PathBuf {
 fn place(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
     let directory = directory(service, base);
     let message = format!("`working_dir` is `{}`, which is no directory", directory.display());
-    (!directory.is_dir()).then(|| doubt(service, map, "working_dir", message, "make it, or name another"))
+    let help = service.working_dir.as_deref().and_then(shell_syntax::in_path);
+    let help = help.as_deref().unwrap_or("make it, or name another");
+    (!directory.is_dir()).then(|| doubt(service, map, "working_dir", message, help))
 }
 
 /// As the shim looks for it. What is in a `PATH` from an `env_file` is not known before the start.
 fn program(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
     let name = service.start_command.argv.first()?;
-    let key =
-        if map.value(&["services", &service.name, "shell"]).is_some() { "shell" } else { "start_command" };
+    let has_shell = map.value(&["services", &service.name, "shell"]).is_some();
+    let key = if has_shell { "shell" } else { "start_command" };
+    if !has_shell && shell_syntax::names_no_program(&service.start_command.text) {
+        return None;
+    }
     let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
     if name.contains('/') {
         let path = directory(service, base).join(name);
@@ -77,9 +92,88 @@ fn who(service: &Service, map: &Map<'_>) -> Option<Fault> {
     Some(doubt(service, map, key, why, "without it the service runs as whoever runs the daemon"))
 }
 
-fn variables(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
-    let why = environment(base, service).err()?;
-    Some(doubt(service, map, "env_file", why, "it is read at each start"))
+/// What is wrong with its env files: one that is not there may still be made, one that cannot be understood fails every
+/// start.
+fn env_files(
+    service: &Service,
+    map: &Map<'_>,
+    base: &Path,
+    doubts: &mut Vec<Fault>,
+    errors: &mut Vec<Fault>,
+) {
+    for written in &service.env_file {
+        let path = base.join(written);
+        match env_file::read(&path) {
+            Ok(variables) => doubts.extend(expanded_nowhere(service, map, &path, &variables)),
+            Err(why) if path.is_file() => {
+                let help = "write each line as NAME=value; it is read at each start, and every start fails";
+                errors.push(doubt(service, map, "env_file", why, help));
+            }
+            Err(why) => {
+                let help =
+                    shell_syntax::in_path(written).unwrap_or_else(|| "it is read at each start".to_owned());
+                doubts.push(doubt(service, map, "env_file", why, &help));
+            }
+        }
+    }
+}
+
+/// A variable in an env file that a shell would have replaced.
+fn expanded_nowhere(service: &Service, map: &Map<'_>, path: &Path, variables: &[Variable]) -> Option<Fault> {
+    let is_set = |name: &str| {
+        let here = |variable: &Variable| matches!(variable, Variable::Set { name: set, .. } if set == name);
+        variables.iter().any(here) || std::env::var_os(name).is_some()
+    };
+    let (name, used) = variables.iter().find_map(|variable| match variable {
+        Variable::Set { name, value, expandable: true } => {
+            shell_syntax::variables(value).find(|used| is_set(used)).map(|used| (name, used))
+        }
+        Variable::Set { .. } | Variable::Inherited(_) => None,
+    })?;
+    let message = format!("`{name}` in `{}` has `${used}` in it, which stays as it is", path.display());
+    Some(doubt(service, map, "env_file", message, "nothing is expanded: write the value itself"))
+}
+
+/// The same in `env`.
+fn unexpanded(service: &Service, map: &Map<'_>) -> Option<Fault> {
+    let is_set =
+        |name: &str| service.env.iter().any(|(set, _)| set == name) || std::env::var_os(name).is_some();
+    let (name, used) = service.env.iter().find_map(|(name, value)| {
+        shell_syntax::variables(value).find(|used| is_set(used)).map(|used| (name, used))
+    })?;
+    let message = format!("`{name}` has `${used}` in it, which stays as it is");
+    Some(doubt(
+        service,
+        map,
+        "env",
+        message,
+        "nothing is expanded: write the value itself, or say `shell = \"sh\"` and set it there",
+    ))
+}
+
+/// Shell syntax in the commands that no shell reads.
+fn shell_words(service: &Service, map: &Map<'_>) -> Vec<Fault> {
+    let mut commands = Vec::new();
+    let is_split = service.manager == Manager::Process || service.container.is_some();
+    if is_split && map.value(&["services", &service.name, "shell"]).is_none() {
+        commands.push(("start_command", service.start_command.text.as_str()));
+    }
+    if let (Manager::Process, Some(command)) = (&service.manager, &service.stop_command) {
+        commands.push(("stop_command", command));
+    }
+    if let Some(Endpoint::Exec(command)) = &service.endpoint {
+        commands.push(("health_check_endpoint", command));
+    }
+    let found = commands.into_iter().filter_map(|(key, command)| Some((key, shell_syntax::find(command)?)));
+    found
+        .map(|(key, found)| {
+            let help = match key {
+                "start_command" => found.help.to_owned(),
+                _ => "write it into a script, and run that".to_owned(),
+            };
+            doubt(service, map, key, found.message, &help)
+        })
+        .collect()
 }
 
 /// A check of a local port passes only for the service that listens there, so it cannot pass for two.

@@ -108,7 +108,10 @@ impl<'t> Section<'t> {
     }
 
     pub(super) fn string(&mut self, key: &'static str, set: impl FnOnce(String)) {
-        self.take(key, "a string", |value| value.as_str().map(str::to_owned)).map(set).unwrap_or_default();
+        let read = |value: &DeValue<'_>| value.as_str().map(str::to_owned);
+        if let Some(text) = self.take(key, "a string", read).filter(|text| self.has_no_nul(key, text)) {
+            set(text);
+        }
     }
 
     pub(super) fn flag(&mut self, key: &'static str, target: &mut bool) {
@@ -187,7 +190,17 @@ impl<'t> Section<'t> {
             }
             other => other.as_str().map(|text| vec![text.to_owned()]),
         })
+        .filter(|texts| texts.iter().all(|text| self.has_no_nul(key, text)))
         .unwrap_or_default()
+    }
+
+    /// Whether the kernel would take all of this text; reports it where not.
+    pub(super) fn has_no_nul(&self, key: &str, text: &str) -> bool {
+        let fits = !text.contains('\0');
+        if !fits {
+            self.report(self.place_of(key).unwrap_or_default(), format!("`{key}` cannot have a NUL in it"));
+        }
+        fits
     }
 
     /// A table within this one.

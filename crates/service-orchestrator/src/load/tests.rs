@@ -233,3 +233,99 @@ fn a_variable_keeps_its_value_whatever_its_base() {
     let values: Vec<&str> = config.services[0].env.iter().map(|(_, value)| value.as_str()).collect();
     assert_eq!(values, ["16", "15", "-1000", "1.50"]);
 }
+
+/// What `service check` says of a file: severity, key, message.
+fn findings(text: &str, files: &[(&str, &str)]) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("services.toml");
+    std::fs::write(&path, text).unwrap();
+    for (name, text) in files {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let word = |severity| if severity == service_api::Severity::Error { "error" } else { "warning" };
+    super::check(&path)
+        .into_iter()
+        .map(|row| format!("{} {}: {}", word(row.severity), row.key.unwrap_or_default(), row.message))
+        .collect()
+}
+
+#[track_caller]
+fn finds(text: &str, files: &[(&str, &str)], expected: &str) {
+    let found = findings(text, files);
+    assert!(found.iter().any(|row| row.contains(expected)), "{text}: {found:#?}");
+    assert_eq!(found.len(), 1, "{text}: {found:#?}");
+}
+
+#[test]
+fn what_only_a_shell_would_act_on_is_a_warning_where_it_stands() {
+    finds("[services.a]\nstart_command = 'true && true'", &[], "warning start_command: `&&` is passed on");
+    finds("[services.a]\nstart_command = 'PORT=1 true'", &[], "warning start_command: `PORT=`");
+    finds("[services.a]\nstart_command = 'cd web'", &[], "`cd` is a command of a shell");
+    finds("[services.a]\nstart_command = '~/bin/serve'", &[], "`~` stays as it is");
+    finds(
+        "[services.a]\nstart_command = 'true'\nmanager = 'process'\nstop_command = 'kill $MAINPID'",
+        &[],
+        "warning stop_command: `$MAINPID`",
+    );
+    finds(
+        "[services.a]\nstart_command = 'true'\nhealth_check_endpoint = 'exec:true | cat'",
+        &[],
+        "warning health_check_endpoint: `|`",
+    );
+    finds("[services.a]\nstart_command = 'true'\nworking_dir = '~/web'", &[], "warning working_dir: ");
+    finds(
+        "[services.a]\nstart_command = 'true'\nenv = { X = '/bin:$PATH' }",
+        &[],
+        "warning env: `X` has `$PATH`",
+    );
+    for silent in [
+        "[services.a]\nstart_command = 'true && true'\nshell = 'sh'",
+        "[services.a]\nstart_command = ['true', '$PORT', '&&']",
+        "[services.a]\nstart_command = 'true'\nenv = { PASSWORD = 'pa$$w0rd$x' }",
+    ] {
+        assert_eq!(findings(silent, &[]), Vec::<String>::new(), "{silent}");
+    }
+}
+
+#[test]
+fn a_key_that_another_one_switches_off_is_a_warning() {
+    let with = |keys: &str| format!("[services.a]\nstart_command = 'true'\n{keys}");
+    finds(&with("ready = { log = 'x', notify = true }"), &[], "warning ready.log: ");
+    finds(&with("oneshot = true\nready = { log = 'x' }"), &[], "warning ready.log: ");
+    finds(&with("ready = { log = 'x', delay = '1s' }"), &[], "warning ready.delay: ");
+    finds(&with("ready = { timeout = '1s' }"), &[], "warning ready.timeout: ");
+    finds(&with("health = { retries = 2 }"), &[], "warning health.retries: ");
+    finds(
+        &with("health_check_endpoint = 'tcp://127.0.0.1:1'\nhealth = { status = [200] }"),
+        &[],
+        "warning health.status: ",
+    );
+    finds(&with("backoff = { initial = '2m' }"), &[], "warning backoff.initial: ");
+    finds(&with("stop_signal = 'STOP'"), &[], "`STOP` does not ask a program to end");
+    let defaults =
+        "[orchestrator.service_defaults]\nhealth = { retries = 2 }\n[services.a]\nstart_command = 'true'";
+    assert_eq!(findings(defaults, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn an_env_file_that_fails_every_start_is_an_error_and_one_that_is_missing_a_warning() {
+    let text = "[services.a]\nstart_command = 'true'\nenv_file = '.env'";
+    finds(text, &[], "warning env_file: its env_file");
+    finds(text, &[(".env", "GOOD=1\nB AD=2\nW ORSE=3\n")], ".env:2: ");
+    finds(text, &[(".env", "GOOD=1\nB AD=2\nW ORSE=3\n")], ".env:3: ");
+    finds(text, &[(".env", "HOST=h\nURL=http://$HOST/\n")], "warning env_file: `URL` in `");
+    assert_eq!(findings(text, &[(".env", "HOST=h\nURL='http://$HOST/'\nP=a$b\n")]), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_without_services_and_a_nul_are_told() {
+    finds("# nothing yet\n", &[], "this file defines no service");
+    for key in [
+        "start_command = \"a\\u0000b\"",
+        "start_command = ['a', \"\\u0000\"]",
+        "start_command = 'a'\nworking_dir = \"\\u0000\"",
+        "start_command = 'a'\nenv_file = [\"\\u0000\"]",
+    ] {
+        assert!(wrong(&format!("[services.a]\n{key}")).message.contains("NUL"), "{key}");
+    }
+}

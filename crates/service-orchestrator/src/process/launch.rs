@@ -1,6 +1,7 @@
 //! What a shim is told: command, place, environment, user.
 
 use super::{limits, orphans};
+use crate::env_file::{self, Variable};
 use crate::world::Places;
 use nix::unistd::{Group, User, getgrouplist};
 use service_core::config::Service;
@@ -43,33 +44,17 @@ pub(super) fn log_limits(service: &Service) -> LogLimits {
 pub(crate) fn environment(base_dir: &Path, service: &Service) -> Result<Vec<(String, String)>, String> {
     let mut variables = Vec::new();
     for file in &service.env_file {
-        let path = base_dir.join(file);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("its env_file `{}` cannot be read: {error}", path.display()))?;
-        for (number, line) in (1..).zip(text.lines()) {
-            variables.extend(assignment(line).map_err(|why| format!("{}:{number}: {why}", path.display()))?);
+        for variable in env_file::read(&base_dir.join(file))? {
+            match variable {
+                Variable::Set { name, value, .. } => variables.push((name, value)),
+                Variable::Inherited(name) => {
+                    variables.extend(std::env::var(&name).ok().map(|value| (name, value)));
+                }
+            }
         }
     }
     variables.extend(service.env.iter().cloned());
     Ok(variables)
-}
-
-/// `NAME=value`, `export NAME="value"`, `# comment` or nothing.
-fn assignment(line: &str) -> Result<Option<(String, String)>, String> {
-    let line = line.trim();
-    if line.is_empty() || line.starts_with('#') {
-        return Ok(None);
-    }
-    let line = line.strip_prefix("export ").unwrap_or(line);
-    // The line is not shown: it may be the second one of a key.
-    let (name, value) = line.split_once('=').ok_or("this line is not NAME=value")?;
-    let (name, value) = (name.trim(), value.trim());
-    if name.is_empty() || line.contains('\0') {
-        return Err("this line has no name before its `=`, or a NUL in it".to_owned());
-    }
-    let quoted = |mark: char| value.strip_prefix(mark).and_then(|value| value.strip_suffix(mark));
-    let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
-    Ok(Some((name.to_owned(), value.to_owned())))
 }
 
 /// Looks up who the service runs as.
@@ -112,19 +97,4 @@ pub(crate) fn identity(service: &Service) -> Result<Option<Identity>, String> {
         gid: gid.as_raw(),
         groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::assignment;
-
-    #[test]
-    fn an_env_file_has_names_values_quotes_and_comments() {
-        let read = |line| assignment(line).unwrap().map(|(name, value)| format!("{name}={value}"));
-        assert_eq!(read("A=1").as_deref(), Some("A=1"));
-        assert_eq!(read("export A=\"b c\"").as_deref(), Some("A=b c"));
-        assert_eq!(read("A=x=y").as_deref(), Some("A=x=y"));
-        assert_eq!(read("  # A=1"), None);
-        assert!(assignment("nonsense").is_err());
-    }
 }
