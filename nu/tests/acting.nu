@@ -95,3 +95,20 @@ export def "test a changed file is planned and applied" [] {
     holds (service apply | all {|row| $row.ok }) "all of it was done"
     equal (service plan | where change != none) []
 }
+export def "test a service gets variables as a program of the shell does" [] {
+    $env.ENV_CONVERSIONS = ($env.ENV_CONVERSIONS? | default {} | merge {
+        MODPATH: { from_string: {|text| $text | split row (char esep) } to_string: {|dirs| $dirs | str join (char esep) } }
+    })
+    $env.MODPATH = [/a /b]
+    $env.PORT = 8080
+    $env.UNTOLD = [only nushell knows]
+    define "
+[services.show]
+start_command = \"env\"
+oneshot = true
+"
+    service start show | ignore
+    let lines = service logs show --tail 1000 | get line
+    for line in ["MODPATH=/a:/b" "PORT=8080"] { holds ($line in $lines) $"($line) is there" }
+    holds ($lines | all {|line| $line !~ '^(UNTOLD|ENV_CONVERSIONS)=' }) "what is no text stays in the shell"
+}

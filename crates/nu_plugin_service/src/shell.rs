@@ -3,7 +3,7 @@
 //! The plugin's own process has the environment of the moment it was spawned; only the engine knows the present one.
 
 use nu_plugin::EngineInterface;
-use nu_protocol::{ShellError, Value};
+use nu_protocol::{ShellError, Spanned, Value};
 use service_api::project::Surroundings;
 use service_api::{Code, Problem, Project};
 use std::collections::HashMap;
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Variables that describe the shell, not what runs from it.
 const SHELLS_OWN: [&str; 2] = ["PWD", "OLDPWD"];
+/// Where Nushell keeps how a variable becomes text.
+const CONVERSIONS: &str = "ENV_CONVERSIONS";
 
 /// The project meant by this call.
 pub(crate) fn project(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
@@ -39,26 +41,45 @@ fn around<T>(
     let cwd = engine.get_current_dir().map_err(|error| unanswered(&error))?;
     let env = |name: &str| {
         let value = engine.get_env_var(name).ok().flatten()?;
-        text(name, &value).map(OsString::from)
+        text(name, &value, None).map(OsString::from)
     };
     let uid = nix::unistd::getuid().as_raw();
     look(&Surroundings { env: &env, cwd: Path::new(&cwd), uid })
 }
 
-/// The environment as a program started from this shell would see it.
+/// The environment as a program started from this shell would see it: what `$env.ENV_CONVERSIONS` turns into text first,
+/// as Nushell does for external programs.
+///
+/// # Errors
+/// [`Code::Internal`] if the shell cannot be asked, or one of its conversions fails.
 pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, String>, Problem> {
-    let variables = engine.get_env_vars().map_err(|error| unanswered(&error))?;
+    let mut variables = engine.get_env_vars().map_err(|error| unanswered(&error))?;
+    let conversions =
+        variables.remove(CONVERSIONS).and_then(|value| value.into_record().ok()).unwrap_or_default();
+    for (name, conversion) in &conversions {
+        let closure =
+            conversion.as_record().ok().and_then(|record| record.get("to_string")?.as_closure().ok());
+        let (Some(closure), Some(value)) = (closure, variables.get_mut(name)) else { continue };
+        let span = value.span();
+        let closure = Spanned { item: closure.clone(), span };
+        let converted = engine.eval_closure(&closure, vec![value.clone()], Some(value.clone()));
+        *value = converted.map_err(|error| {
+            Problem::new(Code::Internal, format!("cannot turn $env.{name} into text: {error}"))
+                .help(format!("correct $env.{CONVERSIONS}.{name}.to_string"))
+        })?;
+    }
+    let home = variables.get("HOME").and_then(|home| home.coerce_string().ok());
     Ok(variables
         .into_iter()
         .filter(|(name, _)| !SHELLS_OWN.contains(&name.as_str()))
-        .filter_map(|(name, value)| text(&name, &value).map(|text| (name, text)))
+        .filter_map(|(name, value)| text(&name, &value, home.as_deref()).map(|text| (name, text)))
         .collect())
 }
 
 /// A path as the shell means it: `~` is its home, and what is relative is so to its directory.
 pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, Problem> {
     let rest = written.strip_prefix("~/");
-    let home = rest.and_then(|_| text("HOME", &engine.get_env_var("HOME").ok()??));
+    let home = rest.and_then(|_| text("HOME", &engine.get_env_var("HOME").ok()??, None));
     if let (Some(home), Some(rest)) = (home, rest) {
         return Ok(Path::new(&home).join(rest));
     }
@@ -71,12 +92,19 @@ pub(crate) fn nu() -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{}/exe", nix::unistd::getppid())).ok()
 }
 
-/// A variable as text. Closures, records and the like mean something in Nushell only and stay there.
-fn text(name: &str, value: &Value) -> Option<String> {
+/// A variable as text, with `~` in a list of directories as `home`. Closures, records and the like mean something in
+/// Nushell only and stay there.
+fn text(name: &str, value: &Value, home: Option<&str>) -> Option<String> {
+    let expand = |dir: &Value| {
+        let dir = dir.coerce_str().ok()?;
+        Some(match (dir.strip_prefix('~'), home) {
+            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
+            _ => dir.into_owned(),
+        })
+    };
     match value {
         Value::List { vals, .. } if name.eq_ignore_ascii_case("PATH") => {
-            let dirs: Vec<_> = vals.iter().filter_map(|dir| dir.coerce_str().ok()).collect();
-            Some(dirs.join(":"))
+            Some(vals.iter().filter_map(expand).collect::<Vec<_>>().join(":"))
         }
         value => value.coerce_string().ok().filter(|text| !text.contains('\0')),
     }
@@ -94,7 +122,10 @@ mod tests {
     #[test]
     fn only_what_a_program_could_read_is_passed_on() {
         let path = Value::test_list(vec![Value::test_string("/bin"), Value::test_string("/usr/bin")]);
+        let text = |name: &str, value: &Value| text(name, value, Some("/home/me"));
         assert_eq!(text("PATH", &path).as_deref(), Some("/bin:/usr/bin"));
+        let path = Value::test_list(vec![Value::test_string("~/bin"), Value::test_string("~root")]);
+        assert_eq!(text("PATH", &path).as_deref(), Some("/home/me/bin:~root"));
         assert_eq!(text("PORT", &Value::test_int(80)).as_deref(), Some("80"));
         assert_eq!(text("LIST", &path), None);
         assert_eq!(text("config", &Value::test_record(record! {})), None);
