@@ -3,7 +3,7 @@
 # The colour of a state, a status or a health, by a name of `ansi`; null for any other word.
 export def style [word: string]: nothing -> any {
     match $word {
-        ready | running | healthy => "green"
+        ready | running | healthy | alive => "green"
         waiting | starting | stopping | pending => "yellow"
         failed | backoff | unhealthy => "red_bold"
         stopped | completed | none | unknown => "dark_gray"

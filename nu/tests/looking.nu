@@ -27,7 +27,7 @@ export def "test a wait ends when it is so" [] {
     service stop late | ignore
     job spawn { service start late | ignore }
     equal (service wait late { $in.late.uptime > 1ms } --timeout 20sec | get name) [late]
-    equal ([late] | service wait --for healthy | get health) [healthy]
+    equal ([late] | service wait --for healthy | get health) [alive]
     equal ([] | service wait | length) 0
 }
 

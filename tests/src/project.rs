@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// What a test waits for where nothing is checked.
+const QUICK: &str = "\n[orchestrator.service_defaults.ready]\ndelay = \"100ms\"\n";
+
 /// A project of one test. Dropping it stops what it started and fails the test if anything is left.
 pub struct Project {
     directory: tempfile::TempDir,
@@ -52,9 +55,13 @@ impl Project {
         self
     }
 
-    /// Replaces `services.toml`.
+    /// Replaces `services.toml`. A service without a check is ready sooner than a user's would be, unless the file says
+    /// something of defaults.
     pub fn define(&self, services: &str) {
-        self.write("services.toml", &services.replace("ACTOR", &format!("'{}'", program("actor").display())));
+        let actor = format!("'{}'", program("actor").display());
+        let has_own = services.contains("service_defaults") || !services.contains("[services.");
+        let defaults = if has_own { "" } else { QUICK };
+        self.write("services.toml", &format!("{}{defaults}", services.replace("ACTOR", &actor)));
     }
 
     /// Writes a file of the project.

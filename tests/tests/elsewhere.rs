@@ -126,7 +126,7 @@ fn an_exit_code_is_not_told_beside_a_start_that_came_to_nothing() {
     project.value("service start job");
     assert_eq!(project.status("job")["exit_code"], 0);
     project.write("no", "");
-    project.error("service start job");
+    project.error("service restart job");
     let status = project.status("job");
     assert_eq!(
         (&status["state"], &status["exit_code"]),

@@ -47,7 +47,7 @@ fn since_leaves_out_what_is_older() {
         return;
     };
     project.value("service start web");
-    project.value("service start web");
+    project.value("service restart web");
     let first = "service logs web | where line == hello | first | get time";
     assert_eq!(project.value("service logs web --since 1hr | where line == hello | length"), 2);
     let since = format!("service logs web --since (({first}) + 1ms) | where line == hello | length");

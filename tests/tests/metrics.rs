@@ -117,7 +117,6 @@ fn what_happens_to_services_is_counted() {
     for (name, value) in [
         (r#"service_up{service="web"}"#, 1.0),
         (r#"service_ready{service="web"}"#, 1.0),
-        (r#"service_healthy{service="web"}"#, 1.0),
         (r#"service_wanted{service="web"}"#, 1.0),
         (r#"service_up{service="idle"}"#, 0.0),
         (r#"service_ready{service="idle"}"#, 0.0),
@@ -132,6 +131,7 @@ fn what_happens_to_services_is_counted() {
         assert_eq!(before.get(name), Some(&value), "{name}");
     }
     assert!(!before.contains_key(r#"service_healthy{service="idle"}"#), "nothing is known of it");
+    assert!(!before.contains_key(r#"service_healthy{service="web"}"#), "nobody has said how to check it");
     assert!(before[r#"service_start_duration_seconds_sum{service="slow"}"#] >= 0.6);
 
     let log = project.status("web")["log"].as_str().expect("it has a log").to_owned();

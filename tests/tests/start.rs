@@ -180,6 +180,29 @@ fn a_start_of_what_is_done_is_answered_at_once_and_does_it_once_more_only_if_it_
 }
 
 #[test]
+fn what_dies_while_it_begins_has_not_started_and_what_only_lives_is_not_called_healthy() {
+    // With the defaults of a user.
+    let Some(project) = Project::new(
+        "[services.dies]\nstart_command = \"ACTOR wait 300 moan 'no module' exit 3\"\nrestart = \"no\"\n\
+         [services.top]\nstart_command = \"ACTOR\"\ndependencies = [\"dies\"]\n\
+         [services.lives]\nstart_command = \"ACTOR\"\n\
+         [orchestrator.service_defaults]\n",
+    ) else {
+        return;
+    };
+    let rows = project.value("service start --all");
+    let [dies, top, lives] = ["dies", "top", "lives"].map(|name| rows.row(name));
+    let message = dies["error"].to_string();
+    assert!(dies["ok"] == false && message.contains("exited with code 3"), "{dies}");
+    assert!(top["ok"] == false && project.status("top")["pid"].is_null(), "{top}");
+    assert_eq!((&lives["ok"], &lives["health"]), (&true.into(), &"alive".into()));
+    assert_eq!(project.status("lives")["health"], "alive");
+    let health = project.value("service health lives");
+    assert_eq!((&health[0]["healthy"], &health[0]["kind"]), (&true.into(), &"process".into()));
+    assert_ne!(project.value("service why lives")["summary"], "all is well");
+}
+
+#[test]
 fn a_service_can_say_itself_that_it_is_ready() {
     let Some(project) = Project::new(
         r#"

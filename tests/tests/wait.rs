@@ -78,7 +78,7 @@ fn a_closure_sees_all_services_by_name() {
     };
     project.value("service start --all --no-wait");
     project.write("go", "");
-    let line = "service wait { $in.slow.health == healthy and $in.web.restarts < 1 } --timeout 20sec";
+    let line = "service wait { $in.slow.health == alive and $in.web.restarts < 1 } --timeout 20sec";
     let rows = project.value(line);
     assert_eq!(rows.row("slow")["state"], "ready");
     assert_eq!(

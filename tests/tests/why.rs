@@ -4,8 +4,29 @@ use service_tests::{Project, eventually, free_port};
 use std::net::TcpListener;
 
 #[test]
+fn what_runs_without_what_it_needs_says_so() {
+    let Some(project) = Project::new(
+        "[services.db]\nstart_command = \"ACTOR gate crash exit 4\"\nrestart = \"no\"\n\
+         [services.web]\nstart_command = \"ACTOR\"\ndependencies = [\"db\"]\n",
+    ) else {
+        return;
+    };
+    project.value("service start web");
+    project.write("crash", "");
+    project.value("service wait db --for stopped");
+    assert_eq!(project.status("web")["state"], "ready");
+    let why = project.value("service why web");
+    assert_eq!(why["summary"], "it runs, and needs `db`, which failed: exited with code 4", "{why}");
+    assert_eq!(why["help"], "run `service why db`");
+}
+
+#[test]
 fn a_healthy_service_is_well_and_an_unwanted_one_can_be_started() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\n") else { return };
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"ACTOR say hello\"\nhealth_check_endpoint = \"exec:true\"\n",
+    ) else {
+        return;
+    };
     let why = project.value("service why web");
     assert_eq!((&why["state"], &why["goal"]), (&"stopped".into(), &"down".into()));
     assert_eq!(why["help"], "run `service start web`");

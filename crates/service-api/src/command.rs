@@ -93,7 +93,7 @@ pub struct Outcome {
     pub action: Action,
     /// Coarse status: `running`, `stopped`, `failed` or `unknown`.
     pub status: String,
-    /// Health: `healthy`, `unhealthy`, `pending` or `none`.
+    /// Health: `healthy`, `unhealthy`, `alive`, `pending` or `none`.
     pub health: String,
     /// From the wish to the result.
     pub took_ms: f64,

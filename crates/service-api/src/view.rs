@@ -94,7 +94,8 @@ pub struct Status {
     pub status: String,
     /// Fine: `stopped`, `waiting`, `starting`, `ready`, `stopping`, `backoff`, `completed` or `failed`.
     pub state: String,
-    /// `healthy`, `unhealthy`, `pending` (not known yet) or `none` (nothing runs).
+    /// `healthy`, `unhealthy`, `alive` (no check is defined: its process is there), `pending` (not known yet) or `none`
+    /// (nothing runs).
     pub health: String,
     /// Process id of the service itself.
     pub pid: Option<u32>,
@@ -187,7 +188,7 @@ pub struct Why {
     pub goal: String,
     /// As in `Status`: `stopped`, `waiting`, `starting` and so on.
     pub state: String,
-    /// As in `Status`: `healthy`, `unhealthy`, `pending` or `none`.
+    /// As in `Status`: `healthy`, `unhealthy`, `alive`, `pending` or `none`.
     pub health: String,
     /// Since when it is in this state.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]

@@ -229,7 +229,7 @@ impl Service {
         }
     }
 
-    /// Whether somebody must be asked how it is. A process of ours without endpoint is healthy while it lives.
+    /// Whether somebody must be asked how it is. Of a process of ours without endpoint only its life is looked at.
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process
     }

@@ -356,7 +356,7 @@ impl Fleet {
             (Condition::Completed, State::Completed { exit, .. }) => exit.is_success(),
             (Condition::Started, State::Starting { .. } | State::Ready { .. })
             | (Condition::Ready, State::Ready { .. }) => wanted,
-            (Condition::Healthy, State::Ready { .. }) => wanted && machine.health() == Health::Healthy,
+            (Condition::Healthy, State::Ready { .. }) => wanted && machine.health().is_good(),
             (Condition::Started | Condition::Ready | Condition::Healthy, State::Completed { exit, .. }) => {
                 machine.definition().oneshot && exit.is_success()
             }

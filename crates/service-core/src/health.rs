@@ -18,6 +18,8 @@ pub enum Health {
     None,
     /// It runs, and no check has decided yet.
     Pending,
+    /// Its process is there, and that is all that is looked at: nobody has said how to check it.
+    Alive,
     /// The last checks passed.
     Healthy,
     /// As many checks in a row failed as `retries` says.
@@ -30,9 +32,15 @@ impl Health {
         match self {
             Self::None => "none",
             Self::Pending => "pending",
+            Self::Alive => "alive",
             Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
         }
+    }
+
+    /// Whether all that is looked at is as it has to be.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Alive | Self::Healthy)
     }
 }
 
@@ -67,6 +75,11 @@ impl Tracker {
 
     /// For a run whose only check is that it lives.
     pub fn alive() -> Self {
+        Self { health: Health::Alive, failures: 0, has_started: false }
+    }
+
+    /// For a run whose check has passed.
+    pub fn healthy() -> Self {
         Self { health: Health::Healthy, failures: 0, has_started: false }
     }
 
@@ -89,7 +102,7 @@ impl Tracker {
     /// Counts a verdict, `age` after the launch.
     pub fn count(&mut self, verdict: Verdict, rules: &config::Health, age: Duration) {
         match verdict {
-            Verdict::Healthy => *self = Self::alive(),
+            Verdict::Healthy => *self = Self::healthy(),
             Verdict::Unknown => {}
             Verdict::Condemned => {
                 self.failures = self.failures.saturating_add(1);
@@ -126,7 +139,7 @@ mod tests {
     fn it_takes_retries_in_a_row_to_become_unhealthy_and_one_success_to_recover() {
         let rules = config::Health { retries: 2, ..config::Health::default() };
         let late = Duration::from_mins(1);
-        let mut tracker = Tracker::alive();
+        let mut tracker = Tracker::healthy();
         tracker.count(Verdict::Unhealthy, &rules, late);
         assert_eq!(tracker.health(), Health::Healthy);
         tracker.count(Verdict::Unhealthy, &rules, late);
@@ -150,7 +163,7 @@ mod tests {
     #[test]
     fn failures_count_at_once_where_another_check_had_passed() {
         let rules = config::Health { retries: 1, ..config::Health::default() };
-        let mut tracker = Tracker::alive().asked_anew();
+        let mut tracker = Tracker::healthy().asked_anew();
         assert_eq!(tracker.health(), Health::Pending);
         tracker.count(Verdict::Unhealthy, &rules, Duration::from_secs(1));
         assert_eq!(tracker.health(), Health::Unhealthy);

@@ -20,6 +20,8 @@ const BY_SIGNAL: i32 = 128;
 pub struct Facts<'a> {
     /// The service it waits for, if it waits, and why that one is in the way.
     pub need: Option<(&'a str, Option<Obstacle>)>,
+    /// What it needs and runs without, and how that is.
+    pub lost: Option<(&'a str, &'a str)>,
     /// A process of somebody else's that holds the port it wants.
     pub holder: Option<&'a str>,
     /// Whether its work has an end.
@@ -58,7 +60,11 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
                 let help = facts.holder.map(free_the_port).or_else(|| run("health"));
                 (say("it runs, and its checks fail"), help)
             }
+            _ if let Some((need, how)) = facts.lost => {
+                (format!("it runs, and needs `{need}`, {how}"), Some(format!("run `service why {need}`")))
+            }
             Health::Pending => (say("it runs, and no check has decided yet"), run("health")),
+            Health::Alive => (say("it runs, and no health check is defined"), None),
             Health::Healthy | Health::None => (say("all is well"), None),
         },
         (State::Stopping { kills: 0, .. }, _) => (say("it is stopping"), run("wait --for stopped")),
@@ -329,6 +335,16 @@ mod tests {
     fn a_healthy_service_needs_no_help() {
         let (text, help) = told(ready(), Goal::Up, Health::Healthy, Facts::default());
         assert_eq!((text.as_str(), help), ("all is well", None));
+    }
+
+    #[test]
+    fn all_is_not_well_without_what_it_needs_and_a_look_at_the_process_alone_is_no_check() {
+        let facts = Facts { lost: Some(("db", "which failed: exited with code 1")), ..Facts::default() };
+        let (text, help) = told(ready(), Goal::Up, Health::Alive, facts);
+        assert_eq!(text, "it runs, and needs `db`, which failed: exited with code 1");
+        assert_eq!(help.as_deref(), Some("run `service why db`"));
+        let (text, _) = told(ready(), Goal::Up, Health::Alive, Facts::default());
+        assert_ne!(text, "all is well");
     }
 
     #[test]

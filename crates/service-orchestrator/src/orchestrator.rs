@@ -18,6 +18,7 @@ pub(crate) use apply::Apply;
 pub(crate) use message::{Message, Report, Watch};
 pub use message::{Patience, Verb, Wish};
 pub use service_core::fleet::Relatives;
+pub(crate) use waiters::in_the_way;
 
 use crate::board::{Board, Checked};
 use crate::guide::{Service, ServiceHealth, ServiceStatus};

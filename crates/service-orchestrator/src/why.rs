@@ -2,13 +2,15 @@
 
 use crate::board::{Board, Entry};
 use crate::clock;
-use crate::orchestrator::is_managed;
+use crate::orchestrator::{in_the_way, is_managed};
 use crate::probe;
 use crate::views;
 use crate::world::Places;
 use service_api::redact;
 use service_api::view::{self, Why};
+use service_core::config::Condition;
 use service_core::fleet::Obstacle;
+use service_core::plan::Need;
 use service_core::service::{Goal, State};
 use service_core::why::{Facts, explain, in_words, wanted};
 use service_shim::Tail;
@@ -23,7 +25,9 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
     let need = snapshot.waits_for.map(|need| (need, board.at(need.on)));
     let holder = if is_calm(entry) { None } else { probe::holder(entry) };
     let holder_name = holder.as_ref().map(probe::Holder::to_string);
+    let lost = lost(board, entry).map(|on| (&*on.definition.name, in_the_way(on)));
     let facts = Facts {
+        lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),
         need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Obstacle::Failed))),
         holder: holder_name.as_deref(),
         oneshot: definition.oneshot,
@@ -95,6 +99,20 @@ fn is_calm(entry: &Entry) -> bool {
 fn is_stuck(on: &Entry) -> bool {
     matches!(on.snapshot.state, State::Failed { .. } | State::Completed { .. })
         || (on.snapshot.state == State::Stopped && on.snapshot.goal == Goal::Down)
+}
+
+/// What a running service needs and does without: it was lost, and `when_lost` keeps the service.
+fn lost<'a>(board: &'a Board, entry: &Entry) -> Option<&'a Entry> {
+    let is_lost = |need: &&Need| match &board.at(need.on).snapshot.state {
+        State::Stopped | State::Backoff { .. } | State::Failed { .. } => true,
+        State::Completed { exit, .. } => {
+            let is_work = board.at(need.on).definition.oneshot || need.condition == Condition::Completed;
+            !(is_work && exit.is_success())
+        }
+        _ => false,
+    };
+    let need = board.plan.needs(entry.snapshot.id).iter().find(is_lost)?;
+    Some(board.at(need.on))
 }
 
 /// What the last check or the manager said belongs to it.

@@ -86,7 +86,7 @@ pub const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Default for Ready {
     fn default() -> Self {
-        Self { log: None, notify: false, timeout: None, delay: Duration::from_millis(100) }
+        Self { log: None, notify: false, timeout: None, delay: Duration::from_secs(1) }
     }
 }
 

@@ -4,7 +4,6 @@
 
 use super::{Fleet, Obstacle, Progress};
 use crate::config::Restart;
-use crate::health::Health;
 use crate::plan::Id;
 use crate::service::{Goal, State};
 
@@ -14,7 +13,7 @@ pub enum Until {
     /// Dependents may go on; a one-shot has completed.
     #[default]
     Ready,
-    /// It is ready and its checks pass; a one-shot has completed.
+    /// It is ready and its checks pass, if it has any; a one-shot has completed.
     Healthy,
     /// It has a process.
     Running,
@@ -50,7 +49,7 @@ impl Fleet {
     fn until_healthy(&self, id: Id) -> Progress {
         let machine = self.machine(id);
         match (machine.state(), self.start_progress(id)) {
-            (State::Ready { .. }, Progress::Done) if machine.health() != Health::Healthy => Progress::Pending,
+            (State::Ready { .. }, Progress::Done) if !machine.health().is_good() => Progress::Pending,
             (_, progress) => progress,
         }
     }

@@ -276,7 +276,7 @@ impl Machine {
     fn probed_while_starting(&mut self, since: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
         match verdict {
             Verdict::Healthy if !self.definition.oneshot => {
-                self.memory.tracker = Tracker::alive();
+                self.memory.tracker = Tracker::healthy();
                 self.ready(since, now)
             }
             Verdict::Healthy | Verdict::Unhealthy | Verdict::Condemned => {

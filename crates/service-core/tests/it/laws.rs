@@ -103,16 +103,16 @@ fn perform(world: &mut World, act: Act) {
             let who = [*who.get(&ids)];
             if relatives == Relatives::Along || world.fleet.missing_need(&who).is_none() {
                 let about = world.fleet.start(&who, relatives, now);
-                world.await_wish(Goal::Up, &about);
+                world.waiting.add(&world.fleet, Goal::Up, &about);
             }
         }
         Act::Stop(who, relatives) => {
             let about = world.fleet.stop(&[*who.get(&ids)], relatives, now);
-            world.await_wish(Goal::Down, &about);
+            world.waiting.add(&world.fleet, Goal::Down, &about);
         }
         Act::Restart(who, relatives) => {
             let about = world.fleet.restart(&[*who.get(&ids)], relatives, now);
-            world.await_wish(Goal::Again, &about);
+            world.waiting.add(&world.fleet, Goal::Again, &about);
         }
         Act::Crash(who) => world.crash(*who.get(&ids)),
         Act::Behave(who, manners) => world.manners[who.index(ids.len())] = manners,
@@ -194,7 +194,7 @@ proptest! {
             prop_assert!(machine.goal() != Goal::Again, "{id:?} never came to its restart");
             prop_assert!(machine.goal() == Goal::Up || !world.is_alive(*id), "{id:?} runs although it should not");
         }
-        for id in world.unanswered() {
+        for id in world.waiting.services(&world.fleet) {
             prop_assert!(replanned || !is_satisfiable(&world, id), "a wish for {id:?} was never answered");
         }
         // A wish for all of them brings up all that can be, whatever failed before. (A process that was launched under

@@ -7,4 +7,5 @@ mod elsewhere;
 mod laws;
 mod outlook;
 mod stories;
+mod waiting;
 mod world;

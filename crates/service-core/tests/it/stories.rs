@@ -321,5 +321,5 @@ fn a_change_that_leaves_the_check_alone_leaves_the_health_alone() {
     assert_eq!(world.fleet.machine(world.id("a")).health(), Health::Healthy);
     update(&mut world, |service| service.endpoint = None);
     world.pass(SECOND);
-    assert_eq!(world.fleet.machine(world.id("a")).health(), Health::Healthy);
+    assert_eq!(world.fleet.machine(world.id("a")).health(), Health::Alive, "nobody looks any more");
 }

@@ -1,7 +1,8 @@
 //! A pretend world: processes that do as they are told, or not, on a clock that a test moves. It watches the laws.
 
+use super::waiting::Waiting;
 use service_core::config::{Condition, Config, Service};
-use service_core::fleet::{Fleet, Order, Progress, Relatives};
+use service_core::fleet::{Fleet, Order, Relatives};
 use service_core::health::Verdict;
 use service_core::service::{Cause, Effect, Event, Exit, Found, Goal, Memory, Presence, State};
 use service_core::{Id, Moment, Name, Plan};
@@ -52,8 +53,8 @@ pub(crate) struct World {
     coming: Vec<(Moment, Id, u64, Event)>,
     /// Runs that were asked to end; a new daemon asks again.
     asked: BTreeSet<(Id, u64)>,
-    /// Wishes that have not been answered, each for one service.
-    unanswered: Vec<(Name, Goal)>,
+    /// Wishes that have not been answered.
+    pub(crate) waiting: Waiting,
     /// What was done, for stories: `+a` a launch, `-a` a request to end.
     pub(crate) diary: Vec<String>,
 }
@@ -77,7 +78,7 @@ impl World {
             strangers: BTreeSet::new(),
             coming: Vec::new(),
             asked: BTreeSet::new(),
-            unanswered: Vec::new(),
+            waiting: Waiting::default(),
             diary: Vec::new(),
         }
     }
@@ -106,36 +107,6 @@ impl World {
         let id = self.id(name);
         self.fleet.restart(&[id], Relatives::Along, self.now);
         self.act();
-    }
-
-    /// Waits for the fate of a wish about these services.
-    pub(crate) fn await_wish(&mut self, goal: Goal, about: &[Id]) {
-        let name = |id: &Id| (self.fleet.plan().service(*id).name.clone(), goal);
-        let names: Vec<_> = about.iter().map(name).collect();
-        self.unanswered.extend(names);
-    }
-
-    /// The services whose wishes have not been answered.
-    pub(crate) fn unanswered(&self) -> impl Iterator<Item = Id> {
-        self.unanswered.iter().filter_map(|(name, _)| self.fleet.plan().id(name))
-    }
-
-    /// Law: every wish is answered as soon as its fate is known, by looking only at what has changed, as the daemon does.
-    fn answer(&mut self) {
-        let changed = self.fleet.take_changed();
-        let all = changed.iter().any(|id| self.fleet.may_be_dead_end(*id));
-        let fleet = &self.fleet;
-        let is_open = |id: Id, goal: Goal| {
-            let progress =
-                if goal == Goal::Down { fleet.stop_progress(id) } else { fleet.start_progress(id) };
-            progress == Progress::Pending
-        };
-        self.unanswered.retain(|(name, goal)| {
-            let Some(id) = fleet.plan().id(name) else { return false };
-            let looked_at = all || changed.contains(&id);
-            assert!(looked_at || is_open(id, *goal), "a wish for {name} to be {goal:?} is never answered");
-            is_open(id, *goal)
-        });
     }
 
     /// Starts a service from outside.
@@ -179,7 +150,7 @@ impl World {
         }
         next.resume(self.now);
         // Whoever waited is told that the daemon has gone.
-        self.unanswered.clear();
+        self.waiting = Waiting::default();
         self.watch_ends(&next, &ended);
         self.fleet = next;
         // Checks under way died with the daemon; a shim says again what it knows.
@@ -322,7 +293,7 @@ impl World {
             let alive = self.fleet.machine(id).state().is_alive();
             assert!(alive || !self.is_alive(id), "{id:?} runs and the fleet does not know");
         }
-        self.answer();
+        self.waiting.answer(&mut self.fleet);
     }
 
     fn name(&self, id: Id) -> String {

@@ -89,11 +89,11 @@ const FAMILIES: [Family; 10] = [
     },
     Family {
         name: "service_healthy",
-        help: "Whether the health checks of the service pass. Absent while nothing is known.",
+        help: "Whether the health checks of the service pass. Absent while nothing is known, and where there are none.",
         of: Of::Flag(|entry| match entry.snapshot.health {
             Health::Healthy => Some(true),
             Health::Unhealthy => Some(false),
-            Health::Pending | Health::None => None,
+            Health::Pending | Health::Alive | Health::None => None,
         }),
     },
     Family {

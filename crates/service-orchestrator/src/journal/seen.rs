@@ -148,12 +148,12 @@ impl Seen {
 
     /// How its health went, unless that follows from its state or was not known before.
     fn health(&mut self, look: &Look, moved: bool) -> Option<(Option<String>, String)> {
-        if !look.alive || !matches!(look.health, Health::Healthy | Health::Unhealthy) {
+        if !(look.alive && (look.health.is_good() || look.health == Health::Unhealthy)) {
             return None;
         }
         let now = look.health.word().to_owned();
         let before = self.health.replace(now.clone());
-        let healthy = look.health == Health::Healthy;
+        let healthy = look.health.is_good();
         let silent = healthy && (before.is_none() || (moved && look.state == "ready"));
         (before.as_ref() != Some(&now) && !silent).then_some((before, now))
     }

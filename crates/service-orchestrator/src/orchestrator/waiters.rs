@@ -228,7 +228,7 @@ fn held(entry: &Entry) -> Problem {
 }
 
 /// What is wrong with a dependency that is in the way.
-pub(super) fn in_the_way(need: &Entry) -> String {
+pub(crate) fn in_the_way(need: &Entry) -> String {
     let state = match need.snapshot.state_word() {
         "failed" => "which failed".to_owned(),
         "completed" => "which has ended".to_owned(),

@@ -53,7 +53,7 @@ impl Machine {
             && !definition.is_asked_as(&self.definition)
     }
 
-    /// Health from here on: a service without endpoint is healthy while it lives.
+    /// Health from here on: a service without endpoint is alive, and no more is known.
     pub(super) fn watch(&mut self, now: Moment) {
         if !self.definition.is_probed() {
             self.memory.tracker = Tracker::alive();

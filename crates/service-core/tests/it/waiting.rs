@@ -1,0 +1,38 @@
+//! Who waits for the fate of a wish, answered as the daemon answers: by looking only at what has changed.
+
+use service_core::fleet::{Fleet, Progress};
+use service_core::service::Goal;
+use service_core::{Id, Name};
+
+/// Wishes that have not been answered, each for one service.
+#[derive(Default)]
+pub(crate) struct Waiting(Vec<(Name, Goal)>);
+
+impl Waiting {
+    /// Somebody made a wish about these services.
+    pub(crate) fn add(&mut self, fleet: &Fleet, goal: Goal, about: &[Id]) {
+        self.0.extend(about.iter().map(|id| (fleet.plan().service(*id).name.clone(), goal)));
+    }
+
+    /// The services whose wishes have not been answered.
+    pub(crate) fn services(&self, fleet: &Fleet) -> Vec<Id> {
+        self.0.iter().filter_map(|(name, _)| fleet.plan().id(name)).collect()
+    }
+
+    /// Law: every wish is answered as soon as its fate is known.
+    pub(crate) fn answer(&mut self, fleet: &mut Fleet) {
+        let changed = fleet.take_changed();
+        let all = changed.iter().any(|id| fleet.may_be_dead_end(*id));
+        let is_open = |id: Id, goal: Goal| {
+            let progress =
+                if goal == Goal::Down { fleet.stop_progress(id) } else { fleet.start_progress(id) };
+            progress == Progress::Pending
+        };
+        self.0.retain(|(name, goal)| {
+            let Some(id) = fleet.plan().id(name) else { return false };
+            let looked_at = all || changed.contains(&id);
+            assert!(looked_at || is_open(id, *goal), "a wish for {name} to be {goal:?} is never answered");
+            is_open(id, *goal)
+        });
+    }
+}
