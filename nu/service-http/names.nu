@@ -1,6 +1,7 @@
 # Completion of service names, while the user types: short patience, no daemon started, no error shown.
 
 use client.nu
+use ownership.nu
 use project.nu
 use remote.nu
 
@@ -35,7 +36,7 @@ def offer [without: list<string>]: nothing -> list {
         let project = if $there == null { project null $span }
         let way = if $there == null { way $project } else { $there }
         let status = try { client peek $way /api/v1/services/status $PATIENCE } catch {
-            open --raw $project.config | from toml | get services | columns | each {|name| { name: $name state: unknown } }
+            ownership read-toml $project.config | get services | columns | each {|name| { name: $name state: unknown } }
         }
         let fitting = $status | where state not-in $without
         (if ($fitting | is-empty) { $status } else { $fitting }) | get name

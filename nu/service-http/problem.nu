@@ -35,6 +35,7 @@ def label [code: string]: nothing -> string {
         not_found => "no service of this name"
         bad_definition => "needs a valid services.toml"
         no_project => "needs a services.toml"
+        untrusted_file => "needs a services.toml of your own"
         ambiguous_input => "named twice"
         no_names => "which services?"
         bad_row => "no name in this row"

@@ -1,6 +1,8 @@
 # Which services.toml is meant, and where its daemon is: the same answer as the plugin's.
 
+use ownership.nu
 use problem.nu
+use trusted.nu
 
 const FOLDER = "service-orchestrator"
 
@@ -13,16 +15,22 @@ export def main [
     config: any
     span: record
     --anywhere
-]: nothing -> record<config: string, state: string, record: string, log: string> {
+]: nothing -> record<config: string, state: string, record: string, log: string, trusted_hash: any> {
     let named = $config | default ($env.SERVICES_CONFIG? | default "")
-    let path = if $named != "" { $named } else { upward | default { users-own $anywhere } }
+    let path = if $named != "" { $named } else { upward $env.PWD | default { users-own $anywhere } }
     if $path == null {
         problem raise { code: no_project message: $"no services.toml in `($env.PWD)` or above it"
             help: "`service init` writes a services.toml here; or name one with `--config` or $env.SERVICES_CONFIG" } $span
     }
+    let why = if $named == "" { ownership foreign $path }
+    let trusted = $why != null and (trusted is-trusted $path)
+    if $why != null and not $trusted {
+        problem raise { code: untrusted_file message: $"cannot use `($path)`: ($why)"
+            help: "it says what runs here: read it, then say `service trust`, or name it with `--config` or $env.SERVICES_CONFIG; what is yours is closed to others by `chmod go-w`" } $span
+    }
     let path = $path | path expand
     let path = if ($path | path type) == dir { $path | path join services.toml } else { $path }
-    if ($path | path type) != file {
+    if ($path | path type) in [null dir] {
         problem raise { code: no_project message: $"cannot read `($path)`: there is no such file"
             help: "name an existing file with `--config`, or write one here" } $span
     }
@@ -32,6 +40,8 @@ export def main [
         state: $state
         record: ($state | path join orchestratord.json)
         log: ($state | path join orchestratord.log)
+        # The content is what is trusted, and not the file.
+        trusted_hash: (if $trusted { (trusted digest $path).hash })
     }
 }
 
@@ -40,11 +50,14 @@ export def socket [project: record]: nothing -> any {
     try { open --raw $project.record | from json | get ready.socket } catch { null }
 }
 
-def upward []: nothing -> any {
-    mut directory = $env.PWD
+# The nearest services.toml from a directory upward.
+export def upward [from: string]: nothing -> any {
+    mut directory = $from
     loop {
         let file = $directory | path join services.toml
-        if ($file | path type) in [file symlink] { return $file }
+        let type: any = $file | path type
+        let type: any = if $type == symlink { $file | path expand | path type } else { $type }
+        if $type not-in [null dir] { return $file }
         if $directory in ["/" ""] { return null }
         $directory = $directory | path dirname
     }

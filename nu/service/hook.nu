@@ -3,8 +3,9 @@
 # What was started is noted in a directory of the project: `shells/` has a file for each shell that is inside, `started/` one
 # for each service. The last shell to leave stops what is noted, and nothing else.
 
+use ../service-http/ownership.nu
+use ../service-http/trusted.nu
 use place.nu
-use trust.nu
 
 # Give the hook that starts what is marked `auto = true` when one enters a project's directory, and stops it on leaving.
 #
@@ -26,11 +27,11 @@ export def --env main []: nothing -> closure {
 }
 
 def --env enter [file: string]: nothing -> nothing {
-    let parsed = try { open --raw $file | from toml } catch { return }
+    let parsed = try { ownership read-toml $file } catch { return }
     let by_default = $parsed.orchestrator?.service_defaults?.auto? | default false
     let marked = $parsed.services? | default {} | values | any {|service| $service.auto? | default $by_default }
     if not $marked { return }
-    if not (trust is-trusted $file) {
+    if not (trusted is-trusted $file) {
         tell-once $file
         return
     }
@@ -88,7 +89,7 @@ def is-alive [shell: string]: nothing -> bool {
 
 # One line, once in a shell for one content of a file.
 def --env tell-once [file: string]: nothing -> nothing {
-    let hash = trust digest $file
+    let hash = (trusted digest $file).hash
     if $hash in ($env.SERVICE_HOOK_TOLD? | default []) { return }
     $env.SERVICE_HOOK_TOLD = ($env.SERVICE_HOOK_TOLD? | default [] | append $hash)
     print --stderr $"($file) has services to start here, and is not trusted: read it, then `service trust`"

@@ -1,5 +1,6 @@
 # Completion of service names, while the user types: no daemon is started for it, nobody waits long, and no error is shown.
 
+use ../service-http/ownership.nu
 use place.nu
 
 # How long a daemon may take; after that the file says what there is.
@@ -34,6 +35,6 @@ def asked []: nothing -> any {
 # What the file says.
 def written []: nothing -> table<name: string, state: string> {
     try {
-        open --raw (place project $env.PWD) | from toml | get services | columns | each {|name| { name: $name state: unknown } }
+        ownership read-toml (place usable $env.PWD) | get services | columns | each {|name| { name: $name state: unknown } }
     } catch { [] }
 }

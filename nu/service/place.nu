@@ -1,26 +1,30 @@
 # Where a project is, and where these commands keep what they have to remember. Nobody is asked for it.
 
-# The `services.toml` that a directory belongs to: `$env.SERVICES_CONFIG`, else the nearest one upward; null without one.
+use ../service-http/ownership.nu
+use ../service-http/project.nu upward
+use ../service-http/trusted.nu
+
+# The `services.toml` that a directory belongs to: `$env.SERVICES_CONFIG`, else the nearest one upward; null without one. It may
+# be anybody's: what is not to be trusted alone asks for it.
 export def project [directory: any]: nothing -> any {
     let named = $env.SERVICES_CONFIG? | default ""
     if $named != "" { return ($named | path expand) }
-    mut directory = $directory | default "/"
-    loop {
-        let file = $directory | path join services.toml
-        if ($file | path type) in [file symlink] { return ($file | path expand) }
-        if $directory in ["/" ""] { return null }
-        $directory = $directory | path dirname
-    }
+    let found = upward ($directory | default "/")
+    if $found != null { $found | path expand }
+}
+
+# The same; null where the file that was found may not be used, because somebody else can have written it.
+export def usable [directory: any]: nothing -> any {
+    let named = $env.SERVICES_CONFIG? | default ""
+    if $named != "" { return ($named | path expand) }
+    let found = upward ($directory | default "/")
+    if $found == null or ((ownership foreign $found) != null and not (trusted is-trusted $found)) { return null }
+    $found | path expand
 }
 
 # A file or directory for what may be lost, of one project.
 export def cache [kind: string, file: string]: nothing -> string {
     home XDG_CACHE_HOME .cache | path join service-orchestrator $kind ($file | hash md5)
-}
-
-# The file with what its user trusts.
-export def trusted []: nothing -> string {
-    home XDG_STATE_HOME .local/state | path join service-orchestrator trusted.nuon
 }
 
 # Writes a file that its owner alone can read, whole or not at all.

@@ -23,7 +23,7 @@ const PATIENCE = 10sec
 export def main [
     --color (-c) # green, yellow, or red when something is failing
 ]: nothing -> string {
-    let config = place project $env.PWD
+    let config = place usable $env.PWD
     if $config == null { return "" }
     let file = place cache prompt $config
     let snapshot = try { open --raw $file | from json } catch { { at: 0 text: "" } }

@@ -1,11 +1,13 @@
 # `service trust`: which files may start something by themselves.
 
+use ../service-http/trusted.nu
 use place.nu
 
-# Let the services.toml of this project start services when a shell enters its directory, as long as it stays as it is.
+# Trust the services.toml of this project, as long as it stays as it is.
 #
-# Only `service hook` asks for it. The file is remembered by a hash of its content: after any change it has to be trusted
-# anew. What it names, programs and env files, is not looked at.
+# A file of somebody else's may be used then, what it says is asked by commands that only look, and `service hook` starts services
+# when a shell enters its directory. The file is remembered by a hash of its content and of the manager modules that it names:
+# after any change it has to be trusted anew. The programs and env files that it names are not looked at.
 @category service
 @search-terms hook direnv allow auto
 @example "after reading it" "service trust"
@@ -14,9 +16,8 @@ export def main [
     --revoke # forget it
     --list # every file that is trusted
 ]: nothing -> any {
-    let store = place trusted
-    let all = if ($store | path exists) { open $store } else { [] }
-    if $list { return ($all | insert current {|row| (is-trusted $row.file) }) }
+    let all = trusted rows
+    if $list { return ($all | each {|row| { file: $row.file hash: $row.hash since: ($row.since | into datetime) current: (trusted is-trusted $row.file) } }) }
     let file = place project $env.PWD
     if $file == null {
         error make --unspanned {
@@ -26,19 +27,7 @@ export def main [
         }
     }
     let others = $all | where file != $file
-    let row = { file: $file hash: (digest $file) since: (date now) }
-    (if $revoke { $others } else { $others | append $row }) | to nuon | place keep $store
+    let row = { file: $file ...(trusted digest $file) since: (date now) }
+    (if $revoke { $others } else { $others | append $row }) | to json | place keep (trusted store)
     { file: $file trusted: (not $revoke) hash: $row.hash }
-}
-
-# Whether this file, as it is now, is trusted.
-export def is-trusted [file: string]: nothing -> bool {
-    let rows = try { open (place trusted) } catch { return false }
-    let hash = digest $file
-    $rows | any {|row| $row.file == $file and $row.hash == $hash }
-}
-
-# What a file is known by.
-export def digest [file: string]: nothing -> string {
-    open --raw $file | hash sha256
 }

@@ -56,6 +56,7 @@ fn label(code: Code) -> &'static str {
         Code::NotFound => "no service of this name",
         Code::BadDefinition => "needs a valid services.toml",
         Code::NoProject => "needs a services.toml",
+        Code::UntrustedFile => "needs a services.toml of your own",
         Code::ManagerDisabled => "not while `manager_enabled` is false",
         Code::DependencyNotRunning => "needs a service that is not running",
         Code::DependencyFailed => "needs a service that failed",

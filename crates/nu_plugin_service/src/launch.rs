@@ -272,7 +272,12 @@ mod tests {
     use crate::fake::{Daemon, Reply};
 
     fn project(dir: &Path) -> Project {
-        Project { config: dir.join("services.toml"), state_dir: dir.into(), socket: dir.join("default.sock") }
+        Project {
+            config: dir.join("services.toml"),
+            state_dir: dir.into(),
+            socket: dir.join("default.sock"),
+            trusted_hash: None,
+        }
     }
 
     #[test]

@@ -66,6 +66,9 @@ pub enum Code {
     BadDefinition,
     /// There is no `services.toml` to be found.
     NoProject,
+    /// A `services.toml` that was found is somebody else's, or others can write to it; or its content is not the one that
+    /// was trusted.
+    UntrustedFile,
     /// `manager_enabled = false`: nothing may be started or stopped.
     ManagerDisabled,
     /// Dependencies are not started along, and one of them is not running.
@@ -124,6 +127,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::BadDefinition => "bad_definition",
             Self::NoProject => "no_project",
+            Self::UntrustedFile => "untrusted_file",
             Self::ManagerDisabled => "manager_disabled",
             Self::DependencyNotRunning => "dependency_not_running",
             Self::DependencyFailed => "dependency_failed",
@@ -162,7 +166,8 @@ impl Code {
             Self::Gap => 410,
             Self::TooLarge => 413,
             Self::BadDefinition => 422,
-            Self::ManagerDisabled
+            Self::UntrustedFile
+            | Self::ManagerDisabled
             | Self::DependencyNotRunning
             | Self::Never
             | Self::Cancelled

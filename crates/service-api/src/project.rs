@@ -4,6 +4,7 @@
 //! shell without `XDG_RUNTIME_DIR`, say), the record that the daemon leaves in its state directory decides: see
 //! [`Project::record`].
 
+use crate::ownership::may_be_used;
 use crate::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -36,6 +37,8 @@ pub struct Project {
     pub state_dir: PathBuf,
     /// Where the daemon listens.
     pub socket: PathBuf,
+    /// The hash that the file's content must have, where the file may be used only because that content is trusted.
+    pub trusted_hash: Option<String>,
 }
 
 /// What `orchestratord run` prints on its first line of standard output, and leaves in its state directory.
@@ -81,15 +84,16 @@ impl Project {
     /// the directory, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`.
     ///
     /// # Errors
-    /// [`Code::NoProject`] if there is none, or if the one that was named does not exist;
+    /// [`Code::NoProject`] if there is none, or if the one that was named does not exist; [`Code::UntrustedFile`] if the
+    /// one that was found is somebody else's, or others can write to it;
     /// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where state may be kept.
     pub fn find(config: Option<&Path>, around: &Surroundings<'_>) -> Result<Self, Problem> {
         let named = config.map(PathBuf::from).or_else(|| (around.env)("SERVICES_CONFIG").map(PathBuf::from));
-        let path = match named {
-            Some(path) => around.cwd.join(path),
-            None => upward(around.cwd).or_else(|| users_own(around)).ok_or_else(|| no_project(around.cwd))?,
+        let Some(named) = named else {
+            let found = upward(around.cwd).or_else(|| users_own(around));
+            return Self::found(&found.ok_or_else(|| no_project(around.cwd))?, around);
         };
-        Self::at(&path, around)
+        Self::at(&around.cwd.join(named), around)
     }
 
     /// The project of `services.toml` in the user's own directory, which is written, empty, if there is none: for what
@@ -112,7 +116,13 @@ impl Project {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(cannot(&error)),
         }
-        Self::at(&path, around)
+        Self::found(&path, around)
+    }
+
+    /// The project of a file that nobody has named.
+    fn found(path: &Path, around: &Surroundings<'_>) -> Result<Self, Problem> {
+        let trusted_hash = may_be_used(path, around)?;
+        Ok(Self { trusted_hash, ..Self::at(path, around)? })
     }
 
     /// The project of this very file (or of the `services.toml` in this directory).
@@ -125,7 +135,7 @@ impl Project {
         let slug = slug(&config);
         let state_dir = states(around)?.join(&slug);
         let socket = runtime_dir(around, &slug).join(format!("{slug}.sock"));
-        Ok(Self { config, state_dir, socket })
+        Ok(Self { config, state_dir, socket, trusted_hash: None })
     }
 
     /// Where the running daemon leaves its [`Greeting::Ready`]; it names the socket even when that was chosen in
@@ -167,7 +177,8 @@ pub fn states(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
 }
 
 fn upward(from: &Path) -> Option<PathBuf> {
-    from.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file())
+    let is_there = |path: &PathBuf| path.metadata().is_ok_and(|found| !found.is_dir());
+    from.ancestors().map(|dir| dir.join(FILE)).find(is_there)
 }
 
 fn users_own(around: &Surroundings<'_>) -> Option<PathBuf> {
@@ -217,7 +228,11 @@ mod tests {
     fn find(config: Option<&str>, cwd: &Path, env: &[(&str, &str)]) -> Result<Project, Problem> {
         let get =
             |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        Project::find(config.map(Path::new), &Surroundings { env: &get, cwd, uid: 7 })
+        Project::find(config.map(Path::new), &Surroundings { env: &get, cwd, uid: uid() })
+    }
+
+    fn uid() -> u32 {
+        nix::unistd::geteuid().as_raw()
     }
 
     #[test]
@@ -247,7 +262,7 @@ mod tests {
         std::fs::create_dir(&long).unwrap();
         let project =
             find(None, dir.path(), &[("HOME", "/h"), ("XDG_RUNTIME_DIR", long.to_str().unwrap())]).unwrap();
-        assert!(project.socket.starts_with("/tmp/service-orchestrator-7"));
+        assert!(project.socket.starts_with(format!("/tmp/service-orchestrator-{}", uid())));
         assert!(project.socket.as_os_str().len() <= LONGEST_SOCKET_PATH);
     }
 }

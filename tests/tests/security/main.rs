@@ -4,6 +4,7 @@
 mod bounds;
 mod door;
 mod names;
+mod ownership;
 mod remote;
 mod secrets;
 mod socket;

@@ -176,6 +176,7 @@ mod tests {
             config: config.into(),
             state_dir: "/s/shop-0123".into(),
             socket: "/r/shop.sock".into(),
+            trusted_hash: None,
         };
         let environment = [("PATH", OsString::from("/usr/bin:/opt/100% \"sure\""))];
         let program = Path::new("/opt/my tools/orchestratord");

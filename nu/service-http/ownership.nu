@@ -1,0 +1,104 @@
+# Whose file a services.toml is: one that was found, and not named, is used only where nobody else can have written it.
+#
+# The rule is that of `crates/service-api/src/ownership.rs`; `tests/tests/security/ownership.rs` holds both against one table.
+
+# The largest services.toml, and the largest of the files that it names.
+const MAX_FILE_SIZE = 16mib
+# How many links may lead from one to the next.
+const MAX_LINKS = 40
+
+# Who else than this user and root can have written a file, or can put another in its place; null if nobody can. Where it is a
+# link, each link on the way and its directory are asked about as well.
+export def foreign [file: string]: nothing -> any {
+    let me = me
+    mut path = $file
+    for _ in 1..$MAX_LINKS {
+        let directory = $path | path dirname
+        # What cannot be looked at cannot be read either, and that is told where it is tried.
+        let inside = look ($directory | path expand)
+        if $inside == null { return null }
+        let why = suspicion $inside $me $directory
+        if $why != null { return $why }
+        let found = look $path
+        if $found == null { return null }
+        let place = if $path == $file { null } else { $path }
+        match $found.type {
+            symlink => {
+                if $found.user not-in [$me root "0"] { return (belongs $found.user $place) }
+                $path = $directory | path join $found.target
+            }
+            dir => { $path = $path | path join services.toml }
+            _ => { return (suspicion $found $me $place) }
+        }
+    }
+    "too many links lead to it"
+}
+
+# Who else can put something in the place of what is to be kept in this directory, whether it is there or not; null if nobody can.
+export def foreign-directory [directory: string]: nothing -> any {
+    let me = me
+    mut path = $directory
+    mut looks = 0
+    loop {
+        let found = look $path
+        if $found != null {
+            if $found.type == symlink and $found.user not-in [$me root "0"] { return (belongs $found.user $path) }
+            let found = look ($path | path expand)
+            # It is closed to others when it is used; those above it are not.
+            if $path == $directory {
+                if $found.user != $me { return (belongs $found.user $path) }
+            } else if $looks < 2 {
+                let why = suspicion $found $me $path
+                if $why != null { return $why }
+                $looks = $looks + 1
+            }
+        }
+        if $path in ["/" ""] { return null }
+        $path = $path | path dirname
+    }
+}
+
+# An error at once for what is no regular file of bounded size: a pipe, a device or a file without end is not read.
+export def must-be-regular [file: string]: nothing -> nothing {
+    let found = look ($file | path expand)
+    let wrong = if $found == null { "there is no such file" } else if $found.type != file { "it is no regular file" } else if $found.size > $MAX_FILE_SIZE {
+        $"it has more than ($MAX_FILE_SIZE)"
+    }
+    if $wrong != null { error make --unspanned { msg: $"cannot read `($file)`: ($wrong)" code: "service::bad_definition" } }
+}
+
+# What a TOML file of that kind says.
+export def read-toml [file: string]: nothing -> any {
+    must-be-regular $file
+    open --raw $file | decode utf-8 | from toml
+}
+
+# The user that this Nushell runs as.
+def me []: nothing -> string { (look $"/proc/($nu.pid)").user }
+
+def look [path: string]: nothing -> any {
+    try { ls --long --directory $path | get 0 } catch { null }
+}
+
+# A directory in which everybody may write, but nobody may replace what is another's, is no danger to what is in it.
+def suspicion [found: record, me: string, place: any]: nothing -> any {
+    if $found.user not-in [$me root "0"] { return (belongs $found.user $place) }
+    let mode = $found.mode | split chars
+    if $found.type == dir and ($mode | last) in [t T] { return null }
+    let by_group = $mode.4 == w and not (is-private $found.group $found.user)
+    if not ($by_group or $mode.7 == w) { return null }
+    if $place == null { "others can write to it" } else { $"others can write to `($place)`" }
+}
+
+def belongs [user: string, place: any]: nothing -> string {
+    if $place == null { $"it belongs to user ($user)" } else { $"`($place)` belongs to user ($user)" }
+}
+
+# Whether a group is that of its owner alone, as many systems give one to each user: it has the user's name, and nobody else is
+# in it.
+def is-private [group: string, user: string]: nothing -> bool {
+    if $group != $user { return false }
+    let line = open --raw /etc/group | lines | where ($it | str starts-with $"($group):")
+    if ($line | is-empty) { return false }
+    ($line.0 | split row ":" | get --optional 3 | default "" | split row "," | where $it not-in ["" $user] | is-empty)
+}

@@ -1,0 +1,45 @@
+# What a user trusts: a file with one row for each services.toml, which `service trust` writes and `crates/service-api/src/trust.rs`
+# reads as well. It is JSON, which is NUON too.
+
+use ownership.nu
+
+# The file.
+export def store []: nothing -> string {
+    let set = $env.XDG_STATE_HOME? | default ""
+    let states = if ($set | str starts-with "/") { $set } else { $env.HOME | path join .local/state }
+    $states | path join service-orchestrator trusted.nuon
+}
+
+# Its rows; none, if it is not this user's own.
+export def rows []: nothing -> list<any> {
+    let store = store
+    if not ($store | path exists) or (ownership foreign $store) != null { return [] }
+    try {
+        ownership must-be-regular $store
+        open --raw $store | from nuon
+    } catch { [] }
+}
+
+# What the content of a file is known by: its hash; where it names manager modules, that of its own and of theirs.
+export def digest [file: string]: nothing -> record<hash: string, modules: list<string>> {
+    let own = hash-of $file
+    let services = try { ownership read-toml $file | get services | values } catch { [] }
+    let managers = $services | each {|service| try { $service.manager } } | where ($it | describe) == string
+    let modules = $managers | where ($it | path parse | get extension) == nu | uniq | sort
+    if ($modules | is-empty) { return { hash: $own modules: [] } }
+    let lines = $modules | each {|module| $"($module) (hash-of ($file | path dirname | path join $module))" }
+    { hash: ([$own ...$lines] | str join "\n" | hash sha256) modules: $modules }
+}
+
+def hash-of [file: string]: nothing -> string {
+    ownership must-be-regular $file
+    open --raw $file | hash sha256
+}
+
+# Whether this file, as it is now, is trusted.
+export def is-trusted [file: string]: nothing -> bool {
+    let file = $file | path expand
+    let row = rows | where file == $file
+    if ($row | is-empty) { return false }
+    (try { (digest $file).hash } catch { null }) == $row.0.hash
+}
