@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const LONGEST: usize = 400;
+const LONGEST: usize = 500;
 
 /// A text file of the repository.
 struct Page {
