@@ -1,4 +1,4 @@
-//! Logs: every line, in order, by its stream, over restarts.
+//! Logs: every line, in order, by its stream, over restarts, also one that has not ended.
 
 use service_tests::{Project, ServiceTable, eventually};
 
@@ -67,4 +67,75 @@ fn logs_of_many_services_come_by_time() {
         let lines = project.value("service logs a b | where stream == stdout");
         (lines.column("line") == ["first", "second"]).then_some(())
     });
+}
+
+/// Says that it boots, asks, and goes on when there is a file `answer`.
+const ASKS: &str = r#"
+[services.web]
+shell = "sh"
+start_command = '''
+printf 'booting\r\nOverwrite? [y/N] '
+while ! [ -e answer ]; do sleep 0.02; done
+printf 'yes\r\n'; exec sleep 1000'''
+"#;
+
+#[test]
+fn a_line_that_has_not_ended_is_seen_everywhere_and_goes_on() {
+    let Some(project) = Project::new(ASKS) else { return };
+    project.value("service start web");
+    let asks = ["booting", "Overwrite? [y/N] "];
+    eventually("the question is there", || {
+        (project.value("service logs web").column("line") == asks).then_some(())
+    });
+    assert_eq!(project.value("service logs web --follow | first 2").column("line"), asks);
+    assert_eq!(project.value("service why web | get log").column("line"), asks);
+    std::fs::write(project.path("answer"), "").expect("the directory is ours");
+    let whole = ["booting", "Overwrite? [y/N] yes"];
+    eventually("the line goes on", || {
+        (project.value("service logs web").column("line") == whole).then_some(())
+    });
+}
+
+#[test]
+fn who_follows_is_told_what_has_begun_and_then_what_comes_behind() {
+    let Some(project) = Project::new(ASKS) else { return };
+    project.value("service start web");
+    let rows = "service logs web --follow | each {|row| if $row.line =~ Overwrite { touch answer }; $row } | first 3";
+    assert_eq!(project.value(rows).column("line"), ["booting", "Overwrite? [y/N] ", "yes"]);
+}
+
+#[test]
+fn a_service_is_ready_by_what_a_person_sees_of_its_log() {
+    for said in [
+        r"\033[32mServer\033[0m \033[1mReady\033[0m on port 1\n",
+        "Server Ready on> ",
+        r"0%%\rServer Ready on 1",
+    ] {
+        let Some(project) = Project::new(&format!(
+            "[services.web]\nshell = \"sh\"\nready = {{ log = \"^Server Ready on\", timeout = \"20s\" }}\n\
+             start_command = \"\"\"printf '{}'; exec sleep 1000\"\"\"",
+            said.replace('\\', r"\\")
+        )) else {
+            return;
+        };
+        assert_eq!(project.value("service start web | get ok.0"), true, "{said}");
+    }
+}
+
+#[test]
+fn a_log_that_was_moved_or_removed_is_made_anew() {
+    let Some(project) = Project::new(
+        "[services.web]\nshell = \"sh\"\nstart_command = \"while :; do echo on; sleep 0.02; done\"",
+    ) else {
+        return;
+    };
+    project.value("service start web");
+    let log = project.value("service status web --long | get log.0");
+    let log = std::path::PathBuf::from(log.as_str().expect("it is a path"));
+    let has_lines = || project.value("service logs web --tail 1").column("line") == ["on"];
+    eventually("it is under way", || has_lines().then_some(()));
+    std::fs::rename(&log, log.with_extension("old")).expect("the directory is ours");
+    eventually("it goes on in a new one", || (log.exists() && has_lines()).then_some(()));
+    std::fs::remove_file(&log).expect("the directory is ours");
+    eventually("and again", || (log.exists() && has_lines()).then_some(()));
 }

@@ -22,6 +22,9 @@ const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked for meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// No line is longer; of one that has not ended so much is kept.
+const MOST_KEPT: usize = 1 << 20;
+
 /// So many lines at most are handed over together.
 const TOGETHER: usize = 256;
 
@@ -162,7 +165,9 @@ impl Reader {
         while let Some(line) = follow.next() {
             let problem = match line {
                 Ok(line) => {
-                    if !self.wanted.follow || self.seen.is_new(&line) {
+                    if self.wanted.follow {
+                        lines.extend(self.seen.fresh(line));
+                    } else {
                         lines.push(line);
                     }
                     None
@@ -222,11 +227,38 @@ struct Seen {
     last: HashMap<String, (Timestamp, usize)>,
     /// What of the last time is still to be passed over, after a daemon was asked again.
     again: Option<HashMap<String, (Timestamp, usize)>>,
+    /// By service and stream: the line that has not ended, as far as it was told.
+    open: HashMap<(String, String), String>,
+    /// The same as it was when a daemon was asked again, until it has told the line anew.
+    reopened: HashMap<(String, String), String>,
 }
 
 impl Seen {
     fn new(began: Timestamp) -> Self {
-        Self { began, last: HashMap::new(), again: None }
+        Self { began, last: HashMap::new(), again: None, open: HashMap::new(), reopened: HashMap::new() }
+    }
+
+    /// What of a line has not been told before. A daemon that was asked again tells a line that has not ended from its
+    /// beginning.
+    fn fresh(&mut self, mut line: view::LogLine) -> Option<view::LogLine> {
+        if !self.is_new(&line) {
+            return None;
+        }
+        let stream = (line.service.clone(), line.stream.clone());
+        let mut told = self.open.remove(&stream).unwrap_or_default();
+        let mut is_over = false;
+        if let Some(before) = self.reopened.remove(&stream).filter(|_| !line.continues)
+            && let Some(rest) = line.line.strip_prefix(&before)
+        {
+            told = before.clone();
+            (line.line, line.continues) = (rest.to_owned(), true);
+            is_over = line.line.is_empty();
+        }
+        if line.partial && told.len() < MOST_KEPT {
+            let told = if line.continues { told + &line.line } else { line.line.clone() };
+            self.open.insert(stream, told);
+        }
+        Some(line).filter(|_| !is_over)
     }
 
     /// Whether a line has not been told before; then it has been now.
@@ -254,6 +286,7 @@ impl Seen {
     /// From when on a daemon is to be asked again.
     fn resume(&mut self) -> Timestamp {
         self.again = Some(self.last.clone());
+        self.reopened.extend(std::mem::take(&mut self.open));
         self.last.values().map(|(time, _)| *time).min().unwrap_or(self.began)
     }
 }
@@ -264,7 +297,31 @@ mod tests {
 
     fn line(service: &str, second: i64) -> view::LogLine {
         let time = Timestamp::from_second(second).unwrap().to_string();
-        view::LogLine { time, service: service.into(), stream: "stdout".into(), line: "x".into() }
+        let (service, stream, line) = (service.into(), "stdout".into(), "x".into());
+        view::LogLine { time, service, stream, line, partial: false, continues: false }
+    }
+
+    #[test]
+    fn a_line_that_has_not_ended_is_not_told_again_by_the_next_daemon() {
+        let mut seen = Seen::new(Timestamp::from_second(100).unwrap());
+        let told = |seen: &mut Seen, second, text: &str, partial, continues| {
+            let line = view::LogLine { line: text.into(), partial, continues, ..line("a", second) };
+            seen.fresh(line).map(|line| (line.line, line.continues))
+        };
+        let row = |text: &str, continues| Some((text.to_owned(), continues));
+        assert_eq!(told(&mut seen, 101, "Overwrite", true, false), row("Overwrite", false));
+        assert_eq!(told(&mut seen, 102, "? ", true, true), row("? ", true));
+        seen.resume();
+        assert_eq!(told(&mut seen, 103, "Overwrite? yes", false, false), row("yes", true));
+        assert_eq!(told(&mut seen, 104, "Overwrite? no", false, false), row("Overwrite? no", false));
+        assert_eq!(told(&mut seen, 105, "all", true, false), row("all", false));
+        assert_eq!(
+            told(&mut seen, 106, "all of another line", false, false),
+            row("all of another line", false)
+        );
+        assert_eq!(told(&mut seen, 107, "all", true, false), row("all", false));
+        seen.resume();
+        assert_eq!(told(&mut seen, 108, "all", false, false), None, "it has ended, which shows nothing");
     }
 
     #[test]

@@ -271,8 +271,15 @@ pub struct LogLine {
     pub service: String,
     /// `stdout` or `stderr`; `shim` for a word of ours among them.
     pub stream: String,
-    /// The text, without its line end. Bytes that are not UTF-8 are replaced by U+FFFD.
+    /// The text as a terminal would show it, without its line end: after a carriage return what follows overwrites. Bytes
+    /// that are not UTF-8 are replaced by U+FFFD.
     pub line: String,
+    /// It has not ended: more of it may come, in a row with `continues` where the log is followed.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub partial: bool,
+    /// It goes on where the last row of this stream ended, which had `partial`.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub continues: bool,
 }
 
 /// Who can run services: a Nushell module.

@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 use service_core::Name;
 use service_core::config::Service;
 use service_core::service::{Event, Exit};
-use service_shim::{Files, Heritage, LogLimits, Missing, Order, Phase, Process, Record};
+use service_shim::{Files, Heritage, LogLimits, Missing, Order, PROTOCOL_VERSION, Phase, Process, Record};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -40,6 +40,8 @@ const REACH_AGAIN: Duration = Duration::from_millis(200);
 const LAUNCHES: usize = 3;
 /// The first version of shims that lend their [`Heritage`].
 const LENDS: u32 = 2;
+/// The first version of those that look for the line of `ready.log`, and signal the first process alone.
+const HEARS: u32 = 3;
 
 /// Reaches the shim of one run.
 #[derive(Debug, Clone)]
@@ -47,12 +49,22 @@ pub(crate) struct Keeper {
     orders: UnboundedSender<Order>,
     /// The shim itself, once it has said a word.
     direct: Arc<OnceLock<Arc<OwnedWriteHalf>>>,
+    /// The version of the shim.
+    version: u32,
 }
 
 impl Keeper {
+    /// Whether it looks for the line of `ready.log` by itself.
+    pub(crate) fn hears_log(&self) -> bool {
+        self.version >= HEARS
+    }
+
     /// Sends a signal to the whole tree. A shim that is gone has no tree.
     pub(crate) fn signal(&self, signal: i32) {
-        let order = Order::Signal(signal);
+        self.order(Order::Signal(signal));
+    }
+
+    fn order(&self, order: Order) {
         // A hundred that are stopped at once all hear it before the first of them has ended.
         if self.direct.get().is_none_or(|shim| try_send((**shim).as_ref(), order).is_err()) {
             let _ = self.orders.send(order);
@@ -62,7 +74,7 @@ impl Keeper {
 
 /// Starts a run.
 pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: Missing) -> Keeper {
-    let (keeper, mut orders) = keeper();
+    let (keeper, mut orders) = keeper(PROTOCOL_VERSION);
     let direct = Arc::clone(&keeper.direct);
     tokio::spawn(async move {
         let life = Life { name: definition.name.clone(), run, log: launch::log_limits(&definition), world };
@@ -85,14 +97,14 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: 
 }
 
 /// One that reaches nobody yet, and where its orders come.
-fn keeper() -> (Keeper, UnboundedReceiver<Order>) {
+fn keeper(version: u32) -> (Keeper, UnboundedReceiver<Order>) {
     let (orders, receiver) = unbounded_channel();
-    (Keeper { orders, direct: Arc::default() }, receiver)
+    (Keeper { orders, direct: Arc::default(), version }, receiver)
 }
 
 /// Takes up a run whose shim lives, and goes on with the talk in which it was found, if there was one.
 pub(crate) fn adopt(world: World, definition: &Service, record: Record, talk: Option<Talk>) -> Keeper {
-    let (keeper, mut orders) = keeper();
+    let (keeper, mut orders) = keeper(record.version);
     let direct = Arc::clone(&keeper.direct);
     let life =
         Life { name: definition.name.clone(), run: record.run, log: launch::log_limits(definition), world };
@@ -324,7 +336,7 @@ impl Life {
 fn by_signal(shim: Process, order: Order) {
     let signal = match order {
         Order::Signal(nix::libc::SIGKILL) => Signal::SIGKILL,
-        Order::Signal(_) => Signal::SIGTERM,
+        Order::Signal(_) | Order::SignalFirst(_) => Signal::SIGTERM,
         Order::Lend => return,
     };
     if let Ok(pid) = shim.pid.try_into() {

@@ -246,5 +246,7 @@ pub(crate) fn log_line(name: &Name, line: service_shim::Line) -> view::LogLine {
         service: name.to_string(),
         stream: line.stream.as_str().to_owned(),
         line: line.text,
+        partial: line.partial,
+        continues: line.continues,
     }
 }

@@ -1,8 +1,8 @@
 //! The format of the log, the one that container runtimes write (CRI): one record a line,
 //! `<RFC 3339, UTC, nanoseconds> <stdout|stderr|shim> <P|F> <text>`.
 //!
-//! A line longer than [`LONGEST_PART`] is several records of which all but the last say `P`. Records of the other
-//! stream may stand between them. [`tail`](crate::tail) puts them together again.
+//! A line longer than [`LONGEST_PART`] is several records of which all but the last say `P`; so is one that did not go on for a
+//! while. Records of the other stream may stand between them. [`tail`](crate::tail) puts them together again.
 
 use jiff::Timestamp;
 use std::fmt::Write;
@@ -17,8 +17,13 @@ pub struct Line {
     pub time: Timestamp,
     /// Where it came from.
     pub stream: Stream,
-    /// Its text without the line end. Bytes that are not UTF-8 are replaced by U+FFFD.
+    /// Its text as a person sees it ([`seen::line`](crate::seen::line)), without the line end. Bytes that are not UTF-8 are
+    /// replaced by U+FFFD.
     pub text: String,
+    /// Whether it has not ended: more of it may come.
+    pub partial: bool,
+    /// Whether its beginning was given before, and this is what came behind it.
+    pub continues: bool,
 }
 
 /// Who wrote a line.

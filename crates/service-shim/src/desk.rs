@@ -40,6 +40,8 @@ const BEGUN: usize = DATA + READ;
 const SIZE: usize = BEGUN + 4 * LONGEST_PART;
 /// Where the two notes lie; in front of them, which one counts.
 const NOTES: usize = 64;
+/// Where what stands beside them lies.
+const BESIDE: usize = 320;
 /// Where it stands whose output this is.
 const LABEL: usize = 512;
 const PATH: usize = 1024;
@@ -92,11 +94,22 @@ struct Note {
     offset: u64,
 }
 
+/// What stands beside each note, since version 3. It has a place of its own, as the notes are where older versions look.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+struct Beside {
+    /// By stream: whether a part of its line is in the log, and not its end.
+    open: [u64; 2],
+    /// Whether the line that has begun is to be written although nothing ends it.
+    shows: u64,
+}
+
 /// The memory, as one process sees it.
 #[derive(Debug)]
 pub struct Desk {
     map: MmapRaw,
     note: Cell<Note>,
+    beside: Cell<Beside>,
 }
 
 impl Desk {
@@ -114,8 +127,10 @@ impl Desk {
         if file.metadata()?.len() != SIZE as u64 {
             return Err(io::Error::other("it is not a desk of this version"));
         }
-        let desk = Self { map: MmapRaw::map_raw(&file)?, note: Cell::default() };
-        desk.note.set(desk.read_note());
+        let desk = Self { map: MmapRaw::map_raw(&file)?, note: Cell::default(), beside: Cell::default() };
+        let (note, beside) = desk.read_note();
+        desk.note.set(note);
+        desk.beside.set(beside);
         Ok(desk)
     }
 
@@ -178,7 +193,7 @@ impl Desk {
 
     /// Notes that nothing is left to do here.
     pub fn close(&self) {
-        self.change(|note| note.step = 3);
+        self.change(|note, _| note.step = 3);
     }
 
     /// Gives memory back that a large read has taken.
@@ -205,6 +220,16 @@ impl Desk {
         self.note.get().ends != 0
     }
 
+    /// Whether what the stream of the last read has begun is to be written although nothing ends it.
+    pub fn shows(&self) -> bool {
+        self.beside.get().shows != 0
+    }
+
+    /// Whether a part of the line that this stream has begun is in the log.
+    pub fn is_open(&self, stream: Stream) -> bool {
+        self.beside.get().open[index(stream)] != 0
+    }
+
     /// What the last read brought.
     pub fn data(&self) -> &[u8] {
         self.bytes(DATA, self.note.get().length)
@@ -218,16 +243,26 @@ impl Desk {
 
     /// Reads once. What was read must be [taken](Desk::take) or, if it was nothing, forgotten with the next read.
     pub fn read(&self, pipe: impl AsFd, stream: Stream) -> nix::Result<usize> {
-        self.change(|note| (note.step, note.stream, note.length) = (1, stream as u64, 0));
+        self.change(|note, _| (note.step, note.stream, note.length) = (1, stream as u64, 0));
         nix::unistd::read(pipe, self.room())
     }
 
     /// Begins the work on so many bytes that were read; on none, with `ends`, when the stream has ended.
     pub fn take(&self, stream: Stream, length: usize, ends: bool, now: Timestamp) {
-        self.change(|note| {
+        self.begin(stream, length, ends, false, now);
+    }
+
+    /// Begins to write what this stream has begun: it is to be seen, although its line may go on.
+    pub fn show(&self, stream: Stream, now: Timestamp) {
+        self.begin(stream, 0, false, true, now);
+    }
+
+    fn begin(&self, stream: Stream, length: usize, ends: bool, shows: bool, now: Timestamp) {
+        self.change(|note, beside| {
             (note.step, note.stream, note.length, note.ends) = (2, stream as u64, length as u64, ends.into());
             (note.seconds, note.nanoseconds) = (now.as_second(), now.subsec_nanosecond().into());
             (note.done, note.inode, note.offset) = (0, 0, 0);
+            beside.shows = shows.into();
         });
     }
 
@@ -239,12 +274,12 @@ impl Desk {
 
     /// Notes that records are about to be appended to this file, which is so long.
     pub fn writing(&self, inode: u64, offset: u64) {
-        self.change(|note| (note.inode, note.offset) = (inode, offset));
+        self.change(|note, _| (note.inode, note.offset) = (inode, offset));
     }
 
     /// Notes that so many more bytes of records have been dealt with.
     pub fn written(&self, length: u64) {
-        self.change(|note| (note.done, note.inode) = (note.done + length, 0));
+        self.change(|note, _| (note.done, note.inode) = (note.done + length, 0));
     }
 
     /// Bytes of records that have been dealt with for sure, and the file that may have more of them from an offset on.
@@ -253,8 +288,8 @@ impl Desk {
         (note.done, (note.inode != 0).then_some((note.inode, note.offset)))
     }
 
-    /// Ends the work on a read: all of it is in the log but for this line, which goes on.
-    pub fn finish(&self, stream: Stream, begun: &[u8]) {
+    /// Ends the work on a read: all of it is in the log but for this line, which goes on. `open`: parts of it are there.
+    pub fn finish(&self, stream: Stream, begun: &[u8], open: bool) {
         let stream = index(stream);
         let spare = 1 - self.note.get().place[stream].min(1);
         let kept = begun.len().min(LONGEST_PART);
@@ -264,32 +299,36 @@ impl Desk {
             std::ptr::copy(begun.as_ptr(), target, kept);
         }
         let length = self.data().len();
-        self.change(|note| {
+        self.change(|note, beside| {
             (note.step, note.length) = (0, 0);
             (note.place[stream], note.begun[stream]) = (spare, kept as u64);
+            (beside.open[stream], beside.shows) = (open.into(), 0);
         });
         // The next read is told from none by what is not zero.
         self.room()[..length].fill(0);
     }
 
     /// Replaces the note in one step, as far as anybody can tell who looks after this process has been killed.
-    fn change(&self, change: impl FnOnce(&mut Note)) {
-        let mut note = self.note.get();
-        change(&mut note);
+    fn change(&self, change: impl FnOnce(&mut Note, &mut Beside)) {
+        let (mut note, mut beside) = (self.note.get(), self.beside.get());
+        change(&mut note, &mut beside);
         self.note.set(note);
+        self.beside.set(beside);
         let spare = 1 - self.current();
-        // SAFETY: both notes and the number in front of them lie within the first page of the map, aligned.
+        // SAFETY: both notes, what stands beside them and the number in front lie within the first page of the map, aligned.
         unsafe {
             self.note_at(spare).write_volatile(note);
+            self.beside_at(spare).write_volatile(beside);
             compiler_fence(Ordering::SeqCst);
             self.map.as_mut_ptr().cast::<u64>().write_volatile(spare as u64);
         }
         compiler_fence(Ordering::SeqCst);
     }
 
-    fn read_note(&self) -> Note {
+    fn read_note(&self) -> (Note, Beside) {
+        let current = self.current();
         // SAFETY: as in `change`; every bit pattern is a note.
-        unsafe { self.note_at(self.current()).read_volatile() }
+        unsafe { (self.note_at(current).read_volatile(), self.beside_at(current).read_volatile()) }
     }
 
     fn current(&self) -> usize {
@@ -300,6 +339,10 @@ impl Desk {
 
     fn note_at(&self, which: usize) -> *mut Note {
         self.map.as_mut_ptr().wrapping_add(NOTES + which * size_of::<Note>()).cast()
+    }
+
+    fn beside_at(&self, which: usize) -> *mut Beside {
+        self.map.as_mut_ptr().wrapping_add(BESIDE + which * size_of::<Beside>()).cast()
     }
 
     /// Part of the map. A length that is too long, from memory that somebody has spoilt, is cut.

@@ -144,6 +144,7 @@ mod tests {
             shim: Process { pid: 7, start_time: 9 },
             phase: Phase::Gone { exit: Exit::Code(0), at: 1 },
             notified: false,
+            said: crate::Said::default(),
             dropped: 0,
             untold: 0,
         }

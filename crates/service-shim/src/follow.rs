@@ -35,7 +35,12 @@ struct Open {
     file: File,
     inode: u64,
     read: u64,
+    /// The file that was rotated last when this one was seen as the current log.
+    before: Option<Rotated>,
 }
+
+/// Which rotated file it is: its inode, and when it was written last, as inodes are used again.
+type Rotated = (u64, i64, i64);
 
 /// What becomes of a follower whose file was rotated away.
 enum Next {
@@ -77,7 +82,16 @@ impl Files {
     }
 
     fn current(&self) -> io::Result<Option<Open>> {
-        Open::of(File::open(self.log()))
+        let before = self.rotated_last()?;
+        Ok(Open::of(File::open(self.log()))?.map(|open| Open { before, ..open }))
+    }
+
+    fn rotated_last(&self) -> io::Result<Option<Rotated>> {
+        match std::fs::metadata(self.rotated(1)) {
+            Ok(file) => Ok(Some((file.ino(), file.mtime(), file.mtime_nsec()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The number of the rotated file with this inode.
@@ -100,7 +114,7 @@ impl Files {
 impl Open {
     fn of(file: io::Result<File>) -> io::Result<Option<Self>> {
         match file {
-            Ok(file) => Ok(Some(Self { inode: file.metadata()?.ino(), file, read: 0 })),
+            Ok(file) => Ok(Some(Self { inode: file.metadata()?.ino(), file, read: 0, before: None })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -113,6 +127,14 @@ impl Follower {
         if self.tail.read_whole(lines)? {
             return Ok(true);
         }
+        let more = self.read_on(lines)?;
+        if !more {
+            lines.extend(self.tail.begun().shown());
+        }
+        Ok(more)
+    }
+
+    fn read_on(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
         if self.open.is_none() {
             self.open = self.files.current()?;
         }
@@ -121,7 +143,11 @@ impl Follower {
         if self.read_block(lines)? {
             return Ok(true);
         }
-        if self.files.current()?.is_none_or(|current| current.inode == inode) {
+        let current = self.files.current()?;
+        if current.as_ref().is_none_or(|current| current.inode == inode) {
+            if let (Some(open), Some(current)) = (&mut self.open, current) {
+                open.before = current.before;
+            }
             return Ok(false);
         }
         // Something may have been written between the last look and the rotation.
@@ -134,7 +160,8 @@ impl Follower {
             Next::AfterGap(next) => {
                 self.open = Some(next);
                 *self.tail.begun() = Begun::default();
-                lines.push(Line { time: Timestamp::now(), stream: Stream::Shim, text: MISSING.to_owned() });
+                let (time, text) = (Timestamp::now(), MISSING.to_owned());
+                lines.push(Line { time, stream: Stream::Shim, text, partial: false, continues: false });
             }
         }
         Ok(true)
@@ -169,6 +196,12 @@ impl Follower {
     fn next_after(&self, inode: u64) -> io::Result<Next> {
         let path = |number| if number == 0 { self.files.log() } else { self.files.rotated(number) };
         let Some(number) = self.files.number_of(inode)? else {
+            // If nothing was rotated since, it was moved or removed by somebody, and made anew.
+            let before = self.open.as_ref().and_then(|open| open.before);
+            if self.files.rotated_last()? == before {
+                let next = self.files.current()?.filter(|next| next.inode != inode);
+                return Ok(next.map_or(Next::NotYet, Next::Follows));
+            }
             // Ours is gone: the oldest that is left is the nearest.
             let oldest = (0..u32::MAX).take_while(|number| path(*number).exists()).last().unwrap_or(0);
             let Some(next) = Open::of(File::open(path(oldest)))? else { return Ok(Next::NotYet) };
@@ -197,155 +230,5 @@ fn whole_records(file: &File) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cri::{Pen, Tag};
-    use std::fs::{self, OpenOptions};
-    use std::io::Write;
-
-    fn service() -> (tempfile::TempDir, Files) {
-        let directory = tempfile::tempdir().unwrap();
-        let files = Files::new(directory.path());
-        (directory, files)
-    }
-
-    fn append(files: &Files, bytes: &[u8]) {
-        let mut log = OpenOptions::new().create(true).append(true).open(files.log()).unwrap();
-        log.write_all(bytes).unwrap();
-    }
-
-    fn say(files: &Files, text: &str) {
-        let mut record = Vec::new();
-        Pen::new(Timestamp::now(), Stream::Stdout).line(&mut record, text.as_bytes());
-        append(files, &record);
-    }
-
-    /// As the shim does it, with so many rotated files kept.
-    fn rotate(files: &Files, kept: u32) {
-        for n in (1..kept).rev() {
-            let _ = fs::rename(files.rotated(n), files.rotated(n + 1));
-        }
-        fs::rename(files.log(), files.rotated(1)).unwrap();
-        fs::write(files.log(), "").unwrap();
-    }
-
-    fn read(follower: &mut Follower) -> Vec<String> {
-        let mut lines = Vec::new();
-        while follower.read(&mut lines).unwrap() {}
-        lines.into_iter().map(|line| line.text).collect()
-    }
-
-    #[test]
-    fn it_goes_on_right_after_the_tail() {
-        let (_directory, files) = service();
-        say(&files, "1");
-        say(&files, "2");
-        let mut follower = files.follow(1, None).unwrap();
-        assert_eq!(read(&mut follower), ["2"]);
-        assert_eq!(read(&mut follower), Vec::<String>::new());
-        say(&files, "3");
-        assert_eq!(read(&mut follower), ["3"]);
-        assert_eq!(read(&mut follower), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_log_that_is_not_there_yet_is_read_from_its_beginning() {
-        let (_directory, files) = service();
-        let mut follower = files.follow(10, None).unwrap();
-        assert_eq!(read(&mut follower), Vec::<String>::new());
-        say(&files, "1");
-        assert_eq!(read(&mut follower), ["1"]);
-    }
-
-    #[test]
-    fn a_rotation_loses_and_repeats_nothing() {
-        let (_directory, files) = service();
-        say(&files, "1");
-        let mut follower = files.follow(0, None).unwrap();
-        say(&files, "2");
-        rotate(&files, 5);
-        say(&files, "3");
-        rotate(&files, 5);
-        rotate(&files, 5);
-        say(&files, "4");
-        assert_eq!(read(&mut follower), ["2", "3", "4"]);
-    }
-
-    #[test]
-    fn what_was_rotated_away_unread_is_said_to_be_missing() {
-        let (_directory, files) = service();
-        say(&files, "1");
-        let mut follower = files.follow(0, None).unwrap();
-        for n in 2..6 {
-            rotate(&files, 2);
-            say(&files, &n.to_string());
-        }
-        assert_eq!(read(&mut follower), [MISSING, "3", "4", "5"]);
-    }
-
-    #[test]
-    fn a_rotation_between_the_tail_and_the_first_look_changes_nothing() {
-        let (_directory, files) = service();
-        say(&files, "0");
-        rotate(&files, 5);
-        say(&files, "1");
-        let mut follower = files.follow(10, None).unwrap();
-        rotate(&files, 5);
-        say(&files, "2");
-        assert_eq!(read(&mut follower), ["0", "1", "2"]);
-    }
-
-    #[test]
-    fn a_line_whose_end_is_not_written_yet_is_told_once_and_whole() {
-        let (_directory, files) = service();
-        let pen = Pen::new(Timestamp::now(), Stream::Stdout);
-        let mut parts = [Vec::new(), Vec::new()];
-        pen.record(&mut parts[0], Tag::Partial, b"a");
-        pen.record(&mut parts[1], Tag::Full, b"b");
-        append(&files, &parts[0]);
-        let mut follower = files.follow(10, None).unwrap();
-        assert_eq!(read(&mut follower), Vec::<String>::new());
-        append(&files, &parts[1][..10]);
-        assert_eq!(read(&mut follower), Vec::<String>::new());
-        append(&files, &parts[1][10..]);
-        assert_eq!(read(&mut follower), ["ab"]);
-    }
-
-    #[test]
-    fn many_lines_at_once_come_in_order_and_garbage_is_passed_over() {
-        let (_directory, files) = service();
-        let mut follower = files.follow(0, None).unwrap();
-        append(&files, &vec![b'x'; 3 * BLOCK]);
-        append(&files, b"\n");
-        for n in 0..5_000 {
-            say(&files, &n.to_string());
-        }
-        let expected: Vec<String> = (0..5_000).map(|n: i32| n.to_string()).collect();
-        assert_eq!(read(&mut follower), expected);
-    }
-
-    #[test]
-    fn a_writer_that_rotates_at_full_speed_is_followed_without_a_gap() {
-        const LINES: u32 = 3_000;
-        let (_directory, files) = service();
-        say(&files, "begin");
-        let mut follower = files.follow(0, None).unwrap();
-        let writing = files.clone();
-        let writer = std::thread::spawn(move || {
-            for n in 0..LINES {
-                say(&writing, &n.to_string());
-                if n % 31 == 0 {
-                    rotate(&writing, 10_000);
-                }
-            }
-        });
-        let mut lines = Vec::new();
-        while lines.len() < LINES as usize {
-            lines.extend(read(&mut follower));
-            assert!(!writer.is_finished() || !lines.is_empty());
-        }
-        writer.join().unwrap();
-        let expected: Vec<String> = (0..LINES).map(|n| n.to_string()).collect();
-        assert_eq!(lines, expected);
-    }
-}
+#[path = "follow_tests.rs"]
+mod tests;

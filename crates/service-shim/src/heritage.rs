@@ -201,7 +201,7 @@ mod tests {
     fn refill(desk: &Desk, text: &str, done: u64, files: &Files) {
         let (read, write) = nix::unistd::pipe().unwrap();
         fs::File::from(write).write_all(text.as_bytes()).unwrap();
-        desk.finish(Stream::Stdout, b"");
+        desk.finish(Stream::Stdout, b"", false);
         desk.read(read, Stream::Stdout).unwrap();
         desk.take(Stream::Stdout, text.len(), false, Timestamp::UNIX_EPOCH);
         desk.written(done);

@@ -1,5 +1,8 @@
 //! [`Keeper`]: the loop that keeps one running service, from its start to the end of its last process.
 
+mod hearing;
+pub(crate) mod streams;
+
 use crate::control::Control;
 use crate::notify::Notify;
 use crate::tree::{self, Reaped};
@@ -9,12 +12,12 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
 use service_shim::desk::Desk;
 use service_shim::log::Log;
-use service_shim::pump::{Pump, Yield};
 use service_shim::{Exit, Files, Heritage, Missing, Order, Phase, Record, process};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
+use streams::{Streams, Used};
 
 /// How long until a record that could not be written is written again, and how often drops are told.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
@@ -23,12 +26,8 @@ const KILL_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs
 /// How long after its first process the rest of a tree gets a signal. Most often there is no rest by then, and to look for one
 /// takes longer than everything else about a signal.
 const SPREAD: Duration = Duration::from_millis(2);
-/// A read of this much leaves no memory behind that is worth giving back.
-const FEW: usize = 4096;
 /// How long the output must have been quiet before memory is given back.
 const QUIET: Duration = Duration::from_secs(1);
-/// After an end, at most this many reads of each pipe: someone outside the tree could hold it and go on writing.
-const LAST_READS: usize = 64;
 
 /// One running service.
 ///
@@ -59,13 +58,16 @@ pub(crate) struct Keeper {
     /// When to write the record; `None` if the file is up to date.
     save_at: Option<Instant>,
     signals: SignalFd,
-    output: [Option<Pump>; 2],
+    output: Streams,
     desk: Desk,
     /// The desk's descriptor, to be lent.
     memory: OwnedFd,
     log: Log,
     control: Control,
     notify: Option<Notify>,
+    /// When to tell what the service has said of itself, and when that was done last.
+    say_at: Option<Instant>,
+    said_last: Option<Instant>,
     spreading: Option<Spreading>,
     killing: Option<Killing>,
     /// When to give back memory that a burst of output took; `None` if none did.
@@ -74,7 +76,7 @@ pub(crate) struct Keeper {
 
 /// The way of the service's output, up to the log.
 pub(crate) struct Output {
-    pub(crate) pumps: [Pump; 2],
+    pub(crate) streams: Streams,
     pub(crate) desk: Desk,
     pub(crate) memory: OwnedFd,
 }
@@ -95,7 +97,7 @@ struct Killing {
 /// What can wake the loop.
 #[derive(Clone, Copy)]
 enum Source {
-    Output(usize),
+    Output,
     Notify,
     Listener,
     Peer(usize),
@@ -112,9 +114,9 @@ impl Keeper {
         control: Control,
         notify: Option<Notify>,
     ) -> Self {
-        let Output { pumps, desk, memory } = output;
-        let output = pumps.map(Some);
-        let (edition, save_at, spreading, killing, shrink_at) = (0, None, None, None, None);
+        let Output { streams: output, desk, memory } = output;
+        let (edition, save_at, say_at, said_last) = (0, None, None, None);
+        let (spreading, killing, shrink_at) = (None, None, None);
         Self {
             files,
             record,
@@ -127,6 +129,8 @@ impl Keeper {
             log,
             control,
             notify,
+            say_at,
+            said_last,
             spreading,
             killing,
             shrink_at,
@@ -152,23 +156,29 @@ impl Keeper {
     }
 
     fn turn(&mut self) {
-        for source in self.wait() {
+        let sources = self.wait();
+        // What happened before an end is dealt with before the end.
+        self.read_output();
+        for source in sources {
             match source {
-                Source::Output(stream) => self.pump(stream, 1),
+                Source::Output => {} // read already
                 Source::Notify => self.hear_service(),
                 Source::Listener => self.control.accept(),
                 Source::Peer(peer) => self.hear_peer(peer),
                 Source::Signals => self.read_signals(),
             }
         }
+        self.output.show_if_due(&self.desk, &mut self.log);
         self.log.flush(&self.desk);
+        self.hear_log();
+        self.say_if_due();
         self.spread(Instant::now());
         self.kill_if_due();
         self.save_if_due();
         self.shrink_if_due();
     }
 
-    /// What there is to do, signals last: what happened before an end is dealt with before the end.
+    /// What there is to do besides the output, signals last.
     fn wait(&self) -> Vec<Source> {
         let now = Instant::now();
         let mut sources = Vec::with_capacity(8);
@@ -177,8 +187,8 @@ impl Keeper {
             sources.push(source);
             fds.push(PollFd::new(fd, PollFlags::POLLIN));
         };
-        for (stream, pump) in self.pumps().filter(|(_, pump)| pump.rests_until(now).is_none()) {
-            watch(Source::Output(stream), pump.as_fd());
+        if let Some(output) = self.output.watched(now) {
+            watch(Source::Output, output);
         }
         if let Some(notify) = &self.notify {
             watch(Source::Notify, notify.as_fd());
@@ -196,40 +206,21 @@ impl Keeper {
         sources.into_iter().zip(&fds).filter(|(_, fd)| is_ready(fd)).map(|(source, _)| source).collect()
     }
 
-    fn pumps(&self) -> impl Iterator<Item = (usize, &Pump)> {
-        self.output.iter().enumerate().filter_map(|(stream, pump)| Some((stream, pump.as_ref()?)))
-    }
-
     /// The next moment at which something is due.
     fn next_moment(&self, now: Instant) -> Option<Instant> {
-        let rests = self.pumps().filter_map(|(_, pump)| pump.rests_until(now));
-        rests
+        let output = self.output.due(now).into_iter();
+        output
             .chain(self.save_at)
+            .chain(self.say_at)
             .chain(self.shrink_at)
             .chain(self.spreading.as_ref().map(|spreading| spreading.at))
             .chain(self.killing.as_ref().map(|killing| killing.at))
             .min()
     }
 
-    fn pump(&mut self, stream: usize, reads: usize) {
-        for _ in 0..reads {
-            let Some(pump) = &mut self.output[stream] else { return };
-            match pump.pump(&self.desk, &mut self.log) {
-                Yield::Bytes(few) if few <= FEW && !pump.is_wide() => {}
-                Yield::Bytes(_) => self.shrink_at = Some(Instant::now() + QUIET),
-                Yield::Empty => return,
-                Yield::Ended => {
-                    pump.finish(&self.desk, &mut self.log);
-                    self.output[stream] = None;
-                }
-            }
-        }
-    }
-
-    fn hear_service(&mut self) {
-        if self.notify.as_ref().is_some_and(Notify::hears_ready) && !self.record.notified {
-            self.record.notified = true;
-            self.changed();
+    fn read_output(&mut self) {
+        if self.output.read(&self.desk, &mut self.log) == Used::Much {
+            self.shrink_at = Some(Instant::now() + QUIET);
         }
     }
 
@@ -237,14 +228,15 @@ impl Keeper {
         for order in self.control.orders(peer) {
             match order {
                 Order::Signal(number) => self.signal(number),
+                Order::SignalFirst(number) => self.signal_first(number),
                 Order::Lend => self.lend(peer),
             }
         }
     }
 
     fn lend(&mut self, peer: usize) {
-        let outputs = self.output.each_ref().map(Option::is_some);
-        let pumps = self.output.iter().flatten().map(|pump| pump.as_fd().as_raw_fd());
+        let outputs = self.output.pumps().each_ref().map(Option::is_some);
+        let pumps = self.output.pumps().iter().flatten().map(|pump| pump.as_fd().as_raw_fd());
         let fds: Vec<_> = std::iter::once(self.memory.as_raw_fd()).chain(pumps).collect();
         self.control.lend(peer, Heritage::label(outputs), &fds);
     }
@@ -255,6 +247,14 @@ impl Keeper {
             Ok(signal) => self.spread_from_children(signal),
             // There is no such signal, so there is nobody whom it could reach.
             Err(_) => {}
+        }
+    }
+
+    /// The first process alone. When that has ended, there is nobody else who could be meant but the rest.
+    fn signal_first(&mut self, number: i32) {
+        match (&self.record.phase, Signal::try_from(number)) {
+            (Phase::Running { leader, .. }, Ok(signal)) => tree::send(leader.pid, signal),
+            _ => self.signal(number),
         }
     }
 
@@ -289,7 +289,7 @@ impl Keeper {
             self.shrink_at = None;
             Desk::shrink(&self.memory);
             self.log.shrink();
-            self.output.iter_mut().flatten().for_each(Pump::narrow);
+            self.output.narrow();
         }
     }
 
@@ -328,7 +328,8 @@ impl Keeper {
     fn leader_ended(&mut self, ended: Option<(Exit, u64)>) {
         if let (Phase::Running { leader, .. }, Some((exit, at))) = (&self.record.phase, ended) {
             let phase = Phase::Exited { leader: *leader, exit, at };
-            self.empty_pipes();
+            self.output.empty(&self.desk, &mut self.log);
+            self.hear_log();
             self.enter(phase);
         }
     }
@@ -339,18 +340,12 @@ impl Keeper {
             (Phase::Exited { exit, at, .. }, _) => (*exit, *at),
             (Phase::Running { .. } | Phase::Gone { .. } | Phase::Refused { .. }, _) => return,
         };
-        self.empty_pipes();
-        for mut pump in self.output.iter_mut().filter_map(Option::take) {
-            pump.finish(&self.desk, &mut self.log);
-        }
+        self.output.empty(&self.desk, &mut self.log);
+        self.output.finish(&self.desk, &mut self.log);
+        self.log.flush(&self.desk);
+        self.hear_log();
         (self.spreading, self.killing) = (None, None);
         self.enter(Phase::Gone { exit, at });
-    }
-
-    fn empty_pipes(&mut self) {
-        for stream in 0..self.output.len() {
-            self.pump(stream, LAST_READS);
-        }
     }
 
     fn enter(&mut self, phase: Phase) {

@@ -11,13 +11,16 @@ pub mod desk;
 pub mod files;
 pub mod follow;
 pub mod heritage;
+pub mod keyring;
 pub mod log;
 pub mod parcel;
 pub mod process;
 pub mod protocol;
 pub mod pump;
+pub mod seen;
 pub mod strays;
 pub mod tail;
+pub mod watch;
 pub mod words;
 
 pub use cri::Line;
@@ -26,8 +29,9 @@ pub use follow::Follower;
 pub use heritage::Heritage;
 pub use parcel::Parcel;
 pub use process::Process;
-pub use protocol::{Exit, Launch, LogLimits, Missing, Order, Phase, Record, Stage};
+pub use protocol::{Exit, Launch, LogLimits, Missing, Order, Phase, Record, Said, Stage};
 pub use tail::Tail;
+pub use watch::Watch;
 
 /// Version of the words in [`protocol`]. A shim of an older daemon is told nothing that it does not know.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;

@@ -5,8 +5,9 @@
 //! A service must not stand still because its log cannot be written. What cannot be written is dropped and counted,
 //! and the next thing that can be written is the number of lines that are missing at that place.
 
-use crate::cri::{Pen, Stream, Tag};
+use crate::cri::{Part, Pen, Stream, Tag};
 use crate::desk::Desk;
+use crate::watch::Watch;
 use crate::words::in_words;
 use crate::{Files, LogLimits, Missing};
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ pub struct Log {
     dropped: u64,
     /// Lines dropped that the log does not speak of yet, and why.
     unsaid: Option<(u64, String)>,
+    /// Who looks at what comes.
+    watch: Option<Watch>,
 }
 
 /// Records that could not be written.
@@ -59,7 +62,7 @@ impl Log {
         let file = append(&files.log())?;
         let meta = file.metadata()?;
         let (inode, size, batch) = (meta.ino(), meta.len(), Vec::new());
-        Ok(Self { files, limits, file, inode, size, batch, skip, dropped: 0, unsaid: None })
+        Ok(Self { files, limits, file, inode, size, batch, skip, dropped: 0, unsaid: None, watch: None })
     }
 
     /// Goes on with what is missing already.
@@ -70,14 +73,38 @@ impl Log {
         self
     }
 
+    /// Has somebody look at what comes.
+    #[must_use]
+    pub fn watched_by(mut self, watch: Option<Watch>) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// Whether what was waited for has come.
+    pub fn is_heard(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::heard)
+    }
+
+    /// Ends the lines that a run before has begun, where nobody could: the machine was switched off.
+    pub fn end_lines(&mut self) {
+        let Ok(open) = unended(&self.files.log(), self.size) else { return };
+        for stream in open {
+            let mut record = Vec::new();
+            Pen::new(Timestamp::now(), stream).record(&mut record, Tag::Full, b"");
+            let _ = self.write(None, &record);
+        }
+    }
+
     /// Takes a line, or the last part of one.
     pub fn line(&mut self, desk: &Desk, pen: &Pen, text: &[u8]) {
+        self.look(desk, Tag::Full, text);
         pen.line(&mut self.batch, text);
         self.flush_if_large(desk);
     }
 
     /// Takes a part of a line that goes on.
     pub fn part(&mut self, desk: &Desk, pen: &Pen, text: &[u8]) {
+        self.look(desk, Tag::Partial, text);
         pen.record(&mut self.batch, Tag::Partial, text);
         self.flush_if_large(desk);
     }
@@ -117,6 +144,12 @@ impl Log {
         Missing { lines: self.dropped, untold: self.unsaid.as_ref().map_or(0, |(lines, _)| *lines) }
     }
 
+    fn look(&mut self, desk: &Desk, tag: Tag, text: &[u8]) {
+        if let Some(watch) = &mut self.watch {
+            watch.part(Part { time: Timestamp::UNIX_EPOCH, stream: desk.stream(), tag, text });
+        }
+    }
+
     fn flush_if_large(&mut self, desk: &Desk) {
         if self.batch.len() >= BATCH {
             self.flush(desk);
@@ -140,6 +173,7 @@ impl Log {
 
     /// Writes whole records, and rotates between them. Those of a read are noted on its desk.
     fn write<'a>(&mut self, desk: Option<&Desk>, mut records: &'a [u8]) -> Result<(), Unwritten<'a>> {
+        self.make_anew();
         while !records.is_empty() {
             let mut length = fitting(records, self.limits.max_size.saturating_sub(self.size));
             if length == 0 {
@@ -185,6 +219,23 @@ impl Log {
         (whole, outcome)
     }
 
+    /// Somebody has moved or removed the log, as `logrotate` does: what comes belongs into one of that name. A directory that
+    /// is gone or cannot be written leaves the old file.
+    fn make_anew(&mut self) {
+        let path = self.files.log();
+        let is_ours = match std::fs::metadata(&path) {
+            Ok(meta) => meta.ino() == self.inode,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        if is_ours {
+            return;
+        }
+        let anew = append(&path).and_then(|file| Ok((file.metadata()?, file)));
+        if let Ok((meta, file)) = anew {
+            (self.inode, self.size, self.file) = (meta.ino(), meta.len(), file);
+        }
+    }
+
     /// Starts a new file. It is made first: if that fails, everything is as it was.
     fn rotate(&mut self) -> io::Result<()> {
         let aside = self.files.directory().join("service.log.new");
@@ -223,6 +274,21 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
+/// The streams whose last record near the end of a log does not end its line.
+fn unended(path: &Path, size: u64) -> io::Result<Vec<Stream>> {
+    let mut end = vec![0; usize::try_from(size.min(4096)).unwrap_or_default()];
+    let start = size - end.len() as u64;
+    File::open(path)?.read_exact_at(&mut end, start)?;
+    let mut open: Vec<Stream> = Vec::new();
+    for part in end.split(|&byte| byte == b'\n').filter_map(Part::parse) {
+        open.retain(|stream| *stream != part.stream);
+        if part.tag == Tag::Partial {
+            open.push(part.stream);
+        }
+    }
+    Ok(open)
+}
+
 fn ends_with_newline(path: &Path, size: u64) -> io::Result<bool> {
     let mut last = [0];
     File::open(path)?.read_exact_at(&mut last, size - 1)?;
@@ -230,103 +296,5 @@ fn ends_with_newline(path: &Path, size: u64) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn desk() -> Desk {
-        Desk::open(Desk::make().unwrap()).unwrap()
-    }
-
-    /// A log of which nothing can be written to the file.
-    fn on_a_full_disk() -> (tempfile::TempDir, Log) {
-        let directory = tempfile::tempdir().unwrap();
-        let files = Files::new(directory.path());
-        let mut log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
-        log.file = append(Path::new("/dev/full")).unwrap();
-        (directory, log)
-    }
-
-    fn write(log: &mut Log, lines: &[&str]) {
-        let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
-        let desk = desk();
-        for line in lines {
-            log.line(&desk, &pen, line.as_bytes());
-        }
-        log.flush(&desk);
-    }
-
-    fn texts(log: &Log) -> Vec<String> {
-        log.files.tail(usize::MAX, None).unwrap().all().unwrap().into_iter().map(|line| line.text).collect()
-    }
-
-    #[test]
-    fn lines_missing_are_spoken_of_in_their_place() {
-        let (_directory, mut log) = on_a_full_disk();
-        write(&mut log, &["lost", "lost"]);
-        write(&mut log, &["lost"]);
-        log.file = append(&log.files.log()).unwrap();
-        write(&mut log, &["kept"]);
-        assert_eq!(texts(&log), ["3 lines were dropped: no space left on device", "kept"]);
-        assert_eq!(log.lost().lines, 3);
-    }
-
-    #[test]
-    fn what_the_log_was_given_is_counted_for_whoever_has_the_memory() {
-        let directory = tempfile::tempdir().unwrap();
-        let files = Files::new(directory.path());
-        let limits = LogLimits { max_size: 200, max_files: 1 };
-        let memory = File::from(Desk::make().unwrap());
-        assert_eq!(crate::desk::counted(&memory), None);
-        let desk = Desk::open(&memory).unwrap();
-        desk.label(directory.path(), limits);
-        assert_eq!(crate::desk::counted(&memory), Some(0));
-        let mut log = Log::open(files.clone(), limits).unwrap();
-        let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
-        let mut sum = 0;
-        for _ in 0..20 {
-            let mut record = Vec::new();
-            pen.line(&mut record, b"said");
-            sum += record.len() as u64;
-            log.line(&desk, &pen, b"said");
-            log.flush(&desk);
-        }
-        assert_eq!(crate::desk::counted(&memory), Some(sum));
-        // It goes on counting what has long been rotated away.
-        assert!(std::fs::metadata(files.log()).unwrap().len() < sum);
-        (log.file, log.size) = (append(Path::new("/dev/full")).unwrap(), 0);
-        log.line(&desk, &pen, b"lost");
-        log.flush(&desk);
-        assert_eq!((crate::desk::counted(&memory), log.lost().lines), (Some(sum), 1));
-    }
-
-    #[test]
-    fn lines_missing_at_the_end_are_spoken_of_too() {
-        let (_directory, mut log) = on_a_full_disk();
-        write(&mut log, &["lost"]);
-        log.file = append(&log.files.log()).unwrap();
-        log.flush(&desk());
-        assert_eq!(texts(&log), ["1 line was dropped: no space left on device"]);
-    }
-
-    #[test]
-    fn what_a_former_run_lost_is_spoken_of_in_the_next() {
-        let directory = tempfile::tempdir().unwrap();
-        let files = Files::new(directory.path());
-        let log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
-        let mut log = log.missing(Missing { lines: 5, untold: 2 });
-        write(&mut log, &["kept"]);
-        assert_eq!(texts(&log), ["2 lines were dropped: they were of a former run", "kept"]);
-        assert_eq!(log.lost(), Missing { lines: 5, untold: 0 });
-    }
-
-    #[test]
-    fn a_log_that_cannot_be_rotated_grows() {
-        let directory = tempfile::tempdir().unwrap();
-        let files = Files::new(directory.path());
-        let mut log = Log::open(files, LogLimits { max_size: 100, max_files: 1 }).unwrap();
-        // A directory in the way of the new file.
-        std::fs::create_dir(directory.path().join("service.log.new")).unwrap();
-        write(&mut log, &["a"; 10]);
-        assert_eq!((texts(&log).len(), log.lost().lines), (10, 0));
-    }
-}
+#[path = "log_tests.rs"]
+mod tests;

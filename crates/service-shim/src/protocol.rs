@@ -16,6 +16,7 @@
 //! |---|---|
 //! | 1 | launches on standard input, [`Order::Signal`] |
 //! | 2 | template and parcels, [`Order::Lend`] |
+//! | 3 | [`Launch::ready_log`], [`Launch::env_clear`], [`Launch::no_new_privileges`], [`Order::SignalFirst`], [`Record::said`] |
 
 use crate::Process;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,15 @@ pub struct Launch {
     pub log: LogLimits,
     /// Whether to give the service a `NOTIFY_SOCKET` and to wait for `READY=1` on it (the `sd_notify` protocol).
     pub notify: bool,
+    /// The regular expression of a line that is as good as `READY=1`; looked for in what a person sees of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_log: Option<String>,
+    /// Whether `env` is all of its environment, and nothing of the daemon's is passed on.
+    #[serde(default)]
+    pub env_clear: bool,
+    /// Whether it and what it starts can never gain rights by executing a program (`PR_SET_NO_NEW_PRIVS`).
+    #[serde(default)]
+    pub no_new_privileges: bool,
     /// Lines of former runs that are missing in the log.
     #[serde(default)]
     pub missing: Missing,
@@ -113,13 +123,33 @@ pub struct Record {
     pub shim: Process,
     /// What the run has come to.
     pub phase: Phase,
-    /// Whether the service has said `READY=1`.
+    /// Whether the service has said `READY=1`, or the line of [`Launch::ready_log`].
     pub notified: bool,
+    /// What else it has said on its notify socket.
+    #[serde(default, skip_serializing_if = "Said::is_nothing")]
+    pub said: Said,
     /// Lines that could not be written to the log, those of former runs included.
     pub dropped: u64,
     /// How many of them the log does not tell of yet.
     #[serde(default)]
     pub untold: u64,
+}
+
+/// What a service has said on its notify socket about itself (`sd_notify(3)`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Said {
+    /// The last `STATUS=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The last moment to which `EXTEND_TIMEOUT_USEC=` has asked for time, in nanoseconds of `CLOCK_BOOTTIME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_to: Option<u64>,
+}
+
+impl Said {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Lines that could not be written to a log.
@@ -208,6 +238,8 @@ pub enum Exit {
 pub enum Order {
     /// Send this signal to every process of the tree. `SIGKILL` is repeated until the tree is empty.
     Signal(i32),
+    /// Send this signal to the process that was started, and to no other. Since version 3.
+    SignalFirst(i32),
     /// Send the descriptors of a [`Heritage`](crate::Heritage): first its desk, then the outputs that have not ended. They
     /// come with one byte, [`Heritage::label`](crate::Heritage::label), in place of a line. Since version 2.
     Lend,

@@ -17,6 +17,10 @@ const REST: Duration = Duration::from_micros(200);
 /// What the pipe of such a program may hold, where we may have that: more than it says in the meantime.
 const WIDE: usize = 4 * READ;
 
+/// How long a line may be silent before it is written as far as it goes, and how long it may go on without being silent.
+const SILENCE: Duration = Duration::from_millis(200);
+const AT_LAST: Duration = Duration::from_secs(1);
+
 /// A pipe, and when it is read next.
 #[derive(Debug)]
 pub struct Pump {
@@ -26,6 +30,8 @@ pub struct Pump {
     capacity: usize,
     last_read: Option<Instant>,
     rests_until: Option<Instant>,
+    /// When the line that has begun is written as far as it goes, and when at the latest.
+    shows: Option<[Instant; 2]>,
 }
 
 /// What a pipe had to give.
@@ -45,7 +51,7 @@ impl Pump {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         // It is no pipe if it has no size; then it is read as the smallest one is.
         let capacity = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).map_or(0, i32::unsigned_abs) as usize;
-        Ok(Self { pipe, stream, capacity, last_read: None, rests_until: None })
+        Ok(Self { pipe, stream, capacity, last_read: None, rests_until: None, shows: None })
     }
 
     /// Until when it is not to be read, if that is later than `now`.
@@ -59,8 +65,10 @@ impl Pump {
             Ok(0) => Yield::Ended,
             Ok(length) => {
                 desk.take(self.stream, length, false, Timestamp::now());
-                record(desk, log);
-                self.rest_after(length);
+                let is_new = record(desk, log);
+                let now = Instant::now();
+                self.show_later(!desk.begun(self.stream).is_empty(), is_new, now);
+                self.rest_after(length, now);
                 Yield::Bytes(length)
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Yield::Empty,
@@ -74,9 +82,31 @@ impl Pump {
         record(desk, log);
     }
 
+    /// When the line that has begun is to be [shown](Self::show).
+    pub fn shows_at(&self) -> Option<Instant> {
+        self.shows.map(|[silent, at_last]| silent.min(at_last))
+    }
+
+    /// Writes the line that has begun as far as it goes.
+    pub fn show(&mut self, desk: &Desk, log: &mut Log) {
+        self.shows = None;
+        desk.show(self.stream, Timestamp::now());
+        record(desk, log);
+    }
+
+    /// When it was read last.
+    pub fn last_read(&self) -> Option<Instant> {
+        self.last_read
+    }
+
     /// Whether its pipe may hold more than pipes usually do.
     pub fn is_wide(&self) -> bool {
         self.capacity > READ
+    }
+
+    /// It is read as soon as there is something.
+    pub fn rest_no_more(&mut self) {
+        self.rests_until = None;
     }
 
     /// The stream has been quiet: it can do with what a pipe usually holds.
@@ -84,8 +114,15 @@ impl Pump {
         self.resize(READ);
     }
 
-    fn rest_after(&mut self, length: usize) {
-        let now = Instant::now();
+    fn show_later(&mut self, has_begun: bool, is_new: bool, now: Instant) {
+        let at_last = match self.shows {
+            Some([_, at_last]) if !is_new => at_last,
+            _ => now + AT_LAST,
+        };
+        self.shows = has_begun.then_some([now + SILENCE, at_last]);
+    }
+
+    fn rest_after(&mut self, length: usize, now: Instant) {
         let busy = self.last_read.is_some_and(|last| now.duration_since(last) < REST);
         if busy && self.capacity < WIDE {
             self.resize(WIDE);
@@ -105,32 +142,39 @@ impl Pump {
 }
 
 /// Writes what lies on the desk into the log. The same desk gives the same records, whoever does it and however often.
-pub fn record(desk: &Desk, log: &mut Log) {
+/// Returns whether a line has ended, so that what has begun is another one.
+pub fn record(desk: &Desk, log: &mut Log) -> bool {
     let (stream, bytes) = (desk.stream(), desk.data());
     let (pen, begun) = (Pen::new(desk.time(), stream), desk.begun(stream));
-    let mut start = 0;
+    let (mut start, mut open) = (0, desk.is_open(stream));
     for newline in memchr_iter(b'\n', bytes) {
         let line = &bytes[start..newline];
         let line = if start == 0 { joined(begun, line) } else { Cow::Borrowed(line) };
         log.line(desk, &pen, &line);
-        start = newline + 1;
+        (start, open) = (newline + 1, false);
     }
     let rest = if start == 0 { joined(begun, bytes) } else { Cow::Borrowed(&bytes[start..]) };
     if desk.ends() {
-        if !rest.is_empty() {
+        if open || !rest.is_empty() {
             log.line(desk, &pen, &rest);
         }
         log.flush(desk);
-        desk.finish(stream, &[]);
-        return;
+        desk.finish(stream, &[], false);
+        return true;
     }
-    // The last part is kept back even if it is full: only when more comes is it known not to be the line's end.
-    let whole = rest.len().saturating_sub(1) / LONGEST_PART * LONGEST_PART;
-    for part in rest[..whole].chunks(LONGEST_PART) {
+    // The last part is kept back even if it is full: only when more comes is it known not to be the line's end. What is
+    // shown is told from it by being shorter.
+    let (whole, longest) = match desk.shows() {
+        true => (rest.len(), LONGEST_PART - 1),
+        false => (rest.len().saturating_sub(1) / LONGEST_PART * LONGEST_PART, LONGEST_PART),
+    };
+    for part in rest[..whole].chunks(longest) {
         log.part(desk, &pen, part);
+        open = true;
     }
     log.flush(desk);
-    desk.finish(stream, &rest[whole..]);
+    desk.finish(stream, &rest[whole..], open);
+    start > 0
 }
 
 fn joined<'a>(begun: &'a [u8], rest: &'a [u8]) -> Cow<'a, [u8]> {

@@ -7,14 +7,15 @@ use nix::libc;
 use nix::sched::{CloneFlags, clone};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::waitpid;
 use nix::unistd::{
-    AccessFlags, Gid, Pid, Uid, access, dup2_stderr, dup2_stdout, getppid, setgroups, setresgid, setresuid,
-    setsid,
+    AccessFlags, Gid, Pid, Uid, access, dup2_stderr, dup2_stdout, fchown, getppid, setgroups, setresgid,
+    setresuid, setsid,
 };
 use service_shim::protocol::Identity;
 use service_shim::words::{in_words, no_process};
-use service_shim::{Launch, Process, Stage, process};
+use service_shim::{Launch, Process, Stage, keyring, process};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::env;
@@ -53,6 +54,9 @@ pub(crate) struct Leader {
     pub(crate) at: u64,
 }
 
+/// What a file of a service is not allowed to others unless the service says otherwise. The shell's mask is no part of it.
+const UMASK: u32 = 0o022;
+
 /// Starts the service, which writes its output here.
 pub(crate) fn start(
     launch: &Launch,
@@ -65,7 +69,15 @@ pub(crate) fn start(
         .map_err(|_| refuse(Stage::Exec, "its command or environment contains a NUL byte".into()))?;
     let bounds = Bounds::of(&launch.limits).map_err(|error| beyond_limits(&error))?;
     let at = process::boot_time();
-    let child = spawn(&image, launch.identity.as_ref(), &bounds, &launch.argv[0], &outputs)?;
+    let user = launch.identity.as_ref().and_then(User::to_become);
+    if let Some(user) = &user {
+        // So that it can open `/dev/stdout` and `/dev/stderr`, which are these. Where that is refused it can still write to them.
+        for output in &outputs {
+            let _ = fchown(output, Some(user.uid), Some(user.gid));
+        }
+    }
+    let becoming = Becoming { user, no_new_privileges: launch.no_new_privileges };
+    let child = spawn(&image, launch.identity.as_ref(), &becoming, &bounds, &launch.argv[0], &outputs)?;
     // They end when the service closes them, so nobody else may have them.
     drop(outputs);
     let process = Process::of_child(child.as_raw().cast_unsigned())
@@ -171,9 +183,14 @@ impl Strings {
 }
 
 fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, OsString> {
-    let mut environment: BTreeMap<OsString, OsString> = env::vars_os().collect();
-    // The daemon's own, if it was started by systemd, is not the service's to answer.
-    environment.remove(OsStr::new("NOTIFY_SOCKET"));
+    let mut environment: BTreeMap<OsString, OsString> = match launch.env_clear {
+        true => BTreeMap::new(),
+        false => env::vars_os().collect(),
+    };
+    // The daemon's own, if it was started by systemd or within a call of another one, is not the service's to answer.
+    for name in ["NOTIFY_SOCKET", "SERVICE_CALL_ID"] {
+        environment.remove(OsStr::new(name));
+    }
     if let Some(Identity { name, home, .. }) = &launch.identity {
         environment.extend(["USER", "LOGNAME"].map(|key| (key.into(), name.into())));
         environment.insert("HOME".into(), home.into());
@@ -189,15 +206,15 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
 fn spawn(
     image: &Image,
     identity: Option<&Identity>,
+    becoming: &Becoming,
     bounds: &Bounds,
     program: &str,
     outputs: &[OwnedFd; 2],
 ) -> Result<Pid, Refusal> {
     let shim = nix::unistd::getpid();
-    let user = identity.and_then(User::to_become);
     let mut failure = None;
     let child = || {
-        failure = become_service(image, user.as_ref(), bounds, outputs, shim).err();
+        failure = become_service(image, becoming, bounds, outputs, shim).err();
         1
     };
     let mut stack = vec![0; STACK];
@@ -221,7 +238,7 @@ fn spawn(
 /// What the child does. Standard input it has from us: nothing.
 fn become_service(
     image: &Image,
-    user: Option<&User>,
+    becoming: &Becoming,
     bounds: &Bounds,
     [stdout, stderr]: &[OwnedFd; 2],
     shim: Pid,
@@ -233,8 +250,12 @@ fn become_service(
     SigSet::empty().thread_set_mask().map_err(exec)?;
     listen_to_pipes().map_err(exec)?;
     bounds.enter().map_err(|error| (Step::Limits, error))?;
-    if let Some(user) = user {
+    umask(Mode::from_bits_truncate(UMASK));
+    if let Some(user) = &becoming.user {
         user.become_it().map_err(|error| (Step::User, error.into()))?;
+    }
+    if becoming.no_new_privileges {
+        prctl::set_no_new_privs().map_err(exec)?;
     }
     die_with(shim).map_err(exec)?;
     image.exec().map_err(exec)
@@ -260,6 +281,12 @@ fn die_with(shim: Pid) -> nix::Result<()> {
     Ok(())
 }
 
+/// What the child makes of itself.
+struct Becoming {
+    user: Option<User>,
+    no_new_privileges: bool,
+}
+
 /// An [`Identity`] in the types of the system calls.
 struct User {
     uid: Uid,
@@ -279,6 +306,7 @@ impl User {
     }
 
     fn become_it(&self) -> nix::Result<()> {
+        keyring::join_own()?;
         setgroups(&self.groups)?;
         setresgid(self.gid, self.gid, self.gid)?;
         setresuid(self.uid, self.uid, self.uid)

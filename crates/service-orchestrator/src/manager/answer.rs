@@ -10,6 +10,7 @@ use service_api::view;
 use service_core::Name;
 use service_core::health::Verdict;
 use service_core::service::{Event, Exit};
+use service_shim::seen;
 use std::time::Duration;
 
 /// The last of the real-time signals.
@@ -288,7 +289,9 @@ impl Line {
             time: self.time.map(|time| time.to_string()).unwrap_or_default(),
             service: service.to_string(),
             stream: self.stream.unwrap_or_else(|| "stdout".to_owned()),
-            line: self.text,
+            line: seen::line(self.text),
+            partial: false,
+            continues: false,
         };
         (self.time, line)
     }

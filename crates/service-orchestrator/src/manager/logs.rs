@@ -228,7 +228,8 @@ impl Asker {
     /// A word of our own among the lines.
     async fn say(&self, line: String) -> Result<(), Gone> {
         let (time, service) = (clock::today().to_string(), self.name.to_string());
-        self.hand_on(vec![LogLine { time, service, stream: "shim".to_owned(), line }]).await
+        let stream = "shim".to_owned();
+        self.hand_on(vec![LogLine { time, service, stream, line, partial: false, continues: false }]).await
     }
 
     async fn hand_on(&self, lines: Vec<LogLine>) -> Result<(), Gone> {

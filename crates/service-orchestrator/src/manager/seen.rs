@@ -142,7 +142,8 @@ mod tests {
     fn mark(millis: Option<i64>, text: &str) -> Mark {
         let time = millis.map(|millis| Timestamp::from_millisecond(millis).unwrap());
         let words = time.map(|time| time.to_string()).unwrap_or_default();
-        let line = LogLine { time: words, service: "a".into(), stream: "stdout".into(), line: text.into() };
+        let (service, stream, line) = ("a".into(), "stdout".into(), text.into());
+        let line = LogLine { time: words, service, stream, line, partial: false, continues: false };
         Mark::of(&(time, line))
     }
 

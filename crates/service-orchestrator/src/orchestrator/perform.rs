@@ -4,6 +4,7 @@ use super::task::Task;
 use super::{is_managed, ran};
 use crate::board::Entry;
 use crate::manager::Told;
+use crate::process::Keeper;
 use crate::{clock, manager, probe, process};
 use service_core::change::differing;
 use service_core::config::{Service, Settings};
@@ -32,10 +33,6 @@ impl Task {
                 self.calls.insert(name, call.abort_handle());
             }
             Effect::Spawn => {
-                if definition.ready.log.is_some() {
-                    let place = probe::log::Follower::at_end(self.world.places.files(&definition.name));
-                    self.log_places.insert(definition.name.clone(), place);
-                }
                 let missing = self.entries[order.id.index()].missing;
                 let keeper = process::launch(self.world.clone(), Arc::clone(&definition), order.run, missing);
                 self.keepers.insert(definition.name.clone(), keeper);
@@ -150,13 +147,16 @@ impl Task {
         self.fleet.plan().settings().clone()
     }
 
-    /// `READY=1` comes through the keeper by itself; a line in the log must be looked for.
+    /// `READY=1` and a line in the log come through the keeper by themselves. One of a former version does not look for the
+    /// line.
     fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
+        if self.keepers.get(&definition.name).is_some_and(Keeper::hears_log) {
+            return;
+        }
         let launched = self.fleet.machine(id).state().launched();
-        let place = self.log_places.remove(&definition.name);
         if let (Some(_), Some(launched)) = (&definition.ready.log, launched) {
             let (world, service) = (self.world.clone(), Arc::clone(definition));
-            let task = tokio::spawn(probe::log::listen(world, service, run, launched, place));
+            let task = tokio::spawn(probe::log::listen(world, service, run, launched));
             self.listeners.insert(definition.name.clone(), task.abort_handle());
         }
     }

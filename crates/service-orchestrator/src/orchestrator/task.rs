@@ -8,7 +8,6 @@ use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
 use crate::manager::Told;
-use crate::probe::log::Follower;
 use crate::process::Keeper;
 use crate::store::Store;
 use crate::tally::Tally;
@@ -34,8 +33,6 @@ pub(super) struct Task {
     pub(super) fleet: Fleet,
     pub(super) entries: Vec<Arc<Entry>>,
     pub(super) keepers: BTreeMap<Name, Keeper>,
-    /// Where the log of each service ended before the run that is being launched.
-    pub(super) log_places: BTreeMap<Name, Follower>,
     /// Tasks that wait for a sign that a service is ready, in its log or on its port; ended with the run.
     pub(super) listeners: BTreeMap<Name, AbortHandle>,
     /// The last call of a manager for each service.
@@ -82,7 +79,7 @@ pub(super) async fn run(
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
     let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, log_places, listeners, calls, restarted) = Default::default();
+    let (keepers, listeners, calls, restarted) = Default::default();
     let (waiters, lookouts, ran, unkept, ahead) = Default::default();
     let left_over = found.left_over;
     let mut task = Task {
@@ -90,7 +87,6 @@ pub(super) async fn run(
         fleet,
         entries,
         keepers,
-        log_places,
         listeners,
         calls,
         restarted,

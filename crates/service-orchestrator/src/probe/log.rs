@@ -1,7 +1,4 @@
-//! `ready.log`: waits for a line in the service's log.
-//!
-//! What a run says is what stands behind the place where the log ended before it began. Times would not do: a clock that
-//! is set back makes the last run's lines look new, or this run's look old.
+//! `ready.log` of a service that a former daemon has begun, and whose shim does not look for the line by itself.
 
 use crate::clock;
 use crate::world::World;
@@ -10,7 +7,7 @@ use service_core::Moment;
 use service_core::config::Service;
 use service_core::health::next_while_starting;
 use service_core::service::Event;
-use service_shim::{Files, Line, Tail, tail};
+use service_shim::{Files, Line, Tail, seen, tail};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
@@ -21,27 +18,15 @@ const MOST_LINES: usize = 1_000_000;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Reports once, when a line of this run matches. Ended by its owner when the run ends.
-///
-/// `place` is where the log ended before the run; of a run that a former daemon has begun only the time is known.
-pub(crate) async fn listen(
-    world: World,
-    service: Arc<Service>,
-    run: u64,
-    launched: Moment,
-    place: Option<Follower>,
-) {
+pub(crate) async fn listen(world: World, service: Arc<Service>, run: u64, launched: Moment) {
     let Some(pattern) = service.ready.log.as_deref().and_then(|pattern| Regex::new(pattern).ok()) else {
         return;
     };
     let files = world.places.files(&service.name);
-    let is_known = place.is_some();
-    let mut follower = place.unwrap_or_else(|| Follower::at_end(files.clone()));
-    let mut lines = if is_known {
-        follower.lines()
-    } else {
-        files.tail(MOST_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default()
-    };
-    while !lines.iter().any(|line| pattern.is_match(&line.text)) {
+    let mut follower = Follower::at_end(files.clone());
+    let mut lines =
+        files.tail(MOST_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default();
+    while !lines.iter().any(|line| pattern.is_match(&seen::plain(&line.text))) {
         clock::sleep_until(Some(next_while_starting(launched, clock::now()))).await;
         lines = follower.lines();
     }
@@ -50,7 +35,7 @@ pub(crate) async fn listen(
 
 /// Reads what is added to a log, over its rotations.
 #[derive(Debug)]
-pub(crate) struct Follower {
+struct Follower {
     files: Files,
     /// The file that was read last, by whatever name it goes now; `None` if there was none.
     file: Option<File>,
@@ -61,7 +46,7 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Begins with what is written from now on.
-    pub(crate) fn at_end(files: Files) -> Self {
+    fn at_end(files: Files) -> Self {
         let file = File::open(files.log()).ok();
         let offset = file.as_ref().and_then(|file| Some(file.metadata().ok()?.len())).unwrap_or(0);
         Self { files, file, offset, rest: Vec::new() }

@@ -30,6 +30,9 @@ pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<La
         identity: identity(service)?,
         log: log_limits(service),
         notify: service.ready.notify,
+        ready_log: service.ready.log.clone().filter(|_| !service.oneshot),
+        env_clear: false,
+        no_new_privileges: false,
         missing: Missing::default(),
         limits: limits::prepare(places, &service.name, &service.limits, run),
     })

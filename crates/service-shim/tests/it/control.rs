@@ -111,9 +111,11 @@ fn a_service_says_that_it_is_ready() {
     for message in ["STATUS=READY=1", "READY=10", "STATUS=up\nREADY=1\n", "READY=1"] {
         service.send_to_addr(message.as_bytes(), &address).unwrap();
     }
-    assert!(shim.connection.record().unwrap().notified);
+    // Its status is told by itself.
+    while !shim.connection.record().unwrap().notified {}
     shim.connection.order(Signal::SIGTERM);
     let last = shim.records().pop().unwrap();
+    assert_eq!(last.said.status.as_deref(), Some("up"));
     assert!(last.notified && matches!(last.phase, Phase::Gone { .. }));
 }
 

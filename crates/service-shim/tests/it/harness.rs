@@ -43,6 +43,9 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         identity: None,
         log: LogLimits { max_size: 1 << 20, max_files: 3 },
         notify: false,
+        ready_log: None,
+        env_clear: false,
+        no_new_privileges: false,
         missing: Missing::default(),
         limits: service_shim::protocol::Limits::default(),
     };

@@ -2,7 +2,7 @@
 
 use crate::harness::{Connection, eventually, program, script};
 use service_shim::cri::Part;
-use service_shim::{Exit, Heritage, LogLimits, Missing};
+use service_shim::{Exit, Heritage, LogLimits, Missing, Parcel};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
@@ -95,6 +95,107 @@ fn a_last_line_without_a_newline_is_a_line() {
 fn a_line_without_a_newline_is_written_when_its_stream_ends() {
     let shim = script("printf begun; exec >/dev/null; exec sleep 60").start();
     shim.wait_for_line("stdout: begun");
+}
+
+#[test]
+fn a_line_that_does_not_go_on_is_in_the_log_and_goes_on_there() {
+    let service = script(
+        "printf 'booting\\nOverwrite? '; while ! [ -e go ]; do sleep .01; done; echo yes; exec sleep 60",
+    );
+    let go = service.directory.path().join("go");
+    let shim = service.start();
+    shim.wait_for_line("stdout: Overwrite? ");
+    assert_eq!(shim.lines(), ["stdout: booting", "stdout: Overwrite? "]);
+    std::fs::write(go, "").unwrap();
+    shim.wait_for_line("stdout: Overwrite? yes");
+    assert_eq!(shim.lines(), ["stdout: booting", "stdout: Overwrite? yes"]);
+}
+
+#[test]
+fn a_line_that_goes_on_for_ever_is_in_the_log_as_a_person_sees_it() {
+    let shim = script("while :; do printf '\\r..%%'; sleep .02; printf '\\r100%%'; sleep .02; done").start();
+    eventually("it is in the log", || {
+        let lines = shim.lines();
+        lines.len() == 1 && ["stdout: 100%", "stdout: ..%", "stdout: ..%%"].contains(&lines[0].as_str())
+    });
+}
+
+#[test]
+fn a_line_that_was_shown_and_then_ended_with_its_stream_is_one() {
+    let mut shim = script("printf 'last words'; sleep .4").start();
+    assert_eq!(shim.output(), ["stdout: last words"]);
+    let log = std::fs::read_to_string(shim.files.log()).unwrap();
+    let tags: Vec<_> = log.lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(tags, ["P", "F"]);
+}
+
+#[test]
+fn a_line_that_was_shown_is_ended_once_when_its_shim_is_killed() {
+    for more in ["", "printf 'and more'; "] {
+        let service = script(&format!(
+            "printf 'begun '; while ! [ -e go ]; do sleep .01; done; {more}echo > done; exec sleep 60"
+        ));
+        let directory = service.directory.path().to_owned();
+        let mut shim = service.start();
+        shim.wait_for_line("stdout: begun ");
+        let shim_process = shim.process();
+        let pid = nix::unistd::Pid::from_raw(shim_process.pid.cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        std::fs::write(directory.join("go"), "").unwrap();
+        eventually("it has said it", || directory.join("done").exists());
+        shim.kill();
+        let heritage = std::mem::replace(&mut shim.heritage, Parcel::pack().unwrap().2);
+        let limits = LogLimits { max_size: 1 << 20, max_files: 3 };
+        heritage.write_down(&shim.files, limits, Missing::default()).unwrap();
+        let whole = if more.is_empty() { "stdout: begun " } else { "stdout: begun and more" };
+        assert_eq!(shim.lines(), [whole]);
+        let log = std::fs::read_to_string(shim.files.log()).unwrap();
+        assert_eq!(log.lines().filter(|line| line.split(' ').nth(2) == Some("F")).count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn the_line_that_says_ready_is_heard_also_where_it_cannot_be_written() {
+    let ready = |said: &str| {
+        let service = script(&format!("printf '{said}'; exec sleep 60"));
+        symlink("/dev/full", service.directory.path().join("service.log")).unwrap();
+        service.with(|launch| launch.ready_log = Some("^Server Ready on".to_owned())).start()
+    };
+    for said in [
+        "Server Ready on 1\\n",
+        "Server Ready on> ",
+        "\\033[32mServer\\033[0m Ready on 1\\r\\n",
+        "0%%\\rServer Ready on 1",
+    ] {
+        let mut shim = ready(said);
+        while !shim.connection.record().unwrap().notified {}
+    }
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_made_anew() {
+    let mut shim = script("i=0; while ! [ -e go ]; do i=$((i+1)); echo $i; sleep .01; done").start();
+    eventually("it is under way", || shim.lines().len() > 3);
+    let moved = shim.files.directory().join("service.log.old");
+    std::fs::rename(shim.files.log(), &moved).unwrap();
+    eventually("it goes on", || shim.files.log().exists() && shim.lines().len() > 3);
+    std::fs::write(shim.files.directory().join("go"), "").unwrap();
+    shim.exit();
+    let texts = |log: &std::path::Path| -> Vec<usize> {
+        let lines = service_shim::tail::lines(&std::fs::read(log).unwrap());
+        lines.iter().map(|line| line.text.parse().unwrap()).collect()
+    };
+    let all = [texts(&moved), texts(&shim.files.log())].concat();
+    assert!(all.iter().copied().eq(1..=all.len()), "{all:?}");
+}
+
+#[test]
+fn what_is_written_by_turns_to_both_streams_keeps_its_order() {
+    // A pause longer than it takes to be read, so that it is the order of reading that is tried.
+    let mut shim =
+        script("for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep .02; echo $i >&2; sleep .02; done").start();
+    let wanted = (1..10).flat_map(|n| [format!("stdout: {n}"), format!("stderr: {n}")]);
+    assert!(shim.output().into_iter().eq(wanted));
 }
 
 #[test]

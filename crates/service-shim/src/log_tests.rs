@@ -1,0 +1,138 @@
+//! What becomes of lines that cannot be written, of files that others touch, and of the count of bytes.
+
+use super::*;
+
+fn desk() -> Desk {
+    Desk::open(Desk::make().unwrap()).unwrap()
+}
+
+/// A log of which nothing can be written to the file.
+fn on_a_full_disk() -> (tempfile::TempDir, Log) {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Files::new(directory.path());
+    let mut log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+    log.file = append(Path::new("/dev/full")).unwrap();
+    (directory, log)
+}
+
+fn write(log: &mut Log, lines: &[&str]) {
+    let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
+    let desk = desk();
+    for line in lines {
+        log.line(&desk, &pen, line.as_bytes());
+    }
+    log.flush(&desk);
+}
+
+fn texts(log: &Log) -> Vec<String> {
+    log.files.tail(usize::MAX, None).unwrap().all().unwrap().into_iter().map(|line| line.text).collect()
+}
+
+#[test]
+fn lines_missing_are_spoken_of_in_their_place() {
+    let (_directory, mut log) = on_a_full_disk();
+    write(&mut log, &["lost", "lost"]);
+    write(&mut log, &["lost"]);
+    log.file = append(&log.files.log()).unwrap();
+    write(&mut log, &["kept"]);
+    assert_eq!(texts(&log), ["3 lines were dropped: no space left on device", "kept"]);
+    assert_eq!(log.lost().lines, 3);
+}
+
+#[test]
+fn what_the_log_was_given_is_counted_for_whoever_has_the_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Files::new(directory.path());
+    let limits = LogLimits { max_size: 200, max_files: 1 };
+    let memory = File::from(Desk::make().unwrap());
+    assert_eq!(crate::desk::counted(&memory), None);
+    let desk = Desk::open(&memory).unwrap();
+    desk.label(directory.path(), limits);
+    assert_eq!(crate::desk::counted(&memory), Some(0));
+    let mut log = Log::open(files.clone(), limits).unwrap();
+    let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
+    let mut sum = 0;
+    for _ in 0..20 {
+        let mut record = Vec::new();
+        pen.line(&mut record, b"said");
+        sum += record.len() as u64;
+        log.line(&desk, &pen, b"said");
+        log.flush(&desk);
+    }
+    assert_eq!(crate::desk::counted(&memory), Some(sum));
+    // It goes on counting what has long been rotated away.
+    assert!(std::fs::metadata(files.log()).unwrap().len() < sum);
+    (log.file, log.size) = (append(Path::new("/dev/full")).unwrap(), 0);
+    log.line(&desk, &pen, b"lost");
+    log.flush(&desk);
+    assert_eq!((crate::desk::counted(&memory), log.lost().lines), (Some(sum), 1));
+}
+
+#[test]
+fn lines_missing_at_the_end_are_spoken_of_too() {
+    let (_directory, mut log) = on_a_full_disk();
+    write(&mut log, &["lost"]);
+    log.file = append(&log.files.log()).unwrap();
+    log.flush(&desk());
+    assert_eq!(texts(&log), ["1 line was dropped: no space left on device"]);
+}
+
+#[test]
+fn what_a_former_run_lost_is_spoken_of_in_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Files::new(directory.path());
+    let log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+    let mut log = log.missing(Missing { lines: 5, untold: 2 });
+    write(&mut log, &["kept"]);
+    assert_eq!(texts(&log), ["2 lines were dropped: they were of a former run", "kept"]);
+    assert_eq!(log.lost(), Missing { lines: 5, untold: 0 });
+}
+
+#[test]
+fn a_log_that_was_moved_or_removed_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Files::new(directory.path());
+    let mut log = Log::open(files.clone(), LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+    write(&mut log, &["old"]);
+    std::fs::rename(files.log(), directory.path().join("service.log.old")).unwrap();
+    write(&mut log, &["moved"]);
+    assert_eq!(texts(&log), ["moved"]);
+    std::fs::remove_file(files.log()).unwrap();
+    write(&mut log, &["removed"]);
+    assert_eq!((texts(&log), log.lost().lines), (vec!["removed".to_owned()], 0));
+}
+
+#[test]
+fn lines_that_nobody_could_end_are_ended_by_the_next_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Files::new(directory.path());
+    let mut record = Vec::new();
+    Pen::new(Timestamp::UNIX_EPOCH, Stream::Stderr).record(&mut record, Tag::Partial, b"begun");
+    std::fs::write(files.log(), record).unwrap();
+    let mut log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+    log.end_lines();
+    log.end_lines();
+    write(&mut log, &["new"]);
+    assert_eq!(texts(&log), ["begun", "new"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_heard_all_the_same() {
+    let (_directory, log) = on_a_full_disk();
+    let mut log = log.watched_by(Some(Watch::new("^Server Ready on").unwrap()));
+    write(&mut log, &["booting"]);
+    assert!(!log.is_heard());
+    write(&mut log, &["\u{1b}[32mServer\u{1b}[0m \u{1b}[1mReady\u{1b}[0m on port 1"]);
+    assert!(log.is_heard());
+}
+
+#[test]
+fn a_log_that_cannot_be_rotated_grows() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Files::new(directory.path());
+    let mut log = Log::open(files, LogLimits { max_size: 100, max_files: 1 }).unwrap();
+    // A directory in the way of the new file.
+    std::fs::create_dir(directory.path().join("service.log.new")).unwrap();
+    write(&mut log, &["a"; 10]);
+    assert_eq!((texts(&log).len(), log.lost().lines), (10, 0));
+}
