@@ -1,6 +1,9 @@
 //! Health: every kind of check, seen from outside, and what it is good for.
 
 use service_tests::{Project, ServiceTable, eventually, free_port, installed};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 /// Asks for the health of `web` until it is as wanted, and gives the row.
 #[track_caller]
@@ -45,6 +48,126 @@ fn http_is_healthy_when_the_status_is_accepted() {
     project.write("answer", "404");
     project.value("service start choosy");
     assert_eq!(project.status("choosy")["health"], "healthy", "404 is what it asks for");
+}
+
+#[test]
+fn a_server_of_one_thread_that_keeps_connections_answers_everybody_while_it_is_checked() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        r#"
+        [services.web]
+        start_command = "ACTOR keep {port}"
+        health_check_endpoint = "http://127.0.0.1:{port}/"
+        health = {{ interval = "5ms" }}
+        "#
+    )) else {
+        return;
+    };
+    project.value("service start web");
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        stream.set_read_timeout(Some(service_tests::PATIENCE)).expect("a socket takes a timeout");
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is there");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("it answers");
+        assert_eq!(&answer, b"HTTP/1.1 204");
+    }
+    assert_eq!(project.status("web")["health"], "healthy");
+}
+
+#[test]
+fn a_service_that_listens_no_more_is_unhealthy_whatever_connections_live_on() {
+    let (port, other) = (free_port(), free_port());
+    let Some(project) = Project::new(&format!(
+        r#"
+        [services.web]
+        start_command = "ACTOR retire {port} retired listen {other}"
+        health_check_endpoint = "http://localhost:{port}/"
+        health = {{ interval = "20ms", retries = 1 }}
+        "#
+    )) else {
+        return;
+    };
+    project.value("service start web");
+    let kept = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    wait_for(&project, true);
+    project.write("retired", "");
+    let health = wait_for(&project, false);
+    let message = health["message"].as_str().expect("it says why");
+    assert_eq!(
+        message,
+        format!("connection refused at http://localhost:{port}/ (127.0.0.1, ::1); it listens on {other}")
+    );
+    eventually("the status shows it", || (project.status("web")["health"] == "unhealthy").then_some(()));
+    drop(kept);
+}
+
+#[test]
+fn of_the_addresses_of_a_name_the_one_where_the_service_listens_is_asked() {
+    let Ok(silent) = TcpListener::bind("127.0.0.1:0") else { return };
+    let port = silent.local_addr().expect("it is bound").port();
+    if TcpListener::bind(("::1", port)).is_err() {
+        return service_tests::skip("there is no IPv6");
+    }
+    let Some(project) = Project::new(&format!(
+        r#"
+        [services.web]
+        start_command = "ACTOR http [::1]:{port} 204"
+        health_check_endpoint = "http://app.localhost:{port}/"
+
+        [services.elsewhere]
+        start_command = "ACTOR listen {}"
+        health_check_endpoint = "tcp://localhost:{port}"
+        ready = {{ timeout = "500ms" }}
+        restart = "no"
+        "#,
+        free_port()
+    )) else {
+        return;
+    };
+    // The other address is somebody else's, who accepts and is silent.
+    project.value("service start web");
+    assert_eq!(project.status("web")["health"], "healthy");
+    project.value("service stop web");
+    let error = project.error("service start elsewhere");
+    let (pid, message) = (std::process::id(), error["msg"].as_str().unwrap_or_default());
+    assert!(message.contains(&format!("port {port} is held by pid {pid} (")), "{message}");
+    assert!(message.contains(&format!(" at 127.0.0.1:{port}, not by this service")), "{message}");
+}
+
+/// A certificate that is its own, as developers make them.
+const CERTIFICATE: &str = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 \
+    -keyout key.pem -out cert.pem -subj /CN=localhost";
+
+#[test]
+fn a_certificate_of_its_own_is_trusted_where_it_is_named_and_else_it_is_said_what_to_do() {
+    if installed("openssl").is_none() {
+        return service_tests::skip("there is no openssl");
+    }
+    let Some(project) = Project::new("") else { return };
+    let made = Command::new("sh").args(["-c", CERTIFICATE]).current_dir(project.path(".")).output();
+    let made = made.expect("sh runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let service = |name: &str, health: &str| {
+        let port = free_port();
+        format!(
+            "[services.{name}]\nstart_command = \"openssl s_server -quiet -www -accept 127.0.0.1:{port} -cert cert.pem \
+             -key key.pem\"\nhealth_check_endpoint = \"https://localhost:{port}/\"\nrestart = \"no\"\nhealth = {{ {health} }}\n"
+        )
+    };
+    project.define(&format!(
+        "{}{}{}ready = {{ timeout = \"2s\" }}\n",
+        service("named", "ca_file = \"cert.pem\""),
+        service("anybody", "insecure = true"),
+        service("unknown", "timeout = \"1s\""),
+    ));
+    project.value("service start named anybody");
+    assert_eq!(project.value("service health named").row("named")["message"], "HTTP 200 OK");
+    assert_eq!(project.status("anybody")["health"], "healthy");
+    let error = project.error("service start unknown");
+    let message = error["msg"].as_str().unwrap_or_default();
+    assert!(message.contains("its certificate is its own"), "{message}");
+    assert!(message.contains("`health.ca_file`") && !message.contains("Other("), "{message}");
 }
 
 #[test]

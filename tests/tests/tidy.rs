@@ -130,12 +130,8 @@ fn some_things_are_named_in_one_room_only() {
         outside(&["crates/service-core/src/plan/graph.rs"], &["petgraph::"], crates()),
     );
     none(
-        "reqwest is for probes and for the plugin's client",
-        outside(
-            &[&format!("{daemon}/probe"), "crates/nu_plugin_service/src/client.rs"],
-            &["reqwest::"],
-            crates(),
-        ),
+        "reqwest is for the plugin's client",
+        outside(&["crates/nu_plugin_service/src/client.rs"], &["reqwest::"], crates()),
     );
     none("axum is for the API", outside(&[&format!("{daemon}/http")], &["axum::"], crates()));
     none(

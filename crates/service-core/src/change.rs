@@ -228,8 +228,9 @@ fn container_keys(old: Option<&Container>, new: Option<&Container>) -> [Key; 5] 
     ]
 }
 
-fn health_keys(old: &Health, new: &Health) -> [Key; 7] {
-    let Health { interval, timeout, retries, start_period, status, on_failure, listener } = old;
+fn health_keys(old: &Health, new: &Health) -> [Key; 9] {
+    let Health { interval, timeout, retries, start_period, status, on_failure, listener, ca_file, insecure } =
+        old;
     [
         ("health.interval", Effect::UnderWay, *interval == new.interval),
         ("health.timeout", Effect::UnderWay, *timeout == new.timeout),
@@ -238,6 +239,8 @@ fn health_keys(old: &Health, new: &Health) -> [Key; 7] {
         ("health.status", Effect::UnderWay, *status == new.status),
         ("health.on_failure", Effect::UnderWay, *on_failure == new.on_failure),
         ("health.listener", Effect::UnderWay, *listener == new.listener),
+        ("health.ca_file", Effect::UnderWay, *ca_file == new.ca_file),
+        ("health.insecure", Effect::UnderWay, *insecure == new.insecure),
     ]
 }
 

@@ -218,6 +218,8 @@ impl Service {
         self.endpoint == other.endpoint
             && self.health.status == other.health.status
             && self.health.listener == other.health.listener
+            && self.health.ca_file == other.health.ca_file
+            && self.health.insecure == other.health.insecure
     }
 
     /// Whether somebody else may start it, and can tell: what `command` runs is known to its `status_command` alone.

@@ -4,6 +4,7 @@
 
 mod added;
 mod api;
+mod asked;
 mod check;
 mod container;
 mod definition;

@@ -25,6 +25,7 @@ pub(crate) use poll::{decides, hear, look_out, report};
 pub(crate) use record::Record;
 pub(crate) use roster::roster;
 pub(crate) use seen::Seen;
+pub(crate) use words::on_one_line;
 
 use crate::clock;
 use crate::orchestrator::{Message, Report};

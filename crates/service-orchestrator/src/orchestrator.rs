@@ -23,7 +23,7 @@ pub(crate) use waiters::in_the_way;
 use crate::board::{Board, Checked};
 use crate::guide::{Service, ServiceHealth, ServiceStatus};
 use crate::journal::View;
-use crate::probe::{HttpClient, Lookout};
+use crate::probe::{Lookout, Prober};
 use crate::process::template::Templates;
 use crate::world::{Places, World, find_shim};
 use crate::{manager, probe};
@@ -154,12 +154,11 @@ impl Builder {
             tracing::error!(%error, "cannot write the managers");
         }
         let (mailbox, letters) = mpsc::unbounded_channel();
-        let http = HttpClient::new().map_err(|error| internal("make an HTTP client in", &error))?;
         let templates = Arc::new(Templates::new(shim, self.descriptors));
         let (managers, changes) = (Arc::default(), Arc::default());
         let world = World {
             places: Arc::new(places),
-            http,
+            prober: Arc::new(Prober::default()),
             templates,
             managers,
             changes,

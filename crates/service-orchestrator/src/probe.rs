@@ -6,26 +6,32 @@ mod http;
 mod listeners;
 pub(crate) mod log;
 mod lookout;
+mod names;
 mod owner;
+mod reach;
 mod socket;
+mod tls;
 
-pub(crate) use owner::local;
-
-pub(crate) use http::{Client as HttpClient, never_asked};
+pub(crate) use http::never_asked;
 pub(crate) use lookout::Lookout;
+pub(crate) use names::local;
 pub(crate) use owner::Holder;
+pub(crate) use socket::LONGEST_NAME;
+pub(crate) use tls::unusable;
 
 use crate::board::{Checked, Entry};
 use crate::clock;
 use crate::manager;
 use crate::orchestrator::{Message, Report, is_managed};
 use crate::world::World;
-use service_api::redact;
+use names::Names;
+use reach::Reach;
+use service_api::{quoted, redact};
 use service_core::config::{Listener, Service, Settings};
 use service_core::health::{Endpoint, Verdict};
 use service_core::service::{Event, State};
-use std::net::SocketAddr;
 use std::sync::Arc;
+use tls::Trust;
 use tokio::task::AbortHandle;
 
 /// Checks a run once and reports the verdict.
@@ -47,56 +53,96 @@ pub(crate) async fn report(world: World, settings: Settings, entry: Entry, run: 
     world.report(&definition.name, run, Event::Probed(verdict));
 }
 
+/// What checks share: names that are being looked up, and whom the machine trusts. Never a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Prober {
+    names: Names,
+    trust: Trust,
+}
+
+/// What a check says, and what a program wrote, which is told apart: it may be anything.
+#[derive(Debug)]
+pub(crate) struct Said {
+    words: String,
+    output: Option<String>,
+}
+
+impl From<String> for Said {
+    fn from(words: String) -> Self {
+        Self { words, output: None }
+    }
+}
+
+/// The longest that is told of what a check says, and of what a program wrote.
+const MOST_WORDS: usize = 400;
+const MOST_OUTPUT: usize = 200;
+/// What is looked through for secrets; one that is cut is not known any more, so it is more than what is told.
+const MOST_REDACTED: usize = 4 * MOST_WORDS;
+
+impl Said {
+    /// One line, and not a long one, without secrets.
+    pub(crate) fn told(&self, env: &[(String, String)]) -> String {
+        let told = |text: &str, most| {
+            let line = one_line(text, MOST_REDACTED);
+            shortened(&redact::without(&line, env), most)
+        };
+        let words = told(&self.words, MOST_WORDS);
+        match self.output.as_ref().map(|output| told(output, MOST_OUTPUT)).filter(|output| !output.is_empty())
+        {
+            Some(output) => format!("{words}: {}", quoted(&output)),
+            None => words,
+        }
+    }
+}
+
 /// Checks a service now, whatever its state.
 pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> Checked {
     let began = clock::now();
     let (kind, answer) = match &entry.definition.endpoint {
-        Some(endpoint) => {
-            let answer = ask(world, &entry.definition, endpoint).await;
-            (endpoint.kind(), answer.and_then(|(message, reached)| own(entry, reached).map(|()| message)))
-        }
+        Some(endpoint) => (endpoint.kind(), ask(world, entry, endpoint).await),
         None if is_managed(&entry.definition) => {
-            ("manager", manager::look(world, settings, &entry.definition).await)
+            let answer = manager::look(world, settings, &entry.definition).await;
+            ("manager", answer.map(Said::from).map_err(Said::from))
         }
-        None => ("process", look(entry)),
+        None => ("process", look(entry).map(Said::from).map_err(Said::from)),
     };
-    let (healthy, message) = match answer {
-        Ok(message) => (true, message),
-        Err(message) => (false, message),
+    let (healthy, said) = match answer {
+        Ok(said) => (true, said),
+        Err(said) => (false, said),
     };
-    let message = redact::without(&message, &entry.definition.env);
+    let message = said.told(&entry.definition.env);
     Checked { healthy, kind, message, latency: clock::now().since(began), at: clock::today() }
 }
 
-/// What was answered, and by whom where that can be told.
-async fn ask(
-    world: &World,
-    service: &Service,
-    endpoint: &Endpoint,
-) -> Result<(String, Option<SocketAddr>), String> {
-    let nobody = |message| (message, None);
-    let limit = service.health.timeout;
+/// What was answered, within the time of a check.
+async fn ask(world: &World, entry: &Entry, endpoint: &Endpoint) -> Result<Said, Said> {
+    let service = &*entry.definition;
+    let (prober, base, limit) = (&*world.prober, &world.places.base_dir, service.health.timeout);
+    // A port that answers must be the service's own, unless anybody's will do.
+    let keeper = entry.keeper.filter(|_| service.health.listener == Listener::Own);
+    let shown = match endpoint {
+        Endpoint::Http(url) | Endpoint::Https(url) => http::shown(url),
+        endpoint => shortened(&endpoint.to_string(), MOST_WORDS / 2),
+    };
     let question = async {
-        match endpoint {
+        let answer = match endpoint {
             Endpoint::Http(url) | Endpoint::Https(url) => {
-                http::get(&world.http, url, &service.health.status).await
+                let (names, trust, health) = (&prober.names, &prober.trust, &service.health);
+                http::Asks { names, trust, health, base, keeper }.get(url).await
             }
-            Endpoint::Tcp(address) => socket::tcp(address).await,
-            Endpoint::Unix(path) => socket::unix(&world.places.base_dir.join(path)).await.map(nobody),
-            Endpoint::Dns { server, name } => dns::ask(server, name).await.map(nobody),
-            Endpoint::Exec(command) => exec::run(world, service, command, limit).await.map(nobody),
-        }
+            Endpoint::Tcp(address) => {
+                let (host, port) = port_of(endpoint).ok_or_else(|| format!("{address} has no port"))?;
+                let (names, shown, host) = (&prober.names, &*shown, &*host);
+                socket::tcp(&Reach { names, shown, host, port, keeper, limit }).await
+            }
+            Endpoint::Unix(name) => socket::unix(name, &shown).await,
+            Endpoint::Dns { server, name } => dns::ask(&prober.names, server, name).await,
+            Endpoint::Exec(command) => return exec::run(world, service, command, limit).await,
+        };
+        answer.map(Said::from).map_err(Said::from)
     };
     let answer = tokio::time::timeout(limit, question).await;
-    answer.unwrap_or_else(|_| Err(format!("no answer from {endpoint} within {limit:?}")))
-}
-
-/// A port that answers must be the service's own, unless anybody's will do.
-fn own(entry: &Entry, reached: Option<SocketAddr>) -> Result<(), String> {
-    let (Listener::Own, Some(keeper)) = (entry.definition.health.listener, entry.keeper) else {
-        return Ok(());
-    };
-    reached.map_or(Ok(()), |address| owner::prove(keeper, address))
+    answer.unwrap_or_else(|_| Err(format!("no answer from {shown} within {limit:?}").into()))
 }
 
 /// Who else holds the port at which a service is asked.
@@ -108,7 +154,9 @@ pub(crate) fn holder(entry: &Entry) -> Option<Holder> {
 /// Reports when somebody begins to listen where a starting service is to be asked, if that is a port of this machine.
 pub(crate) fn look_out(world: &World, service: &Service, run: u64) -> Option<AbortHandle> {
     let (host, port) = port_of(service.endpoint.as_ref()?)?;
-    local(&host)?;
+    if local(&host).is_empty() {
+        return None;
+    }
     let (world, name) = (world.clone(), service.name.clone());
     let task = tokio::spawn(async move {
         if world.lookout.listens(port).await {
@@ -133,5 +181,19 @@ fn look(entry: &Entry) -> Result<String, String> {
     match entry.pid {
         Some(pid) if service_shim::Process::of(pid).is_some() => Ok(format!("process {pid} runs")),
         _ => Err(format!("no process runs; it is {}", entry.snapshot.state_word())),
+    }
+}
+
+/// On one line, without what tells a terminal to do things.
+fn one_line(text: &str, most: usize) -> String {
+    let text = shortened(text, most);
+    manager::on_one_line(&text)
+}
+
+/// So many characters at most, the last of which says that there were more.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
     }
 }

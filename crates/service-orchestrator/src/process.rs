@@ -363,7 +363,8 @@ fn try_send(shim: &UnixStream, order: Order) -> io::Result<()> {
 /// Asks a service of ours to end with its own stop command; if that fails, with its stop signal.
 pub(crate) async fn stop_by_command(world: World, definition: Arc<Service>, keeper: Keeper) {
     let Some(text) = &definition.stop_command else { return };
-    if let Err(message) = exec::run(&world, &definition, text, definition.stop_timeout).await {
+    if let Err(said) = exec::run(&world, &definition, text, definition.stop_timeout).await {
+        let message = said.told(&definition.env);
         tracing::warn!(service = %definition.name, message, "its stop command failed; sending its stop signal");
         keeper.signal(definition.stop_signal);
     }

@@ -3,7 +3,7 @@
 use crate::logs::Changes;
 use crate::manager::Managers;
 use crate::orchestrator::Message;
-use crate::probe::{HttpClient, Lookout};
+use crate::probe::{Lookout, Prober};
 use crate::process::template::Templates;
 use service_api::project::fnv1a;
 use service_api::{Code, Problem};
@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) places: Arc<Places>,
-    pub(crate) http: HttpClient,
+    pub(crate) prober: Arc<Prober>,
     pub(crate) templates: Arc<Templates>,
     pub(crate) managers: Arc<Managers>,
     /// For those who follow logs.

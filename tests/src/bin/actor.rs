@@ -48,6 +48,11 @@ fn main() {
             "hang" => listen(&next(), std::mem::forget),
             // Answer every HTTP request on this port with the status in this file, or with this number.
             "http" => http(&next(), next()),
+            // Answer every HTTP request on this port with 204, of one connection after the other, each for as long as the
+            // other side keeps it.
+            "keep" => listen(&next(), |stream| keep(&stream)),
+            // The same of all connections at once; when there is this file, only those that are there go on.
+            "retire" => retire(&next(), next()),
             // Answer on this port byte by byte, one in so many milliseconds.
             "drip" => {
                 let (port, pause) = (next(), Duration::from_millis(number(&next())));
@@ -128,11 +133,42 @@ fn need(port: &str) {
 }
 
 fn listen(port: &str, serve: impl FnMut(TcpStream) + Send + 'static) {
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap_or_else(|error| {
+    let listener = bind(port);
+    thread::spawn(move || listener.incoming().flatten().for_each(serve));
+}
+
+/// On the loopback address where only a port is given.
+fn bind(port: &str) -> TcpListener {
+    let address = if port.contains(':') { port.to_owned() } else { format!("127.0.0.1:{port}") };
+    TcpListener::bind(address).unwrap_or_else(|error| {
         eprintln!("cannot listen on port {port}: {error}");
         exit(98);
+    })
+}
+
+fn keep(stream: &TcpStream) {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    while lines.by_ref().take_while(|line| !line.is_empty()).count() > 0 {
+        if (&*stream).write_all(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n").is_err() {
+            return; // whoever asked is gone
+        }
+    }
+}
+
+fn retire(port: &str, file: String) {
+    let listener = bind(port);
+    listener.set_nonblocking(true).expect("a socket can be told so");
+    thread::spawn(move || {
+        while !std::path::Path::new(&file).exists() {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).expect("a socket can be told so");
+                    drop(thread::spawn(move || keep(&stream)));
+                }
+                Err(_) => sleep(Duration::from_millis(2)),
+            }
+        }
     });
-    thread::spawn(move || listener.incoming().flatten().for_each(serve));
 }
 
 fn http(port: &str, status: String) {

@@ -22,6 +22,13 @@ pub struct Health {
     pub on_failure: OnFailure,
     /// Whose listener a check of a local port may find.
     pub listener: Listener,
+    /// The certificates that `https://` trusts instead of the machine's: a file in PEM, absolute or relative to the file's
+    /// directory.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+    /// Whether `https://` trusts anybody.
+    #[serde(default)]
+    pub insecure: bool,
 }
 
 impl Default for Health {
@@ -34,6 +41,8 @@ impl Default for Health {
             status: Vec::new(),
             on_failure: OnFailure::Report,
             listener: Listener::Own,
+            ca_file: None,
+            insecure: false,
         }
     }
 }

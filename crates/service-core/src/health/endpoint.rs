@@ -14,7 +14,7 @@ pub enum Endpoint {
     Https(String),
     /// `tcp://host:port`: a connection that is accepted.
     Tcp(String),
-    /// `unix:///path`: the same on a Unix socket.
+    /// `unix:///path` or `unix://@name`: the same on a Unix socket, with a path or an abstract name.
     Unix(String),
     /// `dns://server:port/name`: an answer with at least one record.
     Dns {
@@ -45,8 +45,7 @@ pub enum BadEndpoint {
 
 impl BadEndpoint {
     /// The schemes there are.
-    pub const HELP: &str =
-        "use http://, https://, tcp://host:port, unix:///path, dns://server:port/name or exec:command";
+    pub const HELP: &str = "use http://, https://, tcp://host:port, unix:///path, unix://@name, dns://server:port/name or exec:command";
 }
 
 /// The port of DNS.
@@ -74,8 +73,10 @@ impl Endpoint {
             "tcp" => host_and_port(rest.trim_end_matches('/'))
                 .map(Self::Tcp)
                 .ok_or_else(|| incomplete("tcp://host:port")),
-            "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.to_owned())),
-            "unix" => Err(incomplete("unix:///absolute/path")),
+            "unix" if rest.starts_with('/') || rest.len() > 1 && rest.starts_with('@') => {
+                Ok(Self::Unix(rest.to_owned()))
+            }
+            "unix" => Err(incomplete("unix:///absolute/path or unix://@name")),
             "dns" => dns(rest).ok_or_else(|| incomplete("dns://server:port/name")),
             _ => Err(BadEndpoint::Scheme(text.to_owned())),
         }
@@ -133,6 +134,7 @@ mod tests {
             "tcp://127.0.0.1:5432",
             "tcp://[::1]:80",
             "unix:///run/db.sock",
+            "unix://@abstract",
             "dns://127.0.0.1:5300/registry.test",
             "exec:redis-cli ping",
         ] {
@@ -151,6 +153,7 @@ mod tests {
             "tcp://host:x",
             "tcp://:1",
             "unix://a",
+            "unix://@",
             "dns://x",
             "exec:",
             "http:///x",

@@ -283,6 +283,8 @@ fn health(mut section: Section<'_>, health: &mut Health) {
     }
     section.word("on_failure", &OnFailure::ALL, &mut health.on_failure);
     section.word("listener", &Listener::ALL, &mut health.listener);
+    section.string("ca_file", |text| health.ca_file = Some(text).filter(|text| !text.is_empty()));
+    section.flag("insecure", &mut health.insecure);
     section.finish();
 }
 

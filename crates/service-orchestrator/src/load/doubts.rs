@@ -1,6 +1,7 @@
 //! What a valid file says in vain: it names what is not on this machine, or asks for what cannot be. Few and true: a
 //! warning that is wrong once is not read again.
 
+use super::asked;
 use super::map::Map;
 use super::section::Fault;
 use super::{idle_keys, shell_syntax};
@@ -28,6 +29,7 @@ pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<(Seve
         }
         doubts.extend(shell_words(service, map));
         doubts.extend(idle_keys::find(service, map));
+        doubts.extend(asked::doubts(service, map, base));
         doubts.extend(shared_port(service, &services[..nth], map));
         doubts.extend(service.dependencies.iter().filter_map(|edge| vain(service, edge, services, map)));
     }
@@ -206,7 +208,9 @@ fn own_port(service: &Service) -> Option<(&'static str, u16)> {
         Endpoint::Unix(_) | Endpoint::Exec(_) => return None,
     };
     let (host, port) = address.rsplit_once(':')?;
-    local(host)?;
+    if local(host).is_empty() {
+        return None;
+    }
     Some((transport, port.parse().ok()?))
 }
 

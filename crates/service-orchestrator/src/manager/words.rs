@@ -16,7 +16,7 @@ pub(super) fn readable(text: &str) -> String {
 }
 
 /// For a cell of a table.
-pub(super) fn on_one_line(text: &str) -> String {
+pub(crate) fn on_one_line(text: &str) -> String {
     let text = readable(text);
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }

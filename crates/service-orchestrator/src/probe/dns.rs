@@ -1,20 +1,33 @@
 //! `dns://server:port/name`: an answer with at least one address (RFC 1035, over UDP).
 
+use super::names::Names;
+use super::reach::words;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use std::net::SocketAddr;
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
 
 /// Largest answer that is read; more does not come over UDP without EDNS.
 const LARGEST: usize = 4096;
 
-pub(super) async fn ask(server: &str, name: &str) -> Result<String, String> {
+/// One server after the other, where its name has several addresses: of a port where nobody is the kernel tells at once.
+pub(super) async fn ask(names: &Names, server: &str, name: &str) -> Result<String, String> {
     let query = query(name)?;
-    let server = resolve(server).await?;
+    let (host, port) = server.rsplit_once(':').ok_or_else(|| format!("{server} has no port"))?;
+    let port: u16 = port.parse().map_err(|_| format!("{server} has no port"))?;
     let bytes = query.to_vec().map_err(|error| format!("cannot ask for {name}: {error}"))?;
-    let answer = exchange(server, &bytes, query.metadata.id)
-        .await
-        .map_err(|error| format!("cannot ask {server} for {name}: {error}"))?;
+    let mut last = format!("{host} has no address");
+    for address in names.addresses(host).await? {
+        let server = SocketAddr::new(address, port);
+        match exchange(server, &bytes, query.metadata.id).await {
+            Ok(answer) => return read(&answer, server, name),
+            Err(error) => last = format!("cannot ask {server} for {name}: {}", words(&error)),
+        }
+    }
+    Err(last)
+}
+
+fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, String> {
     match (answer.metadata.response_code, answer.answers.len()) {
         (ResponseCode::NoError, 0) => Err(format!("{server} has no address for {name}")),
         (ResponseCode::NoError, _) => {
@@ -40,12 +53,6 @@ fn query(name: &str) -> Result<Message, String> {
 /// the one that is waited for.
 fn id() -> u16 {
     u16::try_from(crate::clock::now().as_nanos() & 0xffff).unwrap_or_default()
-}
-
-async fn resolve(server: &str) -> Result<SocketAddr, String> {
-    let mut addresses =
-        lookup_host(server).await.map_err(|error| format!("cannot look up {server}: {error}"))?;
-    addresses.next().ok_or_else(|| format!("{server} has no address"))
 }
 
 async fn exchange(server: SocketAddr, query: &[u8], id: u16) -> std::io::Result<Message> {

@@ -1,5 +1,6 @@
 //! `exec:command`: a command that ends with code 0. Run directly, in a group of its own that is killed when time is up.
 
+use super::Said;
 use crate::clock;
 use crate::process::{environment, identity};
 use crate::world::World;
@@ -27,6 +28,9 @@ pub(crate) enum Most {
     Within(usize),
 }
 
+/// So much of a command is told.
+const MOST_COMMAND: usize = 200;
+
 /// What a check wrote is kept up to here.
 const OF_A_CHECK: Most = Most::Latest(64 * 1024);
 
@@ -42,16 +46,16 @@ const PIECE: usize = 64 * 1024;
 /// How long output is still read after the end of a child.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Runs a command of a service, in its directory and environment, as its user. The last line it wrote is the message.
+/// Runs a command of a service, in its directory and environment, as its user. The last line it wrote is told with it.
 pub(crate) async fn run(
     world: &World,
     service: &Service,
     command: &str,
     limit: Duration,
-) -> Result<String, String> {
+) -> Result<Said, Said> {
     let argv = shell_words::split(command)
         .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
-    let (program, arguments) = argv.split_first().ok_or("the command is empty")?;
+    let (program, arguments) = argv.split_first().ok_or_else(|| "the command is empty".to_owned())?;
     let mut child = Command::new(program);
     if let Some(identity) = identity(service)? {
         child.env("HOME", &identity.home).env("USER", &identity.name).env("LOGNAME", &identity.name);
@@ -71,12 +75,12 @@ pub(crate) async fn run(
         .map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
     let said = output.stdout + &output.stderr;
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let said = |words: String| Said { words, output: Some(said.to_owned()) };
+    let command = super::shortened(command, MOST_COMMAND);
     match output.status.code() {
-        Some(0) if said.is_empty() => Ok(format!("`{command}` succeeded")),
-        Some(0) => Ok(said.to_owned()),
-        Some(code) if said.is_empty() => Err(format!("`{command}` ended with code {code}")),
-        Some(code) => Err(format!("`{command}` ended with code {code}: {said}")),
-        None => Err(format!("`{command}` was ended by a signal")),
+        Some(0) => Ok(said(format!("`{command}` succeeded"))),
+        Some(code) => Err(said(format!("`{command}` ended with code {code}"))),
+        None => Err(said(format!("`{command}` was ended by a signal"))),
     }
 }
 

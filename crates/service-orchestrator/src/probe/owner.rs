@@ -1,9 +1,11 @@
 //! Whose port is it? A check of a local port proves something only if the service's own process tree listens there.
 
-use super::listeners::{Family, Listener, on_port};
+use super::listeners::{Family, Listener, Listeners, on_port};
+use super::names::local;
 use crate::usage::descendants;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// Who listens on a port that a service wants.
@@ -26,54 +28,108 @@ impl std::fmt::Display for Holder {
 
 /// Who outside the tree below `keeper`, if there is one, listens on a port of this machine.
 pub(super) fn stranger(keeper: Option<u32>, host: &str, port: u16) -> Option<Holder> {
-    let listeners = listeners(local(host)?, port);
+    let listeners = local(host).into_iter().map(|address| listeners(address, port));
+    let listeners: Vec<Vec<String>> = listeners.filter(|sockets| !sockets.is_empty()).collect();
     let tree = keeper.map(descendants).unwrap_or_default();
-    let own = |pid: u32| holds(pid, &listeners).is_some_and(|held| !held.is_empty());
-    if listeners.is_empty() || tree.into_iter().any(own) {
+    let own =
+        |pid: u32| listeners.iter().any(|sockets| holds(pid, sockets).is_some_and(|held| !held.is_empty()));
+    let first = listeners.first()?;
+    if tree.into_iter().any(own) {
         return None;
     }
-    let pid = holder(&listeners);
+    let pid = holder(first);
     Some(Holder { port, pid, process: pid.map(name) })
 }
 
-/// Refuses an address of this machine at which somebody outside the tree below `keeper` accepts connections, and says who.
-/// It is the address that was reached: that the service listens at another one of the same port proves nothing.
-///
-/// Where the kernel does not let us look, nobody is accused.
-pub(super) fn prove(keeper: u32, reached: SocketAddr) -> Result<(), String> {
-    let (address, port) = (reached.ip().to_canonical(), reached.port());
-    if !address.is_loopback() {
-        return Ok(());
+/// Who accepts connections at an address of this machine, as far as the kernel tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Accepts {
+    /// The tree below the keeper, and nobody else.
+    Own,
+    /// Nobody that we see: also at an address of another machine.
+    Nobody,
+    /// Others hold these sockets; or perhaps not, where a process of the tree may not be looked into.
+    Others { sockets: Vec<String>, is_certain: bool },
+}
+
+/// Who would be reached at this address: that the service listens at another one of the same port proves nothing.
+pub(super) fn accepts(keeper: u32, at: SocketAddr) -> Accepts {
+    let address = at.ip().to_canonical();
+    let sockets = if address.is_loopback() { listeners(address, at.port()) } else { Vec::new() };
+    if sockets.is_empty() {
+        return Accepts::Nobody;
     }
-    let mut strange = listeners(address, port);
-    let mut hidden = false;
-    for pid in descendants(keeper) {
-        // Several sockets may share an address (`SO_REUSEPORT`), and each of them may answer the next time.
-        match holds(pid, &strange) {
-            Some(held) => strange.retain(|socket| !held.contains(socket)),
-            None => hidden = true,
+    // Several sockets may share an address (`SO_REUSEPORT`), and each of them may answer the next time.
+    let mut others: Vec<String> = sockets.into_iter().filter(|socket| !is_known(keeper, socket)).collect();
+    let mut is_certain = true;
+    if !others.is_empty() {
+        for pid in descendants(keeper) {
+            match held(pid, &others) {
+                Some(held) => {
+                    others.retain(|socket| held.iter().all(|(held, _)| held != socket));
+                    know(keeper, held);
+                }
+                None => is_certain = false,
+            }
         }
     }
-    if strange.is_empty() {
-        return Ok(());
-    }
-    let holder = match holder(&strange) {
+    if others.is_empty() { Accepts::Own } else { Accepts::Others { sockets: others, is_certain } }
+}
+
+/// Says who accepts at an address where the service does not; nothing if nobody else does after all. Where the kernel does
+/// not let us look, nobody is accused.
+///
+/// It looks once more, and perhaps through all processes: not for the thread of the runtime.
+pub(super) fn accuse(keeper: u32, at: SocketAddr) -> Option<String> {
+    let Accepts::Others { sockets, is_certain } = accepts(keeper, at) else { return None };
+    let holder = match holder(&sockets) {
         Some(pid) => format!("pid {pid} ({})", name(pid)),
-        None if hidden => return Ok(()),
+        None if !is_certain => return None,
         None => "a process of another user".to_owned(),
     };
-    Err(format!(
-        "port {port} is held by {holder}, not by this service; if that is meant, set `listener = \"any\"`"
+    let port = at.port();
+    Some(format!(
+        "port {port} is held by {holder} at {at}, not by this service; if that is meant, set `listener = \"any\"`"
     ))
 }
 
-/// The address of a host that is certainly this machine. Names other than `localhost` may be anybody's.
-pub(crate) fn local(host: &str) -> Option<IpAddr> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.eq_ignore_ascii_case("localhost") {
-        return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+/// Where the tree below a keeper accepts connections; nothing where that cannot be told.
+pub(super) fn listens(keeper: u32) -> Option<Vec<SocketAddr>> {
+    let mut all = Vec::new();
+    Listeners::new()
+        .and_then(|listeners| listeners.each(|port, listener| all.push((port, listener))))
+        .ok()?;
+    let sockets: Vec<String> = all.iter().map(|(_, listener)| socket(listener)).collect();
+    let mut own = Vec::new();
+    for pid in descendants(keeper) {
+        own.extend(holds(pid, &sockets)?);
     }
-    host.parse::<IpAddr>().ok().filter(|address| address.is_loopback() || address.is_unspecified())
+    let own = all.into_iter().filter(|(_, listener)| own.contains(&socket(listener)));
+    Some(own.map(|(port, listener)| SocketAddr::new(listener.address, port)).collect())
+}
+
+/// Which process of which tree holds a socket by which descriptor. A look at one link tells whether it still does; the kernel
+/// gives a socket that comes later another number.
+static HELD: Mutex<BTreeMap<(u32, String), PathBuf>> = Mutex::new(BTreeMap::new());
+/// More are forgotten all at once: those of sockets that are gone are among them.
+const MOST_HELD: usize = 4096;
+
+fn is_known(keeper: u32, socket: &str) -> bool {
+    let known = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let holder = known.get(&(keeper, socket.to_owned()));
+    holder.is_some_and(|link| std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == socket))
+}
+
+fn know(keeper: u32, held: Vec<(String, PathBuf)>) {
+    let mut known = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= MOST_HELD {
+        known.clear();
+    }
+    known.extend(held.into_iter().map(|(socket, descriptor)| ((keeper, socket), descriptor)));
+}
+
+fn socket(listener: &Listener) -> String {
+    format!("socket:[{}]", listener.inode)
 }
 
 /// The sockets that accept connections to this address, as they stand in `/proc/<pid>/fd`: those that are bound to it, or
@@ -83,7 +139,7 @@ fn listeners(address: IpAddr, port: u16) -> Vec<String> {
         if address.is_ipv4() { [Family::Four, Family::Six] } else { [Family::Six, Family::Four] };
     let of = |listeners: &[Listener], bound: &dyn Fn(IpAddr) -> bool| -> Vec<String> {
         let bound = listeners.iter().filter(|listener| bound(listener.address));
-        bound.map(|listener| format!("socket:[{}]", listener.inode)).collect()
+        bound.map(socket).collect()
     };
     let mut found = on_port(kind, port).unwrap_or_default();
     let exact = of(&found, &|bound| bound == address);
@@ -104,11 +160,18 @@ fn listeners(address: IpAddr, port: u16) -> Vec<String> {
 /// Which of these sockets a process has open; nothing if it may not be looked into. One that is ending may not either, and
 /// holds nothing.
 fn holds(pid: u32, sockets: &[String]) -> Option<Vec<String>> {
+    held(pid, sockets).map(|held| held.into_iter().map(|(socket, _)| socket).collect())
+}
+
+/// The same, each with its descriptor.
+fn held(pid: u32, sockets: &[String]) -> Option<Vec<(String, PathBuf)>> {
     match std::fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(descriptors) => {
-            let targets = descriptors.flatten().filter_map(|each| std::fs::read_link(each.path()).ok());
-            let targets = targets.filter_map(|target| target.into_os_string().into_string().ok());
-            Some(targets.filter(|target| sockets.contains(target)).collect())
+            let found = descriptors.flatten().filter_map(|each| {
+                let target = std::fs::read_link(each.path()).ok()?.into_os_string().into_string().ok()?;
+                sockets.contains(&target).then(|| (target, each.path()))
+            });
+            Some(found.collect())
         }
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !is_ending(pid) => None,
         Err(_) => Some(Vec::new()),
@@ -206,19 +269,30 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let reached = listener.local_addr().unwrap();
         let (nobody, port) = (u32::MAX, reached.port());
-        let refusal = prove(nobody, reached).unwrap_err();
-        assert!(
-            refusal.starts_with(&format!("port {port} is held by pid {}", std::process::id())),
-            "{refusal}"
+        let refusal = accuse(nobody, reached).unwrap();
+        let holder = format!("port {port} is held by pid {}", std::process::id());
+        assert!(refusal.starts_with(&holder) && refusal.contains(&format!("at {reached},")), "{refusal}");
+        assert_eq!(
+            accepts(nobody, SocketAddr::from(([192, 0, 2, 1], port))),
+            Accepts::Nobody,
+            "another machine"
         );
-        assert_eq!(prove(nobody, SocketAddr::from(([192, 0, 2, 1], port))), Ok(()), "another machine");
     }
 
     #[test]
-    fn a_listener_within_the_tree_is_its_own() {
+    fn a_listener_within_the_tree_is_its_own_for_as_long_as_it_listens() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let reached = listener.local_addr().unwrap();
-        assert_eq!(prove(nix::unistd::getppid().as_raw().unsigned_abs(), reached), Ok(()));
+        let above = nix::unistd::getppid().as_raw().unsigned_abs();
+        assert_eq!([accepts(above, reached), accepts(above, reached)], [Accepts::Own, Accepts::Own]);
+        assert!(listens(above).is_none_or(|all| all.contains(&reached)), "where it may be looked at");
+        assert_eq!(accuse(above, reached), None);
+        // What is connected lives on; that does not make a listener.
+        let connected = std::net::TcpStream::connect(reached).unwrap();
+        let accepted = listener.accept().unwrap();
+        drop(listener);
+        assert_eq!(accepts(above, reached), Accepts::Nobody);
+        drop((connected, accepted));
     }
 
     #[test]

@@ -216,6 +216,11 @@ pub(in crate::http) struct HealthKeys {
     /// `own`: a process of the service has to listen. `any`: whoever listens will do.
     #[schema(example = "own")]
     listener: Option<String>,
+    /// Certificates in PEM that `https://` trusts instead of those of the machine.
+    #[schema(example = "certificates/local.pem")]
+    ca_file: Option<String>,
+    /// Trust any certificate.
+    insecure: Option<bool>,
     /// `report`, or `restart`: an unhealthy one is ended.
     #[schema(example = "report")]
     on_failure: Option<String>,
