@@ -186,6 +186,9 @@ impl Code {
     }
 }
 
+/// More of a message is not told: what somebody else wrote into it has no end.
+const LONGEST_TOLD: usize = 8_000;
+
 impl Problem {
     /// A problem that has no help and no place yet.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
@@ -216,7 +219,7 @@ impl Problem {
     /// The problem without secrets that its words, or the line of the file, would tell.
     #[must_use]
     pub fn redacted(self) -> Self {
-        let clean = |text: String| redact(&text).into_owned();
+        let clean = |text: String| redact(&redact::cut(&text, LONGEST_TOLD)).into_owned();
         Self {
             message: clean(self.message),
             help: self.help.map(clean),

@@ -2,85 +2,48 @@
 //! TOML or JSON, a URL, a header, an error.
 //!
 //! It goes by what stands before a value: a key or an option whose name looks like that of a secret, the userinfo of a URL,
-//! `Authorization`; and by what a few programs call theirs. When in doubt it takes more, not less. A secret that stands alone
-//! cannot be told from other words.
+//! `Authorization`; by what a few programs call theirs; and by the form of what is a secret wherever it stands. When in doubt it
+//! takes more, not less. Any other secret that stands alone cannot be told from other words.
 
+mod forms;
+mod names;
 mod programs;
 
+pub use names::is_secret;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use programs::Commands;
 use std::borrow::Cow;
 use std::ops::Range;
 
 /// What stands in place of a secret.
 pub const MASK: &str = "***";
 
-/// Words of a name, whole: what it names is secret.
-const SECRET: [&str; 26] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "pass",
-    "pwd",
-    "secret",
-    "secrets",
-    "token",
-    "tokens",
-    "key",
-    "keys",
-    "apikey",
-    "credential",
-    "credentials",
-    "cred",
-    "creds",
-    "dsn",
-    "auth",
-    "authorization",
-    "bearer",
-    "jwt",
-    "cookie",
-    "pat",
-    "otp",
-    "signature",
-];
-/// The same, also within a longer word.
-const WITHIN: [&str; 9] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "credential",
-    "apikey",
-    "privatekey",
-    "accesskey",
-];
-/// A name that ends so names where a secret is, or something about it.
-const ABOUT: [&str; 14] = [
-    "file",
-    "files",
-    "path",
-    "dir",
-    "directory",
-    "id",
-    "name",
-    "type",
-    "ttl",
-    "size",
-    "length",
-    "count",
-    "timeout",
-    "algorithm",
-];
-/// The same in the query of a URL, where they are no other words: who has such a URL may do what it says.
-const IN_QUERY: [&str; 1] = ["sig"];
-/// Names that are words of every day, and name a secret also before a colon.
-const PLAIN: [&str; 6] = ["password", "passwd", "passphrase", "secret", "credential", "credentials"];
 /// Headers whose value is secret to the end of the line.
 const HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+/// Options that take a user, or a user and a password.
+const USERS: [&str; 5] = ["-u", "--user", "--userpwd", "-U", "--proxy-user"];
 /// A value that is shorter is no secret, and would be found in every text.
 const SHORTEST_KNOWN: usize = 4;
 /// How far a name may reach back.
 const LONGEST_NAME: usize = 128;
+/// No user is called as long as that: it is something else, and not shown.
+const LONGEST_USER: usize = 256;
+/// What others say may be longer than anybody reads; a name, an address or a line of them is cut after so many bytes.
+const LONGEST_WORDS: usize = 200;
+
+/// The beginning of what somebody else wrote, for a message: as much of it as anybody reads.
+pub fn brief(text: &str) -> Cow<'_, str> {
+    cut(text, LONGEST_WORDS)
+}
+
+/// At most so many bytes of a text, with a mark where it was cut.
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.len() {
+        length if length <= most => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(most)])),
+    }
+}
 
 /// The text without its secrets.
 pub fn redact(text: &str) -> Cow<'_, str> {
@@ -90,33 +53,115 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 
 /// The text without its secrets, and without what is secret in an environment, wherever it stands.
 pub fn without(text: &str, environment: &[(String, String)]) -> String {
-    let known = environment.iter().filter(|(name, value)| is_secret(name) && value.len() >= SHORTEST_KNOWN);
-    redact(&known.fold(text.to_owned(), |text, (_, value)| text.replace(value, MASK))).into_owned()
+    let is_known = |(name, value): &&(String, String)| is_secret(name) && value.len() >= SHORTEST_KNOWN;
+    let known: Vec<&str> = environment.iter().filter(is_known).map(|(_, value)| value.as_str()).collect();
+    if known.is_empty() || text.is_empty() {
+        return redact(text).into_owned();
+    }
+    // All of them in one pass, however many there are.
+    let mut finder = AhoCorasick::builder();
+    finder.match_kind(MatchKind::LeftmostLongest).kind(Some(AhoCorasickKind::NoncontiguousNFA));
+    match finder.build(known) {
+        Ok(finder) => {
+            let found: Vec<Range<usize>> = finder.find_iter(text).map(|found| found.range()).collect();
+            redact(&mask(text, &joined(found))).into_owned()
+        }
+        // More than can be numbered.
+        Err(_) => MASK.to_owned(),
+    }
 }
 
 /// Where the secrets of a text are: byte ranges, in order, none within another.
+///
+/// One pass, in a time that grows as the text does: what lies behind is kept in mind ([`Scan`]) and not looked for again, what
+/// lies ahead is passed over once it was looked at, or looked at for a few bytes alone.
 pub fn secrets(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found: Vec<Range<usize>> = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
+    let mut scan = Scan::default();
+    while scan.at < bytes.len() {
+        let at = scan.at;
         let secret = match bytes[at] {
-            b':' if bytes[at..].starts_with(b"://") => userinfo(bytes, at + 3),
+            b':' if bytes[at..].starts_with(b"://") => scan.userinfo(bytes, at + 3),
             b'=' => assigned(text, at),
             b':' => told(text, at),
-            b'-' => option(text, at).or_else(|| programs::option(text, at)),
-            b'@' => pair(bytes, at),
-            _ => None,
-        };
-        match secret.filter(|secret| !secret.is_empty()) {
-            Some(secret) => {
-                at = secret.end.max(at + 1);
-                found.push(secret);
+            b'-' => {
+                forms::pem(bytes, at).or_else(|| option(text, at)).or_else(|| scan.commands.option(text, at))
             }
-            None => at += 1,
+            b'@' => scan.pair(bytes),
+            _ => forms::alone(bytes, at),
+        };
+        let mut next = at + 1;
+        if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+            next = next.max(secret.end);
+            found.push(secret);
         }
+        scan.pass(bytes, next);
     }
     joined(found)
+}
+
+/// Where one is in a text, and what is known of what lies behind.
+#[derive(Default)]
+struct Scan {
+    at: usize,
+    /// Where the word began that a pair may be, and its first colon.
+    word: usize,
+    colon: Option<usize>,
+    commands: Commands,
+    /// Up to where the last URL was looked at, and the last `@` before that.
+    url: Option<(usize, Option<usize>)>,
+}
+
+impl Scan {
+    fn pass(&mut self, bytes: &[u8], next: usize) {
+        for at in self.at..next.min(bytes.len()) {
+            let byte = bytes[at];
+            if byte.is_ascii_whitespace()
+                || is_quote(byte)
+                || matches!(byte, b'/' | b'=' | b',' | b'(' | b'[')
+            {
+                (self.word, self.colon) = (at + 1, None);
+            } else if byte == b':' {
+                self.colon.get_or_insert(at);
+            }
+            self.commands.pass(bytes, at);
+        }
+        self.at = next;
+    }
+
+    /// `user:password@host` without a scheme.
+    fn pair(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        let digest = bytes[self.at..].starts_with(b"@sha256:");
+        let colon = self.colon?;
+        (!digest && colon > self.word && colon + 1 < self.at).then_some(self.word..self.at)
+    }
+
+    /// `scheme://userinfo@host`. A password may have characters in it that should have been encoded.
+    fn userinfo(&mut self, bytes: &[u8], start: usize) -> Option<Range<usize>> {
+        let (end, at_sign) = match self.url {
+            Some(known) if start <= known.0 => known,
+            _ => {
+                let ends =
+                    |byte: &u8| byte.is_ascii_whitespace() || is_quote(*byte) || matches!(byte, b'<' | b'>');
+                let end = bytes[start..].iter().position(ends).map_or(bytes.len(), |end| start + end);
+                let at_sign = bytes[start..end].iter().rposition(|byte| *byte == b'@');
+                *self.url.insert((end, at_sign.map(|at| start + at)))
+            }
+        };
+        // It ends before the next scheme does, which has a `/`.
+        let ended = bytes[start..end].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+        let authority = &bytes[start..ended.map_or(end, |length| start + length)];
+        let port = authority.iter().position(|byte| *byte == b':').map(|at| &authority[at + 1..]);
+        // A number may be a port, and then what follows the next `/` is a path.
+        let number = |port: &[u8]| {
+            port.iter().all(u8::is_ascii_digit) && ended.is_none_or(|length| bytes[start + length] == b'/')
+        };
+        let odd = port.is_some_and(|port| !authority.starts_with(b"[") && !number(port));
+        let within = authority.iter().rposition(|byte| *byte == b'@').map(|at| start + at);
+        let last = within.or_else(|| at_sign.filter(|at| odd && *at >= start))?;
+        Some(start..last)
+    }
 }
 
 /// The text with [`MASK`] in these places.
@@ -157,36 +202,6 @@ pub fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     all
 }
 
-/// Whether a key, a variable or an option of this name has a secret for a value.
-pub fn is_secret(name: &str) -> bool {
-    let words = words(name);
-    let Some(last) = words.last() else { return false };
-    // The directory that a shell is in.
-    if ABOUT.contains(&last.as_str()) || name == "PWD" || name == "OLDPWD" {
-        return false;
-    }
-    let lower = words.concat();
-    words.iter().any(|word| SECRET.contains(&word.as_str())) || WITHIN.iter().any(|word| lower.contains(word))
-}
-
-/// The words of `DB_PASSWORD`, `api-key`, `accessToken`, in lower case.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut was_lower = false;
-    for character in name.chars() {
-        let begins = character.is_ascii_uppercase() && was_lower;
-        if begins || !character.is_ascii_alphanumeric() {
-            words.push(String::new());
-        }
-        if let (true, Some(word)) = (character.is_ascii_alphanumeric(), words.last_mut()) {
-            word.push(character.to_ascii_lowercase());
-        }
-        was_lower = character.is_ascii_lowercase() || character.is_ascii_digit();
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
 fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
@@ -210,12 +225,15 @@ fn name_before(text: &str, end: usize) -> Option<(&str, usize)> {
     (start < end).then(|| (&text[start..end], start))
 }
 
-/// `name=value`, `name = "value"`.
+/// `name=value`, `name = "value"`, `--user=name:value`.
 fn assigned(text: &str, at: usize) -> Option<Range<usize>> {
     let (name, start) = name_before(text, at)?;
-    let queried =
-        text[..start].ends_with(['?', '&']) && IN_QUERY.contains(&name.to_ascii_lowercase().as_str());
-    (queried || is_secret(name)).then(|| value(text.as_bytes(), at + 1, around(text.as_bytes(), start)))
+    let bytes = text.as_bytes();
+    if USERS.contains(&name) {
+        return password_of(text, value(bytes, at + 1, around(bytes, start)));
+    }
+    let queried = text[..start].ends_with(['?', '&']) && names::is_secret_in_a_query(name);
+    (queried || is_secret(name)).then(|| value(bytes, at + 1, around(bytes, start)))
 }
 
 /// `"name": "value"`, `X-Api-Key: value`, `password: value`; not what only ends in such a word, as sentences do.
@@ -227,7 +245,9 @@ fn told(text: &str, at: usize) -> Option<Range<usize>> {
     if HEADERS.contains(&lower.as_str()) && !quoted {
         return Some(line(bytes, at + 1, around(bytes, start)));
     }
-    let named = quoted || name.contains(['-', '_']) || PLAIN.contains(&lower.as_str());
+    // As openssl takes one: `-passin pass:value`.
+    let openssl = name == "pass" && bytes.get(at + 1).is_some_and(|next| !next.is_ascii_whitespace());
+    let named = quoted || openssl || name.contains(['-', '_']) || names::is_plain(&lower);
     (named && is_secret(name)).then(|| value(bytes, at + 1, around(bytes, start).filter(|_| !quoted)))
 }
 
@@ -239,18 +259,22 @@ fn option(text: &str, at: usize) -> Option<Range<usize>> {
     }
     let end = (at..bytes.len()).find(|at| !is_name(bytes[*at])).unwrap_or(bytes.len());
     let name = text[at..end].trim_start_matches('-');
-    let user = matches!(&text[at..end], "-u" | "--user" | "--userpwd" | "-U" | "--proxy-user");
+    let user = USERS.contains(&&text[at..end]);
     if !user && !is_secret(name) {
         return None;
     }
-    let next = next_word(bytes, end)?;
-    let secret = value(bytes, next, None);
-    // A user alone, or a user and a group by number, is no secret.
-    let both = text[secret.clone()].split_once(':');
-    let pair = both.is_some_and(|(_, pass)| {
-        !pass.trim_end_matches(['"', '\'']).bytes().all(|byte| byte.is_ascii_digit())
-    });
-    (!user || pair).then_some(secret)
+    let secret = value(bytes, next_word(bytes, end)?, None);
+    if user { password_of(text, secret) } else { Some(secret) }
+}
+
+/// What stands where a user is named, unless that is a user alone, or a user and a group by number.
+fn password_of(text: &str, said: Range<usize>) -> Option<Range<usize>> {
+    if said.len() > LONGEST_USER {
+        return Some(said);
+    }
+    let (_, password) = text[said.clone()].split_once(':')?;
+    let number = password.trim_end_matches(['"', '\'']).bytes().all(|byte| byte.is_ascii_digit());
+    (!number).then_some(said)
 }
 
 /// Whether a word begins here, of a command line or of a list.
@@ -275,35 +299,6 @@ fn next_word(bytes: &[u8], end: usize) -> Option<usize> {
     (apart && bytes.get(next).is_some_and(|byte| *byte != b'-')).then_some(next)
 }
 
-/// `scheme://userinfo@host`. A password may have characters in it that should have been encoded.
-fn userinfo(bytes: &[u8], start: usize) -> Option<Range<usize>> {
-    let ends = |byte: &u8| byte.is_ascii_whitespace() || is_quote(*byte) || matches!(byte, b'<' | b'>');
-    let rest = &bytes[start..];
-    let rest = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
-    let authority =
-        &rest[..rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len())];
-    let last = |part: &[u8]| part.iter().rposition(|byte| *byte == b'@');
-    let port = authority.iter().position(|byte| *byte == b':').map(|at| &authority[at + 1..]);
-    // A number may be a port, and then what follows the next `/` is a path.
-    let number = |port: &[u8]| {
-        port.iter().all(u8::is_ascii_digit) && matches!(rest.get(authority.len()), None | Some(b'/'))
-    };
-    let odd = port.is_some_and(|port| !authority.starts_with(b"[") && !number(port));
-    let end = last(authority).or_else(|| if odd { last(rest) } else { None })?;
-    Some(start..start + end)
-}
-
-/// `user:password@host` without a scheme.
-fn pair(bytes: &[u8], at: usize) -> Option<Range<usize>> {
-    let ends = |byte: u8| {
-        byte.is_ascii_whitespace() || is_quote(byte) || matches!(byte, b'/' | b'=' | b',' | b'(' | b'[')
-    };
-    let start = (0..at).rev().find(|at| ends(bytes[*at])).map_or(0, |at| at + 1);
-    let digest = bytes[at..].starts_with(b"@sha256:");
-    let colon = bytes[start..at].iter().position(|byte| *byte == b':')?;
-    (!digest && colon > 0 && start + colon + 1 < at).then_some(start..at)
-}
-
 /// The quote that the word at `start` begins with, or follows upon.
 fn around(bytes: &[u8], start: usize) -> Option<u8> {
     let least = start.saturating_sub(LONGEST_NAME);
@@ -317,7 +312,10 @@ fn around(bytes: &[u8], start: usize) -> Option<u8> {
 fn value(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usize> {
     let blank = |at: &usize| !matches!(bytes[*at], b' ' | b'\t');
     let start = (start..bytes.len()).find(blank).unwrap_or(bytes.len());
-    let mut at = start;
+    if let Some(key) = forms::pem(bytes, start) {
+        return start..key.end;
+    }
+    let mut at = start + forms::scheme(&bytes[start..]);
     while at < bytes.len() {
         match bytes[at] {
             byte if Some(byte) == within && at > start => break,

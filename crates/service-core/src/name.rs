@@ -29,7 +29,8 @@ impl Name {
         if first && rest && name.len() <= LONGEST {
             Ok(Self(name.into()))
         } else {
-            Err(BadName(name.to_owned()))
+            let told = name.floor_char_boundary(2 * LONGEST);
+            Err(BadName(name[..told].to_owned() + if told < name.len() { "…" } else { "" }))
         }
     }
 }

@@ -83,10 +83,19 @@ pub enum PlanError {
 /// `a -> b -> c -> a`.
 struct Circle<'a>(&'a [(Name, Span)]);
 
+/// So many services of a circle are named, one half from each end.
+const NAMED: usize = 16;
+
 impl fmt::Display for Circle<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, _) in self.0 {
-            write!(f, "{name} -> ")?;
+        let left_out = if self.0.len() > NAMED + 1 { self.0.len() - NAMED } else { 0 };
+        for (nth, (name, _)) in self.0.iter().enumerate() {
+            let named = left_out == 0 || nth < NAMED / 2 || nth >= NAMED / 2 + left_out;
+            if named {
+                write!(f, "{name} -> ")?;
+            } else if nth == NAMED / 2 {
+                write!(f, "… {left_out} more … -> ")?;
+            }
         }
         self.0.first().map_or(Ok(()), |(first, _)| write!(f, "{first}"))
     }
@@ -231,15 +240,22 @@ fn number(services: &[Service], errors: &mut Vec<PlanError>) -> HashMap<Name, Id
     by_name
 }
 
+/// Of so many dependencies that do not exist it is looked for what may be meant.
+const MOST_HELPED: usize = 20;
+
 fn resolve(
     services: &[Service],
     by_name: &HashMap<Name, Id>,
     errors: &mut Vec<PlanError>,
 ) -> Vec<Vec<Option<Need>>> {
+    let mut helped = 0;
     let mut need_of = |service: &Service, dependency: &crate::config::Dependency| {
         let found = by_name.get(&dependency.name);
         if found.is_none() {
-            let others = services.iter().map(|other| &other.name).filter(|name| **name != service.name);
+            helped += 1;
+            let most = if helped > MOST_HELPED { 0 } else { services.len() };
+            let others = services.iter().take(most).map(|other| &other.name);
+            let others = others.filter(|name| **name != service.name);
             errors.push(PlanError::Unknown {
                 service: service.name.clone(),
                 dependency: dependency.name.clone(),
@@ -282,5 +298,53 @@ impl PlanError {
             Self::Duplicate { .. } => Some("rename one of the two".to_string()),
             Self::TooMany(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Dependency;
+    use alloc::{format, vec};
+
+    fn needing(nth: usize, on: &[usize]) -> Service {
+        let name = |nth: usize| Name::new(&format!("s{nth}")).unwrap();
+        let mut service = Service::new(name(nth));
+        let need = |on: &usize| Dependency {
+            name: name(*on),
+            span: Span::default(),
+            condition: Condition::default(),
+            when_lost: WhenLost::default(),
+        };
+        service.dependencies = on.iter().map(need).collect();
+        service
+    }
+
+    fn errors(services: Vec<Service>) -> Vec<String> {
+        let errors = Plan::compile(Config { services, ..Config::default() }).unwrap_err();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_long_circle_is_told_from_both_ends() {
+        let told = errors((0..5_000).map(|nth| needing(nth, &[(nth + 1) % 5_000])).collect());
+        assert_eq!(
+            told,
+            ["services depend on each other in a circle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> \
+              … 4984 more … -> s4992 -> s4993 -> s4994 -> s4995 -> s4996 -> s4997 -> s4998 -> s4999 -> s0"]
+        );
+        let whole = errors((0..17).map(|nth| needing(nth, &[(nth + 1) % 17])).collect());
+        assert!(!whole[0].contains('…') && whole[0].ends_with("s16 -> s0"), "{whole:?}");
+    }
+
+    #[test]
+    fn each_knot_is_told_by_a_circle_of_its_own() {
+        // Two and two, each pair with the first of the next.
+        let pair = |nth: usize| if nth % 2 == 0 { vec![nth + 1, (nth + 2) % 1_000] } else { vec![nth - 1] };
+        let mut services: Vec<Service> = (0..998).map(|nth| needing(nth, &pair(nth))).collect();
+        services.extend([needing(998, &[999]), needing(999, &[998])]);
+        let told = errors(services);
+        assert_eq!(told.len(), 500);
+        assert_eq!(told[0], "services depend on each other in a circle: s0 -> s1 -> s0");
     }
 }

@@ -1,44 +1,65 @@
 //! "did you mean": the nearest of the words that exist.
 
-use alloc::vec;
+use crate::name::LONGEST;
 use alloc::vec::Vec;
+use core::mem::swap;
+
+/// So many words are looked at: a project of more has names that nobody tells apart by a letter.
+const MOST: usize = 2_000;
 
 /// The word most like `typo` among `words`, if it is like enough to be meant: at most a third of it is different, or one
-/// begins with the other.
+/// begins with the other. What is longer than any name or key is like none.
 pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    words
-        .into_iter()
-        .filter_map(|word| {
-            let longest = typo.chars().count().max(word.chars().count());
-            let distance = distance(typo, word);
-            let begins =
-                typo.len() > 2 && word.len() > 2 && (word.starts_with(typo) || typo.starts_with(word));
-            (distance * 3 <= longest || begins).then_some((distance, word))
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
-}
-
-/// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours. The libraries for it need
-/// `std`.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
-    for i in 0..=one.len() {
-        for j in 0..=other.len() {
-            rows[i][j] = match (i, j) {
-                (0, n) | (n, 0) => n,
-                _ => {
-                    let changed = usize::from(one[i - 1] != other[j - 1]);
-                    let plain =
-                        (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + changed);
-                    let swapped = i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1];
-                    if swapped { plain.min(rows[i - 2][j - 2] + 1) } else { plain }
-                }
-            };
+    if typo.len() > LONGEST {
+        return None;
+    }
+    let letters: Vec<char> = typo.chars().collect();
+    let mut found: Option<(usize, &str)> = None;
+    for word in words.into_iter().take(MOST).filter(|word| word.len() <= LONGEST) {
+        let other: Vec<char> = word.chars().collect();
+        let begins = typo.len() > 2 && word.len() > 2 && (word.starts_with(typo) || typo.starts_with(word));
+        let most = match begins {
+            true => LONGEST,
+            false => letters.len().max(other.len()) / 3,
+        };
+        // One that is no nearer need not be told how far it is.
+        let most = found.map_or(most, |(nearest, _)| most.min(nearest.saturating_sub(1)));
+        if found.is_some_and(|(nearest, _)| nearest == 0) {
+            break;
+        }
+        if let Some(distance) = distance(&letters, &other, most) {
+            found = Some((distance, word));
         }
     }
-    rows[one.len()][other.len()]
+    found.map(|(_, word)| word)
+}
+
+/// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours; none if there are more than
+/// `most`. The libraries for it need `std`.
+fn distance(one: &[char], other: &[char], most: usize) -> Option<usize> {
+    if one.len().abs_diff(other.len()) > most {
+        return None;
+    }
+    let (mut earlier, mut last, mut row) = ([0; LONGEST + 1], [0; LONGEST + 1], [0; LONGEST + 1]);
+    for (j, distance) in row.iter_mut().enumerate() {
+        *distance = j;
+    }
+    for i in 1..=one.len() {
+        swap(&mut earlier, &mut last);
+        swap(&mut last, &mut row);
+        row[0] = i;
+        for j in 1..=other.len() {
+            let changed = usize::from(one[i - 1] != other[j - 1]);
+            let plain = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + changed);
+            let swapped = i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1];
+            row[j] = if swapped { plain.min(earlier[j - 2] + 1) } else { plain };
+        }
+        // No later row is nearer than the nearer of two.
+        if row[..=other.len()].iter().chain(&last[..=other.len()]).all(|distance| *distance > most) {
+            return None;
+        }
+    }
+    Some(row[other.len()]).filter(|distance| *distance <= most)
 }
 
 #[cfg(test)]
@@ -54,5 +75,14 @@ mod tests {
         assert_eq!(nearest("webb", words), Some("web"));
         assert_eq!(nearest("qqq", words), None);
         assert_eq!(nearest("db", words), None);
+        assert_eq!(nearest("we", ["wb", "we", "ew"]), Some("we"));
+    }
+
+    #[test]
+    fn what_is_longer_than_any_name_is_like_none() {
+        let (long, longer) = ("a".repeat(64), "a".repeat(65));
+        assert_eq!(nearest(&long, [long.as_str()]), Some(long.as_str()));
+        assert_eq!(nearest(&longer, [longer.as_str(), long.as_str()]), None);
+        assert_eq!(nearest(&long, [longer.as_str()]), None);
     }
 }

@@ -33,8 +33,9 @@ use jiff::Timestamp;
 use lines::Lines;
 use read::Pages;
 use seen::Draft;
+use service_api::Event;
 use service_api::event::kind;
-use service_api::{Event, redact};
+use service_api::redact::{cut, redact};
 use service_core::service::Exit;
 use service_core::{Moment, Name};
 use service_shim::words::in_words;
@@ -60,6 +61,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 const PULSE: Duration = Duration::from_secs(15);
 /// Longest reason, in bytes.
 const LONGEST_REASON: usize = 1024;
+/// So much of one is looked at; a secret that it ends in is known by what stands before.
+const LONGEST_READ: usize = 4 * LONGEST_REASON;
 
 /// An event with its line in the file.
 #[derive(Debug)]
@@ -239,7 +242,7 @@ impl Journal {
             event: draft.event.to_owned(),
             from: draft.from,
             to: draft.to,
-            reason: draft.reason.map(|reason| shorten(redact(&reason).into_owned())),
+            reason: draft.reason.map(|reason| shorten(redact(&cut(&reason, LONGEST_READ)).into_owned())),
             run: draft.run,
             exit_code,
             exit_signal,

@@ -28,6 +28,7 @@ use service_core::config::{Config, Service, Settings};
 use service_core::plan::PlanError;
 use service_core::{Name, Plan};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use text::Text;
 use toml::de::DeTable;
@@ -116,7 +117,8 @@ fn understand(text: &Text) -> Reading {
         Err(errors) => {
             // Whoever needs a service that is there and wrong in itself makes no mistake.
             let known = if faults.is_empty() { Vec::new() } else { Map::of(text.as_str()).services() };
-            let excused = |error: &&PlanError| matches!(error, PlanError::Unknown { dependency, .. } if known.iter().any(|name| **name == **dependency));
+            let known: BTreeSet<String> = known.into_iter().collect();
+            let excused = |error: &&PlanError| matches!(error, PlanError::Unknown { dependency, .. } if known.contains(&**dependency));
             faults.extend(errors.iter().filter(|error| !excused(error)).map(fault));
             faults.sort_by_key(|fault| fault.span.start);
         }
@@ -201,12 +203,15 @@ fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
     }
 }
 
+/// So many further places of one fault are told.
+const MOST_PLACES: usize = 16;
+
 fn fault(error: &PlanError) -> Fault {
     let spans = error.spans();
     let mut spans = spans.iter().map(|span| span.start..span.end);
     let mut fault = Fault::new(spans.next().unwrap_or_default(), error.to_string());
     fault.help = error.help();
-    fault.also = spans.collect();
+    fault.also = spans.take(MOST_PLACES).collect();
     fault
 }
 

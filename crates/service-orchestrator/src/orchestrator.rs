@@ -27,6 +27,7 @@ use crate::probe::{Lookout, Prober};
 use crate::process::template::Templates;
 use crate::world::{Places, World, find_shim};
 use crate::{manager, probe};
+use service_api::redact::brief;
 use service_api::{Code, Outcome, Problem};
 use service_core::config::{self, Config, Manager};
 use service_core::{Id, Name, Plan};
@@ -376,7 +377,7 @@ pub(crate) fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem>
 
 /// There is no such service, but perhaps this one is meant.
 pub(crate) fn not_found(plan: &Plan, name: &str) -> Problem {
-    let problem = Problem::new(Code::NotFound, format!("there is no service `{name}`"));
+    let problem = Problem::new(Code::NotFound, format!("there is no service `{}`", brief(name)));
     match plan.suggestion(name) {
         Some(suggestion) => problem.help(format!("did you mean `{suggestion}`?")),
         None if plan.is_empty() => problem.help("no service is defined"),

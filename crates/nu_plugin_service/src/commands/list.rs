@@ -89,9 +89,13 @@ fn pick(all: &[view::Service], names: &[Spanned<String>]) -> Result<Vec<view::Se
     names.iter().map(find).collect()
 }
 
+/// What is longer is like no name.
+const LONGEST_COMPARED: usize = 64;
+
 fn unknown(name: &str, all: &[view::Service]) -> Problem {
     let near = all
         .iter()
+        .filter(|_| name.len() <= LONGEST_COMPARED)
         .map(|service| (strsim::jaro_winkler(name, &service.name), &service.name))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(one, _), (other, _)| one.total_cmp(other));

@@ -136,7 +136,11 @@ fn unknown(words: &[&str], span: Span) -> LabeledError {
 fn likeness(words: &[&str], name: &str) -> f64 {
     let count = name.split(' ').count().min(words.len());
     let said = words[..count].join(" ");
-    if name.starts_with(&said) { 1.0 } else { strsim::jaro_winkler(&said, name) }
+    if name.starts_with(&said) {
+        return 1.0;
+    }
+    // What is longer is like no name.
+    if said.len() > 64 { 0.0 } else { strsim::jaro_winkler(&said, name) }
 }
 
 #[cfg(test)]

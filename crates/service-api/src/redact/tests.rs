@@ -1,6 +1,6 @@
 //! Secrets in every place where one was ever seen to leak, and the laws of [`redact`].
 
-use super::{MASK, is_secret, joined, mask, moved, redact, secrets};
+use super::{MASK, brief, is_secret, joined, mask, moved, redact, secrets, without};
 use proptest::prelude::*;
 
 #[test]
@@ -62,6 +62,112 @@ fn what_a_program_takes_for_a_password_goes_and_what_others_call_so_stays() {
     for (text, told) in cases {
         assert_eq!(redact(text), told, "{text}");
     }
+}
+
+#[test]
+fn a_secret_goes_by_more_names_than_password() {
+    for name in [
+        "psw",
+        "pin",
+        "requirepass",
+        "masterauth",
+        "passkey",
+        "psk",
+        "totp",
+        "pw",
+        "access-code",
+        "connection-string",
+        "session-id",
+        "secret-id",
+        "db-pw",
+        "dbpass",
+        "wifi-psk",
+        "hmac-key",
+    ] {
+        assert_eq!(redact(&format!("serve --{name} hunter2 -v")), format!("serve --{name} *** -v"));
+        assert_eq!(redact(&format!("serve --{name}=hunter2 -v")), format!("serve --{name}=*** -v"));
+    }
+    for name in ["DBPW", "HMAC", "VAULT_SECRET_ID", "ROOTPW", "PHPSESSID", "MYSQL_PWD", "WIFI_PSK", "SIM_PIN"]
+    {
+        assert_eq!(redact(&format!("{name}=hunter2 serve")), format!("{name}=*** serve"));
+    }
+    let stay = "--bypass a --compass b --pinned c --spin d --passage e --keyboard f --user-id 7 --session-dir g --hub h";
+    assert_eq!(redact(stay), stay);
+}
+
+#[test]
+fn a_user_goes_with_a_password_alone() {
+    let cases = [
+        ("get --user=u:hunter2 h", "get --user=*** h"),
+        ("get --user=1000:1000 --user=me h", "get --user=1000:1000 --user=me h"),
+        ("curl -uu:hunter2 http://h", "curl -u*** http://h"),
+        ("curl -ume http://h", "curl -ume http://h"),
+        (r#"["curl", "-uu:hunter2", "h"]"#, r#"["curl", "-u***", "h"]"#),
+        ("docker login -u me -p hunter2 hub", "docker login -u me -p *** hub"),
+        ("docker run -p 80:80 login", "docker run -p 80:80 login"),
+        ("ssh login@host -p 22", "ssh login@host -p 22"),
+        ("htpasswd -b users me hunter2", "htpasswd -b users me ***"),
+        ("htpasswd -nbB me hunter2 > f", "htpasswd -nbB me *** > f"),
+        (r#"["htpasswd", "-b", "f", "me", "hunter2"]"#, r#"["htpasswd", "-b", "f", "me", "***"]"#),
+        ("zip -P hunter2 a.zip b", "zip -P *** a.zip b"),
+        ("7z a -phunter2 a.7z b", "7z a -p*** a.7z b"),
+        ("gzip -P x; tar -p x", "gzip -P x; tar -p x"),
+        ("openssl rsa -in k -passin pass:hunter2", "openssl rsa -in k -passin ***"),
+        ("sqlcmd -S h -U sa -P hunter2 -Q q", "sqlcmd -S h -U sa -P *** -Q q"),
+    ];
+    for (text, told) in cases {
+        assert_eq!(redact(text), told, "{text}");
+    }
+}
+
+#[test]
+fn what_has_the_form_of_a_secret_goes_without_a_name() {
+    let cases = [
+        ("got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.Sfl-KxwRJ_SM here", "got *** here"),
+        ("push ghp_16C7e42F292c6912E7710c838347Ae178B4a ok", "push *** ok"),
+        ("push gho_16C7e42F292c6912E771 github_pat_11AAAAAAA0abc_def", "push *** ***"),
+        ("glpat-abcDEF123456_-xyz, xoxb-123456-abcdef; sk-proj-abc123def456ghi7", "***, ***; ***"),
+        (
+            "post https://hooks.slack.com/services/T0/B0/xyz now",
+            "post https://hooks.slack.com/services/*** now",
+        ),
+        ("sent Bearer s3cr3t, got 401", "sent Bearer ***, got 401"),
+        ("auth=Bearer abc def", "auth=*** def"),
+        ("say Basic bWU6aHVudGVyMg== there", "say Basic *** there"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nafter",
+            "-----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----\nafter",
+        ),
+        ("k=1 -----BEGIN PRIVATE KEY-----\nMIIE", "k=1 -----BEGIN PRIVATE KEY-----***"),
+        ("TLS_KEY=-----BEGIN PRIVATE KEY-----\nMIIE", "TLS_KEY=***"),
+    ];
+    for (text, told) in cases {
+        assert_eq!(redact(text), told, "{text}");
+    }
+    for text in [
+        "send one as a bearer token; the bearer of bad news, Bearer authentication",
+        "Basic usage, basic features and Basic HTTP, a sk-learn task, task-runner, xox, eyJ",
+        "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----",
+        "the file ghp_x and npm_config_registry=http://h",
+    ] {
+        assert_eq!(redact(text), text);
+    }
+}
+
+#[test]
+fn the_environment_goes_wherever_it_stands() {
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let env =
+        [variable("DB_PASSWORD", "hunter2"), variable("API_KEY", "hunter2long"), variable("PORT", "8080")];
+    assert_eq!(without("said hunter2long and hunter2 on 8080", &env), "said *** and *** on 8080");
+    assert_eq!(without("said --token=abc", &[]), "said --token=***");
+}
+
+#[test]
+fn what_is_cut_is_whole_characters_and_says_that_it_was_cut() {
+    assert_eq!(brief("short"), "short");
+    let told = brief(&"é".repeat(300)).into_owned();
+    assert_eq!((told.chars().count(), told.ends_with('…')), (101, true));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Id, Need};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
@@ -40,42 +40,62 @@ fn build(needs: &[Vec<Option<Need>>]) -> DiGraph<(), usize> {
 
 /// One circle of each knot, told from its member that comes first in the file; the knots in the order of the file.
 fn circles(graph: &DiGraph<(), usize>) -> Vec<Path> {
-    let firsts = tarjan_scc(graph).into_iter().filter_map(|knot| {
+    // The other algorithm calls itself along the longest chain.
+    let knots = kosaraju_scc(graph);
+    let mut search =
+        Search { knots: alloc::vec![0; graph.node_count()], came_by: alloc::vec![None; graph.node_count()] };
+    for (nth, knot) in knots.iter().enumerate() {
+        for node in knot {
+            search.knots[node.index()] = nth;
+        }
+    }
+    let firsts = knots.into_iter().filter_map(|knot| {
         let first = knot.iter().copied().min()?;
         (knot.len() > 1 || graph.contains_edge(first, first)).then_some(first)
     });
     let mut firsts: Vec<NodeIndex> = firsts.collect();
     firsts.sort_unstable();
-    firsts.into_iter().map(|first| circle(graph, first)).collect()
+    firsts.into_iter().map(|first| search.circle(graph, first)).collect()
 }
 
-/// Breadth first from `start` along its needs until it is met again. `start` is known to be on a circle.
-fn circle(graph: &DiGraph<(), usize>, start: NodeIndex) -> Path {
-    let mut came_by = alloc::vec![None; graph.node_count()];
-    let mut open = VecDeque::from([start]);
-    while let (Some(node), None) = (open.pop_front(), came_by[start.index()]) {
-        for edge in graph.edges(node) {
-            let to = edge.target();
-            if came_by[to.index()].is_none() {
-                came_by[to.index()] = Some((node, *edge.weight()));
-                open.push_back(to);
+/// Looks for circles, in each knot once.
+struct Search {
+    /// To which knot each belongs.
+    knots: Vec<usize>,
+    /// From where it was come to.
+    came_by: Vec<Option<(NodeIndex, usize)>>,
+}
+
+impl Search {
+    /// Breadth first from `start` along its needs, within the knot, until it is met again. `start` is known to be on a
+    /// circle.
+    fn circle(&mut self, graph: &DiGraph<(), usize>, start: NodeIndex) -> Path {
+        let mut open = VecDeque::from([start]);
+        while let (Some(node), None) = (open.pop_front(), self.came_by[start.index()]) {
+            for edge in graph.edges(node) {
+                let to = edge.target();
+                let inside = self.knots[to.index()] == self.knots[start.index()];
+                if inside && self.came_by[to.index()].is_none() {
+                    self.came_by[to.index()] = Some((node, *edge.weight()));
+                    open.push_back(to);
+                }
             }
         }
-    }
-    let mut path = Vec::new();
-    let mut at = start;
-    while let Some((from, nth)) = came_by[at.index()] {
-        path.push((id(from), nth));
-        at = from;
-        if at == start {
-            break;
+        let mut path = Vec::new();
+        let mut at = start;
+        while let Some((from, nth)) = self.came_by[at.index()] {
+            path.push((id(from), nth));
+            at = from;
+            if at == start {
+                break;
+            }
         }
+        path.reverse();
+        // Told from the member that comes first in the file.
+        let first = path.iter().enumerate().min_by_key(|(_, (id, _))| *id).map_or(0, |(at, _)| at);
+        path.rotate_left(first);
+        path
     }
-    path.reverse();
-    // Told from the member that comes first in the file.
-    let first = path.iter().enumerate().min_by_key(|(_, (id, _))| *id).map_or(0, |(at, _)| at);
-    path.rotate_left(first);
-    path
 }
 
 fn id(node: NodeIndex) -> Id {

@@ -16,6 +16,7 @@ use axum::response::Response;
 use serde_json::Value;
 use service_api::{Action, Add, Code, Outcome, Problem, routes};
 use service_core::{Name, Plan};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -79,6 +80,10 @@ fn row(board: &Board, name: &str, action: Action) -> Outcome {
 /// The rows as they were sent, each with a name that it may have.
 fn choose(asked: Add, file: &Plan, before: &[Addition], board: &Board) -> Result<Vec<Addition>, Problem> {
     let mut chosen: Vec<Addition> = Vec::new();
+    let known: BTreeMap<&str, &Addition> =
+        before.iter().map(|addition| (&*addition.name, addition)).collect();
+    let mut given: BTreeSet<Name> = BTreeSet::new();
+    let mut tried: BTreeMap<String, u32> = BTreeMap::new();
     let alone = asked.services.len() == 1;
     let which = |row: usize| if alone { "it".to_owned() } else { format!("row {}", row + 1) };
     for (row, mut keys) in asked.services.into_iter().enumerate() {
@@ -95,21 +100,22 @@ fn choose(asked: Add, file: &Plan, before: &[Addition], board: &Board) -> Result
                 let taken = |name: &str| {
                     file.id(name).is_some()
                         || board.plan.id(name).is_some()
-                        || before.iter().chain(&chosen).any(|other| &*other.name == name)
+                        || known.contains_key(name)
+                        || given.contains(name)
                 };
-                free_name(keys.get("start_command"), taken)
+                free_name(keys.get("start_command"), &mut tried, taken)
             }
             None => {
                 let message = format!("cannot add {}: it has no `name`", which(row));
                 return Err(wrong(message).in_cell(row, Vec::new()));
             }
         };
-        if chosen.iter().any(|other| other.name == name) {
+        if !given.insert(name.clone()) {
             let message = format!("cannot add `{name}`: it is given twice");
             return Err(wrong(message).in_cell(row, named()));
         }
         let addition = Addition { name, keys, transient: asked.transient };
-        if let Some(problem) = taken(&addition, file, before, board) {
+        if let Some(problem) = taken(&addition, file, known.get(&*addition.name).copied(), board) {
             return Err(problem.in_cell(row, named()));
         }
         chosen.push(addition);
@@ -126,7 +132,7 @@ fn named() -> Vec<String> {
 }
 
 /// Who has this name, if it cannot be had.
-fn taken(addition: &Addition, file: &Plan, before: &[Addition], board: &Board) -> Option<Problem> {
+fn taken(addition: &Addition, file: &Plan, old: Option<&Addition>, board: &Board) -> Option<Problem> {
     let Addition { name, transient, .. } = addition;
     let problem = |why: &str| Problem::new(Code::NameTaken, format!("{}: {why}", addition.cannot()));
     if file.id(name).is_some() {
@@ -138,7 +144,6 @@ fn taken(addition: &Addition, file: &Plan, before: &[Addition], board: &Board) -
     if !transient {
         return None;
     }
-    let old = before.iter().find(|old| old.name == *name);
     if old.is_some_and(|old| !old.transient) {
         return Some(
             problem("a service of this name was added to stay")
@@ -158,8 +163,12 @@ fn taken(addition: &Addition, file: &Plan, before: &[Addition], board: &Board) -
         .then(|| problem("it is being started already").help("choose another name"))
 }
 
-/// A name after the program that nobody has.
-fn free_name(command: Option<&Value>, taken: impl Fn(&str) -> bool) -> Name {
+/// A name after the program that nobody has. `tried` has up to which number that was looked for already.
+fn free_name(
+    command: Option<&Value>,
+    tried: &mut BTreeMap<String, u32>,
+    taken: impl Fn(&str) -> bool,
+) -> Name {
     let first = match command {
         Some(Value::String(text)) => shell_words::split(text).ok().and_then(|words| words.into_iter().next()),
         Some(Value::Array(words)) => words.first().and_then(Value::as_str).map(str::to_owned),
@@ -170,7 +179,11 @@ fn free_name(command: Option<&Value>, taken: impl Fn(&str) -> bool) -> Name {
     let base: String = program.chars().map(fits).take(32).collect();
     let base = base.trim_start_matches(['.', '_', '-']);
     let base = if base.is_empty() { NAMELESS } else { base };
-    let names = (1_u32..).map(|nth| if nth == 1 { base.to_owned() } else { format!("{base}-{nth}") });
+    let last = tried.entry(base.to_owned()).or_default();
+    let names = (*last + 1..).map(|nth| {
+        *last = nth;
+        if nth == 1 { base.to_owned() } else { format!("{base}-{nth}") }
+    });
     let mut free = names.filter(|name| !taken(name)).filter_map(|name| load::service_name(&name).ok());
     free.next().expect("there are more numbers than services")
 }
@@ -226,10 +239,11 @@ pub(super) async fn remove(
 
 /// These, each of which was added and is needed by nothing that stays.
 fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Name>, Problem> {
-    let mut found = Vec::new();
+    let added: BTreeMap<&str, &Addition> = added.iter().map(|addition| (&*addition.name, addition)).collect();
+    let (mut found, mut go) = (Vec::new(), BTreeSet::new());
     for name in names {
-        match (added.iter().find(|addition| *addition.name == **name), plan.id(name)) {
-            (Some(addition), _) if found.contains(&addition.name) => {}
+        match (added.get(name.as_str()), plan.id(name)) {
+            (Some(addition), _) if !go.insert(addition.name.clone()) => {}
             (Some(addition), _) => found.push(addition.name.clone()),
             (None, None) => return Err(not_found(plan, name)),
             (None, Some(_)) => {
@@ -242,7 +256,7 @@ fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Na
     }
     for name in &found {
         let dependents = plan.id(name).map(|id| plan.dependents(id)).unwrap_or_default();
-        let stays = dependents.iter().map(|id| &plan.service(*id).name).find(|name| !found.contains(name));
+        let stays = dependents.iter().map(|id| &plan.service(*id).name).find(|name| !go.contains(*name));
         if let Some(dependent) = stays {
             return Err(bad(&format!("cannot remove `{name}`: `{dependent}` needs it"))
                 .help(format!("remove `{dependent}` as well: `service remove {dependent} {name}`")));
@@ -288,7 +302,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn named(command: &Value) -> String {
-        free_name(Some(command), |name| name == "ssh" || name == "ssh-2").to_string()
+        free_name(Some(command), &mut std::collections::BTreeMap::new(), |name| {
+            name == "ssh" || name == "ssh-2"
+        })
+        .to_string()
     }
 
     #[test]

@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use service_api::redact::brief;
 use service_api::{Code, Problem};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ impl Gate {
         match called {
             Some(name) if self.answers_to(&name, at) => {}
             Some(name) => {
-                let message = format!("cannot answer to the name `{name}`");
+                let message = format!("cannot answer to the name `{}`", brief(&name));
                 return Err(Problem::new(Code::Forbidden, message)
                     .help("add it to `hosts` in [orchestrator.api], if it is a name of this machine"));
             }
@@ -74,8 +75,8 @@ impl Gate {
             (None, _) => Ok(None),
             (Some(origin), None) if self.knows(origin) => Ok(Some(origin.clone())),
             (Some(origin), _) => {
-                let message =
-                    format!("cannot answer to the web page `{}`", String::from_utf8_lossy(origin.as_bytes()));
+                let page = String::from_utf8_lossy(origin.as_bytes());
+                let message = format!("cannot answer to the web page `{}`", brief(&page));
                 Err(Problem::new(Code::Forbidden, message)
                     .help("add it to `origins` in [orchestrator.api], if it may see and do everything"))
             }
@@ -110,8 +111,8 @@ impl Gate {
                 .help("use what is in `tokens/read` or `tokens/admin` beside the daemon's state")
         })?;
         if role == Role::Read && !may_read(request) {
-            let message =
-                format!("the token for reading does not allow {} {}", request.method(), request.uri().path());
+            let (method, path) = (brief(request.method().as_str()), brief(request.uri().path()));
+            let message = format!("the token for reading does not allow {method} {path}");
             return Err(Problem::new(Code::Forbidden, message)
                 .help("what changes something, and what services write to their logs, needs the token in `tokens/admin`"));
         }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use service_api::command::MOST;
+use service_api::redact::brief;
 use service_api::{Code, Envelope, Problem};
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ impl From<QueryRejection> for Failure {
     fn from(rejection: QueryRejection) -> Self {
         let said = rejection.body_text();
         let said = said.strip_prefix("Failed to deserialize query string: ").unwrap_or(&said);
-        Self(Problem::new(Code::BadRequest, format!("cannot read the query: {}", taken(said))))
+        Self(Problem::new(Code::BadRequest, format!("cannot read the query: {}", brief(&taken(said)))))
     }
 }
 

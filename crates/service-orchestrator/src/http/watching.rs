@@ -17,6 +17,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
+use service_api::redact::brief;
 use service_api::{Code, Problem, routes};
 use service_core::fleet::Until;
 use std::sync::Arc;
@@ -172,6 +173,7 @@ fn until(word: Option<&str>) -> Result<Until, Problem> {
     let known = Until::ALL.iter().find(|(known, _)| *known == word);
     known.map(|(_, until)| *until).ok_or_else(|| {
         let words = Until::ALL.map(|(word, _)| word).join(", ");
-        Problem::new(Code::BadRequest, format!("cannot wait for `{word}`")).help(format!("one of: {words}"))
+        Problem::new(Code::BadRequest, format!("cannot wait for `{}`", brief(word)))
+            .help(format!("one of: {words}"))
     })
 }

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::de::DeserializeOwned;
+use service_api::redact::brief;
 use service_api::{Code, Problem, routes};
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,7 +161,8 @@ pub(super) fn body_of<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T,
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(bad(&format!("the body is not {what}: it should be a record, `{{ ... }}`")));
     }
-    serde_json::from_slice(body).map_err(|error| bad(&format!("the body is not {what}: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| bad(&format!("the body is not {what}: {}", brief(&error.to_string()))))
 }
 
 pub(super) fn bad(message: &str) -> Problem {

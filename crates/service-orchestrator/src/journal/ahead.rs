@@ -1,13 +1,16 @@
 //! [`Ahead`]: what a reader of the journal has before them, told as they take it.
 //!
 //! Between two pieces nothing is kept but how far they have come: each piece is read from the files again, which were
-//! held open as they were. So what waits for slow readers does not add up, however long their answers are.
+//! held open as they were. So what waits for slow readers does not add up, however long their answers are. A few readers of
+//! [`Starts`] keep theirs.
 
 use super::read::Way;
 use super::{Past, Question, starts};
 use service_api::event::Start;
 use service_api::{Event, Problem};
 use std::ops::ControlFlow;
+use std::vec;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Rows that are still to be told.
 pub(crate) trait Ahead {
@@ -52,23 +55,24 @@ impl Ahead for Events {
     }
 }
 
+/// So many readers of starts may have theirs in memory. A start is made of events that may be far apart, so all of them have to
+/// be made before the first can be told; whoever comes when none of these is free makes them anew for each piece.
+static HOLDERS: Semaphore = Semaphore::const_new(8);
+
 /// The critical path of starts.
 pub(crate) struct Starts {
     past: Past,
     question: Question,
     told: usize,
+    held: Option<(vec::IntoIter<Start>, SemaphorePermit<'static>)>,
 }
 
 impl Starts {
     pub(crate) fn new(past: Past, question: Question) -> Self {
-        Self { past, question, told: 0 }
+        Self { past, question, told: 0, held: None }
     }
-}
 
-impl Ahead for Starts {
-    type Row = Start;
-
-    fn go_on(&mut self, tell: &mut dyn FnMut(Start) -> ControlFlow<()>) -> Result<bool, Problem> {
+    fn rows(&self) -> Result<vec::IntoIter<Start>, Problem> {
         let mut rows = starts(&self.past.find(&Question { limit: None, ..self.question.clone() })?);
         if let Some(most) = self.question.limit {
             match self.question.since {
@@ -76,12 +80,61 @@ impl Ahead for Starts {
                 None => drop(rows.drain(..rows.len().saturating_sub(most))),
             }
         }
-        for row in rows.into_iter().skip(self.told) {
+        drop(rows.drain(..self.told.min(rows.len())));
+        Ok(rows.into_iter())
+    }
+}
+
+impl Ahead for Starts {
+    type Row = Start;
+
+    fn go_on(&mut self, tell: &mut dyn FnMut(Start) -> ControlFlow<()>) -> Result<bool, Problem> {
+        if self.held.is_none()
+            && let Ok(permit) = HOLDERS.try_acquire()
+        {
+            self.held = Some((self.rows()?, permit));
+        }
+        let mut made = if self.held.is_some() { None } else { Some(self.rows()?) };
+        let rows = self.held.as_mut().map(|(rows, _)| rows).or(made.as_mut());
+        for row in rows.into_iter().flatten() {
             self.told += 1;
             if tell(row).is_break() {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::lines::Lines;
+
+    #[test]
+    fn starts_are_read_once_however_many_pieces_they_are_told_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut lines = Lines::open(directory.path().join("x.jsonl"), 1 << 20);
+        let event = |seq: u32, to: &str| {
+            format!(
+                "{{\"seq\":{seq},\"time\":\"2026-01-01T00:00:00Z\",\"since_boot_ms\":{seq}.0,\"service\":\"web\",\"event\":\"state\",\"from\":null,\"to\":\"{to}\",\"reason\":null,\"run\":1}}\n"
+            )
+        };
+        let text: String =
+            (0..10).map(|nth| event(2 * nth + 1, "starting") + &event(2 * nth + 2, "ready")).collect();
+        lines.append(text.as_bytes(), Vec::new).unwrap();
+        let mut ahead = Starts::new(Past::of(lines.shelf()), Question::default());
+        let mut told = 0;
+        let mut piece = || {
+            ahead.go_on(&mut |_| {
+                told += 1;
+                if told % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        };
+        assert!(piece().unwrap());
+        // What is written over now is not looked at again.
+        lines.overwrite(&vec![b'x'; text.len()], 0).unwrap();
+        while piece().unwrap() {}
+        assert_eq!(told, 10);
     }
 }

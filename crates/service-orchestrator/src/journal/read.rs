@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use service_api::command::MOST;
+use service_api::redact::brief;
 use service_api::{Code, Event, Problem};
 use std::collections::BTreeMap;
 use std::io;
@@ -132,8 +133,11 @@ impl std::str::FromStr for Since {
             return Ok(Self::After(seq));
         }
         text.parse().map(Self::Time).map_err(|_| {
-            Problem::new(Code::BadRequest, format!("`since` is neither a number nor a time: `{text}`"))
-                .help("write it as 17, the number of an event, or as 2026-01-02T03:04:05Z")
+            Problem::new(
+                Code::BadRequest,
+                format!("`since` is neither a number nor a time: `{}`", brief(text)),
+            )
+            .help("write it as 17, the number of an event, or as 2026-01-02T03:04:05Z")
         })
     }
 }

@@ -4,7 +4,7 @@
 //! told in the same words; only the place is a row and a column.
 
 use super::each;
-use super::map::Map;
+use super::map::{Map, Ways};
 use super::section::{Fault, Section};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use service_core::config::{Config, Origin, Service, Span};
 use service_core::plan::PlanError;
 use service_core::{Name, Plan};
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 
 /// What is wrong where nothing more is known.
@@ -62,8 +63,9 @@ pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> P
                 let before = added.len();
                 for error in &errors {
                     tracing::warn!(%error, "cannot take up what was added");
-                    added.retain(|service| !blamed(error).contains(&&service.name));
                 }
+                let gone = with_dependents(errors.iter().flat_map(blamed), &added);
+                added.retain(|service| !gone.contains(&service.name));
                 if added.len() == before {
                     break;
                 }
@@ -71,6 +73,26 @@ pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> P
         }
     }
     plan
+}
+
+/// These, and those of `added` that need one of them, and so on.
+fn with_dependents<'n>(names: impl Iterator<Item = &'n Name>, added: &[Service]) -> BTreeSet<Name> {
+    let mut dependents: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+    for service in added {
+        for need in &service.dependencies {
+            dependents.entry(&need.name).or_default().push(&service.name);
+        }
+    }
+    let mut gone: BTreeSet<Name> = names.cloned().collect();
+    let mut open: Vec<Name> = gone.iter().cloned().collect();
+    while let Some(name) = open.pop() {
+        for dependent in dependents.get(&name).into_iter().flatten() {
+            if gone.insert((*dependent).clone()) {
+                open.push((*dependent).clone());
+            }
+        }
+    }
+    gone
 }
 
 /// Whether these can be added to what a file defines, beside `others` that were added before. `rows` has the place of
@@ -106,8 +128,8 @@ pub(crate) fn check(
 
 /// What is wrong between services, in the row that says so.
 fn between(error: &PlanError, fresh: &[Addition]) -> Problem {
-    let blamed = blamed(error);
-    let row = fresh.iter().position(|addition| blamed.contains(&&addition.name));
+    let blamed: BTreeSet<&Name> = blamed(error).into_iter().collect();
+    let row = fresh.iter().position(|addition| blamed.contains(&addition.name));
     let cannot =
         row.and_then(|row| fresh.get(row)).map_or_else(|| "cannot add it".to_owned(), Addition::cannot);
     let mut problem = Problem::new(Code::BadDefinition, format!("{cannot}: {error}"));
@@ -148,7 +170,8 @@ fn understand(addition: &Addition, defaults: &Service) -> Result<Service, Vec<Wr
         Some(service) if faults.is_empty() => Ok(ours(service, addition)),
         _ => {
             let map = Map::of(&text);
-            let wrong = |fault: Fault| Wrong { path: column(&map, &fault), fault };
+            let ways = map.ways();
+            let wrong = |fault: Fault| Wrong { path: column(&ways, &fault), fault };
             Err(faults.into_iter().map(wrong).collect())
         }
     }
@@ -162,11 +185,11 @@ fn ours(mut service: Service, addition: &Addition) -> Service {
     service
 }
 
-fn column(map: &Map<'_>, fault: &Fault) -> Vec<String> {
+fn column(ways: &Ways<'_>, fault: &Fault) -> Vec<String> {
     match fault.missing {
         Some(missing) => vec![missing.to_owned()],
         // Below `services.NAME`.
-        None => map.path(&fault.span).into_iter().skip(2).collect(),
+        None => ways.path(&fault.span).into_iter().skip(2).collect(),
     }
 }
 

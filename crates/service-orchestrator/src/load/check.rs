@@ -1,6 +1,6 @@
 //! [`check`]: everything that is wrong with a file, and what is doubtful about it, one row each.
 
-use super::map::Map;
+use super::map::{Map, Ways};
 use super::section::Fault;
 use super::text::Text;
 use super::{doubts, read, understand};
@@ -14,6 +14,7 @@ pub fn check(path: &Path) -> Vec<Finding> {
         Err(problem) => return vec![unreadable(path, problem.message)],
     };
     let map = Map::of(text.as_str());
+    let ways = map.ways();
     let reading = understand(&text);
     let base = path.parent().unwrap_or(Path::new("/"));
     let doubts = doubts::all(&reading.services, &map, base);
@@ -23,7 +24,7 @@ pub fn check(path: &Path) -> Vec<Finding> {
     if all.is_empty() && reading.services.is_empty() {
         return vec![empty(path)];
     }
-    all.into_iter().map(|(severity, fault)| finding(severity, fault, &text, &map)).collect()
+    all.into_iter().map(|(severity, fault)| finding(severity, fault, &text, &ways)).collect()
 }
 
 fn empty(path: &Path) -> Finding {
@@ -37,9 +38,9 @@ fn empty(path: &Path) -> Finding {
     }
 }
 
-fn finding(severity: Severity, fault: &Fault, text: &Text, map: &Map<'_>) -> Finding {
+fn finding(severity: Severity, fault: &Fault, text: &Text, ways: &Ways<'_>) -> Finding {
     let place = text.place(&fault.span);
-    let path = map.path(&fault.span);
+    let path = ways.path(&fault.span);
     let (service, mut key) = match path.as_slice() {
         [first, service, key @ ..] if first == "services" => (Some(service.clone()), key.join(".")),
         path => (None, path.join(".")),
@@ -65,7 +66,7 @@ fn finding(severity: Severity, fault: &Fault, text: &Text, map: &Map<'_>) -> Fin
 
 /// The way out, and the other lines that the same problem is about.
 fn help(fault: &Fault, text: &Text, line: usize) -> Option<String> {
-    let mut lines: Vec<usize> = fault.also.iter().map(|span| text.place(span).line).collect();
+    let mut lines: Vec<usize> = fault.also.iter().map(|span| text.line_of(span)).collect();
     lines.retain(|other| *other != line);
     lines.dedup();
     if lines.is_empty() {

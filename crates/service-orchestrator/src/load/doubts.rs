@@ -12,13 +12,16 @@ use nix::unistd::{AccessFlags, access};
 use service_api::Severity;
 use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, word};
 use service_core::health::Endpoint;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Every doubt about these services, and every error in a file that they name. Relative paths are relative to `base`.
 pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<(Severity, Fault)> {
     let (mut doubts, mut errors) = (Vec::new(), Vec::new());
-    for (nth, service) in services.iter().enumerate() {
+    let by_name: HashMap<&str, &Service> = services.iter().map(|service| (&*service.name, service)).collect();
+    let mut ports = HashMap::new();
+    for service in services {
         let ours = service.manager == Manager::Process;
         if ours {
             doubts.extend(place(service, map, base));
@@ -179,9 +182,16 @@ fn shell_words(service: &Service, map: &Map<'_>) -> Vec<Fault> {
 }
 
 /// A check of a local port passes only for the service that listens there, so it cannot pass for two.
-fn shared_port(service: &Service, before: &[Service], map: &Map<'_>) -> Option<Fault> {
+fn shared_port<'s>(
+    service: &'s Service,
+    before: &mut HashMap<(&'static str, u16), &'s Service>,
+    map: &Map<'_>,
+) -> Option<Fault> {
     let port = own_port(service)?;
-    let other = before.iter().find(|other| own_port(other) == Some(port))?;
+    let other = *before.entry(port).or_insert(service);
+    if std::ptr::eq(other, service) {
+        return None;
+    }
     let message = format!(
         "its check asks port {}, and so does that of `{}`: only one of them can own it",
         port.1, other.name
@@ -222,8 +232,7 @@ fn authority(url: &str, usual: &str) -> String {
     if has_port { authority.to_owned() } else { format!("{authority}:{usual}") }
 }
 
-fn vain(service: &Service, edge: &Dependency, services: &[Service], map: &Map<'_>) -> Option<Fault> {
-    let need = services.iter().find(|need| need.name == edge.name)?;
+fn vain(service: &Service, edge: &Dependency, need: &Service, map: &Map<'_>) -> Option<Fault> {
     let (message, help) = if need.oneshot && edge.when_lost != WhenLost::Keep {
         let lost = word(&WhenLost::ALL, edge.when_lost);
         (

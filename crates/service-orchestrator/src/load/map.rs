@@ -1,5 +1,6 @@
 //! [`Map`]: which keys of the file stand where.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -13,9 +14,14 @@ impl<'t> Map<'t> {
         Self(DeTable::parse(text).ok())
     }
 
-    /// The keys that lead to what stands there.
-    pub(super) fn path(&self, at: &Range<usize>) -> Vec<String> {
-        self.0.as_ref().and_then(|root| into_table(root.get_ref(), at)).unwrap_or_default()
+    /// The ways through the file, for whoever asks for many places.
+    pub(super) fn ways(&self) -> Ways<'_> {
+        let mut ways = Ways::default();
+        if let Some(root) = &self.0 {
+            ways.table(root.get_ref(), None);
+        }
+        ways.sort();
+        ways
     }
 
     /// Where the value of a key stands.
@@ -31,7 +37,7 @@ impl<'t> Map<'t> {
     /// Where the name of a service stands.
     pub(super) fn name(&self, service: &str) -> Option<Range<usize>> {
         let services = self.0.as_ref()?.get_ref().get("services")?.get_ref().as_table()?;
-        services.iter().find(|(key, _)| key.get_ref() == service).map(|(key, _)| key.span())
+        services.get_key_value(service).map(|(key, _)| key.span())
     }
 
     /// The names of all services, also of those that cannot be understood.
@@ -42,21 +48,64 @@ impl<'t> Map<'t> {
     }
 }
 
-fn into_table(table: &DeTable<'_>, at: &Range<usize>) -> Option<Vec<String>> {
-    table.iter().find_map(|(key, value)| {
-        let rest = if encloses(&key.span(), at) { Vec::new() } else { into_value(value, at)? };
-        Some(std::iter::once(key.get_ref().to_string()).chain(rest).collect())
-    })
+/// By which keys each place of a file is come to.
+#[derive(Default)]
+pub(super) struct Ways<'m> {
+    /// A key, and the one of [`Ways::keys`] below which it stands.
+    keys: Vec<(&'m str, Option<usize>)>,
+    /// Keys and values, from the first to the last, what is within another after it; each with its key, and with the
+    /// nearest one that it is within.
+    spans: Vec<(Range<usize>, usize, Option<usize>)>,
 }
 
-/// The span of a table with a header is not around what stands below it, so every table is looked into.
-fn into_value(value: &Spanned<DeValue<'_>>, at: &Range<usize>) -> Option<Vec<String>> {
-    let inner = match value.get_ref() {
-        DeValue::Table(table) => into_table(table, at),
-        DeValue::Array(values) => values.iter().find_map(|value| into_value(value, at)),
-        _ => None,
-    };
-    inner.or_else(|| encloses(&value.span(), at).then(Vec::new))
+impl<'m> Ways<'m> {
+    fn table(&mut self, table: &'m DeTable<'_>, above: Option<usize>) {
+        for (key, value) in table {
+            let nth = self.keys.len();
+            self.keys.push((key.get_ref(), above));
+            self.spans.push((key.span(), nth, None));
+            self.value(value, nth);
+        }
+    }
+
+    /// The span of a table with a header is not around what stands below it, so every table is looked into.
+    fn value(&mut self, value: &'m Spanned<DeValue<'_>>, key: usize) {
+        self.spans.push((value.span(), key, None));
+        match value.get_ref() {
+            DeValue::Table(table) => self.table(table, Some(key)),
+            DeValue::Array(values) => values.iter().for_each(|value| self.value(value, key)),
+            _ => {}
+        }
+    }
+
+    fn sort(&mut self) {
+        self.spans.sort_by_key(|(span, key, _)| (span.start, Reverse(span.end), *key));
+        let mut around: Vec<usize> = Vec::new();
+        for nth in 0..self.spans.len() {
+            let inner = self.spans[nth].0.clone();
+            while around.last().is_some_and(|outer| !encloses(&self.spans[*outer].0, &inner)) {
+                around.pop();
+            }
+            self.spans[nth].2 = around.last().copied();
+            around.push(nth);
+        }
+    }
+
+    /// The keys that lead to what stands there.
+    pub(super) fn path(&self, at: &Range<usize>) -> Vec<String> {
+        let mut found = self.spans.partition_point(|(span, ..)| span.start <= at.start).checked_sub(1);
+        while let Some(nth) = found.filter(|nth| !encloses(&self.spans[*nth].0, at)) {
+            found = self.spans[nth].2;
+        }
+        let mut key = found.map(|nth| self.spans[nth].1);
+        let mut path = Vec::new();
+        while let Some((name, above)) = key.map(|key| self.keys[key]) {
+            path.push(name.to_owned());
+            key = above;
+        }
+        path.reverse();
+        path
+    }
 }
 
 fn encloses(outer: &Range<usize>, inner: &Range<usize>) -> bool {
@@ -73,7 +122,7 @@ mod tests {
         let map = Map::of(text);
         let path = |word: &str| {
             let start = text.find(word).unwrap();
-            map.path(&(start..start + word.len())).join(".")
+            map.ways().path(&(start..start + word.len())).join(".")
         };
         assert_eq!(path("web"), "services.web");
         assert_eq!(path("'1'"), "services.web.env.A");

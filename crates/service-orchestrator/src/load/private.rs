@@ -6,18 +6,33 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The parts of one line that are shown to nobody, as byte ranges within it.
-pub(super) fn of_line(text: &str, line: Range<usize>) -> Vec<Range<usize>> {
-    let (root, _) = DeTable::parse_recoverable(text);
-    let mut spans = Vec::new();
-    table(root.get_ref(), false, &mut spans);
-    let shown = &text[line.clone()];
-    let inside = spans.into_iter().filter(|span| span.start < line.end && span.end > line.start);
-    let inside = inside.map(|span| {
-        let (start, end) = (span.start.max(line.start), span.end.min(line.end));
-        start - line.start..end - line.start
-    });
-    joined(inside.chain(secrets(shown)).chain(unread(text, line.start, shown)).collect())
+/// Where the values are that are shown to nobody.
+pub(super) struct Private {
+    /// In order, none within another.
+    values: Vec<Range<usize>>,
+    is_toml: bool,
+}
+
+impl Private {
+    /// Reads a file.
+    pub(super) fn of(text: &str) -> Self {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let mut values = Vec::new();
+        table(root.get_ref(), false, &mut values);
+        Self { values: joined(values), is_toml: errors.is_empty() }
+    }
+
+    /// The parts of one line, as byte ranges within it.
+    pub(super) fn of_line(&self, text: &str, line: Range<usize>) -> Vec<Range<usize>> {
+        let shown = &text[line.clone()];
+        let first = self.values.partition_point(|span| span.end <= line.start);
+        let inside = self.values[first..].iter().take_while(|span| span.start < line.end).map(|span| {
+            let (start, end) = (span.start.max(line.start), span.end.min(line.end));
+            start - line.start..end - line.start
+        });
+        let unread = if self.is_toml { None } else { unread(text, line.start, shown) };
+        joined(inside.chain(secrets(shown)).chain(unread).collect())
+    }
 }
 
 fn table(table: &DeTable<'_>, private: bool, spans: &mut Vec<Range<usize>>) {
@@ -46,8 +61,7 @@ fn unread(text: &str, start: usize, line: &str) -> Option<Range<usize>> {
         from += at + 1;
         if header || name.split([' ', '\t', '{', ',', '.']).any(is_env) {
             let value = line.len() - line[from..].trim_start().len();
-            return Some(value..line.trim_end().len())
-                .filter(|value| !value.is_empty() && DeTable::parse(text).is_err());
+            return Some(value..line.trim_end().len()).filter(|value| !value.is_empty());
         }
     }
     None

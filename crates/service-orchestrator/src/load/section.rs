@@ -1,6 +1,7 @@
 //! [`Section`]: one TOML table being read. Each accessor names a key; whatever no accessor named is an unknown key.
 
 use jiff::SignedDuration;
+use service_api::redact::cut;
 use service_core::suggest::nearest;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -8,6 +9,9 @@ use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+/// What a file says may be longer than what is told of it.
+const LONGEST_MESSAGE: usize = 2_000;
 
 /// Something wrong, and where.
 #[derive(Debug)]
@@ -23,7 +27,9 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { span, also: Vec::new(), message: message.into(), help: None, missing: None }
+        let message: String = message.into();
+        let message = cut(&message, LONGEST_MESSAGE).into_owned();
+        Self { span, also: Vec::new(), message, help: None, missing: None }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Words of managers, made fit to be shown: what a program says of itself may hold colours and worse.
 
+use service_api::redact::cut;
+
 /// Without what tells a terminal to do things; lines stay lines.
 pub(super) fn readable(text: &str) -> String {
     let mut readable = String::with_capacity(text.len());
@@ -15,9 +17,12 @@ pub(super) fn readable(text: &str) -> String {
     readable
 }
 
+/// What a manager says is not told any further.
+const LONGEST: usize = 2_000;
+
 /// For a cell of a table.
 pub(crate) fn on_one_line(text: &str) -> String {
-    let text = readable(text);
+    let text = readable(&cut(text, LONGEST));
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -1,0 +1,136 @@
+//! Names that look like those of secrets.
+
+/// Words of a name, whole: what it names is secret.
+const SECRET: [&str; 36] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "pass",
+    "pwd",
+    "psw",
+    "pw",
+    "secret",
+    "secrets",
+    "token",
+    "tokens",
+    "key",
+    "keys",
+    "apikey",
+    "credential",
+    "credentials",
+    "cred",
+    "creds",
+    "dsn",
+    "auth",
+    "authorization",
+    "masterauth",
+    "bearer",
+    "jwt",
+    "cookie",
+    "pat",
+    "otp",
+    "totp",
+    "hotp",
+    "psk",
+    "pin",
+    "hmac",
+    "signature",
+    "connstr",
+    "passin",
+];
+/// The same, also within a longer word, or over several of them.
+const WITHIN: [&str; 16] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "passkey",
+    "secret",
+    "token",
+    "credential",
+    "apikey",
+    "privatekey",
+    "accesskey",
+    "accesscode",
+    "pincode",
+    "connectionstring",
+    "connstring",
+    "jwt",
+    "hmac",
+];
+/// The same at the end of a word that is written as one, such as `DBPW`.
+const ENDS: [&str; 4] = ["pass", "pwd", "psw", "pw"];
+/// Words of every day that end so.
+const HARMLESS: [&str; 9] =
+    ["bypass", "compass", "encompass", "multipass", "overpass", "oldpwd", "surpass", "trespass", "underpass"];
+/// Names of a secret, although they end as the name of one that is [`ABOUT`] something.
+const IDS: [&str; 3] = ["secretid", "sessionid", "sessid"];
+/// A name that ends so names where a secret is, or something about it.
+const ABOUT: [&str; 14] = [
+    "file",
+    "files",
+    "path",
+    "dir",
+    "directory",
+    "id",
+    "name",
+    "type",
+    "ttl",
+    "size",
+    "length",
+    "count",
+    "timeout",
+    "algorithm",
+];
+/// The same in the query of a URL, where they are no other words: who has such a URL may do what it says.
+const IN_QUERY: [&str; 1] = ["sig"];
+/// Names that are words of every day, and name a secret also before a colon.
+const PLAIN: [&str; 7] =
+    ["password", "passwd", "passphrase", "passkey", "secret", "credential", "credentials"];
+
+/// Whether a key, a variable or an option of this name has a secret for a value.
+pub fn is_secret(name: &str) -> bool {
+    let words = words(name);
+    let Some(last) = words.last() else { return false };
+    let whole = words.concat();
+    if IDS.iter().any(|id| whole.ends_with(id)) {
+        return true;
+    }
+    // The directory that a shell is in.
+    if ABOUT.contains(&last.as_str()) || name == "PWD" || name == "OLDPWD" {
+        return false;
+    }
+    let is_one = |word: &String| {
+        let ends = || ENDS.iter().any(|end| word.ends_with(end)) && !HARMLESS.contains(&word.as_str());
+        SECRET.contains(&word.as_str()) || ends()
+    };
+    words.iter().any(is_one) || WITHIN.iter().any(|word| whole.contains(word))
+}
+
+/// Whether the parameter of this name lets whoever has the URL do what it says.
+pub(super) fn is_secret_in_a_query(name: &str) -> bool {
+    IN_QUERY.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Whether this word, in lower case, names a secret also before a colon.
+pub(super) fn is_plain(word: &str) -> bool {
+    PLAIN.contains(&word)
+}
+
+/// The words of `DB_PASSWORD`, `api-key`, `accessToken`, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for character in name.chars() {
+        let begins = character.is_ascii_uppercase() && was_lower;
+        if begins || !character.is_ascii_alphanumeric() {
+            words.push(String::new());
+        }
+        if let (true, Some(word)) = (character.is_ascii_alphanumeric(), words.last_mut()) {
+            word.push(character.to_ascii_lowercase());
+        }
+        was_lower = character.is_ascii_lowercase() || character.is_ascii_digit();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
