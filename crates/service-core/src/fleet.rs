@@ -13,7 +13,7 @@ mod outlook;
 mod progress;
 
 pub use outlook::Until;
-pub use progress::{Obstacle, Progress};
+pub use progress::{Obstacle, Progress, Prospects};
 
 use crate::config::{Condition, Service, WhenLost};
 use crate::health::Health;
@@ -155,9 +155,10 @@ impl Fleet {
 
     /// The first need of one of `ids` that is neither satisfied nor among them.
     pub fn missing_need(&self, ids: &[Id]) -> Option<(Id, Id)> {
+        let among: BTreeSet<Id> = ids.iter().copied().collect();
         ids.iter()
             .flat_map(|id| self.plan.needs(*id).iter().map(|need| (*id, need)))
-            .find(|(_, need)| !ids.contains(&need.on) && !self.is_satisfied(**need))
+            .find(|(_, need)| !among.contains(&need.on) && !self.is_satisfied(**need))
             .map(|(id, need)| (id, need.on))
     }
 
@@ -201,10 +202,11 @@ impl Fleet {
             Relatives::Along => self.plan.with_dependencies(&again),
             Relatives::Apart => again.clone(),
         };
+        let stops: BTreeSet<Id> = again.iter().copied().collect();
         wanted.retain(|id| {
-            again.contains(id) || self.machines[id.index()].goal() != Goal::Up || !self.is_up(*id)
+            stops.contains(id) || self.machines[id.index()].goal() != Goal::Up || !self.is_up(*id)
         });
-        for id in wanted.iter().filter(|id| !again.contains(id)) {
+        for id in wanted.iter().filter(|id| !stops.contains(id)) {
             self.wish(*id, Goal::Up);
         }
         self.settle(now);
@@ -223,8 +225,9 @@ impl Fleet {
             Relatives::Apart => self.plan.sorted(ids.iter().copied()),
             Relatives::Along => {
                 let mut wanted = self.plan.with_dependents(ids);
+                let named: BTreeSet<Id> = ids.iter().copied().collect();
                 wanted.retain(|id| {
-                    ids.contains(id)
+                    named.contains(id)
                         || self.machine(*id).goal() != Goal::Down
                         || self.machine(*id).state().is_alive()
                 });

@@ -164,6 +164,7 @@ impl Builder {
             managers,
             changes,
             lookout: Lookout::default(),
+            turns: Arc::default(),
             mailbox,
         };
         let board = task::run(world.clone(), plan, letters).await;

@@ -16,8 +16,8 @@ use crate::world::Places;
 use serde::{Deserialize, Serialize};
 use service_core::fleet::Fleet;
 use service_core::service::Memory;
-use service_core::{Moment, Name, Snapshot};
-use std::collections::BTreeMap;
+use service_core::{Id, Moment, Name, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(crate) struct Store {
     boot_id: String,
     due: Option<Moment>,
     written: Option<Written>,
+    /// Those that have changed since it was written; none where another plan numbers them otherwise.
+    fresh: Option<BTreeSet<Id>>,
 }
 
 /// What the file has.
@@ -90,11 +92,17 @@ impl Store {
             }
         };
         memories.retain(|_, memory| *memory != Memory::default());
-        (Self { path, refuge, boot_id: places.boot_id.clone(), due: None, written: None }, memories)
+        (
+            Self { path, refuge, boot_id: places.boot_id.clone(), due: None, written: None, fresh: None },
+            memories,
+        )
     }
 
     /// Notes that a service changed.
     pub(crate) fn changed(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
+        if let Some(fresh) = &mut self.fresh {
+            fresh.insert(after.id);
+        }
         if (before.goal, before.run) != (after.goal, after.run) {
             self.due = Some(now);
         } else if (&before.state, before.restarts, before.health)
@@ -102,6 +110,11 @@ impl Store {
         {
             self.due.get_or_insert(now.plus(GATHER));
         }
+    }
+
+    /// Notes that there are other services.
+    pub(crate) fn planned_anew(&mut self) {
+        self.fresh = None;
     }
 
     /// When [`Store::write_if_due`] should be called.
@@ -123,13 +136,20 @@ impl Store {
 
     fn write(&mut self, fleet: &Fleet) {
         self.due = None;
-        let services = remembered(fleet);
-        if let Some(written) = self.written.take().filter(|written| written.may_grow(&services)) {
+        let fresh = self.fresh.replace(BTreeSet::new());
+        let services = match &fresh {
+            Some(fresh) => memories(fleet, fresh.iter().copied()),
+            None => memories(fleet, fleet.plan().ids()),
+        };
+        let may_grow =
+            |written: &Written| written.is_short() && (fresh.is_some() || written.is_within(&services));
+        if let Some(written) = self.written.take().filter(may_grow) {
             match self.append(written, &services) {
                 Ok(written) => return self.written = Some(written),
                 Err(error) => tracing::debug!(%error, "cannot append to the state; writing it anew"),
             }
         }
+        let services = memories(fleet, fleet.plan().ids());
         match self.replace(services) {
             Ok(written) => self.written = Some(written),
             Err(error) => {
@@ -183,16 +203,20 @@ impl Store {
 }
 
 impl Written {
-    /// Whether the file can go on: it is short, and no service is gone that it has.
-    fn may_grow(&self, services: &BTreeMap<Name, Memory>) -> bool {
-        self.length < self.first + MOST_CHANGES
-            && self.services.keys().all(|name| services.contains_key(name))
+    /// Whether the file can go on. To write it anew takes as long as it has services, so one of many may be longer.
+    fn is_short(&self) -> bool {
+        self.length < self.first + MOST_CHANGES.max(self.first)
+    }
+
+    /// Whether no service is gone that it has.
+    fn is_within(&self, services: &BTreeMap<Name, Memory>) -> bool {
+        self.services.keys().all(|name| services.contains_key(name))
     }
 }
 
-fn remembered(fleet: &Fleet) -> BTreeMap<Name, Memory> {
+fn memories(fleet: &Fleet, ids: impl Iterator<Item = Id>) -> BTreeMap<Name, Memory> {
     let memory = |id| (fleet.plan().service(id).name.clone(), fleet.machine(id).memory().clone());
-    fleet.plan().ids().map(memory).collect()
+    ids.map(memory).collect()
 }
 
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {

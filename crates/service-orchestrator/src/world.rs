@@ -5,6 +5,7 @@ use crate::manager::Managers;
 use crate::orchestrator::Message;
 use crate::probe::{Lookout, Prober};
 use crate::process::template::Templates;
+use crate::tally::Turns;
 use service_api::project::fnv1a;
 use service_api::{Code, Problem};
 use service_core::Name;
@@ -24,6 +25,8 @@ pub(crate) struct World {
     /// For those who follow logs.
     pub(crate) changes: Arc<Changes>,
     pub(crate) lookout: Lookout,
+    /// How long the owner of the fleet keeps the thread.
+    pub(crate) turns: Arc<Turns>,
     pub(crate) mailbox: UnboundedSender<Message>,
 }
 

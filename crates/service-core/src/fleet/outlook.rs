@@ -2,7 +2,7 @@
 //!
 //! Unlike [`Fleet::start_progress`], which follows a wish, this one looks on: nobody need have asked for anything.
 
-use super::{Fleet, Obstacle, Progress};
+use super::{Fleet, Obstacle, Progress, Prospects};
 use crate::config::Restart;
 use crate::plan::Id;
 use crate::service::{Goal, State};
@@ -37,8 +37,15 @@ impl Until {
 impl Fleet {
     /// How far a service is from what is waited for.
     pub fn outlook(&self, id: Id, until: Until) -> Progress {
+        self.prospects().outlook(id, until)
+    }
+}
+
+impl Prospects<'_> {
+    /// How far a service is from what is waited for.
+    pub fn outlook(&self, id: Id, until: Until) -> Progress {
         match until {
-            Until::Ready => self.start_progress(id),
+            Until::Ready => self.start(id),
             Until::Healthy => self.until_healthy(id),
             Until::Running => self.until_running(id),
             Until::Stopped => self.until_stopped(id),
@@ -47,15 +54,15 @@ impl Fleet {
     }
 
     fn until_healthy(&self, id: Id) -> Progress {
-        let machine = self.machine(id);
-        match (machine.state(), self.start_progress(id)) {
+        let machine = self.fleet.machine(id);
+        match (machine.state(), self.start(id)) {
             (State::Ready { .. }, Progress::Done) if !machine.health().is_good() => Progress::Pending,
             (_, progress) => progress,
         }
     }
 
     fn until_running(&self, id: Id) -> Progress {
-        let machine = self.machine(id);
+        let machine = self.fleet.machine(id);
         match (machine.state(), machine.goal()) {
             (State::Starting { .. } | State::Ready { .. }, _) => Progress::Done,
             (State::Completed { .. } | State::Failed { .. }, Goal::Up) => Progress::Never(Obstacle::Failed),
@@ -66,7 +73,7 @@ impl Fleet {
     }
 
     fn until_stopped(&self, id: Id) -> Progress {
-        let machine = self.machine(id);
+        let machine = self.fleet.machine(id);
         match (machine.state(), machine.goal()) {
             (State::Completed { .. } | State::Failed { .. }, Goal::Up | Goal::Down)
             | (State::Stopped | State::Backoff { .. }, Goal::Down) => Progress::Done,
@@ -75,7 +82,7 @@ impl Fleet {
     }
 
     fn until_completed(&self, id: Id) -> Progress {
-        let machine = self.machine(id);
+        let machine = self.fleet.machine(id);
         let definition = machine.definition();
         let endless =
             !definition.oneshot && matches!(definition.restart, Restart::Always | Restart::UnlessStopped);
@@ -87,9 +94,5 @@ impl Fleet {
             (State::Stopped, Goal::Up) => self.hindered(id),
             _ => Progress::Pending,
         }
-    }
-
-    fn hindered(&self, id: Id) -> Progress {
-        self.dead_end(id).map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id)))
     }
 }

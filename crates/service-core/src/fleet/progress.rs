@@ -5,6 +5,9 @@ use crate::health::Health;
 use crate::plan::Id;
 use crate::service::{Cause, Failure, Goal, State};
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use hashbrown::HashMap;
 
 /// How far a wish has come for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,23 +34,14 @@ pub enum Obstacle {
 }
 
 impl Fleet {
+    /// For asking about many services: what was found out for one is not looked for again for the next.
+    pub fn prospects(&self) -> Prospects<'_> {
+        Prospects { fleet: self, ends: RefCell::default() }
+    }
+
     /// How far the wish for up has come.
     pub fn start_progress(&self, id: Id) -> Progress {
-        let machine = self.machine(id);
-        match (machine.state(), machine.goal()) {
-            (State::Completed { exit, .. }, _) if machine.definition().oneshot && exit.is_success() => {
-                Progress::Done
-            }
-            (State::Failed { .. } | State::Completed { .. }, _) => Progress::Never(Obstacle::Failed),
-            (State::Ready { .. }, Goal::Down) if machine.is_left_alone() => Progress::Done,
-            (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
-            (state, Goal::Up) if timed_out(state) => Progress::Never(Obstacle::Failed),
-            (State::Ready { .. }, Goal::Up) => Progress::Done,
-            (State::Stopped, Goal::Up) => {
-                self.dead_end(id).map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id)))
-            }
-            _ => Progress::Pending,
-        }
+        self.prospects().start(id)
     }
 
     /// How far a service has come whose endpoint is asked in another way since its definition was changed: whether it is
@@ -87,24 +81,99 @@ impl Fleet {
         }
     }
 
-    /// The service, somewhere below a waiting one, that will not satisfy it unless somebody does something.
-    pub fn dead_end(&self, id: Id) -> Option<Id> {
-        let mut seen = BTreeSet::from([id]);
-        let mut open = alloc::vec![id];
-        while let Some(waiting) = open.pop() {
-            for need in self.plan.needs(waiting).iter().filter(|need| !self.is_satisfied(**need)) {
-                let machine = self.machine(need.on);
-                match (machine.state(), machine.goal()) {
-                    (State::Failed { .. } | State::Completed { .. }, _) | (State::Stopped, Goal::Down) => {
-                        return Some(need.on);
-                    }
-                    (state, Goal::Up) if timed_out(state) => return Some(need.on),
-                    (State::Stopped, _) if seen.insert(need.on) => open.push(need.on),
-                    _ => {}
+    /// Those of which the fate follows from what became of these: all that wait, over whatever lies between, for one that
+    /// has come to an end.
+    pub fn concerned(&self, changed: &BTreeSet<Id>) -> BTreeSet<Id> {
+        let mut hindered = BTreeSet::new();
+        let mut open: Vec<Id> = changed.iter().copied().filter(|id| self.may_be_dead_end(*id)).collect();
+        while let Some(end) = open.pop() {
+            for id in self.plan.dependents(end) {
+                let waits = *self.machine(*id).state() == State::Stopped
+                    && self.plan.needs(*id).iter().any(|need| need.on == end && !self.is_satisfied(*need));
+                if waits && hindered.insert(*id) {
+                    open.push(*id);
                 }
             }
         }
-        None
+        hindered.extend(changed);
+        hindered
+    }
+}
+
+/// A look at how far many wishes have come, at one moment.
+pub struct Prospects<'f> {
+    pub(super) fleet: &'f Fleet,
+    /// What was found out: of a waiting service, what it will wait for in vain.
+    ends: RefCell<HashMap<Id, Option<Id>>>,
+}
+
+impl<'f> Prospects<'f> {
+    /// Those that are looked at.
+    pub fn fleet(&self) -> &'f Fleet {
+        self.fleet
+    }
+}
+
+impl Prospects<'_> {
+    /// How far the wish for up has come.
+    pub fn start(&self, id: Id) -> Progress {
+        let machine = self.fleet.machine(id);
+        match (machine.state(), machine.goal()) {
+            (State::Completed { exit, .. }, _) if machine.definition().oneshot && exit.is_success() => {
+                Progress::Done
+            }
+            (State::Failed { .. } | State::Completed { .. }, _) => Progress::Never(Obstacle::Failed),
+            (State::Ready { .. }, Goal::Down) if machine.is_left_alone() => Progress::Done,
+            (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
+            (state, Goal::Up) if timed_out(state) => Progress::Never(Obstacle::Failed),
+            (State::Ready { .. }, Goal::Up) => Progress::Done,
+            (State::Stopped, Goal::Up) => self.hindered(id),
+            _ => Progress::Pending,
+        }
+    }
+
+    pub(super) fn hindered(&self, id: Id) -> Progress {
+        self.dead_end(id).map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id)))
+    }
+
+    /// The service, somewhere below a waiting one, that will not satisfy it unless somebody does something. Each service is
+    /// looked at once, however many wait for it.
+    fn dead_end(&self, id: Id) -> Option<Id> {
+        let mut ends = self.ends.borrow_mut();
+        let mut open = alloc::vec![id];
+        while let Some(waiting) = open.last().copied() {
+            if ends.contains_key(&waiting) {
+                open.pop();
+                continue;
+            }
+            let unsatisfied =
+                || self.fleet.plan.needs(waiting).iter().filter(|need| !self.fleet.is_satisfied(**need));
+            let mut found = unsatisfied().map(|need| need.on).find(|on| self.is_end(*on));
+            if found.is_none() {
+                let below = || unsatisfied().filter(|need| self.waits(need.on)).map(|need| need.on);
+                let before = open.len();
+                open.extend(below().filter(|on| !ends.contains_key(on)));
+                if open.len() > before {
+                    continue;
+                }
+                found = below().find_map(|on| ends.get(&on).copied().flatten());
+            }
+            ends.insert(waiting, found);
+        }
+        ends.get(&id).copied().flatten()
+    }
+
+    fn is_end(&self, id: Id) -> bool {
+        let machine = self.fleet.machine(id);
+        match (machine.state(), machine.goal()) {
+            (State::Failed { .. } | State::Completed { .. }, _) | (State::Stopped, Goal::Down) => true,
+            (state, Goal::Up) => timed_out(state),
+            _ => false,
+        }
+    }
+
+    fn waits(&self, id: Id) -> bool {
+        *self.fleet.machine(id).state() == State::Stopped
     }
 }
 

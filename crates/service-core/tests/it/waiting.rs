@@ -22,7 +22,7 @@ impl Waiting {
     /// Law: every wish is answered as soon as its fate is known.
     pub(crate) fn answer(&mut self, fleet: &mut Fleet) {
         let changed = fleet.take_changed();
-        let all = changed.iter().any(|id| fleet.may_be_dead_end(*id));
+        let concerned = fleet.concerned(&changed);
         let is_open = |id: Id, goal: Goal| {
             let progress =
                 if goal == Goal::Down { fleet.stop_progress(id) } else { fleet.start_progress(id) };
@@ -30,7 +30,7 @@ impl Waiting {
         };
         self.0.retain(|(name, goal)| {
             let Some(id) = fleet.plan().id(name) else { return false };
-            let looked_at = all || changed.contains(&id);
+            let looked_at = concerned.contains(&id);
             assert!(looked_at || is_open(id, *goal), "a wish for {name} to be {goal:?} is never answered");
             is_open(id, *goal)
         });

@@ -204,6 +204,14 @@ fn daemon(page: &mut Page, shared: &Shared) {
     let name = page.family("orchestratord_build", Kind::Info, "The version of the daemon.");
     page.sample(&name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     one(page, "orchestratord_tasks", Kind::Gauge, "Tasks of the daemon that are alive.", tasks);
+    let turns = &shared.orchestrator.world().turns;
+    let [longest, total] = turns.spans().map(|span| span.as_secs_f64());
+    let help = "Turns of the daemon's owner of the services, in each of which nobody else is answered.";
+    one(page, "orchestratord_turns", Kind::Counter, help, turns.number() as f64);
+    let help = "Time that these turns took together.";
+    one(page, "orchestratord_turn_seconds", Kind::Counter, help, total);
+    let help = "Time that the longest of these turns took, since the daemon started.";
+    one(page, "orchestratord_longest_turn_seconds", Kind::Gauge, help, longest);
     let help = "Start of the daemon, in seconds since 1970.";
     one(page, "process_start_time_seconds", Kind::Gauge, help, began);
     one(page, "process_cpu_seconds", Kind::Counter, "CPU time that the daemon has used.", own.cpu_seconds);

@@ -8,10 +8,11 @@ use crate::board::{Board, Entry};
 use crate::clock;
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::config::word;
-use service_core::fleet::{Fleet, Obstacle, Progress, Until};
+use service_core::fleet::{Obstacle, Progress, Prospects, Until};
 use service_core::plan::Id;
 use service_core::service::Goal;
 use service_core::{Moment, Name, Plan};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -20,7 +21,9 @@ pub(super) struct Lookout {
     until: Until,
     began: Moment,
     limit: Option<Duration>,
-    open: Vec<(Id, Name)>,
+    open: BTreeMap<Id, Name>,
+    /// Nobody has looked yet.
+    is_new: bool,
     rows: UnboundedSender<Outcome>,
 }
 
@@ -37,7 +40,7 @@ impl Lookout {
             false => resolve(plan, &watch.names)?,
         };
         let open = ids.into_iter().map(|id| (id, plan.service(id).name.clone())).collect();
-        Ok(Self { until: watch.until, began: now, limit: watch.limit, open, rows })
+        Ok(Self { until: watch.until, began: now, limit: watch.limit, open, is_new: true, rows })
     }
 
     /// When its time is over.
@@ -45,21 +48,32 @@ impl Lookout {
         self.limit.map(|limit| self.began.plus(limit))
     }
 
-    /// Sends a row for every service whose fate is known; for all when the time is over. Returns whether somebody
-    /// still waits.
-    pub(super) fn look(&mut self, fleet: &Fleet, board: &Board, now: Moment) -> bool {
+    /// Sends a row for every service among `concerned` whose fate is known; for all when the time is over. Returns whether
+    /// somebody still waits.
+    pub(super) fn look(
+        &mut self,
+        prospects: &Prospects<'_>,
+        board: &Board,
+        now: Moment,
+        concerned: &BTreeSet<Id>,
+    ) -> bool {
         let over = self.deadline().is_some_and(|deadline| now >= deadline);
-        let mut open = std::mem::take(&mut self.open);
-        open.retain(|(id, name)| {
-            let problem = match fleet.outlook(*id, self.until) {
+        let ids: Vec<Id> = match over || std::mem::take(&mut self.is_new) {
+            true => self.open.keys().copied().collect(),
+            false => concerned.iter().copied().filter(|id| self.open.contains_key(id)).collect(),
+        };
+        for id in ids {
+            let problem = match prospects.outlook(id, self.until) {
                 Progress::Done => None,
-                Progress::Never(obstacle) => Some(self.never(*id, obstacle, board)),
-                Progress::Pending if over => Some(self.late(board.at(*id))),
-                Progress::Pending => return true,
+                Progress::Never(obstacle) => Some(self.never(id, obstacle, board)),
+                Progress::Pending if over => Some(self.late(board.at(id))),
+                Progress::Pending => continue,
             };
-            self.rows.send(self.row(name, Some(board.at(*id)), now, problem)).is_err()
-        });
-        self.open = open;
+            let Some(name) = self.open.get(&id) else { continue };
+            if self.rows.send(self.row(name, Some(board.at(id)), now, problem)).is_ok() {
+                self.open.remove(&id);
+            }
+        }
         !self.open.is_empty() && !self.rows.is_closed()
     }
 
@@ -67,7 +81,7 @@ impl Lookout {
     pub(super) fn replan(&mut self, board: &Board, now: Moment) {
         for (_, name) in std::mem::take(&mut self.open) {
             if let Some(id) = board.plan.id(&name) {
-                self.open.push((id, name));
+                self.open.insert(id, name);
                 continue;
             }
             // What is gone has stopped.

@@ -2,7 +2,7 @@
 
 use super::lookout::Lookout;
 use super::message::{Message, Report};
-use super::waiters::{Changed, Waiter};
+use super::waiters::Waiter;
 use super::{ran, recall};
 use crate::board::{Board, Entry};
 use crate::clock;
@@ -23,9 +23,13 @@ use service_core::{Id, Moment, Name, Plan};
 use service_shim::{Files, Missing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+
+/// How long the owner may keep the thread while others wait for it.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Everything the owner owns.
 pub(super) struct Task {
@@ -51,6 +55,10 @@ pub(super) struct Task {
     pub(super) known: BTreeSet<Name>,
     /// Of services that have just begun to wait.
     pub(super) ahead: Vec<Files>,
+    /// Those of which a manager has just complained.
+    complained: BTreeSet<Id>,
+    /// Since when the thread is ours.
+    turn: Moment,
     store: Store,
     pub(super) journal: Journal,
     board: watch::Sender<Arc<Board>>,
@@ -97,17 +105,19 @@ pub(super) async fn run(
         unkept,
         known,
         ahead,
+        complained: BTreeSet::new(),
+        turn: clock::now(),
         store,
         journal,
         board,
     };
     task.note_definitions();
     let known = task.recall(memories, found.runs, heard);
-    task.after();
+    task.after().await;
     for (name, run, report) in known {
         task.learned(&name, run, report);
     }
-    task.after();
+    task.after().await;
     tokio::spawn(task.work(letters));
     reader
 }
@@ -134,14 +144,16 @@ impl Task {
     async fn work(mut self, mut letters: UnboundedReceiver<Message>) {
         loop {
             let turn = tokio::select! {
-                letter = letters.recv() => letter.map_or(Turn::Last, |letter| self.receive(letter)),
+                letter = letters.recv() => self.begin(letter),
                 () = clock::sleep_until(self.next_deadline()) => self.wake(),
             };
             if matches!(turn, Turn::Learned) && !letters.is_empty() {
+                self.world.turns.took(clock::now().since(self.turn));
                 continue;
             }
-            self.after();
-            self.let_go();
+            self.after().await;
+            self.let_go().await;
+            self.world.turns.took(clock::now().since(self.turn));
             if let Turn::Last = turn {
                 break;
             }
@@ -156,7 +168,13 @@ impl Task {
         self.fleet.next_deadline().into_iter().chain(patience).chain(limits).chain(files).min()
     }
 
+    fn begin(&mut self, letter: Option<Message>) -> Turn {
+        self.turn = clock::now();
+        letter.map_or(Turn::Last, |letter| self.receive(letter))
+    }
+
     fn wake(&mut self) -> Turn {
+        self.turn = clock::now();
         self.fleet.elapsed(clock::now());
         Turn::Next
     }
@@ -210,32 +228,37 @@ impl Task {
         Turn::Next
     }
 
-    /// What every turn ends with: remember, act, show, answer.
-    fn after(&mut self) {
+    /// What every turn ends with: remember, act, show, answer. Where much has changed others have their turn in between, while no
+    /// letter is taken.
+    async fn after(&mut self) {
         let now = clock::now();
         let changed = self.fleet.take_changed();
         for id in &changed {
             self.refresh(*id);
+            self.breathe().await;
         }
         self.store.write_if_due(&self.fleet, now);
         // Before a run begins, how the one before has ended is written down; and before anybody is told.
         self.journal.commit(now);
         for order in self.fleet.take_orders() {
+            self.breathe().await;
             self.perform(order);
         }
         if !changed.is_empty() {
             self.prepare();
         }
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
-        let dead_end = changed.iter().any(|id| self.fleet.may_be_dead_end(*id));
-        let changed = if dead_end { Changed::All } else { Changed::Only(changed) };
-        self.waiters.retain_mut(|waiter| waiter.look(&self.fleet, &board, now, &changed));
-        self.lookouts.retain_mut(|lookout| lookout.look(&self.fleet, &board, now));
+        let mut concerned = self.fleet.concerned(&changed);
+        concerned.extend(std::mem::take(&mut self.complained));
+        let prospects = self.fleet.prospects();
+        self.waiters.retain_mut(|waiter| waiter.look(&prospects, &board, now, &concerned));
+        self.lookouts.retain_mut(|lookout| lookout.look(&prospects, &board, now, &concerned));
+        drop(prospects);
         self.board.send_replace(Arc::new(board));
     }
 
     /// Forgets left-overs that have stopped.
-    fn let_go(&mut self) {
+    async fn let_go(&mut self) {
         let alive = |name: &Name| {
             self.fleet.plan().id(name).is_some_and(|id| self.fleet.machine(id).state().is_alive())
         };
@@ -250,7 +273,16 @@ impl Task {
             Ok(plan) => self.replan(plan),
             Err(errors) => tracing::error!(?errors, "cannot forget services that are no longer defined"),
         }
-        self.after();
+        self.after().await;
+    }
+
+    /// Lets others have the thread, after a while.
+    async fn breathe(&mut self) {
+        if clock::now().since(self.turn) >= BREATH {
+            self.world.turns.took(clock::now().since(self.turn));
+            tokio::task::yield_now().await;
+            self.turn = clock::now();
+        }
     }
 
     /// Brings one entry up to date with the fleet.
@@ -315,6 +347,7 @@ impl Task {
             Report::Complaint(complaint) => {
                 let env = &entry.definition.env;
                 entry.complaint = complaint.map(|complaint| redact::without(&complaint, env));
+                self.complained.insert(id);
                 if let Some(message) = entry.complaint.clone() {
                     let board = Arc::clone(&self.board.borrow());
                     self.waiters
@@ -340,6 +373,8 @@ impl Task {
         let plan = Arc::new(recall::with_left_overs(plan, &self.left_over));
         let old: BTreeMap<Name, Arc<Entry>> =
             self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
+        self.complained.clear();
+        self.store.planned_anew();
         self.note_changes(&plan);
         self.fleet.replan(plan, clock::now());
         self.note_definitions();

@@ -4,37 +4,25 @@ use super::message::{Patience, Verb};
 use crate::board::{Board, Entry};
 use crate::clock;
 use service_api::{Action, Code, Outcome, Problem};
-use service_core::fleet::{Fleet, Obstacle, Progress};
+use service_core::fleet::{Obstacle, Progress, Prospects};
 use service_core::plan::Id;
 use service_core::why::after_start;
 use service_core::{Moment, Name};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
-
-/// Which services to look at.
-pub(super) enum Changed {
-    /// These; what became of them decides nothing for others.
-    Only(BTreeSet<Id>),
-    /// All: one of them has come to an end that others may have waited for in vain.
-    All,
-}
-
-impl Changed {
-    fn contains(&self, id: Id) -> bool {
-        match self {
-            Self::Only(ids) => ids.contains(&id),
-            Self::All => true,
-        }
-    }
-}
 
 /// One wish that has not come to its end.
 pub(super) struct Waiter {
     verb: Verb,
     began: Moment,
     patience: Patience,
-    open: Vec<Open>,
+    /// In the order in which they were wished for.
+    open: BTreeMap<usize, Open>,
+    /// Where in that order each is.
+    places: BTreeMap<Id, usize>,
+    /// Nobody has looked yet.
+    is_new: bool,
     rows: UnboundedSender<Outcome>,
 }
 
@@ -58,7 +46,9 @@ impl Waiter {
         rows: UnboundedSender<Outcome>,
         now: Moment,
     ) -> Self {
-        Self { verb, began: now, patience, open, rows }
+        let places = open.iter().enumerate().map(|(place, service)| (service.id, place)).collect();
+        let open = open.into_iter().enumerate().collect();
+        Self { verb, began: now, patience, open, places, is_new: true, rows }
     }
 
     /// When its patience ends.
@@ -70,27 +60,39 @@ impl Waiter {
         }
     }
 
-    /// Sends a row for every service among `changed` whose fate is known; for all that are left when patience is over.
-    /// Returns whether somebody still waits.
-    pub(super) fn look(&mut self, fleet: &Fleet, board: &Board, now: Moment, changed: &Changed) -> bool {
+    /// Sends a row for every service among `concerned` whose fate is known; for all that are left when patience is over.
+    /// Returns whether somebody still waits. It takes a time that grows with those that are concerned, and not with those
+    /// that are waited for.
+    pub(super) fn look(
+        &mut self,
+        prospects: &Prospects<'_>,
+        board: &Board,
+        now: Moment,
+        concerned: &BTreeSet<Id>,
+    ) -> bool {
         let over = self.deadline().is_some_and(|deadline| now >= deadline);
-        let mut open = std::mem::take(&mut self.open);
-        open.retain(|service| {
-            let row = (over || changed.contains(service.id))
-                .then(|| self.row(service, fleet, board, now, over))
-                .flatten();
-            row.is_none_or(|row| self.rows.send(row).is_err())
-        });
-        self.open = open;
+        let places: BTreeSet<usize> = match over || std::mem::take(&mut self.is_new) {
+            true => self.open.keys().copied().collect(),
+            false => concerned.iter().filter_map(|id| self.places.get(id).copied()).collect(),
+        };
+        for place in places {
+            let service = self.open.get(&place);
+            let row = service.and_then(|service| self.row(service, prospects, board, now, over));
+            if row.is_some_and(|row| self.rows.send(row).is_ok()) {
+                self.open.remove(&place);
+            }
+        }
         !self.open.is_empty() && !self.rows.is_closed()
     }
 
     /// Follows its services into another plan.
     pub(super) fn replan(&mut self, board: &Board, now: Moment) {
         let took = now.since(self.began);
-        self.open.retain_mut(|service| match board.plan.id(&service.name) {
+        self.places.clear();
+        self.open.retain(|place, service| match board.plan.id(&service.name) {
             Some(id) => {
                 service.id = id;
+                self.places.insert(id, *place);
                 true
             }
             None => {
@@ -104,7 +106,7 @@ impl Waiter {
 
     /// Says that nobody is left who could tell more.
     pub(super) fn abandon(&mut self, board: &Board, now: Moment) {
-        for service in std::mem::take(&mut self.open) {
+        for service in std::mem::take(&mut self.open).into_values() {
             let (action, _) = self.unfinished(service.id, board);
             let message = format!("the daemon ended while `{}` was {}", service.name, action.as_str());
             let problem = Problem::new(Code::DaemonUnreachable, message)
@@ -119,7 +121,7 @@ impl Waiter {
             return;
         }
         let problem = Problem::new(Code::StopFailed, format!("cannot stop `{name}`: {message}"));
-        for service in self.open.extract_if(.., |service| service.name == *name) {
+        for (_, service) in self.open.extract_if(.., |_, service| service.name == *name) {
             let _ = self.rows.send(outcome(
                 &service,
                 board,
@@ -130,13 +132,20 @@ impl Waiter {
         }
     }
 
-    fn row(&self, service: &Open, fleet: &Fleet, board: &Board, now: Moment, over: bool) -> Option<Outcome> {
+    fn row(
+        &self,
+        service: &Open,
+        prospects: &Prospects<'_>,
+        board: &Board,
+        now: Moment,
+        over: bool,
+    ) -> Option<Outcome> {
         let id = service.id;
         let progress = match self.verb {
-            Verb::Start | Verb::Restart => fleet.start_progress(id),
-            Verb::Stop => fleet.stop_progress(id),
+            Verb::Start | Verb::Restart => prospects.start(id),
+            Verb::Stop => prospects.fleet().stop_progress(id),
             Verb::Update if service.settled => Progress::Done,
-            Verb::Update => fleet.update_progress(id),
+            Verb::Update => prospects.fleet().update_progress(id),
         };
         let (action, problem) = match progress {
             Progress::Done => (self.done(service), None),

@@ -8,8 +8,9 @@ use crate::clock;
 use service_api::{Code, Outcome, Problem};
 use service_core::Id;
 use service_core::change::{Effect, differing};
-use service_core::fleet::{Progress, Relatives};
+use service_core::fleet::{Progress, Prospects, Relatives};
 use service_core::service::State;
+use std::collections::BTreeSet;
 use tokio::sync::mpsc::UnboundedSender;
 
 impl Task {
@@ -23,10 +24,13 @@ impl Task {
             .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
         }
         let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
+        let mut met = BTreeSet::new();
         let ids: Vec<Id> = match wish.all {
             true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
             true => self.fleet.plan().order().iter().copied().filter(|id| self.may_be_meant(*id)).collect(),
-            false => resolve(self.fleet.plan(), &wish.names)?,
+            false => {
+                resolve(self.fleet.plan(), &wish.names)?.into_iter().filter(|id| met.insert(*id)).collect()
+            }
         };
         if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
             let name = &self.fleet.plan().service(*id).name;
@@ -41,8 +45,11 @@ impl Task {
         if wish.verb == Verb::Start {
             self.forget_outdated(&ids);
         }
+        let prospects = self.fleet.prospects();
         let before: Vec<(bool, bool)> =
-            self.fleet.plan().ids().map(|id| self.before(wish.verb, id)).collect();
+            self.fleet.plan().ids().map(|id| self.before(&prospects, wish.verb, id)).collect();
+        drop(prospects);
+        let named: BTreeSet<Id> = ids.iter().copied().collect();
         let now = clock::now();
         let about = match wish.verb {
             Verb::Start => self.fleet.start(&ids, relatives, now),
@@ -55,7 +62,7 @@ impl Task {
             Open {
                 id,
                 name: self.fleet.plan().service(id).name.clone(),
-                named: ids.contains(&id),
+                named: named.contains(&id),
                 settled,
                 was_alive,
             }
@@ -71,10 +78,10 @@ impl Task {
     }
 
     /// Whether a service already is as wished, and whether it has a process.
-    fn before(&self, verb: Verb, id: Id) -> (bool, bool) {
+    fn before(&self, prospects: &Prospects<'_>, verb: Verb, id: Id) -> (bool, bool) {
         let machine = self.fleet.machine(id);
         let settled = match verb {
-            Verb::Start => self.fleet.start_progress(id) == Progress::Done,
+            Verb::Start => prospects.start(id) == Progress::Done,
             Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
             Verb::Restart => false,
             // How it is by a check that stays is known, and decides nothing.
