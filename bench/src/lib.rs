@@ -4,6 +4,8 @@
 // A bench ends where something is not as it should be.
 #![allow(clippy::missing_panics_doc)]
 
+pub mod growing;
+
 use service_core::change::{Change, compare};
 use service_core::config::{Condition, Config, Dependency, Service, Span, WhenLost};
 use service_core::fleet::{Fleet, Relatives};

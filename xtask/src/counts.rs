@@ -1,14 +1,23 @@
 //! `cargo xtask counts`: instructions of the small benches, counted by valgrind, which does not mind what else the machine does.
-//! They are compared with `bench/counts.txt`; `--write` writes that anew.
+//! They are compared with `bench/counts.txt`; `--write` writes that anew. What others may make long is done at a size and at twice
+//! that, and may take no more than a little over twice as many.
 
 use crate::{Done, cargo, place};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// How much more a case may take than is written down, before somebody has to look.
 const MARGIN: f64 = 1.05;
+
+/// How much more of them what grows may take at twice the size: searches and sorts take a little more than twice as much.
+const GROWTH: f64 = 2.3;
+
+/// What takes fewer is too little to compare.
+const FEWEST: u64 = 50_000;
 
 /// A case is done once and eleven times; the difference is ten times the case alone.
 const FEW: u64 = 1;
@@ -26,10 +35,12 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     }
     crate::run(&mut cargo(&["build", "--release", "--package", "service-bench", "--bin", "counted"]))?;
     let program = place::programs()?.with_file_name("release").join("counted");
+    grow(&program)?;
     let listed = Command::new(&program).output()?;
     let mut counted = BTreeMap::new();
     for case in String::from_utf8(listed.stdout)?.lines() {
-        let [few, many] = [count(&program, case, FEW)?, count(&program, case, MANY)?];
+        let [few, many] = [FEW, MANY].map(|times| count(&program, &[case, &times.to_string()]));
+        let [few, many] = [few?, many?];
         counted.insert(case.to_owned(), (many - few) / (MANY - FEW));
     }
     let file = place::root().join("bench/counts.txt");
@@ -41,13 +52,57 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     compare(&counted, &read(&std::fs::read_to_string(file)?))
 }
 
-fn count(program: &Path, case: &str, times: u64) -> Done<u64> {
+/// Whether nothing grows faster than what it is given.
+fn grow(program: &Path) -> Done {
+    let listed = String::from_utf8(Command::new(program).arg("grow").output()?.stdout)?;
+    let cases: Vec<(u64, &str)> = listed
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(size, name)| Some((size.parse().ok()?, name)))
+        .collect();
+    // What a program takes that does nothing: to begin and to end.
+    let nothing = count(program, &["grow"])?;
+    let (next, fast) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || -> Result<(), String> {
+        while let Some((size, name)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let at = |size: u64| {
+                let count = count(program, &["grow", &size.to_string(), name]);
+                count.map(|count| count.saturating_sub(nothing)).map_err(|error| error.to_string())
+            };
+            let [once, twice] = [at(*size)?, at(2 * size)?];
+            let ratio = twice as f64 / once.max(FEWEST) as f64;
+            eprintln!("{name}: {once} instructions, twice as much takes {ratio:.2} times as many");
+            if ratio > GROWTH {
+                fast.lock().unwrap_or_else(PoisonError::into_inner).push(*name);
+            }
+        }
+        Ok(())
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let working: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        working
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| "a worker panicked".to_owned())?)
+    })?;
+    let fast = fast.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match fast.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "these take over {GROWTH} times as many instructions for twice as much: {}",
+            fast.join(", ")
+        )
+        .into()),
+    }
+}
+
+fn count(program: &Path, arguments: &[&str]) -> Done<u64> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
-    let said = valgrind.args([case, &times.to_string()]).output()?;
+    let said = valgrind.args(arguments).output()?;
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     let collected = said.lines().find_map(|line| line.split_once("Collected : "));
-    let (_, count) = collected.ok_or_else(|| format!("cannot count `{case}`: {said}"))?;
+    let (_, count) = collected.ok_or_else(|| format!("cannot count `{}`: {said}", arguments.join(" ")))?;
     Ok(count.trim().parse()?)
 }
 

@@ -24,7 +24,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   faults  the fault matrix alone, also with every core kept busy; --long: 200 rounds of each fault; --release
   bench   how fast this is, in release builds, beside the bare machine and the peers that it has; writes docs/performance.md.
           With arguments, those of the bench: only what they ask for, and nothing is written
-  counts  instructions of the small benches, compared with bench/counts.txt (--write)
+  counts  instructions of the small benches, compared with bench/counts.txt (--write); what others may make long, at twice the length
   readme  plays the five commands of the README and writes their answers into it, where they have changed
   check   formatting, clippy with warnings denied, test, counts, and whether the README is up to date";
 

@@ -48,6 +48,11 @@ use utoipa::{OpenApi, Path};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::{PathItemExt, routes};
 
+/// Whether a client that says this takes rows as they come.
+pub(crate) fn wants_lines(said: &str) -> bool {
+    accept::prefers(said, service_api::routes::NDJSON)
+}
+
 /// Does something with every operation.
 macro_rules! operations {
     ($make:ident) => {

@@ -20,7 +20,7 @@ mod read;
 mod seen;
 mod starts;
 
-pub(crate) use ahead::{Ahead, Events, Starts};
+pub(crate) use ahead::{Ahead, Events, Starts, pieces_of_starts};
 pub(crate) use history::{Checks, History, Row};
 pub(crate) use read::{Past, Question, Since, View};
 pub(crate) use seen::{Look, Seen};

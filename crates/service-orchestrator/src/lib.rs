@@ -116,6 +116,8 @@ mod journal;
 pub mod load;
 mod logs;
 pub mod manager;
+#[doc(hidden)]
+pub mod measured;
 pub mod offline;
 mod orchestrator;
 mod probe;

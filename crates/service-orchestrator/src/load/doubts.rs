@@ -33,8 +33,10 @@ pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<(Seve
         doubts.extend(shell_words(service, map));
         doubts.extend(idle_keys::find(service, map));
         doubts.extend(asked::doubts(service, map, base));
-        doubts.extend(shared_port(service, &services[..nth], map));
-        doubts.extend(service.dependencies.iter().filter_map(|edge| vain(service, edge, services, map)));
+        doubts.extend(shared_port(service, &mut ports, map));
+        let need = |edge: &Dependency| by_name.get(&*edge.name).copied();
+        let edges = service.dependencies.iter();
+        doubts.extend(edges.filter_map(|edge| vain(service, edge, need(edge)?, map)));
     }
     let errors = errors.into_iter().map(|error| (Severity::Error, error));
     let mut all: Vec<_> = errors.chain(doubts.into_iter().map(|doubt| (Severity::Warning, doubt))).collect();

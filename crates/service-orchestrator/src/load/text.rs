@@ -14,6 +14,7 @@ const MOST_TOLD: usize = 100;
 
 /// A file's name and text, and what is known of it once somebody asked for a place: it is looked for once, however many
 /// places there are.
+#[expect(clippy::struct_field_names, reason = "a text has a text")]
 pub(super) struct Text {
     file: String,
     text: String,
