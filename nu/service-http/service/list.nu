@@ -27,8 +27,10 @@ export def main [
 }
 
 def unknown [name: string, all: list, span: record]: nothing -> error {
-    let near = $all | get name | sort-by {|known| likeness $known $name } | first
-    let help = if ($near | str distance $name) < 3 { $"did you mean `($near)`?" } else { "`service list` shows all" }
+    # What is longer than any name is like none.
+    let compared = $name | str substring 0..<65
+    let near = $all | get name | sort-by {|known| likeness $known $compared } | first
+    let help = if ($near | str distance $compared) < 3 { $"did you mean `($near)`?" } else { "`service list` shows all" }
     problem raise { code: not_found message: $"there is no service `($name)`" help: $help } $span
 }
 

@@ -88,7 +88,7 @@ export def main [
         } (metadata $words).span
     }
     let near = $known | get name | str replace "service " ""
-        | each {|name| { name: $name far: (if ($name | str starts-with $said) { 0 } else { $name | str distance $said }) } }
+        | each {|name| { name: $name far: (if ($name | str starts-with $said) { 0 } else { $name | str distance ($said | str substring 0..<65) }) } }
         | sort-by far | first
     let hint = if $near.far < 3 { $"did you mean `service ($near.name)`?" } else { "`service` alone lists the subcommands" }
     problem raise {

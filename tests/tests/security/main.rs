@@ -1,6 +1,7 @@
 //! What `docs/security.md` promises, tried from where an attacker would stand: another user, a page in a browser, somebody on
 //! the network with no token or a lesser one, a client without end, and a name that wants out of its directory.
 
+mod attack;
 mod bounds;
 mod door;
 mod names;
