@@ -233,6 +233,10 @@ impl Task {
     async fn after(&mut self) {
         let now = clock::now();
         let changed = self.fleet.take_changed();
+        // Whoever was answered that there is another plan finds it.
+        if !Arc::ptr_eq(&self.board.borrow().plan, self.fleet.plan()) {
+            self.publish();
+        }
         for id in &changed {
             self.refresh(*id);
             self.breathe().await;
@@ -240,6 +244,8 @@ impl Task {
         self.store.write_if_due(&self.fleet, now);
         // Before a run begins, how the one before has ended is written down; and before anybody is told.
         self.journal.commit(now);
+        // Nobody has a turn between these two: who hears of an event finds it in the picture.
+        let board = self.publish();
         for order in self.fleet.take_orders() {
             self.breathe().await;
             self.perform(order);
@@ -247,14 +253,12 @@ impl Task {
         if !changed.is_empty() {
             self.prepare();
         }
-        let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         let mut concerned = self.fleet.concerned(&changed);
         concerned.extend(std::mem::take(&mut self.complained));
         let prospects = self.fleet.prospects();
         self.waiters.retain_mut(|waiter| waiter.look(&prospects, &board, now, &concerned));
         self.lookouts.retain_mut(|lookout| lookout.look(&prospects, &board, now, &concerned));
         drop(prospects);
-        self.board.send_replace(Arc::new(board));
     }
 
     /// Forgets left-overs that have stopped.
@@ -274,6 +278,12 @@ impl Task {
             Err(errors) => tracing::error!(?errors, "cannot forget services that are no longer defined"),
         }
         self.after().await;
+    }
+
+    fn publish(&self) -> Arc<Board> {
+        let board = Arc::new(Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() });
+        self.board.send_replace(Arc::clone(&board));
+        board
     }
 
     /// Lets others have the thread, after a while.
