@@ -340,7 +340,8 @@ mod tests {
     #[test]
     fn each_knot_is_told_by_a_circle_of_its_own() {
         // Two and two, each pair with the first of the next.
-        let pair = |nth: usize| if nth % 2 == 0 { vec![nth + 1, (nth + 2) % 1_000] } else { vec![nth - 1] };
+        let pair =
+            |nth: usize| if nth.is_multiple_of(2) { vec![nth + 1, (nth + 2) % 1_000] } else { vec![nth - 1] };
         let mut services: Vec<Service> = (0..998).map(|nth| needing(nth, &pair(nth))).collect();
         services.extend([needing(998, &[999]), needing(999, &[998])]);
         let told = errors(services);
