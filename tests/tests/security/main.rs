@@ -7,6 +7,7 @@ mod door;
 mod names;
 mod ownership;
 mod remote;
+mod rights;
 mod secrets;
 mod socket;
 
