@@ -259,6 +259,10 @@ impl Life {
                 return None;
             }
         };
+        // Before an end, whose error speaks of it.
+        if record.dropped > 0 {
+            self.learned(Report::Missing(record.missing()));
+        }
         match &record.phase {
             Phase::Running { leader, .. } => {
                 self.learned(Report::Processes { leader: Some(*leader), keeper: record.shim });
@@ -278,9 +282,6 @@ impl Life {
         }
         if record.notified {
             self.report(Event::Announced);
-        }
-        if record.dropped > 0 {
-            self.learned(Report::Missing(record.missing()));
         }
         Some(record)
     }
