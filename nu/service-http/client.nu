@@ -1,6 +1,7 @@
 # Talking to the daemon: the way to it, and what it answers.
 
 use launch.nu
+use ownership.nu
 use problem.nu
 use project.nu
 use remote.nu
@@ -175,10 +176,9 @@ def version [way: record]: nothing -> any {
 
 # A socket in a directory of somebody else's may be answered by anybody.
 def distrust-strangers [way: record]: nothing -> any {
-    if not ($way.socket | str starts-with /tmp/) { return }
     let directory = $way.socket | path dirname
-    let owner = try { ^stat -c %u $directory | str trim } catch { return }
-    if $owner in ["0" (^id -u | str trim)] { return }
+    let owner = ownership stranger $directory
+    if $owner == null { return }
     problem raise { code: internal message: $"cannot trust the socket in `($directory)`: it belongs to user ($owner)"
         help: "set $env.XDG_RUNTIME_DIR to a directory of your own" } $way.span
 }

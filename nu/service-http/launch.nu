@@ -1,5 +1,6 @@
 # Starting a daemon. It is no child of this shell, so that it stays when the shell ends.
 
+use ownership.nu
 use problem.nu
 
 # How long a daemon has to greet.
@@ -10,6 +11,14 @@ const LAST_WORDS = 5
 
 # Starts a daemon and hears how that went; fine is also that another one was quicker.
 export def main [project: record, span: record]: nothing -> any {
+    let why = ownership foreign-directory $project.state
+    if $why != null or ($project.log | path type) not-in [null file] {
+        problem raise {
+            code: daemon_unreachable
+            message: $"cannot keep state in `($project.state)`: ($why | default $'`($project.log)` is no regular file')"
+            help: "remove it, or set HOME and XDG_* to directories of your own"
+        } $span
+    }
     mkdir $project.state
     ^chmod 700 $project.state
     let greeting = $"($project.state)/greeting.(random chars --length 8)"

@@ -58,6 +58,12 @@ export def foreign-directory [directory: string]: nothing -> any {
     }
 }
 
+# Whose a directory is, if it is neither this user's nor root's; null where there is none.
+export def stranger [directory: string]: nothing -> any {
+    let found = look $directory
+    if $found != null and $found.user not-in [(me) root "0"] { $found.user }
+}
+
 # An error at once for what is no regular file of bounded size: a pipe, a device or a file without end is not read.
 export def must-be-regular [file: string]: nothing -> nothing {
     let found = look ($file | path expand)

@@ -23,8 +23,8 @@ export def main [
             help: "`service init` writes a services.toml here; or name one with `--config` or $env.SERVICES_CONFIG" } $span
     }
     let why = if $named == "" { ownership foreign $path }
-    let trusted = $why != null and (trusted is-trusted $path)
-    if $why != null and not $trusted {
+    let hash = if $why != null { trusted hash-if-trusted $path }
+    if $why != null and $hash == null {
         problem raise { code: untrusted_file message: $"cannot use `($path)`: ($why)"
             help: "it says what runs here: read it, then say `service trust`, or name it with `--config` or $env.SERVICES_CONFIG; what is yours is closed to others by `chmod go-w`" } $span
     }
@@ -41,7 +41,7 @@ export def main [
         record: ($state | path join orchestratord.json)
         log: ($state | path join orchestratord.log)
         # The content is what is trusted, and not the file.
-        trusted_hash: (if $trusted { (trusted digest $path).hash })
+        trusted_hash: $hash
     }
 }
 

@@ -1,8 +1,14 @@
 # A daemon on another machine: `$env.config.plugins.service`, as for the plugin; and asking, here or there.
 
+use ownership.nu
 use problem.nu
 
 const KEYS = [url token_file ca_file]
+# No proxy is asked for anything. A token is for the daemon alone.
+const NO_PROXY = { NO_PROXY: "*" no_proxy: "*" }
+const PROXIES = [http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY]
+# From this minor version on Nushell does what NO_PROXY says.
+const HEARS_NO_PROXY = 115
 const HELP = "copy `tokens/read` or `tokens/admin` from beside the daemon's state there"
 
 # The way to the daemon that the shell is set to; null if it is set to none, or the call names a file of this machine.
@@ -15,6 +21,10 @@ export def way [config: any, span: record]: nothing -> any {
         refuse "`ca_file` is for the plugin" "let this machine trust the authority: Nushell's own `http` goes by that" $span
     }
     if $said.token_file? == null { refuse "`token_file` is missing" $HELP $span }
+    let proxy = proxy
+    if $proxy != null {
+        refuse $"this Nushell would send the token to the proxy of $env.($proxy)" $"start it without that variable: `env -u ($proxy) nu`" $span
+    }
     let url = $said.url | str trim --right --char /
     if $url !~ '^https?://[A-Za-z0-9._:\[\]-]+$' {
         problem raise { code: bad_request message: $"cannot find a daemon by the URL `($url)`"
@@ -33,6 +43,7 @@ def token [file: string, span: record]: nothing -> string {
     if (^stat -L -c %a $file | str trim) !~ '00$' {
         problem raise { code: unauthorized message: $"($cannot)others can read it" help: $"run `chmod 600 ($file)`" } $span
     }
+    ownership must-be-regular ($file | path expand)
     open --raw $file | decode utf-8 | str trim
 }
 
@@ -42,7 +53,7 @@ export def get [way: record, target: string, headers: record = {}]: nothing -> a
     let headers = $headers | merge ($way.headers? | default {})
     # Not `return`: that would wait for the end.
     if $way.url? != null {
-        http get --raw --allow-errors --headers $headers $url
+        with-env $NO_PROXY { http get --raw --allow-errors --redirect-mode error --headers $headers $url }
     } else {
         http get --raw --allow-errors --headers $headers --unix-socket $way.socket $url
     }
@@ -51,7 +62,9 @@ export def get [way: record, target: string, headers: record = {}]: nothing -> a
 # The same, in so much time.
 export def get-within [limit: duration, way: record, target: string]: nothing -> any {
     let url = url $way $target
-    if $way.url? != null { return (http get --raw --allow-errors --max-time $limit --headers $way.headers $url) }
+    if $way.url? != null {
+        return (with-env $NO_PROXY { http get --raw --allow-errors --redirect-mode error --max-time $limit --headers $way.headers $url })
+    }
     http get --raw --max-time $limit --unix-socket $way.socket $url
 }
 
@@ -61,10 +74,21 @@ export def post [way: record, target: string, body: record, headers: record = {}
     let headers = $headers | merge ($way.headers? | default {})
     # Not `return`: that would wait for the end.
     if $way.url? != null {
-        http post --raw --allow-errors --content-type application/json --headers $headers $url $body
+        with-env $NO_PROXY {
+            http post --raw --allow-errors --redirect-mode error --content-type application/json --headers $headers $url $body
+        }
     } else {
         http post --raw --allow-errors --content-type application/json --headers $headers --unix-socket $way.socket $url $body
     }
+}
+
+# The proxy that an older Nushell would send the token to, whatever it is told: it goes by the variables that it began with.
+def proxy []: nothing -> any {
+    if (($env.NU_VERSION | parse "{major}.{minor}.{patch}").0.minor | into int) >= $HEARS_NO_PROXY { return null }
+    let began = try { open --raw $"/proc/($nu.pid)/environ" | decode utf-8 | split row (char --integer 0) } catch { [] }
+    let began = $began | parse "{name}={value}"
+    let now = $env | transpose name value | where name in $PROXIES
+    ($began | where name in $PROXIES and value != "" | append $now).0?.name?
 }
 
 def url [way: record, target: string]: nothing -> string { $"($way.url? | default http://localhost)($target)" }

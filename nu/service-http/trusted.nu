@@ -36,10 +36,13 @@ def hash-of [file: string]: nothing -> string {
     open --raw $file | hash sha256
 }
 
-# Whether this file, as it is now, is trusted.
-export def is-trusted [file: string]: nothing -> bool {
+# The hash by which this file is trusted, if it is as it was then; else null.
+export def hash-if-trusted [file: string]: nothing -> any {
     let file = $file | path expand
     let row = rows | where file == $file
-    if ($row | is-empty) { return false }
-    (try { (digest $file).hash } catch { null }) == $row.0.hash
+    if ($row | is-empty) or (try { (digest $file).hash } catch { null }) != $row.0.hash { return null }
+    $row.0.hash
 }
+
+# Whether this file, as it is now, is trusted.
+export def is-trusted [file: string]: nothing -> bool { (hash-if-trusted $file) != null }

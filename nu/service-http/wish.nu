@@ -28,6 +28,9 @@ export def main [
 
 # Sends it, and gives each row as it comes; what the rows amount to is judged after the last.
 export def carry-out [way: record, verb: string, route: string, body: record, strict: bool]: nothing -> table {
+    # A file that may be used only because its content is trusted must have that content.
+    let hash = if $verb in [start restart apply] { $way.if_hash? | default $way.project?.trusted_hash? }
+    let body = if $hash == null { $body } else { $body | insert if_hash $hash }
     # Not `each`: an error in there would lose its code.
     client envelopes $way $route $body | generate {|envelope, heard|
         # An error in a stream, of one that broke off, is raised by who looks at it.

@@ -31,7 +31,9 @@ def --env enter [file: string]: nothing -> nothing {
     let by_default = $parsed.orchestrator?.service_defaults?.auto? | default false
     let marked = $parsed.services? | default {} | values | any {|service| $service.auto? | default $by_default }
     if not $marked { return }
-    if not (trusted is-trusted $file) {
+    # What is trusted now is what is started: the daemon compares.
+    let hash = trusted hash-if-trusted $file
+    if $hash == null {
         tell-once $file
         return
     }
@@ -39,7 +41,7 @@ def --env enter [file: string]: nothing -> nothing {
     mkdir ($notes | path join shells) ($notes | path join started)
     touch (mine $notes)
     job spawn {
-        try { start $file $notes } catch {|error| $error.msg | save --force ($notes | path join error) }
+        try { start $file $notes $hash } catch {|error| $error.msg | save --force ($notes | path join error) }
         # Somebody was quicker on the way out than we on the way in.
         if not (mine $notes | path exists) { try { stop $file $notes } }
     } | ignore
@@ -52,10 +54,10 @@ def leave [file: string]: nothing -> nothing {
     job spawn { try { stop $file $notes } } | ignore
 }
 
-def start [file: string, notes: string]: nothing -> nothing {
+def start [file: string, notes: string, hash: string]: nothing -> nothing {
     service list --config $file
     | where auto
-    | service start --no-wait --config $file
+    | service start --no-wait --config $file --if-hash $hash
     | where action in [started starting]
     | each {|row| touch ($notes | path join started $row.name) }
     | ignore
@@ -89,7 +91,7 @@ def is-alive [shell: string]: nothing -> bool {
 
 # One line, once in a shell for one content of a file.
 def --env tell-once [file: string]: nothing -> nothing {
-    let hash = (trusted digest $file).hash
+    let hash = try { (trusted digest $file).hash } catch { "" }
     if $hash in ($env.SERVICE_HOOK_TOLD? | default []) { return }
     $env.SERVICE_HOOK_TOLD = ($env.SERVICE_HOOK_TOLD? | default [] | append $hash)
     print --stderr $"($file) has services to start here, and is not trusted: read it, then `service trust`"

@@ -31,7 +31,11 @@ export def cache [kind: string, file: string]: nothing -> string {
 export def keep [file: string]: string -> nothing {
     let text = $in
     let fresh = $"($file).(random chars --length 8)"
-    mkdir ($file | path dirname)
+    let directory = $file | path dirname
+    if not ($directory | path exists) {
+        mkdir $directory
+        ^chmod 700 $directory
+    }
     touch $fresh
     ^chmod 600 $fresh
     $text | save --raw --force $fresh

@@ -152,6 +152,12 @@ impl Project {
             .some(line)
     }
 
+    /// Trusts `services.toml` as it is, so that also who only looks has managers asked.
+    pub fn trust(&self) {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nu/service");
+        self.value(&format!("use {}; service trust", module.display()));
+    }
+
     /// The row of one service in `service status --long`.
     #[track_caller]
     pub fn status(&self, name: &str) -> Value {

@@ -353,6 +353,7 @@ fn lines_of_a_log_may_be_strings_or_rows() {
             ]
         }"#;
     let Some(project) = project(LAMP, &format!("{FILES}{logs}")) else { return };
+    project.trust();
     let rows = project.value("service logs lamp --tail 9");
     assert_eq!(rows.column("line"), ["second", "first", "of 9", "plain"], "in the manager's order");
     assert_eq!(rows.column("stream"), ["stderr", "stdout", "stdout", "stdout"]);

@@ -22,6 +22,7 @@ fn what_somebody_else_starts_is_shown_left_alone_and_can_be_taken_over() {
     let Some(project) = lamps("[services.desk]\nmanager = \"lamps.nu\"\nrestart = \"always\"") else {
         return;
     };
+    project.trust();
     assert_eq!(project.status("desk")["status"], "stopped");
     project.write("desk.lamp", "on");
     let seen = || Some(project.status("desk")).filter(|status| status["status"] == "running");

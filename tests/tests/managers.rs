@@ -18,7 +18,7 @@ fn a_service_with_a_stop_command_is_started_and_stopped_by_nushell_lines() {
         return;
     };
     assert_eq!(project.value("service list").row("lamp")["manager"], "command");
-    assert_eq!(project.status("lamp")["status"], "stopped");
+    assert_eq!(project.status("lamp")["status"], "unknown", "nobody has asked");
     project.value("service start lamp");
     assert_eq!(project.read("lamp"), "green");
     assert_eq!(project.status("lamp")["status"], "running");

@@ -93,6 +93,7 @@ fn a_unit_that_somebody_starts_is_seen_with_its_pid_and_can_be_stopped() {
         return;
     };
     systemd.unit("web.service", STAYS);
+    project.trust();
     assert_eq!(project.status("web")["state"], "stopped");
     let seen = || {
         let pid: serde_json::Value = systemd.property("web", "MainPID").parse::<u32>().ok()?.into();
@@ -187,6 +188,7 @@ fn lines_of_the_journal_are_lines_of_the_log() {
     std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", project.path("bin").display(), std::env::var("PATH").unwrap());
     let project = project.env("PATH", path);
+    project.trust();
     let rows = project.value("service logs web --tail 7 | update time { format date '%s' }");
     assert_eq!(rows.column("time"), ["1767225600", "1767225601"]);
     assert_eq!(rows.column("line"), ["first", "ä"]);

@@ -129,6 +129,7 @@ fn what_is_no_line_is_told_in_plain_words() {
     for (answer, word) in [("[1 2]", "a string or a record, not 1"), ("{a: 1}", "list of lines")] {
         project
             .write("lamp.nu", &LAMP.replace("let lamp = $in", &format!("return {answer}\n let lamp = $in")));
+        project.trust();
         let error = project.error("service logs lamp");
         assert_eq!(error["code"], "service::manager_failed", "{error}");
         assert!(error["msg"].as_str().unwrap().contains(word), "{error}");

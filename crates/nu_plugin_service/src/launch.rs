@@ -6,14 +6,16 @@
 use crate::client::{Client, Clients, decode};
 use crate::remote::Way;
 use crate::shell;
+use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use nu_plugin::EngineInterface;
 use serde::de::DeserializeOwned;
+use service_api::ownership::private_dir;
 use service_api::{API_VERSION, Code, Greeting, Problem, Project, routes, view};
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -178,12 +180,13 @@ fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> 
 }
 
 fn open_log(project: &Project) -> std::io::Result<File> {
-    DirBuilder::new().recursive(true).mode(0o700).create(&project.state_dir)?;
+    private_dir(&project.state_dir)?;
     let log = project.log();
     if std::fs::metadata(&log).is_ok_and(|log| log.len() > LONGEST_LOG) {
         std::fs::rename(&log, log.with_extension("log.1"))?;
     }
-    OpenOptions::new().create(true).append(true).mode(0o600).open(log)
+    let flags = OFlag::O_NOFOLLOW.bits();
+    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(log)
 }
 
 /// `orchestratord` with the environment of the shell, in no directory of the user's.

@@ -4,6 +4,7 @@ use crate::shell;
 use nu_plugin::EngineInterface;
 use nu_protocol::Value;
 use service_api::endpoint::{Endpoint, Remote};
+use service_api::ownership::read_regular;
 use service_api::{Code, Problem};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,9 @@ pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<Way>, Proble
     Ok(Some(Way { endpoint: Endpoint::Tcp(remote), token: Some(token), ca_file }))
 }
 
+/// A file with more is not one of a token.
+const MAX_TOKEN_BYTES: u64 = 1 << 20;
+
 /// The token in a file that nobody else can read.
 fn token(path: &Path) -> Result<String, Problem> {
     let cannot = |why: &dyn std::fmt::Display| {
@@ -68,7 +72,8 @@ fn token(path: &Path) -> Result<String, Problem> {
     if found.mode() & 0o077 != 0 {
         return Err(cannot(&"others can read it").help(format!("run `chmod 600 {}`", path.display())));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(&error))?;
+    let bytes = read_regular(path, MAX_TOKEN_BYTES).map_err(|error| cannot(&error))?;
+    let text = String::from_utf8_lossy(&bytes);
     let token = text.trim();
     match token.is_empty() || token.contains(|c: char| c.is_whitespace() || !c.is_ascii_graphic()) {
         true => Err(cannot(&"it holds no token").help(help)),

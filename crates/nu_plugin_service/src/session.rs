@@ -117,6 +117,14 @@ impl Session {
         matches!(self.place, Place::There(_))
     }
 
+    /// The hash that the content of the file must have, where it may be used only because that is trusted.
+    pub(crate) fn trusted_hash(&self) -> Option<String> {
+        match &self.place {
+            Place::Here(project) => project.trusted_hash.clone(),
+            Place::There(_) => None,
+        }
+    }
+
     /// Asks the daemon, which is started if it does not run.
     pub(crate) fn ask<T: Send + 'static>(
         &self,

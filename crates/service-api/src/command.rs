@@ -22,11 +22,14 @@ pub struct Wish {
     #[serde(deserialize_with = "count")]
     #[cfg_attr(feature = "openapi", schema(maximum = 9_007_199_254_740_991_u64))]
     pub timeout_ms: Option<u64>,
+    /// Start, restart: only if `services.toml` has the content that is known by this hash, as `service trust` tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub if_hash: Option<String>,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { names: Vec::new(), all: false, relatives: None, wait: true, timeout_ms: None }
+        Self { names: Vec::new(), all: false, relatives: None, wait: true, timeout_ms: None, if_hash: None }
     }
 }
 
@@ -43,11 +46,14 @@ pub struct Apply {
     #[serde(deserialize_with = "count")]
     #[cfg_attr(feature = "openapi", schema(maximum = 9_007_199_254_740_991_u64))]
     pub timeout_ms: Option<u64>,
+    /// Only if `services.toml` has the content that is known by this hash, as `service trust` tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub if_hash: Option<String>,
 }
 
 impl Default for Apply {
     fn default() -> Self {
-        Self { start: false, rollback: true, timeout_ms: None }
+        Self { start: false, rollback: true, timeout_ms: None, if_hash: None }
     }
 }
 

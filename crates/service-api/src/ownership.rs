@@ -112,15 +112,24 @@ fn is_private_group(gid: u32, owner: u32) -> bool {
     group.name == user.name && group.mem.iter().all(|member| *member == user.name)
 }
 
+/// Who else can put something where this directory is to be; `None` if nobody can.
+pub(crate) fn foreign_directory(directory: &Path, uid: u32) -> Option<String> {
+    let found = directory.ancestors().find_map(|place| Some((place, std::fs::metadata(place).ok()?)));
+    let (place, found) = found?;
+    suspicion(&found, uid).map(|why| why.about(Some(&place.to_path_buf())))
+}
+
 /// Makes a directory that only its user may enter, with those above it, and gives it open. One that is there is closed to
-/// others; one that belongs to somebody else, or that somebody else could put another in the place of, is not used.
+/// others; one that belongs to somebody else, in which something does, or that somebody else could put another in the place
+/// of, is not used.
 ///
 /// # Errors
 /// In words where it cannot be trusted, else those of making it.
 pub fn private_dir(path: &Path) -> io::Result<File> {
     let uid = geteuid().as_raw();
-    let refused =
-        |why: String| io::Error::other(format!("{why}; set HOME and XDG_* to directories of your own"));
+    let refused = |why: String| {
+        io::Error::other(format!("{why}; remove it, or set HOME and XDG_* to directories of your own"))
+    };
     let exists = |path: &&Path| std::fs::symlink_metadata(path).is_ok();
     for place in path.ancestors().skip(1).filter(exists).take(2) {
         if let Some(why) = suspicion(&std::fs::metadata(place)?, uid) {
@@ -155,6 +164,14 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     }
     if found.mode() & 0o777 != 0o700 {
         directory.set_permissions(Permissions::from_mode(0o700))?;
+    }
+    // From here on nobody else can put anything there.
+    for entry in std::fs::read_dir(path)?.flatten() {
+        if let Ok(owner) = entry.metadata().map(|found| found.uid())
+            && owner != uid
+        {
+            return Err(refused(Suspicion::Belongs(owner).about(Some(&entry.path()))));
+        }
     }
     Ok(directory)
 }

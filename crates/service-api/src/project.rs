@@ -4,7 +4,7 @@
 //! shell without `XDG_RUNTIME_DIR`, say), the record that the daemon leaves in its state directory decides: see
 //! [`Project::record`].
 
-use crate::ownership::may_be_used;
+use crate::ownership::{foreign_directory, may_be_used};
 use crate::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -109,6 +109,9 @@ impl Project {
             .home("XDG_CONFIG_HOME", ".config")
             .ok_or_else(|| cannot(&"neither HOME nor XDG_CONFIG_HOME is set"))?
             .join(FOLDER);
+        if let Some(why) = foreign_directory(&directory, around.uid) {
+            return Err(cannot(&why));
+        }
         std::fs::create_dir_all(&directory).map_err(|error| cannot(&error))?;
         let path = directory.join(FILE);
         match File::options().write(true).create_new(true).open(&path) {

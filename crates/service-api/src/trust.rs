@@ -68,11 +68,23 @@ pub fn hash<'m>(
     file: &Path,
     modules: impl IntoIterator<Item = &'m str>,
 ) -> io::Result<String> {
+    combined(sha256(content), file, modules)
+}
+
+/// The same, of a content whose own hash is known.
+///
+/// # Errors
+/// Those of reading a module.
+pub fn combined<'m>(
+    own: String,
+    file: &Path,
+    modules: impl IntoIterator<Item = &'m str>,
+) -> io::Result<String> {
     let base = file.parent().unwrap_or(Path::new("/"));
     let mut modules: Vec<&str> = modules.into_iter().collect();
     modules.sort_unstable();
     modules.dedup();
-    let mut text = sha256(content);
+    let mut text = own;
     if modules.is_empty() {
         return Ok(text);
     }

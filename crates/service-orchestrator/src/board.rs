@@ -1,9 +1,10 @@
 //! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
+use crate::acceptance::NOT_ASKED;
 use crate::manager::Told;
 use crate::tally::Tally;
 use service_core::config::Service;
-use service_core::service::{Cause, Exit, Failure, State};
+use service_core::service::{Exit, Goal, State};
 use service_core::{Id, Moment, Plan, Snapshot};
 use service_shim::Missing;
 use std::sync::Arc;
@@ -36,10 +37,10 @@ pub(crate) struct Entry {
     pub(crate) ending: Option<String>,
     /// What the manager last said of it.
     pub(crate) told: Told,
-    /// What the service said last of itself, as `STATUS=`.
-    pub(crate) said: Option<String>,
     /// Lines that could not be written to the log.
     pub(crate) missing: Missing,
+    /// Whether nobody may ask yet if others run it.
+    pub(crate) unasked: bool,
     /// What is counted of it.
     pub(crate) tally: Tally,
 }
@@ -65,13 +66,22 @@ impl Board {
 }
 
 impl Entry {
+    /// Whether it is at rest as far as we are concerned, and more is not known.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.unasked && self.snapshot.state == State::Stopped && self.snapshot.goal == Goal::Down
+    }
+
+    /// The word for its state.
+    pub(crate) fn state_word(&self) -> &'static str {
+        if self.is_unknown() { "unknown" } else { self.snapshot.state_word() }
+    }
+
     /// Forgets what was known of the run before, but for how it ended.
     pub(crate) fn begin_run(&mut self) {
         let said = self.check.take().filter(|check| check.kind == "manager" && !check.healthy);
         self.ending = said.map(|check| check.message.clone());
         (self.complaint, self.pid, self.keeper) = (None, None, None);
         self.told = Told::default();
-        self.said = None;
     }
 
     /// What the manager said of the end of the run before, where nothing else tells.
@@ -80,27 +90,14 @@ impl Entry {
         self.ending.as_ref().filter(|_| untold && self.snapshot.restarts > 0)
     }
 
-    /// What it says of itself while it starts, or said when it was not ready in time.
-    fn status_while_starting(&self) -> Option<String> {
-        let counts = match &self.snapshot.state {
-            State::Launching { .. } | State::Starting { .. } => true,
-            State::Stopping { cause: Cause::Failure(failure), .. }
-            | State::Backoff { failure, .. }
-            | State::Failed { failure, .. } => *failure == Failure::StartTimeout,
-            State::Stopping { cause: Cause::Asked, .. }
-            | State::Stopped
-            | State::Ready { .. }
-            | State::Completed { .. } => false,
-        };
-        self.said.as_ref().filter(|_| counts).map(|said| format!("it says: {said}"))
-    }
-
     /// Why it is as it is: the core's reason, and what the last check or the manager said of it.
     pub(crate) fn reason(&self) -> Option<String> {
+        if self.is_unknown() {
+            return Some(NOT_ASKED.to_owned());
+        }
         let failed_check = self.check.as_ref().filter(|check| !check.healthy).map(|check| &check.message);
         let ending = self.ending().filter(|_| self.snapshot.state.is_going());
-        let status = self.status_while_starting();
-        let detail = self.complaint.as_ref().or(failed_check).or(ending).or(status.as_ref());
+        let detail = self.complaint.as_ref().or(failed_check).or(ending);
         match (&self.snapshot.reason, detail) {
             (Some(reason), Some(detail)) if reason != detail => Some(format!("{reason}: {detail}")),
             (Some(reason), _) => Some(reason.clone()),

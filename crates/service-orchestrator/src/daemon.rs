@@ -12,6 +12,7 @@ pub(crate) use additions::Additions;
 pub(crate) use source::{Same, Source};
 pub(crate) use thrift::give_back;
 
+use crate::acceptance::Acceptance;
 use crate::clock;
 use crate::http;
 use crate::load;
@@ -20,13 +21,12 @@ use crate::orchestrator::{ServiceOrchestrator, Verb, Wish, private_dir};
 use crate::store::write_private;
 use crate::systemd::{self, Notifier, Starts, Told};
 use crate::usage::Meter;
-use nix::unistd::geteuid;
 use service_api::{Code, Greeting, Problem, Project, routes};
 use service_core::{Config, Moment, Name, Plan};
 use service_shim::Files;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -75,6 +75,9 @@ pub(crate) struct Shared {
 impl Shared {
     /// Takes up a changed `services.toml`.
     pub(crate) async fn refresh(&self) -> Result<(), Problem> {
+        if self.orchestrator.world().acceptance.look_at_trust() {
+            self.orchestrator.accepted();
+        }
         self.source.refresh(&self.orchestrator).await
     }
 
@@ -195,8 +198,9 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
     }
     let began = clock::now();
     let boot_id = service_shim::process::boot_id().unwrap_or_default();
+    let acceptance = Arc::new(Acceptance::open(&project.state_dir, &project.config));
     let mut additions = Additions::open(&project.state_dir, &boot_id);
-    let (plan, read) = match load::plan_with(&project.config, additions.all()) {
+    let (plan, read) = match load::plan_for(&acceptance, &project.config, additions.all()) {
         Ok(plan) => (plan, Ok(())),
         // What runs must be seen, and can be stopped, whatever became of the file.
         Err(problem) if offline::is_anything_kept(&project.state_dir) => {
@@ -213,6 +217,7 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         .state_dir(&project.state_dir)
         .project(&project.config)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
+        .acceptance(acceptance)
         .refuge(project.socket.with_extension("state.json"))
         .descriptors(crate::usage::raise_descriptors())
         .nu(how.nu.clone());
@@ -315,14 +320,7 @@ fn lock(state_dir: &Path) -> io::Result<Option<File>> {
 /// Binds the socket in a directory that nobody else may enter, so there is no moment at which it is open to others.
 fn bind(socket: &Path) -> io::Result<UnixListener> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
-    match std::fs::symlink_metadata(directory) {
-        Ok(found) if !found.is_dir() || found.uid() != geteuid().as_raw() => {
-            return Err(io::Error::other(
-                "its directory belongs to somebody else; set XDG_RUNTIME_DIR to one of yours",
-            ));
-        }
-        _ => private_dir(directory)?,
-    }
+    private_dir(directory)?;
     // It gets its name when it is as it should be.
     let fresh = socket.with_extension("new");
     match std::fs::remove_file(&fresh) {

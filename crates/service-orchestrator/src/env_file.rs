@@ -2,6 +2,8 @@
 //!
 //! What cannot be read one way only is refused with its line. A value is never shown: it may be a secret.
 
+use service_api::ownership::read_regular;
+use service_api::trust::MAX_FILE_BYTES;
 use std::fmt;
 use std::path::Path;
 
@@ -33,7 +35,7 @@ pub(crate) struct Problem {
 
 /// Reads an env file. The error names the file and every line that is wrong.
 pub(crate) fn read(path: &Path) -> Result<Vec<Variable>, String> {
-    let bytes = std::fs::read(path)
+    let bytes = read_regular(path, MAX_FILE_BYTES)
         .map_err(|error| format!("its env_file `{}` cannot be read: {error}", path.display()))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let line = 1 + String::from_utf8_lossy(&bytes[..error.valid_up_to()]).matches('\n').count();

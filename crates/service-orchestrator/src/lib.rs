@@ -102,6 +102,7 @@
 //! # Ok(()) }
 //! ```
 
+mod acceptance;
 mod aside;
 mod board;
 mod clock;

@@ -21,8 +21,11 @@ mod with;
 pub(crate) use added::{Addition, check as check_additions};
 pub use check::check;
 
+use crate::acceptance::Acceptance;
 use map::Map;
 use section::{Fault, Section};
+use service_api::ownership::read_regular;
+use service_api::trust::MAX_FILE_BYTES;
 use service_api::{Code, Problem};
 use service_core::config::{Config, Service, Settings};
 use service_core::plan::PlanError;
@@ -52,6 +55,20 @@ pub(crate) fn plan_with(path: &Path, additions: &[Addition]) -> Result<Plan, Pro
     let reading = understand(&text);
     let plan = reading.plan.ok_or_else(|| text.problem(&reading.faults))?;
     Ok(added::merge(plan, additions, &reading.defaults))
+}
+
+/// As [`plan_with`]; what is taken up is known to be so.
+pub(crate) fn plan_for(
+    acceptance: &Acceptance,
+    path: &Path,
+    additions: &[Addition],
+) -> Result<Plan, Problem> {
+    let text = read(path)?;
+    let reading = understand(&text);
+    let plan = reading.plan.ok_or_else(|| text.problem(&reading.faults))?;
+    let plan = added::merge(plan, additions, &reading.defaults);
+    acceptance.taken_up(text.as_str().as_bytes(), &plan);
+    Ok(plan)
 }
 
 /// What the file says for itself: its services, and the defaults of every service.
@@ -90,7 +107,9 @@ pub fn compile(config: Config, file: &Path) -> Result<Plan, Problem> {
 
 fn read(path: &Path) -> Result<Text, Problem> {
     let file = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    let text = read_regular(path, MAX_FILE_BYTES)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8")));
+    match text {
         Ok(text) => Ok(Text::new(file, text)),
         Err(error) => Err(Problem::new(Code::BadDefinition, format!("cannot read `{file}`: {error}"))),
     }

@@ -11,6 +11,7 @@ mod ran;
 mod recall;
 mod redefine;
 mod task;
+mod unasked;
 mod waiters;
 mod wishes;
 
@@ -20,13 +21,14 @@ pub use message::{Patience, Verb, Wish};
 pub use service_core::fleet::Relatives;
 pub(crate) use waiters::in_the_way;
 
+use crate::acceptance::{Acceptance, NOT_ASKED};
 use crate::board::{Board, Checked};
 use crate::guide::{Service, ServiceHealth, ServiceStatus};
 use crate::journal::View;
 use crate::probe::{Lookout, Prober};
 use crate::process::template::Templates;
 use crate::world::{Places, World, find_shim};
-use crate::{manager, probe};
+use crate::{clock, manager, probe};
 use service_api::redact::brief;
 use service_api::{Code, Outcome, Problem};
 use service_core::config::{self, Config, Manager};
@@ -55,6 +57,7 @@ pub struct Builder {
     base_dir: Option<PathBuf>,
     shim: Option<PathBuf>,
     nu: Option<PathBuf>,
+    acceptance: Arc<Acceptance>,
     config: Config,
 }
 
@@ -77,6 +80,13 @@ impl Builder {
     #[must_use]
     pub(crate) fn descriptors(mut self, descriptors: Option<u64>) -> Self {
         self.descriptors = descriptors;
+        self
+    }
+
+    /// What may be run in order to look. Default: everything.
+    #[must_use]
+    pub(crate) fn acceptance(mut self, acceptance: Arc<Acceptance>) -> Self {
+        self.acceptance = acceptance;
         self
     }
 
@@ -165,6 +175,7 @@ impl Builder {
             changes,
             lookout: Lookout::default(),
             turns: Arc::default(),
+            acceptance: Arc::clone(&self.acceptance),
             mailbox,
         };
         let board = task::run(world.clone(), plan, letters).await;
@@ -174,21 +185,17 @@ impl Builder {
 
 /// A directory that only its owner may enter.
 pub(crate) fn private_dir(path: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    match std::fs::metadata(path)?.permissions().mode() & 0o777 {
-        0o700 => Ok(()),
-        _ => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)),
-    }
+    service_api::ownership::private_dir(path).map(drop)
 }
 
 /// A directory that did not exist before.
 fn temporary() -> std::io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
     let ours = std::env::temp_dir().join(format!("service-orchestrator-{}", nix::unistd::geteuid()));
     private_dir(&ours)?;
     for number in 0.. {
         let directory = ours.join(format!("embedded-{}-{number}", std::process::id()));
-        match std::fs::create_dir(&directory) {
+        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             created => return created.map(|()| directory),
         }
@@ -302,6 +309,17 @@ impl ServiceOrchestrator {
     pub(crate) async fn check(&self, name: &str) -> Result<Checked, Problem> {
         let board = self.board();
         let entry = board.entry(name).ok_or_else(|| not_found(&board.plan, name))?;
+        if !entry.snapshot.state.is_alive() && !self.world.acceptance.covers(&entry.definition) {
+            let (kind, latency) = ("manager", std::time::Duration::ZERO);
+            let kind = entry.definition.endpoint.as_ref().map_or(kind, |endpoint| endpoint.kind());
+            return Ok(Checked {
+                healthy: false,
+                kind,
+                message: NOT_ASKED.into(),
+                latency,
+                at: clock::today(),
+            });
+        }
         Ok(probe::check(&self.world, board.plan.settings(), entry).await)
     }
 
@@ -331,6 +349,19 @@ impl ServiceOrchestrator {
         removed: Vec<Name>,
     ) -> Result<Vec<Name>, Problem> {
         self.ask(|reply| Message::Redefine { added, removed, reply }).await?
+    }
+
+    /// The user has said that what this plan has may be run; it is remembered, and asked about from now on.
+    pub(crate) async fn accept(&self) {
+        let (acceptance, plan) = (Arc::clone(&self.world.acceptance), self.plan());
+        if tokio::task::spawn_blocking(move || acceptance.accept(&plan)).await.unwrap_or(true) {
+            self.accepted();
+        }
+    }
+
+    /// What may be asked has changed.
+    pub(crate) fn accepted(&self) {
+        let _ = self.world.mailbox.send(Message::Accepted);
     }
 
     /// Ends the orchestrator; services live on. What it knows is on disk when this returns.

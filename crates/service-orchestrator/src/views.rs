@@ -120,8 +120,8 @@ pub(crate) fn status(
     let snapshot = &entry.snapshot;
     view::Status {
         name: entry.definition.name.to_string(),
-        status: snapshot.status.word().to_owned(),
-        state: snapshot.state_word().to_owned(),
+        status: if entry.is_unknown() { "unknown" } else { snapshot.status.word() }.to_owned(),
+        state: entry.state_word().to_owned(),
         health: snapshot.health.word().to_owned(),
         pid: entry.pid,
         uptime_ms: uptime(entry),

@@ -1,5 +1,6 @@
 //! Why a service is as it is: what the board knows, and what the world says to it.
 
+use crate::acceptance::{NOT_ASKED, not_asked};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::orchestrator::{in_the_way, is_managed};
@@ -35,6 +36,10 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
         shell_word: definition.start_command.shell_word(),
     };
     let (summary, help) = explain(&definition.name, snapshot, facts);
+    let (summary, help) = match entry.is_unknown() {
+        true => (NOT_ASKED.to_owned(), not_asked("").help),
+        false => (summary, help),
+    };
     let now = clock::now();
     Why {
         name: definition.name.to_string(),
@@ -45,7 +50,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
             Goal::Again => "restart",
         }
         .to_owned(),
-        state: snapshot.state_word().to_owned(),
+        state: entry.state_word().to_owned(),
         health: snapshot.health.word().to_owned(),
         since: Some(clock::wall(snapshot.state.since().unwrap_or(entry.since)).to_string()),
         waits_for: need.map(|(need, on)| view::WaitsFor {

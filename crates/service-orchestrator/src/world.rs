@@ -1,5 +1,6 @@
 //! [`World`]: what every action outside needs to know, and the mailbox to report back to.
 
+use crate::acceptance::Acceptance;
 use crate::logs::Changes;
 use crate::manager::Managers;
 use crate::orchestrator::Message;
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) lookout: Lookout,
     /// How long the owner of the fleet keeps the thread.
     pub(crate) turns: Arc<Turns>,
+    /// What may be run in order to look.
+    pub(crate) acceptance: Arc<Acceptance>,
     pub(crate) mailbox: UnboundedSender<Message>,
 }
 

@@ -18,10 +18,11 @@ export def main [
     --strict # raise an error if any service failed, not only if all that are named did
     --timeout (-t): duration # how long to wait; the daemon goes on after that
     --no-deps # start only what is named
+    --if-hash: string # only if services.toml is as `service trust` knows it by this hash
 ]: any -> table {
     let piped = $in
     let span = selector mark $names $piped (metadata $names).span
-    wish { client connect $config $span } start (selector $names $piped $config $span) $span {
+    wish { client connect $config $span | upsert if_hash $if_hash } start (selector $names $piped $config $span) $span {
         all: $all
         relatives: (if $no_deps { false } else { null })
         wait: (not $no_wait)

@@ -4,10 +4,10 @@
 mod attack;
 mod bounds;
 mod door;
+mod looking;
 mod names;
 mod ownership;
 mod remote;
-mod rights;
 mod secrets;
 mod socket;
 

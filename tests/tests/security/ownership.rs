@@ -75,6 +75,9 @@ fn strangers_sticky(at: &Path) {
     mode(at, ".", 0o1777);
 }
 
+/// Makes a directory that somebody else has a hand in.
+type Make = fn(&Project);
+
 /// The file is a link of this user to one in a directory of its own, with which something is done.
 fn link(at: &Path, user: u32, then: fn(&Path)) {
     let to = at.join("elsewhere");
@@ -211,4 +214,53 @@ fn every_command_refuses_a_strangers_file_until_it_is_trusted_or_named() {
         assert_eq!(answer, json!([true, "ok", "service::untrusted_file"]), "{front}");
     }
     assert!(!project.path("ran").exists(), "nothing of it ran");
+}
+
+#[test]
+fn a_directory_of_somebody_else_keeps_no_state_and_no_socket() {
+    if !geteuid().is_root() {
+        return skip("only root can give files away");
+    }
+    let cases: [(&str, Make); 8] = [
+        ("state", |project| give(&project.path("state"), ".")),
+        ("state", |project| mode(&project.path("state"), ".", 0o777)),
+        ("run", |project| give(&project.path("run"), ".")),
+        ("run", |project| mode(&project.path("run"), ".", 0o777)),
+        ("state/service-orchestrator", |project| {
+            fs::create_dir(project.path("state/service-orchestrator")).expect("it is ours");
+            give(&project.path("state/service-orchestrator"), ".");
+        }),
+        ("run/service-orchestrator", |project| {
+            fs::create_dir(project.path("run/service-orchestrator")).expect("it is ours");
+            mode(&project.path("run"), "service-orchestrator", 0o777);
+            give(&project.path("run/service-orchestrator"), ".");
+        }),
+        ("state", |project| {
+            fs::rename(project.path("state"), project.path("other")).expect("it is ours");
+            symlink(project.path("other"), project.path("state")).expect("it is ours");
+            lchown(project.path("state"), Some(STRANGER), None).expect("we are root");
+        }),
+        ("orchestratord.log", |project| {
+            project.value("service start web");
+            project.value("service daemon stop --services");
+            let (log, aim) = (project.state_dir().join("orchestratord.log"), project.path("made"));
+            fs::remove_file(&log).expect("it is ours");
+            symlink(&aim, &log).expect("it is ours");
+            lchown(&log, Some(STRANGER), None).expect("we are root");
+        }),
+    ];
+    for (place, make) in cases {
+        for (front, load) in fronts() {
+            let services = "[services.web]\nstart_command = \"ACTOR\"\n";
+            let Some(project) = Project::new(services).map(with_the_program) else { return };
+            make(&project);
+            let error = project.error(&format!("{load}service start web"));
+            assert!(
+                error["msg"].as_str().is_some_and(|told| told.contains(place)),
+                "{front} {place}: {error}"
+            );
+            assert!(!project.path("made").exists(), "{front}: nothing was written through a link");
+            assert!(project.processes().is_empty(), "{front} {place}");
+        }
+    }
 }

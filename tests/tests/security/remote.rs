@@ -141,3 +141,74 @@ fn a_file_that_is_named_is_one_of_this_machine() {
     assert_eq!(here.value(&format!("{to} service list --config services.toml")).column("name"), ["near"]);
     assert_eq!(here.value(&format!("{to} service check")).column("name"), Vec::<String>::new());
 }
+
+/// A listener that answers every request with this, and tells what it was asked.
+fn listener(answer: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<String>>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let address = listener.local_addr().expect("it has one").to_string();
+    let heard = std::sync::Arc::<std::sync::Mutex<String>>::default();
+    let notes = std::sync::Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = [0; 4096];
+            let length = stream.read(&mut bytes).unwrap_or_default();
+            notes.lock().expect("nobody panics").push_str(&String::from_utf8_lossy(&bytes[..length]));
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (address, heard)
+}
+
+#[test]
+fn a_token_goes_to_no_proxy_and_no_redirect_is_followed() {
+    let Some(far) = super::open_project("") else { return };
+    let address = address(&far);
+    let token_file = far.state_dir().join("tokens/admin");
+    let token = super::token(&far, "admin");
+    let (proxy, proxy_heard) = listener("HTTP/1.1 502 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let (elsewhere, elsewhere_heard) = listener(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{}",
+    );
+    let leads: &'static str = Box::leak(
+        format!("HTTP/1.1 307 go\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .into_boxed_str(),
+    );
+    let (redirect, _) = listener(leads);
+    let mut here = Project::new("").expect("there is a Nushell");
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        here = here.env(name, format!("http://{proxy}"));
+    }
+    let module = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../nu/service-http");
+    for load in [String::new(), format!("use {} *; ", module.display())] {
+        let to = |address: &str| {
+            format!(
+                "{load}$env.config.plugins.service = {{ url: 'http://{address}' token_file: '{}' }}; ",
+                token_file.display()
+            )
+        };
+        let rows = here.value(&format!("{}service status", to(&address)));
+        assert_eq!(rows.column("name"), ["web"], "{load}");
+        here.value(&format!("{}service restart web", to(&address)));
+        for wish in ["service status", "service stop web", "service logs web"] {
+            let error = here.error(&format!("{}{wish}", to(&redirect)));
+            assert!(error["code"].as_str().is_some_and(|code| code.starts_with("service::")), "{error}");
+        }
+    }
+    for heard in [proxy_heard, elsewhere_heard] {
+        let heard = heard.lock().expect("nobody panics");
+        assert!(heard.is_empty() && !heard.contains(&token), "{heard}");
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_opens_no_door() {
+    let Some((far, _)) = there() else { return };
+    fs::set_permissions(far.path("key.pem"), Permissions::from_mode(0o644)).expect("it is ours");
+    far.value("service daemon restart");
+    let told = service_tests::eventually("it is told why", || {
+        let listen = far.value("service daemon status")["listen"].as_str()?.to_owned();
+        (!listen.contains("://")).then_some(listen)
+    });
+    assert!(told.contains("others can read it") && told.contains("chmod 600"), "{told}");
+}

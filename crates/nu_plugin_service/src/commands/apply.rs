@@ -65,12 +65,13 @@ impl PluginCommand for Apply {
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let timeout = verb::timeout(call)?;
+        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         let body = service_api::Apply {
+            if_hash: session.trusted_hash(),
             start: call.has_flag("start")?,
             rollback: !call.has_flag("no-rollback")?,
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         };
-        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         // The daemon keeps the time of each step; there may be several between two rows.
         verb::follow(Verb::Apply, body, session, None, true)
     }

@@ -143,6 +143,7 @@ impl PluginCommand for Run {
         let wish = service_api::Wish {
             names: vec![name],
             wait: !call.has_flag("no-wait")?,
+            if_hash: session.trusted_hash(),
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             ..service_api::Wish::default()
         };

@@ -4,7 +4,7 @@ use super::names::completes;
 use super::verb::{self, Verb};
 use crate::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Value};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Value};
 
 pub(super) struct Start;
 
@@ -16,7 +16,14 @@ impl PluginCommand for Start {
     }
 
     fn signature(&self) -> Signature {
-        verb::signature(self.name()).switch("no-deps", "Start only what is named, not what it needs", None)
+        verb::signature(self.name())
+            .switch("no-deps", "Start only what is named, not what it needs", None)
+            .named(
+                "if-hash",
+                SyntaxShape::String,
+                "Only if services.toml is as `service trust` knows it by this hash",
+                None,
+            )
     }
 
     fn description(&self) -> &'static str {

@@ -101,14 +101,16 @@ pub(super) fn run(
         return Ok(table::<Outcome>(Vec::new(), call.head));
     }
     let timeout = timeout(call)?;
+    let session = Session::open(plugin, engine, call, &selection)?;
+    let if_hash = call.get_flag("if-hash")?.or_else(|| session.trusted_hash());
     let wish = Wish {
         names: selection.names().iter().map(|name| name.item.clone()).collect(),
         all: selection == Selection::Unsaid,
         relatives: call.has_flag(verb.alone())?.then_some(false),
         wait: !call.has_flag("no-wait")?,
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        if_hash: if_hash.filter(|_| matches!(verb, Verb::Start | Verb::Restart)),
     };
-    let session = Session::open(plugin, engine, call, &selection)?;
     let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
     follow(verb, wish, session, due, call.has_flag("strict")?)
 }

@@ -131,7 +131,7 @@ impl Source {
         additions: &mut Additions,
         orchestrator: &ServiceOrchestrator,
     ) -> Result<(), Problem> {
-        let plan = load::plan_with(&self.path, additions.all())?;
+        let plan = load::plan_for(&orchestrator.world().acceptance, &self.path, additions.all())?;
         additions.yield_to(&plan);
         tracing::info!(services = plan.len(), "taking up the changed services.toml");
         orchestrator.replan(plan).await

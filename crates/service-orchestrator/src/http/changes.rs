@@ -5,7 +5,7 @@ use super::document::{
 };
 use super::reply::{Data, Failure, Reply, Sent};
 use super::rows;
-use super::wishes::{body_or_default, patience};
+use super::wishes::{agrees, body_or_default, patience};
 use crate::daemon::Shared;
 use crate::orchestrator::Apply;
 use axum::extract::State;
@@ -62,6 +62,8 @@ pub(super) async fn apply(
     let lock = Arc::clone(&shared.applying).lock_owned().await;
     // The file counts as taken up from here on, so that going back lasts until it changes again.
     shared.refresh().await?;
+    agrees(&shared, asked.if_hash.as_deref())?;
+    shared.orchestrator.accept().await;
     let plan = shared.source.plan().await?;
     let how =
         Apply { start: asked.start, rollback: asked.rollback, patience: patience(true, asked.timeout_ms) };

@@ -4,6 +4,7 @@ use super::accept::takes_lines;
 use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, Untold, tag};
 use super::reply::{Asked, Failure, Named, count, size};
 use super::services::Names;
+use crate::acceptance::not_asked;
 use crate::daemon::Shared;
 use crate::logs::{Form, Managed, Reading, Wanted};
 use crate::manager::{self, Ask, News, Seen};
@@ -180,7 +181,13 @@ async fn managed(shared: &Arc<Shared>, wanted: &Wanted, follow: bool) -> Result<
     let ask = Ask { tail: wanted.most, since: wanted.since };
     let mut calls = JoinSet::new();
     for (name, _) in wanted.services.iter().filter(|(_, is_ours)| !is_ours) {
-        let Some(definition) = board.entry(name).map(|entry| Arc::clone(&entry.definition)) else { continue };
+        let Some(entry) = board.entry(name) else { continue };
+        let definition = Arc::clone(&entry.definition);
+        if !entry.snapshot.state.is_alive() && !world.acceptance.covers(&definition) {
+            let problem = not_asked(&format!("cannot read the log of `{name}`"));
+            calls.spawn(async move { (definition.name.clone(), Err(problem)) });
+            continue;
+        }
         let (world, settings) = (world.clone(), board.plan.settings().clone());
         calls.spawn(async move {
             let told = match follow {

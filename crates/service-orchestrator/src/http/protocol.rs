@@ -3,10 +3,11 @@
 
 use super::patient::{EMPTY, Refusal};
 use super::reply::{Failure, LARGEST_BODY};
-use super::server::LARGEST_HEAD;
+use super::server::{ALWAYS, LARGEST_HEAD};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use service_api::{Code, Envelope, Problem};
+use std::fmt::Write;
 
 /// As many headers as hyper takes.
 const MOST_HEADERS: usize = 100;
@@ -42,7 +43,10 @@ pub(super) fn explained(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
         head = head.replacen("431 Request Header Fields Too Large", "413 Payload Too Large", 1);
     }
     let body = serde_json::to_vec(&Envelope::<()>::failure(problem)).unwrap_or_default();
-    let length = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    let mut length = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in ALWAYS {
+        let _ = write!(length, "{name}: {value}\r\n"); // a String takes everything
+    }
     let empty = String::from_utf8_lossy(EMPTY);
     let mut answer = head.replacen(&*empty, &length, 1).into_bytes();
     answer.extend(body);

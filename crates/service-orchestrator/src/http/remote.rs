@@ -5,9 +5,13 @@ use super::gate::Gate;
 use super::listener::PAUSE;
 use super::server::{Caller, Door};
 use super::tokens::Tokens;
+use nix::unistd::geteuid;
+use service_api::ownership::read_regular;
+use service_api::trust::MAX_FILE_BYTES;
 use service_core::config::{Api, Tls};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -63,10 +67,12 @@ impl Opened {
 fn acceptor(tls: &Tls, base: &Path) -> Result<TlsAcceptor, String> {
     let (certificate, key) = (base.join(&tls.certificate), base.join(&tls.key));
     let wrong = |path: &Path, error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
-    let chain = CertificateDer::pem_file_iter(&certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let read = |path: &Path| read_regular(path, MAX_FILE_BYTES).map_err(|error| wrong(path, &error));
+    let chain = CertificateDer::pem_slice_iter(&read(&certificate)?)
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(&certificate, &error))?;
-    let secret = PrivateKeyDer::from_pem_file(&key).map_err(|error| wrong(&key, &error))?;
+    private(&key).map_err(|error| wrong(&key, &error))?;
+    let secret = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| wrong(&key, &error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -75,6 +81,23 @@ fn acceptor(tls: &Tls, base: &Path) -> Result<TlsAcceptor, String> {
         .map_err(|error| wrong(&certificate, &error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A key is for its owner alone, as a token is. One of root's that we may read is for a group.
+fn private(key: &Path) -> Result<(), String> {
+    let found = std::fs::metadata(key).map_err(|error| error.to_string())?;
+    let uid = geteuid().as_raw();
+    let forbidden = if found.uid() == uid { 0o077 } else { 0o037 };
+    if !found.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    if found.uid() != uid && found.uid() != 0 {
+        return Err("it belongs to somebody else".to_owned());
+    }
+    match found.mode() & forbidden {
+        0 => Ok(()),
+        _ => Err("others can read it: `chmod 600` it".to_owned()),
+    }
 }
 
 impl Door for Remote {

@@ -10,7 +10,7 @@ use super::seats::{Arrival, Seat, Seats};
 use super::turn::Turn;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::{HeaderName, HeaderValue, Request, header};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -88,6 +88,10 @@ pub(super) async fn serve(door: impl Door, app: Router, seats: Seats, end: impl 
     ends.closed().await;
 }
 
+/// What every answer says: it is of this moment and for who asked, and it is what it says to be.
+pub(super) const ALWAYS: [(HeaderName, &str); 2] =
+    [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+
 /// Answers one caller until either side has enough.
 async fn talk<S>(caller: Caller<S>, app: Router, seat: Arc<Seat>, mut end: watch::Receiver<()>)
 where
@@ -104,6 +108,9 @@ where
         // Boxed, so that a connection holds no more than a pointer once it is answered.
         Box::pin(async move {
             let mut answer = inner.call(request).await?;
+            for (name, value) in ALWAYS {
+                answer.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
             if seat.is_wanted() {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

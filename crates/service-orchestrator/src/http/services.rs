@@ -136,13 +136,13 @@ pub(super) async fn graph(
     let board = shared.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
     if let Some(format) = drawn.format {
-        let nodes = views::graph(&board.plan, &ids, |id| board.at(id).snapshot.state_word());
+        let nodes = views::graph(&board.plan, &ids, |id| board.at(id).state_word());
         return Ok(Data(drawing::draw(&format, &nodes)?).into_response());
     }
     let chosen = chosen(&board.plan, &ids);
     let node = move |at: usize| {
         let shown = chosen.as_deref().unwrap_or(board.plan.order());
-        let state = |id| board.at(id).snapshot.state_word();
+        let state = |id| board.at(id).state_word();
         shown.get(at).map(|id| views::node(&board.plan, shown, *id, state))
     };
     Ok(listed::list((0..).map_while(node)))

@@ -5,6 +5,7 @@ use super::document::{
 };
 use super::reply::{Failure, Named, Sent};
 use super::rows;
+use crate::acceptance::not_asked;
 use crate::daemon::Shared;
 use crate::orchestrator::{Patience, Relatives, Verb, Wish};
 use axum::extract::State;
@@ -175,6 +176,11 @@ async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service
         // What cannot be read must not keep anybody from stopping what runs.
         Verb::Stop => shared.refresh().await.unwrap_or_default(),
     }
+    agrees(shared, asked.if_hash.as_deref())?;
+    match verb {
+        Verb::Start | Verb::Restart | Verb::Update => shared.orchestrator.accept().await,
+        Verb::Stop => may_be_stopped(shared, &asked.names)?,
+    }
     let wish = Wish {
         verb,
         names: asked.names,
@@ -184,6 +190,29 @@ async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service
     };
     let rows = shared.orchestrator.wish(wish).await?;
     Ok(rows::outcomes(headers, rows).await)
+}
+
+/// Whether the content that was taken up is the one that the caller has seen.
+pub(super) fn agrees(shared: &Shared, hash: Option<&str>) -> Result<(), Problem> {
+    let loaded = shared.orchestrator.world().acceptance.hash();
+    if hash.is_none_or(|hash| loaded.as_deref() == Some(hash)) {
+        return Ok(());
+    }
+    let file = shared.project.config.display();
+    Err(Problem::new(
+        Code::UntrustedFile,
+        format!("cannot use `{file}`: it is not as it was when it was trusted"),
+    )
+    .help("read it again, then say `service trust`"))
+}
+
+/// What is asked to stop and may run, for all that is known, is not said to have stopped.
+fn may_be_stopped(shared: &Shared, names: &[String]) -> Result<(), Problem> {
+    let board = shared.orchestrator.board();
+    match names.iter().find(|name| board.entry(name).is_some_and(|entry| entry.is_unknown())) {
+        Some(name) => Err(not_asked(&format!("cannot stop `{name}`"))),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> Patience {

@@ -3,7 +3,9 @@
 
 use super::compose;
 use serde_json::Value;
+use service_api::ownership::read_regular;
 use service_api::routes::RESERVED_NAMES;
+use service_api::trust::MAX_FILE_BYTES;
 use service_api::view::Suggestion;
 use std::fmt::Write;
 use std::path::Path;
@@ -40,7 +42,7 @@ fn quote(text: &str) -> String {
 
 /// What the files of this directory suggest, each service under a name of its own.
 pub(super) fn detect(directory: &Path) -> Vec<Suggestion> {
-    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
+    let read = |name: &str| String::from_utf8(read_regular(&directory.join(name), MAX_FILE_BYTES).ok()?).ok();
     let mut found = Vec::new();
     found.extend(read("Procfile").map(|text| procfile(&text)).unwrap_or_default());
     let composed = COMPOSE.iter().find_map(|name| read(name).map(|text| composed(name, &text)));

@@ -2,8 +2,10 @@
 
 use super::answer::Answer;
 use super::lane::{Lane, waits};
+use super::module::assure;
 use super::record;
 use super::words::readable;
+use crate::acceptance::accepted_nu;
 use crate::probe::exec::{Group, Most, Output};
 use crate::world::World;
 use serde::de::DeserializeOwned;
@@ -198,6 +200,7 @@ impl Call<'_> {
         process: &OnceLock<u32>,
         work: impl Future<Output = io::Result<T>>,
     ) -> Result<T, Trouble> {
+        assure(&world.places, self.module).map_err(Trouble::Failed)?;
         let (limit, command) = (settings.manager_timeout, self.command);
         let work = async { tokio::time::timeout(limit, work).await };
         match self.lane(world).pass(settings.manager_parallel, work, waits(process)).await {
@@ -222,6 +225,7 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     module: &Path,
     expression: &str,
 ) -> Result<T, String> {
+    assure(&world.places, module)?;
     let shown = module.display();
     let script = format!(
         "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
@@ -252,7 +256,7 @@ impl Printed {
 }
 
 fn nu(world: &World, settings: &Settings) -> PathBuf {
-    let named = settings.nu.as_ref().map(|nu| world.places.base_dir.join(nu));
+    let named = accepted_nu(&world.acceptance, settings).map(|nu| world.places.base_dir.join(nu));
     named.filter(|nu| nu.is_file()).or_else(|| world.places.nu.clone()).unwrap_or_else(|| "nu".into())
 }
 

@@ -5,6 +5,8 @@ use super::call::inspect;
 use crate::store::write_private;
 use crate::world::{Places, World};
 use serde::Deserialize;
+use service_api::ownership::read_regular;
+use service_api::trust::MAX_FILE_BYTES;
 use service_core::config::{Manager, Service, Settings};
 use service_core::suggest::nearest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +50,24 @@ pub(crate) fn install(places: &Places) -> std::io::Result<()> {
     BUILT_IN.iter().chain(SHARED).try_for_each(|(name, text)| {
         write_private(&directory.join(name).with_extension("nu"), text.as_bytes())
     })
+}
+
+/// Before a module is run: one that comes with us is as it came, whoever has written to it meanwhile.
+pub(super) fn assure(places: &Places, module: &Path) -> Result<(), String> {
+    let directory = directory(places);
+    if module.parent() != Some(&*directory) {
+        return Ok(());
+    }
+    let is_as_it_came = |(name, text): &(&str, &str)| {
+        let path = directory.join(name).with_extension("nu");
+        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+        is_file && read_regular(&path, MAX_FILE_BYTES).is_ok_and(|found| found == text.as_bytes())
+    };
+    if BUILT_IN.iter().chain(SHARED).all(is_as_it_came) {
+        return Ok(());
+    }
+    tracing::warn!("somebody has changed the managers that come with us; writing them anew");
+    install(places).map_err(|error| format!("its manager `{}` cannot be written: {error}", module.display()))
 }
 
 fn directory(places: &Places) -> PathBuf {
@@ -157,6 +177,9 @@ impl Modules {
 
 fn stamp(path: &Path) -> std::io::Result<Stamp> {
     let about = std::fs::metadata(path)?;
+    if !about.is_file() || about.len() > MAX_FILE_BYTES {
+        return Err(std::io::Error::other("it is no regular file of bounded size"));
+    }
     Ok(Stamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
 }
 

@@ -10,6 +10,7 @@
 use super::answer::{self, Answer, Heard, Status, shown};
 use super::call::Call;
 use super::{module, subject};
+use crate::acceptance::NOT_ASKED;
 use crate::clock;
 use crate::orchestrator::{Message, Report};
 use crate::world::World;
@@ -70,6 +71,9 @@ pub(crate) async fn report(world: World, settings: Settings, service: Arc<Servic
 
 /// Asks whether a service runs that is at rest here since this run. What could not be stopped is not asked about.
 pub(crate) async fn look_out(world: World, settings: Settings, service: Arc<Service>, run: u64) {
+    if !world.acceptance.permits(&service).await {
+        return found(&world, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
+    }
     let path = module::path(&world, &service);
     let module = world.managers.modules.able(&world, &settings, &path).await;
     match module.and_then(|module| module.complete()) {

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Row, text};
 use super::call::Call;
 use super::module::{self, Module, built_in};
+use crate::acceptance::NOT_ASKED;
 use crate::world::World;
 use serde_json::Value;
 use service_api::view;
@@ -40,8 +41,19 @@ pub(crate) async fn roster(world: &World, plan: &Plan) -> Vec<view::Manager> {
         }
     }
     let mut asked = JoinSet::new();
+    let covers = |manager: &Manager| {
+        let mut services =
+            plan.ids().map(|id| plan.service(id)).filter(|service| service.manager == *manager);
+        !matches!(manager, Manager::Module(_)) || services.any(|service| world.acceptance.covers(service))
+    };
     for (place, manager) in managers.into_iter().enumerate() {
         let services = used.iter().filter(|used| ***used == manager).count();
+        if !covers(&manager) {
+            let row =
+                view::Manager { message: Some(NOT_ASKED.to_owned()), ..blank(world, &manager, services) };
+            asked.spawn(async move { (place, row) });
+            continue;
+        }
         let (world, settings) = (world.clone(), plan.settings().clone());
         asked.spawn(async move { (place, row(&world, &settings, &manager, services).await) });
     }
@@ -52,7 +64,18 @@ pub(crate) async fn roster(world: &World, plan: &Plan) -> Vec<view::Manager> {
 
 async fn row(world: &World, settings: &Settings, manager: &Manager, services: usize) -> view::Manager {
     let path = module::place(world, manager).unwrap_or_default();
-    let mut row = view::Manager {
+    let mut row = blank(world, manager, services);
+    match world.managers.modules.able(world, settings, &path).await {
+        Ok(module) => describe(world, settings, &module, &mut row).await,
+        Err(message) => row.message = Some(message),
+    }
+    row
+}
+
+/// As long as nothing is known.
+fn blank(world: &World, manager: &Manager, services: usize) -> view::Manager {
+    let path = module::place(world, manager).unwrap_or_default();
+    view::Manager {
         name: crate::views::manager(manager),
         module: path.display().to_string(),
         contract: None,
@@ -62,12 +85,7 @@ async fn row(world: &World, settings: &Settings, manager: &Manager, services: us
         version: None,
         services,
         message: None,
-    };
-    match world.managers.modules.able(world, settings, &path).await {
-        Ok(module) => describe(world, settings, &module, &mut row).await,
-        Err(message) => row.message = Some(message),
     }
-    row
 }
 
 async fn describe(world: &World, settings: &Settings, module: &Module, row: &mut view::Manager) {

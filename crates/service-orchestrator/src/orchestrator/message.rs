@@ -29,6 +29,8 @@ pub(crate) enum Message {
     Looked { name: Name, run: u64, found: Option<Box<Heard>> },
     /// Something became known about a run of a service.
     Learned { name: Name, run: u64, report: Report },
+    /// What may be asked has changed.
+    Accepted,
     /// Another plan.
     Replan { plan: Plan, reply: oneshot::Sender<()> },
     /// What would another plan change?
@@ -57,8 +59,6 @@ pub(crate) enum Report {
     Complaint(Option<String>),
     /// Lines that could not be written to the log.
     Missing(Missing),
-    /// What the service said last of itself, as `STATUS=`.
-    Said(Option<String>),
     /// Where the shim of the run counts what it gives the log.
     Desk(Arc<File>),
 }

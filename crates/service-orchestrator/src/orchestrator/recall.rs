@@ -213,7 +213,9 @@ pub(super) async fn hear(
     let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
         let definition = ran::kept(&world.places, service, memory.run).map(Arc::new);
-        let definition = definition.unwrap_or_else(|| Arc::clone(service));
+        // Where it is lost with which it was started, that of now is asked only if it was accepted.
+        let definition =
+            definition.or_else(|| world.acceptance.covers(service).then(|| Arc::clone(service)))?;
         (is_managed(&definition) && !is_kept(&service.name)).then_some(definition)
     });
     let asked: Vec<Arc<Service>> = asked.collect();

@@ -112,6 +112,7 @@ pub(super) async fn run(
         board,
     };
     task.note_definitions();
+    task.note_unasked();
     let known = task.recall(memories, found.runs, heard);
     task.after().await;
     for (name, run, report) in known {
@@ -135,8 +136,8 @@ impl Entry {
             ending: None,
             told: Told::default(),
             missing: Missing::default(),
-            said: None,
             tally: Tally::default(),
+            unasked: false,
         }
     }
 }
@@ -196,6 +197,7 @@ impl Task {
                 self.learned(&name, run, report);
                 return Turn::Learned;
             }
+            Message::Accepted => self.note_unasked(),
             Message::Replan { plan, reply } => {
                 self.replan(plan);
                 let _ = reply.send(());
@@ -354,7 +356,6 @@ impl Task {
                 entry.check = Some(Arc::new(check));
             }
             Report::Missing(missing) => entry.missing = missing,
-            Report::Said(said) => entry.said = said,
             Report::Desk(desk) => entry.tally.counts_at(desk),
             Report::Complaint(complaint) => {
                 let env = &entry.definition.env;
@@ -407,6 +408,7 @@ impl Task {
         for id in self.fleet.plan().ids() {
             self.refresh(id);
         }
+        self.note_unasked();
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
         self.lookouts.iter_mut().for_each(|lookout| lookout.replan(&board, clock::now()));

@@ -39,6 +39,7 @@ pub(crate) fn begin(shared: &Arc<Shared>, starts: &Starts) {
     }
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
+        shared.orchestrator.accept().await;
         match shared.orchestrator.wish(Wish::new(Verb::Start, names)).await {
             Ok(mut rows) => {
                 while let Some(row) = rows.recv().await {
