@@ -199,3 +199,19 @@ fn a_partial_failure_is_a_row_and_an_error_only_when_strict() {
     assert!(rows.row("bad")["error"].as_str().unwrap().contains("no-such-program"));
     assert_eq!(project.error("service start good bad --strict")["code"], "service::start_failed");
 }
+
+#[test]
+fn the_error_of_a_start_says_that_the_disk_is_full() {
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"ACTOR say hello exit 3\"\nrestart = \"no\"\noneshot = true",
+    ) else {
+        return;
+    };
+    assert!(!project.nu("service start web").success);
+    let log = project.value("service status web --long | get log.0");
+    let log = std::path::PathBuf::from(log.as_str().expect("it is a path"));
+    std::fs::remove_file(&log).expect("the directory is ours");
+    std::os::unix::fs::symlink("/dev/full", &log).expect("the directory is ours");
+    let failed = project.nu("service start web").stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(failed.contains("the disk is full"), "{failed}");
+}

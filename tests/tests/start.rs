@@ -1,7 +1,7 @@
 //! Starting: in the order of the graph, each service gated on what it needs, nothing twice.
 
 use serde_json::Value;
-use service_tests::{Answer, Project, ServiceTable, free_port};
+use service_tests::{Answer, Project, ServiceTable, eventually, free_port};
 
 /// database -> cache -> web-app; each listens late and exits at once if what it needs does not listen yet.
 fn chain() -> String {
@@ -244,4 +244,43 @@ fn a_service_runs_where_and_with_what_it_is_told() {
     for wanted in ["COLOUR=green", "SHAPE=round one", &inner] {
         assert!(lines.iter().any(|line| line == wanted), "no {wanted} in {lines:?}");
     }
+}
+
+/// Sends to its notify socket what the lines of its program say.
+const NOTIFIES: &str = "import os, socket, time\n\
+    def say(text):\n    \
+        at = os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1)\n    \
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), at)\n";
+
+#[test]
+fn a_service_that_asks_for_time_gets_it_and_what_it_says_is_told() {
+    let Some(project) = Project::new(
+        "[services.asks]\nstart_command = \"python3 asks.py\"\nready = { notify = true, timeout = \"500ms\" }\n\
+         [services.stuck]\nstart_command = \"python3 stuck.py\"\nready = { notify = true, timeout = \"2s\" }\nrestart = \"no\"",
+    ) else {
+        return;
+    };
+    project.write(
+        "asks.py",
+        &format!(
+            "{NOTIFIES}say('EXTEND_TIMEOUT_USEC=60000000\\nSTATUS=replaying the journal')\n\
+             while not os.path.exists('go'): time.sleep(0.02)\nsay('READY=1\\nSTATUS=up')\ntime.sleep(1000)\n"
+        ),
+    );
+    project.write("stuck.py", &format!("{NOTIFIES}say('STATUS=waiting for the moon')\ntime.sleep(1000)\n"));
+    project.value("service start asks --no-wait");
+    eventually("its status is told", || {
+        project.status("asks")["reason"]
+            .as_str()
+            .filter(|reason| reason.contains("replaying the journal"))
+            .map(drop)
+    });
+    // Longer than the time it had without asking.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert_eq!(project.status("asks")["state"], "starting");
+    std::fs::write(project.path("go"), "").expect("the directory is ours");
+    eventually("it is ready", || (project.status("asks")["state"] == "ready").then_some(()));
+    assert_eq!(project.status("asks")["reason"], serde_json::Value::Null);
+    let failed = project.nu("service start stuck");
+    assert!(failed.stderr.contains("waiting for the moon"), "{failed:?}");
 }

@@ -133,3 +133,39 @@ fn up_and_down_are_start_and_stop_of_everything() {
     assert_eq!(down.column("name"), ["b", "a"]);
     eventually("nothing is left, the daemon neither", || project.processes().is_empty().then_some(()));
 }
+
+/// A parent that passes `SIGTERM` on to its child, which saves on the first and gives up on the second.
+fn passes_on(kill_mode: &str) -> Option<Project> {
+    let project = Project::new(&format!(
+        "[services.web]\nshell = \"sh\"\n{kill_mode}\nready = {{ log = \"up\" }}\nstop_timeout = \"60s\"\n\
+         start_command = \"sh child.sh & child=$!; trap 'kill -TERM $child' TERM; \
+         while kill -0 $child 2>/dev/null; do wait $child; done; echo over\""
+    ))?;
+    project.write(
+        "child.sh",
+        "n=0; trap 'n=$((n+1)); echo TERM $n' TERM; echo up\nuntil [ $n -gt 0 ]; do sleep 0.02; done\n\
+         i=0; while [ $i -lt 25 ]; do sleep 0.02; i=$((i+1)); done; echo saved after $n\n",
+    );
+    Some(project)
+}
+
+#[test]
+fn a_parent_that_passes_the_stop_signal_on_is_the_only_one_that_is_asked_if_it_is_to_be() {
+    let Some(project) = passes_on("kill_mode = \"main\"") else { return };
+    project.value("service start web");
+    assert_eq!(project.value("service stop web | get ok.0"), true);
+    let lines = project.value("service logs web");
+    assert_eq!(lines.column("line"), ["up", "TERM 1", "saved after 1", "over"]);
+}
+
+#[test]
+fn what_the_first_process_leaves_behind_is_killed_where_it_alone_is_asked() {
+    let Some(project) = Project::new(
+        "[services.web]\nshell = \"sh\"\nkill_mode = \"main\"\nready = { log = \"up\" }\nstop_timeout = \"1h\"\n\
+         start_command = \"sh -c \\\"trap '' TERM; echo up; while :; do sleep 1; done\\\" & wait\"",
+    ) else {
+        return;
+    };
+    project.value("service start web");
+    assert_eq!(project.value("service stop web | get ok.0"), true);
+}

@@ -168,12 +168,14 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
         auto,
         restart,
         stop_signal,
+        kill_mode,
         stop_timeout,
         health,
         ready,
         backoff,
         log,
         limits,
+        surroundings,
     } = old;
     let keys = [
         ("manager", AtStart, *manager == new.manager),
@@ -184,6 +186,9 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
         ("env_file", AtStart, *env_file == new.env_file),
         ("user", AtStart, *user == new.user),
         ("group", AtStart, *group == new.group),
+        ("env_clear", AtStart, surroundings.env_clear == new.surroundings.env_clear),
+        ("pass_env", AtStart, surroundings.pass_env == new.surroundings.pass_env),
+        ("no_new_privileges", AtStart, old.has_no_new_privileges() == new.has_no_new_privileges()),
         ("memory_limit", AtStart, limits.memory == new.limits.memory),
         ("cpu_limit", AtStart, limits.cpu == new.limits.cpu),
         ("oneshot", AtStart, *oneshot == new.oneshot),
@@ -196,6 +201,7 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
         ("health_check_endpoint", UnderWay, *endpoint == new.endpoint),
         ("restart", UnderWay, *restart == new.restart),
         ("stop_signal", UnderWay, *stop_signal == new.stop_signal),
+        ("kill_mode", UnderWay, *kill_mode == new.kill_mode),
         ("stop_timeout", UnderWay, *stop_timeout == new.stop_timeout),
     ];
     let tables = health_keys(health, &new.health)

@@ -6,7 +6,10 @@ mod container;
 mod policy;
 
 pub use container::{Container, Pull};
-pub use policy::{Backoff, Health, Limits, Listener, Log, OnFailure, Readiness, Ready, START_TIMEOUT};
+pub use policy::{
+    Backoff, Health, KillMode, Limits, Listener, Log, OnFailure, Readiness, Ready, START_TIMEOUT,
+    Surroundings,
+};
 
 use crate::Name;
 use crate::health::Endpoint;
@@ -128,6 +131,9 @@ pub struct Service {
     pub user: Option<String>,
     /// Group to run as; absent: the user's own.
     pub group: Option<String>,
+    /// `env_clear`, `pass_env` and `no_new_privileges`.
+    #[serde(default)]
+    pub surroundings: Surroundings,
     /// `memory_limit` and `cpu_limit`.
     #[serde(default)]
     pub limits: Limits,
@@ -140,6 +146,9 @@ pub struct Service {
     pub restart: Restart,
     /// The signal that asks it to end (a number of `signal(7)`).
     pub stop_signal: i32,
+    /// Whom that signal goes to.
+    #[serde(default)]
+    pub kill_mode: KillMode,
     /// How long it may take to end before it is killed.
     pub stop_timeout: Duration,
     /// `health`.
@@ -173,17 +182,24 @@ impl Service {
             env_file: Vec::new(),
             user: None,
             group: None,
+            surroundings: Surroundings::default(),
             limits: Limits::default(),
             oneshot: false,
             auto: false,
             restart: Restart::OnFailure,
             stop_signal: SIGTERM,
+            kill_mode: KillMode::default(),
             stop_timeout: Duration::from_secs(10),
             health: Health::default(),
             ready: Ready::default(),
             backoff: Backoff::default(),
             log: Log::default(),
         }
+    }
+
+    /// Whether it can gain no rights by executing a program.
+    pub fn has_no_new_privileges(&self) -> bool {
+        self.surroundings.no_new_privileges.unwrap_or(self.user.is_some())
     }
 
     /// What tells that a start of this service has come to its end.

@@ -4,7 +4,7 @@ use crate::acceptance::NOT_ASKED;
 use crate::manager::Told;
 use crate::tally::Tally;
 use service_core::config::Service;
-use service_core::service::{Exit, Goal, State};
+use service_core::service::{Cause, Exit, Failure, Goal, State};
 use service_core::{Id, Moment, Plan, Snapshot};
 use service_shim::Missing;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) ending: Option<String>,
     /// What the manager last said of it.
     pub(crate) told: Told,
+    /// What the service said last of itself, as `STATUS=`.
+    pub(crate) said: Option<String>,
     /// Lines that could not be written to the log.
     pub(crate) missing: Missing,
     /// Whether nobody may ask yet if others run it.
@@ -82,12 +84,28 @@ impl Entry {
         self.ending = said.map(|check| check.message.clone());
         (self.complaint, self.pid, self.keeper) = (None, None, None);
         self.told = Told::default();
+        self.said = None;
     }
 
     /// What the manager said of the end of the run before, where nothing else tells.
     pub(crate) fn ending(&self) -> Option<&String> {
         let untold = self.snapshot.last_exit == Some(Exit::Untold);
         self.ending.as_ref().filter(|_| untold && self.snapshot.restarts > 0)
+    }
+
+    /// What it says of itself while it starts, or said when it was not ready in time.
+    fn status_while_starting(&self) -> Option<String> {
+        let counts = match &self.snapshot.state {
+            State::Launching { .. } | State::Starting { .. } => true,
+            State::Stopping { cause: Cause::Failure(failure), .. }
+            | State::Backoff { failure, .. }
+            | State::Failed { failure, .. } => *failure == Failure::StartTimeout,
+            State::Stopping { cause: Cause::Asked, .. }
+            | State::Stopped
+            | State::Ready { .. }
+            | State::Completed { .. } => false,
+        };
+        self.said.as_ref().filter(|_| counts).map(|said| format!("it says: {said}"))
     }
 
     /// Why it is as it is: the core's reason, and what the last check or the manager said of it.
@@ -97,7 +115,8 @@ impl Entry {
         }
         let failed_check = self.check.as_ref().filter(|check| !check.healthy).map(|check| &check.message);
         let ending = self.ending().filter(|_| self.snapshot.state.is_going());
-        let detail = self.complaint.as_ref().or(failed_check).or(ending);
+        let status = self.status_while_starting();
+        let detail = self.complaint.as_ref().or(failed_check).or(ending).or(status.as_ref());
         match (&self.snapshot.reason, detail) {
             (Some(reason), Some(detail)) if reason != detail => Some(format!("{reason}: {detail}")),
             (Some(reason), _) => Some(reason.clone()),

@@ -189,6 +189,8 @@ fn run(arguments: Arguments) -> ExitCode {
     let starts = Starts::of(arguments.all, arguments.asked.names);
     let how = Circumstances { nu: arguments.nu, unit: arguments.unit.map(|unit| (unit, starts)), told };
     share_memory();
+    // That of the shell that happened to start it is no concern of services, checks and managers.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let runtime =
         tokio::runtime::Builder::new_current_thread().max_blocking_threads(MOST_THREADS).enable_all().build();
     let ended = runtime.and_then(|runtime| {

@@ -8,10 +8,12 @@ mod cgroup;
 mod launch;
 pub(crate) mod limits;
 pub(crate) mod orphans;
+mod surroundings;
 mod talk;
 pub(crate) mod template;
 
 pub(crate) use launch::{environment, identity};
+pub(crate) use surroundings::{RESERVED, surroundings};
 pub(crate) use talk::Talk;
 
 use crate::orchestrator::{Message, Report};
@@ -19,9 +21,9 @@ use crate::probe::exec;
 use crate::world::World;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use service_core::Name;
-use service_core::config::Service;
+use service_core::config::{KillMode, Service};
 use service_core::service::{Event, Exit};
+use service_core::{Moment, Name};
 use service_shim::{Files, Heritage, LogLimits, Missing, Order, PROTOCOL_VERSION, Phase, Process, Record};
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -62,6 +64,16 @@ impl Keeper {
     /// Sends a signal to the whole tree. A shim that is gone has no tree.
     pub(crate) fn signal(&self, signal: i32) {
         self.order(Order::Signal(signal));
+    }
+
+    /// Asks the service to end with this signal.
+    pub(crate) fn ask_to_end(&self, definition: &Service) {
+        let signal = definition.stop_signal;
+        // Those of former versions know no other way than to signal all.
+        self.order(match definition.kill_mode {
+            KillMode::Main if self.version >= HEARS => Order::SignalFirst(signal),
+            KillMode::Main | KillMode::Tree => Order::Signal(signal),
+        });
     }
 
     fn order(&self, order: Order) {
@@ -247,6 +259,10 @@ impl Life {
                 return None;
             }
         };
+        // Before an end, whose error speaks of it.
+        if record.dropped > 0 {
+            self.learned(Report::Missing(record.missing()));
+        }
         match &record.phase {
             Phase::Running { leader, .. } => {
                 self.learned(Report::Processes { leader: Some(*leader), keeper: record.shim });
@@ -258,11 +274,14 @@ impl Life {
             }
             Phase::Gone { .. } | Phase::Refused { .. } => self.end(&record.phase),
         }
+        if record.said != service_shim::Said::default() {
+            self.learned(Report::Said(record.said.status.clone()));
+        }
+        if let Some(to) = record.said.extended_to {
+            self.report(Event::Extended(Moment::from_nanos(to)));
+        }
         if record.notified {
             self.report(Event::Announced);
-        }
-        if record.dropped > 0 {
-            self.learned(Report::Missing(record.missing()));
         }
         Some(record)
     }
@@ -366,6 +385,6 @@ pub(crate) async fn stop_by_command(world: World, definition: Arc<Service>, keep
     if let Err(said) = exec::run(&world, &definition, text, definition.stop_timeout).await {
         let message = said.told(&definition.env);
         tracing::warn!(service = %definition.name, message, "its stop command failed; sending its stop signal");
-        keeper.signal(definition.stop_signal);
+        keeper.ask_to_end(&definition);
     }
 }

@@ -8,6 +8,7 @@ mod looking;
 mod names;
 mod ownership;
 mod remote;
+mod rights;
 mod secrets;
 mod socket;
 

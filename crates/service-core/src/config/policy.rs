@@ -77,6 +77,32 @@ impl Listener {
     pub const ALL: [(&'static str, Self); 2] = [("own", Self::Own), ("any", Self::Any)];
 }
 
+/// What a process of ours gets of what surrounds the daemon, and what it may become.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// Whether it gets only the few variables of the daemon that every program needs.
+    pub env_clear: bool,
+    /// Names of variables of the daemon that it gets all the same.
+    pub pass_env: Vec<String>,
+    /// Whether it can gain no rights by executing a program; absent: with `user`.
+    pub no_new_privileges: Option<bool>,
+}
+
+/// Whom the stop signal goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum KillMode {
+    /// Every process of the service.
+    #[default]
+    Tree,
+    /// The process that was started; when it has ended the rest is killed.
+    Main,
+}
+
+impl KillMode {
+    /// Every choice with its word in TOML.
+    pub const ALL: [(&'static str, Self); 2] = [("tree", Self::Tree), ("main", Self::Main)];
+}
+
 /// `[services.NAME.ready]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {

@@ -22,6 +22,8 @@ pub enum Event {
     Announced,
     /// Where it is to be asked somebody has begun to listen.
     Listening,
+    /// It asks for time up to this moment, to start or to stop.
+    Extended(Moment),
     /// Its process ended, but something that it started still runs.
     Exited(Exit),
     /// Nothing of it is left.

@@ -19,7 +19,7 @@ mod probing;
 
 use super::backoff::{self, Backoff};
 use super::{Cause, Effect, Event, Failure, Found, Goal, Memory, Starter, State};
-use crate::config::{OnFailure, Readiness, Restart, Service};
+use crate::config::{KillMode, OnFailure, Readiness, Restart, Service};
 use crate::health::{self, Health, Tracker, Verdict};
 use crate::time::Moment;
 use alloc::sync::Arc;
@@ -153,7 +153,7 @@ impl Machine {
     fn start_timeout(&self, since: Moment) -> Option<Moment> {
         // Nobody ends what somebody else has begun.
         let timeout = self.definition.start_timeout().filter(|_| self.memory.starter == Starter::Us);
-        timeout.map(|timeout| since.plus(timeout))
+        timeout.map(|timeout| since.plus(timeout)).max(timeout.and(self.memory.extended_to))
     }
 
     /// When a start ends, one way or the other, if nothing else happens.
@@ -204,6 +204,15 @@ impl Machine {
             }
             (State::Starting { since }, Event::Announced) => self.ready(since, now),
             (State::Starting { .. }, Event::Listening) => self.ask_now(),
+            (State::Starting { .. }, Event::Extended(to)) => {
+                self.memory.extended_to = Some(to);
+                Vec::new()
+            }
+            (State::Stopping { since, cause, was_ready, kills: 0, .. }, Event::Extended(to)) => {
+                let kill_at = since.plus(self.definition.stop_timeout).max(to);
+                self.memory.state = State::Stopping { since, cause, was_ready, kill_at, kills: 0 };
+                Vec::new()
+            }
             (State::Starting { since }, Event::Probed(verdict)) => {
                 self.probed_while_starting(since, verdict, now)
             }
@@ -214,7 +223,10 @@ impl Machine {
             }
             (State::Stopping { .. }, Event::Exited(exit)) => {
                 self.memory.last_exit = Some(exit);
-                Vec::new()
+                match self.definition.kill_mode {
+                    KillMode::Tree => Vec::new(),
+                    KillMode::Main => vec![Effect::Kill],
+                }
             }
             (
                 state @ (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }),
@@ -240,7 +252,8 @@ impl Machine {
                 | Event::Probed(_)
                 | Event::Announced
                 | Event::Looked(_)
-                | Event::Listening,
+                | Event::Listening
+                | Event::Extended(_),
             )
             | (
                 State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. },
@@ -254,6 +267,7 @@ impl Machine {
         self.memory.state = State::Launching { since: now };
         self.memory.tracker = Tracker::pending();
         self.memory.starter = Starter::Us;
+        self.memory.extended_to = None;
         self.probing = Probing::Off;
         vec![Effect::Spawn]
     }

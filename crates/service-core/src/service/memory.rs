@@ -27,6 +27,9 @@ pub struct Memory {
     /// Who started the present run.
     #[serde(default)]
     pub starter: Starter,
+    /// The moment to which it has asked for time to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_to: Option<Moment>,
 }
 
 /// Who started a run.

@@ -5,8 +5,8 @@ use super::{container, limits, with};
 use crate::probe;
 use service_core::Name;
 use service_core::config::{
-    Backoff, Command, Condition, Dependency, Health, Listener, Log, Manager, OnFailure, Ready, Restart,
-    Service, Span, WhenLost,
+    Backoff, Command, Condition, Dependency, Health, KillMode, Listener, Log, Manager, OnFailure, Ready,
+    Restart, Service, Span, WhenLost,
 };
 use service_core::health::{BadEndpoint, Endpoint};
 use std::ops::Range;
@@ -61,6 +61,11 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
     section.string("working_dir", |text| service.working_dir = Some(text));
     service.env.extend(section.environment("env"));
     service.env_file.extend(section.list("env_file"));
+    section.flag("env_clear", &mut service.surroundings.env_clear);
+    service.surroundings.pass_env.extend(section.list("pass_env"));
+    if let Some(flag) = section.take("no_new_privileges", "true or false", DeValue::as_bool) {
+        service.surroundings.no_new_privileges = Some(flag);
+    }
     section.string("user", |text| service.user = Some(text));
     section.string("group", |text| service.group = Some(text));
     let expected = "a size of at least 1MB, such as \"512MB\"";
@@ -74,6 +79,7 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
     section.flag("auto", &mut service.auto);
     section.word("restart", &Restart::ALL, &mut service.restart);
     stop_signal(section, &mut service.stop_signal);
+    section.word("kill_mode", &KillMode::ALL, &mut service.kill_mode);
     section.duration("stop_timeout", &mut service.stop_timeout);
     if let Some(section) = section.section("health") {
         health(section, &mut service.health);

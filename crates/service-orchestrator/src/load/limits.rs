@@ -41,6 +41,14 @@ pub(super) fn agree(section: &Section<'_>, service: &Service) {
     if service.group.is_some() && service.user.is_none() {
         fault("group", "`group` needs `user`".to_owned(), "say as which user it runs: `user = \"www-data\"`");
     }
+    if service.manager != Manager::Process {
+        let keys = ["env_clear", "pass_env", "no_new_privileges", "kill_mode"];
+        for key in keys.into_iter().filter(|key| section.place_of(key).is_some()) {
+            let message =
+                format!("`{key}` is for services that we run ourselves, and this one has a manager");
+            fault(key, message, "leave it out, or run the service with `manager = \"process\"`");
+        }
+    }
     if service.manager != Manager::Process && service.container.is_none() {
         for key in ["memory_limit", "cpu_limit"].into_iter().filter(|key| section.place_of(key).is_some()) {
             let message =

@@ -1,5 +1,6 @@
 //! [`Section`]: one TOML table being read. Each accessor names a key; whatever no accessor named is an unknown key.
 
+use crate::process::RESERVED;
 use jiff::SignedDuration;
 use service_api::redact::cut;
 use service_core::suggest::nearest;
@@ -172,7 +173,11 @@ impl<'t> Section<'t> {
         let mut pairs = Vec::new();
         for (name, value) in table {
             let (spelled, text) = (name.get_ref(), scalar(value.get_ref()));
-            if spelled.is_empty() || spelled.contains(['=', '\0']) {
+            if RESERVED.contains(&&**spelled) {
+                let mut fault = Fault::new(name.span(), format!("`{spelled}` cannot be set"));
+                fault.help = Some("leave it out: it is set for each run".to_owned());
+                self.push(fault);
+            } else if spelled.is_empty() || spelled.contains(['=', '\0']) {
                 let mut fault =
                     Fault::new(name.span(), format!("{spelled:?} cannot be the name of a variable"));
                 fault.help = Some("a name is not empty, and has no `=` and no NUL in it".to_owned());

@@ -59,6 +59,8 @@ pub(crate) enum Report {
     Complaint(Option<String>),
     /// Lines that could not be written to the log.
     Missing(Missing),
+    /// What the service said last of itself, as `STATUS=`.
+    Said(Option<String>),
     /// Where the shim of the run counts what it gives the log.
     Desk(Arc<File>),
 }

@@ -65,7 +65,7 @@ impl Task {
                     let (world, keeper) = (self.world.clone(), keeper.clone());
                     tokio::spawn(process::stop_by_command(world, definition, keeper));
                 }
-                (None, Some(keeper)) => keeper.signal(definition.stop_signal),
+                (None, Some(keeper)) => keeper.ask_to_end(&definition),
                 (_, None) => {}
             },
             Effect::Kill => {

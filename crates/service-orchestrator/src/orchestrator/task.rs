@@ -136,6 +136,7 @@ impl Entry {
             ending: None,
             told: Told::default(),
             missing: Missing::default(),
+            said: None,
             tally: Tally::default(),
             unasked: false,
         }
@@ -356,6 +357,7 @@ impl Task {
                 entry.check = Some(Arc::new(check));
             }
             Report::Missing(missing) => entry.missing = missing,
+            Report::Said(said) => entry.said = said,
             Report::Desk(desk) => entry.tally.counts_at(desk),
             Report::Complaint(complaint) => {
                 let env = &entry.definition.env;

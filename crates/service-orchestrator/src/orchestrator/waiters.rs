@@ -203,7 +203,11 @@ impl Waiter {
             Obstacle::Failed => {
                 let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
                 let entry = board.at(id);
-                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}"))
+                let disk = match entry.missing.untold {
+                    0 => "",
+                    _ => "; lines of its log cannot be written: see whether the disk is full",
+                };
+                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}{disk}"))
                     .help(after_start(&entry.definition, &entry.snapshot.state))
             }
             Obstacle::Dependency(need) => {

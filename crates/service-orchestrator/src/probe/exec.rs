@@ -2,15 +2,18 @@
 
 use super::Said;
 use crate::clock;
-use crate::process::{environment, identity};
+use crate::process::{environment, identity, surroundings};
 use crate::world::World;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Gid, Pid, Uid, geteuid, setgroups, setresgid, setresuid};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{Gid, Pid, Uid, fchown, geteuid, setgroups, setresgid, setresuid};
 use service_core::config::Service;
+use service_shim::keyring;
 use service_shim::protocol::Identity;
 use service_shim::words::no_process;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -57,12 +60,21 @@ pub(crate) async fn run(
         .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
     let (program, arguments) = argv.split_first().ok_or_else(|| "the command is empty".to_owned())?;
     let mut child = Command::new(program);
-    if let Some(identity) = identity(service)? {
+    let identity = identity(service)?;
+    let surroundings = surroundings(service, identity.as_ref());
+    if surroundings.is_some() {
+        child.env_clear();
+    }
+    if service.has_no_new_privileges() {
+        lose_chances(&mut child);
+    }
+    if let Some(identity) = identity {
         child.env("HOME", &identity.home).env("USER", &identity.name).env("LOGNAME", &identity.name);
         run_as(&mut child, identity);
     }
     child
         .args(arguments)
+        .envs(surroundings.unwrap_or_default())
         .envs(environment(&world.places.base_dir, service)?)
         .current_dir(world.places.working_dir(service.working_dir.as_deref()))
         .stdin(Stdio::null())
@@ -94,12 +106,34 @@ fn run_as(command: &mut Command, identity: Identity) {
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     let groups: Vec<Gid> = identity.groups.into_iter().map(Gid::from_raw).collect();
     let become_it = move || {
+        keyring::join_own()?;
+        own_outputs(uid, gid);
         setgroups(&groups)?;
         setresgid(gid, gid, gid)?;
         Ok(setresuid(uid, uid, uid)?)
     };
     // SAFETY: only system calls, no lock is taken and nothing allocated.
     unsafe { command.pre_exec(become_it) };
+}
+
+/// Its outputs are given to whom it becomes, so that it can open `/dev/stdout`. Only a pipe is ours to give.
+fn own_outputs(uid: Uid, gid: Gid) {
+    for output in [std::io::stdout().as_raw_fd(), std::io::stderr().as_raw_fd()] {
+        // SAFETY: a child that was just forked has both.
+        #[expect(unsafe_code, reason = "they are known by number alone")]
+        let output = unsafe { BorrowedFd::borrow_raw(output) };
+        let kind = fstat(output).map(|stat| stat.st_mode & SFlag::S_IFMT.bits());
+        if kind == Ok(SFlag::S_IFIFO.bits()) {
+            let _ = fchown(output, Some(uid), Some(gid));
+        }
+    }
+}
+
+/// It can gain no rights by executing a program, as the service itself.
+#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+fn lose_chances(command: &mut Command) {
+    // SAFETY: it is one system call.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_no_new_privs()?)) };
 }
 
 /// How a child ended and what it wrote.

@@ -1,5 +1,6 @@
 //! What a shim is told: command, place, environment, user.
 
+use super::surroundings::{RESERVED, surroundings};
 use super::{limits, orphans};
 use crate::env_file::{self, Variable};
 use crate::world::Places;
@@ -16,6 +17,13 @@ pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<La
     crate::orchestrator::private_dir(files.directory()).map_err(|error| {
         format!("its state directory `{}` cannot be used: {error}", files.directory().display())
     })?;
+    let identity = identity(service)?;
+    let surroundings = surroundings(service, identity.as_ref());
+    let env_clear = surroundings.is_some();
+    let mut env = surroundings.unwrap_or_default();
+    env.extend(environment(&places.base_dir, service)?);
+    // Last, so that nobody can take the mark of another run.
+    env.push((orphans::MARK.to_owned(), orphans::mark(places, &service.name, run)));
     Ok(Launch {
         version: PROTOCOL_VERSION,
         service: service.name.to_string(),
@@ -23,16 +31,13 @@ pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<La
         directory: files.directory().to_path_buf(),
         argv: service.start_command.argv.clone(),
         working_dir: places.working_dir(service.working_dir.as_deref()),
-        env: [(orphans::MARK.to_owned(), orphans::mark(places, &service.name, run))]
-            .into_iter()
-            .chain(environment(&places.base_dir, service)?)
-            .collect(),
-        identity: identity(service)?,
+        env,
+        identity,
         log: log_limits(service),
         notify: service.ready.notify,
         ready_log: service.ready.log.clone().filter(|_| !service.oneshot),
-        env_clear: false,
-        no_new_privileges: false,
+        env_clear,
+        no_new_privileges: service.has_no_new_privileges(),
         missing: Missing::default(),
         limits: limits::prepare(places, &service.name, &service.limits, run),
     })
@@ -47,7 +52,15 @@ pub(super) fn log_limits(service: &Service) -> LogLimits {
 pub(crate) fn environment(base_dir: &Path, service: &Service) -> Result<Vec<(String, String)>, String> {
     let mut variables = Vec::new();
     for file in &service.env_file {
-        for variable in env_file::read(&base_dir.join(file))? {
+        let path = base_dir.join(file);
+        for variable in env_file::read(&path)? {
+            let (Variable::Set { name, .. } | Variable::Inherited(name)) = &variable;
+            if RESERVED.contains(&&**name) {
+                return Err(format!(
+                    "its env_file `{}` sets `{name}`, which is set for each run",
+                    path.display()
+                ));
+            }
             match variable {
                 Variable::Set { name, value, .. } => variables.push((name, value)),
                 Variable::Inherited(name) => {

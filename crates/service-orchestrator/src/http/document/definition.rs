@@ -68,6 +68,12 @@ pub(in crate::http) struct Definition {
     env: BTreeMap<String, String>,
     /// Files of `NAME=value` lines.
     env_file: Option<Words>,
+    /// Whether it gets only the few variables of the daemon that every program needs.
+    env_clear: Option<bool>,
+    /// Variables of the daemon that it gets all the same.
+    pass_env: Option<Words>,
+    /// Whether it can gain no rights by executing a program; absent: with `user`.
+    no_new_privileges: Option<bool>,
     /// User to run as.
     user: Option<String>,
     /// Group to run as; needs `user`.
@@ -86,6 +92,8 @@ pub(in crate::http) struct Definition {
     /// The signal that asks it to end.
     #[schema(example = "TERM")]
     stop_signal: Option<String>,
+    /// Whom that signal goes to: `tree`, every process of it; `main`, the first one, and the rest is killed after it.
+    kill_mode: Option<KillMode>,
     /// How long it may take to end.
     #[schema(example = "10s")]
     stop_timeout: Option<String>,
@@ -182,6 +190,14 @@ pub(in crate::http) enum Pull {
     Missing,
     Always,
     Never,
+}
+
+/// Whom a stop signal goes to.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::http) enum KillMode {
+    Tree,
+    Main,
 }
 
 /// What to do when a service ends by itself.
