@@ -9,20 +9,21 @@ use remote.nu
 const PAUSE = 100ms
 
 # The events of these services, or of all, from now on or from `since`; a refusal is an error of the command.
-export def main [config: any, names: list<string>, since: any, span: record]: nothing -> list {
+export def main [config: any, names: list<string>, since: any, by: any, span: record]: nothing -> list {
     let newest = client read $config $span /api/v1/events { limit: 1 } [events --limit "1"] | get seq | append 0 | first
-    let past = past $config $names $since $span
+    let past = past $config $names $since $by $span
     let there = remote way $config $span
     let project = if $there == null { project $config $span }
     let last = [$newest ...$past.seq] | math max
     generate {|step|
         if $step.last == null { { out: $step.past next: { last: $last } } } else { step $there $project $names $step.last $span }
-    } { last: null past: $past } | flatten
+    } { last: null past: $past } | flatten | where {|it| is-by $it $by }
 }
 
-def past [config: any, names: list<string>, since: any, span: record]: nothing -> list {
-    let query = { names: ($names | str join ",") since: $since limit: (if $since == null { 0 } else { null }) }
+def past [config: any, names: list<string>, since: any, by: any, span: record]: nothing -> list {
+    let query = { names: ($names | str join ",") since: $since by: $by limit: (if $since == null { 0 } else { null }) }
     let words = if $since == null { [--limit "0"] } else { [--since ($since | into string)] }
+    let words = $words ++ (if $by == null { [] } else { [--by $by] })
     client read $config $span /api/v1/events $query ([events ...$words ...$names])
 }
 
@@ -38,4 +39,11 @@ def step [there: any, project: any, names: list<string>, last: int, span: record
     let new = $answer | client data $span
     if ($new | is-empty) { client await $way /api/v1/events { since: $last follow: true } }
     { out: ($new | where {|it| ($names | is-empty) or $it.service? in $names }) next: { last: ([$last ...$new.seq] | math max) } }
+}
+
+# Whether somebody of this kind brought an event about, or somebody whose words have this in them.
+def is-by [event: record, who: any]: nothing -> bool {
+    if ($who | is-empty) { return true }
+    let by = $event.by? | default ""
+    if $who in [user hook token policy program daemon] { ($by | split row " " | first) == $who } else { $by | str contains $who }
 }

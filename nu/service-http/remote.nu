@@ -71,7 +71,9 @@ export def get-within [limit: duration, way: record, target: string]: nothing ->
 # What a wish is answered.
 export def post [way: record, target: string, body: record, headers: record = {}]: nothing -> any {
     let url = url $way $target
-    let headers = $headers | merge ($way.headers? | default {})
+    # What acts in the shell's name, `service hook`, says so of itself.
+    let caller = if $env.SERVICE_CALLER? == hook { { Service-Caller: hook } } else { {} }
+    let headers = $headers | merge ($way.headers? | default {}) | merge $caller
     # Not `return`: that would wait for the end.
     if $way.url? != null {
         with-env $NO_PROXY {

@@ -133,6 +133,19 @@ export def event []: list -> table {
     }
 }
 
+# Events with all that they say.
+export def event-long []: list -> table {
+    each {|it|
+        [$it] | event | first | merge {
+            by: $it.by?
+            run: $it.run?
+            exit_code: $it.exit_code?
+            exit_signal: $it.exit_signal?
+            need: $it.need?
+        }
+    }
+}
+
 export def past []: list -> table {
     each {|it|
         {

@@ -41,6 +41,7 @@ def --env enter [file: string]: nothing -> nothing {
     mkdir ($notes | path join shells) ($notes | path join started)
     touch (mine $notes)
     job spawn {
+        $env.SERVICE_CALLER = "hook"
         try { start $file $notes $hash } catch {|error| $error.msg | save --force ($notes | path join error) }
         # Somebody was quicker on the way out than we on the way in.
         if not (mine $notes | path exists) { try { stop $file $notes } }
@@ -51,7 +52,10 @@ def leave [file: string]: nothing -> nothing {
     let notes = notes $file
     if not (mine $notes | path exists) { return }
     rm --force (mine $notes)
-    job spawn { try { stop $file $notes } } | ignore
+    job spawn {
+        $env.SERVICE_CALLER = "hook"
+        try { stop $file $notes }
+    } | ignore
 }
 
 def start [file: string, notes: string, hash: string]: nothing -> nothing {

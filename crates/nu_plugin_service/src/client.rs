@@ -54,6 +54,7 @@ pub(crate) struct Client {
     way: Arc<Way>,
     tls: Option<Arc<ClientConfig>>,
     limit: Option<Duration>,
+    caller: Option<String>,
 }
 
 impl Client {
@@ -81,12 +82,17 @@ impl Client {
         let http = http.build().map_err(|error| {
             Problem::new(Code::Internal, format!("cannot talk to a daemon: {}", root(&error)))
         })?;
-        Ok(Self { http, way: Arc::new(way.clone()), tls, limit: None })
+        Ok(Self { http, way: Arc::new(way.clone()), tls, limit: None, caller: None })
     }
 
     /// The same client, less patient: each of its requests is over after `limit`.
     pub(crate) fn within(&self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self.clone() }
+    }
+
+    /// The same client, that says what it is on whose behalf it wishes something.
+    pub(crate) fn acting_as(self, caller: Option<String>) -> Self {
+        Self { caller, ..self }
     }
 
     /// A connection of its own, and what a request has to say there beside what it asks for.
@@ -117,6 +123,10 @@ impl Client {
         body: &B,
     ) -> Result<impl Iterator<Item = Result<T, Problem>> + use<T, B>, Problem> {
         let request = self.http.post(self.url(path, &[])?).header(header::ACCEPT, routes::NDJSON).json(body);
+        let request = match &self.caller {
+            Some(caller) => request.header(routes::CALLER, caller),
+            None => request,
+        };
         Ok(lines(self.accepted(self.send(request)?)?).map(|line| decode(line?.as_bytes())))
     }
 

@@ -7,7 +7,7 @@
 use crate::cancel::{Heard, Mouth, Worker};
 use crate::client::Client;
 use crate::session::Session;
-use crate::table::Row;
+use crate::table::{Long, Row};
 use nu_protocol::{LabeledError, ShellError, Value};
 use service_api::{Code, Event, Problem, routes};
 use std::time::Duration;
@@ -32,6 +32,7 @@ pub(crate) struct Follower {
     session: Session,
     names: Vec<String>,
     since: Option<String>,
+    by: Option<String>,
     last: Option<u64>,
     accepted: bool,
 }
@@ -45,12 +46,17 @@ enum Ear {
 
 impl Follower {
     /// Follows these services, or everything; what is new only, without `since`.
-    pub(crate) fn new(session: Session, names: Vec<String>, since: Option<String>) -> Self {
-        Self { session, names, since, last: None, accepted: false }
+    pub(crate) fn new(
+        session: Session,
+        names: Vec<String>,
+        since: Option<String>,
+        by: Option<String>,
+    ) -> Self {
+        Self { session, names, since, by, last: None, accepted: false }
     }
 
     /// The rows, once it is clear that they can be had.
-    pub(crate) fn rows(self) -> Result<Rows, LabeledError> {
+    pub(crate) fn rows(self, long: bool) -> Result<Rows, LabeledError> {
         let session = self.session.clone();
         let work = move |mouth: &Mouth<Told>| {
             if let Err(problem) = self.run(mouth) {
@@ -65,7 +71,7 @@ impl Follower {
         match worker.hear(None) {
             Heard::Said(Told::Broken(problem)) => Err(session.error(&problem)),
             Heard::Said(Told::Event(_) | Told::Nothing) => {
-                Ok(Rows { worker, session, told: false, over: false })
+                Ok(Rows { worker, session, long, told: false, over: false })
             }
             heard => Err(session.unheard(&heard)),
         }
@@ -99,7 +105,8 @@ impl Follower {
     fn listen(&mut self, client: &Client, mouth: &Mouth<Told>) -> Result<Ear, Problem> {
         let since = self.last.map(|seq| seq.to_string()).or(self.since.clone()).unwrap_or_default();
         let names = self.names.join(",");
-        let query = [("names", names.as_str()), ("since", &since), ("follow", "true")];
+        let by = self.by.clone().unwrap_or_default();
+        let query = [("names", names.as_str()), ("since", &since), ("by", &by), ("follow", "true")];
         let lines = client.follow(routes::EVENTS, &query)?;
         self.accepted = true;
         if !mouth.say(Told::Nothing) {
@@ -139,6 +146,7 @@ impl Follower {
             Some(since) => words.extend(["--since", since]),
             None => words.extend(["--limit", "0"]),
         }
+        words.extend(self.by.iter().flat_map(|by| ["--by", by]));
         words.extend(self.names.iter().map(String::as_str));
         let events: Vec<Event> = self.session.program_says(&words)?;
         (self.last, self.accepted) = (Some(newest), true);
@@ -153,6 +161,8 @@ impl Follower {
 pub(crate) struct Rows {
     worker: Worker<Told>,
     session: Session,
+    /// Whether each event tells all.
+    long: bool,
     told: bool,
     over: bool,
 }
@@ -166,7 +176,8 @@ impl Iterator for Rows {
                 Heard::Said(Told::Nothing) | Heard::Late => {}
                 Heard::Said(Told::Event(event)) => {
                     self.told = true;
-                    return Some(event.row(self.session.head));
+                    let head = self.session.head;
+                    return Some(if self.long { Long(*event).row(head) } else { event.row(head) });
                 }
                 Heard::Said(Told::Broken(problem)) => {
                     self.over = true;

@@ -6,6 +6,7 @@ mod unit;
 mod why;
 
 use crate::error;
+pub(crate) use events::Long;
 use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Span, Value, record};
 use service_api::{Finding, Outcome, view};
 

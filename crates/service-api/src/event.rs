@@ -43,6 +43,10 @@ pub struct Event {
     pub to: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// Who brought it about: the first word is `user`, `hook`, `token`, `policy`, `program` or `daemon`; absent where the
+    /// service came to it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Number of the service's run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u64>,
@@ -59,6 +63,18 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
 }
+
+impl Event {
+    /// Whether somebody of this kind (`user`, `policy` and so on) brought it about, or somebody whose words have this in them.
+    pub fn is_by(&self, who: &str) -> bool {
+        let Some(by) = &self.by else { return false };
+        let kind = by.split(' ').next().unwrap_or_default();
+        if KINDS.contains(&who) { kind == who } else { by.contains(who) }
+    }
+}
+
+/// Who can bring something about: the first words of [`Event::by`].
+pub const KINDS: [&str; 6] = ["user", "hook", "token", "policy", "program", "daemon"];
 
 /// A row of history: an event of a service, or the result of one health check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,4 +124,18 @@ pub struct Start {
     pub took_ms: Option<f64>,
     /// `ready`, `completed`, `failed`, `stopped`; `waiting` or `starting` as long as it is not known.
     pub result: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Event;
+
+    #[test]
+    fn events_are_found_by_the_kind_or_by_the_words_of_who_brought_them_about() {
+        let json = r#"{"seq":1,"time":"","since_boot_ms":0,"service":null,"event":"state","from":null,"to":null,"reason":null,
+            "by":"hook of user ann (uid 7, pid 9, nu)"}"#;
+        let event: Event = serde_json::from_str(json).unwrap();
+        assert!(event.is_by("hook") && event.is_by("ann") && event.is_by("pid 9"));
+        assert!(!event.is_by("user") && !event.is_by("policy") && !event.is_by("bob"));
+    }
 }

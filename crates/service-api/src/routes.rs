@@ -71,5 +71,7 @@ pub const RESERVED_NAMES: [&str; 9] =
 pub const NDJSON: &str = "application/x-ndjson";
 /// Media type of server-sent events.
 pub const SSE: &str = "text/event-stream";
+/// The header by which what acts for a user says what it is: `hook`.
+pub const CALLER: &str = "service-caller";
 /// The header with which a client of server-sent events goes on after the last event it has seen.
 pub const LAST_EVENT_ID: &str = "last-event-id";

@@ -9,21 +9,23 @@
 //!
 //! So a service starts the moment its own conditions hold, whatever its level.
 
+mod asking;
 mod outlook;
 mod progress;
 
 pub use outlook::Until;
 pub use progress::{Obstacle, Progress, Prospects};
 
-use crate::config::{Condition, Service, WhenLost};
+use crate::config::{Condition, Service};
 use crate::health::Health;
 use crate::plan::{Id, Need, Plan};
-use crate::service::{Effect, Event, Found, Goal, Machine, Memory, Starter, State};
+use crate::service::{Effect, Event, Found, Goal, Machine, Memory, State};
 use crate::snapshot::Snapshot;
 use crate::time::Moment;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use asking::Asking;
 
 /// Every service of a project.
 #[derive(Debug, Clone)]
@@ -36,6 +38,7 @@ pub struct Fleet {
     changed: BTreeSet<Id>,
     orders: Vec<Order>,
     random: u64,
+    asking: Asking,
 }
 
 /// What is to be done, and for which run of which service.
@@ -66,7 +69,17 @@ impl Fleet {
         let armed = alloc::vec![None; machines.len()];
         let changed = plan.ids().collect();
         let (deadlines, touched, orders) = Default::default();
-        let mut fleet = Self { plan, machines, deadlines, armed, touched, changed, orders, random: seed };
+        let mut fleet = Self {
+            plan,
+            machines,
+            deadlines,
+            armed,
+            touched,
+            changed,
+            orders,
+            random: seed,
+            asking: Asking::default(),
+        };
         fleet.plan.ids().for_each(|id| fleet.arm(id));
         fleet
     }
@@ -169,6 +182,7 @@ impl Fleet {
             Relatives::Along => self.plan.with_dependencies(ids),
             Relatives::Apart => self.plan.sorted(ids.iter().copied()),
         };
+        self.trace(ids, &wanted);
         for id in &wanted {
             if !self.is_done(*id) {
                 self.wish(*id, Goal::Up);
@@ -182,6 +196,7 @@ impl Fleet {
     /// Wishes that these services do not run. Returns all that the wish is about, in stop order.
     pub fn stop(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
         let mut wanted = self.going_down(ids, relatives);
+        self.trace(ids, &wanted);
         for id in &wanted {
             self.wish(*id, Goal::Down);
         }
@@ -195,6 +210,7 @@ impl Fleet {
     /// started, and with them their dependencies. Returns all that the wish is about, in start order.
     pub fn restart(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
         let again = self.going_down(ids, relatives);
+        self.trace(ids, &again);
         for id in &again {
             self.wish(*id, Goal::Again);
         }
@@ -206,6 +222,7 @@ impl Fleet {
         wanted.retain(|id| {
             stops.contains(id) || self.machines[id.index()].goal() != Goal::Up || !self.is_up(*id)
         });
+        self.trace(ids, &wanted);
         for id in wanted.iter().filter(|id| !stops.contains(id)) {
             self.wish(*id, Goal::Up);
         }
@@ -248,6 +265,7 @@ impl Fleet {
     }
 
     fn wish(&mut self, id: Id, goal: Goal) {
+        self.note_asker(id, goal);
         self.machines[id.index()].wish(goal);
         self.touch(id);
     }
@@ -313,22 +331,6 @@ impl Fleet {
             if self.may_start(id) || self.may_stop(id) {
                 self.step(id, Event::Cleared, now);
             }
-        }
-    }
-
-    fn heed_lost_needs(&mut self, id: Id) {
-        let machine = self.machine(id);
-        // Whoever started it elsewhere did so without what it needs.
-        let is_ours = machine.starter() == Starter::Us;
-        if machine.goal() != Goal::Up || !machine.state().is_going() || !is_ours {
-            return;
-        }
-        let lost = self.plan.needs(id).iter().filter(|need| self.is_lost(**need)).map(|need| need.when_lost);
-        // To stop is more than to restart.
-        match lost.max_by_key(|when_lost| *when_lost as u8) {
-            Some(WhenLost::Restart) => self.wish(id, Goal::Again),
-            Some(WhenLost::Stop) => self.wish(id, Goal::Down),
-            Some(WhenLost::Keep) | None => {}
         }
     }
 

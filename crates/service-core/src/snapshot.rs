@@ -4,10 +4,11 @@ use crate::config::{Condition, Manager, word};
 use crate::fleet::Fleet;
 use crate::health::Health;
 use crate::plan::{Id, Need};
-use crate::service::{Cause, Exit, Goal, Starter, State};
+use crate::service::{Asked, Cause, Exit, Failure, Goal, Starter, State};
 use crate::time::Moment;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 
 /// One service as it is now. Whatever needs the world (pid, memory, wall clock) is added by the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,12 @@ pub struct Snapshot {
     pub reason: Option<String>,
     /// What it waits for, if it is wanted and may not start yet.
     pub waits_for: Option<Need>,
+    /// By whose word its goal is what it is.
+    pub asked: Option<Arc<Asked>>,
+    /// Why we ended the last run, where it did not end by itself.
+    pub ended: Option<Arc<str>>,
+    /// When the last run was launched, whether or not it goes on.
+    pub began: Option<Moment>,
 }
 
 /// The guide's coarse word for the state of a service.
@@ -83,6 +90,34 @@ impl Snapshot {
                 State::Stopped if memory.goal != Goal::Down => fleet.unsatisfied_need(id),
                 _ => None,
             },
+            asked: memory.asked.clone(),
+            ended: memory.ended.clone(),
+            began: memory.launched,
+        }
+    }
+
+    /// Who brought it where it is; nobody where it came there by itself.
+    pub fn by(&self) -> Option<&str> {
+        match &self.state {
+            State::Stopping { cause: Cause::Failure(failure), .. }
+            | State::Failed { failure, .. }
+            | State::Backoff { failure, .. } => match failure {
+                Failure::StartTimeout => Some("policy start timeout"),
+                Failure::Unhealthy => Some("policy on_failure"),
+                Failure::Exited(_) | Failure::Refused(_) => None,
+            },
+            State::Stopped | State::Launching { .. } | State::Starting { .. }
+                if self.restarts > 0 && self.goal == Goal::Up =>
+            {
+                Some("policy restart")
+            }
+            State::Stopped
+            | State::Launching { .. }
+            | State::Starting { .. }
+            | State::Stopping { cause: Cause::Asked, .. } => {
+                self.asked.as_ref().map(|asked| &*asked.asker.by)
+            }
+            State::Ready { .. } | State::Completed { .. } => None,
         }
     }
 
@@ -123,7 +158,11 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         State::Launching { .. } | State::Starting { .. } | State::Ready { .. }
             if machine.memory().restarts > 0 =>
         {
-            machine.memory().last_exit.map(|exit| format!("started again after it {exit}"))
+            let exit = machine.memory().last_exit?;
+            Some(match &machine.memory().ended {
+                Some(ended) => format!("started again after it {exit}: {ended}"),
+                None => format!("started again after it {exit}"),
+            })
         }
         State::Starting { .. } | State::Ready { .. } if machine.starter() == Starter::Others => {
             Some("started by somebody else".to_string())
@@ -135,18 +174,18 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
             Some(format!("did not end when asked; killed {kills} times"))
         }
         State::Stopping { cause: Cause::Failure(failure), .. } | State::Backoff { failure, .. } => {
-            Some(failure.to_string())
+            Some(machine.describe(failure))
         }
         State::Completed { exit, .. } => Some(exit.to_string()),
         State::Failed { failure, attempts, .. } if *attempts > 1 => {
-            Some(format!("{failure}, tried {attempts} times"))
+            Some(format!("{}, tried {attempts} times", machine.describe(failure)))
         }
-        State::Failed { failure, .. } => Some(failure.to_string()),
-        State::Stopped
-        | State::Launching { .. }
-        | State::Starting { .. }
-        | State::Ready { .. }
-        | State::Stopping { cause: Cause::Asked, .. } => None,
+        State::Failed { failure, .. } => Some(machine.describe(failure)),
+        State::Stopped | State::Stopping { cause: Cause::Asked, .. } => {
+            let done = if machine.goal() == Goal::Down { "stopped" } else { "restarted" };
+            machine.memory().asked.as_ref().map(|asked| asked.describe(done))
+        }
+        State::Launching { .. } | State::Starting { .. } | State::Ready { .. } => None,
     }
 }
 

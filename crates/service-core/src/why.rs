@@ -37,7 +37,10 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
     let say = |text: &str| text.to_string();
     let run = |command: &str| Some(format!("run `service {command} {name}`"));
     match (&snapshot.state, snapshot.goal) {
-        (State::Stopped, Goal::Down) => (say("it is stopped, and nobody wants it to run"), run("start")),
+        (State::Stopped, Goal::Down) => match &snapshot.asked {
+            Some(asked) => (format!("it was {}", asked.describe("stopped")), run("start")),
+            None => (say("it was not started yet"), run("start")),
+        },
         (State::Stopped, Goal::Up | Goal::Again) => waiting(facts),
         (State::Launching { .. } | State::Starting { .. }, _) => {
             let text = match facts.holder {
@@ -257,6 +260,9 @@ mod tests {
             restarts: 0,
             reason: None,
             waits_for: None,
+            asked: None,
+            ended: None,
+            began: None,
         }
     }
 

@@ -390,7 +390,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
 async fn leave(shared: &Shared) {
     tracing::info!("the session ends; stopping the services");
     systemd::note_who_ran(shared);
-    let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) };
+    let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()).for_command("logout").by("daemon") };
     match shared.orchestrator.wish(wish).await {
         Ok(mut rows) => while rows.recv().await.is_some() {},
         Err(problem) => tracing::error!(%problem, "cannot stop the services"),

@@ -1,6 +1,7 @@
 //! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
 
 mod accept;
+mod actor;
 mod additions;
 mod changes;
 mod complaint;

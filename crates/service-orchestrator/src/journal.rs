@@ -181,11 +181,16 @@ impl Journal {
     }
 
     /// Notes which services are defined; those that only run still are not forgotten.
-    pub(crate) fn defined<'n>(&mut self, names: impl Iterator<Item = &'n Name>, running: &BTreeSet<Name>) {
+    pub(crate) fn defined<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n Name>,
+        running: &BTreeSet<Name>,
+        by: Option<&str>,
+    ) {
         let names: BTreeSet<&str> =
             names.filter(|name| !running.contains(*name)).map(|name| &**name).collect();
         let mut drafts = Vec::new();
-        let draft = |event, name: &str| Draft { event, service: Some(name.to_owned()), ..Draft::default() };
+        let draft = |event, name: &str| Draft::about(event, name, by);
         for (name, seen) in &mut self.seen {
             if !seen.removed && !names.contains(name.as_str()) {
                 seen.removed = true;
@@ -207,8 +212,8 @@ impl Journal {
     }
 
     /// Notes that a service is defined otherwise.
-    pub(crate) fn changed(&mut self, name: &Name) {
-        self.record(Draft { event: kind::CHANGED, service: Some(name.to_string()), ..Draft::default() });
+    pub(crate) fn changed(&mut self, name: &Name, by: Option<&str>) {
+        self.record(Draft::about(kind::CHANGED, name, by));
     }
 
     /// Notes the result of a check; `deciding` while nothing has decided yet whether the service is healthy.
@@ -243,6 +248,7 @@ impl Journal {
             from: draft.from,
             to: draft.to,
             reason: draft.reason.map(|reason| shorten(redact(&cut(&reason, LONGEST_READ)).into_owned())),
+            by: draft.by,
             run: draft.run,
             exit_code,
             exit_signal,

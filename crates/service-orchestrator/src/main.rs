@@ -16,7 +16,7 @@ Usage: orchestratord <command> [--config FILE] [names...]
   run [--nu PROGRAM]  be the daemon of this project, in the foreground; of systemd's unit: --unit NAME, --auto, --all, names
   list                the services as they are defined
   order [names...]    the order in which they are started
-  events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N]
+  events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N] [--by WHO]
   history [names...]  what happened, and what checks said: [--since SEQ|TIME] [--starts]
   graph [names...]    who needs whom: [--format tree|mermaid|dot]
   check               what is wrong with the file; it ends with 1 if there is an error
@@ -70,6 +70,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("nu") => arguments.nu = Some(parser.value()?.into()),
             Long("since") => arguments.asked.since = Some(parser.value()?.string()?),
             Long("limit") => arguments.asked.limit = Some(parser.value()?.parse()?),
+            Long("by") => arguments.asked.by = Some(parser.value()?.string()?),
             Long("unit") => arguments.unit = Some(parser.value()?.string()?),
             // What is marked `auto` is what is meant if nothing else is said.
             Long("auto") => {}

@@ -43,6 +43,8 @@ pub struct Asked {
     pub since: Option<String>,
     /// At most so many events: the first with `since`, else the last.
     pub limit: Option<usize>,
+    /// What somebody of this kind, or with these words, has brought about.
+    pub by: Option<String>,
 }
 
 impl Asked {
@@ -55,7 +57,7 @@ impl Asked {
             }
         }
         let since = self.since.as_deref().map(str::parse::<Since>).transpose()?;
-        Ok(Question { names: self.names.clone(), since, limit: self.limit })
+        Ok(Question { names: self.names.clone(), since, limit: self.limit, by: self.by.clone() })
     }
 }
 

@@ -16,7 +16,7 @@ mod waiters;
 mod wishes;
 
 pub(crate) use apply::Apply;
-pub(crate) use message::{Message, Report, Watch};
+pub(crate) use message::{Message, ON_BEHALF, Report, Watch};
 pub use message::{Patience, Verb, Wish};
 pub use service_core::fleet::Relatives;
 pub(crate) use waiters::in_the_way;
@@ -336,7 +336,8 @@ impl ServiceOrchestrator {
 
     /// Changes to another plan; what runs goes on.
     pub(crate) async fn replan(&self, plan: Plan) -> Result<(), Problem> {
-        self.ask(|reply| Message::Replan { plan, reply }).await
+        let by = message::on_behalf();
+        self.ask(|reply| Message::Replan { plan, by, reply }).await
     }
 
     /// Defines these and forgets those, if they are at rest, beside all that is in force. Tells which were forgotten.
@@ -348,7 +349,8 @@ impl ServiceOrchestrator {
         added: Vec<config::Service>,
         removed: Vec<Name>,
     ) -> Result<Vec<Name>, Problem> {
-        self.ask(|reply| Message::Redefine { added, removed, reply }).await?
+        let by = message::on_behalf();
+        self.ask(|reply| Message::Redefine { added, removed, by, reply }).await?
     }
 
     /// The user has said that what this plan has may be run; it is remembered, and asked about from now on.

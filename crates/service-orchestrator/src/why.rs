@@ -65,7 +65,10 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
             latency_ms: clock::millis(check.latency),
             checked: check.at.to_string(),
         }),
-        exit: snapshot.last_exit.map(in_words),
+        exit: snapshot.last_exit.map(|exit| match &snapshot.ended {
+            Some(ended) => format!("{exit}: {ended}"),
+            None => in_words(exit),
+        }),
         port_holder: holder.map(|holder| view::PortHolder {
             port: holder.port,
             pid: holder.pid,

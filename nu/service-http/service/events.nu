@@ -17,18 +17,28 @@ export def main [
     --config (-c): path # the services.toml to use
     --follow (-f) # what happens from now on, as it happens, until ctrl-c
     --since (-s): any # a duration back from now, a datetime, or the number of the last event you have
+    --long (-l) # with who brought it about, the number of the run, how it ended and what it waited for
+    --by (-b): string # what somebody brought about: user, hook, token, policy, program or daemon, or words such as a name
 ]: any -> table {
     let piped = $in
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     let since = since $since $span --numbers
+    let long = $long or $by != null
     # Not `return`: that would wait for the end.
-    if $follow { follow $config ($selected | default []) $since $span | rows event } else { past $config $selected $since $span }
+    if $follow {
+        let events = { follow $config ($selected | default []) $since $by $span }
+        if $long { do $events | rows event-long } else { do $events | rows event }
+    } else {
+        let events = past $config $selected $since $by $span
+        if $long { $events | rows event-long } else { $events | rows event }
+    }
 }
 
-def past [config: any, selected: any, since: any, span: record]: nothing -> table {
+def past [config: any, selected: any, since: any, by: any, span: record]: nothing -> list {
     let names = selector joined $selected
     let words = if $since == null { [events --limit "100"] } else { [events --since ($since | into string)] }
-    client read $config $span /api/v1/events { names: $names since: $since } ($words ++ ($selected | default [])) | rows event
+    let words = $words ++ (if $by == null { [] } else { [--by $by] })
+    client read $config $span /api/v1/events { names: $names since: $since by: $by } ($words ++ ($selected | default []))
 }

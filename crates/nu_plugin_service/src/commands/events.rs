@@ -6,7 +6,7 @@ use super::selecting;
 use crate::ServicePlugin;
 use crate::follow::Follower;
 use crate::since::since;
-use crate::table::{metadata, table};
+use crate::table::{Long, metadata, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Example, IntoInterruptiblePipelineData, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value,
@@ -34,6 +34,13 @@ impl PluginCommand for Events {
                 "From then on: a duration back from now, a datetime, or the number of the last event you have (default: the last 100)",
                 Some('s'),
             )
+            .switch("long", "With who brought it about, the number of the run, how it ended and what it waited for", Some('l'))
+            .named(
+                "by",
+                SyntaxShape::String,
+                "What somebody brought about: user, hook, token, policy, program or daemon, or words such as a name or `pid 7`",
+                Some('b'),
+            )
     }
 
     fn description(&self) -> &'static str {
@@ -41,7 +48,8 @@ impl PluginCommand for Events {
     }
 
     fn extra_description(&self) -> &'static str {
-        "`event` is state, health, defined, changed or removed; daemon, when the daemon began or ended (`from` lost: \
+        "`by`, which --long and --by show, says who: a user with the process, the hook, a token with its address, a policy of the service, or the daemon. \
+         `event` is state, health, defined, changed or removed; daemon, when the daemon began or ended (`from` lost: \
          the one before was killed); journal, when events could not be written down. Numbers are never given twice. \
          With --follow the stream goes on over a restart of the daemon, without gap or duplicate. No daemon is started \
          for it."
@@ -61,6 +69,11 @@ impl PluginCommand for Events {
             Example {
                 example: "service events --follow | where event == health and to == unhealthy | each {|it| print $'($it.service) is unhealthy' }",
                 description: "Tell when something becomes unhealthy",
+                result: None,
+            },
+            Example {
+                example: "service events web-app --by user | select time to by",
+                description: "Who has started and stopped it",
                 result: None,
             },
             Example {
@@ -87,15 +100,22 @@ impl PluginCommand for Events {
             return Ok(table::<Event>(Vec::new(), call.head));
         };
         let since = since(call)?;
+        let by = call.get_flag::<String>("by")?.filter(|by| !by.is_empty());
+        // Who asks for somebody wants to see whom.
+        let long = call.has_flag("long")? || by.is_some();
         if call.has_flag("follow")? {
             let names = reading.names();
-            let rows = Follower::new(reading.session, names, since).rows()?;
-            let metadata = metadata::<Event>(call.head);
+            let rows = Follower::new(reading.session, names, since, by).rows(long)?;
+            let metadata = if long { metadata::<Long>(call.head) } else { metadata::<Event>(call.head) };
             return Ok(rows.into_pipeline_data_with_metadata(call.head, engine.signals().clone(), metadata));
         }
         let from = since.map_or_else(|| ("limit", USUAL.to_owned()), |since| ("since", since));
-        let rows: Vec<Event> = reading.ask(routes::EVENTS, vec![from])?;
-        Ok(table(rows, call.head))
+        let asked = std::iter::once(from).chain(by.map(|by| ("by", by))).collect();
+        let rows: Vec<Event> = reading.ask(routes::EVENTS, asked)?;
+        Ok(match long {
+            true => table(rows.into_iter().map(Long).collect(), call.head),
+            false => table(rows, call.head),
+        })
     }
 
     completes!(All);

@@ -124,7 +124,7 @@ pub(super) fn follow(
     strict: bool,
 ) -> Result<PipelineData, LabeledError> {
     // Connecting comes first and alone: a ctrl-c before the wish is sent means that it is not sent.
-    let client = session.ask(|client| Ok(client.clone()))?;
+    let client = session.ask(|client| Ok(client.clone()))?.acting_as(caller(&session.engine));
     let progress = Progress::new(verb.doing(), &session.engine, client.clone(), String::new());
     let (worker, progress) = wish_for(verb, body, client, &session, progress)?;
     let (head, signals) = (session.head, session.engine.signals().clone());
@@ -138,6 +138,12 @@ pub(super) fn follow(
         over: false,
     };
     Ok(rows.into_pipeline_data_with_metadata(head, signals, metadata::<Outcome>(head)))
+}
+
+/// What acts in the shell's name, if something does: `service hook` says so of itself.
+fn caller(engine: &EngineInterface) -> Option<String> {
+    let caller = engine.get_env_var("SERVICE_CALLER").ok()??;
+    caller.as_str().ok().filter(|caller| *caller == "hook").map(str::to_owned)
 }
 
 pub(super) fn timeout(call: &EvaluatedCall) -> Result<Option<Duration>, LabeledError> {

@@ -24,6 +24,29 @@ impl Row for Event {
     }
 }
 
+/// An event with all that it says: who brought it about, and how a run ended.
+pub(crate) struct Long(pub(crate) Event);
+
+impl Row for Long {
+    const KEPT: &'static [&'static str] = &["seq", "service", "from", "to", "by"];
+
+    fn row(self, span: Span) -> Value {
+        let event = self.0;
+        let more = record! {
+            "by" => string(event.by.clone(), span),
+            "run" => run(event.run, span),
+            "exit_code" => integer(event.exit_code, span),
+            "exit_signal" => string(event.exit_signal.clone(), span),
+            "need" => string(event.need.clone(), span),
+        };
+        let mut row = event.row(span);
+        if let Value::Record { val, .. } = &mut row {
+            val.to_mut().extend(more);
+        }
+        row
+    }
+}
+
 impl Row for Past {
     const KEPT: &'static [&'static str] = &["service", "kind", "to", "healthy"];
 

@@ -15,6 +15,7 @@
 //! [`Machine::deadline`]; at or after that moment the machine wants an [`Event::Elapsed`].
 
 mod elsewhere;
+mod ended;
 mod probing;
 
 use super::backoff::{self, Backoff};
@@ -268,6 +269,7 @@ impl Machine {
         self.memory.tracker = Tracker::pending();
         self.memory.starter = Starter::Us;
         self.memory.extended_to = None;
+        self.memory.launched = Some(now);
         self.probing = Probing::Off;
         vec![Effect::Spawn]
     }
@@ -360,6 +362,7 @@ impl Machine {
     /// Nothing is left of the run: where does it rest? `was_ready` tells a stable run from one that never was.
     fn settle(&mut self, cause: &Cause, was_ready: Option<Moment>, now: Moment, jitter: u32) -> Vec<Effect> {
         self.watch_at_rest(now.plus(self.definition.health.interval));
+        self.memory.ended = self.ended(cause);
         self.memory.state = match (self.memory.goal, cause) {
             (Goal::Down | Goal::Again, _) | (Goal::Up, Cause::Asked) => State::Stopped,
             (Goal::Up, Cause::Failure(failure)) => {

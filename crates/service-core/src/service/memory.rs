@@ -1,9 +1,10 @@
 //! [`Memory`]: the part of a service that outlives the daemon, and how it is squared with what a new daemon finds.
 
 use super::backoff::Backoff;
-use super::{Exit, Found, Goal, State};
+use super::{Asked, Exit, Found, Goal, State};
 use crate::health::Tracker;
 use crate::time::Moment;
+use alloc::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// What must outlive the daemon.
@@ -30,6 +31,15 @@ pub struct Memory {
     /// The moment to which it has asked for time to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_to: Option<Moment>,
+    /// By whose word its goal is what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Arc<Asked>>,
+    /// When the last run was launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launched: Option<Moment>,
+    /// Why we ended the last run, where it did not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Arc<str>>,
 }
 
 /// Who started a run.
@@ -80,6 +90,7 @@ impl Memory {
     /// Forgets the past of another boot: what was alive is not, and every moment is meaningless.
     pub fn forget_boot(&mut self, now: Moment) {
         self.backoff = Backoff::default();
+        self.launched = None;
         match &mut self.state {
             State::Stopped => {}
             State::Completed { at, .. } | State::Failed { at, .. } => *at = now,

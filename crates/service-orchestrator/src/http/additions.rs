@@ -1,5 +1,6 @@
 //! Services that are in no file: adding them, and stopping and forgetting them.
 
+use super::actor::Actor;
 use super::document::{
     Broken, Conflict, Definitions, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
 };
@@ -9,7 +10,7 @@ use super::wishes::{bad, body_of, patience, read};
 use crate::board::Board;
 use crate::daemon::{Same, Shared};
 use crate::load::{self, Addition};
-use crate::orchestrator::{Relatives, Verb, Wish, not_found};
+use crate::orchestrator::{ON_BEHALF, Relatives, Verb, Wish, not_found};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -38,12 +39,13 @@ const RESTS: [&str; 3] = ["stopped", "completed", "failed"];
 )]
 pub(super) async fn add(
     State(shared): State<Arc<Shared>>,
+    Actor(by): Actor,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
     let asked: Add = body_of(&body, "what to add")?;
     let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &shared.orchestrator.board());
-    let entered = shared.source.add(&shared.orchestrator, choose).await?;
+    let entered = ON_BEHALF.scope(by, shared.source.add(&shared.orchestrator, choose)).await?;
     let board = shared.orchestrator.board();
     let (rows, receiver) = unbounded_channel();
     for one in entered {
@@ -201,6 +203,7 @@ fn free_name(
 )]
 pub(super) async fn remove(
     State(shared): State<Arc<Shared>>,
+    Actor(by): Actor,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
@@ -229,10 +232,11 @@ pub(super) async fn remove(
             patience: patience(true, asked.timeout_ms),
             ..Wish::new(Verb::Stop, there.iter().map(ToString::to_string).collect())
         };
+        let wish = wish.for_command("service remove").by(&by);
         let stopped = shared.orchestrator.wish(wish).await?;
         let done = apart.into_iter().map(|name| row(&board, name, Action::Removed)).collect();
         // It ends by itself, and is carried out when the client leaves.
-        tokio::spawn(forget(Arc::clone(&shared), stopped, done, rows));
+        tokio::spawn(ON_BEHALF.scope(by, forget(Arc::clone(&shared), stopped, done, rows)));
     }
     Ok(outcomes(&headers, receiver).await)
 }

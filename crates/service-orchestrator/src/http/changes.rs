@@ -1,5 +1,6 @@
 //! What the file of now would change about what runs, and doing it.
 
+use super::actor::Actor;
 use super::document::{
     Broken, ChangesAnswer, Conflict, Malformed, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
 };
@@ -7,7 +8,7 @@ use super::reply::{Data, Failure, Reply, Sent};
 use super::rows;
 use super::wishes::{agrees, body_or_default, patience};
 use crate::daemon::Shared;
-use crate::orchestrator::Apply;
+use crate::orchestrator::{Apply, ON_BEHALF};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -55,19 +56,24 @@ fn change(change: Change) -> view::Change {
 )]
 pub(super) async fn apply(
     State(shared): State<Arc<Shared>>,
+    Actor(by): Actor,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
     let asked: service_api::Apply = body_or_default(&body, "an apply")?;
     let lock = Arc::clone(&shared.applying).lock_owned().await;
     // The file counts as taken up from here on, so that going back lasts until it changes again.
-    shared.refresh().await?;
+    ON_BEHALF.scope(by.clone(), shared.refresh()).await?;
     agrees(&shared, asked.if_hash.as_deref())?;
     shared.orchestrator.accept().await;
     let plan = shared.source.plan().await?;
-    let how =
-        Apply { start: asked.start, rollback: asked.rollback, patience: patience(true, asked.timeout_ms) };
-    let mut rows = shared.orchestrator.apply(plan, how).await?;
+    let how = Apply {
+        start: asked.start,
+        rollback: asked.rollback,
+        patience: patience(true, asked.timeout_ms),
+        by: by.clone(),
+    };
+    let mut rows = ON_BEHALF.scope(by, shared.orchestrator.apply(plan, how)).await?;
     let (forward, receiver) = unbounded_channel();
     // Ends with the apply, and keeps others waiting until then, also when nobody reads.
     tokio::spawn(async move {

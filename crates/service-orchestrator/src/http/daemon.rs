@@ -1,5 +1,6 @@
 //! The daemon itself: version, state, health, end.
 
+use super::actor::Actor;
 use super::document::{
     Broken, Conflict, DaemonAnswer, Malformed, StopFailed, Unfit, VersionAnswer, VitalsAnswer, tag,
 };
@@ -109,13 +110,15 @@ pub(super) struct Stop {
 )]
 pub(super) async fn stop(
     State(shared): State<Arc<Shared>>,
+    Actor(by): Actor,
     Asked(stop): Asked<Stop>,
     // It says nothing and is read all the same: whoever is still sending it when we hang up gets no answer.
     Sent(_): Sent,
 ) -> Reply<view::Daemon> {
     if stop.services {
-        let mut rows =
-            shared.orchestrator.wish(Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) }).await?;
+        let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) };
+        let wish = wish.for_command("service daemon stop --services").by(by);
+        let mut rows = shared.orchestrator.wish(wish).await?;
         let mut failed = Vec::new();
         while let Some(row) = rows.recv().await {
             failed.extend(row.error.map(|problem| problem.message));

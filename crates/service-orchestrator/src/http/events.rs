@@ -39,6 +39,10 @@ pub(super) struct Span {
     #[serde(default, deserialize_with = "count")]
     #[param(example = 20, maximum = 9_007_199_254_740_991_u64)]
     limit: Option<u64>,
+    /// What somebody of this kind has brought about (`user`, `hook`, `token`, `policy`, `program`, `daemon`), or somebody in
+    /// whose words this stands. Of a history it leaves the checks as they are.
+    #[param(required = false, example = "user")]
+    by: Option<String>,
 }
 
 impl Span {
@@ -49,7 +53,12 @@ impl Span {
             let message = problem.message.replacen("`since`", "`Last-Event-ID`", 1);
             Problem { message, ..problem }
         })?;
-        Ok(Question { names: names.list(), since: last_seen.or(since?), limit: self.limit.map(size) })
+        Ok(Question {
+            names: names.list(),
+            since: last_seen.or(since?),
+            limit: self.limit.map(size),
+            by: self.by.filter(|by| !by.is_empty()),
+        })
     }
 }
 
@@ -282,7 +291,7 @@ fn live(view: View, question: Question, form: Form) -> impl Stream<Item = String
 
 fn fitting<'r>(recorded: &'r Recorded, question: &Question, last: u64) -> Option<&'r Event> {
     let event = &recorded.event;
-    (event.seq > last && question.is_about(event.service.as_deref())).then_some(event)
+    (event.seq > last && question.takes(event)).then_some(event)
 }
 
 type Heard = Result<Word, RecvError>;
@@ -337,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_by_its_name() {
-        let span = |since: Option<&str>| Span { since: since.map(str::to_owned), limit: None };
+        let span = |since: Option<&str>| Span { since: since.map(str::to_owned), limit: None, by: None };
         let names = || serde_json::from_str("{}").unwrap();
         let told = |span: Span, seen| span.question(&names(), seen).map(drop).unwrap_err().message;
         assert_eq!(told(span(None), Some("x")), "`Last-Event-ID` is neither a number nor a time: `x`");

@@ -3,7 +3,8 @@
 //! A page in a browser can be made to call any name that leads here (DNS rebinding); it cannot choose the `Host` and
 //! `Origin` that the browser writes. So both are looked at before anything else, and before the token.
 
-use super::complaint::Complaint;
+use super::actor::Peer;
+use super::complaint::Complaints;
 use super::reply::Failure;
 use super::seats::Arrival;
 use super::tokens::{Role, Tokens};
@@ -27,7 +28,7 @@ pub(super) struct Gate {
     pub(super) tokens: Tokens,
     pub(super) hosts: Vec<String>,
     pub(super) origins: Vec<String>,
-    pub(super) refused: Complaint,
+    pub(super) refused: Complaints,
 }
 
 /// Lets a request in, with its [`Role`], or says why not.
@@ -39,7 +40,7 @@ pub(super) async fn guard(
 ) -> Response {
     let origin = match gate.page(&request, arrival.at) {
         Ok(origin) => origin,
-        Err(problem) => return gate.refuse(problem),
+        Err(problem) => return gate.refuse(problem, &arrival),
     };
     if request.method() == Method::OPTIONS && origin.is_some() {
         return allow(StatusCode::NO_CONTENT.into_response(), origin);
@@ -49,7 +50,7 @@ pub(super) async fn guard(
             request.extensions_mut().insert(role);
             next.run(request).await
         }
-        Err(problem) => gate.refuse(problem),
+        Err(problem) => gate.refuse(problem, &arrival),
     };
     allow(answer, origin)
 }
@@ -119,8 +120,11 @@ impl Gate {
         Ok(role)
     }
 
-    fn refuse(&self, problem: Problem) -> Response {
-        self.refused.say(|times| tracing::warn!(times, why = problem.message, "refused a request over TCP"));
+    fn refuse(&self, problem: Problem, arrival: &Arrival) -> Response {
+        let Peer::Remote(from) = arrival.peer else { return Failure(problem).into_response() };
+        self.refused.say(from.ip(), |times, others| {
+            tracing::warn!(%from, times, others, why = problem.message, "refused a request over TCP");
+        });
         let asks = problem.code == Code::Unauthorized;
         let mut answer = Failure(problem).into_response();
         if asks {

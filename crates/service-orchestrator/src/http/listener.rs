@@ -1,5 +1,6 @@
 //! The Unix socket: connections of this user and of root, nobody else's.
 
+use super::actor::Peer;
 use super::complaint::Complaint;
 use super::server::{Caller, Door};
 use nix::unistd::geteuid;
@@ -41,7 +42,8 @@ impl Door for Guarded {
     }
 
     fn greet(&self, stream: UnixStream) -> impl Future<Output = Option<Caller<UnixStream>>> + Send + 'static {
-        std::future::ready(Some(Caller { stream, at: None }))
+        let peer = Peer::of(&stream);
+        std::future::ready(Some(Caller { stream, at: None, peer }))
     }
 }
 

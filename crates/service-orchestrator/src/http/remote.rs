@@ -1,6 +1,7 @@
 //! The TCP door: plain, or with TLS. It is there only if `[orchestrator.api]` says where.
 
-use super::complaint::Complaint;
+use super::actor::Peer;
+use super::complaint::{Complaint, Complaints};
 use super::gate::Gate;
 use super::listener::PAUSE;
 use super::server::{Caller, Door};
@@ -52,7 +53,7 @@ pub(crate) async fn open(api: &Api, base: &Path, state_dir: &Path) -> Result<Ope
     let listener = TcpListener::bind(api.listen).await.map_err(|error| error.to_string())?;
     let (hosts, origins) = (api.hosts.clone(), api.origins.clone());
     let door = Remote { listener, tls, failed: Complaint::default() };
-    Ok(Opened { door, gate: Gate { tokens, hosts, origins, refused: Complaint::default() } })
+    Ok(Opened { door, gate: Gate { tokens, hosts, origins, refused: Complaints::default() } })
 }
 
 impl Opened {
@@ -117,7 +118,10 @@ impl Door for Remote {
         }
     }
 
-    fn greet(&self, (stream, _): Self::Raw) -> impl Future<Output = Option<Caller<Wire>>> + Send + 'static {
+    fn greet(
+        &self,
+        (stream, from): Self::Raw,
+    ) -> impl Future<Output = Option<Caller<Wire>>> + Send + 'static {
         let tls = self.tls.clone();
         async move {
             let at = stream.local_addr().ok().map(|at| at.ip());
@@ -130,7 +134,7 @@ impl Door for Remote {
                     Wire::Sealed(Box::new(agreed.ok()?.ok()?))
                 }
             };
-            Some(Caller { stream, at })
+            Some(Caller { stream, at, peer: Peer::Remote(from) })
         }
     }
 }

@@ -7,6 +7,7 @@
 //! meanwhile is asked to come again: so nobody keeps others out by sitting there.
 
 use super::accept;
+use super::actor::Peer;
 use super::protocol;
 use super::reply::Failure;
 use super::tide::Guest;
@@ -73,6 +74,8 @@ pub(super) struct Arrival {
     pub(super) seat: Arc<Seat>,
     /// The address of ours that was called; none on a Unix socket.
     pub(super) at: Option<IpAddr>,
+    /// Who asks.
+    pub(super) peer: Peer,
 }
 
 impl Seats {

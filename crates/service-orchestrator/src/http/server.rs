@@ -4,6 +4,7 @@
 //! so nobody can fill our memory. A client that says nothing, or takes nothing, is cut off: in time, or when its seat is
 //! wanted.
 
+use super::actor::Peer;
 use super::patient::Patient;
 use super::protocol;
 use super::seats::{Arrival, Seat, Seats};
@@ -40,6 +41,8 @@ pub(super) struct Caller<S> {
     pub(super) stream: S,
     /// The address of ours that was called; none on a Unix socket.
     pub(super) at: Option<IpAddr>,
+    /// Who that is.
+    pub(super) peer: Peer,
 }
 
 /// Where callers come from.
@@ -97,9 +100,9 @@ async fn talk<S>(caller: Caller<S>, app: Router, seat: Arc<Seat>, mut end: watch
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Caller { stream, at } = caller;
+    let Caller { stream, at, peer } = caller;
     let mut stream = Patient::new(stream, TAKEN_WITHIN, Arc::clone(seat.turn()));
-    let (arrival, inner) = (Arrival { seat, at }, TowerToHyperService::new(app));
+    let (arrival, inner) = (Arrival { seat, at, peer }, TowerToHyperService::new(app));
     let service = service_fn(|request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(arrival.clone());

@@ -24,6 +24,15 @@ pub(super) enum Role {
     Admin,
 }
 
+impl Role {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// The tokens of a daemon.
 pub(super) struct Tokens {
     read: Vec<u8>,

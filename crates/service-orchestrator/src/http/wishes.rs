@@ -1,5 +1,6 @@
 //! Start, stop, restart: rows all at once, or one by one as they come when the client accepts NDJSON.
 
+use super::actor::Actor;
 use super::document::{
     Broken, Conflict, Malformed, NoService, OneWish, OutcomeOnALine, OutcomesAnswer, Service, WrongFile, tag,
 };
@@ -31,8 +32,8 @@ type Answer = Result<Response, Failure>;
     request_body = service_api::Wish,
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
 )]
-pub(super) async fn start(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
-    many(shared, &headers, &body, Verb::Start).await
+pub(super) async fn start(shared: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+    many(shared, actor, &headers, &body, Verb::Start).await
 }
 
 /// Stop services
@@ -46,8 +47,8 @@ pub(super) async fn start(shared: Shares, headers: HeaderMap, Sent(body): Sent) 
     request_body = service_api::Wish,
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
 )]
-pub(super) async fn stop(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
-    many(shared, &headers, &body, Verb::Stop).await
+pub(super) async fn stop(shared: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+    many(shared, actor, &headers, &body, Verb::Stop).await
 }
 
 /// Restart services
@@ -61,8 +62,8 @@ pub(super) async fn stop(shared: Shares, headers: HeaderMap, Sent(body): Sent) -
     request_body = service_api::Wish,
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
 )]
-pub(super) async fn restart(shared: Shares, headers: HeaderMap, Sent(body): Sent) -> Answer {
-    many(shared, &headers, &body, Verb::Restart).await
+pub(super) async fn restart(shared: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+    many(shared, actor, &headers, &body, Verb::Restart).await
 }
 
 /// Start service that the path names
@@ -79,11 +80,12 @@ pub(super) async fn restart(shared: Shares, headers: HeaderMap, Sent(body): Sent
 )]
 pub(super) async fn start_one(
     shared: Shares,
+    actor: Actor,
     Named(name): Named<String>,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Answer {
-    one(shared, name, &headers, &body, Verb::Start).await
+    one(shared, actor, name, &headers, &body, Verb::Start).await
 }
 
 /// Stop service that the path names
@@ -100,11 +102,12 @@ pub(super) async fn start_one(
 )]
 pub(super) async fn stop_one(
     shared: Shares,
+    actor: Actor,
     Named(name): Named<String>,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Answer {
-    one(shared, name, &headers, &body, Verb::Stop).await
+    one(shared, actor, name, &headers, &body, Verb::Stop).await
 }
 
 /// Restart service that the path names
@@ -121,30 +124,38 @@ pub(super) async fn stop_one(
 )]
 pub(super) async fn restart_one(
     shared: Shares,
+    actor: Actor,
     Named(name): Named<String>,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Answer {
-    one(shared, name, &headers, &body, Verb::Restart).await
+    one(shared, actor, name, &headers, &body, Verb::Restart).await
 }
 
-async fn many(State(shared): Shares, headers: &HeaderMap, body: &[u8], verb: Verb) -> Answer {
+async fn many(State(shared): Shares, actor: Actor, headers: &HeaderMap, body: &[u8], verb: Verb) -> Answer {
     let wish = read(body)?;
     match (wish.names.is_empty(), wish.all) {
         (true, false) => Err(bad("no services are named").help("fill `names`, or set `all` to true").into()),
         (false, true) => Err(bad("both `names` and `all` are given").help("leave one of the two out").into()),
-        _ => answer(&shared, headers, verb, wish).await,
+        _ => answer(&shared, actor, headers, verb, wish).await,
     }
 }
 
-async fn one(State(shared): Shares, name: String, headers: &HeaderMap, body: &[u8], verb: Verb) -> Answer {
+async fn one(
+    State(shared): Shares,
+    actor: Actor,
+    name: String,
+    headers: &HeaderMap,
+    body: &[u8],
+    verb: Verb,
+) -> Answer {
     let wish = read(body)?;
     if wish.all || !wish.names.is_empty() {
         return Err(bad("the service is named in the path already")
             .help("leave `names` and `all` out")
             .into());
     }
-    answer(&shared, headers, verb, service_api::Wish { names: vec![name], ..wish }).await
+    answer(&shared, actor, headers, verb, service_api::Wish { names: vec![name], ..wish }).await
 }
 
 pub(super) fn read(body: &[u8]) -> Result<service_api::Wish, Problem> {
@@ -170,7 +181,13 @@ pub(super) fn bad(message: &str) -> Problem {
     Problem::new(Code::BadRequest, message)
 }
 
-async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service_api::Wish) -> Answer {
+async fn answer(
+    shared: &Shared,
+    actor: Actor,
+    headers: &HeaderMap,
+    verb: Verb,
+    asked: service_api::Wish,
+) -> Answer {
     match verb {
         Verb::Start | Verb::Restart | Verb::Update => shared.refresh().await?,
         // What cannot be read must not keep anybody from stopping what runs.
@@ -182,13 +199,12 @@ async fn answer(shared: &Shared, headers: &HeaderMap, verb: Verb, asked: service
         Verb::Stop => may_be_stopped(shared, &asked.names)?,
     }
     let wish = Wish {
-        verb,
-        names: asked.names,
         all: asked.all,
         relatives: asked.relatives.map(|along| if along { Relatives::Along } else { Relatives::Apart }),
         patience: patience(asked.wait, asked.timeout_ms),
+        ..Wish::new(verb, asked.names)
     };
-    let rows = shared.orchestrator.wish(wish).await?;
+    let rows = shared.orchestrator.wish(wish.by(actor.0)).await?;
     Ok(rows::outcomes(headers, rows).await)
 }
 

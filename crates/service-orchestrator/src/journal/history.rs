@@ -137,9 +137,7 @@ impl Ahead for History {
         let mut events = self
             .past
             .ahead(&events, self.way.from, self.way.told)
-            .filter(|(_, event)| {
-                question.is_about(event.service.as_deref()) && is_since(&event.time, question.since)
-            })
+            .filter(|(_, event)| question.takes(event) && is_since(&event.time, question.since))
             .filter_map(|(after, event)| Some((after, event.seq, of_service(event)?)))
             .peekable();
         let mut checks = placed::<Row>(&checks, self.checks_from)

@@ -148,11 +148,18 @@ pub(crate) struct Question {
     /// Of these services; of all, and of the daemon, if none is named.
     pub(crate) names: Vec<String>,
     pub(crate) since: Option<Since>,
+    /// What somebody of this kind, or with these words, has brought about; whoever it was, if there are none.
+    pub(crate) by: Option<String>,
     /// At most so many: the first with `since`, else the last.
     pub(crate) limit: Option<usize>,
 }
 
 impl Question {
+    /// Whether this event is asked for, by what it says.
+    pub(crate) fn takes(&self, event: &Event) -> bool {
+        self.is_about(event.service.as_deref()) && self.by.as_ref().is_none_or(|by| event.is_by(by))
+    }
+
     /// Whether an event is about one of the services.
     pub(crate) fn is_about(&self, service: Option<&str>) -> bool {
         self.names.is_empty() || service.is_some_and(|service| self.names.iter().any(|name| name == service))
@@ -246,7 +253,7 @@ impl Past {
             let mut back = unwritten
                 .chain(placed(&texts, 0).rev())
                 .filter(|(_, event): &(_, Event)| event.seq <= self.last)
-                .filter(|(_, event)| question.is_about(event.service.as_deref()))
+                .filter(|(_, event)| question.takes(event))
                 .skip(most);
             // The last that is not asked for.
             way.told = back.next().map(|(_, event)| event.seq);
@@ -272,7 +279,7 @@ impl Past {
                 break;
             }
             way.pass(after, &event);
-            if question.is_about(event.service.as_deref()) && is_since(&event.time, question.since) {
+            if question.takes(&event) && is_since(&event.time, question.since) {
                 way.left -= 1;
                 if tell(event).is_break() {
                     return Ok(true);
@@ -313,7 +320,7 @@ impl Past {
             }
             _ if self.last != u64::MAX && seq > self.last => {
                 let message = format!("there is no event {seq} yet; the newest is {}", self.last);
-                Err(Problem::new(Code::Gap, message).help("the journal was begun anew: ask without a number"))
+                Err(Problem::new(Code::Gap, message).help("ask since a number up to that, or without one"))
             }
             _ => Ok(()),
         }

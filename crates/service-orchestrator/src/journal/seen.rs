@@ -39,6 +39,8 @@ pub(crate) struct Look {
     /// What the manager said of the end of the run before.
     ending: Option<String>,
     reason: Option<String>,
+    /// Who brought it where it is.
+    by: Option<String>,
     need: Option<String>,
 }
 
@@ -50,10 +52,18 @@ pub(super) struct Draft {
     pub(super) from: Option<String>,
     pub(super) to: Option<String>,
     pub(super) reason: Option<String>,
+    pub(super) by: Option<String>,
     pub(super) run: Option<u64>,
     pub(super) exit: Option<Exit>,
     pub(super) need: Option<String>,
     pub(super) boot_id: Option<String>,
+}
+
+impl Draft {
+    /// A word about a service, on the order of somebody.
+    pub(super) fn about(event: &'static str, service: &str, by: Option<&str>) -> Self {
+        Self { event, service: Some(service.to_owned()), by: by.map(str::to_owned), ..Self::default() }
+    }
 }
 
 impl Look {
@@ -72,14 +82,15 @@ impl Look {
             exit: snapshot.last_exit,
             ending: ending.cloned(),
             reason,
+            by: snapshot.by().map(str::to_owned),
             need: need.filter(|_| snapshot.state_word() == WAITING).map(str::to_owned),
         }
     }
 
     #[cfg(test)]
     pub(super) fn ready() -> Self {
-        let (exit, ending, reason, need) = Default::default();
-        Self { state: "ready", alive: true, run: 1, health: Health::Healthy, exit, ending, reason, need }
+        let (exit, ending, reason, by, need) = Default::default();
+        Self { state: "ready", alive: true, run: 1, health: Health::Healthy, exit, ending, reason, by, need }
     }
 
     /// Whether no check has decided yet how it is.
@@ -126,6 +137,7 @@ impl Seen {
             from: self.state.clone(),
             to: Some(look.state.to_owned()),
             reason: look.reason.clone(),
+            by: look.by.clone(),
             run: (look.run > 0).then_some(look.run),
             exit: look.exit.filter(|_| ended),
             need: look.need.clone().or_else(|| self.need.take().filter(|_| look.state == "starting")),
@@ -184,8 +196,8 @@ mod tests {
 
     fn look(state: &'static str, run: u64, health: Health) -> Look {
         let alive = matches!(state, "starting" | "ready" | "stopping");
-        let (exit, ending, reason, need) = Default::default();
-        Look { state, alive, run, health, exit, ending, reason, need }
+        let (exit, ending, reason, by, need) = Default::default();
+        Look { state, alive, run, health, exit, ending, reason, by, need }
     }
 
     fn words(drafts: &[Draft]) -> Vec<String> {

@@ -15,7 +15,7 @@ fn open(state_dir: &Path) -> Journal {
 }
 
 fn change(journal: &mut Journal, service: &str) {
-    journal.changed(&Name::new(service).unwrap());
+    journal.changed(&Name::new(service).unwrap(), None);
     journal.commit(clock::now());
 }
 
@@ -110,13 +110,13 @@ fn a_service_that_was_quiet_for_long_is_not_forgotten_with_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open_limited(&places(dir.path()), 4096);
     let names = [Name::new("quiet").unwrap(), Name::new("loud").unwrap()];
-    journal.defined(names.iter(), &BTreeSet::new());
+    journal.defined(names.iter(), &BTreeSet::new(), None);
     for _ in 0..100 {
         change(&mut journal, "loud");
     }
     drop(journal);
     let mut next = Journal::open_limited(&places(dir.path()), 4096);
-    next.defined(names.iter(), &BTreeSet::new());
+    next.defined(names.iter(), &BTreeSet::new(), None);
     next.commit(clock::now());
     assert_eq!(all(&mut next).last().unwrap().event, "daemon", "nothing is defined anew");
 }

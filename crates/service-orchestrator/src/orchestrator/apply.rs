@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How a plan is to be applied.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Apply {
     /// Start every service that is new, not only those that something needs.
     pub(crate) start: bool,
@@ -20,6 +20,8 @@ pub(crate) struct Apply {
     pub(crate) rollback: bool,
     /// For each step.
     pub(crate) patience: Patience,
+    /// Who asks for it.
+    pub(crate) by: String,
 }
 
 /// What is to be done, in this order.
@@ -62,7 +64,7 @@ impl ServiceOrchestrator {
 
     async fn carry_out(self, before: Comparison, how: Apply, rows: UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
-        let applied = self.walk(steps, how.patience, |row| told(row, how), &rows).await;
+        let applied = self.walk(steps, &how, |row| told(row, &how), &rows).await;
         if applied || !how.rollback {
             let is_left = |change: &&Change| change.kind == Kind::Add && !starts(change, how.start);
             for change in before.changes.iter().filter(is_left) {
@@ -75,7 +77,7 @@ impl ServiceOrchestrator {
             true => Outcome { action: Action::RolledBack, named: false, ..row },
             false => Outcome { named: false, ..row },
         };
-        if let Err(problem) = self.go_back(&before, how.patience, back, &rows).await {
+        if let Err(problem) = self.go_back(&before, &how, back, &rows).await {
             tracing::error!(%problem, "cannot go back to what ran before");
             for name in before.present.keys() {
                 let _ = rows.send(failure(name, &problem));
@@ -87,7 +89,7 @@ impl ServiceOrchestrator {
     async fn go_back(
         &self,
         before: &Comparison,
-        patience: Patience,
+        how: &Apply,
         back: impl Fn(Outcome) -> Outcome,
         rows: &UnboundedSender<Outcome>,
     ) -> Result<(), Problem> {
@@ -100,7 +102,7 @@ impl ServiceOrchestrator {
         steps.stop.extend(now.present.keys().filter(|name| !was_up(name)).cloned());
         steps.restart.retain(was_up);
         steps.start = before.present.keys().filter(|name| !is_up(name)).cloned().collect();
-        self.walk(steps, patience, back, rows).await;
+        self.walk(steps, how, back, rows).await;
         Ok(())
     }
 
@@ -108,7 +110,7 @@ impl ServiceOrchestrator {
     async fn walk(
         &self,
         steps: Steps,
-        patience: Patience,
+        how: &Apply,
         shown: impl Fn(Outcome) -> Outcome,
         rows: &UnboundedSender<Outcome>,
     ) -> bool {
@@ -119,22 +121,16 @@ impl ServiceOrchestrator {
             ok
         };
         for name in steps.stop {
-            if !self.take(Verb::Stop, vec![name], patience, &show).await {
+            if !self.take(Verb::Stop, vec![name], how, &show).await {
                 return false;
             }
         }
-        self.take(Verb::Restart, steps.restart, patience, &show).await
-            && self.take(Verb::Start, steps.start, patience, &show).await
-            && self.take(Verb::Update, steps.update, patience, &show).await
+        self.take(Verb::Restart, steps.restart, how, &show).await
+            && self.take(Verb::Start, steps.start, how, &show).await
+            && self.take(Verb::Update, steps.update, how, &show).await
     }
 
-    async fn take(
-        &self,
-        verb: Verb,
-        names: Vec<Name>,
-        patience: Patience,
-        show: &impl Fn(Outcome) -> bool,
-    ) -> bool {
+    async fn take(&self, verb: Verb, names: Vec<Name>, how: &Apply, show: &impl Fn(Outcome) -> bool) -> bool {
         if names.is_empty() {
             return true;
         }
@@ -142,7 +138,9 @@ impl ServiceOrchestrator {
         let relatives = Some(if verb == Verb::Stop { Relatives::Apart } else { Relatives::Along });
         let wished = names.iter().map(ToString::to_string).collect();
         let mut all_well = true;
-        match self.wish(Wish { relatives, patience, ..Wish::new(verb, wished) }).await {
+        let patience = how.patience;
+        let wish = Wish { relatives, patience, ..Wish::new(verb, wished) };
+        match self.wish(wish.for_command("service apply").by(&how.by)).await {
             Ok(mut outcomes) => {
                 while let Some(row) = outcomes.recv().await {
                     all_well &= show(row);
@@ -219,7 +217,7 @@ fn whole(mut services: Vec<Service>) -> Vec<Service> {
 }
 
 /// Nobody goes on with what is taken back.
-fn told(row: Outcome, how: Apply) -> Outcome {
+fn told(row: Outcome, how: &Apply) -> Outcome {
     let taken_back = |problem: Problem| match problem.code {
         Code::Timeout if how.rollback => {
             problem.help("what ran before runs again; see `service status --long`")

@@ -20,7 +20,11 @@ impl Task {
     /// Tells which services there are.
     pub(super) fn note_definitions(&mut self) {
         let plan = self.fleet.plan();
-        self.journal.defined(plan.ids().map(|id| &plan.service(id).name), &self.left_over);
+        self.journal.defined(
+            plan.ids().map(|id| &plan.service(id).name),
+            &self.left_over,
+            self.by.as_deref(),
+        );
     }
 
     /// Tells which services another plan defines otherwise.
@@ -29,7 +33,7 @@ impl Task {
         for service in plan.ids().map(|id| plan.service(id)).filter(|old| !self.left_over.contains(&old.name))
         {
             if next.id(&service.name).is_some_and(|id| next.service(id) != service) {
-                self.journal.changed(&service.name);
+                self.journal.changed(&service.name, self.by.as_deref());
             }
         }
     }

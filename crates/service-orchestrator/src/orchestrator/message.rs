@@ -7,13 +7,23 @@ use crate::manager::{Heard, Told};
 use service_api::{Outcome, Problem};
 use service_core::config::Service;
 use service_core::fleet::{Relatives, Until};
-use service_core::service::Event;
+use service_core::service::{Asker, Event};
 use service_core::{Name, Plan};
 use service_shim::{Missing, Process};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+tokio::task_local! {
+    /// Whoever a task works for that may change definitions.
+    pub(crate) static ON_BEHALF: String;
+}
+
+/// Whoever the present task works for, where that is known.
+pub(super) fn on_behalf() -> Option<String> {
+    ON_BEHALF.try_with(Clone::clone).ok()
+}
 
 /// One letter.
 pub(crate) enum Message {
@@ -32,13 +42,18 @@ pub(crate) enum Message {
     /// What may be asked has changed.
     Accepted,
     /// Another plan.
-    Replan { plan: Plan, reply: oneshot::Sender<()> },
+    Replan { plan: Plan, by: Option<String>, reply: oneshot::Sender<()> },
     /// What would another plan change?
     Compare { plan: Box<Plan>, reply: oneshot::Sender<Comparison> },
     /// All that is defined has been applied.
     Applied { reply: oneshot::Sender<()> },
     /// More services or other definitions of some, and some less; the reply says which have gone.
-    Redefine { added: Vec<Service>, removed: Vec<Name>, reply: oneshot::Sender<Result<Vec<Name>, Problem>> },
+    Redefine {
+        added: Vec<Service>,
+        removed: Vec<Name>,
+        by: Option<String>,
+        reply: oneshot::Sender<Result<Vec<Name>, Problem>>,
+    },
     /// Somebody reads the journal.
     Read { names: Vec<String>, reply: oneshot::Sender<Result<View, Problem>> },
     /// Is the owner there, and what keeps it from writing the journal?
@@ -78,6 +93,8 @@ pub struct Wish {
     pub relatives: Option<Relatives>,
     /// How long the rows may take.
     pub patience: Patience,
+    /// By which command, and who gave it.
+    pub asker: Asker,
 }
 
 /// What somebody waits for without wishing it.
@@ -118,6 +135,28 @@ pub enum Patience {
 impl Wish {
     /// A wish with every default.
     pub fn new(verb: Verb, names: Vec<String>) -> Self {
-        Self { verb, names, all: false, relatives: None, patience: Patience::Endless }
+        let command = match verb {
+            Verb::Start => "service start",
+            Verb::Stop => "service stop",
+            Verb::Restart => "service restart",
+            Verb::Update => "service apply",
+        };
+        let asker =
+            Asker { command: command.to_owned(), by: format!("program (pid {})", std::process::id()) };
+        Self { verb, names, all: false, relatives: None, patience: Patience::Endless, asker }
+    }
+
+    /// The same wish, of somebody.
+    #[must_use]
+    pub fn by(mut self, by: impl Into<String>) -> Self {
+        self.asker.by = by.into();
+        self
+    }
+
+    /// The same wish, as part of another command.
+    #[must_use]
+    pub fn for_command(mut self, command: &str) -> Self {
+        command.clone_into(&mut self.asker.command);
+        self
     }
 }

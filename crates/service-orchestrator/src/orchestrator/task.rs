@@ -61,6 +61,8 @@ pub(super) struct Task {
     turn: Moment,
     store: Store,
     pub(super) journal: Journal,
+    /// On whose word definitions change.
+    pub(super) by: Option<String>,
     board: watch::Sender<Arc<Board>>,
 }
 
@@ -109,6 +111,7 @@ pub(super) async fn run(
         turn: clock::now(),
         store,
         journal,
+        by: None,
         board,
     };
     task.note_definitions();
@@ -199,7 +202,8 @@ impl Task {
                 return Turn::Learned;
             }
             Message::Accepted => self.note_unasked(),
-            Message::Replan { plan, reply } => {
+            Message::Replan { plan, by, reply } => {
+                self.by = by;
                 self.replan(plan);
                 let _ = reply.send(());
             }
@@ -210,7 +214,8 @@ impl Task {
                 self.applied();
                 let _ = reply.send(());
             }
-            Message::Redefine { added, removed, reply } => {
+            Message::Redefine { added, removed, by, reply } => {
+                self.by = by;
                 let _ = reply.send(self.redefine(added, removed));
             }
             Message::Read { names, reply } => {

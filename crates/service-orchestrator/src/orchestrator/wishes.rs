@@ -51,6 +51,7 @@ impl Task {
         drop(prospects);
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let now = clock::now();
+        self.fleet.asks(wish.asker.clone());
         let about = match wish.verb {
             Verb::Start => self.fleet.start(&ids, relatives, now),
             Verb::Stop => self.fleet.stop(&ids, relatives, now),

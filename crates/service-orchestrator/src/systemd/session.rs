@@ -40,7 +40,8 @@ pub(crate) fn begin(shared: &Arc<Shared>, starts: &Starts) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         shared.orchestrator.accept().await;
-        match shared.orchestrator.wish(Wish::new(Verb::Start, names)).await {
+        match shared.orchestrator.wish(Wish::new(Verb::Start, names).for_command("login").by("daemon")).await
+        {
             Ok(mut rows) => {
                 while let Some(row) = rows.recv().await {
                     if let Some(problem) = row.error {

@@ -1,0 +1,73 @@
+//! Who asks for a start, a stop or a restart, on behalf of which service another one comes along, and what follows when a
+//! service loses what it needs.
+
+use super::Fleet;
+use crate::config::WhenLost;
+use crate::plan::Id;
+use crate::service::{Asked, Asker, Goal, Starter};
+use alloc::collections::BTreeMap;
+
+/// The order that is being carried out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asking {
+    asker: Option<Asker>,
+    /// For each service the one that was named, by which it is meant.
+    named: BTreeMap<Id, Id>,
+}
+
+impl Fleet {
+    /// Tells who asks for what comes next.
+    pub fn asks(&mut self, asker: Asker) {
+        self.asking = Asking { asker: Some(asker), named: BTreeMap::new() };
+    }
+
+    /// Finds out, in a walk each way along the graph, with which of `named` each of `wanted` comes along.
+    pub(super) fn trace(&mut self, named: &[Id], wanted: &[Id]) {
+        if self.asking.asker.is_none() {
+            return;
+        }
+        let mut known: BTreeMap<Id, Id> = named.iter().map(|id| (*id, *id)).collect();
+        for id in wanted {
+            let above = self.plan.needs(*id).iter().find_map(|need| known.get(&need.on).copied());
+            above.map(|named| *known.entry(*id).or_insert(named));
+        }
+        for id in wanted.iter().rev() {
+            let below = self.plan.dependents(*id).iter().find_map(|dependent| known.get(dependent).copied());
+            below.map(|named| *known.entry(*id).or_insert(named));
+        }
+        self.asking.named = known;
+    }
+
+    pub(super) fn note_asker(&mut self, id: Id, goal: Goal) {
+        let Some(asker) = self.asking.asker.clone() else { return };
+        let named = self.asking.named.get(&id).filter(|named| **named != id);
+        let with = named.map(|named| self.plan.service(*named).name.clone());
+        self.machines[id.index()].asked(goal, Asked { asker, with });
+    }
+
+    /// A service that has lost what it needs does what its policy says.
+    pub(super) fn heed_lost_needs(&mut self, id: Id) {
+        let machine = self.machine(id);
+        // Whoever started it elsewhere did so without what it needs.
+        let is_ours = machine.starter() == Starter::Us;
+        if machine.goal() != Goal::Up || !machine.state().is_going() || !is_ours {
+            return;
+        }
+        let lost = self.plan.needs(id).iter().filter(|need| self.is_lost(**need));
+        // To stop is more than to restart.
+        let Some(lost) = lost.max_by_key(|need| need.when_lost as u8).copied() else { return };
+        match lost.when_lost {
+            WhenLost::Restart => self.lose(id, Goal::Again, lost.on),
+            WhenLost::Stop => self.lose(id, Goal::Down, lost.on),
+            WhenLost::Keep => {}
+        }
+    }
+
+    /// What a service needs is lost, and its policy gives this order.
+    fn lose(&mut self, id: Id, goal: Goal, need: Id) {
+        let asked = Asked::lost(&self.plan.service(need).name);
+        self.machines[id.index()].asked(goal, asked);
+        self.machines[id.index()].wish(goal);
+        self.touch(id);
+    }
+}

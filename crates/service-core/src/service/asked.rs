@@ -1,0 +1,62 @@
+//! [`Asked`]: who wanted a service as it is wanted now, and by which command.
+
+use crate::Name;
+use alloc::format;
+use alloc::string::String;
+use serde::{Deserialize, Serialize};
+
+/// Whoever acts when a dependency is lost.
+pub const LOST: &str = "policy when_lost";
+
+/// Who asks, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asker {
+    /// The command, as one types it: `service stop`.
+    pub command: String,
+    /// Who: its kind is the first word, as in `user alice (uid 1000, pid 123, nu)`.
+    pub by: String,
+}
+
+/// The order by which the goal of a service is what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who asked, and how.
+    #[serde(flatten)]
+    pub asker: Asker,
+    /// The service that was meant, if this one came along with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<Name>,
+}
+
+impl Asked {
+    /// Because a service is lost that this one needs.
+    pub fn lost(need: &Name) -> Self {
+        Self { asker: Asker { command: String::new(), by: LOST.into() }, with: Some(need.clone()) }
+    }
+
+    /// What was done, and on whose word: `done` is a participle such as `stopped`.
+    pub fn describe(&self, done: &str) -> String {
+        let Asker { command, by } = &self.asker;
+        match &self.with {
+            Some(need) if by == LOST => format!("{done} because `{need}`, which it needs, was lost ({by})"),
+            Some(named) => format!("{done} with `{named}`, by `{command} {named}` of {by}"),
+            None => format!("{done} by `{command}` of {by}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_told_with_who_gave_it_and_for_which_service() {
+        let asker = Asker { command: "service stop".into(), by: "user alice (uid 7, pid 9, nu)".into() };
+        let own = Asked { asker, with: None };
+        assert_eq!(own.describe("stopped"), "stopped by `service stop` of user alice (uid 7, pid 9, nu)");
+        let along = Asked { with: Name::new("redis").ok(), ..own };
+        assert!(along.describe("stopped").starts_with("stopped with `redis`, by `service stop redis` of"));
+        let lost = Asked::lost(&Name::new("db").unwrap()).describe("restarted");
+        assert_eq!(lost, "restarted because `db`, which it needs, was lost (policy when_lost)");
+    }
+}

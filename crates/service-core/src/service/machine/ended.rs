@@ -1,0 +1,57 @@
+//! By whose word a service is wanted, and why a run was ended that did not end by itself.
+
+use super::Machine;
+use crate::service::{Asked, Cause, Failure, Goal, State};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+impl Machine {
+    /// Notes who gives the order for this goal, which comes next. An order for what is so already changes nothing.
+    pub fn asked(&mut self, goal: Goal, asked: Asked) {
+        let memory = &self.memory;
+        let is_news = match goal {
+            Goal::Again => true,
+            Goal::Up => {
+                memory.goal == Goal::Down
+                    || !matches!(memory.state, State::Stopped) && memory.state.is_at_rest()
+            }
+            Goal::Down => memory.goal != Goal::Down || memory.state.is_going(),
+        };
+        if is_news || memory.asked.is_none() {
+            self.memory.asked = Some(Arc::new(asked));
+        }
+    }
+
+    /// What a failure says, with the numbers of this service.
+    pub fn describe(&self, failure: &Failure) -> String {
+        match (failure, self.definition.start_timeout()) {
+            (Failure::StartTimeout, Some(limit)) => format!("was not ready within {limit:?}"),
+            _ => format!("{failure}"),
+        }
+    }
+
+    /// Why we end the present run; `None` where it has ended by itself.
+    pub(super) fn ended(&self, cause: &Cause) -> Option<Arc<str>> {
+        let why = match cause {
+            Cause::Asked => {
+                let done = if self.memory.goal == Goal::Down { "stopped" } else { "restarted" };
+                self.memory
+                    .asked
+                    .as_ref()
+                    .map_or_else(|| format!("{done} on request"), |asked| asked.describe(done))
+            }
+            Cause::Failure(failure @ (Failure::StartTimeout | Failure::Unhealthy)) => {
+                format!("ended by us, because it {}", self.describe(failure))
+            }
+            Cause::Failure(Failure::Exited(_) | Failure::Refused(_)) => return None,
+        };
+        let killed = matches!(self.memory.state, State::Stopping { kills: 1.., .. });
+        let limit = self.definition.stop_timeout;
+        Some(if killed {
+            format!("{why}; killed after {limit:?}, as it had not ended").into()
+        } else {
+            why.into()
+        })
+    }
+}
