@@ -19,6 +19,8 @@ export def main [project: record, span: record]: nothing -> any {
             help: "remove it, or set HOME and XDG_* to directories of your own"
         } $span
     }
+    # Of the hook, and not of what it starts.
+    hide-env --ignore-errors SERVICE_CALLER
     mkdir $project.state
     ^chmod 700 $project.state
     let greeting = $"($project.state)/greeting.(random chars --length 8)"

@@ -22,8 +22,9 @@ def text [problem: record]: nothing -> string {
         let mark = $"(times ' ' ($place.column - 1))(times '^' $place.width)"
         $"\n --> ($place.file):($place.line):($place.column)\n($place.line) | ($place.snippet)\n($pad) | ($mark)"
     }
+    let lines = $problem.log? | default [] | each {|line| $"\n  | ($line)" } | str join
     let others = $problem.others? | default [] | each {|other| $"\n\n(text $other)" } | str join
-    $"($problem.message)($place)($others)"
+    $"($problem.message)($place)($lines)($others)"
 }
 
 def times [character: string, count: int]: nothing -> string {
@@ -68,5 +69,8 @@ def label [code: string]: nothing -> string {
 # The problem as one cell of a table.
 export def cell [problem: any]: nothing -> any {
     if $problem == null { return null }
-    if $problem.help? == null { $problem.message } else { $"($problem.message) \(($problem.help)\)" }
+    let lines = $problem.log? | default [] | each {|line| $"\n| ($line)" } | str join
+    if $problem.help? == null { return $"($problem.message)($lines)" }
+    let between = if $lines == "" { " " } else { "\n" }
+    $"($problem.message)($lines)($between)\(($problem.help)\)"
 }

@@ -46,7 +46,7 @@ export def outcome []: list -> table {
             health: $it.health
             took: (took $it.took_ms)
             error: (problem cell $it.error?)
-        }
+        } | merge (if $it.note? == null { {} } else { { note: $it.note } })
     }
 }
 

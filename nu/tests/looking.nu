@@ -56,7 +56,9 @@ export def "test why explains" [] {
     try { service start bad }
     holds ((service why bad).exit =~ "3") "the exit code is told"
     equal ("bad" | service why | get state) failed
-    equal (code-of { service why }) "service::no_names"
+    equal (service why | get name | sort) [bad late slow]
+    holds ((service why | where name == bad | get 0.help) =~ "service start bad") "the next step is told"
+    equal ([] | service why) []
     equal (code-of { service why bad web }) "service::bad_request"
     equal (code-of { service why wbe }) "service::not_found"
 }

@@ -155,7 +155,6 @@ fn what_is_wrong_has_a_code_and_a_mark_in_the_own_text() {
         ("[db] | service stop --all", "ambiguous_input"),
         ("service stop", "no_names"),
         ("5 | service stop", "no_names"),
-        ("service why", "no_names"),
         ("service logs --tail -1", "bad_request"),
         ("service logs --since soon", "bad_request"),
         ("service events --since soon", "bad_request"),

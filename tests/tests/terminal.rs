@@ -39,6 +39,7 @@ fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
     terminal.press(&["C-c"]);
     // What is typed before would be echoed into the line that is being cleared.
     terminal.shows("the daemon goes on with it");
+    terminal.shows("`service stop slow` takes it back");
     is_at_the_prompt(&terminal);
     assert!(!terminal.screen().contains("is starting"), "the line is left");
     assert_eq!(project.status("slow")["state"], "starting");

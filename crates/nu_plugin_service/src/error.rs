@@ -27,9 +27,11 @@ pub(crate) fn refusal(code: &str, message: &str, label: &str, span: Span) -> Lab
 
 /// The problem as one cell of a table.
 pub(crate) fn cell(problem: &Problem) -> String {
+    let lines = problem.log.iter().fold(String::new(), |lines, line| lines + "\n| " + line);
     match &problem.help {
-        Some(help) => format!("{} ({help})", problem.message),
-        None => problem.message.clone(),
+        Some(help) if lines.is_empty() => format!("{} ({help})", problem.message),
+        Some(help) => format!("{}{lines}\n({help})", problem.message),
+        None => format!("{}{lines}", problem.message),
     }
 }
 
@@ -44,6 +46,9 @@ fn text(problem: &Problem) -> String {
     let mut text = problem.message.clone();
     if let Some(place) = &problem.place {
         let _ = write!(text, "\n{place}"); // a String takes everything
+    }
+    for line in &problem.log {
+        let _ = write!(text, "\n  | {line}");
     }
     for other in &problem.others {
         let _ = write!(text, "\n\n{other}");

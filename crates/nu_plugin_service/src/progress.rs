@@ -3,7 +3,7 @@
 //! It is drawn only on standard error, only where that is a terminal, and only when nothing else has happened for a
 //! moment: Nushell prints rows right after they came, and those must find an empty line.
 
-use crate::client::Client;
+use crate::client::{Client, path_of};
 use crate::stream::Follow;
 use crate::wire::Leash;
 use jiff::Timestamp;
@@ -24,6 +24,8 @@ const REDRAW: Duration = Duration::from_millis(250);
 const TOLD: usize = 3;
 /// What stays free behind the line: the terminal writes `^C` there, and that must not begin another line.
 const MARGIN: usize = 3;
+/// For the last words of a service.
+const ASKED_WITHIN: Duration = Duration::from_millis(500);
 /// Where a terminal does not say how wide it is.
 const USUAL_WIDTH: usize = 80;
 
@@ -38,6 +40,8 @@ pub(crate) struct Progress {
     quiet_since: Instant,
     drawn: bool,
     feed: Option<Feed>,
+    /// The command that takes back what goes on.
+    undo: Option<String>,
 }
 
 /// The states as they change, read on a thread of its own.
@@ -65,7 +69,13 @@ impl Progress {
             quiet_since: now,
             drawn: false,
             feed: None,
+            undo: None,
         }
+    }
+
+    /// Tells the command that takes back what goes on after a ctrl-c.
+    pub(crate) fn undone_by(&mut self, undo: Option<String>) {
+        self.undo = undo;
     }
 
     /// How long to listen for something else before the next [`tick`](Self::tick); for ever where nobody looks.
@@ -109,7 +119,8 @@ impl Progress {
         let line = if self.drawn { "" } else { "\n" };
         self.clear();
         if self.what.is_some() {
-            print(&format!("{line}the daemon goes on with it: see `service status`\n"));
+            let undo = self.undo.as_ref().map(|undo| format!("; `{undo}` takes it back")).unwrap_or_default();
+            print(&format!("{line}the daemon goes on with it: see `service status`{undo}\n"));
         }
     }
 }
@@ -126,8 +137,11 @@ impl Feed {
         let (follow, leash) = Follow::<Vec<view::Status>>::open(client, routes::STATUS, &query).ok()?;
         let newest = Arc::new(Mutex::new(Vec::new()));
         let board = Arc::clone(&newest);
+        let client = client.within(ASKED_WITHIN);
         std::thread::spawn(move || {
-            for states in follow.map_while(Result::ok) {
+            for mut states in follow.map_while(Result::ok) {
+                let crashed = states.iter_mut().filter(|state| state.state == "backoff");
+                crashed.take(TOLD).for_each(|state| add_last_words(state, &client));
                 *board.lock().unwrap_or_else(PoisonError::into_inner) = states;
             }
         });
@@ -136,6 +150,17 @@ impl Feed {
 
     fn newest(&self) -> Vec<view::Status> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Adds to the reason of a service that waits for its next try what it said last.
+fn add_last_words(status: &mut view::Status, client: &Client) {
+    let why: Result<view::Why, _> = client.get(&path_of(routes::SERVICE_WHY, &status.name), &[]);
+    let lines = why.map(|why| why.log).unwrap_or_default();
+    let last = lines.iter().rfind(|line| line.stream == "stderr").or(lines.last());
+    let reason = status.details.as_mut().and_then(|details| details.reason.as_mut());
+    if let (Some(last), Some(reason)) = (last, reason) {
+        *reason = format!("{reason}: {}", last.line.trim());
     }
 }
 

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Variables that describe the shell, not what runs from it.
-const SHELLS_OWN: [&str; 2] = ["PWD", "OLDPWD"];
+const SHELLS_OWN: [&str; 3] = ["PWD", "OLDPWD", "SERVICE_CALLER"];
 /// Where Nushell keeps how a variable becomes text.
 const CONVERSIONS: &str = "ENV_CONVERSIONS";
 

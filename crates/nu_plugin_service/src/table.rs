@@ -123,7 +123,9 @@ impl Row for Outcome {
     const KEPT: &'static [&'static str] = &["error"];
 
     fn row(self, span: Span) -> Value {
-        Value::record(
+        // Seldom there is one, and then nobody should overlook it.
+        let note = self.note.map(|note| Value::string(note, span));
+        let mut row = Value::record(
             record! {
                 "name" => Value::string(self.name, span),
                 "ok" => Value::bool(self.ok, span),
@@ -134,7 +136,11 @@ impl Row for Outcome {
                 "error" => string(self.error.as_ref().map(error::cell), span),
             },
             span,
-        )
+        );
+        if let (Value::Record { val, .. }, Some(note)) = (&mut row, note) {
+            val.to_mut().push("note", note);
+        }
+        row
     }
 }
 
@@ -281,6 +287,7 @@ mod tests {
             took_ms: 0.25,
             named: true,
             error: Some(Problem::new(Code::StartFailed, "cannot start `web`").help("run `service logs web`")),
+            note: None,
         };
         let row = outcome.row(SPAN);
         assert_eq!(columns(&row), ["name", "ok", "action", "status", "health", "took", "error"]);

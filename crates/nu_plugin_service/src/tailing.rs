@@ -126,7 +126,7 @@ fn ask(client: &Client, wanted: &Wanted) -> Result<(Follow<view::LogLine>, Leash
 /// How the lines of an answer were told.
 enum Told {
     All,
-    Until(Problem),
+    Until(Box<Problem>),
     Nobody,
 }
 
@@ -144,7 +144,7 @@ impl Reader {
             let problem = match self.tell(&mut follow, mouth) {
                 Told::All if self.wanted.follow => None,
                 Told::Until(problem) if self.wanted.follow && problem.code == Code::DaemonUnreachable => None,
-                Told::Until(problem) => Some(problem),
+                Told::Until(problem) => Some(*problem),
                 Told::All | Told::Nobody => return,
             };
             let again = problem.map_or_else(|| self.again(), Err);
@@ -179,7 +179,7 @@ impl Reader {
                 return Told::Nobody;
             }
             if let Some(problem) = problem {
-                return Told::Until(problem);
+                return Told::Until(Box::new(problem));
             }
         }
         Told::All

@@ -107,6 +107,9 @@ pub struct Outcome {
     pub named: bool,
     /// Why it is not as it was wished.
     pub error: Option<Problem>,
+    /// What one should know although it is as it was wished: a stop command that failed, a service that had to be killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What was done to a service.

@@ -8,6 +8,8 @@ pub mod kind {
     pub const STATE: &str = "state";
     /// A service was found healthy or unhealthy. One that is healthy the moment it gets ready has no event of its own.
     pub const HEALTH: &str = "health";
+    /// The stop command of a service `failed`, or it was `killed` because it had not ended in time.
+    pub const STOP: &str = "stop";
     /// A service is defined that was not.
     pub const DEFINED: &str = "defined";
     /// A service is defined differently.
@@ -35,7 +37,7 @@ pub struct Event {
     pub since_boot_ms: f64,
     /// The service; `null` for a word about the daemon.
     pub service: Option<String>,
-    /// What it is about: `state`, `health`, `defined`, `changed`, `removed`, `daemon` or `journal`.
+    /// What it is about: `state`, `health`, `stop`, `defined`, `changed`, `removed`, `daemon` or `journal`.
     pub event: String,
     /// How it was before, where that is known.
     pub from: Option<String>,

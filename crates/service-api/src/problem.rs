@@ -22,6 +22,9 @@ pub struct Problem {
     /// Where in the rows that were sent, where that is the cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cell: Option<Cell>,
+    /// The last lines of the service that is the cause, where it wrote any: three at most, of its standard error if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
     /// Further problems found in the same step, for example in the same file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(no_recursion))]
@@ -192,7 +195,15 @@ const LONGEST_TOLD: usize = 8_000;
 impl Problem {
     /// A problem that has no help and no place yet.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None, place: None, cell: None, others: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            help: None,
+            place: None,
+            cell: None,
+            log: Vec::new(),
+            others: Vec::new(),
+        }
     }
 
     /// Adds the way out.
@@ -227,6 +238,7 @@ impl Problem {
                 let hidden = redact::secrets(&place.snippet);
                 place.hiding(&hidden)
             }),
+            log: self.log.into_iter().map(clean).collect(),
             others: self.others.into_iter().map(Self::redacted).collect(),
             ..self
         }
@@ -257,6 +269,7 @@ impl fmt::Display for Problem {
         if let Some(place) = &self.place {
             write!(f, "\n{place}")?;
         }
+        self.log.iter().try_for_each(|line| write!(f, "\n  | {line}"))?;
         if let Some(help) = &self.help {
             write!(f, "\nhelp: {help}")?;
         }

@@ -38,6 +38,8 @@ pub const SERVICE_STATUS: &str = "/api/v1/services/{name}/status";
 pub const SERVICE_HEALTH: &str = "/api/v1/services/{name}/health";
 /// `GET`: why one service is as it is.
 pub const SERVICE_WHY: &str = "/api/v1/services/{name}/why";
+/// `GET`: why all that is not well is as it is, or these; `?names=a,b`.
+pub const WHY: &str = "/api/v1/why";
 /// `GET`: log lines of one service; `?tail=100&since=<RFC 3339>`.
 pub const SERVICE_LOGS: &str = "/api/v1/services/{name}/logs";
 /// `POST`: start one; body [`Wish`](crate::Wish) without names, or none.

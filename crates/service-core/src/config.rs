@@ -289,16 +289,6 @@ pub struct Command {
     pub argv: Vec<String>,
 }
 
-impl Command {
-    /// Words that only a shell understands; a program gets them as arguments.
-    const OF_A_SHELL: [&str; 9] = ["|", "||", "&&", ";", "&", ">", ">>", "<", "2>&1"];
-
-    /// The first word that was most likely meant for a shell, where none is asked.
-    pub fn shell_word(&self) -> Option<&str> {
-        self.argv.iter().map(String::as_str).find(|word| Self::OF_A_SHELL.contains(word))
-    }
-}
-
 /// Who runs a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Manager {

@@ -1,17 +1,18 @@
 //! What a state means and what would help: the words of `service why`. What the world knows (who holds a port) comes in.
 
-use crate::config::{Condition, Origin, Service, word};
+mod step;
+
+use crate::config::{Condition, Manager, Origin, Service, word};
 use crate::fleet::Obstacle;
 use crate::health::Health;
-use crate::service::{Exit, Failure, Goal, Starter, State};
+use crate::service::{Cause, Exit, Failure, Goal, Starter, State};
 use crate::snapshot::Snapshot;
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::time::Duration;
 
 /// The code of `sh` and of many servers for a port that is taken (`EADDRINUSE`).
 const ADDRESS_IN_USE: i32 = 98;
-/// How the keeper of a service ends the word that there is no such program.
-const NOT_IN_PATH: &str = "is not in PATH";
 /// A shell adds this to the signal that ended its command.
 const BY_SIGNAL: i32 = 128;
 
@@ -28,12 +29,54 @@ pub struct Facts<'a> {
     pub oneshot: bool,
     /// Where it is defined, and so corrected.
     pub origin: Origin,
-    /// A word of its command that only a shell understands.
-    pub shell_word: Option<&'a str>,
+    /// What of its command only a shell understands, and what to say instead.
+    pub shell: Option<(&'a str, &'a str)>,
+    /// The `PATH` that `env` gives it.
+    pub path: Option<&'a str>,
+    /// How long a start may take.
+    pub limit: Option<Duration>,
+    /// How long the start has left.
+    pub left_to_start: Option<Duration>,
+    /// What a line of its log is to match before it is ready.
+    pub ready: Option<&'a str>,
+    /// Whether it is to say that it is ready.
+    pub notifies: bool,
+    /// Whether a manager runs it, who has its log.
+    pub managed: bool,
+    /// Where it is asked how it is.
+    pub endpoint: Option<&'a str>,
+    /// What the last check of its run said, if it did not pass.
+    pub check: Option<&'a str>,
+    /// How long its last run lasted.
+    pub lived: Option<Duration>,
+    /// What its first process left behind when it ended.
+    pub left: Option<&'a str>,
+    /// How many lines it wrote in its last run, as far as they were counted.
+    pub lines: usize,
+    /// The last line of that run, of its standard error if there is one.
+    pub said: Option<&'a str>,
+    /// The bound of the address space of each of its processes, where its `memory_limit` is kept so.
+    pub address_space: Option<u64>,
+}
+
+impl<'a> Facts<'a> {
+    /// What the definition alone tells.
+    pub fn of(service: &'a Service) -> Self {
+        Self {
+            oneshot: service.oneshot,
+            origin: service.origin,
+            path: service.env.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_str()),
+            limit: service.start_timeout(),
+            ready: service.ready.log.as_deref(),
+            notifies: service.ready.notify,
+            managed: service.manager != Manager::Process,
+            ..Self::default()
+        }
+    }
 }
 
 /// How a service is, in one sentence; and the command that would help, if anything is to be helped.
-pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Option<String>) {
+pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, Option<String>) {
     let say = |text: &str| text.to_string();
     let run = |command: &str| Some(format!("run `service {command} {name}`"));
     match (&snapshot.state, snapshot.goal) {
@@ -45,9 +88,12 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
         (State::Launching { .. } | State::Starting { .. }, _) => {
             let text = match facts.holder {
                 Some(holder) => format!("it is starting, and the port it wants is held by {holder}"),
-                None => say("it is starting"),
+                None => starting(facts),
             };
-            (text, facts.holder.map(free_the_port).or_else(|| run("wait")))
+            let is_late = facts.check.is_some() || facts.ready.is_some();
+            let help =
+                format!("run `service wait {name}`, or {}", step::after(name, &Failure::StartTimeout, facts));
+            (text, facts.holder.map(free_the_port).or_else(|| if is_late { Some(help) } else { run("wait") }))
         }
         (State::Ready { .. }, Goal::Down) if snapshot.starter == Starter::Others => (
             say(
@@ -70,39 +116,42 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: Facts<'_>) -> (String, Op
             Health::Alive => (say("it runs, and no health check is defined"), None),
             Health::Healthy | Health::None => (say("all is well"), None),
         },
+        (State::Stopping { kills: 0, cause: Cause::Failure(failure), .. }, Goal::Up) => (
+            format!("{}, and is being ended", told(failure, facts)),
+            facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
+        ),
         (State::Stopping { kills: 0, .. }, _) => (say("it is stopping"), run("wait --for stopped")),
         (State::Stopping { .. }, _) => (say("it does not end, not even when killed"), run("logs")),
         (State::Backoff { failure, .. }, _) => (
-            format!("{}{}, and is started again", told(failure), hindered(facts)),
-            facts.holder.map(free_the_port).or_else(|| no_shell(facts)).or_else(|| run("logs")),
+            format!("{}{}, and is started again", told(failure, facts), hindered(facts)),
+            facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
         ),
         (State::Completed { exit, .. }, _) if exit.is_success() && facts.oneshot => {
-            (say("all is well: it has done its work"), None)
+            (format!("all is well: it has done its work{}", left_behind(facts)), None)
+        }
+        (State::Completed { exit, .. }, _) if exit.is_success() => {
+            (format!("it {}{}", in_words(*exit), left_behind(facts)), Some(step::after_work(name, facts)))
         }
         (State::Completed { exit, .. }, _) => (format!("it {}", in_words(*exit)), run("start")),
         (State::Failed { failure, attempts, .. }, _) => (
             match attempts {
                 0 | 1 => format!(
                     "{}{}, and is not started again until somebody asks",
-                    told(failure),
+                    told(failure, facts),
                     hindered(facts)
                 ),
                 more => format!(
                     "{}{}; tried {more} times, it has reached its restart limit, and is not started again until somebody asks",
-                    told(failure),
+                    told(failure, facts),
                     hindered(facts)
                 ),
             },
-            facts
-                .holder
-                .map(free_the_port)
-                .or_else(|| no_shell(facts))
-                .or_else(|| Some(after(name, failure, facts.origin))),
+            facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
         ),
     }
 }
 
-fn waiting(facts: Facts<'_>) -> (String, Option<String>) {
+fn waiting(facts: &Facts<'_>) -> (String, Option<String>) {
     match facts.need {
         Some((need, Some(_))) => (
             format!("it waits for `{need}`, which will not come by itself"),
@@ -118,70 +167,72 @@ fn free_the_port(holder: &str) -> String {
 }
 
 /// Who has the port it wants, which most often is why it ended.
-fn hindered(facts: Facts<'_>) -> String {
+fn hindered(facts: &Facts<'_>) -> String {
     facts.holder.map(|holder| format!("; the port it wants is held by {holder}")).unwrap_or_default()
 }
 
 /// Nothing is a pipe that no shell reads.
-fn no_shell(facts: Facts<'_>) -> Option<String> {
-    let way = match facts.origin {
-        Origin::File => "say `shell = \"sh\"`",
-        Origin::Added => "add it with `shell: sh`",
-        Origin::Transient => "run it with `--shell sh`",
-    };
-    facts.shell_word.map(|word| format!("it got `{word}` as an argument: if a shell is to read that, {way}"))
+fn no_shell(facts: &Facts<'_>) -> Option<String> {
+    let (found, help) = facts.shell?;
+    Some(match facts.origin {
+        Origin::File => format!("{found}: {help}"),
+        Origin::Added => format!("{found}: add it with `shell: sh`"),
+        Origin::Transient => format!("{found}: run it with `--shell sh`"),
+    })
 }
 
-fn told(failure: &Failure) -> String {
+fn told(failure: &Failure, facts: &Facts<'_>) -> String {
     match failure {
-        Failure::Exited(exit) => format!("it {}", in_words(*exit)),
+        Failure::Exited(exit) => format!("it {}{}", in_words(*exit), left_behind(facts)),
         Failure::Refused(why) => format!("it could not be launched: {why}"),
-        Failure::StartTimeout | Failure::Unhealthy => format!("it {failure}"),
-    }
-}
-
-/// What to do after a failure.
-fn after(name: &str, failure: &Failure, origin: Origin) -> String {
-    match failure {
-        Failure::Refused(_) | Failure::Exited(Exit::Code(126 | 127)) => match origin {
-            Origin::File => {
-                format!("correct [services.{name}] in services.toml, then run `service start {name}`")
-            }
-            Origin::Added => format!("add `{name}` again as it should be, then run `service start {name}`"),
-            Origin::Transient => "run it again as it should be".to_string(),
+        Failure::StartTimeout => {
+            let limit =
+                facts.limit.map_or_else(|| "in time".to_string(), |limit| format!("within {limit:?}"));
+            let why = missing_sign(facts).map(|why| format!(": {why}")).unwrap_or_default();
+            format!("it was not ready {limit}{why}")
+        }
+        Failure::Unhealthy => match facts.check {
+            Some(check) => format!("it became unhealthy: {check}"),
+            None => format!("it {failure}"),
         },
-        Failure::Exited(_) | Failure::StartTimeout | Failure::Unhealthy => {
-            format!("run `service logs {name}`, and `service start {name}` when it is mended")
-        }
     }
 }
 
-/// What to do when a start has come to nothing.
-pub fn after_start(service: &Service, state: &State) -> String {
-    let name = &service.name;
-    match state {
-        State::Completed { exit, .. } if exit.is_success() && !service.oneshot => {
-            let work = "if it does its work and ends, ";
-            match service.origin {
-                Origin::File => format!("{work}say `oneshot = true`; else see `service logs {name}`"),
-                Origin::Added => format!("{work}add it with `oneshot: true`; else see `service logs {name}`"),
-                Origin::Transient => {
-                    format!("{work}run it with `--oneshot`; what it wrote: `service logs {name}`")
-                }
+fn left_behind(facts: &Facts<'_>) -> String {
+    facts.left.map(|left| format!("; it left {left} behind, which was ended")).unwrap_or_default()
+}
+
+fn starting(facts: &Facts<'_>) -> String {
+    let why = missing_sign(facts).map(|why| format!(": {why}")).unwrap_or_default();
+    let left = facts.left_to_start.map(|left| format!("; {left:.0?} are left")).unwrap_or_default();
+    format!("it is starting{why}{left}")
+}
+
+/// What it is ready by, and has not come.
+pub fn missing_sign(facts: &Facts<'_>) -> Option<String> {
+    if let Some(pattern) = facts.ready {
+        return Some(match (facts.lines, facts.said) {
+            (0, _) | (_, None) => {
+                format!("it has written no line, and one is to match `ready.log` = `{pattern}`")
             }
-        }
-        State::Failed { failure: Failure::Refused(why), .. } if why.ends_with(NOT_IN_PATH) => format!(
-            "is it installed? The daemon looks on the PATH of the shell that started it: name the whole path, or say \
-             `service daemon restart` where it is on $env.PATH, then `service start {name}`"
-        ),
-        State::Failed { failure: Failure::Refused(_), .. } => {
-            format!("nothing ran; when that is mended, `service start {name}` tries again")
-        }
-        _ => {
-            let shell_word = service.start_command.shell_word();
-            no_shell(Facts { origin: service.origin, shell_word, ..Facts::default() })
-                .unwrap_or_else(|| format!("see `service logs {name}`"))
-        }
+            (lines, Some(said)) => {
+                format!("none of its {lines} lines matches `ready.log` = `{pattern}`, the last is `{said}`")
+            }
+        });
+    }
+    if facts.notifies {
+        return Some("it has not said READY=1 (`ready.notify`)".to_string());
+    }
+    facts.check.map(ToString::to_string)
+}
+
+/// What to do when a start has come to nothing, as far as definition and state tell.
+pub fn after_start(service: &Service, state: &State) -> String {
+    let (name, facts) = (&service.name, &Facts::of(service));
+    match state {
+        State::Completed { .. } => step::after_work(name, facts),
+        State::Failed { failure, .. } | State::Backoff { failure, .. } => step::after(name, failure, facts),
+        _ => format!("see `service why {name}`"),
     }
 }
 
@@ -266,8 +317,9 @@ mod tests {
         }
     }
 
+    #[expect(clippy::large_types_passed_by_value, reason = "each test makes its own")]
     fn told(state: State, goal: Goal, health: Health, facts: Facts<'_>) -> (String, Option<String>) {
-        explain("web", &snapshot(state, goal, health), facts)
+        explain("web", &snapshot(state, goal, health), &facts)
     }
 
     fn ready() -> State {
@@ -285,7 +337,7 @@ mod tests {
         assert!(after_start(&service, &state).contains("`oneshot = true`"));
         service.origin = Origin::Transient;
         assert!(after_start(&service, &state).contains("with `--oneshot`"));
-        assert_eq!(after_start(&service, &failed(Exit::Code(1))), "see `service logs ls`");
+        assert!(after_start(&service, &failed(Exit::Code(1))).ends_with("then run it again"));
     }
 
     #[test]
@@ -299,19 +351,58 @@ mod tests {
         assert!(
             after_start(&service, &refused("program `x` is not in PATH")).contains("service daemon restart")
         );
-        assert!(after_start(&service, &refused("no directory")).starts_with("nothing ran"));
+        let help = after_start(&service, &refused("working directory `/x` does not exist"));
+        assert_eq!(
+            help,
+            "run `mkdir -p /x`, or correct `working_dir` of [services.a], then run `service start a`"
+        );
+        let help = after_start(
+            &service,
+            &refused("the interpreter `/bin/sh\\r` of program `./a.sh` does not exist"),
+        );
+        assert!(help.contains("sed -i 's/\\r$//' ./a.sh"), "{help}");
     }
 
     #[test]
-    fn who_got_a_pipe_as_an_argument_is_told_of_the_shell() {
-        let mut service = crate::config::Service::new(crate::Name::new("a").unwrap());
-        service.origin = Origin::Transient;
-        service.start_command.argv = ["sleep", "30", "|", "cat"].map(ToString::to_string).to_vec();
-        let help = after_start(&service, &failed(Exit::Code(1)));
-        assert!(help.starts_with("it got `|` as an argument") && help.ends_with("`--shell sh`"), "{help}");
-        let facts = Facts { shell_word: service.start_command.shell_word(), ..Facts::default() };
-        let (_, help) = told(failed(Exit::Code(1)), Goal::Up, Health::None, facts);
-        assert!(help.unwrap().ends_with("say `shell = \"sh\"`"));
+    fn who_got_a_pipe_as_an_argument_is_told_of_the_shell_also_where_it_ended_well() {
+        let shell = Some(("`|` is passed on as a word", "say `shell = \"sh\"`"));
+        let facts = Facts { shell, ..Facts::default() };
+        let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
+        for state in [failed(Exit::Code(1)), completed] {
+            let (_, help) = told(state.clone(), Goal::Up, Health::None, facts);
+            assert_eq!(help.unwrap(), "`|` is passed on as a word: say `shell = \"sh\"`");
+            let facts = Facts { origin: Origin::Transient, ..facts };
+            assert!(told(state, Goal::Up, Health::None, facts).1.unwrap().ends_with("`--shell sh`"));
+        }
+    }
+
+    #[test]
+    fn a_start_that_took_too_long_tells_what_it_waited_for() {
+        let late = State::Failed { at: Moment::default(), failure: Failure::StartTimeout, attempts: 1 };
+        let limit = Some(Duration::from_secs(4));
+        let check = Facts { limit, check: Some("503"), endpoint: Some("http://x"), ..Facts::default() };
+        let (text, help) = told(late.clone(), Goal::Up, Health::None, check);
+        assert!(text.starts_with("it was not ready within 4s: 503, and"), "{text}");
+        assert!(help.unwrap().starts_with("correct `health_check_endpoint` (`http://x`)"));
+        let log = Facts { limit, ready: Some("up"), lines: 3, said: Some("on port 7"), ..Facts::default() };
+        let (text, help) = told(late, Goal::Up, Health::None, log);
+        assert!(
+            text.contains("none of its 3 lines matches `ready.log` = `up`, the last is `on port 7`"),
+            "{text}"
+        );
+        assert!(help.unwrap().starts_with("correct `ready.log` (`up`)"));
+    }
+
+    #[test]
+    fn what_goes_to_the_background_or_ends_with_its_input_is_told_so() {
+        let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
+        let left = Facts { left: Some("1 process (sleep)"), ..Facts::default() };
+        let (text, help) = told(completed.clone(), Goal::Up, Health::None, left);
+        assert_eq!(text, "it exited with code 0; it left 1 process (sleep) behind, which was ended");
+        assert!(help.unwrap().starts_with("let it run in the foreground"));
+        let soon = Facts { lived: Some(Duration::from_millis(20)), ..Facts::default() };
+        let help = told(completed, Goal::Up, Health::None, soon).1.unwrap();
+        assert!(help.contains("`oneshot = true`") && help.contains("standard input"), "{help}");
     }
 
     #[test]

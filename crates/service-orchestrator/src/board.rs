@@ -43,6 +43,12 @@ pub(crate) struct Entry {
     pub(crate) missing: Missing,
     /// Whether nobody may ask yet if others run it.
     pub(crate) unasked: bool,
+    /// What its first process left behind when it ended by itself, in words.
+    pub(crate) left: Option<String>,
+    /// What there is to say of its last stop.
+    pub(crate) stop: Option<String>,
+    /// Whether its stop command has ended, and with code 0.
+    pub(crate) stopped_by: Option<bool>,
     /// What is counted of it.
     pub(crate) tally: Tally,
 }
@@ -83,6 +89,7 @@ impl Entry {
         let said = self.check.take().filter(|check| check.kind == "manager" && !check.healthy);
         self.ending = said.map(|check| check.message.clone());
         (self.complaint, self.pid, self.keeper) = (None, None, None);
+        self.left = None;
         self.told = Told::default();
         self.said = None;
     }
@@ -117,6 +124,16 @@ impl Entry {
         let ending = self.ending().filter(|_| self.snapshot.state.is_going());
         let status = self.status_while_starting();
         let detail = self.complaint.as_ref().or(failed_check).or(ending).or(status.as_ref());
+        let reason = self.core_reason(detail);
+        if self.snapshot.state.is_going() {
+            return reason;
+        }
+        let left = self.left.as_ref().map(|left| format!("it left {left} behind, which was ended"));
+        let all: Vec<String> = [reason, left, self.stop.clone()].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    fn core_reason(&self, detail: Option<&String>) -> Option<String> {
         match (&self.snapshot.reason, detail) {
             (Some(reason), Some(detail)) if reason != detail => Some(format!("{reason}: {detail}")),
             (Some(reason), _) => Some(reason.clone()),

@@ -58,7 +58,7 @@ pub(crate) fn wants_lines(said: &str) -> bool {
 macro_rules! operations {
     ($make:ident) => {
         $make! {
-            services::list, services::service, services::service_status, services::health, services::why,
+            services::list, services::service, services::service_status, services::health, services::why, services::whys,
             services::order, services::graph, watching::status, watching::wait,
             logs::one, logs::many, events::events, events::history,
             wishes::start, wishes::stop, wishes::restart, wishes::start_one, wishes::stop_one, wishes::restart_one,

@@ -216,6 +216,12 @@ impl Journal {
         self.record(Draft::about(kind::CHANGED, name, by));
     }
 
+    /// Notes what a stop came to: that its command failed, or that it had to be enforced.
+    pub(crate) fn stop(&mut self, name: &Name, run: u64, to: &'static str, reason: String) {
+        let (to, reason, run) = (Some(to.to_owned()), Some(reason), Some(run));
+        self.record(Draft { to, reason, run, ..Draft::about(kind::STOP, name, None) });
+    }
+
     /// Notes the result of a check; `deciding` while nothing has decided yet whether the service is healthy.
     pub(crate) fn checked(&mut self, name: &Name, run: u64, check: &Checked, deciding: bool) {
         let row = Row::new(name, run, check);

@@ -14,7 +14,7 @@ mod limits;
 mod map;
 mod private;
 mod section;
-mod shell_syntax;
+pub(crate) mod shell_syntax;
 mod text;
 mod with;
 

@@ -4,12 +4,14 @@ mod apply;
 mod change;
 mod chronicle;
 mod elsewhere;
+mod explained;
 mod lookout;
 mod message;
 mod perform;
 mod ran;
 mod recall;
 mod redefine;
+mod stops;
 mod task;
 mod unasked;
 mod waiters;
@@ -282,7 +284,7 @@ impl ServiceOrchestrator {
     pub async fn wish(&self, wish: Wish) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         let (rows, receiver) = mpsc::unbounded_channel();
         self.ask(|reply| Message::Wish { wish, rows, reply }).await??;
-        Ok(receiver)
+        Ok(self.explained(receiver))
     }
 
     /// Waits without wishing; a row comes for each service as soon as it is known whether it comes to that.

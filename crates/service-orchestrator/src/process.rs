@@ -263,6 +263,9 @@ impl Life {
         if record.dropped > 0 {
             self.learned(Report::Missing(record.missing()));
         }
+        if let Some(left) = &record.left {
+            self.learned(Report::Left(left.clone()));
+        }
         match &record.phase {
             Phase::Running { leader, .. } => {
                 self.learned(Report::Processes { leader: Some(*leader), keeper: record.shim });
@@ -380,11 +383,14 @@ fn try_send(shim: &UnixStream, order: Order) -> io::Result<()> {
 }
 
 /// Asks a service of ours to end with its own stop command; if that fails, with its stop signal.
-pub(crate) async fn stop_by_command(world: World, definition: Arc<Service>, keeper: Keeper) {
+pub(crate) async fn stop_by_command(world: World, definition: Arc<Service>, keeper: Keeper, run: u64) {
     let Some(text) = &definition.stop_command else { return };
-    if let Err(said) = exec::run(&world, &definition, text, definition.stop_timeout).await {
-        let message = said.told(&definition.env);
-        tracing::warn!(service = %definition.name, message, "its stop command failed; sending its stop signal");
+    let ended = exec::run(&world, &definition, text, definition.stop_timeout).await.map(drop);
+    let (name, ended) = (definition.name.clone(), ended.map_err(|said| said.told(&definition.env)));
+    if let Err(message) = &ended {
+        tracing::warn!(service = %name, message, "its stop command failed; sending its stop signal");
         keeper.ask_to_end(&definition);
     }
+    let report = Report::StopCommand(ended);
+    let _ = world.mailbox.send(Message::Learned { name, run, report });
 }

@@ -181,22 +181,22 @@ fn details(
 }
 
 fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
+    let facts = [entry.reason(), remains(entry)].into_iter().flatten().chain(caveats(entry, kept));
+    let facts: Vec<String> = facts.collect();
+    (!facts.is_empty()).then(|| told(&facts.join("; ")))
+}
+
+/// What is amiss whatever its state.
+pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
     let lines = entry.missing.lines;
     let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
         let pid = pid.filter(|pid| usage::is_frozen(*pid))?;
         Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
     };
-    let facts = [
-        entry.reason(),
-        remains(entry),
-        frozen("keeper", entry.keeper),
-        frozen("process", entry.pid),
-        dropped,
-        kept.and_then(Kept::caveat),
-    ];
-    let facts: Vec<String> = facts.into_iter().flatten().collect();
-    (!facts.is_empty()).then(|| told(&facts.join("; ")))
+    let facts =
+        [frozen("keeper", entry.keeper), frozen("process", entry.pid), dropped, kept.and_then(Kept::caveat)];
+    facts.into_iter().flatten().collect()
 }
 
 /// What a stop waits for, and how long it will.

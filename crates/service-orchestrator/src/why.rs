@@ -1,49 +1,164 @@
 //! Why a service is as it is: what the board knows, and what the world says to it.
 
+mod words;
+
 use crate::acceptance::{NOT_ASKED, not_asked};
 use crate::board::{Board, Entry};
 use crate::clock;
+use crate::load::shell_syntax;
 use crate::orchestrator::{in_the_way, is_managed};
 use crate::probe;
+use crate::process::limits::Kept;
 use crate::views;
 use crate::world::Places;
 use service_api::redact;
 use service_api::view::{self, Why};
+use service_core::Id;
 use service_core::config::Condition;
 use service_core::fleet::Obstacle;
+use service_core::health::Health;
 use service_core::plan::Need;
-use service_core::service::{Goal, State};
-use service_core::why::{Facts, explain, in_words, wanted};
+use service_core::service::{Cause as Stop, Failure, Goal, State};
+use service_core::why::{Facts, explain, in_words, missing_sign, wanted};
 use service_shim::Tail;
+use std::time::Duration;
+use words::Words;
+pub(crate) use words::short;
 
 /// How many lines of its log are told.
 const LINES: usize = 10;
 
+/// Whether what a service wrote may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// It may.
+    Told,
+    /// It may be anything, and is not for whoever asks.
+    Hidden,
+}
+
+/// What would help, and the last lines of the service that is the cause: for an error.
+pub(crate) struct Cause {
+    /// What is not in the reason of the service.
+    pub(crate) detail: Option<String>,
+    pub(crate) help: Option<String>,
+    pub(crate) lines: Vec<String>,
+}
+
+/// What an error says of a service that did not start. Nothing where it has moved on meanwhile.
+pub(crate) fn cause(board: &Board, name: &str, places: &Places, lines: Lines) -> Option<Cause> {
+    let entry = board.entry(name)?;
+    // What waits for others ends because of one of them; there are no circles.
+    let mut root = entry;
+    while let Some(need) = root.snapshot.waits_for {
+        root = board.at(need.on);
+    }
+    if matches!(root.snapshot.state, State::Ready { .. } | State::Stopped) {
+        return None;
+    }
+    let known = Known::of(root, places, lines);
+    let (facts, own) = (known.facts(root), std::ptr::eq(entry, root));
+    let (_, help) = explain(&root.definition.name, &root.snapshot, &facts);
+    let late = matches!(
+        root.snapshot.state,
+        State::Failed { failure: Failure::StartTimeout, .. }
+            | State::Backoff { failure: Failure::StartTimeout, .. }
+            | State::Stopping { cause: Stop::Failure(Failure::StartTimeout), .. }
+    );
+    // What its check said, or it said itself, is in the reason.
+    let sign = facts.check.is_none() && root.said.is_none() && late;
+    let detail = missing_sign(&facts).filter(|_| own && sign);
+    let taken = facts.holder.filter(|_| own).map(|holder| format!("the port it wants is held by {holder}"));
+    Some(Cause { detail: detail.or(taken), help, lines: known.words.last })
+}
+
+/// What the world tells of a service.
+struct Known {
+    holder: Option<probe::Holder>,
+    held_by: Option<String>,
+    words: Words,
+    shell: Option<shell_syntax::Found>,
+    endpoint: Option<String>,
+    address_space: Option<u64>,
+    lived: Option<Duration>,
+    left_to_start: Option<Duration>,
+}
+
+impl Known {
+    fn of(entry: &Entry, places: &Places, lines: Lines) -> Self {
+        let (snapshot, definition) = (&entry.snapshot, &entry.definition);
+        let holder = if is_calm(entry) { None } else { probe::holder(entry) };
+        let mut words = Words::of(entry, places);
+        if lines == Lines::Hidden {
+            words.last.clear();
+        }
+        let now = clock::now();
+        let ended = match snapshot.state {
+            State::Completed { at, .. } | State::Failed { at, .. } => Some(at),
+            _ => None,
+        };
+        let limit = definition.start_timeout();
+        let starting = matches!(snapshot.state, State::Starting { .. } | State::Launching { .. });
+        let kept = Kept::of(places, &definition.name, snapshot.run);
+        // A shell reads what is not split into words of its own.
+        let is_split = shell_words::split(&definition.start_command.text).ok().as_ref()
+            == Some(&definition.start_command.argv);
+        Self {
+            held_by: holder.as_ref().map(probe::Holder::to_string),
+            holder,
+            words,
+            shell: shell_syntax::find(&definition.start_command.text).filter(|_| is_split),
+            endpoint: definition.endpoint.as_ref().map(|endpoint| redact(&endpoint.to_string()).into_owned()),
+            address_space: kept.as_ref().and_then(Kept::address_space),
+            lived: ended.zip(snapshot.began).map(|(ended, began)| ended.since(began)),
+            left_to_start: limit
+                .zip(snapshot.began)
+                .filter(|_| starting)
+                .map(|(limit, began)| began.plus(limit).since(now)),
+        }
+    }
+
+    fn facts<'a>(&'a self, entry: &'a Entry) -> Facts<'a> {
+        let failed = entry.check.as_ref().filter(|check| !check.healthy);
+        Facts {
+            holder: self.held_by.as_deref(),
+            shell: self.shell.as_ref().map(|found| (found.message.as_str(), found.help)),
+            endpoint: self.endpoint.as_deref(),
+            check: failed.map(|check| check.message.as_str()),
+            lived: self.lived,
+            left: entry.left.as_deref(),
+            lines: self.words.lines,
+            said: self.words.said(),
+            left_to_start: self.left_to_start,
+            address_space: self.address_space,
+            ..Facts::of(&entry.definition)
+        }
+    }
+}
+
 /// Everything. Reads the log and looks at ports, so it takes a moment.
-pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
+pub(crate) fn why(board: &Board, entry: &Entry, places: &Places, lines: Lines) -> Why {
     let snapshot = &entry.snapshot;
     let definition = &entry.definition;
     let need = snapshot.waits_for.map(|need| (need, board.at(need.on)));
-    let holder = if is_calm(entry) { None } else { probe::holder(entry) };
-    let holder_name = holder.as_ref().map(probe::Holder::to_string);
+    let known = Known::of(entry, places, lines);
     let lost = lost(board, entry).map(|on| (&*on.definition.name, in_the_way(on)));
     let facts = Facts {
         lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),
         need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Obstacle::Failed))),
-        holder: holder_name.as_deref(),
-        oneshot: definition.oneshot,
-        origin: definition.origin,
-        shell_word: definition.start_command.shell_word(),
+        ..known.facts(entry)
     };
-    let (summary, help) = explain(&definition.name, snapshot, facts);
+    let (summary, help) = explain(&definition.name, snapshot, &facts);
     let (summary, help) = match entry.is_unknown() {
         true => (NOT_ASKED.to_owned(), not_asked("").help),
         false => (summary, help),
     };
+    let alive = snapshot.state.is_alive();
+    let kept = alive.then(|| Kept::of(places, &definition.name, snapshot.run)).flatten();
     let now = clock::now();
     Why {
         name: definition.name.to_string(),
-        summary: redact(&summary_with_reason(summary, entry)).into_owned(),
+        summary: redact(&summary_with_reason(summary, entry, kept.as_ref())).into_owned(),
         goal: match snapshot.goal {
             Goal::Up => "up",
             Goal::Down => "down",
@@ -69,7 +184,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
             Some(ended) => format!("{exit}: {ended}"),
             None => in_words(exit),
         }),
-        port_holder: holder.map(|holder| view::PortHolder {
+        port_holder: known.holder.map(|holder| view::PortHolder {
             port: holder.port,
             pid: holder.pid,
             process: holder.process,
@@ -82,7 +197,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
             }
             _ => None,
         },
-        log: match is_managed(definition) {
+        log: match is_managed(definition) || lines == Lines::Hidden {
             true => Vec::new(),
             false => places
                 .files(&definition.name)
@@ -94,6 +209,38 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places) -> Why {
                 .collect(),
         },
         help,
+    }
+}
+
+/// Why these services are as they are; without names all that are not as they should be.
+pub(crate) fn whys(board: &Board, named: &[Id], places: &Places, lines: Lines) -> Vec<Why> {
+    let explain = |id: &Id| why(board, board.at(*id), places, lines);
+    if !named.is_empty() {
+        return named.iter().map(explain).collect();
+    }
+    // What nobody wants is well where nothing is left of it. Whatever else can be helped is not.
+    let at_rest = |id: &&Id| {
+        let snapshot = &board.at(**id).snapshot;
+        snapshot.goal == Goal::Down && !snapshot.state.is_alive()
+    };
+    let all = board.plan.order().iter().filter(|id| !at_rest(id) && !is_well(board, board.at(**id), places));
+    all.map(explain).collect()
+}
+
+/// Whether nothing is amiss, without a look at its log.
+fn is_well(board: &Board, entry: &Entry, places: &Places) -> bool {
+    let snapshot = &entry.snapshot;
+    let kept = || Kept::of(places, &entry.definition.name, snapshot.run);
+    match snapshot.state {
+        State::Ready { .. } => {
+            snapshot.goal == Goal::Up
+                && matches!(snapshot.health, Health::Alive | Health::Healthy | Health::None)
+                && is_calm(entry)
+                && lost(board, entry).is_none()
+                && views::caveats(entry, kept().as_ref()).is_empty()
+        }
+        State::Completed { exit, .. } => exit.is_success() && entry.definition.oneshot,
+        _ => false,
     }
 }
 
@@ -123,13 +270,18 @@ fn lost<'a>(board: &'a Board, entry: &Entry) -> Option<&'a Entry> {
     Some(board.at(need.on))
 }
 
-/// What the last check or the manager said belongs to it.
-fn summary_with_reason(summary: String, entry: &Entry) -> String {
-    let failed = entry.check.as_ref().filter(|check| !check.healthy && !is_calm(entry));
+/// What the manager said, what a running service's check says, and what is amiss beside its state belongs to it.
+fn summary_with_reason(summary: String, entry: &Entry, kept: Option<&Kept>) -> String {
+    let failed = entry
+        .check
+        .as_ref()
+        .filter(|check| !check.healthy && matches!(entry.snapshot.state, State::Ready { .. }));
     let detail = entry.complaint.as_ref().or(failed.map(|check| &check.message));
     let detail = detail.filter(|_| entry.snapshot.state.is_alive()).cloned();
-    match detail.or_else(|| views::remains(entry)) {
+    let summary = match detail.or_else(|| views::remains(entry)) {
         Some(detail) => format!("{summary}: {detail}"),
         None => summary,
-    }
+    };
+    let caveats = views::caveats(entry, kept);
+    if caveats.is_empty() { summary } else { format!("{summary}; but {}", caveats.join("; ")) }
 }

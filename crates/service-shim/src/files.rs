@@ -147,6 +147,7 @@ mod tests {
             said: crate::Said::default(),
             dropped: 0,
             untold: 0,
+            left: None,
         }
     }
 

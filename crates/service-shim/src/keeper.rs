@@ -70,6 +70,8 @@ pub(crate) struct Keeper {
     said_last: Option<Instant>,
     spreading: Option<Spreading>,
     killing: Option<Killing>,
+    /// Whether somebody has asked it to end.
+    asked: bool,
     /// When to give back memory that a burst of output took; `None` if none did.
     shrink_at: Option<Instant>,
 }
@@ -133,6 +135,7 @@ impl Keeper {
             said_last,
             spreading,
             killing,
+            asked: false,
             shrink_at,
         }
     }
@@ -242,6 +245,7 @@ impl Keeper {
     }
 
     fn signal(&mut self, number: i32) {
+        self.asked = true;
         match Signal::try_from(number) {
             Ok(Signal::SIGKILL) => self.killing = Some(Killing { at: Instant::now(), pause: KILL_AGAIN[0] }),
             Ok(signal) => self.spread_from_children(signal),
@@ -296,7 +300,7 @@ impl Keeper {
     fn read_signals(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
-                Ok(Ok(Signal::SIGTERM)) => self.spread_from_children(Signal::SIGTERM),
+                Ok(Ok(Signal::SIGTERM)) => self.signal(nix::libc::SIGTERM),
                 Ok(Ok(Signal::SIGCHLD)) => self.reap(),
                 // A terminal that goes away, or ctrl-c in it, is no concern of a service.
                 _ => {}
@@ -330,6 +334,9 @@ impl Keeper {
             let phase = Phase::Exited { leader: *leader, exit, at };
             self.output.empty(&self.desk, &mut self.log);
             self.hear_log();
+            if !self.asked {
+                self.record.left = tree::left();
+            }
             self.enter(phase);
         }
     }

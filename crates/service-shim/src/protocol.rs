@@ -133,6 +133,18 @@ pub struct Record {
     /// How many of them the log does not tell of yet.
     #[serde(default)]
     pub untold: u64,
+    /// What was left of the tree when the service's process ended by itself; it is ended then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+}
+
+/// Processes that a service's own one left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// How many.
+    pub count: u32,
+    /// The names of the first of them.
+    pub names: Vec<String>,
 }
 
 /// What a service has said on its notify socket about itself (`sd_notify(3)`).

@@ -108,6 +108,7 @@ fn record(launch: &Launch, boot_id: &str, shim: Process, phase: Phase) -> Record
         said: Said::default(),
         dropped: launch.missing.lines,
         untold: launch.missing.untold,
+        left: None,
     }
 }
 

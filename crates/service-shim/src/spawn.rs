@@ -20,9 +20,10 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, NulError, OsStr, OsString, c_char};
-use std::io;
+use std::fs;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
@@ -222,7 +223,7 @@ fn spawn(
     // SAFETY: this process has a single thread, which waits: no lock is held, and nobody else uses the memory. The child
     // allocates nothing and returns to nothing; what it uses of the stack is far less than there is.
     let child = unsafe { clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) }
-        .map_err(|error| refuse(Stage::Exec, exec_failure(program, error.into())))?;
+        .map_err(|error| refuse(Stage::Exec, exec_failure(&image.program, program, error.into())))?;
     let Some((step, error)) = failure else { return Ok(child) };
     // It has ended already.
     let _ = waitpid(child, None);
@@ -231,7 +232,7 @@ fn spawn(
         (Step::User, Some(identity)) => {
             refuse(Stage::User, format!("cannot become user `{}`: {}", identity.name, in_words(&error)))
         }
-        _ => refuse(Stage::Exec, exec_failure(program, error)),
+        _ => refuse(Stage::Exec, exec_failure(&image.program, program, error)),
     })
 }
 
@@ -313,7 +314,18 @@ impl User {
     }
 }
 
-fn exec_failure(program: &str, error: io::Error) -> String {
+/// What the first line of a script names, with what one does not see of it.
+fn interpreter(file: &CString) -> Option<String> {
+    let mut head = [0; 256];
+    let mut file = fs::File::open(OsStr::from_bytes(file.as_bytes())).ok()?;
+    let read = file.read(&mut head).ok()?;
+    let line = head[..read].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let named = String::from_utf8_lossy(line);
+    let named = named.trim_matches([' ', '\t']).split([' ', '\t']).next()?;
+    Some(named.escape_debug().to_string())
+}
+
+fn exec_failure(file: &CString, program: &str, error: io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOEXEC) => {
             format!(
@@ -321,7 +333,10 @@ fn exec_failure(program: &str, error: io::Error) -> String {
             )
         }
         // The program itself was found, so it is the one that its first line names.
-        Some(Errno::ENOENT) => format!("the interpreter of program `{program}` does not exist"),
+        Some(Errno::ENOENT) => match interpreter(file) {
+            Some(named) => format!("the interpreter `{named}` of program `{program}` does not exist"),
+            None => format!("the interpreter of program `{program}` does not exist"),
+        },
         _ => format!("program `{program}` cannot be executed: {}", in_words(&no_process(error))),
     }
 }

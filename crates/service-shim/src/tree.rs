@@ -7,14 +7,23 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_shim::Exit;
+use service_shim::protocol::Left;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 /// Processes can fork while we walk. The walk is repeated until it finds nobody new, or this often.
 const ROUNDS: usize = 64;
+
+/// So many of what is left are named.
+const MOST_NAMED: usize = 3;
+/// How long a process may take from its fork to its program.
+const NAMED_WITHIN: Duration = Duration::from_millis(100);
+/// `PF_FORKNOEXEC` of the kernel: it has not executed anything yet.
+const FORKED: u32 = 0x40;
 
 /// As the kernel lists them (`CONFIG_PROC_CHILDREN`).
 const OURS: &str = "/proc/thread-self/children";
@@ -75,6 +84,33 @@ pub(crate) fn send(pid: u32, signal: Signal) {
         // One that is stopped acts on a request to end only when it goes on.
         let _ = kill(pid, Signal::SIGCONT);
     }
+}
+
+/// What is there of the tree, with the names of the first few; nothing, if there is nothing that still runs.
+pub(crate) fn left() -> Option<Left> {
+    let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    // What was forked just before this has the name of its own program a moment later.
+    let deadline = Instant::now() + NAMED_WITHIN;
+    let mut pids = running();
+    while pids.iter().any(|(_, executed)| !executed) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+        pids = running();
+    }
+    let names = pids.iter().filter_map(|(pid, _)| name(pid)).take(MOST_NAMED);
+    let names = names.map(|name| name.trim_end().chars().filter(|c| !c.is_control()).collect()).collect();
+    (!pids.is_empty()).then(|| Left { count: pids.len().try_into().unwrap_or(u32::MAX), names })
+}
+
+/// The processes of the tree that have not ended, each with whether it has executed a program since it was forked.
+fn running() -> Vec<(u32, bool)> {
+    let state = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let runs = !matches!(fields.next()?, "Z" | "X");
+        let flags: u32 = fields.nth(5)?.parse().ok()?;
+        runs.then_some((pid, flags & FORKED == 0))
+    };
+    descendants(std::process::id()).into_iter().filter_map(state).collect()
 }
 
 /// The children of this process, which has one thread.

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 /// The daemon keeps the time; this is how much later it may tell.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// So many services are named in the line that tells how to take a wish back.
+const MOST_NAMED: usize = 5;
+
 /// What may be wished of a service.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verb {
@@ -125,7 +128,8 @@ pub(super) fn follow(
 ) -> Result<PipelineData, LabeledError> {
     // Connecting comes first and alone: a ctrl-c before the wish is sent means that it is not sent.
     let client = session.ask(|client| Ok(client.clone()))?.acting_as(caller(&session.engine));
-    let progress = Progress::new(verb.doing(), &session.engine, client.clone(), String::new());
+    let mut progress = Progress::new(verb.doing(), &session.engine, client.clone(), String::new());
+    progress.undone_by(undo(verb, &session.names));
     let (worker, progress) = wish_for(verb, body, client, &session, progress)?;
     let (head, signals) = (session.head, session.engine.signals().clone());
     let rows = Rows {
@@ -138,6 +142,19 @@ pub(super) fn follow(
         over: false,
     };
     Ok(rows.into_pipeline_data_with_metadata(head, signals, metadata::<Outcome>(head)))
+}
+
+/// The command that takes a wish back, where one does.
+fn undo(verb: Verb, names: &[Spanned<String>]) -> Option<String> {
+    let opposite = match verb {
+        Verb::Start | Verb::Restart => "stop",
+        Verb::Stop => "start",
+        Verb::Apply | Verb::Remove => return None,
+    };
+    let services: Vec<&str> = names.iter().map(|name| name.item.as_str()).collect();
+    let whom = if services.is_empty() { "--all".to_owned() } else { services.join(" ") };
+    // More than a few do not fit a line, and all would be too many.
+    (services.len() <= MOST_NAMED).then(|| format!("service {opposite} {whom}"))
 }
 
 /// What acts in the shell's name, if something does: `service hook` says so of itself.

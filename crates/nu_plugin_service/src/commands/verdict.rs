@@ -123,7 +123,17 @@ mod tests {
         let problem = Problem::new(Code::StartFailed, format!("cannot start `{name}`: no"));
         let error = (!ok).then_some(problem);
         let [status, health] = ["running", "none"].map(String::from);
-        Outcome { name: name.into(), ok, action: Action::Started, status, health, took_ms: 0.0, named, error }
+        Outcome {
+            name: name.into(),
+            ok,
+            action: Action::Started,
+            status,
+            health,
+            took_ms: 0.0,
+            named,
+            error,
+            note: None,
+        }
     }
 
     fn error(strict: bool, outcomes: &[Outcome]) -> Option<LabeledError> {

@@ -6,7 +6,7 @@ use crate::client::path_of;
 use crate::error::refusal;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::Row;
+use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, IntoPipelineData, LabeledError, PipelineData, Signature, SyntaxShape, Type};
 use service_api::{routes, view};
@@ -25,13 +25,13 @@ impl PluginCommand for Why {
             .rest(
                 "name",
                 SyntaxShape::String,
-                "The service; or pipe in its name, or a row with a `name` column",
+                "The service, or none for all that is not well; or pipe in its name, or a row with a `name` column",
             )
-            .input_output_types(super::inputs().map(|input| (input, Type::record())).collect())
+            .input_output_types(super::inputs().map(|input| (input, Type::Any)).collect())
     }
 
     fn description(&self) -> &'static str {
-        "Explain why a service is as it is, and what would help."
+        "Explain why a service is as it is, and what would help; without a name, all services that are not well."
     }
 
     fn extra_description(&self) -> &'static str {
@@ -47,8 +47,8 @@ impl PluginCommand for Why {
         vec![
             Example { example: "service why web-app", description: "Explain one service", result: None },
             Example {
-                example: "service status | where state == failed | each {|it| service why $it.name } | select name summary help",
-                description: "Explain all that failed",
+                example: "service why | select name summary help",
+                description: "Explain all that is not well; no rows if all is",
                 result: None,
             },
         ]
@@ -64,9 +64,12 @@ impl PluginCommand for Why {
         let selection = Selection::read(plugin, engine, call, input)?;
         let name = match selection.names() {
             [name] => name.item.clone(),
+            // An empty pipe must never mean "all".
+            [] if selection.is_empty() => return Ok(table::<view::Why>(Vec::new(), call.head)),
             [] => {
-                return Err(refusal("no_names", "no service is named", "which service?", call.head)
-                    .with_help("name one, as in `service why web-app`"));
+                let session = Session::open(plugin, engine, call, &selection)?;
+                let all: Vec<view::Why> = session.ask(|client| client.get(routes::WHY, &[]))?;
+                return Ok(table(all, call.head));
             }
             [_, second, ..] => {
                 return Err(refusal(

@@ -76,6 +76,7 @@ fn row(board: &Board, name: &str, action: Action) -> Outcome {
         took_ms: 0.0,
         named: true,
         error: None,
+        note: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::document::{
     Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
-    StatusAnswer, StepsAnswer, WhyAnswer, WrongFile, tag,
+    StatusAnswer, StepsAnswer, WhyAnswer, WhysAnswer, WrongFile, tag,
 };
 use super::listed;
 use super::reply::{Asked, Data, Failure, Named, Reply};
@@ -13,7 +13,7 @@ use crate::drawing;
 use crate::orchestrator::{not_found, resolve};
 use crate::usage::Root;
 use crate::views::{self, Detail};
-use crate::why;
+use crate::why::{self, Lines};
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -237,13 +237,43 @@ pub(super) async fn why(
     let board = shared.orchestrator.board();
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
     let places = Arc::clone(&shared.orchestrator.world().places);
+    let lines = lines_for(role);
     // It reads a log and walks through /proc.
-    let explained = tokio::task::spawn_blocking(move || why::why(&board, &entry, &places)).await;
-    let mut explained = explained
+    let explained = tokio::task::spawn_blocking(move || why::why(&board, &entry, &places, lines)).await;
+    let explained = explained
         .map_err(|error| Problem::new(Code::Internal, format!("cannot explain `{name}`: {error}")))?;
-    if role.is_some_and(|Extension(role)| role == Role::Read) {
-        // What it writes may be anything.
-        explained.log.clear();
-    }
+    Ok(Data(explained))
+}
+
+/// What a service writes may be anything.
+pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
+    let reads = role.is_some_and(|Extension(role)| role == Role::Read);
+    if reads { Lines::Hidden } else { Lines::Told }
+}
+
+/// Why services are as they are
+///
+/// All of which something is not as it was wished, or these. None if all is well.
+#[utoipa::path(
+    get,
+    path = routes::WHY,
+    operation_id = "explain_all",
+    tag = tag::SERVICES,
+    params(Names),
+    responses((status = 200, description = "the explanations", body = WhysAnswer), Malformed, NoService, Broken),
+)]
+pub(super) async fn whys(
+    State(shared): State<Arc<Shared>>,
+    role: Option<Extension<Role>>,
+    Asked(names): Asked<Names>,
+) -> Reply<Vec<view::Why>> {
+    let _ = shared.refresh().await;
+    let board = shared.orchestrator.board();
+    let ids = resolve(&board.plan, &names.list())?;
+    let places = Arc::clone(&shared.orchestrator.world().places);
+    let lines = lines_for(role);
+    let explained = tokio::task::spawn_blocking(move || why::whys(&board, &ids, &places, lines)).await;
+    let explained =
+        explained.map_err(|error| Problem::new(Code::Internal, format!("cannot explain that: {error}")))?;
     Ok(Data(explained))
 }

@@ -18,11 +18,11 @@ const INTERPRETERS: [&str; 14] = [
 
 /// Something that a shell would act on, and the program gets as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// What it is, for a message: "`&&` is passed on as a word".
-    pub(super) message: String,
+    pub(crate) message: String,
     /// What to write instead.
-    pub(super) help: &'static str,
+    pub(crate) help: &'static str,
 }
 
 /// A character of a word, and how it is quoted.
@@ -37,7 +37,7 @@ enum Quoting {
 type Word = Vec<(char, Quoting)>;
 
 /// The first thing in this command that needs a shell; a program does not mind the second when the first is mended by one.
-pub(super) fn find(command: &str) -> Option<Found> {
+pub(crate) fn find(command: &str) -> Option<Found> {
     let words = split(command);
     let program = words.first().map(text).unwrap_or_default();
     let interprets = INTERPRETERS.contains(&program.rsplit('/').next().unwrap_or_default());

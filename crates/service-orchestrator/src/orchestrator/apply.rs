@@ -224,8 +224,8 @@ fn told(row: Outcome, how: &Apply) -> Outcome {
         }
         Code::StartFailed if how.rollback => {
             let back = "what ran before runs again, and `service apply` tries anew";
-            let look = problem.help.as_ref().filter(|help| help.starts_with("see "));
-            let help = look.map_or_else(|| back.to_owned(), |look| format!("{look}; {back}"));
+            let help =
+                problem.help.as_ref().map_or_else(|| back.to_owned(), |help| format!("{help}; {back}"));
             problem.help(help)
         }
         _ => problem,
@@ -252,5 +252,6 @@ fn row(name: &Name, action: Action, status: &str, error: Option<Problem>) -> Out
         took_ms: 0.0,
         named: true,
         error,
+        note: None,
     }
 }

@@ -155,6 +155,7 @@ impl Lookout {
             took_ms: clock::millis(now.since(self.began)),
             named: true,
             error,
+            note: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use service_core::config::Service;
 use service_core::fleet::{Relatives, Until};
 use service_core::service::{Asker, Event};
 use service_core::{Name, Plan};
+use service_shim::protocol::Left;
 use service_shim::{Missing, Process};
 use std::fs::File;
 use std::sync::Arc;
@@ -72,6 +73,10 @@ pub(crate) enum Report {
     Checked(Checked),
     /// What a manager complained of when it was to stop the service; `None` when it did.
     Complaint(Option<String>),
+    /// What the service's process left behind when it ended by itself.
+    Left(Left),
+    /// How the stop command ended: with code 0, or why not.
+    StopCommand(Result<(), String>),
     /// Lines that could not be written to the log.
     Missing(Missing),
     /// What the service said last of itself, as `STATUS=`.

@@ -63,12 +63,13 @@ impl Task {
             Effect::Terminate => match (own_stop_command(&definition), self.keepers.get(&definition.name)) {
                 (Some(_), Some(keeper)) => {
                     let (world, keeper) = (self.world.clone(), keeper.clone());
-                    tokio::spawn(process::stop_by_command(world, definition, keeper));
+                    tokio::spawn(process::stop_by_command(world, definition, keeper, order.run));
                 }
                 (None, Some(keeper)) => keeper.ask_to_end(&definition),
                 (_, None) => {}
             },
             Effect::Kill => {
+                self.killed(order.id);
                 if let Some(keeper) = self.keepers.get(&definition.name) {
                     keeper.signal(nix::libc::SIGKILL);
                     wake(self.entries[order.id.index()].keeper);

@@ -257,6 +257,7 @@ impl Task {
             }
             if let Some(Trace { record, .. }) = &trace {
                 known.push((name.clone(), record.run, Report::Missing(record.missing())));
+                known.extend(record.left.clone().map(|left| (name.clone(), record.run, Report::Left(left))));
             }
             let memory = memories.remove(name);
             let remembered = memory.as_ref().map_or(0, |memory| memory.run);

@@ -3,7 +3,7 @@
 use super::lookout::Lookout;
 use super::message::{Message, Report};
 use super::waiters::Waiter;
-use super::{ran, recall};
+use super::{ran, recall, stops};
 use crate::board::{Board, Entry};
 use crate::clock;
 use crate::journal::Journal;
@@ -18,7 +18,7 @@ use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::Fleet;
 use service_core::health::Health;
-use service_core::service::{Event, Machine};
+use service_core::service::{Event, Machine, State};
 use service_core::{Id, Moment, Name, Plan};
 use service_shim::{Files, Missing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,6 +140,9 @@ impl Entry {
             told: Told::default(),
             missing: Missing::default(),
             said: None,
+            left: None,
+            stop: None,
+            stopped_by: None,
             tally: Tally::default(),
             unasked: false,
         }
@@ -314,6 +317,9 @@ impl Task {
         let name = &entry.definition.name;
         if snapshot.state_word() != entry.snapshot.state_word() {
             entry.since = clock::now();
+            if let State::Stopping { .. } = snapshot.state {
+                (entry.stop, entry.stopped_by) = (None, None);
+            }
             let (from, to, run) = (entry.snapshot.state_word(), snapshot.state_word(), snapshot.run);
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
@@ -361,6 +367,8 @@ impl Task {
                 entry.tally.checked(&check);
                 entry.check = Some(Arc::new(check));
             }
+            Report::Left(left) => entry.left = Some(stops::in_words(&left)),
+            Report::StopCommand(ended) => self.stop_command_ended(id, ended),
             Report::Missing(missing) => entry.missing = missing,
             Report::Said(said) => entry.said = said,
             Report::Desk(desk) => entry.tally.counts_at(desk),

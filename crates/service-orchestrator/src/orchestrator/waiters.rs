@@ -218,7 +218,7 @@ impl Waiter {
                     Code::DependencyFailed,
                     format!("cannot {verb} `{name}`: it needs `{needed}`, {state}"),
                 )
-                .help(format!("see `service logs {needed}`"))
+                .help(format!("see `service why {needed}`"))
             }
             Obstacle::Countermanded | Obstacle::Endless => Problem::new(
                 Code::Cancelled,
@@ -262,6 +262,7 @@ fn outcome(service: &Open, board: &Board, action: Action, took: Duration, error:
         took_ms: clock::millis(took),
         named: service.named,
         error,
+        note: entry.stop.clone().filter(|_| matches!(action, Action::Stopped | Action::Restarted)),
     }
 }
 
@@ -275,5 +276,6 @@ fn gone(service: &Open, problem: Problem, took: Duration) -> Outcome {
         took_ms: clock::millis(took),
         named: service.named,
         error: Some(problem),
+        note: None,
     }
 }

@@ -74,6 +74,11 @@ impl Kept {
         }
     }
 
+    /// The bound of each process's address space, where that is how memory is bounded.
+    pub(crate) fn address_space(&self) -> Option<u64> {
+        self.memory.as_ref().filter(|limit| limit.by == By::Rlimit).map(|limit| limit.most)
+    }
+
     /// What a user must know who counts on them.
     pub(crate) fn caveat(&self) -> Option<String> {
         let why = |why: &Option<String>| why.clone().unwrap_or_default();

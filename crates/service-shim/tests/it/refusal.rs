@@ -67,7 +67,7 @@ fn the_kernel() {
     );
     assert_eq!(
         refusal(file("./x", "#!/no/such/shell\n", 0o755)),
-        refused("the interpreter of program `./x` does not exist")
+        refused("the interpreter `/no/such/shell` of program `./x` does not exist")
     );
     let huge = "x".repeat(200_000);
     assert_eq!(

@@ -46,6 +46,7 @@ answers! {
     StatusesAnswer(Vec<view::Status>)
     HealthAnswer(view::Health)
     WhyAnswer(view::Why)
+    WhysAnswer(Vec<view::Why>)
     ChangesAnswer(Vec<view::Change>)
     OutcomeAnswer(Outcome)
     OutcomesAnswer(Vec<Outcome>)

@@ -1,0 +1,185 @@
+//! What to do next. The help of an error and that of `service why` are made here, and nowhere else.
+
+use super::{Facts, no_shell};
+use crate::config::Origin;
+use crate::service::{Exit, Failure};
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+/// How the shim ends the word that there is no such program.
+const NOT_IN_PATH: &str = "is not in PATH";
+/// One that ends sooner than this may never have begun.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What would help after a failure.
+pub(super) fn after(name: &str, failure: &Failure, facts: &Facts<'_>) -> String {
+    match failure {
+        Failure::Refused(why) => refused(name, why, facts),
+        Failure::Exited(exit) => exited(name, *exit, facts),
+        Failure::StartTimeout => late(name, facts),
+        Failure::Unhealthy => {
+            format!("run `service health {name}` to ask again, and `service logs {name}` for what it wrote")
+        }
+    }
+}
+
+/// What would help where work ended well, and a service was expected.
+pub(super) fn after_work(name: &str, facts: &Facts<'_>) -> String {
+    if facts.left.is_some() {
+        let help =
+            "let it run in the foreground (for example nginx with `daemon off;`, others with `--foreground`)";
+        return format!("{help}, then run `service start {name}`");
+    }
+    if let Some(help) = no_shell(facts) {
+        return help;
+    }
+    let oneshot = match facts.origin {
+        Origin::File => "say `oneshot = true`",
+        Origin::Added => "add it with `oneshot: true`",
+        Origin::Transient => "run it with `--oneshot`",
+    };
+    let input = match facts.lived {
+        Some(lived) if lived < SOON => {
+            "; if it ends with its standard input, which is closed, keep that open, as in `shell = \"sh\"` with \
+             `sleep infinity | program`"
+        }
+        _ => "",
+    };
+    let words =
+        if facts.said.is_some() { format!("; what it wrote: `service logs {name}`") } else { String::new() };
+    format!("if it does its work and ends, {oneshot}{input}{words}")
+}
+
+/// To correct what is written, and to try again.
+fn correct(name: &str, what: &str, facts: &Facts<'_>) -> String {
+    match facts.origin {
+        Origin::File => {
+            format!("{what} in [services.{name}] of services.toml, then run `service start {name}`")
+        }
+        Origin::Added => {
+            format!("{what}: add `{name}` again as it should be, then run `service start {name}`")
+        }
+        Origin::Transient => format!("{what}: run it again as it should be"),
+    }
+}
+
+fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
+    let again = format!(", then run `service start {name}`");
+    let mut named = why.split('`').skip(1).step_by(2);
+    let (first, second) = (named.next().unwrap_or_default(), named.next().unwrap_or_default());
+    let has = |words: &str| why.contains(words);
+    if has(NOT_IN_PATH) {
+        return not_found(name, facts);
+    }
+    if has("interpreter") {
+        return match first.contains("\\r") {
+            true => {
+                format!("`{second}` has the line ends of Windows: run `sed -i 's/\\r$//' {second}`{again}")
+            }
+            false => format!("correct the first line of `{second}`, or install what it names{again}"),
+        };
+    }
+    if has("is not executable") {
+        return format!("run `chmod +x {first}`{again}");
+    }
+    if has("`#!` line") {
+        return format!(
+            "let `{first}` begin with a line such as `#!/usr/bin/env sh`, or name the program that reads it{again}"
+        );
+    }
+    if has("env_file") {
+        return format!("make `{first}`, or take it out of `env_file` of [services.{name}]{again}");
+    }
+    if has("working directory") {
+        return format!("run `mkdir -p {first}`, or correct `working_dir` of [services.{name}]{again}");
+    }
+    if why.starts_with("user ") || has("as another user") {
+        return correct(name, "correct `user`", facts);
+    }
+    if why.starts_with("group ") || has("`group`") || has("another group") {
+        return correct(name, "correct `group`", facts);
+    }
+    if why.starts_with("program") {
+        return no_shell(facts).unwrap_or_else(|| correct(name, "correct `start_command`", facts));
+    }
+    correct(name, "correct it", facts)
+}
+
+/// Where the program is looked for is not where it is.
+fn not_found(name: &str, facts: &Facts<'_>) -> String {
+    if let Some(help) = no_shell(facts) {
+        return help;
+    }
+    match facts.path {
+        Some(path) if path.contains('$') => {
+            let what =
+                "`PATH` has `$` in it, which stays as it is: write every directory of `env.PATH` in full";
+            correct(name, what, facts)
+        }
+        Some(path) => {
+            let what = format!("it is looked for in `{path}`: add its directory to `env.PATH`");
+            correct(name, &what, facts)
+        }
+        None => format!(
+            "is it installed? The daemon looks on the PATH of the shell that started it: name the whole path, or say \
+             `service daemon restart` where it is on $env.PATH, then `service start {name}`"
+        ),
+    }
+}
+
+fn exited(name: &str, exit: Exit, facts: &Facts<'_>) -> String {
+    let again = match facts.origin {
+        Origin::Transient => String::from("then run it again"),
+        Origin::File | Origin::Added => format!("then run `service start {name}`"),
+    };
+    if let Some(help) = no_shell(facts) {
+        return help;
+    }
+    let is_about_memory = |line: &str| ["emory", "alloc", "mmap"].iter().any(|word| line.contains(word));
+    if let Some(limit) = facts.address_space
+        && (facts.said.is_some_and(is_about_memory) || matches!(exit, Exit::Signal(6 | 9 | 11)))
+    {
+        let what = format!(
+            "`memory_limit` ({limit} bytes) bounds the address space of each process here (RLIMIT_AS), which is more than the \
+             memory that it uses: raise it, or leave it out,"
+        );
+        return correct(name, &what, facts);
+    }
+    match exit {
+        Exit::OutOfMemory(_) => correct(name, "raise `memory_limit`, or let it use less,", facts),
+        Exit::Code(126 | 127) => match facts.origin {
+            Origin::File => format!("correct [services.{name}] in services.toml, {again}"),
+            Origin::Added => format!("add `{name}` again as it should be, {again}"),
+            Origin::Transient => "run it again as it should be".into(),
+        },
+        Exit::Signal(9) | Exit::Code(137) => {
+            format!("see in `dmesg` whether the kernel killed it for want of memory, {again}")
+        }
+        Exit::Signal(4 | 6 | 7 | 8 | 11) | Exit::Code(132 | 134 | 135 | 136 | 139) => {
+            let words = facts.said.map(|said| format!(" (it said last: `{said}`)")).unwrap_or_default();
+            format!("the fault is in the program{words}: see `coredumpctl`, mend it, {again}")
+        }
+        _ => match facts.said {
+            Some(said) => format!("mend what it said last: `{said}`; {again}"),
+            None if facts.managed => format!("see `service logs {name}`, {again}"),
+            None => format!("it wrote nothing: run its command by hand to see why it ends, {again}"),
+        },
+    }
+}
+
+/// It was not ready in time.
+fn late(name: &str, facts: &Facts<'_>) -> String {
+    let more = "or give it more time with `ready.timeout`,";
+    let what = match facts.ready {
+        Some(pattern) => format!("correct `ready.log` (`{pattern}`), {more}"),
+        None => match facts.endpoint {
+            Some(endpoint) => format!("correct `health_check_endpoint` (`{endpoint}`), {more}"),
+            None if facts.notifies => {
+                format!("let it send READY=1 to $NOTIFY_SOCKET, take `ready.notify` out, {more}")
+            }
+            None => "give it more time with `ready.timeout`,".into(),
+        },
+    };
+    correct(name, &what, facts)
+}

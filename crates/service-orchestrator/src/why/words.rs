@@ -1,0 +1,130 @@
+//! [`Words`]: what a service wrote in its last run, so short that it fits into an error.
+
+use crate::board::Entry;
+use crate::clock;
+use crate::orchestrator::is_managed;
+use crate::world::Places;
+use service_api::redact;
+use service_shim::cri::Stream;
+use service_shim::{Line, Tail};
+
+/// So many of its last lines are looked at,
+const MAX_LINES: usize = 1000;
+/// in so many of its last bytes,
+const MAX_BYTES: usize = 1024 * 1024;
+/// and so many of them are told,
+const MAX_TOLD: usize = 3;
+/// each up to so many characters.
+const MAX_LENGTH: usize = 200;
+
+/// The last words of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Words {
+    /// How many lines it wrote, as far as they were looked at.
+    pub(crate) lines: usize,
+    /// The last of them: of its standard error, if there are any.
+    pub(crate) last: Vec<String>,
+}
+
+impl Words {
+    /// Reads them from its log. A run whose beginning nobody knows has none.
+    pub(crate) fn of(entry: &Entry, places: &Places) -> Self {
+        let Some(began) = entry.snapshot.began.filter(|_| !is_managed(&entry.definition)) else {
+            return Self::default();
+        };
+        let files = places.files(&entry.definition.name);
+        let tail = files.tail_within(MAX_LINES, Some(clock::wall(began)), MAX_BYTES).ok().flatten();
+        Self::among(&tail.and_then(|tail| Tail::all(tail).ok()).unwrap_or_default(), &entry.definition.env)
+    }
+
+    fn among(lines: &[Line], env: &[(String, String)]) -> Self {
+        let says = |line: &&Line, stream| line.stream == stream && !line.text.trim().is_empty();
+        let stream = if lines.iter().any(|line| says(&line, Stream::Stderr)) {
+            Stream::Stderr
+        } else {
+            Stream::Stdout
+        };
+        let last = lines.iter().rev().filter(|line| says(line, stream)).map(|line| short(&line.text, env));
+        let mut last: Vec<String> = last.filter(|line| !line.is_empty()).take(MAX_TOLD).collect();
+        last.reverse();
+        Self { lines: lines.iter().filter(|line| line.stream != Stream::Shim).count(), last }
+    }
+
+    /// The last one.
+    pub(crate) fn said(&self) -> Option<&str> {
+        self.last.last().map(String::as_str)
+    }
+}
+
+/// A line without colours, without what would move a cursor, and without secrets; cut first, so that a long one costs nothing.
+pub(crate) fn short(line: &str, env: &[(String, String)]) -> String {
+    let end = line.floor_char_boundary(4 * MAX_LENGTH);
+    let plain = redact::without(plain(&line[..end]).trim(), env);
+    match plain.char_indices().nth(MAX_LENGTH) {
+        Some((at, _)) => format!("{}…", &plain[..at]),
+        None => plain,
+    }
+}
+
+/// What one sees of a line.
+fn plain(line: &str) -> String {
+    let (mut seen, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some(at) = rest.find('\x1b') {
+        seen.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        rest = match after.as_bytes().first() {
+            // A sequence with parameters ends with a letter or a sign of that range.
+            Some(b'[') => {
+                after[1..].find(|c: char| ('@'..='~').contains(&c)).map_or("", |end| &after[1 + end + 1..])
+            }
+            // A string ends with BEL, or with the end of its own.
+            Some(b']') => match after.find(['\x07', '\x1b']) {
+                Some(end) if after.as_bytes()[end] == 7 => &after[end + 1..],
+                Some(end) => after[end + 1..].strip_prefix('\\').unwrap_or(&after[end + 1..]),
+                None => "",
+            },
+            _ => after.char_indices().nth(1).map_or("", |(end, _)| &after[end..]),
+        };
+    }
+    seen.push_str(rest);
+    seen.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(stream: Stream, text: &str) -> Line {
+        Line {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            stream,
+            text: text.to_owned(),
+            partial: false,
+            continues: false,
+        }
+    }
+
+    #[test]
+    fn the_last_three_lines_of_standard_error_are_told_or_else_of_standard_output() {
+        let mut lines: Vec<Line> = (0..5).map(|n| line(Stream::Stdout, &format!("out {n}"))).collect();
+        let words = Words::among(&lines, &[]);
+        assert_eq!((words.lines, words.last), (5, vec!["out 2".into(), "out 3".into(), "out 4".into()]));
+        lines.push(line(Stream::Stderr, "boom"));
+        lines.push(line(Stream::Stdout, "bye"));
+        lines.push(line(Stream::Shim, "a word of ours"));
+        let words = Words::among(&lines, &[]);
+        assert_eq!((words.lines, words.said()), (7, Some("boom")));
+    }
+
+    #[test]
+    fn a_line_is_told_without_colours_cursor_secrets_and_end() {
+        assert_eq!(short("\x1b[2J\x1b[31mred\x1b[0m \x1b]0;title\x07x\r", &[]), "red x");
+        assert_eq!(short("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", &[]), "link");
+        assert_eq!(short("token=abcdefgh12345", &[]), "token=***");
+        let env = [("API_KEY".to_owned(), "very-secret-value".to_owned())];
+        assert_eq!(short("got very-secret-value", &env), "got ***");
+        assert_eq!(short(&"ä".repeat(100_000), &[]).chars().count(), MAX_LENGTH + 1);
+        assert_eq!(short("\x1b", &[]), "");
+        assert_eq!(short("\x1b[", &[]), "");
+    }
+}

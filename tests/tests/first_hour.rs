@@ -1,0 +1,295 @@
+//! A new user's first hour: services that are broken in all the ways in which services are. Of each, the answer of
+//! `service start` or of `service why` alone names the cause and the next step, and both say the same.
+
+use serde_json::Value;
+use service_tests::{Project, ServiceTable, eventually, free_port};
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+/// A service, what its cause has to be called, and its next step.
+struct Case {
+    name: &'static str,
+    toml: &'static str,
+    cause: &'static str,
+    step: &'static str,
+}
+
+const fn case(name: &'static str, toml: &'static str, cause: &'static str, step: &'static str) -> Case {
+    Case { name, toml, cause, step }
+}
+
+/// `HELD` is a port that somebody else holds, `OWN` and `OTHER` are free ones.
+const CASES: &[Case] = &[
+    case(
+        "taken",
+        "start_command = \"ACTOR listen HELD\"\nhealth_check_endpoint = \"tcp://127.0.0.1:HELD\"",
+        "is held by pid ",
+        "end pid ",
+    ),
+    case("killed", "start_command = [\"sh\", \"-c\", \"kill -9 $$\"]", "SIGKILL", "dmesg"),
+    case("crashed", "start_command = [\"sh\", \"-c\", \"kill -11 $$\"]", "SIGSEGV", "coredumpctl"),
+    case(
+        "exit1",
+        "start_command = [\"sh\", \"-c\", \"echo starting; echo boom: cannot open config.yml >&2; exit 1\"]",
+        "exited with code 1",
+        "mend what it said last: `boom: cannot open config.yml`; then run `service start exit1`",
+    ),
+    case("silent", "start_command = \"false\"", "exited with code 1", "run its command by hand"),
+    case("usage", "start_command = \"ls --nosuch\"", "called in a wrong way", "mend what it said last"),
+    case(
+        "missing",
+        "start_command = \"nosuchprogram-x\"",
+        "`nosuchprogram-x` is not in PATH",
+        "service daemon restart",
+    ),
+    case(
+        "ownpath",
+        "start_command = \"nosuchprogram-x\"\nenv = { PATH = \"./bin:$PATH\" }",
+        "is not in PATH",
+        "write every directory of `env.PATH` in full",
+    ),
+    case(
+        "nofile",
+        "start_command = \"./nosuch.sh\"",
+        "`./nosuch.sh` does not exist",
+        "correct `start_command`",
+    ),
+    case("noenv", "start_command = \"sleep 9\"\nenv_file = \".env.missing\"", ".env.missing", "make `"),
+    case(
+        "nodir",
+        "start_command = \"sleep 9\"\nworking_dir = \"nosuchdir\"",
+        "working directory",
+        "mkdir -p ",
+    ),
+    case(
+        "nouser",
+        "start_command = \"sleep 9\"\nuser = \"nosuchuser-x\"",
+        "`nosuchuser-x` does not exist",
+        "correct `user`",
+    ),
+    case("noexec", "start_command = \"./noexec.sh\"", "is not executable", "chmod +x ./noexec.sh"),
+    case("noshebang", "start_command = \"./noshebang.sh\"", "no `#!` line", "`#!/usr/bin/env sh`"),
+    case(
+        "badshebang",
+        "start_command = \"./badshebang.sh\"",
+        "the interpreter `/nowhere/sh`",
+        "correct the first line of `./badshebang.sh`",
+    ),
+    case(
+        "crlf",
+        "start_command = \"./crlf.sh\"",
+        "the interpreter `/bin/sh\\r`",
+        "sed -i 's/\\r$//' ./crlf.sh",
+    ),
+    case(
+        "wrongport",
+        "start_command = \"ACTOR listen OWN\"\nhealth_check_endpoint = \"tcp://127.0.0.1:OTHER\"\nready = { timeout = \"1s\" }",
+        "connection refused at ",
+        "correct `health_check_endpoint` (`tcp://127.0.0.1:OTHER`)",
+    ),
+    case(
+        "sick",
+        "start_command = \"ACTOR\"\nhealth_check_endpoint = \"exec:sh -c 'echo 503 Service Unavailable; exit 1'\"\nready = { timeout = \"1s\" }",
+        "503 Service Unavailable",
+        "correct `health_check_endpoint`",
+    ),
+    case(
+        "nocheck",
+        "start_command = \"ACTOR\"\nhealth_check_endpoint = \"exec:nosuchcheck-x\"\nready = { timeout = \"1s\" }",
+        "nosuchcheck-x",
+        "correct `health_check_endpoint`",
+    ),
+    case(
+        "nosocket",
+        "start_command = \"ACTOR\"\nhealth_check_endpoint = \"unix:///nowhere/x.sock\"\nready = { timeout = \"1s\" }",
+        "within 1s: ",
+        "correct `health_check_endpoint`",
+    ),
+    case(
+        "unready",
+        "start_command = \"ACTOR say booting say listening\"\nready = { log = \"never said\", timeout = \"1s\" }",
+        "none of its 2 lines matches `ready.log` = `never said`, the last is `listening`",
+        "correct `ready.log` (`never said`)",
+    ),
+    case(
+        "unsaid",
+        "start_command = \"ACTOR\"\nready = { notify = true, timeout = \"1s\" }",
+        "it has not said READY=1",
+        "$NOTIFY_SOCKET",
+    ),
+    case(
+        "variable",
+        "start_command = \"sleep $NOSUCHPORT\"",
+        "exited with code 1",
+        "`$NOSUCHPORT` stays as it is",
+    ),
+    case("home", "start_command = \"cat ~/nosuchnotes\"", "exited with code 1", "`~` stays as it is"),
+    case("pipe", "start_command = \"echo hi | cat\"", "exited with code 0", "`|` is passed on as a word"),
+    case("done", "start_command = \"true\"", "exited with code 0", "say `oneshot = true`"),
+    case("watcher", "start_command = \"cat\"", "exited with code 0", "standard input"),
+    case(
+        "background",
+        "shell = \"sh\"\nstart_command = \"sleep 4901 & exit 0\"",
+        "it left 1 process (sleep) behind, which was ended",
+        "let it run in the foreground",
+    ),
+    case(
+        "waits",
+        "start_command = \"ACTOR\"\ndependencies = [{ name = \"exit1\", condition = \"ready\" }]",
+        "it needs `exit1`, which failed: exited with code 1",
+        "mend what it said last: `boom: cannot open config.yml`",
+    ),
+];
+
+fn services(held: u16) -> String {
+    let (own, other) = (free_port(), free_port());
+    let mut text =
+        "[orchestrator.service_defaults]\nrestart = \"no\"\nready = { delay = \"500ms\" }\n".to_owned();
+    for Case { name, toml, .. } in CASES {
+        let _ = writeln!(text, "[services.{name}]\n{toml}"); // a String takes everything
+    }
+    text.replace("HELD", &held.to_string())
+        .replace("OWN", &own.to_string())
+        .replace("OTHER", &other.to_string())
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value[key].as_str().unwrap_or_default()
+}
+
+#[test]
+fn each_of_the_ways_in_which_a_service_is_broken_is_told_with_cause_and_next_step() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let held = holder.local_addr().expect("it is bound").port();
+    let Some(project) = Project::new(&services(held)) else { return };
+    for (file, content, mode) in [
+        ("noexec.sh", "#!/bin/sh\nsleep 9\n", 0o644),
+        ("noshebang.sh", "sleep 9\n", 0o755),
+        ("badshebang.sh", "#!/nowhere/sh -e\nsleep 9\n", 0o755),
+        ("crlf.sh", "#!/bin/sh\r\nsleep 9\r\n", 0o755),
+    ] {
+        let path = project.write(file, content);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
+    // All fail, so the command does; its rows are what the API tells of each.
+    let (status, answer) =
+        service_tests::post(&project_socket(&project), "/api/v1/services/start", "{\"all\":true}");
+    assert_eq!(status, 200, "{answer}");
+    let rows = &answer["data"];
+    let whys = project.value("service why");
+    let mut wrong = Vec::new();
+    for Case { name, cause, step, .. } in CASES {
+        let error = &rows.row(name)["error"];
+        let why = whys.row(name);
+        let causes = [text(error, "message"), text(why, "summary")];
+        let steps = [text(error, "help"), text(why, "help")];
+        let other = text(why, "help");
+        if !causes.iter().any(|text| text.contains(cause)) {
+            wrong.push(format!("{name}: no `{cause}` in {causes:#?}"));
+        }
+        // The port in a step is not known before.
+        let step = step.split("127.0.0.1").next().unwrap_or_default();
+        if !steps.iter().any(|text| text.contains(step)) {
+            wrong.push(format!("{name}: no `{step}` in {steps:#?}"));
+        }
+        if *name != "waits" && text(error, "help") != other {
+            wrong.push(format!("{name}: the error says `{}`, why says `{other}`", text(error, "help")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{rows:#}", wrong.join("\n"));
+    assert_eq!(rows.row("exit1")["error"]["log"], serde_json::json!(["boom: cannot open config.yml"]));
+    assert_eq!(rows.row("waits")["error"]["log"], serde_json::json!(["boom: cannot open config.yml"]));
+    let error = project.error("service start exit1");
+    assert!(text(&error, "msg").contains("\n  | boom: cannot open config.yml"), "{error}");
+    drop(holder);
+}
+
+fn project_socket(project: &Project) -> std::path::PathBuf {
+    project.value("service status");
+    project.socket()
+}
+
+#[test]
+fn all_is_not_well_where_a_dependency_is_lost_or_a_service_went_with_another() {
+    let Some(project) = Project::new(
+        r#"
+        [services.brief]
+        start_command = "ACTOR wait 300 exit 3"
+        restart = "no"
+        ready = { delay = "50ms" }
+        [services.keeper]
+        start_command = "ACTOR"
+        dependencies = [{ name = "brief", when_lost = "keep" }]
+        [services.base]
+        start_command = "ACTOR"
+        [services.top]
+        start_command = "ACTOR"
+        dependencies = ["base"]
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start keeper top");
+    let rows = eventually("it is lost", || {
+        let rows = project.value("service why | select name summary help");
+        (rows.column("name") == ["brief", "keeper"]).then_some(rows)
+    });
+    let keeper = rows.row("keeper");
+    assert!(text(keeper, "summary").starts_with("it runs, and needs `brief`, which failed"), "{rows}");
+    assert_eq!(keeper["help"], "run `service why brief`");
+    project.value("service stop base");
+    let top = project.value("service why top");
+    assert!(text(&top, "summary").contains("stopped with `base`, by `service stop base` of user "), "{top}");
+    assert_eq!(top["help"], "run `service start top`");
+}
+
+#[test]
+fn a_stop_command_that_fails_or_does_nothing_is_told() {
+    let Some(project) = Project::new(
+        r#"
+        [services.fails]
+        manager = "process"
+        start_command = "ACTOR"
+        stop_command = "./stop.sh"
+        [services.idles]
+        manager = "process"
+        start_command = "ACTOR"
+        stop_command = "echo done"
+        stop_timeout = "300ms"
+        [services.deaf]
+        start_command = "ACTOR deaf"
+        stop_timeout = "200ms"
+        [services.gone]
+        manager = "process"
+        start_command = "ACTOR"
+        stop_command = "./nosuch-stop.sh"
+        "#,
+    ) else {
+        return;
+    };
+    let script = project.write("stop.sh", "#!/bin/sh\necho 'pg_ctl: no such cluster' >&2\nexit 3\n");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    project.value("service start --all");
+    let rows = project.value("service stop --all");
+    for (name, note) in [
+        (
+            "fails",
+            "its stop command failed, so it got SIGTERM: `./stop.sh` ended with code 3: “pg_ctl: no such cluster”",
+        ),
+        ("idles", "killed after 300ms: its stop command ended with code 0, but the service went on"),
+        ("deaf", "killed after 200ms: it did not end on SIGTERM"),
+        ("gone", "its stop command failed, so it got SIGTERM: cannot run `./nosuch-stop.sh`"),
+    ] {
+        let row = rows.row(name);
+        assert_eq!(row["ok"], true, "{row}");
+        assert!(text(row, "note").starts_with(note), "{row}");
+        let reason = project.status(name);
+        assert!(text(&reason, "reason").contains(note), "{reason}");
+        let events = project.value(&format!("service events {name} | where event == stop"));
+        let told =
+            events.as_array().into_iter().flatten().any(|event| text(event, "reason").starts_with(note));
+        assert!(told, "{events}");
+    }
+}
