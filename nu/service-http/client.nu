@@ -2,6 +2,7 @@
 
 use launch.nu
 use ownership.nu
+use printable.nu
 use problem.nu
 use project.nu
 use remote.nu
@@ -70,8 +71,8 @@ export def must-run [config: any, span: record]: nothing -> any {
 }
 
 # What a route answers.
-export def ask [way: record, route: string, query: record = {}]: nothing -> any {
-    envelope $way $route $query | data $way.span
+export def ask [way: record, route: string, query: record = {}, --as-written]: nothing -> any {
+    envelope $way $route $query --as-written=$as_written | data $way.span
 }
 
 # What a route below each service answers, all at the same time. An error is raised out here: inside of `par-each` it would
@@ -83,25 +84,28 @@ export def ask-each [way: record, names: list<string>, what: string, query: reco
     $all
 }
 
-# What a route answers, or why it does not.
-export def envelope [way: record, route: string, query: record]: nothing -> any {
-    try { remote get $way (target $route $query) | from json } catch {|error| lost $error $way }
+# What a route answers, or why it does not; printable, unless it is wanted as it was written.
+export def envelope [way: record, route: string, query: record, --as-written]: nothing -> any {
+    try {
+        let json = remote get $way (target $route $query)
+        if $as_written { $json | from json } else { $json | printable decode }
+    } catch {|error| lost $error $way }
 }
 
 # What a route answers, in so short a time.
 export def peek [way: record, route: string, patience: duration]: nothing -> any {
     if $way.url? == null { distrust-strangers $way }
-    remote get-within $patience $way (target $route {}) | from json | get data
+    remote get-within $patience $way (target $route {}) | printable decode | get data
 }
 
 # What a route answers row by row, as it comes.
-export def follow [way: record, route: string, query: record]: nothing -> any {
+export def follow [way: record, route: string, query: record, --as-written]: nothing -> any {
     # A refusal is an error of the command, with its code, and not one of a row.
     ask $way $route ($query | merge { follow: false limit: 1 tail: 0 }) | ignore
     remote get $way (target $route $query) $ACCEPT_ROWS
     | lines
     | where $it != ""
-    | each {|line| $line | from json | data $way.span }
+    | each {|line| (if $as_written { $line | from json } else { $line | printable decode }) | data $way.span }
 }
 
 # Waits until a stream says its next word, or is over.
@@ -121,11 +125,11 @@ export def post [way: record, route: string, body: record]: nothing -> any {
 export def envelopes [way: record, route: string, body: record]: nothing -> any {
     # In no variable and no `try`: those would wait for the end.
     remote post $way (target $route {}) $body $ACCEPT_ROWS
-    | lines | where $it != "" | each {|line| $line | from json } | append [null]
+    | lines | where $it != "" | each {|line| $line | printable decode } | append [null]
 }
 
 def send [way: record, route: string, body: record, query: record]: nothing -> any {
-    try { remote post $way (target $route $query) $body | from json } catch {|error| lost $error $way }
+    try { remote post $way (target $route $query) $body | printable decode } catch {|error| lost $error $way }
 }
 
 # A running daemon answers, else the program itself, which leaves no daemon behind.
@@ -149,7 +153,7 @@ export def say [project: record, words: list<string>, span: record]: nothing -> 
 export def program-says [words: list<string>, span: record]: nothing -> any {
     let said = ^(launch program $span) ...$words | complete
     if $said.stdout == "" { problem raise { code: internal message: ($said.stderr | str trim) } $span }
-    $said.stdout | from json | data $span
+    $said.stdout | printable decode | data $span
 }
 
 # Ends a daemon and waits until it is gone.

@@ -1,5 +1,7 @@
 # Problems become errors here, with the codes that the plugin has: `service::not_found` and the like.
 
+use printable.nu
+
 # Nushell pipes the item of a closure into its first command.
 export const IN_A_CLOSURE = "in a closure, whose item comes through the pipe: `null | service ...`"
 
@@ -7,10 +9,10 @@ export const IN_A_CLOSURE = "in a closure, whose item comes through the pipe: `n
 # whether they were piped in.
 export def raise [problem: record, span: record]: nothing -> error {
     let place = { start: $span.start end: $span.end }
-    let error = { msg: (text $problem) code: $"service::($problem.code)" label: { text: (label $problem.code) span: $place } }
+    let error = { msg: (text $problem | printable plain) code: $"service::($problem.code)" label: { text: (label $problem.code) span: $place } }
     let unknown = $problem.code == not_found and ($span.piped? | default false)
     let help = [$problem.help? (if $unknown { $IN_A_CLOSURE })] | compact
-    let help = if ($help | is-not-empty) { $help | str join "; " }
+    let help = if ($help | is-not-empty) { $help | str join "; " | printable plain }
     error make (if $help == null { $error } else { $error | insert help $help })
 }
 

@@ -17,6 +17,7 @@ mod remote;
 mod selector;
 mod session;
 mod shell;
+mod shown;
 mod since;
 mod stream;
 mod table;

@@ -219,6 +219,7 @@ fn seconds(seconds: u64) -> String {
 /// As much of it as fits one line, without anything that would move the cursor.
 fn fitting(line: &str, width: usize) -> String {
     let mut room = width;
+    let line = service_api::printable(line);
     let shown = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take_while(|c| {
         let wide = c.width().unwrap_or(0);
         let fits = wide <= room;

@@ -2,7 +2,7 @@
 
 use lexopt::prelude::*;
 use service_api::finding::{Finding, Severity};
-use service_api::{Code, Envelope, Greeting, Problem, Project, project::Surroundings};
+use service_api::{Code, Envelope, Greeting, Problem, Project, printable, project::Surroundings};
 use service_orchestrator::daemon::{self, Circumstances};
 use service_orchestrator::systemd::{self, At, Starts, Told};
 use service_orchestrator::{init, load, offline};
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     match arguments() {
         Ok(arguments) => obey(arguments),
         Err(error) => {
-            eprintln!("orchestratord: {error}\n\n{HELP}");
+            eprintln!("orchestratord: {}\n\n{HELP}", printable(&error.to_string()));
             ExitCode::from(2)
         }
     }
@@ -137,7 +137,7 @@ fn obey(arguments: Arguments) -> ExitCode {
         "check" => return check(&arguments),
         "init" => return print(init::write(arguments.config.as_deref(), arguments.force)),
         other => {
-            eprintln!("orchestratord: there is no command `{other}`\n\n{HELP}");
+            eprintln!("orchestratord: there is no command `{}`\n\n{HELP}", printable(other));
             return ExitCode::from(2);
         }
     }
@@ -203,7 +203,7 @@ fn run(arguments: Arguments) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("orchestratord: {error}");
+            eprintln!("orchestratord: {}", printable(&error.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -224,18 +224,19 @@ fn print<T: serde::Serialize>(result: Result<T, Problem>) -> ExitCode {
         Err(problem) => (Envelope::failure(problem.redacted()), ExitCode::FAILURE),
     };
     match serde_json::to_string(&envelope) {
-        Ok(json) => println!("{json}"),
+        Ok(json) => println!("{}", service_api::printable::json(json)),
         Err(error) => eprintln!("orchestratord: cannot write the answer: {error}"),
     }
     code
 }
 
-/// Standard error, for lines without secrets. Each comes as a whole.
+/// Standard error, for lines without secrets and orders to the terminal. Each comes as a whole.
 struct Redacting(std::io::Stderr);
 
 impl std::io::Write for Redacting {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.write_all(service_api::redact(&String::from_utf8_lossy(line)).as_bytes())?;
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(service_api::printable::coloured(&service_api::redact(&text)).as_bytes())?;
         Ok(line.len())
     }
 

@@ -13,10 +13,10 @@ const TAIL = 100
 # Show what services wrote, merged by time.
 @category service
 @search-terms output tail journal stderr
-export def main [
+export def "service logs" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
-    --tail (-n): int # how many lines of each service (default: 100, without --since)
+    --tail (-n): oneof<int, string> # how many lines of each service, or `all` (default: 100; with --follow 10; with --since all)
     --since (-s): any # only lines since then: a duration back from now, or a datetime
     --follow (-f) # go on with what they write, until ctrl-c
     --raw (-r) # the text of the lines instead of a table
@@ -25,21 +25,32 @@ export def main [
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
-    if $tail != null and $tail < 0 {
-        problem raise { code: bad_request message: "cannot show a negative number of lines" } $span
+    if $tail != null and $tail != all {
+        if ($tail | describe) != int { problem raise { code: bad_request message: "cannot tell how many lines" } $span }
+        if $tail < 0 { problem raise { code: bad_request message: "cannot show a negative number of lines" } $span }
     }
+    let is_cut = $tail == null and $since == null and not $follow
     let since = since $since $span
-    let tail = if $tail != null { $tail } else if $follow { 10 } else if $since == null { $TAIL } else { null }
+    let tail = if $tail == all { 2147483647 } else if $tail != null { $tail } else if $follow { 10 } else if $since == null { $TAIL } else { null }
     let way = client connect $config $span
     let query = { names: (selector joined $selected) tail: $tail since: $since follow: $follow }
     # Kept in no variable: that would wait for the end.
     if $follow and $raw {
-        client follow $way /api/v1/logs $query | each {|it| $"($it.line)\n" }
+        client follow $way /api/v1/logs $query --as-written | each {|it| $"($it.line)\n" }
     } else if $follow {
         client follow $way /api/v1/logs $query | rows line
-    } else if $raw {
-        client ask $way /api/v1/logs $query | each {|it| $"($it.line)\n" } | str join
     } else {
-        client ask $way /api/v1/logs $query | rows line
+        let lines = client ask $way /api/v1/logs $query --as-written=$raw
+        if $is_cut { tell-of-more $lines }
+        if $raw { $lines | each {|it| $"($it.line)\n" } | str join } else { $lines | rows line }
     }
+}
+
+# What is shown is a part, and whoever searches it should know.
+def tell-of-more [lines: list]: nothing -> nothing {
+    if ($lines | length) < $TAIL or not (is-terminal --stderr) { return }
+    let cut = $lines | group-by service --to-table | where {|it| ($it.items | length) >= $TAIL } | get service
+    if ($cut | is-empty) { return }
+    let names = $cut | each {|name| $"`($name)`" } | str join ", "
+    print --stderr $"these are the last ($TAIL) lines of ($names); `--tail all` has every line"
 }

@@ -14,13 +14,17 @@ use jiff::{SignedDuration, Timestamp};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     ByteStream, ByteStreamType, Example, IntoInterruptiblePipelineData, LabeledError, PipelineData,
-    ShellError, Signature, Spanned, SyntaxShape, Type, Value,
+    ShellError, Signature, SyntaxShape, Type, Value,
 };
 use service_api::{Problem, routes, view};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
 /// How many lines of each service, unless something else is asked for.
 const TAIL: i64 = 100;
+/// The word for as many as there are.
+const ALL: &str = "all";
 /// The same before what comes live.
 const TAIL_BEFORE_LIVE: i64 = 10;
 /// How often a silent stream looks whether it is still read.
@@ -42,8 +46,8 @@ impl PluginCommand for Logs {
         selecting(self.name(), &Type::Any)
             .named(
                 "tail",
-                SyntaxShape::Int,
-                "How many lines of each service (default: 100; with --follow 10; with --since all)",
+                SyntaxShape::OneOf(vec![SyntaxShape::Int, SyntaxShape::String]),
+                "How many lines of each service, or `all` (default: 100; with --follow 10; with --since all)",
                 Some('n'),
             )
             .named(
@@ -63,7 +67,9 @@ impl PluginCommand for Logs {
     fn extra_description(&self) -> &'static str {
         "`stream` is stdout or stderr, or shim for a word of the keeper of the process. Lines are kept when the \
          service, the daemon or the shell ends. With --follow lines come as they are written, over restarts of the \
-         service and of the daemon, those of managers within two seconds; a line that does not go on is shown as far as it goes, and what comes behind in a row of its own. --raw shows them best, with the name of the service where there are several."
+         service and of the daemon, those of managers within two seconds; a line that does not go on is shown as far as it goes, and what comes behind in a row of its own. --raw shows them best, with the name of the service where there are several. In rows only the colours \
+         stay of what lines tell a terminal; --raw has the text as it was written. `where` searches what is shown: \
+         `--tail all` is everything. At a terminal a word on standard error tells when there may be more."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -75,6 +81,11 @@ impl PluginCommand for Logs {
             Example {
                 example: "service logs web-app --tail 20",
                 description: "The last lines of a service",
+                result: None,
+            },
+            Example {
+                example: "service logs web-app --tail all | where line =~ error",
+                description: "Search all that is kept",
                 result: None,
             },
             Example {
@@ -124,6 +135,7 @@ impl PluginCommand for Logs {
             let width = names.iter().map(String::len).max().filter(|_| names.len() > 1);
             Ok((client.clone(), width))
         })?;
+        let is_cut = !follow && call.get_flag_value("tail").is_none() && tail.is_some();
         let wanted = Wanted {
             names: selection.joined(),
             tail: tail.unwrap_or_default(),
@@ -132,7 +144,8 @@ impl PluginCommand for Logs {
         };
         let tailing = Tailing::open(&session, client, wanted)?;
         let signals = engine.signals().clone();
-        let mut lines = Lines { tailing, session, over: false };
+        let counts = (is_cut && stderr().is_terminal() && session.is_in_foreground()).then(BTreeMap::new);
+        let mut lines = Lines { tailing, session, over: false, counts };
         if raw {
             let stream = ByteStream::from_fn(call.head, signals, ByteStreamType::String, move |text| {
                 lines.text(text, width)
@@ -159,6 +172,8 @@ struct Lines {
     tailing: Tailing,
     session: Session,
     over: bool,
+    /// How many lines each service had, where nobody said how many are wanted and somebody looks.
+    counts: Option<BTreeMap<String, i64>>,
 }
 
 impl Iterator for Lines {
@@ -189,10 +204,35 @@ impl Lines {
     fn hear(&mut self) -> Heard<Result<view::LogLine, Problem>> {
         loop {
             match self.tailing.hear(Some(IS_READ)) {
+                Heard::Over => {
+                    self.tell_of_more();
+                    return Heard::Over;
+                }
+                Heard::Said(Ok(line)) => {
+                    self.count(&line);
+                    return Heard::Said(Ok(line));
+                }
                 Heard::Late if self.session.engine.get_env_var("PWD").is_err() => return Heard::Over,
                 Heard::Late => {}
                 heard => return heard,
             }
+        }
+    }
+
+    fn count(&mut self, line: &view::LogLine) {
+        if let Some(counts) = &mut self.counts {
+            *counts.entry(line.service.clone()).or_default() += 1;
+        }
+    }
+
+    /// What is shown is a part, and whoever searches it should know.
+    fn tell_of_more(&mut self) {
+        let counts = self.counts.take().unwrap_or_default();
+        let cut: Vec<_> =
+            counts.iter().filter(|(_, count)| **count >= TAIL).map(|(name, _)| format!("`{name}`")).collect();
+        if !cut.is_empty() {
+            let names = service_api::printable(&cut.join(", ")).into_owned();
+            eprintln!("these are the last {TAIL} lines of {names}; `--tail all` has every line");
         }
     }
 
@@ -227,20 +267,25 @@ impl Lines {
                 return Ok(true);
             }
             heard = self.tailing.hear(Some(Duration::ZERO));
+            match &heard {
+                Heard::Said(Ok(line)) => self.count(line),
+                Heard::Over => self.tell_of_more(),
+                _ => {}
+            }
         }
     }
 }
 
+/// How many lines; none for what the daemon thinks right.
 fn tail(call: &EvaluatedCall, follow: bool, since: bool) -> Result<Option<String>, LabeledError> {
-    let asked: Option<Spanned<i64>> = call.get_flag("tail")?;
-    match asked {
-        Some(lines) if lines.item < 0 => Err(refusal(
-            "bad_request",
-            "cannot show a negative number of lines",
-            "less than none",
-            lines.span,
-        )),
-        Some(lines) => Ok(Some(lines.item.to_string())),
+    let refused = |label: &str, message: &str, span| Err(refusal("bad_request", message, label, span));
+    match &call.get_flag_value("tail") {
+        Some(said @ Value::Int { val, .. }) if *val < 0 => {
+            refused("less than none", "cannot show a negative number of lines", said.span())
+        }
+        Some(Value::Int { val, .. }) => Ok(Some(val.to_string())),
+        Some(Value::String { val, .. }) if val == ALL => Ok(Some(i32::MAX.to_string())),
+        Some(said) => refused("a number, or `all`", "cannot tell how many lines", said.span()),
         None if since => Ok(None),
         None if follow => Ok(Some(TAIL_BEFORE_LIVE.to_string())),
         None => Ok(Some(TAIL.to_string())),

@@ -34,40 +34,41 @@ mod wait;
 mod why;
 
 use crate::ServicePlugin;
+use crate::shown::Shown;
 use nu_plugin::PluginCommand;
 use nu_protocol::{Category, Signature, SyntaxShape, Type};
 
 /// Every command of the plugin.
 pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
     vec![
-        Box::new(service::Service),
-        Box::new(init::Init),
-        Box::new(check::Check),
-        Box::new(list::List),
-        Box::new(order::Order),
-        Box::new(graph::Graph),
-        Box::new(start::Start),
-        Box::new(stop::Stop),
-        Box::new(restart::Restart),
-        Box::new(run::Run),
-        Box::new(add::Add),
-        Box::new(remove::Remove),
-        Box::new(status::Status),
-        Box::new(wait::Wait),
-        Box::new(why::Why),
-        Box::new(health::Health),
-        Box::new(logs::Logs),
-        Box::new(events::Events),
-        Box::new(history::History),
-        Box::new(plan::Plan),
-        Box::new(apply::Apply),
-        Box::new(managers::Managers),
-        Box::new(projects::Projects),
-        Box::new(daemon_status::DaemonStatus),
-        Box::new(daemon_restart::DaemonRestart),
-        Box::new(daemon_stop::DaemonStop),
-        Box::new(enable::Enable),
-        Box::new(disable::Disable),
+        Box::new(Shown(service::Service)),
+        Box::new(Shown(init::Init)),
+        Box::new(Shown(check::Check)),
+        Box::new(Shown(list::List)),
+        Box::new(Shown(order::Order)),
+        Box::new(Shown(graph::Graph)),
+        Box::new(Shown(start::Start)),
+        Box::new(Shown(stop::Stop)),
+        Box::new(Shown(restart::Restart)),
+        Box::new(Shown(run::Run)),
+        Box::new(Shown(add::Add)),
+        Box::new(Shown(remove::Remove)),
+        Box::new(Shown(status::Status)),
+        Box::new(Shown(wait::Wait)),
+        Box::new(Shown(why::Why)),
+        Box::new(Shown(health::Health)),
+        Box::new(Shown(logs::Logs)),
+        Box::new(Shown(events::Events)),
+        Box::new(Shown(history::History)),
+        Box::new(Shown(plan::Plan)),
+        Box::new(Shown(apply::Apply)),
+        Box::new(Shown(managers::Managers)),
+        Box::new(Shown(projects::Projects)),
+        Box::new(Shown(daemon_status::DaemonStatus)),
+        Box::new(Shown(daemon_restart::DaemonRestart)),
+        Box::new(Shown(daemon_stop::DaemonStop)),
+        Box::new(Shown(enable::Enable)),
+        Box::new(Shown(disable::Disable)),
     ]
 }
 

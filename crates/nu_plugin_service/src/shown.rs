@@ -1,0 +1,157 @@
+//! [`Shown`]: a command whose answers and errors hold nothing that a terminal would obey.
+//!
+//! Every command is wrapped in it (`commands::all`), so what a service, a file or a stranger wrote is made printable in one
+//! place, at the last step. Text in pieces (`service logs --raw`) goes through as it was written.
+
+use crate::ServicePlugin;
+use nu_plugin::{DynamicCompletionCall, EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::engine::ArgType;
+use nu_protocol::{DynamicSuggestion, Example, LabeledError, PipelineData, ShellError, Signature, Value};
+use service_api::printable::{coloured, printable};
+use std::borrow::Cow;
+
+/// The column in which the lines of services are, and keep their colours.
+const LINE: &str = "line";
+
+/// The command, with printable answers.
+pub(crate) struct Shown<C>(pub(crate) C);
+
+impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Shown<C> {
+    type Plugin = ServicePlugin;
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn signature(&self) -> Signature {
+        self.0.signature()
+    }
+
+    fn description(&self) -> &str {
+        self.0.description()
+    }
+
+    fn extra_description(&self) -> &str {
+        self.0.extra_description()
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        self.0.search_terms()
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        self.0.examples()
+    }
+
+    fn run(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        match self.0.run(plugin, engine, call, input).map_err(error)? {
+            PipelineData::Value(value, metadata) => Ok(PipelineData::Value(shown(value), metadata)),
+            PipelineData::ListStream(stream, metadata) => {
+                Ok(PipelineData::ListStream(stream.map(shown), metadata))
+            }
+            other @ (PipelineData::Empty | PipelineData::ByteStream(..)) => Ok(other),
+        }
+    }
+
+    #[expect(deprecated, reason = "the last argument marks the method as experimental")]
+    fn get_dynamic_completion(
+        &self,
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: DynamicCompletionCall,
+        argument: ArgType,
+        marker: nu_protocol::engine::ExperimentalMarker,
+    ) -> Option<Vec<DynamicSuggestion>> {
+        let suggestions = self.0.get_dynamic_completion(plugin, engine, call, argument, marker)?;
+        let shown = suggestions.into_iter().map(|suggestion| DynamicSuggestion {
+            value: text(suggestion.value),
+            description: suggestion.description.map(text),
+            ..suggestion
+        });
+        Some(shown.collect())
+    }
+}
+
+/// The value with printable text.
+fn shown(mut value: Value) -> Value {
+    make_printable(&mut value, printable);
+    value
+}
+
+fn make_printable(value: &mut Value, way: fn(&str) -> Cow<'_, str>) {
+    match value {
+        Value::String { val, .. } | Value::Glob { val, .. } => {
+            if let Cow::Owned(shown) = way(val) {
+                *val = shown;
+            }
+        }
+        Value::List { vals, .. } => {
+            vals.to_mut().iter_mut().for_each(|value| make_printable(value, way));
+        }
+        Value::Record { val, .. } => {
+            for (column, cell) in val.to_mut().iter_mut() {
+                make_printable(cell, if column == LINE { coloured } else { printable });
+            }
+        }
+        Value::Error { error: inner, .. } => {
+            if let ShellError::LabeledError(labeled) = inner.as_mut() {
+                **labeled = error((**labeled).clone());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The error with printable text.
+fn error(mut error: LabeledError) -> LabeledError {
+    error.msg = text(error.msg);
+    error.help = error.help.map(text);
+    for label in error.labels.iter_mut() {
+        label.text = text(std::mem::take(&mut label.text));
+    }
+    error
+}
+
+fn text(text: String) -> String {
+    match printable(&text) {
+        Cow::Owned(shown) => shown,
+        Cow::Borrowed(_) => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nu_protocol::{Span, record};
+
+    const BAD: &str = "\u{1b}]52;c;eA==\u{7}\u{1b}[31mred\u{1b}[0m\u{9b}2J";
+
+    #[test]
+    fn every_cell_is_printable_and_a_line_keeps_its_colours() {
+        let bad = || Value::test_string(BAD);
+        let row = |name: Value, line: Value| Value::test_record(record! { "name" => name, "line" => line });
+        let nested = Value::test_record(record! { "log" => Value::test_list(vec![row(bad(), bad())]) });
+        let line = Value::test_string("\u{1b}[31mred\u{1b}[0m");
+        let wanted = Value::test_list(vec![row(Value::test_string("red"), line)]);
+        assert_eq!(shown(nested), Value::test_record(record! { "log" => wanted }));
+        assert_eq!(shown(bad()), Value::test_string("red"));
+    }
+
+    #[test]
+    fn an_error_is_printable_also_in_a_stream() {
+        let bad = LabeledError::new(BAD).with_help(BAD).with_label(BAD, Span::test_data());
+        let error = ShellError::from(bad);
+        let Value::Error { error, .. } = shown(Value::error(error, Span::test_data())) else {
+            panic!("it is an error still")
+        };
+        let ShellError::LabeledError(error) = *error else { panic!("of the same kind") };
+        assert_eq!((error.msg.as_str(), error.help.as_deref()), ("red", Some("red")));
+        assert_eq!(error.labels[0].text, "red");
+    }
+}

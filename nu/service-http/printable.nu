@@ -1,0 +1,38 @@
+# What may be shown on a terminal of what a service, a file or a stranger wrote: text, and no orders to the terminal. As the
+# plugin has it (`service-api`, printable.rs).
+
+# One of Unicode's `Bidi_Control`, which change the direction of writing.
+const TURNS = '\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}'
+# A sequence that colours text.
+const COLOUR = '(?!\x1b\[[0-9;:]*m)'
+# Escape sequences (ECMA-48): control sequences, strings (which end with their line if they do not end before), short ones.
+const SEQUENCE = '(?:\x1b\[|\x{9b})[\x20-\x3f]*[\x40-\x7e]?|(?:\x1b[\]PX^_]|[\x{90}\x{98}\x{9d}\x{9e}\x{9f}])[^\x07\x{9c}\x1b\n]*(?:\x07|\x{9c}|\x1b\\)?|\x1b[\x20-\x2f]*[\x30-\x7e]?'
+
+# The text without them and without control characters but newline and tab.
+export def plain []: string -> string { str replace --all --regex $"($SEQUENCE)|[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{9f}($TURNS)]" "" }
+
+# The same, but colours stay: for lines of logs.
+export def coloured []: string -> string {
+    str replace --all --regex $"($COLOUR)\(?:($SEQUENCE)|[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{9f}($TURNS)])" ""
+}
+
+# What a JSON text says, with printable strings.
+export def decode []: string -> any {
+    let json = $in
+    let value = $json | from json
+    # Most texts have nothing of it, neither as it is nor as a number.
+    if $json =~ $'\\u|[\x7f-\x{9f}($TURNS)]' { shown $value } else { $value }
+}
+
+def shown [value: any]: nothing -> any {
+    match ($value | describe --detailed).type {
+        string => { $value | plain }
+        record => {
+            $value | items {|key, cell|
+                { key: $key cell: (if $key == line and ($cell | describe) == string { $cell | coloured } else { shown $cell }) }
+            } | reduce --fold {} {|it, row| $row | merge { ($it.key | plain): $it.cell } }
+        }
+        list | table => { $value | each {|item| shown $item } }
+        _ => { $value }
+    }
+}

@@ -1,0 +1,126 @@
+# Nothing that a service, a file or a stranger writes commands the terminal.
+
+use support.nu *
+use ../service-http/printable.nu
+
+# What a terminal would obey: control characters, escape sequences other than colours, turns of the direction of writing.
+const ORDER = '[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x{9f}\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}]|\x1b(?!\[[0-9;:]*m)'
+# The same as a string of TOML has it: clipboard, clear, title, C1, direction; and a colour.
+const BAD = '\u001b]52;c;eA==\u0007\u001b[2J\u001b[H\u009b2J\u009d0;t\u0007\u202e\u001b[31mred\u001b[0m'
+const NAME = "evil\u{1b}]0;t\u{7}\u{9b}2J\u{202e}"
+
+# All that a call shows: the table of its answer, or its error.
+def told [work: closure]: nothing -> string {
+    let answer = try { { rows: (do $work) } } catch {|error|
+        { rows: ([$error.msg ($error.details?.help? | default "") ($error.rendered? | default "")] | str join "\n") }
+    }
+    $"(texts $answer.rows | str join "\n")"
+}
+
+def texts [value: any]: nothing -> list<string> {
+    match ($value | describe --detailed).type {
+        string => [$value]
+        record => ($value | values | each {|cell| texts $cell } | flatten)
+        list | table => ($value | each {|cell| texts $cell } | flatten)
+        _ => []
+    }
+}
+
+def silent [what: string, work: closure]: nothing -> nothing {
+    let told = told $work
+    if $told =~ $ORDER {
+        error make --unspanned { msg: $"($what) tells the terminal what to do: ($told | to json)" }
+    }
+}
+
+export def "test what is not to be read is left out" [] {
+    for case in [
+        [written plain coloured];
+        ["as it is\n\tgrün" "as it is\n\tgrün" "as it is\n\tgrün"]
+        ["\u{1b}[1;31mred\u{1b}[0m\u{7}" "red" "\u{1b}[1;31mred\u{1b}[0m"]
+        ["\u{1b}[2J\u{1b}[HCLEAR\u{1b}[10A" "CLEAR" "CLEAR"]
+        ["\u{1b}[>4;2mkeys\u{1b}[?25l" "keys" "keys"]
+        ["\u{1b}]0;title\u{7}a\u{1b}]8;;http://x\u{1b}\\b\u{1b}cc" "abc" "abc"]
+        ["\u{1b}]52;c;eA==\u{9c}x\u{1b}P1$r0m\u{1b}\\y\u{1b}_z\u{1b}\\" "xy" "xy"]
+        ["\u{9b}31mred\u{9d}0;title\u{7}, \u{90}q\u{9c}\u{85}dark" "red, dark" "red, dark"]
+        ["\u{1b}]never ended\nnext" "\nnext" "\nnext"]
+        ["\u{1b}(B\u{1b}7ok\u{1b}8\u{1b}" "ok" "ok"]
+        ["one\r\ntwo\u{0}\u{8}\u{7f}" "one\ntwo" "one\ntwo"]
+        ["\u{1b}\u{1b}[31m\u{1b}[\u{1b}[2J[2J" "[2J" "\u{1b}[31m[2J"]
+        ["\u{202e}gnp.\u{2066}exe\u{2069}" "gnp.exe" "gnp.exe"]
+    ] {
+        equal ($case.written | printable plain) $case.plain
+        equal ($case.written | printable coloured) $case.coloured
+    }
+    equal ('{"a.b": "\u001b[1mx", "log": [{"line": "\u001b[1my\u001b[2J"}], "none": null, "few": []}' | printable decode) {
+        "a.b": x log: [{ line: "\u{1b}[1my" }] none: null few: []
+    }
+}
+
+export def "test a hostile service and its checks command nothing" [] {
+    define $"
+[services.loud]
+description = '''DESCRIBED'''
+start_command = [ACTOR, 'say', \"($BAD)\"]
+health_check_endpoint = \"exec:printf '($BAD)'; exit 1\"
+[services.loud.ready]
+timeout = '300ms'
+[services.lost]
+description = \"($BAD)\"
+start_command = \"($BAD)\"
+working_dir = \"/nowhere($BAD)\"
+"
+    silent start { service start --all --timeout 5sec }
+    silent "start of one" { service start lost --timeout 5sec }
+    eventually "it has said it" { service logs loud | where stream == stdout | is-not-empty }
+    for command in [
+        [what work];
+        [status { service status }] ["status --long" { service status --long }] [logs { service logs }] [list { service list }]
+        [health { service health }] [why { service why loud }] ["why lost" { service why lost }] [events { service events }]
+        [history { service history }] [plan { service plan }] [check { service check }] [daemon { service daemon status }]
+        [wait { service wait loud --timeout 100ms }] [graph { service graph --format tree }]
+    ] {
+        silent $command.what $command.work
+    }
+    equal (service logs loud | where stream == stdout | get 0.line) "\u{1b}[31mred\u{1b}[0m"
+    holds (service logs loud --raw | str contains "\u{1b}]52;c;eA==\u{7}\u{1b}[2J") "the text is as it was written"
+}
+
+export def "test a hostile file commands nothing" [] {
+    for text in [
+        $"# comment \u{1b}]0;t\u{7}\u{1b}[2J\n[services.a]\nstart_command = 'true'\n"
+        $"\"k($BAD)\" = 1\n"
+        $"[services.\"n($BAD)\"]\nstart_command = 'true'\n"
+        $"[services.a]\nstart_command = 'true'\ndependencies = [\"d($BAD)\"]\n"
+        $"[services.a]\nstart_command = 'true'\n\"k($BAD)\" = \"v\"\n"
+        $"[services.a]\nstart_command = 'true'\nrestart = \"($BAD)\"\nhealth_check_endpoint = \"($BAD)\"\n"
+    ] {
+        $text | save --force services.toml
+        for work in [{ service status } { service list } { service check } { service check --strict } { service start a }] {
+            silent ($text | to json) $work
+        }
+    }
+}
+
+export def "test a hostile Procfile commands nothing" [] {
+    $"web: echo \u{1b}]52;c;eA==\u{7}\u{1b}[2J\nb\u{9b}2Jad: x\n" | save Procfile
+    silent init { service init }
+    holds (open --raw services.toml | lines | all {|line| $line !~ $ORDER }) "nothing of it is in the file"
+    silent "init again" { service init }
+}
+
+export def "test a hostile directory commands nothing" [] {
+    # Nushell itself enters no such directory.
+    ^mkdir $NAME
+    define "[services.web]\nstart_command = \"ACTOR\"\n"
+    ^cp services.toml $NAME
+    let config = $"($NAME)/services.toml"
+    for work in [
+        { service start web --config $config } { service status --long --config $config } { service daemon status --config $config }
+        { service projects } { service check --config $config } { service list --config $config } { service status nobody --config $config }
+        { service daemon stop --services --config $config } { service daemon status --config $config }
+        { service check --config $"($NAME)/no.toml" }
+    ] {
+        silent (view source $work) $work
+    }
+}
