@@ -11,8 +11,16 @@ fn the_file_is_valid_and_never_replaced_unless_forced() {
     let answer = project.value("service init --force");
     assert_eq!((&answer["replaced"], &answer["suggestions"]), (&true.into(), &serde_json::json!([])));
     assert_eq!(answer["path"], project.path("services.toml").canonicalize().unwrap().to_str().unwrap());
-    assert_eq!(project.value("service check"), serde_json::json!([]));
+    assert_eq!(project.value("service check | where severity == error"), serde_json::json!([]));
     assert_eq!(project.value("service list"), serde_json::json!([]));
+    for line in ["service start --all", "service start web"] {
+        let error = project.error(line);
+        assert_eq!(error["code"], "service::not_found", "{line}: {error}");
+        assert!(error.to_string().contains("services.toml defines no service"), "{line}: {error}");
+        assert!(error["help"].as_str().unwrap().contains("take the `# ` off"), "{line}: {error}");
+    }
+    assert_eq!(project.value("service stop --all"), serde_json::json!([]));
+    project.nu("service daemon stop");
     assert!(project.processes().is_empty());
 }
 
@@ -42,11 +50,14 @@ fn what_is_suggested_works_once_its_comments_are_taken_out() {
     // The page itself is true as well.
     project.nu("service init --force");
     let page = project.read("services.toml");
-    let example = page.split_once("# [services.web]").unwrap().1.split_once("# ---").unwrap().0;
+    let example = page.split_once("# [services.web-example]").unwrap().1.split_once("# ---").unwrap().0;
     let example: Vec<&str> = example.lines().map(|line| line.trim_start_matches('#')).collect();
     project.write(
         "services.toml",
-        &format!("[services.web]{}\n[services.database]\nstart_command = 'true'\n", example.join("\n")),
+        &format!(
+            "[services.web-example]{}\n[services.database]\nstart_command = 'true'\n",
+            example.join("\n")
+        ),
     );
     let errors = project.value("service check | where severity == error");
     assert_eq!(errors, serde_json::json!([]));

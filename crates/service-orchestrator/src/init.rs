@@ -8,10 +8,11 @@ use service_api::{Code, Problem, project};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
+use std::iter::once;
 use std::path::{Path, absolute};
 
 const PAGE: &str = r#"# The services of this project. In Nushell, here or below: `service start web`, `service status`, `service stop web`.
-# `service check` says what is wrong with this file; docs/config.md has every key with its default.
+# `service check` says what is wrong with this file; `orchestratord defaults` prints every setting with its default.
 # Take out the `# ` before a line to use it.
 
 # [services.web]
@@ -40,6 +41,12 @@ const PAGE: &str = r#"# The services of this project. In Nushell, here or below:
 # restart = "always"
 "#;
 
+/// The services that the page defines.
+const EXAMPLES: [&str; 3] = ["web", "migrate", "coredns"];
+
+/// What programs that read a Procfile read as well.
+const ENV_FILE: &str = ".env";
+
 /// Writes the page as `file`, else as the services.toml of the current directory; over one that is there only with `force`.
 ///
 /// # Errors
@@ -51,11 +58,14 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<Begun, Problem> {
         Problem::new(Code::Internal, message)
     };
     let path = absolute(named).map_err(cannot)?;
-    let suggestions = detect::detect(path.parent().unwrap_or(Path::new("/")));
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let suggestions = detect::detect(directory);
+    let env_file = directory.join(ENV_FILE).is_file().then_some(ENV_FILE);
     let replaced = force && path.exists();
     let mut options = OpenOptions::new();
     let options = options.write(true).truncate(true).create(force).create_new(!force);
-    let written = options.open(&path).and_then(|mut file| file.write_all(page(&suggestions).as_bytes()));
+    let written =
+        options.open(&path).and_then(|mut file| file.write_all(page(&suggestions, env_file).as_bytes()));
     written.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
             Problem::new(Code::Exists, format!("there is a `{}` already", path.display()))
@@ -67,15 +77,24 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<Begun, Problem> {
 }
 
 /// The whole file. Nothing in it takes effect before somebody takes out a comment.
-fn page(suggestions: &[Suggestion]) -> String {
-    let mut page = PAGE.to_owned();
+fn page(suggestions: &[Suggestion], env_file: Option<&str>) -> String {
+    let taken = |name: &str| suggestions.iter().any(|suggestion| suggestion.name == name);
+    // Whoever takes out all comments must not find two services of one name.
+    let mut page = EXAMPLES.into_iter().filter(|name| taken(name)).fold(PAGE.to_owned(), |page, name| {
+        let free =
+            once(format!("{name}-example")).chain((2..).map(|number| format!("{name}-example-{number}")));
+        let free = free.into_iter().find(|free| !taken(free)).unwrap_or_default();
+        let named = |rest: char| format!("[services.{name}{rest}");
+        let renamed = |rest: char| format!("[services.{free}{rest}");
+        page.replace(&named(']'), &renamed(']')).replace(&named('.'), &renamed('.'))
+    });
     let mut source = "";
     for suggestion in suggestions {
         if suggestion.source != source {
             source = &suggestion.source;
             let _ = write!(page, "\n# --- as {source} has it ---\n"); // a String takes everything
         }
-        let _ = write!(page, "\n{}", detect::commented(suggestion));
+        let _ = write!(page, "\n{}", detect::commented(suggestion, env_file));
     }
     page
 }
@@ -93,7 +112,9 @@ mod tests {
             shell: Some("sh".into()),
             dependencies: vec!["db".into()],
         };
-        let page = page(&[suggestion("Procfile", "web"), suggestion("Procfile", "worker")]);
+        let page = page(&[suggestion("Procfile", "web"), suggestion("Procfile", "worker")], None);
+        assert_eq!(page.matches("# [services.web]").count(), 1, "no name stands there twice");
+        assert!(page.contains("# [services.web-example.health]"));
         assert!(page.lines().all(|line| line.is_empty() || line.starts_with('#')), "{page}");
         assert_eq!(page.matches("as Procfile has it").count(), 1);
         assert!(page.contains(

@@ -30,7 +30,7 @@ pub(super) fn services(text: &str) -> Vec<Service> {
         }
         if indent == name_level {
             needs = None;
-            let name = content.strip_suffix(':').map(unquote);
+            let name = key(content).map(unquote);
             services.extend(name.map(|name| Service { name, needs: Vec::new() }));
             continue;
         }
@@ -40,19 +40,44 @@ pub(super) fn services(text: &str) -> Vec<Service> {
             // A list may stand at the indent of its key.
             if indent > *opened || (indent == *opened && item.is_some()) {
                 if indent == *entries.get_or_insert(indent) {
-                    service.needs.extend(item.or_else(|| content.strip_suffix(':')).map(unquote));
+                    service.needs.extend(item.or_else(|| key(content)).map(unquote));
                 }
                 continue;
             }
             needs = None;
         }
         if let Some(rest) = content.strip_prefix("depends_on:") {
-            let inline = rest.trim().trim_start_matches('[').trim_end_matches(']');
-            service.needs.extend(inline.split(',').map(unquote).filter(|name| !name.is_empty()));
-            needs = inline.is_empty().then_some((indent, None));
+            let inline = rest.trim();
+            service.needs.extend(in_flow(inline).map(unquote).filter(|name| !name.is_empty()));
+            needs = (inline.is_empty() || inline.starts_with('&')).then_some((indent, None));
         }
     }
     services
+}
+
+/// The key that a line begins with, whatever its value. A colon within a key has no space behind it.
+fn key(content: &str) -> Option<&str> {
+    let key = content.split_once(": ").map(|(key, _)| key).or_else(|| content.strip_suffix(':'))?;
+    (key != "<<").then(|| key.trim_end())
+}
+
+/// The items of a list, or the keys of a table, that is written in one line: `[db, cache]` or `{db: {condition: c}, cache: {}}`.
+fn in_flow(inline: &str) -> impl Iterator<Item = &str> {
+    let is_table = inline.starts_with('{');
+    let inside = inline.strip_prefix(['[', '{']).unwrap_or_default();
+    let mut depth = 0_usize;
+    let items = inside.split(move |char| {
+        match char {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        char == ',' && depth == 0
+    });
+    items.map(move |item| match item.trim().trim_end_matches([']', '}']) {
+        item if is_table => item.split_once(':').map_or(item, |(key, _)| key),
+        item => item,
+    })
 }
 
 fn unquote(text: &str) -> String {
@@ -87,13 +112,31 @@ services:
     depends_on:
     - db
     command: [run]
+  api: &api
+    depends_on:
+      db: { condition: service_healthy, restart: true }
+      \"cache\": {condition: service_started}
+  admin:
+    <<: *api
+    depends_on: {db: {condition: service_healthy, restart: true}, 'cache': {}}
+  old:
+    depends_on:
+      - \"db\"
 volumes:
   data:
 ";
         let found = services(text);
         let found: Vec<_> =
             found.iter().map(|service| (service.name.as_str(), service.needs.join(" "))).collect();
-        let expected = [("db", ""), ("cache", "db dns"), ("web", "db cache"), ("worker", "db")];
+        let expected = [
+            ("db", ""),
+            ("cache", "db dns"),
+            ("web", "db cache"),
+            ("worker", "db"),
+            ("api", "db cache"),
+            ("admin", "db cache"),
+            ("old", "db"),
+        ];
         assert_eq!(found, expected.map(|(name, needs)| (name, needs.to_owned())));
     }
 }

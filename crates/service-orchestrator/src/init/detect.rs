@@ -4,6 +4,7 @@
 use super::compose;
 use serde_json::Value;
 use service_api::ownership::read_regular;
+use service_api::printable;
 use service_api::routes::RESERVED_NAMES;
 use service_api::trust::MAX_FILE_BYTES;
 use service_api::view::Suggestion;
@@ -11,17 +12,29 @@ use std::fmt::Write;
 use std::path::Path;
 
 const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+const PROCFILE: &str = "Procfile";
+/// Its line that is run once before the others are.
+const RELEASE: &str = "release";
 /// The scripts of a package.json that stay, rather than build something and end.
 const STAYING: [&str; 6] = ["start", "dev", "serve", "preview", "worker", "watch"];
+const RUNNERS: [&str; 4] = ["npm", "pnpm", "yarn", "bun"];
 const LOCKS: [(&str, &str); 4] =
     [("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lock", "bun"), ("bun.lockb", "bun")];
 
-/// Its definition, commented out.
-pub(super) fn commented(suggestion: &Suggestion) -> String {
+/// Its definition, commented out. `env_file`: one that lies beside the file it is from.
+pub(super) fn commented(suggestion: &Suggestion, env_file: Option<&str>) -> String {
     let Suggestion { name, start_command, shell, dependencies, .. } = suggestion;
     let mut lines = format!("# [services.{}]\n# start_command = {}\n", key(name), quote(start_command));
     if let Some(shell) = shell {
         let _ = writeln!(lines, "# shell = {}", quote(shell)); // a String takes everything
+    }
+    if suggestion.source == PROCFILE {
+        if name == RELEASE {
+            lines.push_str("# oneshot = true\n");
+        }
+        if let Some(file) = env_file {
+            let _ = writeln!(lines, "# env_file = {}", quote(file)); // as above
+        }
     }
     if !dependencies.is_empty() {
         let names: Vec<String> = dependencies.iter().map(|name| quote(name)).collect();
@@ -35,21 +48,20 @@ fn key(name: &str) -> String {
     if name.contains('.') { quote(name) } else { name.to_owned() }
 }
 
-/// A string of JSON is one of TOML, but for the delete character.
+/// A string of JSON is one of TOML, but for the delete character. What a terminal would obey is left out.
 fn quote(text: &str) -> String {
-    Value::from(text.replace('\u{7f}', "")).to_string()
+    Value::from(printable(text)).to_string()
 }
 
 /// What the files of this directory suggest, each service under a name of its own.
 pub(super) fn detect(directory: &Path) -> Vec<Suggestion> {
     let read = |name: &str| String::from_utf8(read_regular(&directory.join(name), MAX_FILE_BYTES).ok()?).ok();
     let mut found = Vec::new();
-    found.extend(read("Procfile").map(|text| procfile(&text)).unwrap_or_default());
+    found.extend(read(PROCFILE).map(|text| procfile(&text)).unwrap_or_default());
     let composed = COMPOSE.iter().find_map(|name| read(name).map(|text| composed(name, &text)));
     found.extend(composed.unwrap_or_default());
-    let runner =
-        LOCKS.iter().find(|(lock, _)| directory.join(lock).exists()).map_or("npm", |(_, runner)| runner);
-    found.extend(read("package.json").map(|text| package(&text, runner)).unwrap_or_default());
+    let locked = LOCKS.iter().find(|(lock, _)| directory.join(lock).exists()).map(|(_, runner)| *runner);
+    found.extend(read("package.json").map(|text| package(&text, locked)).unwrap_or_default());
     if directory.join("src/main.rs").is_file() {
         found.extend(read("Cargo.toml").and_then(|text| cargo(&text)));
     }
@@ -81,10 +93,7 @@ fn procfile(text: &str) -> Vec<Suggestion> {
     lines
         .filter(|(name, command)| !name.starts_with('#') && !name.contains(' ') && !command.is_empty())
         .filter_map(|(name, command)| {
-            Some(Suggestion {
-                shell: Some("sh".to_owned()),
-                ..suggest("Procfile", name, command.to_owned())?
-            })
+            Some(Suggestion { shell: Some("sh".to_owned()), ..suggest(PROCFILE, name, command.to_owned())? })
         })
         .collect()
 }
@@ -100,8 +109,12 @@ fn composed(source: &str, text: &str) -> Vec<Suggestion> {
         .collect()
 }
 
-fn package(text: &str, runner: &str) -> Vec<Suggestion> {
+fn package(text: &str, locked: Option<&str>) -> Vec<Suggestion> {
     let package: Value = serde_json::from_str(text).unwrap_or_default();
+    // Such as `pnpm@9.1.0`: what the authors say goes before the lock file that lies there.
+    let named = package["packageManager"].as_str().and_then(|named| named.split('@').next());
+    let named = named.filter(|named| RUNNERS.contains(named));
+    let runner = named.or(locked).unwrap_or("npm");
     let has = |script: &&&str| package["scripts"][**script].is_string();
     let scripts = STAYING.iter().filter(has);
     scripts.filter_map(|script| suggest("package.json", script, format!("{runner} run {script}"))).collect()
@@ -172,6 +185,24 @@ mod tests {
             pair("shop", "cargo run --release"),
         ];
         assert_eq!(found(&files), expected);
+    }
+
+    #[test]
+    fn the_package_manager_is_that_which_the_package_names() {
+        let package = |manager: &str| {
+            let text = format!(r#"{{"packageManager": "{manager}", "scripts": {{"dev": "vite"}}}}"#);
+            found(&[("package.json", &text), ("yarn.lock", "")])
+        };
+        assert_eq!(package("pnpm@9.1.0"), [pair("dev", "pnpm run dev")]);
+        assert_eq!(package("\u{7f}odd"), [pair("dev", "yarn run dev")]);
+    }
+
+    #[test]
+    fn a_release_is_done_once_and_an_env_file_is_used() {
+        let found = procfile("web: bin/web\nrelease: bin/migrate\n");
+        let texts: Vec<String> = found.iter().map(|service| commented(service, Some(".env"))).collect();
+        assert!(texts[0].ends_with("# shell = \"sh\"\n# env_file = \".env\"\n"), "{}", texts[0]);
+        assert!(texts[1].contains("# oneshot = true\n"), "{}", texts[1]);
     }
 
     #[test]

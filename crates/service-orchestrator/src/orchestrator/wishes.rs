@@ -1,9 +1,9 @@
 //! Takes up a wish: who is meant, whether it may be, and who waits for what comes of it.
 
 use super::message::{Verb, Wish};
-use super::resolve;
 use super::task::Task;
 use super::waiters::{Open, Waiter};
+use super::{nothing_defined, resolve};
 use crate::clock;
 use service_api::{Code, Outcome, Problem};
 use service_core::Id;
@@ -22,6 +22,9 @@ impl Task {
                 "cannot start or stop anything: `manager_enabled` is false",
             )
             .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
+        }
+        if wish.all && wish.verb == Verb::Start && self.fleet.plan().is_empty() {
+            return Err(nothing_defined());
         }
         let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
         let mut met = BTreeSet::new();
