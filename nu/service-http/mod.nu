@@ -3,5 +3,5 @@
 # `use nu/service-http *` gives `service ...` with the same names, flags, rows and error codes; `use nu/service` after it adds
 # the commands that are composed from these. It needs `http get --unix-socket` (Nushell 0.109), and `orchestratord` on PATH.
 
-export use service
+export use service *
 export use transient.nu *

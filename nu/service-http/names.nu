@@ -2,6 +2,7 @@
 
 use client.nu
 use ownership.nu
+use printable.nu
 use project.nu
 use remote.nu
 
@@ -29,6 +30,7 @@ export def added []: nothing -> list {
     } catch { [] }
 }
 
+# All of them, those that fit first; with their state, which tells why the others do not.
 def offer [without: list<string>]: nothing -> list {
     try {
         let span = (metadata $without).span
@@ -36,10 +38,10 @@ def offer [without: list<string>]: nothing -> list {
         let project = if $there == null { project null $span }
         let way = if $there == null { way $project } else { $there }
         let status = try { client peek $way /api/v1/services/status $PATIENCE } catch {
-            ownership read-toml $project.config | get services | columns | each {|name| { name: $name state: unknown } }
+            ownership read-toml $project.config | get services | columns | each {|name| { name: $name state: null } }
         }
         let fitting = $status | where state not-in $without
-        (if ($fitting | is-empty) { $status } else { $fitting }) | get name
+        $fitting ++ ($status | where state in $without) | each {|it| { value: ($it.name | printable plain) description: $it.state } }
     } catch { [] }
 }
 

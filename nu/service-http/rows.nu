@@ -235,4 +235,4 @@ def uptime [ms: any]: nothing -> any {
 
 def size [bytes: any]: nothing -> any { if $bytes == null { null } else { $bytes | into filesize } }
 
-def time [text: any]: nothing -> any { if ($text | is-empty) { null } else { $text | into datetime } }
+def time [text: any]: nothing -> any { if ($text | is-empty) { null } else { $text | into datetime | date to-timezone local } }

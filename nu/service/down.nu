@@ -8,7 +8,7 @@ use caller.nu
 @category service
 @search-terms stop all quit daemon
 @example "leave nothing of the project running" { service down }
-export def main []: nothing -> table {
+export def "service down" []: nothing -> table {
     let stopped = caller null { service stop --all }
     service daemon stop | ignore
     $stopped

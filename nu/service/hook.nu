@@ -4,6 +4,7 @@
 # for each service. The last shell to leave stops what is noted, and nothing else.
 
 use ../service-http/ownership.nu
+use ../service-http/printable.nu
 use ../service-http/trusted.nu
 use place.nu
 
@@ -15,10 +16,11 @@ use place.nu
 @category service
 @search-terms direnv cd enter leave auto
 @example "in config.nu" "use service\n$env.config.hooks.env_change.PWD = ($env.config.hooks.env_change.PWD? | default [] | append (service hook))"
-export def --env main []: nothing -> closure {
+export def --env "service hook" []: nothing -> closure {
     {|before, after|
         let left = if $before == null { null } else { place project $before }
         let entered = place project $after
+        $env.SERVICE_HOOK_INSIDE = $entered
         if $left != $entered {
             if $left != null { leave $left }
             if $entered != null { enter $entered }
@@ -26,7 +28,8 @@ export def --env main []: nothing -> closure {
     }
 }
 
-def --env enter [file: string]: nothing -> nothing {
+# Starts what is marked, if the file is trusted; `service trust` asks for it as well.
+export def --env enter [file: string]: nothing -> nothing {
     let parsed = try { ownership read-toml $file } catch { return }
     let by_default = $parsed.orchestrator?.service_defaults?.auto? | default false
     let marked = $parsed.services? | default {} | values | any {|service| $service.auto? | default $by_default }
@@ -98,5 +101,5 @@ def --env tell-once [file: string]: nothing -> nothing {
     let hash = try { (trusted digest $file).hash } catch { "" }
     if $hash in ($env.SERVICE_HOOK_TOLD? | default []) { return }
     $env.SERVICE_HOOK_TOLD = ($env.SERVICE_HOOK_TOLD? | default [] | append $hash)
-    print --stderr $"($file) has services to start here, and is not trusted: read it, then `service trust`"
+    print --stderr $"($file | printable plain) has services to start here, and is not trusted: read it, then `service trust`"
 }

@@ -1,21 +1,23 @@
 # Completion of service names, while the user types: no daemon is started for it, nobody waits long, and no error is shown.
 
 use ../service-http/ownership.nu
+use ../service-http/printable.nu
 use place.nu
 
 # How long a daemon may take; after that the file says what there is.
 const PATIENCE = 150ms
 
 # All of the project.
-export def all []: nothing -> list<string> { offer [] }
+export def all []: nothing -> list { offer [] }
 
-# Those that a start means something for; all if there are none.
-export def idle []: nothing -> list<string> { offer [waiting starting ready stopping backoff] }
+# Those that a start means something for first.
+export def idle []: nothing -> list { offer [waiting starting ready stopping backoff] }
 
-def offer [without: list<string>]: nothing -> list<string> {
+# All of them, those that fit first; with their state, which tells why the others do not.
+def offer [without: list<string>]: nothing -> list {
     let status = asked | default { written }
     let fitting = $status | where state not-in $without
-    (if ($fitting | is-empty) { $status } else { $fitting }) | get name
+    $fitting ++ ($status | where state in $without) | each {|it| { value: ($it.name | printable plain) description: $it.state } }
 }
 
 # What a running daemon says; null where none runs, or none answers in time.
@@ -33,8 +35,8 @@ def asked []: nothing -> any {
 }
 
 # What the file says.
-def written []: nothing -> table<name: string, state: string> {
+def written []: nothing -> table<name: string, state: any> {
     try {
-        ownership read-toml (place usable $env.PWD) | get services | columns | each {|name| { name: $name state: unknown } }
+        ownership read-toml (place usable $env.PWD) | get services | columns | each {|name| { name: $name state: null } }
     } catch { [] }
 }

@@ -9,7 +9,7 @@ use palette.nu
 @category service
 @search-terms color theme color_config
 @example "in config.nu" "use service\n$env.config.color_config = ($env.config.color_config | merge (service paint))"
-export def main []: nothing -> record<string: closure> {
+export def "service paint" []: nothing -> record<string: closure> {
     let usual = $env.config.color_config.string? | default white
     {
         string: {|text|

@@ -20,7 +20,7 @@ const PATIENCE = 10sec
 @category service
 @search-terms segment status line starship
 @example "on the right" "use service\n$env.PROMPT_COMMAND_RIGHT = { service prompt --color }"
-export def main [
+export def "service prompt" [
     --color (-c) # green, yellow, or red when something is failing
 ]: nothing -> string {
     let config = place usable $env.PWD

@@ -7,6 +7,9 @@ use screen.nu
 # The colours that services get, in turn.
 const COLOURS = [cyan magenta green yellow blue light_cyan light_magenta light_green light_yellow light_blue]
 
+# Of a line so much is shown; `service logs` has all of it.
+const LONGEST = 2000
+
 # Print the last lines of services and then what they write, each service in a colour of its own, until ctrl-c.
 #
 # Lines of standard error are marked with `!`. For rows use `service logs --follow`.
@@ -14,7 +17,7 @@ const COLOURS = [cyan magenta green yellow blue light_cyan light_magenta light_g
 @search-terms logs follow output
 @example "of all services" "service tail"
 @example "of one, from now on" "service tail web-app --lines 0"
-export def main [
+export def "service tail" [
     ...names: string@"names all" # services; all of the project if none is named
     --lines (-n): int = 10 # so many lines of the past of each
 ]: nothing -> nothing {
@@ -30,9 +33,17 @@ export def main [
 def follow [names: list<string>, lines: int, width: int, colours: record]: nothing -> nothing {
     let plain = not (is-terminal --stdout)
     service logs ...$names --follow --tail $lines | each {|row|
+        let text = shortened $row.line
         let mark = if $row.stream == stderr { "!" } else { "|" }
         let head = $"($row.service | fill --width $width) ($mark)"
         let style = $colours | get --optional $row.service | default default
-        print (if $plain { $"($head) ($row.line)" } else { $"(ansi $style)($head)(ansi reset) ($row.line)" })
+        print (if $plain { $"($head) ($text)" } else { $"(ansi $style)($head)(ansi reset) ($text)(ansi reset)" })
     } | ignore
+}
+
+# A line that would fill the screen says how much more there is of it.
+def shortened [line: string]: nothing -> string {
+    let length = $line | str length --grapheme-clusters
+    if $length <= $LONGEST { return $line }
+    $"($line | str substring --grapheme-clusters 0..<$LONGEST)... and ($length - $LONGEST) more characters"
 }

@@ -4,6 +4,9 @@ use caller.nu
 use palette.nu
 use screen.nu
 
+# From so many columns on there is room for all of them.
+const WIDE = 100
+
 # Show running services by what they use of processors or memory, most first, until `q` or ctrl-c.
 #
 # `cpu` is a percentage of one core since the look before, of all processes of the service together.
@@ -11,7 +14,7 @@ use screen.nu
 @search-terms cpu memory usage htop busy
 @example "by memory" "service top --by memory"
 @example "once, as rows" "service top --once | first 3"
-export def main [
+export def "service top" [
     --by (-b): string@columns = cpu # cpu, memory, uptime or restarts
     --interval (-i): duration = 2sec # from one look to the next
     --once (-1) # the rows instead of a live table
@@ -30,7 +33,10 @@ export def main [
         let rows = rows $by
         let memory = $rows.memory | compact | append 0b | math sum
         let cpu = $rows.cpu | compact | append 0.0 | math sum
-        let table = $rows | palette coloured state health | table --width $size.columns
+        let shown = $rows | update uptime {|row| short $row.uptime } | palette coloured state health
+        # All of them run, and a number is rarely looked for here.
+        let shown = if $size.columns < $WIDE { $shown | reject state pid } else { $shown }
+        let table = $shown | table --width $size.columns
         $"(ansi attr_bold)($rows | length) running, cpu ($cpu | math round)%, memory ($memory)(ansi reset)  by ($by), q leaves\n($table)"
     }
 }
@@ -42,4 +48,11 @@ def rows [by: string]: nothing -> table {
     | where status == running
     | select name cpu memory uptime restarts state health pid
     | sort-by --reverse {|row| $row | get $by }
+}
+
+# At most two units.
+def short [uptime: any]: nothing -> any {
+    if $uptime == null or $uptime < 10min { return $uptime }
+    let unit = if $uptime < 1day { 1min } else if $uptime < 1wk { 1hr } else { 1day }
+    $uptime // $unit * $unit
 }

@@ -10,7 +10,7 @@ use names.nu
 @search-terms start all compose
 @example "bring the whole project up" { service up }
 @example "bring one service up, with what it needs" { service up web-app }
-export def main [
+export def "service up" [
     ...names: string@"names idle" # services; all of the project if none is named
 ]: nothing -> table {
     # Not around the start itself, whose rows come one by one.

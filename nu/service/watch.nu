@@ -8,6 +8,8 @@ use summary.nu
 
 # From so many columns on there is room for all that a status has.
 const WIDE = 90
+# So many lines of the screen are no rows: the summary, the table's own four, the last.
+const FRAME = 6
 
 # Show how services are, again and again in the same place, until `q` or ctrl-c.
 #
@@ -16,7 +18,7 @@ const WIDE = 90
 @search-terms live monitor refresh
 @example "all services, twice a second" "service watch --interval 500ms"
 @example "two of them" "service watch database web-app"
-export def main [
+export def "service watch" [
     ...names: string@"names all" # services; all of the project if none is named
     --interval (-i): duration = 1sec # from one look to the next
 ]: nothing -> nothing {
@@ -24,10 +26,20 @@ export def main [
     caller (metadata $names).span { service status ...$names | ignore }
     screen $interval {|size|
         let rows = service status ...$names
-        let painted = $rows | palette coloured status state health
+        # What is wrong stands where one looks first, and is never among what does not fit.
+        let sorted = $rows | sort-by {|row| urgency $row }
+        let room = [($size.rows - $FRAME) 1] | math max
+        let fitting = if ($rows | length) <= $room { $sorted } else { $sorted | first ([($room - 1) 1] | math max) }
+        let hidden = ($rows | length) - ($fitting | length)
+        let painted = $fitting | palette coloured status state health
         # What `state` says as well, and what is rarely looked at, make room for the rest.
         let shown = if $size.columns < $WIDE { $painted | reject --optional status pid } else { $painted }
         let table = $shown | table --width $size.columns
-        $"(ansi attr_bold)($rows | summary)(ansi reset)  every ($interval), q leaves\n($table)"
+        $"(ansi attr_bold)($rows | summary)(ansi reset)  every ($interval), q leaves\n($table)(if $hidden > 0 { $'\n... and ($hidden) more' })"
     }
+}
+
+# Less comes first; what is equal stays in the order of the file.
+def urgency [row: record]: nothing -> int {
+    if $row.state in [failed backoff] or $row.health == unhealthy { 0 } else if $row.state in [waiting starting stopping] { 1 } else { 2 }
 }

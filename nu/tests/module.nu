@@ -2,6 +2,8 @@
 
 use support.nu *
 
+const HERE = path self .
+
 const PAIR = '
 [services.db]
 start_command = "ACTOR"
@@ -116,6 +118,27 @@ export def "test nothing starts from a file that is not trusted as it is" [] {
     service trust --revoke | ignore
     equal (service trust --list) []
     holds (not (has-daemon)) "no daemon was started"
+}
+
+export def "test trust starts what is marked at once where the hook is inside" [] {
+    define $PAIR
+    let hook = service hook
+    do --env $hook null $env.PWD
+    holds (not (has-daemon)) "it is not trusted yet"
+    service trust | ignore
+    eventually "what is marked runs" { (states) == [ready ready stopped] }
+    do --env $hook $env.PWD "/"
+    eventually "it is stopped again" { (states) == [stopped stopped stopped] }
+}
+
+export def "test commands are called by their whole names" [] {
+    let names = [up down watch top tail prompt hook trust paint]
+    for name in $names {
+        let line = $"def --wrapped 'service status' [...words] {}; use '($HERE | path join ../service)'; service ($name) --nonsense"
+        let error = ^$nu.current-exe --no-config-file --commands $line | complete
+        holds ($error.stderr =~ $"`service ($name)` command") $error.stderr
+    }
+    holds (help commands | where name == main | is-empty) "none is called main"
 }
 
 export def "test paint colours states and leaves the rest" [] {

@@ -100,7 +100,7 @@ export def "test the help of all is a manual" [] {
 export def "test the item of a closure is no input" [] {
     define $PAIR
     equal ([1 2] | each {|it| service check | length }) [0 0]
-    equal ([1 2] | each {|it| service plan | length }) [2 2]
+    equal ([1 2] | each {|it| service plan --all | length }) [2 2]
     equal (["x"] | each {|it| service daemon status | get services_running }) [0]
     equal ([{ a: 1 }] | each {|it| service projects | length }) [1]
 }

@@ -10,7 +10,7 @@ use ../rows.nu
 # The columns are `name` and the keys of services.toml. All are added or none; they stay until `service remove`.
 @category service
 @search-terms define register create new dynamic
-export def main [
+export def "service add" [
     --config (-c): path # the services.toml to use
 ]: [table -> table, record -> table] {
     let rows = $in

@@ -6,7 +6,7 @@ use ../wish.nu
 # Let what runs follow a changed services.toml, and go back if that fails.
 @category service
 @search-terms deploy reload update rollback
-export def main [
+export def "service apply" [
     --config (-c): path # the services.toml to use
     --start # start every service that is new, not only those that something needs
     --no-rollback # leave everything as it is if a step fails

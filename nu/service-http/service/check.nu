@@ -7,7 +7,7 @@ use ../project.nu
 # Show everything that is wrong with a services.toml, and what is doubtful about it.
 @category service
 @search-terms validate lint verify errors warnings
-export def main [
+export def "service check" [
     file?: path # the file to check instead of the project's own
     --config (-c): path # the services.toml to use
     --strict # fail if there is an error, and tell all that was found in that: for CI

@@ -7,7 +7,7 @@ use ../rows.nu
 
 # Show the daemon of the project, without starting it.
 @category service
-export def status [
+export def "service daemon status" [
     --config (-c): path # the services.toml to use
 ]: any -> record {
     ignore # the item of a closure
@@ -17,7 +17,7 @@ export def status [
 
 # Stop the daemon of the project; its services keep running.
 @category service
-export def stop [
+export def "service daemon stop" [
     --config (-c): path # the services.toml to use
     --services # stop the services first
 ]: any -> record {
@@ -28,7 +28,7 @@ export def stop [
 
 # Replace the daemon of the project by a new one; no service is restarted.
 @category service
-export def restart [
+export def "service daemon restart" [
     --config (-c): path # the services.toml to use
 ]: any -> record {
     ignore # the item of a closure

@@ -7,7 +7,7 @@ use ../rows.nu
 # Take back `service enable`: systemd does not start the project any more.
 @category service
 @search-terms systemd unit boot login autostart
-export def main [
+export def "service disable" [
     --config (-c): path # the services.toml to use
 ]: nothing -> record {
     let span = (metadata $config).span

@@ -8,7 +8,7 @@ use ../rows.nu
 # Have systemd run the daemon of the project, and start services with it, from now on.
 @category service
 @search-terms systemd unit boot login autostart linger
-export def main [
+export def "service enable" [
     ...names: string@"names all" # the services to start along (default: those marked `auto = true`)
     --config (-c): path # the services.toml to use
     --all (-a) # start all services along

@@ -12,7 +12,7 @@ use ../since.nu
 # With --follow the stream goes on over a restart of the daemon, without gap or duplicate.
 @category service
 @search-terms journal transitions alert stream
-export def main [
+export def "service events" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --follow (-f) # what happens from now on, as it happens, until ctrl-c

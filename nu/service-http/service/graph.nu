@@ -12,7 +12,7 @@ const FORMATS = [tree mermaid dot]
 # Only reads: no daemon is started for it.
 @category service
 @search-terms dependencies tree mermaid dot graphviz draw
-export def main [
+export def "service graph" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --format (-f): string@formats # draw it: `tree` for the terminal, `mermaid` or `dot` for documents

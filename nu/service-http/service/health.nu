@@ -8,7 +8,7 @@ use ../selector.nu
 # Check now whether services are healthy, all at the same time.
 @category service
 @search-terms check probe alive ping
-export def main [
+export def "service health" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
 ]: any -> table {

@@ -9,7 +9,7 @@ use ../since.nu
 # Show what happened to services and what their health checks said, for analysis.
 @category service
 @search-terms journal latency transitions statistics
-export def main [
+export def "service history" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --starts # one row for each start: what it waited for, how long, and how long it took

@@ -7,7 +7,7 @@ use ../client.nu
 # All of it is commented out. What other files here speak of is suggested: in the file, commented out as well, and in the answer.
 @category service
 @search-terms new create project template Procfile compose
-export def main [
+export def "service init" [
     --force (-f) # replace the services.toml that is there
 ]: any -> record {
     ignore # the item of a closure

@@ -11,7 +11,7 @@ use ../selector.nu
 # Only reads: no daemon is started for it.
 @category service
 @search-terms definitions show ls
-export def main [
+export def "service list" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
 ]: any -> table {

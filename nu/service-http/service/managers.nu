@@ -6,7 +6,7 @@ use ../rows.nu
 # Show who can run services, what each can do, and whether the program it needs is here.
 @category service
 @search-terms systemd podman docker module backend
-export def main [
+export def "service managers" [
     --config (-c): path # the services.toml to use
 ]: nothing -> table {
     let span = (metadata $config).span

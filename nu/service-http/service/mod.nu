@@ -1,99 +1,27 @@
-# The commands, and `service` itself: its help is a manual, alone it lists them, and it answers a mistyped one with the right one.
+# The commands. Each is defined by its whole name, which its help and its errors say then.
 
-use ../problem.nu
-
-export use add.nu
-export use apply.nu
-export use check.nu
-export use daemon.nu
-export use disable.nu
-export use enable.nu
-export use events.nu
-export use graph.nu
-export use health.nu
-export use history.nu
-export use init.nu
-export use list.nu
-export use logs.nu
-export use managers.nu
-export use order.nu
-export use plan.nu
-export use projects.nu
-export use remove.nu
-export use restart.nu
-export use start.nu
-export use status.nu
-export use stop.nu
-export use wait.nu
-export use why.nu
-
-# The commands of `nu/service`, which are there once it is used.
-const OF_THE_MODULE = [up down watch top tail prompt hook trust paint]
-
-# Start, stop and watch the services of a project.
-#
-# A project is a directory with a services.toml, found from the current directory upward (or --config, or
-# $env.SERVICES_CONFIG). `service init` writes one:
-#
-#   [services.database]
-#   start_command = "postgres -D data"
-#   health_check_endpoint = "tcp://127.0.0.1:5432"
-#
-#   [services.web-app]
-#   start_command = "shop --port 8080"
-#   dependencies = ["database"]
-#
-# Every day
-#   service start web-app        it and all it needs, in order, each when what it needs is ready
-#   service status               how everything is: state, health, uptime, memory
-#   service logs web-app         what it wrote; --follow goes on
-#   service stop database        it, after what needs it
-#   service restart database     it, and gives back what needs it and was running
-#
-# When something is wrong
-#   service why web-app          why it is as it is, and the command that would help
-#   service check                what is wrong with services.toml
-#   service events --since 1hr   what happened
-#   service health               ask every health check now
-#
-# In a script
-#   service wait web-app --timeout 30sec     until it is ready, or never can be
-#   service status | where health == unhealthy | service restart
-#   try { service start web-app } catch {|e| if $e.details.code == service::start_failed { ... } }
-#
-# After a change of services.toml
-#   service plan; service apply  what would change; do it, and go back if it fails
-#
-# Names are words, or come through the pipe: strings, or rows with a `name`. An empty pipe does nothing. Rows tell of failures
-# in `error`; if all that was named failed, the command fails with a code: service::not_found, timeout, start_failed ...
-#
-# A daemon of the project starts with the first command that needs it. Services outlive it, and the shell.
-# The system's own program of this name is `^service`.
-@category service
-@search-terms daemon supervisor orchestrator systemctl background
-@example "start a service with what it needs, and look at it" "service start web-app; service status"
-@example "what is wrong, and what would help" "service status | where status == failed | each {|it| service why $it.name } | select summary help"
-export def main [
-    ...words: string # a subcommand
-]: any -> any {
-    ignore # the item of a closure
-    let known = help commands | where name =~ "^service " | select name description
-    if ($words | is-empty) { return $known }
-    let said = $words | first
-    if $said in $OF_THE_MODULE {
-        problem raise {
-            code: unknown_subcommand
-            message: $"no command `service ($said)` yet: it belongs to the module"
-            help: "say `use service` after this module, in a Nushell from 0.115 on"
-        } (metadata $words).span
-    }
-    let near = $known | get name | str replace "service " ""
-        | each {|name| { name: $name far: (if ($name | str starts-with $said) { 0 } else { $name | str distance ($said | str substring 0..<65) }) } }
-        | sort-by far | first
-    let hint = if $near.far < 3 { $"did you mean `service ($near.name)`?" } else { "`service` alone lists the subcommands" }
-    problem raise {
-        code: unknown_subcommand
-        message: $"no command `service ($words | str join ' ')`"
-        help: $"($hint) \(the system's own tool is `^service`\)"
-    } (metadata $words).span
-}
+export use add.nu *
+export use apply.nu *
+export use check.nu *
+export use daemon.nu *
+export use disable.nu *
+export use enable.nu *
+export use events.nu *
+export use graph.nu *
+export use health.nu *
+export use history.nu *
+export use init.nu *
+export use list.nu *
+export use logs.nu *
+export use managers.nu *
+export use ../manual.nu *
+export use order.nu *
+export use plan.nu *
+export use projects.nu *
+export use remove.nu *
+export use restart.nu *
+export use start.nu *
+export use status.nu *
+export use stop.nu *
+export use wait.nu *
+export use why.nu *

@@ -6,10 +6,11 @@ use ../rows.nu
 # Show what a changed services.toml would do to what runs.
 @category service
 @search-terms diff changes dry-run
-export def main [
+export def "service plan" [
     --config (-c): path # the services.toml to use
+    --all (-a) # also the services for which nothing would change
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $config).span
-    client ask (client connect $config $span) /api/v1/plan | rows change
+    client ask (client connect $config $span) /api/v1/plan | where {|it| $all or $it.change != none } | rows change
 }

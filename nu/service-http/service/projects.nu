@@ -10,7 +10,7 @@ const PATIENCE = 500ms
 # `daemon` is running, hangs or none; without an answer `up` counts the services that are kept all the same.
 @category service
 @search-terms all machine daemons ps
-export def main []: any -> table {
+export def "service projects" []: any -> table {
     ignore # the item of a closure
     let span = (metadata $PATIENCE).span
     client program-says [projects] $span | par-each --keep-order {|trace|

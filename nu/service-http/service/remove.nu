@@ -10,7 +10,7 @@ use ../wish.nu
 # What services.toml defines is removed there. What something else needs is removed only along with that.
 @category service
 @search-terms delete undefine forget rm
-export def main [
+export def "service remove" [
     ...names: string@"names added" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --all (-a) # everything that was added

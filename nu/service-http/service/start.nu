@@ -10,7 +10,7 @@ use ../wish.nu
 # Rows of services that failed say why in `error`; if every service that was named failed, the command fails.
 @category service
 @search-terms run launch up
-export def main [
+export def "service start" [
     ...names: string@"names idle" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --all (-a) # every service of the project

@@ -8,7 +8,7 @@ use ../selector.nu
 # Show how services are: state, health, process, uptime, memory.
 @category service
 @search-terms ps state running uptime systemctl
-export def main [
+export def "service status" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --long (-l) # all columns

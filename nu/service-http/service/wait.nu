@@ -18,7 +18,7 @@ const LOOK_AGAIN = 100ms
 # `service status --long`.
 @category service
 @search-terms until block ready healthy poll
-export def main [
+export def "service wait" [
     ...names: any@"names all" # the services, or a closure that says true when the wait is over; names may be piped in
     --config (-c): path # the services.toml to use
     --for: string@until # what to wait for: ready (the default), healthy, running, stopped or completed

@@ -11,7 +11,7 @@ use ../selector.nu
 # `summary` says it in one sentence, `help` has the command that would help now; there is none when all is well.
 @category service
 @search-terms explain diagnose reason cause debug
-export def main [
+export def "service why" [
     ...name: string@"names all" # the service, or none for all that is not well; or pipe in its name, or a row
     --config (-c): path # the services.toml to use
 ]: any -> any {

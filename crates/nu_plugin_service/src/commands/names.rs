@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// How much of that a daemon may take, which answers within a few milliseconds unless it hangs.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(75);
 
-/// Which services a command can do something with.
+/// Which services a command can do something with: those come first, and of the others the state tells why they do not.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Offer {
     All,
@@ -69,33 +69,26 @@ fn suggestions(
         && let Some(way) = remote::configured(engine)?
     {
         // Another machine is farther away, and there is nobody else to ask.
-        let services = known(&plugin.clients.to(&way)?.within(PATIENCE), offer)?;
-        return Ok(services.into_iter().map(suggestion).collect());
+        return known(&plugin.clients.to(&way)?.within(PATIENCE), offer);
     }
     let project = shell::project(engine, config(call).as_deref())?;
     let client = launch::running(&project, &plugin.clients)?.within(ANSWERS_WITHIN);
-    let services = match known(&client, offer) {
-        Ok(services) => services,
+    known(&client, offer).or_else(|_| {
         // Without a daemon, or with one that hangs, nobody knows what runs.
-        Err(_) => {
-            let services = defined(project, engine, PATIENCE.saturating_sub(began.elapsed()))?;
-            if matches!(offer, Offer::Added) { fitting(services, offer, &[]) } else { services }
-        }
-    };
-    Ok(services.into_iter().map(suggestion).collect())
+        let services = defined(project, engine, PATIENCE.saturating_sub(began.elapsed()))?;
+        Ok(fitting(services, offer, &[]).into_iter().map(|service| suggestion(service, &[])).collect())
+    })
 }
 
 /// What the daemon knows, asked for both at once: the patience is for both.
-fn known(client: &Client, offer: Offer) -> Result<Vec<view::Service>, Problem> {
+fn known(client: &Client, offer: Offer) -> Result<Vec<DynamicSuggestion>, Problem> {
     std::thread::scope(|scope| {
-        let status = scope.spawn(|| match offer {
-            Offer::All | Offer::Added => Ok(Vec::new()),
-            Offer::Running | Offer::Idle => client.get(routes::STATUS, &[]),
-        });
+        let status = scope.spawn(|| client.get(routes::STATUS, &[]));
         let services = client.get(routes::LIST, &[])?;
         // Names are worth more than knowing which of them run.
-        let status = status.join().ok().and_then(Result::ok).unwrap_or_default();
-        Ok(fitting(services, offer, &status))
+        let status: Vec<view::Status> = status.join().ok().and_then(Result::ok).unwrap_or_default();
+        let services = fitting(services, offer, &status).into_iter();
+        Ok(services.map(|service| suggestion(service, &status)).collect())
     })
 }
 
@@ -111,8 +104,7 @@ fn defined(
     services.recv_timeout(patience).unwrap_or_else(|_| Ok(Vec::new()))
 }
 
-/// The services that fit; of those that run or do not, all if none fits: Nushell remembers an empty answer longer than it
-/// is true.
+/// The services that fit, and then the others: a name that is not offered looks as if there were none.
 fn fitting(services: Vec<view::Service>, offer: Offer, status: &[view::Status]) -> Vec<view::Service> {
     let wanted = match offer {
         Offer::All => return services,
@@ -121,19 +113,25 @@ fn fitting(services: Vec<view::Service>, offer: Offer, status: &[view::Status]) 
         Offer::Idle => true,
     };
     let idle = |service: &view::Service| {
-        let row = status.iter().find(|row| row.name == service.name);
-        row.is_none_or(|row| matches!(row.state.as_str(), "stopped" | "completed" | "failed"))
+        let state = state(&service.name, status);
+        state.is_none_or(|state| matches!(state, "stopped" | "completed" | "failed"))
     };
-    let (fit, rest): (Vec<_>, Vec<_>) = services.into_iter().partition(|service| idle(service) == wanted);
-    if fit.is_empty() { rest } else { fit }
+    let (mut fit, rest): (Vec<_>, Vec<_>) = services.into_iter().partition(|service| idle(service) == wanted);
+    fit.extend(rest);
+    fit
 }
 
-fn suggestion(service: view::Service) -> DynamicSuggestion {
-    DynamicSuggestion {
-        value: service.name,
-        description: Some(service.description).filter(|text| !text.is_empty()),
-        ..Default::default()
-    }
+fn state<'a>(name: &str, status: &'a [view::Status]) -> Option<&'a str> {
+    status.iter().find(|row| row.name == name).map(|row| row.state.as_str())
+}
+
+/// The name, with its state and what it is for, as far as that is known.
+fn suggestion(service: view::Service, status: &[view::Status]) -> DynamicSuggestion {
+    let state = state(&service.name, status).unwrap_or_default();
+    let words = [state, service.description.as_str()];
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let description = Some(words.join(": ")).filter(|text| !text.is_empty());
+    DynamicSuggestion { value: service.name, description, ..Default::default() }
 }
 
 /// `--config`, where it is already typed out.
@@ -146,7 +144,7 @@ fn config(call: &DynamicCompletionCall) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn offered(offer: Offer, known: &[(&str, &str)]) -> Vec<String> {
+    fn offered(offer: Offer, known: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
         let services = ["a", "b"].map(|name| view::Service {
             name: name.into(),
             description: String::new(),
@@ -169,27 +167,28 @@ mod tests {
             restarts: 0,
             details: None,
         });
-        let fit = fitting(services.into(), offer, &status.collect::<Vec<_>>());
-        fit.into_iter().map(|service| service.name).collect()
+        let status: Vec<_> = status.collect();
+        let fit = fitting(services.into(), offer, &status).into_iter();
+        let offered = fit.map(|service| suggestion(service, &status));
+        offered.map(|suggestion| (suggestion.value, suggestion.description)).collect()
+    }
+
+    fn pair(name: &str, description: &str) -> (String, Option<String>) {
+        (name.into(), Some(description.into()).filter(|text: &String| !text.is_empty()))
     }
 
     #[test]
-    fn a_stop_offers_what_runs_and_a_start_the_others() {
+    fn all_are_offered_with_their_state_and_those_that_it_means_something_for_come_first() {
         let states = [("a", "ready"), ("b", "failed")];
-        assert_eq!(offered(Offer::Running, &states), ["a"]);
-        assert_eq!(offered(Offer::Idle, &states), ["b"]);
-        assert_eq!(offered(Offer::All, &states), ["a", "b"]);
+        let (a, b) = (pair("a", "ready"), pair("b", "failed"));
+        assert_eq!(offered(Offer::Running, &states), [a.clone(), b.clone()]);
+        assert_eq!(offered(Offer::Idle, &states), [b.clone(), a.clone()]);
+        assert_eq!(offered(Offer::All, &states), [a, b]);
+        assert_eq!(offered(Offer::Running, &[]), [pair("a", ""), pair("b", "")]);
     }
 
     #[test]
     fn a_remove_offers_what_is_in_no_file() {
-        assert_eq!(offered(Offer::Added, &[("a", "ready")]), ["b"]);
-    }
-
-    #[test]
-    fn where_none_fits_all_are_offered() {
-        assert_eq!(offered(Offer::Running, &[("a", "stopped"), ("b", "stopped")]), ["a", "b"]);
-        assert_eq!(offered(Offer::Idle, &[("a", "ready"), ("b", "backoff")]), ["a", "b"]);
-        assert_eq!(offered(Offer::Running, &[]), ["a", "b"]);
+        assert_eq!(offered(Offer::Added, &[("a", "ready")]), [pair("b", "")]);
     }
 }

@@ -119,12 +119,15 @@ fn unknown(words: &[&str], span: Span) -> LabeledError {
     let commands = super::all();
     let names =
         commands.iter().filter_map(|command| PluginCommand::name(&**command).strip_prefix("service "));
-    let near = names
-        .map(|name| (likeness(words, name), name))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other));
+    let near = match words.first().and_then(|word| MEANT.iter().find(|(said, _)| said == word)) {
+        Some((_, meant)) => Some(*meant),
+        None => names
+            .filter_map(|name| Some((distance(words, name)?, name)))
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, name)| name),
+    };
     let hint = match near {
-        Some((_, name)) => format!("did you mean `service {name}`?"),
+        Some(name) => format!("did you mean `service {name}`?"),
         None => "`service` alone lists the subcommands".into(),
     };
     let message = format!("no command `service {}`", words.join(" "));
@@ -132,15 +135,23 @@ fn unknown(words: &[&str], span: Span) -> LabeledError {
         .with_help(format!("{hint} (the system's own tool is `^service`)"))
 }
 
-/// How much as many words as the name has look like it, or begin it.
-fn likeness(words: &[&str], name: &str) -> f64 {
+/// What other programs call it.
+const MEANT: [(&str, &str); 4] = [("ps", "status"), ("ls", "list"), ("rm", "remove"), ("kill", "stop")];
+
+/// By how many letters as many words as the name has differ from it, if few enough that it is meant; none where they begin it.
+fn distance(words: &[&str], name: &str) -> Option<usize> {
     let count = name.split(' ').count().min(words.len());
     let said = words[..count].join(" ");
     if name.starts_with(&said) {
-        return 1.0;
+        return Some(0);
     }
     // What is longer is like no name.
-    if said.len() > 64 { 0.0 } else { strsim::jaro_winkler(&said, name) }
+    if said.len() > 64 {
+        return None;
+    }
+    let name = name.split(' ').take(count).collect::<Vec<_>>().join(" ");
+    let distance = strsim::osa_distance(&said, &name);
+    (distance <= said.chars().count().max(name.len()) / 3).then_some(distance)
 }
 
 #[cfg(test)]
@@ -168,6 +179,12 @@ mod tests {
         assert!(help(&["stat", "web"]).starts_with("did you mean `service status`?"));
         assert!(help(&["strat"]).starts_with("did you mean `service start`?"));
         assert!(help(&["deamon", "stop"]).starts_with("did you mean `service daemon stop`?"));
+        assert!(help(&["statsu"]).starts_with("did you mean `service status`?"));
+        assert!(help(&["deamon"]).starts_with("did you mean `service daemon "));
+        assert!(help(&["ps"]).starts_with("did you mean `service status`?"));
+        for odd in ["cat", "env", "scale", "port", "clean", "help", "reset-failed"] {
+            assert!(help(&[odd]).starts_with("`service` alone"), "{odd}: {}", help(&[odd]));
+        }
         assert!(help(&["xyzzy"]).contains("`^service`"));
         assert!(help(&["hook"]).contains("`use service`"));
     }
