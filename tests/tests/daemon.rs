@@ -267,7 +267,7 @@ fn no_value_of_an_environment_is_in_the_state_directory_and_a_new_daemon_sees_th
     let found =
         std::process::Command::new("grep").args(["-r", "s3cr3t-value"]).arg(project.state_dir()).output();
     assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout), "");
-    assert_eq!(project.value("service plan | get change"), serde_json::json!(["none"]));
+    assert_eq!(project.value("service plan --all | get change"), serde_json::json!(["none"]));
     project.define(&services("another"));
     assert_eq!(project.value("service plan | get because.0"), "env");
 }

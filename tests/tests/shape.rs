@@ -46,7 +46,7 @@ fn every_table_goes_through_nuon_json_and_csv_and_back() {
         "service history",
         "service history --starts",
         "service check",
-        "service plan",
+        "service plan --all",
         "service apply",
         "service projects",
         "service managers",

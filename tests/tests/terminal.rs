@@ -186,7 +186,7 @@ fn ctrl_c_ends_an_apply_for_the_shell_and_the_daemon_goes_on() {
     assert!(!terminal.screen().contains("slow is starting"), "the line is left");
     project.write("go", "");
     eventually("it is ready all the same", || (project.status("slow")["state"] == "ready").then_some(()));
-    assert_eq!(project.value("service plan").as_array().expect("a table")[0]["change"], "none");
+    assert_eq!(project.value("service plan --all").as_array().expect("a table")[0]["change"], "none");
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn a_flag_with_fixed_words_is_completed() {
 }
 
 #[test]
-fn tab_offers_what_runs_to_a_stop_and_the_rest_to_a_start() {
+fn tab_offers_every_service_to_a_stop_and_to_a_start() {
     let Some(project) = Project::new(
         "[services.one-running]\nstart_command = \"ACTOR\"\n[services.one-idle]\nstart_command = \"ACTOR\"\n",
     ) else {
@@ -294,9 +294,13 @@ fn tab_offers_what_runs_to_a_stop_and_the_rest_to_a_start() {
     project.value("service start one-running");
     assert_eq!(project.value("service status").column("state"), ["ready", "stopped"]);
     let Some(terminal) = Terminal::open(&project) else { return };
-    terminal.types("service stop one", &["Tab"]);
-    terminal.shows("service stop one-running");
-    terminal.press(&["C-u"]);
-    terminal.types("service start one", &["Tab"]);
-    terminal.shows("service start one-idle");
+    // One that is not offered looks as if there were none of its name.
+    for command in ["stop", "start"] {
+        terminal.types(&format!("service {command} one"), &["Tab"]);
+        terminal.shows("one-running");
+        terminal.shows("one-idle");
+        terminal.press(&["Escape", "C-u"]);
+        terminal.types("clear", &["Enter"]);
+        eventually("the screen is empty", || (!terminal.screen().contains("one-idle")).then_some(()));
+    }
 }

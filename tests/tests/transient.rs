@@ -118,7 +118,7 @@ fn what_is_added_takes_part_in_dependencies_and_a_changed_file_leaves_it_alone()
     assert_eq!(project.value(&add).column("action"), ["added", "added"]);
     assert_eq!(project.value(&add).column("action"), ["unchanged", "unchanged"]);
     assert_eq!(project.value("service start b").column("name"), ["db", "a", "b"]);
-    assert_eq!(project.value("service plan").column("service"), ["db"]);
+    assert_eq!(project.value("service plan --all").column("service"), ["db"]);
     let pid = project.pid("b");
     project.define(&format!("{FILE}description = \"new\"\n"));
     project.value("service apply --start");

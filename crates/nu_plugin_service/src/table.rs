@@ -252,10 +252,10 @@ fn duration(nanoseconds: f64, span: Span) -> Value {
     Value::duration(nanoseconds as i64, span)
 }
 
-/// A datetime; text that is none (from a newer daemon, say) stays text rather than being lost.
+/// A datetime in the zone of this machine, as Nushell's own are; text that is none (from a newer daemon, say) stays text rather than being lost.
 fn date(rfc3339: String, span: Span) -> Value {
-    match rfc3339.parse() {
-        Ok(time) => Value::date(time, span),
+    match rfc3339.parse::<chrono::DateTime<chrono::FixedOffset>>() {
+        Ok(time) => Value::date(time.with_timezone(&chrono::Local).fixed_offset(), span),
         Err(_) if rfc3339.is_empty() => Value::nothing(span),
         Err(_) => Value::string(rfc3339, span),
     }

@@ -19,7 +19,9 @@ impl PluginCommand for Plan {
     }
 
     fn signature(&self) -> Signature {
-        signature(self.name()).input_output_type(Type::Nothing, Type::table())
+        signature(self.name())
+            .switch("all", "Also the services for which nothing would change", Some('a'))
+            .input_output_type(Type::Nothing, Type::table())
     }
 
     fn description(&self) -> &'static str {
@@ -27,9 +29,9 @@ impl PluginCommand for Plan {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Compares the definitions of what runs with the file. `change` is `add` (new, or newly needed by what is up), \
+        "Compares the definitions of what runs with the file, and tells what differs; nothing if nothing does. `change` is `add` (new, or newly needed by what is up), \
          `remove` (no longer defined), `restart` (started anew: the process was given what changed), `update` (goes on \
-         under its new definition) or `none`; `because` has the keys that differ, `affects` the dependents that are up \
+         under its new definition) or, with --all, `none`; `because` has the keys that differ, `affects` the dependents that are up \
          and would be started anew along, both parted by a comma and a space."
     }
 
@@ -39,8 +41,8 @@ impl PluginCommand for Plan {
 
     fn examples(&self) -> Vec<Example<'_>> {
         vec![Example {
-            example: "service plan | where change != none",
-            description: "What would be done",
+            example: "service plan | where change == restart",
+            description: "What would be started anew",
             result: None,
         }]
     }
@@ -53,7 +55,9 @@ impl PluginCommand for Plan {
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
-        let changes: Vec<view::Change> = session.ask(|client| client.get(routes::PLAN, &[]))?;
+        let all = call.has_flag("all")?;
+        let mut changes: Vec<view::Change> = session.ask(|client| client.get(routes::PLAN, &[]))?;
+        changes.retain(|change| all || change.change != "none");
         Ok(table(changes, call.head))
     }
 }

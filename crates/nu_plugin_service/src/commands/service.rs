@@ -113,7 +113,8 @@ fn unknown(words: &[&str], span: Span) -> LabeledError {
     if let Some(word) = words.first().filter(|word| OF_THE_MODULE.contains(word)) {
         let message = format!("no command `service {word}` yet: it belongs to the module");
         return refusal("unknown_subcommand", &message, "not loaded", span).with_help(
-            "say `use service` first, in config.nu too (`nu install.nu` puts it where that finds it)",
+            "say `use service` first, in config.nu too (`nu install.nu` puts it where that finds it); `nu -c` reads no \
+             config.nu: `nu -c 'use service; service up'`",
         );
     }
     let commands = super::all();

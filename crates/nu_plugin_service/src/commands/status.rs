@@ -5,9 +5,9 @@ use super::reading::Reading;
 use super::selecting;
 use crate::ServicePlugin;
 use crate::client::Client;
-use crate::table::table;
+use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use nu_protocol::{Example, LabeledError, PipelineData, PipelineMetadata, Signature, Type, Value};
 use service_api::{routes, view};
 
 pub(super) struct Status;
@@ -78,11 +78,13 @@ impl PluginCommand for Status {
         let long = if call.has_flag("long")? { "true" } else { "false" };
         let question =
             move |client: &Client| client.get(routes::STATUS, &[("names", &names), ("long", long)]);
+        let kept: &[&str] = if long == "true" { &["name", "state", "reason"] } else { view::Status::KEPT };
         let rows: Vec<view::Status> = match call.has_flag("no-start")? {
             true => session.ask_running(question)?,
             false => session.ask(question)?,
         };
-        Ok(table(rows, call.head))
+        let metadata = PipelineMetadata::default().with_table_width_priority_columns(call.head, kept);
+        Ok(table(rows, call.head).set_metadata(Some(metadata)))
     }
 
     completes!(All);

@@ -129,7 +129,8 @@ mod tests {
                 "project"
             ]
         );
-        assert_eq!(get(&row, "since").as_date().unwrap().to_rfc3339(), "2026-01-02T03:04:05.600+00:00");
+        let since: chrono::DateTime<chrono::FixedOffset> = "2026-01-02T03:04:05.600Z".parse().unwrap();
+        assert_eq!(get(&row, "since").as_date().unwrap(), since);
         assert_eq!(get(&row, "exit_code"), Value::test_int(-1));
         assert_eq!(get(&row, "memory_limit"), Value::test_filesize(512_000_000));
         assert_eq!(get(&row, "cpu_limit"), Value::test_float(0.5));
