@@ -125,3 +125,30 @@ export def "test fifty may ask at once" [] {
     service start web | ignore
     equal (1..50 | par-each { null | service status web | get 0.state } | uniq) [ready]
 }
+
+export def "test all lines of a log can be had" [] {
+    define "[services.many]\nstart_command = \"seq 150\"\noneshot = true\n"
+    service start many | ignore
+    eventually "all of it is there" { (service logs many --tail all | where stream == stdout | length) == 150 }
+    equal (service logs many --raw | lines | length) 100
+    equal (service logs many --tail all --raw | lines | length) 150
+    equal (service logs many --tail all | where line == "7" | length) 1
+    equal (code-of { service logs many --tail few }) "service::bad_request"
+    equal (code-of { service logs many --tail (-1) }) "service::bad_request"
+}
+
+export def "test times are those of this machine" [] {
+    define $PAIR
+    service start db | ignore
+    let zone = date now | format date "%z"
+    equal (service events | get time | each { format date "%z" } | uniq) [$zone]
+}
+
+export def "test a mistyped command is answered with one that is like it" [] {
+    for case in [[said meant]; [statsu status] [ps status] [ls list] [strat start]] {
+        holds ((help-of { service $case.said }) =~ $"`service ($case.meant)`") $case.said
+    }
+    for odd in [cat env scale port clean help reset-failed] {
+        holds ((help-of { service $odd }) !~ "did you mean") $odd
+    }
+}

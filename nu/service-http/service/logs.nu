@@ -27,7 +27,7 @@ export def "service logs" [
     if (selector is-nothing $selected) { return [] }
     if $tail != null and $tail != all {
         if ($tail | describe) != int { problem raise { code: bad_request message: "cannot tell how many lines" } $span }
-        if $tail < 0 { problem raise { code: bad_request message: "cannot show a negative number of lines" } $span }
+        if ($tail | into int) < 0 { problem raise { code: bad_request message: "cannot show a negative number of lines" } $span }
     }
     let is_cut = $tail == null and $since == null and not $follow
     let since = since $since $span
