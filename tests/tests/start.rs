@@ -281,6 +281,6 @@ fn a_service_that_asks_for_time_gets_it_and_what_it_says_is_told() {
     std::fs::write(project.path("go"), "").expect("the directory is ours");
     eventually("it is ready", || (project.status("asks")["state"] == "ready").then_some(()));
     assert_eq!(project.status("asks")["reason"], serde_json::Value::Null);
-    let failed = project.nu("service start stuck");
-    assert!(failed.stderr.contains("waiting for the moon"), "{failed:?}");
+    let failed = project.error("service start stuck");
+    assert!(failed["msg"].as_str().is_some_and(|msg| msg.contains("waiting for the moon")), "{failed}");
 }
