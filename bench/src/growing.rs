@@ -121,7 +121,7 @@ pub fn all() -> Vec<Growing> {
         of("a file that is not TOML", 4_096, |size| file(&"a = '1'\n[x\n".repeat(size / 8))),
         of("what Accept says", 16_384, |size| measured::accept(&"text/plain;q=0.1,".repeat(size / 17))),
         of("what a manager says", 16_384, |size| {
-            measured::manager(&"\u{1b}[1mred \u{1b}]0;".repeat(size / 13))
+            measured::manager(&"\u{1b}[1mred \u{1b}]0;".repeat(size / 13));
         }),
         of("starts in a journal", 256, starts),
         of("lines of a log", 16_384, |size| {
@@ -176,7 +176,9 @@ fn circles(count: usize) -> Vec<Service> {
 
 fn wrong(services: Vec<Service>) {
     let errors = Plan::compile(Config { services, ..Config::default() }).expect_err("it is wrong");
-    errors.iter().for_each(|error| drop(black_box((error.to_string(), error.help()))));
+    for error in &errors {
+        drop(black_box((error.to_string(), error.help())));
+    }
 }
 
 fn service(nth: usize) -> String {

@@ -39,6 +39,8 @@ export def keep [file: string]: string -> nothing {
     touch $fresh
     ^chmod 600 $fresh
     $text | save --raw --force $fresh
+    # So that a power failure leaves this or what was there before.
+    try { ^sync --data $fresh }
     mv --force $fresh $file
 }
 

@@ -6,7 +6,7 @@
 //! look at it: what a file says anew (`git pull`) is accepted anew. What runs is asked by the definition with which it was
 //! started, and so is not asked about here.
 
-use crate::store::write_private;
+use crate::disk::{self, Disk};
 use serde::{Deserialize, Serialize};
 use service_api::ownership::read_regular;
 use service_api::trust::{self, MAX_FILE_BYTES, sha256};
@@ -37,6 +37,7 @@ pub(crate) struct Acceptance {
     /// Where it is remembered; absent: everything is accepted, as whoever embeds an orchestrator defines it all.
     places: Option<Places>,
     state: Mutex<State>,
+    disk: Disk,
     /// How often the file was taken up; it changes without a new number when something was accepted.
     changes: watch::Sender<u64>,
 }
@@ -68,21 +69,20 @@ struct Written {
 
 impl Default for Acceptance {
     fn default() -> Self {
-        Self { places: None, state: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { places: None, state: Mutex::default(), disk: Disk::default(), changes: watch::Sender::new(0) }
     }
 }
 
 impl Acceptance {
     /// What was accepted in this project.
-    pub(crate) fn open(state_dir: &Path, file: &Path) -> Self {
+    pub(crate) fn open(state_dir: &Path, file: &Path, disk: Disk) -> Self {
         let accepted = state_dir.join("accepted.json");
-        let read = std::fs::read(&accepted).ok();
-        let written: Option<Written> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let written: Option<Written> = disk::peek(&accepted, disk::unseal);
         let state =
             State { accepted: written.map(|written| written.marks).unwrap_or_default(), ..State::default() };
         let store = state_dir.parent().unwrap_or(Path::new("/")).join(trust::TRUSTED);
         let places = Places { file: file.to_owned(), store, accepted };
-        Self { places: Some(places), state: Mutex::new(state), ..Self::default() }
+        Self { places: Some(places), state: Mutex::new(state), disk, ..Self::default() }
     }
 
     /// Takes in which content is in force.
@@ -130,8 +130,8 @@ impl Acceptance {
             }
             state.accepted.extend(marks);
             let written = Written { version: 1, marks: state.accepted.clone() };
-            let bytes = serde_json::to_vec(&written).unwrap_or_default();
-            if let Err(error) = write_private(&places.accepted, &bytes) {
+            let bytes = disk::seal(serde_json::to_vec(&written).unwrap_or_default());
+            if let Err(error) = self.disk.replace(&places.accepted, &bytes) {
                 tracing::warn!(%error, "cannot write down what was accepted");
             }
         }
@@ -249,10 +249,10 @@ mod tests {
             plan.ids().map(|id| acceptance.covers(plan.service(id))).collect::<Vec<_>>()
         };
         let first = plan(dir.path(), &text("one", ""));
-        let acceptance = Acceptance::open(&states, &file);
+        let acceptance = Acceptance::open(&states, &file, Disk::default());
         assert_eq!(covers(&acceptance, &first), [false, true], "to look at `b` runs nothing");
         acceptance.accept(&first);
-        let again = Acceptance::open(&states, &file);
+        let again = Acceptance::open(&states, &file, Disk::default());
         assert_eq!(covers(&again, &plan(dir.path(), &text("one", "other words"))), [true, true]);
         let second = plan(dir.path(), &text("two", ""));
         assert_eq!(covers(&again, &second), [false, true]);
@@ -268,7 +268,7 @@ mod tests {
         std::fs::write(dir.path().join("m.nu"), "one").unwrap();
         let plan = plan(dir.path(), "[services.a]\nmanager = \"m.nu\"\n");
         let id = plan.ids().next().unwrap();
-        let acceptance = Acceptance::open(dir.path(), &dir.path().join("services.toml"));
+        let acceptance = Acceptance::open(dir.path(), &dir.path().join("services.toml"), Disk::default());
         acceptance.accept(&plan);
         assert!(acceptance.covers(plan.service(id)));
         std::fs::write(dir.path().join("m.nu"), "two").unwrap();

@@ -14,6 +14,7 @@ pub(crate) use thrift::give_back;
 
 use crate::acceptance::Acceptance;
 use crate::clock;
+use crate::disk::{self, Disk};
 use crate::http;
 use crate::load;
 use crate::offline;
@@ -37,10 +38,8 @@ use tokio::sync::{Notify, watch};
 
 /// How long open requests may take to end when the daemon does.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
 /// How long a daemon may take to begin an answer.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
-
 /// How long a daemon that ends may hold the lock after it has stopped answering.
 const HANDOVER: Duration = Duration::from_secs(2);
 
@@ -193,13 +192,14 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         Ok(None) => return Ok(Start::Taken),
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
     };
-    if let Err(error) = write_private(&project.note(), project.config.as_os_str().as_encoded_bytes()) {
+    if let Err(error) = disk::write_now(&project.note(), project.config.as_os_str().as_encoded_bytes()) {
         tracing::warn!(%error, "cannot write down which project this is");
     }
     let began = clock::now();
     let boot_id = service_shim::process::boot_id().unwrap_or_default();
-    let acceptance = Arc::new(Acceptance::open(&project.state_dir, &project.config));
-    let mut additions = Additions::open(&project.state_dir, &boot_id);
+    let disk = Disk::default();
+    let acceptance = Arc::new(Acceptance::open(&project.state_dir, &project.config, disk.clone()));
+    let mut additions = Additions::open(&project.state_dir, &boot_id, disk.clone());
     let (plan, read) = match load::plan_for(&acceptance, &project.config, additions.all()) {
         Ok(plan) => (plan, Ok(())),
         // What runs must be seen, and can be stopped, whatever became of the file.
@@ -219,6 +219,7 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .acceptance(acceptance)
         .refuge(project.socket.with_extension("state.json"))
+        .disk(disk)
         .descriptors(crate::usage::raise_descriptors())
         .nu(how.nu.clone());
     let orchestrator = builder.start_plan(plan).await?;

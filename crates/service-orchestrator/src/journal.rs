@@ -59,6 +59,8 @@ const LIVE: usize = 4096;
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// How often followers hear that the daemon is still there.
 const PULSE: Duration = Duration::from_secs(15);
+/// So many events may be shown before the first of them is on the disk.
+const MAX_LOST_COUNT: u64 = 100_000;
 /// Longest reason, in bytes.
 const LONGEST_REASON: usize = 1024;
 /// So much of one is looked at; a secret that it ends in is known by what stands before.
@@ -112,12 +114,14 @@ fn checks_path(state_dir: &Path) -> PathBuf {
 
 impl Journal {
     /// Takes up what former daemons wrote, and says that one more has begun.
-    pub(crate) fn open(places: &Places) -> Self {
-        Self::open_limited(places, LIMIT)
+    ///
+    /// Numbers go on after `last_event`, if somebody else knows of one that is not in the files.
+    pub(crate) fn open(places: &Places, last_event: u64) -> Self {
+        Self::open_limited(places, last_event, LIMIT)
     }
 
-    fn open_limited(places: &Places, limit: u64) -> Self {
-        let mut file = Lines::open(path(&places.state_dir), limit);
+    fn open_limited(places: &Places, last_event: u64, limit: u64) -> Self {
+        let mut file = Lines::open(path(&places.state_dir), limit, Some(places.disk.clone()));
         let texts = file.shelf().read().unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read the journal; its numbers begin anew");
             Default::default()
@@ -133,10 +137,15 @@ impl Journal {
             tracing::error!("the journal is of another version; setting it aside and beginning a new file");
             file.close();
         }
-        let checks = Lines::open(checks_path(&places.state_dir), limit);
+        let checks = Lines::open(checks_path(&places.state_dir), limit, None);
         let (fresh, turn, waiting, fresh_checks, held, lost) = Default::default();
         let (try_again, trouble, pulse) = (None, None, None);
-        let (next, seen, live) = (pages.highest + 1, pages.seen, broadcast::Sender::new(LIVE));
+        let highest = pages.highest.max(last_event);
+        // Events that were shown and had not come to the disk yet are lost; their numbers must not be given again.
+        let is_cut_off = pages.daemon.as_deref() == Some("running")
+            && pages.boot_id.as_deref().is_some_and(|boot_id| boot_id != places.boot_id);
+        let next = if is_cut_off { highest.saturating_add(MAX_LOST_COUNT) } else { highest } + 1;
+        let (seen, live) = (pages.seen, broadcast::Sender::new(LIVE));
         let mut journal = Self {
             file,
             checks,
@@ -153,6 +162,11 @@ impl Journal {
             pulse,
             live,
         };
+        if is_cut_off || last_event > pages.highest {
+            let reason =
+                format!("the machine ended without notice: events after {} may be lost", pages.highest);
+            journal.record(Draft { event: kind::JOURNAL, reason: Some(reason), ..Draft::default() });
+        }
         // One that says nothing at its end was killed.
         let from = pages.daemon.map(|word| if word == "running" { "lost".to_owned() } else { word });
         let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
@@ -261,6 +275,11 @@ impl Journal {
             need: draft.need,
             boot_id: draft.boot_id,
         });
+    }
+
+    /// The last number that was given.
+    pub(crate) fn last(&self) -> u64 {
+        self.next - 1
     }
 
     /// Why what happens cannot be written down at present.

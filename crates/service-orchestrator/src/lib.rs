@@ -108,6 +108,7 @@ mod board;
 mod clock;
 mod containers;
 pub mod daemon;
+mod disk;
 mod drawing;
 mod env_file;
 mod guide;

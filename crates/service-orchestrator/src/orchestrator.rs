@@ -25,6 +25,7 @@ pub(crate) use waiters::in_the_way;
 
 use crate::acceptance::{Acceptance, NOT_ASKED};
 use crate::board::{Board, Checked};
+use crate::disk::Disk;
 use crate::guide::{Service, ServiceHealth, ServiceStatus};
 use crate::journal::View;
 use crate::probe::{Lookout, Prober};
@@ -54,6 +55,7 @@ pub struct ServiceOrchestrator {
 pub struct Builder {
     state_dir: Option<PathBuf>,
     refuge: Option<PathBuf>,
+    disk: Disk,
     descriptors: Option<u64>,
     project: Option<PathBuf>,
     base_dir: Option<PathBuf>,
@@ -75,6 +77,13 @@ impl Builder {
     #[must_use]
     pub(crate) fn refuge(mut self, file: PathBuf) -> Self {
         self.refuge = Some(file);
+        self
+    }
+
+    /// What brings its files to the disk. Default: one of its own.
+    #[must_use]
+    pub(crate) fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
         self
     }
 
@@ -159,6 +168,7 @@ impl Builder {
             boot_id: service_shim::process::boot_id()
                 .map_err(|error| internal("identify the boot for", &error))?,
             refuge: self.refuge.take(),
+            disk: self.disk.clone(),
             state_dir: state_dir.clone(),
         };
         private_dir(&places.services()).map_err(|error| internal("use the state directory", &error))?;

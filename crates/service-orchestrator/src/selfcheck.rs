@@ -37,7 +37,9 @@ pub(crate) async fn examine(shared: &Shared) -> Examination {
     let definition = shared.refresh().await.err();
     let definition =
         definition.map(|problem| format!("the definitions are those of before: {}", problem.message));
-    Examination { faults, doubts: [definition, descriptors()].into_iter().flatten().collect() }
+    let damage = shared.orchestrator.world().places.disk.damage();
+    let doubts = [definition, descriptors()].into_iter().flatten().chain(damage).collect();
+    Examination { faults, doubts }
 }
 
 /// What the owner says of its journal, or that it says nothing.

@@ -2,7 +2,8 @@
 //!
 //! Its first line has everything; each further line has what changed after it, and the last one about a service counts. The
 //! file is replaced in one step when it becomes long, when a service is gone, and when the daemon ends; what was written is
-//! never changed in place. (To replace a file costs `ext4` ten times as much as to append to it.) A change of goals, and a
+//! never changed in place. (To replace a file costs `ext4` ten times as much as to append to it.) Each line has a checksum, and
+//! [`Disk`] brings the file to the disk. A change of goals, and a
 //! new run, whose record takes the place of the last one's, are written before anything is done about them; other changes
 //! are gathered for a moment, because what the shims leave behind tells the same. Environments and other secrets are not
 //! in it.
@@ -11,6 +12,7 @@
 //! socket, which is in memory. Of the two files the one that was written later is believed.
 
 use crate::clock;
+use crate::disk::{self, Disk};
 use crate::orchestrator::private_dir;
 use crate::world::Places;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,8 @@ pub(crate) struct Store {
     written: Option<Written>,
     /// Those that have changed since it was written; none where another plan numbers them otherwise.
     fresh: Option<BTreeSet<Id>>,
+    disk: Disk,
+    last_event: u64,
 }
 
 /// What the file has.
@@ -66,6 +70,9 @@ struct Change {
     /// When it was written, in nanoseconds since boot.
     #[serde(default)]
     written: u64,
+    /// The number of the last event by then: the journal may lose more than this file does.
+    #[serde(default)]
+    events: u64,
     services: BTreeMap<Name, Memory>,
 }
 
@@ -74,28 +81,26 @@ impl Store {
     pub(crate) fn open(places: &Places) -> (Self, BTreeMap<Name, Memory>) {
         let path = places.state_dir.join("state.json");
         let refuge = places.refuge.clone();
-        let later = refuge.as_deref().and_then(|refuge| read(refuge).ok().flatten());
+        let later = refuge.as_deref().and_then(|refuge| disk::peek(refuge, parse));
         let later = later.filter(|later| later.boot_id == places.boot_id);
-        let mut memories = match read(&path).map(|contents| latest(contents, later)) {
-            Ok(Some(contents)) if contents.boot_id == places.boot_id => contents.change.services,
-            Ok(Some(contents)) => {
+        // What cannot be read at all has been set aside and told.
+        let usual = places.disk.read(&path, parse).unwrap_or_default();
+        let found = latest(usual, later);
+        let last_event = found.as_ref().map_or(0, |contents| contents.change.events);
+        let mut memories = match found {
+            Some(contents) if contents.boot_id == places.boot_id => contents.change.services,
+            Some(contents) => {
                 let mut services = contents.change.services;
                 for memory in services.values_mut() {
                     memory.forget_boot(clock::now());
                 }
                 services
             }
-            Ok(None) => BTreeMap::new(),
-            Err(error) => {
-                set_aside(&path, &error);
-                BTreeMap::new()
-            }
+            None => BTreeMap::new(),
         };
         memories.retain(|_, memory| *memory != Memory::default());
-        (
-            Self { path, refuge, boot_id: places.boot_id.clone(), due: None, written: None, fresh: None },
-            memories,
-        )
+        let (boot_id, disk) = (places.boot_id.clone(), places.disk.clone());
+        (Self { path, refuge, boot_id, due: None, written: None, fresh: None, disk, last_event }, memories)
     }
 
     /// Notes that a service changed.
@@ -122,7 +127,14 @@ impl Store {
         self.due
     }
 
-    pub(crate) fn write_if_due(&mut self, fleet: &Fleet, now: Moment) {
+    /// The number of the last event that this file knows of.
+    pub(crate) fn last_event(&self) -> u64 {
+        self.last_event
+    }
+
+    /// Writes down what is due, and that so many events were numbered.
+    pub(crate) fn write_if_due(&mut self, fleet: &Fleet, last_event: u64, now: Moment) {
+        self.last_event = last_event;
         if self.due.is_some_and(|due| due <= now) {
             self.write(fleet);
         }
@@ -164,20 +176,21 @@ impl Store {
         let is_new = |(name, memory): &(&Name, &Memory)| written.services.get(*name) != Some(*memory);
         let services: BTreeMap<Name, Memory> =
             services.iter().filter(is_new).map(|(name, memory)| (name.clone(), memory.clone())).collect();
-        let change = Change { written: clock::now().as_nanos(), services };
+        let change = Change { written: clock::now().as_nanos(), events: self.last_event, services };
         let line = line(&change)?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
         if file.metadata()?.len() != written.length {
             return Err(io::Error::other("somebody else has changed it"));
         }
         file.write_all(&line)?;
+        self.disk.mark(&self.path);
         written.length += line.len() as u64;
         written.services.extend(change.services);
         Ok(written)
     }
 
     fn replace(&self, services: BTreeMap<Name, Memory>) -> io::Result<Written> {
-        let change = Change { written: clock::now().as_nanos(), services };
+        let change = Change { written: clock::now().as_nanos(), events: self.last_event, services };
         let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
         let line = line(&contents)?;
         self.write_whole(&line).inspect_err(|_| {
@@ -192,10 +205,10 @@ impl Store {
 
     /// Makes the directory anew if somebody has deleted it.
     fn write_whole(&self, bytes: &[u8]) -> io::Result<()> {
-        match (write_private(&self.path, bytes), self.path.parent()) {
+        match (self.disk.replace(&self.path, bytes), self.path.parent()) {
             (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
                 private_dir(directory)?;
-                write_private(&self.path, bytes)
+                self.disk.replace(&self.path, bytes)
             }
             (written, _) => written,
         }
@@ -220,7 +233,7 @@ fn memories(fleet: &Fleet, ids: impl Iterator<Item = Id>) -> BTreeMap<Name, Memo
 }
 
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(value)?;
+    let mut line = disk::seal(serde_json::to_vec(value)?);
     line.push(b'\n');
     Ok(line)
 }
@@ -252,29 +265,19 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(aside, path)
 }
 
-fn read(path: &Path) -> io::Result<Option<Contents>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+/// What the lines of a file say together.
+fn parse(bytes: &[u8]) -> io::Result<Contents> {
     let mut lines = bytes.split(|&byte| byte == b'\n');
-    let mut contents: Contents = serde_json::from_slice(lines.next().unwrap_or_default())?;
+    let mut contents: Contents = disk::unseal(lines.next().unwrap_or_default())?;
     if !(1..=VERSION).contains(&contents.version) {
         let version = contents.version;
         return Err(io::Error::other(format!("it is of version {version}, this program reads {VERSION}")));
     }
-    // Whoever wrote the last line may have been stopped by a power failure in the middle of it.
-    for change in lines.map_while(|line| serde_json::from_slice::<Change>(line).ok()) {
+    // A power failure may have taken a part of what was written last. Each line is true without those before it.
+    for change in lines.filter_map(|line| disk::unseal::<Change>(line).ok()) {
         contents.change.written = change.written;
+        contents.change.events = change.events;
         contents.change.services.extend(change.services);
     }
-    Ok(Some(contents))
-}
-
-fn set_aside(path: &Path, error: &io::Error) {
-    let aside = path.with_extension("json.unreadable");
-    let moved = std::fs::rename(path, &aside);
-    let (path, aside) = (path.display(), aside.display());
-    tracing::error!(%error, %path, %aside, ?moved, "cannot read the state; set it aside, and went by what the shims say");
+    Ok(contents)
 }

@@ -1,6 +1,7 @@
 //! [`World`]: what every action outside needs to know, and the mailbox to report back to.
 
 use crate::acceptance::Acceptance;
+use crate::disk::Disk;
 use crate::logs::Changes;
 use crate::manager::Managers;
 use crate::orchestrator::Message;
@@ -48,6 +49,8 @@ pub(crate) struct Places {
     pub(crate) nu: Option<PathBuf>,
     /// The kernel's id of this boot.
     pub(crate) boot_id: String,
+    /// Brings the files to the disk.
+    pub(crate) disk: Disk,
 }
 
 impl World {

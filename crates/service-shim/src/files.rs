@@ -123,7 +123,8 @@ fn last_record(bytes: &[u8]) -> io::Result<Record> {
     let mut last = Err(invalid(&"it is empty"));
     for line in bytes.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice::<Record>(line) {
-            Err(error) if error.is_eof() => last = Err(invalid(&error)),
+            // A power failure may leave zeros where something was written.
+            Err(error) if error.is_eof() || line.contains(&0) => last = Err(invalid(&error)),
             record => return record.map_err(|error| invalid(&error)),
         }
     }

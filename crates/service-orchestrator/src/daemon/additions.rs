@@ -2,9 +2,11 @@
 //!
 //! Replaced in one step, readable by its owner alone: environments are in it. The user's own words are kept rather than
 //! what they meant to one version of this program, so a later one reads them as it reads a file.
+//!
+//! The first line says how many definitions follow, one a line, each with a checksum. (The first version was one object.)
 
+use crate::disk::{self, Disk};
 use crate::load::Addition;
-use crate::store::write_private;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_core::config::Origin;
@@ -13,50 +15,51 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Format of the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What was added, and where that is written down.
 pub(crate) struct Additions {
     path: PathBuf,
     boot_id: String,
+    disk: Disk,
     all: Vec<Addition>,
 }
 
+/// The first line.
 #[derive(Serialize)]
-struct Written<'a> {
+struct Head<'a> {
     version: u32,
     boot_id: &'a str,
-    services: &'a [Addition],
+    count: usize,
 }
 
 #[derive(Deserialize)]
 struct Found {
     #[serde(default)]
     boot_id: String,
+    /// So many lines follow.
+    #[serde(default)]
+    count: usize,
+    /// What the first version has instead.
     #[serde(default)]
     services: Vec<Value>,
 }
 
 impl Additions {
     /// Reads what was added before. What is transient ends with its boot. An entry that cannot be read is left out, a
-    /// file that cannot be read is set aside.
-    pub(crate) fn open(state_dir: &Path, boot_id: &str) -> Self {
+    /// file that cannot be read is set aside, and the version before it is used.
+    pub(crate) fn open(state_dir: &Path, boot_id: &str, disk: Disk) -> Self {
         let path = state_dir.join("additions.json");
-        let all = match read(&path, boot_id) {
-            Ok(all) => all,
-            Err(error) => {
-                let aside = path.with_extension("json.unreadable");
-                let moved = std::fs::rename(&path, &aside);
-                tracing::error!(%error, aside = %aside.display(), ?moved, "cannot read what was added; set it aside");
-                Vec::new()
-            }
-        };
-        Self { path, boot_id: boot_id.to_owned(), all }
+        let written = std::fs::read(&path).unwrap_or_default();
+        let whole = disk.read(&path, |bytes| parse(bytes, boot_id)).ok().flatten();
+        Self { path, boot_id: boot_id.to_owned(), disk, all: with_rest_of(&written, boot_id, whole) }
     }
 
     /// Only looks.
     pub(crate) fn peek(state_dir: &Path, boot_id: &str) -> Vec<Addition> {
-        read(&state_dir.join("additions.json"), boot_id).unwrap_or_default()
+        let path = state_dir.join("additions.json");
+        let written = std::fs::read(&path).unwrap_or_default();
+        with_rest_of(&written, boot_id, disk::peek(&path, |bytes| parse(bytes, boot_id)))
     }
 
     /// All of them, in the order in which they were added.
@@ -78,25 +81,67 @@ impl Additions {
 
     /// Takes these in place of what there was, if that can be written down.
     pub(crate) fn replace(&mut self, all: Vec<Addition>) -> io::Result<()> {
-        let written = Written { version: VERSION, boot_id: &self.boot_id, services: &all };
-        write_private(&self.path, &serde_json::to_vec(&written)?)?;
+        let head = Head { version: VERSION, boot_id: &self.boot_id, count: all.len() };
+        let mut text = disk::seal(serde_json::to_vec(&head)?);
+        for addition in &all {
+            text.push(b'\n');
+            text.extend(disk::seal(serde_json::to_vec(addition)?));
+        }
+        self.disk.replace(&self.path, &text)?;
         self.all = all;
         Ok(())
     }
 }
 
-fn read(path: &Path, boot_id: &str) -> io::Result<Vec<Addition>> {
-    let found: Found = match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+/// All that a file has.
+///
+/// # Errors
+/// If some of it is missing.
+fn parse(bytes: &[u8], boot_id: &str) -> io::Result<Vec<Addition>> {
+    let (found, entries) = entries(bytes)?;
+    if entries.len() < found.count {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it has {} of {} definitions", entries.len(), found.count),
+        ));
+    }
+    Ok(read(&found, entries, boot_id))
+}
+
+/// What can be read of a file that is not whole, behind what its version before had.
+fn with_rest_of(written: &[u8], boot_id: &str, whole: Option<Vec<Addition>>) -> Vec<Addition> {
+    let mut all = whole.unwrap_or_default();
+    if parse(written, boot_id).is_err()
+        && let Ok((found, entries)) = entries(written)
+    {
+        let rest = read(&found, entries, boot_id);
+        all.retain(|addition| rest.iter().all(|newer| newer.name != addition.name));
+        all.extend(rest);
+    }
+    all
+}
+
+fn entries(bytes: &[u8]) -> io::Result<(Found, Vec<Value>)> {
+    // What a file system has given a length and no content yet is zeros.
+    let mut lines = without_zeros(bytes).split(|byte| *byte == b'\n');
+    let mut found: Found = disk::unseal(lines.next().unwrap_or_default())?;
+    let mut entries = std::mem::take(&mut found.services);
+    entries.extend(lines.filter_map(|line| disk::unseal::<Value>(line).ok()));
+    Ok((found, entries))
+}
+
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+fn read(found: &Found, entries: Vec<Value>, boot_id: &str) -> Vec<Addition> {
     let lasts = |addition: &Addition| !addition.transient || found.boot_id == boot_id;
     let entry = |value| {
         let read: Result<Addition, _> = serde_json::from_value(value);
         read.inspect_err(|error| tracing::warn!(%error, "cannot read one of those that were added")).ok()
     };
-    Ok(found.services.into_iter().filter_map(entry).filter(lasts).collect())
+    entries.into_iter().filter_map(entry).filter(lasts).collect()
 }
 
 #[cfg(test)]
@@ -110,10 +155,10 @@ mod tests {
     #[test]
     fn what_was_added_is_there_again_and_what_is_transient_only_within_its_boot() {
         let dir = tempfile::tempdir().unwrap();
-        let mut additions = Additions::open(dir.path(), "this");
+        let mut additions = Additions::open(dir.path(), "this", Disk::default());
         additions.replace(vec![addition("a", false), addition("b", true)]).unwrap();
-        assert_eq!(Additions::open(dir.path(), "this").all(), additions.all());
-        assert_eq!(Additions::open(dir.path(), "next").all(), [addition("a", false)]);
+        assert_eq!(Additions::open(dir.path(), "this", Disk::default()).all(), additions.all());
+        assert_eq!(Additions::open(dir.path(), "next", Disk::default()).all(), [addition("a", false)]);
     }
 
     #[test]
@@ -125,9 +170,29 @@ mod tests {
             r#"{"version":2,"new":1,"services":[{"name":"../x"},{"name":"a","keys":{},"later":1}]}"#,
         )
         .unwrap();
-        assert_eq!(Additions::open(dir.path(), "this").all(), [addition("a", false)]);
+        assert_eq!(Additions::open(dir.path(), "this", Disk::default()).all(), [addition("a", false)]);
         std::fs::write(&path, "{").unwrap();
-        assert!(Additions::open(dir.path(), "this").all().is_empty());
+        assert!(Additions::open(dir.path(), "this", Disk::default()).all().is_empty());
         assert!(dir.path().join("additions.json.unreadable").exists());
+    }
+
+    #[test]
+    fn a_power_failure_takes_only_what_it_tore() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("additions.json");
+        let mut additions = Additions::open(directory.path(), "this", Disk::default());
+        let all = vec![addition("a", false), addition("b", false), addition("c", false)];
+        additions.replace(all.clone()).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for (damaged, expected) in [
+            ([&whole[..], &[0; 100]].concat(), &all[..]),
+            (whole[..whole.len() - 3].to_vec(), &all[..2]),
+            ([&whole[..whole.len() - 30], &[0; 30]].concat(), &all[..2]),
+        ] {
+            std::fs::write(&path, damaged).unwrap();
+            let disk = Disk::default();
+            assert_eq!(Additions::open(directory.path(), "next", disk.clone()).all(), expected);
+            assert_eq!(disk.damage().is_empty(), expected.len() == 3, "{:?}", disk.damage());
+        }
     }
 }

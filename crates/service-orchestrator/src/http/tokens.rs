@@ -1,11 +1,12 @@
 //! [`Tokens`]: the two secrets that open the API on TCP, each in a file that its owner alone can read.
 
+use crate::disk;
 use crate::orchestrator::private_dir;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use subtle::ConstantTimeEq;
@@ -85,8 +86,7 @@ fn make(path: &Path) -> io::Result<Vec<u8>> {
     for byte in random {
         let _ = write!(token, "{byte:02x}"); // a String takes everything
     }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(format!("{token}\n").as_bytes())?;
+    disk::write_now(path, format!("{token}\n").as_bytes())?;
     Ok(token.into_bytes())
 }
 
@@ -94,6 +94,7 @@ fn make(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use std::fs::{self, Permissions};
+    use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn starts_are_read_once_however_many_pieces_they_are_told_in() {
         let directory = tempfile::tempdir().unwrap();
-        let mut lines = Lines::open(directory.path().join("x.jsonl"), 1 << 20);
+        let mut lines = Lines::open(directory.path().join("x.jsonl"), 1 << 20, None);
         let event = |seq: u32, to: &str| {
             format!(
                 "{{\"seq\":{seq},\"time\":\"2026-01-01T00:00:00Z\",\"since_boot_ms\":{seq}.0,\"service\":\"web\",\"event\":\"state\",\"from\":null,\"to\":\"{to}\",\"reason\":null,\"run\":1}}\n"

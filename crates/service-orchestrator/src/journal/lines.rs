@@ -4,6 +4,7 @@
 //! A line counts once its line end is written. What was written in part, because the disk was full or the writer was
 //! killed, is overwritten by the next line.
 
+use crate::disk::Disk;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -17,6 +18,8 @@ pub(crate) struct Lines {
     current: Option<Written>,
     old: Option<Written>,
     closed: bool,
+    /// What brings it to the disk, if that is worth it.
+    disk: Option<Disk>,
 }
 
 /// A file, and how much of it counts.
@@ -35,7 +38,7 @@ pub(crate) struct Shelf {
 
 impl Lines {
     /// Takes up what is there. Nothing is created before there is a line to write.
-    pub(crate) fn open(path: PathBuf, limit: u64) -> Self {
+    pub(crate) fn open(path: PathBuf, limit: u64, disk: Option<Disk>) -> Self {
         let take_up = |path: &Path| {
             let found = existing(path, OpenOptions::new().read(true).write(true));
             found.unwrap_or_else(|error| {
@@ -47,7 +50,7 @@ impl Lines {
         if let Some(Written { file, length }) = &current {
             let _ = file.set_len(*length); // else the next line overwrites the torn one
         }
-        Self { path, limit, current, old, closed: false }
+        Self { path, limit, current, old, closed: false, disk }
     }
 
     /// What can be read.
@@ -69,7 +72,12 @@ impl Lines {
         }
         let Some(Written { file, length }) = &mut self.current else { return Ok(()) };
         match file.write_all_at(lines, *length) {
-            Ok(()) => *length += lines.len() as u64,
+            Ok(()) => {
+                *length += lines.len() as u64;
+                if let Some(disk) = &self.disk {
+                    disk.mark(&self.path);
+                }
+            }
             Err(error) => {
                 let _ = file.set_len(*length); // what was written in part must not be taken for lines
                 // It could only be opened for reading: when the disk can be written again, a new one is begun.
@@ -101,7 +109,12 @@ impl Lines {
             OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
         file.write_all_at(head, 0)?;
         match std::fs::rename(&self.path, old(&self.path)) {
-            Ok(()) => self.old = self.current.take(),
+            Ok(()) => {
+                self.old = self.current.take();
+                if let Some(disk) = &self.disk {
+                    disk.mark(&old(&self.path));
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -180,12 +193,12 @@ mod tests {
     fn a_full_file_becomes_the_old_one_and_is_still_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.jsonl");
-        let mut file = Lines::open(path.clone(), 10);
+        let mut file = Lines::open(path.clone(), 10, None);
         for line in ["one\n", "two\n", "three\n", "four\n"] {
             file.append(line.as_bytes(), || b"#\n".to_vec()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "#\nfour\n");
-        assert_eq!(lines(&Lines::open(path.clone(), 10).shelf()), "#\nthree\n#\nfour\n");
+        assert_eq!(lines(&Lines::open(path.clone(), 10, None).shelf()), "#\nthree\n#\nfour\n");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -194,7 +207,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.jsonl");
         std::fs::write(&path, "one\ntw").unwrap();
-        let mut file = Lines::open(path.clone(), 100);
+        let mut file = Lines::open(path.clone(), 100, None);
         assert_eq!(lines(&file.shelf()), "one\n");
         file.append(b"three\n", Vec::new).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "one\nthree\n");
@@ -203,7 +216,7 @@ mod tests {
     #[test]
     fn a_reader_is_not_disturbed_by_what_is_written_after_it() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = Lines::open(dir.path().join("x.jsonl"), 10);
+        let mut file = Lines::open(dir.path().join("x.jsonl"), 10, None);
         file.append(b"one\n", Vec::new).unwrap();
         let shelf = file.shelf();
         for _ in 0..5 {

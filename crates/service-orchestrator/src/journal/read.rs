@@ -41,6 +41,8 @@ pub(super) struct Pages {
     pub(super) seen: BTreeMap<String, Seen>,
     /// How the daemon was at last.
     pub(super) daemon: Option<String>,
+    /// In which boot that was.
+    pub(super) boot_id: Option<String>,
     /// Lines that could not be understood.
     pub(super) broken: usize,
     /// The current file is not of our version, so nothing may be added to it.
@@ -72,6 +74,7 @@ impl Pages {
                 self.highest = self.highest.max(event.seq);
                 if event.service.is_none() && event.event == service_api::event::kind::DAEMON {
                     self.daemon = event.to;
+                    self.boot_id = event.boot_id.or(self.boot_id.take());
                 } else {
                     Seen::replay(&mut self.seen, event);
                 }

@@ -7,11 +7,12 @@ use std::fs;
 fn places(state_dir: &Path) -> Places {
     let base_dir = PathBuf::from("/");
     let (project, boot_id) = (base_dir.clone(), "boot".to_owned());
-    Places { state_dir: state_dir.to_owned(), project, base_dir, refuge: None, nu: None, boot_id }
+    let disk = crate::disk::Disk::default();
+    Places { state_dir: state_dir.to_owned(), project, base_dir, refuge: None, nu: None, boot_id, disk }
 }
 
 fn open(state_dir: &Path) -> Journal {
-    Journal::open(&places(state_dir))
+    Journal::open(&places(state_dir), 0)
 }
 
 fn change(journal: &mut Journal, service: &str) {
@@ -84,7 +85,7 @@ fn a_file_of_another_version_is_kept_beside() {
 #[test]
 fn the_files_stay_within_their_limit_and_what_is_gone_is_called_a_gap() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open_limited(&places(dir.path()), 4096);
+    let mut journal = Journal::open_limited(&places(dir.path()), 0, 4096);
     for _ in 0..200 {
         change(&mut journal, "web");
     }
@@ -108,14 +109,14 @@ fn the_files_stay_within_their_limit_and_what_is_gone_is_called_a_gap() {
 #[test]
 fn a_service_that_was_quiet_for_long_is_not_forgotten_with_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open_limited(&places(dir.path()), 4096);
+    let mut journal = Journal::open_limited(&places(dir.path()), 0, 4096);
     let names = [Name::new("quiet").unwrap(), Name::new("loud").unwrap()];
     journal.defined(names.iter(), &BTreeSet::new(), None);
     for _ in 0..100 {
         change(&mut journal, "loud");
     }
     drop(journal);
-    let mut next = Journal::open_limited(&places(dir.path()), 4096);
+    let mut next = Journal::open_limited(&places(dir.path()), 0, 4096);
     next.defined(names.iter(), &BTreeSet::new(), None);
     next.commit(clock::now());
     assert_eq!(all(&mut next).last().unwrap().event, "daemon", "nothing is defined anew");
@@ -207,4 +208,25 @@ fn of_the_checks_of_a_start_the_last_is_kept() {
     journal.checked(&web, 1, &check(false), false);
     journal.commit(clock::now());
     assert_eq!(look(&mut journal), [(Some(true), None), (Some(false), Some("refused".to_owned()))]);
+}
+
+#[test]
+fn numbers_that_a_power_failure_has_taken_are_not_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = open(dir.path());
+    change(&mut first, "web");
+    drop(first);
+    let after = |last_event| {
+        let places = Places { boot_id: "next".to_owned(), ..places(dir.path()) };
+        let mut journal = Journal::open(&places, last_event);
+        journal.commit(clock::now());
+        all(&mut journal)
+    };
+    let events = after(0);
+    let news = &events[2..];
+    assert!(news[0].seq > MAX_LOST_COUNT, "{news:#?}");
+    assert_eq!(news[0].event, kind::JOURNAL);
+    assert!(news[0].reason.as_deref().unwrap().contains("events after 2 may be lost"), "{news:#?}");
+    fs::remove_file(path(dir.path())).unwrap();
+    assert_eq!(numbers(&after(41)), [42, 43], "all of it is lost, and the state knows of event 41");
 }

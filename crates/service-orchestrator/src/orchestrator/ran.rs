@@ -6,6 +6,7 @@
 //! The first line of the file has the definition, and each further one the number of a later run of the same.
 
 use super::private_dir;
+use crate::disk;
 use crate::store::{open_private, write_private};
 use crate::world::Places;
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,7 @@ fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Resul
         0 => file.write_all(&whole(definition, run)?),
         // What stands before may be torn.
         1..=LONGEST if same => {
-            file.write_all(&[b"\n".to_vec(), serde_json::to_vec(&Again { run })?].concat())
+            file.write_all(&[b"\n".to_vec(), disk::seal(serde_json::to_vec(&Again { run })?)].concat())
         }
         _ => write_private(&path(files), &whole(definition, run)?),
     }
@@ -71,7 +72,7 @@ fn whole(definition: &Service, run: u64) -> serde_json::Result<Vec<u8>> {
     for (key, value) in &mut definition.env {
         *value = trace(salt, key, value);
     }
-    serde_json::to_vec(&Kept { run, salt, definition })
+    Ok(disk::seal(serde_json::to_vec(&Kept { run, salt, definition })?))
 }
 
 fn path(files: &Files) -> PathBuf {
@@ -87,8 +88,8 @@ pub(super) fn kept(places: &Places, now: &Service, run: u64) -> Option<Service> 
     }
     let text = std::fs::read(path(&places.files(&now.name))).ok()?;
     let mut lines = text.split(|&byte| byte == b'\n');
-    let Kept { run: first, salt, mut definition } = serde_json::from_slice(lines.next()?).ok()?;
-    let last = lines.rev().find_map(|line| serde_json::from_slice(line).ok());
+    let Kept { run: first, salt, mut definition } = disk::unseal(lines.next()?).ok()?;
+    let last = lines.rev().find_map(|line| disk::unseal(line).ok());
     for (key, value) in &mut definition.env {
         let same = now.env.iter().find(|(other, known)| other == key && trace(salt, key, known) == *value);
         if let Some((_, known)) = same {
@@ -114,8 +115,8 @@ fn trace(salt: u64, key: &str, value: &str) -> String {
 
 /// The services that are no news; all of this plan in a project that is new.
 pub(super) fn known(places: &Places, plan: &Plan) -> BTreeSet<Name> {
-    let read = std::fs::read(applied(places)).ok();
-    read.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_else(|| {
+    let read = disk::peek(&applied(places), |json| Ok(serde_json::from_slice(json)?));
+    read.unwrap_or_else(|| {
         let names = plan.ids().map(|id| plan.service(id).name.clone()).collect();
         know(places, &names);
         names
@@ -125,7 +126,7 @@ pub(super) fn known(places: &Places, plan: &Plan) -> BTreeSet<Name> {
 /// Writes down which services are no news from now on.
 pub(super) fn know(places: &Places, names: &BTreeSet<Name>) {
     let json = serde_json::to_vec(names).map_err(io::Error::from);
-    if let Err(error) = json.and_then(|json| write_private(&applied(places), &json)) {
+    if let Err(error) = json.and_then(|json| places.disk.replace(&applied(places), &json)) {
         tracing::warn!(%error, "cannot write down what was applied");
     }
 }
@@ -140,8 +141,8 @@ mod tests {
     use service_core::config::Command;
 
     fn places(state_dir: &std::path::Path) -> Places {
-        let (project, base_dir, boot_id) = Default::default();
-        Places { state_dir: state_dir.to_owned(), refuge: None, project, base_dir, nu: None, boot_id }
+        let (project, base_dir, boot_id, disk) = Default::default();
+        Places { state_dir: state_dir.to_owned(), refuge: None, project, base_dir, nu: None, boot_id, disk }
     }
 
     fn web(command: &str) -> Service {

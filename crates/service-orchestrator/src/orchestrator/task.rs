@@ -30,6 +30,8 @@ use tokio::task::AbortHandle;
 
 /// How long the owner may keep the thread while others wait for it.
 const BREATH: Duration = Duration::from_millis(1);
+/// How long the disk may take when the daemon ends.
+const LAST_SYNC: Duration = Duration::from_secs(5);
 
 /// Everything the owner owns.
 pub(super) struct Task {
@@ -81,7 +83,7 @@ pub(super) async fn run(
     letters: UnboundedReceiver<Message>,
 ) -> watch::Receiver<Arc<Board>> {
     let (store, memories) = Store::open(&world.places);
-    let journal = Journal::open(&world.places);
+    let journal = Journal::open(&world.places, store.last_event());
     let known = ran::known(&world.places, &plan);
     let found = recall::look(&world.places, plan, &memories).await;
     let heard = recall::hear(&world, &found, &memories).await;
@@ -233,6 +235,7 @@ impl Task {
                 self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
                 self.lookouts.drain(..).for_each(|mut lookout| lookout.abandon(&board, clock::now()));
                 self.store.flush(&self.fleet);
+                self.world.places.disk.finish(LAST_SYNC);
                 let _ = reply.send(());
                 return Turn::Last;
             }
@@ -253,7 +256,7 @@ impl Task {
             self.refresh(*id);
             self.breathe().await;
         }
-        self.store.write_if_due(&self.fleet, now);
+        self.store.write_if_due(&self.fleet, self.journal.last(), now);
         // Before a run begins, how the one before has ended is written down; and before anybody is told.
         self.journal.commit(now);
         // Nobody has a turn between these two: who hears of an event finds it in the picture.
