@@ -56,6 +56,15 @@ def speaking-ours [way: record, version: record]: nothing -> record {
     $way
 }
 
+# The way to a daemon that runs, whatever its version; null where none runs.
+export def any-running [config: any, span: record]: nothing -> any {
+    let there = remote way $config $span
+    if $there != null { return $there }
+    let project = project $config $span
+    let way = { socket: (project socket $project) span: $span project: $project }
+    if (version $way) == null { null } else { $way }
+}
+
 # The same, but an error where none runs.
 export def must-run [config: any, span: record]: nothing -> any {
     let there = remote way $config $span
@@ -82,6 +91,14 @@ export def ask-each [way: record, names: list<string>, what: string, query: reco
     mut all = []
     for envelope in $envelopes { $all = ($all | append [($envelope | data $way.span)]) }
     $all
+}
+
+# What a route answers; what should be known along with it is said on standard error.
+export def ask-noted [way: record, route: string, query: record, quiet: bool]: nothing -> any {
+    let envelope = envelope $way $route $query
+    cd /
+    if not $quiet { for note in ($envelope.notes? | default []) { print --stderr $"note: ($note)" } }
+    $envelope | data $way.span
 }
 
 # What a route answers, or why it does not; printable, unless it is wanted as it was written.
@@ -151,6 +168,7 @@ export def say [project: record, words: list<string>, span: record]: nothing -> 
 
 # What the program says to these words.
 export def program-says [words: list<string>, span: record]: nothing -> any {
+    cd /
     let said = ^(launch program $span) ...$words | complete
     if $said.stdout == "" { problem raise { code: internal message: ($said.stderr | str trim) } $span }
     $said.stdout | printable decode | data $span
@@ -180,6 +198,7 @@ def version [way: record]: nothing -> any {
 
 # A socket in a directory of somebody else's may be answered by anybody.
 def distrust-strangers [way: record]: nothing -> any {
+    cd /
     let directory = $way.socket | path dirname
     let owner = ownership stranger $directory
     if $owner == null { return }

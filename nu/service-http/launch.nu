@@ -11,6 +11,7 @@ const LAST_WORDS = 5
 
 # Starts a daemon and hears how that went; fine is also that another one was quicker.
 export def main [project: record, span: record]: nothing -> any {
+    cd /
     let why = ownership foreign-directory $project.state
     if $why != null or ($project.log | path type) not-in [null file] {
         problem raise {
@@ -54,6 +55,7 @@ def greeting [file: string, pid: string]: nothing -> any {
 
 # `orchestratord`: `$env.ORCHESTRATORD`, else the one on PATH.
 export def program [span: record]: nothing -> string {
+    cd /
     let named = $env.ORCHESTRATORD? | default ""
     if ($named | path type) == file { return $named }
     let found = which orchestratord | get path | where $it != ""

@@ -59,6 +59,8 @@ def label [code: string]: nothing -> string {
         gap => "not in the journal"
         manager_failed => "its manager does not answer"
         too_much => "ask for less"
+        storage => "its state cannot be written"
+        moved => "runs under the former path"
         no_systemd => "needs a systemd of this user"
         daemon_unreachable => "needs the daemon"
         version_mismatch => "needs a daemon of the same version"

@@ -1,5 +1,6 @@
 # Which services.toml is meant, and where its daemon is: the same answer as the plugin's.
 
+use launch.nu
 use ownership.nu
 use problem.nu
 use trusted.nu
@@ -10,33 +11,46 @@ const FOLDER = "service-orchestrator"
 const OWN = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n"
 
 # The project: `config` if given, else `$env.SERVICES_CONFIG`, else the nearest services.toml upward, else the user's own,
-# which is written if need be where a project is needed and no file.
+# which is written if need be where a project is needed and no file. One whose file is gone is found by its path while its
+# state is there, and upward while its daemon or services of it run.
 export def main [
     config: any
     span: record
     --anywhere
 ]: nothing -> record<config: string, state: string, record: string, log: string, trusted_hash: any> {
-    let named = $config | default ($env.SERVICES_CONFIG? | default "")
-    let path = if $named != "" { $named } else { upward $env.PWD | default { users-own $anywhere } }
+    let here = $env.PWD
+    # From a directory that is gone Nushell looks at nothing.
+    cd /
+    let is_here = ($here | path type) == dir
+    let named = $config | default ($env.SERVICES_CONFIG? | default "") | str replace --regex '^~' (home-directory)
+    if $named != "" and not $is_here and not ($named | str starts-with "/") { directory-is-gone $here $span }
+    let path = if $named != "" { $here | path join $named } else { upward-or-left $here $is_here $span }
+    let path = if $path == null and $is_here { users-own $anywhere } else { $path }
+    if $path == null and not $is_here { directory-is-gone $here $span }
     if $path == null {
-        problem raise { code: no_project message: $"no services.toml in `($env.PWD)` or above it"
+        problem raise { code: no_project message: $"no services.toml in `($here)` or above it"
             help: "`service init` writes a services.toml here; or name one with `--config` or $env.SERVICES_CONFIG" } $span
     }
-    let why = if $named == "" { ownership foreign $path }
-    let hash = if $why != null { trusted hash-if-trusted $path }
+    let inside = $path | path join services.toml
+    let candidates = if ($path | path type) == dir { [$inside $path] } else { [$path $inside] }
+    let there = $candidates | where {|file| is-there $file }
+    # What is gone says nothing; what still runs of it can be stopped whoever could write there.
+    let why = if $named == "" and ($there | is-not-empty) { ownership foreign $there.0 }
+    let hash = if $why != null { trusted hash-if-trusted $there.0 }
     if $why != null and $hash == null {
         problem raise { code: untrusted_file message: $"cannot use `($path)`: ($why)"
             help: "it says what runs here: read it, then say `service trust`, or name it with `--config` or $env.SERVICES_CONFIG; what is yours is closed to others by `chmod go-w`" } $span
     }
-    let path = $path | path expand
-    let path = if ($path | path type) == dir { $path | path join services.toml } else { $path }
-    if ($path | path type) in [null dir] {
-        problem raise { code: no_project message: $"cannot read `($path)`: there is no such file"
+    let left = $candidates | where {|file| (state (settled $file) | path type) == dir }
+    let file = $there ++ $left | get --optional 0
+    if $file == null {
+        problem raise { code: no_project message: $"cannot read `($candidates.0)`: there is no such file"
             help: "name an existing file with `--config`, or write one here" } $span
     }
-    let state = home XDG_STATE_HOME .local/state | path join $FOLDER (slug $path)
+    let file = settled $file
+    let state = state $file
     {
-        config: $path
+        config: $file
         state: $state
         record: ($state | path join orchestratord.json)
         log: ($state | path join orchestratord.log)
@@ -45,8 +59,36 @@ export def main [
     }
 }
 
+# The directory of the shell, for what is to be done there.
+export def here [span: record]: nothing -> string {
+    let here = $env.PWD
+    cd /
+    if ($here | path type) != dir { directory-is-gone $here $span }
+    $here
+}
+
+def directory-is-gone [here: string, span: record]: nothing -> error {
+    problem raise { code: no_project message: $"the current directory is gone: `($here)`"
+        help: "change to another directory, or name a services.toml by its whole path with `--config`" } $span
+}
+
+def state [file: string]: nothing -> string {
+    home XDG_STATE_HOME .local/state | path join $FOLDER (slug $file)
+}
+
+# A path with the links of its directories resolved, as far as they are there. The last step stays as it is.
+export def settled [file: string]: nothing -> string {
+    resolved ($file | path dirname) | path join ($file | path basename)
+}
+
+def resolved [directory: string]: nothing -> string {
+    if $directory in ["/" ""] or ($directory | path exists) { return ($directory | path expand) }
+    resolved ($directory | path dirname) | path join ($directory | path basename)
+}
+
 # Where the daemon listens, as it has written down itself; null where none has.
 export def socket [project: record]: nothing -> any {
+    cd /
     try { open --raw $project.record | from json | get ready.socket } catch { null }
 }
 
@@ -55,13 +97,51 @@ export def upward [from: string]: nothing -> any {
     mut directory = $from
     loop {
         let file = $directory | path join services.toml
-        let type: any = $file | path type
-        let type: any = if $type == symlink { $file | path expand | path type } else { $type }
-        if $type not-in [null dir] { return $file }
+        if (is-there $file) { return $file }
         if $directory in ["/" ""] { return null }
         $directory = $directory | path dirname
     }
 }
+
+# Whether a file is there, behind links; a directory in its place is none.
+def is-there [file: string]: nothing -> bool {
+    # Below a file nothing can be.
+    let type: any = try { $file | path type } catch { null }
+    let type: any = if $type == symlink { $file | path expand | path type } else { $type }
+    $type not-in [null dir symlink]
+}
+
+# The nearest project upward. In a directory that is gone it can only be one that is gone with it.
+def upward-or-left [here: string, is_here: bool, span: record]: nothing -> any {
+    mut directory = $here
+    loop {
+        let file = $directory | path join services.toml
+        let is_file = is-there $file
+        if $is_here and $is_file { return $file }
+        if not $is_file and (lives (state (settled $file)) $span) { return $file }
+        if $directory in ["/" ""] { return null }
+        $directory = $directory | path dirname
+    }
+}
+
+# Whether a daemon or services of the project with this state directory run, as the program sees it.
+def lives [state: string, span: record]: nothing -> bool {
+    if ($state | path type) != dir { return false }
+    traces $state $span | any {|it| $it.daemon or (has-services $it) }
+}
+
+# Whether services of the project run, for all that is known.
+export def runs [config: any, span: record]: nothing -> bool {
+    traces (main $config $span | get state) $span | any {|it| has-services $it }
+}
+
+def traces [state: string, span: record]: nothing -> list {
+    cd /
+    let projects = try { ^(launch program $span) projects | complete | get stdout | from json | get data } catch { [] }
+    $projects | where state_dir == $state
+}
+
+def has-services [trace: record]: nothing -> bool { $trace.kept > 0 or $trace.managed > 0 or $trace.containers != 0 }
 
 def users-own [make: bool]: nothing -> any {
     let file = home XDG_CONFIG_HOME .config | path join $FOLDER services.toml
@@ -75,7 +155,13 @@ def users-own [make: bool]: nothing -> any {
 
 def home [variable: string, below_home: string]: nothing -> string {
     let set = $env | get --optional $variable | default ""
-    if ($set | str starts-with "/") { $set } else { $env.HOME | path join $below_home }
+    if ($set | str starts-with "/") { $set } else { home-directory | path join $below_home }
+}
+
+# As the environment says, else as Nushell does.
+def home-directory []: nothing -> string {
+    let set = $env.HOME? | default ""
+    if $set != "" { $set } else { $nu | get --optional home-dir | default ($nu | get --optional home-path) }
 }
 
 # A name that a person recognises and no other project has: the directory's name, and a hash of the file's path.

@@ -39,6 +39,7 @@ def refuse [message: string, help: string, span: record]: nothing -> error {
 
 def token [file: string, span: record]: nothing -> string {
     let cannot = $"cannot use the token in `($file)`: "
+    cd /
     if not ($file | path exists) { problem raise { code: unauthorized message: $"($cannot)there is no such file" help: $HELP } $span }
     if (^stat -L -c %a $file | str trim) !~ '00$' {
         problem raise { code: unauthorized message: $"($cannot)others can read it" help: $"run `chmod 600 ($file)`" } $span
@@ -54,6 +55,8 @@ export def get [way: record, target: string, headers: record = {}]: nothing -> a
     # Not `return`: that would wait for the end.
     if $way.url? != null {
         with-env $NO_PROXY { http get --raw --allow-errors --redirect-mode error --headers $headers $url }
+    } else if (is-lost) {
+        from-elsewhere { verb: get socket: $way.socket url: $url headers: $headers limit: 52wk }
     } else {
         http get --raw --allow-errors --headers $headers --unix-socket $way.socket $url
     }
@@ -65,6 +68,7 @@ export def get-within [limit: duration, way: record, target: string]: nothing ->
     if $way.url? != null {
         return (with-env $NO_PROXY { http get --raw --allow-errors --redirect-mode error --max-time $limit --headers $way.headers $url })
     }
+    if (is-lost) { return (from-elsewhere { verb: get socket: $way.socket url: $url headers: {} limit: $limit }) }
     http get --raw --max-time $limit --unix-socket $way.socket $url
 }
 
@@ -79,9 +83,29 @@ export def post [way: record, target: string, body: record, headers: record = {}
         with-env $NO_PROXY {
             http post --raw --allow-errors --redirect-mode error --content-type application/json --headers $headers $url $body
         }
+    } else if (is-lost) {
+        from-elsewhere { verb: post socket: $way.socket url: $url headers: $headers limit: 52wk body: $body }
     } else {
         http post --raw --allow-errors --content-type application/json --headers $headers --unix-socket $way.socket $url $body
     }
+}
+
+# Whether the shell is in a directory that is gone: then its `http` finds no socket, whatever its path.
+def is-lost []: nothing -> bool {
+    try { http get --unix-socket /proc/self/none http://localhost; false } catch {|error| $error.msg =~ "non-existent directory" }
+}
+
+# The same, asked by a Nushell in another directory.
+def from-elsewhere [request: record]: nothing -> any {
+    cd /
+    $request | to nuon | ^$nu.current-exe --no-config-file --no-std-lib --stdin --commands '
+        let it = $in | from nuon
+        if $it.verb == get {
+            http get --raw --allow-errors --max-time $it.limit --headers $it.headers --unix-socket $it.socket $it.url
+        } else {
+            http post --raw --allow-errors --content-type application/json --headers $it.headers --unix-socket $it.socket $it.url $it.body
+        }
+    ' e> /dev/null
 }
 
 # The proxy that an older Nushell would send the token to, whatever it is told: it goes by the variables that it began with.

@@ -180,6 +180,7 @@ export def begun []: list -> table {
 
 export def daemon [it: record]: nothing -> record {
     {
+        running: true
         version: $it.version
         pid: $it.pid
         socket: $it.socket
@@ -188,6 +189,23 @@ export def daemon [it: record]: nothing -> record {
         services_running: $it.services_running
         listen: $it.listen?
         unit: $it.unit?
+        log: $it.log
+    }
+}
+
+# The row of a daemon that does not run.
+export def no-daemon [project: record]: nothing -> record {
+    {
+        running: false
+        version: null
+        pid: null
+        socket: null
+        project: $project.config
+        uptime: null
+        services_running: null
+        listen: null
+        unit: null
+        log: $project.log
     }
 }
 

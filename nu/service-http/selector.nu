@@ -39,7 +39,8 @@ export def or-all [selected: any, all: bool, span: record]: nothing -> nothing {
         problem raise { code: no_names message: "no service is named"
             help: "name services, pipe them in, or say `--all`" } $span
     }
-    if $selected != null and $all {
+    # All of the projects whose rows were piped in, and there were none.
+    if $selected != null and $all and ($selected | is-not-empty) {
         problem raise { code: ambiguous_input message: "cannot take both names and `--all`"
             help: "leave out one of the two" } $span
     }

@@ -3,6 +3,7 @@
 use client.nu
 use definition.nu
 use problem.nu
+use project.nu
 use wish.nu
 
 # Run one command line as a supervised service that is in no file.
@@ -37,7 +38,7 @@ export def "service run" [
     let keys = {
         name: $name
         env: $e
-        working_dir: (if $working_dir == null { $env.PWD } else { $env.PWD | path join $working_dir })
+        working_dir: (if $working_dir == null { project here $span } else { project here $span | path join $working_dir })
         restart: $restart
         health_check_endpoint: $health
         memory_limit: $memory_limit

@@ -6,7 +6,9 @@ use ownership.nu
 # The file.
 export def store []: nothing -> string {
     let set = $env.XDG_STATE_HOME? | default ""
-    let states = if ($set | str starts-with "/") { $set } else { $env.HOME | path join .local/state }
+    let states = if ($set | str starts-with "/") { $set } else {
+        $env.HOME? | default ($nu | get --optional home-dir) | default ($nu | get --optional home-path) | path join .local/state
+    }
     $states | path join service-orchestrator trusted.nuon
 }
 
@@ -38,7 +40,7 @@ def hash-of [file: string]: nothing -> string {
 
 # The hash by which this file is trusted, if it is as it was then; else null.
 export def hash-if-trusted [file: string]: nothing -> any {
-    let file = $file | path expand
+    let file = $file | path dirname | path expand | path join ($file | path basename)
     let row = rows | where file == $file
     if ($row | is-empty) or (try { (digest $file).hash } catch { null }) != $row.0.hash { return null }
     $row.0.hash

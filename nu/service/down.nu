@@ -4,12 +4,33 @@ use caller.nu
 
 # Stop all services of the project, dependents first, then its daemon.
 #
-# Answers with one row for each service that was stopped.
+# Answers with one row for each service that was stopped. Rows of `service projects` may be piped in: then it is about those.
 @category service
 @search-terms stop all quit daemon
 @example "leave nothing of the project running" { service down }
-export def "service down" []: nothing -> table {
-    let stopped = caller null { service stop --all }
-    service daemon stop | ignore
-    $stopped
+@example "leave nothing running of projects whose directory is gone" { service projects | where file == gone | service down }
+export def "service down" [
+    --config (-c): path # the services.toml to use; it may be gone
+]: any -> table {
+    let projects = rows $in
+    if $config != null {
+        let stopped = caller null { null | service stop --all --config $config }
+        null | service daemon stop --config $config | ignore
+        $stopped
+    } else if $projects != null {
+        let stopped = caller null { $projects | service stop --all }
+        $projects | service daemon stop | ignore
+        $stopped
+    } else {
+        let stopped = caller null { null | service stop --all }
+        null | service daemon stop | ignore
+        $stopped
+    }
+}
+
+# The rows of `service projects` in the pipe, if it has such; the item of a closure is none.
+def rows [piped: any]: nothing -> any {
+    let rows = if ($piped | describe) =~ '^(list|table)' { $piped } else { [$piped] }
+    let is_project = {|row| ($row | describe) =~ '^record' and ("state_dir" in ($row | columns)) }
+    if ($piped | describe) !~ '^(list|table|record)' or not ($rows | all $is_project) { null } else { $rows }
 }

@@ -75,7 +75,7 @@ def stop [file: string, notes: string]: nothing -> nothing {
     let started = ls ($notes | path join started) | get name | path basename
     if ($started | is-empty) { return }
     # No daemon is started to stop what it would first have to take over.
-    service status --no-start --config $file
+    service status --no-start --quiet --config $file
     | where name in $started and status == running
     | service stop --no-wait --config $file
     | ignore

@@ -26,7 +26,7 @@ def asked []: nothing -> any {
     # An answer that comes too late is nobody's.
     let tag = random int
     let asking = job spawn {
-        let status = try { service status --no-start | select name state } catch { null }
+        let status = try { service status --no-start --quiet | select name state } catch { null }
         $status | job send $here --tag $tag
     }
     let status = try { job recv --tag $tag --timeout $PATIENCE } catch { null }

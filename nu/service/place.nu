@@ -8,18 +8,24 @@ use ../service-http/trusted.nu
 # be anybody's: what is not to be trusted alone asks for it.
 export def project [directory: any]: nothing -> any {
     let named = $env.SERVICES_CONFIG? | default ""
-    if $named != "" { return ($named | path expand) }
+    if $named != "" { return ($named | settled) }
     let found = upward ($directory | default "/")
-    if $found != null { $found | path expand }
+    if $found != null { $found | settled }
 }
 
 # The same; null where the file that was found may not be used, because somebody else can have written it.
 export def usable [directory: any]: nothing -> any {
     let named = $env.SERVICES_CONFIG? | default ""
-    if $named != "" { return ($named | path expand) }
+    if $named != "" { return ($named | settled) }
     let found = upward ($directory | default "/")
     if $found == null or ((ownership foreign $found) != null and not (trusted is-trusted $found)) { return null }
-    $found | path expand
+    $found | settled
+}
+
+# Links of its directories are resolved; one as the last step is not.
+def settled []: string -> string {
+    let file = $in | path expand --no-symlink
+    $file | path dirname | path expand | path join ($file | path basename)
 }
 
 # A file or directory for what may be lost, of one project.
@@ -46,5 +52,11 @@ export def keep [file: string]: string -> nothing {
 
 def home [variable: string, below_home: string]: nothing -> string {
     let set = $env | get --optional $variable | default ""
-    if ($set | str starts-with "/") { $set } else { $env.HOME | path join $below_home }
+    if ($set | str starts-with "/") { $set } else { home-directory | path join $below_home }
+}
+
+# As the environment says, else as Nushell does.
+def home-directory []: nothing -> string {
+    let set = $env.HOME? | default ""
+    if $set != "" { $set } else { $nu | get --optional home-dir | default ($nu | get --optional home-path) }
 }

@@ -53,7 +53,7 @@ def ask [config: string, file: string]: nothing -> nothing {
         $begun | save --force $asked
     }
     job spawn {
-        let text = try { service status --no-start --config $config | summary } catch {|error| trouble $error }
+        let text = try { service status --no-start --quiet --config $config | summary } catch {|error| trouble $error }
         # Where nobody can tell, the snapshot of before grows old and says so.
         if $text != null { { at: (date now | into int) text: $text } | to json --raw | place keep $file }
         # Somebody who lost patience may be asking by now.

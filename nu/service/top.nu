@@ -44,7 +44,7 @@ export def "service top" [
 def columns []: nothing -> list<string> { [cpu memory uptime restarts] }
 
 def rows [by: string]: nothing -> table {
-    service status --long
+    service status --long --quiet
     | where status == running
     | select name cpu memory uptime restarts state health pid
     | sort-by --reverse {|row| $row | get $by }

@@ -23,9 +23,9 @@ export def "service watch" [
     --interval (-i): duration = 1sec # from one look to the next
 ]: nothing -> nothing {
     # What is wrong with the names is an error before anything is drawn.
-    caller (metadata $names).span { service status ...$names | ignore }
+    caller (metadata $names).span { service status --quiet ...$names | ignore }
     screen $interval {|size|
-        let rows = service status ...$names
+        let rows = service status --quiet ...$names
         # What is wrong stands where one looks first, and is never among what does not fit.
         let sorted = $rows | sort-by {|row| urgency $row }
         let room = [($size.rows - $FRAME) 1] | math max

@@ -48,10 +48,14 @@ export def "test services outlive their daemon" [] {
     let pid = service status lone | get 0.pid
     let daemon = service daemon status
     equal ([$daemon] | types) {
-        version: string pid: int socket: string project: string uptime: duration services_running: int listen: nothing unit: nothing
+        running: bool version: string pid: int socket: string project: string uptime: duration services_running: int
+        listen: nothing unit: nothing log: string
     }
     service daemon stop | ignore
-    equal (code-of { service daemon status }) "service::daemon_unreachable"
+    let none = service daemon status
+    equal ($none | select running pid project) { running: false pid: null project: $daemon.project }
+    holds ($none.log | path exists) "its log is named"
+    equal ($none | columns) ($daemon | columns)
     equal (code-of { service status --no-start }) "service::daemon_unreachable"
     equal (service status lone | get 0.pid) $pid
     holds ((service daemon restart).pid != $daemon.pid) "it is another daemon"

@@ -76,7 +76,7 @@ export def "test without a file a command runs in a project of the user" [] {
     ]
     let daemon = service daemon status | get pid
     equal (service projects | types) {
-        path: string daemon: string services: int up: int failed: int pid: int socket: string state_dir: string
+        path: string file: string daemon: string services: int up: int failed: int pid: int socket: string state_dir: string
     }
     equal (service projects | get 0.pid) $daemon
     service daemon stop | ignore

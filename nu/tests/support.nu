@@ -62,5 +62,5 @@ export def types []: table -> record {
 
 # Whether a daemon runs for this project.
 export def has-daemon []: nothing -> bool {
-    try { service daemon status | is-not-empty } catch { false }
+    (service daemon status).running
 }

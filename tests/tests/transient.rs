@@ -203,7 +203,9 @@ fn nobody_keeps_a_descriptor_of_whoever_started_the_daemon() {
     let mut command = project.command(Path::new("sh"));
     command.args(["-c", "exec 7< stray; exec \"$@\"", "sh"]).arg(program("orchestratord"));
     let mut daemon = command.args(["run", "--config", "services.toml"]).spawn().expect("sh can be run");
-    eventually("the daemon listens", || project.nu("service daemon status").success.then_some(()));
+    eventually("the daemon listens", || {
+        project.value("service daemon status")["running"].as_bool()?.then_some(())
+    });
     assert_eq!(project.daemon(), daemon.id());
     project.value("service start db");
     let (shim, service) = project.run_of("db");

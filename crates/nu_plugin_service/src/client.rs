@@ -111,6 +111,20 @@ impl Client {
         self.answer(self.send(self.http.get(self.url(path, query)?))?)
     }
 
+    /// Asks for something, and hears what should be known along with it.
+    pub(crate) fn noted<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<(T, Vec<String>), Problem> {
+        let response = self.send(self.http.get(self.url(path, query)?))?;
+        let json = response.bytes().map_err(|error| self.broken(&error))?;
+        let mut envelope: Envelope<T> = open(&json)?;
+        let notes = std::mem::take(&mut envelope.notes);
+        let answer = envelope.into_result().map_err(|problem| self.as_seen_from_here(problem))?;
+        Ok((answer, notes))
+    }
+
     /// Wishes something that has one answer.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.post(self.url(path, query)?))?)
@@ -281,12 +295,15 @@ fn broken_off() -> Problem {
 
 /// Opens an envelope.
 pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    let envelope: Envelope<T> = serde_json::from_slice(json).map_err(|error| {
+    open::<T>(json)?.into_result()
+}
+
+fn open<T: DeserializeOwned>(json: &[u8]) -> Result<Envelope<T>, Problem> {
+    serde_json::from_slice(json).map_err(|error| {
         let text = String::from_utf8_lossy(json);
         let start: String = text.trim().chars().take(80).collect();
         Problem::new(Code::Internal, format!("cannot understand the daemon's answer `{start}`: {error}"))
-    })?;
-    envelope.into_result()
+    })
 }
 
 fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {

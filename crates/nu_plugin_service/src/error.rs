@@ -83,6 +83,8 @@ fn label(code: Code) -> &'static str {
         Code::Busy => "too many are connected",
         Code::DaemonUnreachable => "needs the daemon",
         Code::Unfit => "cannot do its work",
+        Code::Storage => "its state cannot be written",
+        Code::Moved => "runs under the former path",
         Code::NoSystemd => "needs a systemd of this user",
         Code::VersionMismatch => "needs a daemon of the same version",
         Code::Internal => "failed here",

@@ -11,6 +11,7 @@ use nix::unistd::geteuid;
 use nu_plugin::EngineInterface;
 use serde::de::DeserializeOwned;
 use service_api::ownership::private_dir;
+use service_api::project::gone::Pruned;
 use service_api::{API_VERSION, Code, Greeting, Problem, Project, routes, view};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -127,6 +128,19 @@ pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::Trace>, Pro
     let mut command = program(engine)?;
     command.arg("projects");
     answer(command)
+}
+
+/// Lets the program remove the state of projects that are gone.
+pub(crate) fn prune(engine: &EngineInterface) -> Result<Vec<Pruned>, Problem> {
+    let mut command = program(engine)?;
+    command.args(["projects", "--prune"]);
+    answer(command)
+}
+
+/// Whether services of the project with this state directory run, as the program sees it.
+pub(crate) fn runs(engine: &EngineInterface, state_dir: &Path) -> bool {
+    let is_it = |trace: &view::Trace| Path::new(&trace.state_dir) == state_dir;
+    projects(engine).is_ok_and(|traces| traces.iter().any(|trace| is_it(trace) && trace.runs()))
 }
 
 /// Lets the program write a first services.toml.

@@ -81,6 +81,8 @@ impl Selection {
         match (&self, all) {
             (Self::Unsaid, None) => Err(refusal("no_names", "no service is named", "which services?", head)
                 .with_help("name services, pipe them in (a number names none), or say `--all`")),
+            // All of the projects whose rows were piped in, and there were none.
+            (Self::Piped(names), Some(_)) if names.is_empty() => Ok(self),
             (Self::Named(_) | Self::Piped(_), Some(flag)) => Err(refusal(
                 "ambiguous_input",
                 "cannot take both names and `--all`",

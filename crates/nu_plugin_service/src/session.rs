@@ -9,6 +9,7 @@ use crate::selector::{IN_A_CLOSURE, Selection};
 use crate::{launch, remote, shell};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
+use service_api::project::gone;
 use service_api::{Code, Problem, Project, routes, view};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,6 +187,41 @@ impl Session {
                 }
                 _ => problem,
             })
+        })
+    }
+
+    /// The same, but nothing where none runs here.
+    pub(crate) fn ask_if_running<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Option<T>, LabeledError> {
+        let session = self.clone();
+        self.patiently(move || {
+            let answer = match &session.place {
+                Place::Here(project) => launch::running(project, &session.clients),
+                Place::There(way) => {
+                    return session.clients.to(way).and_then(|client| question(&client)).map(Some);
+                }
+            };
+            match answer.and_then(|client| question(&client)) {
+                Err(problem) if problem.code == Code::DaemonUnreachable => Ok(None),
+                answer => answer.map(Some),
+            }
+        })
+    }
+
+    /// The project, if it is one of this machine.
+    pub(crate) fn project(&self) -> Option<&Project> {
+        match &self.place {
+            Place::Here(project) => Some(project),
+            Place::There(_) => None,
+        }
+    }
+
+    /// Whether services run here that have no daemon.
+    pub(crate) fn has_lost_services(&self) -> bool {
+        self.project().is_some_and(|project| {
+            !gone::has_daemon(&project.state_dir) && launch::runs(&self.engine, &project.state_dir)
         })
     }
 

@@ -2,9 +2,10 @@
 //!
 //! The plugin's own process has the environment of the moment it was spawned; only the engine knows the present one.
 
+use crate::launch;
 use nu_plugin::EngineInterface;
 use nu_protocol::{ShellError, Spanned, Value};
-use service_api::project::Surroundings;
+use service_api::project::{Surroundings, gone};
 use service_api::{Code, Problem, Project};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -38,13 +39,37 @@ fn around<T>(
     engine: &EngineInterface,
     look: impl FnOnce(&Surroundings<'_>) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let cwd = engine.get_current_dir().map_err(|error| unanswered(&error))?;
+    let cwd = directory(engine)?;
     let env = |name: &str| {
-        let value = engine.get_env_var(name).ok().flatten()?;
-        text(name, &value, None).map(OsString::from)
+        let value = engine.get_env_var(name).ok().flatten();
+        let text = value.and_then(|value| text(name, &value, None)).map(OsString::from);
+        text.or_else(|| (name == "HOME").then(home).flatten())
     };
     let uid = nix::unistd::getuid().as_raw();
-    look(&Surroundings { env: &env, cwd: Path::new(&cwd), uid })
+    look(&Surroundings { env: &env, cwd: &cwd, uid, runs: &|state_dir| launch::runs(engine, state_dir) })
+}
+
+/// The directory of the shell. It may be gone: Nushell does not say where it is then, and its variable does.
+fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
+    match engine.get_current_dir() {
+        Ok(directory) => Ok(directory.into()),
+        Err(error) => {
+            let named = engine.get_env_var("PWD").map_err(|_| unanswered(&error))?;
+            Ok(named.and_then(|named| named.coerce_into_string().ok()).unwrap_or_default().into())
+        }
+    }
+}
+
+/// The home directory of a user whose environment does not name it.
+fn home() -> Option<OsString> {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
+    Some(user.dir.into())
+}
+
+/// The directory of the shell, for what is to be done there.
+pub(crate) fn here(engine: &EngineInterface) -> Result<PathBuf, Problem> {
+    let directory = directory(engine)?;
+    if directory.is_dir() { Ok(directory) } else { Err(gone::directory(&directory)) }
 }
 
 /// The environment as a program started from this shell would see it: what `$env.ENV_CONVERSIONS` turns into text first,
@@ -79,12 +104,15 @@ pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, St
 /// A path as the shell means it: `~` is its home, and what is relative is so to its directory.
 pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, Problem> {
     let rest = written.strip_prefix("~/");
-    let home = rest.and_then(|_| text("HOME", &engine.get_env_var("HOME").ok()??, None));
-    if let (Some(home), Some(rest)) = (home, rest) {
+    let home = || {
+        let named = engine.get_env_var("HOME").ok().flatten();
+        named.and_then(|value| text("HOME", &value, None)).map(OsString::from).or_else(home)
+    };
+    if let Some((rest, home)) = rest.zip(rest.and_then(|_| home())) {
         return Ok(Path::new(&home).join(rest));
     }
-    let here = engine.get_current_dir().map_err(|error| unanswered(&error))?;
-    Ok(Path::new(&here).join(written))
+    let written = Path::new(written);
+    if written.is_absolute() { Ok(written.to_path_buf()) } else { Ok(here(engine)?.join(written)) }
 }
 
 /// The `nu` that runs this plugin.

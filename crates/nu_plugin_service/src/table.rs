@@ -8,7 +8,8 @@ mod why;
 use crate::error;
 pub(crate) use events::Long;
 use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Span, Value, record};
-use service_api::{Finding, Outcome, view};
+use service_api::{Finding, Outcome, Project, view};
+use std::path::PathBuf;
 
 /// A view that is one row of a table.
 pub(crate) trait Row {
@@ -202,6 +203,7 @@ impl Row for view::Daemon {
     fn row(self, span: Span) -> Value {
         Value::record(
             record! {
+                "running" => Value::bool(true, span),
                 "version" => Value::string(self.version, span),
                 "pid" => Value::int(self.pid.into(), span),
                 "socket" => Value::string(self.socket, span),
@@ -210,10 +212,32 @@ impl Row for view::Daemon {
                 "services_running" => count(self.services_running, span),
                 "listen" => string(self.listen, span),
                 "unit" => string(self.unit, span),
+                "log" => Value::string(self.log, span),
             },
             span,
         )
     }
+}
+
+/// The row of a daemon that does not run.
+pub(crate) fn no_daemon(project: Option<&Project>, span: Span) -> Value {
+    let nothing = || Value::nothing(span);
+    let path = |path: PathBuf| Value::string(path.display().to_string(), span);
+    Value::record(
+        record! {
+            "running" => Value::bool(false, span),
+            "version" => nothing(),
+            "pid" => nothing(),
+            "socket" => nothing(),
+            "project" => project.map_or_else(nothing, |project| path(project.config.clone())),
+            "uptime" => nothing(),
+            "services_running" => nothing(),
+            "listen" => nothing(),
+            "unit" => nothing(),
+            "log" => project.map_or_else(nothing, |project| path(project.log())),
+        },
+        span,
+    )
 }
 
 pub(crate) fn string(text: Option<String>, span: Span) -> Value {

@@ -12,17 +12,20 @@ pub struct Envelope<T> {
     pub data: Option<T>,
     /// What went wrong, or `null` on success.
     pub error: Option<Problem>,
+    /// What should be known along with the answer, in sentences; left out where there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl<T> Envelope<T> {
     /// Wraps an answer.
     pub fn success(data: T) -> Self {
-        Self { success: true, data: Some(data), error: None }
+        Self { success: true, data: Some(data), error: None, notes: Vec::new() }
     }
 
     /// Wraps a failure.
     pub fn failure(problem: Problem) -> Self {
-        Self { success: false, data: None, error: Some(problem) }
+        Self { success: false, data: None, error: Some(problem), notes: Vec::new() }
     }
 
     /// The answer or the problem. An envelope that holds neither is itself a problem ([`Code::Internal`](crate::Code::Internal)).
@@ -43,7 +46,7 @@ mod tests {
     #[test]
     fn an_error_wins_over_data() {
         let envelope =
-            Envelope { success: true, data: Some(1), error: Some(Problem::new(Code::NotFound, "no")) };
+            Envelope { success: true, ..Envelope::<i32>::failure(Problem::new(Code::NotFound, "no")) };
         assert_eq!(envelope.into_result().unwrap_err().code, Code::NotFound);
     }
 }

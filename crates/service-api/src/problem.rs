@@ -3,6 +3,7 @@
 use crate::redact::{self, redact};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 
 /// What went wrong, where, and the way out.
@@ -114,6 +115,10 @@ pub enum Code {
     DaemonUnreachable,
     /// The daemon answers, and cannot do its work.
     Unfit,
+    /// The state directory cannot be written: the disk is full or read-only, or somebody else's.
+    Storage,
+    /// It runs under the path that the directory of the project had before it was renamed.
+    Moved,
     /// There is no systemd of this user to be had.
     NoSystemd,
     /// The daemon speaks another version of these words.
@@ -152,6 +157,8 @@ impl Code {
             Self::Busy => "busy",
             Self::DaemonUnreachable => "daemon_unreachable",
             Self::Unfit => "unfit",
+            Self::Storage => "storage",
+            Self::Moved => "moved",
             Self::NoSystemd => "no_systemd",
             Self::VersionMismatch => "version_mismatch",
             Self::Internal => "internal",
@@ -176,6 +183,7 @@ impl Code {
             | Self::Cancelled
             | Self::NameTaken
             | Self::Exists
+            | Self::Moved
             | Self::VersionMismatch => 409,
             Self::DependencyFailed
             | Self::StartFailed
@@ -184,6 +192,7 @@ impl Code {
             | Self::TooMuch => 502,
             Self::DaemonUnreachable | Self::Unfit | Self::Busy | Self::NoSystemd => 503,
             Self::Timeout => 504,
+            Self::Storage => 507,
             Self::Internal => 500,
         }
     }
@@ -204,6 +213,18 @@ impl Problem {
             log: Vec::new(),
             others: Vec::new(),
         }
+    }
+
+    /// A file that could not be written or locked: [`Code::Storage`] where that is the disk's doing.
+    pub fn of_io(error: &io::Error, message: impl Into<String>) -> Self {
+        let is_disk = matches!(
+            error.kind(),
+            ErrorKind::StorageFull
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::PermissionDenied
+        );
+        Self::new(if is_disk { Code::Storage } else { Code::Internal }, message)
     }
 
     /// Adds the way out.

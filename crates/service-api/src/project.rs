@@ -3,6 +3,12 @@
 //! A daemon and its clients compute the same answer from the same environment. Where their environments differ (a
 //! shell without `XDG_RUNTIME_DIR`, say), the record that the daemon leaves in its state directory decides: see
 //! [`Project::record`].
+//!
+//! The path of a project is that of its file: links of directories are resolved, a link as the last step is not. Where the
+//! file is gone, the state directory that its path leads to is the project for as long as something of it is left
+//! ([`gone`]), so that what runs can be stopped.
+
+pub mod gone;
 
 use crate::ownership::{foreign_directory, may_be_used};
 use crate::{Code, Problem};
@@ -31,7 +37,7 @@ const LONGEST_SOCKET_PATH: usize = 100;
 /// One project: its file, the daemon's state directory and the daemon's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// The `services.toml`, absolute, symbolic links resolved.
+    /// The `services.toml`, absolute; symbolic links are resolved, but for the last step.
     pub config: PathBuf,
     /// Where the daemon keeps goals, logs and exit statuses.
     pub state_dir: PathBuf,
@@ -62,10 +68,12 @@ pub enum Greeting {
 pub struct Surroundings<'a> {
     /// Reads an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The directory the user is in.
+    /// The directory the user is in; it may be gone.
     pub cwd: &'a Path,
     /// The user's id.
     pub uid: u32,
+    /// Whether services still run of the project with this state directory; asked only where its file is gone.
+    pub runs: &'a dyn Fn(&Path) -> bool,
 }
 
 impl Surroundings<'_> {
@@ -81,18 +89,27 @@ impl Surroundings<'_> {
 
 impl Project {
     /// Finds the project: `config` if given, else `$SERVICES_CONFIG`, else the nearest `services.toml` upward from
-    /// the directory, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`.
+    /// the directory, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`. On the way upward one whose file is
+    /// gone counts while its daemon or services of it run.
     ///
     /// # Errors
-    /// [`Code::NoProject`] if there is none, or if the one that was named does not exist; [`Code::UntrustedFile`] if the
-    /// one that was found is somebody else's, or others can write to it;
+    /// [`Code::NoProject`] if there is none, or if the one that was named does not exist and has no state directory;
+    /// [`Code::UntrustedFile`] if the one that was found is somebody else's, or others can write to it;
     /// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where state may be kept.
     pub fn find(config: Option<&Path>, around: &Surroundings<'_>) -> Result<Self, Problem> {
         let named = config.map(PathBuf::from).or_else(|| (around.env)("SERVICES_CONFIG").map(PathBuf::from));
+        let is_here = around.cwd.is_dir();
         let Some(named) = named else {
-            let found = upward(around.cwd).or_else(|| users_own(around));
-            return Self::found(&found.ok_or_else(|| no_project(around.cwd))?, around);
+            let found = upward(around, is_here).or_else(|| users_own(around).filter(|_| is_here));
+            return match found {
+                Some(path) => Self::found(&path, around),
+                None if is_here => Err(no_project(around.cwd)),
+                None => Err(gone::directory(around.cwd)),
+            };
         };
+        if named.is_relative() && !is_here {
+            return Err(gone::directory(around.cwd));
+        }
         Self::at(&around.cwd.join(named), around)
     }
 
@@ -124,17 +141,32 @@ impl Project {
 
     /// The project of a file that nobody has named.
     fn found(path: &Path, around: &Surroundings<'_>) -> Result<Self, Problem> {
-        let trusted_hash = may_be_used(path, around)?;
+        // What is gone says nothing; what still runs of it can be stopped whoever could write there.
+        let trusted_hash = if gone::is_there(path) { may_be_used(path, around)? } else { None };
         Ok(Self { trusted_hash, ..Self::at(path, around)? })
     }
 
     /// The project of this very file (or of the `services.toml` in this directory).
     pub fn at(path: &Path, around: &Surroundings<'_>) -> Result<Self, Problem> {
-        let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
-        let config = path.canonicalize().map_err(|error| {
-            Problem::new(Code::NoProject, format!("cannot read `{}`: {error}", path.display()))
-                .help("name an existing file with `--config`, or write one here")
-        })?;
+        let inside = path.join(FILE);
+        let candidates = if path.is_dir() { [inside.as_path(), path] } else { [path, inside.as_path()] };
+        if let Some(file) = candidates.into_iter().find(|file| gone::is_there(file)) {
+            return Self::of(gone::settled(file), around);
+        }
+        for file in candidates {
+            let project = Self::of(gone::settled(file), around)?;
+            if project.state_dir.is_dir() {
+                return Ok(project);
+            }
+        }
+        let [file, _] = candidates;
+        let error = std::fs::File::open(file).err().unwrap_or_else(|| ErrorKind::IsADirectory.into());
+        Err(Problem::new(Code::NoProject, format!("cannot read `{}`: {error}", file.display()))
+            .help("name an existing file with `--config`, or write one here"))
+    }
+
+    /// The project of a file, whether that is there or not.
+    fn of(config: PathBuf, around: &Surroundings<'_>) -> Result<Self, Problem> {
         let slug = slug(&config);
         let state_dir = states(around)?.join(&slug);
         let socket = runtime_dir(around, &slug).join(format!("{slug}.sock"));
@@ -158,6 +190,11 @@ impl Project {
         self.socket.with_extension("session")
     }
 
+    /// Where the daemon keeps its goals while the state directory cannot be written.
+    pub fn refuge(&self) -> PathBuf {
+        self.socket.with_extension("state.json")
+    }
+
     /// The daemon's own log.
     pub fn log(&self) -> PathBuf {
         self.state_dir.join("orchestratord.log")
@@ -179,9 +216,15 @@ pub fn states(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
     Ok(state_home.join(FOLDER))
 }
 
-fn upward(from: &Path) -> Option<PathBuf> {
-    let is_there = |path: &PathBuf| path.metadata().is_ok_and(|found| !found.is_dir());
-    from.ancestors().map(|dir| dir.join(FILE)).find(is_there)
+/// The nearest project upward. In a directory that is gone it can only be one that is gone with it.
+fn upward(around: &Surroundings<'_>, is_here: bool) -> Option<PathBuf> {
+    let mut files = around.cwd.ancestors().map(|dir| dir.join(FILE)).filter(|_| around.cwd.is_absolute());
+    let left = |file: &PathBuf| {
+        let project = Project::of(gone::settled(file), around).ok()?;
+        (!gone::is_there(file) && project.state_dir.is_dir()).then_some(project.state_dir)
+    };
+    let lives = |state_dir: PathBuf| gone::has_daemon(&state_dir) || (around.runs)(&state_dir);
+    files.find(|file| (is_here && gone::is_there(file)) || left(file).is_some_and(lives))
 }
 
 fn users_own(around: &Surroundings<'_>) -> Option<PathBuf> {
@@ -231,7 +274,7 @@ mod tests {
     fn find(config: Option<&str>, cwd: &Path, env: &[(&str, &str)]) -> Result<Project, Problem> {
         let get =
             |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        Project::find(config.map(Path::new), &Surroundings { env: &get, cwd, uid: uid() })
+        Project::find(config.map(Path::new), &Surroundings { env: &get, cwd, uid: uid(), runs: &|_| false })
     }
 
     fn uid() -> u32 {
@@ -255,6 +298,75 @@ mod tests {
         std::fs::write(dir.path().join(FILE), "").unwrap();
         let problem = find(Some("other.toml"), dir.path(), &[("HOME", "/h")]).unwrap_err();
         assert_eq!(problem.code, Code::NoProject);
+    }
+
+    #[test]
+    fn a_link_is_a_project_of_its_own_and_a_linked_directory_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::write(root.join("shared.toml"), "").unwrap();
+        std::fs::create_dir(root.join("one")).unwrap();
+        std::os::unix::fs::symlink(root.join("shared.toml"), root.join("one").join(FILE)).unwrap();
+        std::os::unix::fs::symlink(root.join("one"), root.join("two")).unwrap();
+        let one = find(None, &root.join("one"), &[("HOME", "/h")]).unwrap();
+        assert_eq!(one.config, root.join("one").join(FILE));
+        assert_eq!(find(None, &root.join("two"), &[("HOME", "/h")]).unwrap(), one);
+        assert_eq!(find(Some("two"), &root, &[("HOME", "/h")]).unwrap(), one);
+        assert_eq!(find(Some("one/../two/services.toml"), &root, &[("HOME", "/h")]).unwrap(), one);
+        assert_ne!(find(Some("shared.toml"), &root, &[("HOME", "/h")]).unwrap(), one);
+    }
+
+    #[test]
+    fn a_project_that_is_gone_is_found_by_its_path_while_its_state_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let home = root.join("home");
+        let env = [("HOME", home.to_str().unwrap())];
+        std::fs::create_dir_all(root.join("outer/inner")).unwrap();
+        let file = root.join("outer/inner").join(FILE);
+        std::fs::write(&file, "").unwrap();
+        let here = find(None, &root.join("outer/inner"), &env).unwrap();
+        std::fs::create_dir_all(&here.state_dir).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(find(Some("outer/inner"), &root, &env).unwrap(), here);
+        std::fs::create_dir(&file).unwrap();
+        assert_eq!(find(Some("outer/inner"), &root, &env).unwrap(), here, "a directory lies in its place");
+        std::fs::remove_dir_all(root.join("outer/inner")).unwrap();
+        for path in [file.as_path(), Path::new("outer/inner"), Path::new("outer/inner/services.toml")] {
+            assert_eq!(find(path.to_str(), &root, &env).unwrap(), here);
+        }
+        let problem = find(Some("outer/other.toml"), &root, &env).unwrap_err();
+        assert!(problem.message.contains("No such file"), "{problem:?}");
+
+        let get = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        let upward = |cwd: &Path, runs: bool| {
+            Project::find(None, &Surroundings { env: &get, cwd, uid: uid(), runs: &|_| runs })
+        };
+        let inner = root.join("outer/inner");
+        assert_eq!(upward(&inner, true).unwrap(), here, "from where it was");
+        assert!(upward(&inner, false).unwrap_err().message.contains("the current directory is gone"));
+        std::fs::create_dir_all(&inner).unwrap();
+        std::fs::write(root.join("outer").join(FILE), "").unwrap();
+        assert_eq!(upward(&inner, true).unwrap(), here);
+        assert_eq!(upward(&inner, false).unwrap().config, root.join("outer").join(FILE));
+    }
+
+    #[test]
+    fn from_a_directory_that_is_gone_only_a_whole_path_leads_anywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE);
+        std::fs::write(&file, "").unwrap();
+        for gone in [dir.path().join("gone"), PathBuf::new()] {
+            for named in [None, Some("services.toml"), Some("../services.toml")] {
+                let problem = find(named, &gone, &[("HOME", "/h")]).unwrap_err();
+                assert_eq!(problem.code, Code::NoProject);
+                assert!(problem.message.starts_with("the current directory is gone"), "{problem:?}");
+            }
+            assert!(find(file.to_str(), &gone, &[("HOME", "/h")]).is_ok());
+            assert!(
+                find(None, &gone, &[("HOME", "/h"), ("SERVICES_CONFIG", file.to_str().unwrap())]).is_ok()
+            );
+        }
     }
 
     #[test]

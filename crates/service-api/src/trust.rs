@@ -4,7 +4,7 @@
 //! understand the file.
 
 use crate::ownership::read_regular;
-use crate::project::{Surroundings, states};
+use crate::project::{Surroundings, gone, states};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -28,7 +28,7 @@ struct Row {
 /// The hash of a file's content, if that is trusted by its user.
 pub(crate) fn hash_if_trusted(file: &Path, around: &Surroundings<'_>) -> Option<String> {
     let store = states(around).ok()?.join(TRUSTED);
-    let file = file.canonicalize().ok()?;
+    let file = gone::settled(file);
     let hash = trusted_hash(&store, &file, around.uid)?;
     (hash.modules_match(&file)).then_some(hash.hash)
 }

@@ -393,4 +393,10 @@ pub struct Trace {
     pub kept: usize,
     /// How many of its containers run, where there is no daemon to ask; `null` where their engine did not answer.
     pub containers: Option<usize>,
+    /// How many others, run by managers, were up when its daemon ended.
+    #[serde(default)]
+    pub managed: usize,
+    /// Whether its `services.toml` is there: `present`, `gone`, or `unknown` where that cannot be told.
+    #[serde(default)]
+    pub file: Option<String>,
 }

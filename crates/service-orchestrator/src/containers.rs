@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(2);
 /// The managers whose containers carry our labels.
-const ENGINES: [&str; 2] = ["podman", "docker"];
+pub(crate) const ENGINES: [&str; 2] = ["podman", "docker"];
 
 /// How many containers of each of these projects run, given its file and its state directory; `None` where an engine did
 /// not answer.

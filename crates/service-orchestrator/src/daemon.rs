@@ -5,10 +5,13 @@
 mod additions;
 mod collector;
 mod door;
+mod lock;
+mod notes;
 mod source;
 mod thrift;
 
 pub(crate) use additions::Additions;
+pub(crate) use lock::lock;
 pub(crate) use source::{Same, Source};
 pub(crate) use thrift::give_back;
 
@@ -19,6 +22,7 @@ use crate::http;
 use crate::load;
 use crate::offline;
 use crate::orchestrator::{ServiceOrchestrator, Verb, Wish, private_dir};
+use crate::place::Renames;
 use crate::store::write_private;
 use crate::systemd::{self, Notifier, Starts, Told};
 use crate::usage::Meter;
@@ -27,7 +31,7 @@ use service_core::{Config, Moment, Name, Plan};
 use service_shim::Files;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -67,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) source: Source,
     /// The unit of systemd that runs this daemon.
     pub(crate) unit: Option<String>,
+    /// What the project's directory was called before.
+    pub(crate) renames: Renames,
     /// Where the API is answered beside the socket, or why it is not. A lock is right here: it is held for a copy.
     pub(crate) listen: Mutex<Option<String>>,
 }
@@ -148,7 +154,10 @@ pub async fn run(project: Project, how: Circumstances) -> io::Result<()> {
         Err(problem) => {
             let problem = problem.redacted();
             notifier.status(&problem.message);
-            greet(&Greeting::Failed(problem))
+            let ended = io::Error::other(problem.message.clone());
+            greet(&Greeting::Failed(problem))?;
+            // Whoever supervises us goes by the exit status.
+            Err(ended)
         }
     }
 }
@@ -183,7 +192,7 @@ fn greet(greeting: &Greeting) -> io::Result<()> {
 
 async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> {
     let cannot = |what: &str, path: &Path, error: io::Error| {
-        Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", path.display()))
+        Problem::of_io(&error, format!("cannot {what} `{}`: {error}", path.display()))
     };
     private_dir(&project.state_dir)
         .map_err(|error| cannot("use the state directory", &project.state_dir, error))?;
@@ -209,7 +218,7 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
                 .map_err(|_| Problem::new(Code::Internal, "cannot make an empty plan"))?;
             (nothing, Err(problem))
         }
-        Err(problem) => return Err(problem),
+        Err(problem) => return Err(notes::unless_gone(&project, problem)),
     };
     additions.yield_to(&plan);
     let source = Source::new(project.config.clone(), additions, read);
@@ -218,17 +227,27 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         .project(&project.config)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .acceptance(acceptance)
-        .refuge(project.socket.with_extension("state.json"))
+        .refuge(project.refuge())
         .disk(disk)
         .descriptors(crate::usage::raise_descriptors())
         .nu(how.nu.clone());
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
     tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
-    let (meter, end, applying, listen) = Default::default();
+    let (meter, end, applying, listen, renames) = Default::default();
     let unit = how.unit.as_ref().map(|(unit, _)| unit.clone());
-    let shared =
-        Arc::new(Shared { orchestrator, project, began, meter, end, applying, source, unit, listen });
+    let shared = Arc::new(Shared {
+        orchestrator,
+        project,
+        began,
+        meter,
+        end,
+        applying,
+        source,
+        unit,
+        listen,
+        renames,
+    });
     Ok(Start::Up(Up { shared, listener, _lock: lock }))
 }
 
@@ -290,32 +309,10 @@ async fn retire(project: &Project) {
 
 /// Asks a daemon that runs but cannot be reached, because its socket's file is gone, to listen again.
 fn call_back(project: &Project) -> io::Result<()> {
-    let holder = std::fs::read_to_string(lock_file(&project.state_dir))?;
+    let holder = std::fs::read_to_string(lock::path(&project.state_dir))?;
     let pid: i32 = holder.trim().parse().map_err(io::Error::other)?;
     tracing::warn!(pid, "a daemon runs and does not answer; asking it to listen again");
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)?)
-}
-
-fn lock_file(state_dir: &Path) -> PathBuf {
-    state_dir.join(service_api::project::LOCK)
-}
-
-/// The lock, unless another process holds it. The kernel lets go of it when its holder ends, however that happens.
-fn lock(state_dir: &Path) -> io::Result<Option<File>> {
-    let path = lock_file(state_dir);
-    let mut file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    match file.try_lock() {
-        Ok(()) => {
-            let named = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-            if let Err(error) = named {
-                // It holds all the same.
-                tracing::warn!(%error, "cannot write down who holds the lock");
-            }
-            Ok(Some(file))
-        }
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(error),
-    }
 }
 
 /// Binds the socket in a directory that nobody else may enter, so there is no moment at which it is open to others.

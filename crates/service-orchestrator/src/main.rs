@@ -2,10 +2,10 @@
 
 use lexopt::prelude::*;
 use service_api::finding::{Finding, Severity};
-use service_api::{Code, Envelope, Greeting, Problem, Project, printable, project::Surroundings};
+use service_api::{Envelope, Greeting, Problem, Project, printable, project::Surroundings};
 use service_orchestrator::daemon::{self, Circumstances};
 use service_orchestrator::systemd::{self, At, Starts, Told};
-use service_orchestrator::{init, load, offline};
+use service_orchestrator::{init, load, offline, prune};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +21,8 @@ Usage: orchestratord <command> [--config FILE] [names...]
   graph [names...]    who needs whom: [--format tree|mermaid|dot]
   check               what is wrong with the file; it ends with 1 if there is an error
   init [--force]      write a first services.toml here, or the one of --config
-  projects            every project of this user that something runs of
+  projects [--prune]  every project of this user that something runs of, or whose file is gone; remove what is left of the
+                      latter where nothing runs
   defaults            every setting with its default
   enable [names...]   have systemd run the daemon and start these with it, or --all, else what is marked `auto`;
                       [--boot] not only at login, [--now] also at once
@@ -47,6 +48,7 @@ struct Arguments {
     at: At,
     now: bool,
     force: bool,
+    prune: bool,
     format: Option<String>,
     asked: offline::Asked,
 }
@@ -78,6 +80,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("boot") => arguments.at = At::Boot,
             Long("now") => arguments.now = true,
             Long("starts") => arguments.starts = true,
+            Long("prune") => arguments.prune = true,
             Long("force") => arguments.force = true,
             Long("format") => arguments.format = Some(parser.value()?.string()?),
             Long("help") | Short('h') => "help".clone_into(&mut arguments.command),
@@ -103,6 +106,7 @@ fn obey(arguments: Arguments) -> ExitCode {
             }));
         }
         "disable" => return print(project(&arguments).and_then(|project| systemd::disable(&project))),
+        "projects" if arguments.prune => return print(surroundings(prune::prune)),
         "projects" => return print(surroundings(offline::projects)),
         "list" => return print(project(&arguments).and_then(|project| offline::list(&project))),
         "order" => {
@@ -158,12 +162,18 @@ fn project(arguments: &Arguments) -> Result<Project, Problem> {
 }
 
 fn surroundings<T>(look: impl FnOnce(&Surroundings<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
-    let cwd = std::env::current_dir().map_err(|error| {
-        Problem::new(Code::Internal, format!("cannot tell the current directory: {error}"))
-    })?;
-    let env = |name: &str| std::env::var_os(name);
+    // Of a directory that is gone the kernel tells nothing; the variable may still name it.
+    let named = || std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
+    let cwd = std::env::current_dir().ok().or_else(|| named().filter(|named| !named.exists()));
+    let env = |name: &str| std::env::var_os(name).or_else(|| (name == "HOME").then(home).flatten());
     let uid = nix::unistd::geteuid().as_raw();
-    look(&Surroundings { env: &env, cwd: &cwd, uid })
+    look(&Surroundings { env: &env, cwd: &cwd.unwrap_or_default(), uid, runs: &offline::runs })
+}
+
+/// The home directory of a user whose environment does not name it.
+fn home() -> Option<std::ffi::OsString> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
+    Some(user.dir.into())
 }
 
 fn run(arguments: Arguments) -> ExitCode {

@@ -5,15 +5,19 @@ use crate::daemon::Additions;
 use crate::drawing;
 use crate::journal::{Question, Since, offline as journal};
 use crate::load;
-use crate::orchestrator::resolve;
+use crate::orchestrator::{last_manager, resolve};
+use crate::place::Presence;
+use crate::store;
 use crate::views;
 use service_api::event::{Past, Start};
 use service_api::project::{self, Surroundings};
 use service_api::{Event, Finding, Greeting, Problem, Project, view};
 use service_core::config::Manager;
-use service_core::{Id, Plan};
-use service_shim::Files;
-use std::fs::File;
+use service_core::{Id, Name, Plan};
+use service_shim::{Files, Phase};
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// What the next daemon would begin with.
@@ -98,22 +102,64 @@ pub fn drawing(project: &Project, names: &[String], format: &str) -> Result<Stri
 /// Whether a service has a shim, as its directory tells. Its lock is left alone: a shim may be starting at this moment.
 fn is_kept(directory: &Path, boot: &str) -> bool {
     match Files::new(directory).read_record() {
-        Ok(record) => record.is_some_and(|record| record.boot_id == boot && record.shim.is_alive()),
+        // A shim that has told the end of its run is about to end itself.
+        Ok(record) => record.is_some_and(|record| {
+            let is_over = matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
+            record.boot_id == boot && !is_over && record.shim.is_alive()
+        }),
         Err(_) => true,
     }
 }
 
-/// Whether a shim lives in the state directory of a project.
+/// The services of a project that have a shim.
+pub(crate) fn kept(state_dir: &Path) -> Vec<String> {
+    let boot = service_shim::process::boot_id().unwrap_or_default();
+    let services = inside(&state_dir.join("services")).filter(|service| is_kept(service, &boot));
+    services.filter_map(|service| Some(service.file_name()?.to_str()?.to_owned())).collect()
+}
+
+/// Whether something of a project runs, as its state directory tells; also where it does not.
 pub(crate) fn is_anything_kept(state_dir: &Path) -> bool {
     let boot = service_shim::process::boot_id().unwrap_or_default();
     inside(&state_dir.join("services")).any(|service| is_kept(&service, &boot))
+        || elsewhere(state_dir).map_or(true, |names| !names.is_empty())
 }
 
-/// Every project of this user that has a daemon, shims or containers.
+/// The services that managers ran when the last daemon ended, as far as it could write that down.
+pub(crate) fn elsewhere(state_dir: &Path) -> io::Result<Vec<Name>> {
+    let boot = service_shim::process::boot_id()?;
+    let mut found = Vec::new();
+    for name in store::were_up(state_dir, &boot)? {
+        match last_manager(&Files::new(state_dir.join("services").join(&*name))) {
+            Ok(Manager::Process) => {}
+            Ok(_) => found.push(name),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether services of the project with this state directory run, for all that is known.
+pub fn runs(state_dir: &Path) -> bool {
+    traces(vec![state_dir.to_path_buf()]).iter().any(view::Trace::runs)
+}
+
+/// Every project of this user that has a daemon, shims or containers; and every one whose file is gone.
 pub fn projects(around: &Surroundings<'_>) -> Result<Vec<view::Trace>, Problem> {
+    let mut found = traces(inside(&project::states(around)?).filter(|path| path.is_dir()).collect());
+    found.retain(|trace| {
+        trace.daemon || trace.runs() || trace.file.as_deref() == Some(Presence::Gone.as_str())
+    });
+    found.sort_by(|one, other| (&one.path, &one.state_dir).cmp(&(&other.path, &other.state_dir)));
+    Ok(found)
+}
+
+/// What these state directories tell, and of lost containers their engines.
+pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::Trace> {
     let boot = service_shim::process::boot_id().unwrap_or_default();
     let mut found: Vec<view::Trace> =
-        inside(&project::states(around)?).map(|state_dir| trace(&state_dir, &boot)).collect();
+        state_dirs.into_iter().map(|state_dir| trace(&state_dir, &boot)).collect();
     let lost = |trace: &view::Trace| !trace.daemon && trace.path.is_some();
     let asked: Vec<(&str, &Path)> = found
         .iter()
@@ -124,9 +170,7 @@ pub fn projects(around: &Surroundings<'_>) -> Result<Vec<view::Trace>, Problem> 
     for (trace, answer) in found.iter_mut().filter(|trace| lost(trace)).zip(answers) {
         trace.containers = answer;
     }
-    found.retain(|trace| trace.daemon || trace.kept > 0 || trace.containers != Some(0));
-    found.sort_by(|one, other| (&one.path, &one.state_dir).cmp(&(&other.path, &other.state_dir)));
-    Ok(found)
+    found
 }
 
 fn inside(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
@@ -134,22 +178,34 @@ fn inside(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 }
 
 fn trace(state_dir: &Path, boot: &str) -> view::Trace {
-    // A shared lock is refused while a daemon has its own. One that starts in this instant tries again.
-    let daemon = File::open(state_dir.join(project::LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err());
+    let daemon = project::gone::has_daemon(state_dir);
     let record = std::fs::read(state_dir.join(project::RECORD)).ok().filter(|_| daemon);
     let (pid, socket) = match record.and_then(|record| serde_json::from_slice(&record).ok()) {
         Some(Greeting::Ready { pid, socket }) => (Some(pid), Some(socket.display().to_string())),
         Some(Greeting::Taken | Greeting::Failed(_)) | None => (None, None),
     };
+    let path = std::fs::read(state_dir.join(project::NOTE)).ok().map(OsString::from_vec).map(PathBuf::from);
     view::Trace {
-        path: std::fs::read_to_string(state_dir.join(project::NOTE)).ok(),
+        file: path.as_deref().map(|path| Presence::of(path, state_dir).as_str().to_owned()),
+        path: path.map(|path| path.display().to_string()),
         state_dir: state_dir.display().to_string(),
         daemon,
         pid,
         socket,
         containers: Some(0),
+        managed: if daemon { 0 } else { managed(state_dir) },
         kept: inside(&state_dir.join("services")).filter(|service| is_kept(service, boot)).count(),
     }
+}
+
+/// Services of managers other than container engines, which are asked.
+fn managed(state_dir: &Path) -> usize {
+    let is_asked = |name: &&Name| {
+        let manager = last_manager(&Files::new(state_dir.join("services").join(&***name)));
+        matches!(manager, Ok(Manager::BuiltIn(engine)) if containers::ENGINES.contains(&engine.as_str()))
+    };
+    let names = elsewhere(state_dir).unwrap_or_default();
+    names.len() - names.iter().filter(is_asked).count()
 }
 
 /// What is wrong with the file, and what is doubtful about it; nothing, if nothing is.

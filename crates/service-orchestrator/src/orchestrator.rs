@@ -20,6 +20,7 @@ mod wishes;
 pub(crate) use apply::Apply;
 pub(crate) use message::{Message, ON_BEHALF, Report, Watch};
 pub use message::{Patience, Verb, Wish};
+pub(crate) use ran::manager as last_manager;
 pub use service_core::fleet::Relatives;
 pub(crate) use waiters::in_the_way;
 

@@ -199,6 +199,10 @@ impl Store {
                 tracing::error!(%error, "cannot write the state beside the socket either");
             }
         })?;
+        if let Some(refuge) = &self.refuge {
+            // What it has is older now.
+            let _ = std::fs::remove_file(refuge);
+        }
         let length = line.len() as u64;
         Ok(Written { services: contents.change.services, length, first: length })
     }
@@ -225,6 +229,18 @@ impl Written {
     fn is_within(&self, services: &BTreeMap<Name, Memory>) -> bool {
         self.services.keys().all(|name| services.contains_key(name))
     }
+}
+
+/// The services that were up for all that a state directory remembers of this boot.
+pub(crate) fn were_up(state_dir: &Path, boot: &str) -> io::Result<Vec<Name>> {
+    let path = state_dir.join("state.json");
+    let contents = disk::peek(&path, parse);
+    if contents.is_none() && path.try_exists()? {
+        return Err(io::Error::other("cannot read what was remembered"));
+    }
+    let contents = contents.filter(|contents| contents.boot_id == boot);
+    let services = contents.map(|contents| contents.change.services).unwrap_or_default();
+    Ok(services.into_iter().filter(|(_, memory)| memory.state.is_alive()).map(|(name, _)| name).collect())
 }
 
 fn memories(fleet: &Fleet, ids: impl Iterator<Item = Id>) -> BTreeMap<Name, Memory> {

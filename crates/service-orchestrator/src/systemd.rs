@@ -6,6 +6,7 @@ mod notify;
 mod session;
 mod unit;
 
+pub(crate) use enable::is_enabled;
 pub use enable::{disable, enable, start_instead};
 pub use notify::Told;
 pub(crate) use notify::{Notifier, report};

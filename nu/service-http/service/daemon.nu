@@ -1,17 +1,22 @@
 # `service daemon status`, `stop` and `restart`.
 
+use ../across.nu
 use ../client.nu
 use ../problem.nu
+use ../project.nu
 use ../remote.nu
 use ../rows.nu
 
-# Show the daemon of the project, without starting it.
+# Show the daemon of the project, without starting it. Where none runs, `running` is false.
 @category service
 export def "service daemon status" [
     --config (-c): path # the services.toml to use
-]: any -> record {
-    ignore # the item of a closure
-    let way = client must-run $config (metadata $config).span
+]: any -> any {
+    let projects = across $in $config
+    if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon status --config $path }) }
+    let span = (metadata $config).span
+    let way = client any-running $config $span
+    if $way == null { return (rows no-daemon (project $config $span)) }
     rows daemon (client ask $way /api/v1/daemon)
 }
 
@@ -20,9 +25,15 @@ export def "service daemon status" [
 export def "service daemon stop" [
     --config (-c): path # the services.toml to use
     --services # stop the services first
-]: any -> record {
-    ignore # the item of a closure
-    let way = client must-run $config (metadata $config).span
+]: any -> any {
+    let projects = across $in $config
+    if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon stop --config $path --services=$services }) }
+    let span = (metadata $config).span
+    let reached = client any-running $config $span
+    # Without a daemon there may be services all the same.
+    let way = if $reached == null and $services and (project runs $config $span) { client connect $config $span } else {
+        client must-run $config $span
+    }
     rows daemon (client end $way { services: $services })
 }
 
@@ -30,8 +41,9 @@ export def "service daemon stop" [
 @category service
 export def "service daemon restart" [
     --config (-c): path # the services.toml to use
-]: any -> record {
-    ignore # the item of a closure
+]: any -> any {
+    let projects = across $in $config
+    if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon restart --config $path }) }
     let span = (metadata $config).span
     if (remote way $config $span) != null {
         problem raise { code: remote message: "cannot restart the daemon of another machine: nobody could start it from here"

@@ -1,5 +1,6 @@
 # `service events`.
 
+use ../across.nu
 use ../client.nu
 use ../follow.nu
 use ../names.nu
@@ -21,6 +22,11 @@ export def "service events" [
     --by (-b): string # what somebody brought about: user, hook, token, policy, program or daemon, or words such as a name
 ]: any -> table {
     let piped = $in
+    let projects = across $piped $config
+    if $projects != null {
+        if $follow and $projects.many { across one-at-a-time (metadata $names).span }
+        return (across in-each $projects {|path| null | service events ...$names --config $path --since $since --follow=$follow })
+    }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }

@@ -1,5 +1,6 @@
 # `service health`.
 
+use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../rows.nu
@@ -13,6 +14,10 @@ export def "service health" [
     --config (-c): path # the services.toml to use
 ]: any -> table {
     let piped = $in
+    let projects = across $piped $config
+    if $projects != null {
+        return (across in-each $projects {|path| null | service health ...$names --config $path })
+    }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }

@@ -1,5 +1,6 @@
 # `service history`.
 
+use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../rows.nu
@@ -16,6 +17,10 @@ export def "service history" [
     --since (-s): any # a duration back from now, a datetime, or the number of an event
 ]: any -> table {
     let piped = $in
+    let projects = across $piped $config
+    if $projects != null {
+        return (across in-each $projects {|path| null | service history ...$names --config $path --starts=$starts --since $since })
+    }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }

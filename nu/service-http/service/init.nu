@@ -1,6 +1,7 @@
 # `service init`.
 
 use ../client.nu
+use ../project.nu
 
 # Write a services.toml that explains itself into the current directory.
 #
@@ -12,6 +13,6 @@ export def "service init" [
 ]: any -> record {
     ignore # the item of a closure
     let span = (metadata $force).span
-    let words = [init --config ($env.PWD | path join services.toml)] ++ (if $force { [--force] } else { [] })
+    let words = [init --config (project here $span | path join services.toml)] ++ (if $force { [--force] } else { [] })
     client program-says $words $span
 }

@@ -1,5 +1,6 @@
 # `service logs`.
 
+use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../problem.nu
@@ -22,6 +23,11 @@ export def "service logs" [
     --raw (-r) # the text of the lines instead of a table
 ]: any -> any {
     let piped = $in
+    let projects = across $piped $config
+    if $projects != null {
+        if $follow and $projects.many { across one-at-a-time (metadata $names).span }
+        return (across in-each $projects {|path| null | service logs ...$names --config $path --tail $tail --since $since --raw=$raw --follow=$follow })
+    }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }

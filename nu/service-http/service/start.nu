@@ -1,5 +1,6 @@
 # `service start`.
 
+use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../selector.nu
@@ -21,6 +22,10 @@ export def "service start" [
     --if-hash: string # only if services.toml is as `service trust` knows it by this hash
 ]: any -> table {
     let piped = $in
+    let projects = across $piped $config
+    if $projects != null {
+        return (across in-each $projects {|path| null | service start ...$names --config $path --all=$all --no-wait=$no_wait --strict=$strict --timeout $timeout --no-deps=$no_deps })
+    }
     let span = selector mark $names $piped (metadata $names).span
     wish { client connect $config $span | upsert if_hash $if_hash } start (selector $names $piped $config $span) $span {
         all: $all

@@ -1,5 +1,6 @@
 # `service status`.
 
+use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../rows.nu
@@ -13,11 +14,17 @@ export def "service status" [
     --config (-c): path # the services.toml to use
     --long (-l) # all columns
     --no-start # start no daemon for it: where none runs that is an error
+    --quiet (-q) # say nothing on standard error about the project
 ]: any -> table {
     let piped = $in
+    let projects = across $piped $config
+    if $projects != null {
+        return (across in-each $projects {|path| null | service status ...$names --config $path --long=$long --no-start=$no_start --quiet=$quiet })
+    }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     let way = if $no_start { client must-run $config $span } else { client connect $config $span }
-    client ask $way /api/v1/services/status { names: (selector joined $selected) long: $long } | rows status $long
+    let query = { names: (selector joined $selected) long: $long }
+    client ask-noted $way /api/v1/services/status $query $quiet | rows status $long
 }

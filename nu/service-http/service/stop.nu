@@ -1,5 +1,6 @@
 # `service stop`.
 
+use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../selector.nu
@@ -20,6 +21,10 @@ export def "service stop" [
     --no-dependents # leave alone what needs them
 ]: any -> table {
     let piped = $in
+    let projects = across $piped $config
+    if $projects != null {
+        return (across in-each $projects {|path| null | service stop ...$names --config $path --all=$all --no-wait=$no_wait --strict=$strict --timeout $timeout --no-dependents=$no_dependents })
+    }
     let span = selector mark $names $piped (metadata $names).span
     wish { client connect $config $span } stop (selector $names $piped $config $span) $span {
         all: $all

@@ -1,5 +1,6 @@
 # `service why`.
 
+use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../problem.nu
@@ -16,6 +17,10 @@ export def "service why" [
     --config (-c): path # the services.toml to use
 ]: any -> any {
     let piped = $in
+    let projects = across $piped $config
+    if $projects != null {
+        return (across in-each $projects {|path| null | service why ...$name --config $path })
+    }
     let span = selector mark $name $piped (metadata $name).span
     let selected = selector $name $piped $config $span
     if $selected == null {

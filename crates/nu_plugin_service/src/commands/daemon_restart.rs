@@ -1,6 +1,6 @@
 //! `service daemon restart`.
 
-use super::signature;
+use super::about_daemon;
 use crate::ServicePlugin;
 use crate::error::refusal;
 use crate::launch;
@@ -8,7 +8,7 @@ use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature};
 use service_api::{routes, view};
 
 pub(super) struct DaemonRestart;
@@ -21,7 +21,7 @@ impl PluginCommand for DaemonRestart {
     }
 
     fn signature(&self) -> Signature {
-        signature(self.name()).input_output_type(Type::Nothing, Type::record())
+        about_daemon(self.name())
     }
 
     fn description(&self) -> &'static str {

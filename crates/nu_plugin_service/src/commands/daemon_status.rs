@@ -1,12 +1,12 @@
 //! `service daemon status`.
 
-use super::signature;
+use super::about_daemon;
 use crate::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::Row;
+use crate::table::{Row, no_daemon};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature};
 use service_api::{routes, view};
 
 pub(super) struct DaemonStatus;
@@ -19,11 +19,15 @@ impl PluginCommand for DaemonStatus {
     }
 
     fn signature(&self) -> Signature {
-        signature(self.name()).input_output_type(Type::Nothing, Type::record())
+        about_daemon(self.name())
     }
 
     fn description(&self) -> &'static str {
         "Show the daemon of the project, without starting it."
+    }
+
+    fn extra_description(&self) -> &'static str {
+        "Where none runs, `running` is false, and `log` names what the last one wrote."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -46,7 +50,12 @@ impl PluginCommand for DaemonStatus {
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
-        let daemon: view::Daemon = session.ask_running(|client| client.get(routes::DAEMON, &[]))?;
-        Ok(PipelineData::value(daemon.row(call.head), None))
+        let daemon: Option<view::Daemon> =
+            session.ask_if_running(|client| client.get(routes::DAEMON, &[]))?;
+        let row = match daemon {
+            Some(daemon) => daemon.row(call.head),
+            None => no_daemon(session.project(), call.head),
+        };
+        Ok(PipelineData::value(row, None))
     }
 }

@@ -1,13 +1,14 @@
 //! `service daemon stop`.
 
-use super::signature;
+use super::about_daemon;
 use crate::ServicePlugin;
+use crate::client::Client;
 use crate::launch;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature};
 
 pub(super) struct DaemonStop;
 
@@ -19,9 +20,7 @@ impl PluginCommand for DaemonStop {
     }
 
     fn signature(&self) -> Signature {
-        signature(self.name())
-            .switch("services", "Stop the services first", None)
-            .input_output_type(Type::Nothing, Type::record())
+        about_daemon(self.name()).switch("services", "Stop the services first", None)
     }
 
     fn description(&self) -> &'static str {
@@ -61,7 +60,12 @@ impl PluginCommand for DaemonStop {
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         let services = if call.has_flag("services")? { "true" } else { "false" };
-        let daemon = session.ask_running(move |client| launch::end(client, &[("services", services)]))?;
+        let end = move |client: &Client| launch::end(client, &[("services", services)]);
+        // Without a daemon there may be services all the same.
+        let daemon = match services == "true" && session.has_lost_services() {
+            true => session.ask(end)?,
+            false => session.ask_running(end)?,
+        };
         Ok(PipelineData::value(daemon.row(call.head), None))
     }
 }

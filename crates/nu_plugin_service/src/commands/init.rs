@@ -4,12 +4,12 @@ use super::category;
 use crate::ServicePlugin;
 use crate::error::labeled_at;
 use crate::launch;
+use crate::shell;
 use crate::table::{string, strings};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Type, Value, record};
 use service_api::project;
 use service_api::view::Suggestion;
-use std::path::PathBuf;
 
 pub(super) struct Init;
 
@@ -62,7 +62,8 @@ impl PluginCommand for Init {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let file = PathBuf::from(engine.get_current_dir()?).join(project::FILE);
+        let here = shell::here(engine).map_err(|problem| labeled_at(&problem, call.head))?;
+        let file = here.join(project::FILE);
         let begun = launch::init(engine, &file, call.has_flag("force")?)
             .map_err(|problem| labeled_at(&problem, call.head))?;
         let rows = begun.suggestions.into_iter().map(|suggestion| row(suggestion, call.head)).collect();

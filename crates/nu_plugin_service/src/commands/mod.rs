@@ -1,5 +1,6 @@
 //! The commands, one file each, and what their signatures have in common.
 
+mod across;
 mod add;
 mod apply;
 mod check;
@@ -35,6 +36,7 @@ mod why;
 
 use crate::ServicePlugin;
 use crate::shown::Shown;
+use across::Across;
 use nu_plugin::PluginCommand;
 use nu_protocol::{Category, Signature, SyntaxShape, Type};
 
@@ -44,29 +46,29 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(Shown(service::Service)),
         Box::new(Shown(init::Init)),
         Box::new(Shown(check::Check)),
-        Box::new(Shown(list::List)),
+        Box::new(Shown(Across(list::List))),
         Box::new(Shown(order::Order)),
         Box::new(Shown(graph::Graph)),
-        Box::new(Shown(start::Start)),
-        Box::new(Shown(stop::Stop)),
-        Box::new(Shown(restart::Restart)),
+        Box::new(Shown(Across(start::Start))),
+        Box::new(Shown(Across(stop::Stop))),
+        Box::new(Shown(Across(restart::Restart))),
         Box::new(Shown(run::Run)),
         Box::new(Shown(add::Add)),
         Box::new(Shown(remove::Remove)),
-        Box::new(Shown(status::Status)),
+        Box::new(Shown(Across(status::Status))),
         Box::new(Shown(wait::Wait)),
-        Box::new(Shown(why::Why)),
-        Box::new(Shown(health::Health)),
-        Box::new(Shown(logs::Logs)),
-        Box::new(Shown(events::Events)),
-        Box::new(Shown(history::History)),
+        Box::new(Shown(Across(why::Why))),
+        Box::new(Shown(Across(health::Health))),
+        Box::new(Shown(Across(logs::Logs))),
+        Box::new(Shown(Across(events::Events))),
+        Box::new(Shown(Across(history::History))),
         Box::new(Shown(plan::Plan)),
         Box::new(Shown(apply::Apply)),
         Box::new(Shown(managers::Managers)),
         Box::new(Shown(projects::Projects)),
-        Box::new(Shown(daemon_status::DaemonStatus)),
-        Box::new(Shown(daemon_restart::DaemonRestart)),
-        Box::new(Shown(daemon_stop::DaemonStop)),
+        Box::new(Shown(Across(daemon_status::DaemonStatus))),
+        Box::new(Shown(Across(daemon_restart::DaemonRestart))),
+        Box::new(Shown(Across(daemon_stop::DaemonStop))),
         Box::new(Shown(enable::Enable)),
         Box::new(Shown(disable::Disable)),
     ]
@@ -93,6 +95,16 @@ fn selecting(name: &str, output: &Type) -> Signature {
 fn inputs() -> impl Iterator<Item = Type> {
     let named = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
     named.into_iter().chain([Type::Any])
+}
+
+/// A command about the daemon of a project, or of those whose rows of `service projects` are piped in.
+fn about_daemon(name: &str) -> Signature {
+    signature(name).input_output_types(vec![
+        (Type::Nothing, Type::record()),
+        (Type::record(), Type::record()),
+        (Type::table(), Type::table()),
+        (Type::Any, Type::Any),
+    ])
 }
 
 fn category() -> Category {

@@ -9,6 +9,7 @@ use crate::launch;
 use crate::table::{Row, count, integer, string, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Span, Type, Value, record};
+use service_api::project::gone::Pruned;
 use service_api::{Code, Problem, routes, view};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,15 +28,26 @@ impl PluginCommand for Projects {
     }
 
     fn signature(&self) -> Signature {
-        Signature::build(self.name()).category(category()).input_output_type(Type::Nothing, Type::table())
+        Signature::build(self.name())
+            .category(category())
+            .switch(
+                "prune",
+                "Remove the state of projects whose file is gone and of which nothing runs",
+                None,
+            )
+            .input_output_type(Type::Nothing, Type::table())
     }
 
     fn description(&self) -> &'static str {
-        "List every project of yours that something runs of."
+        "List every project of yours that something runs of, or whose file is gone."
     }
 
     fn extra_description(&self) -> &'static str {
-        "That is, those with a daemon or with services that are kept running. `daemon` is `running`, `hangs` (it did \
+        "That is, those with a daemon or with services that are kept running, and those of whose services.toml only the \
+         state is left. `file` is `present`, `gone`, or `unknown` where that cannot be told, as on a disk that is not \
+         mounted. Rows can be piped into `service status`, `stop --all`, `logs`, `why`, `daemon stop` and others, which are \
+         then about those projects. With --prune, what is left of projects whose file is gone and of which nothing runs \
+         is removed, with logs and events, and the rows say what was. `daemon` is `running`, `hangs` (it did \
          not answer within half a second) or `none`: then `up` counts the services that are kept all the same and the \
          containers that run, and the next command in that project starts a daemon that takes them over; it is empty \
          where a container engine did not answer within 0.3 seconds. Projects whose state is in another \
@@ -54,8 +66,18 @@ impl PluginCommand for Projects {
                 result: None,
             },
             Example {
-                example: "service projects | each {|project| null | service status --config $project.path } | flatten",
+                example: "service projects | service status",
                 description: "The services of all projects",
+                result: None,
+            },
+            Example {
+                example: "service projects | where file == gone | service stop --all",
+                description: "Stop what runs of projects whose directory was removed or renamed",
+                result: None,
+            },
+            Example {
+                example: "service projects --prune",
+                description: "Remove the state of projects that are gone",
                 result: None,
             },
         ]
@@ -69,6 +91,10 @@ impl PluginCommand for Projects {
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let (clients, shell) = (Arc::clone(&plugin.clients), engine.clone());
+        if call.has_flag("prune")? {
+            let pruned = launch::prune(engine).map_err(|problem| labeled_at(&problem, call.head))?;
+            return Ok(table(pruned, call.head));
+        }
         let worker = Worker::spawn(engine, move |mouth| {
             mouth.say(launch::projects(&shell).map(|traces| look(traces, &clients)));
         })?;
@@ -105,7 +131,7 @@ fn look(traces: Vec<view::Trace>, clients: &Clients) -> Vec<Found> {
 }
 
 impl Row for Found {
-    const KEPT: &'static [&'static str] = &["path", "up", "failed"];
+    const KEPT: &'static [&'static str] = &["path", "up", "failed", "file"];
 
     fn row(self, span: Span) -> Value {
         let Self { trace, status } = self;
@@ -122,15 +148,34 @@ impl Row for Found {
         Value::record(
             record! {
                 "path" => string(trace.path, span),
+                "file" => string(trace.file, span),
                 "daemon" => Value::string(daemon, span),
                 "services" => status.as_ref().map_or_else(nothing, |rows| count(rows.len(), span)),
                 "up" => with("running").unwrap_or_else(|| {
-                    trace.containers.map_or_else(nothing, |containers| count(trace.kept + containers, span))
+                    let up = trace.kept + trace.managed;
+                    trace.containers.map_or_else(nothing, |containers| count(up + containers, span))
                 }),
                 "failed" => with("failed").unwrap_or_else(nothing),
                 "pid" => integer(trace.pid, span),
                 "socket" => string(trace.socket, span),
                 "state_dir" => Value::string(trace.state_dir, span),
+            },
+            span,
+        )
+    }
+}
+
+impl Row for Pruned {
+    const KEPT: &'static [&'static str] = &["path"];
+
+    fn row(self, span: Span) -> Value {
+        Value::record(
+            record! {
+                "path" => Value::string(self.path, span),
+                "size" => Value::filesize(i64::try_from(self.size).unwrap_or(i64::MAX), span),
+                "removed" => Value::bool(self.error.is_none(), span),
+                "error" => string(self.error, span),
+                "state_dir" => Value::string(self.state_dir, span),
             },
             span,
         )

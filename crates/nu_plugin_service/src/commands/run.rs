@@ -5,8 +5,9 @@ use super::signature;
 use super::verb::{self, Verb};
 use crate::ServicePlugin;
 use crate::cells;
-use crate::error::refusal;
+use crate::error::{labeled_at, refusal};
 use crate::session::Session;
+use crate::shell;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Completion, Example, Flag, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value,
@@ -127,7 +128,8 @@ impl PluginCommand for Run {
         let timeout = verb::timeout(call)?;
         let mut session = Session::open_anywhere(plugin, engine, call)?;
         // A directory of ours means nothing on another machine.
-        let here = if session.is_remote() { None } else { Some(engine.get_current_dir()?) };
+        let here = || shell::here(engine).map_err(|problem| labeled_at(&problem, call.head));
+        let here = if session.is_remote() { None } else { Some(here()?.display().to_string()) };
         let keys = definition(here.as_deref(), call, &words)?;
         let body = service_api::Add { services: vec![keys], transient: !call.has_flag("keep")? };
         let place = |cell: &Cell| {

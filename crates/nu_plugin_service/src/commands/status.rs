@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, PipelineMetadata, Signature, Type, Value};
+use service_api::printable::printable;
 use service_api::{routes, view};
 
 pub(super) struct Status;
@@ -20,11 +21,10 @@ impl PluginCommand for Status {
     }
 
     fn signature(&self) -> Signature {
-        selecting(self.name(), &Type::table()).switch("long", "All columns", Some('l')).switch(
-            "no-start",
-            "Start no daemon for it: where none runs that is an error",
-            None,
-        )
+        selecting(self.name(), &Type::table())
+            .switch("long", "All columns", Some('l'))
+            .switch("no-start", "Start no daemon for it: where none runs that is an error", None)
+            .switch("quiet", "Say nothing on standard error about the project", Some('q'))
     }
 
     fn description(&self) -> &'static str {
@@ -35,7 +35,9 @@ impl PluginCommand for Status {
         "`status` is running, stopped, failed or unknown; `state` says it finely: stopped, waiting, starting, ready, \
          stopping, backoff, completed or failed. `health` is healthy, unhealthy, alive (no check is defined), pending or none. `uptime` is whole minutes \
          from ten minutes on, hours from a day on and days from a week on; with --long it is exact. Where a terminal is too narrow for all columns Nushell leaves out the last: \
-         `service status | reject status pid` makes room for them."
+         `service status | reject status pid` makes room for them. What is the matter with the project itself (its file is gone or wrong, its \
+         directory was renamed) is said on standard error. Rows of `service projects` may be piped in: then the services of \
+         those are shown, with a column `project`."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -77,12 +79,15 @@ impl PluginCommand for Status {
         let names = selection.joined();
         let long = if call.has_flag("long")? { "true" } else { "false" };
         let question =
-            move |client: &Client| client.get(routes::STATUS, &[("names", &names), ("long", long)]);
+            move |client: &Client| client.noted(routes::STATUS, &[("names", &names), ("long", long)]);
         let kept: &[&str] = if long == "true" { &["name", "state", "reason"] } else { view::Status::KEPT };
-        let rows: Vec<view::Status> = match call.has_flag("no-start")? {
+        let (rows, notes): (Vec<view::Status>, Vec<String>) = match call.has_flag("no-start")? {
             true => session.ask_running(question)?,
             false => session.ask(question)?,
         };
+        if !call.has_flag("quiet")? {
+            notes.iter().for_each(|note| eprintln!("note: {}", printable(note)));
+        }
         let metadata = PipelineMetadata::default().with_table_width_priority_columns(call.head, kept);
         Ok(table(rows, call.head).set_metadata(Some(metadata)))
     }

@@ -39,8 +39,8 @@ impl Shell {
         let dir = self.dir.path();
         let env =
             |name: &str| matches!(name, "XDG_RUNTIME_DIR" | "XDG_STATE_HOME").then(|| OsString::from(dir));
-        Project::find(None, &Surroundings { env: &env, cwd: dir, uid: nix::unistd::getuid().as_raw() })
-            .unwrap()
+        let uid = nix::unistd::getuid().as_raw();
+        Project::find(None, &Surroundings { env: &env, cwd: dir, uid, runs: &|_| false }).unwrap()
     }
 
     /// A daemon of this project that answers as its version and, for the rest, as the test says.

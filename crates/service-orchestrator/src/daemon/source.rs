@@ -4,7 +4,7 @@
 use super::additions::Additions;
 use crate::load::{self, Addition};
 use crate::orchestrator::ServiceOrchestrator;
-use service_api::{Code, Problem};
+use service_api::Problem;
 use service_core::{Name, Plan};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -140,7 +140,7 @@ impl Source {
 
 fn keep(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem> {
     additions.replace(all).map_err(|error| {
-        Problem::new(Code::Internal, format!("cannot write down what is added: {error}"))
+        Problem::of_io(&error, format!("cannot write down what is added: {error}"))
             .help("nothing was changed; the state directory has to be writable")
     })
 }

@@ -67,6 +67,7 @@ pub(super) async fn apply(
     agrees(&shared, asked.if_hash.as_deref())?;
     shared.orchestrator.accept().await;
     let plan = shared.source.plan().await?;
+    shared.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;
     let how = Apply {
         start: asked.start,
         rollback: asked.rollback,

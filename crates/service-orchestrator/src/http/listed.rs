@@ -23,7 +23,15 @@ impl Piece {
 }
 
 /// One envelope around a list.
-pub(super) fn list<T: Serialize>(mut rows: impl Iterator<Item = T> + Send + 'static) -> Response {
+pub(super) fn list<T: Serialize>(rows: impl Iterator<Item = T> + Send + 'static) -> Response {
+    list_with(Vec::new(), rows)
+}
+
+/// One envelope around a list, with what should be known along with it.
+pub(super) fn list_with<T: Serialize>(
+    notes: Vec<String>,
+    mut rows: impl Iterator<Item = T> + Send + 'static,
+) -> Response {
     let mut begun = false;
     answer("application/json", move || {
         let mut bytes = Vec::with_capacity(PIECE + PIECE / 4);
@@ -35,6 +43,12 @@ pub(super) fn list<T: Serialize>(mut rows: impl Iterator<Item = T> + Send + 'sta
             }
             let Some(row) = row else {
                 bytes.extend_from_slice(CLOSING);
+                if !notes.is_empty() {
+                    bytes.truncate(bytes.len() - 1);
+                    bytes.extend_from_slice(b",\"notes\":");
+                    let _ = serde_json::to_writer(&mut bytes, &notes);
+                    bytes.push(b'}');
+                }
                 return Piece::of(bytes, true);
             };
             // Text and numbers always are JSON, and memory takes them.

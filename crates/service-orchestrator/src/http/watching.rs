@@ -61,7 +61,7 @@ pub(super) async fn status(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     // A definition that cannot be read hides nothing of what runs.
-    let _ = shared.refresh().await;
+    let notes = shared.notes().await;
     let board = shared.orchestrator.board();
     let names = names.list();
     resolve(&board.plan, &names)?;
@@ -77,7 +77,7 @@ pub(super) async fn status(
                 let all = chosen.as_deref().unwrap_or(&board.entries);
                 Some(statuses(&shared, &board, all.get(at..)?.chunks(FEW).next()?, detail))
             };
-            Ok(listed::list((0..).step_by(FEW).map_while(told).flatten()))
+            Ok(listed::list_with(notes, (0..).step_by(FEW).map_while(told).flatten()))
         }
     }
 }

@@ -8,7 +8,7 @@ use super::reply::{Failure, Named, Sent};
 use super::rows;
 use crate::acceptance::not_asked;
 use crate::daemon::Shared;
-use crate::orchestrator::{Patience, Relatives, Verb, Wish};
+use crate::orchestrator::{Patience, Relatives, Verb, Wish, resolve};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -195,7 +195,12 @@ async fn answer(
     }
     agrees(shared, asked.if_hash.as_deref())?;
     match verb {
-        Verb::Start | Verb::Restart | Verb::Update => shared.orchestrator.accept().await,
+        Verb::Start | Verb::Restart | Verb::Update => {
+            let plan = shared.orchestrator.plan();
+            let ids = if asked.all { plan.ids().collect() } else { resolve(&plan, &asked.names)? };
+            shared.refuse_second(&plan, &ids)?;
+            shared.orchestrator.accept().await;
+        }
         Verb::Stop => may_be_stopped(shared, &asked.names)?,
     }
     let wish = Wish {

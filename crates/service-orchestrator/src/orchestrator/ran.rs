@@ -10,7 +10,7 @@ use crate::disk;
 use crate::store::{open_private, write_private};
 use crate::world::Places;
 use serde::{Deserialize, Serialize};
-use service_core::config::Service;
+use service_core::config::{Manager, Service};
 use service_core::{Name, Plan};
 use service_shim::Files;
 use std::collections::BTreeSet;
@@ -97,6 +97,21 @@ pub(super) fn kept(places: &Places, now: &Service, run: u64) -> Option<Service> 
         }
     }
     (last.map_or(first, |Again { run }| run) == run && definition.name == now.name).then_some(definition)
+}
+
+/// Who ran a service last.
+pub(crate) fn manager(files: &Files) -> io::Result<Manager> {
+    #[derive(Deserialize)]
+    struct Kept {
+        definition: Definition,
+    }
+    #[derive(Deserialize)]
+    struct Definition {
+        manager: Manager,
+    }
+    let text = std::fs::read(path(files))?;
+    let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    Ok(disk::unseal::<Kept>(first)?.definition.manager)
 }
 
 /// Whether a value of the environment is not known, but for its trace.

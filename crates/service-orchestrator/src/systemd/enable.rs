@@ -114,6 +114,11 @@ pub fn disable(project: &Project) -> Result<Unit, Problem> {
     Ok(describe(name, &path, starts.to_owned(), Some(note)))
 }
 
+/// Whether there is a unit of a project.
+pub(crate) fn is_enabled(project: &Project) -> bool {
+    path(project).is_ok_and(|path| path.exists())
+}
+
 /// Whether systemd has started the daemon of a project that it has started in this session before: whoever needs a daemon
 /// is to find that one.
 pub fn start_instead(project: &Project) -> bool {

@@ -1,0 +1,72 @@
+//! Projects whose file or directory is gone: where it was, and whether a daemon still has its state.
+
+use super::LOCK;
+use crate::view::Trace;
+use crate::{Code, Problem};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+
+/// The path of a file with the links of its directories resolved, as far as they are there. The last step stays as it is.
+pub(crate) fn settled(file: &Path) -> PathBuf {
+    match (file.parent(), file.file_name()) {
+        (Some(directory), Some(name)) => resolved(directory).join(name),
+        _ => resolved(file),
+    }
+}
+
+/// Whether a file is there; a directory in its place is none.
+pub(super) fn is_there(file: &Path) -> bool {
+    file.metadata().is_ok_and(|found| !found.is_dir())
+}
+
+/// A directory with its links resolved; what is gone of it is taken by its name.
+pub fn resolved(directory: &Path) -> PathBuf {
+    if let Ok(resolved) = directory.canonicalize() {
+        return resolved;
+    }
+    let Some(parent) = directory.parent() else { return directory.to_path_buf() };
+    let parent = resolved(parent);
+    match directory.components().next_back() {
+        Some(Component::Normal(name)) => parent.join(name),
+        Some(Component::ParentDir) => parent.parent().map(Path::to_path_buf).unwrap_or(parent),
+        _ => parent,
+    }
+}
+
+/// Whether a daemon holds the lock of this state directory.
+///
+/// A shared lock is refused while a daemon has its own. One that starts in this instant tries again.
+pub fn has_daemon(state_dir: &Path) -> bool {
+    File::open(state_dir.join(LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
+}
+
+/// The problem that nothing can be found from a directory that is not there.
+pub fn directory(cwd: &Path) -> Problem {
+    let message = match cwd.as_os_str().is_empty() {
+        true => "the current directory is gone".to_owned(),
+        false => format!("the current directory is gone: `{}`", cwd.display()),
+    };
+    Problem::new(Code::NoProject, message)
+        .help("change to another directory, or name a services.toml by its whole path with `--config`")
+}
+
+/// A project of which nothing is left, now that its state was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Where its `services.toml` was.
+    pub path: String,
+    /// The state directory that was removed.
+    pub state_dir: String,
+    /// How many bytes it had.
+    pub size: u64,
+    /// Why not all of it could be removed.
+    pub error: Option<String>,
+}
+
+impl Trace {
+    /// Whether services of it run, for all that is known.
+    pub fn runs(&self) -> bool {
+        self.kept > 0 || self.managed > 0 || self.containers != Some(0)
+    }
+}
