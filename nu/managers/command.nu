@@ -1,6 +1,6 @@
 # Services that other programs run: start, stop and status are Nushell command lines of the service's own.
 #
-# The manager of every service with a `stop_command`, unless `manager` says otherwise. See docs/managers.md.
+# The manager of a service that says `manager = "command"`. See docs/managers.md.
 
 export const CONTRACT = 1
 

@@ -89,7 +89,7 @@ export def health []: list -> table {
     each {|it|
         {
             name: $it.name
-            healthy: $it.healthy
+            healthy: $it.healthy?
             kind: $it.kind
             message: $it.message
             latency: (took $it.latency_ms)

@@ -18,7 +18,7 @@ export def "service run" [
     --name (-n): string # what to call it (default: as its program, made unique)
     -e: record # variables to set
     --working-dir (-C): directory # where to run it (default: here)
-    --restart: string@policies # what to do when it ends by itself (default: on-failure)
+    --restart: string@policies # what to do when it ends by itself (default: on-failure, and no with --oneshot)
     --health: string # where its health is asked: http://, tcp://, exec: and so on
     --memory-limit: filesize # how much memory it may use
     --shell: string # the shell that is given the command line, such as sh

@@ -12,7 +12,7 @@ export def main [
     verb: string
     selected: any
     span: record
-    options: record<all: bool, relatives: any, wait: bool, timeout: any, strict: bool>
+    options: record # all, relatives, wait, timeout, strict; of a restart also oneshots
 ]: nothing -> table {
     selector or-all $selected $options.all $span
     if (selector is-nothing $selected) { return [] }
@@ -22,8 +22,8 @@ export def main [
         relatives: $options.relatives
         wait: $options.wait
         timeout_ms: (milliseconds $options.timeout $span)
-    }
-    carry-out (do $way_of) $verb $"/api/v1/services/($verb)" $wish $options.strict
+    } | merge (if ($options.oneshots? | default false) { {oneshots: true} } else { {} })
+    carry-out (do $way_of) $verb $"/api/v1/services/($verb)" $wish ($options.strict or $wish.all)
 }
 
 # Sends it, and gives each row as it comes; what the rows amount to is judged after the last.

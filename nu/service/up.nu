@@ -5,15 +5,28 @@ use names.nu
 
 # Start the named services, or all of the project, each after what it needs.
 #
-# Answers when they are ready or have failed, with one row for each.
+# Answers when they are ready or have failed, with one row for each. If any has failed the command fails, so that what
+# comes after it in a script is not run without them.
 @category service
 @search-terms start all compose
 @example "bring the whole project up" { service up }
 @example "bring one service up, with what it needs" { service up web-app }
+@example "and go on only if all is up within a minute" "service up --timeout 1min; cargo test"
 export def "service up" [
     ...names: string@"names idle" # services; all of the project if none is named
+    --config (-c): path # the services.toml to use
+    --timeout (-t): duration # how long to wait; the daemon goes on after that
+    --no-wait # return as soon as it is under way
 ]: nothing -> table {
-    # Not around the start itself, whose rows come one by one.
-    caller (metadata $names).span { service list ...$names | ignore }
-    if ($names | is-empty) { service start --all } else { service start ...$names }
+    let place = if $config == null { {} } else { { SERVICES_CONFIG: ($config | path expand) } }
+    with-env $place {
+        # Not around the start itself, whose rows come one by one.
+        caller (metadata $names).span { service list ...$names | ignore }
+        match [($names | is-empty) ($timeout == null)] {
+            [true true] => { service start --all --no-wait=$no_wait }
+            [true false] => { service start --all --no-wait=$no_wait --timeout $timeout }
+            [false true] => { service start ...$names --strict --no-wait=$no_wait }
+            _ => { service start ...$names --strict --no-wait=$no_wait --timeout $timeout }
+        }
+    }
 }

@@ -24,6 +24,22 @@ export def "test up and down" [] {
     holds (not (has-daemon)) "the daemon has gone too"
 }
 
+export def "test up fails if any service failed, and takes the flags of a start" [] {
+    define '
+[services.good]
+start_command = "ACTOR"
+[services.bad]
+start_command = "ACTOR exit 3"
+restart = "no"
+'
+    equal (code-of { service up | ignore }) "service::start_failed"
+    equal (code-of { service up good bad --timeout 20sec | ignore }) "service::start_failed"
+    equal (service up good --timeout 20sec --config services.toml | get action) [unchanged]
+    equal (service up good --no-wait | get action) [unchanged]
+    equal (code-of { service start --all | ignore }) "service::start_failed"
+    equal (service start good bad | get ok) [true false]
+}
+
 export def "test the prompt tells how things are, and starts nothing" [] {
     define $PAIR
     equal (service prompt) ""

@@ -209,3 +209,37 @@ fn a_wrong_file_changes_nothing() {
     }
     assert_eq!(project.pid("db"), pid);
 }
+
+#[test]
+fn an_apply_that_fails_takes_back_nothing_that_others_were_told() {
+    let file = |zeta: &str, check: &str| {
+        format!(
+            "[services.zeta]\nstart_command = \"ACTOR {zeta}\"\nrestart = \"no\"\n\
+             health_check_endpoint = \"exec:test -e {check}\"\n\
+             [services.up]\nstart_command = \"ACTOR\"\n[services.mid]\nstart_command = \"ACTOR\"\n\
+             [services.down]\nstart_command = \"ACTOR\"\n"
+        )
+    };
+    let Some(project) = Project::new(&file("", "ready")) else { return };
+    project.write("ready", "");
+    project.value("service start zeta up mid");
+    project.value("[{name: added start_command: \"sleep 1000\" ready: {delay: 10ms}}] | service add");
+    project.value("service start added");
+    let mid = project.pid("mid");
+    project.define(&format!(
+        "{}[services.fresh]\nstart_command = \"ACTOR\"\n",
+        file("gate fail exit 1", "never")
+    ));
+    let apply = project.spawn("service apply");
+    eventually("it is on its way", || (project.status("zeta")["state"] == "starting").then_some(()));
+    assert_eq!(project.value("service stop up added").column("ok"), ["true", "true"]);
+    assert_eq!(project.value("service start down fresh").column("ok"), ["true", "true"]);
+    let pids = ["down", "fresh"].map(|name| project.pid(name));
+    project.write("fail", "");
+    assert!(!service_tests::Answer::of(apply).success);
+    assert_eq!(project.status("zeta")["state"], "ready", "it runs again as before");
+    assert_eq!(["up", "added"].map(|name| project.status(name)["state"].clone()), ["stopped", "stopped"]);
+    assert_eq!(["down", "fresh", "mid"].map(|name| project.pid(name)), [pids[0], pids[1], mid]);
+    let order = project.value("service status").column("name");
+    assert_eq!(order[..4], ["zeta", "up", "mid", "down"], "the order of the file");
+}

@@ -47,7 +47,9 @@ fn a_service_that_crashes_at_first_is_started_until_it_lives() {
     ) else {
         return;
     };
-    project.value("service start late");
+    let error = project.error("service start late");
+    assert!(error["msg"].as_str().is_some_and(|msg| msg.contains("; trying again (")), "{error}");
+    project.value("service wait late");
     assert_eq!(project.read("crashes").lines().count(), 3);
     assert_eq!(project.status("late")["status"], "running");
 }
@@ -70,6 +72,7 @@ fn a_service_that_never_lives_is_given_up() {
     };
     let error = project.error("service start dependent");
     assert_eq!(error["code"], "service::dependency_failed", "{error}");
+    project.error("service wait broken");
     let status = project.status("broken");
     assert_eq!((&status["state"], &status["exit_code"]), (&"failed".into(), &3.into()), "{status}");
     let starts = project.read("starts").lines().count();

@@ -16,6 +16,7 @@ start_command = "ACTOR"
 dependencies = ["api", "jobs"]
 [services.coredns]
 start_command = "true"
+manager = "command"
 stop_command = "true"
 "#;
 

@@ -10,6 +10,7 @@ fn a_service_with_a_stop_command_is_started_and_stopped_by_nushell_lines() {
         r#"
         [services.lamp]
         start_command = "$env.COLOUR | save --force lamp"
+        manager = "command"
         stop_command = "rm lamp"
         status_command = "open lamp"
         env = { COLOUR = "green" }
@@ -32,6 +33,7 @@ fn a_command_that_fails_is_told_with_what_it_said() {
         r#"
         [services.lamp]
         start_command = "sh -c 'echo no current >&2; exit 3'"
+        manager = "command"
         stop_command = "true"
         restart = "no"
         "#,
@@ -53,6 +55,7 @@ fn a_manager_that_hangs_is_ended() {
 
         [services.lamp]
         start_command = "sleep 10min"
+        manager = "command"
         stop_command = "true"
         restart = "no"
         "#,
@@ -78,6 +81,7 @@ fn a_manager_that_hangs_is_ended_with_what_left_its_session() {
 
         [services.lamp]
         start_command = "^setsid sh -c 'echo > started; exec sleep 600'; sleep 10min"
+        manager = "command"
         stop_command = "true"
         restart = "no"
         "#,
@@ -289,11 +293,13 @@ fn a_question_that_hangs_keeps_the_answers_about_others_back_once() {
 
         [services.lamp]
         start_command = "'on' | save lamp"
+        manager = "command"
         stop_command = "rm --force lamp"
         status_command = "open lamp"
 
         [services.hangs]
         start_command = "true"
+        manager = "command"
         stop_command = "true"
         status_command = "if ('now' | path exists) { sleep 10min }"
         "#,
@@ -341,4 +347,42 @@ fn an_answer_of_the_wrong_kind_is_told_in_plain_words() {
     let error = project.error("service start lamp");
     let message = error["msg"].as_str().unwrap();
     assert!(message.contains("`pid` should be an int, not \"many\""), "{error:#}");
+}
+
+#[test]
+fn a_stop_command_does_not_change_who_runs_a_service() {
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"ACTOR note started\"\nstop_command = \"sh -c 'echo > asked; exit 1'\"\n\
+         [services.client]\nstart_command = \"systemctl start nothing-of-ours\"\nstop_command = \"true\"\n",
+    ) else {
+        return;
+    };
+    let list = project.value("service list");
+    assert_eq!(
+        (&list.row("web")["manager"], &list.row("client")["manager"]),
+        (&"process".into(), &"command".into())
+    );
+    let findings = project.value("service check | where service == client and key == stop_command");
+    assert!(
+        findings[0]["help"].as_str().is_some_and(|help| help.contains("manager = \"command\"")),
+        "{findings}"
+    );
+    assert_eq!(project.value("service start web").row("web")["ok"], true);
+    assert!(project.status("web")["pid"].is_u64() && !project.read("started").is_empty());
+    assert_eq!(project.value("service stop web").row("web")["ok"], true);
+    assert!(project.path("asked").exists(), "it was asked by its own command");
+}
+
+#[test]
+fn a_start_command_that_stays_where_it_has_to_end_is_told_so() {
+    let Some(project) = Project::new(
+        "[orchestrator.managers]\ntimeout = \"1s\"\n\
+         [services.web]\nstart_command = \"sleep 10min\"\nmanager = \"command\"\nstop_command = \"true\"\nrestart = \"no\"\n",
+    ) else {
+        return;
+    };
+    let error = project.error("service start web");
+    let (message, help) = (error["msg"].as_str().unwrap(), error["help"].as_str().unwrap());
+    assert!(message.contains("`start_command` did not end within 1s and was ended"), "{error}");
+    assert!(message.contains("manager = \"process\"") && !help.contains("nothing ran"), "{error}");
 }

@@ -190,7 +190,13 @@ fn what_dies_while_it_begins_has_not_started_and_what_only_lives_is_not_called_h
     ) else {
         return;
     };
-    let rows = project.value("service start --all");
+    let error = project.error("service start --all");
+    let message = error["msg"].as_str().expect("it has a message");
+    assert!(
+        message.contains("`dies`") && message.contains("started: `lives`"),
+        "any failure counts: {error}"
+    );
+    let rows = project.value("service start dies top lives");
     let [dies, top, lives] = ["dies", "top", "lives"].map(|name| rows.row(name));
     let message = dies["error"].to_string();
     assert!(dies["ok"] == false && message.contains("exited with code 3"), "{dies}");
@@ -200,6 +206,61 @@ fn what_dies_while_it_begins_has_not_started_and_what_only_lives_is_not_called_h
     let health = project.value("service health lives");
     assert_eq!((&health[0]["healthy"], &health[0]["kind"]), (&true.into(), &"process".into()));
     assert_ne!(project.value("service why lives")["summary"], "all is well");
+}
+
+#[test]
+fn a_one_shot_is_tried_once_and_a_crash_is_an_answer_while_the_policy_goes_on() {
+    let Some(project) = Project::new(
+        "[services.migrate]\nstart_command = \"ACTOR note migrated exit 1\"\noneshot = true\n\
+         [services.db]\nstart_command = \"sh -c 'test -e mended || exit 7; exec sleep 1000'\"\n\
+         backoff = { initial = \"400ms\", limit = 7 }\n\
+         [services.web]\nstart_command = \"ACTOR\"\ndependencies = [\"db\"]\n\
+         [orchestrator.service_defaults]\nrestart = \"on-failure\"\nready = { delay = \"100ms\" }\n",
+    ) else {
+        return;
+    };
+    let failed = project.error("service start migrate");
+    assert_eq!(failed["msg"], "cannot start `migrate`: exited with code 1");
+    assert_eq!(
+        (project.read("migrated").lines().count(), &project.status("migrate")["state"]),
+        (1, &"failed".into())
+    );
+    let run = project.error("service run --oneshot --name once 'sh -c \"echo >> once; exit 1\"'");
+    assert_eq!((&run["code"], project.read("once").len()), (&"service::start_failed".into(), 1));
+
+    let rows = project.error("service start web");
+    let message = rows["msg"].as_str().expect("it has a message");
+    assert!(message.contains("it needs `db`") && message.contains("exited with code 7"), "{rows}");
+    assert!(message.contains("trying again (1 of 7)"), "{rows}");
+    project.write("mended", "");
+    let waited = project.value("service wait web");
+    assert_eq!(waited.column("state"), ["ready"], "the wish goes on");
+}
+
+#[test]
+fn what_is_done_is_done_again_only_where_that_is_asked() {
+    let Some(project) = Project::new(
+        "[services.db]\nstart_command = \"ACTOR\"\n\
+         [services.migrate]\nstart_command = \"ACTOR note migrated exit 0\"\noneshot = true\ndependencies = [\"db\"]\n\
+         [services.web]\nstart_command = \"ACTOR\"\ndependencies = [\"migrate\"]\n",
+    ) else {
+        return;
+    };
+    let done = || project.read("migrated").lines().count();
+    assert!(project.value("service health").column("healthy").iter().all(|healthy| healthy == "null"));
+    project.value("service start --all");
+    let rows = project.value("service restart --all");
+    assert_eq!(
+        (&rows.row("migrate")["action"], &rows.row("web")["action"]),
+        (&"unchanged".into(), &"restarted".into())
+    );
+    let rows = project.value("service restart db | sort-by name");
+    assert_eq!((rows.column("name"), done()), (vec!["db".to_owned(), "web".to_owned()], 1));
+    project.value("service restart migrate");
+    assert_eq!(done(), 2);
+    project.value("service restart --all --oneshots");
+    assert_eq!(done(), 3);
+    assert!(project.value("service health migrate")[0]["healthy"].is_null());
 }
 
 #[test]

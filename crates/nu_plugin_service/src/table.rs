@@ -152,7 +152,7 @@ impl Row for view::Health {
         Value::record(
             record! {
                 "name" => Value::string(self.name, span),
-                "healthy" => Value::bool(self.healthy, span),
+                "healthy" => self.healthy.map_or(Value::nothing(span), |healthy| Value::bool(healthy, span)),
                 "kind" => Value::string(self.kind, span),
                 "message" => Value::string(self.message, span),
                 "latency" => took(self.latency_ms, span),

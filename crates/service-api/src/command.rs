@@ -13,6 +13,9 @@ pub struct Wish {
     pub names: Vec<String>,
     /// Every service of the project instead of names.
     pub all: bool,
+    /// Restart of `all`: also one-shots that have completed, which otherwise stay as they are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub oneshots: bool,
     /// Start: take dependencies along. Stop: take running dependents down first. Restart: both.
     /// Absent: what `services.toml` says (`auto_start_dependencies`), else yes.
     pub relatives: Option<bool>,
@@ -29,7 +32,15 @@ pub struct Wish {
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { names: Vec::new(), all: false, relatives: None, wait: true, timeout_ms: None, if_hash: None }
+        Self {
+            names: Vec::new(),
+            all: false,
+            oneshots: false,
+            relatives: None,
+            wait: true,
+            timeout_ms: None,
+            if_hash: None,
+        }
     }
 }
 

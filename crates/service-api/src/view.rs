@@ -161,8 +161,8 @@ pub struct Details {
 pub struct Health {
     /// The service.
     pub name: String,
-    /// Whether the check passed.
-    pub healthy: bool,
+    /// Whether the check passed; `null` of what nobody wants to run, and of a one-shot that has done its work.
+    pub healthy: Option<bool>,
     /// `http`, `https`, `tcp`, `unix`, `dns`, `exec`, `process` or `manager`.
     pub kind: String,
     /// What the check saw.

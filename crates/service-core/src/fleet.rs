@@ -207,9 +207,12 @@ impl Fleet {
     }
 
     /// Wishes that these services stop and start, and with them their running dependents. Services that do not run are
-    /// started, and with them their dependencies. Returns all that the wish is about, in start order.
+    /// started, and with them their dependencies. A one-shot that has completed is run again only if it is named. Returns
+    /// all that the wish is about, in start order.
     pub fn restart(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
-        let again = self.going_down(ids, relatives);
+        let mut again = self.going_down(ids, relatives);
+        let named: BTreeSet<Id> = ids.iter().copied().collect();
+        again.retain(|id| named.contains(id) || !self.is_done(*id));
         self.trace(ids, &again);
         for id in &again {
             self.wish(*id, Goal::Again);
@@ -253,7 +256,8 @@ impl Fleet {
         }
     }
 
-    fn is_done(&self, id: Id) -> bool {
+    /// Whether it is a one-shot that has done its work.
+    pub fn is_done(&self, id: Id) -> bool {
         let machine = self.machine(id);
         machine.definition().oneshot
             && machine.goal() == Goal::Up

@@ -241,7 +241,7 @@ mod tests {
         std::fs::create_dir_all(&states).unwrap();
         let text = |status: &str, description: &str| {
             format!(
-                "[services.a]\nstart_command = \"true\"\nstop_command = \"true\"\nstatus_command = \"{status}\"\n\
+                "[services.a]\nstart_command = \"true\"\nmanager = \"command\"\nstop_command = \"true\"\nstatus_command = \"{status}\"\n\
                  description = \"{description}\"\n[services.b]\nstart_command = \"true\"\n"
             )
         };

@@ -35,6 +35,7 @@ const PAGE: &str = r#"# The services of this project. In Nushell, here or below:
 #
 # [services.coredns]                                        # run by somebody else: Nushell command lines
 # start_command = "systemctl start coredns"
+# manager = "command"
 # stop_command = "systemctl stop coredns"
 #
 # [orchestrator.service_defaults]                           # for every service that does not say otherwise

@@ -6,6 +6,7 @@ mod added;
 mod api;
 mod asked;
 mod check;
+mod client;
 mod container;
 mod definition;
 mod doubts;

@@ -24,6 +24,7 @@ use nix::unistd::Pid;
 use service_core::config::{KillMode, Service};
 use service_core::service::{Event, Exit};
 use service_core::{Moment, Name};
+use service_shim::desk::counted;
 use service_shim::{Files, Heritage, LogLimits, Missing, Order, PROTOCOL_VERSION, Phase, Process, Record};
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -37,8 +38,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 const SILENCE: Duration = Duration::from_secs(1);
 /// Until a shim that lives and cannot be reached is tried again.
 const REACH_AGAIN: Duration = Duration::from_millis(200);
-/// How often a shim is launched that ends before it has said a word. It has not started anything then, or has taken it
-/// along.
+/// How often a shim is launched that ends before it has begun anything.
 const LAUNCHES: usize = 3;
 /// The first version of shims that lend their [`Heritage`].
 const LENDS: u32 = 2;
@@ -179,7 +179,7 @@ struct Life {
 enum End {
     /// It was reported.
     Told,
-    /// There was no run: the shim ended before it could start one, or with all that it had started.
+    /// There was no run: the shim ended before it began one.
     Stillborn,
 }
 
@@ -327,12 +327,15 @@ impl Life {
             Some(Phase::Exited { leader, exit, .. }) => (Some(*leader), self.exit(*exit)),
             None => (None, Exit::Unknown),
         };
+        // A shim says on its desk whose output lies there just before it begins the service. Killed before that, it has begun
+        // nothing; after that it may have, and nothing is begun twice.
+        let may_have_begun = heritage.as_ref().is_some_and(|heritage| counted(&heritage.desk).is_some());
         limits::kill(places, &self.name, self.run);
         orphans::end(places, &self.name, self.run, leader).await;
         if let Some(heritage) = heritage {
             self.write_down(heritage, record.as_ref().map(Record::missing).unwrap_or_default()).await;
         }
-        if record.is_none() {
+        if record.is_none() && !may_have_begun {
             return End::Stillborn;
         }
         self.report(Event::Gone(exit));

@@ -7,7 +7,8 @@ use crate::usage::{self, Usage};
 use crate::world::Places;
 use service_api::{redact, view};
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
-use service_core::service::{Exit, State};
+use service_core::health::Endpoint;
+use service_core::service::{Exit, Goal, State};
 use service_core::{Id, Name, Plan};
 
 /// How many processes a reason names.
@@ -226,11 +227,33 @@ fn told(text: &str) -> String {
     redact(text).into_owned()
 }
 
+/// Where nothing is to run, there is nothing to check: what is said instead.
+pub(crate) fn at_rest(entry: &Entry) -> Option<view::Health> {
+    let definition = &entry.definition;
+    let message = match (&entry.snapshot.state, entry.snapshot.goal) {
+        (State::Stopped, Goal::Down) => "nothing is checked: it is stopped, and nobody wants it to run",
+        (State::Completed { exit, .. }, _) if definition.oneshot && exit.is_success() => {
+            "nothing is checked: it has done its work"
+        }
+        _ => return None,
+    };
+    let by_itself = if definition.manager == Manager::Process { "process" } else { "manager" };
+    Some(view::Health {
+        name: definition.name.to_string(),
+        healthy: None,
+        kind: definition.endpoint.as_ref().map_or(by_itself, Endpoint::kind).to_owned(),
+        message: message.to_owned(),
+        latency_ms: 0.0,
+        checked: clock::today().to_string(),
+        endpoint: endpoint(definition),
+    })
+}
+
 /// The result of a check.
 pub(crate) fn health(service: &Service, checked: Checked) -> view::Health {
     view::Health {
         name: service.name.to_string(),
-        healthy: checked.healthy,
+        healthy: Some(checked.healthy),
         kind: checked.kind.to_owned(),
         message: checked.message,
         latency_ms: clock::millis(checked.latency),

@@ -8,7 +8,7 @@ use ../wish.nu
 
 # Stop services and start them again, with the dependents that went down.
 #
-# Rows of services that failed say why in `error`; if every service that was named failed, the command fails.
+# Rows of services that failed say why in `error`; if every service that was named failed, or with `--all` any, the command fails.
 @category service
 @search-terms bounce again
 export def "service restart" [
@@ -19,6 +19,7 @@ export def "service restart" [
     --strict # raise an error if any service failed, not only if all that are named did
     --timeout (-t): duration # how long to wait; the daemon goes on after that
     --no-dependents # leave alone what needs them
+    --oneshots # with --all: do again also what one-shots have done
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config
@@ -32,5 +33,6 @@ export def "service restart" [
         wait: (not $no_wait)
         timeout: $timeout
         strict: $strict
+        oneshots: $oneshots
     }
 }

@@ -8,7 +8,7 @@ use ../wish.nu
 
 # Start services, each after everything it needs.
 #
-# Rows of services that failed say why in `error`; if every service that was named failed, the command fails.
+# Rows of services that failed say why in `error`; if every service that was named failed, or with `--all` any, the command fails.
 @category service
 @search-terms run launch up
 export def "service start" [

@@ -8,7 +8,7 @@ use ../wish.nu
 
 # Stop services, after everything that needs them.
 #
-# Rows of services that failed say why in `error`; if every service that was named failed, the command fails.
+# Rows of services that failed say why in `error`; if every service that was named failed, or with `--all` any, the command fails.
 @category service
 @search-terms kill end down
 export def "service stop" [

@@ -187,3 +187,20 @@ fn what_a_service_said_before_its_adopted_shim_was_killed_is_in_the_log() {
     assert!(last >= said && last == lines, "{said} said; {lines} lines in the log, the last is {last}");
     leaves_nothing(&project);
 }
+
+#[test]
+fn one_wish_makes_one_run_also_where_the_shim_is_killed_by_what_it_has_just_begun() {
+    let one = |number: i32| {
+        format!(
+            "[services.s{number}]\noneshot = true\n\
+             start_command = [\"sh\", \"-c\", \"echo run >> s{number}.runs; kill -9 $PPID\"]\n"
+        )
+    };
+    let Some(project) = Project::new(&(0..24).map(one).collect::<String>()) else { return };
+    let _ = project.nu("service start --all");
+    for number in 0..24 {
+        assert_eq!(project.read(&format!("s{number}.runs")).lines().count(), 1, "s{number}");
+        assert_eq!(project.status(&format!("s{number}"))["state"], "failed");
+    }
+    leaves_nothing(&project);
+}

@@ -16,11 +16,9 @@ impl PluginCommand for Restart {
     }
 
     fn signature(&self) -> Signature {
-        verb::signature(self.name()).switch(
-            "no-dependents",
-            "Restart only what is named, not what needs it",
-            None,
-        )
+        verb::signature(self.name())
+            .switch("no-dependents", "Restart only what is named, not what needs it", None)
+            .switch("oneshots", "With --all: do again also what one-shots have done", None)
     }
 
     fn description(&self) -> &'static str {
@@ -29,7 +27,8 @@ impl PluginCommand for Restart {
 
     fn extra_description(&self) -> &'static str {
         "Rows come as services get ready again. A failure is a row with `ok` false; it is an error only if all services \
-         that were named failed, or with --strict."
+         that were named failed, or with --strict or --all. A one-shot that has completed is done again if it is named, or with \
+         `--all --oneshots`."
     }
 
     fn search_terms(&self) -> Vec<&str> {

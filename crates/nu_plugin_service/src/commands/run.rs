@@ -43,7 +43,7 @@ impl PluginCommand for Run {
     fn signature(&self) -> Signature {
         let restart = Flag::new("restart")
             .arg(SyntaxShape::String)
-            .desc("What to do when it ends by itself (default: on-failure)")
+            .desc("What to do when it ends by itself (default: on-failure, and no with --oneshot)")
             .completion(Completion::new_list(&["no", "on-failure", "always", "unless-stopped"]));
         signature(self.name())
             .rest(

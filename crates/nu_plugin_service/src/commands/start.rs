@@ -32,7 +32,7 @@ impl PluginCommand for Start {
 
     fn extra_description(&self) -> &'static str {
         "Rows come as services get ready. A failure is a row with `ok` false; it is an error only if all services \
-         that were named failed, or with --strict. The first command in a project starts its daemon."
+         that were named failed, or with --strict or --all. The first command in a project starts its daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -29,7 +29,7 @@ impl PluginCommand for Stop {
 
     fn extra_description(&self) -> &'static str {
         "Rows come as services end. A service is stopped when its whole process tree is gone. A failure is a row with \
-         `ok` false; it is an error only if all services that were named failed, or with --strict."
+         `ok` false; it is an error only if all services that were named failed, or with --strict or --all."
     }
 
     fn search_terms(&self) -> Vec<&str> {

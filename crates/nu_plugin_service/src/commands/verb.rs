@@ -1,7 +1,7 @@
 //! [`run`]: what `service start`, `stop` and `restart` have in common. Rows arrive as services finish.
 //!
 //! Rows are data, also those of services that failed. Only when every service that was named failed (or, with
-//! `--strict`, any service at all) does the stream end in an error.
+//! `--strict` or `--all`, any service at all) does the stream end in an error.
 
 use super::selecting;
 use super::verdict::Verdict;
@@ -86,7 +86,11 @@ pub(super) fn signature(name: &str) -> Signature {
     selecting(name, &Type::table())
         .switch("all", "Every service of the project", Some('a'))
         .switch("no-wait", "Return as soon as it is under way", None)
-        .switch("strict", "Raise an error if any service failed, not only if all that are named did", None)
+        .switch(
+            "strict",
+            "Raise an error if any service failed, not only if all that are named did; so with --all",
+            None,
+        )
         .named("timeout", SyntaxShape::Duration, "How long to wait; the daemon goes on after that", Some('t'))
 }
 
@@ -109,13 +113,16 @@ pub(super) fn run(
     let wish = Wish {
         names: selection.names().iter().map(|name| name.item.clone()).collect(),
         all: selection == Selection::Unsaid,
+        oneshots: matches!(verb, Verb::Restart) && call.has_flag("oneshots")?,
         relatives: call.has_flag(verb.alone())?.then_some(false),
         wait: !call.has_flag("no-wait")?,
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         if_hash: if_hash.filter(|_| matches!(verb, Verb::Start | Verb::Restart)),
     };
     let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
-    follow(verb, wish, session, due, call.has_flag("strict")?)
+    // Whoever means every service wants all of them.
+    let strict = wish.all || call.has_flag("strict")?;
+    follow(verb, wish, session, due, strict)
 }
 
 /// Sends what is wished and gives back the rows as they come; after `due` nothing more is expected.

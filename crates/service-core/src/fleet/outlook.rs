@@ -2,6 +2,7 @@
 //!
 //! Unlike [`Fleet::start_progress`], which follows a wish, this one looks on: nobody need have asked for anything.
 
+use super::progress::Crash;
 use super::{Fleet, Obstacle, Progress, Prospects};
 use crate::config::Restart;
 use crate::plan::Id;
@@ -45,7 +46,7 @@ impl Prospects<'_> {
     /// How far a service is from what is waited for.
     pub fn outlook(&self, id: Id, until: Until) -> Progress {
         match until {
-            Until::Ready => self.start(id),
+            Until::Ready => self.up(id, Crash::Passes),
             Until::Healthy => self.until_healthy(id),
             Until::Running => self.until_running(id),
             Until::Stopped => self.until_stopped(id),
@@ -55,7 +56,7 @@ impl Prospects<'_> {
 
     fn until_healthy(&self, id: Id) -> Progress {
         let machine = self.fleet.machine(id);
-        match (machine.state(), self.start(id)) {
+        match (machine.state(), self.up(id, Crash::Passes)) {
             (State::Ready { .. }, Progress::Done) if !machine.health().is_good() => Progress::Pending,
             (_, progress) => progress,
         }
@@ -67,7 +68,7 @@ impl Prospects<'_> {
             (State::Starting { .. } | State::Ready { .. }, _) => Progress::Done,
             (State::Completed { .. } | State::Failed { .. }, Goal::Up) => Progress::Never(Obstacle::Failed),
             (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
-            (State::Stopped, Goal::Up) => self.hindered(id),
+            (State::Stopped, Goal::Up) => self.hindered(id, Crash::Passes),
             _ => Progress::Pending,
         }
     }
@@ -91,7 +92,7 @@ impl Prospects<'_> {
             (State::Completed { .. } | State::Failed { .. }, _) => Progress::Never(Obstacle::Failed),
             (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
             _ if endless => Progress::Never(Obstacle::Endless),
-            (State::Stopped, Goal::Up) => self.hindered(id),
+            (State::Stopped, Goal::Up) => self.hindered(id, Crash::Passes),
             _ => Progress::Pending,
         }
     }

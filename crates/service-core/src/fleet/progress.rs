@@ -36,10 +36,10 @@ pub enum Obstacle {
 impl Fleet {
     /// For asking about many services: what was found out for one is not looked for again for the next.
     pub fn prospects(&self) -> Prospects<'_> {
-        Prospects { fleet: self, ends: RefCell::default() }
+        Prospects { fleet: self, ends: Default::default() }
     }
 
-    /// How far the wish for up has come.
+    /// How far the wish for up has come. A crash is an answer, although the policy goes on.
     pub fn start_progress(&self, id: Id) -> Progress {
         self.prospects().start(id)
     }
@@ -103,8 +103,8 @@ impl Fleet {
 /// A look at how far many wishes have come, at one moment.
 pub struct Prospects<'f> {
     pub(super) fleet: &'f Fleet,
-    /// What was found out: of a waiting service, what it will wait for in vain.
-    ends: RefCell<HashMap<Id, Option<Id>>>,
+    /// What was found out, for each [`Crash`]: of a waiting service, what it will wait for in vain.
+    ends: [RefCell<HashMap<Id, Option<Id>>>; 2],
 }
 
 impl<'f> Prospects<'f> {
@@ -117,6 +117,11 @@ impl<'f> Prospects<'f> {
 impl Prospects<'_> {
     /// How far the wish for up has come.
     pub fn start(&self, id: Id) -> Progress {
+        self.up(id, Crash::Answers)
+    }
+
+    /// How far it is from being ready.
+    pub(super) fn up(&self, id: Id, crash: Crash) -> Progress {
         let machine = self.fleet.machine(id);
         match (machine.state(), machine.goal()) {
             (State::Completed { exit, .. }, _) if machine.definition().oneshot && exit.is_success() => {
@@ -125,21 +130,21 @@ impl Prospects<'_> {
             (State::Failed { .. } | State::Completed { .. }, _) => Progress::Never(Obstacle::Failed),
             (State::Ready { .. }, Goal::Down) if machine.is_left_alone() => Progress::Done,
             (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
-            (state, Goal::Up) if timed_out(state) => Progress::Never(Obstacle::Failed),
+            (state, Goal::Up) if is_answer(state, crash) => Progress::Never(Obstacle::Failed),
             (State::Ready { .. }, Goal::Up) => Progress::Done,
-            (State::Stopped, Goal::Up) => self.hindered(id),
+            (State::Stopped, Goal::Up) => self.hindered(id, crash),
             _ => Progress::Pending,
         }
     }
 
-    pub(super) fn hindered(&self, id: Id) -> Progress {
-        self.dead_end(id).map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id)))
+    pub(super) fn hindered(&self, id: Id, crash: Crash) -> Progress {
+        self.dead_end(id, crash).map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id)))
     }
 
     /// The service, somewhere below a waiting one, that will not satisfy it unless somebody does something. Each service is
     /// looked at once, however many wait for it.
-    fn dead_end(&self, id: Id) -> Option<Id> {
-        let mut ends = self.ends.borrow_mut();
+    fn dead_end(&self, id: Id, crash: Crash) -> Option<Id> {
+        let mut ends = self.ends[crash as usize].borrow_mut();
         let mut open = alloc::vec![id];
         while let Some(waiting) = open.last().copied() {
             if ends.contains_key(&waiting) {
@@ -148,7 +153,7 @@ impl Prospects<'_> {
             }
             let unsatisfied =
                 || self.fleet.plan.needs(waiting).iter().filter(|need| !self.fleet.is_satisfied(**need));
-            let mut found = unsatisfied().map(|need| need.on).find(|on| self.is_end(*on));
+            let mut found = unsatisfied().map(|need| need.on).find(|on| self.is_end(*on, crash));
             if found.is_none() {
                 let below = || unsatisfied().filter(|need| self.waits(need.on)).map(|need| need.on);
                 let before = open.len();
@@ -163,11 +168,11 @@ impl Prospects<'_> {
         ends.get(&id).copied().flatten()
     }
 
-    fn is_end(&self, id: Id) -> bool {
+    fn is_end(&self, id: Id, crash: Crash) -> bool {
         let machine = self.fleet.machine(id);
         match (machine.state(), machine.goal()) {
             (State::Failed { .. } | State::Completed { .. }, _) | (State::Stopped, Goal::Down) => true,
-            (state, Goal::Up) => timed_out(state),
+            (state, Goal::Up) => is_answer(state, crash),
             _ => false,
         }
     }
@@ -177,12 +182,22 @@ impl Prospects<'_> {
     }
 }
 
-/// A start that took too long is an answer to whoever waits for it, although the policy tries again: a crash shows
-/// within seconds whether it was the last, a start that hangs may hang each time.
-fn timed_out(state: &State) -> bool {
-    matches!(
-        state,
-        State::Stopping { cause: Cause::Failure(Failure::StartTimeout), .. }
-            | State::Backoff { failure: Failure::StartTimeout, .. }
-    )
+/// Whether a crash that the restart policy takes care of ends a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Crash {
+    /// Whoever asked for the start is told at once.
+    Answers,
+    /// Whoever looks on waits for the next try.
+    Passes,
+}
+
+/// Whether this tells who waits that the start came to nothing, although the policy may try again. A start that took too
+/// long does in any case: it may hang each time.
+fn is_answer(state: &State, crash: Crash) -> bool {
+    match state {
+        // What has ended and left something behind is told when that is gone, and it is known what the policy makes of it.
+        State::Backoff { failure, .. } => crash == Crash::Answers || *failure == Failure::StartTimeout,
+        State::Stopping { cause: Cause::Failure(failure), .. } => *failure == Failure::StartTimeout,
+        _ => false,
+    }
 }

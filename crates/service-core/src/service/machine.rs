@@ -399,7 +399,8 @@ impl Machine {
         match self.memory.backoff.crashed(&self.definition.backoff, was_ready, now, jitter) {
             backoff::Verdict::Retry(pause) => {
                 self.memory.restarts = self.memory.restarts.saturating_add(1);
-                if pause.is_zero() {
+                // What never was ready is told to who waits before it is tried again.
+                if pause.is_zero() && was_ready.is_some() {
                     State::Stopped
                 } else {
                     State::Backoff { until: now.plus(pause), failure }

@@ -2,9 +2,9 @@
 
 use super::world::{World, service};
 use service_core::Name;
-use service_core::config::{Condition, Dependency, Restart, Service, Span, WhenLost};
+use service_core::config::{Backoff, Condition, Dependency, Restart, Service, Span, WhenLost};
 use service_core::fleet::{Obstacle, Progress, Until};
-use service_core::service::Exit;
+use service_core::service::{Exit, Goal};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,6 +42,41 @@ fn what_is_always_started_again_never_completes() {
     world.start("a");
     world.pass(SECOND);
     assert_eq!(world.fleet.outlook(world.id("a"), Until::Completed), never(Obstacle::Endless));
+}
+
+#[test]
+fn a_crash_answers_who_asked_for_the_start_and_not_who_looks_on() {
+    let mut needy = service("b");
+    needy.dependencies.push(Dependency {
+        name: Name::new("a").unwrap(),
+        span: Span::default(),
+        condition: Condition::Ready,
+        when_lost: WhenLost::Keep,
+    });
+    let mut world = World::new(vec![service("a"), needy.clone()]);
+    let (a, b) = (world.id("a"), world.id("b"));
+    world.manners[a.index()].lives_for = Some((Duration::from_millis(10), Exit::Code(1)));
+    world.start("b");
+    world.pass(Duration::from_millis(20));
+    assert_eq!(world.state("a"), "backoff");
+    assert_eq!(world.fleet.start_progress(a), never(Obstacle::Failed));
+    assert_eq!(world.fleet.start_progress(b), never(Obstacle::Dependency(a)));
+    assert_eq!(world.fleet.outlook(a, Until::Ready), Progress::Pending);
+    assert_eq!(world.fleet.outlook(b, Until::Ready), Progress::Pending);
+    world.manners[a.index()].lives_for = None;
+    world.pass(Duration::from_secs(20));
+    assert_eq!((world.state("a"), world.state("b")), ("ready", "ready"));
+
+    // Also where there is no pause before the next try.
+    let mut eager = service("a");
+    eager.backoff = Backoff { initial: Duration::ZERO, limit: 0, ..eager.backoff };
+    let mut world = World::new(vec![eager, needy]);
+    let (a, b) = (world.id("a"), world.id("b"));
+    world.manners[a.index()].lives_for = Some((Duration::from_millis(10), Exit::Code(1)));
+    world.start("b");
+    world.waiting.add(&world.fleet, Goal::Up, &[a, b]);
+    world.pass(Duration::from_millis(15));
+    assert!(world.waiting.services(&world.fleet).is_empty());
 }
 
 #[test]

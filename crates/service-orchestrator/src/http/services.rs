@@ -211,9 +211,12 @@ pub(super) async fn health(
     Named(name): Named<String>,
 ) -> Reply<view::Health> {
     let _ = shared.refresh().await;
-    let checked = shared.orchestrator.check(&name).await?;
     let board = shared.orchestrator.board();
     let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
+    if let Some(health) = views::at_rest(entry) {
+        return Ok(Data(health));
+    }
+    let checked = shared.orchestrator.check(&name).await?;
     Ok(Data(views::health(&entry.definition, checked)))
 }
 

@@ -205,6 +205,7 @@ async fn answer(
     }
     let wish = Wish {
         all: asked.all,
+        oneshots: asked.oneshots,
         relatives: asked.relatives.map(|along| if along { Relatives::Along } else { Relatives::Apart }),
         patience: patience(asked.wait, asked.timeout_ms),
         ..Wish::new(verb, asked.names)

@@ -1,7 +1,7 @@
 //! `[services.NAME]` and `[orchestrator.service_defaults]`: what each key means.
 
 use super::section::{Fault, Section, Value, integer, parse_duration, parse_size};
-use super::{container, limits, with};
+use super::{client, container, limits, with};
 use crate::probe;
 use service_core::Name;
 use service_core::config::{
@@ -51,6 +51,10 @@ pub(super) fn service(
     service.endpoint = endpoint(&mut section);
     section.flag("oneshot", &mut service.oneshot);
     policies(&mut section, &mut service);
+    if service.oneshot && section.place_of("restart").is_none() {
+        // To do its work twice is a decision of its own, which no default of others takes.
+        service.restart = Restart::No;
+    }
     limits::agree(&section, &service);
     section.finish();
     service
@@ -96,9 +100,11 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
 }
 
 fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
+    let start = section.get("start_command").map(Value::get_ref);
     let by_commands = match service.stop_command {
-        Some(_) => Manager::BuiltIn("command".to_owned()),
-        None => Manager::Process,
+        // What is started by asking somebody who runs it is not the program that asks.
+        Some(_) if start.is_some_and(client::is_written) => Manager::BuiltIn("command".to_owned()),
+        Some(_) | None => Manager::Process,
     };
     let Some(value) = section.get("manager") else { return by_commands };
     match value.get_ref().as_str() {

@@ -30,6 +30,7 @@ pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<(Seve
             env_files(service, map, base, &mut doubts, &mut errors);
             doubts.extend(unexpanded(service, map));
         }
+        doubts.extend(unsaid_manager(service, map));
         doubts.extend(shell_words(service, map));
         doubts.extend(idle_keys::find(service, map));
         doubts.extend(asked::doubts(service, map, base));
@@ -181,6 +182,23 @@ fn shell_words(service: &Service, map: &Map<'_>) -> Vec<Fault> {
             doubt(service, map, key, found.message, &help)
         })
         .collect()
+}
+
+/// Who runs a service is not to hang on the program that its start command names.
+fn unsaid_manager(service: &Service, map: &Map<'_>) -> Option<Fault> {
+    let is_said = map.value(&["services", &service.name, "manager"]).is_some();
+    if is_said || service.manager != Manager::BuiltIn("command".to_owned()) {
+        return None;
+    }
+    let of_systemd = service.start_command.text.contains("systemctl");
+    let message =
+        "its `start_command` asks somebody else to run it and ends, so it is run by `manager = \"command\"`";
+    let help = if of_systemd {
+        "write `manager = \"command\"`, or `manager = \"systemd\"` in place of the commands"
+    } else {
+        "write `manager = \"command\"`"
+    };
+    Some(doubt(service, map, "stop_command", message.to_owned(), help))
 }
 
 /// A check of a local port passes only for the service that listens there, so it cannot pass for two.

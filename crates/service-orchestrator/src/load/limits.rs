@@ -50,6 +50,20 @@ pub(super) fn agree(section: &Section<'_>, service: &Service) {
         }
     }
     if service.manager != Manager::Process && service.container.is_none() {
+        // A service is never run as somebody else than it says, also where all services say it.
+        for (key, _) in
+            [("user", &service.user), ("group", &service.group)].iter().filter(|(_, who)| who.is_some())
+        {
+            let message = format!(
+                "`{key}` is for services that we run ourselves, and the manager of `{}` would run it as somebody else",
+                service.name
+            );
+            let help = match section.place_of(key) {
+                Some(_) => "say it where the service is run, such as `User=` of a unit",
+                None => "it comes from `service_defaults`: say it in each service that we run instead",
+            };
+            fault(key, message, help);
+        }
         for key in ["memory_limit", "cpu_limit"].into_iter().filter(|key| section.place_of(key).is_some()) {
             let message =
                 format!("`{key}` is for services that we run ourselves, and this one has a manager");

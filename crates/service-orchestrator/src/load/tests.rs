@@ -3,7 +3,7 @@
 use super::{DEFAULTS, config_from_str};
 use service_api::Problem;
 use service_core::Plan;
-use service_core::config::{Condition, Config, Manager, WhenLost};
+use service_core::config::{Condition, Config, Manager, Restart, WhenLost};
 
 fn read(text: &str) -> Config {
     config_from_str(text, "services.toml").unwrap()
@@ -28,10 +28,43 @@ fn the_defaults_file_says_what_the_code_does() {
 }
 
 #[test]
-fn a_stop_command_makes_nushell_the_manager() {
+fn a_stop_command_beside_a_client_that_ends_makes_nushell_the_manager() {
     let config = read("[services.a]\nstart_command = 'systemctl start a'\nstop_command = 'systemctl stop a'");
     assert_eq!(config.services[0].manager, Manager::BuiltIn("command".into()));
     assert_eq!(config.services[0].start_command.text, "systemctl start a");
+    let config =
+        read("[services.a]\nstart_command = 'redis-server --port 1'\nstop_command = 'redis-cli shutdown'");
+    assert_eq!(config.services[0].manager, Manager::Process);
+    assert_eq!(config.services[0].stop_command.as_deref(), Some("redis-cli shutdown"));
+}
+
+#[test]
+fn a_service_is_never_run_as_somebody_else_than_it_says() {
+    let managed =
+        "start_command = 'systemctl start a'\nmanager = 'command'\nstop_command = 'systemctl stop a'";
+    for (text, key) in [
+        (format!("[services.a]\n{managed}\nuser = 'nobody'"), "user"),
+        (format!("[orchestrator.service_defaults]\nuser = 'nobody'\n[services.a]\n{managed}"), "user"),
+        ("[services.a]\nmanager = 'systemd'\nuser = 'nobody'".to_owned(), "user"),
+        ("[services.a]\nmanager = 'own.nu'\nuser = 'nobody'\ngroup = 'nogroup'".to_owned(), "user"),
+    ] {
+        let problem = wrong(&text);
+        assert!(
+            problem.message.contains(&format!("`{key}` is for services that we run ourselves")),
+            "{problem}"
+        );
+    }
+    read("[services.a]\nmanager = 'podman'\nimage = 'a'\nuser = 'nobody'");
+    read("[services.a]\nstart_command = 'a'\nstop_command = 'b'\nuser = 'nobody'");
+}
+
+#[test]
+fn a_one_shot_is_tried_again_only_where_it_says_so_itself() {
+    let defaults = "[orchestrator.service_defaults]\nrestart = 'always'\n[services.a]\nstart_command = 'a'\n";
+    let policy = |keys: &str| read(&format!("{defaults}{keys}")).services[0].restart;
+    assert_eq!(policy(""), Restart::Always);
+    assert_eq!(policy("oneshot = true"), Restart::No);
+    assert_eq!(policy("oneshot = true\nrestart = 'on-failure'"), Restart::OnFailure);
 }
 
 #[test]

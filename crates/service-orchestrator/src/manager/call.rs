@@ -16,6 +16,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, Command};
 
@@ -211,9 +212,19 @@ impl Call<'_> {
             Ok(Err(error)) => {
                 Err(Trouble::Failed(format!("its manager was to answer `{command}`, but {error}")))
             }
-            Err(_) => {
-                Err(Trouble::Failed(format!("its manager did not answer `{command}` within {limit:?}")))
-            }
+            Err(_) => Err(Trouble::Failed(self.late(limit))),
+        }
+    }
+
+    /// That there was no answer in time, in words for who wrote the command.
+    fn late(&self, limit: Duration) -> String {
+        let own = self.module.file_stem().is_some_and(|name| name == "command");
+        match self.command {
+            "start" if own => format!(
+                "`start_command` did not end within {limit:?} and was ended: with `manager = \"command\"` it has to end; \
+                 for a program that stays say `manager = \"process\"`"
+            ),
+            command => format!("its manager did not answer `{command}` within {limit:?}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::change::Comparison;
 use super::{Message, Patience, Relatives, ServiceOrchestrator, Verb, Wish, ran};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::change::{Change, Kind, Present};
-use service_core::config::{Config, Service};
+use service_core::config::{Config, Origin, Service};
 use service_core::{Name, Plan};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -64,7 +64,8 @@ impl ServiceOrchestrator {
 
     async fn carry_out(self, before: Comparison, how: Apply, rows: UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
-        let applied = self.walk(steps, &how, |row| told(row, &how), &rows).await;
+        let planned = before.wishes.count();
+        let applied = self.walk(steps, planned, &how, |row| told(row, &how), &rows).await;
         if applied || !how.rollback {
             let is_left = |change: &&Change| change.kind == Kind::Add && !starts(change, how.start);
             for change in before.changes.iter().filter(is_left) {
@@ -85,7 +86,8 @@ impl ServiceOrchestrator {
         }
     }
 
-    /// Changes to the definitions that ran before, and to what was up then.
+    /// Changes to the definitions that ran before, and to what was up then. What somebody has wished of a service meanwhile
+    /// stands.
     async fn go_back(
         &self,
         before: &Comparison,
@@ -93,16 +95,22 @@ impl ServiceOrchestrator {
         back: impl Fn(Outcome) -> Outcome,
         rows: &UnboundedSender<Outcome>,
     ) -> Result<(), Problem> {
-        let plan = last_good(before)?;
+        let planned = before.wishes.count();
+        let now = self.compare(Plan::clone(&before.plan)).await?;
+        let plan = last_good(before, &now)?;
         let now = self.compare(plan.clone()).await?;
         self.replan(plan).await?;
         let is_up = |name: &Name| now.present.contains_key(name);
         let was_up = |name: &Name| before.present.contains_key(name);
+        let is_wished = |name: &Name| now.wishes.has_since(name, planned);
         let mut steps = Steps::forward(&now, false);
         steps.stop.extend(now.present.keys().filter(|name| !was_up(name)).cloned());
+        steps.stop.retain(|name| !is_wished(name));
         steps.restart.retain(was_up);
-        steps.start = before.present.keys().filter(|name| !is_up(name)).cloned().collect();
-        self.walk(steps, how, back, rows).await;
+        steps.start =
+            before.present.keys().filter(|name| !is_up(name) && !is_wished(name)).cloned().collect();
+        // What is up goes back to its definition, whoever wanted it up.
+        self.walk(steps, now.wishes.count(), how, back, rows).await;
         Ok(())
     }
 
@@ -110,6 +118,7 @@ impl ServiceOrchestrator {
     async fn walk(
         &self,
         steps: Steps,
+        planned: u64,
         how: &Apply,
         shown: impl Fn(Outcome) -> Outcome,
         rows: &UnboundedSender<Outcome>,
@@ -121,16 +130,23 @@ impl ServiceOrchestrator {
             ok
         };
         for name in steps.stop {
-            if !self.take(Verb::Stop, vec![name], how, &show).await {
+            if !self.take(Verb::Stop, vec![name], planned, how, &show).await {
                 return false;
             }
         }
-        self.take(Verb::Restart, steps.restart, how, &show).await
-            && self.take(Verb::Start, steps.start, how, &show).await
-            && self.take(Verb::Update, steps.update, how, &show).await
+        self.take(Verb::Restart, steps.restart, planned, how, &show).await
+            && self.take(Verb::Start, steps.start, planned, how, &show).await
+            && self.take(Verb::Update, steps.update, planned, how, &show).await
     }
 
-    async fn take(&self, verb: Verb, names: Vec<Name>, how: &Apply, show: &impl Fn(Outcome) -> bool) -> bool {
+    async fn take(
+        &self,
+        verb: Verb,
+        names: Vec<Name>,
+        planned: u64,
+        how: &Apply,
+        show: &impl Fn(Outcome) -> bool,
+    ) -> bool {
         if names.is_empty() {
             return true;
         }
@@ -139,7 +155,7 @@ impl ServiceOrchestrator {
         let wished = names.iter().map(ToString::to_string).collect();
         let mut all_well = true;
         let patience = how.patience;
-        let wish = Wish { relatives, patience, ..Wish::new(verb, wished) };
+        let wish = Wish { relatives, patience, planned: Some(planned), ..Wish::new(verb, wished) };
         match self.wish(wish.for_command("service apply").by(&how.by)).await {
             Ok(mut outcomes) => {
                 while let Some(row) = outcomes.recv().await {
@@ -182,13 +198,28 @@ fn starts(change: &Change, all: bool) -> bool {
     change.needed || all
 }
 
-/// The plan of what ran before, with what is defined now and was at rest.
-fn last_good(before: &Comparison) -> Result<Plan, Problem> {
-    let at_rest = before.plan.ids().map(|id| before.plan.service(id));
-    let at_rest = at_rest.filter(|service| !before.present.contains_key(&service.name));
+/// The plan of what ran before, in the order of its file, with what was at rest; and with what others have defined or want
+/// by now, of which an apply takes nothing back.
+fn last_good(before: &Comparison, now: &Comparison) -> Result<Plan, Problem> {
+    let of_file = |service: &&Arc<Service>| service.origin == Origin::File;
+    let defined = before.plan.ids().map(|id| before.plan.service(id));
+    let last = |service: &Arc<Service>| match before.present.get(&service.name) {
+        Some(ran) => Service::clone(ran),
+        None => Service::clone(service),
+    };
+    let mut all: Vec<Service> = defined.filter(of_file).map(last).collect();
+    let gone = before.present.values().filter(of_file);
+    all.extend(gone.filter(|ran| before.plan.id(&ran.name).is_none()).map(|ran| Service::clone(ran)));
+    let planned = before.wishes.count();
+    let stays = |service: &&Arc<Service>| {
+        let name = &service.name;
+        let is_wanted = now.wishes.has_since(name, planned) && now.present.contains_key(name);
+        service.origin != Origin::File || (is_wanted && before.plan.id(name).is_none())
+    };
+    all.extend(
+        now.plan.ids().map(|id| now.plan.service(id)).filter(stays).map(|service| Service::clone(service)),
+    );
     let settings = || before.plan.settings().clone();
-    let all: Vec<Service> =
-        runs(&before.present).chain(at_rest.map(|service| Service::clone(service))).collect();
     let compile = |services| Plan::compile(Config { settings: settings(), services: whole(services) });
     if let Some((name, _)) = before.present.iter().find(|(_, service)| ran::is_incomplete(service)) {
         let message = format!(
@@ -224,9 +255,12 @@ fn told(row: Outcome, how: &Apply) -> Outcome {
         }
         Code::StartFailed if how.rollback => {
             let back = "what ran before runs again, and `service apply` tries anew";
-            let help =
-                problem.help.as_ref().map_or_else(|| back.to_owned(), |help| format!("{help}; {back}"));
-            problem.help(help)
+            // Nothing is tried again that is taken back.
+            let kept = |text: &String, end: &str| text.split(end).next().unwrap_or_default().to_owned();
+            let help = problem.help.as_ref().map(|help| kept(help, "; `service wait "));
+            let help = help.map_or_else(|| back.to_owned(), |help| format!("{help}; {back}"));
+            let message = kept(&problem.message, "; trying again");
+            Problem { message, ..problem }.help(help)
         }
         _ => problem,
     };

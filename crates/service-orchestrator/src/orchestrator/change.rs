@@ -2,6 +2,7 @@
 
 use super::ran;
 use super::task::Task;
+use super::wishes::Wishes;
 use service_core::change::{Change, Present, compare};
 use service_core::config::Origin;
 use service_core::service::Goal;
@@ -14,8 +15,10 @@ pub(crate) struct Comparison {
     pub(crate) changes: Vec<Change>,
     /// What is up or meant to be, by its last definition.
     pub(crate) present: Present,
-    /// The plan of now, without what is no longer defined.
+    /// The plan of now.
     pub(crate) plan: Arc<Plan>,
+    /// What was wished so far, but by an apply.
+    pub(crate) wishes: Wishes,
 }
 
 impl Task {
@@ -39,7 +42,11 @@ impl Task {
         };
         let mut changes = compare(&present, &self.known, next);
         changes.retain(follows);
-        Comparison { changes, present, plan: Arc::clone(plan) }
+        let is_done = |name: &Name| plan.id(name).is_some_and(|id| self.fleet.is_done(id));
+        for change in &mut changes {
+            change.affects.retain(|name| !is_done(name));
+        }
+        Comparison { changes, present, plan: Arc::clone(plan), wishes: self.wishes.clone() }
     }
 
     /// Lets services go on under their new definitions; tells which.

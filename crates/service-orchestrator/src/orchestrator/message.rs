@@ -94,12 +94,17 @@ pub struct Wish {
     pub names: Vec<String>,
     /// To every service instead.
     pub all: bool,
+    /// Whether a restart of every service is one of completed one-shots, too.
+    pub oneshots: bool,
     /// Whether dependencies (start) or dependents (stop) or both (restart) come along; absent: as configured.
     pub relatives: Option<Relatives>,
     /// How long the rows may take.
     pub patience: Patience,
     /// By which command, and who gave it.
     pub asker: Asker,
+    /// The number of the last wish when this one was planned, by an apply: about a service for which somebody has wished
+    /// something since then it says nothing.
+    pub planned: Option<u64>,
 }
 
 /// What somebody waits for without wishing it.
@@ -148,7 +153,16 @@ impl Wish {
         };
         let asker =
             Asker { command: command.to_owned(), by: format!("program (pid {})", std::process::id()) };
-        Self { verb, names, all: false, relatives: None, patience: Patience::Endless, asker }
+        Self {
+            verb,
+            names,
+            all: false,
+            oneshots: false,
+            relatives: None,
+            patience: Patience::Endless,
+            planned: None,
+            asker,
+        }
     }
 
     /// The same wish, of somebody.

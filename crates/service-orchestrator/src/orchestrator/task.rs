@@ -3,6 +3,7 @@
 use super::lookout::Lookout;
 use super::message::{Message, Report};
 use super::waiters::Waiter;
+use super::wishes::Wishes;
 use super::{ran, recall, stops};
 use crate::board::{Board, Entry};
 use crate::clock;
@@ -46,6 +47,7 @@ pub(super) struct Task {
     /// What a manager has restarted in one go, until the order to start it comes.
     pub(super) restarted: BTreeMap<Name, Told>,
     pub(super) waiters: Vec<Waiter>,
+    pub(super) wishes: Wishes,
     lookouts: Vec<Lookout>,
     /// Services that run although the plan does not define them any more; they go when they have stopped.
     pub(super) left_over: BTreeSet<Name>,
@@ -103,6 +105,7 @@ pub(super) async fn run(
         calls,
         restarted,
         waiters,
+        wishes: Wishes::default(),
         lookouts,
         left_over,
         ran,

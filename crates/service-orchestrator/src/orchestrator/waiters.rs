@@ -6,6 +6,7 @@ use crate::clock;
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::fleet::{Obstacle, Progress, Prospects};
 use service_core::plan::Id;
+use service_core::service::State;
 use service_core::why::after_start;
 use service_core::{Moment, Name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,8 +208,15 @@ impl Waiter {
                     0 => "",
                     _ => "; lines of its log cannot be written: see whether the disk is full",
                 };
-                Problem::new(Code::StartFailed, format!("cannot {verb} `{name}`: {reason}{disk}"))
-                    .help(after_start(&entry.definition, &entry.snapshot.state))
+                let mut message = format!("cannot {verb} `{name}`: {reason}{disk}");
+                let mut help = after_start(&entry.definition, &entry.snapshot.state);
+                if let Some(again) = trying_again(entry) {
+                    message += &again;
+                    help = format!(
+                        "{help}; `service wait {name}` waits for it, `service stop {name}` gives it up"
+                    );
+                }
+                Problem::new(Code::StartFailed, message).help(help)
             }
             Obstacle::Dependency(need) => {
                 let need = board.at(need);
@@ -240,15 +248,26 @@ fn held(entry: &Entry) -> Problem {
         .help(format!("it is asked again, and then `{name}` starts; `service stop {name}` gives that up"))
 }
 
+/// That the restart policy goes on with what has crashed.
+fn trying_again(entry: &Entry) -> Option<String> {
+    let (State::Backoff { .. }, again) = (&entry.snapshot.state, entry.snapshot.restarts) else {
+        return None;
+    };
+    Some(match entry.definition.backoff.limit {
+        0 => "; trying again".to_owned(),
+        limit => format!("; trying again ({} of {limit})", again.min(limit)),
+    })
+}
+
 /// What is wrong with a dependency that is in the way.
 pub(crate) fn in_the_way(need: &Entry) -> String {
     let state = match need.snapshot.state_word() {
-        "failed" => "which failed".to_owned(),
+        "failed" | "backoff" => "which failed".to_owned(),
         "completed" => "which has ended".to_owned(),
-        "backoff" => "which waits for its next try".to_owned(),
         other => format!("which is {other}"),
     };
-    need.reason().map_or(state.clone(), |reason| format!("{state}: {reason}"))
+    let again = trying_again(need).unwrap_or_default();
+    need.reason().map_or(state.clone(), |reason| format!("{state}: {reason}{again}"))
 }
 
 fn outcome(service: &Open, board: &Board, action: Action, took: Duration, error: Option<Problem>) -> Outcome {

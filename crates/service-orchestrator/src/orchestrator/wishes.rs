@@ -6,11 +6,11 @@ use super::waiters::{Open, Waiter};
 use super::{nothing_defined, resolve};
 use crate::clock;
 use service_api::{Code, Outcome, Problem};
-use service_core::Id;
 use service_core::change::{Effect, differing};
 use service_core::fleet::{Progress, Prospects, Relatives};
 use service_core::service::State;
-use std::collections::BTreeSet;
+use service_core::{Id, Moment, Name};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc::UnboundedSender;
 
 impl Task {
@@ -35,6 +35,7 @@ impl Task {
                 resolve(self.fleet.plan(), &wish.names)?.into_iter().filter(|id| met.insert(*id)).collect()
             }
         };
+        let ids: Vec<Id> = ids.into_iter().filter(|id| !self.is_overtaken(*id, wish)).collect();
         if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
             let name = &self.fleet.plan().service(*id).name;
             let message = format!("`{name}` is no longer defined; it can only be stopped");
@@ -50,7 +51,7 @@ impl Task {
         }
         let prospects = self.fleet.prospects();
         let before: Vec<(bool, bool)> =
-            self.fleet.plan().ids().map(|id| self.before(&prospects, wish.verb, id)).collect();
+            self.fleet.plan().ids().map(|id| self.before(&prospects, wish, id)).collect();
         drop(prospects);
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let now = clock::now();
@@ -58,9 +59,12 @@ impl Task {
         let about = match wish.verb {
             Verb::Start => self.fleet.start(&ids, relatives, now),
             Verb::Stop => self.fleet.stop(&ids, relatives, now),
-            Verb::Restart => self.fleet.restart(&ids, relatives, now),
+            Verb::Restart => self.restart(&ids, relatives, wish.all && !wish.oneshots, now),
             Verb::Update => self.update(&ids, now),
         };
+        if wish.planned.is_none() {
+            self.wishes.note(about.iter().map(|id| &self.fleet.plan().service(*id).name));
+        }
         let open = |id: Id| {
             let (settled, was_alive) = before[id.index()];
             Open {
@@ -81,13 +85,28 @@ impl Task {
         Ok(())
     }
 
+    /// What is done stays done, where everything is meant and nothing is named.
+    fn restart(&mut self, ids: &[Id], relatives: Relatives, spare_done: bool, now: Moment) -> Vec<Id> {
+        let (done, ids): (Vec<Id>, Vec<Id>) =
+            ids.iter().partition(|id| spare_done && self.fleet.is_done(**id));
+        let mut about = self.fleet.start(&done, Relatives::Apart, now);
+        about.extend(self.fleet.restart(&ids, relatives, now));
+        about
+    }
+
+    /// A wish is undone only by a later one.
+    fn is_overtaken(&self, id: Id, wish: &Wish) -> bool {
+        let name = &self.fleet.plan().service(id).name;
+        wish.planned.is_some_and(|planned| self.wishes.has_since(name, planned))
+    }
+
     /// Whether a service already is as wished, and whether it has a process.
-    fn before(&self, prospects: &Prospects<'_>, verb: Verb, id: Id) -> (bool, bool) {
+    fn before(&self, prospects: &Prospects<'_>, wish: &Wish, id: Id) -> (bool, bool) {
         let machine = self.fleet.machine(id);
-        let settled = match verb {
+        let settled = match wish.verb {
             Verb::Start => prospects.start(id) == Progress::Done,
             Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
-            Verb::Restart => false,
+            Verb::Restart => wish.all && !wish.oneshots && self.fleet.is_done(id),
             // How it is by a check that stays is known, and decides nothing.
             Verb::Update => !machine.asks_anew(self.fleet.plan().service(id)),
         };
@@ -122,5 +141,30 @@ impl Task {
         );
         Err(Problem::new(Code::DependencyNotRunning, message)
             .help(format!("start `{}` first, or let dependencies be started along", name(need))))
+    }
+}
+
+/// Which wishes were made, so that nobody undoes one that is later than what was planned.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    count: u64,
+    last: BTreeMap<Name, u64>,
+}
+
+impl Wishes {
+    /// Somebody wished something of these.
+    fn note<'a>(&mut self, names: impl Iterator<Item = &'a Name>) {
+        self.count += 1;
+        self.last.extend(names.map(|name| (name.clone(), self.count)));
+    }
+
+    /// The number of the last.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether something was wished of this one after the wish of this number.
+    pub(crate) fn has_since(&self, name: &Name, number: u64) -> bool {
+        self.last.get(name).is_some_and(|last| *last > number)
     }
 }
