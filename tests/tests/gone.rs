@@ -40,11 +40,12 @@ fn is_all_right(answer: &serde_json::Value, how: &str) {
 }
 
 fn begun(project: &Project, name: &str) -> String {
-    let file = project.write(&format!("{name}/services.toml"), ONE).canonicalize().unwrap();
+    let file =
+        project.write(&format!("{name}/services.toml"), ONE).canonicalize().expect("it was just written");
     let answer = project
         .nu(&format!("cd {name}; service start a; while (service logs a | is-empty) {{ sleep 10ms }}"));
     assert!(answer.success, "{answer:?}");
-    file.to_str().unwrap().to_owned()
+    file.to_str().expect("it is text").to_owned()
 }
 
 #[test]

@@ -245,8 +245,8 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         applying,
         source,
         unit,
-        listen,
         renames,
+        listen,
     });
     Ok(Start::Up(Up { shared, listener, _lock: lock }))
 }

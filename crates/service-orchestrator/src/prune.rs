@@ -27,7 +27,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// If there is no directory for state.
 pub fn prune(around: &Surroundings<'_>) -> Result<Vec<Pruned>, Problem> {
     let found = offline::projects(around)?;
-    let may_go = |trace: &Trace| !trace.runs() && !(trace.daemon && serves(Path::new(&trace.state_dir)));
+    let may_go = |trace: &Trace| !(trace.runs() || trace.daemon && serves(Path::new(&trace.state_dir)));
     let pruned = found.into_iter().filter(may_go).filter_map(|trace| {
         let path = trace.path.clone()?;
         let project = Project::at(Path::new(&path), around).ok()?;

@@ -78,7 +78,7 @@ fn after_a_power_failure_all_is_there_that_was_asked_for_five_seconds_before_and
 /// A daemon lives through this in what it takes for another boot.
 fn history(project: &Project, strace: &Path) -> (Vec<Timed>, Vec<Asked>) {
     let traces = project.path("traces");
-    fs::create_dir(&traces).unwrap();
+    fs::create_dir(&traces).expect("the directory is ours");
     let boot = project.write("boot", "11111111-2222-4333-8444-555555555555\n");
     let script = "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && shift && exec \"$@\"";
     let mut command = project.command(Path::new("unshare"));

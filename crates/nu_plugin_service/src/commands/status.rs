@@ -86,7 +86,9 @@ impl PluginCommand for Status {
             false => session.ask(question)?,
         };
         if !call.has_flag("quiet")? {
-            notes.iter().for_each(|note| eprintln!("note: {}", printable(note)));
+            for note in &notes {
+                eprintln!("note: {}", printable(note));
+            }
         }
         let metadata = PipelineMetadata::default().with_table_width_priority_columns(call.head, kept);
         Ok(table(rows, call.head).set_metadata(Some(metadata)))
