@@ -382,6 +382,7 @@ impl ServiceOrchestrator {
     /// Ends the orchestrator; services live on. What it knows is on disk when this returns.
     pub async fn shutdown(&self) {
         let _ = self.ask(|reply| Message::Finish { reply }).await;
+        self.world.templates.end().await;
     }
 
     /// What happened to these services, or to all, and what comes.

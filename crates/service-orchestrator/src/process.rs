@@ -4,6 +4,7 @@
 //! one, and then what the shim kept is ended too, what its service had still said is written down, and the exit is
 //! unknown.
 
+mod begin;
 mod cgroup;
 mod launch;
 pub(crate) mod limits;
@@ -12,10 +13,12 @@ mod surroundings;
 mod talk;
 pub(crate) mod template;
 
+pub(crate) use begin::launch;
 pub(crate) use launch::{environment, identity};
 pub(crate) use surroundings::{RESERVED, surroundings};
 pub(crate) use talk::Talk;
 
+use crate::clock;
 use crate::orchestrator::{Message, Report};
 use crate::probe::exec;
 use crate::world::World;
@@ -24,22 +27,21 @@ use nix::unistd::Pid;
 use service_core::config::{KillMode, Service};
 use service_core::service::{Event, Exit};
 use service_core::{Moment, Name};
-use service_shim::desk::counted;
-use service_shim::{Files, Heritage, LogLimits, Missing, Order, PROTOCOL_VERSION, Phase, Process, Record};
+use service_shim::{Files, Heritage, LogLimits, Missing, Order, Phase, Process, Record};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use talk::Words;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
-/// How long a shim may be silent after its launch before it is seen to that nobody has stopped its template.
-const SILENCE: Duration = Duration::from_secs(1);
 /// Until a shim that lives and cannot be reached is tried again.
 const REACH_AGAIN: Duration = Duration::from_millis(200);
-/// How often a shim is launched that ends before it has begun anything.
-const LAUNCHES: usize = 3;
+/// How long, and how often, the record of a shim that has ended is tried to be read.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+const READ_AGAIN: Duration = Duration::from_millis(20);
 /// The first version of shims that lend their [`Heritage`].
 const LENDS: u32 = 2;
 /// The first version of those that look for the line of `ready.log`, and signal the first process alone.
@@ -48,11 +50,20 @@ const HEARS: u32 = 3;
 /// Reaches the shim of one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Keeper {
-    orders: UnboundedSender<Order>,
+    asked: UnboundedSender<Ask>,
     /// The shim itself, once it has said a word.
     direct: Arc<OnceLock<Arc<OwnedWriteHalf>>>,
     /// The version of the shim.
     version: u32,
+}
+
+/// What is asked of whoever follows a run.
+#[derive(Debug)]
+enum Ask {
+    /// To pass this on to the shim.
+    Order(Order),
+    /// To take the launch back; the answer comes if it has begun.
+    CallOff(oneshot::Sender<()>),
 }
 
 impl Keeper {
@@ -61,7 +72,8 @@ impl Keeper {
         self.version >= HEARS
     }
 
-    /// Sends a signal to the whole tree. A shim that is gone has no tree.
+    /// Sends a signal to the whole tree. A shim that is gone has no tree, and a launch that has not begun does not begin
+    /// any more.
     pub(crate) fn signal(&self, signal: i32) {
         self.order(Order::Signal(signal));
     }
@@ -79,59 +91,41 @@ impl Keeper {
     fn order(&self, order: Order) {
         // A hundred that are stopped at once all hear it before the first of them has ended.
         if self.direct.get().is_none_or(|shim| try_send((**shim).as_ref(), order).is_err()) {
-            let _ = self.orders.send(order);
+            let _ = self.asked.send(Ask::Order(order));
         }
+    }
+
+    /// Takes the launch back if it has not begun. Returns whether there is something to stop.
+    async fn has_begun(&self) -> bool {
+        let (reply, begun) = oneshot::channel();
+        self.direct.get().is_some() || (self.asked.send(Ask::CallOff(reply)).is_ok() && begun.await.is_ok())
     }
 }
 
-/// Starts a run.
-pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: Missing) -> Keeper {
-    let (keeper, mut orders) = keeper(PROTOCOL_VERSION);
-    let direct = Arc::clone(&keeper.direct);
-    tokio::spawn(async move {
-        let life = Life { name: definition.name.clone(), run, log: launch::log_limits(&definition), world };
-        for _ in 0..LAUNCHES {
-            match begin(&life.world, &definition, run, missing).await {
-                Ok((talk, heritage)) => {
-                    if life.follow(talk, Some(heritage), &mut orders, &direct).await == End::Told {
-                        return;
-                    }
-                }
-                Err(message) => {
-                    limits::leave(&life.world.places, &life.name, run).await;
-                    return life.report(Event::Refused(message));
-                }
-            }
-        }
-        life.report(Event::Refused("its keeper ends before it has said a word".to_owned()));
-    });
-    keeper
-}
-
 /// One that reaches nobody yet, and where its orders come.
-fn keeper(version: u32) -> (Keeper, UnboundedReceiver<Order>) {
-    let (orders, receiver) = unbounded_channel();
-    (Keeper { orders, direct: Arc::default(), version }, receiver)
+fn keeper(version: u32) -> (Keeper, UnboundedReceiver<Ask>) {
+    let (asked, receiver) = unbounded_channel();
+    (Keeper { asked, direct: Arc::default(), version }, receiver)
 }
 
 /// Takes up a run whose shim lives, and goes on with the talk in which it was found, if there was one.
 pub(crate) fn adopt(world: World, definition: &Service, record: Record, talk: Option<Talk>) -> Keeper {
-    let (keeper, mut orders) = keeper(record.version);
+    let (keeper, mut asked) = keeper(record.version);
     let direct = Arc::clone(&keeper.direct);
     let life =
         Life { name: definition.name.clone(), run: record.run, log: launch::log_limits(definition), world };
     tokio::spawn(async move {
         let talk = match talk {
             Some(talk) => Some(talk),
-            None => life.reach(record.shim, &mut orders).await,
+            None => life.reach(record.shim, &mut asked).await,
         };
         match talk {
             Some(mut talk) => {
                 let heritage =
                     if record.version >= LENDS { borrow(&life.name, &mut talk).await } else { None };
-                life.follow(talk, heritage, &mut orders, &direct).await;
+                life.follow(talk, heritage, &mut asked, &direct).await;
             }
-            None => drop(life.conclude(Some(record), None).await), // it has ended just now
+            None => life.conclude(Some(record), None).await, // it has ended just now
         }
     });
     keeper
@@ -149,38 +143,12 @@ pub(crate) async fn ask(files: &Files) -> io::Result<(Record, Talk)> {
     Ok((talk.record().await?, talk))
 }
 
-async fn begin(
-    world: &World,
-    definition: &Service,
-    run: u64,
-    missing: Missing,
-) -> Result<(Talk, Heritage), String> {
-    let mut launch = launch::compose(&world.places, definition, run)?;
-    launch.missing = missing;
-    let cannot = |error: io::Error| format!("its keeper cannot be started: {error}");
-    let mut line = serde_json::to_vec(&launch).map_err(|error| cannot(error.into()))?;
-    line.push(b'\n');
-    let (mut stream, heritage) = world.templates.shim().await.map_err(cannot)?;
-    // A shim that is gone shows when it is listened to.
-    let _ = stream.write_all(&line).await;
-    Ok((Talk::over(stream), heritage))
-}
-
 /// One run, followed.
 struct Life {
     world: World,
     name: Name,
     run: u64,
     log: LogLimits,
-}
-
-/// What became known of the end of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// It was reported.
-    Told,
-    /// There was no run: the shim ended before it began one.
-    Stillborn,
 }
 
 impl Life {
@@ -196,7 +164,7 @@ impl Life {
 
     /// A connection to a shim that lives. While it cannot be reached, because its socket's file was removed or no descriptor is
     /// left, it is tried again, and told the little that a process can be told by signals.
-    async fn reach(&self, shim: Process, orders: &mut UnboundedReceiver<Order>) -> Option<Talk> {
+    async fn reach(&self, shim: Process, asked: &mut UnboundedReceiver<Ask>) -> Option<Talk> {
         let files = self.world.places.files(&self.name);
         let mut complained = false;
         loop {
@@ -212,7 +180,10 @@ impl Life {
             }
             tokio::select! {
                 () = tokio::time::sleep(REACH_AGAIN) => {}
-                Some(order) = orders.recv() => by_signal(shim, order),
+                Some(ask) = asked.recv() => match ask {
+                    Ask::Order(order) => by_signal(shim, order),
+                    Ask::CallOff(reply) => drop(reply.send(())),
+                },
             }
         }
     }
@@ -222,32 +193,37 @@ impl Life {
         &self,
         talk: Talk,
         heritage: Option<Heritage>,
-        orders: &mut UnboundedReceiver<Order>,
+        asked: &mut UnboundedReceiver<Ask>,
         direct: &OnceLock<Arc<OwnedWriteHalf>>,
-    ) -> End {
-        let (mut lines, writer) = talk.split();
-        let writer = Arc::new(writer);
-        let mut last = None;
+    ) {
+        let (lines, writer) = talk.split();
         if let Some(heritage) = &heritage {
             self.learned(Report::Desk(Arc::clone(&heritage.desk)));
         }
-        let silence = tokio::time::sleep(SILENCE);
-        tokio::pin!(silence);
+        self.follow_on(lines, Arc::new(writer), None, heritage, asked, direct).await;
+    }
+
+    /// The same, of one that has been heard before.
+    async fn follow_on(
+        &self,
+        mut lines: Words,
+        writer: Arc<OwnedWriteHalf>,
+        mut last: Option<Record>,
+        heritage: Option<Heritage>,
+        asked: &mut UnboundedReceiver<Ask>,
+        direct: &OnceLock<Arc<OwnedWriteHalf>>,
+    ) {
+        let _ = direct.set(Arc::clone(&writer));
         loop {
             tokio::select! {
                 line = lines.next_line() => match line {
-                    Ok(Some(line)) => {
-                        last = self.note(&line).or(last);
-                        let _ = direct.set(Arc::clone(&writer)); // the first word only
-                    }
+                    Ok(Some(line)) => last = self.note(&line).or(last),
                     Ok(None) | Err(_) => break,
                 },
-                // Before its first word it is not known whether this shim will ever hear one.
-                Some(order) = orders.recv(), if last.is_some() => send(&writer, order).await,
-                () = &mut silence, if last.is_none() && !silence.is_elapsed() => self.world.templates.wake(),
+                Some(ask) = asked.recv() => obey(&writer, ask).await,
             }
         }
-        self.conclude(last, heritage).await
+        self.conclude(last, heritage).await;
     }
 
     /// Reports one record, unless it says how the run ended: that is for [`Life::conclude`].
@@ -267,9 +243,10 @@ impl Life {
             self.learned(Report::Left(left.clone()));
         }
         match &record.phase {
-            Phase::Running { leader, .. } => {
+            Phase::Launching { .. } => {}
+            Phase::Running { leader, at } => {
                 self.learned(Report::Processes { leader: Some(*leader), keeper: record.shim });
-                self.report(Event::Launched);
+                self.report(Event::Begun(Moment::from_nanos(*at)));
             }
             Phase::Exited { exit, .. } => {
                 self.learned(Report::Processes { leader: None, keeper: record.shim });
@@ -293,7 +270,7 @@ impl Life {
         match phase {
             Phase::Gone { exit, .. } => self.report(Event::Gone(self.exit(*exit))),
             Phase::Refused { message, .. } => self.report(Event::Refused(message.clone())),
-            Phase::Running { .. } | Phase::Exited { .. } => {}
+            Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {}
         }
     }
 
@@ -302,44 +279,48 @@ impl Life {
         limits::exit(&self.world.places, &self.name, self.run, exit)
     }
 
-    /// The shim has ended.
-    async fn conclude(&self, last: Option<Record>, heritage: Option<Heritage>) -> End {
-        let end = self.find_out(last, heritage).await;
+    /// The shim of a run that has begun, or may have, has ended.
+    async fn conclude(&self, last: Option<Record>, heritage: Option<Heritage>) {
+        self.find_out(last, heritage).await;
         limits::leave(&self.world.places, &self.name, self.run).await;
-        end
     }
 
     /// The record of a shim that has ended says how the run did, or else nobody knows.
-    async fn find_out(&self, last: Option<Record>, heritage: Option<Heritage>) -> End {
-        let is_end = |record: &Record| matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
-        if last.as_ref().is_some_and(is_end) {
-            return End::Told;
+    async fn find_out(&self, last: Option<Record>, heritage: Option<Heritage>) {
+        if last.as_ref().is_some_and(Record::is_end) {
+            return;
         }
         let places = &self.world.places;
-        let on_disk = places.files(&self.name).read_record().ok().flatten();
-        let record = on_disk.filter(|record| record.run == self.run).or(last);
+        let record = self.last_record().await.filter(|record| record.run == self.run).or(last);
         let (leader, exit) = match record.as_ref().map(|record| &record.phase) {
-            Some(phase @ (Phase::Gone { .. } | Phase::Refused { .. })) => {
-                self.end(phase);
-                return End::Told;
-            }
+            Some(phase @ (Phase::Gone { .. } | Phase::Refused { .. })) => return self.end(phase),
             Some(Phase::Running { leader, .. }) => (Some(*leader), Exit::Unknown),
             Some(Phase::Exited { leader, exit, .. }) => (Some(*leader), self.exit(*exit)),
-            None => (None, Exit::Unknown),
+            Some(Phase::Launching { .. }) | None => (None, Exit::Unknown),
         };
-        // A shim says on its desk whose output lies there just before it begins the service. Killed before that, it has begun
-        // nothing; after that it may have, and nothing is begun twice.
-        let may_have_begun = heritage.as_ref().is_some_and(|heritage| counted(&heritage.desk).is_some());
         limits::kill(places, &self.name, self.run);
         orphans::end(places, &self.name, self.run, leader).await;
         if let Some(heritage) = heritage {
             self.write_down(heritage, record.as_ref().map(Record::missing).unwrap_or_default()).await;
         }
-        if record.is_none() && !may_have_begun {
-            return End::Stillborn;
-        }
         self.report(Event::Gone(exit));
-        End::Told
+    }
+
+    /// What the shim wrote down before it ended. That it cannot be read at this moment, for want of a descriptor say, does not
+    /// mean that there is nothing.
+    async fn last_record(&self) -> Option<Record> {
+        let files = self.world.places.files(&self.name);
+        let deadline = clock::now().plus(READ_WITHIN);
+        loop {
+            match files.read_record() {
+                Ok(record) => return record,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData || clock::now() >= deadline => {
+                    tracing::error!(service = %self.name, %error, "cannot read how its last run ended");
+                    return None;
+                }
+                Err(_) => tokio::time::sleep(READ_AGAIN).await,
+            }
+        }
     }
 
     /// Brings into the log what a dead shim had not.
@@ -369,6 +350,13 @@ fn by_signal(shim: Process, order: Order) {
     }
 }
 
+async fn obey(writer: &OwnedWriteHalf, ask: Ask) {
+    match ask {
+        Ask::Order(order) => send(writer, order).await,
+        Ask::CallOff(reply) => drop(reply.send(())),
+    }
+}
+
 /// A shim that is gone shows at the other half of the stream.
 async fn send(writer: &OwnedWriteHalf, order: Order) {
     while try_send(writer.as_ref(), order).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
@@ -388,6 +376,9 @@ fn try_send(shim: &UnixStream, order: Order) -> io::Result<()> {
 /// Asks a service of ours to end with its own stop command; if that fails, with its stop signal.
 pub(crate) async fn stop_by_command(world: World, definition: Arc<Service>, keeper: Keeper, run: u64) {
     let Some(text) = &definition.stop_command else { return };
+    if !keeper.has_begun().await {
+        return;
+    }
     let ended = exec::run(&world, &definition, text, definition.stop_timeout).await.map(drop);
     let (name, ended) = (definition.name.clone(), ended.map_err(|said| said.told(&definition.env)));
     if let Err(message) = &ended {

@@ -3,6 +3,7 @@
 //! Nobody can hold up the service: a peer that does not read what it is told, or says what is no order, is cut off.
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
 use nix::sys::stat::{Mode, umask};
 use service_shim::{Files, Order, Record};
@@ -140,6 +141,13 @@ impl Peer {
                 length => self.incoming.extend_from_slice(&chunk[..length]),
             }
         }
+    }
+
+    /// Whether it has hung up. What it said before that may be unread.
+    pub(crate) fn has_gone(&self) -> bool {
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        let polled = poll(&mut fds, PollTimeout::ZERO);
+        polled.is_ok() && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
     }
 
     /// Tells a record and hangs up.

@@ -14,6 +14,10 @@
 )]
 #![expect(clippy::cast_ptr_alignment, reason = "a map begins at a page, and every offset in it is chosen")]
 
+mod claim;
+
+pub use claim::{MayHaveBegun, holder, withdraw};
+
 use crate::cri::{LONGEST_PART, Stream};
 use crate::{Files, LogLimits};
 use jiff::Timestamp;

@@ -345,7 +345,10 @@ impl Keeper {
         let (exit, at) = match (&self.record.phase, ended) {
             (Phase::Running { .. }, Some(ended)) => ended,
             (Phase::Exited { exit, at, .. }, _) => (*exit, *at),
-            (Phase::Running { .. } | Phase::Gone { .. } | Phase::Refused { .. }, _) => return,
+            (
+                Phase::Launching { .. } | Phase::Running { .. } | Phase::Gone { .. } | Phase::Refused { .. },
+                _,
+            ) => return,
         };
         self.output.empty(&self.desk, &mut self.log);
         self.output.finish(&self.desk, &mut self.log);

@@ -15,8 +15,10 @@ mod tree;
 
 use nest::Nest;
 use nix::sys::prctl;
+use nix::unistd::dup2_stdin;
 use service_shim::PROTOCOL_VERSION;
 use service_shim::protocol::Hello;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -37,6 +39,9 @@ fn main() -> ExitCode {
 fn template() -> io::Result<()> {
     let mut daemon = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     daemon.peer_addr().map_err(|error| because("use standard input as a socket", &error))?;
+    // A shim that waits must not hold this end: the daemon would send launches to a template that is dead.
+    let null = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(&null)?));
+    null.map_err(|error| because("let go of standard input", &error))?;
     // A terminal's signals are not for us; EPERM says that the daemon has seen to it.
     let _ = nix::unistd::setsid();
     prctl::set_name(c"shim-template").map_err(|error| because("name itself", &error))?;

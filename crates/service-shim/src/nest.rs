@@ -13,7 +13,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, fork};
 use service_shim::words::{in_words, no_process};
-use service_shim::{Exit, Heritage, Parcel, strays};
+use service_shim::{Exit, Heritage, Parcel, desk, strays};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -55,6 +55,7 @@ impl Nest {
             // the shims it has.
             let Ok(Some(parcel)) = Parcel::receive(socket) else {
                 daemon = None;
+                self.end_unclaimed();
                 continue;
             };
             // Without descriptors for it the daemon has it still.
@@ -90,6 +91,15 @@ impl Nest {
         let _ = poll(&mut fds, PollTimeout::NONE);
         let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
         [ready(fds.get(1)), ready(fds.first())]
+    }
+
+    /// Nobody will launch anything with shims that wait. They end by themselves, but for one that is frozen.
+    fn end_unclaimed(&self) {
+        for (pid, heritage) in &self.shims {
+            if heritage.as_ref().is_some_and(|heritage| desk::withdraw(&heritage.desk).is_ok()) {
+                tree::send(*pid, Signal::SIGKILL);
+            }
+        }
     }
 
     fn clean_up(&mut self) {

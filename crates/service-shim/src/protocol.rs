@@ -16,7 +16,7 @@
 //! |---|---|
 //! | 1 | launches on standard input, [`Order::Signal`] |
 //! | 2 | template and parcels, [`Order::Lend`] |
-//! | 3 | [`Launch::ready_log`], [`Launch::env_clear`], [`Launch::no_new_privileges`], [`Order::SignalFirst`], [`Record::said`] |
+//! | 3 | [`Launch::ready_log`], [`Launch::env_clear`], [`Launch::no_new_privileges`], [`Order::SignalFirst`], [`Record::said`]; a launch is [claimed](crate::desk::Desk::claim) before it begins, and not begun when the daemon has gone; [`Phase::Launching`] |
 
 use crate::Process;
 use serde::{Deserialize, Serialize};
@@ -174,6 +174,11 @@ pub struct Missing {
 }
 
 impl Record {
+    /// Whether it says how the run ended. Nothing that is true of the run comes after that.
+    pub fn is_end(&self) -> bool {
+        matches!(self.phase, Phase::Gone { .. } | Phase::Refused { .. })
+    }
+
     /// The lines that are missing in the log.
     pub fn missing(&self) -> Missing {
         Missing { lines: self.dropped, untold: self.untold }
@@ -184,6 +189,12 @@ impl Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// The service's process is about to be made. Only in the file: a shim that is killed then leaves word that this run
+    /// may have begun.
+    Launching {
+        /// When.
+        at: u64,
+    },
     /// The service's process runs.
     Running {
         /// The process started.

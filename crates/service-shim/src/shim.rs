@@ -44,6 +44,9 @@ pub(crate) fn run(parcel: Parcel, descriptors: Option<u64>) -> io::Result<()> {
     let signals = detach().map_err(|error| because("leave the daemon's session", &error))?;
     let boot_id = process::boot_id().map_err(|error| because("read the id of this boot", &error))?;
     let shim = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+    let opened = Desk::open(&desk).map_err(|error| because("use its desk", &error))?;
+    // Whoever withdraws the launch can end this shim before it launches again: it may hold the lock by then.
+    opened.introduce(shim);
     // So far goes what can be done before it. If none comes, the daemon has gone or needs this shim no longer.
     if !comes_before_an_end(&control, &signals) {
         return Ok(());
@@ -63,8 +66,19 @@ pub(crate) fn run(parcel: Parcel, descriptors: Option<u64>) -> io::Result<()> {
             return Ok(());
         }
     };
-    match start(&launch, &files, lock, pipes, desk) {
-        Ok(Started { leader, output, log, mut control, notify }) => {
+    // A daemon that has gone does not know what becomes of this launch, and the next one, which may look only now that the
+    // lock is ours, decides anew. A daemon that lives may have withdrawn it.
+    let begin = |desk: &Desk| {
+        let begins = !daemon.has_gone() && desk.claim();
+        if begins {
+            // On a full disk the claim alone says it.
+            let _ = files.write_record(&record(Phase::Launching { at: process::boot_time() }));
+        }
+        begins
+    };
+    match start(&launch, &files, lock, pipes, (opened, desk), begin) {
+        Ok(None) => {}
+        Ok(Some(Started { leader, output, log, mut control, notify })) => {
             control.join(daemon);
             let record = record(Phase::Running { leader: leader.process, at: leader.at });
             // What the launch was, its environment above all, is not needed any more and can be large.
@@ -221,13 +235,15 @@ struct Started {
     notify: Option<Notify>,
 }
 
+/// `None` if it is not to begin any more.
 fn start(
     launch: &Launch,
     files: &Files,
     lock: File,
     pipes: [Pipe; 2],
-    memory: OwnedFd,
-) -> Result<Started, Refusal> {
+    (desk, memory): (Desk, OwnedFd),
+    begin: impl FnOnce(&Desk) -> bool,
+) -> Result<Option<Started>, Refusal> {
     let prepare = |what: &str, error: &io::Error| Refusal {
         stage: Stage::Prepare,
         message: format!("{what} cannot be opened: {}", in_words(error)),
@@ -251,8 +267,11 @@ fn start(
     let pump = |pipe, stream| Pump::new(pipe, stream).map_err(|error| prepare("output pipe", &error.into()));
     let pumps = [pump(stdout.read, Stream::Stdout)?, pump(stderr.read, Stream::Stderr)?];
     let streams = Streams::new(pumps).map_err(|error| prepare("output pipe", &error.into()))?;
-    let desk = Desk::open(&memory).map_err(|error| prepare("desk", &error))?;
+    let service = spawn::prepare(launch, notify.as_ref())?;
+    if !begin(&desk) {
+        return Ok(None);
+    }
     desk.label(files.directory(), launch.log);
-    let leader = spawn::start(launch, notify.as_ref(), [stdout.write, stderr.write])?;
-    Ok(Started { leader, output: Output { streams, desk, memory }, log, control, notify })
+    let leader = service.start([stdout.write, stderr.write])?;
+    Ok(Some(Started { leader, output: Output { streams, desk, memory }, log, control, notify }))
 }

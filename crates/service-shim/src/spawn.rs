@@ -58,32 +58,43 @@ pub(crate) struct Leader {
 /// What a file of a service is not allowed to others unless the service says otherwise. The shell's mask is no part of it.
 const UMASK: u32 = 0o022;
 
-/// Starts the service, which writes its output here.
-pub(crate) fn start(
-    launch: &Launch,
-    notify: Option<&Notify>,
-    outputs: [OwnedFd; 2],
-) -> Result<Leader, Refusal> {
+/// A service that is about to be started.
+pub(crate) struct Prepared<'a> {
+    launch: &'a Launch,
+    image: Image,
+    bounds: Bounds,
+}
+
+/// All that can fail before there is a process.
+pub(crate) fn prepare<'a>(launch: &'a Launch, notify: Option<&Notify>) -> Result<Prepared<'a>, Refusal> {
     enter(&launch.working_dir)?;
     let program = find(launch)?;
     let image = Image::of(launch, program, notify)
         .map_err(|_| refuse(Stage::Exec, "its command or environment contains a NUL byte".into()))?;
     let bounds = Bounds::of(&launch.limits).map_err(|error| beyond_limits(&error))?;
-    let at = process::boot_time();
-    let user = launch.identity.as_ref().and_then(User::to_become);
-    if let Some(user) = &user {
-        // So that it can open `/dev/stdout` and `/dev/stderr`, which are these. Where that is refused it can still write to them.
-        for output in &outputs {
-            let _ = fchown(output, Some(user.uid), Some(user.gid));
+    Ok(Prepared { launch, image, bounds })
+}
+
+impl Prepared<'_> {
+    /// Starts the service, which writes its output here.
+    pub(crate) fn start(&self, outputs: [OwnedFd; 2]) -> Result<Leader, Refusal> {
+        let Self { launch, image, bounds } = self;
+        let at = process::boot_time();
+        let user = launch.identity.as_ref().and_then(User::to_become);
+        if let Some(user) = &user {
+            // So that it can open `/dev/stdout` and `/dev/stderr`, which are these. Where that is refused it can still write to them.
+            for output in &outputs {
+                let _ = fchown(output, Some(user.uid), Some(user.gid));
+            }
         }
+        let becoming = Becoming { user, no_new_privileges: launch.no_new_privileges };
+        let child = spawn(image, launch.identity.as_ref(), &becoming, bounds, &launch.argv[0], &outputs)?;
+        // They end when the service closes them, so nobody else may have them.
+        drop(outputs);
+        let process = Process::of_child(child.as_raw().cast_unsigned())
+            .ok_or_else(|| refuse(Stage::Exec, "its process cannot be watched: it is not in /proc".into()))?;
+        Ok(Leader { process, at })
     }
-    let becoming = Becoming { user, no_new_privileges: launch.no_new_privileges };
-    let child = spawn(&image, launch.identity.as_ref(), &becoming, &bounds, &launch.argv[0], &outputs)?;
-    // They end when the service closes them, so nobody else may have them.
-    drop(outputs);
-    let process = Process::of_child(child.as_raw().cast_unsigned())
-        .ok_or_else(|| refuse(Stage::Exec, "its process cannot be watched: it is not in /proc".into()))?;
-    Ok(Leader { process, at })
 }
 
 fn refuse(stage: Stage, message: String) -> Refusal {

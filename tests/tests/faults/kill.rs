@@ -130,12 +130,17 @@ fn play(victim: Victim) {
 
 /// Brings the phase about, and kills the victim at that moment of it, or as soon after it as there is one.
 fn strike(project: &Project, victim: Victim, phase: Phase, moment: Duration) -> bool {
+    let verb = match phase {
+        Phase::Start => Some("start"),
+        Phase::Stop => Some("stop"),
+        Phase::Run => None,
+    };
+    strike_while(project, verb.map(|verb| format!("/api/v1/services/web/{verb}")), victim, moment)
+}
+
+fn strike_while(project: &Project, path: Option<String>, victim: Victim, moment: Duration) -> bool {
     let socket = project.socket();
-    let asked = thread::spawn(move || match phase {
-        Phase::Start => drop(request(&socket, "POST", "/api/v1/services/web/start")),
-        Phase::Stop => drop(request(&socket, "POST", "/api/v1/services/web/stop")),
-        Phase::Run => {}
-    });
+    let asked = thread::spawn(move || path.map(|path| drop(request(&socket, "POST", &path))));
     let begun = Instant::now();
     while begun.elapsed() < moment {
         thread::yield_now();
@@ -232,6 +237,38 @@ fn the_daemon_and_the_exit_code_before_a_restart_is_known() {
             (&1.into(), &1.into()),
             "round {round}: {status}"
         );
+    }
+    leaves_nothing(&project);
+}
+
+/// What its shim has begun, and took along, is not begun again by the same wish.
+#[test]
+fn a_shim_that_has_just_launched_a_one_shot() {
+    let Some(project) = Project::new(
+        r#"
+        [services.once]
+        start_command = "ACTOR note starts wait 10 exit 0"
+        oneshot = true
+        restart = "no"
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start once");
+    let mut dice = Dice::default();
+    for round in 0..2 * rounds() {
+        let starts = project.read("starts").lines().count();
+        let begin = Some("/api/v1/services/once/restart".to_owned());
+        strike_while(&project, begin, Victim::Shim, dice.moment(LONGEST / 2));
+        let status = eventually("the run is over", || {
+            let status = project.status("once");
+            (status["pid"].is_null() && status["state"] != "starting").then_some(status)
+        });
+        let begun = project.read("starts").lines().count() - starts;
+        match (status["state"].as_str(), begun) {
+            (Some("completed"), 1) | (Some("failed"), 0 | 1) => {}
+            _ => panic!("round {round}: begun {begun} times: {status}"),
+        }
     }
     leaves_nothing(&project);
 }

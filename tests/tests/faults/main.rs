@@ -7,6 +7,7 @@
 mod clock;
 mod freeze;
 mod kill;
+mod launch;
 mod output;
 mod probe;
 mod records;

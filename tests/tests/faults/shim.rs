@@ -54,7 +54,7 @@ const WAITS: &str = r#"
 "#;
 
 /// Shims that keep nothing yet.
-fn unborn(project: &Project) -> Vec<u32> {
+pub(crate) fn unborn(project: &Project) -> Vec<u32> {
     named(project, "service-shim").into_iter().filter(|pid| below(*pid).is_empty()).collect()
 }
 

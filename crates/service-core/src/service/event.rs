@@ -14,6 +14,8 @@ pub enum Event {
     Cleared,
     /// Its process exists (or its manager says that it started).
     Launched,
+    /// The same, and it has existed since this moment: the launch may have waited for its turn until then.
+    Begun(Moment),
     /// It could not be launched, for this reason.
     Refused(String),
     /// A check ended.

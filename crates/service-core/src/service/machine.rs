@@ -20,7 +20,7 @@ mod probing;
 
 use super::backoff::{self, Backoff};
 use super::{Cause, Effect, Event, Failure, Found, Goal, Memory, Starter, State};
-use crate::config::{KillMode, OnFailure, Readiness, Restart, Service};
+use crate::config::{KillMode, Manager, OnFailure, Readiness, Restart, Service};
 use crate::health::{self, Health, Tracker, Verdict};
 use crate::time::Moment;
 use alloc::sync::Arc;
@@ -76,12 +76,11 @@ impl Machine {
 
     /// How it is.
     pub fn health(&self) -> Health {
+        use State::{Backoff, Completed, Failed, Launching, Ready, Starting, Stopped, Stopping};
         match self.memory.state {
-            State::Launching { .. } | State::Starting { .. } => Health::Pending,
-            State::Ready { .. } | State::Stopping { .. } => self.memory.tracker.health(),
-            State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. } => {
-                Health::None
-            }
+            Launching { .. } | Starting { .. } => Health::Pending,
+            Ready { .. } | Stopping { .. } => self.memory.tracker.health(),
+            Stopped | Backoff { .. } | Completed { .. } | Failed { .. } => Health::None,
         }
     }
 
@@ -138,7 +137,7 @@ impl Machine {
     /// When an [`Event::Elapsed`] is due.
     pub fn deadline(&self) -> Option<Moment> {
         let own = match &self.memory.state {
-            State::Launching { since } => self.start_timeout(*since),
+            State::Launching { since } => self.launch_timeout(*since),
             State::Starting { since } => self.start_deadline(*since),
             State::Stopping { kill_at, .. } => Some(*kill_at),
             State::Backoff { until, .. } => Some(*until),
@@ -157,7 +156,12 @@ impl Machine {
         timeout.map(|timeout| since.plus(timeout)).max(timeout.and(self.memory.extended_to))
     }
 
-    /// When a start ends, one way or the other, if nothing else happens.
+    /// A launch that waits for its turn takes nothing of a service's time. What a manager does is part of the start.
+    fn launch_timeout(&self, since: Moment) -> Option<Moment> {
+        self.start_timeout(since).filter(|_| self.definition.manager != Manager::Process)
+    }
+
+    /// When a start ends by itself, one way or the other.
     fn start_deadline(&self, since: Moment) -> Option<Moment> {
         match self.definition.readiness() {
             Readiness::Alive(delay) => Some(since.plus(delay)),
@@ -165,8 +169,8 @@ impl Machine {
         }
     }
 
-    /// Sets the goal. Whoever wants a service down or again wants that of a run that others started, too. A wish for up clears the past of a service that is at rest or just went wrong, and one for again that
-    /// of any, so that it is tried afresh.
+    /// Sets the goal. Whoever wants a service down or again wants that of a run that others started, too. A wish for up clears
+    /// the past of a service that is at rest or just went wrong, and one for again that of any, so that it is tried afresh.
     pub fn wish(&mut self, goal: Goal) {
         let at_rest = !self.memory.state.is_alive();
         self.memory.goal = if at_rest && goal == Goal::Again { Goal::Up } else { goal };
@@ -193,6 +197,7 @@ impl Machine {
                 self.stop(Cause::Asked, now)
             }
             (State::Launching { since }, Event::Launched) => self.launched(since),
+            (State::Launching { .. }, Event::Begun(at)) => self.launched(at),
             (State::Launching { .. } | State::Starting { .. }, Event::Refused(why)) => {
                 self.settle(&Cause::Failure(Failure::Refused(why)), None, now, jitter)
             }
@@ -249,6 +254,7 @@ impl Machine {
                 _,
                 Event::Cleared
                 | Event::Launched
+                | Event::Begun(_)
                 | Event::Refused(_)
                 | Event::Probed(_)
                 | Event::Announced
@@ -332,7 +338,7 @@ impl Machine {
 
     fn elapsed(&mut self, state: State, now: Moment) -> Vec<Effect> {
         match state {
-            State::Launching { since } if self.start_timeout(since).is_some_and(|due| now >= due) => {
+            State::Launching { since } if self.launch_timeout(since).is_some_and(|due| now >= due) => {
                 self.stop(Cause::Failure(Failure::StartTimeout), now)
             }
             State::Starting { since } if self.start_deadline(since).is_some_and(|due| now >= due) => {

@@ -154,6 +154,10 @@ async fn found(record: &mut Record, is_kept: bool, places: &Places, name: &Name)
             process::orphans::end(places, name, run, Some(*leader)).await;
             Found::Over { run, event: Event::Gone(process::limits::exit(places, name, run, *exit)) }
         }
+        Phase::Launching { .. } => {
+            process::orphans::end(places, name, run, None).await;
+            Found::Over { run, event: Event::Gone(Exit::Unknown) }
+        }
         Phase::Running { leader, .. } => {
             process::orphans::end(places, name, run, Some(*leader)).await;
             Found::Over { run, event: Event::Gone(Exit::Unknown) }
@@ -245,7 +249,10 @@ impl Task {
                 // frozen.
                 let leader = match record.phase {
                     Phase::Running { leader, .. } => Some(leader),
-                    Phase::Exited { .. } | Phase::Gone { .. } | Phase::Refused { .. } => None,
+                    Phase::Launching { .. }
+                    | Phase::Exited { .. }
+                    | Phase::Gone { .. }
+                    | Phase::Refused { .. } => None,
                 };
                 known.push((name.clone(), record.run, Report::Processes { leader, keeper: record.shim }));
                 if leader.is_some() {

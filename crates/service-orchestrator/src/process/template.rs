@@ -1,40 +1,84 @@
-//! [`Templates`]: the process that shims are forked from. It is started with the daemon, and again when it has died;
+//! [`Templates`]: the process that shims are forked from. It is started with the daemon, and at once again when it has died;
 //! shims outlive it, as they outlive the daemon.
 //!
 //! While services wait for others, shims are made that wait for their launch: to fork takes longer than to launch. One that
 //! is not needed any more ends when it is hung up on, as all of them do with the daemon.
+//!
+//! Each template is waited for. When it ends, the shims that it had forked ahead are let go, and every launch that was sent
+//! to it learns of it ([`Unborn::orphaned`]): no launch relies on a socket telling that nobody reads it.
 
-use crate::usage;
+use crate::{clock, usage};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{AccessFlags, Pid, access};
+use service_core::Moment;
 use service_shim::protocol::Hello;
 use service_shim::words::no_process;
-use service_shim::{Heritage, PROTOCOL_VERSION, Parcel};
+use service_shim::{Heritage, PROTOCOL_VERSION, Parcel, desk};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-/// How long a template may take to say hello.
-const FIRST_WORD: Duration = Duration::from_secs(5);
+/// How long a template may take to say hello, and after how long it is seen to that nobody has stopped it.
+const FIRST_WORD: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody who is needed is frozen, in nanoseconds.
+const WAKE_AGAIN: u64 = 500_000_000;
+/// At least so far apart are the starts of templates that die. Whoever launches meanwhile starts one and does not wait.
+const APART: Duration = Duration::from_millis(100);
 
 /// At most so many shims wait for a launch; each has 90 KB and holds four descriptors here.
 const MOST_SPARE: usize = 32;
 /// They are made so long after it is known how many are needed: what has just been launched needs the processors now.
 const LULL: Duration = Duration::from_millis(10);
 
-/// A shim that waits for its launch on this connection, and what is kept in case that it dies.
-type Unborn = (UnixStream, Heritage);
+/// A shim that waits for its launch, or is to be.
+#[derive(Debug)]
+pub(crate) struct Unborn {
+    /// The connection on which the launch goes.
+    pub(crate) stream: UnixStream,
+    /// What is kept in case that the shim dies.
+    pub(crate) heritage: Heritage,
+    /// Ends with its template.
+    pub(crate) template: Lifeline,
+}
+
+/// Ends with a template.
+#[derive(Debug, Clone)]
+pub(crate) struct Lifeline(watch::Receiver<()>);
+
+impl Lifeline {
+    /// Returns when the template has died.
+    pub(crate) async fn ended(&mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+}
+
+impl Unborn {
+    /// Hangs up on one that is not needed. That ends it, but for one that is frozen.
+    fn let_go(self) {
+        if let Ok(Some(shim)) = desk::withdraw(&self.heritage.desk)
+            && shim.is_alive()
+        {
+            let _ = kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGKILL);
+        }
+    }
+}
 
 /// The template of a daemon.
 #[derive(Debug)]
@@ -47,6 +91,8 @@ pub(crate) struct Templates {
     stocking: AtomicBool,
     /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a parcel.
     pid: AtomicU32,
+    /// When it was woken last, in nanoseconds since boot.
+    woken: AtomicU64,
     /// The lock is tokio's because a template that has to be started first is awaited.
     current: Mutex<Option<Template>>,
 }
@@ -54,20 +100,20 @@ pub(crate) struct Templates {
 #[derive(Debug)]
 struct Template {
     socket: UnixStream,
-    process: Child,
+    lifeline: Lifeline,
     spare: Vec<Unborn>,
 }
 
 impl Templates {
     /// Starts nothing yet. The program is `service-shim`; so many descriptors a service may have open.
     pub(crate) fn new(program: PathBuf, descriptors: Option<u64>) -> Self {
-        let (wanted, stocking, pid, current) = Default::default();
-        Self { program, descriptors, wanted, stocking, pid, current }
+        let (wanted, stocking, pid, woken, current) = Default::default();
+        Self { program, descriptors, wanted, stocking, pid, woken, current }
     }
 
     /// One to launch.
     ///
-    /// It may also never come into being, if the template is killed just now: then the connection ends without a word.
+    /// It may also never come into being, if the template is killed just now.
     pub(crate) async fn shim(self: &Arc<Self>) -> io::Result<Unborn> {
         let mut current = self.current.lock().await;
         if let Some(spare) = current.as_mut().and_then(Template::take_spare) {
@@ -77,13 +123,18 @@ impl Templates {
         // Packed in turn: a thousand parcels that wait for the template would hold ten thousand descriptors.
         let (parcel, ours, heritage) = Parcel::pack()?;
         let known = match &*current {
-            Some(template) => template.send(&parcel).await.is_ok(),
-            None => false,
+            Some(template) if !template.lifeline.has_ended() => template.send(&parcel).await.is_ok(),
+            _ => false,
         };
-        if !known {
-            current.insert(self.start().await?).send(&parcel).await?;
-        }
-        Ok((from_std(ours)?, heritage))
+        let template = match &mut *current {
+            Some(template) if known => template,
+            other => {
+                let template = other.insert(self.start().await?);
+                template.send(&parcel).await?;
+                template
+            }
+        };
+        Ok(Unborn { stream: from_std(ours)?, heritage, template: template.lifeline.clone() })
     }
 
     /// So many services wait for others: soon there is a shim for each of them, or for the first few.
@@ -114,20 +165,29 @@ impl Templates {
         let wanted = self.wanted.load(Ordering::Relaxed);
         // What is wrong with a template, or with this machine, the next start says.
         let Some(template) = &mut *current else { return false };
-        template.spare.truncate(wanted);
+        let spare = wanted.min(template.spare.len());
+        template.spare.drain(spare..).for_each(Unborn::let_go);
         template.spare.len() < wanted && template.make_spare().await.is_ok()
     }
 
     /// Starts one, if there is none, so that the first service does not wait for it. What is wrong with it the first start says.
-    pub(crate) async fn warm(&self) {
+    pub(crate) async fn warm(self: &Arc<Self>) {
         let mut current = self.current.lock().await;
         if current.is_none() {
             *current = self.start().await.ok();
         }
     }
 
-    /// Lets a template that somebody has stopped (`SIGSTOP`) go on, and shims of it that keep nothing yet.
+    /// Lets a template that somebody has stopped (`SIGSTOP`) go on, and shims of it that keep nothing yet. Thousands of launches
+    /// may ask for it at the same time.
     pub(crate) fn wake(&self) {
+        let now = clock::now().as_nanos();
+        let woken = self.woken.load(Ordering::Relaxed);
+        if now.saturating_sub(woken) < WAKE_AGAIN
+            || self.woken.compare_exchange(woken, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
         let pid = self.pid.load(Ordering::Relaxed);
         let unborn = |shim: &u32| usage::is_frozen(*shim) && usage::children(*shim).is_empty();
         let shims = usage::children(pid).into_iter().filter(unborn);
@@ -136,18 +196,29 @@ impl Templates {
         }
     }
 
-    /// Whether a shim could be had: the template runs, or can be started. One that has died is replaced.
-    pub(crate) async fn ready(&self) -> io::Result<()> {
+    /// Lets go of the template and of shims that wait. They end, frozen or not, unless they keep something.
+    pub(crate) async fn end(&self) {
+        self.wanted.store(0, Ordering::Relaxed);
+        self.woken.store(0, Ordering::Relaxed);
+        self.wake();
+        // Whoever launches at this moment may wait for one that is frozen, and goes on now.
+        let current = tokio::time::timeout(SILENCE, self.current.lock()).await;
+        let Some(template) = current.ok().and_then(|mut current| current.take()) else { return };
+        template.spare.into_iter().for_each(Unborn::let_go);
+    }
+
+    /// Whether a shim could be had: the template runs, or can be started.
+    pub(crate) async fn ready(self: &Arc<Self>) -> io::Result<()> {
         let mut current = self.current.lock().await;
-        let Some(template) = &mut *current else { return Ok(access(&self.program, AccessFlags::X_OK)?) };
-        if template.process.try_wait()?.is_some() {
-            self.pid.store(0, Ordering::Relaxed);
-            *template = self.start().await?;
+        match &*current {
+            Some(template) if !template.lifeline.has_ended() => {}
+            Some(_) => *current = Some(self.start().await?),
+            None => access(&self.program, AccessFlags::X_OK)?,
         }
         Ok(())
     }
 
-    async fn start(&self) -> io::Result<Template> {
+    async fn start(self: &Arc<Self>) -> io::Result<Template> {
         let (ours, theirs) = StdUnixStream::pair()?;
         let mut socket = from_std(ours)?;
         let process = Command::new(&self.program)
@@ -158,30 +229,76 @@ impl Templates {
             .spawn()
             .map_err(no_process)?;
         self.pid.store(process.id().unwrap_or(0), Ordering::Relaxed);
-        let mut line = String::new();
-        tokio::time::timeout(FIRST_WORD, BufReader::new(&mut socket).read_line(&mut line)).await??;
+        let (alive, lifeline) = watch::channel(());
+        tokio::spawn(wait_for_end(Arc::downgrade(self), process, alive));
+        let line = tokio::time::timeout(FIRST_WORD, self.first_word(&mut socket)).await??;
         match serde_json::from_str(&line) {
-            Ok(Hello { version: PROTOCOL_VERSION }) => Ok(Template { socket, process, spare: Vec::new() }),
+            Ok(Hello { version: PROTOCOL_VERSION }) => {
+                Ok(Template { socket, lifeline: Lifeline(lifeline), spare: Vec::new() })
+            }
+            // Somebody has killed it.
+            _ if line.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Err(io::Error::other(format!(
                 "`{}` is not of this daemon's version; install both from the same release",
                 self.program.display()
             ))),
         }
     }
+
+    async fn first_word(&self, socket: &mut UnixStream) -> io::Result<String> {
+        let (mut line, mut socket) = (String::new(), BufReader::new(socket));
+        loop {
+            match tokio::time::timeout(SILENCE, socket.read_line(&mut line)).await {
+                Ok(read) => return read.map(|_| line),
+                Err(_) => self.wake(),
+            }
+        }
+    }
+
+    /// A template has ended that was started at this moment.
+    async fn ended(self: Arc<Self>, pid: u32, begun: Moment) {
+        let _ = self.pid.compare_exchange(pid, 0, Ordering::Relaxed, Ordering::Relaxed);
+        // Of one that has ended before it was made known whoever started it tells.
+        let dead = self.current.lock().await.take_if(|template| template.lifeline.has_ended());
+        let Some(dead) = dead else { return };
+        tracing::warn!(pid, "the process that shims are forked from has ended; starting another");
+        dead.spare.into_iter().for_each(Unborn::let_go);
+        tokio::time::sleep(APART.saturating_sub(clock::now().since(begun))).await;
+        self.warm().await;
+        self.stock_up();
+    }
+}
+
+/// Owns the process of a template. When that has ended nobody relies on it any more. A future that is boxed, because it may
+/// start the next one.
+fn wait_for_end(
+    templates: Weak<Templates>,
+    mut process: Child,
+    alive: watch::Sender<()>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let (begun, pid) = (clock::now(), process.id().unwrap_or(0));
+        let _ = process.wait().await;
+        drop(alive);
+        if let Some(templates) = templates.upgrade() {
+            templates.ended(pid, begun).await;
+        }
+    })
 }
 
 impl Template {
     async fn make_spare(&mut self) -> io::Result<()> {
         let (parcel, ours, heritage) = Parcel::pack()?;
         self.send(&parcel).await?;
-        self.spare.push((from_std(ours)?, heritage));
+        let template = self.lifeline.clone();
+        self.spare.push(Unborn { stream: from_std(ours)?, heritage, template });
         Ok(())
     }
 
     /// One that waits, unless there is none or nobody would look after it.
     fn take_spare(&mut self) -> Option<Unborn> {
-        let lives = is_open(&self.socket);
-        std::iter::from_fn(|| self.spare.pop()).find(|(shim, _)| lives && is_open(shim))
+        let lives = !self.lifeline.has_ended() && is_open(&self.socket);
+        std::iter::from_fn(|| self.spare.pop()).find(|shim| lives && is_open(&shim.stream))
     }
 
     async fn send(&self, parcel: &Parcel) -> io::Result<()> {

@@ -112,6 +112,11 @@ impl Template {
         self.socket = None;
     }
 
+    /// Our end of its socket.
+    pub(crate) fn socket(&self) -> &UnixStream {
+        self.socket.as_ref().unwrap()
+    }
+
     /// Ends it as nobody should.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();

@@ -4,6 +4,7 @@
 
 mod control;
 mod harness;
+mod launch;
 mod life;
 mod output;
 mod refusal;

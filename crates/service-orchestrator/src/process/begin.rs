@@ -1,0 +1,201 @@
+//! The launch of a run, until its shim has said a word.
+//!
+//! A launch that was sent may get lost: with a template that is killed before it has forked, with a shim that is killed before
+//! it has begun. It may also be late: in a queue, or in a shim that is frozen. Which of these it is does not show from here, so
+//! nothing is decided by guessing. The shim [claims](service_shim::desk) the launch before it makes a process, and whoever
+//! wants anything else of it here withdraws it first:
+//!
+//! - the connection has ended, or the template has: withdrawn, it is made again; if that fails the run has begun, and has
+//!   ended or goes on;
+//! - the run is asked to stop: withdrawn, it never began and that is told; if that fails it is stopped as any other;
+//! - neither: it is waited for, and whoever is frozen on the way to it is woken.
+
+use super::{Ask, Keeper, Life, Talk, by_signal, keeper, limits, obey};
+use crate::orchestrator::Report;
+use crate::process::launch::{compose, log_limits};
+use crate::process::template::{Lifeline, Unborn};
+use crate::world::World;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use service_core::config::Service;
+use service_core::service::Event;
+use service_shim::{Heritage, Missing, Order, PROTOCOL_VERSION, Process, desk};
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// How long a shim may be silent after its launch before it is seen to that nobody has stopped it or its template.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How often a launch is made that gets lost, and the pause after the second time; doubled after each further one.
+const LAUNCHES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(5);
+/// What is told of a run that was stopped before it began.
+const CALLED_OFF: &str = "it was stopped before it began";
+
+/// Starts a run.
+pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: Missing) -> Keeper {
+    let (keeper, mut asked) = keeper(PROTOCOL_VERSION);
+    let direct = Arc::clone(&keeper.direct);
+    tokio::spawn(async move {
+        let life = Life { name: definition.name.clone(), run, log: log_limits(&definition), world };
+        let mut why = "its keeper ends before it has said a word".to_owned();
+        for attempt in 0..LAUNCHES {
+            if attempt > 1 {
+                tokio::time::sleep(PAUSE * (1 << (attempt - 2))).await;
+            }
+            let sent = tokio::select! {
+                sent = send(&life.world, &definition, run, missing) => sent,
+                // What is dropped here is a launch that was not sent whole, so no shim can begin it.
+                Some(_) = asked.recv() => Err(Unsent::CalledOff),
+            };
+            match sent {
+                Ok(sent) => match life.await_word(sent, &mut asked, &direct).await {
+                    Fate::Lost => {}
+                    Fate::Over => return,
+                    Fate::CalledOff => return life.not_begun(CALLED_OFF.to_owned()).await,
+                },
+                Err(Unsent::Lost(error)) => why = cannot(&error),
+                Err(Unsent::Refused(message)) => return life.not_begun(message).await,
+                Err(Unsent::CalledOff) => return life.not_begun(CALLED_OFF.to_owned()).await,
+            }
+        }
+        life.not_begun(why).await;
+    });
+    keeper
+}
+
+/// A launch that was sent.
+struct Sent {
+    talk: Talk,
+    heritage: Heritage,
+    template: Lifeline,
+}
+
+/// Why one was not.
+enum Unsent {
+    /// Somebody killed the template; another one may live longer.
+    Lost(io::Error),
+    Refused(String),
+    CalledOff,
+}
+
+/// What became of a launch that was sent.
+enum Fate {
+    /// It has not begun, and never will.
+    Lost,
+    /// The same, because it was asked to stop.
+    CalledOff,
+    /// All that there was to tell was told.
+    Over,
+}
+
+async fn send(world: &World, definition: &Service, run: u64, missing: Missing) -> Result<Sent, Unsent> {
+    let mut launch = compose(&world.places, definition, run).map_err(Unsent::Refused)?;
+    launch.missing = missing;
+    let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
+    line.push(b'\n');
+    let unborn = world.templates.shim().await.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+            Unsent::Lost(error)
+        }
+        _ => Unsent::Refused(cannot(&error)),
+    })?;
+    let Unborn { mut stream, heritage, template } = unborn;
+    // A shim that is gone shows when it is listened to.
+    let _ = stream.write_all(&line).await;
+    Ok(Sent { talk: Talk::over(stream), heritage, template })
+}
+
+fn cannot(error: &io::Error) -> String {
+    format!("its keeper cannot be started: {error}")
+}
+
+impl Life {
+    async fn not_begun(&self, message: String) {
+        limits::leave(&self.world.places, &self.name, self.run).await;
+        self.report(Event::Refused(message));
+    }
+
+    /// Waits for the first word of the shim, and follows it from there on.
+    async fn await_word(
+        &self,
+        sent: Sent,
+        asked: &mut UnboundedReceiver<Ask>,
+        direct: &OnceLock<Arc<OwnedWriteHalf>>,
+    ) -> Fate {
+        let Sent { talk, heritage, mut template } = sent;
+        let (mut lines, writer) = talk.split();
+        let memory = Arc::clone(&heritage.desk);
+        self.learned(Report::Desk(Arc::clone(&memory)));
+        // What is asked of a shim that has begun and has not said so yet.
+        let mut waiting = Vec::new();
+        let mut has_template = true;
+        let mut silence = tokio::time::interval(SILENCE);
+        silence.reset(); // the first one is not due at once
+        let word = loop {
+            tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) => {
+                        if let Some(record) = self.note(&line) {
+                            break Some(record);
+                        }
+                    }
+                    Ok(None) | Err(_) => break None,
+                },
+                Some(ask) = asked.recv() => match withdraw(&memory).await {
+                    true => return Fate::CalledOff,
+                    false => waiting.push(ask),
+                },
+                () = template.ended(), if has_template => match withdraw(&memory).await {
+                    true => return Fate::Lost,
+                    false => has_template = false,
+                },
+                _ = silence.tick() => self.rouse(&memory, &waiting),
+            }
+        };
+        if word.is_none() && withdraw(&memory).await {
+            return Fate::Lost;
+        }
+        let writer = Arc::new(writer);
+        for ask in waiting {
+            obey(&writer, ask).await;
+        }
+        self.follow_on(lines, writer, word, Some(heritage), asked, direct).await;
+        Fate::Over
+    }
+
+    /// Sees to it that nobody on the way of a launch is frozen. A shim that has begun and still says nothing hears no order to
+    /// kill what it keeps, and is killed itself: that goes with it.
+    fn rouse(&self, memory: &File, waiting: &[Ask]) {
+        self.world.templates.wake();
+        let Some(shim) = desk::holder(memory).filter(|shim| shim.is_alive()) else { return };
+        by_pid(shim, Signal::SIGCONT);
+        let kill = |ask: &&Ask| matches!(ask, Ask::Order(Order::Signal(nix::libc::SIGKILL)));
+        if let Some(Ask::Order(order)) = waiting.iter().find(kill) {
+            by_signal(shim, *order);
+        }
+    }
+}
+
+/// Takes a launch back; whether it has not begun and never will. The shim that has it has ended then: it may hold the lock of
+/// the service.
+async fn withdraw(memory: &File) -> bool {
+    let Ok(shim) = desk::withdraw(memory) else { return false };
+    if let Some(shim) = shim {
+        while shim.is_alive() {
+            by_pid(shim, Signal::SIGKILL);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    true
+}
+
+fn by_pid(process: Process, signal: Signal) {
+    if let Ok(pid) = process.pid.try_into() {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}

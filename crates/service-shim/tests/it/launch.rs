@@ -1,0 +1,112 @@
+//! A launch begins once, or it is known that it never will.
+
+use crate::harness::{Connection, PROGRAM, Template, eventually, script};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use service_shim::desk::{self, MayHaveBegun};
+use service_shim::{Files, Heritage, Launch, Phase, Process};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+/// The shim that waits for its launch.
+fn waiting(heritage: &Heritage) -> Process {
+    eventually("a shim waits", || desk::holder(&heritage.desk).is_some());
+    desk::holder(&heritage.desk).unwrap()
+}
+
+fn send(shim: Process, signal: Signal) {
+    kill(Pid::from_raw(shim.pid.cast_signed()), signal).unwrap();
+}
+
+fn say(stream: &mut UnixStream, launch: &Launch) {
+    stream.write_all(&[serde_json::to_vec(launch).unwrap(), b"\n".to_vec()].concat()).unwrap();
+}
+
+/// Everything that is sent, until the other end hangs up.
+fn end(stream: &mut UnixStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => bytes,
+    }
+}
+
+#[test]
+fn a_shim_that_waits_holds_no_end_of_the_socket_of_its_template() {
+    let mut template = Template::start(Command::new(PROGRAM));
+    let waits: Vec<_> = (0..3).map(|_| template.bear()).collect();
+    for (_, heritage) in &waits {
+        waiting(heritage);
+    }
+    template.kill();
+    let socket = template.socket();
+    fcntl(socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut socket = socket;
+    assert_eq!(socket.read(&mut [0]).map_err(|error| error.kind()), Ok(0), "nobody has the other end");
+}
+
+#[test]
+fn a_launch_that_was_withdrawn_does_not_begin_and_leaves_no_word() {
+    let prepared = script("echo begun");
+    let template = Template::start(Command::new(PROGRAM));
+    let (mut stream, heritage) = template.bear();
+    let shim = waiting(&heritage);
+    send(shim, Signal::SIGSTOP);
+    say(&mut stream, &prepared.launch);
+    assert_eq!(desk::withdraw(&heritage.desk), Ok(Some(shim)));
+    send(shim, Signal::SIGCONT);
+    assert_eq!(end(&mut stream), b"");
+    eventually("the shim has ended", || !shim.is_alive());
+    let files = Files::new(&prepared.launch.directory);
+    assert_eq!(files.read_record().unwrap(), None);
+    assert!(files.try_lock().unwrap().is_some() && !files.socket().exists());
+}
+
+#[test]
+fn a_launch_that_has_begun_cannot_be_withdrawn() {
+    let mut shim = script("exec sleep 600").start();
+    assert!(matches!(shim.connection.record().unwrap().phase, Phase::Running { .. }));
+    assert_eq!(desk::withdraw(&shim.heritage.desk), Err(MayHaveBegun));
+    shim.connection.order(Signal::SIGKILL);
+    shim.exit();
+}
+
+/// The next daemon looks for what runs as soon as this one has gone, and not again.
+#[test]
+fn a_launch_of_a_daemon_that_has_gone_does_not_begin() {
+    let prepared = script("echo begun");
+    let template = Template::start(Command::new(PROGRAM));
+    let (mut stream, heritage) = template.bear();
+    let shim = waiting(&heritage);
+    send(shim, Signal::SIGSTOP);
+    say(&mut stream, &prepared.launch);
+    drop(stream);
+    send(shim, Signal::SIGCONT);
+    eventually("the shim has ended", || !shim.is_alive());
+    assert_eq!(Files::new(&prepared.launch.directory).read_record().unwrap(), None);
+    assert_eq!(desk::withdraw(&heritage.desk), Ok(Some(shim)));
+}
+
+#[test]
+fn a_frozen_shim_that_waits_does_not_outlive_the_daemon() {
+    let mut template = Template::start(Command::new(PROGRAM));
+    let (stream, heritage) = template.bear();
+    let shim = waiting(&heritage);
+    send(shim, Signal::SIGSTOP);
+    drop(stream);
+    template.hang_up();
+    eventually("it has ended", || !shim.is_alive());
+}
+
+/// Whoever comes later and finds no shim knows from this that the run may have begun.
+#[test]
+fn that_a_run_may_have_begun_is_on_disk_before_its_process_exists() {
+    let prepared = script("cat run.json > seen");
+    let template = Template::start(Command::new(PROGRAM));
+    let (mut connection, _heritage): (Connection, _) = template.shim(&prepared.launch);
+    while connection.record().is_some() {}
+    let seen = std::fs::read_to_string(prepared.launch.directory.join("seen")).unwrap();
+    assert!(seen.starts_with('{') && seen.contains("launching"), "{seen}");
+}

@@ -1,0 +1,118 @@
+//! A launch on its way: through the template that is killed or frozen, to a shim that is. It begins once, or not at all.
+
+use crate::shim::unborn;
+use crate::{leaves_nothing, named};
+use nix::sys::signal::Signal;
+use service_tests::{Project, ServiceTable, alive, eventually, signal};
+
+/// `db` is ready when the test wants it to be. The others wait for it, and each notes its starts.
+fn crowd(number: usize) -> String {
+    let db = "[services.db]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = \"exec:test -e go\"\n";
+    let one = |n: usize| {
+        format!(
+            "[services.w{n}]\nstart_command = \"ACTOR alone lock{n} note starts{n}\"\ndependencies = [\"db\"]\n"
+        )
+    };
+    let waiting: String = (0..number).map(one).collect();
+    format!("{db}{waiting}[services.free]\nstart_command = \"ACTOR\"\n")
+}
+
+const WAITING: usize = 5;
+
+/// As many shims wait as services do.
+#[track_caller]
+fn crowded(project: &Project) -> Vec<u32> {
+    project.value("service start db ...(0..4 | each { $'w($in)' }) --no-wait");
+    eventually("as many shims wait as services do", || {
+        Some(unborn(project)).filter(|shims| shims.len() == WAITING)
+    })
+}
+
+#[test]
+fn a_template_that_is_killed_while_services_wait_takes_no_launch_along() {
+    for frozen in [false, true] {
+        let Some(project) = Project::new(&crowd(WAITING)) else { return };
+        let waiting = crowded(&project);
+        let template = named(&project, "shim-template")[0];
+        if frozen {
+            waiting.iter().for_each(|shim| signal(*shim, Signal::SIGSTOP));
+        }
+        signal(template, Signal::SIGKILL);
+        eventually("there is another one", || {
+            (named(&project, "shim-template").first()? != &template).then_some(())
+        });
+        eventually("nobody waits that it had forked", || {
+            waiting.iter().all(|shim| !alive(*shim)).then_some(())
+        });
+        assert_eq!(project.value("service start free").row("free")["ok"], true);
+        assert_eq!(project.value("service stop w0").row("w0")["ok"], true);
+        project.write("go", "");
+        for n in 1..WAITING {
+            let name = format!("w{n}");
+            assert_eq!(project.value(&format!("service wait {name}")).row(&name)["state"], "ready");
+            assert_eq!(project.read(&format!("starts{n}")).lines().count(), 1, "{name}, frozen: {frozen}");
+            assert_eq!(project.status(&name)["restarts"], 0, "{name}, frozen: {frozen}");
+        }
+        assert_eq!(project.read("starts0"), "", "what was asked to stop has not begun");
+        leaves_nothing(&project);
+    }
+}
+
+/// The launches lie in the socket of the template, which takes none.
+#[test]
+fn a_launch_that_is_on_its_way_does_not_begin_after_a_stop() {
+    let Some(project) = Project::new(&crowd(WAITING)) else { return };
+    project.write("go", "");
+    project.value("service start db");
+    signal(named(&project, "shim-template")[0], Signal::SIGSTOP);
+    project.value("service start w0 w1 w2 --no-wait");
+    let stopped = project.value("service stop w0 w1 w2");
+    assert!(stopped.column("ok").iter().all(|ok| ok == "true"), "{stopped}");
+    assert_eq!(project.value("service start w3").row("w3")["ok"], true);
+    for n in 0..3 {
+        assert_eq!(project.read(&format!("starts{n}")), "");
+        assert_eq!(project.status(&format!("w{n}"))["state"], "stopped");
+    }
+    leaves_nothing(&project);
+}
+
+/// It is asked to stop by a command of its own, which can know nothing of a service that has not begun.
+#[test]
+fn nor_if_it_has_a_stop_command() {
+    let Some(project) = Project::new(
+        "[services.free]\nstart_command = \"ACTOR\"\n[services.web]\nstart_command = \"ACTOR note starts\"\nstop_command = \"touch asked\"\nmanager = \"process\"",
+    ) else {
+        return;
+    };
+    project.value("service start free");
+    signal(named(&project, "shim-template")[0], Signal::SIGSTOP);
+    project.value("service start web --no-wait");
+    assert_eq!(project.value("service stop web").row("web")["ok"], true);
+    assert_eq!(project.read("starts"), "");
+    assert!(!project.path("asked").exists(), "there was nothing to stop");
+    leaves_nothing(&project);
+}
+
+/// A start that waits for its turn takes nothing of the time that the service has.
+#[test]
+fn the_time_that_a_service_has_begins_with_its_process() {
+    let Some(project) = Project::new(
+        r#"
+        [services.free]
+        start_command = "ACTOR"
+        [services.web]
+        start_command = "ACTOR say up"
+        ready = { log = "up", timeout = "500ms" }
+        "#,
+    ) else {
+        return;
+    };
+    project.value("service start free");
+    let template = named(&project, "shim-template")[0];
+    // It is woken when a shim has been silent for a second.
+    signal(template, Signal::SIGSTOP);
+    let started = project.value("service start web");
+    assert_eq!(started.row("web")["ok"], true, "{started}");
+    assert_eq!(project.status("web")["restarts"], 0);
+    leaves_nothing(&project);
+}
