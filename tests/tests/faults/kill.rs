@@ -258,8 +258,8 @@ fn a_shim_that_has_just_launched_a_one_shot() {
     let mut dice = Dice::default();
     for round in 0..2 * rounds() {
         let starts = project.read("starts").lines().count();
-        let begin = Some("/api/v1/services/once/restart".to_owned());
-        strike_while(&project, begin, Victim::Shim, dice.moment(LONGEST / 2));
+        let path = Some("/api/v1/services/once/restart".to_owned());
+        strike_while(&project, path, Victim::Shim, dice.moment(LONGEST / 2));
         let status = eventually("the run is over", || {
             let status = project.status("once");
             (status["pid"].is_null() && status["state"] != "starting").then_some(status)

@@ -35,7 +35,9 @@ fn a_template_that_is_killed_while_services_wait_takes_no_launch_along() {
         let waiting = crowded(&project);
         let template = named(&project, "shim-template")[0];
         if frozen {
-            waiting.iter().for_each(|shim| signal(*shim, Signal::SIGSTOP));
+            for shim in &waiting {
+                signal(*shim, Signal::SIGSTOP);
+            }
         }
         signal(template, Signal::SIGKILL);
         eventually("there is another one", || {

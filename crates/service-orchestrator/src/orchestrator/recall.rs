@@ -68,8 +68,8 @@ pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<N
 
 async fn trace(places: Arc<Places>, name: Name) -> Option<(Name, Trace)> {
     match last_record(&places.files(&name)).await {
-        Ok(Some(Last { mut record, is_kept, talk })) => {
-            let found = found(&mut record, is_kept, &places, &name).await;
+        Ok(Some(Last { record, is_kept, talk })) => {
+            let found = found(&record, is_kept, &places, &name).await;
             if !matches!(found, Found::Running { .. }) {
                 process::limits::leave_over(&places, &name).await;
             }
@@ -121,24 +121,29 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Last>> {
             Err(error) if clock::now() >= deadline => {
                 // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
                 let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
-                return record.map(|record| Some(Last { record, is_kept: true, talk: None })).ok_or(error);
+                if let Some(record) = record {
+                    return Ok(Some(Last { record, is_kept: true, talk: None }));
+                }
+                // It may just have ended: then the lock is free by now.
+                if clock::now() >= deadline.plus(FIRST_WORDS) {
+                    return Err(error);
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
     }
 }
 
-/// Identity decides: the shim of the record, on this boot, or nobody.
-async fn found(record: &mut Record, is_kept: bool, places: &Places, name: &Name) -> Found {
+/// What follows from the one look that was taken. It is not repeated here: whatever a second one saw that the first did not
+/// would be lost.
+///
+/// - Nobody kept the service: the record was read while we held its lock. A shim writes its last record before it lets go of
+///   the lock, and nobody begins without it, so that record is the last word.
+/// - Its shim kept it when it was asked, or had written so and lived: the run goes on for us, whatever has become of it since.
+///   Whoever [adopts](process::adopt) it hears what comes, and when the shim has ended reads what it wrote down before that.
+async fn found(record: &Record, is_kept: bool, places: &Places, name: &Name) -> Found {
     let run = record.run;
-    // Whoever has the lock keeps it. A record that names a process which lives without it has been forged.
-    let is_kept = |record: &Record| is_kept && record.shim.is_alive();
-    let is_over = |record: &Record| matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
-    if record.boot_id == places.boot_id && !is_over(record) && !is_kept(record) {
-        // It may have ended since it was asked, and then it wrote down how before it did.
-        let last = places.files(name).read_record().ok().flatten();
-        *record = last.filter(|last| last.run == run).unwrap_or(record.clone());
-    }
     match &record.phase {
         _ if record.boot_id != places.boot_id => Found::Nothing,
         Phase::Gone { exit, .. } => {
@@ -147,7 +152,7 @@ async fn found(record: &mut Record, is_kept: bool, places: &Places, name: &Name)
         Phase::Refused { message, .. } => {
             Found::Over { run, event: Event::Refused(redact(message).into_owned()) }
         }
-        Phase::Running { at, .. } | Phase::Exited { at, .. } if is_kept(record) => {
+        Phase::Launching { at } | Phase::Running { at, .. } | Phase::Exited { at, .. } if is_kept => {
             Found::Running { run, launched: Moment::from_nanos(*at) }
         }
         Phase::Exited { leader, exit, .. } => {
@@ -314,5 +319,50 @@ impl Task {
             self.happened(&name, run, event);
         }
         known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_shim::{PROTOCOL_VERSION, Process};
+
+    /// Of a shim that has ended, whatever its pid is used for now.
+    fn record(phase: Phase) -> Record {
+        Record {
+            version: PROTOCOL_VERSION,
+            service: "web".to_owned(),
+            run: 3,
+            boot_id: String::new(),
+            shim: Process { pid: std::process::id(), start_time: 0 },
+            phase,
+            notified: false,
+            dropped: 0,
+            untold: 0,
+            said: service_shim::protocol::Said::default(),
+            left: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_was_kept_when_it_was_looked_at_is_running_although_its_shim_has_ended_since() {
+        let directory = tempfile::tempdir().unwrap();
+        let (project, base_dir, boot_id, disk) = Default::default();
+        let state_dir = directory.path().to_owned();
+        let places = Places { state_dir, refuge: None, project, base_dir, nu: None, boot_id, disk };
+        let name = Name::new("web").unwrap();
+        let leader = Process { pid: std::process::id(), start_time: 0 };
+        let exit = service_shim::Exit::Code(0);
+        for phase in [Phase::Running { leader, at: 1 }, Phase::Exited { leader, exit, at: 1 }] {
+            let found = found(&record(phase), true, &places, &name).await;
+            assert_eq!(found, Found::Running { run: 3, launched: Moment::from_nanos(1) });
+        }
+        let ended = record(Phase::Gone { exit, at: 2 });
+        for is_kept in [true, false] {
+            let over = Found::Over { run: 3, event: Event::Gone(Exit::Code(0)) };
+            assert_eq!(found(&ended, is_kept, &places, &name).await, over);
+        }
+        let killed = found(&record(Phase::Running { leader, at: 1 }), false, &places, &name).await;
+        assert_eq!(killed, Found::Over { run: 3, event: Event::Gone(Exit::Unknown) });
     }
 }
