@@ -17,7 +17,7 @@ fn a_project_is_listed_while_a_daemon_or_a_service_of_it_runs() {
     let Some(project) = Project::new(TWO) else { return };
     let other = project.write("other/services.toml", "[services.alone]\nstart_command = \"sleep 600\"\n");
     assert_eq!(project.value("service projects"), serde_json::json!([]));
-    project.value("service start --all");
+    project.nu("service start --all");
     project.value("cd other; service start alone");
     let rows = project.value("service projects");
     let path = project.path("services.toml").canonicalize().unwrap();

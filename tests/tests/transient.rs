@@ -79,7 +79,8 @@ fn a_program_that_the_daemon_does_not_find_is_found_after_the_way_out_was_gone()
     let Some(project) = Project::new(FILE) else { return };
     let error = project.error("service run --name late mine");
     assert!(error["help"].as_str().unwrap().contains("service daemon restart"), "{error:#}");
-    assert_eq!(project.value("service why late | get help"), "run it again as it should be");
+    let help = project.value("service why late | get help");
+    assert!(help.as_str().unwrap().contains("service daemon restart"), "{help}");
     let script = project.write("bin/mine", "#!/bin/sh\nexec sleep 1000\n");
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     let again =

@@ -291,6 +291,6 @@ mod tests {
     fn the_line_is_cut_to_the_width_of_the_terminal_and_moves_no_cursor() {
         assert_eq!(fitting("abc\ndef", 5), "abc d");
         assert_eq!(fitting("日本語", 5), "日本");
-        assert_eq!(fitting("a\x1b[2Jb", 80), "a [2Jb");
+        assert_eq!(fitting("a\x1b[2Jb", 80), "ab");
     }
 }

@@ -27,7 +27,7 @@ fn watched() -> Option<Project> {
     fs::set_permissions(nu, Permissions::from_mode(0o755)).expect("it is ours");
     project.define(&format!(
         "[orchestrator.managers]\nnu = \"nu.sh\"\n\
-         [services.command]\nstart_command = \"true\"\nstop_command = \"true\"\nstatus_command = \"{}\"\n\
+         [services.command]\nmanager = \"command\"\nstart_command = \"true\"\nstop_command = \"true\"\nstatus_command = \"{}\"\n\
          [services.module]\nmanager = \"m.nu\"\n\
          [services.checked]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = \"exec:{}\"\n\
          [services.plain]\nstart_command = \"ACTOR\"\n",
@@ -102,7 +102,7 @@ fn what_a_file_says_anew_is_not_asked_before_it_is_accepted_anew() {
     let Some(project) = Project::new("") else { return };
     let define = |who: &str| {
         project.define(&format!(
-            "[services.web]\nstart_command = \"true\"\nstop_command = \"true\"\n\
+            "[services.web]\nmanager = \"command\"\nstart_command = \"true\"\nstop_command = \"true\"\n\
              status_command = \"sh -c 'echo {who} >> {}; false'\"\nhealth.interval = \"50ms\"\n\
              [services.plain]\nstart_command = \"ACTOR\"\n",
             project.path("ran").display()
@@ -169,7 +169,7 @@ fn what_is_no_regular_file_of_bounded_size_is_an_error_in_words() {
 #[test]
 fn a_manager_that_somebody_has_changed_is_as_it_came_before_it_is_run() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"touch up\"\nstop_command = \"rm up\"\nstatus_command = \"test -e up\"\n",
+        "[services.web]\nmanager = \"command\"\nstart_command = \"touch up\"\nstop_command = \"rm up\"\nstatus_command = \"test -e up\"\n",
     ) else {
         return;
     };

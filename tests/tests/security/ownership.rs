@@ -145,7 +145,7 @@ fn every_command_refuses_a_strangers_file_until_it_is_trusted_or_named() {
     }
     let ran = "echo ran >> ran";
     let Some(project) = Project::new(&format!(
-        "[orchestrator.managers]\nnu = \"evil\"\n[services.web]\nstart_command = \"true\"\nstop_command = \"true\"\n\
+        "[orchestrator.managers]\nnu = \"evil\"\n[services.web]\nmanager = \"command\"\nstart_command = \"true\"\nstop_command = \"true\"\n\
          status_command = \"{ran}\"\n[services.mod]\nmanager = \"m.nu\"\n"
     ))
     .map(with_the_program) else {

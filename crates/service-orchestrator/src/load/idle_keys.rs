@@ -64,6 +64,13 @@ pub(super) fn find(service: &Service, map: &Map<'_>) -> Vec<Fault> {
             "give it a `health_check_endpoint`, or leave it out",
         );
     }
+    if service.manager == Manager::Process {
+        idle(
+            &["status_command"],
+            "only `manager = \"command\"` asks it",
+            "say `manager = \"command\"`, or leave it out",
+        );
+    }
     match &service.endpoint {
         Some(Endpoint::Http(_) | Endpoint::Https(_)) => {}
         _ => {

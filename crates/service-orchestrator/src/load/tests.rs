@@ -334,6 +334,7 @@ fn a_key_that_another_one_switches_off_is_a_warning() {
         "warning health.status: ",
     );
     finds(&with("backoff = { initial = '2m' }"), &[], "warning backoff.initial: ");
+    finds(&with("status_command = 'true'"), &[], "warning status_command: ");
     finds(&with("stop_signal = 'STOP'"), &[], "`STOP` does not ask a program to end");
     let defaults =
         "[orchestrator.service_defaults]\nhealth = { retries = 2 }\n[services.a]\nstart_command = 'true'";
