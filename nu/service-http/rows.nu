@@ -1,5 +1,6 @@
 # How an answer looks as rows: the columns of the plugin, with durations, sizes and times.
 
+use printable.nu
 use problem.nu
 
 export def service []: list -> table {
@@ -200,12 +201,12 @@ export def no-daemon [project: record]: nothing -> record {
         version: null
         pid: null
         socket: null
-        project: $project.config
+        project: ($project.config | printable plain)
         uptime: null
         services_running: null
         listen: null
         unit: null
-        log: $project.log
+        log: ($project.log | printable plain)
     }
 }
 

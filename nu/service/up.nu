@@ -19,9 +19,10 @@ export def "service up" [
     --no-wait # return as soon as it is under way
 ]: nothing -> table {
     let place = if $config == null { {} } else { { SERVICES_CONFIG: ($config | path expand) } }
+    let mark = (metadata $names).span
     with-env $place {
         # Not around the start itself, whose rows come one by one.
-        caller (metadata $names).span { service list ...$names | ignore }
+        caller $mark { service list ...$names | ignore }
         match [($names | is-empty) ($timeout == null)] {
             [true true] => { service start --all --no-wait=$no_wait }
             [true false] => { service start --all --no-wait=$no_wait --timeout $timeout }
