@@ -26,7 +26,7 @@ pub use port::free_port;
 pub use process::{alive, descriptors, marked, memory, name, signal};
 pub use project::{Answer, Project, ServiceTable};
 pub use relay::Relay;
-pub use socket::{follow, http, post, request, tcp};
+pub use socket::{follow, http, joined, post, request, tcp};
 pub use systemd::Systemd;
 pub use terminal::Terminal;
 

@@ -20,7 +20,7 @@ fn parsed(answer: &str) -> (u16, Value) {
 }
 
 /// A body that came in chunks, each behind its length.
-fn joined(mut chunks: &str) -> String {
+pub fn joined(mut chunks: &str) -> String {
     let mut body = String::new();
     while let Some((length, rest)) = chunks.split_once("\r\n") {
         let length = usize::from_str_radix(length, 16).expect("a chunk has a length");

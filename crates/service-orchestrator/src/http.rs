@@ -28,6 +28,7 @@ mod tokens;
 mod turn;
 mod watching;
 mod wishes;
+mod withheld;
 
 use crate::daemon::Shared;
 use axum::Router;

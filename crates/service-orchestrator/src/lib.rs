@@ -111,6 +111,7 @@ pub mod daemon;
 mod disk;
 mod drawing;
 mod env_file;
+mod flight;
 mod guide;
 mod http;
 pub mod init;

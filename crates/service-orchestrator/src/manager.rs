@@ -28,6 +28,7 @@ pub(crate) use seen::Seen;
 pub(crate) use words::on_one_line;
 
 use crate::clock;
+use crate::flight::Flights;
 use crate::orchestrator::{Message, Report};
 use crate::process::environment;
 use crate::world::World;
@@ -39,6 +40,8 @@ use module::Modules;
 use pace::Pace;
 use poll::Polls;
 use serde::Serialize;
+use service_api::view;
+use service_core::Plan;
 use service_core::config::{Service, Settings};
 use service_core::service::Event;
 use std::collections::BTreeMap;
@@ -56,6 +59,8 @@ pub(crate) struct Managers {
     questions: Lanes,
     /// For those who follow logs.
     pace: Pace,
+    /// For those who ask who can run services.
+    rosters: Flights<Plan, Vec<view::Manager>>,
 }
 
 /// Has a service started.

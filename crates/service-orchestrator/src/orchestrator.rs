@@ -39,6 +39,7 @@ use service_core::config::{self, Config, Manager};
 use service_core::{Id, Name, Plan};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Starts, stops and watches services. Cheap to clone; every clone is the same orchestrator.
@@ -315,11 +316,12 @@ impl ServiceOrchestrator {
     /// # Errors
     /// [`Code::NotFound`].
     pub async fn check_service_health(&self, name: &str) -> Result<ServiceHealth, Problem> {
-        let Checked { healthy, message, latency, .. } = self.check(name).await?;
+        let Checked { healthy, message, latency, .. } = self.check(name, Duration::ZERO).await?;
         Ok(ServiceHealth { healthy, message, latency })
     }
 
-    pub(crate) async fn check(&self, name: &str) -> Result<Checked, Problem> {
+    /// The same; an answer that is not older than `kept` is one, too.
+    pub(crate) async fn check(&self, name: &str, kept: Duration) -> Result<Checked, Problem> {
         let board = self.board();
         let entry = board.entry(name).ok_or_else(|| not_found(&board.plan, name))?;
         if !entry.snapshot.state.is_alive() && !self.world.acceptance.covers(&entry.definition) {
@@ -333,7 +335,7 @@ impl ServiceOrchestrator {
                 at: clock::today(),
             });
         }
-        Ok(probe::check(&self.world, board.plan.settings(), entry).await)
+        Ok(probe::asked(&self.world, board.plan.settings(), entry, kept).await)
     }
 
     /// The coarse state of a service.

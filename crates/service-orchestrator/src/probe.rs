@@ -21,6 +21,7 @@ pub(crate) use tls::unusable;
 
 use crate::board::{Checked, Entry};
 use crate::clock;
+use crate::flight::Flights;
 use crate::manager;
 use crate::orchestrator::{Message, Report, is_managed};
 use crate::world::World;
@@ -31,6 +32,7 @@ use service_core::config::{Listener, Service, Settings};
 use service_core::health::{Endpoint, Verdict};
 use service_core::service::{Event, State};
 use std::sync::Arc;
+use std::time::Duration;
 use tls::Trust;
 use tokio::task::AbortHandle;
 
@@ -58,6 +60,8 @@ pub(crate) async fn report(world: World, settings: Settings, entry: Entry, run: 
 pub(crate) struct Prober {
     names: Names,
     trust: Trust,
+    /// Checks that somebody asked for.
+    asked: Flights<Service, Checked>,
 }
 
 /// What a check says, and what a program wrote, which is told apart: it may be anything.
@@ -93,6 +97,13 @@ impl Said {
             None => words,
         }
     }
+}
+
+/// Checks a service for whoever asks: all who do meanwhile have the same answer, and so has who comes within `kept` after it.
+pub(crate) async fn asked(world: &World, settings: &Settings, entry: &Entry, kept: Duration) -> Checked {
+    let service = &entry.definition;
+    let run = format!("{} {}", service.name, entry.snapshot.run);
+    world.prober.asked.share(&run, service, kept, || check(world, settings, entry)).await
 }
 
 /// Checks a service now, whatever its state.

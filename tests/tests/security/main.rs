@@ -7,6 +7,7 @@ mod door;
 mod looking;
 mod names;
 mod ownership;
+mod reader;
 mod remote;
 mod rights;
 mod secrets;
@@ -45,7 +46,13 @@ fn ask(address: &str, method: &str, path: &str, headers: &str) -> (u16, String, 
     let answer = tcp(address, &request).expect("it is answered");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
-    (status, head.to_ascii_lowercase(), serde_json::from_str(body).unwrap_or(Value::Null))
+    let head = head.to_ascii_lowercase();
+    let body = if head.contains("transfer-encoding: chunked") {
+        service_tests::joined(body)
+    } else {
+        body.to_owned()
+    };
+    (status, head, serde_json::from_str(&body).unwrap_or(Value::Null))
 }
 
 /// The headers of a client with this token.

@@ -8,6 +8,7 @@ use super::complaint::Complaints;
 use super::reply::Failure;
 use super::seats::Arrival;
 use super::tokens::{Role, Tokens};
+use super::withheld::withheld;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -48,7 +49,9 @@ pub(super) async fn guard(
     let answer = match gate.role(&request) {
         Ok(role) => {
             request.extensions_mut().insert(role);
-            next.run(request).await
+            let answer = next.run(request).await;
+            // What programs wrote is no more theirs to read in a message than in a log.
+            if role == Role::Read { withheld(answer) } else { answer }
         }
         Err(problem) => gate.refuse(problem, &arrival),
     };

@@ -2,11 +2,17 @@
 
 use super::document::{Broken, ManagersAnswer, WrongFile, tag};
 use super::reply::{Data, Reply};
+use super::tokens::{Role, kept};
 use crate::daemon::Shared;
 use crate::manager;
+use axum::Extension;
 use axum::extract::State;
 use service_api::{routes, view};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// So old may be what the token for reading is told.
+const ROSTER_KEPT: Duration = Duration::from_secs(10);
 
 /// Who can run services
 ///
@@ -19,8 +25,11 @@ use std::sync::Arc;
     tag = tag::SERVICES,
     responses((status = 200, description = "every manager", body = ManagersAnswer), WrongFile, Broken),
 )]
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Manager>> {
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    role: Option<Extension<Role>>,
+) -> Reply<Vec<view::Manager>> {
     shared.refresh().await?;
     let (world, plan) = (shared.orchestrator.world(), shared.orchestrator.plan());
-    Ok(Data(manager::roster(world, &plan).await))
+    Ok(Data(manager::roster(world, &plan, kept(role, ROSTER_KEPT)).await))
 }

@@ -6,7 +6,7 @@ use super::document::{
 };
 use super::listed;
 use super::reply::{Asked, Data, Failure, Named, Reply};
-use super::tokens::Role;
+use super::tokens::{Role, kept};
 use crate::board::{Board, Entry};
 use crate::daemon::Shared;
 use crate::drawing;
@@ -21,7 +21,11 @@ use serde::Deserialize;
 use service_api::{Code, Problem, routes, view};
 use service_core::{Id, Plan};
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::IntoParams;
+
+/// So old may be the check that the token for reading is told.
+const CHECK_KEPT: Duration = Duration::from_secs(1);
 
 /// All services as they are defined
 ///
@@ -208,6 +212,7 @@ fn root(entry: &Entry) -> Option<Root> {
 )]
 pub(super) async fn health(
     State(shared): State<Arc<Shared>>,
+    role: Option<Extension<Role>>,
     Named(name): Named<String>,
 ) -> Reply<view::Health> {
     let _ = shared.refresh().await;
@@ -216,7 +221,7 @@ pub(super) async fn health(
     if let Some(health) = views::at_rest(entry) {
         return Ok(Data(health));
     }
-    let checked = shared.orchestrator.check(&name).await?;
+    let checked = shared.orchestrator.check(&name, kept(role, CHECK_KEPT)).await?;
     Ok(Data(views::health(&entry.definition, checked)))
 }
 

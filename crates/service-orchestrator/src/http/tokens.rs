@@ -2,6 +2,7 @@
 
 use crate::disk;
 use crate::orchestrator::private_dir;
+use axum::Extension;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use std::fmt::Write as _;
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 /// How many random bytes a token has; it is written in hexadecimal.
@@ -31,6 +33,14 @@ impl Role {
             Self::Read => "read",
             Self::Admin => "admin",
         }
+    }
+}
+
+/// How old an answer may be: who may only read cannot have us do the same again and again.
+pub(super) fn kept(role: Option<Extension<Role>>, most: Duration) -> Duration {
+    match role {
+        Some(Extension(Role::Read)) => most,
+        Some(Extension(Role::Admin)) | None => Duration::ZERO,
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::Value;
 use service_api::view;
 use service_core::Plan;
 use service_core::config::{Manager, Settings};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// What `check` answers.
@@ -31,8 +33,13 @@ impl Answer for Checked {
     }
 }
 
-/// Every manager, those that come with us first.
-pub(crate) async fn roster(world: &World, plan: &Plan) -> Vec<view::Manager> {
+/// Every manager, those that come with us first. To find out means to run programs: it is done once for all who ask meanwhile,
+/// and for who comes within `kept` after it.
+pub(crate) async fn roster(world: &World, plan: &Arc<Plan>, kept: Duration) -> Vec<view::Manager> {
+    world.managers.rosters.share("", plan, kept, || find(world, plan)).await
+}
+
+async fn find(world: &World, plan: &Plan) -> Vec<view::Manager> {
     let mut managers: Vec<Manager> = built_in().map(|name| Manager::BuiltIn(name.to_owned())).collect();
     let used: Vec<&Manager> = plan.ids().map(|id| &plan.service(id).manager).collect();
     for manager in &used {

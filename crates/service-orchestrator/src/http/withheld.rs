@@ -1,0 +1,121 @@
+//! [`withheld`]: an answer for who may read, but not what programs wrote. Whatever the route, what stands quoted in a message
+//! ([`quoted`](service_api::quoted)) is left out of the JSON as it goes.
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::Response;
+use hyper::body::Frame;
+use service_api::quote::{CLOSE, OPEN};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// In place of what was written.
+const DOTS: &str = "…";
+
+/// The same answer, without.
+pub(super) fn withheld(answer: Response) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::new(Withheld { body, filter: Filter::default() }))
+}
+
+struct Withheld {
+    body: Body,
+    filter: Filter,
+}
+
+impl HttpBody for Withheld {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        frame.map_ok(|frame| frame.map_data(|data| Bytes::from(self.filter.pass(&data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+/// Where we are in a text that comes in pieces of any size.
+#[derive(Debug, Default)]
+struct Filter {
+    is_inside: bool,
+    /// Inside: whether the byte before was a backslash that takes the meaning of the next.
+    is_escaped: bool,
+    /// The beginning of a mark that may or may not go on.
+    begun: Vec<u8>,
+}
+
+impl Filter {
+    /// What may go on. A quotation ends with its mark, and at the latest with the JSON string it stands in.
+    fn pass(&mut self, data: &[u8]) -> Vec<u8> {
+        let mut passed = Vec::with_capacity(data.len());
+        for byte in data {
+            let mut buffer = [0; 4];
+            let mark = if self.is_inside { CLOSE } else { OPEN }.encode_utf8(&mut buffer).as_bytes();
+            self.begun.push(*byte);
+            if self.begun == mark {
+                passed.extend_from_slice(mark);
+                if !self.is_inside {
+                    passed.extend_from_slice(DOTS.as_bytes());
+                }
+                (self.is_inside, self.is_escaped) = (!self.is_inside, false);
+                self.begun.clear();
+            } else if !mark.starts_with(&self.begun) {
+                // The byte that broke it may begin another.
+                let again = self.begun.len() > 1 && mark[0] == *byte;
+                let kept = if again { self.begun.split_off(self.begun.len() - 1) } else { Vec::new() };
+                let over = std::mem::replace(&mut self.begun, kept);
+                self.release(&over, &mut passed);
+            }
+        }
+        passed
+    }
+
+    fn release(&mut self, bytes: &[u8], passed: &mut Vec<u8>) {
+        for byte in bytes {
+            match byte {
+                _ if !self.is_inside => passed.push(*byte),
+                b'"' if !self.is_escaped => {
+                    self.is_inside = false;
+                    passed.push(*byte);
+                }
+                b'\\' => self.is_escaped = !self.is_escaped,
+                _ => self.is_escaped = false,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In pieces of this size.
+    fn pass(text: &str, size: usize) -> String {
+        let mut filter = Filter::default();
+        let passed: Vec<u8> = text.as_bytes().chunks(size).flat_map(|piece| filter.pass(piece)).collect();
+        String::from_utf8(passed).unwrap()
+    }
+
+    #[test]
+    fn what_is_quoted_is_left_out_whatever_the_pieces() {
+        let text =
+            r#"{"message":"`x` ended with code 1: “a \" secret \\”, it said; “two” … – é","healthy":false}"#;
+        let left = r#"{"message":"`x` ended with code 1: “…”, it said; “…” … – é","healthy":false}"#;
+        for size in [1, 2, 3, 5, 1000] {
+            assert_eq!(pass(text, size), left, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_quotation_that_was_cut_ends_with_its_string() {
+        let text = r#"{"message":"it said “cut \" off \\","next":"a “b” c"}"#;
+        assert_eq!(pass(text, 4), r#"{"message":"it said “…","next":"a “…” c"}"#);
+    }
+}
