@@ -73,9 +73,12 @@ export def "test a prompt takes less than five milliseconds" [] {
     define $PAIR
     service start web once | ignore
     eventually "it has been told" { (service prompt) == "2/2 up" }
-    let times = 1..50 | each { timeit { service prompt } } | sort
-    # Other tests run beside this one: what they take from a prompt is not what it costs.
-    holds (($times | get 5) < 5ms) $"a tenth of them took less than 5ms: ($times | first) to ($times | last)"
+    let file = prompt-file | first
+    # Other tests run beside this one and slow everything down: what reads the snapshot and runs one program is slowed down as much.
+    let times = 1..50 | each { { prompt: (timeit { service prompt }) read: (timeit { open --raw $file | from json; ^true }) } }
+    let half = {|column| $times | get $column | sort | get 25 }
+    let bound = [5ms (4 * (do $half read))] | math max
+    holds ((do $half prompt) < $bound) $"half of them took less than ($bound) and not (do $half prompt): ($times | get prompt | math min) to ($times | get prompt | math max)"
 }
 
 export def "test services come and go with their directory" [] {
