@@ -9,7 +9,6 @@ use crate::selector::{IN_A_CLOSURE, Selection};
 use crate::{launch, remote, shell};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
-use service_api::project::gone;
 use service_api::{Code, Problem, Project, routes, view};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -218,11 +217,9 @@ impl Session {
         }
     }
 
-    /// Whether services run here that have no daemon.
-    pub(crate) fn has_lost_services(&self) -> bool {
-        self.project().is_some_and(|project| {
-            !gone::has_daemon(&project.state_dir) && launch::runs(&self.engine, &project.state_dir)
-        })
+    /// Whether services of the project run, with or without a daemon.
+    pub(crate) fn has_services(&self) -> bool {
+        self.project().is_some_and(|project| launch::runs(&self.engine, &project.state_dir))
     }
 
     /// Asks the daemon if it runs, else reads the project without leaving a daemon behind.

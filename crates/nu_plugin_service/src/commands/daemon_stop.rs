@@ -61,10 +61,11 @@ impl PluginCommand for DaemonStop {
         let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         let services = if call.has_flag("services")? { "true" } else { "false" };
         let end = move |client: &Client| launch::end(client, &[("services", services)]);
-        // Without a daemon there may be services all the same.
-        let daemon = match services == "true" && session.has_lost_services() {
-            true => session.ask(end)?,
-            false => session.ask_running(end)?,
+        // The answer decides, not a look before it: a daemon that was killed holds its lock for a moment longer.
+        let daemon = match session.ask_if_running(end.clone())? {
+            Some(daemon) => daemon,
+            None if services == "true" && session.has_services() => session.ask(end)?,
+            None => session.ask_running(end)?,
         };
         Ok(PipelineData::value(daemon.row(call.head), None))
     }
