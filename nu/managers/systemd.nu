@@ -140,6 +140,12 @@ export def check []: nothing -> record {
     {present: true program: $program version: $version message: $message}
 }
 
+# What a program wrote, as it stands in a message: one can tell where it begins and ends.
+def quoted []: string -> string {
+    let text = $in
+    if ($text | is-empty) { $text } else { $"“($text | str replace --all --regex '[“”]' '"')”" }
+}
+
 def asked-for []: nothing -> list<string> {
     [$"--property=($PROPERTIES | str join ',')"]
 }
@@ -170,7 +176,7 @@ def report [unit: string]: string -> record {
     } else if $well and $code not-in [0 null] {
         $": exit code ($code), which is in order for the unit"
     } else if ($known.StatusText? | is-not-empty) {
-        $": ($known.StatusText)"
+        $": ($known.StatusText | quoted)"
     }
     {
         state: $state
@@ -232,7 +238,7 @@ def systemctl [verb: string service: record ...args: string]: nothing -> string 
         let said = $answer.stderr | lines | each { str trim } | where $it != "" and $it !~ '^See "?(systemctl|user logs|system logs)' | str join " "
         let absent = $said =~ $ABSENT
         let look = $"see `systemctl ($whose) status (unit-of $service)`"
-        error make --unspanned {msg: $"($cannot): ($said)" help: (if $absent { $WITHOUT_SYSTEMD } else { $look })}
+        error make --unspanned {msg: $"($cannot): ($said | quoted)" help: (if $absent { $WITHOUT_SYSTEMD } else { $look })}
     }
     $answer.stdout
 }

@@ -107,7 +107,10 @@ fn a_restart_says_what_the_manager_said_of_the_end_before() {
     let status = eventually("it is up again", || {
         Some(project.status("desk")).filter(|status| status["state"] == "ready" && status["restarts"] == 1)
     });
-    assert_eq!(status["reason"], "started again after it ended, as its manager says: it is dark", "{status}");
+    assert_eq!(
+        status["reason"], "started again after it ended, as its manager says: “it is dark”",
+        "{status}"
+    );
     let events = project.value("service events desk | where event == state and to == waiting | get reason");
     assert!(events[0].as_str().unwrap().contains("it is dark"), "{events}");
     project.value("service stop desk");

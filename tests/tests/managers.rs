@@ -266,7 +266,7 @@ fn what_a_manager_says_is_fit_to_be_shown_and_no_more_than_it_says() {
     };
     let said = || project.error("service start lamp")["msg"].as_str().unwrap().to_owned();
     lamp("if true { error make {msg: $\"(ansi red)no power(ansi reset)\"} }; {state: running}");
-    assert_eq!(said(), "cannot start `lamp`: no power");
+    assert_eq!(said(), "cannot start `lamp`: “no power”");
     lamp("$lamp.volts");
     let error = said();
     assert_eq!(error.matches("try using 'volts?'").count(), 1, "{error}");
@@ -274,7 +274,7 @@ fn what_a_manager_says_is_fit_to_be_shown_and_no_more_than_it_says() {
     project.value("service start lamp");
     eventually("it has been asked", || {
         let health = project.value("service why lamp | get last_check.message");
-        (health == "hot").then_some(())
+        (health == "“hot”").then_some(())
     });
     project.value("service stop lamp");
     assert_eq!(project.status("lamp")["exit_code"], serde_json::Value::Null);
@@ -346,7 +346,7 @@ fn an_answer_of_the_wrong_kind_is_told_in_plain_words() {
     );
     let error = project.error("service start lamp");
     let message = error["msg"].as_str().unwrap();
-    assert!(message.contains("`pid` should be an int, not \"many\""), "{error:#}");
+    assert!(message.contains("`pid` should be an int, not “many”"), "{error:#}");
 }
 
 #[test]

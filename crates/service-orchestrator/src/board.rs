@@ -3,6 +3,7 @@
 use crate::acceptance::NOT_ASKED;
 use crate::manager::Told;
 use crate::tally::Tally;
+use service_api::quoted;
 use service_core::config::Service;
 use service_core::service::{Cause, Exit, Failure, Goal, State};
 use service_core::{Id, Moment, Plan, Snapshot};
@@ -112,7 +113,7 @@ impl Entry {
             | State::Ready { .. }
             | State::Completed { .. } => false,
         };
-        self.said.as_ref().filter(|_| counts).map(|said| format!("it says: {said}"))
+        self.said.as_ref().filter(|_| counts).map(|said| format!("it says: {}", quoted(said)))
     }
 
     /// Why it is as it is: the core's reason, and what the last check or the manager said of it.

@@ -63,3 +63,111 @@ fn who_may_only_read_has_checks_run_once_for_all_and_reads_nothing_that_they_wri
             .is_some_and(|message| message.ends_with(&format!("“{PRIVATE}”")))
     );
 }
+
+#[test]
+fn who_may_only_read_is_told_nothing_that_a_manager_or_a_stop_command_said() {
+    let services = format!(
+        r#"
+        [services.lamp]
+        manager = "lamp.nu"
+        health = {{ interval = "100ms" }}
+
+        [services.dark]
+        manager = "lamp.nu"
+        with = {{ fails = true }}
+
+        [services.shade]
+        manager = "command"
+        start_command = "true"
+        stop_command = "true"
+        status_command = "print {PRIVATE}"
+        health = {{ interval = "100ms" }}
+
+        [services.knob]
+        start_command = "ACTOR say up"
+        ready = {{ log = "up" }}
+        stop_command = "print --stderr {PRIVATE}; exit 3"
+        "#
+    )
+    .replace("        ", "");
+    let Some(project) = open_project(&services) else { return };
+    project.write(
+        "lamp.nu",
+        &"export def start []: record -> record { if $in.with?.fails? == true { error make {msg: 'WORD', help: 'WORD'} }; {state: running} }\n\
+          export def status []: record -> record { {state: running message: 'WORD'} }\n\
+          export def check []: nothing -> record { {present: true message: 'WORD'} }\n\
+          export def stop []: record -> record { {state: stopped} }"
+            .replace("WORD", PRIVATE),
+    );
+    project.value("service start lamp shade knob");
+    let error = project.error("service start dark");
+    assert!(error["msg"].as_str().is_some_and(|told| told.contains(&format!("“{PRIVATE}"))), "{error}");
+    project.value("service stop knob");
+
+    let at = address(&project);
+    let headers = |role: &str| bearer(&at, &token(&project, role));
+    let (read, admin) = (headers("read"), headers("admin"));
+    let get = |path: &str, headers: &str| ask(&at, "GET", path, headers).2.to_string();
+    // The words of a definition are its owner's.
+    let told = |path: &str, headers: &str| get(path, headers).contains(&format!("“{PRIVATE}"));
+    for path in [
+        "/api/v1/services/lamp/health",
+        "/api/v1/services/lamp/why",
+        "/api/v1/services/shade/health",
+        "/api/v1/services/dark/why",
+        "/api/v1/services/dark/status",
+        "/api/v1/services/status?long=true",
+        "/api/v1/services/history",
+        "/api/v1/events",
+        "/api/v1/managers",
+        "/api/v1/why",
+    ] {
+        eventually(&format!("its owner reads it at {path}"), || told(path, &admin).then_some(()));
+        assert!(!told(path, &read), "{path}: {}", get(path, &read));
+        assert!(get(path, &read).contains("“…”"), "{path}: {}", get(path, &read));
+    }
+    let stopped = get("/api/v1/events", &admin);
+    assert!(stopped.contains("its stop command failed"), "{stopped}");
+}
+
+#[test]
+fn what_is_run_for_who_may_only_read_is_bounded() {
+    let check = r#"exec:sh -c 'echo begin >> runs; sleep 0.3; echo end >> runs'"#;
+    let service = |nth: usize| {
+        format!(
+            "[services.s{nth}]\nstart_command = \"ACTOR say up\"\nready = {{ log = \"up\" }}\n\
+             health_check_endpoint = \"{check}\"\nhealth = {{ interval = \"1h\" }}\n"
+        )
+    };
+    let Some(project) = open_project(&(0..24).map(service).collect::<String>()) else { return };
+    project.value("service start --all");
+    let at = address(&project);
+    let read = bearer(&at, &token(&project, "read"));
+    eventually("what its start has run is over", || {
+        let (begun, ended) = runs(&project.read("runs"));
+        (begun.len() == ended).then_some(())
+    });
+    project.write("runs", "");
+    thread::scope(|scope| {
+        for nth in 0..24 {
+            let (at, read) = (&at, &read);
+            let path = format!("/api/v1/services/s{nth}/health");
+            scope.spawn(move || assert_eq!(ask(at, "GET", &path, read).0, 200));
+        }
+    });
+    let (begun, ended) = runs(&project.read("runs"));
+    assert_eq!((begun.len(), ended), (24, 24));
+    assert!(begun.iter().all(|running| *running <= 8), "{begun:?}");
+}
+
+/// How many ran when each began, with itself; and how many have ended.
+fn runs(text: &str) -> (Vec<usize>, usize) {
+    let (mut begun, mut ended) = (Vec::new(), 0);
+    for line in text.lines() {
+        match line {
+            "begin" => begun.push(begun.len() + 1 - ended),
+            _ => ended += 1,
+        }
+    }
+    (begun, ended)
+}

@@ -18,6 +18,7 @@ use service_api::redact::brief;
 use service_api::{Code, Problem};
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What a page of an allowed origin may send.
 const HEADERS: &str = "authorization, content-type, accept, last-event-id";
@@ -30,6 +31,33 @@ pub(super) struct Gate {
     pub(super) hosts: Vec<String>,
     pub(super) origins: Vec<String>,
     pub(super) refused: Complaints,
+    pub(super) costly: Costly,
+}
+
+/// What runs programs or walks through `/proc` because the token for reading asks: so much of it at once, however many ask.
+pub(super) struct Costly(Arc<Semaphore>);
+
+/// How many costly requests of the token for reading are worked on at once.
+const MAX_COSTLY_COUNT: usize = 8;
+
+impl Default for Costly {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_COSTLY_COUNT)))
+    }
+}
+
+/// Held for as long as the work goes on, also where nobody waits for the answer any more.
+#[derive(Debug, Clone)]
+pub(super) struct Permit {
+    _held: Arc<OwnedSemaphorePermit>,
+}
+
+impl Costly {
+    /// A permit, when there is one.
+    async fn permit(&self) -> Option<Permit> {
+        let held = Arc::clone(&self.0).acquire_owned().await.ok()?; // it is never closed
+        Some(Permit { _held: Arc::new(held) })
+    }
 }
 
 /// Lets a request in, with its [`Role`], or says why not.
@@ -49,7 +77,13 @@ pub(super) async fn guard(
     let answer = match gate.role(&request) {
         Ok(role) => {
             request.extensions_mut().insert(role);
+            let is_bounded = role == Role::Read && is_costly(&request);
+            let permit = if is_bounded { gate.costly.permit().await } else { None };
+            if let Some(permit) = permit.clone() {
+                request.extensions_mut().insert(permit);
+            }
             let answer = next.run(request).await;
+            drop(permit);
             // What programs wrote is no more theirs to read in a message than in a log.
             if role == Role::Read { withheld(answer) } else { answer }
         }
@@ -141,6 +175,12 @@ impl Gate {
 fn may_read(request: &Request) -> bool {
     let path = request.uri().path().trim_end_matches('/');
     matches!(*request.method(), Method::GET | Method::HEAD) && !path.ends_with("/logs")
+}
+
+/// Whether it runs a program, or looks through all processes.
+fn is_costly(request: &Request) -> bool {
+    let path = request.uri().path().trim_end_matches('/');
+    ["/health", "/why", "/managers"].iter().any(|end| path.ends_with(end))
 }
 
 /// The token after `Bearer`, whose case does not matter.

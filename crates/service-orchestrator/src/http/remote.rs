@@ -2,7 +2,7 @@
 
 use super::actor::Peer;
 use super::complaint::{Complaint, Complaints};
-use super::gate::Gate;
+use super::gate::{Costly, Gate};
 use super::listener::PAUSE;
 use super::server::{Caller, Door};
 use super::tokens::Tokens;
@@ -53,7 +53,10 @@ pub(crate) async fn open(api: &Api, base: &Path, state_dir: &Path) -> Result<Ope
     let listener = TcpListener::bind(api.listen).await.map_err(|error| error.to_string())?;
     let (hosts, origins) = (api.hosts.clone(), api.origins.clone());
     let door = Remote { listener, tls, failed: Complaint::default() };
-    Ok(Opened { door, gate: Gate { tokens, hosts, origins, refused: Complaints::default() } })
+    Ok(Opened {
+        door,
+        gate: Gate { tokens, hosts, origins, refused: Complaints::default(), costly: Costly::default() },
+    })
 }
 
 impl Opened {

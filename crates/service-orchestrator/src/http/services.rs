@@ -4,6 +4,7 @@ use super::document::{
     Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
     StatusAnswer, StepsAnswer, WhyAnswer, WhysAnswer, WrongFile, tag,
 };
+use super::gate::Permit;
 use super::listed;
 use super::reply::{Asked, Data, Failure, Named, Reply};
 use super::tokens::{Role, kept};
@@ -239,6 +240,7 @@ pub(super) async fn health(
 pub(super) async fn why(
     State(shared): State<Arc<Shared>>,
     role: Option<Extension<Role>>,
+    permit: Option<Extension<Permit>>,
     Named(name): Named<String>,
 ) -> Reply<view::Why> {
     let _ = shared.refresh().await;
@@ -247,7 +249,11 @@ pub(super) async fn why(
     let places = Arc::clone(&shared.orchestrator.world().places);
     let lines = lines_for(role);
     // It reads a log and walks through /proc.
-    let explained = tokio::task::spawn_blocking(move || why::why(&board, &entry, &places, lines)).await;
+    let explained = tokio::task::spawn_blocking(move || {
+        let _held = permit;
+        why::why(&board, &entry, &places, lines)
+    })
+    .await;
     let explained = explained
         .map_err(|error| Problem::new(Code::Internal, format!("cannot explain `{name}`: {error}")))?;
     Ok(Data(explained))
@@ -273,6 +279,7 @@ pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
 pub(super) async fn whys(
     State(shared): State<Arc<Shared>>,
     role: Option<Extension<Role>>,
+    permit: Option<Extension<Permit>>,
     Asked(names): Asked<Names>,
 ) -> Reply<Vec<view::Why>> {
     let _ = shared.refresh().await;
@@ -280,7 +287,11 @@ pub(super) async fn whys(
     let ids = resolve(&board.plan, &names.list())?;
     let places = Arc::clone(&shared.orchestrator.world().places);
     let lines = lines_for(role);
-    let explained = tokio::task::spawn_blocking(move || why::whys(&board, &ids, &places, lines)).await;
+    let explained = tokio::task::spawn_blocking(move || {
+        let _held = permit;
+        why::whys(&board, &ids, &places, lines)
+    })
+    .await;
     let explained =
         explained.map_err(|error| Problem::new(Code::Internal, format!("cannot explain that: {error}")))?;
     Ok(Data(explained))

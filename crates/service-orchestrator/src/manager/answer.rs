@@ -1,12 +1,12 @@
 //! What a manager answers: the state of a service ([`Status`]), and lines that it wrote ([`Line`]).
 
 use super::record::Timed;
-use super::words::on_one_line;
+use super::words::{Author, on_one_line};
 use crate::board::Checked;
 use crate::clock;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use service_api::view;
+use service_api::{quoted, view};
 use service_core::Name;
 use service_core::health::Verdict;
 use service_core::service::{Event, Exit};
@@ -18,7 +18,7 @@ const MOST_SIGNALS: i32 = 64;
 
 /// What a manager answers, read from JSON; the error says in plain words what should have been there.
 pub(super) trait Answer: Sized {
-    fn read(answer: Value) -> Result<Self, String>;
+    fn read(answer: Value, author: Author) -> Result<Self, String>;
 }
 
 /// What a manager says of a service.
@@ -67,7 +67,7 @@ impl State {
 }
 
 impl Answer for Status {
-    fn read(answer: Value) -> Result<Self, String> {
+    fn read(answer: Value, author: Author) -> Result<Self, String> {
         let row = Row::read(&answer, "a record")?;
         let states = State::ALL.map(|(word, _)| format!("\"{word}\"")).join(", ");
         Ok(Self {
@@ -75,7 +75,7 @@ impl Answer for Status {
             healthy: row.may("healthy", "true or false", Value::as_bool)?,
             pid: row.may("pid", "an int", number)?,
             id: row.may("id", "a string", text)?,
-            message: row.may("message", "a string", text)?.map(|message| on_one_line(&message)),
+            message: row.may("message", "a string", text)?.map(|message| author.mark(on_one_line(&message))),
             since: row.may("since", "a datetime", datetime)?,
             exit_code: row.may("exit_code", "an int", |code| code.as_i64()?.try_into().ok())?,
             exit_signal: row.may("exit_signal", "the number or the name of a signal", signal)?,
@@ -145,9 +145,10 @@ pub(super) fn shown(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a record".to_owned(),
         Value::String(text) if text.chars().count() > MOST => {
-            format!("\"{}...\"", text.chars().take(MOST).collect::<String>())
+            quoted(&format!("{}...", text.chars().take(MOST).collect::<String>()))
         }
-        Value::String(_) | Value::Number(_) | Value::Bool(_) => value.to_string(),
+        Value::String(text) => quoted(text),
+        Value::Number(_) | Value::Bool(_) => value.to_string(),
     }
 }
 
@@ -267,7 +268,7 @@ fn datetime(value: &Value) -> Option<Timestamp> {
 }
 
 impl Answer for Line {
-    fn read(answer: Value) -> Result<Self, String> {
+    fn read(answer: Value, _: Author) -> Result<Self, String> {
         if let Value::String(line) = answer {
             return Ok(Self { time: None, stream: None, text: line });
         }
@@ -302,7 +303,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Status, String> {
-        Status::read(serde_json::from_str(json).unwrap())
+        Status::read(serde_json::from_str(json).unwrap(), Author::Us)
     }
 
     fn status(json: &str) -> Status {
@@ -353,10 +354,10 @@ mod tests {
         let said = |json: &str| read(json).unwrap_err();
         assert_eq!(said("[1]"), "it should be a record, not a list");
         assert_eq!(said("null"), "it should be a record, not nothing");
-        assert_eq!(said(r#"{"state":"running","pid":"x"}"#), "`pid` should be an int, not \"x\"");
+        assert_eq!(said(r#"{"state":"running","pid":"x"}"#), "`pid` should be an int, not “x”");
         assert_eq!(said(r#"{"state":"running","since":5}"#), "`since` should be a datetime, not 5");
         let error = said(r#"{"state":"up"}"#);
-        assert!(error.contains("\"running\"") && error.ends_with("not \"up\""), "{error}");
+        assert!(error.contains("\"running\"") && error.ends_with("not “up”"), "{error}");
         assert!(said("{}").starts_with("`state` is missing: it should be one of"));
     }
 

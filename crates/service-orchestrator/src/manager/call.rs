@@ -2,14 +2,15 @@
 
 use super::answer::Answer;
 use super::lane::{Lane, waits};
-use super::module::assure;
+use super::module::{assure, author};
 use super::record;
-use super::words::readable;
+use super::words::{Author, readable};
 use crate::acceptance::accepted_nu;
 use crate::probe::exec::{Group, Most, Output};
 use crate::world::World;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use service_api::quoted;
 use service_core::config::Settings;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -60,7 +61,7 @@ pub(super) struct Call<'a> {
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The module raised an error.
-    Raised { msg: String, help: Option<String> },
+    Raised { msg: String, help: Option<String>, author: Author },
     /// It told more of a log than it may.
     TooMuch,
     /// Anything else, in our words.
@@ -71,7 +72,9 @@ impl Trouble {
     /// A manager may say "cannot start `web`: why"; whoever shows it says so too.
     pub(super) fn about(self, command: &str, service: &str) -> String {
         match self {
-            Self::Raised { msg, help } => with_help(without(command, service, &msg).to_owned(), help),
+            Self::Raised { msg, help, author } => {
+                author.mark(with_help(without(command, service, &msg).to_owned(), help))
+            }
             other => other.plain(),
         }
     }
@@ -81,16 +84,16 @@ impl Trouble {
         match self {
             Self::Failed(message) => message,
             Self::TooMuch => format!("it has more than {} MiB", MOST_OF_LOGS >> 20),
-            Self::Raised { msg, help } => with_help(msg, help),
+            Self::Raised { msg, help, author } => author.mark(with_help(msg, help)),
         }
     }
 
     /// What a module's `{error: {msg, help}}` says.
-    pub(super) fn read(error: &Value) -> Self {
+    pub(super) fn read(error: &Value, author: Author) -> Self {
         let word = |key: &str| error["error"][key].as_str().map(readable);
         match word("msg") {
             // An error without words is one that was made without them.
-            Some(msg) if !msg.trim().is_empty() => Self::Raised { msg, help: word("help") },
+            Some(msg) if !msg.trim().is_empty() => Self::Raised { msg, help: word("help"), author },
             _ => Self::Failed("its manager failed and did not say why".to_owned()),
         }
     }
@@ -118,6 +121,7 @@ impl Call<'_> {
     /// Makes it, and reads what it answers.
     pub(super) async fn make<T: Answer>(&self, world: &World, settings: &Settings) -> Result<T, Trouble> {
         let (module, command) = (self.module.display(), self.command);
+        let author = author(&world.places, self.module);
         let nu = nu(world, settings);
         let script =
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
@@ -126,8 +130,8 @@ impl Call<'_> {
         let answer = self.within(world, settings, &process, shell.run(&script, self.input, MOST)).await?;
         let answered = match serde_json::from_str::<Value>(&answer.json) {
             Ok(mut answer) => match answer.get_mut("ok") {
-                Some(ok) => T::read(ok.take()),
-                None => return Err(Trouble::read(&answer)),
+                Some(ok) => T::read(ok.take(), author),
+                None => return Err(Trouble::read(&answer, author)),
             },
             Err(_) => {
                 return Err(Trouble::Failed(format!("its manager `{module}` failed: {}", answer.said())));
@@ -262,7 +266,10 @@ impl Printed {
     fn said(&self) -> String {
         let said = [self.output.stderr.trim(), self.output.stdout.trim()];
         let said = said.into_iter().find(|said| !said.is_empty());
-        said.map_or_else(|| format!("it ended with {} and no answer", self.output.status), readable)
+        said.map_or_else(
+            || format!("it ended with {} and no answer", self.output.status),
+            |said| quoted(&readable(said)),
+        )
     }
 }
 

@@ -80,7 +80,7 @@ fn problem(service: &Service, trouble: Trouble) -> Problem {
     match trouble {
         Trouble::TooMuch => Problem::new(Code::TooMuch, cannot(&Trouble::TooMuch.plain()))
             .help("ask for fewer lines: the last of it (`--tail 100`), or what is new (`--since 5min`)"),
-        Trouble::Raised { msg, help } => {
+        Trouble::Raised { msg, help, .. } => {
             let doing = ["read the log of", "show the log of", "logs"];
             let why = doing.iter().fold(msg.as_str(), |msg, doing| without(doing, &service.name, msg));
             Problem { help, ..Problem::new(Code::ManagerFailed, cannot(why)) }

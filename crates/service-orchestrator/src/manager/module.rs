@@ -2,6 +2,7 @@
 //! another.
 
 use super::call::inspect;
+use super::words::Author;
 use crate::store::write_private;
 use crate::world::{Places, World};
 use serde::Deserialize;
@@ -52,12 +53,17 @@ pub(crate) fn install(places: &Places) -> std::io::Result<()> {
     })
 }
 
+/// Who wrote this module.
+pub(super) fn author(places: &Places, module: &Path) -> Author {
+    if module.parent() == Some(&*directory(places)) { Author::Us } else { Author::Others }
+}
+
 /// Before a module is run: one that comes with us is as it came, whoever has written to it meanwhile.
 pub(super) fn assure(places: &Places, module: &Path) -> Result<(), String> {
-    let directory = directory(places);
-    if module.parent() != Some(&*directory) {
+    if author(places, module) == Author::Others {
         return Ok(());
     }
+    let directory = directory(places);
     let is_as_it_came = |(name, text): &(&str, &str)| {
         let path = directory.join(name).with_extension("nu");
         let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());

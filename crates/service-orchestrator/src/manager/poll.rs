@@ -9,6 +9,7 @@
 
 use super::answer::{self, Answer, Heard, Status, shown};
 use super::call::Call;
+use super::words::Author;
 use super::{module, subject};
 use crate::acceptance::NOT_ASKED;
 use crate::clock;
@@ -137,7 +138,7 @@ async fn listen(
         let subjects = services.iter().filter_map(|service| json(&subject(&world, service).ok()?).ok());
         let input = format!("[{}]", subjects.collect::<Vec<_>>().join(","));
         let call = Call { module: &path, command: "status all", input: input.as_bytes() };
-        let rows = call.make::<Rows>(&world, &settings).await.unwrap_or_else(|_| Rows(Vec::new()));
+        let Ok(rows) = call.make::<Rows>(&world, &settings).await else { return Vec::new() };
         let answers =
             services.iter().filter_map(|service| Some(heard(&service.name, of(&rows, service).ok()?)));
         return answers.collect();
@@ -224,15 +225,18 @@ impl Member {
 }
 
 /// The rows of the answer, by the name in them.
-struct Rows(Vec<(Option<String>, Value)>);
+struct Rows {
+    rows: Vec<(Option<String>, Value)>,
+    author: Author,
+}
 
 impl Answer for Rows {
-    fn read(answer: Value) -> Result<Self, String> {
+    fn read(answer: Value, author: Author) -> Result<Self, String> {
         let Value::Array(rows) = answer else {
             return Err(format!("it should be a table, not {}", shown(&answer)));
         };
         let named = |row: Value| (row.get("name").and_then(Value::as_str).map(str::to_owned), row);
-        Ok(Self(rows.into_iter().map(named).collect()))
+        Ok(Self { rows: rows.into_iter().map(named).collect(), author })
     }
 }
 
@@ -277,9 +281,10 @@ fn json(subject: &super::Subject<'_>) -> Result<String, String> {
 
 /// What the rows say of one service.
 fn of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
-    let row = rows.0.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
+    let row = rows.rows.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
     let (_, row) = row.ok_or("its manager's `status all` has no row for it")?;
-    Status::read(row.clone()).map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
+    Status::read(row.clone(), rows.author)
+        .map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
 }
 
 fn deliver(

@@ -4,6 +4,7 @@
 use super::answer::{Answer, Line};
 use super::call::Trouble;
 use super::seen::Mark;
+use super::words::Author;
 use crate::aside::aside;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -85,7 +86,8 @@ impl Printed {
                 return Ok(Record { file, call_id: self.call_id, service, text });
             }
             return Err(serde_json::from_str(word)
-                .map_or_else(|_| Trouble::Failed(word.to_owned()), |e| Trouble::read(&e)));
+                // Only who may read logs is told.
+                .map_or_else(|_| Trouble::Failed(word.to_owned()), |e| Trouble::read(&e, Author::Us)));
         }
     }
 }
@@ -125,7 +127,7 @@ impl Record {
             if !text.is_empty() {
                 let line: Value = serde_json::from_slice(text)
                     .map_err(|_| format!("a line should be JSON, not {}", String::from_utf8_lossy(text)))?;
-                return Line::read(line).map(|line| Some(line.view(&self.service)));
+                return Line::read(line, Author::Us).map(|line| Some(line.view(&self.service)));
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Row, text};
 use super::call::Call;
 use super::module::{self, Module, built_in};
+use super::words::Author;
 use crate::acceptance::NOT_ASKED;
 use crate::world::World;
 use serde_json::Value;
@@ -22,13 +23,13 @@ struct Checked {
 }
 
 impl Answer for Checked {
-    fn read(answer: Value) -> Result<Self, String> {
+    fn read(answer: Value, author: Author) -> Result<Self, String> {
         let row = Row::read(&answer, "a record")?;
         Ok(Self {
             present: row.must("present", "true or false", Value::as_bool)?,
             program: row.may("program", "a string", text)?,
             version: row.may("version", "a string", text)?,
-            message: row.may("message", "a string", text)?,
+            message: row.may("message", "a string", text)?.map(|message| author.mark(message)),
         })
     }
 }
