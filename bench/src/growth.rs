@@ -1,10 +1,10 @@
 //! Time and memory against the number of services, as a table and as a plot.
 
-use crate::contestants::{FLOOR, OURS};
+use crate::harness::System;
 use crate::plot::{Line, Panel, draw};
 use crate::process::Use;
-use crate::stage::Contestant;
-use crate::work::{House, since};
+use crate::systems::{BASELINE, OURS};
+use crate::workloads::sandbox::{Sandbox, elapsed_ms};
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -16,37 +16,37 @@ struct Point {
     used: Use,
 }
 
-/// Plays every count so many rounds, the contestants in turn: the table in Markdown, and the plot in SVG.
-pub(crate) fn play(contestants: &[Box<dyn Contestant>], rounds: usize) -> Option<(String, String)> {
+/// Plays every count so many rounds, the systems in turn: the table in Markdown, and the plot in SVG.
+pub(crate) fn run(systems: &[Box<dyn System>], rounds: usize) -> Option<(String, String)> {
     let mut lines: Vec<(&'static str, Vec<Point>)> = Vec::new();
     for count in COUNTS {
-        for contestant in contestants.iter().filter(|one| [FLOOR, OURS].contains(&one.name())) {
+        for system in systems.iter().filter(|one| [BASELINE, OURS].contains(&one.name())) {
             let mut points: Vec<Point> =
-                (0..rounds).map(|_| once(contestant.as_ref(), count)).collect::<Option<_>>()?;
+                (0..rounds).map(|_| once(system.as_ref(), count)).collect::<Option<_>>()?;
             points.sort_by(|one, other| one.start.total_cmp(&other.start));
             let point = points.swap_remove(points.len() / 2);
             eprintln!(
                 "growth: {}: {count} services: {:.1} ms, {:.1} MB",
-                contestant.name(),
+                system.name(),
                 point.start,
                 megabytes(&point)
             );
-            match lines.iter_mut().find(|(name, _)| *name == contestant.name()) {
+            match lines.iter_mut().find(|(name, _)| *name == system.name()) {
                 Some((_, points)) => points.push(point),
-                None => lines.push((contestant.name(), vec![point])),
+                None => lines.push((system.name(), vec![point])),
             }
         }
     }
     Some((table(&lines), plot(&lines)))
 }
 
-fn once(contestant: &dyn Contestant, count: usize) -> Option<Point> {
-    let house = House::new();
-    let mut stage = house.raise(contestant, &house.independent(count))?;
+fn once(system: &dyn System, count: usize) -> Option<Point> {
+    let sandbox = Sandbox::new();
+    let mut instance = sandbox.set_up(system, &sandbox.independent(count))?;
     let begun = Instant::now();
-    stage.start();
-    let (_, ended) = house.herald.hear(count);
-    Some(Point { count, start: since(begun, ended), used: house.used() })
+    instance.start();
+    let (_, ended) = sandbox.ready.wait_for(count);
+    Some(Point { count, start: elapsed_ms(begun, ended), used: sandbox.used() })
 }
 
 fn megabytes(point: &Point) -> f64 {

@@ -1,35 +1,35 @@
-//! `cargo xtask bench`: how fast this project is, measured beside the bare machine (the floor) and beside the peers that the
-//! machine has, in one run and in turns, so that what disturbs one disturbs all.
+//! `cargo xtask bench`: measures this project, the bare machine (the baseline) and the peers that are installed.
+//! They run in turns in one process, so that a disturbance hits all of them.
 
-// A bench ends, and says why, where something is not as it should be.
+// The bench panics with a reason where something is not as expected.
 #![allow(clippy::missing_panics_doc)]
 
-mod contestants;
 mod growth;
-mod herald;
+mod harness;
+mod noise_guard;
 mod plot;
 mod process;
-mod quiet;
-mod stage;
+mod ready_listener;
+mod systems;
 mod table;
-mod work;
+mod workloads;
 
+use harness::System;
 use lexopt::prelude::*;
-use quiet::Quiet;
-use stage::Contestant;
+use noise_guard::NoiseGuard;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use table::Figures;
-use work::{Row, Work};
+use workloads::workload::{Row, Workload};
 
 const USAGE: &str =
-    "usage: service-bench [--rounds N] [--only WORK]... [--with CONTESTANT]... [--noisy] [--growth FILE]
+    "usage: service-bench [--rounds N] [--only WORKLOAD]... [--with SYSTEM]... [--noisy] [--growth FILE]
 
-  --rounds N         how often each contestant plays each work (5)
-  --only WORK        hundred, five-hundred, chain, layers, idle, checks, blocks, lines, cold,
+  --rounds N         how often each system runs each workload (5)
+  --only WORKLOAD     hundred, five-hundred, chain, layers, idle, checks, blocks, lines, cold,
                      core
-  --with CONTESTANT  beside the floor and this project: s6, supervisor, systemd, dinit, pitchfork
+  --with SYSTEM      beside the baseline and this project: s6, supervisor, systemd, dinit, pitchfork
                      (all that are there)
   --noisy            go on where other processes use more than 5 % of the machine
   --growth FILE      also measure 10 to 2,000 services, and draw a plot there";
@@ -54,28 +54,30 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|word| word == "floor") {
-        let plan = arguments.next().ok_or("service-bench floor PARTS")?;
-        return Ok(contestants::play_floor(Path::new(&plan))?);
+    if arguments.next().is_some_and(|word| word == "baseline") {
+        let plan = arguments.next().ok_or("service-bench baseline SERVICES")?;
+        return Ok(systems::run_baseline(Path::new(&plan))?);
     }
     let options = options()?;
-    let _attic = work::Attic;
-    let quiet = Quiet::listen();
-    let contestants = contestants(&options);
-    let names: Vec<&'static str> = contestants.iter().map(|one| one.name()).collect();
-    let mut works = work::all();
-    works.retain(|work| options.only.is_empty() || options.only.iter().any(|only| only == work.name));
-    let figures = play(&works, &contestants, options.rounds);
-    let rows: Vec<&Row> = works.iter().flat_map(|work| work.rows).collect();
-    println!("{}", figures.table(&rows, &names, contestants::OURS));
+    let _cleanup = workloads::sandbox::Cleanup;
+    let noise = NoiseGuard::start();
+    let systems = systems(&options);
+    let names: Vec<&'static str> = systems.iter().map(|one| one.name()).collect();
+    let mut workloads = workloads::all();
+    workloads
+        .retain(|workload| options.only.is_empty() || options.only.iter().any(|only| only == workload.name));
+    let figures = measure(&workloads, &systems, options.rounds);
+    let rows: Vec<&Row> = workloads.iter().flat_map(|workload| workload.rows).collect();
+    println!("{}", figures.table(&rows, &names, systems::OURS));
     if let Some(path) = &options.growth {
-        let (table, plot) = growth::play(&contestants, options.rounds).ok_or("nobody grows")?;
+        let (table, plot) =
+            growth::run(&systems, options.rounds).ok_or("no system can run the growth workload")?;
         println!("{table}");
         std::fs::write(path, plot)?;
     }
-    match quiet.broken() {
-        Some(loud) if options.noisy => eprintln!("these figures are worth little: {loud}"),
-        Some(loud) => return Err(format!("these figures are worth nothing: {loud}").into()),
+    match noise.excess() {
+        Some(excess) if options.noisy => eprintln!("these figures are unreliable: {excess}"),
+        Some(excess) => return Err(format!("these figures are unreliable: {excess}").into()),
         None => {}
     }
     Ok(())
@@ -98,12 +100,12 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(options)
 }
 
-/// Those that are there, of those that are asked for.
-fn contestants(options: &Options) -> Vec<Box<dyn Contestant>> {
-    println!("- machine: {}", quiet::machine());
-    let mut all = contestants::all();
+/// The installed systems, of those that were asked for.
+fn systems(options: &Options) -> Vec<Box<dyn System>> {
+    println!("- machine: {}", noise_guard::machine());
+    let mut all = systems::all();
     all.retain(|one| {
-        let always = [contestants::FLOOR, contestants::OURS].contains(&one.name());
+        let always = [systems::BASELINE, systems::OURS].contains(&one.name());
         let wanted = always || options.with.is_empty() || options.with.iter().any(|with| with == one.name());
         let version = one.version().filter(|_| wanted);
         if let Some(version) = &version {
@@ -115,15 +117,15 @@ fn contestants(options: &Options) -> Vec<Box<dyn Contestant>> {
     all
 }
 
-/// Every work, so many rounds, each round by each contestant in turn.
-fn play(works: &[Work], contestants: &[Box<dyn Contestant>], rounds: usize) -> Figures {
+/// Runs every workload, `rounds` times, each time on each system in turn.
+fn measure(workloads: &[Workload], systems: &[Box<dyn System>], rounds: usize) -> Figures {
     let mut figures = Figures::default();
-    for work in works {
+    for workload in workloads {
         for round in 1..=rounds {
-            for contestant in contestants {
-                for (row, value) in (work.play)(contestant.as_ref()).unwrap_or_default() {
-                    eprintln!("{} {round}/{rounds}: {}: {row}: {value:.3}", work.name, contestant.name());
-                    figures.add(row, contestant.name(), value);
+            for system in systems {
+                for (row, value) in (workload.run)(system.as_ref()).unwrap_or_default() {
+                    eprintln!("{} {round}/{rounds}: {}: {row}: {value:.3}", workload.name, system.name());
+                    figures.add(row, system.name(), value);
                 }
             }
         }

@@ -1,44 +1,46 @@
-//! The table: for each figure the median, the least and the most of each contestant, and its ratio to the floor.
+//! The table: median, minimum and maximum of each figure and system, and the ratio to the baseline.
 
-use crate::work::{Goal, Row};
+use crate::workloads::workload::{Goal, Row};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Figures by row and contestant, in the order they were taken.
+/// Figures by row and system, in the order they were taken.
 #[derive(Default)]
 pub(crate) struct Figures(BTreeMap<(&'static str, &'static str), Vec<f64>>);
 
 impl Figures {
-    pub(crate) fn add(&mut self, row: &'static str, contestant: &'static str, value: f64) {
-        self.0.entry((row, contestant)).or_default().push(value);
+    pub(crate) fn add(&mut self, row: &'static str, system: &'static str, value: f64) {
+        self.0.entry((row, system)).or_default().push(value);
     }
 
-    pub(crate) fn median(&self, row: &'static str, contestant: &'static str) -> Option<f64> {
-        let mut values = self.0.get(&(row, contestant))?.clone();
+    pub(crate) fn median(&self, row: &'static str, system: &'static str) -> Option<f64> {
+        let mut values = self.0.get(&(row, system))?.clone();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied()
     }
 
-    fn range(&self, row: &'static str, contestant: &'static str) -> Option<(f64, f64)> {
-        let values = self.0.get(&(row, contestant))?;
+    fn range(&self, row: &'static str, system: &'static str) -> Option<(f64, f64)> {
+        let values = self.0.get(&(row, system))?;
         let least = values.iter().copied().min_by(f64::total_cmp)?;
         Some((least, values.iter().copied().max_by(f64::total_cmp)?))
     }
 
     /// In Markdown. Rows that nobody has figures for are left out.
-    pub(crate) fn table(&self, rows: &[&Row], contestants: &[&'static str], ours: &'static str) -> String {
-        let mut text = format!("| work | {} | goal | |\n", contestants.join(" | "));
-        let _ = writeln!(text, "|---|{}---|---|", "---|".repeat(contestants.len()));
+    pub(crate) fn table(&self, rows: &[&Row], systems: &[&'static str], ours: &'static str) -> String {
+        let mut text = format!("| work | {} | goal | |\n", systems.join(" | "));
+        let _ = writeln!(text, "|---|{}---|---|", "---|".repeat(systems.len()));
         for row in rows {
             let Some(own) = self.median(row.name, ours) else { continue };
-            let floor = self.median(row.name, contestants[0]);
+            let baseline = self.median(row.name, systems[0]);
             let _ = write!(text, "| {} ({}) |", row.name, row.unit);
-            for contestant in contestants {
-                let _ = write!(text, " {} |", self.cell(row.name, contestant, floor));
+            for system in systems {
+                let _ = write!(text, " {} |", self.cell(row.name, system, baseline));
             }
             let (goal, most) = match row.goal {
-                Goal::Most(most) => (format!("{most} {}", row.unit), Some(most)),
-                Goal::Floor(times) => (format!("{times} x floor"), floor.map(|floor| floor * times)),
+                Goal::AtMost(most) => (format!("{most} {}", row.unit), Some(most)),
+                Goal::TimesBaseline(times) => {
+                    (format!("{times} x baseline"), baseline.map(|baseline| baseline * times))
+                }
             };
             let met = most.map_or("", |most| if own <= most { "met" } else { "**missed**" });
             let _ = writeln!(text, " {goal} | {met} |");
@@ -46,14 +48,13 @@ impl Figures {
         text
     }
 
-    fn cell(&self, row: &'static str, contestant: &'static str, floor: Option<f64>) -> String {
-        let (Some(median), Some((least, most))) = (self.median(row, contestant), self.range(row, contestant))
-        else {
+    fn cell(&self, row: &'static str, system: &'static str, baseline: Option<f64>) -> String {
+        let (Some(median), Some((least, most))) = (self.median(row, system), self.range(row, system)) else {
             return "–".to_owned();
         };
-        let ratio = floor
-            .filter(|floor| *floor > 0.0)
-            .map_or(String::new(), |floor| format!(", x{:.1}", median / floor));
+        let ratio = baseline
+            .filter(|baseline| *baseline > 0.0)
+            .map_or(String::new(), |baseline| format!(", x{:.1}", median / baseline));
         format!("**{}** ({}–{}{ratio})", short(median), short(least), short(most))
     }
 }

@@ -1,8 +1,8 @@
 //! s6: one `s6-supervise` for each service below `s6-svscan`. A start is a scan of a directory that all services were put
 //! into; it knows no dependencies.
 
-use super::{Kept, version};
-use crate::stage::{Contestant, Part, Stage};
+use crate::harness::{Instance, ServiceSpec, System};
+use crate::systems::program::{ChildGuard, version};
 use service_tests::installed;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 pub(crate) struct S6;
 
-impl Contestant for S6 {
+impl System for S6 {
     fn name(&self) -> &'static str {
         "s6"
     }
@@ -26,32 +26,32 @@ impl Contestant for S6 {
             .or(Some(String::new()))
     }
 
-    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
-        if parts.iter().any(|part| !part.needs.is_empty() || part.check.is_some()) {
+    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+        if services.iter().any(|service| !service.needs.is_empty() || service.check.is_some()) {
             return None;
         }
-        let (services, scan) = (directory.join("services"), directory.join("scan"));
+        let (definitions, scan) = (directory.join("services"), directory.join("scan"));
         fs::create_dir_all(&scan).ok()?;
-        for part in parts {
-            let service = services.join(&part.name);
-            fs::create_dir_all(&service).ok()?;
-            let words = part.command.join(" ");
+        for service in services {
+            let definition = definitions.join(&service.name);
+            fs::create_dir_all(&definition).ok()?;
+            let words = service.command.join(" ");
             let interpreter =
                 installed("execlineb").map_or("/bin/sh".to_owned(), |path| format!("{} -P", path.display()));
             let exec = if interpreter == "/bin/sh" { "exec " } else { "" };
-            script(&service.join("run"), &format!("#!{interpreter}\n{exec}{words}\n"))?;
-            if part.ends {
-                script(&service.join("finish"), "#!/bin/sh\nexit 125\n")?;
-                fs::create_dir(service.join("log")).ok()?;
+            script(&definition.join("run"), &format!("#!{interpreter}\n{exec}{words}\n"))?;
+            if service.ends {
+                script(&definition.join("finish"), "#!/bin/sh\nexit 125\n")?;
+                fs::create_dir(definition.join("log")).ok()?;
                 fs::create_dir_all(directory.join("logs")).ok()?;
                 let logger =
-                    format!("#!/bin/sh\nexec s6-log s268435455 n10 {}\n", kept(directory, part).display());
-                script(&service.join("log/run"), &logger)?;
+                    format!("#!/bin/sh\nexec s6-log s268435455 n10 {}\n", kept(directory, service).display());
+                script(&definition.join("log/run"), &logger)?;
             }
         }
         let process = Command::new(installed("s6-svscan")?)
             .arg(&scan)
-            .env("BENCH_STAGE", directory.join("s6"))
+            .env("BENCH_INSTANCE", directory.join("s6"))
             .stdout(Stdio::null())
             .spawn()
             .ok()?;
@@ -60,10 +60,10 @@ impl Contestant for S6 {
         });
         Some(Box::new(Scan {
             directory: directory.to_owned(),
-            services,
+            definitions,
             scanned: scan,
             control: installed("s6-svscanctl")?,
-            process: Kept(process),
+            process: ChildGuard(process),
         }))
     }
 }
@@ -74,16 +74,16 @@ fn script(path: &Path, text: &str) -> Option<()> {
 }
 
 /// The directory that s6-log keeps.
-fn kept(directory: &Path, part: &Part) -> PathBuf {
-    directory.join("logs").join(&part.name)
+fn kept(directory: &Path, service: &ServiceSpec) -> PathBuf {
+    directory.join("logs").join(&service.name)
 }
 
 struct Scan {
     directory: PathBuf,
-    services: PathBuf,
+    definitions: PathBuf,
     scanned: PathBuf,
     control: PathBuf,
-    process: Kept,
+    process: ChildGuard,
 }
 
 impl Scan {
@@ -94,9 +94,9 @@ impl Scan {
     }
 }
 
-impl Stage for Scan {
+impl Instance for Scan {
     fn start(&mut self) {
-        for entry in fs::read_dir(&self.services).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&self.definitions).into_iter().flatten().flatten() {
             let _ = symlink(entry.path(), self.scanned.join(entry.file_name()));
         }
         self.say("-a");
@@ -106,8 +106,8 @@ impl Stage for Scan {
         self.say("-t");
     }
 
-    fn log(&self, part: &Part) -> Option<PathBuf> {
-        Some(kept(&self.directory, part).join("current"))
+    fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
+        Some(kept(&self.directory, service).join("current"))
     }
 }
 

@@ -1,14 +1,13 @@
-//! The machine: what it is, and whether it was left to the bench. Figures that were taken beside somebody else's work are worth
-//! nothing.
+//! [`NoiseGuard`]: whether other processes used the machine during the bench, which makes its figures unreliable.
 
 use crate::process;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The share of the machine that others may use.
-const LEFT: f64 = 0.05;
+/// The share of all cores that other processes may use.
+const MAX_NOISE: f64 = 0.05;
 
-/// What the figures depend on: cores, processor, memory, kernel.
+/// Cores, processor, memory and kernel of this machine.
 pub(crate) fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let of = |text: &str, key: &str| {
@@ -24,33 +23,33 @@ pub(crate) fn machine() -> String {
     format!("{cores} cores of {processor}, {gigabytes:.0} GB, Linux {kernel}")
 }
 
-/// What every process that is none of ours had used when the listening began.
-pub(crate) struct Quiet {
-    strangers: BTreeMap<u32, Duration>,
+/// The CPU time that each other process had used when the bench began.
+pub(crate) struct NoiseGuard {
+    others: BTreeMap<u32, Duration>,
     begun: Instant,
 }
 
-impl Quiet {
-    /// Begins before anything of ours runs: whoever is there now is a stranger.
-    pub(crate) fn listen() -> Self {
+impl NoiseGuard {
+    /// Call this before the bench starts a process: every process that exists now counts as another one.
+    pub(crate) fn start() -> Self {
         let me = std::process::id();
-        let strangers = process::all().filter(|pid| *pid != me).map(|pid| (pid, process::cpu(pid))).collect();
-        Self { strangers, begun: Instant::now() }
+        let others = process::all().filter(|pid| *pid != me).map(|pid| (pid, process::cpu(pid))).collect();
+        Self { others, begun: Instant::now() }
     }
 
-    /// Who was louder than they may be since then.
-    pub(crate) fn broken(&self) -> Option<String> {
+    /// Describes the noise since the start, if there was too much.
+    pub(crate) fn excess(&self) -> Option<String> {
         let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
         let all = self.begun.elapsed().as_secs_f64() * cores;
         let mut used: Vec<(f64, u32)> = self
-            .strangers
+            .others
             .iter()
             .map(|(pid, before)| (process::cpu(*pid).saturating_sub(*before).as_secs_f64() / all, *pid))
             .collect();
         used.sort_by(|one, other| other.0.total_cmp(&one.0));
         let sum: f64 = used.iter().map(|(share, _)| share).sum();
         let (share, loudest) = used.first()?;
-        (sum > LEFT).then(|| {
+        (sum > MAX_NOISE).then(|| {
             let name = service_tests::name(*loudest);
             format!(
                 "others used {:.0} % of this machine, `{name}` ({loudest}) alone {:.0} %",

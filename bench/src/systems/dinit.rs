@@ -1,8 +1,8 @@
-//! dinit, asked with `dinitctl`. The parts are what a service `all` waits for. One with a port says that it is ready over
+//! dinit, asked with `dinitctl`. The services are what a service `all` waits for. One with a port says that it is ready over
 //! the pipe that dinit gives it; the logs are files that the services write themselves.
 
-use super::{Kept, version};
-use crate::stage::{Contestant, Part, Stage};
+use crate::harness::{Instance, ServiceSpec, System};
+use crate::systems::program::{ChildGuard, version};
 use service_tests::installed;
 use std::fmt::Write as _;
 use std::fs;
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 pub(crate) struct Dinit;
 
-impl Contestant for Dinit {
+impl System for Dinit {
     fn name(&self) -> &'static str {
         "dinit"
     }
@@ -21,58 +21,63 @@ impl Contestant for Dinit {
         version("dinit", "--version")
     }
 
-    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
-        if parts.iter().any(|part| part.check.is_some()) {
+    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+        if services.iter().any(|service| service.check.is_some()) {
             return None;
         }
-        let services = directory.join("services");
-        fs::create_dir(&services).ok()?;
+        let definitions = directory.join("services");
+        fs::create_dir(&definitions).ok()?;
         let mut all = "type = internal\n".to_owned();
-        for part in parts {
-            let _ = writeln!(all, "waits-for = {}", part.name);
-            fs::write(services.join(&part.name), description(part, parts, directory)).ok()?;
+        for service in services {
+            let _ = writeln!(all, "waits-for = {}", service.name);
+            fs::write(definitions.join(&service.name), description(service, services, directory)).ok()?;
         }
-        fs::write(services.join("all"), all).ok()?;
-        fs::write(services.join("boot"), "type = internal\n").ok()?;
+        fs::write(definitions.join("all"), all).ok()?;
+        fs::write(definitions.join("boot"), "type = internal\n").ok()?;
         let socket = directory.join("socket");
         let process = Command::new(installed("dinit")?)
             .args(["--user", "--quiet", "--services-dir"])
-            .arg(&services)
+            .arg(&definitions)
             .arg("--socket-path")
             .arg(&socket)
-            .env("BENCH_STAGE", directory.join("dinit"))
+            .env("BENCH_INSTANCE", directory.join("dinit"))
             .stdout(Stdio::null())
             .spawn()
             .ok()?;
         service_tests::eventually("dinit listens", || socket.exists().then_some(()));
         let control = installed("dinitctl")?;
-        Some(Box::new(User { directory: directory.to_owned(), control, socket, process: Kept(process) }))
+        Some(Box::new(User {
+            directory: directory.to_owned(),
+            control,
+            socket,
+            process: ChildGuard(process),
+        }))
     }
 }
 
-fn description(part: &Part, parts: &[Part], directory: &Path) -> String {
-    let (command, log) = (part.command.join(" "), log(directory, part));
-    let again = !part.ends;
+fn description(service: &ServiceSpec, services: &[ServiceSpec], directory: &Path) -> String {
+    let (command, log) = (service.command.join(" "), log(directory, service));
+    let again = !service.ends;
     let mut text =
         format!("type = process\ncommand = {command}\nrestart = {again}\nlogfile = {}\n", log.display());
-    for need in &part.needs {
-        let _ = writeln!(text, "depends-on = {}", parts[*need].name);
+    for need in &service.needs {
+        let _ = writeln!(text, "depends-on = {}", services[*need].name);
     }
-    if part.port.is_some() {
+    if service.port.is_some() {
         text.push_str("ready-notification = pipevar:READY_FD\n");
     }
     text
 }
 
-fn log(directory: &Path, part: &Part) -> PathBuf {
-    directory.join(&part.name).with_extension("log")
+fn log(directory: &Path, service: &ServiceSpec) -> PathBuf {
+    directory.join(&service.name).with_extension("log")
 }
 
 struct User {
     directory: PathBuf,
     control: PathBuf,
     socket: PathBuf,
-    process: Kept,
+    process: ChildGuard,
 }
 
 impl User {
@@ -83,7 +88,7 @@ impl User {
     }
 }
 
-impl Stage for User {
+impl Instance for User {
     fn start(&mut self) {
         self.ask(&["start", "--no-wait", "all"]);
     }
@@ -92,8 +97,8 @@ impl Stage for User {
         self.ask(&["stop", "--no-wait", "all"]);
     }
 
-    fn log(&self, part: &Part) -> Option<PathBuf> {
-        Some(log(&self.directory, part))
+    fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
+        Some(log(&self.directory, service))
     }
 }
 

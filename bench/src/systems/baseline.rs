@@ -1,9 +1,9 @@
-//! The floor: what the machine itself takes for the bare work. A process of its own that spawns, watches with pidfds and
+//! The baseline: what the machine itself takes for the bare work. A separate process spawns, watches with pidfds and
 //! `poll`, copies a pipe to a file, starts again what dies; it keeps no promise beside.
 
-use super::Kept;
+use crate::harness::{Instance, ServiceSpec, System};
 use crate::process;
-use crate::stage::{Contestant, Part, Stage};
+use crate::systems::program::ChildGuard;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,51 +14,51 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// As the table calls it.
-pub(crate) const FLOOR: &str = "floor";
+/// Its name in the table.
+pub(crate) const BASELINE: &str = "baseline";
 
-pub(crate) struct Floor;
+pub(crate) struct Baseline;
 
-impl Contestant for Floor {
+impl System for Baseline {
     fn name(&self) -> &'static str {
-        FLOOR
+        BASELINE
     }
 
     fn version(&self) -> Option<String> {
         Some("spawn, pidfd, poll, pipe to file".to_owned())
     }
 
-    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
-        if parts.iter().any(|part| part.check.is_some()) {
+    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+        if services.iter().any(|service| service.check.is_some()) {
             return None;
         }
-        let plan = directory.join("parts.json");
-        std::fs::write(&plan, serde_json::to_vec(parts).ok()?).ok()?;
+        let plan = directory.join("services.json");
+        std::fs::write(&plan, serde_json::to_vec(services).ok()?).ok()?;
         let mut process = Command::new(std::env::current_exe().ok()?)
-            .args(["floor", plan.to_str()?])
-            .env("BENCH_STAGE", directory.join("floor"))
+            .args(["baseline", plan.to_str()?])
+            .env("BENCH_INSTANCE", directory.join("baseline"))
             .stdin(Stdio::piped())
             .spawn()
             .ok()?;
         let input = process.stdin.take();
-        Some(Box::new(Orders { input, directory: directory.to_owned(), process: Kept(process) }))
+        Some(Box::new(Orders { input, directory: directory.to_owned(), process: ChildGuard(process) }))
     }
 }
 
 struct Orders {
     input: Option<ChildStdin>,
     directory: PathBuf,
-    process: Kept,
+    process: ChildGuard,
 }
 
 impl Orders {
     fn give(&mut self, order: &[u8]) {
         let input = self.input.as_mut().expect("orders are given until the end");
-        input.write_all(order).expect("the floor reads");
+        input.write_all(order).expect("the baseline reads");
     }
 }
 
-impl Stage for Orders {
+impl Instance for Orders {
     fn start(&mut self) {
         self.give(b"start\n");
     }
@@ -67,8 +67,8 @@ impl Stage for Orders {
         self.give(b"stop\n");
     }
 
-    fn log(&self, part: &Part) -> Option<PathBuf> {
-        Some(log(&self.directory, part))
+    fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
+        Some(log(&self.directory, service))
     }
 }
 
@@ -76,15 +76,15 @@ impl Drop for Orders {
     fn drop(&mut self) {
         self.stop();
         self.input = None;
-        service_tests::eventually("the floor is down", || self.process.0.try_wait().ok().flatten());
+        service_tests::eventually("the baseline is down", || self.process.0.try_wait().ok().flatten());
     }
 }
 
-fn log(directory: &Path, part: &Part) -> PathBuf {
-    directory.join(&part.name).with_extension("log")
+fn log(directory: &Path, service: &ServiceSpec) -> PathBuf {
+    directory.join(&service.name).with_extension("log")
 }
 
-/// One service that the floor runs.
+/// One service that the baseline runs.
 struct Running {
     index: usize,
     child: Child,
@@ -92,16 +92,16 @@ struct Running {
     output: Option<(ChildStdout, File)>,
 }
 
-/// What `service-bench floor PARTS` does: follows the orders on standard input until it ends.
-pub(crate) fn play(plan: &Path) -> io::Result<()> {
+/// What `service-bench baseline SERVICES` does: follows the orders on standard input until it ends.
+pub(crate) fn run(plan: &Path) -> io::Result<()> {
     let directory = plan.parent().unwrap_or(plan);
-    let parts: Vec<Part> = serde_json::from_slice(&std::fs::read(plan)?)?;
+    let services: Vec<ServiceSpec> = serde_json::from_slice(&std::fs::read(plan)?)?;
     let notified = directory.join("notified");
     let words = UnixDatagram::bind(&notified)?;
     words.set_nonblocking(true)?;
     let mut orders = BufReader::new(io::stdin());
     let mut running: Vec<Running> = Vec::new();
-    let mut ready = vec![false; parts.len()];
+    let mut ready = vec![false; services.len()];
     let (mut up, mut ending) = (false, false);
     while !(ending && running.is_empty()) {
         let mut fds = vec![PollFd::new(words.as_fd(), PollFlags::POLLIN)];
@@ -118,7 +118,7 @@ pub(crate) fn play(plan: &Path) -> io::Result<()> {
         let woken: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         drop(fds);
         if woken[0] && take(&words, &mut ready) {
-            spawn(&parts, &ready, directory, &notified, &mut running)?;
+            spawn(&services, &ready, directory, &notified, &mut running)?;
         }
         if woken[1] && !ending {
             let mut order = String::new();
@@ -126,7 +126,7 @@ pub(crate) fn play(plan: &Path) -> io::Result<()> {
                 0 => ending = true,
                 _ if order.trim() == "start" => {
                     up = true;
-                    spawn(&parts, &ready, directory, &notified, &mut running)?;
+                    spawn(&services, &ready, directory, &notified, &mut running)?;
                 }
                 _ => {
                     up = false;
@@ -155,8 +155,8 @@ pub(crate) fn play(plan: &Path) -> io::Result<()> {
         for place in gone.into_iter().rev() {
             let mut one = running.swap_remove(place);
             one.child.wait()?;
-            if up && !parts[one.index].ends {
-                running.push(start(one.index, &parts[one.index], directory, &notified)?);
+            if up && !services[one.index].ends {
+                running.push(start(one.index, &services[one.index], directory, &notified)?);
             }
         }
     }
@@ -177,30 +177,30 @@ fn take(words: &UnixDatagram, ready: &mut [bool]) -> bool {
 
 /// Starts what is not started and has what it needs.
 fn spawn(
-    parts: &[Part],
+    services: &[ServiceSpec],
     ready: &[bool],
     directory: &Path,
     notified: &Path,
     running: &mut Vec<Running>,
 ) -> io::Result<()> {
-    for (index, part) in parts.iter().enumerate().skip(running.len()) {
-        if !part.needs.iter().all(|need| ready[*need]) {
+    for (index, service) in services.iter().enumerate().skip(running.len()) {
+        if !service.needs.iter().all(|need| ready[*need]) {
             break;
         }
-        running.push(start(index, part, directory, notified)?);
+        running.push(start(index, service, directory, notified)?);
     }
     Ok(())
 }
 
-fn start(index: usize, part: &Part, directory: &Path, notified: &Path) -> io::Result<Running> {
-    let mut child = Command::new(&part.command[0])
-        .args(&part.command[1..])
+fn start(index: usize, service: &ServiceSpec, directory: &Path, notified: &Path) -> io::Result<Running> {
+    let mut child = Command::new(&service.command[0])
+        .args(&service.command[1..])
         .env("NOTIFY_SOCKET", notified)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
     let ended = process::open(child.id()).ok_or(io::ErrorKind::NotFound)?;
-    let file = File::create(log(directory, part))?;
+    let file = File::create(log(directory, service))?;
     let output = child.stdout.take().map(|pipe| (pipe, file));
     Ok(Running { index, child, ended, output })
 }

@@ -1,7 +1,7 @@
 //! This project: `orchestratord` with its default settings, asked over its API.
 
+use crate::harness::{Instance, ServiceSpec, System};
 use crate::process;
-use crate::stage::{Contestant, Part, Stage};
 use serde_json::{Value, json};
 use service_tests::{http, post, program};
 use std::fmt::Write as _;
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// As the table calls this project.
+/// The name of this project in the table.
 pub(crate) const OURS: &str = "this project";
 
 pub(crate) struct Ours;
 
-impl Contestant for Ours {
+impl System for Ours {
     fn name(&self) -> &'static str {
         OURS
     }
@@ -26,24 +26,24 @@ impl Contestant for Ours {
         Some(env!("CARGO_PKG_VERSION").to_owned())
     }
 
-    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
-        fs::write(directory.join("services.toml"), definition(parts)).ok()?;
-        Some(Box::new(Daemon::raise(directory)))
+    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+        fs::write(directory.join("services.toml"), definition(services)).ok()?;
+        Some(Box::new(Daemon::start_in(directory)))
     }
 }
 
-fn definition(parts: &[Part]) -> String {
+fn definition(services: &[ServiceSpec]) -> String {
     let mut text = String::new();
-    for part in parts {
-        let needs: Vec<&str> = part.needs.iter().map(|need| parts[*need].name.as_str()).collect();
-        let _ = write!(text, "[services.{}]\nstart_command = {}\n", part.name, json!(part.command));
+    for service in services {
+        let needs: Vec<&str> = service.needs.iter().map(|need| services[*need].name.as_str()).collect();
+        let _ = write!(text, "[services.{}]\nstart_command = {}\n", service.name, json!(service.command));
         if !needs.is_empty() {
             let _ = writeln!(text, "dependencies = {}", json!(needs));
         }
-        if let Some(port) = part.port {
+        if let Some(port) = service.port {
             let _ = writeln!(text, "health_check_endpoint = \"tcp://127.0.0.1:{port}\"");
         }
-        if let Some((url, every)) = &part.check {
+        if let Some((url, every)) = &service.check {
             // The bench answers for all of them: who listens is not what is measured.
             let _ = writeln!(
                 text,
@@ -51,7 +51,7 @@ fn definition(parts: &[Part]) -> String {
                 every.as_millis()
             );
         }
-        if part.ends {
+        if service.ends {
             text.push_str("oneshot = true\nlog = { max_size = \"1GB\" }\n");
         }
     }
@@ -73,7 +73,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts it, and waits until it answers.
-    pub(crate) fn raise(directory: &Path) -> Self {
+    pub(crate) fn start_in(directory: &Path) -> Self {
         let _ = fs::create_dir(directory.join("run"));
         let process = Command::new(program("orchestratord"))
             .arg("run")
@@ -98,7 +98,7 @@ impl Daemon {
         Self { directory: directory.to_owned(), socket, process, kept: None }
     }
 
-    /// Ends it as a crash would, and gives up its stage.
+    /// Kills the daemon, and leaves its services running.
     pub(crate) fn kill(mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -118,7 +118,7 @@ impl Daemon {
     }
 }
 
-impl Stage for Daemon {
+impl Instance for Daemon {
     fn start(&mut self) {
         self.post("services/start", &json!({"all": true, "wait": false}));
     }
@@ -164,10 +164,10 @@ impl Stage for Daemon {
         }
     }
 
-    fn log(&self, part: &Part) -> Option<PathBuf> {
+    fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
         let projects = fs::read_dir(self.directory.join("state/service-orchestrator")).ok()?.flatten();
         let logs =
-            projects.map(|project| project.path().join("services").join(&part.name).join("service.log"));
+            projects.map(|project| project.path().join("services").join(&service.name).join("service.log"));
         logs.into_iter().find(|log| log.is_file())
     }
 }

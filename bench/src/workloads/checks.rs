@@ -1,7 +1,8 @@
 //! A hundred services that are checked over HTTP once a second each. Nobody else from the distribution checks over HTTP.
 
-use super::{Figure, Goal, House, Row, Work};
-use crate::stage::{Contestant, Part};
+use crate::harness::{ServiceSpec, System};
+use crate::workloads::sandbox::Sandbox;
+use crate::workloads::workload::{Figure, Goal, Row, Workload};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::LazyLock;
@@ -11,28 +12,31 @@ const WINDOW: Duration = Duration::from_secs(20);
 const SETTLES: Duration = Duration::from_secs(3);
 const EVERY: Duration = Duration::from_secs(1);
 
-pub(super) const CHECKS: Work = Work {
+pub(super) const CHECKS: Workload = Workload {
     name: "checks",
-    rows: &[Row { name: "100 HTTP checks a second: CPU in 20 s", unit: "s", goal: Goal::Most(0.3) }],
-    play: checks,
+    rows: &[Row { name: "100 HTTP checks a second: CPU in 20 s", unit: "s", goal: Goal::AtMost(0.3) }],
+    run: checks,
 };
 
-fn checks(contestant: &dyn Contestant) -> Option<Vec<Figure>> {
+fn checks(system: &dyn System) -> Option<Vec<Figure>> {
     // The same in every round: each has a thread, and threads count where processes are bounded.
     static SERVED: LazyLock<Vec<u16>> = LazyLock::new(|| (0..100).map(|_| serve()).collect());
-    let house = House::new();
+    let sandbox = Sandbox::new();
     let checked = |index: usize| {
         let port = SERVED[index];
-        Part { check: Some((format!("http://127.0.0.1:{port}/"), EVERY)), ..house.part(index, &["alive"]) }
+        ServiceSpec {
+            check: Some((format!("http://127.0.0.1:{port}/"), EVERY)),
+            ..sandbox.service(index, &["alive"])
+        }
     };
-    let parts: Vec<Part> = (0..100).map(checked).collect();
-    let mut stage = house.raise(contestant, &parts)?;
-    stage.start();
-    house.herald.hear(100);
+    let services: Vec<ServiceSpec> = (0..100).map(checked).collect();
+    let mut instance = sandbox.set_up(system, &services)?;
+    instance.start();
+    sandbox.ready.wait_for(100);
     std::thread::sleep(SETTLES);
-    let before = house.used();
+    let before = sandbox.used();
     std::thread::sleep(WINDOW);
-    let cpu = house.used().cpu.saturating_sub(before.cpu).as_secs_f64();
+    let cpu = sandbox.used().cpu.saturating_sub(before.cpu).as_secs_f64();
     Some(vec![(CHECKS.rows[0].name, cpu)])
 }
 

@@ -1,8 +1,8 @@
 //! systemd as a user's manager, with a runtime directory and a cgroup of its own, asked with `systemctl`. A service with a port says
 //! that it is ready over `$NOTIFY_SOCKET`.
 
-use super::version;
-use crate::stage::{Contestant, Part, Stage};
+use crate::harness::{Instance, ServiceSpec, System};
+use crate::systems::program::version;
 use service_tests::Systemd as Manager;
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) struct Systemd;
 
-impl Contestant for Systemd {
+impl System for Systemd {
     fn name(&self) -> &'static str {
         "systemd"
     }
@@ -19,16 +19,20 @@ impl Contestant for Systemd {
         version("systemctl", "--version")
     }
 
-    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
-        if parts.iter().any(|part| part.check.is_some()) {
+    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+        if services.iter().any(|service| service.check.is_some()) {
             return None;
         }
         let (run, config) = (directory.join("run"), directory.join("config"));
         let units = config.join("systemd/user");
         fs::create_dir_all(&units).ok()?;
         fs::create_dir(&run).ok()?;
-        for part in parts {
-            fs::write(units.join(&part.name).with_extension("service"), unit(part, parts, directory)).ok()?;
+        for service in services {
+            fs::write(
+                units.join(&service.name).with_extension("service"),
+                unit(service, services, directory),
+            )
+            .ok()?;
         }
         let environment = [
             ("XDG_RUNTIME_DIR", run.clone()),
@@ -37,19 +41,19 @@ impl Contestant for Systemd {
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.into_os_string())).into();
         let manager = Manager::within(&run, &units, environment)?;
-        let names = parts.iter().map(|part| format!("{}.service", part.name)).collect();
+        let names = services.iter().map(|service| format!("{}.service", service.name)).collect();
         Some(Box::new(User { directory: directory.to_owned(), names, manager }))
     }
 }
 
-fn unit(part: &Part, parts: &[Part], directory: &Path) -> String {
+fn unit(service: &ServiceSpec, services: &[ServiceSpec], directory: &Path) -> String {
     let mut text = "[Unit]\n".to_owned();
-    for need in &part.needs {
-        let _ = writeln!(text, "Requires={0}.service\nAfter={0}.service", parts[*need].name);
+    for need in &service.needs {
+        let _ = writeln!(text, "Requires={0}.service\nAfter={0}.service", services[*need].name);
     }
-    let kind = if part.port.is_some() { "notify" } else { "simple" };
-    let restart = if part.ends { "no" } else { "on-failure" };
-    let (command, log) = (part.command.join(" "), log(directory, part));
+    let kind = if service.port.is_some() { "notify" } else { "simple" };
+    let restart = if service.ends { "no" } else { "on-failure" };
+    let (command, log) = (service.command.join(" "), log(directory, service));
     let _ = writeln!(
         text,
         "[Service]\nType={kind}\nExecStart={command}\nRestart={restart}\nNotifyAccess=all\nStandardOutput=append:{}",
@@ -58,8 +62,8 @@ fn unit(part: &Part, parts: &[Part], directory: &Path) -> String {
     text
 }
 
-fn log(directory: &Path, part: &Part) -> PathBuf {
-    directory.join(&part.name).with_extension("log")
+fn log(directory: &Path, service: &ServiceSpec) -> PathBuf {
+    directory.join(&service.name).with_extension("log")
 }
 
 struct User {
@@ -75,7 +79,7 @@ impl User {
     }
 }
 
-impl Stage for User {
+impl Instance for User {
     fn start(&mut self) {
         self.ask("start");
     }
@@ -84,7 +88,7 @@ impl Stage for User {
         self.ask("stop");
     }
 
-    fn log(&self, part: &Part) -> Option<PathBuf> {
-        Some(log(&self.directory, part))
+    fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
+        Some(log(&self.directory, service))
     }
 }

@@ -1,36 +1,37 @@
 //! A hundred services that do nothing: what it costs to keep them.
 
-use super::{Figure, Goal, House, Row, Work};
-use crate::stage::Contestant;
+use crate::harness::System;
+use crate::workloads::sandbox::Sandbox;
+use crate::workloads::workload::{Figure, Goal, Row, Workload};
 use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(20);
 /// What a start leaves to be done is not idleness.
 const SETTLES: Duration = Duration::from_secs(3);
 
-pub(super) const IDLE: Work = Work {
+pub(super) const IDLE: Workload = Workload {
     name: "idle",
     rows: &[
         Row {
             name: "100 idle services: memory of all its processes (PSS)",
             unit: "MB",
-            goal: Goal::Most(16.0),
+            goal: Goal::AtMost(16.0),
         },
-        Row { name: "100 idle services: CPU in 20 s", unit: "s", goal: Goal::Most(0.005) },
-        Row { name: "100 idle services: wake-ups per second", unit: "/s", goal: Goal::Most(1.0) },
+        Row { name: "100 idle services: CPU in 20 s", unit: "s", goal: Goal::AtMost(0.005) },
+        Row { name: "100 idle services: wake-ups per second", unit: "/s", goal: Goal::AtMost(1.0) },
     ],
-    play: idle,
+    run: idle,
 };
 
-fn idle(contestant: &dyn Contestant) -> Option<Vec<Figure>> {
-    let house = House::new();
-    let mut stage = house.raise(contestant, &house.independent(100))?;
-    stage.start();
-    house.herald.hear(100);
+fn idle(system: &dyn System) -> Option<Vec<Figure>> {
+    let sandbox = Sandbox::new();
+    let mut instance = sandbox.set_up(system, &sandbox.independent(100))?;
+    instance.start();
+    sandbox.ready.wait_for(100);
     std::thread::sleep(SETTLES);
-    let before = house.used();
+    let before = sandbox.used();
     std::thread::sleep(WINDOW);
-    let after = house.used();
+    let after = sandbox.used();
     let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
     let wakes = after.wakes.saturating_sub(before.wakes) as f64 / WINDOW.as_secs_f64();
     let memory = after.memory as f64 / 1e6;

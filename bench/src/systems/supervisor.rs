@@ -1,7 +1,7 @@
 //! supervisor, asked over its XML-RPC. It knows no dependencies.
 
-use super::{Kept, version};
-use crate::stage::{Contestant, Part, Stage};
+use crate::harness::{Instance, ServiceSpec, System};
+use crate::systems::program::{ChildGuard, version};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 pub(crate) struct Supervisor;
 
-impl Contestant for Supervisor {
+impl System for Supervisor {
     fn name(&self) -> &'static str {
         "supervisor"
     }
@@ -20,8 +20,8 @@ impl Contestant for Supervisor {
         version("supervisord", "--version")
     }
 
-    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
-        if parts.iter().any(|part| !part.needs.is_empty() || part.check.is_some()) {
+    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+        if services.iter().any(|service| !service.needs.is_empty() || service.check.is_some()) {
             return None;
         }
         let at = directory.display();
@@ -30,9 +30,9 @@ impl Contestant for Supervisor {
              childlogdir={at}\nminfds=8192\n[rpcinterface:supervisor]\n\
              supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
         );
-        for part in parts {
-            let again = !part.ends;
-            let (name, command) = (&part.name, part.command.join(" "));
+        for service in services {
+            let again = !service.ends;
+            let (name, command) = (&service.name, service.command.join(" "));
             let _ = write!(
                 text,
                 "[program:{name}]\ncommand={command}\nautostart=false\nautorestart={again}\nstartsecs=0\n\
@@ -44,21 +44,21 @@ impl Contestant for Supervisor {
         let process = Command::new(service_tests::installed("supervisord")?)
             .arg("--configuration")
             .arg(&config)
-            .env("BENCH_STAGE", directory.join("supervisor"))
+            .env("BENCH_INSTANCE", directory.join("supervisor"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .ok()?;
         let socket = directory.join("socket");
         service_tests::eventually("supervisord listens", || UnixStream::connect(&socket).ok());
-        Some(Box::new(Rpc { directory: directory.to_owned(), socket, process: Kept(process) }))
+        Some(Box::new(Rpc { directory: directory.to_owned(), socket, process: ChildGuard(process) }))
     }
 }
 
 struct Rpc {
     directory: PathBuf,
     socket: PathBuf,
-    process: Kept,
+    process: ChildGuard,
 }
 
 impl Rpc {
@@ -82,7 +82,7 @@ impl Rpc {
 
 const AT_ONCE: &str = "<param><value><boolean>0</boolean></value></param>";
 
-impl Stage for Rpc {
+impl Instance for Rpc {
     fn start(&mut self) {
         self.call("supervisor.startAllProcesses", AT_ONCE);
     }
@@ -95,8 +95,8 @@ impl Stage for Rpc {
         !self.call("supervisor.getAllProcessInfo", "").is_empty()
     }
 
-    fn log(&self, part: &Part) -> Option<PathBuf> {
-        Some(self.directory.join(&part.name).with_extension("log"))
+    fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
+        Some(self.directory.join(&service.name).with_extension("log"))
     }
 }
 

@@ -1,8 +1,8 @@
 //! pitchfork, asked with its command line, with its defaults but for `retry`, without which nothing is started again. Its
 //! `start` waits for more than that all are alive, so it is not waited for. Logs go into a database.
 
-use super::{Kept, version};
-use crate::stage::{Contestant, Part, Stage};
+use crate::harness::{Instance, ServiceSpec, System};
+use crate::systems::program::{ChildGuard, version};
 use service_tests::installed;
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +15,7 @@ const ENDS_WITHIN: Duration = Duration::from_mins(2);
 
 pub(crate) struct Pitchfork;
 
-impl Contestant for Pitchfork {
+impl System for Pitchfork {
     fn name(&self) -> &'static str {
         "pitchfork"
     }
@@ -24,11 +24,11 @@ impl Contestant for Pitchfork {
         version("pitchfork", "--version")
     }
 
-    fn raise(&self, parts: &[Part], directory: &Path) -> Option<Box<dyn Stage>> {
-        if parts.iter().any(|part| part.ends) {
+    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+        if services.iter().any(|service| service.ends) {
             return None;
         }
-        fs::write(directory.join("pitchfork.toml"), definition(parts)).ok()?;
+        fs::write(directory.join("pitchfork.toml"), definition(services)).ok()?;
         let home = directory.join("home");
         fs::create_dir(&home).ok()?;
         let process = command(directory)?.args(["supervisor", "run"]).spawn().ok()?;
@@ -37,7 +37,7 @@ impl Contestant for Pitchfork {
         Some(Box::new(Supervisor {
             directory: directory.to_owned(),
             asked: Vec::new(),
-            process: Kept(process),
+            process: ChildGuard(process),
         }))
     }
 }
@@ -47,22 +47,22 @@ fn command(directory: &Path) -> Option<Command> {
     command
         .current_dir(directory)
         .env("HOME", directory.join("home"))
-        .env("BENCH_STAGE", directory.join("pitchfork"))
+        .env("BENCH_INSTANCE", directory.join("pitchfork"))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Some(command)
 }
 
-fn definition(parts: &[Part]) -> String {
+fn definition(services: &[ServiceSpec]) -> String {
     let mut text = "namespace = \"bench\"\n".to_owned();
-    for part in parts {
-        let needs: Vec<&str> = part.needs.iter().map(|need| parts[*need].name.as_str()).collect();
-        let (name, command) = (&part.name, part.command.join(" "));
+    for service in services {
+        let needs: Vec<&str> = service.needs.iter().map(|need| services[*need].name.as_str()).collect();
+        let (name, command) = (&service.name, service.command.join(" "));
         let _ = write!(text, "[daemons.{name}]\nrun = {command:?}\nretry = true\ndepends = {needs:?}\n");
-        if let Some(port) = part.port {
+        if let Some(port) = service.port {
             let _ = writeln!(text, "ready_port = {port}");
         }
-        if let Some((url, every)) = &part.check {
+        if let Some((url, every)) = &service.check {
             let _ =
                 writeln!(text, "health_http = {{ url = {url:?}, interval = \"{}ms\" }}", every.as_millis());
         }
@@ -72,18 +72,18 @@ fn definition(parts: &[Part]) -> String {
 
 struct Supervisor {
     directory: PathBuf,
-    asked: Vec<Kept>,
-    process: Kept,
+    asked: Vec<ChildGuard>,
+    process: ChildGuard,
 }
 
 impl Supervisor {
     fn ask(&mut self, words: &[&str]) {
         let asked = command(&self.directory).and_then(|mut command| command.args(words).spawn().ok());
-        self.asked.push(Kept(asked.expect("pitchfork can be run")));
+        self.asked.push(ChildGuard(asked.expect("pitchfork can be run")));
     }
 }
 
-impl Stage for Supervisor {
+impl Instance for Supervisor {
     fn start(&mut self) {
         self.ask(&["start", "--local", "--quiet"]);
     }

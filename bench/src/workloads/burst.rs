@@ -1,7 +1,8 @@
 //! A service that writes 200 MB of lines as fast as they are taken, until all of them are in its log.
 
-use super::{Goal, House, Row, Work, since};
-use crate::stage::{Contestant, Part};
+use crate::harness::{ServiceSpec, System};
+use crate::workloads::sandbox::{Sandbox, elapsed_ms};
+use crate::workloads::workload::{Goal, Row, Workload};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -9,40 +10,41 @@ use std::time::{Duration, Instant};
 
 const LINES_IN_ALL: usize = 2_000_000;
 
-pub(super) const BLOCKS: Work = Work {
+pub(super) const BLOCKS: Workload = Workload {
     name: "blocks",
     rows: &[Row {
         name: "200 MB of 100-byte lines in 64 KB writes, until in the log",
         unit: "s",
-        goal: Goal::Most(0.35),
+        goal: Goal::AtMost(0.35),
     }],
-    play: |contestant| Some(vec![(BLOCKS.rows[0].name, play(contestant, "65536")?)]),
+    run: |system| Some(vec![(BLOCKS.rows[0].name, write_blocks(system, "65536")?)]),
 };
 
-pub(super) const LINES: Work = Work {
+pub(super) const LINES: Workload = Workload {
     name: "lines",
-    rows: &[Row { name: "the same, one write per line", unit: "s", goal: Goal::Most(0.6) }],
-    play: |contestant| Some(vec![(LINES.rows[0].name, play(contestant, "100")?)]),
+    rows: &[Row { name: "the same, one write per line", unit: "s", goal: Goal::AtMost(0.6) }],
+    run: |system| Some(vec![(LINES.rows[0].name, write_blocks(system, "100")?)]),
 };
 
-fn play(contestant: &dyn Contestant, bytes: &str) -> Option<f64> {
-    let house = House::new();
-    let part = Part { ends: true, ..house.part(0, &["lines", &LINES_IN_ALL.to_string(), bytes]) };
-    let mut stage = house.raise(contestant, std::slice::from_ref(&part))?;
+fn write_blocks(system: &dyn System, bytes: &str) -> Option<f64> {
+    let sandbox = Sandbox::new();
+    let service =
+        ServiceSpec { ends: true, ..sandbox.service(0, &["lines", &LINES_IN_ALL.to_string(), bytes]) };
+    let mut instance = sandbox.set_up(system, std::slice::from_ref(&service))?;
     let begun = Instant::now();
-    stage.start();
+    instance.start();
     let deadline = begun + Duration::from_mins(1);
     let log = loop {
-        if let Some(log) = stage.log(&part).filter(|log| has_last(log)) {
+        if let Some(log) = instance.log(&service).filter(|log| has_last(log)) {
             break log;
         }
-        assert!(Instant::now() < deadline, "{}: the lines do not come into the log", contestant.name());
+        assert!(Instant::now() < deadline, "{}: the lines do not come into the log", system.name());
         std::thread::sleep(Duration::from_millis(1));
     };
     let ended = Instant::now();
     assert_eq!(count(&log), LINES_IN_ALL, "every line is in the log");
     fs::remove_file(log).expect("it is large, and not needed any more");
-    Some(since(begun, ended) / 1e3)
+    Some(elapsed_ms(begun, ended) / 1e3)
 }
 
 /// Whether the last line of the payload is there: it ends with a one.

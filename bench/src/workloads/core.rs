@@ -1,0 +1,31 @@
+//! What the core computes: order and levels of very many services, and what a changed file asks of what runs.
+
+use crate::harness::System;
+use crate::systems::OURS;
+use crate::workloads::workload::{Figure, Goal, Row, Workload};
+use service_bench::{difference, order};
+
+pub(super) const CORE: Workload = Workload {
+    name: "core",
+    rows: &[
+        Row {
+            name: "order and levels of 10,000 services, 30,000 edges",
+            unit: "ms",
+            goal: Goal::AtMost(15.0),
+        },
+        Row {
+            name: "order and levels of 100,000 services, 300,000 edges",
+            unit: "ms",
+            goal: Goal::AtMost(150.0),
+        },
+        Row { name: "plan and diff of 10,000 services", unit: "ms", goal: Goal::AtMost(50.0) },
+    ],
+    run: core,
+};
+
+/// Only this project has this core.
+fn core(system: &dyn System) -> Option<Vec<Figure>> {
+    let took = [order(10_000), order(100_000), difference(10_000)];
+    let figures = CORE.rows.iter().zip(took).map(|(row, took)| (row.name, took.as_secs_f64() * 1e3));
+    (system.name() == OURS).then(|| figures.collect())
+}
