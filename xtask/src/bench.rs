@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: release builds, measured beside others on the same machine in the same run.
 
-use crate::{Done, cargo, nu, place};
+use crate::command::{self, TaskResult, cargo};
+use crate::{nu, paths};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -9,17 +10,17 @@ const PACKAGES: [&str; 4] = ["service-bench", "service-orchestrator", "service-s
 /// What stands between these is written by the bench.
 const MARKS: [&str; 2] = ["<!-- measured -->\n", "<!-- measured until here -->\n"];
 
-pub(crate) fn run(arguments: &[String]) -> Done {
+pub(crate) fn run(arguments: &[String]) -> TaskResult {
     let mut build = cargo(&["build", "--release"]);
     for package in PACKAGES {
         build.args(["--package", package]);
     }
-    crate::run(&mut build)?;
-    let programs = place::programs()?.with_file_name("release");
+    command::run(&mut build)?;
+    let programs = paths::programs()?.with_file_name("release");
     let mut bench = Command::new(programs.join("service-bench"));
-    bench.env("SERVICE_TEST_PROGRAMS", &programs).current_dir(place::root());
+    bench.env("SERVICE_TEST_PROGRAMS", &programs).current_dir(paths::root());
     if !arguments.is_empty() {
-        return crate::run(bench.args(arguments));
+        return command::run(bench.args(arguments));
     }
     let measured = bench.args(["--growth", "docs/growth.svg"]).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8(measured.stdout)?;
@@ -28,11 +29,11 @@ pub(crate) fn run(arguments: &[String]) -> Done {
         return Err("the bench has failed; nothing is written".into());
     }
     write(&text)?;
-    crate::run(cargo(&["bench", "--package", "service-tests"]).env("SERVICE_TEST_NU", nu::get()?))
+    command::run(cargo(&["bench", "--package", "service-tests"]).env("SERVICE_TEST_NU", nu::get()?))
 }
 
-fn write(measured: &str) -> Done {
-    let path: PathBuf = place::root().join("docs/performance.md");
+fn write(measured: &str) -> TaskResult {
+    let path: PathBuf = paths::root().join("docs/performance.md");
     let page = std::fs::read_to_string(&path)?;
     let [from, to] = MARKS;
     let parts = page.split_once(from).and_then(|(before, rest)| Some((before, rest.split_once(to)?.1)));

@@ -1,11 +1,12 @@
 //! `cargo xtask check`: all that a change has to pass.
 
-use crate::{Done, cargo, counts, readme, test};
+use crate::command::{self, TaskResult, cargo};
+use crate::{instructions, readme, test};
 
-pub(crate) fn run() -> Done {
-    crate::run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    crate::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+pub(crate) fn run() -> TaskResult {
+    command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    command::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     test::run()?;
-    counts::run(&[])?;
+    instructions::run(&[])?;
     readme::check()
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: plays `examples/quickstart` in a real Nushell, in a place of its own, and leaves no process behind.
 
-use crate::{Done, cargo, nu, place};
+use crate::command::{self, TaskResult, cargo};
+use crate::{nu, paths};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -9,22 +10,26 @@ use std::time::{Duration, Instant};
 
 const PACKAGES: [&str; 4] = ["service-orchestrator", "service-shim", "nu_plugin_service", "quickstart"];
 
-pub(crate) fn run() -> Done {
-    play("demo", "demo.nu", crate::run)?;
+pub(crate) fn run() -> TaskResult {
+    play("demo", "demo.nu", command::run)?;
     eprintln!("the demo is over; no process is left");
     Ok(())
 }
 
 /// Plays a script of the example, run by `act`, on a stage of this name.
-pub(crate) fn play<T>(name: &str, script: &str, act: impl FnOnce(&mut Command) -> Done<T>) -> Done<T> {
+pub(crate) fn play<T>(
+    name: &str,
+    script: &str,
+    act: impl FnOnce(&mut Command) -> TaskResult<T>,
+) -> TaskResult<T> {
     let mut build = cargo(&["build"]);
     for package in PACKAGES {
         build.args(["--package", package]);
     }
-    crate::run(&mut build)?;
-    let (programs, nu) = (place::programs()?, nu::get()?);
-    let example = place::root().join("examples/quickstart");
-    let stage = place::target()?.join(name);
+    command::run(&mut build)?;
+    let (programs, nu) = (paths::programs()?, nu::get()?);
+    let example = paths::root().join("examples/quickstart");
+    let stage = paths::target()?.join(name);
     set(&stage, &example, &programs)?;
     let played = act(Command::new(nu)
         .arg("--no-config-file")
@@ -46,7 +51,7 @@ pub(crate) fn play<T>(name: &str, script: &str, act: impl FnOnce(&mut Command) -
 
 /// A fresh copy of the project, so that what it writes does not lie in the repository, with the place of the program
 /// as it is on this machine.
-fn set(stage: &Path, example: &Path, programs: &Path) -> Done {
+fn set(stage: &Path, example: &Path, programs: &Path) -> TaskResult {
     if stage.exists() {
         fs::remove_dir_all(stage)?;
     }
@@ -61,7 +66,7 @@ fn set(stage: &Path, example: &Path, programs: &Path) -> Done {
 }
 
 /// Ends every process that was started on this stage and has not ended by itself soon after; says which.
-fn end_what_is_left(stage: &Path) -> Done<Vec<String>> {
+fn end_what_is_left(stage: &Path) -> TaskResult<Vec<String>> {
     let patience = Instant::now() + Duration::from_secs(2);
     while !started_on(stage)?.is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(20));
@@ -74,7 +79,7 @@ fn end_what_is_left(stage: &Path) -> Done<Vec<String>> {
 }
 
 /// The ids of the processes with this stage in their environment.
-fn started_on(stage: &Path) -> Done<Vec<String>> {
+fn started_on(stage: &Path) -> TaskResult<Vec<String>> {
     let mark = format!("XDG_STATE_HOME={}", stage.join("state").display());
     let marked = |process: &fs::DirEntry| {
         let environment = fs::read(process.path().join("environ")).unwrap_or_default();

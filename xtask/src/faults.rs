@@ -1,67 +1,68 @@
-//! `cargo xtask faults`: the fault matrix with real processes, first on a machine at rest, then with every core kept busy.
-//! `--long`: two hundred rounds of each random fault instead of ten. `--release`: against release builds.
+//! `cargo xtask faults`: the fault matrix with real processes, first on an idle machine, then with every core busy.
+//! `--long` runs 200 rounds of each random fault instead of 10. `--release` uses release builds.
 
-use crate::{Done, cargo, nu, place, test};
+use crate::command::{self, TaskResult, cargo};
+use crate::{nextest, nu, paths};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-/// How often what is random is played.
+/// How many rounds of each random fault run.
 #[derive(Clone, Copy)]
-enum Form {
+enum Rounds {
     Short,
     Long,
 }
 
-pub(crate) fn run(options: &[String]) -> Done {
+pub(crate) fn run(options: &[String]) -> TaskResult {
     let is_asked = |option: &str| options.iter().any(|given| given == option);
     if let Some(unknown) = options.iter().find(|option| !["--long", "--release"].contains(&option.as_str())) {
-        return Err(format!("cannot play `{unknown}`: the options are --long and --release").into());
+        return Err(format!("cannot run with `{unknown}`: the options are --long and --release").into());
     }
-    let form = if is_asked("--long") { Form::Long } else { Form::Short };
+    let rounds = if is_asked("--long") { Rounds::Long } else { Rounds::Short };
     let programs = if is_asked("--release") {
-        crate::run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
-        place::target()?.join("release")
+        command::run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+        paths::target()?.join("release")
     } else {
-        crate::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
-        place::programs()?
+        command::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+        paths::programs()?
     };
-    play(form, &programs)?;
-    play_busy(form, &programs)
+    run_matrix(rounds, &programs)?;
+    run_matrix_busy(rounds, &programs)
 }
 
-/// The short form with every core kept busy, against programs that are built.
-pub(crate) fn short_and_busy() -> Done {
-    play_busy(Form::Short, &place::programs()?)
+/// Runs the short matrix with every core busy, against programs that are already built.
+pub(crate) fn short_and_busy() -> TaskResult {
+    run_matrix_busy(Rounds::Short, &paths::programs()?)
 }
 
-fn play_busy(form: Form, programs: &Path) -> Done {
-    let busy = Busy::all_cores()?;
-    eprintln!("the faults with {} cores kept busy", busy.0.len());
-    play(form, programs)
+fn run_matrix_busy(rounds: Rounds, programs: &Path) -> TaskResult {
+    let busy = BusyCores::start()?;
+    eprintln!("the faults with {} cores busy", busy.0.len());
+    run_matrix(rounds, programs)
 }
 
-fn play(form: Form, programs: &Path) -> Done {
-    let (profile, word) = match form {
-        Form::Short => ("default", "short"),
-        Form::Long => ("long", "long"),
+fn run_matrix(rounds: Rounds, programs: &Path) -> TaskResult {
+    let (profile, length) = match rounds {
+        Rounds::Short => ("faults", "short"),
+        Rounds::Long => ("faults-long", "long"),
     };
     let nextest = ["nextest", "run", "--profile", profile];
-    let runner: &[&str] = if test::has_nextest() { &nextest } else { &["test"] };
+    let runner: &[&str] = if nextest::is_installed() { &nextest } else { &["test"] };
     let nu: PathBuf = nu::get()?;
     let mut matrix = cargo(&[runner, &["--package", "service-tests", "--test", "faults"]].concat());
     matrix
-        .env("SERVICE_FAULTS", word)
+        .env("SERVICE_FAULTS", length)
         .env("SERVICE_TEST_NU", nu)
         .env("SERVICE_TEST_PROGRAMS", programs)
         .env("SERVICE_SHIM", programs.join("service-shim"));
-    crate::run(&mut matrix)
+    command::run(&mut matrix)
 }
 
-/// Processes that do nothing, as fast as they can, for as long as this lives.
-struct Busy(Vec<Child>);
+/// One process per core that loops until this is dropped.
+struct BusyCores(Vec<Child>);
 
-impl Busy {
-    fn all_cores() -> Done<Self> {
+impl BusyCores {
+    fn start() -> TaskResult<Self> {
         let cores = std::thread::available_parallelism()?.get();
         let mut busy = Self(Vec::new());
         for _ in 0..cores {
@@ -71,10 +72,10 @@ impl Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for BusyCores {
     fn drop(&mut self) {
         for child in &mut self.0 {
-            // One that somebody else has ended is as good.
+            // The process may have been ended already.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,21 +1,18 @@
-//! What a developer types: `cargo xtask demo | test | faults | bench | counts | readme | check`. One file a task; the standard library only.
+//! What a developer types: `cargo xtask demo | test | faults | bench | counts | readme | check`. Each task is one file. Only the standard library is used.
 
 mod bench;
 mod check;
-mod counts;
+mod command;
 mod demo;
 mod faults;
+mod instructions;
+mod nextest;
 mod nu;
-mod place;
+mod paths;
 mod readme;
 mod test;
 
-use std::error::Error;
-use std::path::Path;
-use std::process::{Command, ExitCode};
-
-/// What a task answers.
-type Done<T = ()> = Result<T, Box<dyn Error>>;
+use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
@@ -30,41 +27,21 @@ const USAGE: &str = "usage: cargo xtask <task>
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
-    let done = match task.as_deref() {
+    let result = match task.as_deref() {
         Some("demo") => demo::run(),
         Some("test") => test::run(),
         Some("faults") => faults::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bench") => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),
-        Some("counts") => counts::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("counts") => instructions::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("readme") => readme::run(),
         Some("check") => check::run(),
         _ => Err(USAGE.into()),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// Runs a program in sight of the user, and fails as it fails.
-fn run(command: &mut Command) -> Done {
-    let program = Path::new(command.get_program());
-    let line = std::iter::once(program.file_name().unwrap_or(program.as_os_str()))
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ");
-    eprintln!("$ {line}");
-    let status = command.status().map_err(|error| format!("cannot run `{line}`: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("cannot go on: `{line}` ended with {status}").into()) }
-}
-
-/// Cargo, as it called us.
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(place::root());
-    command
 }

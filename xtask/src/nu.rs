@@ -1,6 +1,7 @@
 //! Finds the Nushell that the plugin was built for, or gets it.
 
-use crate::{Done, cargo, place, run};
+use crate::command::{TaskResult, cargo, run};
+use crate::paths;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,8 +13,8 @@ const FITTING: &str = "0.115.";
 const OLDEST: &str = "0.109.1";
 
 /// A fitting `nu`: `$SERVICE_TEST_NU`, else the one on `PATH`, else one in the target directory: from npm, or built.
-pub(crate) fn get() -> Done<PathBuf> {
-    let home = place::target()?.join("nu");
+pub(crate) fn get() -> TaskResult<PathBuf> {
+    let home = paths::target()?.join("nu");
     if let Some(nu) = std::env::var_os("SERVICE_TEST_NU").map(PathBuf::from).or_else(|| found(&home)) {
         return Ok(nu);
     }
@@ -31,8 +32,8 @@ pub(crate) fn get() -> Done<PathBuf> {
 }
 
 /// The oldest `nu` that the plain front is for, in the target directory; `None`, said aloud, where npm has none.
-pub(crate) fn oldest() -> Done<Option<PathBuf>> {
-    let home = place::target()?.join("nu-oldest");
+pub(crate) fn oldest() -> TaskResult<Option<PathBuf>> {
+    let home = paths::target()?.join("nu-oldest");
     let got = || got(&home).find(|nu| is(nu, OLDEST));
     if let Some(nu) = got() {
         return Ok(Some(nu));
@@ -47,7 +48,7 @@ pub(crate) fn oldest() -> Done<Option<PathBuf>> {
     Ok(nu)
 }
 
-fn from_npm(home: &Path, version: &str) -> Done {
+fn from_npm(home: &Path, version: &str) -> TaskResult {
     std::fs::create_dir_all(home)?;
     run(Command::new("npm")
         .args(["install", "--no-audit", "--no-fund", "--prefix"])

@@ -3,7 +3,8 @@
 //! Process ids, times and sizes differ from run to run, and with them the widths of columns. What is compared is what is
 //! left without them; the README is written only where that differs.
 
-use crate::{Done, demo, place};
+use crate::command::TaskResult;
+use crate::{demo, paths};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -11,20 +12,20 @@ const OPENS: &str = "## Five commands\n\n```nu\n";
 const CLOSES: &str = "```\n\n## All commands";
 
 /// Writes the section anew where it has gone stale.
-pub(crate) fn run() -> Done {
+pub(crate) fn run() -> TaskResult {
     let (before, old, after) = split()?;
     let new = played()?;
     if shape(&old) == shape(&new) {
         eprintln!("the README is up to date");
         return Ok(());
     }
-    fs::write(place::root().join("README.md"), [before, new, after].concat())?;
+    fs::write(paths::root().join("README.md"), [before, new, after].concat())?;
     eprintln!("README.md has been written anew");
     Ok(())
 }
 
 /// Fails where the section has gone stale.
-pub(crate) fn check() -> Done {
+pub(crate) fn check() -> TaskResult {
     let (_, old, _) = split()?;
     if shape(&old) == shape(&played()?) {
         return Ok(());
@@ -34,16 +35,16 @@ pub(crate) fn check() -> Done {
 }
 
 /// The README before the section, the section, and what follows.
-fn split() -> Done<(String, String, String)> {
-    let readme = fs::read_to_string(place::root().join("README.md"))?;
+fn split() -> TaskResult<(String, String, String)> {
+    let readme = fs::read_to_string(paths::root().join("README.md"))?;
     let unknown = || format!("cannot find the section of `{}` in README.md", OPENS.trim());
     let (before, rest) = readme.split_once(OPENS).ok_or_else(unknown)?;
     let (section, after) = rest.split_once(CLOSES).ok_or_else(unknown)?;
     Ok((format!("{before}{OPENS}"), section.to_owned(), format!("{CLOSES}{after}")))
 }
 
-fn played() -> Done<String> {
-    let hear = |command: &mut Command| -> Done<String> {
+fn played() -> TaskResult<String> {
+    let hear = |command: &mut Command| -> TaskResult<String> {
         let output = command.stderr(Stdio::inherit()).output()?;
         match output.status.success() {
             true => Ok(String::from_utf8(output.stdout)?),

@@ -1,20 +1,21 @@
 //! `cargo xtask test`: every test there is.
 
-use crate::{Done, cargo, faults, nu, place};
+use crate::command::{self, TaskResult, cargo};
+use crate::{faults, nextest, nu, paths};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
-pub(crate) fn run() -> Done {
+pub(crate) fn run() -> TaskResult {
     let begun = Instant::now();
-    let programs = place::programs()?;
+    let programs = paths::programs()?;
     let nu = nu::get()?;
     let with_nu = |mut command: Command| {
         // Cargo's own [env] assumes the usual target directory; this knows the true one.
-        crate::run(command.env("SERVICE_TEST_NU", &nu).env("SERVICE_SHIM", programs.join("service-shim")))
+        command::run(command.env("SERVICE_TEST_NU", &nu).env("SERVICE_SHIM", programs.join("service-shim")))
     };
-    crate::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
-    if has_nextest() {
+    command::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    if nextest::is_installed() {
         with_nu(cargo(&["nextest", "run", "--workspace"]))?;
     } else {
         with_nu(cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]))?;
@@ -31,13 +32,8 @@ pub(crate) fn run() -> Done {
 }
 
 /// The tests of the Nushell side, through this front in this Nushell.
-fn front(front: &str, nu: &Path, programs: &Path) -> Done {
+fn front(front: &str, nu: &Path, programs: &Path) -> TaskResult {
     let mut tests = Command::new(nu);
     tests.args(["--no-config-file", "nu/tests/run.nu", "--front", front, "--programs"]).arg(programs);
-    crate::run(tests.current_dir(place::root()))
-}
-
-pub(crate) fn has_nextest() -> bool {
-    let mut asked = cargo(&["nextest", "--version"]);
-    asked.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command::run(tests.current_dir(paths::root()))
 }

@@ -2,7 +2,8 @@
 //! They are compared with `bench/counts.txt`; `--write` writes that anew. What others may make long is done at a size and at twice
 //! that, and may take no more than a little over twice as many.
 
-use crate::{Done, cargo, place};
+use crate::command::{self, TaskResult, cargo};
+use crate::paths;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -23,7 +24,7 @@ const FEWEST: u64 = 50_000;
 const FEW: u64 = 1;
 const MANY: u64 = 11;
 
-pub(crate) fn run(arguments: &[String]) -> Done {
+pub(crate) fn run(arguments: &[String]) -> TaskResult {
     if Command::new("valgrind").arg("--version").output().is_err() {
         return match std::env::var_os("CI") {
             Some(_) => Err("cannot count instructions: install valgrind".into()),
@@ -33,8 +34,8 @@ pub(crate) fn run(arguments: &[String]) -> Done {
             }
         };
     }
-    crate::run(&mut cargo(&["build", "--release", "--package", "service-bench", "--bin", "counted"]))?;
-    let program = place::programs()?.with_file_name("release").join("counted");
+    command::run(&mut cargo(&["build", "--release", "--package", "service-bench", "--bin", "counted"]))?;
+    let program = paths::programs()?.with_file_name("release").join("counted");
     grow(&program)?;
     let listed = Command::new(&program).output()?;
     let mut counted = BTreeMap::new();
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
         let [few, many] = [few?, many?];
         counted.insert(case.to_owned(), (many - few) / (MANY - FEW));
     }
-    let file = place::root().join("bench/counts.txt");
+    let file = paths::root().join("bench/counts.txt");
     if arguments.iter().any(|argument| argument == "--write") {
         let mut text = String::new();
         counted.iter().try_for_each(|(case, count)| writeln!(text, "{case}: {count}"))?;
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
 }
 
 /// Whether nothing grows faster than what it is given.
-fn grow(program: &Path) -> Done {
+fn grow(program: &Path) -> TaskResult {
     let listed = String::from_utf8(Command::new(program).arg("grow").output()?.stdout)?;
     let cases: Vec<(u64, &str)> = listed
         .lines()
@@ -96,7 +97,7 @@ fn grow(program: &Path) -> Done {
     }
 }
 
-fn count(program: &Path, arguments: &[&str]) -> Done<u64> {
+fn count(program: &Path, arguments: &[&str]) -> TaskResult<u64> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
     let said = valgrind.args(arguments).output()?;
@@ -111,7 +112,7 @@ fn read(text: &str) -> BTreeMap<String, u64> {
     lines.filter_map(|(case, count)| Some((case.to_owned(), count.parse().ok()?))).collect()
 }
 
-fn compare(counted: &BTreeMap<String, u64>, known: &BTreeMap<String, u64>) -> Done {
+fn compare(counted: &BTreeMap<String, u64>, known: &BTreeMap<String, u64>) -> TaskResult {
     let mut slower = Vec::new();
     for (case, count) in counted {
         let Some(before) = known.get(case) else {
