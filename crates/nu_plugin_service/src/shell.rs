@@ -5,7 +5,7 @@
 use crate::launch;
 use nu_plugin::EngineInterface;
 use nu_protocol::{ShellError, Spanned, Value};
-use service_api::project::{Surroundings, gone};
+use service_api::project::{Environment, gone};
 use service_api::{Code, Problem, Project};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -37,7 +37,7 @@ pub(crate) fn project_or_own(engine: &EngineInterface, config: Option<&Path>) ->
 
 fn around<T>(
     engine: &EngineInterface,
-    look: impl FnOnce(&Surroundings<'_>) -> Result<T, Problem>,
+    look: impl FnOnce(&Environment<'_>) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let cwd = directory(engine)?;
     let env = |name: &str| {
@@ -46,7 +46,7 @@ fn around<T>(
         text.or_else(|| (name == "HOME").then(home).flatten())
     };
     let uid = nix::unistd::getuid().as_raw();
-    look(&Surroundings { env: &env, cwd: &cwd, uid, runs: &|state_dir| launch::runs(engine, state_dir) })
+    look(&Environment { env: &env, cwd: &cwd, uid, runs: &|state_dir| launch::runs(engine, state_dir) })
 }
 
 /// The directory of the shell. It may be gone: Nushell does not say where it is then, and its variable does.

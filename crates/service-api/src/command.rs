@@ -1,6 +1,6 @@
 //! What a client asks for ([`Wish`]) and what came of it, one row a service ([`Outcome`]).
 
-use crate::Problem;
+use crate::problem::Problem;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -1,6 +1,6 @@
 //! [`Endpoint`]: where a daemon answers, on this machine or another.
 
-use crate::{Code, Problem};
+use crate::problem::{Code, Problem};
 use std::fmt;
 use std::path::PathBuf;
 

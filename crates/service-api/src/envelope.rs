@@ -1,6 +1,6 @@
 //! [`Envelope`]: the shape of every JSON answer, `{ success, data, error }`.
 
-use crate::Problem;
+use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
 
 /// Either data or an error, never both: `success` tells which.
@@ -28,12 +28,14 @@ impl<T> Envelope<T> {
         Self { success: false, data: None, error: Some(problem), notes: Vec::new() }
     }
 
-    /// The answer or the problem. An envelope that holds neither is itself a problem ([`Code::Internal`](crate::Code::Internal)).
+    /// The answer or the problem. An envelope that holds neither is itself a problem ([`Code::Internal`](crate::problem::Code::Internal)).
     pub fn into_result(self) -> Result<T, Problem> {
         match (self.data, self.error) {
             (_, Some(problem)) => Err(problem),
             (Some(data), None) => Ok(data),
-            (None, None) => Err(Problem::new(crate::Code::Internal, "the daemon sent an empty answer")),
+            (None, None) => {
+                Err(Problem::new(crate::problem::Code::Internal, "the daemon sent an empty answer"))
+            }
         }
     }
 }

@@ -6,7 +6,9 @@
 pub mod command;
 pub mod endpoint;
 pub mod envelope;
+mod environment;
 pub mod event;
+mod file_names;
 pub mod finding;
 pub mod ownership;
 pub mod printable;

@@ -1,10 +1,9 @@
-//! [`may_be_used`]: whose file a `services.toml` is. One that was found, and not named, is used only where nobody else can
+//! [`foreign`]: whose file a `services.toml` is. One that was found, and not named, is used only where nobody else can
 //! have written it, because it says what runs here. Git has the same rule for its own (`safe.directory`).
 //!
 //! `nu/service-http/ownership.nu` is the same rule for Nushell; `tests/tests/security/ownership.rs` holds both against one table.
 
-use crate::project::{FILE, Surroundings};
-use crate::{Code, Problem, trust};
+use crate::file_names::FILE;
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 use std::fs::{DirBuilder, File, Permissions};
@@ -18,22 +17,6 @@ const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 /// How many links may lead from one to the next.
 const MAX_LINKS: usize = 40;
-
-/// Whether a file that was found, and not named, may be used. The hash that its content must have, if it may be used only
-/// because its user trusts that content.
-///
-/// # Errors
-/// [`Code::UntrustedFile`].
-pub(crate) fn may_be_used(found: &Path, around: &Surroundings<'_>) -> Result<Option<String>, Problem> {
-    let Some(why) = foreign(found, around.uid) else { return Ok(None) };
-    if let Some(hash) = trust::hash_if_trusted(found, around) {
-        return Ok(Some(hash));
-    }
-    Err(Problem::new(Code::UntrustedFile, format!("cannot use `{}`: {why}", found.display())).help(
-        "it says what runs here: read it, then say `service trust`, or name it with `--config` or \
-         $env.SERVICES_CONFIG; what is yours is closed to others by `chmod go-w`",
-    ))
-}
 
 /// Who else than this user and root can have written this file, or can put another in its place; `None` if nobody can.
 ///

@@ -10,25 +10,19 @@
 
 pub mod gone;
 
-use crate::ownership::{foreign_directory, may_be_used};
-use crate::{Code, Problem};
+pub use crate::environment::{Environment, states};
+pub use crate::file_names::{FILE, LOCK, NOTE, RECORD};
+
+use crate::environment::FOLDER;
+use crate::ownership::foreign_directory;
+use crate::problem::{Code, Problem};
+use crate::trust::may_be_used;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// The file that describes a project.
-pub const FILE: &str = "services.toml";
-/// The name of [`Project::record`] in a state directory.
-pub const RECORD: &str = "orchestratord.json";
-/// The name of the file in a state directory that a running daemon holds locked.
-pub const LOCK: &str = "orchestratord.lock";
-/// The name of [`Project::note`] in a state directory.
-pub const NOTE: &str = "project";
-/// The folder of ours inside the XDG directories.
-const FOLDER: &str = "service-orchestrator";
 /// What a `services.toml` of the user's own begins with.
 const OWN: &str = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n";
 /// `sun_path` holds 108 bytes; keep some in hand.
@@ -64,29 +58,6 @@ pub enum Greeting {
     Failed(Problem),
 }
 
-/// What a lookup needs to know of the process that asks.
-pub struct Surroundings<'a> {
-    /// Reads an environment variable.
-    pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The directory the user is in; it may be gone.
-    pub cwd: &'a Path,
-    /// The user's id.
-    pub uid: u32,
-    /// Whether services still run of the project with this state directory; asked only where its file is gone.
-    pub runs: &'a dyn Fn(&Path) -> bool,
-}
-
-impl Surroundings<'_> {
-    /// An absolute path from an environment variable; the XDG specification says to ignore relative ones.
-    fn dir(&self, variable: &str) -> Option<PathBuf> {
-        (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
-    }
-
-    fn home(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
-        self.dir(variable).or_else(|| self.dir("HOME").map(|home| home.join(below_home)))
-    }
-}
-
 impl Project {
     /// Finds the project: `config` if given, else `$SERVICES_CONFIG`, else the nearest `services.toml` upward from
     /// the directory, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`. On the way upward one whose file is
@@ -96,7 +67,7 @@ impl Project {
     /// [`Code::NoProject`] if there is none, or if the one that was named does not exist and has no state directory;
     /// [`Code::UntrustedFile`] if the one that was found is somebody else's, or others can write to it;
     /// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where state may be kept.
-    pub fn find(config: Option<&Path>, around: &Surroundings<'_>) -> Result<Self, Problem> {
+    pub fn find(config: Option<&Path>, around: &Environment<'_>) -> Result<Self, Problem> {
         let named = config.map(PathBuf::from).or_else(|| (around.env)("SERVICES_CONFIG").map(PathBuf::from));
         let is_here = around.cwd.is_dir();
         let Some(named) = named else {
@@ -118,7 +89,7 @@ impl Project {
     ///
     /// # Errors
     /// [`Code::NoProject`] if it cannot be written.
-    pub fn users_own(around: &Surroundings<'_>) -> Result<Self, Problem> {
+    pub fn users_own(around: &Environment<'_>) -> Result<Self, Problem> {
         let cannot = |why: &dyn fmt::Display| {
             Problem::new(Code::NoProject, format!("cannot write a services.toml of your own: {why}"))
         };
@@ -140,14 +111,14 @@ impl Project {
     }
 
     /// The project of a file that nobody has named.
-    fn found(path: &Path, around: &Surroundings<'_>) -> Result<Self, Problem> {
+    fn found(path: &Path, around: &Environment<'_>) -> Result<Self, Problem> {
         // What is gone says nothing; what still runs of it can be stopped whoever could write there.
         let trusted_hash = if gone::is_there(path) { may_be_used(path, around)? } else { None };
         Ok(Self { trusted_hash, ..Self::at(path, around)? })
     }
 
     /// The project of this very file (or of the `services.toml` in this directory).
-    pub fn at(path: &Path, around: &Surroundings<'_>) -> Result<Self, Problem> {
+    pub fn at(path: &Path, around: &Environment<'_>) -> Result<Self, Problem> {
         let inside = path.join(FILE);
         let candidates = if path.is_dir() { [inside.as_path(), path] } else { [path, inside.as_path()] };
         if let Some(file) = candidates.into_iter().find(|file| gone::is_there(file)) {
@@ -166,7 +137,7 @@ impl Project {
     }
 
     /// The project of a file, whether that is there or not.
-    fn of(config: PathBuf, around: &Surroundings<'_>) -> Result<Self, Problem> {
+    fn of(config: PathBuf, around: &Environment<'_>) -> Result<Self, Problem> {
         let slug = slug(&config);
         let state_dir = states(around)?.join(&slug);
         let socket = runtime_dir(around, &slug).join(format!("{slug}.sock"));
@@ -201,23 +172,8 @@ impl Project {
     }
 }
 
-/// The directory that has the state directory of every project of this user.
-///
-/// # Errors
-/// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where.
-pub fn states(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
-    let state_home = around.home("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
-        Problem::new(
-            Code::Internal,
-            "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set",
-        )
-        .help("set XDG_STATE_HOME to a directory of yours")
-    })?;
-    Ok(state_home.join(FOLDER))
-}
-
 /// The nearest project upward. In a directory that is gone it can only be one that is gone with it.
-fn upward(around: &Surroundings<'_>, is_here: bool) -> Option<PathBuf> {
+fn upward(around: &Environment<'_>, is_here: bool) -> Option<PathBuf> {
     let mut files = around.cwd.ancestors().map(|dir| dir.join(FILE)).filter(|_| around.cwd.is_absolute());
     let left = |file: &PathBuf| {
         let project = Project::of(gone::settled(file), around).ok()?;
@@ -227,7 +183,7 @@ fn upward(around: &Surroundings<'_>, is_here: bool) -> Option<PathBuf> {
     files.find(|file| (is_here && gone::is_there(file)) || left(file).is_some_and(lives))
 }
 
-fn users_own(around: &Surroundings<'_>) -> Option<PathBuf> {
+fn users_own(around: &Environment<'_>) -> Option<PathBuf> {
     let path = around.home("XDG_CONFIG_HOME", ".config")?.join(FOLDER).join(FILE);
     path.is_file().then_some(path)
 }
@@ -239,7 +195,7 @@ fn no_project(cwd: &Path) -> Problem {
 }
 
 /// `$XDG_RUNTIME_DIR`, else a directory of the user's own in `/tmp`, so that the socket's path fits in a `sockaddr_un`.
-fn runtime_dir(around: &Surroundings<'_>, slug: &str) -> PathBuf {
+fn runtime_dir(around: &Environment<'_>, slug: &str) -> PathBuf {
     let fits = |dir: &PathBuf| {
         dir.as_os_str().len() + slug.len() + "/.sock".len() <= LONGEST_SOCKET_PATH
             && dir.parent().is_some_and(Path::is_dir)
@@ -270,11 +226,12 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
 
     fn find(config: Option<&str>, cwd: &Path, env: &[(&str, &str)]) -> Result<Project, Problem> {
         let get =
             |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        Project::find(config.map(Path::new), &Surroundings { env: &get, cwd, uid: uid(), runs: &|_| false })
+        Project::find(config.map(Path::new), &Environment { env: &get, cwd, uid: uid(), runs: &|_| false })
     }
 
     fn uid() -> u32 {
@@ -340,7 +297,7 @@ mod tests {
 
         let get = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
         let upward = |cwd: &Path, runs: bool| {
-            Project::find(None, &Surroundings { env: &get, cwd, uid: uid(), runs: &|_| runs })
+            Project::find(None, &Environment { env: &get, cwd, uid: uid(), runs: &|_| runs })
         };
         let inner = root.join("outer/inner");
         assert_eq!(upward(&inner, true).unwrap(), here, "from where it was");

@@ -8,11 +8,14 @@
 mod forms;
 mod names;
 mod programs;
+mod scan;
 
 pub use names::is_secret;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use forms::is_quote;
 use programs::Commands;
+use scan::{MAX_NAME_BYTES, around, begins_word, is_name, line, next_word, password_of, value};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -25,10 +28,6 @@ const HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "s
 const USERS: [&str; 5] = ["-u", "--user", "--userpwd", "-U", "--proxy-user"];
 /// A value that is shorter is no secret, and would be found in every text.
 const SHORTEST_KNOWN: usize = 4;
-/// How far a name may reach back.
-const LONGEST_NAME: usize = 128;
-/// No user is called as long as that: it is something else, and not shown.
-const LONGEST_USER: usize = 256;
 /// What others say may be longer than anybody reads; a name, an address or a line of them is cut after so many bytes.
 const LONGEST_WORDS: usize = 200;
 
@@ -202,14 +201,6 @@ pub fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     all
 }
 
-fn is_quote(byte: u8) -> bool {
-    matches!(byte, b'"' | b'\'' | b'`')
-}
-
-fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
-}
-
 /// The name that ends before `end`, perhaps in quotes, and where it begins.
 fn name_before(text: &str, end: usize) -> Option<(&str, usize)> {
     let bytes = text.as_bytes();
@@ -220,7 +211,7 @@ fn name_before(text: &str, end: usize) -> Option<(&str, usize)> {
     while end > 0 && (is_quote(bytes[end - 1]) || bytes[end - 1] == b'\\') {
         end -= 1;
     }
-    let least = end.saturating_sub(LONGEST_NAME);
+    let least = end.saturating_sub(MAX_NAME_BYTES);
     let start = (least..end).rev().find(|at| !is_name(bytes[*at])).map_or(least, |at| at + 1);
     (start < end).then(|| (&text[start..end], start))
 }
@@ -265,109 +256,6 @@ fn option(text: &str, at: usize) -> Option<Range<usize>> {
     }
     let secret = value(bytes, next_word(bytes, end)?, None);
     if user { password_of(text, secret) } else { Some(secret) }
-}
-
-/// What stands where a user is named, unless that is a user alone, or a user and a group by number.
-fn password_of(text: &str, said: Range<usize>) -> Option<Range<usize>> {
-    if said.len() > LONGEST_USER {
-        return Some(said);
-    }
-    let (_, password) = text[said.clone()].split_once(':')?;
-    let number = password.trim_end_matches(['"', '\'']).bytes().all(|byte| byte.is_ascii_digit());
-    (!number).then_some(said)
-}
-
-/// Whether a word begins here, of a command line or of a list.
-fn begins_word(bytes: &[u8], at: usize) -> bool {
-    at == 0
-        || bytes[at - 1].is_ascii_whitespace()
-        || is_quote(bytes[at - 1])
-        || matches!(bytes[at - 1], b'[' | b'(' | b',')
-}
-
-/// Where the word behind an option begins that ends at `end`, unless it is an option as well.
-fn next_word(bytes: &[u8], end: usize) -> Option<usize> {
-    let mut next = end;
-    while next < bytes.len()
-        && (bytes[next].is_ascii_whitespace()
-            || (is_quote(bytes[next]) && next == end)
-            || bytes[next] == b',')
-    {
-        next += 1;
-    }
-    let apart = next > end && !bytes[end..next].iter().all(|byte| is_quote(*byte));
-    (apart && bytes.get(next).is_some_and(|byte| *byte != b'-')).then_some(next)
-}
-
-/// The quote that the word at `start` begins with, or follows upon.
-fn around(bytes: &[u8], start: usize) -> Option<u8> {
-    let least = start.saturating_sub(LONGEST_NAME);
-    let before =
-        (least..start).rev().map(|at| bytes[at]).find(|byte| byte.is_ascii_whitespace() || is_quote(*byte));
-    before.filter(|byte| is_quote(*byte))
-}
-
-/// A value from `start` on, blanks before it left out: to the end of the quote that it stands in, else one word as a shell
-/// would take it.
-fn value(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usize> {
-    let blank = |at: &usize| !matches!(bytes[*at], b' ' | b'\t');
-    let start = (start..bytes.len()).find(blank).unwrap_or(bytes.len());
-    if let Some(key) = forms::pem(bytes, start) {
-        return start..key.end;
-    }
-    let mut at = start + forms::scheme(&bytes[start..]);
-    while at < bytes.len() {
-        match bytes[at] {
-            byte if Some(byte) == within && at > start => break,
-            byte if Some(byte) == within && !is_opening(bytes, at) => break,
-            b'`' if at > start => break,
-            byte if is_quote(byte) => {
-                at = closing(bytes, at);
-                // What a list or a table goes on with.
-                if matches!(bytes.get(at), Some(b',' | b']' | b'}' | b')')) {
-                    break;
-                }
-            }
-            b'\\' => at += 2,
-            byte if within.is_none() && byte.is_ascii_whitespace() => break,
-            b'\n' => break,
-            _ => at += 1,
-        }
-    }
-    start..at.min(bytes.len())
-}
-
-/// Whether something follows the quote that a value begins with, as `password="a"` has it within no quote.
-fn is_opening(bytes: &[u8], at: usize) -> bool {
-    bytes
-        .get(at + 1)
-        .is_some_and(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b',' | b']' | b'}' | b')'))
-}
-
-/// Behind the quote that closes the one at `start`; three of them are one in TOML.
-fn closing(bytes: &[u8], start: usize) -> usize {
-    let quote = bytes[start];
-    let triple = [quote; 3];
-    if quote != b'`' && bytes[start..].starts_with(&triple) {
-        let rest = bytes[start + 3..].windows(3).position(|three| three == triple);
-        return rest.map_or(bytes.len(), |end| start + 3 + end + 3);
-    }
-    let mut at = start + 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if quote == b'"' => at += 2,
-            byte if byte == quote => return at + 1,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// The rest of a line, or of the quote that it stands in.
-fn line(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usize> {
-    let start = (start..bytes.len()).find(|at| bytes[*at] != b' ').unwrap_or(bytes.len());
-    let ends = |byte: u8| byte == b'\n' || Some(byte) == within;
-    start..(start..bytes.len()).find(|at| ends(bytes[*at])).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]

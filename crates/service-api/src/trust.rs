@@ -3,8 +3,10 @@
 //! The manager modules that a file names are part of its content. A row lists them, so that who compares need not
 //! understand the file.
 
-use crate::ownership::read_regular;
-use crate::project::{Surroundings, gone, states};
+use crate::environment::{Environment, states};
+use crate::ownership::{foreign, read_regular};
+use crate::problem::{Code, Problem};
+use crate::project::gone;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -25,8 +27,24 @@ struct Row {
     modules: Vec<String>,
 }
 
+/// Whether a file that was found, and not named, may be used. The hash that its content must have, if it may be used only
+/// because its user trusts that content.
+///
+/// # Errors
+/// [`Code::UntrustedFile`].
+pub(crate) fn may_be_used(found: &Path, around: &Environment<'_>) -> Result<Option<String>, Problem> {
+    let Some(why) = foreign(found, around.uid) else { return Ok(None) };
+    if let Some(hash) = hash_if_trusted(found, around) {
+        return Ok(Some(hash));
+    }
+    Err(Problem::new(Code::UntrustedFile, format!("cannot use `{}`: {why}", found.display())).help(
+        "it says what runs here: read it, then say `service trust`, or name it with `--config` or \
+         $env.SERVICES_CONFIG; what is yours is closed to others by `chmod go-w`",
+    ))
+}
+
 /// The hash of a file's content, if that is trusted by its user.
-pub(crate) fn hash_if_trusted(file: &Path, around: &Surroundings<'_>) -> Option<String> {
+fn hash_if_trusted(file: &Path, around: &Environment<'_>) -> Option<String> {
     let store = states(around).ok()?.join(TRUSTED);
     let file = gone::settled(file);
     let hash = trusted_hash(&store, &file, around.uid)?;

@@ -2,7 +2,7 @@
 
 use lexopt::prelude::*;
 use service_api::finding::{Finding, Severity};
-use service_api::{Envelope, Greeting, Problem, Project, printable, project::Surroundings};
+use service_api::{Envelope, Greeting, Problem, Project, printable, project::Environment};
 use service_orchestrator::daemon::{self, Circumstances};
 use service_orchestrator::systemd::{self, At, Starts, Told};
 use service_orchestrator::{init, load, offline, prune};
@@ -161,13 +161,13 @@ fn project(arguments: &Arguments) -> Result<Project, Problem> {
     surroundings(|around| Project::find(arguments.config.as_deref(), around))
 }
 
-fn surroundings<T>(look: impl FnOnce(&Surroundings<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
+fn surroundings<T>(look: impl FnOnce(&Environment<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
     // Of a directory that is gone the kernel tells nothing; the variable may still name it.
     let named = || std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
     let cwd = std::env::current_dir().ok().or_else(|| named().filter(|named| !named.exists()));
     let env = |name: &str| std::env::var_os(name).or_else(|| (name == "HOME").then(home).flatten());
     let uid = nix::unistd::geteuid().as_raw();
-    look(&Surroundings { env: &env, cwd: &cwd.unwrap_or_default(), uid, runs: &offline::runs })
+    look(&Environment { env: &env, cwd: &cwd.unwrap_or_default(), uid, runs: &offline::runs })
 }
 
 /// The home directory of a user whose environment does not name it.

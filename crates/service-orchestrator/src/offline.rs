@@ -10,7 +10,7 @@ use crate::place::Presence;
 use crate::store;
 use crate::views;
 use service_api::event::{Past, Start};
-use service_api::project::{self, Surroundings};
+use service_api::project::{self, Environment};
 use service_api::{Event, Finding, Greeting, Problem, Project, view};
 use service_core::config::Manager;
 use service_core::{Id, Name, Plan};
@@ -146,7 +146,7 @@ pub fn runs(state_dir: &Path) -> bool {
 }
 
 /// Every project of this user that has a daemon, shims or containers; and every one whose file is gone.
-pub fn projects(around: &Surroundings<'_>) -> Result<Vec<view::Trace>, Problem> {
+pub fn projects(around: &Environment<'_>) -> Result<Vec<view::Trace>, Problem> {
     let mut found = traces(inside(&project::states(around)?).filter(|path| path.is_dir()).collect());
     found.retain(|trace| {
         trace.daemon || trace.runs() || trace.file.as_deref() == Some(Presence::Gone.as_str())

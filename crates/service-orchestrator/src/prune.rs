@@ -9,7 +9,7 @@ use crate::offline;
 use crate::place::Presence;
 use crate::systemd;
 use service_api::project::gone::Pruned;
-use service_api::project::{RECORD, Surroundings};
+use service_api::project::{Environment, RECORD};
 use service_api::view::Trace;
 use service_api::{Problem, Project};
 use service_shim::Files;
@@ -25,7 +25,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// If there is no directory for state.
-pub fn prune(around: &Surroundings<'_>) -> Result<Vec<Pruned>, Problem> {
+pub fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
     let found = offline::projects(around)?;
     let may_go = |trace: &Trace| !(trace.runs() || trace.daemon && serves(Path::new(&trace.state_dir)));
     let pruned = found.into_iter().filter(may_go).filter_map(|trace| {

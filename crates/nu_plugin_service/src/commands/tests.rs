@@ -4,7 +4,7 @@ use crate::ServicePlugin;
 use crate::fake::{self, Daemon, Reply, outcome};
 use nu_plugin_test_support::PluginTest;
 use nu_protocol::{ShellError, Span, Value};
-use service_api::{API_VERSION, Project, project::Surroundings, routes};
+use service_api::{API_VERSION, Project, project::Environment, routes};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -40,7 +40,7 @@ impl Shell {
         let env =
             |name: &str| matches!(name, "XDG_RUNTIME_DIR" | "XDG_STATE_HOME").then(|| OsString::from(dir));
         let uid = nix::unistd::getuid().as_raw();
-        Project::find(None, &Surroundings { env: &env, cwd: dir, uid, runs: &|_| false }).unwrap()
+        Project::find(None, &Environment { env: &env, cwd: dir, uid, runs: &|_| false }).unwrap()
     }
 
     /// A daemon of this project that answers as its version and, for the rest, as the test says.

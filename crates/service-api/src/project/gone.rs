@@ -1,8 +1,8 @@
 //! Projects whose file or directory is gone: where it was, and whether a daemon still has its state.
 
-use super::LOCK;
+use crate::file_names::LOCK;
+use crate::problem::{Code, Problem};
 use crate::view::Trace;
-use crate::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};

@@ -1,7 +1,6 @@
 //! Secrets that are known by their form, wherever they stand: tokens that say by their beginning whose they are, JSON web tokens,
 //! private keys, webhooks, and what follows `Bearer`. Each form is one that no word of a sentence has.
 
-use super::is_quote;
 use std::ops::Range;
 
 /// How a token begins, and how much has to follow for it to be one.
@@ -141,4 +140,8 @@ pub(super) fn pem(bytes: &[u8], at: usize) -> Option<Range<usize>> {
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+pub(super) fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'`')
 }

@@ -1,12 +1,13 @@
 //! Options of a letter by which well-known programs take a password, such as `mysql -pSECRET`. Of other programs the same letter
 //! means a port or a path. Which programs a command names is kept in mind as one goes along ([`Commands`]).
 
-use super::{around, begins_word, is_name, is_quote, next_word, password_of, value};
+use crate::redact::forms::is_quote;
+use crate::redact::scan::{around, begins_word, is_name, next_word, password_of, value};
 use std::ops::Range;
 
 /// Where the password stands.
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+enum ArgumentRule {
     /// In the same word.
     Attached,
     /// In the next word.
@@ -20,7 +21,7 @@ enum Way {
 
 /// Which word of a command tells.
 #[derive(Clone, Copy)]
-enum Told {
+enum ProgramMatch {
     /// The program is called so.
     Is(&'static str),
     /// Its name begins so.
@@ -29,55 +30,55 @@ enum Told {
     With(&'static str, &'static str),
 }
 
-use Told::{Begins, Is, With};
+use ProgramMatch::{Begins, Is, With};
 
 /// A program, and its option.
-const PROGRAMS: [(Told, u8, Way); 44] = [
-    (Begins("mysql"), b'p', Way::Attached),
-    (Begins("mariadb"), b'p', Way::Attached),
-    (Begins("sshpass"), b'p', Way::Either),
-    (Begins("redis-cli"), b'a', Way::Next),
-    (Begins("valkey-cli"), b'a', Way::Next),
-    (Begins("keydb-cli"), b'a', Way::Next),
-    (Begins("mongo"), b'p', Way::Either),
-    (Begins("ldap"), b'w', Way::Either),
-    (Begins("smbclient"), b'U', Way::Either),
-    (Begins("rpcclient"), b'U', Way::Either),
-    (Is("cqlsh"), b'p', Way::Either),
-    (Is("curl"), b'u', Way::Pair),
-    (Is("curl"), b'U', Way::Pair),
-    (Is("zip"), b'P', Way::Either),
-    (Is("unzip"), b'P', Way::Either),
-    (Is("7z"), b'p', Way::Attached),
-    (Is("7za"), b'p', Way::Attached),
-    (Is("7zr"), b'p', Way::Attached),
-    (Is("7zz"), b'p', Way::Attached),
-    (Is("rar"), b'p', Way::Attached),
-    (Is("unrar"), b'p', Way::Attached),
-    (Is("sqlcmd"), b'P', Way::Either),
-    (Is("bcp"), b'P', Way::Either),
-    (Is("isql"), b'P', Way::Either),
-    (Is("tsql"), b'P', Way::Either),
-    (Is("ipmitool"), b'P', Way::Either),
-    (Begins("mosquitto_"), b'P', Way::Either),
-    (Is("ssh-keygen"), b'N', Way::Either),
-    (Is("ssh-keygen"), b'P', Way::Either),
-    (Begins("snmp"), b'A', Way::Either),
-    (Begins("snmp"), b'X', Way::Either),
-    (Is("psexec"), b'p', Way::Either),
-    (With("docker", "login"), b'p', Way::Either),
-    (With("podman", "login"), b'p', Way::Either),
-    (With("nerdctl", "login"), b'p', Way::Either),
-    (With("buildah", "login"), b'p', Way::Either),
-    (With("skopeo", "login"), b'p', Way::Either),
-    (With("helm", "login"), b'p', Way::Either),
-    (With("oras", "login"), b'p', Way::Either),
-    (With("oc", "login"), b'p', Way::Either),
-    (With("az", "login"), b'p', Way::Either),
-    (With("cf", "login"), b'p', Way::Either),
+const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); 44] = [
+    (Begins("mysql"), b'p', ArgumentRule::Attached),
+    (Begins("mariadb"), b'p', ArgumentRule::Attached),
+    (Begins("sshpass"), b'p', ArgumentRule::Either),
+    (Begins("redis-cli"), b'a', ArgumentRule::Next),
+    (Begins("valkey-cli"), b'a', ArgumentRule::Next),
+    (Begins("keydb-cli"), b'a', ArgumentRule::Next),
+    (Begins("mongo"), b'p', ArgumentRule::Either),
+    (Begins("ldap"), b'w', ArgumentRule::Either),
+    (Begins("smbclient"), b'U', ArgumentRule::Either),
+    (Begins("rpcclient"), b'U', ArgumentRule::Either),
+    (Is("cqlsh"), b'p', ArgumentRule::Either),
+    (Is("curl"), b'u', ArgumentRule::Pair),
+    (Is("curl"), b'U', ArgumentRule::Pair),
+    (Is("zip"), b'P', ArgumentRule::Either),
+    (Is("unzip"), b'P', ArgumentRule::Either),
+    (Is("7z"), b'p', ArgumentRule::Attached),
+    (Is("7za"), b'p', ArgumentRule::Attached),
+    (Is("7zr"), b'p', ArgumentRule::Attached),
+    (Is("7zz"), b'p', ArgumentRule::Attached),
+    (Is("rar"), b'p', ArgumentRule::Attached),
+    (Is("unrar"), b'p', ArgumentRule::Attached),
+    (Is("sqlcmd"), b'P', ArgumentRule::Either),
+    (Is("bcp"), b'P', ArgumentRule::Either),
+    (Is("isql"), b'P', ArgumentRule::Either),
+    (Is("tsql"), b'P', ArgumentRule::Either),
+    (Is("ipmitool"), b'P', ArgumentRule::Either),
+    (Begins("mosquitto_"), b'P', ArgumentRule::Either),
+    (Is("ssh-keygen"), b'N', ArgumentRule::Either),
+    (Is("ssh-keygen"), b'P', ArgumentRule::Either),
+    (Begins("snmp"), b'A', ArgumentRule::Either),
+    (Begins("snmp"), b'X', ArgumentRule::Either),
+    (Is("psexec"), b'p', ArgumentRule::Either),
+    (With("docker", "login"), b'p', ArgumentRule::Either),
+    (With("podman", "login"), b'p', ArgumentRule::Either),
+    (With("nerdctl", "login"), b'p', ArgumentRule::Either),
+    (With("buildah", "login"), b'p', ArgumentRule::Either),
+    (With("skopeo", "login"), b'p', ArgumentRule::Either),
+    (With("helm", "login"), b'p', ArgumentRule::Either),
+    (With("oras", "login"), b'p', ArgumentRule::Either),
+    (With("oc", "login"), b'p', ArgumentRule::Either),
+    (With("az", "login"), b'p', ArgumentRule::Either),
+    (With("cf", "login"), b'p', ArgumentRule::Either),
     // With a file, without one.
-    (Is("htpasswd"), b'b', Way::Word(3)),
-    (Is("htpasswd"), b'n', Way::Word(2)),
+    (Is("htpasswd"), b'b', ArgumentRule::Word(3)),
+    (Is("htpasswd"), b'n', ArgumentRule::Word(2)),
 ];
 /// The longest of their names, and what may follow on one.
 const LONGEST: usize = 32;
@@ -130,8 +131,8 @@ impl Commands {
             return None;
         }
         let mut known = PROGRAMS.iter().enumerate().filter(|(nth, _)| self.told & (1 << nth) != 0);
-        let of = |letter: u8, way: Way| match way {
-            Way::Word(_) => flags(bytes, at).contains(&letter),
+        let of = |letter: u8, way: ArgumentRule| match way {
+            ArgumentRule::Word(_) => flags(bytes, at).contains(&letter),
             _ => bytes.get(at + 1) == Some(&letter),
         };
         let (_, (_, _, way)) = known.rfind(|(_, (_, letter, way))| of(*letter, *way))?;
@@ -140,10 +141,12 @@ impl Commands {
         let closes = around(bytes, at).filter(|quote| at > 0 && bytes[at - 1] == *quote);
         let attached = bytes.get(end).is_some_and(|byte| !ends(byte)) && bytes.get(end).copied() != closes;
         match way {
-            Way::Word(nth) => word(bytes, at, *nth),
-            Way::Pair if attached => password_of(text, value(bytes, end, closes)),
-            Way::Attached | Way::Either if attached => Some(value(bytes, end, closes)),
-            Way::Next | Way::Either if !attached => Some(value(bytes, next_word(bytes, end)?, None)),
+            ArgumentRule::Word(nth) => word(bytes, at, *nth),
+            ArgumentRule::Pair if attached => password_of(text, value(bytes, end, closes)),
+            ArgumentRule::Attached | ArgumentRule::Either if attached => Some(value(bytes, end, closes)),
+            ArgumentRule::Next | ArgumentRule::Either if !attached => {
+                Some(value(bytes, next_word(bytes, end)?, None))
+            }
             _ => None,
         }
     }

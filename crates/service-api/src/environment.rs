@@ -1,0 +1,46 @@
+//! [`Environment`]: variables, directory and user of the process that looks for a project.
+
+use crate::problem::{Code, Problem};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The directory of this program inside the XDG directories.
+pub(crate) const FOLDER: &str = "service-orchestrator";
+
+/// What a lookup needs to know of the calling process.
+pub struct Environment<'a> {
+    /// Reads an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The directory the user is in; it may be gone.
+    pub cwd: &'a Path,
+    /// The user's id.
+    pub uid: u32,
+    /// Whether services still run of the project with this state directory; asked only where its file is gone.
+    pub runs: &'a dyn Fn(&Path) -> bool,
+}
+
+impl Environment<'_> {
+    /// An absolute path from an environment variable; the XDG specification says to ignore relative ones.
+    pub(crate) fn dir(&self, variable: &str) -> Option<PathBuf> {
+        (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    pub(crate) fn home(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        self.dir(variable).or_else(|| self.dir("HOME").map(|home| home.join(below_home)))
+    }
+}
+
+/// The directory that has the state directory of every project of this user.
+///
+/// # Errors
+/// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where.
+pub fn states(around: &Environment<'_>) -> Result<PathBuf, Problem> {
+    let state_home = around.home("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
+        Problem::new(
+            Code::Internal,
+            "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set",
+        )
+        .help("set XDG_STATE_HOME to a directory of yours")
+    })?;
+    Ok(state_home.join(FOLDER))
+}

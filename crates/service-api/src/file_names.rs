@@ -1,0 +1,10 @@
+//! Names of the files of a project.
+
+/// The file that describes a project.
+pub const FILE: &str = "services.toml";
+/// The name of [`Project::record`](crate::Project::record) in a state directory.
+pub const RECORD: &str = "orchestratord.json";
+/// The name of the file in a state directory that a running daemon holds locked.
+pub const LOCK: &str = "orchestratord.lock";
+/// The name of [`Project::note`](crate::Project::note) in a state directory.
+pub const NOTE: &str = "project";
