@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) check: Option<Arc<Checked>>,
     /// What the manager last complained of.
     pub(crate) complaint: Option<String>,
+    /// Why its shim, which lives, is not connected.
+    pub(crate) out_of_reach: Option<String>,
     /// What the manager said when the run before had ended.
     pub(crate) ending: Option<String>,
     /// What the manager last said of it.
@@ -90,7 +92,7 @@ impl Entry {
         let said = self.check.take().filter(|check| check.kind == "manager" && !check.healthy);
         self.ending = said.map(|check| check.message.clone());
         (self.complaint, self.pid, self.keeper) = (None, None, None);
-        self.left = None;
+        (self.left, self.out_of_reach) = (None, None);
         self.told = Told::default();
         self.said = None;
     }

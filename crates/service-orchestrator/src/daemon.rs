@@ -229,7 +229,7 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         .acceptance(acceptance)
         .refuge(project.refuge())
         .disk(disk)
-        .descriptors(crate::usage::raise_descriptors())
+        .descriptors(crate::room::raise())
         .nu(how.nu.clone());
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;

@@ -127,6 +127,7 @@ mod place;
 mod probe;
 mod process;
 pub mod prune;
+mod room;
 mod selfcheck;
 mod store;
 pub mod systemd;

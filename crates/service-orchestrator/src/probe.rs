@@ -24,6 +24,7 @@ use crate::clock;
 use crate::flight::Flights;
 use crate::manager;
 use crate::orchestrator::{Message, Report, is_managed};
+use crate::room::Room;
 use crate::world::World;
 use names::Names;
 use reach::Reach;
@@ -31,9 +32,10 @@ use service_api::{quoted, redact};
 use service_core::config::{Listener, Service, Settings};
 use service_core::health::{Endpoint, Verdict};
 use service_core::service::{Event, State};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tls::Trust;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 /// Checks a run once and reports the verdict.
@@ -106,8 +108,15 @@ pub(crate) async fn asked(world: &World, settings: &Settings, entry: &Entry, kep
     world.prober.asked.share(&run, service, kept, || check(world, settings, entry)).await
 }
 
+/// Checks of endpoints at the same time; where few descriptors may be open the others wait.
+static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(Room::now().checks()));
+
 /// Checks a service now, whatever its state.
 pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> Checked {
+    let _place = match &entry.definition.endpoint {
+        Some(_) => AT_ONCE.acquire().await.ok(),
+        None => None,
+    };
     let began = clock::now();
     let (kind, answer) = match &entry.definition.endpoint {
         Some(endpoint) => (endpoint.kind(), ask(world, entry, endpoint).await),

@@ -2,19 +2,22 @@
 //!
 //! One task follows one run. It ends when the shim has: either with a record that says how the run ended, or without
 //! one, and then what the shim kept is ended too, what its service had still said is written down, and the exit is
-//! unknown.
+//! unknown. That a connection ends says nothing about the shim: while it lives it is reached again, and meanwhile followed by
+//! the record that it writes.
 
 mod begin;
 mod cgroup;
 mod launch;
 pub(crate) mod limits;
 pub(crate) mod orphans;
+mod reach;
 mod surroundings;
 mod talk;
 pub(crate) mod template;
 
 pub(crate) use begin::launch;
 pub(crate) use launch::{environment, identity};
+pub(crate) use reach::Reached;
 pub(crate) use surroundings::{RESERVED, surroundings};
 pub(crate) use talk::Talk;
 
@@ -29,7 +32,7 @@ use service_core::service::{Event, Exit};
 use service_core::{Moment, Name};
 use service_shim::{Files, Heritage, LogLimits, Missing, Order, Phase, Process, Record};
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use talk::Words;
 use tokio::net::UnixStream;
@@ -37,8 +40,6 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-/// Until a shim that lives and cannot be reached is tried again.
-const REACH_AGAIN: Duration = Duration::from_millis(200);
 /// How long, and how often, the record of a shim that has ended is tried to be read.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 const READ_AGAIN: Duration = Duration::from_millis(20);
@@ -51,10 +52,23 @@ const HEARS: u32 = 3;
 #[derive(Debug, Clone)]
 pub(crate) struct Keeper {
     asked: UnboundedSender<Ask>,
-    /// The shim itself, once it has said a word.
-    direct: Arc<OnceLock<Arc<OwnedWriteHalf>>>,
+    direct: Arc<Direct>,
     /// The version of the shim.
     version: u32,
+}
+
+/// The shim itself, while it is connected and has said a word. A lock is right here: it is held for a copy.
+#[derive(Debug, Default)]
+struct Direct(Mutex<Option<Arc<OwnedWriteHalf>>>);
+
+impl Direct {
+    fn get(&self) -> Option<Arc<OwnedWriteHalf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, writer: Option<Arc<OwnedWriteHalf>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = writer;
+    }
 }
 
 /// What is asked of whoever follows a run.
@@ -90,7 +104,7 @@ impl Keeper {
 
     fn order(&self, order: Order) {
         // A hundred that are stopped at once all hear it before the first of them has ended.
-        if self.direct.get().is_none_or(|shim| try_send((**shim).as_ref(), order).is_err()) {
+        if self.direct.get().is_none_or(|shim| try_send((*shim).as_ref(), order).is_err()) {
             let _ = self.asked.send(Ask::Order(order));
         }
     }
@@ -109,32 +123,16 @@ fn keeper(version: u32) -> (Keeper, UnboundedReceiver<Ask>) {
 }
 
 /// Takes up a run whose shim lives, and goes on with the talk in which it was found, if there was one.
-pub(crate) fn adopt(world: World, definition: &Service, record: Record, talk: Option<Talk>) -> Keeper {
+pub(crate) fn adopt(world: World, definition: &Service, record: Record, reached: Option<Reached>) -> Keeper {
     let (keeper, mut asked) = keeper(record.version);
     let direct = Arc::clone(&keeper.direct);
     let life =
         Life { name: definition.name.clone(), run: record.run, log: launch::log_limits(definition), world };
     tokio::spawn(async move {
-        let talk = match talk {
-            Some(talk) => Some(talk),
-            None => life.reach(record.shim, &mut asked).await,
-        };
-        match talk {
-            Some(mut talk) => {
-                let heritage =
-                    if record.version >= LENDS { borrow(&life.name, &mut talk).await } else { None };
-                life.follow(talk, heritage, &mut asked, &direct).await;
-            }
-            None => life.conclude(Some(record), None).await, // it has ended just now
-        }
+        let shim = record.shim;
+        life.attend(shim, Some(record), reached, None, &mut asked, &direct).await;
     });
     keeper
-}
-
-async fn borrow(name: &Name, talk: &mut Talk) -> Option<Heritage> {
-    let lent = talk.borrow().await;
-    lent.inspect_err(|error| tracing::warn!(service = %name, %error, "its shim does not lend its output"))
-        .ok()
 }
 
 /// What the shim of a run that goes on has to say, and how to go on talking with it.
@@ -162,58 +160,16 @@ impl Life {
         let _ = self.world.mailbox.send(letter);
     }
 
-    /// A connection to a shim that lives. While it cannot be reached, because its socket's file was removed or no descriptor is
-    /// left, it is tried again, and told the little that a process can be told by signals.
-    async fn reach(&self, shim: Process, asked: &mut UnboundedReceiver<Ask>) -> Option<Talk> {
-        let files = self.world.places.files(&self.name);
-        let mut complained = false;
-        loop {
-            let error = match Talk::with(&files) {
-                Ok(talk) => return Some(talk),
-                Err(error) => error,
-            };
-            if !shim.is_alive() {
-                return None;
-            }
-            if !std::mem::replace(&mut complained, true) {
-                tracing::warn!(service = %self.name, %error, "cannot reach its shim, which lives; trying again");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(REACH_AGAIN) => {}
-                Some(ask) = asked.recv() => match ask {
-                    Ask::Order(order) => by_signal(shim, order),
-                    Ask::CallOff(reply) => drop(reply.send(())),
-                },
-            }
-        }
-    }
-
-    /// Passes on what the shim says until it ends.
-    async fn follow(
-        &self,
-        talk: Talk,
-        heritage: Option<Heritage>,
-        asked: &mut UnboundedReceiver<Ask>,
-        direct: &OnceLock<Arc<OwnedWriteHalf>>,
-    ) {
-        let (lines, writer) = talk.split();
-        if let Some(heritage) = &heritage {
-            self.learned(Report::Desk(Arc::clone(&heritage.desk)));
-        }
-        self.follow_on(lines, Arc::new(writer), None, heritage, asked, direct).await;
-    }
-
-    /// The same, of one that has been heard before.
-    async fn follow_on(
+    /// Passes on what the shim says until this connection ends. Returns what it said last.
+    async fn listen(
         &self,
         mut lines: Words,
         writer: Arc<OwnedWriteHalf>,
         mut last: Option<Record>,
-        heritage: Option<Heritage>,
         asked: &mut UnboundedReceiver<Ask>,
-        direct: &OnceLock<Arc<OwnedWriteHalf>>,
-    ) {
-        let _ = direct.set(Arc::clone(&writer));
+        direct: &Direct,
+    ) -> Option<Record> {
+        direct.set(Some(Arc::clone(&writer)));
         loop {
             tokio::select! {
                 line = lines.next_line() => match line {
@@ -223,18 +179,19 @@ impl Life {
                 Some(ask) = asked.recv() => obey(&writer, ask).await,
             }
         }
-        self.conclude(last, heritage).await;
+        direct.set(None);
+        last
     }
 
-    /// Reports one record, unless it says how the run ended: that is for [`Life::conclude`].
     fn note(&self, line: &str) -> Option<Record> {
-        let record: Record = match serde_json::from_str(line) {
-            Ok(record) => record,
-            Err(error) => {
-                tracing::warn!(service = %self.name, %error, "cannot understand its shim");
-                return None;
-            }
-        };
+        let record = serde_json::from_str(line);
+        let record = record
+            .inspect_err(|error| tracing::warn!(service = %self.name, %error, "cannot understand its shim"));
+        record.ok().inspect(|record| self.note_record(record))
+    }
+
+    /// Reports all that a record says.
+    fn note_record(&self, record: &Record) {
         // Before an end, whose error speaks of it.
         if record.dropped > 0 {
             self.learned(Report::Missing(record.missing()));
@@ -263,7 +220,6 @@ impl Life {
         if record.notified {
             self.report(Event::Announced);
         }
-        Some(record)
     }
 
     fn end(&self, phase: &Phase) {

@@ -38,7 +38,8 @@ pub(crate) async fn examine(shared: &Shared) -> Examination {
     let definition =
         definition.map(|problem| format!("the definitions are those of before: {}", problem.message));
     let damage = shared.orchestrator.world().places.disk.damage();
-    let doubts = [definition, descriptors()].into_iter().flatten().chain(damage).collect();
+    let doubts =
+        [definition, descriptors(), out_of_reach(shared)].into_iter().flatten().chain(damage).collect();
     Examination { faults, doubts }
 }
 
@@ -64,6 +65,18 @@ fn room(state_dir: &Path) -> Option<String> {
 fn descriptors() -> Option<String> {
     let (open, most) = (usage::descriptors() as u64, usage::most_descriptors());
     (most - most / FEW_LEFT < open).then(|| format!("{open} of {most} descriptors are open"))
+}
+
+/// Services whose shims live and are not connected, and why the first is not.
+fn out_of_reach(shared: &Shared) -> Option<String> {
+    let board = shared.orchestrator.board();
+    let mut found = board.entries.iter().filter_map(|entry| Some((entry, entry.out_of_reach.as_deref()?)));
+    let (first, why) = found.next()?;
+    let first = format!("`{}` is followed without a connection: {why}", first.definition.name);
+    Some(match found.count() {
+        0 => first,
+        others => format!("{first}; so are {others} others"),
+    })
 }
 
 /// The answer of `GET /api/v1/health`, where there are no faults.

@@ -1,7 +1,7 @@
 //! Memory and CPU of process trees, read from `/proc` only when somebody asks, and then at most every half second.
 
 use crate::clock;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 use service_core::Moment;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -77,14 +77,6 @@ pub(crate) fn descriptors() -> usize {
 /// How many it may have open.
 pub(crate) fn most_descriptors() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
-}
-
-/// Lets this process have as many descriptors open as it may: it needs a few for each service. Returns how many it could
-/// have before, which is what services begin with.
-pub(crate) fn raise_descriptors() -> Option<u64> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
-    Some(soft)
 }
 
 /// What this process itself uses.

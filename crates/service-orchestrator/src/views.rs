@@ -195,8 +195,9 @@ pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
         let pid = pid.filter(|pid| usage::is_frozen(*pid))?;
         Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
     };
-    let facts =
-        [frozen("keeper", entry.keeper), frozen("process", entry.pid), dropped, kept.and_then(Kept::caveat)];
+    let out_of_reach = entry.out_of_reach.clone().filter(|_| entry.snapshot.state.is_alive());
+    let [keeper, process] = [frozen("keeper", entry.keeper), frozen("process", entry.pid)];
+    let facts = [keeper, process, out_of_reach, dropped, kept.and_then(Kept::caveat)];
     facts.into_iter().flatten().collect()
 }
 

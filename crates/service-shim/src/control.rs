@@ -12,9 +12,12 @@ use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// More than anyone needs at once, and few enough never to run out of file descriptors.
 const MOST_PEERS: usize = 32;
+/// After somebody could not be let in.
+const LISTEN_AGAIN: Duration = Duration::from_millis(100);
 /// An order is some thirty bytes.
 const LONGEST_ORDER: usize = 4096;
 
@@ -22,6 +25,8 @@ const LONGEST_ORDER: usize = 4096;
 pub(crate) struct Control {
     listener: Option<Listener>,
     peers: Vec<Peer>,
+    /// Until then nobody is let in.
+    deaf_until: Option<Instant>,
 }
 
 /// Listens for as long as it exists, and takes its file along when it goes. The lock goes with it.
@@ -50,7 +55,11 @@ impl Control {
         umask(mask);
         let socket = socket?;
         socket.set_nonblocking(true)?;
-        Ok(Self { listener: Some(Listener { socket, path, _lock: lock }), peers: Vec::new() })
+        Ok(Self {
+            listener: Some(Listener { socket, path, _lock: lock }),
+            peers: Vec::new(),
+            deaf_until: None,
+        })
     }
 
     pub(crate) fn join(&mut self, peer: Peer) {
@@ -60,15 +69,30 @@ impl Control {
     }
 
     pub(crate) fn accept(&mut self) {
-        while let Some(Ok((stream, _))) = self.listener.as_ref().map(|listener| listener.socket.accept()) {
-            if let Ok(peer) = Peer::new(stream) {
-                self.join(peer);
+        while let Some(accepted) = self.listener.as_ref().map(|listener| listener.socket.accept()) {
+            match accepted {
+                Ok((stream, _)) => {
+                    if let Ok(peer) = Peer::new(stream) {
+                        self.join(peer);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // No descriptor is left, say: whoever knocks goes on doing so, and would keep us busy.
+                Err(_) => return self.deaf_until = Some(Instant::now() + LISTEN_AGAIN),
             }
         }
     }
 
-    pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
-        self.listener.as_ref().map(|listener| listener.socket.as_fd())
+    /// The listener, unless it has just failed.
+    pub(crate) fn listener(&self, now: Instant) -> Option<BorrowedFd<'_>> {
+        let listener = self.listener.as_ref().filter(|_| self.deaf_until.is_none_or(|until| until <= now));
+        listener.map(|listener| listener.socket.as_fd())
+    }
+
+    /// When to listen again, after a failure.
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
+        self.deaf_until.filter(|until| *until > now)
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {

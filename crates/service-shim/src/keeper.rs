@@ -197,7 +197,7 @@ impl Keeper {
             watch(Source::Notify, notify.as_fd());
         }
         self.control.peers().enumerate().for_each(|(peer, fd)| watch(Source::Peer(peer), fd));
-        if let Some(listener) = self.control.listener() {
+        if let Some(listener) = self.control.listener(now) {
             watch(Source::Listener, listener);
         }
         watch(Source::Signals, self.signals.as_fd());
@@ -215,6 +215,7 @@ impl Keeper {
         output
             .chain(self.save_at)
             .chain(self.say_at)
+            .chain(self.control.due(now))
             .chain(self.shrink_at)
             .chain(self.spreading.as_ref().map(|spreading| spreading.at))
             .chain(self.killing.as_ref().map(|killing| killing.at))

@@ -9,6 +9,7 @@ use crate::shim;
 use crate::tree::{self, Reaped};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, fork};
@@ -18,6 +19,11 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+
+/// The descriptors of a [`Heritage`], and how many are kept for everything else: a parcel, a shim that is forked, a log that is
+/// written down.
+const OF_A_HERITAGE: u64 = 3;
+const KEPT: u64 = 32;
 
 /// The shims that live, and where their ends are told.
 pub(crate) struct Nest {
@@ -59,7 +65,7 @@ impl Nest {
                 continue;
             };
             // Without descriptors for it the daemon has it still.
-            let heritage = parcel.heritage().ok();
+            let heritage = if self.has_room() { parcel.heritage().ok() } else { None };
             // SAFETY: this process has a single thread, so no lock is held by another one.
             #[expect(unsafe_code, reason = "a fork is unsafe in general")]
             match unsafe { fork() } {
@@ -81,6 +87,14 @@ impl Nest {
             }
         }
         Ok(())
+    }
+
+    /// Whether one more heritage leaves enough for what comes: parcels are taken as long as there is a descriptor for each of
+    /// theirs.
+    fn has_room(&self) -> bool {
+        let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        let held = self.shims.values().flatten().count() + self.left.len();
+        (held as u64 + 1) * OF_A_HERITAGE + KEPT <= most
     }
 
     /// Whether the daemon wants something, and whether somebody has ended.

@@ -1,5 +1,9 @@
 //! [`Process`]: one process for as long as it exists. A pid alone is used again; with its start time it is not.
 
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 /// A process, by pid and by the time the kernel says it was started.
@@ -25,9 +29,20 @@ impl Process {
         Some(Self { pid, start_time: fields(&stat)?.1 })
     }
 
-    /// Whether this very process still runs.
+    /// Whether this very process still runs. Where that cannot be looked up, because no descriptor is left, one of this pid is
+    /// taken for it: nobody is told dead who may live.
     pub fn is_alive(self) -> bool {
-        Self::of(self.pid) == Some(self)
+        match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
+            Ok(stat) => fields(&stat).is_some_and(|(state, start_time)| {
+                !matches!(state, "Z" | "X") && start_time == self.start_time
+            }),
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) =>
+            {
+                i32::try_from(self.pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
+            }
+            Err(_) => false,
+        }
     }
 }
 
@@ -60,11 +75,23 @@ pub fn boot_time() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     #[test]
     fn a_name_with_parentheses_does_not_confuse() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 9 9";
         assert_eq!(fields(stat), Some(("S", 4711)));
+    }
+
+    #[test]
+    fn who_cannot_be_looked_up_for_want_of_descriptors_is_not_told_dead() {
+        let me = Process::of(std::process::id()).unwrap();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+        let (lives, dead) =
+            (me.is_alive(), Process { pid: i32::MAX.cast_unsigned(), start_time: 1 }.is_alive());
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert_eq!((lives, dead), (true, false));
     }
 
     #[test]

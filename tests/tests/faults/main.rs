@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clock;
+mod descriptors;
 mod freeze;
 mod kill;
 mod launch;

@@ -88,6 +88,10 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
             "let `{first}` begin with a line such as `#!/usr/bin/env sh`, or name the program that reads it{again}"
         );
     }
+    if has("open files") {
+        let more = "let the daemon have more open files: raise `ulimit -n`, or `LimitNOFILE=` of its unit";
+        return format!("{more}, and run `service daemon restart`{again}");
+    }
     if has("env_file") {
         return format!("make `{first}`, or take it out of `env_file` of [services.{name}]{again}");
     }

@@ -9,6 +9,7 @@ use crate::daemon::Shared;
 use crate::logs::{Form, Managed, Reading, Wanted};
 use crate::manager::{self, Ask, News, Seen};
 use crate::orchestrator::{is_managed, resolve};
+use crate::room::{MORE_ROOM, NoRoom, Room};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -132,21 +133,27 @@ async fn answer(
 
 /// Logs that are open for readers at the same time, for those who follow and for those who do not: each has files open and
 /// lines in memory.
-const MOST: u32 = 256;
+const MOST: usize = 256;
 static FOLLOWED: LazyLock<Arc<Semaphore>> = LazyLock::new(desks);
 static READ: LazyLock<Arc<Semaphore>> = LazyLock::new(desks);
 /// How long a reader waits for others to end.
 const WAITS: Duration = Duration::from_secs(5);
 
 fn desks() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(MOST as usize))
+    Arc::new(Semaphore::new(Room::now().logs(MOST)))
 }
 
 /// Room for these logs, or a word that there is none.
 async fn sit(wanted: &Wanted, follow: bool) -> Result<OwnedSemaphorePermit, Problem> {
-    let needed = u32::try_from(wanted.services.len()).unwrap_or(MOST);
+    let most = Room::now().logs(MOST);
+    if most < MOST && wanted.services.len() > most {
+        // More are read at once only where there are descriptors enough for that.
+        let few = format!("cannot read more than {most} logs at once: {}", NoRoom::now());
+        return Err(Problem::new(Code::Busy, few).help(format!("name fewer services, or {MORE_ROOM}")));
+    }
+    let needed = u32::try_from(wanted.services.len().clamp(1, most)).unwrap_or(1);
     let desks = Arc::clone(if follow { &FOLLOWED } else { &READ });
-    let free = desks.acquire_many_owned(needed.clamp(1, MOST));
+    let free = desks.acquire_many_owned(needed);
     let sits = tokio::time::timeout(WAITS, free).await.map(Result::ok);
     sits.ok().flatten().ok_or_else(|| {
         Problem::new(Code::Busy, "cannot read the logs for one more client: too many read them already")

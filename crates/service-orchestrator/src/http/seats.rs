@@ -13,12 +13,12 @@ use super::reply::Failure;
 use super::tide::Guest;
 use super::turn::Turn;
 use crate::clock;
+use crate::room::Room;
 use axum::Extension;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use nix::sys::resource::{Resource, getrlimit};
 use service_api::{Code, Problem, routes};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -33,8 +33,6 @@ use tokio::time::timeout;
 const MOST_ASKING: usize = 256;
 /// Connections at one door that follow something: one holds 12 KB, or 22 KB with TLS.
 const MOST_FOLLOWING: usize = 1100;
-/// Descriptors that are kept for services: what they need comes before those who look on.
-const KEPT: usize = 512;
 
 /// How long somebody may be silent, however many wait for a seat: as long as an honest head is on its way.
 const GRACE: Duration = Duration::from_millis(250);
@@ -81,11 +79,8 @@ pub(super) struct Arrival {
 impl Seats {
     /// As many as there may be; fewer where few descriptors may be open, so that services can still be started.
     pub(super) fn new() -> Self {
-        let open = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-        let spare = usize::try_from(open).unwrap_or(usize::MAX).saturating_sub(KEPT);
-        // Two doors.
-        let most = |wish: usize| wish.min(spare / 4).max(16);
-        Self::of(most(MOST_ASKING), most(MOST_FOLLOWING))
+        let room = Room::now();
+        Self::of(room.seats(MOST_ASKING), room.seats(MOST_FOLLOWING))
     }
 
     fn of(asking: usize, following: usize) -> Self {

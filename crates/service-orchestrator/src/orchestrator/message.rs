@@ -73,6 +73,8 @@ pub(crate) enum Report {
     Checked(Checked),
     /// What a manager complained of when it was to stop the service; `None` when it did.
     Complaint(Option<String>),
+    /// Why its shim, which lives, is not connected; `None` when it is.
+    OutOfReach(Option<String>),
     /// What the service's process left behind when it ended by itself.
     Left(Left),
     /// How the stop command ended: with code 0, or why not.

@@ -4,7 +4,8 @@ use super::task::Task;
 use super::{Report, is_managed, ran};
 use crate::clock;
 use crate::manager::{self, Heard};
-use crate::process::{self, Talk};
+use crate::process::{self, Reached};
+use crate::room::Room;
 use crate::world::{Places, World};
 use service_api::redact;
 use service_core::config::{Command, Config, Restart, Service};
@@ -36,7 +37,7 @@ pub(super) struct Traces {
 pub(super) struct Trace {
     found: Found,
     record: Record,
-    talk: Option<Talk>,
+    reached: Option<Reached>,
 }
 
 /// What a service's directory says of its last run.
@@ -44,17 +45,18 @@ struct Last {
     record: Record,
     /// Whether somebody holds the lock of a run.
     is_kept: bool,
-    /// With the shim, if it was asked itself.
-    talk: Option<Talk>,
+    /// The connection to the shim, if it was asked itself and there is room for it.
+    reached: Option<Reached>,
 }
 
 /// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
 pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
     wait_for_launches(places, memories).await;
     let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
+    let at_once = Room::now().looks(AT_ONCE);
     for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
-        if looks.len() == AT_ONCE {
+        if looks.len() >= at_once {
             runs.extend(looks.join_next().await.and_then(Result::ok).flatten());
         }
         looks.spawn(trace(Arc::clone(places), name));
@@ -68,12 +70,12 @@ pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<N
 
 async fn trace(places: Arc<Places>, name: Name) -> Option<(Name, Trace)> {
     match last_record(&places.files(&name)).await {
-        Ok(Some(Last { record, is_kept, talk })) => {
+        Ok(Some(Last { record, is_kept, reached })) => {
             let found = found(&record, is_kept, &places, &name).await;
             if !matches!(found, Found::Running { .. }) {
                 process::limits::leave_over(&places, &name).await;
             }
-            Some((name, Trace { found, record, talk }))
+            Some((name, Trace { found, record, reached }))
         }
         Ok(None) => {
             process::limits::leave_over(&places, &name).await;
@@ -113,16 +115,18 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Last>> {
         if let Some(_lock) = files.try_lock()? {
             // Nobody listens there; a shim that ended on a disk that could not be written has left it.
             let _ = std::fs::remove_file(files.socket());
-            let last = |record| Last { record, is_kept: false, talk: None };
+            let last = |record| Last { record, is_kept: false, reached: None };
             return Ok(files.read_record()?.map(last));
         }
         match process::ask(files).await {
-            Ok((record, talk)) => return Ok(Some(Last { record, is_kept: true, talk: Some(talk) })),
+            Ok((record, talk)) => {
+                return Ok(Some(Last { record, is_kept: true, reached: Reached::keep(talk) }));
+            }
             Err(error) if clock::now() >= deadline => {
                 // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
                 let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
                 if let Some(record) = record {
-                    return Ok(Some(Last { record, is_kept: true, talk: None }));
+                    return Ok(Some(Last { record, is_kept: true, reached: None }));
                 }
                 // It may just have ended: then the lock is free by now.
                 if clock::now() >= deadline.plus(FIRST_WORDS) {
@@ -249,7 +253,7 @@ impl Task {
         for id in plan.ids() {
             let name = &plan.service(id).name;
             let mut trace = runs.remove(name);
-            if let Some(Trace { found: Found::Running { .. }, record, talk }) = &mut trace {
+            if let Some(Trace { found: Found::Running { .. }, record, reached }) = &mut trace {
                 // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
                 // frozen.
                 let leader = match record.phase {
@@ -264,7 +268,7 @@ impl Task {
                     self.world.report(name, record.run, Event::Launched);
                 }
                 let keeper =
-                    process::adopt(self.world.clone(), plan.service(id), record.clone(), talk.take());
+                    process::adopt(self.world.clone(), plan.service(id), record.clone(), reached.take());
                 self.keepers.insert(name.clone(), keeper);
             }
             if let Some(Trace { record, .. }) = &trace {

@@ -141,6 +141,7 @@ impl Entry {
             keeper: None,
             check: None,
             complaint: None,
+            out_of_reach: None,
             ending: None,
             told: Told::default(),
             missing: Missing::default(),
@@ -374,6 +375,7 @@ impl Task {
                 entry.check = Some(Arc::new(check));
             }
             Report::Left(left) => entry.left = Some(stops::in_words(&left)),
+            Report::OutOfReach(why) => entry.out_of_reach = why,
             Report::StopCommand(ended) => self.stop_command_ended(id, ended),
             Report::Missing(missing) => entry.missing = missing,
             Report::Said(said) => entry.said = said,

@@ -3,6 +3,7 @@
 use super::Said;
 use crate::clock;
 use crate::process::{environment, identity, surroundings};
+use crate::room;
 use crate::world::World;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{SFlag, fstat};
@@ -155,6 +156,7 @@ impl Group {
     /// Runs a command as the leader of a group.
     pub(crate) fn spawn(mut command: Command) -> std::io::Result<Self> {
         let mark = mark();
+        room::as_meant(command.as_std_mut());
         let child = command.env(MARK, &mark).process_group(0).spawn().map_err(no_process)?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })

@@ -10,29 +10,38 @@
 //! - the run is asked to stop: withdrawn, it never began and that is told; if that fails it is stopped as any other;
 //! - neither: it is waited for, and whoever is frozen on the way to it is woken.
 
-use super::{Ask, Keeper, Life, Talk, by_signal, keeper, limits, obey};
+use super::{Ask, Direct, Keeper, Life, Talk, by_signal, keeper, limits, obey};
+use crate::clock;
 use crate::orchestrator::Report;
 use crate::process::launch::{compose, log_limits};
 use crate::process::template::{Lifeline, Unborn};
+use crate::room::{Held, NoRoom};
 use crate::world::World;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::config::Service;
 use service_core::service::Event;
-use service_shim::{Heritage, Missing, Order, PROTOCOL_VERSION, Process, desk};
+use service_shim::{Heritage, Missing, Order, PROTOCOL_VERSION, Process, Record, desk};
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long a shim may be silent after its launch before it is seen to that nobody has stopped it or its template.
 const SILENCE: Duration = Duration::from_secs(1);
 /// How often a launch is made that gets lost, and the pause after the second time; doubled after each further one.
 const LAUNCHES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long one that ends may take to give its descriptors back to the next.
+const ROOM_WITHIN: Duration = Duration::from_millis(500);
+const ROOM_AGAIN: Duration = Duration::from_millis(10);
+/// Launches at the same time of services for which only a connection has room.
+static NARROW: Semaphore = Semaphore::const_new(2);
+/// How long one of those waits for others.
+const NARROW_WITHIN: Duration = Duration::from_secs(5);
 /// What is told of a run that was stopped before it began.
 const CALLED_OFF: &str = "it was stopped before it began";
 
@@ -73,6 +82,14 @@ struct Sent {
     talk: Talk,
     heritage: Heritage,
     template: Lifeline,
+    place: Place,
+}
+
+/// The descriptors of a launch.
+struct Place {
+    held: Held,
+    /// Its heritage is let go of once it has begun.
+    narrow: Option<SemaphorePermit<'static>>,
 }
 
 /// Why one was not.
@@ -98,6 +115,7 @@ async fn send(world: &World, definition: &Service, run: u64, missing: Missing) -
     launch.missing = missing;
     let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
     line.push(b'\n');
+    let place = place().await.map_err(|none| Unsent::Refused(none.to_string()))?;
     let unborn = world.templates.shim().await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
             Unsent::Lost(error)
@@ -107,7 +125,25 @@ async fn send(world: &World, definition: &Service, run: u64, missing: Missing) -
     let Unborn { mut stream, heritage, template } = unborn;
     // A shim that is gone shows when it is listened to.
     let _ = stream.write_all(&line).await;
-    Ok(Sent { talk: Talk::over(stream), heritage, template })
+    Ok(Sent { talk: Talk::over(stream), heritage, template, place })
+}
+
+/// Room for one launch. That of a run which is just ending is waited for.
+async fn place() -> Result<Place, NoRoom> {
+    let deadline = clock::now().plus(ROOM_WITHIN);
+    let mut held = loop {
+        match Held::connection() {
+            Err(_) if clock::now() < deadline => tokio::time::sleep(ROOM_AGAIN).await,
+            held => break held?,
+        }
+    };
+    if held.and_heritage() {
+        return Ok(Place { held, narrow: None });
+    }
+    match tokio::time::timeout(NARROW_WITHIN, NARROW.acquire()).await {
+        Ok(Ok(permit)) => Ok(Place { held, narrow: Some(permit) }),
+        _ => Err(NoRoom::now()),
+    }
 }
 
 fn cannot(error: &io::Error) -> String {
@@ -121,16 +157,13 @@ impl Life {
     }
 
     /// Waits for the first word of the shim, and follows it from there on.
-    async fn await_word(
-        &self,
-        sent: Sent,
-        asked: &mut UnboundedReceiver<Ask>,
-        direct: &OnceLock<Arc<OwnedWriteHalf>>,
-    ) -> Fate {
-        let Sent { talk, heritage, mut template } = sent;
+    async fn await_word(&self, sent: Sent, asked: &mut UnboundedReceiver<Ask>, direct: &Direct) -> Fate {
+        let Sent { talk, heritage, mut template, place: Place { held, narrow } } = sent;
         let (mut lines, writer) = talk.split();
         let memory = Arc::clone(&heritage.desk);
-        self.learned(Report::Desk(Arc::clone(&memory)));
+        if narrow.is_none() {
+            self.learned(Report::Desk(Arc::clone(&memory)));
+        }
         // What is asked of a shim that has begun and has not said so yet.
         let mut waiting = Vec::new();
         let mut has_template = true;
@@ -160,11 +193,20 @@ impl Life {
         if word.is_none() && withdraw(&memory).await {
             return Fate::Lost;
         }
+        let shim = word.as_ref().map(|record: &Record| record.shim).or_else(|| desk::holder(&memory));
+        drop(memory);
+        let heritage = narrow.is_none().then_some(heritage);
+        drop(narrow);
         let writer = Arc::new(writer);
         for ask in waiting {
             obey(&writer, ask).await;
         }
-        self.follow_on(lines, writer, word, Some(heritage), asked, direct).await;
+        let last = self.listen(lines, writer, word, asked, direct).await;
+        drop(held);
+        match shim {
+            Some(shim) => self.attend(shim, last, None, heritage, asked, direct).await,
+            None => self.conclude(last, heritage).await,
+        }
         Fate::Over
     }
 

@@ -1,11 +1,13 @@
 //! Ends what a dead shim kept. The kernel ends the service's own process with its shim; what that had started is found by
 //! its session, or by the mark that every process of a run has in its environment.
 
+use crate::room::is_short;
 use crate::world::Places;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::Name;
 use service_shim::Process;
+use std::io;
 use std::time::Duration;
 
 /// The variable that marks a process as belonging to one run of one service.
@@ -28,35 +30,50 @@ pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Option<P
     let _ = std::fs::remove_file(places.files(name).socket());
     let mark = format!("{MARK}={}", mark(places, name, run));
     for _ in 0..MOST_LOOKS {
-        let left = kin(leader, mark.as_bytes());
-        if left.is_empty() {
-            return;
-        }
-        tracing::warn!(service = %name, run, ?left, "its keeper died; ending what it kept");
-        for pid in left {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        match kin(leader, mark.as_bytes()) {
+            Ok(left) if left.is_empty() => return,
+            Ok(left) => {
+                tracing::warn!(service = %name, run, ?left, "its keeper died; ending what it kept");
+                for pid in left {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                }
+            }
+            // Who cannot be looked at may be left.
+            Err(error) => {
+                tracing::warn!(service = %name, run, %error, "its keeper died; cannot look for what it kept");
+            }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     tracing::error!(service = %name, run, "cannot end all that its dead keeper kept");
 }
 
-fn kin(leader: Option<Process>, mark: &[u8]) -> Vec<i32> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+fn kin(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
+    let processes = std::fs::read_dir("/proc")?.flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| is_kin(*pid, leader, mark)).filter_map(|pid| pid.try_into().ok()).collect()
+    let mut kin = Vec::new();
+    for pid in pids {
+        if is_kin(pid, leader, mark)? {
+            kin.extend(i32::try_from(pid));
+        }
+    }
+    Ok(kin)
 }
 
 /// A session id is used again only after the whole session has ended, and then by a process that is younger than the
 /// leader's; so whoever has the leader's pid as session, and is not another leader, belongs to it.
-fn is_kin(pid: u32, leader: Option<Process>, mark: &[u8]) -> bool {
-    let Some(process) = Process::of(pid) else { return false };
+fn is_kin(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
+    let environment = match std::fs::read(format!("/proc/{pid}/environ")) {
+        Err(error) if is_short(&error) => return Err(error),
+        // It is gone, or another user's.
+        read => read.unwrap_or_default(),
+    };
+    let Some(process) = Process::of(pid) else { return Ok(false) };
     let in_session = leader.is_some_and(|leader| {
         let taken = Process::of(leader.pid).is_some_and(|now| now != leader);
         !taken && session(pid) == Some(leader.pid) && process.start_time >= leader.start_time
     });
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    in_session || environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+    Ok(in_session || environment.split(|byte| *byte == 0).any(|variable| variable == mark))
 }
 
 /// Field 6 of `/proc/<pid>/stat`.

@@ -32,6 +32,10 @@ impl Talk {
         Ok(Self::over(UnixStream::from_std(stream)?))
     }
 
+    pub(super) fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
     /// Over this connection.
     pub(super) fn over(stream: UnixStream) -> Self {
         Self { stream, said: Vec::new() }

@@ -7,6 +7,7 @@
 //! Each template is waited for. When it ends, the shims that it had forked ahead are let go, and every launch that was sent
 //! to it learns of it ([`Unborn::orphaned`]): no launch relies on a socket telling that nobody reads it.
 
+use crate::room::Room;
 use crate::{clock, usage};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -139,7 +140,7 @@ impl Templates {
 
     /// So many services wait for others: soon there is a shim for each of them, or for the first few.
     pub(crate) fn want(self: &Arc<Self>, number: usize) {
-        let number = number.min(MOST_SPARE);
+        let number = Room::now().spares(number.min(MOST_SPARE));
         if self.wanted.swap(number, Ordering::Relaxed) != number {
             self.stock_up();
         }

@@ -1,0 +1,203 @@
+//! How a run is followed whose shim lives: over a connection while there is one, else by the record that the shim writes.
+//!
+//! A connection can end, and there may be none: its socket's file was removed, somebody has cut it off, or no descriptor is
+//! left for it ([`Held`]). None of this says that the shim has ended; only the kernel does. So the shim is tried again for as
+//! long as it lives. What it does meanwhile is read from its record, and what is asked of it goes over a connection of its own
+//! that lasts as long as the order.
+
+use super::{Ask, Direct, LENDS, Life, Talk, by_signal, try_send};
+use crate::orchestrator::Report;
+use crate::room::{Held, MORE_ROOM, NoRoom, is_short};
+use service_shim::{Files, Heritage, Order, Process, Record};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Until a shim that lives and cannot be reached is tried again: soon at first, for it may just be ending.
+const REACH_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
+
+/// A connection to a shim, and the room that it takes.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(super) talk: Talk,
+    pub(super) held: Held,
+}
+
+impl Reached {
+    /// What has just been heard of a shim is kept if there is room for it.
+    pub(crate) fn keep(talk: Talk) -> Option<Self> {
+        Held::connection().ok().map(|held| Self { talk, held })
+    }
+
+    fn new(files: &Files) -> io::Result<Self> {
+        let held = Held::connection().map_err(io::Error::other)?;
+        Ok(Self { talk: Talk::with(files)?, held })
+    }
+}
+
+impl Life {
+    /// Follows a shim that has been heard, or lives, until it has ended.
+    pub(super) async fn attend(
+        &self,
+        shim: Process,
+        mut last: Option<Record>,
+        mut reached: Option<Reached>,
+        mut heritage: Option<Heritage>,
+        asked: &mut UnboundedReceiver<Ask>,
+        direct: &Direct,
+    ) {
+        loop {
+            let connection = match reached.take() {
+                Some(reached) => Some(reached),
+                None if last.as_ref().is_some_and(Record::is_end) => None,
+                None => self.reach(shim, &mut last, asked).await,
+            };
+            let Some(Reached { mut talk, mut held }) = connection else { break };
+            let lends = last.as_ref().is_some_and(|record| record.version >= LENDS);
+            if heritage.is_none() && lends && held.and_heritage() {
+                heritage = self.borrow(&mut talk).await;
+            }
+            let (lines, writer) = talk.split();
+            last = self.listen(lines, Arc::new(writer), last, asked, direct).await;
+        }
+        self.conclude(last, heritage).await;
+    }
+
+    async fn borrow(&self, talk: &mut Talk) -> Option<Heritage> {
+        let lent = talk.borrow().await;
+        let heritage = lent
+            .inspect_err(
+                |error| tracing::warn!(service = %self.name, %error, "its shim does not lend its output"),
+            )
+            .ok()?;
+        self.learned(Report::Desk(Arc::clone(&heritage.desk)));
+        Some(heritage)
+    }
+
+    /// A connection to a shim that lives; none when it has ended.
+    async fn reach(
+        &self,
+        shim: Process,
+        last: &mut Option<Record>,
+        asked: &mut UnboundedReceiver<Ask>,
+    ) -> Option<Reached> {
+        let files = self.world.places.files(&self.name);
+        let [mut pause, longest] = REACH_AGAIN;
+        let mut seen = None;
+        let mut told = None;
+        loop {
+            let error = match Reached::new(&files) {
+                Ok(reached) => {
+                    if told.is_some() {
+                        self.learned(Report::OutOfReach(None));
+                    }
+                    return Some(reached);
+                }
+                Err(error) => error,
+            };
+            if !shim.is_alive() {
+                return None;
+            }
+            if pause == longest {
+                let no_room = error.get_ref().and_then(|error| error.downcast_ref::<NoRoom>());
+                let way_out = no_room.map(|_| format!("; {MORE_ROOM}")).unwrap_or_default();
+                let why = format!("its keeper (pid {}) is not connected: {error}{way_out}", shim.pid);
+                if told.as_ref() != Some(&why) {
+                    tracing::warn!(service = %self.name, %error, "cannot reach its shim, which lives; trying again");
+                    self.learned(Report::OutOfReach(Some(why.clone())));
+                    told = Some(why);
+                }
+                self.read_along(&files, &mut seen, last);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Some(ask) = asked.recv() => match ask {
+                    Ask::Order(order) => pass_on(&files, shim, order),
+                    Ask::CallOff(reply) => drop(reply.send(())),
+                },
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Reports what the shim has written down since the last look. How the run ended is for [`Life::conclude`], when the shim
+    /// has let go of everything.
+    fn read_along(&self, files: &Files, seen: &mut Option<(u64, i64, i64)>, last: &mut Option<Record>) {
+        let now = std::fs::metadata(files.record()).ok();
+        let now = now.map(|file| (file.len(), file.mtime(), file.mtime_nsec()));
+        if now.is_none() || now == *seen {
+            return;
+        }
+        let Ok(Some(record)) = files.read_record() else { return };
+        *seen = now;
+        if record.run == self.run && !record.is_end() && last.as_ref() != Some(&record) {
+            self.note_record(&record);
+            *last = Some(record);
+        }
+    }
+}
+
+/// An order for a shim to which there is no connection. Where there can be none, the little that signals say is sent.
+fn pass_on(files: &Files, shim: Process, order: Order) {
+    let sent = Talk::with(files).and_then(|talk| try_send(talk.stream(), order));
+    if let Err(error) = sent {
+        if !is_short(&error) {
+            tracing::debug!(%error, "cannot pass an order on; sending a signal");
+        }
+        by_signal(shim, order);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Service, ServiceOrchestrator, ServiceStatus};
+    use nix::sys::socket::{Shutdown, shutdown};
+    use std::collections::BTreeSet;
+    use std::os::fd::RawFd;
+    use std::time::Duration;
+
+    fn sockets() -> BTreeSet<RawFd> {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let is_socket = |path: &std::path::Path| {
+            std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+        };
+        let sockets = open.filter(|entry| is_socket(&entry.path()));
+        sockets.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_cut_off_leaves_the_service_alone_and_is_made_anew() {
+        let orchestrator = ServiceOrchestrator::new().await.unwrap();
+        let service = Service {
+            name: "web".into(),
+            description: String::new(),
+            start_command: "sleep 1000".into(),
+            dependencies: Vec::new(),
+            stop_command: String::new(),
+            health_check_endpoint: None,
+        };
+        orchestrator.register_service(service).await.unwrap();
+        let before = sockets();
+        orchestrator.start_service("web").await.unwrap();
+        let pid = || orchestrator.board().entry("web").unwrap().pid;
+        let first = pid();
+        for _ in 0..3 {
+            let cut: Vec<RawFd> = sockets().difference(&before).copied().collect();
+            assert!(!cut.is_empty());
+            for socket in cut {
+                shutdown(socket, Shutdown::Both).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(pid(), first, "it runs as it did");
+        }
+        assert_eq!(orchestrator.get_service_status("web").await.unwrap(), ServiceStatus::Running);
+        orchestrator.stop_service("web").await.unwrap();
+        assert_eq!(
+            orchestrator.board().entry("web").unwrap().snapshot.last_exit.unwrap().to_string(),
+            "was ended by SIGTERM"
+        );
+        orchestrator.shutdown().await;
+    }
+}

@@ -1,0 +1,200 @@
+//! [`Room`]: how many descriptors this process may use for what. Its limit is shared out, so that some are always left for the
+//! door, for files and for checks, however many services there are.
+//!
+//! A service takes one descriptor, the connection to its shim, and as long as that is little of what there is, three more for
+//! what the shim would leave if it died ([`service_shim::Heritage`]). What does not fit is followed without
+//! ([`crate::process`]), and not started.
+
+use nix::libc::{EMFILE, ENFILE};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::fmt;
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What the daemon itself has open, and opens for a moment: files, `/proc`, the descriptors of one launch.
+const OWN: usize = 32;
+/// More than this the doors, logs and checks do not need together.
+const MAX_OTHERS: usize = 8192;
+/// The descriptors of what a shim would leave.
+const OF_A_HERITAGE: usize = 3;
+/// More than this is not spared for connections without.
+const MAX_SPARED: usize = 4096;
+/// The descriptors that a check has open at most.
+const OF_A_CHECK: usize = 2;
+
+/// Those that are held for services.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The soft limit before it was raised: that of services, checks and managers.
+static MEANT: OnceLock<u64> = OnceLock::new();
+
+/// A limit, shared out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    limit: usize,
+}
+
+impl Room {
+    /// As it is now; it may be changed while the daemon runs (`prlimit`).
+    pub(crate) fn now() -> Self {
+        let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+        Self { limit: usize::try_from(soft).unwrap_or(usize::MAX) }
+    }
+
+    fn shared(self) -> usize {
+        self.limit.saturating_sub(OWN)
+    }
+
+    /// For services.
+    fn services(self) -> usize {
+        (self.shared() / 16 * 7).max(self.shared().saturating_sub(MAX_OTHERS))
+    }
+
+    /// So far also what shims would leave is kept.
+    fn with_heritage(self) -> usize {
+        (self.services() / 2).max(self.services().saturating_sub(MAX_SPARED))
+    }
+
+    /// Of connections of one kind at one door, at most this many.
+    pub(crate) fn seats(self, most: usize) -> usize {
+        most.min(self.shared() / 16).max(4)
+    }
+
+    /// Of logs that are read at the same time, at most this many.
+    pub(crate) fn logs(self, most: usize) -> usize {
+        most.min(self.shared() / 12).max(2)
+    }
+
+    /// Of checks at the same time.
+    pub(crate) fn checks(self) -> usize {
+        (self.shared() / 16 / OF_A_CHECK).max(1)
+    }
+
+    /// Of shims that wait for a launch, at most this many.
+    pub(crate) fn spares(self, most: usize) -> usize {
+        most.min(self.services() / 32)
+    }
+
+    /// Of services that are looked at side by side, at most this many: each takes two.
+    pub(crate) fn looks(self, most: usize) -> usize {
+        most.min(self.shared() / 16).max(1)
+    }
+}
+
+/// What a service takes of the descriptors; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(usize);
+
+impl Held {
+    /// Room for a connection.
+    pub(crate) fn connection() -> Result<Self, NoRoom> {
+        let room = Room::now();
+        let mut held = Self(0);
+        if held.take(1, room.services()) { Ok(held) } else { Err(NoRoom { limit: room.limit }) }
+    }
+
+    /// Room for what its shim would leave, too.
+    pub(crate) fn and_heritage(&mut self) -> bool {
+        self.0 > 1 || self.take(OF_A_HERITAGE, Room::now().with_heritage())
+    }
+
+    fn take(&mut self, number: usize, most: usize) -> bool {
+        let fits = |held: usize| (held + number <= most).then_some(held + number);
+        let taken = HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        self.0 += if taken { number } else { 0 };
+        taken
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// What helps where there is none.
+pub(crate) const MORE_ROOM: &str =
+    "raise `ulimit -n`, or `LimitNOFILE=` of its unit, and run `service daemon restart`";
+
+/// There is none for one more service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoRoom {
+    limit: usize,
+}
+
+impl NoRoom {
+    pub(crate) fn now() -> Self {
+        Self { limit: Room::now().limit }
+    }
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the daemon may have no more than {} open files, and keeps some for itself", self.limit)
+    }
+}
+
+impl std::error::Error for NoRoom {}
+
+/// Whether this failed only because too many files are open, here or on the machine.
+pub(crate) fn is_short(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Lets this process have as many descriptors open as it may. Returns how many it could have before, which is what
+/// services begin with.
+pub(crate) fn raise() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some(*MEANT.get_or_init(|| soft))
+}
+
+/// Lets a program begin with as many as it is meant to have, and not with what the daemon may: some close all that there
+/// could be.
+#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+pub(crate) fn as_meant(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let Some(soft) = MEANT.get().copied() else { return };
+    let limit = move || {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
+    };
+    // SAFETY: it is two system calls.
+    unsafe { command.pre_exec(limit) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_limit_is_all_that_may_be_open_fits_below_it() {
+        for limit in [48, 64, 100, 128, 200, 256, 1024, 4096, 20_000, 1 << 20] {
+            let room = Room { limit };
+            let doors = 2 * (room.seats(256) + room.seats(1100)) + 2 * room.logs(256);
+            let others = OWN + doors + room.checks() * OF_A_CHECK + 4 * room.spares(32);
+            // Where there are very few, both doors are not full at the same time.
+            let slack = if limit < 128 { 16 } else { 0 };
+            assert!(others + room.services() <= limit + slack || room.checks() > 256, "{limit}: {others}");
+            assert!(room.with_heritage() <= room.services());
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_heritages_leave_room_for_connections() {
+        let room = Room { limit: 200 };
+        let mut held: Vec<Held> = Vec::new();
+        let mut whole = 0;
+        loop {
+            let mut next = Held(0);
+            if !next.take(1, room.services()) {
+                break;
+            }
+            whole += usize::from(next.take(OF_A_HERITAGE, room.with_heritage()));
+            held.push(next);
+        }
+        assert_eq!((whole, held.len()), (8, 46));
+        held.clear();
+        assert_eq!(HELD.load(Ordering::Relaxed), 0);
+    }
+}
