@@ -3,7 +3,7 @@
 //! It tells "nobody listens there" ([`Code::DaemonUnreachable`]) from every other failure, because that one alone is a
 //! reason to start a daemon.
 
-use crate::remote::Way;
+use crate::daemon_address::DaemonAddress;
 use crate::wire::{REACHED_WITHIN, Wire, trust};
 use reqwest::blocking::{Client as Http, RequestBuilder, Response};
 use reqwest::redirect::Policy;
@@ -27,16 +27,16 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(200);
 /// The clients of a plugin's life, one a daemon: building one costs more than asking with it. A mutex is right here:
 /// it is held for a lookup only.
 #[derive(Default)]
-pub(crate) struct Clients(Mutex<HashMap<Way, Client>>);
+pub(crate) struct Clients(Mutex<HashMap<DaemonAddress, Client>>);
 
 impl Clients {
     /// The client of this socket; nothing is connected yet.
     pub(crate) fn of(&self, socket: &Path) -> Result<Client, Problem> {
-        self.to(&Way::local(socket))
+        self.to(&DaemonAddress::local(socket))
     }
 
     /// The client of whoever is at the end of this way; nothing is connected yet.
-    pub(crate) fn to(&self, way: &Way) -> Result<Client, Problem> {
+    pub(crate) fn to(&self, way: &DaemonAddress) -> Result<Client, Problem> {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(way) {
             return Ok(client.clone());
@@ -51,14 +51,14 @@ impl Clients {
 #[derive(Clone)]
 pub(crate) struct Client {
     http: Http,
-    way: Arc<Way>,
+    way: Arc<DaemonAddress>,
     tls: Option<Arc<ClientConfig>>,
     limit: Option<Duration>,
     caller: Option<String>,
 }
 
 impl Client {
-    fn new(way: &Way) -> Result<Self, Problem> {
+    fn new(way: &DaemonAddress) -> Result<Self, Problem> {
         let http = Http::builder()
             // A start may take as long as it takes; the caller's patience is in `cancel`.
             .timeout(None)
@@ -318,13 +318,15 @@ mod tests {
     use service_api::{Outcome, Wish, view};
 
     fn ask(daemon: &Daemon) -> Result<view::Version, Problem> {
-        Client::new(&Way::local(&daemon.socket))?.within(Duration::from_millis(100)).get(routes::VERSION, &[])
+        Client::new(&DaemonAddress::local(&daemon.socket))?
+            .within(Duration::from_millis(100))
+            .get(routes::VERSION, &[])
     }
 
     #[test]
     fn a_name_is_encoded_and_a_failure_is_taken_out_of_its_envelope() {
         let daemon = Daemon::serving(|_| Reply::failure(404, "not_found", "no `a/b`"));
-        let client = Client::new(&Way::local(&daemon.socket)).unwrap();
+        let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         let path = path_of(routes::SERVICE_LOGS, "a/b");
         let problem = client
             .get::<Vec<view::LogLine>>(&path, &[("tail", "5"), ("names", ""), ("since", "1:2")])
@@ -335,7 +337,7 @@ mod tests {
 
     #[test]
     fn only_a_socket_nobody_listens_on_is_unreachable() {
-        let missing = Client::new(&Way::local(Path::new("/nowhere/d.sock"))).unwrap();
+        let missing = Client::new(&DaemonAddress::local(Path::new("/nowhere/d.sock"))).unwrap();
         let problem = missing.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
         assert_eq!(problem.code, Code::DaemonUnreachable);
         assert_eq!(ask(&Daemon::serving(|_| Reply::Silence)).unwrap_err().code, Code::Timeout);
@@ -348,7 +350,7 @@ mod tests {
     fn a_host_that_cannot_be_is_a_problem_and_no_panic() {
         for url in ["http://256.1.1.1:7", "https://[1:2]", "http://xn--a.b"] {
             let endpoint = Endpoint::Tcp(Remote::parse(url).unwrap());
-            let client = Client::new(&Way { endpoint, token: None, ca_file: None }).unwrap();
+            let client = Client::new(&DaemonAddress { endpoint, token: None, ca_file: None }).unwrap();
             let problem = client.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
             assert_eq!(problem.code, Code::BadRequest, "{url}: {}", problem.message);
         }
@@ -359,7 +361,7 @@ mod tests {
         let (say, rows) = std::sync::mpsc::channel();
         let mut rows = Some(rows);
         let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
-        let client = Client::new(&Way::local(&daemon.socket)).unwrap();
+        let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
         for name in ["a", "b"] {
             say.send(crate::fake::outcome(name, true)).unwrap();
@@ -375,7 +377,7 @@ mod tests {
         let (say, rows) = std::sync::mpsc::channel();
         let mut rows = Some(rows);
         let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
-        let client = Client::new(&Way::local(&daemon.socket)).unwrap();
+        let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         say.send(crate::fake::CRASH.into()).unwrap();
         let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
         assert_eq!(outcomes.next().unwrap().unwrap_err().code, Code::DaemonUnreachable);
@@ -384,7 +386,7 @@ mod tests {
     #[test]
     fn a_refused_wish_has_no_rows() {
         let daemon = Daemon::serving(|_| Reply::failure(409, "manager_disabled", "no"));
-        let client = Client::new(&Way::local(&daemon.socket)).unwrap();
+        let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         let refused = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).err().unwrap();
         assert_eq!(refused.code, Code::ManagerDisabled);
     }

@@ -7,7 +7,8 @@
 use crate::cancel::{Heard, Mouth, Worker};
 use crate::client::Client;
 use crate::session::Session;
-use crate::table::{Long, Row};
+use crate::table::Row;
+use crate::table::events::Long;
 use nu_protocol::{LabeledError, ShellError, Value};
 use service_api::{Code, Event, Problem, routes};
 use std::time::Duration;

@@ -3,22 +3,20 @@
 //! A daemon starts with the environment of the shell, not of this plugin, and says on its first line of output how it
 //! went ([`Greeting`]). It detaches itself; two that are started at once settle between them who stays.
 
-use crate::client::{Client, Clients, decode};
-use crate::remote::Way;
+use crate::client::{Client, Clients};
+use crate::daemon_address::DaemonAddress;
+use crate::orchestratord::{not_started, program};
 use crate::shell;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use nu_plugin::EngineInterface;
-use serde::de::DeserializeOwned;
 use service_api::ownership::private_dir;
-use service_api::project::gone::Pruned;
 use service_api::{API_VERSION, Code, Greeting, Problem, Project, routes, view};
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -32,7 +30,6 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 const LONGEST_LOG: u64 = 4 * 1024 * 1024;
 /// How many lines of the daemon's log explain why it did not greet.
 const LAST_WORDS: usize = 5;
-const PROGRAM: &str = "orchestratord";
 
 /// The running daemon, whatever its version.
 pub(crate) fn running(project: &Project, clients: &Clients) -> Result<Client, Problem> {
@@ -62,7 +59,7 @@ pub(crate) fn connect(project: &Project, clients: &Clients) -> Result<Client, Pr
 }
 
 /// The daemon at the end of this way, if it speaks our version. It is never started: that is done where it is.
-pub(crate) fn reach(way: &Way, clients: &Clients) -> Result<Client, Problem> {
+pub(crate) fn reach(way: &DaemonAddress, clients: &Clients) -> Result<Client, Problem> {
     speaking_ours(clients.to(way)?)
 }
 
@@ -112,55 +109,6 @@ pub(crate) fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Dae
     Err(Problem::new(Code::Timeout, "the daemon has not ended yet"))
 }
 
-/// Asks the program itself, once and without a daemon.
-pub(crate) fn one_shot<T: DeserializeOwned>(
-    project: &Project,
-    engine: &EngineInterface,
-    words: &[&str],
-) -> Result<T, Problem> {
-    let mut command = program(engine)?;
-    command.args(words).arg("--config").arg(&project.config);
-    answer(command)
-}
-
-/// Asks the program which projects there are.
-pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::Trace>, Problem> {
-    let mut command = program(engine)?;
-    command.arg("projects");
-    answer(command)
-}
-
-/// Lets the program remove the state of projects that are gone.
-pub(crate) fn prune(engine: &EngineInterface) -> Result<Vec<Pruned>, Problem> {
-    let mut command = program(engine)?;
-    command.args(["projects", "--prune"]);
-    answer(command)
-}
-
-/// Whether services of the project with this state directory run, as the program sees it.
-pub(crate) fn runs(engine: &EngineInterface, state_dir: &Path) -> bool {
-    let is_it = |trace: &view::Trace| Path::new(&trace.state_dir) == state_dir;
-    projects(engine).is_ok_and(|traces| traces.iter().any(|trace| is_it(trace) && trace.runs()))
-}
-
-/// Lets the program write a first services.toml.
-pub(crate) fn init(engine: &EngineInterface, file: &Path, force: bool) -> Result<view::Begun, Problem> {
-    let mut command = program(engine)?;
-    command.arg("init").arg("--config").arg(file).args(force.then_some("--force"));
-    answer(command)
-}
-
-fn answer<T: DeserializeOwned>(mut command: Command) -> Result<T, Problem> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(&error))?;
-    if output.stdout.is_empty() {
-        let message = format!("cannot learn anything: `{PROGRAM}` ended with {}", output.status);
-        return Err(
-            Problem::new(Code::Internal, message).help(String::from_utf8_lossy(&output.stderr).trim())
-        );
-    }
-    decode(&output.stdout)
-}
-
 /// Where the daemon listens: it says so itself, because it may have been started in another environment.
 fn socket(project: &Project) -> Result<PathBuf, Problem> {
     let record = match std::fs::read(project.record()) {
@@ -201,26 +149,6 @@ fn open_log(project: &Project) -> std::io::Result<File> {
     }
     let flags = OFlag::O_NOFOLLOW.bits();
     OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(log)
-}
-
-/// `orchestratord` with the environment of the shell, in no directory of the user's.
-fn program(engine: &EngineInterface) -> Result<Command, Problem> {
-    let env = shell::environment(engine)?;
-    let beside = std::env::current_exe().ok().map(|plugin| plugin.with_file_name(PROGRAM));
-    let path = find_program(beside, &env).ok_or_else(|| {
-        Problem::new(Code::DaemonUnreachable, format!("cannot find the program `{PROGRAM}`"))
-            .help("install it beside the plugin or on $env.PATH, or name it in $env.ORCHESTRATORD")
-    })?;
-    let mut command = Command::new(path);
-    command.env_clear().envs(env).current_dir("/");
-    Ok(command)
-}
-
-fn find_program(beside: Option<PathBuf>, env: &HashMap<String, String>) -> Option<PathBuf> {
-    let named = env.get("ORCHESTRATORD").map(PathBuf::from);
-    let on_path = env.get("PATH").map(String::as_str).unwrap_or_default();
-    let on_path = std::env::split_paths(on_path).map(|dir| dir.join(PROGRAM));
-    beside.into_iter().chain(named).chain(on_path).find(|path| path.is_file())
 }
 
 /// What the daemon says of its start. If it says nothing, what it added to its log has to explain it.
@@ -279,14 +207,11 @@ fn last_words(log: &Path, from: u64) -> Option<String> {
     (!last.is_empty()).then_some(last)
 }
 
-fn not_started(error: &std::io::Error) -> Problem {
-    Problem::new(Code::DaemonUnreachable, format!("cannot run `{PROGRAM}`: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake::{Daemon, Reply};
+    use std::process::Command;
 
     fn project(dir: &Path) -> Project {
         Project {
@@ -315,22 +240,6 @@ mod tests {
         let problem = connect(&project, &Clients::default()).err().unwrap();
         assert_eq!(problem.code, Code::VersionMismatch);
         assert!(problem.help.unwrap().contains("service daemon stop"));
-    }
-
-    #[test]
-    fn the_program_beside_the_plugin_comes_first() {
-        let dir = tempfile::tempdir().unwrap();
-        let [beside, named, bin] = ["beside", "named", "bin"].map(|name| dir.path().join(name));
-        for (folder, file) in [(&beside, PROGRAM), (&named, "mine"), (&bin, PROGRAM)] {
-            std::fs::create_dir(folder).unwrap();
-            std::fs::write(folder.join(file), "").unwrap();
-        }
-        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
-        let mut env = HashMap::from([("PATH".into(), text(bin.clone()))]);
-        assert_eq!(find_program(None, &env), Some(bin.join(PROGRAM)));
-        env.insert("ORCHESTRATORD".into(), text(named.join("mine")));
-        assert_eq!(find_program(None, &env), Some(named.join("mine")));
-        assert_eq!(find_program(Some(beside.join(PROGRAM)), &env), Some(beside.join(PROGRAM)));
     }
 
     #[test]

@@ -7,12 +7,16 @@ mod cancel;
 mod cells;
 mod client;
 mod commands;
+mod daemon_address;
 mod error;
 #[cfg(test)]
 mod fake;
 mod follow;
 mod launch;
+mod orchestratord;
+mod plugin;
 mod progress;
+mod project;
 mod remote;
 mod selector;
 mod session;
@@ -24,9 +28,9 @@ mod table;
 mod tailing;
 mod wire;
 
-use client::Clients;
+pub use plugin::ServicePlugin;
+
 use nu_plugin::{Plugin, PluginCommand};
-use std::sync::Arc;
 
 /// The minor version of Nushell that this is built for.
 const NUSHELL: &str = "0.115";
@@ -40,12 +44,6 @@ pub fn mismatch(version: &str) -> Option<String> {
              orchestrator with it, or say `use service-http *`, which has the same commands"
         )
     })
-}
-
-/// The plugin, and what its calls share while it lives: one HTTP client a socket.
-#[derive(Default)]
-pub struct ServicePlugin {
-    clients: Arc<Clients>,
 }
 
 impl Plugin for ServicePlugin {

@@ -1,5 +1,6 @@
-//! [`Way`]: the way to a daemon; and `$env.config.plugins.service`, which leads to one on another machine.
+//! `$env.config.plugins.service`: the daemon of another machine.
 
+use crate::daemon_address::DaemonAddress;
 use crate::shell;
 use nu_plugin::EngineInterface;
 use nu_protocol::Value;
@@ -7,30 +8,13 @@ use service_api::endpoint::{Endpoint, Remote};
 use service_api::ownership::read_regular;
 use service_api::{Code, Problem};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What `$env.config.plugins.service` may say.
 const KEYS: [&str; 3] = ["url", "token_file", "ca_file"];
 
-/// Where a daemon answers, and what to show it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Way {
-    pub(crate) endpoint: Endpoint,
-    /// Shown to a daemon over TCP.
-    pub(crate) token: Option<String>,
-    /// The authority that is trusted in place of those that the machine trusts.
-    pub(crate) ca_file: Option<PathBuf>,
-}
-
-impl Way {
-    /// The way over a socket of this machine.
-    pub(crate) fn local(socket: &Path) -> Self {
-        Self { endpoint: Endpoint::Unix(socket.to_path_buf()), token: None, ca_file: None }
-    }
-}
-
 /// The daemon of another machine that the shell is set to, if it is.
-pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<Way>, Problem> {
+pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddress>, Problem> {
     let wrong = |message: String| {
         Problem::new(Code::BadRequest, format!("cannot follow $env.config.plugins.service: {message}"))
     };
@@ -56,7 +40,7 @@ pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<Way>, Proble
     };
     let token = token(&shell::path(engine, &token_file)?)?;
     let ca_file = text("ca_file")?.map(|file| shell::path(engine, &file)).transpose()?;
-    Ok(Some(Way { endpoint: Endpoint::Tcp(remote), token: Some(token), ca_file }))
+    Ok(Some(DaemonAddress { endpoint: Endpoint::Tcp(remote), token: Some(token), ca_file }))
 }
 
 /// A file with more is not one of a token.

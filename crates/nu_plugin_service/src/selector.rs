@@ -1,9 +1,6 @@
 //! [`Selection`]: which services a command is about, from its arguments or from the pipe.
 
-use crate::ServicePlugin;
 use crate::error::refusal;
-use crate::session::Session;
-use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, Span, Spanned, Value};
 
 /// Nushell pipes the item of a closure into its first command.
@@ -21,30 +18,8 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
-    /// Reads the rest arguments and the pipe.
-    pub(crate) fn read(
-        plugin: &ServicePlugin,
-        engine: &EngineInterface,
-        call: &EvaluatedCall,
-        input: PipelineData,
-    ) -> Result<Self, LabeledError> {
-        Self::of(plugin, engine, call, call.rest(0)?, input)
-    }
-
-    /// Takes these names and the pipe.
-    pub(crate) fn of(
-        plugin: &ServicePlugin,
-        engine: &EngineInterface,
-        call: &EvaluatedCall,
-        names: Vec<Spanned<String>>,
-        input: PipelineData,
-    ) -> Result<Self, LabeledError> {
-        let known = || Session::open(plugin, engine, call, &Self::Unsaid)?.known();
-        Self::choose(names, input, call.head, known)
-    }
-
     /// `known` are all the services there are, asked for where names and pipe say different things.
-    fn choose(
+    pub(crate) fn choose(
         names: Vec<Spanned<String>>,
         input: PipelineData,
         head: Span,
@@ -162,6 +137,7 @@ fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nu_plugin::EvaluatedCall;
     use nu_protocol::record;
 
     fn read(names: &[&str], input: Option<Value>) -> Result<Selection, LabeledError> {

@@ -1,12 +1,12 @@
 //! [`Session`]: one call of a command, with its project and its way to the daemon.
 
-use crate::ServicePlugin;
 use crate::cancel::{Heard, Worker};
 use crate::client::{Client, Clients};
+use crate::daemon_address::DaemonAddress;
 use crate::error::labeled;
-use crate::remote::Way;
+use crate::plugin::ServicePlugin;
 use crate::selector::{IN_A_CLOSURE, Selection};
-use crate::{launch, remote, shell};
+use crate::{launch, orchestratord, project, remote};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
 use service_api::{Code, Problem, Project, routes, view};
@@ -36,7 +36,31 @@ enum Place {
     /// That of a project of this machine, which can be started.
     Here(Project),
     /// That which the shell is set to.
-    There(Way),
+    There(DaemonAddress),
+}
+
+impl Selection {
+    /// Reads the rest arguments and the pipe.
+    pub(crate) fn read(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<Self, LabeledError> {
+        Self::of(plugin, engine, call, call.rest(0)?, input)
+    }
+
+    /// Takes these names and the pipe.
+    pub(crate) fn of(
+        plugin: &ServicePlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        names: Vec<Spanned<String>>,
+        input: PipelineData,
+    ) -> Result<Self, LabeledError> {
+        let known = || Session::open(plugin, engine, call, &Self::Unsaid)?.known();
+        Self::choose(names, input, call.head, known)
+    }
 }
 
 impl Session {
@@ -77,7 +101,7 @@ impl Session {
         }
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
-        let project = shell::project_or_own(engine, config.as_deref());
+        let project = project::find_or_own(engine, config.as_deref());
         let project = project.map_err(|problem| labeled(&problem, &[], mark))?;
         Ok(Self::at(plugin, engine, call, &Selection::Unsaid, Place::Here(project)))
     }
@@ -91,7 +115,7 @@ impl Session {
         config: Option<&Path>,
         mark: Span,
     ) -> Result<Self, LabeledError> {
-        let project = shell::project(engine, config).map_err(|problem| labeled(&problem, &[], mark))?;
+        let project = project::find(engine, config).map_err(|problem| labeled(&problem, &[], mark))?;
         Ok(Self::at(plugin, engine, call, selection, Place::Here(project)))
     }
 
@@ -219,7 +243,7 @@ impl Session {
 
     /// Whether services of the project run, with or without a daemon.
     pub(crate) fn has_services(&self) -> bool {
-        self.project().is_some_and(|project| launch::runs(&self.engine, &project.state_dir))
+        self.project().is_some_and(|project| orchestratord::runs(&self.engine, &project.state_dir))
     }
 
     /// Asks the daemon if it runs, else reads the project without leaving a daemon behind.
@@ -232,7 +256,7 @@ impl Session {
         self.patiently(move || match (session.reach().and_then(|client| question(&client)), &session.place) {
             (Err(problem), Place::Here(project)) if problem.code == Code::DaemonUnreachable => {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                launch::one_shot(project, &session.engine, &words)
+                orchestratord::run_once(project, &session.engine, &words)
             }
             (answer, _) => answer,
         })
@@ -252,7 +276,7 @@ impl Session {
     /// What the program says without a daemon. Blocks likewise.
     pub(crate) fn program_says<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
         match &self.place {
-            Place::Here(project) => launch::one_shot(project, &self.engine, words),
+            Place::Here(project) => orchestratord::run_once(project, &self.engine, words),
             // What is on its disk is known there; this says why it cannot be asked.
             Place::There(way) => Err(launch::reach(way, &self.clients).err().unwrap_or_else(lost)),
         }
@@ -310,7 +334,7 @@ impl Session {
 }
 
 /// Where the shell is set to, unless this call names a file of this machine.
-fn there(engine: &EngineInterface, call: &EvaluatedCall) -> Result<Option<Way>, LabeledError> {
+fn there(engine: &EngineInterface, call: &EvaluatedCall) -> Result<Option<DaemonAddress>, LabeledError> {
     if call.get_flag_value("config").is_some() {
         return Ok(None);
     }

@@ -1,12 +1,11 @@
-//! What a call learns from the shell it was made in: its directory, its environment, its project.
+//! What a call learns from the shell it was made in: its directory and its environment.
 //!
 //! The plugin's own process has the environment of the moment it was spawned; only the engine knows the present one.
 
-use crate::launch;
 use nu_plugin::EngineInterface;
 use nu_protocol::{ShellError, Spanned, Value};
-use service_api::project::{Environment, gone};
-use service_api::{Code, Problem, Project};
+use service_api::project::gone;
+use service_api::{Code, Problem};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,41 +15,8 @@ const SHELLS_OWN: [&str; 3] = ["PWD", "OLDPWD", "SERVICE_CALLER"];
 /// Where Nushell keeps how a variable becomes text.
 const CONVERSIONS: &str = "ENV_CONVERSIONS";
 
-/// The project meant by this call.
-pub(crate) fn project(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
-    around(engine, |around| Project::find(config, around))
-}
-
-/// The same; where there is none and none was named, the user's own, which is made if need be.
-pub(crate) fn project_or_own(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
-    around(engine, |around| match Project::find(config, around) {
-        Err(problem)
-            if problem.code == Code::NoProject
-                && config.is_none()
-                && (around.env)("SERVICES_CONFIG").is_none() =>
-        {
-            Project::users_own(around)
-        }
-        found => found,
-    })
-}
-
-fn around<T>(
-    engine: &EngineInterface,
-    look: impl FnOnce(&Environment<'_>) -> Result<T, Problem>,
-) -> Result<T, Problem> {
-    let cwd = directory(engine)?;
-    let env = |name: &str| {
-        let value = engine.get_env_var(name).ok().flatten();
-        let text = value.and_then(|value| text(name, &value, None)).map(OsString::from);
-        text.or_else(|| (name == "HOME").then(home).flatten())
-    };
-    let uid = nix::unistd::getuid().as_raw();
-    look(&Environment { env: &env, cwd: &cwd, uid, runs: &|state_dir| launch::runs(engine, state_dir) })
-}
-
 /// The directory of the shell. It may be gone: Nushell does not say where it is then, and its variable does.
-fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
+pub(crate) fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     match engine.get_current_dir() {
         Ok(directory) => Ok(directory.into()),
         Err(error) => {
@@ -61,7 +27,7 @@ fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
 }
 
 /// The home directory of a user whose environment does not name it.
-fn home() -> Option<OsString> {
+pub(crate) fn home() -> Option<OsString> {
     let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
     Some(user.dir.into())
 }
@@ -122,7 +88,7 @@ pub(crate) fn nu() -> Option<PathBuf> {
 
 /// A variable as text, with `~` in a list of directories as `home`. Closures, records and the like mean something in
 /// Nushell only and stay there.
-fn text(name: &str, value: &Value, home: Option<&str>) -> Option<String> {
+pub(crate) fn text(name: &str, value: &Value, home: Option<&str>) -> Option<String> {
     let expand = |dir: &Value| {
         let dir = dir.coerce_str().ok()?;
         Some(match (dir.strip_prefix('~'), home) {

@@ -3,7 +3,7 @@
 //! Every command is wrapped in it (`commands::all`), so what a service, a file or a stranger wrote is made printable in one
 //! place, at the last step. Text in pieces (`service logs --raw`) goes through as it was written.
 
-use crate::ServicePlugin;
+use crate::plugin::ServicePlugin;
 use nu_plugin::{DynamicCompletionCall, EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::engine::ArgType;
 use nu_protocol::{DynamicSuggestion, Example, LabeledError, PipelineData, ShellError, Signature, Value};

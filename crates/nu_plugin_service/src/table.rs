@@ -1,12 +1,11 @@
 //! [`Row`]: how each view looks as a Nushell record. Columns are constant and typed; what is not known is null.
 
-mod events;
+pub(crate) mod events;
 mod status;
 mod unit;
 mod why;
 
 use crate::error;
-pub(crate) use events::Long;
 use nu_protocol::{IntoPipelineData, PipelineData, PipelineMetadata, Span, Value, record};
 use service_api::{Finding, Outcome, Project, view};
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! [`Wire`]: a bare connection to a daemon, which another thread can break off; and whom TLS trusts.
 
-use crate::remote::Way;
+use crate::daemon_address::DaemonAddress;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -43,7 +43,7 @@ impl Drop for Leash {
 
 impl Wire {
     /// Connects. What is wrong with a certificate shows with the first word.
-    pub(crate) fn connect(way: &Way, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
+    pub(crate) fn connect(way: &DaemonAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let remote = match &way.endpoint {
             Endpoint::Unix(socket) => return UnixStream::connect(socket).map(Self::Unix),
             Endpoint::Tcp(remote) => remote,

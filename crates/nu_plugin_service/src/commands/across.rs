@@ -4,8 +4,8 @@
 //! Every project is asked before the first row is given back: whoever takes only some rows has not stopped only some of
 //! them. What fails in one keeps nobody from the others.
 
-use crate::ServicePlugin;
 use crate::error::{code, refusal};
+use crate::plugin::ServicePlugin;
 use nu_plugin::{DynamicCompletionCall, EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::engine::ArgType;
 use nu_protocol::{

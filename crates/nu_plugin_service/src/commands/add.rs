@@ -1,9 +1,9 @@
 //! `service add`, and what `service run` sends in the same way.
 
-use super::signature;
-use crate::ServicePlugin;
+use super::signature::signature;
 use crate::cells;
 use crate::error::{labeled_at, refusal};
+use crate::plugin::ServicePlugin;
 use crate::session::Session;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};

@@ -1,8 +1,9 @@
 //! `service apply`.
 
-use super::signature;
-use super::verb::{self, Verb};
-use crate::ServicePlugin;
+use super::action::Verb;
+use super::signature::signature;
+use super::verb;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};

@@ -1,8 +1,8 @@
 //! `service check`.
 
-use super::signature;
-use crate::ServicePlugin;
+use super::signature::signature;
 use crate::error::labeled_at;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::table;

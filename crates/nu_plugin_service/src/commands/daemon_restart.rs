@@ -1,9 +1,9 @@
 //! `service daemon restart`.
 
-use super::about_daemon;
-use crate::ServicePlugin;
+use super::signature::about_daemon;
 use crate::error::refusal;
 use crate::launch;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;

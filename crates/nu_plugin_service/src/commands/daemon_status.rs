@@ -1,7 +1,7 @@
 //! `service daemon status`.
 
-use super::about_daemon;
-use crate::ServicePlugin;
+use super::signature::about_daemon;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::{Row, no_daemon};

@@ -1,9 +1,9 @@
 //! `service daemon stop`.
 
-use super::about_daemon;
-use crate::ServicePlugin;
+use super::signature::about_daemon;
 use crate::client::Client;
 use crate::launch;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::Row;
@@ -62,7 +62,7 @@ impl PluginCommand for DaemonStop {
         let services = if call.has_flag("services")? { "true" } else { "false" };
         let end = move |client: &Client| launch::end(client, &[("services", services)]);
         // The answer decides, not a look before it: a daemon that was killed holds its lock for a moment longer.
-        let daemon = match session.ask_if_running(end.clone())? {
+        let daemon = match session.ask_if_running(end)? {
             Some(daemon) => daemon,
             None if services == "true" && session.has_services() => session.ask(end)?,
             None => session.ask_running(end)?,

@@ -1,8 +1,8 @@
 //! `service enable`.
 
 use super::names::completes;
-use super::signature;
-use crate::ServicePlugin;
+use super::signature::signature;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::shell;

@@ -2,11 +2,12 @@
 
 use super::names::completes;
 use super::reading::Reading;
-use super::selecting;
-use crate::ServicePlugin;
+use super::signature::selecting;
 use crate::follow::Follower;
+use crate::plugin::ServicePlugin;
 use crate::since::since;
-use crate::table::{Long, metadata, table};
+use crate::table::events::Long;
+use crate::table::{metadata, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Example, IntoInterruptiblePipelineData, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value,

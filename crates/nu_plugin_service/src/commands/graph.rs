@@ -2,8 +2,8 @@
 
 use super::names::completes;
 use super::reading::Reading;
-use super::{inputs, selecting};
-use crate::ServicePlugin;
+use super::signature::{inputs, selecting};
+use crate::plugin::ServicePlugin;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{

@@ -2,9 +2,9 @@
 
 use super::names::completes;
 use super::reading::Reading;
-use super::selecting;
-use crate::ServicePlugin;
+use super::signature::selecting;
 use crate::client::path_of;
+use crate::plugin::ServicePlugin;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};

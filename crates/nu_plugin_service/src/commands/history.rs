@@ -2,8 +2,8 @@
 
 use super::names::completes;
 use super::reading::Reading;
-use super::selecting;
-use crate::ServicePlugin;
+use super::signature::selecting;
+use crate::plugin::ServicePlugin;
 use crate::since::since;
 use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};

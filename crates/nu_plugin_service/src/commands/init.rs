@@ -1,9 +1,9 @@
 //! `service init`.
 
-use super::category;
-use crate::ServicePlugin;
+use super::signature::category;
 use crate::error::labeled_at;
-use crate::launch;
+use crate::orchestratord;
+use crate::plugin::ServicePlugin;
 use crate::shell;
 use crate::table::{string, strings};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -64,7 +64,7 @@ impl PluginCommand for Init {
     ) -> Result<PipelineData, LabeledError> {
         let here = shell::here(engine).map_err(|problem| labeled_at(&problem, call.head))?;
         let file = here.join(project::FILE);
-        let begun = launch::init(engine, &file, call.has_flag("force")?)
+        let begun = orchestratord::init(engine, &file, call.has_flag("force")?)
             .map_err(|problem| labeled_at(&problem, call.head))?;
         let rows = begun.suggestions.into_iter().map(|suggestion| row(suggestion, call.head)).collect();
         let answer = record! {

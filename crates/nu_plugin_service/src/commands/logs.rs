@@ -1,11 +1,11 @@
 //! `service logs`.
 
 use super::names::completes;
-use super::selecting;
-use crate::ServicePlugin;
+use super::signature::selecting;
 use crate::cancel::Heard;
 use crate::client::Client;
 use crate::error::refusal;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::{Row, metadata, table};

@@ -1,7 +1,7 @@
 //! `service managers`.
 
-use super::signature;
-use crate::ServicePlugin;
+use super::signature::signature;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::table;

@@ -1,6 +1,7 @@
-//! The commands, one file each, and what their signatures have in common.
+//! The commands, one file each.
 
 mod across;
+mod action;
 mod add;
 mod apply;
 mod check;
@@ -26,6 +27,7 @@ mod remove;
 mod restart;
 mod run;
 mod service;
+mod signature;
 mod start;
 mod status;
 mod stop;
@@ -34,16 +36,14 @@ mod verdict;
 mod wait;
 mod why;
 
-use crate::ServicePlugin;
+use crate::plugin::ServicePlugin;
 use crate::shown::Shown;
 use across::Across;
 use nu_plugin::PluginCommand;
-use nu_protocol::{Category, Signature, SyntaxShape, Type};
 
 /// Every command of the plugin.
 pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
-    vec![
-        Box::new(Shown(service::Service)),
+    let mut commands: Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> = vec![
         Box::new(Shown(init::Init)),
         Box::new(Shown(check::Check)),
         Box::new(Shown(Across(list::List))),
@@ -71,44 +71,10 @@ pub(crate) fn all() -> Vec<Box<dyn PluginCommand<Plugin = ServicePlugin>>> {
         Box::new(Shown(Across(daemon_stop::DaemonStop))),
         Box::new(Shown(enable::Enable)),
         Box::new(Shown(disable::Disable)),
-    ]
-}
-
-/// A command of ours, about one project.
-fn signature(name: &str) -> Signature {
-    Signature::build(name).category(category()).named(
-        "config",
-        SyntaxShape::Filepath,
-        "The services.toml to use (default: $env.SERVICES_CONFIG, else the nearest one upward)",
-        Some('c'),
-    )
-}
-
-/// A command about services that are named or piped in.
-fn selecting(name: &str, output: &Type) -> Signature {
-    signature(name)
-        .rest("names", SyntaxShape::String, "The services; or pipe in names, or rows with a `name` column")
-        .input_output_types(inputs().map(|input| (input, output.clone())).collect())
-}
-
-/// What services may be piped in as. Anything else is taken too: the item of a closure, which names none, comes this way.
-fn inputs() -> impl Iterator<Item = Type> {
-    let named = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
-    named.into_iter().chain([Type::Any])
-}
-
-/// A command about the daemon of a project, or of those whose rows of `service projects` are piped in.
-fn about_daemon(name: &str) -> Signature {
-    signature(name).input_output_types(vec![
-        (Type::Nothing, Type::record()),
-        (Type::record(), Type::record()),
-        (Type::table(), Type::table()),
-        (Type::Any, Type::Any),
-    ])
-}
-
-fn category() -> Category {
-    Category::Custom("service".into())
+    ];
+    let names = commands.iter().map(|command| PluginCommand::name(&**command).to_owned()).collect();
+    commands.insert(0, Box::new(Shown(service::Service { commands: names })));
+    commands
 }
 
 #[cfg(test)]

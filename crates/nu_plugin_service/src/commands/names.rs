@@ -1,7 +1,8 @@
 //! Completion of service names. It runs while the user types: short patience, no daemon started, no error shown.
 
 use crate::client::Client;
-use crate::{ServicePlugin, launch, remote, shell};
+use crate::plugin::ServicePlugin;
+use crate::{launch, orchestratord, project, remote};
 use nu_plugin::{DynamicCompletionCall, EngineInterface};
 use nu_protocol::DynamicSuggestion;
 use nu_protocol::engine::ArgType;
@@ -71,7 +72,7 @@ fn suggestions(
         // Another machine is farther away, and there is nobody else to ask.
         return known(&plugin.clients.to(&way)?.within(PATIENCE), offer);
     }
-    let project = shell::project(engine, config(call).as_deref())?;
+    let project = project::find(engine, config(call).as_deref())?;
     let client = launch::running(&project, &plugin.clients)?.within(ANSWERS_WITHIN);
     known(&client, offer).or_else(|_| {
         // Without a daemon, or with one that hangs, nobody knows what runs.
@@ -100,7 +101,7 @@ fn defined(
 ) -> Result<Vec<view::Service>, Problem> {
     let (say, services) = channel();
     let engine = engine.clone();
-    std::thread::spawn(move || say.send(launch::one_shot(&project, &engine, &["list"])));
+    std::thread::spawn(move || say.send(orchestratord::run_once(&project, &engine, &["list"])));
     services.recv_timeout(patience).unwrap_or_else(|_| Ok(Vec::new()))
 }
 

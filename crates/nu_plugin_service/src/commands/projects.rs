@@ -1,12 +1,12 @@
 //! `service projects`.
 
-use super::category;
-use crate::ServicePlugin;
+use super::signature::category;
 use crate::cancel::{Heard, Worker};
 use crate::client::Clients;
 use crate::error::labeled_at;
-use crate::launch;
+use crate::plugin::ServicePlugin;
 use crate::table::{Row, count, integer, string, table};
+use crate::{launch, orchestratord};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Span, Type, Value, record};
 use service_api::project::gone::Pruned;
@@ -92,11 +92,11 @@ impl PluginCommand for Projects {
     ) -> Result<PipelineData, LabeledError> {
         let (clients, shell) = (Arc::clone(&plugin.clients), engine.clone());
         if call.has_flag("prune")? {
-            let pruned = launch::prune(engine).map_err(|problem| labeled_at(&problem, call.head))?;
+            let pruned = orchestratord::prune(engine).map_err(|problem| labeled_at(&problem, call.head))?;
             return Ok(table(pruned, call.head));
         }
         let worker = Worker::spawn(engine, move |mouth| {
-            mouth.say(launch::projects(&shell).map(|traces| look(traces, &clients)));
+            mouth.say(orchestratord::projects(&shell).map(|traces| look(traces, &clients)));
         })?;
         match worker.hear(None) {
             Heard::Said(Ok(rows)) => Ok(table(rows, call.head)),

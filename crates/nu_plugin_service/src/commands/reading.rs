@@ -1,6 +1,6 @@
 //! [`Reading`]: one call of a command that only reads about services.
 
-use crate::ServicePlugin;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use nu_plugin::{EngineInterface, EvaluatedCall};

@@ -1,9 +1,10 @@
 //! `service remove`.
 
+use super::action::Verb;
 use super::names::completes;
-use super::selecting;
-use super::verb::{self, Verb};
-use crate::ServicePlugin;
+use super::signature::selecting;
+use super::verb;
+use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
 

@@ -1,11 +1,12 @@
 //! `service run`.
 
+use super::action::Verb;
 use super::add::send;
-use super::signature;
-use super::verb::{self, Verb};
-use crate::ServicePlugin;
+use super::signature::signature;
+use super::verb;
 use crate::cells;
 use crate::error::{labeled_at, refusal};
+use crate::plugin::ServicePlugin;
 use crate::session::Session;
 use crate::shell;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};

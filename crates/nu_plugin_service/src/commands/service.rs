@@ -1,8 +1,8 @@
 //! `service`: the help, and a way back from a mistyped subcommand.
 
-use super::category;
-use crate::ServicePlugin;
+use super::signature::category;
 use crate::error::refusal;
+use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
 
@@ -46,7 +46,10 @@ in `error`; if all that was named failed, the command fails with a code: service
 A daemon of the project starts with the first command that needs it. Services outlive it, and the shell.
 The system's own program of this name is `^service`.";
 
-pub(super) struct Service;
+pub(super) struct Service {
+    /// The names of the other commands.
+    pub(super) commands: Vec<String>,
+}
 
 impl PluginCommand for Service {
     type Plugin = ServicePlugin;
@@ -102,14 +105,14 @@ impl PluginCommand for Service {
             return Ok(PipelineData::value(Value::string(help, call.head), None));
         };
         let said: Vec<_> = words.iter().map(|word| word.item.as_str()).collect();
-        Err(unknown(&said, Span::new(first.span.start, last.span.end)))
+        Err(unknown(&said, &self.commands, Span::new(first.span.start, last.span.end)))
     }
 }
 
 /// The commands of `nu/service`, which are there once it is used.
 const OF_THE_MODULE: [&str; 9] = ["up", "down", "watch", "top", "tail", "prompt", "hook", "trust", "paint"];
 
-fn unknown(words: &[&str], span: Span) -> LabeledError {
+fn unknown(words: &[&str], commands: &[String], span: Span) -> LabeledError {
     if let Some(word) = words.first().filter(|word| OF_THE_MODULE.contains(word)) {
         let message = format!("no command `service {word}` yet: it belongs to the module");
         return refusal("unknown_subcommand", &message, "not loaded", span).with_help(
@@ -117,9 +120,7 @@ fn unknown(words: &[&str], span: Span) -> LabeledError {
              config.nu: `nu -c 'use service; service up'`",
         );
     }
-    let commands = super::all();
-    let names =
-        commands.iter().filter_map(|command| PluginCommand::name(&**command).strip_prefix("service "));
+    let names = commands.iter().filter_map(|command| command.strip_prefix("service "));
     let near = match words.first().and_then(|word| MEANT.iter().find(|(said, _)| said == word)) {
         Some((_, meant)) => Some(*meant),
         None => names
@@ -159,16 +160,18 @@ fn distance(words: &[&str], name: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn names() -> Vec<String> {
+        crate::commands::all().iter().map(|command| PluginCommand::name(&**command).to_owned()).collect()
+    }
+
     fn help(words: &[&str]) -> String {
-        unknown(words, Span::test_data()).help.unwrap()
+        unknown(words, &names(), Span::test_data()).help.unwrap()
     }
 
     #[test]
     fn the_manual_speaks_of_commands_that_there_are() {
-        let commands = super::super::all();
-        let known = |word: &str| {
-            commands.iter().any(|command| PluginCommand::name(&**command) == format!("service {word}"))
-        };
+        let names = names();
+        let known = |word: &str| names.contains(&format!("service {word}"));
         let lines = MANUAL.lines().filter_map(|line| line.strip_prefix("  service "));
         let words: Vec<_> = lines.filter_map(|line| line.split([' ', ';']).next()).collect();
         assert!(words.len() > 10, "{words:?}");

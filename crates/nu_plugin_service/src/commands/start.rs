@@ -1,8 +1,9 @@
 //! `service start`.
 
+use super::action::Verb;
 use super::names::completes;
-use super::verb::{self, Verb};
-use crate::ServicePlugin;
+use super::verb;
+use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Value};
 

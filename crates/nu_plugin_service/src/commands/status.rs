@@ -2,9 +2,9 @@
 
 use super::names::completes;
 use super::reading::Reading;
-use super::selecting;
-use crate::ServicePlugin;
+use super::signature::selecting;
 use crate::client::Client;
+use crate::plugin::ServicePlugin;
 use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, PipelineMetadata, Signature, Type, Value};

@@ -1,7 +1,7 @@
 //! Examples, and whole calls from Nushell source to table against a pretend daemon.
 
-use crate::ServicePlugin;
 use crate::fake::{self, Daemon, Reply, outcome};
+use crate::plugin::ServicePlugin;
 use nu_plugin_test_support::PluginTest;
 use nu_protocol::{ShellError, Span, Value};
 use service_api::{API_VERSION, Project, project::Environment, routes};

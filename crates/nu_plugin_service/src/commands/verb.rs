@@ -3,12 +3,13 @@
 //! Rows are data, also those of services that failed. Only when every service that was named failed (or, with
 //! `--strict` or `--all`, any service at all) does the stream end in an error.
 
-use super::selecting;
+use super::action::Verb;
+use super::signature::selecting;
 use super::verdict::Verdict;
-use crate::ServicePlugin;
 use crate::cancel::{Heard, Mouth, Worker};
 use crate::client::Client;
 use crate::error::refusal;
+use crate::plugin::ServicePlugin;
 use crate::progress::Progress;
 use crate::selector::Selection;
 use crate::session::Session;
@@ -19,7 +20,7 @@ use nu_protocol::{
     Type, Value,
 };
 use serde::Serialize;
-use service_api::{Outcome, Problem, Wish, routes};
+use service_api::{Outcome, Problem, Wish};
 use std::time::{Duration, Instant};
 
 /// The daemon keeps the time; this is how much later it may tell.
@@ -27,59 +28,6 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// So many services are named in the line that tells how to take a wish back.
 const MOST_NAMED: usize = 5;
-
-/// What may be wished of a service.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Verb {
-    Start,
-    Stop,
-    Restart,
-    /// Of a whole file.
-    Apply,
-    /// Stop it, and forget what was added.
-    Remove,
-}
-
-impl Verb {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Restart => "restart",
-            Self::Apply => "apply",
-            Self::Remove => "remove",
-        }
-    }
-
-    /// The word while it goes on.
-    fn doing(self) -> &'static str {
-        match self {
-            Self::Start => "starting",
-            Self::Stop => "stopping",
-            Self::Restart => "restarting",
-            Self::Apply => "applying",
-            Self::Remove => "removing",
-        }
-    }
-
-    fn route(self) -> &'static str {
-        match self {
-            Self::Start => routes::START,
-            Self::Stop => routes::STOP,
-            Self::Restart => routes::RESTART,
-            Self::Apply => routes::APPLY,
-            Self::Remove => routes::REMOVE,
-        }
-    }
-
-    /// The flag that leaves the relatives alone.
-    fn alone(self) -> &'static str {
-        match self {
-            Self::Start => "no-deps",
-            Self::Stop | Self::Restart | Self::Apply | Self::Remove => "no-dependents",
-        }
-    }
-}
 
 /// The signature, without the flag that leaves the relatives alone.
 pub(super) fn signature(name: &str) -> Signature {

@@ -2,7 +2,7 @@
 //!
 //! Nushell shows no row of a table that ends in an error, so the error tells what the rows would have told.
 
-use super::verb::Verb;
+use super::action::Verb;
 use crate::error::labeled_at;
 use nu_protocol::{LabeledError, Span, Spanned};
 use service_api::{Action, Code, Outcome, Problem};

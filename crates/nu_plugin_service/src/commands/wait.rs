@@ -2,10 +2,10 @@
 
 use super::names::completes;
 use super::verb;
-use crate::ServicePlugin;
 use crate::cancel::{Heard, Worker};
 use crate::client::Client;
 use crate::error::refusal;
+use crate::plugin::ServicePlugin;
 use crate::progress::Progress;
 use crate::selector::Selection;
 use crate::session::Session;
@@ -37,13 +37,13 @@ impl PluginCommand for Wait {
 
     fn signature(&self) -> Signature {
         let name_or_closure = SyntaxShape::OneOf(vec![SyntaxShape::Closure(None), SyntaxShape::String]);
-        super::signature(self.name())
+        super::signature::signature(self.name())
             .rest(
                 "names",
                 name_or_closure,
                 "The services, or a closure that says true when the wait is over; names may be piped in",
             )
-            .input_output_types(super::inputs().map(|input| (input, Type::table())).collect())
+            .input_output_types(super::signature::inputs().map(|input| (input, Type::table())).collect())
             .param(
                 Flag::new("for")
                     .arg(SyntaxShape::String)

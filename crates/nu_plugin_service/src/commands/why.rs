@@ -1,9 +1,9 @@
 //! `service why`.
 
 use super::names::completes;
-use crate::ServicePlugin;
 use crate::client::path_of;
 use crate::error::refusal;
+use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::{Row, table};
@@ -21,13 +21,13 @@ impl PluginCommand for Why {
     }
 
     fn signature(&self) -> Signature {
-        super::signature(self.name())
+        super::signature::signature(self.name())
             .rest(
                 "name",
                 SyntaxShape::String,
                 "The service, or none for all that is not well; or pipe in its name, or a row with a `name` column",
             )
-            .input_output_types(super::inputs().map(|input| (input, Type::Any)).collect())
+            .input_output_types(super::signature::inputs().map(|input| (input, Type::Any)).collect())
     }
 
     fn description(&self) -> &'static str {

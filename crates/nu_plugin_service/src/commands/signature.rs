@@ -1,0 +1,40 @@
+//! What the signatures of the commands have in common.
+
+use nu_protocol::{Category, Signature, SyntaxShape, Type};
+
+/// A command about one project.
+pub(super) fn signature(name: &str) -> Signature {
+    Signature::build(name).category(category()).named(
+        "config",
+        SyntaxShape::Filepath,
+        "The services.toml to use (default: $env.SERVICES_CONFIG, else the nearest one upward)",
+        Some('c'),
+    )
+}
+
+/// A command about services that are named or piped in.
+pub(super) fn selecting(name: &str, output: &Type) -> Signature {
+    signature(name)
+        .rest("names", SyntaxShape::String, "The services; or pipe in names, or rows with a `name` column")
+        .input_output_types(inputs().map(|input| (input, output.clone())).collect())
+}
+
+/// What services may be piped in as. Anything else is taken too: the item of a closure, which names none, comes this way.
+pub(super) fn inputs() -> impl Iterator<Item = Type> {
+    let named = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
+    named.into_iter().chain([Type::Any])
+}
+
+/// A command about the daemon of a project, or of those whose rows of `service projects` are piped in.
+pub(super) fn about_daemon(name: &str) -> Signature {
+    signature(name).input_output_types(vec![
+        (Type::Nothing, Type::record()),
+        (Type::record(), Type::record()),
+        (Type::table(), Type::table()),
+        (Type::Any, Type::Any),
+    ])
+}
+
+pub(super) fn category() -> Category {
+    Category::Custom("service".into())
+}

@@ -1,0 +1,21 @@
+//! [`DaemonAddress`]: where a daemon listens, and how a client authenticates.
+
+use service_api::endpoint::Endpoint;
+use std::path::{Path, PathBuf};
+
+/// Where a daemon listens, and how a client authenticates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct DaemonAddress {
+    pub(crate) endpoint: Endpoint,
+    /// The bearer token for a daemon over TCP.
+    pub(crate) token: Option<String>,
+    /// The certificate authority to trust instead of the machine's.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl DaemonAddress {
+    /// A Unix socket of this machine.
+    pub(crate) fn local(socket: &Path) -> Self {
+        Self { endpoint: Endpoint::Unix(socket.to_path_buf()), token: None, ca_file: None }
+    }
+}

@@ -1,0 +1,107 @@
+//! The program `orchestratord`: where it is, and what it answers when it is run once.
+
+use crate::client::decode;
+use crate::shell;
+use nu_plugin::EngineInterface;
+use serde::de::DeserializeOwned;
+use service_api::project::gone::Pruned;
+use service_api::{Code, Problem, Project, view};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const PROGRAM: &str = "orchestratord";
+
+/// Asks the program itself, once and without a daemon.
+pub(crate) fn run_once<T: DeserializeOwned>(
+    project: &Project,
+    engine: &EngineInterface,
+    words: &[&str],
+) -> Result<T, Problem> {
+    let mut command = program(engine)?;
+    command.args(words).arg("--config").arg(&project.config);
+    answer(command)
+}
+
+/// Asks the program which projects there are.
+pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::Trace>, Problem> {
+    let mut command = program(engine)?;
+    command.arg("projects");
+    answer(command)
+}
+
+/// Lets the program remove the state of projects that are gone.
+pub(crate) fn prune(engine: &EngineInterface) -> Result<Vec<Pruned>, Problem> {
+    let mut command = program(engine)?;
+    command.args(["projects", "--prune"]);
+    answer(command)
+}
+
+/// Whether services of the project with this state directory run, as the program sees it.
+pub(crate) fn runs(engine: &EngineInterface, state_dir: &Path) -> bool {
+    let is_it = |trace: &view::Trace| Path::new(&trace.state_dir) == state_dir;
+    projects(engine).is_ok_and(|traces| traces.iter().any(|trace| is_it(trace) && trace.runs()))
+}
+
+/// Lets the program write a first services.toml.
+pub(crate) fn init(engine: &EngineInterface, file: &Path, force: bool) -> Result<view::Begun, Problem> {
+    let mut command = program(engine)?;
+    command.arg("init").arg("--config").arg(file).args(force.then_some("--force"));
+    answer(command)
+}
+
+fn answer<T: DeserializeOwned>(mut command: Command) -> Result<T, Problem> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(&error))?;
+    if output.stdout.is_empty() {
+        let message = format!("cannot learn anything: `{PROGRAM}` ended with {}", output.status);
+        return Err(
+            Problem::new(Code::Internal, message).help(String::from_utf8_lossy(&output.stderr).trim())
+        );
+    }
+    decode(&output.stdout)
+}
+
+/// `orchestratord` with the environment of the shell, in no directory of the user's.
+pub(crate) fn program(engine: &EngineInterface) -> Result<Command, Problem> {
+    let env = shell::environment(engine)?;
+    let beside = std::env::current_exe().ok().map(|plugin| plugin.with_file_name(PROGRAM));
+    let path = find_program(beside, &env).ok_or_else(|| {
+        Problem::new(Code::DaemonUnreachable, format!("cannot find the program `{PROGRAM}`"))
+            .help("install it beside the plugin or on $env.PATH, or name it in $env.ORCHESTRATORD")
+    })?;
+    let mut command = Command::new(path);
+    command.env_clear().envs(env).current_dir("/");
+    Ok(command)
+}
+
+fn find_program(beside: Option<PathBuf>, env: &HashMap<String, String>) -> Option<PathBuf> {
+    let named = env.get("ORCHESTRATORD").map(PathBuf::from);
+    let on_path = env.get("PATH").map(String::as_str).unwrap_or_default();
+    let on_path = std::env::split_paths(on_path).map(|dir| dir.join(PROGRAM));
+    beside.into_iter().chain(named).chain(on_path).find(|path| path.is_file())
+}
+
+pub(crate) fn not_started(error: &std::io::Error) -> Problem {
+    Problem::new(Code::DaemonUnreachable, format!("cannot run `{PROGRAM}`: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_beside_the_plugin_comes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let [beside, named, bin] = ["beside", "named", "bin"].map(|name| dir.path().join(name));
+        for (folder, file) in [(&beside, PROGRAM), (&named, "mine"), (&bin, PROGRAM)] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join(file), "").unwrap();
+        }
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let mut env = HashMap::from([("PATH".into(), text(bin.clone()))]);
+        assert_eq!(find_program(None, &env), Some(bin.join(PROGRAM)));
+        env.insert("ORCHESTRATORD".into(), text(named.join("mine")));
+        assert_eq!(find_program(None, &env), Some(named.join("mine")));
+        assert_eq!(find_program(Some(beside.join(PROGRAM)), &env), Some(beside.join(PROGRAM)));
+    }
+}

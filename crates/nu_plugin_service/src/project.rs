@@ -1,0 +1,47 @@
+//! The project that a call is about.
+
+use crate::orchestratord;
+use crate::shell::{directory, home, text};
+use nu_plugin::EngineInterface;
+use service_api::project::Environment;
+use service_api::{Code, Problem, Project};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// The project of `--config`, or the nearest one upward.
+pub(crate) fn find(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
+    in_environment(engine, |around| Project::find(config, around))
+}
+
+/// As [`find`]. Without a project, and without a named one, the user's own, which is created if it does not exist.
+pub(crate) fn find_or_own(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
+    in_environment(engine, |around| match Project::find(config, around) {
+        Err(problem)
+            if problem.code == Code::NoProject
+                && config.is_none()
+                && (around.env)("SERVICES_CONFIG").is_none() =>
+        {
+            Project::users_own(around)
+        }
+        found => found,
+    })
+}
+
+fn in_environment<T>(
+    engine: &EngineInterface,
+    find: impl FnOnce(&Environment<'_>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let cwd = directory(engine)?;
+    let env = |name: &str| {
+        let value = engine.get_env_var(name).ok().flatten();
+        let text = value.and_then(|value| text(name, &value, None)).map(OsString::from);
+        text.or_else(|| (name == "HOME").then(home).flatten())
+    };
+    let uid = nix::unistd::getuid().as_raw();
+    find(&Environment {
+        env: &env,
+        cwd: &cwd,
+        uid,
+        runs: &|state_dir| orchestratord::runs(engine, state_dir),
+    })
+}
