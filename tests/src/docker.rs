@@ -2,7 +2,9 @@
 //! [`Podman`](crate::Podman).
 
 use crate::podman::{BUSYBOX, image};
-use crate::{Project, installed, process, skip};
+use crate::process;
+use crate::programs::{installed, skip};
+use crate::project::Project;
 use nix::sys::signal::Signal;
 use std::fs::{self, File};
 use std::ops::Deref;

@@ -1,7 +1,8 @@
 //! [`Podman`]: a real podman for one project, with storage, settings and networks of its own, and one image: busybox as
 //! `localhost/box`, imported from a tar, so that no registry is asked.
 
-use crate::{Project, installed, skip};
+use crate::programs::{installed, skip};
+use crate::project::Project;
 use std::fs;
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, symlink};

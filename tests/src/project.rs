@@ -1,7 +1,8 @@
 //! [`Project`]: one `services.toml`, used through the real Nushell as its user would.
 
 use crate::process::{alive, describe, marked, signal};
-use crate::{PATIENCE, eventually, program, skip};
+use crate::programs::{program, skip};
+use crate::wait::{PATIENCE, eventually};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -113,7 +114,7 @@ impl Project {
             ("XDG_RUNTIME_DIR", run.into()),
             ("XDG_CONFIG_HOME", self.path("home/.config").into()),
             ("DBUS_SESSION_BUS_ADDRESS", bus),
-            ("SERVICE_SHIM", crate::program("service-shim").into()),
+            ("SERVICE_SHIM", crate::programs::program("service-shim").into()),
         ];
         let own = own.into_iter().map(|(name, value): (&str, OsString)| (name.to_owned(), value));
         own.chain(self.env.iter().map(|(name, value)| (name.clone(), value.into()))).collect()
@@ -310,12 +311,12 @@ fn nu() -> Option<PathBuf> {
     if let Some(nu) = std::env::var_os("SERVICE_TEST_NU") {
         return Some(nu.into());
     }
-    let got = crate::programs().join("../nu");
+    let got = crate::programs::programs().join("../nu");
     let packages = fs::read_dir(got.join("node_modules/@nushell")).into_iter().flatten().flatten();
     let from_npm = packages.map(|package| package.path().join("bin/nu"));
     let fits = |nu: &PathBuf| {
         let said = Command::new(nu).arg("--version").output();
         said.is_ok_and(|said| said.stdout.starts_with(b"0.115."))
     };
-    crate::installed("nu").into_iter().chain(from_npm).chain([got.join("bin/nu")]).find(fits)
+    crate::programs::installed("nu").into_iter().chain(from_npm).chain([got.join("bin/nu")]).find(fits)
 }

@@ -1,6 +1,9 @@
 //! [`Systemd`]: a `systemd --user` of a test's own, with a bus of its own, also where systemd does not run the machine.
 
-use crate::{Project, eventually, installed, process, skip};
+use crate::process;
+use crate::programs::{installed, skip};
+use crate::project::Project;
+use crate::wait::eventually;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;

@@ -1,6 +1,8 @@
 //! [`Terminal`]: a Nushell at a real terminal, typed at and read through tmux.
 
-use crate::{Project, eventually, installed, skip};
+use crate::programs::{installed, skip};
+use crate::project::Project;
+use crate::wait::eventually;
 use std::path::PathBuf;
 
 /// One terminal with one Nushell in it. Dropping it closes the terminal.

@@ -14,12 +14,11 @@
 )]
 #![expect(clippy::cast_ptr_alignment, reason = "a map begins at a page, and every offset in it is chosen")]
 
-mod claim;
-
-pub use claim::{MayHaveBegun, holder, withdraw};
+pub mod claim;
 
 use crate::cri::{LONGEST_PART, Stream};
-use crate::{Files, LogLimits};
+use crate::files::Files;
+use crate::protocol::LogLimits;
 use jiff::Timestamp;
 use memmap2::MmapRaw;
 use nix::fcntl::{FallocateFlags, fallocate};

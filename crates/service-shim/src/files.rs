@@ -1,6 +1,6 @@
 //! [`Files`]: what lies in a service's own directory.
 
-use crate::Record;
+use crate::protocol::Record;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;

@@ -4,9 +4,9 @@
 //! rotated and gets no more; the next one is its neighbour, whatever number the two have by then. Waiting for more is
 //! up to the caller: whatever the shim does to a log is an event of the log's directory.
 
-use crate::Files;
 use crate::begun::Begun;
 use crate::cri::{Line, Part, Stream};
+use crate::files::Files;
 use crate::tail::{BLOCK, Search, Tail, sip};
 use jiff::Timestamp;
 use memchr::memrchr;

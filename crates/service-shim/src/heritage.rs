@@ -2,10 +2,11 @@
 
 use crate::cri::Stream;
 use crate::desk::{Desk, Step};
+use crate::fd_passing;
+use crate::files::Files;
 use crate::log::Log;
-use crate::parcel;
+use crate::protocol::{LogLimits, Missing};
 use crate::pump::{Pump, Yield, record};
-use crate::{Files, LogLimits, Missing};
 use jiff::Timestamp;
 use std::fs;
 use std::io;
@@ -35,7 +36,7 @@ impl Heritage {
     /// Also if the shim hangs up, as one does that does not know the order.
     pub fn receive(shim: &impl AsRawFd, said: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut bytes = [0; 4096];
-        let (length, mut fds) = parcel::descriptors(shim, &mut bytes)?;
+        let (length, mut fds) = fd_passing::receive(shim, &mut bytes)?;
         // The label comes with the descriptors, and so is the last byte.
         let (said_first, label) = match (bytes[..length].split_last(), fds.is_empty()) {
             (None, _) => return Err(io::ErrorKind::UnexpectedEof.into()),

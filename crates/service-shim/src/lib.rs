@@ -8,6 +8,7 @@
 mod begun;
 pub mod cri;
 pub mod desk;
+mod fd_passing;
 pub mod files;
 pub mod follow;
 pub mod heritage;

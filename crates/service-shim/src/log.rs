@@ -7,9 +7,10 @@
 
 use crate::cri::{Part, Pen, Stream, Tag};
 use crate::desk::Desk;
+use crate::files::Files;
+use crate::protocol::{LogLimits, Missing};
 use crate::watch::Watch;
 use crate::words::in_words;
-use crate::{Files, LogLimits, Missing};
 use jiff::Timestamp;
 use memchr::{memchr, memchr_iter, memrchr};
 use std::fs::{File, OpenOptions};

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod control;
+mod error;
 mod keeper;
 mod nest;
 mod notify;
@@ -13,6 +14,7 @@ mod shim;
 mod spawn;
 mod tree;
 
+use error::because;
 use nest::Nest;
 use nix::sys::prctl;
 use nix::unistd::dup2_stdin;
@@ -56,8 +58,4 @@ fn template() -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // the daemon has gone before it was needed
         greeted => greeted.map_err(|error| because("greet", &error)).and_then(|()| nest.tend(daemon)),
     }
-}
-
-fn because(what: &str, error: &dyn std::error::Error) -> io::Error {
-    io::Error::other(format!("cannot {what}: {error}"))
 }

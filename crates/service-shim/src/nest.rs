@@ -13,8 +13,9 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, fork};
+use service_shim::desk::claim;
 use service_shim::words::{in_words, no_process};
-use service_shim::{Exit, Heritage, Parcel, desk, strays};
+use service_shim::{Exit, Heritage, Parcel, strays};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -110,7 +111,7 @@ impl Nest {
     /// Nobody will launch anything with shims that wait. They end by themselves, but for one that is frozen.
     fn end_unclaimed(&self) {
         for (pid, heritage) in &self.shims {
-            if heritage.as_ref().is_some_and(|heritage| desk::withdraw(&heritage.desk).is_ok()) {
+            if heritage.as_ref().is_some_and(|heritage| claim::withdraw(&heritage.desk).is_ok()) {
                 tree::send(*pid, Signal::SIGKILL);
             }
         }

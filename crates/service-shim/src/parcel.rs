@@ -4,18 +4,17 @@
 //! only the shim has them.
 
 use crate::desk::Desk;
+use crate::fd_passing::receive;
 use crate::heritage::Heritage;
-use nix::cmsg_space;
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::unistd::pipe2;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-/// How many descriptors travel.
+/// How many descriptors a shim is given.
 const COUNT: usize = 6;
 
 /// What a shim is born with.
@@ -74,7 +73,7 @@ impl Parcel {
     /// Waits for the next one; `None` when the sender is gone.
     pub fn receive(socket: &impl AsRawFd) -> nix::Result<Option<Self>> {
         loop {
-            match descriptors(socket, &mut [0])? {
+            match receive(socket, &mut [0])? {
                 (0, _) => return Ok(None),
                 (_, fds) => {
                     // Fewer come when no descriptor is left for all of them. They are closed, and whoever waits at the other
@@ -89,25 +88,4 @@ impl Parcel {
             }
         }
     }
-}
-
-/// Receives some bytes, and the descriptors that came with them.
-#[expect(unsafe_code, reason = "the kernel hands descriptors over as numbers")]
-pub(crate) fn descriptors(socket: &impl AsRawFd, bytes: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
-    let mut slices = [IoSliceMut::new(bytes)];
-    let mut space = cmsg_space!([RawFd; COUNT]);
-    let received = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Err(Errno::EINTR) => {}
-            received => break received?,
-        }
-    };
-    let mut fds = Vec::new();
-    for message in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = message {
-            // SAFETY: the kernel has just opened these for us; nobody else knows of them.
-            fds.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
-        }
-    }
-    Ok((received.bytes, fds))
 }

@@ -18,7 +18,7 @@
 //! | 2 | template and parcels, [`Order::Lend`] |
 //! | 3 | [`Launch::ready_log`], [`Launch::env_clear`], [`Launch::no_new_privileges`], [`Order::SignalFirst`], [`Record::said`]; a launch is [claimed](crate::desk::Desk::claim) before it begins, and not begun when the daemon has gone; [`Phase::Launching`] |
 
-use crate::Process;
+use crate::process::Process;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! From a [`Parcel`] to a running service and its [`Keeper`].
 
-use crate::because;
 use crate::control::{Control, Peer};
+use crate::error::because;
 use crate::keeper::streams::Streams;
 use crate::keeper::{Keeper, Output};
 use crate::notify::Notify;

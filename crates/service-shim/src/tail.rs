@@ -4,9 +4,9 @@
 //! The way back from the end looks for the place to begin at and keeps nothing. The files are held open from then on, so
 //! neither a rotation nor what is written meanwhile disturbs a reader that takes its time.
 
-use crate::Files;
 use crate::begun::Begun;
 use crate::cri::{LONGEST_PART, Line, Part, Stream, Tag};
+use crate::files::Files;
 use jiff::Timestamp;
 use memchr::memrchr;
 use std::collections::VecDeque;

@@ -52,6 +52,12 @@ fn without_connection(rows: &Value) -> Vec<String> {
     rows.filter(says).map(|row| row["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Definitions of `count` services that sleep.
+fn sleepers(count: usize) -> String {
+    let service = |n| format!("[services.s{n}]\nstart_command = \"sleep 1000\"\n");
+    (0..count).map(service).collect::<Vec<_>>().concat()
+}
+
 fn descriptor_limit(pid: u32) -> String {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
@@ -60,8 +66,7 @@ fn descriptor_limit(pid: u32) -> String {
 
 #[test]
 fn a_daemon_with_fewer_descriptors_than_services_answers_tells_the_truth_and_stops_what_it_is_asked_to() {
-    let services: String =
-        (0..SERVICES).map(|n| format!("[services.s{n}]\nstart_command = \"sleep 1000\"\n")).collect();
+    let services = sleepers(SERVICES);
     let extra = "[services.extra]\nstart_command = \"sleep 1000\"\nrestart = \"no\"\n";
     let Some(project) = Project::new(&format!("{services}{extra}")) else { return };
     let names: Vec<String> = (0..SERVICES).map(|n| format!("s{n}")).collect();
@@ -115,8 +120,7 @@ fn a_daemon_with_fewer_descriptors_than_services_answers_tells_the_truth_and_sto
 
 #[test]
 fn services_without_a_connection_are_taken_over_when_there_is_room() {
-    let services: String =
-        (0..30).map(|n| format!("[services.s{n}]\nstart_command = \"sleep 1000\"\n")).collect();
+    let services = sleepers(30);
     let Some(project) = Project::new(&services) else { return };
     project.value("service start --all");
     project.kill_daemon();

@@ -132,7 +132,7 @@ fn who_may_only_read_is_told_nothing_that_a_manager_or_a_stop_command_said() {
 
 #[test]
 fn what_is_run_for_who_may_only_read_is_bounded() {
-    let check = r#"exec:sh -c 'echo begin >> runs; sleep 0.3; echo end >> runs'"#;
+    let check = "exec:sh -c 'echo begin >> runs; sleep 0.3; echo end >> runs'";
     let service = |nth: usize| {
         format!(
             "[services.s{nth}]\nstart_command = \"ACTOR say up\"\nready = {{ log = \"up\" }}\n\

@@ -21,7 +21,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::config::Service;
 use service_core::service::Event;
-use service_shim::{Heritage, Missing, Order, PROTOCOL_VERSION, Process, Record, desk};
+use service_shim::desk::claim;
+use service_shim::{Heritage, Missing, Order, PROTOCOL_VERSION, Process, Record};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -193,7 +194,7 @@ impl Life {
         if word.is_none() && withdraw(&memory).await {
             return Fate::Lost;
         }
-        let shim = word.as_ref().map(|record: &Record| record.shim).or_else(|| desk::holder(&memory));
+        let shim = word.as_ref().map(|record: &Record| record.shim).or_else(|| claim::holder(&memory));
         drop(memory);
         let heritage = narrow.is_none().then_some(heritage);
         drop(narrow);
@@ -214,7 +215,7 @@ impl Life {
     /// kill what it keeps, and is killed itself: that goes with it.
     fn rouse(&self, memory: &File, waiting: &[Ask]) {
         self.world.templates.wake();
-        let Some(shim) = desk::holder(memory).filter(|shim| shim.is_alive()) else { return };
+        let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };
         by_pid(shim, Signal::SIGCONT);
         let kill = |ask: &&Ask| matches!(ask, Ask::Order(Order::Signal(nix::libc::SIGKILL)));
         if let Some(Ask::Order(order)) = waiting.iter().find(kill) {
@@ -226,7 +227,7 @@ impl Life {
 /// Takes a launch back; whether it has not begun and never will. The shim that has it has ended then: it may hold the lock of
 /// the service.
 async fn withdraw(memory: &File) -> bool {
-    let Ok(shim) = desk::withdraw(memory) else { return false };
+    let Ok(shim) = claim::withdraw(memory) else { return false };
     if let Some(shim) = shim {
         while shim.is_alive() {
             by_pid(shim, Signal::SIGKILL);

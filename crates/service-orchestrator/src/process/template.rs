@@ -14,9 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{AccessFlags, Pid, access};
 use service_core::Moment;
+use service_shim::desk::claim;
 use service_shim::protocol::Hello;
 use service_shim::words::no_process;
-use service_shim::{Heritage, PROTOCOL_VERSION, Parcel, desk};
+use service_shim::{Heritage, PROTOCOL_VERSION, Parcel};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -73,7 +74,7 @@ impl Lifeline {
 impl Unborn {
     /// Hangs up on one that is not needed. That ends it, but for one that is frozen.
     fn let_go(self) {
-        if let Ok(Some(shim)) = desk::withdraw(&self.heritage.desk)
+        if let Ok(Some(shim)) = claim::withdraw(&self.heritage.desk)
             && shim.is_alive()
         {
             let _ = kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGKILL);

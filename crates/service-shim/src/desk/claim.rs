@@ -7,7 +7,7 @@
 //! begun, takes it back first. Both are one atomic step on one word, so exactly one of the two succeeds, and it is known which.
 
 use super::{Desk, SIZE};
-use crate::Process;
+use crate::process::Process;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;

@@ -4,7 +4,7 @@ use crate::harness::{Connection, PROGRAM, Template, eventually, script};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use service_shim::desk::{self, MayHaveBegun};
+use service_shim::desk::claim::{self, MayHaveBegun};
 use service_shim::{Files, Heritage, Launch, Phase, Process};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,8 +12,8 @@ use std::process::Command;
 
 /// The shim that waits for its launch.
 fn waiting(heritage: &Heritage) -> Process {
-    eventually("a shim waits", || desk::holder(&heritage.desk).is_some());
-    desk::holder(&heritage.desk).unwrap()
+    eventually("a shim waits", || claim::holder(&heritage.desk).is_some());
+    claim::holder(&heritage.desk).unwrap()
 }
 
 fn send(shim: Process, signal: Signal) {
@@ -55,7 +55,7 @@ fn a_launch_that_was_withdrawn_does_not_begin_and_leaves_no_word() {
     let shim = waiting(&heritage);
     send(shim, Signal::SIGSTOP);
     say(&mut stream, &prepared.launch);
-    assert_eq!(desk::withdraw(&heritage.desk), Ok(Some(shim)));
+    assert_eq!(claim::withdraw(&heritage.desk), Ok(Some(shim)));
     send(shim, Signal::SIGCONT);
     assert_eq!(end(&mut stream), b"");
     eventually("the shim has ended", || !shim.is_alive());
@@ -68,7 +68,7 @@ fn a_launch_that_was_withdrawn_does_not_begin_and_leaves_no_word() {
 fn a_launch_that_has_begun_cannot_be_withdrawn() {
     let mut shim = script("exec sleep 600").start();
     assert!(matches!(shim.connection.record().unwrap().phase, Phase::Running { .. }));
-    assert_eq!(desk::withdraw(&shim.heritage.desk), Err(MayHaveBegun));
+    assert_eq!(claim::withdraw(&shim.heritage.desk), Err(MayHaveBegun));
     shim.connection.order(Signal::SIGKILL);
     shim.exit();
 }
@@ -86,7 +86,7 @@ fn a_launch_of_a_daemon_that_has_gone_does_not_begin() {
     send(shim, Signal::SIGCONT);
     eventually("the shim has ended", || !shim.is_alive());
     assert_eq!(Files::new(&prepared.launch.directory).read_record().unwrap(), None);
-    assert_eq!(desk::withdraw(&heritage.desk), Ok(Some(shim)));
+    assert_eq!(claim::withdraw(&heritage.desk), Ok(Some(shim)));
 }
 
 #[test]

@@ -1,0 +1,25 @@
+//! Waiting for conditions, with a deadline.
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must happen, on a machine under load.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` gives something, and fails the test when it has not within [`PATIENCE`].
+#[track_caller]
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, condition)
+}
+
+/// Waits until `condition` gives something, and fails the test when it has not in this time.
+#[track_caller]
+pub fn within<T>(time: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + time;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {time:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
