@@ -243,3 +243,38 @@ fn an_apply_that_fails_takes_back_nothing_that_others_were_told() {
     let order = project.value("service status").column("name");
     assert_eq!(order[..4], ["zeta", "up", "mid", "down"], "the order of the file");
 }
+
+#[test]
+fn what_an_apply_removes_is_forgotten_when_it_is_over_and_all_at_once() {
+    let Some(project) = Project::new(
+        r#"
+[services.kept]
+start_command = "ACTOR"
+[services.quick]
+start_command = "ACTOR"
+[services.slow]
+start_command = "ACTOR"
+stop_command = "sh -c 'until [ -e go ]; do sleep 0.02; done; exit 1'"
+"#,
+    ) else {
+        return;
+    };
+    project.value("service start --all");
+    project.define("[services.kept]\nstart_command = \"ACTOR\"");
+    let apply = project.spawn("service apply | to json --raw");
+    let states = || {
+        let rows = project.value("service status");
+        let state = |name: &str| {
+            rows.as_array()?.iter().find(|row| row["name"] == name)?["state"].as_str().map(str::to_owned)
+        };
+        (state("quick"), state("slow"))
+    };
+    eventually("one is at rest while the other stops", || {
+        (states() == (Some("stopped".to_owned()), Some("stopping".to_owned()))).then_some(())
+    });
+    project.write("go", "");
+    let done = apply.wait_with_output().expect("it ends");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(states(), (None, None));
+    assert_eq!(plan(&project), [""; 0]);
+}

@@ -89,7 +89,7 @@ pub(crate) struct Journal {
     next: u64,
     seen: BTreeMap<String, Seen>,
     /// Events of this turn, and when it is: all of them happen at one time.
-    fresh: Vec<Event>,
+    fresh: Vec<Arc<Recorded>>,
     turn: Option<(Timestamp, Moment)>,
     /// Events that are not in the file yet.
     waiting: VecDeque<Arc<Recorded>>,
@@ -259,7 +259,8 @@ impl Journal {
         let (time, now) = *self.turn.get_or_insert_with(|| (clock::today(), clock::now()));
         self.next += 1;
         let (exit_code, exit_signal) = (draft.exit.and_then(Exit::code), draft.exit.and_then(Exit::signal));
-        self.fresh.push(Event {
+        // It is put into words here, one by one, and not all of a turn together.
+        self.fresh.extend(Recorded::new(Event {
             seq,
             time: time.to_string(),
             since_boot_ms: clock::millis(now.since(Moment::from_nanos(0))),
@@ -274,7 +275,7 @@ impl Journal {
             exit_signal,
             need: draft.need,
             boot_id: draft.boot_id,
-        });
+        }));
     }
 
     /// The last number that was given.
@@ -295,7 +296,7 @@ impl Journal {
     /// Writes what this turn has brought, then shows it.
     pub(crate) fn commit(&mut self, now: Moment) {
         self.turn = None;
-        let fresh: Vec<Arc<Recorded>> = self.fresh.drain(..).filter_map(Recorded::new).collect();
+        let fresh = std::mem::take(&mut self.fresh);
         self.waiting.extend(fresh.iter().cloned());
         if self.try_again.is_none_or(|due| due <= now) {
             self.write(now);

@@ -1,6 +1,7 @@
 //! [`ServiceOrchestrator`]: the handle. One task owns the fleet; the handle sends it wishes and reads its board.
 
 mod apply;
+mod breath;
 mod change;
 mod chronicle;
 mod elsewhere;
@@ -18,6 +19,7 @@ mod waiters;
 mod wishes;
 
 pub(crate) use apply::Apply;
+pub(crate) use breath::Breath;
 pub(crate) use message::{Message, ON_BEHALF, Report, Watch};
 pub use message::{Patience, Verb, Wish};
 pub(crate) use ran::manager as last_manager;

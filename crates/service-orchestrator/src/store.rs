@@ -13,7 +13,7 @@
 
 use crate::clock;
 use crate::disk::{self, Disk};
-use crate::orchestrator::private_dir;
+use crate::orchestrator::{Breath, private_dir};
 use crate::world::Places;
 use serde::{Deserialize, Serialize};
 use service_core::fleet::Fleet;
@@ -31,20 +31,28 @@ const VERSION: u32 = 2;
 const MOST_CHANGES: u64 = 64 * 1024;
 /// How long other changes are gathered.
 const GATHER: Duration = Duration::from_millis(200);
+/// So many services are written down at once without leaving the thread to others.
+const MAX_INLINE_COUNT: usize = 128;
 /// After a write that failed, for example because the disk is full.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// The file and when it must be written.
 pub(crate) struct Store {
-    path: PathBuf,
-    refuge: Option<PathBuf>,
-    boot_id: String,
+    target: Target,
     due: Option<Moment>,
     written: Option<Written>,
     /// Those that have changed since it was written; none where another plan numbers them otherwise.
     fresh: Option<BTreeSet<Id>>,
-    disk: Disk,
     last_event: u64,
+}
+
+/// Where and how it is written.
+#[derive(Clone)]
+struct Target {
+    path: PathBuf,
+    refuge: Option<PathBuf>,
+    boot_id: String,
+    disk: Disk,
 }
 
 /// What the file has.
@@ -100,7 +108,8 @@ impl Store {
         };
         memories.retain(|_, memory| *memory != Memory::default());
         let (boot_id, disk) = (places.boot_id.clone(), places.disk.clone());
-        (Self { path, refuge, boot_id, due: None, written: None, fresh: None, disk, last_event }, memories)
+        let target = Target { path, refuge, boot_id, disk };
+        (Self { target, due: None, written: None, fresh: None, last_event }, memories)
     }
 
     /// Notes that a service changed.
@@ -133,50 +142,80 @@ impl Store {
     }
 
     /// Writes down what is due, and that so many events were numbered.
-    pub(crate) fn write_if_due(&mut self, fleet: &Fleet, last_event: u64, now: Moment) {
+    pub(crate) async fn write_if_due(
+        &mut self,
+        fleet: &Fleet,
+        last_event: u64,
+        now: Moment,
+        breath: &mut Breath,
+    ) {
         self.last_event = last_event;
         if self.due.is_some_and(|due| due <= now) {
-            self.write(fleet);
+            self.write(fleet, breath).await;
         }
     }
 
     /// Writes everything down now, in one line.
-    pub(crate) fn flush(&mut self, fleet: &Fleet) {
+    pub(crate) async fn flush(&mut self, fleet: &Fleet, breath: &mut Breath) {
         self.written = None;
-        self.write(fleet);
+        self.write(fleet, breath).await;
     }
 
-    fn write(&mut self, fleet: &Fleet) {
+    async fn write(&mut self, fleet: &Fleet, breath: &mut Breath) {
         self.due = None;
         let fresh = self.fresh.replace(BTreeSet::new());
         let services = match &fresh {
-            Some(fresh) => memories(fleet, fresh.iter().copied()),
-            None => memories(fleet, fleet.plan().ids()),
+            Some(fresh) => memories(fleet, fresh.iter().copied(), breath).await,
+            None => memories(fleet, fleet.plan().ids(), breath).await,
         };
+        let events = self.last_event;
         let may_grow =
             |written: &Written| written.is_short() && (fresh.is_some() || written.is_within(&services));
         if let Some(written) = self.written.take().filter(may_grow) {
-            match self.append(written, &services) {
+            let (target, count) = (self.target.clone(), services.len());
+            match aside(count, breath, move || target.append(written, &services, events)).await {
                 Ok(written) => return self.written = Some(written),
                 Err(error) => tracing::debug!(%error, "cannot append to the state; writing it anew"),
             }
         }
-        let services = memories(fleet, fleet.plan().ids());
-        match self.replace(services) {
+        let services = memories(fleet, fleet.plan().ids(), breath).await;
+        let (target, count) = (self.target.clone(), services.len());
+        match aside(count, breath, move || target.replace(services, events)).await {
             Ok(written) => self.written = Some(written),
             Err(error) => {
-                tracing::error!(%error, path = %self.path.display(), "cannot write the state; trying again");
+                let path = self.target.path.display();
+                tracing::error!(%error, %path, "cannot write the state; trying again");
                 self.due = Some(clock::now().plus(TRY_AGAIN));
             }
         }
     }
+}
 
+/// Does what takes as long as there are services; where there are many, while others have the thread.
+async fn aside<T: Send + 'static>(
+    count: usize,
+    breath: &mut Breath,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    if count <= MAX_INLINE_COUNT {
+        return work();
+    }
+    let done = breath.leave(tokio::task::spawn_blocking(work)).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+impl Target {
     /// Writes what has changed behind what is there.
-    fn append(&self, mut written: Written, services: &BTreeMap<Name, Memory>) -> io::Result<Written> {
+    fn append(
+        &self,
+        mut written: Written,
+        services: &BTreeMap<Name, Memory>,
+        events: u64,
+    ) -> io::Result<Written> {
         let is_new = |(name, memory): &(&Name, &Memory)| written.services.get(*name) != Some(*memory);
         let services: BTreeMap<Name, Memory> =
             services.iter().filter(is_new).map(|(name, memory)| (name.clone(), memory.clone())).collect();
-        let change = Change { written: clock::now().as_nanos(), events: self.last_event, services };
+        let change = Change { written: clock::now().as_nanos(), events, services };
         let line = line(&change)?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
         if file.metadata()?.len() != written.length {
@@ -189,8 +228,8 @@ impl Store {
         Ok(written)
     }
 
-    fn replace(&self, services: BTreeMap<Name, Memory>) -> io::Result<Written> {
-        let change = Change { written: clock::now().as_nanos(), events: self.last_event, services };
+    fn replace(&self, services: BTreeMap<Name, Memory>, events: u64) -> io::Result<Written> {
+        let change = Change { written: clock::now().as_nanos(), events, services };
         let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
         let line = line(&contents)?;
         self.write_whole(&line).inspect_err(|_| {
@@ -243,9 +282,17 @@ pub(crate) fn were_up(state_dir: &Path, boot: &str) -> io::Result<Vec<Name>> {
     Ok(services.into_iter().filter(|(_, memory)| memory.state.is_alive()).map(|(name, _)| name).collect())
 }
 
-fn memories(fleet: &Fleet, ids: impl Iterator<Item = Id>) -> BTreeMap<Name, Memory> {
-    let memory = |id| (fleet.plan().service(id).name.clone(), fleet.machine(id).memory().clone());
-    ids.map(memory).collect()
+async fn memories(
+    fleet: &Fleet,
+    ids: impl Iterator<Item = Id>,
+    breath: &mut Breath,
+) -> BTreeMap<Name, Memory> {
+    let mut memories = BTreeMap::new();
+    for id in ids {
+        breath.take().await;
+        memories.insert(fleet.plan().service(id).name.clone(), fleet.machine(id).memory().clone());
+    }
+    memories
 }
 
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {

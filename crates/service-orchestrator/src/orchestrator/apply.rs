@@ -37,7 +37,9 @@ struct Steps {
 impl ServiceOrchestrator {
     /// What another plan would change about what runs.
     pub(crate) async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
-        self.ask(|reply| Message::Compare { plan: Box::new(plan), reply }).await
+        let presence = self.ask(|reply| Message::Present { reply }).await?;
+        let compared = tokio::task::spawn_blocking(move || presence.compare(&plan)).await;
+        compared.map_err(|error| Problem::new(Code::Internal, format!("cannot compare the plans: {error}")))
     }
 
     /// Changes to this plan and lets what runs follow it. It is carried out to its end, whether or not somebody reads
@@ -54,18 +56,23 @@ impl ServiceOrchestrator {
             .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
         }
         let before = self.compare(plan.clone()).await?;
+        self.ask(|reply| Message::Walk { begins: true, reply }).await?;
         self.replan(plan).await?;
         let (rows, receiver) = unbounded_channel();
         let orchestrator = self.clone();
         // It ends by itself: each of its steps is answered, or given up when its patience is over.
-        tokio::spawn(async move { orchestrator.carry_out(before, how, rows).await });
+        tokio::spawn(async move {
+            orchestrator.carry_out(before, how, &rows).await;
+            let _ = orchestrator.ask(|reply| Message::Walk { begins: false, reply }).await;
+            drop(rows);
+        });
         Ok(receiver)
     }
 
-    async fn carry_out(self, before: Comparison, how: Apply, rows: UnboundedSender<Outcome>) {
+    async fn carry_out(&self, before: Comparison, how: Apply, rows: &UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
         let planned = before.wishes.count();
-        let applied = self.walk(steps, planned, &how, |row| told(row, &how), &rows).await;
+        let applied = self.walk(steps, planned, &how, |row| told(row, &how), rows).await;
         if applied || !how.rollback {
             let is_left = |change: &&Change| change.kind == Kind::Add && !starts(change, how.start);
             for change in before.changes.iter().filter(is_left) {
@@ -78,7 +85,7 @@ impl ServiceOrchestrator {
             true => Outcome { action: Action::RolledBack, named: false, ..row },
             false => Outcome { named: false, ..row },
         };
-        if let Err(problem) = self.go_back(&before, &how, back, &rows).await {
+        if let Err(problem) = self.go_back(&before, &how, back, rows).await {
             tracing::error!(%problem, "cannot go back to what ran before");
             for name in before.present.keys() {
                 let _ = rows.send(failure(name, &problem));

@@ -21,12 +21,42 @@ pub(crate) struct Comparison {
     pub(crate) wishes: Wishes,
 }
 
+/// What runs, as far as another plan may change something about it.
+pub(crate) struct Presence {
+    present: Present,
+    /// The services that are no news.
+    known: BTreeSet<Name>,
+    /// The one-shots that have done their work.
+    done: BTreeSet<Name>,
+    plan: Arc<Plan>,
+    wishes: Wishes,
+}
+
+impl Presence {
+    /// What another plan would change. Where many are needed by many it takes a while, which the owner has not.
+    pub(super) fn compare(self, next: &Plan) -> Comparison {
+        let Self { present, known, done, plan, wishes } = self;
+        // What was added follows no file, so a changed one asks nothing of it.
+        let follows = |change: &Change| match next.id(&change.name) {
+            Some(id) => next.service(id).origin == Origin::File,
+            None => present.get(&change.name).is_none_or(|last| last.origin == Origin::File),
+        };
+        let mut changes = compare(&present, &known, next);
+        changes.retain(follows);
+        for change in &mut changes {
+            change.affects.retain(|name| !done.contains(name));
+        }
+        Comparison { changes, present, plan, wishes }
+    }
+}
+
 impl Task {
-    pub(super) fn compare(&self, next: &Plan) -> Comparison {
+    pub(super) fn presence(&self) -> Presence {
         let plan = self.fleet.plan();
         let is_present = |id: &Id| {
             let machine = self.fleet.machine(*id);
-            machine.goal() != Goal::Down || self.left_over.contains(&machine.definition().name)
+            let is_left_over = || self.left_over.contains(&machine.definition().name);
+            machine.goal() != Goal::Down || (machine.state().is_alive() && is_left_over())
         };
         let definition = |id: Id| {
             let machine = self.fleet.machine(id);
@@ -34,19 +64,14 @@ impl Task {
             let last = self.ran.get(&name).unwrap_or(machine.definition());
             (name, Arc::clone(last))
         };
-        let present: Present = plan.ids().filter(is_present).map(definition).collect();
-        // What was added follows no file, so a changed one asks nothing of it.
-        let follows = |change: &Change| match next.id(&change.name) {
-            Some(id) => next.service(id).origin == Origin::File,
-            None => present.get(&change.name).is_none_or(|last| last.origin == Origin::File),
-        };
-        let mut changes = compare(&present, &self.known, next);
-        changes.retain(follows);
-        let is_done = |name: &Name| plan.id(name).is_some_and(|id| self.fleet.is_done(id));
-        for change in &mut changes {
-            change.affects.retain(|name| !is_done(name));
+        let done = plan.ids().filter(|id| self.fleet.is_done(*id));
+        Presence {
+            present: plan.ids().filter(is_present).map(definition).collect(),
+            known: self.known.clone(),
+            done: done.map(|id| plan.service(id).name.clone()).collect(),
+            plan: Arc::clone(plan),
+            wishes: self.wishes.clone(),
         }
-        Comparison { changes, present, plan: Arc::clone(plan), wishes: self.wishes.clone() }
     }
 
     /// Lets services go on under their new definitions; tells which.

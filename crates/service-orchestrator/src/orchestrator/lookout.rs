@@ -1,6 +1,7 @@
 //! [`Lookout`]: who waits for what others bring about. Asked after every turn of the owner, so no state that passes is
 //! missed.
 
+use super::breath::Breath;
 use super::message::Watch;
 use super::resolve;
 use super::waiters::in_the_way;
@@ -50,12 +51,13 @@ impl Lookout {
 
     /// Sends a row for every service among `concerned` whose fate is known; for all when the time is over. Returns whether
     /// somebody still waits.
-    pub(super) fn look(
+    pub(super) async fn look(
         &mut self,
-        prospects: &Prospects<'_>,
+        prospects: &mut Prospects<'_>,
         board: &Board,
         now: Moment,
         concerned: &BTreeSet<Id>,
+        breath: &mut Breath,
     ) -> bool {
         let over = self.deadline().is_some_and(|deadline| now >= deadline);
         let ids: Vec<Id> = match over || std::mem::take(&mut self.is_new) {
@@ -63,6 +65,7 @@ impl Lookout {
             false => concerned.iter().copied().filter(|id| self.open.contains_key(id)).collect(),
         };
         for id in ids {
+            breath.take().await;
             let problem = match prospects.outlook(id, self.until) {
                 Progress::Done => None,
                 Progress::Never(obstacle) => Some(self.never(id, obstacle, board)),

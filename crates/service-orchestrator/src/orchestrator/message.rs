@@ -1,6 +1,6 @@
 //! What reaches the owner of the fleet: wishes from outside, reports from whoever acts.
 
-use super::change::Comparison;
+use super::change::Presence;
 use crate::board::Checked;
 use crate::journal::View;
 use crate::manager::{Heard, Told};
@@ -44,8 +44,10 @@ pub(crate) enum Message {
     Accepted,
     /// Another plan.
     Replan { plan: Plan, by: Option<String>, reply: oneshot::Sender<()> },
-    /// What would another plan change?
-    Compare { plan: Box<Plan>, reply: oneshot::Sender<Comparison> },
+    /// What runs, to be compared with another plan?
+    Present { reply: oneshot::Sender<Presence> },
+    /// An apply begins to take its steps, or has taken them.
+    Walk { begins: bool, reply: oneshot::Sender<()> },
     /// All that is defined has been applied.
     Applied { reply: oneshot::Sender<()> },
     /// More services or other definitions of some, and some less; the reply says which have gone.

@@ -11,17 +11,18 @@ use service_core::config::{Service, Settings};
 use service_core::fleet::Order;
 use service_core::service::{Effect, Event, Exit, Goal, State};
 use service_core::{Id, Name};
+use std::io;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
+
+/// So many definitions are written down without leaving the thread to others.
+const MAX_INLINE_COUNT: usize = 8;
 
 impl Task {
     pub(super) fn perform(&mut self, order: Order) {
         let definition = Arc::clone(self.fleet.machine(order.id).definition());
         // What was started with a keeper is stopped by it, whatever the definition says by now.
         let managed = is_managed(&definition) && !self.keepers.contains_key(&definition.name);
-        if order.effect == Effect::Spawn {
-            self.keep(&definition, order.run);
-        }
         match order.effect {
             Effect::Spawn if managed => {
                 if let Some(told) = self.restarted.remove(&definition.name) {
@@ -78,14 +79,54 @@ impl Task {
         }
     }
 
+    /// Writes down with what the runs are started that begin now; if they are many, while others have the thread.
+    pub(super) async fn keep_begun(&mut self, orders: &[Order]) {
+        let begins = |order: &&Order| order.effect == Effect::Spawn;
+        let begun: Vec<_> = orders
+            .iter()
+            .filter(begins)
+            .map(|order| (Arc::clone(self.fleet.machine(order.id).definition()), order.run))
+            .collect();
+        if begun.len() <= MAX_INLINE_COUNT {
+            return begun.iter().for_each(|(definition, run)| self.keep(definition, *run));
+        }
+        let begun: Vec<_> = begun
+            .into_iter()
+            .map(|(definition, run)| {
+                let same = self.is_known(&definition);
+                (definition, run, same)
+            })
+            .collect();
+        let places = Arc::clone(&self.world.places);
+        let kept = tokio::task::spawn_blocking(move || {
+            let keep = |(definition, run, same): (Arc<Service>, u64, bool)| {
+                let kept = ran::keep(&places, &definition, run, same);
+                (definition, kept)
+            };
+            begun.into_iter().map(keep).collect::<Vec<_>>()
+        });
+        match self.breath.leave(kept).await {
+            Ok(kept) => kept.into_iter().for_each(|(definition, kept)| self.note_kept(&definition, kept)),
+            Err(error) => tracing::error!(%error, "cannot write down definitions"),
+        }
+    }
+
     /// Writes down with what a run is started.
     pub(super) fn keep(&mut self, definition: &Arc<Service>, run: u64) {
-        let name = &definition.name;
-        let last = self.ran.insert(name.clone(), Arc::clone(definition));
-        let same = !self.unkept.remove(name) && last.is_some_and(|last| last == *definition);
-        if let Err(error) = ran::keep(&self.world.places, definition, run, same) {
-            tracing::warn!(service = %name, %error, "cannot write down its definition");
-            self.unkept.insert(name.clone());
+        let same = self.is_known(definition);
+        self.note_kept(definition, ran::keep(&self.world.places, definition, run, same));
+    }
+
+    /// Notes with what a service runs now. Returns whether that is written down already.
+    fn is_known(&mut self, definition: &Arc<Service>) -> bool {
+        let last = self.ran.insert(definition.name.clone(), Arc::clone(definition));
+        !self.unkept.remove(&definition.name) && last.is_some_and(|last| last == *definition)
+    }
+
+    fn note_kept(&mut self, definition: &Service, kept: io::Result<()>) {
+        if let Err(error) = kept {
+            tracing::warn!(service = %definition.name, %error, "cannot write down its definition");
+            self.unkept.insert(definition.name.clone());
         }
     }
 

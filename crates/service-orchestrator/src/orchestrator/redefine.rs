@@ -9,7 +9,7 @@ use service_core::{Id, Name, Plan};
 impl Task {
     /// Defines `added`, each in place of one of its name, and forgets those of `removed` that are in no file and at rest:
     /// somebody may have started one again just now. Tells which have gone.
-    pub(super) fn redefine(
+    pub(super) async fn redefine(
         &mut self,
         added: Vec<Service>,
         mut removed: Vec<Name>,
@@ -31,7 +31,7 @@ impl Task {
             problem.help = error.help();
             problem
         })?;
-        self.replan(plan);
+        self.replan(plan).await;
         Ok(removed)
     }
 

@@ -1,5 +1,6 @@
 //! The owner: one task that holds the fleet. Letters come in, orders go out, the board is published after each turn.
 
+use super::breath::Breath;
 use super::lookout::Lookout;
 use super::message::{Message, Report};
 use super::waiters::Waiter;
@@ -19,7 +20,7 @@ use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::Fleet;
 use service_core::health::Health;
-use service_core::service::{Event, Machine, State};
+use service_core::service::{Event, Goal, Machine, State};
 use service_core::{Id, Moment, Name, Plan};
 use service_shim::{Files, Missing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +30,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// How long the owner may keep the thread while others wait for it.
-const BREATH: Duration = Duration::from_millis(1);
+/// So many orders are prepared together.
+const BATCH_COUNT: usize = 64;
 /// How long the disk may take when the daemon ends.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 
@@ -61,8 +62,11 @@ pub(super) struct Task {
     pub(super) ahead: Vec<Files>,
     /// Those of which a manager has just complained.
     complained: BTreeSet<Id>,
-    /// Since when the thread is ours.
-    turn: Moment,
+    /// A left-over has stopped.
+    has_gone: bool,
+    /// How many applies are on their way: what one has stopped it may bring back.
+    pub(super) walks: usize,
+    pub(super) breath: Breath,
     store: Store,
     pub(super) journal: Journal,
     /// On whose word definitions change.
@@ -96,6 +100,7 @@ pub(super) async fn run(
     let (keepers, listeners, calls, restarted) = Default::default();
     let (waiters, lookouts, ran, unkept, ahead) = Default::default();
     let left_over = found.left_over;
+    let breath = Breath::new(Arc::clone(&world.turns));
     let mut task = Task {
         world,
         fleet,
@@ -113,7 +118,9 @@ pub(super) async fn run(
         known,
         ahead,
         complained: BTreeSet::new(),
-        turn: clock::now(),
+        has_gone: false,
+        walks: 0,
+        breath,
         store,
         journal,
         by: None,
@@ -159,21 +166,27 @@ impl Task {
     async fn work(mut self, mut letters: UnboundedReceiver<Message>) {
         loop {
             let turn = tokio::select! {
-                letter = letters.recv() => self.begin(letter),
+                letter = letters.recv() => {
+                    self.breath.begin();
+                    match letter {
+                        Some(letter) => self.receive(letter).await,
+                        None => Turn::Last,
+                    }
+                }
                 () = clock::sleep_until(self.next_deadline()) => self.wake(),
             };
             if matches!(turn, Turn::Learned) && !letters.is_empty() {
-                self.world.turns.took(clock::now().since(self.turn));
+                self.breath.end();
                 continue;
             }
             self.after().await;
             self.let_go().await;
-            self.world.turns.took(clock::now().since(self.turn));
+            self.breath.end();
             if let Turn::Last = turn {
                 break;
             }
         }
-        self.store.flush(&self.fleet);
+        self.store.flush(&self.fleet, &mut self.breath).await;
     }
 
     fn next_deadline(&self) -> Option<Moment> {
@@ -183,18 +196,13 @@ impl Task {
         self.fleet.next_deadline().into_iter().chain(patience).chain(limits).chain(files).min()
     }
 
-    fn begin(&mut self, letter: Option<Message>) -> Turn {
-        self.turn = clock::now();
-        letter.map_or(Turn::Last, |letter| self.receive(letter))
-    }
-
     fn wake(&mut self) -> Turn {
-        self.turn = clock::now();
+        self.breath.begin();
         self.fleet.elapsed(clock::now());
         Turn::Next
     }
 
-    fn receive(&mut self, letter: Message) -> Turn {
+    async fn receive(&mut self, letter: Message) -> Turn {
         match letter {
             Message::Wish { wish, rows, reply } => {
                 let _ = reply.send(self.wish(&wish, rows));
@@ -213,11 +221,18 @@ impl Task {
             Message::Accepted => self.note_unasked(),
             Message::Replan { plan, by, reply } => {
                 self.by = by;
-                self.replan(plan);
+                self.replan(plan).await;
                 let _ = reply.send(());
             }
-            Message::Compare { plan, reply } => {
-                let _ = reply.send(self.compare(&plan));
+            Message::Present { reply } => {
+                let _ = reply.send(self.presence());
+            }
+            Message::Walk { begins, reply } => {
+                self.walks = if begins { self.walks + 1 } else { self.walks.saturating_sub(1) };
+                if !begins {
+                    self.let_go().await;
+                }
+                let _ = reply.send(());
             }
             Message::Applied { reply } => {
                 self.applied();
@@ -225,7 +240,7 @@ impl Task {
             }
             Message::Redefine { added, removed, by, reply } => {
                 self.by = by;
-                let _ = reply.send(self.redefine(added, removed));
+                let _ = reply.send(self.redefine(added, removed).await);
             }
             Message::Read { names, reply } => {
                 let _ = reply.send(self.read(&names));
@@ -238,7 +253,7 @@ impl Task {
                 let board = Arc::clone(&self.board.borrow());
                 self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
                 self.lookouts.drain(..).for_each(|mut lookout| lookout.abandon(&board, clock::now()));
-                self.store.flush(&self.fleet);
+                self.store.flush(&self.fleet, &mut self.breath).await;
                 self.world.places.disk.finish(LAST_SYNC);
                 let _ = reply.send(());
                 return Turn::Last;
@@ -258,42 +273,64 @@ impl Task {
         }
         for id in &changed {
             self.refresh(*id);
-            self.breathe().await;
+            self.breath.take().await;
         }
-        self.store.write_if_due(&self.fleet, self.journal.last(), now);
+        self.store.write_if_due(&self.fleet, self.journal.last(), now, &mut self.breath).await;
+        self.breath.take().await;
         // Before a run begins, how the one before has ended is written down; and before anybody is told.
         self.journal.commit(now);
         // Nobody has a turn between these two: who hears of an event finds it in the picture.
         let board = self.publish();
-        for order in self.fleet.take_orders() {
-            self.breathe().await;
-            self.perform(order);
+        let orders = self.fleet.take_orders();
+        for orders in orders.chunks(BATCH_COUNT) {
+            self.keep_begun(orders).await;
+            for order in orders {
+                self.breath.take().await;
+                self.perform(*order);
+            }
         }
+        self.breath.take().await;
         if !changed.is_empty() {
             self.prepare();
         }
-        let mut concerned = self.fleet.concerned(&changed);
-        concerned.extend(std::mem::take(&mut self.complained));
-        let prospects = self.fleet.prospects();
-        self.waiters.retain_mut(|waiter| waiter.look(&prospects, &board, now, &concerned));
-        self.lookouts.retain_mut(|lookout| lookout.look(&prospects, &board, now, &concerned));
-        drop(prospects);
+        self.answer(&changed, &board, now).await;
     }
 
-    /// Forgets left-overs that have stopped.
+    /// Answers whoever waits for one of these, or for what follows from it.
+    async fn answer(&mut self, changed: &BTreeSet<Id>, board: &Board, now: Moment) {
+        let mut concerned = self.fleet.concerned(changed);
+        concerned.extend(std::mem::take(&mut self.complained));
+        self.breath.take().await;
+        let mut prospects = self.fleet.prospects();
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            if waiter.look(&mut prospects, board, now, &concerned, &mut self.breath).await {
+                self.waiters.push(waiter);
+            }
+        }
+        for mut lookout in std::mem::take(&mut self.lookouts) {
+            if lookout.look(&mut prospects, board, now, &concerned, &mut self.breath).await {
+                self.lookouts.push(lookout);
+            }
+        }
+    }
+
+    /// Forgets left-overs that have stopped; all at once, where more are about to, since each time takes as long as there are
+    /// services.
     async fn let_go(&mut self) {
-        let alive = |name: &Name| {
-            self.fleet.plan().id(name).is_some_and(|id| self.fleet.machine(id).state().is_alive())
+        let is_ending = |name: &Name| {
+            let machine = self.fleet.plan().id(name).map(|id| self.fleet.machine(id));
+            machine.is_some_and(|machine| machine.goal() == Goal::Down && machine.state().is_alive())
         };
-        if self.left_over.iter().all(alive) {
+        if !self.has_gone || self.walks > 0 || self.left_over.iter().any(is_ending) {
             return;
         }
         let plan = self.fleet.plan();
         let defined =
             plan.ids().map(|id| plan.service(id)).filter(|service| !self.left_over.contains(&service.name));
         let services = defined.map(|service| Service::clone(service)).collect();
+        self.breath.take().await;
         match Plan::compile(Config { settings: plan.settings().clone(), services }) {
-            Ok(plan) => self.replan(plan),
+            Ok(plan) => self.replan(plan).await,
             Err(errors) => tracing::error!(?errors, "cannot forget services that are no longer defined"),
         }
         self.after().await;
@@ -303,15 +340,6 @@ impl Task {
         let board = Arc::new(Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() });
         self.board.send_replace(Arc::clone(&board));
         board
-    }
-
-    /// Lets others have the thread, after a while.
-    async fn breathe(&mut self) {
-        if clock::now().since(self.turn) >= BREATH {
-            self.world.turns.took(clock::now().since(self.turn));
-            tokio::task::yield_now().await;
-            self.turn = clock::now();
-        }
     }
 
     /// Brings one entry up to date with the fleet.
@@ -334,6 +362,7 @@ impl Task {
             self.ahead.push(self.world.places.files(name));
         }
         if !snapshot.state.is_alive() {
+            self.has_gone |= self.left_over.contains(name);
             (entry.pid, entry.keeper, entry.told) = (None, None, Told::default());
             entry.tally.settle();
             self.keepers.remove(name);
@@ -398,28 +427,35 @@ impl Task {
         self.left_over.contains(&self.fleet.plan().service(id).name)
     }
 
-    /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped.
-    pub(super) fn replan(&mut self, plan: Plan) {
+    /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped. Others have their
+    /// turn in between, and see the plan before until all of this one is in place.
+    pub(super) async fn replan(&mut self, plan: Plan) {
         let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
         // What others run here is theirs.
         let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_left_alone();
         let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
         let left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
         let defined_again = std::mem::replace(&mut self.left_over, left_over);
+        self.has_gone = false;
         let plan = Arc::new(recall::with_left_overs(plan, &self.left_over));
+        self.breath.take().await;
         let old: BTreeMap<Name, Arc<Entry>> =
             self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
         self.complained.clear();
         self.store.planned_anew();
         self.note_changes(&plan);
+        self.breath.take().await;
         self.fleet.replan(plan, clock::now());
+        self.breath.take().await;
         self.note_definitions();
+        self.breath.take().await;
         for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
             self.fleet.retire(id);
         }
         for name in defined_again.difference(&self.left_over) {
             // They were to end for good, and are not any more.
-            if let (Some(id), Some(definition)) = (self.fleet.plan().id(name), self.ran.get(name)) {
+            let id = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).state().is_alive());
+            if let (Some(id), Some(definition)) = (id, self.ran.get(name)) {
                 self.fleet.remember(id, Arc::clone(definition));
             }
         }
@@ -428,9 +464,12 @@ impl Task {
             known.unwrap_or_else(|| Arc::new(Entry::new(&self.fleet, id)))
         };
         self.entries = self.fleet.plan().ids().map(fresh).collect();
-        for id in self.fleet.plan().ids() {
+        let plan = Arc::clone(self.fleet.plan());
+        for id in plan.ids() {
+            self.breath.take().await;
             self.refresh(id);
         }
+        self.breath.take().await;
         self.note_unasked();
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));

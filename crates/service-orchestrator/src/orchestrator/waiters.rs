@@ -1,5 +1,6 @@
 //! Who waits for the fate of a wish. The owner asks after every event, so no state that passes is missed.
 
+use super::breath::Breath;
 use super::message::{Patience, Verb};
 use crate::board::{Board, Entry};
 use crate::clock;
@@ -64,12 +65,13 @@ impl Waiter {
     /// Sends a row for every service among `concerned` whose fate is known; for all that are left when patience is over.
     /// Returns whether somebody still waits. It takes a time that grows with those that are concerned, and not with those
     /// that are waited for.
-    pub(super) fn look(
+    pub(super) async fn look(
         &mut self,
-        prospects: &Prospects<'_>,
+        prospects: &mut Prospects<'_>,
         board: &Board,
         now: Moment,
         concerned: &BTreeSet<Id>,
+        breath: &mut Breath,
     ) -> bool {
         let over = self.deadline().is_some_and(|deadline| now >= deadline);
         let places: BTreeSet<usize> = match over || std::mem::take(&mut self.is_new) {
@@ -77,6 +79,7 @@ impl Waiter {
             false => concerned.iter().filter_map(|id| self.places.get(id).copied()).collect(),
         };
         for place in places {
+            breath.take().await;
             let service = self.open.get(&place);
             let row = service.and_then(|service| self.row(service, prospects, board, now, over));
             if row.is_some_and(|row| self.rows.send(row).is_ok()) {
