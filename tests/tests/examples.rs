@@ -29,6 +29,16 @@ fn every_example_says_something_that_can_be_run() {
 }
 
 #[test]
+fn a_program_of_its_own_embeds_the_orchestrator() {
+    let output =
+        Command::new(program("embed")).env("SERVICE_SHIM", program("service-shim")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = text.lines().collect();
+    let wanted = ["[\"database\", \"web-app\"]", "database: Running", "web-app: Running", "web-app: Stopped"];
+    assert_eq!(lines, wanted, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn the_quickstart_counts_its_visitors() {
     let quickstart = format!("'{}'", program("quickstart").display());
     let Some(project) =

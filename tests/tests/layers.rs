@@ -179,8 +179,9 @@ fn roots() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the repository");
     let crates =
         fs::read_dir(root.join("crates")).expect("there are crates").flatten().map(|entry| entry.path());
-    let packages =
-        crates.chain(["bench", "examples/quickstart", "tests", "xtask"].map(|name| root.join(name)));
+    let packages = crates.chain(
+        ["bench", "examples/embed", "examples/quickstart", "tests", "xtask"].map(|name| root.join(name)),
+    );
     let mut roots: Vec<PathBuf> = packages
         .flat_map(|package| ["src/lib.rs", "src/main.rs"].map(|file| package.join(file)))
         .filter(|file| file.exists())

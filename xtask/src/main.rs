@@ -1,9 +1,10 @@
-//! What a developer types: `cargo xtask demo | test | faults | bench | counts | readme | check`. Each task is one file. Only the standard library is used.
+//! What a developer types: `cargo xtask demo | test | faults | bench | counts | readme | dist | check`. Each task is one file. Only the standard library is used.
 
 mod bench;
 mod check;
 mod command;
 mod demo;
+mod dist;
 mod faults;
 mod instructions;
 mod nextest;
@@ -23,12 +24,14 @@ const USAGE: &str = "usage: cargo xtask <task>
           With arguments, those of the bench: only what they ask for, and nothing is written
   counts  instructions of the small benches, compared with bench/counts.txt (--write); what others may make long, at twice the length
   readme  plays the five commands of the README and writes their answers into it, where they have changed
+  dist    what a release consists of, in target/dist: archive, Debian package, checksums
   check   formatting, clippy with warnings denied, test, counts, and whether the README is up to date";
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
     let result = match task.as_deref() {
         Some("demo") => demo::run(),
+        Some("dist") => dist::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("test") => test::run(),
         Some("faults") => faults::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bench") => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),

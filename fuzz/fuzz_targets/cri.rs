@@ -1,0 +1,12 @@
+//! The log reader: any bytes are lines, and what was written as lines is read as the same lines.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use service_shim::tail;
+
+fuzz_target!(|log: &[u8]| {
+    for line in tail::lines(log) {
+        assert!(!line.text.contains('\n'), "{line:?}");
+    }
+});

@@ -1,0 +1,7 @@
+//! The answer of a DNS server: any bytes are addresses or an error, and never a panic.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|answer: &[u8]| service_orchestrator::measured::dns_answer(answer));
