@@ -171,14 +171,18 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
-fn every_path_in_the_architecture_exists() {
-    let text = read("ARCHITECTURE.md");
-    let named = words_between(&text, "`", '`').filter(|word| {
-        let first = word.split('/').next().unwrap_or_default();
-        ["crates", "docs", "examples", "nu", "tests", "xtask", ".ci"].contains(&first)
-            && !word.contains([' ', '*', '{'])
-    });
-    none("these paths do not exist", named.filter(|path| !root().join(path).exists()).map(String::from));
+fn every_path_in_the_architecture_and_in_contributing_exists() {
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = read(page);
+        let named = words_between(&text, "`", '`').filter(|word| {
+            let first = word.split('/').next().unwrap_or_default();
+            ["bench", "crates", "docs", "examples", "fuzz", "nu", "tests", "xtask", ".ci"].contains(&first)
+                && word.contains('/')
+                && !word.contains([' ', '*', '{'])
+        });
+        let lost = named.filter(|path| !root().join(path).exists()).map(String::from);
+        none(&format!("{page} names paths that do not exist"), lost);
+    }
 }
 
 #[test]

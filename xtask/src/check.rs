@@ -1,12 +1,32 @@
 //! `cargo xtask check`: all that a change has to pass.
 
 use crate::command::{self, TaskResult, cargo};
-use crate::{instructions, readme, test};
+use crate::{instructions, paths, readme, test};
+use std::process::{Command, Stdio};
 
 pub(crate) fn run() -> TaskResult {
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     command::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    if is_installed(Command::new("typos"), "cargo install --locked typos-cli")? {
+        command::run(Command::new("typos").current_dir(paths::root()))?;
+    }
+    if is_installed(cargo(&["deny"]), "cargo install --locked cargo-deny")? {
+        command::run(&mut cargo(&["deny", "--log-level", "error", "check", "bans", "licenses", "sources"]))?;
+    }
     test::run()?;
     instructions::run(&[])?;
     readme::check()
+}
+
+/// Whether a tool can be run. On CI it has to be installed; elsewhere its check is skipped.
+fn is_installed(mut tool: Command, install: &str) -> TaskResult<bool> {
+    tool.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    if tool.status().is_ok_and(|status| status.success()) {
+        return Ok(true);
+    }
+    if std::env::var_os("CI").is_some() {
+        return Err(format!("a tool is missing: `{install}`").into());
+    }
+    eprintln!("SKIPPED: a tool is missing: `{install}`");
+    Ok(false)
 }
