@@ -134,14 +134,6 @@ fn some_things_are_named_in_one_room_only() {
         outside(&["crates/nu_plugin_service/src/client.rs"], &["reqwest::"], crates()),
     );
     none("axum is for the API", outside(&[&format!("{daemon}/http")], &["axum::"], crates()));
-    none(
-        "the daemon reads clocks in clock.rs; the shim and the plugin have no core to keep pure",
-        outside(
-            &[&format!("{daemon}/clock.rs"), "crates/service-shim", "crates/nu_plugin_service"],
-            &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now", "clock_gettime"],
-            crates(),
-        ),
-    );
 }
 
 #[test]

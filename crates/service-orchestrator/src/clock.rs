@@ -1,5 +1,7 @@
 //! The one place where the daemon reads a clock.
 
+#![expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
+
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use service_core::Moment;

@@ -103,6 +103,7 @@ impl Lookout {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
 mod tests {
     use super::*;
     use std::net::TcpListener;
