@@ -25,7 +25,10 @@ def text [problem: record]: nothing -> string {
         $"\n --> ($place.file):($place.line):($place.column)\n($place.line) | ($place.snippet)\n($pad) | ($mark)"
     }
     let lines = $problem.log? | default [] | each {|line| $"\n  | ($line)" } | str join
-    let others = $problem.others? | default [] | each {|other| $"\n\n(text $other)" } | str join
+    let others = $problem.others? | default [] | each {|other|
+        let help = if $other.help? == null { "" } else { $"\nhelp: ($other.help)" }
+        $"\n\n(text $other)($help)"
+    } | str join
     $"($problem.message)($place)($lines)($others)"
 }
 

@@ -34,7 +34,14 @@ export def node []: list -> table {
 }
 
 export def change []: list -> table {
-    each {|it| { service: $it.service change: $it.change because: ($it.because | str join ", ") affects: ($it.affects | str join ", ") } }
+    each {|it|
+        {
+            service: $it.service
+            change: $it.change
+            because: ($it.because | str join ", ")
+            affects: ($it.affects | str join ", ")
+        } | merge (if ($it.warnings? | is-empty) { {} } else { { warning: ($it.warnings | str join "; ") } })
+    }
 }
 
 export def outcome []: list -> table {

@@ -99,6 +99,36 @@ export def "test a changed file is planned and applied" [] {
     holds (service apply | all {|row| $row.ok }) "all of it was done"
     equal (service plan | where change != none) []
 }
+
+export def "test what cannot be started again is not stopped" [] {
+    define '
+[services.db]
+start_command = "ACTOR"
+working_dir = "data"
+[services.web]
+start_command = "./web"
+dependencies = ["db"]
+'
+    mkdir data
+    "#!/bin/sh\nexec sleep 1000\n" | save web
+    chmod +x web
+    service start web | ignore
+    let before = service status | get pid
+    rm --recursive data web
+    let error = error-of { service restart db }
+    for part in ["cannot restart `db`: working directory `" "nothing was stopped" "services.toml:4:15" "cannot start `web`: program `./web` does not exist" "help: build or install it"] {
+        holds ($error.msg | str contains $part) $"`($part)` is in ($error.msg)"
+    }
+    equal (code-of { service restart db }) "service::start_failed"
+    equal (service status | get pid) $before
+    define (open --raw services.toml | str replace "working_dir" "env = { A = '1' }\nworking_dir")
+    let plan = service plan
+    equal ($plan | get service) [db]
+    holds ($plan.0.warning | str contains "`web`, which it takes along, could not start") $plan.0.warning
+    equal (code-of { service apply }) "service::start_failed"
+    equal (service status | get pid) $before
+}
+
 export def "test a service gets variables as a program of the shell does" [] {
     $env.ENV_CONVERSIONS = ($env.ENV_CONVERSIONS? | default {} | merge {
         MODPATH: { from_string: {|text| $text | split row (char esep) } to_string: {|dirs| $dirs | str join (char esep) } }

@@ -184,11 +184,8 @@ fn what_is_to_be_done_after_an_apply_that_was_taken_back_is_another_apply() {
 #[test]
 fn without_rollback_a_failed_apply_leaves_what_it_did() {
     let Some(project) = started() else { return };
-    project.define(&project.read("services.toml").replacen(
-        "[services.db]\n",
-        "[services.db]\nworking_dir = 'nowhere'\n",
-        1,
-    ));
+    let good = "start_command = \"ACTOR\"";
+    project.define(&BEFORE.replacen(good, "start_command = \"false\"\nrestart = \"no\"", 1));
     let error = project.error("service apply --no-rollback");
     assert!(!error["msg"].as_str().unwrap().contains("as before"), "{error:#}");
     assert_eq!(project.status("db")["state"], "failed");

@@ -65,19 +65,21 @@ impl Row for view::Step {
 }
 
 impl Row for view::Change {
-    const KEPT: &'static [&'static str] = &["service", "change"];
+    const KEPT: &'static [&'static str] = &["service", "change", "warning"];
 
     fn row(self, span: Span) -> Value {
-        Value::record(
-            record! {
-                "service" => Value::string(self.service, span),
-                "change" => Value::string(self.change, span),
-                // As text: in a list nobody would see them in a terminal of 80 columns.
-                "because" => Value::string(self.because.join(", "), span),
-                "affects" => Value::string(self.affects.join(", "), span),
-            },
-            span,
-        )
+        let mut row = record! {
+            "service" => Value::string(self.service, span),
+            "change" => Value::string(self.change, span),
+            // As text: in a list nobody would see them in a terminal of 80 columns.
+            "because" => Value::string(self.because.join(", "), span),
+            "affects" => Value::string(self.affects.join(", "), span),
+        };
+        // Seldom there is one, as the note of an outcome.
+        if !self.warnings.is_empty() {
+            row.push("warning", Value::string(self.warnings.join("; "), span));
+        }
+        Value::record(row, span)
     }
 }
 

@@ -66,6 +66,9 @@ pub struct Change {
     pub because: Vec<String>,
     /// The dependents that would be started anew along with it.
     pub affects: Vec<String>,
+    /// What an apply would be refused for: what a start needs and is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One service in the graph of all.

@@ -210,21 +210,12 @@ impl Fleet {
     /// started, and with them their dependencies. A one-shot that has completed is run again only if it is named. Returns
     /// all that the wish is about, in start order.
     pub fn restart(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
-        let mut again = self.going_down(ids, relatives);
-        let named: BTreeSet<Id> = ids.iter().copied().collect();
-        again.retain(|id| named.contains(id) || !self.is_done(*id));
+        let (again, wanted) = self.restarted(ids, relatives);
         self.trace(ids, &again);
         for id in &again {
             self.wish(*id, Goal::Again);
         }
-        let mut wanted = match relatives {
-            Relatives::Along => self.plan.with_dependencies(&again),
-            Relatives::Apart => again.clone(),
-        };
         let stops: BTreeSet<Id> = again.iter().copied().collect();
-        wanted.retain(|id| {
-            stops.contains(id) || self.machines[id.index()].goal() != Goal::Up || !self.is_up(*id)
-        });
         self.trace(ids, &wanted);
         for id in wanted.iter().filter(|id| !stops.contains(id)) {
             self.wish(*id, Goal::Up);
@@ -232,6 +223,22 @@ impl Fleet {
         self.settle(now);
         self.answer(&wanted);
         wanted
+    }
+
+    /// What a restart of these services would stop and start, and all that it would start; both in start order.
+    pub fn restarted(&self, ids: &[Id], relatives: Relatives) -> (Vec<Id>, Vec<Id>) {
+        let mut again = self.going_down(ids, relatives);
+        let named: BTreeSet<Id> = ids.iter().copied().collect();
+        again.retain(|id| named.contains(id) || !self.is_done(*id));
+        let stops: BTreeSet<Id> = again.iter().copied().collect();
+        let mut wanted = match relatives {
+            Relatives::Along => self.plan.with_dependencies(&again),
+            Relatives::Apart => again.clone(),
+        };
+        wanted.retain(|id| {
+            stops.contains(id) || self.machines[id.index()].goal() != Goal::Up || !self.is_up(*id)
+        });
+        (again, wanted)
     }
 
     /// Whoever made a wish is answered also about a service that the wish has not changed.

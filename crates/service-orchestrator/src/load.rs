@@ -17,10 +17,12 @@ mod private;
 mod section;
 pub(crate) mod shell_syntax;
 mod text;
+mod whereabouts;
 mod with;
 
 pub(crate) use added::{Addition, check as check_additions};
 pub use check::check;
+pub(crate) use whereabouts::places;
 
 use crate::acceptance::Acceptance;
 use map::Map;

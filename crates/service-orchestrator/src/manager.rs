@@ -36,7 +36,7 @@ use answer::{Answer, State, Status};
 use call::Call;
 use container::Wanted;
 use lane::Lanes;
-use module::Modules;
+use module::{Module, Modules};
 use pace::Pace;
 use poll::Polls;
 use serde::Serialize;
@@ -63,16 +63,33 @@ pub(crate) struct Managers {
     rosters: Flights<Plan, Vec<view::Manager>>,
 }
 
+/// Whether managers can run services: each module is looked at once, for however many services.
+#[derive(Default)]
+pub(crate) struct Fitness(BTreeMap<PathBuf, Result<Arc<Module>, String>>);
+
+impl Fitness {
+    /// An error for a module that cannot be read, lacks a command, or does not know a key of the service's `with`.
+    pub(crate) async fn check(
+        &mut self,
+        world: &World,
+        settings: &Settings,
+        service: &Service,
+    ) -> Result<(), String> {
+        let path = module::path(world, service);
+        if !self.0.contains_key(&path) {
+            let module = world.managers.modules.able(world, settings, &path).await;
+            self.0.insert(path.clone(), module);
+        }
+        let module = self.0[&path].as_ref().map_err(String::clone)?;
+        module.complete()?;
+        module.takes(&with(service)?)
+    }
+}
+
 /// Has a service started.
 pub(crate) async fn start(world: World, settings: Settings, service: Arc<Service>, run: u64) {
     // What can be started has to be stopped and looked after.
-    let complete = module::path(&world, &service);
-    let complete = world.managers.modules.able(&world, &settings, &complete).await;
-    let complete = complete.and_then(|module| {
-        module.complete()?;
-        module.takes(&with(&service)?)
-    });
-    if let Err(message) = complete {
+    if let Err(message) = Fitness::default().check(&world, &settings, &service).await {
         return world.report(&service.name, run, Event::Refused(message));
     }
     let began = clock::now();

@@ -9,6 +9,7 @@ mod explained;
 mod lookout;
 mod message;
 mod perform;
+mod preflight;
 mod ran;
 mod recall;
 mod redefine;
@@ -22,6 +23,7 @@ pub(crate) use apply::Apply;
 pub(crate) use breath::Breath;
 pub(crate) use message::{Message, ON_BEHALF, Report, Watch};
 pub use message::{Patience, Verb, Wish};
+pub(crate) use preflight::Looks;
 pub(crate) use ran::manager as last_manager;
 pub use service_core::fleet::Relatives;
 pub(crate) use waiters::in_the_way;
@@ -191,6 +193,7 @@ impl Builder {
             changes,
             lookout: Lookout::default(),
             turns: Arc::default(),
+            looks: Arc::default(),
             acceptance: Arc::clone(&self.acceptance),
             mailbox,
         };
@@ -294,8 +297,12 @@ impl ServiceOrchestrator {
     /// Sends a wish; a row comes for each service it is about as soon as its fate is known, then the channel closes.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`]: then nothing was done.
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], of a restart also [`Code::StartFailed`]: then
+    /// nothing was done.
     pub async fn wish(&self, wish: Wish) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+        if wish.verb == Verb::Restart && wish.planned.is_none() {
+            self.check_restart(&wish).await?;
+        }
         let (rows, receiver) = mpsc::unbounded_channel();
         self.ask(|reply| Message::Wish { wish, rows, reply }).await??;
         Ok(self.explained(receiver))

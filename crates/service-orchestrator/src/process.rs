@@ -7,9 +7,11 @@
 
 mod begin;
 mod cgroup;
+mod executable;
 mod launch;
 pub(crate) mod limits;
 pub(crate) mod orphans;
+mod preflight;
 mod reach;
 mod surroundings;
 mod talk;
@@ -17,6 +19,7 @@ pub(crate) mod template;
 
 pub(crate) use begin::launch;
 pub(crate) use launch::{environment, identity};
+pub(crate) use preflight::{Blocker, blockers};
 pub(crate) use reach::Reached;
 pub(crate) use surroundings::{RESERVED, surroundings};
 pub(crate) use talk::Talk;

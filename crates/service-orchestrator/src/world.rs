@@ -4,7 +4,7 @@ use crate::acceptance::Acceptance;
 use crate::disk::Disk;
 use crate::logs::Changes;
 use crate::manager::Managers;
-use crate::orchestrator::Message;
+use crate::orchestrator::{Looks, Message};
 use crate::probe::{Lookout, Prober};
 use crate::process::template::Templates;
 use crate::tally::Turns;
@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) lookout: Lookout,
     /// How long the owner of the fleet keeps the thread.
     pub(crate) turns: Arc<Turns>,
+    /// Looks at what a start needs that are under way.
+    pub(crate) looks: Arc<Looks>,
     /// What may be run in order to look.
     pub(crate) acceptance: Arc<Acceptance>,
     pub(crate) mailbox: UnboundedSender<Message>,

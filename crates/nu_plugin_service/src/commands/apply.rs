@@ -36,7 +36,8 @@ impl PluginCommand for Apply {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Does what `service plan` shows: stops what is removed, starts anew what must be, with the dependents given \
+        "Is refused before anything is stopped if a program, a directory or a file is missing that a start needs. Else it \
+         does what `service plan` shows: stops what is removed, starts anew what must be, with the dependents given \
          back, starts what is newly needed, updates what can go on; waits until all of it is ready, and healthy where the \
          check has changed. If a step fails, \
          no other is begun, and what ran before runs again by its old definitions (`action` is `rolled_back`), which \

@@ -32,7 +32,8 @@ impl PluginCommand for Plan {
         "Compares the definitions of what runs with the file, and tells what differs; nothing if nothing does. `change` is `add` (new, or newly needed by what is up), \
          `remove` (no longer defined), `restart` (started anew: the process was given what changed), `update` (goes on \
          under its new definition) or, with --all, `none`; `because` has the keys that differ, `affects` the dependents that are up \
-         and would be started anew along, both parted by a comma and a space."
+         and would be started anew along, both parted by a comma and a space. `warning` is there where an apply would be \
+         refused: it says what a start needs and is not there."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -27,7 +27,8 @@ impl PluginCommand for Restart {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Rows come as services get ready again. A failure is a row with `ok` false; it is an error only if all services \
+        "Before anything is stopped it looks at what each start needs, and is refused if a program, a directory or a file is missing. \
+         Rows come as services get ready again. A failure is a row with `ok` false; it is an error only if all services \
          that were named failed, or with --strict or --all. A one-shot that has completed is done again if it is named, or with \
          `--all --oneshots`."
     }

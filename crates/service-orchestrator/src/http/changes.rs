@@ -2,7 +2,7 @@
 
 use super::actor::Actor;
 use super::document::{
-    Broken, ChangesAnswer, Conflict, Malformed, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
+    Broken, ChangesAnswer, Conflict, Malformed, NotStarted, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
 };
 use super::reply::{Data, Failure, Reply, Sent};
 use super::rows;
@@ -19,7 +19,8 @@ use tokio::sync::mpsc::unbounded_channel;
 
 /// What the `services.toml` of now would change
 ///
-/// Compared with what runs: a row for each service, also where nothing would change.
+/// Compared with what runs: a row for each service, also where nothing would change. `warnings` are what an apply would be
+/// refused for.
 #[utoipa::path(
     get,
     path = routes::PLAN,
@@ -29,30 +30,37 @@ use tokio::sync::mpsc::unbounded_channel;
 )]
 pub(super) async fn plan(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Change>> {
     let plan = shared.source.plan().await?;
-    let comparison = shared.orchestrator.compare(plan).await?;
-    Ok(Data(comparison.changes.into_iter().map(change).collect()))
+    let comparison = shared.orchestrator.compare(plan.clone()).await?;
+    let mut foreseen = shared.orchestrator.foreseen(&comparison.changes, &plan).await;
+    let row = |found: Change| {
+        let warnings = foreseen.remove(&found.name).unwrap_or_default();
+        change(found, warnings)
+    };
+    Ok(Data(comparison.changes.into_iter().map(row).collect()))
 }
 
-fn change(change: Change) -> view::Change {
+fn change(change: Change, warnings: Vec<String>) -> view::Change {
     view::Change {
         service: change.name.to_string(),
         change: change.kind.word().to_owned(),
         because: change.keys.into_iter().map(str::to_owned).collect(),
         affects: change.affects.iter().map(ToString::to_string).collect(),
+        warnings,
     }
 }
 
 /// Change what runs to what `services.toml` says
 ///
 /// Does what the plan shows: stops what is removed, updates, restarts with dependents, starts what is needed. It is
-/// carried out to its end when the client leaves; two at once take turns.
+/// carried out to its end when the client leaves; two at once take turns. Refused as `start_failed` before anything is stopped if
+/// a start would fail.
 #[utoipa::path(
     post,
     path = routes::APPLY,
     operation_id = "apply",
     tag = tag::WISHES,
     request_body = Option<service_api::Apply>,
-    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, Broken),
+    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn apply(
     State(shared): State<Arc<Shared>>,

@@ -2,7 +2,8 @@
 
 use super::actor::Actor;
 use super::document::{
-    Broken, Conflict, Malformed, NoService, OneWish, OutcomeOnALine, OutcomesAnswer, Service, WrongFile, tag,
+    Broken, Conflict, Malformed, NoService, NotStarted, OneWish, OutcomeOnALine, OutcomesAnswer, Service,
+    WrongFile, tag,
 };
 use super::reply::{Failure, Named, Sent};
 use super::rows;
@@ -53,14 +54,15 @@ pub(super) async fn stop(shared: Shares, actor: Actor, headers: HeaderMap, Sent(
 
 /// Restart services
 ///
-/// Stopped in order, then started in order, with the dependents that were up given back.
+/// Stopped in order, then started in order, with the dependents that were up given back. Refused as `start_failed` before anything
+/// is stopped if a start would fail.
 #[utoipa::path(
     post,
     path = routes::RESTART,
     operation_id = "restart_services",
     tag = tag::WISHES,
     request_body = service_api::Wish,
-    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
+    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn restart(shared: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
     many(shared, actor, &headers, &body, Verb::Restart).await
@@ -120,7 +122,7 @@ pub(super) async fn stop_one(
     tag = tag::WISHES,
     params(Service),
     request_body = Option<OneWish>,
-    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
+    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn restart_one(
     shared: Shares,

@@ -46,7 +46,7 @@ impl ServiceOrchestrator {
     /// the rows.
     ///
     /// # Errors
-    /// [`Code::ManagerDisabled`]: then nothing was done.
+    /// [`Code::ManagerDisabled`], [`Code::StartFailed`]: then nothing was done.
     pub(crate) async fn apply(&self, plan: Plan, how: Apply) -> Result<UnboundedReceiver<Outcome>, Problem> {
         if !plan.settings().manager_enabled {
             return Err(Problem::new(
@@ -56,6 +56,7 @@ impl ServiceOrchestrator {
             .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
         }
         let before = self.compare(plan.clone()).await?;
+        self.check_apply(&before.changes, &plan, how.start).await?;
         self.ask(|reply| Message::Walk { begins: true, reply }).await?;
         self.replan(plan).await?;
         let (rows, receiver) = unbounded_channel();
@@ -116,7 +117,8 @@ impl ServiceOrchestrator {
         steps.restart.retain(was_up);
         steps.start =
             before.present.keys().filter(|name| !is_up(name) && !is_wished(name)).cloned().collect();
-        // What is up goes back to its definition, whoever wanted it up.
+        // What is up goes back to its definition, whoever wanted it up. Nobody looks first whether that can succeed: what failed has
+        // stopped already.
         self.walk(steps, now.wishes.count(), how, back, rows).await;
         Ok(())
     }
@@ -201,7 +203,7 @@ impl Steps {
 }
 
 /// Whether what is new is started, and not only defined.
-fn starts(change: &Change, all: bool) -> bool {
+pub(super) fn starts(change: &Change, all: bool) -> bool {
     change.needed || all
 }
 

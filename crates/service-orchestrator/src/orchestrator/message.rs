@@ -1,6 +1,7 @@
 //! What reaches the owner of the fleet: wishes from outside, reports from whoever acts.
 
 use super::change::Presence;
+use super::preflight::Upcoming;
 use crate::board::Checked;
 use crate::journal::View;
 use crate::manager::{Heard, Told};
@@ -30,6 +31,8 @@ pub(super) fn on_behalf() -> Option<String> {
 pub(crate) enum Message {
     /// Somebody wants something; the reply says whether it is accepted, the rows what comes of it.
     Wish { wish: Wish, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
+    /// What would be started by a restart that stops something?
+    Foresee { wish: Wish, reply: oneshot::Sender<Vec<Upcoming>> },
     /// Somebody waits for what others bring about.
     Watch { watch: Watch, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
     /// Something happened to a run of a service.

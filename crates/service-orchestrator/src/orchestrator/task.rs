@@ -207,6 +207,9 @@ impl Task {
             Message::Wish { wish, rows, reply } => {
                 let _ = reply.send(self.wish(&wish, rows));
             }
+            Message::Foresee { wish, reply } => {
+                let _ = reply.send(self.foresee(&wish));
+            }
             Message::Watch { watch, rows, reply } => {
                 let lookout = Lookout::new(&watch, self.fleet.plan(), rows, clock::now());
                 let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));

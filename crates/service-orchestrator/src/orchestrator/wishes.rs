@@ -27,20 +27,7 @@ impl Task {
             return Err(nothing_defined());
         }
         let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
-        let mut met = BTreeSet::new();
-        let ids: Vec<Id> = match wish.all {
-            true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
-            true => self.fleet.plan().order().iter().copied().filter(|id| self.may_be_meant(*id)).collect(),
-            false => {
-                resolve(self.fleet.plan(), &wish.names)?.into_iter().filter(|id| met.insert(*id)).collect()
-            }
-        };
-        let ids: Vec<Id> = ids.into_iter().filter(|id| !self.is_overtaken(*id, wish)).collect();
-        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
-            let name = &self.fleet.plan().service(*id).name;
-            let message = format!("`{name}` is no longer defined; it can only be stopped");
-            return Err(Problem::new(Code::NotFound, message).help("define it again in services.toml"));
-        }
+        let ids = self.meant(wish)?;
         let relatives =
             wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Relatives::Along });
         if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
@@ -83,6 +70,25 @@ impl Task {
             now,
         ));
         Ok(())
+    }
+
+    /// The services that a wish is about, without their relatives.
+    pub(super) fn meant(&self, wish: &Wish) -> Result<Vec<Id>, Problem> {
+        let mut met = BTreeSet::new();
+        let ids: Vec<Id> = match wish.all {
+            true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
+            true => self.fleet.plan().order().iter().copied().filter(|id| self.may_be_meant(*id)).collect(),
+            false => {
+                resolve(self.fleet.plan(), &wish.names)?.into_iter().filter(|id| met.insert(*id)).collect()
+            }
+        };
+        let ids: Vec<Id> = ids.into_iter().filter(|id| !self.is_overtaken(*id, wish)).collect();
+        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
+            let name = &self.fleet.plan().service(*id).name;
+            let message = format!("`{name}` is no longer defined; it can only be stopped");
+            return Err(Problem::new(Code::NotFound, message).help("define it again in services.toml"));
+        }
+        Ok(ids)
     }
 
     /// What is done stays done, where everything is meant and nothing is named.

@@ -207,6 +207,8 @@ failures! {
     Conflict: DependencyNotRunning, "cannot start `web-app`: `database` is not running",
         "nothing was done: `manager_disabled`, `dependency_not_running` or `name_taken`";
     WrongFile: BadDefinition, "`prot` is not a key of a service", "`bad_definition`: `services.toml`, or what was sent, is wrong; nothing was done";
+    NotStarted: StartFailed, "cannot restart `web-app`: program `./shop` does not exist; nothing was stopped",
+        "`start_failed`: nothing was done, as a start would fail: `others` has the rest of what it would fail for";
     StopFailed: StopFailed, "cannot stop the services: cannot stop `database`: it did not end",
         "`stop_failed`: not every service could be stopped, so the daemon goes on";
     Untold: ManagerFailed, "cannot read the log of `web`: there is no `podman` on this machine",

@@ -1,0 +1,380 @@
+//! Whether the kernel would execute a program: whether it is there, whether the service's user may execute it, and what its first
+//! bytes ask for. It runs nothing, and says nothing against what it cannot judge.
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::libc;
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, Gid, Uid, access, faccessat, geteuid, setfsgid, setfsuid};
+use service_shim::protocol::Identity;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// So many bytes of a program the kernel looks at.
+const HEAD_BYTES: usize = 256;
+/// A script may be the interpreter of a script, so many times.
+const MAX_SCRIPTS: usize = 4;
+/// The longest path of a loader, and the most program headers, that are read.
+const MAX_LOADER_BYTES: usize = 4096;
+const MAX_HEADERS: usize = 64;
+/// Where it shows which other formats the kernel has been told to execute.
+const FORMATS: &str = "/proc/sys/fs/binfmt_misc";
+
+/// Where a program is looked for, and who executes it.
+pub(super) struct Search<'a> {
+    /// Where the service runs.
+    pub(super) directory: &'a Path,
+    /// The directories of `PATH`; nothing where that cannot be known.
+    pub(super) path: Option<OsString>,
+    /// Who it runs as.
+    pub(super) identity: Option<&'a Identity>,
+}
+
+/// Why it would not be executed, and the way out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) why: String,
+    pub(super) help: String,
+}
+
+fn refusal(why: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal { why: why.into(), help: help.into() }
+}
+
+impl Search<'_> {
+    /// Why the kernel would not execute this program, as far as that can be seen.
+    pub(super) fn check(&self, name: &str) -> Result<(), Refusal> {
+        if !name.contains('/') && self.path.is_none() {
+            return Ok(());
+        }
+        let program = self.find(name)?;
+        let path: PathBuf = self.directory.join(&program).components().collect();
+        if !self.may_execute(&program) {
+            let user = self.identity.map_or("", |identity| &identity.name);
+            let why = format!("program `{name}` cannot be executed by user `{user}`");
+            let help =
+                format!("let `{user}` execute `{}`, and enter the directories above it", path.display());
+            return Err(refusal(why, help));
+        }
+        self.check_image(&path, name, MAX_SCRIPTS)
+    }
+
+    /// As the shim finds it: like a shell, it passes over files in `PATH` that cannot be executed.
+    fn find(&self, name: &str) -> Result<PathBuf, Refusal> {
+        let candidates: Vec<PathBuf> = match &self.path {
+            Some(path) if !name.contains('/') => {
+                std::env::split_paths(path).map(|directory| directory.join(name)).collect()
+            }
+            _ => vec![PathBuf::from(name)],
+        };
+        let found = |path: &&PathBuf| is_executable(&self.directory.join(path));
+        if let Some(program) = candidates.iter().find(found) {
+            return Ok(program.clone());
+        }
+        let mut there =
+            candidates.iter().map(|path| self.directory.join(path).components().collect::<PathBuf>());
+        let there = there.find(|path| path.exists());
+        Err(match there {
+            Some(path) if path.is_dir() => {
+                refusal(format!("program `{name}` is a directory"), "name the program in it")
+            }
+            Some(path) => refusal(
+                format!("program `{name}` is not executable"),
+                format!("run `chmod +x {}`", path.display()),
+            ),
+            None if name.contains('/') => refusal(
+                format!("program `{name}` does not exist"),
+                "build or install it, or correct the path",
+            ),
+            None => refusal(
+                format!("program `{name}` is not in PATH"),
+                "install it, write its whole path, or set PATH in `env`",
+            ),
+        })
+    }
+
+    /// Whether the service's user may execute this file, which we may.
+    fn may_execute(&self, program: &Path) -> bool {
+        match self.identity {
+            Some(identity) if geteuid().is_root() && identity.uid != 0 => {
+                // From where it is executed, which its user need not be able to come to.
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                match open(self.directory, flags, Mode::empty()) {
+                    Ok(directory) => as_user(identity, || is_allowed(&directory, program)),
+                    Err(_) => as_user(identity, || is_allowed(AT_FDCWD, program)),
+                }
+            }
+            _ => true,
+        }
+    }
+
+    /// What the first bytes of a file ask for. `name` is the program that it is about.
+    fn check_image(&self, path: &Path, name: &str, scripts: usize) -> Result<(), Refusal> {
+        // What may be executed may not be readable.
+        let Ok((file, head)) = head(path) else { return Ok(()) };
+        if let Some(rest) = head.strip_prefix(b"#!") {
+            return self.check_script(rest, path, name, scripts);
+        }
+        if head.starts_with(b"\x7fELF") {
+            return self.check_binary(&file, &head, name);
+        }
+        if head.is_empty() {
+            return Err(refusal(
+                format!("program `{name}` is empty"),
+                format!("write `{}` anew", path.display()),
+            ));
+        }
+        let is_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
+        if head.iter().all(is_text) && !knows_other_formats() {
+            let why = format!("program `{name}` is neither a binary nor a script: it has no `#!` line");
+            return Err(refusal(
+                why,
+                "begin it with a `#!` line that names its interpreter, or say `shell = \"sh\"`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// `rest` follows the `#!`.
+    fn check_script(&self, rest: &[u8], path: &Path, name: &str, scripts: usize) -> Result<(), Refusal> {
+        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = trim_blanks(line);
+        let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
+        let (interpreter, argument) = (&line[..end], trim_blanks(&line[end..]));
+        let correct = format!("correct the first line of `{}`, or install what it names", path.display());
+        if interpreter.is_empty() {
+            return Err(refusal(format!("the first line of program `{name}` names no interpreter"), correct));
+        }
+        let written = Path::new(OsStr::from_bytes(interpreter));
+        let found = self.directory.join(written);
+        let shown = String::from_utf8_lossy(interpreter).escape_debug().to_string();
+        if !found.exists() {
+            let why = format!("the interpreter `{shown}` of program `{name}` does not exist");
+            return Err(match interpreter.ends_with(b"\r") {
+                true => of_windows(&why, path),
+                false => refusal(why, correct),
+            });
+        }
+        if !is_executable(&found) || !self.may_execute(written) {
+            return Err(refusal(
+                format!("the interpreter `{shown}` of program `{name}` cannot be executed"),
+                correct,
+            ));
+        }
+        if written.file_name() == Some(OsStr::new("env"))
+            && let Some(program) = of_env(argument)
+            && (program.contains('/') || self.path.is_some())
+            && self.find(&program).is_err()
+        {
+            let shown = program.escape_debug();
+            let why = format!("the interpreter `{shown}` of program `{name}` is not in PATH");
+            return Err(match program.ends_with('\r') {
+                true => of_windows(&why, path),
+                false => refusal(why, correct),
+            });
+        }
+        if scripts == 0 { Ok(()) } else { self.check_image(&found, name, scripts - 1) }
+    }
+
+    fn check_binary(&self, file: &File, head: &[u8], name: &str) -> Result<(), Refusal> {
+        let cut = || {
+            let why = format!("program `{name}` is cut off");
+            refusal(why, "it is being written, or was not written whole: build or copy it again")
+        };
+        let kind = Kind::of(head).ok_or_else(cut)?;
+        if !kind.is_program() {
+            return Err(refusal(
+                format!("program `{name}` is compiled and not linked"),
+                "link it, or name what was linked",
+            ));
+        }
+        let ours = Kind::ours();
+        if ours.is_none_or(|ours| ours != kind) {
+            // Others may be executed by an emulator; that none is there shows only where it would show.
+            let is_foreign =
+                ours.is_some_and(|ours| !ours.may_run(kind)) && shows_formats() && !knows_other_formats();
+            if !is_foreign {
+                return Ok(());
+            }
+            let why = format!("program `{name}` is built for {}, and this machine is none", kind.machine());
+            return Err(refusal(why, "build it for this machine"));
+        }
+        match loader(file, head) {
+            Ok(Some(loader)) if !self.directory.join(&loader).exists() => {
+                let why = format!("the loader `{}` of program `{name}` does not exist", loader.display());
+                Err(refusal(why, "install the C library that it was built for, or build it for this one"))
+            }
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(cut()),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn of_windows(why: &str, path: &Path) -> Refusal {
+    let why = format!("{why}: its first line ends with a carriage return");
+    refusal(why, format!("give it the line ends of Unix: `sed -i 's/\\r$//' {}`", path.display()))
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.is_file() && access(path, AccessFlags::X_OK).is_ok()
+}
+
+fn is_allowed(directory: impl AsFd, program: &Path) -> bool {
+    faccessat(directory, program, AccessFlags::X_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES)
+}
+
+/// What the kernel answers somebody else, on a thread that ends with this.
+fn as_user(identity: &Identity, ask: impl FnOnce() -> bool + Send) -> bool {
+    let become_it = || {
+        // A thread whose groups cannot be changed would be answered wrongly.
+        if set_groups(&identity.groups).is_err() {
+            return true;
+        }
+        setfsgid(Gid::from_raw(identity.gid));
+        setfsuid(Uid::from_raw(identity.uid));
+        ask()
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, become_it);
+        thread.ok().and_then(|thread| thread.join().ok()).unwrap_or(true)
+    })
+}
+
+/// Those of this thread alone: the function of the C library would change those of the whole process.
+#[expect(unsafe_code, reason = "there is no safe way to change one thread")]
+fn set_groups(groups: &[u32]) -> nix::Result<()> {
+    // SAFETY: the kernel reads so many numbers from there, and changes nothing but the calling thread.
+    let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    Errno::result(result).map(drop)
+}
+
+fn head(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let mut head = vec![0; HEAD_BYTES];
+    let read = file.read_at(&mut head, 0)?;
+    head.truncate(read);
+    Ok((file, head))
+}
+
+fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The program that `env` runs with this argument, which is a single one; nothing where that is not so simple.
+fn of_env(argument: &[u8]) -> Option<String> {
+    let argument = str::from_utf8(argument).ok()?;
+    let words = argument.strip_prefix("-S").or_else(|| argument.strip_prefix("--split-string="));
+    let program = match words {
+        Some(words) => words.split_ascii_whitespace().next()?,
+        None => argument,
+    };
+    let is_simple =
+        !program.is_empty() && !program.starts_with(['-', '"', '\'', '$']) && !program.contains('=');
+    is_simple.then(|| program.to_owned())
+}
+
+/// What an ELF header says of whom it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    class: u8,
+    order: u8,
+    is_program: bool,
+    machine: u16,
+}
+
+impl Kind {
+    fn of(head: &[u8]) -> Option<Self> {
+        if head.len() < 52 {
+            return None;
+        }
+        let (class, order) = (head[4], head[5]);
+        let number = |at: usize| match order {
+            2 => u16::from_be_bytes([head[at], head[at + 1]]),
+            _ => u16::from_le_bytes([head[at], head[at + 1]]),
+        };
+        Some(Self { class, order, is_program: matches!(number(16), 2 | 3), machine: number(18) })
+    }
+
+    /// That of this program.
+    fn ours() -> Option<Self> {
+        static OURS: OnceLock<Option<Kind>> = OnceLock::new();
+        *OURS.get_or_init(|| Self::of(&head(Path::new("/proc/self/exe")).ok()?.1))
+    }
+
+    fn is_program(self) -> bool {
+        self.is_program
+    }
+
+    /// Whether a machine that runs this may run the other by itself.
+    fn may_run(self, other: Self) -> bool {
+        matches!((self.machine, other.machine), (X86_64, X86_64 | X86) | (AARCH64, AARCH64 | ARM))
+            || self.machine == other.machine
+    }
+
+    fn machine(self) -> String {
+        match self.machine {
+            X86 => "x86".to_owned(),
+            X86_64 => "x86-64".to_owned(),
+            ARM => "ARM".to_owned(),
+            AARCH64 => "AArch64".to_owned(),
+            243 => "RISC-V".to_owned(),
+            number => format!("a machine with the number {number}"),
+        }
+    }
+}
+
+const X86: u16 = 3;
+const ARM: u16 = 40;
+const X86_64: u16 = 62;
+const AARCH64: u16 = 183;
+
+/// Whether it shows which formats the kernel executes beside its own.
+fn shows_formats() -> bool {
+    Path::new(FORMATS).join("status").exists()
+}
+
+fn knows_other_formats() -> bool {
+    let entries = std::fs::read_dir(FORMATS).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).any(|name| name != "register" && name != "status")
+}
+
+/// The program that loads this one, of 64 bits and little-endian as all that matter are; nothing for one that needs none.
+fn loader(file: &File, head: &[u8]) -> io::Result<Option<PathBuf>> {
+    if head[4] != 2 || head[5] != 1 {
+        return Ok(None);
+    }
+    let head: &[u8; 64] = head.first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
+    let start = number(head, 32);
+    let count = usize::from(u16::from_le_bytes([head[56], head[57]])).min(MAX_HEADERS);
+    for nth in 0..count {
+        let mut header = [0; 56];
+        file.read_exact_at(&mut header, start.saturating_add(56 * nth as u64))?;
+        if header[..4] != 3_u32.to_le_bytes() {
+            continue;
+        }
+        let length = usize::try_from(number(&header, 32)).unwrap_or(usize::MAX).min(MAX_LOADER_BYTES);
+        let mut path = vec![0; length];
+        file.read_exact_at(&mut path, number(&header, 8))?;
+        let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+        return Ok(Some(PathBuf::from(OsStr::from_bytes(&path[..end]))));
+    }
+    Ok(None)
+}
+
+fn number(bytes: &[u8], at: usize) -> u64 {
+    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk()).copied();
+    u64::from_le_bytes(bytes.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What is refused, and what is not.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+
+fn refused(text: &[u8]) -> Option<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("program");
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let search = Search { directory: directory.path(), path: Some("/usr/bin:/bin".into()), identity: None };
+    search.check("./program").err().map(|refusal| refusal.why)
+}
+
+#[test]
+fn what_the_kernel_executes_is_not_refused() {
+    let own = std::fs::read("/proc/self/exe").unwrap();
+    for fit in [
+        b"#!/bin/sh\n".as_slice(),
+        b"#! /bin/sh -e\nexit 0",
+        b"#!/usr/bin/env sh\n",
+        b"#!/usr/bin/env -S sh -e\n",
+        b"#!/usr/bin/env -S A=1 nowhere\n",
+        &own,
+    ] {
+        assert_eq!(refused(fit), None);
+    }
+}
+
+#[test]
+fn what_it_does_not_execute_is() {
+    let own = std::fs::read("/proc/self/exe").unwrap();
+    let mut object = own.clone();
+    object[16] = 1;
+    for (unfit, told) in [
+        (b"#!/no/such\n".as_slice(), "the interpreter `/no/such` of program `./program` does not exist"),
+        (
+            b"#!/bin/sh\r\nexit",
+            "the interpreter `/bin/sh\\r` of program `./program` does not exist: its first line ends with a carriage return",
+        ),
+        (b"#!/usr/bin/env nowhere\n", "the interpreter `nowhere` of program `./program` is not in PATH"),
+        (
+            b"#!/usr/bin/env sh\r\n",
+            "the interpreter `sh\\r` of program `./program` is not in PATH: its first line ends with a carriage return",
+        ),
+        (b"#!\n", "the first line of program `./program` names no interpreter"),
+        (b"#!/etc\n", "the interpreter `/etc` of program `./program` cannot be executed"),
+        (b"", "program `./program` is empty"),
+        (b"sleep 1\n", "program `./program` is neither a binary nor a script: it has no `#!` line"),
+        (&own[..32], "program `./program` is cut off"),
+        (&own[..64], "program `./program` is cut off"),
+        (&object, "program `./program` is compiled and not linked"),
+    ] {
+        assert_eq!(refused(unfit).as_deref(), Some(told));
+    }
+}
+
+#[test]
+fn whether_it_may_be_executed_is_asked_for_its_user_and_from_where_it_runs() {
+    if !geteuid().is_root() {
+        return; // nobody else could be asked for
+    }
+    let outer = tempfile::tempdir().unwrap(); // which nobody else may enter
+    let directory = outer.path().join("inner");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("program"), "#!/bin/sh\n").unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    mode(&directory, 0o755);
+    mode(&directory.join("program"), 0o750);
+    let mut identity =
+        Identity { name: "guest".into(), home: "/".into(), uid: 4711, gid: 4711, groups: vec![4711] };
+    let check = |identity: &Identity| {
+        let search = Search { directory: &directory, path: None, identity: Some(identity) };
+        search.check("./program").err().map(|refusal| refusal.why)
+    };
+    let told = "program `./program` cannot be executed by user `guest`";
+    assert_eq!(check(&identity).as_deref(), Some(told));
+    mode(&directory.join("program"), 0o755);
+    assert_eq!(check(&identity), None);
+    mode(&directory.join("program"), 0o750);
+    identity.groups.push(0);
+    assert_eq!(check(&identity), None, "by one of its groups");
+    assert!(geteuid().is_root() && File::open(directory.join("program")).is_ok(), "we are who we were");
+}
