@@ -171,8 +171,13 @@ impl Machine {
 
     /// Sets the goal. Whoever wants a service down or again wants that of a run that others started, too. A wish for up clears
     /// the past of a service that is at rest or just went wrong, and one for again that of any, so that it is tried afresh.
+    /// What is to run again is wanted up already: a wish for up does not keep the old run.
     pub fn wish(&mut self, goal: Goal) {
         let at_rest = !self.memory.state.is_alive();
+        let goal = match (self.memory.goal, goal) {
+            (Goal::Again, Goal::Up) => Goal::Again,
+            _ => goal,
+        };
         self.memory.goal = if at_rest && goal == Goal::Again { Goal::Up } else { goal };
         if goal != Goal::Up {
             self.memory.starter = Starter::Us;

@@ -99,6 +99,25 @@ fn a_restart_gives_back_what_it_took_down() {
 }
 
 #[test]
+fn a_start_does_not_undo_a_restart_that_waits_for_dependents_to_stop() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("c");
+    world.pass(SECOND);
+    world.diary.clear();
+    world.restart("a");
+    world.start("a");
+    let a = world.id("a");
+    assert_eq!(
+        world.fleet.start_progress(a),
+        Progress::Pending,
+        "what runs is not the run that was asked for"
+    );
+    world.pass(SECOND);
+    assert_eq!(world.diary, ["-c", "-b", "-a", "+a", "+b", "+c"]);
+    assert_eq!(world.fleet.start_progress(a), Progress::Done);
+}
+
+#[test]
 fn a_restart_leaves_stopped_dependents_alone() {
     let mut world = chain(WhenLost::Keep);
     world.start("b");

@@ -8,7 +8,7 @@ use crate::clock;
 use service_api::{Code, Outcome, Problem};
 use service_core::change::{Effect, differing};
 use service_core::fleet::{Progress, Prospects, Relatives};
-use service_core::service::State;
+use service_core::service::{Goal, State};
 use service_core::{Id, Moment, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc::UnboundedSender;
@@ -54,6 +54,9 @@ impl Task {
         }
         let open = |id: Id| {
             let (settled, was_alive) = before[id.index()];
+            // A dependency that was on its way up comes along, and is not restarted.
+            let was_alive =
+                was_alive && (wish.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Again);
             Open {
                 id,
                 name: self.fleet.plan().service(id).name.clone(),
