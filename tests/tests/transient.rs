@@ -199,6 +199,27 @@ fn without_a_services_toml_a_command_runs_in_a_project_of_the_users_own() {
 }
 
 #[test]
+fn what_cannot_be_written_down_as_removed_stays_with_its_past() {
+    let Some(project) = Project::new("[services.a]\nstart_command = \"ACTOR\"") else { return };
+    project.value(&format!("{{name: x start_command: [{} exit '0'] oneshot: true}} | service add", actor()));
+    assert_eq!(project.value("service start x").row("x")["ok"], true);
+    // In the way of the file that replaces the one of what is added.
+    let obstacle = project.state_dir().join("additions.new");
+    fs::create_dir(&obstacle).expect("the directory is ours");
+    let error = project.error("service remove x");
+    assert!(
+        error["msg"].as_str().is_some_and(|text| text.contains("cannot write down what is added")),
+        "{error}"
+    );
+    assert_eq!(project.status("x")["exit_code"], 0, "nothing was changed");
+    project.kill_daemon();
+    assert_eq!(project.status("x")["exit_code"], 0);
+    fs::remove_dir(&obstacle).expect("the directory is ours");
+    assert_eq!(project.value("service remove x").column("action"), ["removed"]);
+    assert_eq!(project.value("service status").column("name"), ["a"]);
+}
+
+#[test]
 fn nobody_keeps_a_descriptor_of_whoever_started_the_daemon() {
     let Some(project) = Project::new(FILE) else { return };
     let stray = project.write("stray", "");

@@ -111,11 +111,18 @@ impl Source {
         names: Vec<Name>,
     ) -> Result<Vec<Name>, Problem> {
         let mut state = self.state.lock().await;
-        let gone = orchestrator.redefine(Vec::new(), names).await?;
-        let mut all = state.additions.all().to_vec();
-        all.retain(|addition| !gone.contains(&addition.name));
-        keep(&mut state.additions, all)?;
-        Ok(gone)
+        let before = state.additions.all().to_vec();
+        let without = |names: &[Name]| {
+            before.iter().filter(|addition| !names.contains(&addition.name)).cloned().collect()
+        };
+        // What cannot be written down is not done either: the next daemon would define it again, without its past.
+        keep(&mut state.additions, without(&names))?;
+        let gone = orchestrator.redefine(Vec::new(), names.clone()).await;
+        let stays = |name: &Name| gone.as_ref().map_or(true, |gone| !gone.contains(name));
+        if names.iter().any(stays) {
+            keep(&mut state.additions, without(gone.as_deref().unwrap_or_default()))?;
+        }
+        gone
     }
 
     async fn look(&self, state: &mut State, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
