@@ -1,6 +1,7 @@
-//! What a developer types: `cargo xtask demo | test | faults | bench | counts | readme | dist | check`. Each task is one file. Only the standard library is used.
+//! What a developer types: `cargo xtask demo | test | faults | chaos | bench | counts | readme | dist | check`. Each task is one file. Only the standard library is used.
 
 mod bench;
+mod chaos;
 mod check;
 mod command;
 mod demo;
@@ -20,6 +21,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   demo    build, play examples/quickstart in a real Nushell, leave no process behind
   test    every test: unit, property, doctests, end to end with the real nu and real servers, both Nushell fronts, faults under load
   faults  the fault matrix alone, also with every core kept busy; --long: 200 rounds of each fault; --release
+  chaos   random graphs, eight clients, one that strikes every process and the machine beneath, and a judge: --minutes N (1), --seed S,
+          --without disk,descriptors,read-only,power, --keep, --release
   bench   how fast this is, in release builds, beside the bare machine and the peers that it has; writes docs/performance.md.
           With arguments, those of the bench: only what they ask for, and nothing is written
   counts  instructions of the small benches, compared with bench/counts.txt (--write); what others may make long, at twice the length
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Some("dist") => dist::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("test") => test::run(),
         Some("faults") => faults::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("chaos") => chaos::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bench") => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("counts") => instructions::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("readme") => readme::run(),

@@ -1,0 +1,60 @@
+//! One request over the daemon's socket, with every way in which it can fail told apart.
+
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A status, and JSON; text where it is none.
+    Told(u16, Value),
+    /// Nobody listens.
+    Nobody,
+    /// The connection broke off: the daemon was struck.
+    #[expect(dead_code, reason = "it is printed")]
+    Broken(String),
+    /// The connection is open, and nothing came in all the time that a client waits.
+    Silence,
+}
+
+/// Sends a request and waits for its answer.
+pub(crate) fn ask(socket: &Path, method: &str, path: &str, body: &str, wait: Duration) -> Answer {
+    let Ok(mut stream) = UnixStream::connect(socket) else { return Answer::Nobody };
+    let asked = stream.set_read_timeout(Some(wait)).and_then(|()| stream.set_write_timeout(Some(wait)));
+    let head =
+        format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+    let asked = asked.and_then(|()| stream.write_all(format!("{head}{body}").as_bytes()));
+    let mut told = Vec::new();
+    match asked.and_then(|()| stream.read_to_end(&mut told)) {
+        Ok(_) => read(&told),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Answer::Silence
+        }
+        Err(error) => Answer::Broken(error.to_string()),
+    }
+}
+
+fn read(told: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(told);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return Answer::Broken(format!("an answer of {} bytes", told.len()));
+    };
+    let Some(status) = head.split(' ').nth(1).and_then(|status| status.parse().ok()) else {
+        return Answer::Broken(format!("no status in `{head}`"));
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    if length.is_some_and(|length: usize| body.len() < length) {
+        return Answer::Broken("the answer is cut off".into());
+    }
+    let is_json = head.to_ascii_lowercase().contains("content-type: application/json");
+    match serde_json::from_str(body) {
+        Ok(value) => Answer::Told(status, value),
+        Err(_) if is_json => Answer::Broken("the answer is cut off".into()),
+        Err(_) => Answer::Told(status, Value::String(body.to_owned())),
+    }
+}

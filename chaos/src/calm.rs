@@ -1,0 +1,199 @@
+//! After the disturbance: everything that is wanted comes up, all can be started, nothing is left over, nothing has grown.
+
+use crate::books;
+use crate::client::{CLIENTS, Held, Promises, wish};
+use crate::graph::{Edit, Readiness};
+use crate::processes::{self, Kind};
+use crate::project::{Project, now, seconds};
+use serde_json::{Value, json};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long what is wanted may take to come up, on a machine under load.
+const COMES_UP: Duration = Duration::from_mins(1);
+/// How fast the daemon is when nothing happens: half of all answers come within this.
+const PROMPT: Duration = Duration::from_millis(50);
+/// What was asked for so long before a power loss is there afterwards.
+const SYNCED: i64 = 5_500_000_000;
+/// How much the daemon may hold at rest.
+const MOST_MEMORY: u64 = 64 << 20;
+
+/// What a daemon holds when all that can be is started.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rest {
+    pub(crate) descriptors: u64,
+    pub(crate) tasks: u64,
+    pub(crate) memory: u64,
+}
+
+/// Waits until `holds`, and says whether it came to that.
+pub(crate) fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + time;
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(Duration::from_millis(25));
+    }
+}
+
+/// Without another wish, what is on its way arrives, and what was promised of those that stand alone is so.
+pub(crate) fn settles(project: &Project, promises: &Promises) {
+    if let Err(error) = project.define(&Edit::default()) {
+        project.violation("calm", &format!("cannot write services.toml: {error}"));
+    }
+    // One that is broken in what was applied last crashes until the file is applied.
+    let is_broken = |row: &Value| row["command"].as_str().is_some_and(|command| command.ends_with(" bad"));
+    let mut last = Value::Null;
+    let is_settled = within(COMES_UP, || {
+        last = project.data("/api/v1/services/status?long=true").unwrap_or_default();
+        let rows = last.as_array().cloned().unwrap_or_default();
+        let on_its_way = |row: &Value| {
+            ["starting", "stopping", "backoff", "unknown"].iter().any(|state| row["state"] == *state)
+        };
+        !rows.is_empty() && !rows.iter().any(|row| on_its_way(row) && !is_broken(row))
+    });
+    if !is_settled {
+        let rows = last.as_array().into_iter().flatten();
+        for row in rows.filter(|row| row["state"] != "ready" && row["state"] != "stopped" && !is_broken(row))
+        {
+            let name = row["name"].as_str().unwrap_or_default();
+            let why = project.data(&format!("/api/v1/services/{name}/why"));
+            project.violation("calm", &format!("after {COMES_UP:?} {row}; why: {why:?}"));
+        }
+    }
+    for service in project.graph.services.iter().filter(|service| service.is_alone && !service.is_oneshot()) {
+        let held = promises.get(&service.name);
+        let failure =
+            project.strikes().iter().rev().find(|strike| strike.what == "power loss").map(|strike| strike.at);
+        let is_so = match held {
+            Held::Up(at) | Held::Down(at)
+                if failure.is_some_and(|failure| at < failure && at + SYNCED > failure) =>
+            {
+                true
+            }
+            Held::Up(_) => within(COMES_UP, || books::is_held(project, &service.name, "lock")),
+            Held::Down(_) => !books::is_held(project, &service.name, "lock"),
+            Held::Unknown => true,
+        };
+        if !is_so {
+            let why = project.data(&format!("/api/v1/services/{}/why", service.name));
+            project.violation(
+                "promises",
+                &format!("{} was left {held:?}, and it is not so: {why:?}", service.name),
+            );
+        }
+    }
+}
+
+/// By the file in which all is well everything comes up.
+pub(crate) fn starts_all(project: &Project, promises: &Promises) {
+    let before = now();
+    let apply = || ("/api/v1/apply", json!({ "timeout_ms": 60000 }));
+    // What one that is up needs may have ended, and then this cannot be done; all of it is started next.
+    let (path, body) = apply();
+    drop(wish(project, CLIENTS, path, &body));
+    let start = ("/api/v1/services/start", json!({ "all": true, "timeout_ms": 60000 }));
+    for (path, body) in [start.clone(), apply(), start] {
+        let wish = wish(project, CLIENTS, path, &body);
+        if let Some(trouble) = &wish.trouble {
+            project.violation("calm", &format!("{}: {trouble}", wish.what));
+        }
+        for row in wish.rows.iter().filter(|row| row["ok"] != true) {
+            let name = row["name"].as_str().unwrap_or_default();
+            let why = project.data(&format!("/api/v1/services/{name}/why"));
+            project.violation("calm", &format!("{} of {}: {row}; why: {why:?}", wish.what, seconds(before)));
+        }
+    }
+    for service in &project.graph.services {
+        let is_up = || match service.readiness {
+            Readiness::Completion => {
+                books::runs(project, &service.name).iter().any(|run| run.end.is_some_and(|end| end.1 == 0))
+            }
+            _ => books::is_held(project, &service.name, "lock"),
+        };
+        // One without a word of its own is ready before it has written that it begins.
+        if !within(Duration::from_secs(10), is_up) {
+            project.violation("calm", &format!("`start --all` is ok, and {} does not run", service.name));
+        }
+        if service.is_alone {
+            promises.set(&service.name, Held::Up(now()));
+        }
+    }
+}
+
+/// The daemon is prompt, and holds no more than it did.
+pub(crate) fn is_at_rest(project: &Project, first: Option<Rest>) -> Rest {
+    let mut times: Vec<Duration> = (0..21)
+        .map(|_| {
+            let begin = Instant::now();
+            drop(project.ask("GET", "/api/v1/health", "", Duration::from_secs(20)));
+            begin.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    if times[10] > PROMPT {
+        project
+            .violation("health", &format!("half of the answers took longer than {:?}: {times:?}", times[10]));
+    }
+    let health = project.data("/api/v1/health");
+    project.log(&format!("health: {health:?}; {:?} and {:?} at most", times[10], times[20]));
+    let mut rest = Rest::default();
+    let has_shrunk = within(Duration::from_secs(20), || {
+        let Some(told) = project.data("/api/v1/daemon") else { return true };
+        let pid = told["pid"].as_u64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);
+        rest = Rest {
+            descriptors: told["descriptors"].as_u64().unwrap_or(0),
+            tasks: told["tasks"].as_u64().unwrap_or(0),
+            memory: service_tests::memory(pid),
+        };
+        first.is_none_or(|first| {
+            rest.descriptors <= first.descriptors + 40
+                && rest.tasks <= first.tasks + 10
+                && rest.memory < MOST_MEMORY
+        })
+    });
+    project.log(&format!("at rest: {rest:?}"));
+    if !has_shrunk {
+        project.violation("leak", &format!("{first:?} at first, and now {rest:?}"));
+    }
+    rest
+}
+
+/// Nothing is left after a stop of all.
+pub(crate) fn stops_all(project: &Project, promises: &Promises) {
+    let wish = wish(project, CLIENTS, "/api/v1/services/stop", &json!({ "all": true, "timeout_ms": 60000 }));
+    let failed: Vec<&Value> = wish.rows.iter().filter(|row| row["ok"] != true).collect();
+    if !failed.is_empty() || wish.trouble.is_some() {
+        project.violation("calm", &format!("`stop --all`: {failed:?} {:?}", wish.trouble));
+    }
+    let mut left = Vec::new();
+    let is_over = within(Duration::from_secs(20), || {
+        let all = processes::all(project);
+        left = all.into_iter().filter(|one| !matches!(one.kind, Kind::Daemon | Kind::Template)).collect();
+        left.is_empty()
+    });
+    if !is_over {
+        let left: Vec<String> = left.iter().map(processes::describe).collect();
+        project.violation("left over", &format!("after `stop --all`: {left:?}"));
+    }
+    for service in project.graph.services.iter().filter(|service| service.is_alone) {
+        promises.set(&service.name, Held::Down(now()));
+    }
+}
+
+/// The end: neither a process nor a socket is left.
+pub(crate) fn goes_down(project: &Project) {
+    drop(project.ask("POST", "/api/v1/daemon/stop?services=true", "", Duration::from_mins(1)));
+    let mut left = Vec::new();
+    if !within(Duration::from_secs(20), || {
+        left = service_tests::marked(&project.root);
+        left.is_empty()
+    }) {
+        let left: Vec<String> = processes::all(project).iter().map(processes::describe).collect();
+        project.violation("left over", &format!("after the end of the daemon: {left:?}"));
+    }
+}

@@ -1,0 +1,262 @@
+//! Eight clients: six have wishes about the graph, two look after the services that stand alone.
+
+use crate::ask::Answer;
+use crate::books;
+use crate::chance::Chance;
+use crate::graph::{ALONE, Edit};
+use crate::project::{Project, Wish, now, seconds};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How many clients there are.
+pub(crate) const CLIENTS: usize = 8;
+/// Those behind this number look after the services that stand alone.
+const OF_THE_GRAPH: usize = 6;
+/// How long a client waits for an answer; what it asks for takes a few seconds at most.
+const WAIT: Duration = Duration::from_secs(90);
+
+/// How a service that stands alone has to be: what was answered last, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    Up(i64),
+    Down(i64),
+    /// A wish about it was not answered with `ok`.
+    Unknown,
+}
+
+/// What was promised of those that stand alone.
+#[derive(Default)]
+pub(crate) struct Promises(Mutex<BTreeMap<String, Held>>);
+
+impl Promises {
+    pub(crate) fn get(&self, name: &str) -> Held {
+        self.0.lock().map_or(Held::Unknown, |held| held.get(name).copied().unwrap_or(Held::Unknown))
+    }
+
+    pub(crate) fn set(&self, name: &str, held: Held) {
+        if let Ok(mut promises) = self.0.lock() {
+            promises.insert(name.to_owned(), held);
+        }
+    }
+}
+
+/// One client of one round, until `over`.
+pub(crate) fn play(project: &Project, promises: &Promises, round: u64, client: usize, over: &AtomicBool) {
+    let mut chance = Chance::new(project.seed, &[2, round, client as u64]);
+    for turn in 0.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        let pause = Duration::from_millis(chance.below(150));
+        if client < OF_THE_GRAPH {
+            match client {
+                5 => edit(project, &mut chance, turn),
+                4 => add(project, &mut chance, client, round, turn),
+                _ => connected(project, &mut chance, client),
+            }
+        } else {
+            alone(project, promises, &mut chance, client);
+        }
+        sleep(pause);
+    }
+}
+
+/// Sends a wish, and writes down what comes of it.
+pub(crate) fn wish(project: &Project, client: usize, path: &str, body: &Value) -> Wish {
+    let sent = now();
+    let answer = project.ask("POST", path, &body.to_string(), WAIT);
+    let mut wish = Wish {
+        client,
+        what: format!("{path} {body}"),
+        sent,
+        answered: now(),
+        rows: Vec::new(),
+        trouble: None,
+    };
+    match answer {
+        Answer::Told(200, value) => wish.rows = value["data"].as_array().cloned().unwrap_or_default(),
+        Answer::Told(status, value) => {
+            wish.trouble = Some(format!("{status} {value}"));
+            if value["error"]["code"] == "internal" {
+                project.violation("words", &format!("{}: {value}", wish.what));
+            }
+        }
+        Answer::Silence => {
+            wish.trouble = Some("silence".into());
+            project.violation("answers", &format!("no answer within {WAIT:?} to {}", wish.what));
+        }
+        other => wish.trouble = Some(format!("{other:?}")),
+    }
+    project.wished(wish.clone());
+    wish
+}
+
+fn connected(project: &Project, chance: &mut Chance, client: usize) {
+    let names = project.graph.connected();
+    let (one, other) = (chance.pick(&names).clone(), chance.pick(&names).clone());
+    let what = chance.below(100);
+    let (relatives, both) = (chance.percent(30), chance.percent(25));
+    let mut body = json!({ "names": [one], "timeout_ms": 5000, "wait": !chance.percent(10) });
+    if both && one != other {
+        body["names"] = json!([one, other]);
+    }
+    if relatives {
+        body["relatives"] = json!(chance.percent(50));
+    }
+    match what {
+        0..30 => drop(wish(project, client, "/api/v1/services/start", &body)),
+        30..50 => drop(wish(project, client, "/api/v1/services/stop", &body)),
+        50..68 => drop(wish(project, client, "/api/v1/services/restart", &body)),
+        68..70 => {
+            body["names"] = json!(names);
+            drop(wish(project, client, "/api/v1/services/stop", &body));
+        }
+        70..73 => {
+            body["names"] = json!(names);
+            drop(wish(project, client, "/api/v1/services/start", &body));
+        }
+        _ => look(project, chance, &one),
+    }
+}
+
+/// A question of one of many kinds.
+fn look(project: &Project, chance: &mut Chance, name: &str) {
+    let path = match chance.below(12) {
+        0 => format!("/api/v1/services/{name}/why"),
+        1 => format!("/api/v1/services/{name}/logs?tail=50"),
+        2 => format!("/api/v1/services/history?names={name}"),
+        3 => "/api/v1/services/history?starts=true".into(),
+        4 => "/api/v1/plan".into(),
+        5 => "/api/v1/services/status?long=true".into(),
+        6 => "/metrics".into(),
+        7 => "/api/v1/why".into(),
+        8 => "/api/v1/events?limit=50".into(),
+        9 => "/api/v1/graph".into(),
+        10 => format!("/api/v1/wait?names={name}&timeout_ms=500"),
+        _ => "/api/v1/services/status".into(),
+    };
+    let sent = now();
+    match project.ask("GET", &path, "", WAIT) {
+        Answer::Silence => project.violation("answers", &format!("no answer within {WAIT:?} to GET {path}")),
+        Answer::Told(200, _) => (),
+        Answer::Told(status, value) => {
+            project.log(&format!("GET {path} of {}: {status} {value}", seconds(sent)));
+            if value["error"]["code"] == "internal" {
+                project.violation("words", &format!("GET {path}: {value}"));
+            }
+        }
+        _ => (),
+    }
+}
+
+/// Changes the file, now and then so that it cannot be carried out, and applies it.
+fn edit(project: &Project, chance: &mut Chance, turn: u64) {
+    let (names, leaves) = (project.graph.connected(), project.graph.leaves());
+    let mut edit = Edit::default();
+    for _ in 0..chance.below(3) {
+        edit.changed.push((chance.pick(&names).clone(), turn + 1));
+    }
+    let (broken, missing) = (chance.pick(&names).clone(), chance.pick(&leaves).clone());
+    if chance.percent(25) {
+        edit.changed.push((broken.clone(), turn + 1));
+        edit.broken = Some(broken);
+    }
+    if chance.percent(20) {
+        edit.missing = Some(missing);
+    }
+    let start = chance.percent(30);
+    if project.define(&edit).is_ok() {
+        drop(wish(project, 5, "/api/v1/apply", &json!({ "timeout_ms": 4000, "start": start })));
+    }
+    sleep(Duration::from_millis(chance.below(1500)));
+}
+
+/// Adds a service that is in no file, uses it, and takes it away again or not.
+fn add(project: &Project, chance: &mut Chance, client: usize, round: u64, turn: u64) {
+    let name = format!("x{round}-{turn}");
+    let program = project.programs.join("chaos-service");
+    let needs: Vec<String> =
+        if chance.percent(50) { vec![chance.pick(&project.graph.connected()).clone()] } else { vec![] };
+    let is_oneshot = chance.percent(40);
+    let last = if is_oneshot { "work=30" } else { "ready=log" };
+    let mut definition = json!({ "name": name, "start_command": [program, project.books(), name, last], "dependencies": needs });
+    if is_oneshot {
+        definition["oneshot"] = json!(true);
+    } else {
+        definition["ready"] = json!({ "log": "^READY ", "timeout": "20s" });
+    }
+    let (stays, pause) = (chance.percent(10), chance.below(400));
+    wish(project, client, "/api/v1/services/add", &json!({ "services": [definition] }));
+    wish(project, client, "/api/v1/services/start", &json!({ "names": [name], "timeout_ms": 4000 }));
+    sleep(Duration::from_millis(pause));
+    if !stays {
+        wish(project, client, "/api/v1/services/remove", &json!({ "names": [name], "timeout_ms": 4000 }));
+    }
+}
+
+/// Nobody else has a say about these, so what was answered is held against the kernel's lock, now and in calm.
+fn alone(project: &Project, promises: &Promises, chance: &mut Chance, client: usize) {
+    let own: Vec<usize> = (0..ALONE).filter(|n| n % 2 == client % 2).collect();
+    let name = format!("alone{}", chance.pick(&own));
+    let verb = *chance.pick(&["start", "start", "stop", "restart"]);
+    let before = promises.get(&name);
+    promises.set(&name, Held::Unknown);
+    let body = json!({ "names": [name], "timeout_ms": 8000 });
+    let wish = wish(project, client, &format!("/api/v1/services/{verb}"), &body);
+    let is_held = books::is_held(project, &name, "lock");
+    let Some(row) = wish.rows.iter().find(|row| row["name"] == name.as_str()) else { return };
+    if row["ok"] != true {
+        return;
+    }
+    if project.graph.get(&name).is_none_or(crate::graph::Service::is_oneshot) {
+        return judge_oneshot(project, &name, verb, &wish);
+    }
+    let told = format!("`{verb} {name}` of {} to {}: {row}", seconds(wish.sent), seconds(wish.answered));
+    if verb == "stop" {
+        if is_held || books::is_held(project, &name, "tree") {
+            project.violation("stop", &format!("{told}, and it runs; before: {before:?}"));
+        }
+        promises.set(&name, Held::Down(wish.answered));
+    } else {
+        promises.set(&name, Held::Up(wish.answered));
+        // One that is ready by delay may not have come to write anything, and one that was struck comes back.
+        let is_slow =
+            project.graph.get(&name).is_some_and(|one| one.readiness == crate::graph::Readiness::Delay);
+        if !is_held && !is_slow && !was_struck(project, &name, wish.sent) {
+            project.violation("start", &format!("{told}, and it does not run; before: {before:?}"));
+        }
+    }
+}
+
+fn judge_oneshot(project: &Project, name: &str, verb: &str, wish: &Wish) {
+    let runs = books::runs(project, name);
+    let done = runs.iter().any(|run| run.end.is_some_and(|(at, code)| code == 0 && at < wish.answered));
+    let anew = runs.iter().any(|run| run.begin > wish.sent && run.begin < wish.answered);
+    if verb == "start" && !done || verb == "restart" && !anew {
+        let at = (seconds(wish.sent), seconds(wish.answered));
+        project.violation(
+            verb,
+            &format!("`{verb} {name}` of {at:?} is ok, and its last run is {:?}", runs.last()),
+        );
+    }
+    if verb == "stop" && books::is_held(project, name, "lock") {
+        project.violation("stop", &format!("{name} runs after it at {}", seconds(wish.answered)));
+    }
+}
+
+/// Whether a process of this service, or one whose service we could not tell, was struck since shortly before.
+pub(crate) fn was_struck(project: &Project, name: &str, since: i64) -> bool {
+    let since = since - 1_000_000_000;
+    let hits = |strike: &crate::project::Strike| {
+        strike.at >= since
+            && match &strike.service {
+                Some(service) => service == name,
+                None => strike.whom == "service-shim" || strike.whom == "all",
+            }
+    };
+    project.strikes().iter().any(hits)
+}

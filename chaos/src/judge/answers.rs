@@ -1,0 +1,101 @@
+//! What was answered to starts, stops and restarts, held against the books.
+
+use super::Round;
+use crate::books::Run;
+use crate::client::CLIENTS;
+use crate::graph::Readiness;
+use crate::project::{Wish, seconds};
+use serde_json::Value;
+
+/// How long a process may take from its launch to its first line in the book.
+const SLOW: i64 = 3_000_000_000;
+
+/// Codes that a client has to reckon with while we strike.
+const EXPECTED: [&str; 10] = [
+    "timeout",
+    "cancelled",
+    "start_failed",
+    "dependency_failed",
+    "never",
+    "not_found",
+    "daemon_unreachable",
+    "storage",
+    "exists",
+    "name_taken",
+];
+
+/// How many answers were judged.
+pub(super) fn judge(round: &Round) -> usize {
+    let mut count = 0;
+    for wish in &round.wishes {
+        for row in &wish.rows {
+            let name = row["name"].as_str().unwrap_or_default();
+            let Some(runs) = round.runs.get(name) else { continue };
+            if row["ok"] == true {
+                count += usize::from(is_true(round, wish, row, name, runs));
+            } else if let Some(code) = row["error"]["code"].as_str() {
+                // The secrets of an environment are not kept for another daemon to go back to.
+                let is_forgotten = code == "bad_definition" && wish.what.contains("/apply ");
+                let is_expected = EXPECTED.contains(&code)
+                    || is_forgotten
+                    || code == "stop_failed" && !round.disk_was_well();
+                if !is_expected {
+                    round.project.violation("words", &format!("{}: {row}", wish.what));
+                }
+            }
+        }
+    }
+    count
+}
+
+fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) -> bool {
+    let (from, to) = (wish.sent, wish.answered);
+    let told = format!("client {} {} to {}: {}: {row}", wish.client, seconds(from), seconds(to), wish.what);
+    let action = row["action"].as_str().unwrap_or_default();
+    let is_fuzzy = round.lost_power().is_some_and(|at| at < to + SLOW);
+    if wish.client > CLIENTS || is_fuzzy {
+        return false;
+    }
+    // The last moment at which a run may have been there: its own word, or the begin of the next.
+    let until = |at: usize| {
+        runs[at].end.map(|end| end.0).or_else(|| runs.get(at + 1).map(|next| next.begin)).unwrap_or(i64::MAX)
+    };
+    // Who has no word of its own may be struck before it has written a line.
+    let is_mute = round.project.graph.get(name).is_some_and(|service| service.readiness == Readiness::Delay);
+    let was_struck = || is_mute && round.was_struck(name, from - SLOW, to + SLOW);
+    match action {
+        "started" | "unchanged" if wish.what.contains("/start ") => {
+            let was_up = (0..runs.len()).any(|at| runs[at].begin <= to + SLOW && until(at) >= from);
+            let was_done = runs.iter().any(|run| run.begin <= to && run.end.is_some_and(|end| end.1 == 0));
+            if !was_up && !was_done && !was_struck() {
+                round
+                    .project
+                    .violation("start", &format!("{told}, and no run was there then: {:?}", runs.last()));
+            }
+        }
+        // One that only comes along may be on its way by another's wish.
+        "restarted" if row["named"] == true && wish.what.contains("/restart ") => {
+            let is_anew = runs.iter().any(|run| run.begin >= from && run.begin <= to + SLOW);
+            if !is_anew && !was_struck() {
+                round
+                    .project
+                    .violation("restart", &format!("{told}, and no run has begun then: {:?}", runs.last()));
+            }
+        }
+        "stopped" | "unchanged" if wish.what.contains("/stop ") => {
+            let all_the_time = runs.iter().any(|run| run.begin < from && is_seen_after(run, to));
+            if all_the_time {
+                round.project.violation("stop", &format!("{told}, and a run was there all the time"));
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Whether a run was there for certain after that moment: it says so itself, or it is there still.
+fn is_seen_after(run: &Run, moment: i64) -> bool {
+    run.end.is_some_and(|end| end.0 > moment)
+        || run.ready.is_some_and(|ready| ready > moment)
+        || run.end.is_none() && run.is_alive()
+}

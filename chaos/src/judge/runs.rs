@@ -1,0 +1,124 @@
+//! Runs: never two at once, no number twice, each end told as it was, no work done twice.
+
+use super::Round;
+use super::events::Event;
+use crate::books::Run;
+use crate::project::seconds;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many runs and how many exit codes were judged.
+pub(super) fn judge(round: &Round, events: &[Event], judged: &mut BTreeMap<String, usize>) -> (usize, usize) {
+    let (mut count, mut codes) = (0, 0);
+    for (name, runs) in &round.runs {
+        let from = judged.get(name).copied().unwrap_or(0);
+        count += runs.len() - from;
+        for run in &runs[from..] {
+            if let Some(what) = &run.twice {
+                violation(round, "one run at a time", name, run, &format!("found {what} beside itself"));
+            }
+        }
+        numbers(round, name, runs, from);
+        let told: Vec<&Event> =
+            events.iter().filter(|event| event.service.as_deref() == Some(name)).collect();
+        for run in &runs[from..] {
+            codes += usize::from(code(round, name, run, &told));
+        }
+        work(round, name, &runs[from..], &told);
+        // What still runs is looked at again when it has ended.
+        let open = runs[from..].iter().position(|run| run.end.is_none() && run.is_alive());
+        judged.insert(name.clone(), open.map_or(runs.len(), |open| from + open));
+    }
+    (count, codes)
+}
+
+/// Each number once, as far back as its service has been defined without a break, and as the disk is whole.
+fn numbers(round: &Round, name: &str, runs: &[Run], from: usize) {
+    if round.removed.contains(name) {
+        return;
+    }
+    let since = round.lost_power().max(round.counted_since.get(name).copied()).unwrap_or(0);
+    let known = runs.iter().enumerate().filter(|(_, run)| run.begin > since);
+    let mut seen = BTreeSet::new();
+    for (at, run) in known {
+        if !seen.insert(run.number) && at >= from {
+            violation(round, "numbers of runs", name, run, "has a number that was given before");
+        }
+    }
+}
+
+/// The exit code that is told of a run is the one that it wrote down.
+fn code(round: &Round, name: &str, run: &Run, told: &[&Event]) -> bool {
+    // After a power loss the numbers of the last moments are given again.
+    let lost = round.lost_power().unwrap_or(0);
+    let is_known = run.begin > lost && !round.removed.contains(name);
+    let Some((at, code)) = run.end.filter(|_| is_known) else { return false };
+    let of_run = || {
+        told.iter().filter(|event| event.run == Some(run.number) && event.time > run.begin - 1_000_000_000)
+    };
+    let ends: Vec<i64> = of_run().filter_map(|event| event.exit_code).collect();
+    if ends.iter().any(|end| *end != code) {
+        violation(round, "exit codes", name, run, &format!("ended with {code}, and told is {ends:?}"));
+    }
+    // Killed between its word and its end, by us or because it was too slow.
+    let was_killed = of_run().any(|event| event.exit_signal.is_some());
+    // A shim that dies takes the exit status with it, and a stop is told without one.
+    let may_be_unknown = was_killed
+        || round.was_struck(name, run.begin, at + 3_000_000_000)
+        || of_run().any(|event| event.to.as_deref().is_some_and(|to| to == "stopping" || to == "stopped"))
+        || !round.disk_was_well();
+    if ends.is_empty() && !may_be_unknown && of_run().next().is_some() {
+        let seen: Vec<&Event> = of_run().copied().collect();
+        violation(
+            round,
+            "exit codes",
+            name,
+            run,
+            &format!("ended with {code}, and nothing is told of that: {seen:?}"),
+        );
+    }
+    !ends.is_empty()
+}
+
+/// A one-shot that has done its work is done again only where somebody asked for it.
+fn work(round: &Round, name: &str, runs: &[Run], told: &[&Event]) {
+    if !round.project.graph.get(name).is_some_and(crate::graph::Service::is_oneshot)
+        || round.lost_power().is_some()
+    {
+        return;
+    }
+    for pair in runs.windows(2) {
+        let [done, again] = pair else { continue };
+        if done.end.is_none_or(|(_, code)| code != 0) {
+            continue;
+        }
+        let begins =
+            |event: &&&Event| event.run == Some(again.number) && event.to.as_deref() == Some("starting");
+        let Some(begin) = told.iter().find(begins) else { continue };
+        let by = begin.by.as_deref().unwrap_or_default();
+        // Whoever stops it, or asks for it again while it works, has it done again with the next start.
+        let is_end =
+            |event: &Event| event.to.as_deref().is_some_and(|to| to == "stopped" || to == "stopping");
+        let was_stopped =
+            told.iter().any(|event| event.seq < begin.seq && event.run == Some(done.number) && is_end(event));
+        let is_asked = by.starts_with("user") || by == "policy when_lost" || was_stopped;
+        if !is_asked {
+            let seen: Vec<&&Event> = told
+                .iter()
+                .filter(|event| event.run == Some(done.number) || event.run == Some(again.number))
+                .collect();
+            violation(
+                round,
+                "work that is done",
+                name,
+                again,
+                &format!("follows run {} that did the work: {seen:?}", done.number),
+            );
+        }
+    }
+}
+
+fn violation(round: &Round, which: &str, name: &str, run: &Run, what: &str) {
+    let (number, begin, pid) = (run.number, seconds(run.begin), run.pid);
+    let end = run.end.map(|(at, code)| format!(" to {} with {code}", seconds(at))).unwrap_or_default();
+    round.project.violation(which, &format!("{name} run {number} (pid {pid}, {begin}{end}) {what}"));
+}

@@ -1,0 +1,180 @@
+//! `service-chaos`: thirty services in a random graph and six alone, eight clients, one that strikes every process of ours and the
+//! machine beneath, and a judge. A round disturbs, lets go, waits for calm and judges. `cargo xtask chaos` runs it.
+//!
+//! The same seed has the same graph and the same sequence of wishes and strikes; when each comes varies.
+
+mod ask;
+mod books;
+mod calm;
+mod chance;
+mod client;
+mod graph;
+mod judge;
+mod power;
+mod processes;
+mod project;
+mod striker;
+
+use calm::Rest;
+use client::{CLIENTS, Promises};
+use judge::Judge;
+use project::Project;
+use std::error::Error;
+use std::fs;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+use striker::Trouble;
+
+const USAGE: &str =
+    "usage: service-chaos [--minutes N] [--seed S] [--without disk,descriptors,read-only,power] [--keep]
+
+  --minutes  how long, 1 unless given; the round that has begun is played to its end
+  --seed     which graph, wishes and strikes
+  --without  troubles of the machine that are left out
+  --keep     keep the directory also where nothing was found";
+
+/// How long a round disturbs.
+const DISTURBS: Duration = Duration::from_secs(12);
+/// A round in so many ends with a stop of all.
+const STOPS_EACH: u64 = 3;
+
+struct Options {
+    time: Duration,
+    seed: u64,
+    without: Vec<String>,
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    let options = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match play(&options) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(mut words: impl Iterator<Item = String>) -> Result<Options, Box<dyn Error>> {
+    let random = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros() % 1_000_000;
+    let mut options =
+        Options { time: Duration::from_mins(1), seed: random.try_into()?, without: Vec::new(), keep: false };
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+        match word.as_str() {
+            "--minutes" => {
+                options.time = Duration::from_secs_f64(value()?.parse::<f64>()?.clamp(0.0, 10_000.0) * 60.0);
+            }
+            "--seed" => options.seed = value()?.parse()?,
+            "--without" => options.without = value()?.split(',').map(str::to_owned).collect(),
+            "--keep" => options.keep = true,
+            _ => return Err(format!("there is no option `{word}`").into()),
+        }
+    }
+    Ok(options)
+}
+
+/// Plays until the time is over or something is not as it must be, and says how often it was not.
+fn play(options: &Options) -> Result<usize, Box<dyn Error>> {
+    let programs = std::env::current_exe()?.parent().ok_or("a program lies in a directory")?.to_path_buf();
+    let project = Project::new(options.seed, programs)?;
+    println!("seed {}, in {}", options.seed, project.root.display());
+    let troubles = striker::troubles(&project, &options.without);
+    let (promises, mut judge, mut first, mut strikes) = (Promises::default(), Judge::default(), None, 0);
+    let begin = Instant::now();
+    for (round, trouble) in (1..).zip(troubles.into_iter().cycle()) {
+        project.round.store(round, Ordering::Relaxed);
+        let hits = disturb(&project, &promises, round, trouble);
+        strikes += hits;
+        let is_last = begin.elapsed() > options.time;
+        settle(&project, &promises, &mut judge, trouble, &mut first);
+        if is_last || round.is_multiple_of(STOPS_EACH) {
+            calm::stops_all(&project, &promises);
+        }
+        println!(
+            "round {round} ({}): {hits} strikes; so far {:.0?}, {} daemons, {:?}",
+            trouble.as_str(),
+            begin.elapsed(),
+            project.daemons.load(Ordering::Relaxed),
+            judge.counts
+        );
+        if is_last || project.violations() > 0 {
+            break;
+        }
+    }
+    calm::goes_down(&project);
+    striker::end_all(&project);
+    let violations = project.violations();
+    println!("seed {}: {strikes} strikes, {:?}, {violations} violations", options.seed, judge.counts);
+    tidy_up(&project, violations > 0 || options.keep);
+    Ok(violations)
+}
+
+fn disturb(project: &Project, promises: &Promises, round: u64, trouble: Trouble) -> u64 {
+    project.log(&format!("round {round}: {}", trouble.as_str()));
+    for sign in ["calm", "quiet"] {
+        // In the first round they are not there.
+        let _ = fs::remove_file(project.books().join(sign));
+    }
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let over = &over;
+            scope.spawn(move || client::play(project, promises, round, client, over));
+        }
+        let hits = striker::strike(project, round, trouble, DISTURBS);
+        over.store(true, Ordering::Relaxed);
+        project.log("the striker rests");
+        hits
+    })
+}
+
+fn settle(
+    project: &Project,
+    promises: &Promises,
+    judge: &mut Judge,
+    trouble: Trouble,
+    first: &mut Option<Rest>,
+) {
+    project.log("calm");
+    let sign = |name: &str| fs::write(project.books().join(name), "");
+    if let Err(error) = sign("calm") {
+        project.violation("calm", &format!("the books cannot be written: {error}"));
+    }
+    calm::settles(project, promises);
+    calm::starts_all(project, promises);
+    // From here on nobody writes.
+    let _ = sign("quiet");
+    thread::sleep(Duration::from_millis(300));
+    judge.judge(project, trouble);
+    let rest = calm::is_at_rest(project, *first);
+    *first = first.or(Some(rest));
+    project.forget();
+}
+
+/// Removes what was made, or says where it is.
+fn tidy_up(project: &Project, keep: bool) {
+    if keep {
+        // The disk of the state ends with this process.
+        let kept = project.root.join("kept");
+        let copied = std::process::Command::new("cp").arg("-r").arg(project.state()).arg(&kept).status();
+        println!("kept: {} ({copied:?})", project.root.display());
+        return;
+    }
+    // Mounts of our own are in the way of the names beneath them.
+    let _ = nix::mount::umount2("/proc/sys/kernel/random/boot_id", nix::mount::MntFlags::MNT_DETACH);
+    let _ = nix::mount::umount2(&project.state(), nix::mount::MntFlags::MNT_DETACH);
+    if let Err(error) = fs::remove_dir_all(&project.root) {
+        println!("cannot remove {}: {error}", project.root.display());
+    }
+}

@@ -1,0 +1,19 @@
+//! `cargo xtask chaos`: random graphs under eight clients and one striker, for as long as is asked. Its options are those of
+//! `service-chaos`, and `--release`: against release builds.
+
+use crate::command::{self, TaskResult, cargo};
+use crate::paths;
+use std::process::Command;
+
+pub(crate) fn run(options: &[String]) -> TaskResult {
+    let is_release = |option: &String| option == "--release";
+    let others: Vec<&String> = options.iter().filter(|option| !is_release(option)).collect();
+    let programs = if options.iter().any(is_release) {
+        command::run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+        paths::target()?.join("release")
+    } else {
+        command::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+        paths::programs()?
+    };
+    command::run(Command::new(programs.join("service-chaos")).args(others))
+}
