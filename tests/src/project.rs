@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub struct Project {
     directory: tempfile::TempDir,
     nu: PathBuf,
     env: Vec<(String, String)>,
+    /// Kills what is left of the project when the test's process is killed, as one that hangs is.
+    guard: Child,
 }
 
 /// What a Nushell printed and how it ended.
@@ -44,7 +47,17 @@ impl Project {
         for private in ["state", "run", "home"] {
             fs::create_dir(directory.path().join(private)).expect("the directory is ours");
         }
-        let project = Self { directory, nu, env: Vec::new() };
+        // In a process group of its own, since the group of a test that hangs is killed.
+        let guard = Command::new(program("actor"))
+            .arg("guard")
+            .arg(directory.path())
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the test program can be run");
+        let project = Self { directory, nu, env: Vec::new(), guard };
         project.define(services);
         Some(project)
     }
@@ -226,6 +239,15 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
+        self.stop();
+        self.guard.stdin = None;
+        let _ = self.guard.wait();
+    }
+}
+
+impl Project {
+    /// Stops all that runs. Fails the test if that leaves anything.
+    fn stop(&self) {
         if self.processes().is_empty() {
             return;
         }

@@ -18,6 +18,8 @@ fn main() {
     while let Some(act) = script.next() {
         let mut next = || script.next().unwrap_or_else(|| panic!("{act} needs an argument"));
         match act.as_str() {
+            // When standard input ends, kill every process that belongs to the project in this directory, and end.
+            "guard" => guard(std::path::Path::new(&next())),
             // Wait so many milliseconds.
             "wait" => sleep(Duration::from_millis(number(&next()))),
             // Wait until there is this file.
@@ -246,4 +248,20 @@ fn crash_until(lines: u64, file: &str) {
         eprintln!("crash number {written}");
         exit(1);
     }
+}
+
+fn guard(directory: &std::path::Path) -> ! {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    // Whoever starts others may be among them, so look again until there are none.
+    for _ in 0..100 {
+        let left = service_tests::marked(directory);
+        if left.is_empty() {
+            break;
+        }
+        for pid in left {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        }
+        sleep(Duration::from_millis(20));
+    }
+    exit(0)
 }

@@ -1,0 +1,42 @@
+//! The harness itself: a test that is killed leaves nothing running.
+
+use service_tests::{Project, eventually, marked};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{fs, thread};
+
+/// Where the test that hangs writes the directory of its project.
+const NOTE: &str = "SERVICE_TEST_NOTE";
+
+#[test]
+#[ignore = "another test runs this one, and kills it"]
+fn hangs() {
+    let Some(project) = Project::new("[services.a]\nstart_command = \"ACTOR\"") else { return };
+    project.value("service start a");
+    let note = std::env::var(NOTE).unwrap();
+    fs::write(format!("{note}.new"), project.path("").display().to_string()).unwrap();
+    fs::rename(format!("{note}.new"), note).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn a_test_that_is_killed_leaves_nothing_running() {
+    let Some(_) = Project::new("") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let note = directory.path().join("note");
+    let mut test = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "hangs"])
+        .env(NOTE, &note)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let project = eventually("it has started a service", || fs::read_to_string(&note).ok());
+    let project = Path::new(project.trim_end_matches('/'));
+    assert!(marked(project).len() >= 3, "a daemon, a shim and a service");
+    test.kill().unwrap();
+    test.wait().unwrap();
+    eventually("nothing is left", || marked(project).is_empty().then_some(()));
+    fs::remove_dir_all(project).unwrap();
+}
