@@ -3,7 +3,7 @@
 
 use crate::podman::{BUSYBOX, image};
 use crate::process;
-use crate::programs::{installed, skip};
+use crate::programs::{Lack, installed, skip, skip_for};
 use crate::project::Project;
 use nix::sys::signal::Signal;
 use std::fs::{self, File};
@@ -57,8 +57,7 @@ impl Docker {
         let host = format!("unix://{}", path("socket"));
         let mut docker = Self { project: project.env("DOCKER_HOST", host), engine };
         if let Err(why) = docker.comes_up() {
-            // Whether that can be is no matter of what is installed.
-            eprintln!("SKIPPED: a docker engine cannot run here: {why}");
+            skip_for(Lack::Docker, &why);
             return None;
         }
         Some(docker)

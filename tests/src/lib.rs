@@ -26,7 +26,7 @@ pub use docker::Docker;
 pub use podman::Podman;
 pub use port::free_port;
 pub use process::{alive, descriptors, marked, memory, name, signal};
-pub use programs::{installed, program, python_program, skip};
+pub use programs::{Lack, installed, program, python_program, skip, skip_for};
 pub use project::{Answer, Project, ServiceTable};
 pub use relay::Relay;
 pub use socket::{follow, http, joined, post, request, tcp};

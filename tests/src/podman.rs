@@ -1,7 +1,7 @@
 //! [`Podman`]: a real podman for one project, with storage, settings and networks of its own, and one image: busybox as
 //! `localhost/box`, imported from a tar, so that no registry is asked.
 
-use crate::programs::{installed, skip};
+use crate::programs::{Lack, installed, skip, skip_for};
 use crate::project::Project;
 use std::fs;
 use std::ops::Deref;
@@ -86,8 +86,7 @@ impl Podman {
         for words in words_of_all {
             let tried = podman.podman(words);
             if !tried.status.success() {
-                // Whether that can be is no matter of what is installed.
-                eprintln!("SKIPPED: podman cannot run here: {}", String::from_utf8_lossy(&tried.stderr));
+                skip_for(Lack::Podman, &String::from_utf8_lossy(&tried.stderr));
                 return None;
             }
         }

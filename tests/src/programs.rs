@@ -32,8 +32,31 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
-/// Says that a test is skipped for want of something; on CI that is a failure.
+/// What a machine of CI may lack although everything is installed: its kernel or its container forbids it.
+const MAY_LACK: [Lack; 3] = [Lack::Docker, Lack::Podman, Lack::MemoryCgroup];
+
+/// What no package brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// A docker engine that can run here.
+    Docker,
+    /// Containers of podman that can run here.
+    Podman,
+    /// A cgroup v2 with a memory controller that this user may divide.
+    MemoryCgroup,
+    /// The rights of root.
+    Root,
+}
+
+/// Says that a test is skipped because something is not installed; on CI that is a failure.
 pub fn skip(want: &str) {
     assert!(std::env::var_os("CI").is_none(), "on CI nothing may be missing: {want}");
     eprintln!("SKIPPED: {want}");
+}
+
+/// Says that a test is skipped because this machine cannot do something; on CI that is a failure unless it is listed.
+pub fn skip_for(lack: Lack, why: &str) {
+    let fails = std::env::var_os("CI").is_some() && !MAY_LACK.contains(&lack);
+    assert!(!fails, "on CI this may not be missing: {lack:?}: {why}");
+    eprintln!("SKIPPED: {lack:?}: {why}");
 }

@@ -4,7 +4,7 @@
 //! whichever it is.
 
 use serde_json::Value;
-use service_tests::{Project, ServiceTable, eventually, program};
+use service_tests::{Lack, Project, ServiceTable, eventually, program};
 use std::os::unix::fs::PermissionsExt;
 
 /// Who keeps the limits of a service that runs.
@@ -151,7 +151,10 @@ fn a_limit_goes_with_its_keeper() {
     };
     project.value("service start a");
     let Some(cgroup) = cgroup_of(&project, "a") else {
-        eprintln!("there is no cgroup v2 with a memory controller that is ours; nothing to see here");
+        service_tests::skip_for(
+            Lack::MemoryCgroup,
+            "there is no cgroup v2 with a memory controller that is ours",
+        );
         return;
     };
     let (shim, _) = project.run_of("a");
@@ -163,7 +166,7 @@ fn a_limit_goes_with_its_keeper() {
 /// A project of root's whose services may become `nobody`, and a copy of the actor that `nobody` may run.
 fn with_users(services: &str) -> Option<(Project, tempfile::TempDir)> {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("only root can start a service as another user; nothing to see here");
+        service_tests::skip_for(Lack::Root, "only root can start a service as another user");
         return None;
     }
     let public = tempfile::tempdir().expect("a temporary directory can be made");
