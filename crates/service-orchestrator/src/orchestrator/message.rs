@@ -1,7 +1,6 @@
 //! What reaches the owner of the fleet: wishes from outside, reports from whoever acts.
 
 use super::change::Presence;
-use super::preflight::Upcoming;
 use crate::board::Checked;
 use crate::journal::View;
 use crate::manager::{Heard, Told};
@@ -9,7 +8,7 @@ use service_api::{Outcome, Problem};
 use service_core::config::Service;
 use service_core::fleet::{Relatives, Until};
 use service_core::service::{Asker, Event};
-use service_core::{Name, Plan};
+use service_core::{Id, Name, Plan};
 use service_shim::protocol::Left;
 use service_shim::{Missing, Process};
 use std::fs::File;
@@ -32,7 +31,7 @@ pub(crate) enum Message {
     /// Somebody wants something; the reply says whether it is accepted, the rows what comes of it.
     Wish { wish: Wish, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
     /// What would be started by a restart that stops something?
-    Foresee { wish: Wish, reply: oneshot::Sender<Vec<Upcoming>> },
+    Foresee { wish: Wish, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
     /// Somebody waits for what others bring about.
     Watch { watch: Watch, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
     /// Something happened to a run of a service.

@@ -38,7 +38,7 @@ const MAX_NAMED: usize = 5;
 
 /// A service that is to be started.
 #[derive(Debug, Clone)]
-pub(crate) struct Upcoming {
+struct Upcoming {
     service: Arc<Service>,
     /// Whether a one-shot runs before it, which may make what it needs.
     after_work: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Looks(watch::Sender<BTreeSet<Name>>);
 impl Task {
     /// What a restart would start; nothing if it would take nothing down. What is wrong with the wish itself is told by whoever
     /// carries it out.
-    pub(super) fn foresee(&self, wish: &Wish) -> Vec<Upcoming> {
+    pub(super) fn foresee(&self, wish: &Wish) -> (Arc<Plan>, Vec<Id>) {
         let plan = self.fleet.plan();
         let mut ids = self.meant(wish).unwrap_or_default();
         if !plan.settings().manager_enabled {
@@ -69,7 +69,7 @@ impl Task {
         }
         let (again, wanted) = self.fleet.restarted(&ids, wish.relatives.unwrap_or(Relatives::Along));
         let takes_down = again.iter().any(|id| self.fleet.machine(*id).state().is_alive());
-        if takes_down { upcoming(plan, &wanted) } else { Vec::new() }
+        (Arc::clone(plan), if takes_down { wanted } else { Vec::new() })
     }
 }
 
@@ -104,8 +104,8 @@ fn of_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
 impl ServiceOrchestrator {
     /// Refuses a restart of which a start would fail.
     pub(super) async fn check_restart(&self, wish: &Wish) -> Result<(), Problem> {
-        let upcoming = self.ask(|reply| Message::Foresee { wish: wish.clone(), reply }).await?;
-        let failures = self.failures(upcoming, &self.plan(), Modules::All).await;
+        let (plan, wanted) = self.ask(|reply| Message::Foresee { wish: wish.clone(), reply }).await?;
+        let failures = self.failures(upcoming(&plan, &wanted), &plan, Modules::All).await;
         let named = |name: &Name| wish.all || wish.names.iter().any(|named| *named == **name);
         let is_named = |failure: &&Failure| named(&failure.service.name);
         let Some(first) = failures.iter().find(is_named).or(failures.first()) else { return Ok(()) };
