@@ -12,6 +12,7 @@ mod thrift;
 
 pub(crate) use additions::Additions;
 pub(crate) use lock::lock;
+use lock::{Claim, Lock};
 pub(crate) use source::{Same, Source};
 pub(crate) use thrift::give_back;
 
@@ -125,7 +126,7 @@ enum Start {
 struct Up {
     shared: Arc<Shared>,
     listener: UnixListener,
-    _lock: File,
+    lock: Lock,
 }
 
 /// Runs until a signal or a request ends it. The first line of standard output says how it began.
@@ -248,23 +249,24 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         renames,
         listen,
     });
-    Ok(Start::Up(Up { shared, listener, _lock: lock }))
+    Ok(Start::Up(Up { shared, listener, lock }))
 }
 
 /// The lock, unless a daemon that answers holds it. One that is just ending holds it without answering, and is waited for.
 /// One that answers and does not hold it lives all the same: its state directory was deleted.
-async fn settle_who(project: &Project) -> io::Result<Option<File>> {
+async fn settle_who(project: &Project) -> io::Result<Option<Lock>> {
     let deadline = clock::now().plus(HANDOVER);
     loop {
-        let lock = lock(&project.state_dir)?;
+        let claim = lock(&project.state_dir)?;
         let answers = answers(&project.socket).await;
         let over = clock::now() >= deadline;
-        match (lock, answers) {
-            (Some(lock), false) => return Ok(Some(lock)),
-            (None, true) => return Ok(None),
-            (Some(_), true) if over => return Ok(None),
-            (None, false) if over => return call_back(project).map(|()| None),
-            (Some(_), true) | (None, false) => tokio::time::sleep(Duration::from_millis(2)).await,
+        match (claim, answers) {
+            (Claim::Ours(lock), false) => return Ok(Some(lock)),
+            (Claim::Theirs(_), true) if lock::has_file(&project.state_dir) => return Ok(None),
+            (Claim::Ours(_), true) if over => return Ok(None),
+            // Also one that answers takes its lock back, whose file was deleted.
+            (Claim::Theirs(pid), answers) if over || answers => return call_back(pid).map(|()| None),
+            (Claim::Ours(_) | Claim::Theirs(_), _) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
     }
 }
@@ -308,9 +310,8 @@ async fn retire(project: &Project) {
 }
 
 /// Asks a daemon that runs but cannot be reached, because its socket's file is gone, to listen again.
-fn call_back(project: &Project) -> io::Result<()> {
-    let holder = std::fs::read_to_string(lock::path(&project.state_dir))?;
-    let pid: i32 = holder.trim().parse().map_err(io::Error::other)?;
+fn call_back(pid: Option<i32>) -> io::Result<()> {
+    let pid = pid.ok_or_else(|| io::Error::other("another daemon has it, and does not say which"))?;
     tracing::warn!(pid, "a daemon runs and does not answer; asking it to listen again");
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)?)
 }
@@ -332,7 +333,7 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Result<()> {
-    let Up { shared, listener, _lock } = up;
+    let Up { shared, listener, mut lock } = up;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -343,6 +344,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     let remote = tokio::spawn(door::keep(Arc::clone(&shared), ended.subscribe()));
     let collector = tokio::spawn(collector::run(Arc::clone(&shared)));
     let thrift = tokio::spawn(thrift::run(Arc::clone(&shared)));
+    let holder = tokio::spawn(lock.answer());
     let reporter = tokio::spawn(systemd::report(notifier.clone(), Arc::clone(&shared)));
     notifier.ready();
     let orchestrator = shared.orchestrator.clone();
@@ -363,6 +365,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
             () = shared.end.notified() => break,
             _ = hangup.recv() => {
                 notifier.reloading();
+                lock.renew();
                 listen_again(&shared);
                 let _ = shared.refresh().await;
                 notifier.ready();
@@ -372,6 +375,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     notifier.stopping();
     reporter.abort();
     collector.abort();
+    holder.abort();
     thrift.abort();
     // First whoever waits for a service is told, so that open requests can end.
     shared.orchestrator.shutdown().await;

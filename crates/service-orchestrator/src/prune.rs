@@ -45,7 +45,7 @@ fn one(project: &Project, trace: Trace) -> Option<Pruned> {
         return None;
     }
     // Nobody can begin anything of it meanwhile.
-    let _daemon = soon(|| lock(state_dir).ok().flatten())?;
+    let _daemon = soon(|| lock(state_dir).ok()?.ours())?;
     let _services = soon(|| locks(&state_dir.join("services")).ok().flatten())?;
     let elsewhere = offline::elsewhere(state_dir).ok()?;
     if !elsewhere.is_empty() || Presence::of(&project.config, state_dir) != Presence::Gone {
