@@ -32,7 +32,7 @@ use service_core::{Config, Moment, Name, Plan};
 use service_shim::Files;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -163,15 +163,26 @@ pub async fn run(project: Project, how: Circumstances) -> io::Result<()> {
     }
 }
 
-/// Somebody could not reach us: the socket's file was removed, or is no longer ours.
-fn listen_again(shared: &Arc<Shared>) {
-    match bind(&shared.project.socket) {
-        // This listener ends with the process; there is nothing to wait for.
-        Ok(listener) => drop(tokio::spawn(http::serve(listener, Arc::clone(shared), std::future::pending()))),
-        Err(error) => tracing::error!(%error, "cannot listen again"),
+/// Somebody could not reach us: the socket's file may have been removed, or be no longer ours, which was this one.
+fn listen_again(shared: &Arc<Shared>, ours: &mut Option<(u64, u64, u32)>) {
+    let socket = &shared.project.socket;
+    if ours.is_none() || identity(socket) != *ours {
+        match bind(socket) {
+            // This listener ends with the process; there is nothing to wait for.
+            Ok(listener) => {
+                *ours = identity(socket);
+                drop(tokio::spawn(http::serve(listener, Arc::clone(shared), std::future::pending())));
+            }
+            Err(error) => tracing::error!(%error, "cannot listen again"),
+        }
     }
     let greeting = Greeting::Ready { pid: std::process::id(), socket: shared.project.socket.clone() };
     leave_record(&shared.project, &greeting);
+}
+
+/// Which file that is, and who may use it.
+fn identity(path: &Path) -> Option<(u64, u64, u32)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino(), file.mode()))
 }
 
 /// Clients that compute another socket path find this one here; on a full disk the others still do.
@@ -352,6 +363,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     if let Some(starts) = &session {
         systemd::begin(&shared, starts);
     }
+    let mut socket = identity(&shared.project.socket);
     loop {
         tokio::select! {
             _ = terminate.recv() => {
@@ -366,7 +378,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
             _ = hangup.recv() => {
                 notifier.reloading();
                 lock.renew();
-                listen_again(&shared);
+                listen_again(&shared, &mut socket);
                 let _ = shared.refresh().await;
                 notifier.ready();
             }

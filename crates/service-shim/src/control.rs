@@ -10,8 +10,9 @@ use service_shim::{Files, Order, Record};
 use std::fs::File;
 use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// More than anyone needs at once, and few enough never to run out of file descriptors.
@@ -33,7 +34,9 @@ pub(crate) struct Control {
 struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    _lock: File,
+    /// Which file that is.
+    file: Option<(u64, u64)>,
+    lock: File,
 }
 
 impl Drop for Listener {
@@ -42,24 +45,49 @@ impl Drop for Listener {
     }
 }
 
+fn bind(files: &Files) -> io::Result<UnixListener> {
+    match std::fs::remove_file(files.socket()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // The mode of a socket's file is its mask at `bind`; a later chmod would leave a moment open to everyone.
+    let mask = umask(Mode::from_bits_truncate(0o177));
+    let socket = files.with_socket_path(|path| UnixListener::bind(path));
+    umask(mask);
+    let socket = socket?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Which file lies at a path.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
 impl Control {
     pub(crate) fn listen(files: &Files, lock: File) -> io::Result<Self> {
+        let socket = bind(files)?;
         let path = files.socket();
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        let listener = Listener { socket, file: identity(&path), path, lock };
+        Ok(Self { listener: Some(listener), peers: Vec::new(), deaf_until: None })
+    }
+
+    /// Locks and listens anew where the files for that were deleted or replaced.
+    pub(crate) fn renew(&mut self, files: &Files) {
+        let Some(listener) = &mut self.listener else { return };
+        let ours = listener.lock.metadata().ok().map(|lock| (lock.dev(), lock.ino()));
+        if identity(&files.lock()) != ours {
+            match files.try_lock() {
+                Ok(Some(lock)) => listener.lock = lock,
+                // What is there now is somebody else's.
+                Ok(None) | Err(_) => return,
+            }
         }
-        // The mode of a socket's file is its mask at `bind`; a later chmod would leave a moment open to everyone.
-        let mask = umask(Mode::from_bits_truncate(0o177));
-        let socket = files.with_socket_path(|path| UnixListener::bind(path));
-        umask(mask);
-        let socket = socket?;
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            listener: Some(Listener { socket, path, _lock: lock }),
-            peers: Vec::new(),
-            deaf_until: None,
-        })
+        if identity(&listener.path) != listener.file
+            && let Ok(socket) = bind(files)
+        {
+            (listener.socket, listener.file) = (socket, identity(&listener.path));
+        }
     }
 
     pub(crate) fn join(&mut self, peer: Peer) {

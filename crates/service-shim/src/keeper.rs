@@ -303,10 +303,17 @@ impl Keeper {
             match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGTERM)) => self.signal(nix::libc::SIGTERM),
                 Ok(Ok(Signal::SIGCHLD)) => self.reap(),
-                // A terminal that goes away, or ctrl-c in it, is no concern of a service.
+                Ok(Ok(Signal::SIGHUP)) => self.come_back(),
+                // Ctrl-c in a terminal is no concern of a service.
                 _ => {}
             }
         }
+    }
+
+    /// Somebody cannot find us by our files. A terminal that goes away says the same, and does no harm with it.
+    fn come_back(&mut self) {
+        self.control.renew(&self.files);
+        self.save();
     }
 
     fn reap(&mut self) {

@@ -125,8 +125,9 @@ fn services_without_a_connection_are_taken_over_when_there_is_room() {
     project.value("service start --all");
     project.kill_daemon();
     let (mut daemon, socket) = daemon_within(&project, 64, 64);
+    // There is room for 14.
     let others = eventually("it says of some that they do not fit", || {
-        Some(without_connection(&status(&socket))).filter(|others| !others.is_empty())
+        Some(without_connection(&status(&socket))).filter(|others| others.len() >= 16)
     });
     let rows = status(&socket);
     let connected: Vec<String> =
@@ -135,7 +136,7 @@ fn services_without_a_connection_are_taken_over_when_there_is_room() {
         assert_eq!(ask(&socket, "stop", name)["ok"], true);
     }
     eventually("others have their place", || {
-        (without_connection(&status(&socket)).len() + connected.len() / 2 <= others.len()).then_some(())
+        (without_connection(&status(&socket)).len() <= others.len() / 2).then_some(())
     });
     daemon.kill().unwrap();
     daemon.wait().unwrap();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clock;
+mod deleted;
 mod descriptors;
 mod freeze;
 mod kill;

@@ -156,7 +156,7 @@ impl Lock {
         match lock_file(&self.path) {
             Ok(Some(file)) => self.file = file,
             Ok(None) => {
-                tracing::error!(path = %self.path.display(), "somebody else has the lock of this daemon")
+                tracing::error!(path = %self.path.display(), "somebody else has the lock of this daemon");
             }
             Err(error) => tracing::warn!(%error, "cannot take the lock again, whose file was deleted"),
         }

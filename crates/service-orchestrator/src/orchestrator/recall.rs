@@ -51,17 +51,26 @@ struct Last {
 
 /// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
 pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
+    let managed = |name: &Name| plan.id(name).is_some_and(|id| is_managed(plan.service(id)));
+    let lost = process::lost::call_back(places, memories, managed).await;
     wait_for_launches(places, memories).await;
     let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
     let at_once = Room::now().looks(AT_ONCE);
     for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
+        if lost.contains_key(&name) {
+            continue;
+        }
         if looks.len() >= at_once {
             runs.extend(looks.join_next().await.and_then(Result::ok).flatten());
         }
         looks.spawn(trace(Arc::clone(places), name));
     }
     runs.extend(looks.join_all().await.into_iter().flatten());
+    for (name, record) in lost {
+        let found = found(&record, true, places, &name).await;
+        runs.insert(name, Trace { found, record, reached: None });
+    }
     let running = runs.iter().filter(|(_, trace)| matches!(trace.found, Found::Running { .. }));
     let left_over: BTreeSet<Name> =
         running.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
@@ -113,10 +122,16 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Last>> {
     let deadline = clock::now().plus(FIRST_WORDS);
     loop {
         if let Some(_lock) = files.try_lock()? {
-            // Nobody listens there; a shim that ended on a disk that could not be written has left it.
-            let _ = std::fs::remove_file(files.socket());
-            let last = |record| Last { record, is_kept: false, reached: None };
-            return Ok(files.read_record()?.map(last));
+            let record = files.read_record()?;
+            // Somebody may have deleted the lock that it holds.
+            let is_kept = record
+                .as_ref()
+                .is_some_and(|record| !record.is_end() && process::lost::keeps(record.shim, files));
+            if !is_kept {
+                // Nobody listens there; a shim that ended on a disk that could not be written has left it.
+                let _ = std::fs::remove_file(files.socket());
+            }
+            return Ok(record.map(|record| Last { record, is_kept, reached: None }));
         }
         match process::ask(files).await {
             Ok((record, talk)) => {

@@ -18,6 +18,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// Until a shim that lives and cannot be reached is tried again: soon at first, for it may just be ending.
 const REACH_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
 
+/// After so many rounds one whose files seem to be gone is asked again to make them anew.
+const ASK_EVERY: u32 = 10;
+
 /// A connection to a shim, and the room that it takes.
 #[derive(Debug)]
 pub(crate) struct Reached {
@@ -87,6 +90,7 @@ impl Life {
         let [mut pause, longest] = REACH_AGAIN;
         let mut seen = None;
         let mut told = None;
+        let mut rounds = 0_u32;
         loop {
             let error = match Reached::new(&files) {
                 Ok(reached) => {
@@ -109,6 +113,10 @@ impl Life {
                     self.learned(Report::OutOfReach(Some(why.clone())));
                     told = Some(why);
                 }
+                if no_room.is_none() && rounds.is_multiple_of(ASK_EVERY) {
+                    super::lost::ask(shim);
+                }
+                rounds += 1;
                 self.read_along(&files, &mut seen, last);
             }
             tokio::select! {

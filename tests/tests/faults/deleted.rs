@@ -1,0 +1,122 @@
+//! Files that are deleted under those who hold them: the lock of a daemon, the lock, record and socket of a run, whole
+//! directories.
+
+use crate::leaves_nothing;
+use nix::sys::signal::Signal;
+use service_tests::{Project, ServiceTable, alive, eventually, name, program, signal};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::process::Stdio;
+
+const SERVICES: &str = "[services.web]\nstart_command = \"ACTOR alone web.lock\"\n\
+    [services.work]\nstart_command = \"ACTOR alone work.lock\"\n";
+
+/// What is deleted of a state directory, in words and in deed.
+type Case<'a> = (&'a str, &'a dyn Fn(&Path));
+
+/// Starts a second daemon of the project beside the first: what it says.
+fn second_daemon(project: &Project) -> String {
+    let mut command = project.command(&program("orchestratord"));
+    command.args(["run", "--config", "services.toml"]).stderr(Stdio::null());
+    let mut second = command.spawn().unwrap();
+    let mut greeting = String::new();
+    BufReader::new(second.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
+    if !greeting.contains("taken") {
+        second.kill().unwrap();
+    }
+    second.wait().unwrap();
+    greeting
+}
+
+fn empty(directory: &Path) {
+    fs::remove_dir_all(directory).unwrap();
+    fs::DirBuilder::new().mode(0o700).create(directory).unwrap();
+}
+
+#[test]
+fn a_daemon_stays_the_only_one_whatever_is_deleted_of_its_lock() {
+    let Some(project) = Project::new(SERVICES) else { return };
+    project.value("service start web");
+    let (daemon, web, socket) = (project.daemon(), project.pid("web"), project.socket());
+    let lock = project.state_dir().join("orchestratord.lock");
+    let cases: [(&str, &dyn Fn()); 4] = [
+        ("it cannot be reached", &|| {
+            fs::remove_file(&lock).unwrap();
+            fs::remove_file(&socket).unwrap();
+        }),
+        ("it is frozen", &|| {
+            fs::remove_file(&lock).unwrap();
+            signal(daemon, Signal::SIGSTOP);
+        }),
+        ("its state directory is gone", &|| empty(&project.path("state"))),
+        ("both directories are gone", &|| {
+            empty(&project.path("state"));
+            empty(&project.path("run"));
+        }),
+    ];
+    for (case, happens) in cases {
+        happens();
+        let greeting = second_daemon(&project);
+        signal(daemon, Signal::SIGCONT);
+        assert!(greeting.contains("taken"), "{case}: {greeting}");
+        assert_eq!(eventually("it answers", || Some(project.daemon())), daemon, "{case}");
+        eventually("it has its lock again", || lock.exists().then_some(()));
+    }
+    assert_eq!(project.pid("web"), web);
+    let daemons = project.processes().into_iter().filter(|pid| name(*pid) == "orchestratord");
+    assert_eq!(daemons.collect::<Vec<_>>(), [daemon]);
+    leaves_nothing(&project);
+}
+
+#[test]
+fn what_runs_is_found_and_stopped_by_a_new_daemon_whatever_is_deleted_of_its_files() {
+    let Some(project) = Project::new(SERVICES) else { return };
+    let cases: [Case<'_>; 6] = [
+        ("its lock", &|state| fs::remove_file(state.join("services/web/run.lock")).unwrap()),
+        ("lock, record and socket", &|state| {
+            for file in ["run.lock", "run.json", "shim.sock"] {
+                fs::remove_file(state.join("services/web").join(file)).unwrap();
+            }
+        }),
+        ("its directory", &|state| fs::remove_dir_all(state.join("services/web")).unwrap()),
+        ("the state directory", &|state| fs::remove_dir_all(state).unwrap()),
+        ("state and runtime directory", &|_| {
+            empty(&project.path("state"));
+            empty(&project.path("run"));
+        }),
+        ("it was moved away", &|state| {
+            fs::rename(state, project.path("moved")).unwrap();
+        }),
+    ];
+    for (case, delete) in cases {
+        project.value("service start web work");
+        let before = [project.pid("web"), project.pid("work")];
+        project.kill_daemon();
+        delete(&project.state_dir());
+        let rows = project.value("service start web work");
+        assert!(rows.column("ok").iter().all(|ok| ok == "true"), "{case}: {rows}");
+        assert_eq!([project.pid("web"), project.pid("work")], before, "{case}");
+        let rows = project.value("service stop web work");
+        assert!(rows.column("ok").iter().all(|ok| ok == "true"), "{case}: {rows}");
+        assert!(before.iter().all(|pid| !alive(*pid)), "{case}");
+    }
+    fs::remove_dir_all(project.path("moved")).unwrap();
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_frozen_shim_whose_files_are_deleted_keeps_its_service_and_nothing_runs_twice() {
+    let Some(project) = Project::new(SERVICES) else { return };
+    project.value("service start web");
+    let (shim, web) = project.run_of("web");
+    project.kill_daemon();
+    fs::remove_dir_all(project.state_dir()).unwrap();
+    signal(shim, Signal::SIGSTOP);
+    assert_eq!(project.pid("web"), web);
+    signal(shim, Signal::SIGCONT);
+    assert_eq!(project.value("service stop web").row("web")["ok"], true);
+    assert!(!alive(web));
+    leaves_nothing(&project);
+}
