@@ -45,9 +45,9 @@ def code [error: record]: nothing -> string {
     $error.details?.code? | default { try { $error.json | from json | get code } catch { "" } }
 }
 
-# Such a row has no name of a service, and has a path and a state directory.
+# Such a row has no name of a service, and has a path, and says how its daemon is or where its state lies.
 def is-project [row: any]: nothing -> bool {
     if ($row | describe) !~ '^record' { return false }
     let columns = $row | columns
-    'name' not-in $columns and 'service' not-in $columns and 'state_dir' in $columns and ($row.path? | describe) == string
+    'name' not-in $columns and 'service' not-in $columns and ('daemon' in $columns or 'state_dir' in $columns) and ($row.path? | describe) == string
 }

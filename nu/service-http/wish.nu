@@ -6,6 +6,10 @@ use problem.nu
 use rows.nu
 use selector.nu
 
+# From so many rows on a line tells how many failed, and so many of these by name.
+const MANY = 5
+const LISTED = 5
+
 # Wishes it and gives back the rows.
 export def main [
     way_of: closure # how to reach the daemon, when there is something to wish
@@ -32,17 +36,30 @@ export def carry-out [way: record, verb: string, route: string, body: record, st
     let hash = if $verb in [start restart apply] { $way.if_hash? | default $way.project?.trusted_hash? }
     let body = if $hash == null { $body } else { $body | insert if_hash $hash }
     # Not `each`: an error in there would lose its code.
+    # Those that failed come last; an apply tells all in the order in which it went.
+    let has_order = $verb == apply
     client envelopes $way $route $body | generate {|envelope, heard|
         # An error in a stream, of one that broke off, is raised by who looks at it.
         let envelope = try { $envelope | describe | ignore; $envelope } catch {|error| client lost $error $way }
         if $envelope == null {
+            if not $has_order { tell-in-short $verb $heard }
             judge $verb $heard $strict $way.span
-            {}
+            { out: (if $has_order { [] } else { $heard | where not ok | rows outcome }) }
         } else {
             let outcome = $envelope | client data $way.span
-            { out: ([$outcome] | rows outcome | first) next: ($heard | append $outcome) }
+            let waits = not $outcome.ok and not $has_order
+            { out: (if $waits { [] } else { [$outcome] | rows outcome }) next: ($heard | append $outcome) }
         }
-    } []
+    } [] | flatten
+}
+
+# How many went well, and who did not, where there are so many rows that one does not see it.
+def tell-in-short [verb: string, heard: list]: nothing -> nothing {
+    let failed = $heard | where not ok | get name
+    if ($failed | is-empty) or ($heard | length) < $MANY { return }
+    let more = if ($failed | length) > $LISTED { $" and (($failed | length) - $LISTED) more" } else { "" }
+    let done = match $verb { "stop" => "stopped", "restart" => "restarted", "remove" => "removed", _ => "started" }
+    print --stderr $"(($heard | length) - ($failed | length)) of ($heard | length) ($done), ($failed | length) failed: ($failed | first $LISTED | str join ', ')($more)"
 }
 
 def judge [verb: string, outcomes: list, strict: bool, span: record]: nothing -> nothing {

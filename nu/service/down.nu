@@ -31,6 +31,6 @@ export def "service down" [
 # The rows of `service projects` in the pipe, if it has such; the item of a closure is none.
 def rows [piped: any]: nothing -> any {
     let rows = if ($piped | describe) =~ '^(list|table)' { $piped } else { [$piped] }
-    let is_project = {|row| ($row | describe) =~ '^record' and ("state_dir" in ($row | columns)) }
+    let is_project = {|row| ($row | describe) =~ '^record' and ($row | columns | any {|column| $column in [daemon state_dir] }) }
     if ($piped | describe) !~ '^(list|table|record)' or not ($rows | all $is_project) { null } else { $rows }
 }

@@ -75,9 +75,10 @@ export def "test without a file a command runs in a project of the user" [] {
         [path daemon services up failed]; [$own running 1 1 0]
     ]
     let daemon = service daemon status | get pid
-    equal (service projects | types) {
+    equal (service projects --long | types) {
         path: string file: string daemon: string services: int up: int failed: int pid: int socket: string state_dir: string
     }
+    equal (service projects | columns) [path file daemon services up failed pid]
     equal (service projects | get 0.pid) $daemon
     service daemon stop | ignore
     equal (service projects | select path daemon services up failed) [

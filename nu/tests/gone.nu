@@ -90,7 +90,7 @@ export def "test a renamed directory starts nothing twice" [] {
 export def "test lost services are stopped with a daemon that has to come first" [] {
     define $ONE
     service start a | ignore
-    let lock = service projects | first | get state_dir | path join orchestratord.lock
+    let lock = service projects --long | first | get state_dir | path join orchestratord.lock
     kill-daemon services.toml
     # As one that was killed does, for a moment.
     ^sh -c $"flock ($lock) sleep 0.5 > /dev/null 2>&1 &"

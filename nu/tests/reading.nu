@@ -152,3 +152,19 @@ export def "test a mistyped command is answered with one that is like it" [] {
         holds ((help-of { service $odd }) !~ "did you mean") $odd
     }
 }
+
+export def "test the last of events and of history are had by number" [] {
+    define $PAIR
+    service start db | ignore
+    service stop db | ignore
+    let events = service events
+    equal (service events --tail 2) ($events | last 2)
+    equal (service events --since 0 --tail 1) ($events | last 1)
+    equal (service events --tail 0) []
+    let history = service history
+    equal (service history --tail 2 | get seq?) ($history | last 2 | get seq?)
+    equal (service history --starts --tail 1 | length) 1
+    equal (code-of { service events --tail (-1) }) "service::bad_request"
+    equal (code-of { service events --tail 1 --follow }) "service::bad_request"
+    equal (code-of { service history --tail (-1) }) "service::bad_request"
+}

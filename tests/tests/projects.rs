@@ -19,7 +19,7 @@ fn a_project_is_listed_while_a_daemon_or_a_service_of_it_runs() {
     assert_eq!(project.value("service projects"), serde_json::json!([]));
     project.nu("service start --all");
     project.value("cd other; service start alone");
-    let rows = project.value("service projects");
+    let rows = project.value("service projects --long");
     let path = project.path("services.toml").canonicalize().unwrap();
     let row = |path: &std::path::Path| {
         let rows = rows.as_array().unwrap();
@@ -31,6 +31,8 @@ fn a_project_is_listed_while_a_daemon_or_a_service_of_it_runs() {
     assert_eq!((&here["services"], &here["up"], &here["failed"]), (&2.into(), &1.into(), &1.into()));
     assert_eq!(here["socket"], project.socket().to_str().unwrap());
     assert_eq!(row(&other.canonicalize().unwrap())["up"], 1);
+    let columns = project.value("service projects | columns");
+    assert_eq!(columns, serde_json::json!(["path", "file", "daemon", "services", "up", "failed", "pid"]));
     project.nu("cd other; service daemon stop --services");
     assert_eq!(project.value("service projects").as_array().unwrap().len(), 1);
 }

@@ -345,3 +345,29 @@ fn a_service_that_asks_for_time_gets_it_and_what_it_says_is_told() {
     let failed = project.error("service start stuck");
     assert!(failed["msg"].as_str().is_some_and(|msg| msg.contains("waiting for the moon")), "{failed}");
 }
+
+#[test]
+fn of_many_those_that_failed_come_last_and_a_line_tells_how_many() {
+    let quick = |nth: usize| {
+        format!("[services.s{nth}]\nstart_command = \"ACTOR\"\nready = {{ delay = \"300ms\" }}\n")
+    };
+    let services: String = (0..6).map(quick).collect();
+    let Some(project) = Project::new(&format!(
+        "[services.a]\nstart_command = \"false\"\nrestart = \"no\"\n[services.b]\nstart_command = \"false\"\nrestart = \"no\"\n{services}"
+    )) else {
+        return;
+    };
+    let names = "a s0 s1 b s2 s3 s4 s5";
+    for front in ["", "use SERVICE_HTTP *; "] {
+        let front =
+            front.replace("SERVICE_HTTP", &format!("'{}/../nu/service-http'", env!("CARGO_MANIFEST_DIR")));
+        let answer = project.nu(&format!("{front}service start {names} | get ok | to json --raw"));
+        assert_eq!(answer.stdout.trim(), "[true,true,true,true,true,true,false,false]", "{answer:?}");
+        assert_eq!(answer.stderr.matches("6 of 8 started, 2 failed: ").count(), 1, "{answer:?}");
+        project.value("service stop --all");
+        let few = project.nu(&format!("{front}service start a s0 | get name | to json --raw"));
+        assert_eq!(few.stdout.trim(), r#"["s0","a"]"#, "{few:?}");
+        assert!(!few.stderr.contains(" started, "), "{few:?}");
+        project.value("service stop --all");
+    }
+}

@@ -4,6 +4,7 @@ use ../across.nu
 use ../client.nu
 use ../follow.nu
 use ../names.nu
+use ../problem.nu
 use ../rows.nu
 use ../selector.nu
 use ../since.nu
@@ -18,6 +19,7 @@ export def "service events" [
     --config (-c): path # the services.toml to use
     --follow (-f) # what happens from now on, as it happens, until ctrl-c
     --since (-s): any # a duration back from now, a datetime, or the number of the last event you have
+    --tail (-n): int # only so many of the last of them
     --long (-l) # with who brought it about, the number of the run, how it ended and what it waited for
     --by (-b): string # what somebody brought about: user, hook, token, policy, program or daemon, or words such as a name
 ]: any -> table {
@@ -25,11 +27,13 @@ export def "service events" [
     let projects = across $piped $config
     if $projects != null {
         if $follow and $projects.many { across one-at-a-time (metadata $names).span }
-        return (across in-each $projects {|path| null | service events ...$names --config $path --since $since --follow=$follow })
+        return (across in-each $projects {|path| null | service events ...$names --config $path --since $since --tail $tail --follow=$follow })
     }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
+    if $tail != null and $tail < 0 { problem raise { code: bad_request message: "cannot show a negative number of rows" } $span }
+    if $tail != null and $follow { problem raise { code: bad_request message: "cannot follow and show the last as well" help: "say `--since` to begin earlier" } $span }
     let since = since $since $span --numbers
     let long = $long or $by != null
     # Not `return`: that would wait for the end.
@@ -37,14 +41,16 @@ export def "service events" [
         let events = { follow $config ($selected | default []) $since $by $span }
         if $long { do $events | rows event-long } else { do $events | rows event }
     } else {
-        let events = past $config $selected $since $by $span
+        let events = past $config $selected $since $by $tail $span
+        let events = if $tail == null { $events } else { $events | last $tail }
         if $long { $events | rows event-long } else { $events | rows event }
     }
 }
 
-def past [config: any, selected: any, since: any, by: any, span: record]: nothing -> list {
+def past [config: any, selected: any, since: any, by: any, tail: any, span: record]: nothing -> list {
     let names = selector joined $selected
-    let words = if $since == null { [events --limit "100"] } else { [events --since ($since | into string)] }
+    let limit = if $since == null { $tail | default 100 }
+    let words = if $since == null { [events --limit ($limit | into string)] } else { [events --since ($since | into string)] }
     let words = $words ++ (if $by == null { [] } else { [--by $by] })
-    client read $config $span /api/v1/events { names: $names since: $since by: $by } ($words ++ ($selected | default []))
+    client read $config $span /api/v1/events { names: $names since: $since by: $by limit: $limit } ($words ++ ($selected | default []))
 }

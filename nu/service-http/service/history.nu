@@ -3,6 +3,7 @@
 use ../across.nu
 use ../client.nu
 use ../names.nu
+use ../problem.nu
 use ../rows.nu
 use ../selector.nu
 use ../since.nu
@@ -15,18 +16,21 @@ export def "service history" [
     --config (-c): path # the services.toml to use
     --starts # one row for each start: what it waited for, how long, and how long it took
     --since (-s): any # a duration back from now, a datetime, or the number of an event
+    --tail (-n): int # only so many of the last of them
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config
     if $projects != null {
-        return (across in-each $projects {|path| null | service history ...$names --config $path --starts=$starts --since $since })
+        return (across in-each $projects {|path| null | service history ...$names --config $path --starts=$starts --since $since --tail $tail })
     }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
+    if $tail != null and $tail < 0 { problem raise { code: bad_request message: "cannot show a negative number of rows" } $span }
     let since = since $since $span --numbers
     let query = { names: (selector joined $selected) since: $since starts: $starts }
     let words = [history] ++ (if $starts { [--starts] } else { [] }) ++ (if $since == null { [] } else { [--since ($since | into string)] })
     let rows = client read $config $span /api/v1/services/history $query ($words ++ ($selected | default []))
+    let rows = if $tail == null { $rows } else { $rows | last $tail }
     if $starts { $rows | rows begun } else { $rows | rows past }
 }

@@ -13,6 +13,7 @@ const PATIENCE = 500ms
 @category service
 @search-terms all machine daemons ps
 export def "service projects" [
+    --long (-l) # with the socket of the daemon and the directory of the state
     --prune # remove the state of projects whose file is gone and of which nothing runs
 ]: any -> table {
     ignore # the item of a closure
@@ -22,7 +23,7 @@ export def "service projects" [
             { path: $it.path size: ($it.size | into filesize) removed: ($it.error? == null) error: $it.error? state_dir: $it.state_dir }
         })
     }
-    client program-says [projects] $span | par-each --keep-order {|trace|
+    let rows = client program-says [projects] $span | par-each --keep-order {|trace|
         let status = if $trace.socket? == null { null } else {
             try { client peek { socket: $trace.socket span: $span } /api/v1/services/status $PATIENCE } catch { null }
         }
@@ -38,6 +39,7 @@ export def "service projects" [
             state_dir: $trace.state_dir
         }
     }
+    if $long { $rows } else { $rows | each {|row| $row | reject socket state_dir } }
 }
 
 # What runs all the same; null where a container engine did not answer.

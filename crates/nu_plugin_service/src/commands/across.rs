@@ -177,10 +177,11 @@ fn projects(value: &Value) -> Option<Projects> {
     }
 }
 
-/// Such a row has no name of a service, and has a path and a state directory.
+/// Such a row has no name of a service, and has a path, and says how its daemon is or where its state lies.
 fn project(row: &Value) -> Option<Spanned<String>> {
     let Value::Record { val, .. } = row else { return None };
-    if val.contains("name") || val.contains("service") || !val.contains("state_dir") {
+    let is_about_one = val.contains("daemon") || val.contains("state_dir");
+    if val.contains("name") || val.contains("service") || !is_about_one {
         return None;
     }
     let path = val.get("path")?;
@@ -194,9 +195,7 @@ mod tests {
 
     fn row(path: &str) -> Value {
         let text = Value::test_string;
-        Value::test_record(
-            record! {"path" => text(path), "daemon" => text("none"), "state_dir" => text("/s")},
-        )
+        Value::test_record(record! {"path" => text(path), "daemon" => text("none")})
     }
 
     #[test]

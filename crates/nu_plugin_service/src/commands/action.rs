@@ -25,6 +25,17 @@ impl Verb {
         }
     }
 
+    /// What is done to those for which it went well.
+    pub(super) fn done(self) -> &'static str {
+        match self {
+            Self::Start => "started",
+            Self::Stop => "stopped",
+            Self::Restart => "restarted",
+            Self::Apply => "applied",
+            Self::Remove => "removed",
+        }
+    }
+
     /// The participle for the progress line.
     pub(super) fn doing(self) -> &'static str {
         match self {

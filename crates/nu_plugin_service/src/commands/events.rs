@@ -1,8 +1,9 @@
 //! `service events`.
 
 use super::names::completes;
-use super::reading::Reading;
+use super::reading::{Reading, last_of, tail};
 use super::signature::selecting;
+use crate::error::refusal;
 use crate::follow::Follower;
 use crate::plugin::ServicePlugin;
 use crate::since::since;
@@ -35,6 +36,7 @@ impl PluginCommand for Events {
                 "From then on: a duration back from now, a datetime, or the number of the last event you have (default: the last 100)",
                 Some('s'),
             )
+            .named("tail", SyntaxShape::Int, "Only so many of the last of them", Some('n'))
             .switch("long", "With who brought it about, the number of the run, how it ended and what it waited for", Some('l'))
             .named(
                 "by",
@@ -77,6 +79,7 @@ impl PluginCommand for Events {
                 description: "Who has started and stopped it",
                 result: None,
             },
+            Example { example: "service events --tail 10", description: "The last ten", result: None },
             Example {
                 example: "service events --since 17",
                 description: "All after event 17, or an error if not all of them are kept any more",
@@ -105,14 +108,25 @@ impl PluginCommand for Events {
         // Who asks for somebody wants to see whom.
         let long = call.has_flag("long")? || by.is_some();
         if call.has_flag("follow")? {
+            if let Some(tail) = call.get_flag_value("tail") {
+                return Err(refusal(
+                    "bad_request",
+                    "cannot follow and show the last as well",
+                    "what is followed has no last",
+                    tail.span(),
+                )
+                .with_help("say `--since` to begin earlier"));
+            }
             let names = reading.names();
             let rows = Follower::new(reading.session, names, since, by).rows(long)?;
             let metadata = if long { metadata::<Long>(call.head) } else { metadata::<Event>(call.head) };
             return Ok(rows.into_pipeline_data_with_metadata(call.head, engine.signals().clone(), metadata));
         }
-        let from = since.map_or_else(|| ("limit", USUAL.to_owned()), |since| ("since", since));
+        let tail = tail(call)?;
+        let last = || tail.map_or_else(|| USUAL.to_owned(), |tail| tail.to_string());
+        let from = since.map_or_else(|| ("limit", last()), |since| ("since", since));
         let asked = std::iter::once(from).chain(by.map(|by| ("by", by))).collect();
-        let rows: Vec<Event> = reading.ask(routes::EVENTS, asked)?;
+        let rows: Vec<Event> = last_of(tail, reading.ask(routes::EVENTS, asked)?);
         Ok(match long {
             true => table(rows.into_iter().map(Long).collect(), call.head),
             false => table(rows, call.head),

@@ -1,7 +1,7 @@
 //! `service history`.
 
 use super::names::completes;
-use super::reading::Reading;
+use super::reading::{Reading, last_of, tail};
 use super::signature::selecting;
 use crate::plugin::ServicePlugin;
 use crate::since::since;
@@ -29,6 +29,7 @@ impl PluginCommand for History {
                 "From then on: a duration back from now, a datetime, or the number of an event (default: all that is kept)",
                 Some('s'),
             )
+            .named("tail", SyntaxShape::Int, "Only so many of the last of them", Some('n'))
     }
 
     fn description(&self) -> &'static str {
@@ -98,6 +99,7 @@ fn rows<R: Row + serde::de::DeserializeOwned + Send + 'static>(
     };
     let switches = switches.iter().map(|switch| (*switch, "true".to_owned()));
     let since = since(call)?.map(|since| ("since", since));
+    let tail = tail(call)?;
     let rows: Vec<R> = reading.ask(routes::HISTORY, switches.chain(since).collect())?;
-    Ok(table(rows, call.head))
+    Ok(table(last_of(tail, rows), call.head))
 }

@@ -30,6 +30,7 @@ impl PluginCommand for Projects {
     fn signature(&self) -> Signature {
         Signature::build(self.name())
             .category(category())
+            .switch("long", "With the socket of the daemon and the directory of the state", Some('l'))
             .switch(
                 "prune",
                 "Remove the state of projects whose file is gone and of which nothing runs",
@@ -99,6 +100,9 @@ impl PluginCommand for Projects {
             mouth.say(orchestratord::projects(&shell).map(|traces| look(traces, &clients)));
         })?;
         match worker.hear(None) {
+            Heard::Said(Ok(rows)) if call.has_flag("long")? => {
+                Ok(table(rows.into_iter().map(Long).collect(), call.head))
+            }
             Heard::Said(Ok(rows)) => Ok(table(rows, call.head)),
             Heard::Said(Err(problem)) => Err(labeled_at(&problem, call.head)),
             Heard::Interrupted => Err(ShellError::Interrupted { span: call.head }.into()),
@@ -130,6 +134,21 @@ fn look(traces: Vec<view::Trace>, clients: &Clients) -> Vec<Found> {
     })
 }
 
+/// With the paths that few need, and that leave no room for the others.
+struct Long(Found);
+
+impl Row for Long {
+    const KEPT: &'static [&'static str] = Found::KEPT;
+
+    fn row(self, span: Span) -> Value {
+        let (socket, state_dir) = (self.0.trace.socket.clone(), self.0.trace.state_dir.clone());
+        let mut row = self.0.row(span).into_record().unwrap_or_default();
+        row.push("socket", string(socket, span));
+        row.push("state_dir", Value::string(state_dir, span));
+        Value::record(row, span)
+    }
+}
+
 impl Row for Found {
     const KEPT: &'static [&'static str] = &["path", "up", "failed", "file"];
 
@@ -157,8 +176,6 @@ impl Row for Found {
                 }),
                 "failed" => with("failed").unwrap_or_else(nothing),
                 "pid" => integer(trace.pid, span),
-                "socket" => string(trace.socket, span),
-                "state_dir" => Value::string(trace.state_dir, span),
             },
             span,
         )

@@ -1,11 +1,27 @@
 //! [`Reading`]: one call of a command that only reads about services.
 
+use crate::error::refusal;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, Spanned};
 use serde::de::DeserializeOwned;
+
+/// How many of the last rows are asked for.
+pub(super) fn tail(call: &EvaluatedCall) -> Result<Option<usize>, LabeledError> {
+    let Some(tail) = call.get_flag::<Spanned<i64>>("tail")? else { return Ok(None) };
+    let refused =
+        |_| refusal("bad_request", "cannot show a negative number of rows", "less than none", tail.span);
+    usize::try_from(tail.item).map(Some).map_err(refused)
+}
+
+/// So many of the last, or all.
+pub(super) fn last_of<T>(tail: Option<usize>, mut rows: Vec<T>) -> Vec<T> {
+    let surplus = tail.map_or(0, |tail| rows.len().saturating_sub(tail));
+    rows.drain(..surplus);
+    rows
+}
 
 /// Which services it is about, and how to learn about them.
 pub(super) struct Reading {

@@ -1,6 +1,6 @@
 //! [`run`]: what `service start`, `stop` and `restart` have in common. Rows arrive as services finish.
 //!
-//! Rows are data, also those of services that failed. Only when every service that was named failed (or, with
+//! Rows are data, also those of services that failed, which come last. Only when every service that was named failed (or, with
 //! `--strict` or `--all`, any service at all) does the stream end in an error.
 
 use super::action::Verb;
@@ -20,7 +20,8 @@ use nu_protocol::{
     Type, Value,
 };
 use serde::Serialize;
-use service_api::{Outcome, Problem, Wish};
+use service_api::{Outcome, Problem, Wish, printable};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The daemon keeps the time; this is how much later it may tell.
@@ -94,7 +95,10 @@ pub(super) fn follow(
         due,
         verdict: Verdict::new(verb, strict),
         told: false,
+        failed: VecDeque::new(),
+        has_order: matches!(verb, Verb::Apply),
         over: false,
+        error: None,
     };
     Ok(rows.into_pipeline_data_with_metadata(head, signals, metadata::<Outcome>(head)))
 }
@@ -171,7 +175,7 @@ fn report(verb: Verb, wish: &impl Serialize, client: &Client, mouth: &Mouth<Repo
     Ok(())
 }
 
-/// The rows as they come, and the verdict after the last one.
+/// The rows as they come, those of services that failed behind the others, and the verdict after the last one.
 struct Rows {
     worker: Worker<Report>,
     session: Session,
@@ -180,42 +184,69 @@ struct Rows {
     due: Option<Instant>,
     verdict: Verdict,
     told: bool,
+    /// Those that failed, which are told last; an apply tells all in the order in which it went.
+    failed: VecDeque<Outcome>,
+    has_order: bool,
+    /// Nothing more is heard.
     over: bool,
+    /// What follows the last row then.
+    error: Option<LabeledError>,
+}
+
+impl Rows {
+    /// Hears until there is a row that may be told, or the end.
+    fn hear(&mut self) -> Option<Outcome> {
+        loop {
+            let error = match self.worker.hear_with(&mut self.progress, self.due) {
+                Heard::Said(Report::Finished(outcome)) => {
+                    self.verdict.note(&outcome);
+                    if outcome.ok || self.has_order {
+                        return Some(outcome);
+                    }
+                    self.failed.push_back(outcome);
+                    continue;
+                }
+                Heard::Said(Report::Accepted) => continue,
+                Heard::Said(Report::Broken(problem)) => Some(self.session.error(&problem)),
+                Heard::Over => {
+                    if let Some(summary) = self.verdict.in_short().filter(|_| !self.has_order) {
+                        self.progress.clear();
+                        eprintln!("{}", printable(&summary));
+                    }
+                    self.verdict.error(&self.session.names, self.session.head)
+                }
+                // An error at the end of the stream could not say more: Nushell would replace it by its own and drop the
+                // rows that it has not yet shown.
+                Heard::Interrupted if self.told || !self.failed.is_empty() => {
+                    self.progress.interrupted();
+                    None
+                }
+                // Without it Nushell would show an empty table.
+                heard @ Heard::Interrupted => {
+                    self.progress.interrupted();
+                    Some(self.session.unheard(&heard))
+                }
+                heard @ Heard::Late => {
+                    self.progress.clear();
+                    Some(self.session.unheard(&heard))
+                }
+            };
+            (self.over, self.error) = (true, error);
+            return None;
+        }
+    }
 }
 
 impl Iterator for Rows {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {
-        if self.over {
-            return None;
+        let heard = if self.over { None } else { self.hear() };
+        if let Some(outcome) = heard.or_else(|| self.failed.pop_front()) {
+            self.told = true;
+            return Some(outcome.row(self.session.head));
         }
-        let error = match self.worker.hear_with(&mut self.progress, self.due) {
-            Heard::Said(Report::Finished(outcome)) => {
-                self.verdict.note(&outcome);
-                self.told = true;
-                return Some(outcome.row(self.session.head));
-            }
-            Heard::Said(Report::Accepted) => return self.next(),
-            Heard::Said(Report::Broken(problem)) => Some(self.session.error(&problem)),
-            Heard::Over => self.verdict.error(&self.session.names, self.session.head),
-            // An error at the end of the stream could not say more: Nushell would replace it by its own and drop the
-            // rows that it has not yet shown.
-            Heard::Interrupted if self.told => {
-                self.progress.interrupted();
-                None
-            }
-            // Without it Nushell would show an empty table.
-            heard @ Heard::Interrupted => {
-                self.progress.interrupted();
-                Some(self.session.unheard(&heard))
-            }
-            heard @ Heard::Late => {
-                self.progress.clear();
-                Some(self.session.unheard(&heard))
-            }
-        };
-        self.over = true;
+        let error = self.error.take();
         error.map(|error| Value::error(ShellError::from(error), self.session.head))
     }
 }

@@ -9,6 +9,8 @@ use service_api::{Action, Code, Outcome, Problem};
 
 /// How many services an error lists.
 const LISTED: usize = 5;
+/// From so many rows on a line tells how many failed.
+const MANY: usize = 5;
 /// How many of those that went well, which take less room.
 const LISTED_WELL: usize = 12;
 
@@ -45,6 +47,18 @@ impl Verdict {
             Some((_, names)) => names.push(name),
             None => self.done.push((outcome.action, vec![name])),
         }
+    }
+
+    /// How many went well, and who did not, where there are so many rows that one does not see it.
+    pub(super) fn in_short(&self) -> Option<String> {
+        let well: usize = self.done.iter().map(|(_, names)| names.len()).sum();
+        let (failed, all) = (self.failed.len(), well + self.failed.len());
+        if failed == 0 || all < MANY {
+            return None;
+        }
+        let names: Vec<&str> = self.failed.iter().take(LISTED).map(|outcome| outcome.name.as_str()).collect();
+        let more = if failed > LISTED { format!(" and {} more", failed - LISTED) } else { String::new() };
+        Some(format!("{well} of {all} {}, {failed} failed: {}{more}", self.verb.done(), names.join(", ")))
     }
 
     /// The error after the last row, with a mark at each name that failed. Relatives that failed explain it.
@@ -153,6 +167,18 @@ mod tests {
         let error = error(true, &outcomes).unwrap();
         assert_eq!(error.msg, "cannot start `b`: no\n\nstarted: `a`");
         assert_eq!(error.labels[0].span, Span::new(22, 23));
+    }
+
+    #[test]
+    fn of_many_a_line_tells_how_many_failed_and_who() {
+        let in_short = |failed: usize, all: usize| {
+            let mut verdict = Verdict::new(Verb::Start, false);
+            (0..all).for_each(|nth| verdict.note(&outcome(&format!("s{nth}"), nth >= failed, true)));
+            verdict.in_short()
+        };
+        assert_eq!(in_short(2, 30).unwrap(), "28 of 30 started, 2 failed: s0, s1");
+        assert_eq!(in_short(7, 8).unwrap(), "1 of 8 started, 7 failed: s0, s1, s2, s3, s4 and 2 more");
+        assert_eq!((in_short(0, 30), in_short(1, 4)), (None, None));
     }
 
     #[test]
