@@ -130,15 +130,14 @@ impl Search<'_> {
                 format!("write `{}` anew", path.display()),
             ));
         }
-        let is_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
-        if head.iter().all(is_text) && !knows_other_formats() {
-            let why = format!("program `{name}` is neither a binary nor a script: it has no `#!` line");
-            return Err(refusal(
-                why,
-                "begin it with a `#!` line that names its interpreter, or say `shell = \"sh\"`",
-            ));
+        if knows_other_formats() {
+            return Ok(());
         }
-        Ok(())
+        let why = format!(
+            "program `{name}` is neither a binary for this machine nor a script: it has no `#!` line"
+        );
+        let help = "build it for this machine, or begin it with a `#!` line that names its interpreter";
+        Err(refusal(why, help))
     }
 
     /// `rest` follows the `#!`.
@@ -196,10 +195,9 @@ impl Search<'_> {
         }
         let ours = Kind::ours();
         if ours.is_none_or(|ours| ours != kind) {
-            // Others may be executed by an emulator; that none is there shows only where it would show.
-            let is_foreign =
-                ours.is_some_and(|ours| !ours.may_run(kind)) && shows_formats() && !knows_other_formats();
-            if !is_foreign {
+            // Others may be executed by an emulator.
+            let is_foreign = ours.is_some_and(|ours| !ours.may_run(kind));
+            if !is_foreign || knows_other_formats() {
                 return Ok(());
             }
             let why = format!("program `{name}` is built for {}, and this machine is none", kind.machine());
@@ -338,11 +336,7 @@ const ARM: u16 = 40;
 const X86_64: u16 = 62;
 const AARCH64: u16 = 183;
 
-/// Whether it shows which formats the kernel executes beside its own.
-fn shows_formats() -> bool {
-    Path::new(FORMATS).join("status").exists()
-}
-
+/// Whether the kernel has been told to execute other formats than its own, as far as it shows.
 fn knows_other_formats() -> bool {
     let entries = std::fs::read_dir(FORMATS).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name()).any(|name| name != "register" && name != "status")

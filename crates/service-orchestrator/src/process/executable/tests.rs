@@ -32,6 +32,10 @@ fn what_it_does_not_execute_is() {
     let own = std::fs::read("/proc/self/exe").unwrap();
     let mut object = own.clone();
     object[16] = 1;
+    let mut foreign = own.clone();
+    foreign[18..20].copy_from_slice(&[243, 0]);
+    let no_program =
+        "program `./program` is neither a binary for this machine nor a script: it has no `#!` line";
     for (unfit, told) in [
         (b"#!/no/such\n".as_slice(), "the interpreter `/no/such` of program `./program` does not exist"),
         (
@@ -46,9 +50,12 @@ fn what_it_does_not_execute_is() {
         (b"#!\n", "the first line of program `./program` names no interpreter"),
         (b"#!/etc\n", "the interpreter `/etc` of program `./program` cannot be executed"),
         (b"", "program `./program` is empty"),
-        (b"sleep 1\n", "program `./program` is neither a binary nor a script: it has no `#!` line"),
+        (b"sleep 1\n", no_program),
+        (&[0; 512], no_program),
+        (b"\xcf\xfa\xed\xfe", no_program),
         (&own[..32], "program `./program` is cut off"),
         (&own[..64], "program `./program` is cut off"),
+        (&foreign, "program `./program` is built for RISC-V, and this machine is none"),
         (&object, "program `./program` is compiled and not linked"),
     ] {
         assert_eq!(refused(unfit).as_deref(), Some(told));
