@@ -63,6 +63,7 @@ def label [code: string]: nothing -> string {
         manager_failed => "its manager does not answer"
         too_much => "ask for less"
         storage => "its state cannot be written"
+        state_unknown => "whether it runs cannot be told"
         moved => "runs under the former path"
         no_systemd => "needs a systemd of this user"
         daemon_unreachable => "needs the daemon"

@@ -4,9 +4,9 @@
 export def style [word: string]: nothing -> any {
     match $word {
         ready | running | healthy | alive => "green"
-        waiting | starting | stopping | pending => "yellow"
+        waiting | starting | stopping | pending | unknown => "yellow"
         failed | backoff | unhealthy => "red_bold"
-        stopped | completed | none | unknown => "dark_gray"
+        stopped | completed | none => "dark_gray"
         _ => null
     }
 }

@@ -36,7 +36,7 @@ export def "service prompt" [
 }
 
 def mood [text: string]: nothing -> string {
-    if $text =~ "failing|wrong" { "failed" } else if $text =~ "way" { "starting" } else { "ready" }
+    if $text =~ "failing|wrong" { "failed" } else if $text =~ "way|unknown" { "starting" } else { "ready" }
 }
 
 # Somebody is asking at this moment.

@@ -8,10 +8,12 @@ export def main []: table -> string {
     let rows = $in | where state != completed
     if ($rows | is-empty) { return "" }
     let failing = $rows | where {|row| $row.state in [failed backoff] or $row.health == unhealthy }
+    let unknown = $rows | where state == unknown
     let moving = $rows | where state in [waiting starting stopping]
     [
         $"($rows | where state == ready | length)/($rows | length) up"
         ($failing | get name | counted "failing")
+        ($unknown | get name | counted "unknown")
         ($moving | where name not-in $failing.name | get name | counted "on the way")
     ] | compact | str join ", "
 }

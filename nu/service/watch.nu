@@ -41,5 +41,5 @@ export def "service watch" [
 
 # Less comes first; what is equal stays in the order of the file.
 def urgency [row: record]: nothing -> int {
-    if $row.state in [failed backoff] or $row.health == unhealthy { 0 } else if $row.state in [waiting starting stopping] { 1 } else { 2 }
+    if $row.state in [failed backoff] or $row.health == unhealthy { 0 } else if $row.state in [waiting starting stopping unknown] { 1 } else { 2 }
 }

@@ -84,6 +84,7 @@ fn label(code: Code) -> &'static str {
         Code::DaemonUnreachable => "needs the daemon",
         Code::Unfit => "cannot do its work",
         Code::Storage => "its state cannot be written",
+        Code::StateUnknown => "whether it runs cannot be told",
         Code::Moved => "runs under the former path",
         Code::NoSystemd => "needs a systemd of this user",
         Code::VersionMismatch => "needs a daemon of the same version",

@@ -117,6 +117,8 @@ pub enum Code {
     Unfit,
     /// The state directory cannot be written: the disk is full or read-only, or somebody else's.
     Storage,
+    /// Whether the service runs cannot be told, so it is neither started nor stopped.
+    StateUnknown,
     /// It runs under the path that the directory of the project had before it was renamed.
     Moved,
     /// There is no systemd of this user to be had.
@@ -158,6 +160,7 @@ impl Code {
             Self::DaemonUnreachable => "daemon_unreachable",
             Self::Unfit => "unfit",
             Self::Storage => "storage",
+            Self::StateUnknown => "state_unknown",
             Self::Moved => "moved",
             Self::NoSystemd => "no_systemd",
             Self::VersionMismatch => "version_mismatch",
@@ -190,7 +193,7 @@ impl Code {
             | Self::StopFailed
             | Self::ManagerFailed
             | Self::TooMuch => 502,
-            Self::DaemonUnreachable | Self::Unfit | Self::Busy | Self::NoSystemd => 503,
+            Self::DaemonUnreachable | Self::Unfit | Self::Busy | Self::NoSystemd | Self::StateUnknown => 503,
             Self::Timeout => 504,
             Self::Storage => 507,
             Self::Internal => 500,

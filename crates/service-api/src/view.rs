@@ -95,7 +95,7 @@ pub struct Status {
     pub name: String,
     /// Coarse: `running`, `stopped`, `failed` or `unknown`.
     pub status: String,
-    /// Fine: `stopped`, `waiting`, `starting`, `ready`, `stopping`, `backoff`, `completed` or `failed`.
+    /// Fine: `stopped`, `waiting`, `starting`, `ready`, `stopping`, `backoff`, `completed`, `failed` or `unknown`.
     pub state: String,
     /// `healthy`, `unhealthy`, `alive` (no check is defined: its process is there), `pending` (not known yet) or `none`
     /// (nothing runs).

@@ -19,7 +19,7 @@ pub use progress::{Obstacle, Progress, Prospects};
 use crate::config::{Condition, Service};
 use crate::health::Health;
 use crate::plan::{Id, Need, Plan};
-use crate::service::{Effect, Event, Found, Goal, Machine, Memory, State};
+use crate::service::{Effect, Event, Exit, Found, Goal, Machine, Memory, State};
 use crate::snapshot::Snapshot;
 use crate::time::Moment;
 use alloc::collections::BTreeSet;
@@ -155,9 +155,15 @@ impl Fleet {
         let effects = machine.recall(memory, &found, now);
         let run = machine.run();
         self.orders.extend(effects.into_iter().map(|effect| Order { id, run, effect }));
+        let is_left = machine.state().is_alive();
         match found {
             Found::Over { run: ended, event } if ended == run => self.step(id, event, now),
-            _ => self.touch(id),
+            // The record of an earlier run says nothing of how this one has ended.
+            Found::Over { .. } | Found::Nothing if is_left => self.step(id, Event::Gone(Exit::Unknown), now),
+            _ => {
+                machine.redefine(self.plan.service(id));
+                self.touch(id);
+            }
         }
     }
 
@@ -276,6 +282,9 @@ impl Fleet {
     }
 
     fn wish(&mut self, id: Id, goal: Goal) {
+        if self.machine(id).state().unknown_because().is_some() {
+            return;
+        }
         self.note_asker(id, goal);
         self.machines[id.index()].wish(goal);
         self.touch(id);
@@ -356,7 +365,9 @@ impl Fleet {
         let machine = self.machine(id);
         let holds_back = |dependent: &&Id| {
             let dependent = self.machine(**dependent);
-            dependent.goal() != Goal::Up && dependent.state().is_alive() && !dependent.is_left_alone()
+            let is_ours = dependent.state().is_alive() && !dependent.is_left_alone();
+            // Nobody can tell when one ends that may run or not.
+            dependent.goal() != Goal::Up && is_ours && dependent.state().unknown_because().is_none()
         };
         machine.goal() != Goal::Up
             && machine.state().is_going()
@@ -381,10 +392,11 @@ impl Fleet {
     }
 
     /// Whether what an edge asks was true and is not any more. A dependency on its way up is not lost: a daemon that
-    /// comes back looks at its services anew, and that must disturb nobody.
+    /// comes back looks at its services anew, and that must disturb nobody. What may run or not is not lost either.
     fn is_lost(&self, need: Need) -> bool {
         let machine = self.machine(need.on);
         match (machine.state(), machine.goal()) {
+            (State::Unknown { .. }, _) => false,
             (State::Launching { .. } | State::Starting { .. }, Goal::Up) => false,
             (State::Ready { .. }, Goal::Up) => {
                 need.condition == Condition::Healthy && machine.health() == Health::Unhealthy

@@ -83,7 +83,9 @@ impl Snapshot {
             run: memory.run,
             launched: memory.state.launched(),
             starter: memory.starter,
-            last_exit: memory.last_exit.filter(|_| !memory.state.is_refused()),
+            last_exit: memory
+                .last_exit
+                .filter(|_| !memory.state.is_refused() && memory.state.unknown_because().is_none()),
             restarts: memory.restarts,
             reason: reason(fleet, id),
             waits_for: match memory.state {
@@ -117,7 +119,7 @@ impl Snapshot {
             | State::Stopping { cause: Cause::Asked, .. } => {
                 self.asked.as_ref().map(|asked| &*asked.asker.by)
             }
-            State::Ready { .. } | State::Completed { .. } => None,
+            State::Ready { .. } | State::Completed { .. } | State::Unknown { .. } => None,
         }
     }
 
@@ -136,6 +138,7 @@ fn status(fleet: &Fleet, id: Id) -> Status {
         State::Launching { .. } | State::Starting { .. } | State::Ready { .. } | State::Stopping { .. } => {
             Status::Running
         }
+        State::Unknown { .. } => Status::Unknown,
         State::Stopped | State::Completed { .. } => Status::Stopped,
         State::Backoff { .. } | State::Failed { .. } => Status::Failed,
     }
@@ -176,6 +179,7 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         State::Stopping { cause: Cause::Failure(failure), .. } | State::Backoff { failure, .. } => {
             Some(machine.describe(failure))
         }
+        State::Unknown { why, .. } => Some(why.clone()),
         State::Completed { exit, .. } => Some(exit.to_string()),
         State::Failed { failure, attempts, .. } if *attempts > 1 => {
             Some(format!("{}, tried {attempts} times", machine.describe(failure)))

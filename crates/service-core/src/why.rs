@@ -122,6 +122,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
         ),
         (State::Stopping { kills: 0, .. }, _) => (say("it is stopping"), run("wait --for stopped")),
         (State::Stopping { .. }, _) => (say("it does not end, not even when killed"), run("logs")),
+        (State::Unknown { why, .. }, _) => (why.clone(), Some(unknown(name))),
         (State::Backoff { failure, .. }, _) => (
             format!("{}{}, and is started again", told(failure, facts), hindered(facts)),
             facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
@@ -149,6 +150,13 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
             facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
         ),
     }
+}
+
+/// The way out where it cannot be told whether a service runs.
+pub fn unknown(name: &str) -> String {
+    format!(
+        "put that right; the daemon looks again every few seconds, and `service status {name}` tells what it finds"
+    )
 }
 
 fn waiting(facts: &Facts<'_>) -> (String, Option<String>) {

@@ -113,6 +113,7 @@ impl Entry {
             State::Stopping { cause: Cause::Asked, .. }
             | State::Stopped
             | State::Ready { .. }
+            | State::Unknown { .. }
             | State::Completed { .. } => false,
         };
         self.said.as_ref().filter(|_| counts).map(|said| format!("it says: {}", quoted(said)))

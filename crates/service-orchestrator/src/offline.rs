@@ -84,11 +84,11 @@ pub fn starts(project: &Project, asked: &Asked) -> Result<Vec<Start>, Problem> {
 pub fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Problem> {
     let plan = plan(project)?;
     let ids = resolve(&plan, names)?;
-    let boot = service_shim::process::boot_id().unwrap_or_default();
+    let boot = boot();
     let state = |id: Id| {
         let service = plan.service(id);
         // What a manager runs, and what a shim keeps, may be well or not: nobody has looked.
-        let kept = || is_kept(&project.state_dir.join("services").join(&*service.name), &boot);
+        let kept = || is_kept(&project.state_dir.join("services").join(&*service.name), boot.as_deref());
         if service.manager != Manager::Process || kept() { "unknown" } else { "stopped" }
     };
     Ok(views::graph(&plan, &ids, state))
@@ -99,29 +99,49 @@ pub fn drawing(project: &Project, names: &[String], format: &str) -> Result<Stri
     drawing::draw(format, &graph(project, names)?)
 }
 
-/// Whether a service has a shim, as its directory tells. Its lock is left alone: a shim may be starting at this moment.
-fn is_kept(directory: &Path, boot: &str) -> bool {
-    match Files::new(directory).read_record() {
-        // A shim that has told the end of its run is about to end itself.
-        Ok(record) => record.is_some_and(|record| {
-            let is_over = matches!(record.phase, Phase::Gone { .. } | Phase::Refused { .. });
-            record.boot_id == boot && !is_over && record.shim.is_alive()
-        }),
-        Err(_) => true,
+/// Whether a service has a shim, as its directory tells; also where that cannot be told.
+fn is_kept(directory: &Path, boot: Option<&str>) -> bool {
+    let files = Files::new(directory);
+    // A shim that is starting, or could not write its record, has no more than the lock.
+    let is_locked = || files.is_locked().unwrap_or(true);
+    let has_lock = || files.lock().try_exists().unwrap_or(true);
+    match files.read_record() {
+        Ok(Some(record)) => match record.phase {
+            // A shim that has told the end of its run is about to end itself.
+            Phase::Gone { .. } | Phase::Refused { .. } => false,
+            Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {
+                boot.is_none_or(|boot| record.boot_id == boot) && record.shim.may_be_alive()
+            }
+        },
+        Ok(None) => is_locked(),
+        Err(_) => !has_lock() || is_locked(),
     }
+}
+
+/// The kernel's id of this boot, if that can be read.
+fn boot() -> Option<String> {
+    service_shim::process::boot_id().ok()
 }
 
 /// The services of a project that have a shim.
 pub(crate) fn kept(state_dir: &Path) -> Vec<String> {
-    let boot = service_shim::process::boot_id().unwrap_or_default();
-    let services = inside(&state_dir.join("services")).filter(|service| is_kept(service, &boot));
+    let boot = boot();
+    let services = inside(&state_dir.join("services")).filter(|service| is_kept(service, boot.as_deref()));
     services.filter_map(|service| Some(service.file_name()?.to_str()?.to_owned())).collect()
+}
+
+/// How many services of a project have a shim. Where their directory cannot be read one may.
+fn count_kept(state_dir: &Path, boot: Option<&str>) -> usize {
+    let services = state_dir.join("services");
+    match std::fs::read_dir(&services) {
+        Ok(_) => inside(&services).filter(|service| is_kept(service, boot)).count(),
+        Err(error) => usize::from(!matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)),
+    }
 }
 
 /// Whether something of a project runs, as its state directory tells; also where it does not.
 pub(crate) fn is_anything_kept(state_dir: &Path) -> bool {
-    let boot = service_shim::process::boot_id().unwrap_or_default();
-    inside(&state_dir.join("services")).any(|service| is_kept(&service, &boot))
+    count_kept(state_dir, boot().as_deref()) > 0
         || elsewhere(state_dir).map_or(true, |names| !names.is_empty())
 }
 
@@ -157,9 +177,9 @@ pub fn projects(around: &Environment<'_>) -> Result<Vec<view::Trace>, Problem> {
 
 /// What these state directories tell, and of lost containers their engines.
 pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::Trace> {
-    let boot = service_shim::process::boot_id().unwrap_or_default();
+    let boot = boot();
     let mut found: Vec<view::Trace> =
-        state_dirs.into_iter().map(|state_dir| trace(&state_dir, &boot)).collect();
+        state_dirs.into_iter().map(|state_dir| trace(&state_dir, boot.as_deref())).collect();
     let lost = |trace: &view::Trace| !trace.daemon && trace.path.is_some();
     let asked: Vec<(&str, &Path)> = found
         .iter()
@@ -177,7 +197,7 @@ fn inside(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-fn trace(state_dir: &Path, boot: &str) -> view::Trace {
+fn trace(state_dir: &Path, boot: Option<&str>) -> view::Trace {
     let daemon = project::gone::has_daemon(state_dir);
     let record = std::fs::read(state_dir.join(project::RECORD)).ok().filter(|_| daemon);
     let (pid, socket) = match record.and_then(|record| serde_json::from_slice(&record).ok()) {
@@ -194,7 +214,7 @@ fn trace(state_dir: &Path, boot: &str) -> view::Trace {
         socket,
         containers: Some(0),
         managed: if daemon { 0 } else { managed(state_dir) },
-        kept: inside(&state_dir.join("services")).filter(|service| is_kept(service, boot)).count(),
+        kept: count_kept(state_dir, boot),
     }
 }
 

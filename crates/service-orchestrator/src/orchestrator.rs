@@ -14,8 +14,10 @@ mod ran;
 mod recall;
 mod redefine;
 mod stops;
+mod takeover;
 mod task;
 mod unasked;
+mod unclear;
 mod waiters;
 mod wishes;
 

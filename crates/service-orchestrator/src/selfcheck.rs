@@ -1,22 +1,26 @@
 //! How the daemon itself is: whether it can do its work, and what a person should look at. How the services are is another
 //! question.
 
+use crate::board::Entry;
 use crate::clock;
 use crate::daemon::Shared;
 use crate::usage;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use service_api::{Vitals, vitals};
-use service_core::Snapshot;
 use service_core::health::Health;
 use service_core::service::State;
+use service_core::{Name, Snapshot};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the owner of the fleet may take to answer. A turn of it takes microseconds.
 pub(crate) const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// Of the descriptors it may have, the daemon should leave a tenth.
 const FEW_LEFT: u64 = 10;
+/// So many services are named of which nobody can tell whether they run.
+const MOST_UNCLEAR: usize = 3;
 
 /// What keeps the daemon from its work, then what does not and should be seen to.
 pub(crate) struct Examination {
@@ -38,9 +42,26 @@ pub(crate) async fn examine(shared: &Shared) -> Examination {
     let definition =
         definition.map(|problem| format!("the definitions are those of before: {}", problem.message));
     let damage = shared.orchestrator.world().places.disk.damage();
-    let doubts =
-        [definition, descriptors(), out_of_reach(shared)].into_iter().flatten().chain(damage).collect();
+    let doubts = [definition, descriptors(), out_of_reach(shared)]
+        .into_iter()
+        .flatten()
+        .chain(damage)
+        .chain(unclear(shared))
+        .collect();
     Examination { faults, doubts }
+}
+
+/// The services of which nobody can tell whether they run: each by itself as long as there are few.
+fn unclear(shared: &Shared) -> Vec<String> {
+    let board = shared.orchestrator.board();
+    let why = |entry: &Arc<Entry>| {
+        Some((entry.definition.name.clone(), entry.snapshot.state.unknown_because()?.to_owned()))
+    };
+    let all: Vec<(Name, String)> = board.entries.iter().filter_map(why).collect();
+    let told = |(name, why): &(Name, String)| format!("`{name}`: {why}");
+    let more = all.len().saturating_sub(MOST_UNCLEAR);
+    let rest = (more > 0).then(|| format!("{more} other services are unknown"));
+    all.iter().take(MOST_UNCLEAR).map(told).chain(rest).collect()
 }
 
 /// What the owner says of its journal, or that it says nothing.

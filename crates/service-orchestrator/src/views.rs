@@ -236,6 +236,7 @@ pub(crate) fn at_rest(entry: &Entry) -> Option<view::Health> {
         (State::Completed { exit, .. }, _) if definition.oneshot && exit.is_success() => {
             "nothing is checked: it has done its work"
         }
+        (State::Unknown { why, .. }, _) if definition.endpoint.is_none() => why,
         _ => return None,
     };
     let by_itself = if definition.manager == Manager::Process { "process" } else { "manager" };

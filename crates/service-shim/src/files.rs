@@ -64,6 +64,19 @@ impl Files {
         }
     }
 
+    /// Whether somebody has the lock. It is shared for a moment at most, which a shim that is about to take it waits for.
+    pub fn is_locked(&self) -> io::Result<bool> {
+        let file = match File::open(self.lock()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Where the shim listens. Use [`Files::with_socket_path`] to bind or connect: this path may be too long for that.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("shim.sock")
@@ -175,6 +188,20 @@ mod tests {
         assert_eq!(files.read_record().unwrap(), Some(record(1)));
         files.write_record(&record(2)).unwrap();
         assert_eq!(files.read_record().unwrap(), Some(record(2)));
+    }
+
+    #[test]
+    fn who_only_looks_sees_whether_the_lock_is_held_and_makes_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path());
+        assert!(!files.is_locked().unwrap() && !files.lock().exists());
+        let lock = files.try_lock().unwrap().unwrap();
+        assert!(files.is_locked().unwrap());
+        drop(lock);
+        assert!(!files.is_locked().unwrap());
+        std::fs::remove_file(files.lock()).unwrap();
+        std::os::unix::fs::symlink(files.lock(), files.lock()).unwrap();
+        assert!(files.is_locked().is_err(), "it leads to itself");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use nix::libc;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use std::io;
 
 /// A process, by pid and by the time the kernel says it was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,8 +19,11 @@ pub struct Process {
 impl Process {
     /// The process that has this pid now; `None` if there is none or if it is a zombie.
     pub fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields = fields(&stat)?;
+        Self::told(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn told(pid: u32, stat: &str) -> Option<Self> {
+        let fields = fields(stat)?;
         (!matches!(fields.0, "Z" | "X")).then_some(Self { pid, start_time: fields.1 })
     }
 
@@ -44,6 +48,17 @@ impl Process {
             Err(_) => false,
         }
     }
+
+    /// Whether it still runs for all that is known: that the kernel cannot be asked, for want of a descriptor say, does not
+    /// mean that it has ended.
+    pub fn may_be_alive(self) -> bool {
+        match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
+            Ok(stat) => Self::told(self.pid, &stat) == Some(self),
+            Err(error) => {
+                error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(nix::libc::ESRCH)
+            }
+        }
+    }
 }
 
 /// State and start time. The command name, field 2, is in parentheses and may itself contain anything.
@@ -55,7 +70,7 @@ fn fields(stat: &str) -> Option<(&str, u64)> {
 }
 
 /// The kernel's id of this boot.
-pub fn boot_id() -> std::io::Result<String> {
+pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
@@ -97,7 +112,9 @@ mod tests {
     #[test]
     fn this_process_is_alive_and_its_pid_with_another_start_time_is_not() {
         let me = Process::of(std::process::id()).unwrap();
-        assert!(me.is_alive());
-        assert!(!Process { start_time: me.start_time + 1, ..me }.is_alive());
+        assert!(me.is_alive() && me.may_be_alive());
+        for other in [Process { start_time: me.start_time + 1, ..me }, Process { pid: u32::MAX, ..me }] {
+            assert!(!other.is_alive() && !other.may_be_alive());
+        }
     }
 }

@@ -16,6 +16,7 @@ mod records;
 mod requests;
 mod resources;
 mod shim;
+mod unclear;
 
 use service_tests::{PATIENCE, Project, alive, eventually, http, name, program, signal};
 use std::fs;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Gives this thread, and what it starts, a view of the file system that ends with it. Says so where that cannot be.
-fn own_mounts() -> bool {
+pub(crate) fn own_mounts() -> bool {
     let private = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
     });
@@ -98,7 +98,7 @@ fn a_state_directory_that_cannot_be_written_is_named_and_nothing_is_started() {
 }
 
 /// Puts a view of a directory over it in which nothing can be written any more. What is open already is not affected.
-fn make_read_only(directory: &Path) {
+pub(crate) fn make_read_only(directory: &Path) {
     let bind =
         |flags| mount(Some(directory), directory, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>);
     bind(MsFlags::empty())

@@ -33,7 +33,7 @@ impl PluginCommand for Status {
 
     fn extra_description(&self) -> &'static str {
         "`status` is running, stopped, failed or unknown; `state` says it finely: stopped, waiting, starting, ready, \
-         stopping, backoff, completed or failed. `health` is healthy, unhealthy, alive (no check is defined), pending or none. `uptime` is whole minutes \
+         stopping, backoff, completed, failed or unknown (`service why` tells what keeps it from being known). `health` is healthy, unhealthy, alive (no check is defined), pending or none. `uptime` is whole minutes \
          from ten minutes on, hours from a day on and days from a week on; with --long it is exact. Where a terminal is too narrow for all columns Nushell leaves out the last: \
          `service status | reject status pid` makes room for them. What is the matter with the project itself (its file is gone or wrong, its \
          directory was renamed) is said on standard error. Rows of `service projects` may be piped in: then the services of \

@@ -67,6 +67,7 @@ impl Prospects<'_> {
         match (machine.state(), machine.goal()) {
             (State::Starting { .. } | State::Ready { .. }, _) => Progress::Done,
             (State::Completed { .. } | State::Failed { .. }, Goal::Up) => Progress::Never(Obstacle::Failed),
+            (State::Unknown { .. }, _) => Progress::Pending,
             (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
             (State::Stopped, Goal::Up) => self.hindered(id, Crash::Passes),
             _ => Progress::Pending,
@@ -90,6 +91,7 @@ impl Prospects<'_> {
         match (machine.state(), machine.goal()) {
             (State::Completed { exit, .. }, _) if exit.is_success() => Progress::Done,
             (State::Completed { .. } | State::Failed { .. }, _) => Progress::Never(Obstacle::Failed),
+            (State::Unknown { .. }, _) => Progress::Pending,
             (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
             _ if endless => Progress::Never(Obstacle::Endless),
             (State::Stopped, Goal::Up) => self.hindered(id, Crash::Passes),

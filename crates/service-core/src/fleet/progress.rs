@@ -31,6 +31,8 @@ pub enum Obstacle {
     Countermanded,
     /// Its policy starts it again whenever it ends.
     Endless,
+    /// Whether it runs cannot be told.
+    Unclear,
 }
 
 impl Fleet {
@@ -62,6 +64,7 @@ impl Fleet {
     pub fn stop_progress(&self, id: Id) -> Progress {
         let machine = self.machine(id);
         match machine.goal() {
+            _ if machine.state().unknown_because().is_some() => Progress::Never(Obstacle::Unclear),
             Goal::Down if machine.state().is_alive() => Progress::Pending,
             Goal::Down => Progress::Done,
             Goal::Up | Goal::Again => Progress::Never(Obstacle::Countermanded),
@@ -75,7 +78,8 @@ impl Fleet {
             State::Failed { .. }
             | State::Completed { .. }
             | State::Stopping { .. }
-            | State::Backoff { .. } => true,
+            | State::Backoff { .. }
+            | State::Unknown { .. } => true,
             State::Stopped => machine.goal() == Goal::Down,
             State::Launching { .. } | State::Starting { .. } | State::Ready { .. } => false,
         }
@@ -128,6 +132,8 @@ impl Prospects<'_> {
                 Progress::Done
             }
             (State::Failed { .. } | State::Completed { .. }, _) => Progress::Never(Obstacle::Failed),
+            (State::Unknown { .. }, _) if crash == Crash::Answers => Progress::Never(Obstacle::Unclear),
+            (State::Unknown { .. }, _) => Progress::Pending,
             (State::Ready { .. }, Goal::Down) if machine.is_left_alone() => Progress::Done,
             (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
             (state, Goal::Up) if is_answer(state, crash) => Progress::Never(Obstacle::Failed),
@@ -172,6 +178,7 @@ impl Prospects<'_> {
         let machine = self.fleet.machine(id);
         match (machine.state(), machine.goal()) {
             (State::Failed { .. } | State::Completed { .. }, _) | (State::Stopped, Goal::Down) => true,
+            (State::Unknown { .. }, _) => crash == Crash::Answers,
             (state, Goal::Up) => is_answer(state, crash),
             _ => false,
         }

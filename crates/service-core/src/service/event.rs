@@ -190,6 +190,11 @@ pub enum Found {
     },
     /// Nothing at all.
     Nothing,
+    /// It may run or not: what would tell cannot be looked at.
+    Unclear {
+        /// What cannot be told, and why, with the file and the error.
+        why: String,
+    },
 }
 
 #[cfg(test)]

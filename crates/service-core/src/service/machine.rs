@@ -76,11 +76,11 @@ impl Machine {
 
     /// How it is.
     pub fn health(&self) -> Health {
-        use State::{Backoff, Completed, Failed, Launching, Ready, Starting, Stopped, Stopping};
+        use State::{Backoff, Completed, Failed, Launching, Ready, Starting, Stopped, Stopping, Unknown};
         match self.memory.state {
             Launching { .. } | Starting { .. } => Health::Pending,
             Ready { .. } | Stopping { .. } => self.memory.tracker.health(),
-            Stopped | Backoff { .. } | Completed { .. } | Failed { .. } => Health::None,
+            Stopped | Backoff { .. } | Completed { .. } | Failed { .. } | Unknown { .. } => Health::None,
         }
     }
 
@@ -111,7 +111,7 @@ impl Machine {
     /// What it left to do is returned, and the end of a run that ended unseen should follow as an event.
     pub fn recall(&mut self, memory: Memory, found: &Found, now: Moment) -> Vec<Effect> {
         self.memory = memory;
-        self.memory.reconcile(found);
+        self.memory.reconcile(found, now);
         self.probing = Probing::Off;
         match self.memory.state {
             State::Stopping { .. } => return vec![Effect::Terminate],
@@ -126,7 +126,7 @@ impl Machine {
             State::Starting { .. } if self.definition.is_asked_while_starting() => {
                 self.probing = Probing::Due(now);
             }
-            State::Launching { .. } | State::Starting { .. } => {}
+            State::Launching { .. } | State::Starting { .. } | State::Unknown { .. } => {}
             State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. } => {
                 self.watch_at_rest(now);
             }
@@ -141,7 +141,11 @@ impl Machine {
             State::Starting { since } => self.start_deadline(*since),
             State::Stopping { kill_at, .. } => Some(*kill_at),
             State::Backoff { until, .. } => Some(*until),
-            State::Stopped | State::Ready { .. } | State::Completed { .. } | State::Failed { .. } => None,
+            State::Stopped
+            | State::Ready { .. }
+            | State::Completed { .. }
+            | State::Failed { .. }
+            | State::Unknown { .. } => None,
         };
         let probe = match self.probing {
             Probing::Due(at) if self.memory.state.is_going() || self.memory.state.is_at_rest() => Some(at),
@@ -172,7 +176,11 @@ impl Machine {
     /// Sets the goal. Whoever wants a service down or again wants that of a run that others started, too. A wish for up clears
     /// the past of a service that is at rest or just went wrong, and one for again that of any, so that it is tried afresh.
     /// What is to run again is wanted up already: a wish for up does not keep the old run.
+    /// What may run or not is asked for nothing: neither would be true.
     pub fn wish(&mut self, goal: Goal) {
+        if let State::Unknown { .. } = self.memory.state {
+            return;
+        }
         let at_rest = !self.memory.state.is_alive();
         let goal = match (self.memory.goal, goal) {
             (Goal::Again, Goal::Up) => Goal::Again,
@@ -268,7 +276,11 @@ impl Machine {
                 | Event::Extended(_),
             )
             | (
-                State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. },
+                State::Stopped
+                | State::Backoff { .. }
+                | State::Completed { .. }
+                | State::Failed { .. }
+                | State::Unknown { .. },
                 Event::Exited(_) | Event::Gone(_),
             ) => Vec::new(),
         }

@@ -4,15 +4,17 @@ use super::backoff::Backoff;
 use super::{Asked, Exit, Found, Goal, State};
 use crate::health::Tracker;
 use crate::time::Moment;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What must outlive the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Memory {
     /// What is wanted.
     pub goal: Goal,
-    /// Where it is.
+    /// Where it is; written down is where it was when that was last known.
+    #[serde(serialize_with = "last_known")]
     pub state: State,
     /// Number of the last run.
     pub run: u64,
@@ -59,8 +61,14 @@ impl Memory {
         Self { goal: Goal::Up, ..Self::default() }
     }
 
+    /// The same, with where the service was when that was last known.
+    #[must_use]
+    pub fn last_known(&self) -> Self {
+        Self { state: self.state.last_known().clone(), ..self.clone() }
+    }
+
     /// Believes the world more than the past: a process that runs may be of a later run than the one remembered.
-    pub(super) fn reconcile(&mut self, found: &Found) {
+    pub(super) fn reconcile(&mut self, found: &Found, now: Moment) {
         match found {
             Found::Running { run, launched } | Found::Unheard { run, launched }
                 if *run != self.run || !self.state.is_alive() =>
@@ -75,14 +83,18 @@ impl Memory {
             }
             Found::Over { run, .. } if *run < self.run => self.rest(),
             Found::Nothing => self.rest(),
+            Found::Unclear { why } => {
+                let was = Box::new(core::mem::take(&mut self.state));
+                self.state = State::Unknown { since: now, why: why.clone(), was };
+            }
             Found::Unheard { .. } => self.tracker = self.tracker.asked_anew(),
             Found::Running { .. } | Found::Over { .. } => {}
         }
     }
 
-    /// Whatever was alive is not any more, and how it ended is not known.
+    /// Nothing is left of its run, if that ever began. One that had begun has ended unseen, which is an event of its own.
     fn rest(&mut self) {
-        if self.state.is_alive() {
+        if let State::Launching { .. } = self.state {
             self.state = State::Stopped;
         }
     }
@@ -98,7 +110,12 @@ impl Memory {
             | State::Starting { .. }
             | State::Ready { .. }
             | State::Stopping { .. }
-            | State::Backoff { .. } => self.state = State::Stopped,
+            | State::Backoff { .. }
+            | State::Unknown { .. } => self.state = State::Stopped,
         }
     }
+}
+
+fn last_known<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    state.last_known().serialize(serializer)
 }

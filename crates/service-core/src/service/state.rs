@@ -4,6 +4,7 @@
 
 use super::Exit;
 use crate::Moment;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,17 @@ pub enum State {
         /// How often it was tried.
         attempts: u32,
     },
+    /// Whether it has a process cannot be told, or not yet how it ended. It is asked for nothing until that is known. Written down
+    /// is what it was before.
+    #[serde(skip)]
+    Unknown {
+        /// When that was found.
+        since: Moment,
+        /// What cannot be told, and why, with the file and the error.
+        why: String,
+        /// Where it was when that was last known.
+        was: Box<State>,
+    },
 }
 
 /// Why a service is stopping.
@@ -110,7 +122,7 @@ pub enum Failure {
 impl State {
     /// Whether a process exists or may exist.
     pub fn is_alive(&self) -> bool {
-        self.is_going() || matches!(self, Self::Stopping { .. })
+        self.is_going() || matches!(self, Self::Stopping { .. } | Self::Unknown { .. })
     }
 
     /// Whether it is alive and not on its way down.
@@ -121,6 +133,20 @@ impl State {
     /// Whether nothing runs, and nothing is about to by itself.
     pub fn is_at_rest(&self) -> bool {
         matches!(self, Self::Stopped | Self::Completed { .. } | Self::Failed { .. })
+    }
+
+    /// Why it cannot be told whether it has a process, where that is so.
+    pub fn unknown_because(&self) -> Option<&str> {
+        let Self::Unknown { why, .. } = self else { return None };
+        Some(why)
+    }
+
+    /// Where it was when that was last known.
+    pub fn last_known(&self) -> &Self {
+        match self {
+            Self::Unknown { was, .. } => was.last_known(),
+            known => known,
+        }
     }
 
     /// Whether the last try to launch it came to nothing.
@@ -153,7 +179,8 @@ impl State {
             Self::Launching { since }
             | Self::Starting { since }
             | Self::Ready { since, .. }
-            | Self::Stopping { since, .. } => Some(*since),
+            | Self::Stopping { since, .. }
+            | Self::Unknown { since, .. } => Some(*since),
             Self::Completed { at, .. } | Self::Failed { at, .. } => Some(*at),
             Self::Stopped | Self::Backoff { .. } => None,
         }
@@ -170,6 +197,7 @@ impl State {
             Self::Backoff { .. } => "backoff",
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
+            Self::Unknown { .. } => "unknown",
         }
     }
 }

@@ -22,7 +22,8 @@ enum Act {
     Crash(Index),
     Behave(Index, Manners),
     Pass(Duration),
-    ChangeDaemon { remembers: bool, absent: Duration },
+    ChangeDaemon { remembers: bool, absent: Duration, blind_for: Option<Index> },
+    See,
     Replan(Vec<Service>),
 }
 
@@ -54,9 +55,12 @@ fn act() -> impl Strategy<Value = Act> {
         3 => who().prop_map(Act::Crash),
         2 => (who(), manners()).prop_map(|(who, manners)| Act::Behave(who, manners)),
         6 => (0u64..20_000).prop_map(|millis| Act::Pass(Duration::from_millis(millis))),
-        2 => (any::<bool>(), prop_oneof![Just(0u64), 0u64..5_000]).prop_map(|(remembers, millis)| {
-            Act::ChangeDaemon { remembers, absent: Duration::from_millis(millis) }
-        }),
+        2 => (any::<bool>(), prop_oneof![Just(0u64), 0u64..5_000], proptest::option::of(who())).prop_map(
+            |(remembers, millis, blind_for)| {
+                Act::ChangeDaemon { remembers, absent: Duration::from_millis(millis), blind_for }
+            }
+        ),
+        1 => Just(Act::See),
         1 => graph().prop_map(Act::Replan),
     ]
 }
@@ -117,7 +121,11 @@ fn perform(world: &mut World, act: Act) {
         Act::Crash(who) => world.crash(*who.get(&ids)),
         Act::Behave(who, manners) => world.manners[who.index(ids.len())] = manners,
         Act::Pass(span) => world.pass(span),
-        Act::ChangeDaemon { remembers, absent } => world.change_daemon(remembers, absent),
+        Act::ChangeDaemon { remembers, absent, blind_for } => {
+            let dark = blind_for.map(|who| *who.get(&ids));
+            world.change_daemon_that_sees(remembers, absent, |id| Some(id) != dark);
+        }
+        Act::See => world.see(),
         Act::Replan(services) => {
             world.replan(services);
             update(world);
@@ -186,6 +194,7 @@ proptest! {
         for act in acts {
             perform(&mut world, act);
         }
+        world.see();
         world.calm();
         let all: Vec<_> = world.fleet.plan().ids().collect();
         world.pass(Duration::from_mins(10));

@@ -3,9 +3,9 @@
 use super::world::{Manners, World, service};
 use service_core::Name;
 use service_core::config::{Condition, Dependency, OnFailure, Restart, Service, Span, WhenLost};
-use service_core::fleet::{Obstacle, Progress, Relatives};
+use service_core::fleet::{Obstacle, Progress, Relatives, Until};
 use service_core::health::{Endpoint, Health};
-use service_core::service::Exit;
+use service_core::service::{Event, Exit, Found, Goal, Memory, State};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -300,6 +300,100 @@ fn a_new_daemon_disturbs_nobody_even_without_a_memory() {
 }
 
 /// Takes over another definition of `a` while it runs.
+/// What the daemon was asked before it died, and the next one cannot look at.
+fn dark(world: &mut World, name: &str) {
+    let id = world.id(name);
+    world.change_daemon_that_sees(true, Duration::ZERO, |other| other != id);
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_unknown_and_neither_stopped_nor_started() {
+    let mut world = chain(WhenLost::Restart);
+    world.start("c");
+    world.pass(SECOND);
+    let diary = world.diary.clone();
+    dark(&mut world, "b");
+    assert_eq!((world.state("a"), world.state("b"), world.state("c")), ("ready", "unknown", "ready"));
+    let b = world.id("b");
+    let snapshot = world.fleet.snapshot(b);
+    assert_eq!((snapshot.status.word(), snapshot.reason.as_deref()), ("unknown", Some("dark")));
+    world.stop("b");
+    assert_eq!(world.fleet.stop_progress(b), Progress::Never(Obstacle::Unclear));
+    world.start("b");
+    assert_eq!(world.fleet.start_progress(b), Progress::Never(Obstacle::Unclear));
+    world.restart("b");
+    world.pass(60 * SECOND);
+    assert_eq!(world.state("b"), "unknown");
+    assert_eq!(world.fleet.machine(b).goal(), Goal::Up, "what was wanted of it is");
+    assert!(world.is_alive(b));
+    assert!(!world.diary[diary.len()..].iter().any(|entry| entry.ends_with('b')), "{:?}", world.diary);
+    world.see();
+    assert_eq!(world.state("b"), "ready");
+    world.stop("a");
+    world.pass(SECOND);
+    assert!(["a", "b", "c"].iter().all(|name| world.state(name) == "stopped"));
+}
+
+#[test]
+fn a_stop_of_the_others_does_not_wait_for_what_is_unknown() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("c");
+    world.pass(SECOND);
+    world.manners[2].ignores_term = true;
+    world.stop("c");
+    dark(&mut world, "c");
+    world.stop("a");
+    world.pass(SECOND);
+    assert_eq!((world.state("a"), world.state("b"), world.state("c")), ("stopped", "stopped", "unknown"));
+    world.see();
+    world.pass(60 * SECOND);
+    assert_eq!(world.state("c"), "stopped", "it was asked to stop before");
+}
+
+#[test]
+fn who_needs_what_is_unknown_is_told_and_starts_when_it_is_found() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("a");
+    world.pass(SECOND);
+    dark(&mut world, "a");
+    world.start("b");
+    let (a, b) = (world.id("a"), world.id("b"));
+    assert_eq!(world.fleet.start_progress(b), Progress::Never(Obstacle::Dependency(a)));
+    assert_eq!(world.fleet.outlook(b, Until::Ready), Progress::Pending, "it may come to that");
+    assert_eq!(world.state("b"), "waiting");
+    world.see();
+    world.pass(SECOND);
+    assert_eq!(world.state("b"), "ready");
+}
+
+#[test]
+fn how_a_run_ended_that_was_unknown_is_told_and_its_policy_goes_on() {
+    let mut world = World::new(vec![Service { restart: Restart::No, ..checked("a") }]);
+    world.start("a");
+    world.pass(SECOND);
+    dark(&mut world, "a");
+    let a = world.id("a");
+    world.crash(a);
+    assert_eq!(world.state("a"), "unknown");
+    assert_eq!(world.fleet.snapshot(a).last_exit, None, "nobody knows");
+    world.see();
+    assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("failed", Some(Exit::Signal(9))));
+}
+
+#[test]
+fn a_run_that_left_no_word_has_ended_unseen_whatever_an_earlier_one_left() {
+    let mut world = World::new(vec![Service { restart: Restart::No, ..checked("a") }]);
+    let a = world.id("a");
+    for found in [Found::Nothing, Found::Over { run: 1, event: Event::Gone(Exit::Code(0)) }] {
+        let state = State::Ready { launched: world.now, since: world.now };
+        let memory =
+            Memory { goal: Goal::Up, state, run: 2, last_exit: Some(Exit::Code(0)), ..Memory::default() };
+        world.fleet.recall(a, memory, found, world.now);
+        let snapshot = world.fleet.snapshot(a);
+        assert_eq!((snapshot.state_word(), snapshot.last_exit), ("failed", Some(Exit::Unknown)));
+    }
+}
+
 fn update(world: &mut World, change: impl FnOnce(&mut Service)) {
     let id = world.id("a");
     let mut service = Service::clone(world.fleet.plan().service(id));

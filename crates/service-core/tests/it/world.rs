@@ -51,12 +51,20 @@ pub(crate) struct World {
     /// What somebody else has started and nobody has looked at.
     strangers: BTreeSet<Id>,
     coming: Vec<(Moment, Id, u64, Event)>,
+    /// How runs ended of which no daemon has heard.
+    unseen: BTreeMap<Id, (u64, Event)>,
     /// Runs that were asked to end; a new daemon asks again.
     asked: BTreeSet<(Id, u64)>,
     /// Wishes that have not been answered.
     pub(crate) waiting: Waiting,
     /// What was done, for stories: `+a` a launch, `-a` a request to end.
     pub(crate) diary: Vec<String>,
+}
+
+/// Who runs although nobody remembers it is wanted.
+fn memory_for(memory: Memory, found: &Found) -> Memory {
+    let is_stranger = memory == Memory::default() && !matches!(found, Found::Nothing | Found::Unclear { .. });
+    if is_stranger { Memory::of_a_stranger() } else { memory }
 }
 
 /// A service called `a`, `b`, ...
@@ -77,6 +85,7 @@ impl World {
             processes: BTreeMap::new(),
             strangers: BTreeSet::new(),
             coming: Vec::new(),
+            unseen: BTreeMap::new(),
             asked: BTreeSet::new(),
             waiting: Waiting::default(),
             diary: Vec::new(),
@@ -129,29 +138,31 @@ impl World {
 
     /// The daemon dies, and after a while another takes over, from memory (or without one) and from what it finds.
     pub(crate) fn change_daemon(&mut self, remembers: bool, absent: Duration) {
+        self.change_daemon_that_sees(remembers, absent, |_| true);
+    }
+
+    /// The same, where the other one can look at some of the services only.
+    pub(crate) fn change_daemon_that_sees(
+        &mut self,
+        remembers: bool,
+        absent: Duration,
+        sees: impl Fn(Id) -> bool,
+    ) {
         self.now = self.now.plus(absent);
-        let ended = self.pass_unseen();
+        self.pass_unseen();
         let plan = Arc::clone(self.fleet.plan());
         let mut next = Fleet::new(Arc::clone(&plan), 7);
         for id in plan.ids() {
-            let running = self
-                .processes
-                .get(&id)
-                .map(|process| Found::Running { run: process.run, launched: process.launched });
-            let over = || ended.get(&id).map(|(run, event)| Found::Over { run: *run, event: event.clone() });
-            let found = running.or_else(over).unwrap_or(Found::Nothing);
-            let kept = remembers.then(|| self.fleet.machine(id).memory().clone());
-            let memory = kept.unwrap_or(if found == Found::Nothing {
-                Memory::default()
-            } else {
-                Memory::of_a_stranger()
-            });
-            next.recall(id, memory, found, self.now);
+            let memory =
+                if remembers { self.fleet.machine(id).memory().last_known() } else { Memory::default() };
+            let found = if sees(id) { self.found(id) } else { Found::Unclear { why: "dark".into() } };
+            next.recall(id, memory_for(memory, &found), found, self.now);
         }
         next.resume(self.now);
         // Whoever waited is told that the daemon has gone.
         self.waiting = Waiting::default();
-        self.watch_ends(&next, &ended);
+        let looked_at: Vec<Id> = plan.ids().filter(|id| sees(*id)).collect();
+        self.watch_ends(&next, &looked_at);
         self.fleet = next;
         // Checks under way died with the daemon; a shim says again what it knows.
         self.coming.retain(|(.., event)| matches!(event, Event::Gone(_)));
@@ -161,13 +172,40 @@ impl World {
         self.act();
     }
 
+    /// What could not be looked at is seen now.
+    pub(crate) fn see(&mut self) {
+        let is_unknown = |id: &Id| self.fleet.machine(*id).state().unknown_because().is_some();
+        let unknown: Vec<Id> = self.fleet.plan().ids().filter(is_unknown).collect();
+        let before = self.fleet.clone();
+        for id in &unknown {
+            let found = self.found(*id);
+            let memory = memory_for(before.machine(*id).memory().last_known(), &found);
+            self.fleet.recall(*id, memory, found, self.now);
+            if let Some(process) = self.processes.get(id) {
+                self.coming.push((self.now, *id, process.run, Event::Launched));
+            }
+        }
+        self.fleet.resume(self.now);
+        let now = std::mem::replace(&mut self.fleet, before);
+        self.watch_ends(&now, &unknown);
+        self.fleet = now;
+        self.act();
+    }
+
+    fn found(&self, id: Id) -> Found {
+        match (self.processes.get(&id), self.unseen.get(&id)) {
+            (Some(process), _) => Found::Running { run: process.run, launched: process.launched },
+            (None, Some((run, event))) => Found::Over { run: *run, event: event.clone() },
+            (None, None) => Found::Nothing,
+        }
+    }
+
     /// What comes while there is no daemon: runs end, and their shims write down how.
-    fn pass_unseen(&mut self) -> BTreeMap<Id, (u64, Event)> {
+    fn pass_unseen(&mut self) {
         let (mut due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= self.now);
         self.coming = later;
         due.sort_by_key(|(at, ..)| *at);
-        let mut ended = BTreeMap::new();
         for (_, id, run, event) in due {
             let runs = self.processes.get(&id).is_some_and(|process| process.run == run);
             match event {
@@ -175,21 +213,23 @@ impl World {
                 Event::Refused(_) => {}
                 _ => continue,
             }
-            ended.insert(id, (run, event));
+            self.unseen.insert(id, (run, event));
         }
-        ended
     }
 
     /// Law: how a run ended is known, also if nobody was there; and a one-shot that has done its work is not run again.
-    fn watch_ends(&self, next: &Fleet, ended: &BTreeMap<Id, (u64, Event)>) {
-        for (id, (run, event)) in ended {
+    fn watch_ends(&mut self, next: &Fleet, seen: &[Id]) {
+        let ended: Vec<_> = seen.iter().filter_map(|id| Some((*id, self.unseen.remove(id)?))).collect();
+        for (id, (run, event)) in &ended {
             let (Event::Gone(exit), machine, before) = (event, next.machine(*id), self.fleet.machine(*id))
             else {
                 continue;
             };
             assert_eq!(machine.memory().last_exit, Some(*exit), "the end of a run of {id:?} is not known");
-            let did_its_work = exit.is_success() && machine.definition().oneshot && machine.run() == *run;
-            if did_its_work && machine.goal() == Goal::Up && before.state().is_going() {
+            // It is judged by the definition of its run, which may have changed since.
+            let is_oneshot = machine.definition().oneshot && before.definition().oneshot;
+            let did_its_work = exit.is_success() && is_oneshot && machine.run() == *run;
+            if did_its_work && machine.goal() == Goal::Up && before.state().last_known().is_going() {
                 assert!(
                     matches!(machine.state(), State::Completed { .. }),
                     "{id:?} is {:?}, to be run twice",
@@ -218,6 +258,8 @@ impl World {
             processes.map(|(id, process)| (new(id).expect("what runs stays"), process)).collect();
         let coming = std::mem::take(&mut self.coming).into_iter();
         self.coming = coming.filter_map(|(at, id, run, event)| Some((at, new(id)?, run, event))).collect();
+        let unseen = std::mem::take(&mut self.unseen).into_iter();
+        self.unseen = unseen.filter_map(|(id, end)| Some((new(id)?, end))).collect();
         let asked = std::mem::take(&mut self.asked).into_iter();
         self.asked = asked.filter_map(|(id, run)| Some((new(id)?, run))).collect();
         self.act();
@@ -261,6 +303,9 @@ impl World {
                     continue;
                 }
                 self.processes.remove(&id);
+                if self.fleet.machine(id).state().unknown_because().is_some() {
+                    self.unseen.insert(id, (run, event.clone()));
+                }
             }
             let looked = event == Event::Looked(Presence::Running);
             self.fleet.happened(id, run, event, self.now);
@@ -361,7 +406,10 @@ impl World {
         let asked = first && matches!(state, State::Stopping { cause: Cause::Asked, .. });
         for dependent in self.fleet.plan().dependents(order.id) {
             let dependent_machine = self.fleet.machine(*dependent);
-            let goes_down = dependent_machine.goal() != Goal::Up && !dependent_machine.is_left_alone();
+            // When one ends that may run or not nobody can tell.
+            let is_known = dependent_machine.state().unknown_because().is_none();
+            let goes_down =
+                is_known && dependent_machine.goal() != Goal::Up && !dependent_machine.is_left_alone();
             assert!(
                 !(asked && goes_down && self.is_alive(*dependent)),
                 "{} was stopped before {}",

@@ -79,8 +79,11 @@ const FAMILIES: [Family; 10] = [
     },
     Family {
         name: "service_up",
-        help: "Whether the service runs, ready or not.",
-        of: Of::Flag(|entry| Some(entry.snapshot.state.is_alive())),
+        help: "Whether the service runs, ready or not. Absent while that cannot be told.",
+        of: Of::Flag(|entry| {
+            let state = &entry.snapshot.state;
+            state.unknown_because().is_none().then(|| state.is_alive())
+        }),
     },
     Family {
         name: "service_ready",

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 const WAITING: &str = "waiting";
 const STOPPED: &str = "stopped";
 const STOPPING: &str = "stopping";
+const UNKNOWN: &str = "unknown";
 
 /// One service as it was written down.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub(crate) struct Seen {
     health: Option<String>,
     /// It is not defined any more.
     pub(super) removed: bool,
+    /// Whether it was alive before nobody could tell any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    doubted: bool,
     /// What it waited for when it was last looked at.
     #[serde(skip)]
     need: Option<String>,
@@ -101,7 +105,16 @@ impl Look {
 
 impl Seen {
     fn was_alive(&self) -> bool {
-        matches!(self.state.as_deref(), Some("starting" | "ready" | STOPPING))
+        match self.state.as_deref() {
+            Some(UNKNOWN) => self.doubted,
+            state => matches!(state, Some("starting" | "ready" | STOPPING)),
+        }
+    }
+
+    /// It is in this state now.
+    fn move_to(&mut self, state: Option<String>) {
+        self.doubted = state.as_deref() == Some(UNKNOWN) && self.was_alive();
+        self.state = state;
     }
 
     /// What has happened since it was last looked at.
@@ -143,7 +156,8 @@ impl Seen {
             need: look.need.clone().or_else(|| self.need.take().filter(|_| look.state == "starting")),
             ..draft()
         });
-        (self.state, self.run) = (Some(look.state.to_owned()), look.run);
+        self.move_to(Some(look.state.to_owned()));
+        self.run = look.run;
         let health = self.health(&look, moved).map(|(from, to)| Draft {
             event: kind::HEALTH,
             from,
@@ -180,7 +194,7 @@ impl Seen {
                 if run != seen.run {
                     (seen.run, seen.health) = (run, None);
                 }
-                seen.state = event.to;
+                seen.move_to(event.to);
             }
             kind::HEALTH => seen.health = event.to,
             kind::DEFINED => seen.removed = false,
@@ -248,6 +262,22 @@ mod tests {
         }
         let drafts = seen.look("web", look("starting", 1, Health::Pending));
         assert_eq!(drafts[0].need.as_deref(), Some("cache"));
+    }
+
+    #[test]
+    fn an_end_that_was_not_seen_is_told_once_also_over_what_is_unknown() {
+        let unknown = || look(UNKNOWN, 4, Health::None);
+        let stopped = |exit| Look { exit: Some(exit), ..look(STOPPED, 4, Health::None) };
+        for (before, told) in [("ready", Some(Exit::Code(3))), (STOPPED, None)] {
+            let mut seen = Seen { state: Some(before.into()), run: 4, ..Seen::default() };
+            let drafts = seen.look("web", Look { alive: true, ..unknown() });
+            assert_eq!(words(&drafts), [format!("state {before} unknown")]);
+            // Another daemon reads what this one wrote.
+            let mut seen: Seen = serde_json::from_slice(&serde_json::to_vec(&seen).unwrap()).unwrap();
+            let drafts = seen.look("web", stopped(Exit::Code(3)));
+            assert_eq!(words(&drafts), ["state unknown stopped"]);
+            assert_eq!(drafts[0].exit, told);
+        }
     }
 
     #[test]

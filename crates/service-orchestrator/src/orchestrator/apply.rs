@@ -2,11 +2,11 @@
 //! if any of that fails, the same back to the definitions that ran before.
 
 use super::change::Comparison;
-use super::{Message, Patience, Relatives, ServiceOrchestrator, Verb, Wish, ran};
+use super::{Message, Patience, Relatives, ServiceOrchestrator, Verb, Wish, ran, unclear};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::change::{Change, Kind, Present};
 use service_core::config::{Config, Origin, Service};
-use service_core::{Name, Plan};
+use service_core::{Id, Name, Plan};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -56,6 +56,7 @@ impl ServiceOrchestrator {
             .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
         }
         let before = self.compare(plan.clone()).await?;
+        refuse_unclear(&before, &Steps::forward(&before, how.start), &plan)?;
         self.check_apply(&before.changes, &plan, how.start).await?;
         self.ask(|reply| Message::Walk { begins: true, reply }).await?;
         self.replan(plan).await?;
@@ -179,6 +180,19 @@ impl ServiceOrchestrator {
             }
         }
         all_well
+    }
+}
+
+/// Nothing is begun that would stop, start or wait for a service of which nobody can tell whether it runs.
+fn refuse_unclear(before: &Comparison, steps: &Steps, plan: &Plan) -> Result<(), Problem> {
+    let moved = steps.restart.iter().chain(&steps.start);
+    let ids: Vec<Id> = moved.filter_map(|name| plan.id(name)).collect();
+    let affected = plan.with_dependencies(&plan.with_dependents(&ids));
+    let affected = affected.iter().map(|id| &plan.service(*id).name);
+    let mut names = steps.stop.iter().chain(&steps.update).chain(affected);
+    match names.find_map(|name| Some((name, before.unclear.get(name)?))) {
+        Some((name, why)) => Err(unclear::refused("apply the changes of", name, why)),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use service_core::change::{Change, Present, compare};
 use service_core::config::Origin;
 use service_core::service::Goal;
 use service_core::{Id, Moment, Name, Plan};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What runs, and what another plan would change about it.
@@ -19,6 +19,8 @@ pub(crate) struct Comparison {
     pub(crate) plan: Arc<Plan>,
     /// What was wished so far, but by an apply.
     pub(crate) wishes: Wishes,
+    /// Of which nobody can tell whether they run, and why.
+    pub(crate) unclear: BTreeMap<Name, String>,
 }
 
 /// What runs, as far as another plan may change something about it.
@@ -30,12 +32,13 @@ pub(crate) struct Presence {
     done: BTreeSet<Name>,
     plan: Arc<Plan>,
     wishes: Wishes,
+    unclear: BTreeMap<Name, String>,
 }
 
 impl Presence {
     /// What another plan would change. Where many are needed by many it takes a while, which the owner has not.
     pub(super) fn compare(self, next: &Plan) -> Comparison {
-        let Self { present, known, done, plan, wishes } = self;
+        let Self { present, known, done, plan, wishes, unclear } = self;
         // What was added follows no file, so a changed one asks nothing of it.
         let follows = |change: &Change| match next.id(&change.name) {
             Some(id) => next.service(id).origin == Origin::File,
@@ -46,7 +49,7 @@ impl Presence {
         for change in &mut changes {
             change.affects.retain(|name| !done.contains(name));
         }
-        Comparison { changes, present, plan, wishes }
+        Comparison { changes, present, plan, wishes, unclear }
     }
 }
 
@@ -65,12 +68,17 @@ impl Task {
             (name, Arc::clone(last))
         };
         let done = plan.ids().filter(|id| self.fleet.is_done(*id));
+        let unclear = |id: Id| {
+            let machine = self.fleet.machine(id);
+            Some((machine.definition().name.clone(), machine.state().unknown_because()?.to_owned()))
+        };
         Presence {
             present: plan.ids().filter(is_present).map(definition).collect(),
             known: self.known.clone(),
             done: done.map(|id| plan.service(id).name.clone()).collect(),
             plan: Arc::clone(plan),
             wishes: self.wishes.clone(),
+            unclear: plan.ids().filter_map(unclear).collect(),
         }
     }
 

@@ -12,6 +12,7 @@ use service_core::config::word;
 use service_core::fleet::{Obstacle, Progress, Prospects, Until};
 use service_core::plan::Id;
 use service_core::service::Goal;
+use service_core::why::unknown;
 use service_core::{Moment, Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -130,6 +131,10 @@ impl Lookout {
                 let need = board.at(need);
                 let needed = &need.definition.name;
                 (format!("it needs `{needed}`, {}", in_the_way(need)), format!("see `service why {needed}`"))
+            }
+            Obstacle::Unclear => {
+                let why = entry.snapshot.state.unknown_because().unwrap_or_default();
+                (why.to_owned(), unknown(name))
             }
             Obstacle::Countermanded if entry.snapshot.state.is_alive() => {
                 ("somebody stops it".to_owned(), format!("run `service start {name}`"))

@@ -1,6 +1,7 @@
 //! What reaches the owner of the fleet: wishes from outside, reports from whoever acts.
 
 use super::change::Presence;
+use super::recall::Trace;
 use crate::board::Checked;
 use crate::journal::View;
 use crate::manager::{Heard, Told};
@@ -40,6 +41,8 @@ pub(crate) enum Message {
     Restarted { name: Name, run: u64, told: Told },
     /// Somebody looked whether a service runs that is at rest here since this run; this was found, if it does.
     Looked { name: Name, run: u64, found: Option<Box<Heard>> },
+    /// Somebody looked again at a service of which nobody could tell whether it runs.
+    Found { name: Name, trace: Box<Trace> },
     /// Something became known about a run of a service.
     Learned { name: Name, run: u64, report: Report },
     /// What may be asked has changed.
@@ -135,6 +138,18 @@ pub enum Verb {
     Restart,
     /// Let it go on under its definition in the plan, which differs only in what may change under way.
     Update,
+}
+
+impl Verb {
+    /// The word for it, in an error.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Update => "update",
+        }
+    }
 }
 
 /// How long to wait for the fate of a wish.

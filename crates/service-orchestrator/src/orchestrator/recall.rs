@@ -1,18 +1,20 @@
 //! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
 
-use super::task::Task;
-use super::{Report, is_managed, ran};
+use super::unclear::Unclear;
+use super::{is_managed, ran};
 use crate::clock;
 use crate::manager::{self, Heard};
 use crate::process::{self, Reached};
 use crate::room::Room;
 use crate::world::{Places, World};
 use service_api::redact;
-use service_core::config::{Command, Config, Restart, Service};
+use service_core::config::{Command, Config, Manager, Restart, Service};
 use service_core::service::{Event, Exit, Found, Memory, State};
 use service_core::{Moment, Name, Plan};
 use service_shim::{Files, Phase, Record};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::DirEntry;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -26,18 +28,23 @@ const AT_ONCE: usize = 64;
 /// How long a shim that was just started may take to say so.
 const FIRST_WORDS: Duration = Duration::from_secs(2);
 
-/// The plan, with the services that run although they are no longer defined, and what was found of each service.
+/// How long a record is tried to be read where nobody keeps the service.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// The plan, with the services that run, or may run, although they are no longer defined, and what was found of each service.
 pub(super) struct Traces {
     pub(super) plan: Plan,
     pub(super) left_over: BTreeSet<Name>,
     pub(super) runs: BTreeMap<Name, Trace>,
+    /// What is still to be found out.
+    pub(super) unclear: Unclear,
 }
 
 /// What was found of one service.
-pub(super) struct Trace {
-    found: Found,
-    record: Record,
-    reached: Option<Reached>,
+pub(crate) struct Trace {
+    pub(super) found: Found,
+    pub(super) record: Option<Record>,
+    pub(super) reached: Option<Reached>,
 }
 
 /// What a service's directory says of its last run.
@@ -49,52 +56,117 @@ struct Last {
     reached: Option<Reached>,
 }
 
+impl Trace {
+    /// Nobody can tell whether it runs.
+    pub(super) fn unclear(why: &str) -> Self {
+        Self { found: Found::Unclear { why: untold(why) }, record: None, reached: None }
+    }
+
+    /// Why nobody can tell whether it runs, if that is so.
+    pub(super) fn doubt(&self) -> Option<&str> {
+        let Found::Unclear { why } = &self.found else { return None };
+        Some(why)
+    }
+
+    /// Whether it runs, for all that is known.
+    pub(super) fn may_run(&self) -> bool {
+        matches!(self.found, Found::Running { .. } | Found::Unclear { .. })
+    }
+}
+
 /// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
 pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
     let managed = |name: &Name| plan.id(name).is_some_and(|id| is_managed(plan.service(id)));
     let lost = process::lost::call_back(places, memories, managed).await;
     wait_for_launches(places, memories).await;
-    let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
-    let at_once = Room::now().looks(AT_ONCE);
-    for entry in std::fs::read_dir(places.services()).into_iter().flatten().flatten() {
-        let Some(name) = entry.file_name().to_str().and_then(|name| Name::new(name).ok()) else { continue };
-        if lost.contains_key(&name) {
-            continue;
+    let began = clock::now();
+    let (mut runs, unlisted) = match names(places) {
+        Ok(mut names) => {
+            names.retain(|name| !lost.contains_key(name));
+            (traces(places, names, memories, began).await, false)
         }
-        if looks.len() >= at_once {
-            runs.extend(looks.join_next().await.and_then(Result::ok).flatten());
+        Err(why) => {
+            let defined = plan.ids().map(|id| &plan.service(id).name);
+            let were_up = memories.iter().filter(|(_, memory)| memory.state.is_alive());
+            let all: BTreeSet<&Name> = defined.chain(were_up.map(|(name, _)| name)).collect();
+            let unclear = |name: &Name| (name.clone(), Trace::unclear(&why));
+            (all.into_iter().map(unclear).collect(), true)
         }
-        looks.spawn(trace(Arc::clone(places), name));
-    }
-    runs.extend(looks.join_all().await.into_iter().flatten());
+    };
     for (name, record) in lost {
         let found = found(&record, true, places, &name).await;
-        runs.insert(name, Trace { found, record, reached: None });
+        runs.insert(name, Trace { found, record: Some(record), reached: None });
     }
-    let running = runs.iter().filter(|(_, trace)| matches!(trace.found, Found::Running { .. }));
+    let may_run = runs.iter().filter(|(_, trace)| trace.may_run());
     let left_over: BTreeSet<Name> =
-        running.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
-    Traces { plan: with_left_overs(plan, &left_over), left_over, runs }
+        may_run.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
+    let unclear = Unclear::new(&runs, unlisted, memories, began);
+    Traces { plan: with_left_overs(plan, &left_over), left_over, runs, unclear }
 }
 
-async fn trace(places: Arc<Places>, name: Name) -> Option<(Name, Trace)> {
-    match last_record(&places.files(&name)).await {
-        Ok(Some(Last { record, is_kept, reached })) => {
-            let found = found(&record, is_kept, &places, &name).await;
-            if !matches!(found, Found::Running { .. }) {
-                process::limits::leave_over(&places, &name).await;
-            }
-            Some((name, Trace { found, record, reached }))
+/// The services that have ever run. The error says why that cannot be told.
+pub(super) fn names(places: &Places) -> Result<BTreeSet<Name>, String> {
+    let directory = places.services();
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+    };
+    let entries = entries.map_err(|error| format!("cannot read `{}`: {error}", directory.display()))?;
+    let name = |entry: &DirEntry| entry.file_name().to_str().and_then(|name| Name::new(name).ok());
+    Ok(entries.iter().filter_map(name).collect())
+}
+
+/// What is found of these services, in a look that began then or goes on since then.
+pub(super) async fn traces(
+    places: &Arc<Places>,
+    names: BTreeSet<Name>,
+    memories: &BTreeMap<Name, Memory>,
+    began: Moment,
+) -> BTreeMap<Name, Trace> {
+    let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
+    let at_once = Room::now().looks(AT_ONCE);
+    for name in &names {
+        if looks.len() >= at_once {
+            runs.extend(looks.join_next().await.and_then(Result::ok));
         }
-        Ok(None) => {
-            process::limits::leave_over(&places, &name).await;
-            None
-        }
-        Err(error) => {
-            tracing::warn!(service = %name, %error, "cannot read the record of its last run");
-            None
-        }
+        let (places, name, memory) = (Arc::clone(places), name.clone(), memories.get(name).cloned());
+        looks.spawn(async move {
+            let trace = trace(&places, &name, memory.as_ref(), began).await;
+            (name, trace)
+        });
     }
+    while let Some(look) = looks.join_next().await {
+        runs.extend(look.ok());
+    }
+    for name in names {
+        runs.entry(name).or_insert_with(|| Trace::unclear("the look at its files came to no end"));
+    }
+    runs
+}
+
+async fn trace(places: &Places, name: &Name, memory: Option<&Memory>, began: Moment) -> Trace {
+    let files = places.files(name);
+    let (found, record, reached) = match last_record(&files, began).await {
+        Ok(Some(Last { record, is_kept, reached })) => {
+            (found(&record, is_kept, places, name).await, Some(record), reached)
+        }
+        Ok(None) => (Found::Nothing, None, None),
+        Err(why) => return Trace { found: Found::Unclear { why }, record: None, reached: None },
+    };
+    if !matches!(found, Found::Running { .. }) {
+        let unseen = memory.filter(|memory| {
+            let told = record.as_ref().map_or(0, |record| record.run);
+            memory.state.is_alive() && told < memory.run
+        });
+        // What it was when nobody wrote down more; what a manager runs has never had a keeper.
+        if let Some(memory) =
+            unseen.filter(|_| !matches!(ran::manager(&files), Ok(manager) if manager != Manager::Process))
+        {
+            process::orphans::end(places, name, memory.run, None).await;
+        }
+        process::limits::leave_over(places, name).await;
+    }
+    Trace { found, record, reached }
 }
 
 /// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
@@ -104,6 +176,7 @@ async fn wait_for_launches(places: &Places, memories: &BTreeMap<Name, Memory>) {
     let is_out = |memory: &Memory| matches!(memory.state, State::Launching { .. });
     for (name, memory) in memories.iter().filter(|(_, memory)| is_out(memory)) {
         let files = places.files(name);
+        // What cannot be read does not show; whoever looks next says so.
         let shows = || {
             let record = files.read_record().ok().flatten();
             record.is_some_and(|record| record.run >= memory.run)
@@ -115,23 +188,19 @@ async fn wait_for_launches(places: &Places, memories: &BTreeMap<Name, Memory>) {
     }
 }
 
-/// The record of the last run. While a shim holds the lock it is asked itself, whatever lies on the disk, and waited for
-/// if it has only just been started: a second one must not be started beside it. One that lives and says nothing, because
-/// it is frozen, has written down what it would say.
-async fn last_record(files: &Files) -> std::io::Result<Option<Last>> {
+/// The record of the last run; none if there is nothing that says anything of it. While a shim holds the lock it is asked
+/// itself, whatever lies on the disk, and waited for if it has only just been started: a second one must not be started beside
+/// it. One that lives and says nothing, because it is frozen, has written down what it would say.
+///
+/// The error says why it cannot be told whether anything runs, or not yet how it ended.
+async fn last_record(files: &Files, began: Moment) -> Result<Option<Last>, String> {
     let deadline = clock::now().plus(FIRST_WORDS);
     loop {
-        if let Some(_lock) = files.try_lock()? {
-            let record = files.read_record()?;
-            // Somebody may have deleted the lock that it holds.
-            let is_kept = record
-                .as_ref()
-                .is_some_and(|record| !record.is_end() && process::lost::keeps(record.shim, files));
-            if !is_kept {
-                // Nobody listens there; a shim that ended on a disk that could not be written has left it.
-                let _ = std::fs::remove_file(files.socket());
-            }
-            return Ok(record.map(|record| Last { record, is_kept, reached: None }));
+        match files.try_lock() {
+            Ok(Some(_lock)) => return unlocked(files, began),
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && is_gone(files) => return Ok(None),
+            Err(error) => return Err(untold(&format!("cannot open `{}`: {error}", files.lock().display()))),
         }
         match process::ask(files).await {
             Ok((record, talk)) => {
@@ -145,13 +214,52 @@ async fn last_record(files: &Files) -> std::io::Result<Option<Last>> {
                 }
                 // It may just have ended: then the lock is free by now.
                 if clock::now() >= deadline.plus(FIRST_WORDS) {
-                    return Err(error);
+                    let lock = files.lock();
+                    let why =
+                        format!("its keeper has locked `{}` and does not answer: {error}", lock.display());
+                    return Err(untold(&why));
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
     }
+}
+
+/// Nobody keeps the service, unless the lock that its shim holds was deleted. What its record says, if it has one that can be
+/// read: one that is damaged says nothing, and one that cannot be read at this moment is waited for, but not for ever.
+fn unlocked(files: &Files, began: Moment) -> Result<Option<Last>, String> {
+    let is_lost = |error: &io::Error| {
+        matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory)
+            || clock::now() >= began.plus(READ_WITHIN)
+    };
+    let record = files.read_record();
+    let is_kept =
+        matches!(&record, Ok(Some(record)) if !record.is_end() && process::lost::keeps(record.shim, files));
+    if !is_kept {
+        // Nobody listens there; a shim that ended on a disk that could not be written has left it.
+        let _ = std::fs::remove_file(files.socket());
+    }
+    match record {
+        Ok(record) => Ok(record.map(|record| Last { record, is_kept, reached: None })),
+        Err(error) if is_lost(&error) => {
+            tracing::warn!(path = %files.record().display(), %error, "cannot read how its last run ended");
+            Ok(None)
+        }
+        Err(error) => {
+            let record = files.record();
+            Err(format!("it has ended, and how cannot be told: cannot read `{}`: {error}", record.display()))
+        }
+    }
+}
+
+fn untold(why: &str) -> String {
+    format!("it cannot be told whether it runs: {why}")
+}
+
+/// Whether the directory was removed just now.
+fn is_gone(files: &Files) -> bool {
+    files.directory().try_exists().is_ok_and(|there| !there)
 }
 
 /// What follows from the one look that was taken. It is not repeated here: whatever a second one saw that the first did not
@@ -209,7 +317,7 @@ pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
 
 /// What a manager runs leaves no trace with us. If it was up, its manager says whether it is; where it has not answered,
 /// nobody knows.
-fn elsewhere(
+pub(super) fn elsewhere(
     definition: &Service,
     memory: Option<&Memory>,
     run: u64,
@@ -253,94 +361,6 @@ pub(super) async fn hear(
     manager::hear(world, found.plan.settings(), asked, HEARING).await
 }
 
-impl Task {
-    /// Takes up every service where it is. Returns what is known of the runs that were found, to be
-    /// [learned](Task::learned) once the board shows them.
-    pub(super) fn recall(
-        &mut self,
-        mut memories: BTreeMap<Name, Memory>,
-        mut runs: BTreeMap<Name, Trace>,
-        mut heard: BTreeMap<Name, Heard>,
-    ) -> Vec<(Name, u64, Report)> {
-        let (mut known, mut events) = (Vec::new(), Vec::new());
-        let now = clock::now();
-        let plan = Arc::clone(self.fleet.plan());
-        for id in plan.ids() {
-            let name = &plan.service(id).name;
-            let mut trace = runs.remove(name);
-            if let Some(Trace { found: Found::Running { .. }, record, reached }) = &mut trace {
-                // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
-                // frozen.
-                let leader = match record.phase {
-                    Phase::Running { leader, .. } => Some(leader),
-                    Phase::Launching { .. }
-                    | Phase::Exited { .. }
-                    | Phase::Gone { .. }
-                    | Phase::Refused { .. } => None,
-                };
-                known.push((name.clone(), record.run, Report::Processes { leader, keeper: record.shim }));
-                if leader.is_some() {
-                    self.world.report(name, record.run, Event::Launched);
-                }
-                let keeper =
-                    process::adopt(self.world.clone(), plan.service(id), record.clone(), reached.take());
-                self.keepers.insert(name.clone(), keeper);
-            }
-            if let Some(Trace { record, .. }) = &trace {
-                known.push((name.clone(), record.run, Report::Missing(record.missing())));
-                known.extend(record.left.clone().map(|left| (name.clone(), record.run, Report::Left(left))));
-            }
-            let memory = memories.remove(name);
-            let remembered = memory.as_ref().map_or(0, |memory| memory.run);
-            let run = trace.as_ref().map_or(remembered, |trace| trace.record.run.max(remembered));
-            let definition = ran::kept(&self.world.places, plan.service(id), run).map(Arc::new);
-            let judged = definition.as_ref().unwrap_or(plan.service(id));
-            let heard = heard.remove(name);
-            let found = match elsewhere(judged, memory.as_ref(), run, heard.as_ref()) {
-                Some(found) if !matches!(trace, Some(Trace { found: Found::Running { .. }, .. })) => {
-                    if matches!(memory.as_ref().map(|memory| &memory.state), Some(State::Launching { .. })) {
-                        // Whether that call did it is for the first answer to tell.
-                        events.push((name.clone(), run, Event::Launched));
-                    }
-                    found
-                }
-                _ => trace.map_or(Found::Nothing, |trace| trace.found),
-            };
-            if let Some(heard) = heard {
-                let entry = Arc::make_mut(&mut self.entries[id.index()]);
-                // It is of that run, whatever comes next.
-                entry.snapshot.run = run;
-                entry.check = Some(Arc::new(heard.check));
-                if manager::decides(judged) {
-                    events.push((name.clone(), run, heard.event));
-                }
-                known.push((name.clone(), run, Report::Told(heard.told)));
-            }
-            if let Some(definition) = definition {
-                if let Found::Running { .. } = &found {
-                    self.fleet.remember(id, Arc::clone(&definition));
-                }
-                self.ran.insert(name.clone(), definition);
-            }
-            let stranger = || {
-                if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
-            };
-            let memory = memory.unwrap_or_else(stranger);
-            // What the former daemon has counted is not counted again.
-            Arc::make_mut(&mut self.entries[id.index()]).snapshot.restarts = memory.restarts;
-            self.fleet.recall(id, memory, found, now);
-            if self.left_over.contains(name) {
-                self.fleet.retire(id);
-            }
-        }
-        self.fleet.resume(now);
-        for (name, run, event) in events {
-            self.happened(&name, run, event);
-        }
-        known
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,12 +383,68 @@ mod tests {
         }
     }
 
+    fn places(directory: &tempfile::TempDir) -> Places {
+        let (project, base_dir, boot_id, disk) = Default::default();
+        let state_dir = directory.path().to_owned();
+        Places { state_dir, refuge: None, project, base_dir, nu: None, boot_id, disk }
+    }
+
+    /// It cannot be opened: it leads to itself.
+    fn link(path: &std::path::Path) {
+        std::os::unix::fs::symlink(path, path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unseen() {
+        let directory = tempfile::tempdir().unwrap();
+        let places = places(&directory);
+        let name = Name::new("web").unwrap();
+        let files = places.files(&name);
+        let look = async |began| trace(&places, &name, None, began).await.found;
+        let unclear = |found: &Found, path: std::path::PathBuf| {
+            let Found::Unclear { why } = found else { panic!("it is {found:?}") };
+            assert!(why.contains(path.to_str().unwrap()) && why.contains("symbolic links"), "{why}");
+        };
+        let (now, long_ago) = (clock::now(), Moment::default());
+        assert_eq!(look(now).await, Found::Nothing, "its directory has just gone");
+        std::fs::create_dir_all(files.directory()).unwrap();
+        assert_eq!(look(now).await, Found::Nothing);
+        // Nobody has the lock, so it does not run. How it ended may be read at another moment.
+        link(&files.record());
+        unclear(&look(now).await, files.record());
+        assert_eq!(look(long_ago).await, Found::Nothing, "but not for ever");
+        std::fs::remove_file(files.record()).unwrap();
+        for damaged in ["", "{", "{}"] {
+            std::fs::write(files.record(), damaged).unwrap();
+            assert_eq!(look(now).await, Found::Nothing);
+        }
+        std::fs::remove_file(files.lock()).unwrap();
+        link(&files.lock());
+        for began in [now, long_ago] {
+            unclear(&look(began).await, files.lock());
+        }
+    }
+
+    #[tokio::test]
+    async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
+        let directory = tempfile::tempdir().unwrap();
+        let places = Arc::new(places(&directory));
+        link(&places.services());
+        let (web, gone) = (Name::new("web").unwrap(), Name::new("gone").unwrap());
+        let services = vec![Service::new(web.clone())];
+        let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
+        let state = State::Ready { launched: Moment::default(), since: Moment::default() };
+        let memories = BTreeMap::from([(gone.clone(), Memory { state, ..Memory::default() })]);
+        let traces = look(&places, plan, &memories).await;
+        assert_eq!(traces.left_over, BTreeSet::from([gone.clone()]), "it was up");
+        assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
+        assert!(traces.runs.values().all(|trace| trace.doubt().is_some()));
+    }
+
     #[tokio::test]
     async fn who_was_kept_when_it_was_looked_at_is_running_although_its_shim_has_ended_since() {
         let directory = tempfile::tempdir().unwrap();
-        let (project, base_dir, boot_id, disk) = Default::default();
-        let state_dir = directory.path().to_owned();
-        let places = Places { state_dir, refuge: None, project, base_dir, nu: None, boot_id, disk };
+        let places = places(&directory);
         let name = Name::new("web").unwrap();
         let leader = Process { pid: std::process::id(), start_time: 0 };
         let exit = service_shim::Exit::Code(0);

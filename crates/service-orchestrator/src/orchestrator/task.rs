@@ -134,6 +134,7 @@ pub(super) async fn run(
         task.learned(&name, run, report);
     }
     task.after().await;
+    tokio::spawn(found.unclear.find_out(task.world.clone()));
     tokio::spawn(task.work(letters));
     reader
 }
@@ -221,6 +222,7 @@ impl Task {
                 self.learned(&name, run, report);
                 return Turn::Learned;
             }
+            Message::Found { name, trace } => self.found(&name, *trace).await,
             Message::Accepted => self.note_unasked(),
             Message::Replan { plan, by, reply } => {
                 self.by = by;

@@ -2,6 +2,7 @@
 
 use super::breath::Breath;
 use super::message::{Patience, Verb};
+use super::unclear;
 use crate::board::{Board, Entry};
 use crate::clock;
 use service_api::{Action, Code, Outcome, Problem};
@@ -197,12 +198,7 @@ impl Waiter {
 
     fn explain(&self, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
         let name = &board.at(id).definition.name;
-        let verb = match self.verb {
-            Verb::Start => "start",
-            Verb::Stop => "stop",
-            Verb::Restart => "restart",
-            Verb::Update => "update",
-        };
+        let verb = self.verb.word();
         match obstacle {
             Obstacle::Failed => {
                 let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
@@ -230,6 +226,10 @@ impl Waiter {
                     format!("cannot {verb} `{name}`: it needs `{needed}`, {state}"),
                 )
                 .help(format!("see `service why {needed}`"))
+            }
+            Obstacle::Unclear => {
+                let why = board.at(id).snapshot.state.unknown_because().unwrap_or_default();
+                unclear::refused(verb, name, why)
             }
             Obstacle::Countermanded | Obstacle::Endless => Problem::new(
                 Code::Cancelled,

@@ -33,6 +33,7 @@ impl Task {
         if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
             self.refuse_missing_needs(&ids)?;
         }
+        self.refuse_unclear(wish.verb, &ids)?;
         if wish.verb == Verb::Start {
             self.forget_outdated(&ids);
         }
@@ -43,12 +44,16 @@ impl Task {
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let now = clock::now();
         self.fleet.asks(wish.asker.clone());
-        let about = match wish.verb {
+        // Nothing comes along with what may run or not, whose row says why it is left alone.
+        let (unclear, ids): (Vec<Id>, Vec<Id>) = ids.iter().partition(|id| self.is_unclear(**id));
+        let mut about = match wish.verb {
             Verb::Start => self.fleet.start(&ids, relatives, now),
             Verb::Stop => self.fleet.stop(&ids, relatives, now),
             Verb::Restart => self.restart(&ids, relatives, wish.all && !wish.oneshots, now),
             Verb::Update => self.update(&ids, now),
         };
+        let others: Vec<Id> = unclear.into_iter().filter(|id| !about.contains(id)).collect();
+        about.extend(others);
         if wish.planned.is_none() {
             self.wishes.note(about.iter().map(|id| &self.fleet.plan().service(*id).name));
         }

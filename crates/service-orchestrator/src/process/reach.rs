@@ -101,7 +101,7 @@ impl Life {
                 }
                 Err(error) => error,
             };
-            if !shim.is_alive() {
+            if !shim.may_be_alive() {
                 return None;
             }
             if pause == longest {

@@ -1,0 +1,165 @@
+//! Takes services up as they were [found](super::recall): those that run are followed, of those that ended it is told how.
+
+use super::recall::{Trace, elsewhere, with_left_overs};
+use super::task::Task;
+use super::{Report, is_managed, ran};
+use crate::manager::{self, Heard};
+use crate::{clock, process};
+use service_core::service::{Event, Found, Memory, State};
+use service_core::{Id, Moment, Name, Plan};
+use service_shim::Phase;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What was learned while services were taken up, and what is to be told once the board shows them.
+#[derive(Default)]
+struct News {
+    events: Vec<(Name, u64, Event)>,
+    known: Vec<(Name, u64, Report)>,
+}
+
+impl News {
+    fn learn(&mut self, name: &Name, run: u64, report: Report) {
+        self.known.push((name.clone(), run, report));
+    }
+}
+
+impl Task {
+    /// Takes up every service where it is. Returns what is known of the runs that were found, to be
+    /// [learned](Task::learned) once the board shows them.
+    pub(super) fn recall(
+        &mut self,
+        mut memories: BTreeMap<Name, Memory>,
+        mut runs: BTreeMap<Name, Trace>,
+        mut heard: BTreeMap<Name, Heard>,
+    ) -> Vec<(Name, u64, Report)> {
+        let (mut news, now) = (News::default(), clock::now());
+        let plan = Arc::clone(self.fleet.plan());
+        for id in plan.ids() {
+            let name = &plan.service(id).name;
+            let (memory, trace) = (memories.remove(name), runs.remove(name));
+            self.take_up(id, memory, trace, heard.remove(name), &mut news, now);
+        }
+        self.settled(news, now)
+    }
+
+    /// Lets services that were taken up go on.
+    fn settled(&mut self, news: News, now: Moment) -> Vec<(Name, u64, Report)> {
+        self.fleet.resume(now);
+        for (name, run, event) in news.events {
+            self.happened(&name, run, event);
+        }
+        news.known
+    }
+
+    /// What was found of a service of which nobody could tell whether it runs.
+    pub(super) async fn found(&mut self, name: &Name, trace: Trace) {
+        if trace.may_run() && self.fleet.plan().id(name).is_none() {
+            self.found_left_over(name).await;
+        }
+        let Some(id) = self.fleet.plan().id(name) else { return };
+        let machine = self.fleet.machine(id);
+        if machine.state().unknown_because().is_none() {
+            return;
+        }
+        let memory = Some(machine.memory().last_known()).filter(|memory| *memory != Memory::default());
+        let (mut news, now) = (News::default(), clock::now());
+        self.take_up(id, memory, Some(trace), None, &mut news, now);
+        let known = self.settled(news, now);
+        self.refresh(id);
+        for (name, run, report) in known {
+            self.learned(&name, run, report);
+        }
+    }
+
+    /// One that is defined nowhere is known from now on, and nothing more.
+    async fn found_left_over(&mut self, name: &Name) {
+        let plan = with_left_overs(Plan::clone(self.fleet.plan()), &BTreeSet::from([name.clone()]));
+        self.replan(plan).await;
+        self.left_over.insert(name.clone());
+        let Some(id) = self.fleet.plan().id(name) else { return };
+        self.fleet.recall(id, Memory::default(), Found::Unclear { why: String::new() }, clock::now());
+    }
+
+    /// Takes up one service where it is.
+    fn take_up(
+        &mut self,
+        id: Id,
+        memory: Option<Memory>,
+        mut trace: Option<Trace>,
+        heard: Option<Heard>,
+        news: &mut News,
+        now: Moment,
+    ) {
+        let plan = Arc::clone(self.fleet.plan());
+        let name = &plan.service(id).name;
+        if let Some(Trace { found: Found::Running { .. }, record: Some(record), reached }) = &mut trace {
+            // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
+            // frozen.
+            let leader = match record.phase {
+                Phase::Running { leader, .. } => Some(leader),
+                Phase::Launching { .. }
+                | Phase::Exited { .. }
+                | Phase::Gone { .. }
+                | Phase::Refused { .. } => None,
+            };
+            news.learn(name, record.run, Report::Processes { leader, keeper: record.shim });
+            if leader.is_some() {
+                self.world.report(name, record.run, Event::Launched);
+            }
+            let keeper = process::adopt(self.world.clone(), plan.service(id), record.clone(), reached.take());
+            self.keepers.insert(name.clone(), keeper);
+        }
+        let record = trace.as_ref().and_then(|trace| trace.record.as_ref());
+        if let Some(record) = record {
+            news.learn(name, record.run, Report::Missing(record.missing()));
+            if let Some(left) = record.left.clone() {
+                news.learn(name, record.run, Report::Left(left));
+            }
+        }
+        let remembered = memory.as_ref().map_or(0, |memory| memory.run);
+        let run = record.map_or(remembered, |record| record.run.max(remembered));
+        let definition = ran::kept(&self.world.places, plan.service(id), run).map(Arc::new);
+        if definition.as_deref().is_some_and(is_managed) {
+            // It was no keeper that ran it.
+            trace = trace.filter(|trace| trace.doubt().is_none());
+        }
+        let judged = definition.as_ref().unwrap_or(plan.service(id));
+        let found = match elsewhere(judged, memory.as_ref(), run, heard.as_ref()) {
+            Some(found) if !trace.as_ref().is_some_and(Trace::may_run) => {
+                if matches!(memory.as_ref().map(|memory| &memory.state), Some(State::Launching { .. })) {
+                    // Whether that call did it is for the first answer to tell.
+                    news.events.push((name.clone(), run, Event::Launched));
+                }
+                found
+            }
+            _ => trace.map_or(Found::Nothing, |trace| trace.found),
+        };
+        if let Some(heard) = heard {
+            let entry = Arc::make_mut(&mut self.entries[id.index()]);
+            // It is of that run, whatever comes next.
+            entry.snapshot.run = run;
+            entry.check = Some(Arc::new(heard.check));
+            if manager::decides(judged) {
+                news.events.push((name.clone(), run, heard.event));
+            }
+            news.learn(name, run, Report::Told(heard.told));
+        }
+        if let Some(definition) = definition {
+            if let Found::Running { .. } | Found::Unclear { .. } = &found {
+                self.fleet.remember(id, Arc::clone(&definition));
+            }
+            self.ran.insert(name.clone(), definition);
+        }
+        let stranger = || {
+            if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
+        };
+        let memory = memory.unwrap_or_else(stranger);
+        // What the former daemon has counted is not counted again.
+        Arc::make_mut(&mut self.entries[id.index()]).snapshot.restarts = memory.restarts;
+        self.fleet.recall(id, memory, found, now);
+        if self.left_over.contains(name) {
+            self.fleet.retire(id);
+        }
+    }
+}
