@@ -1,7 +1,9 @@
 //! The daemon: it outlives shells, its services outlive it, and what it finds broken it sets aside.
 
 use nix::sys::signal::Signal;
-use service_tests::{Answer, Project, ServiceTable, alive, eventually, free_port, http, name, signal};
+use service_tests::{
+    Answer, Project, ServiceTable, alive, eventually, free_port, http, name, program, signal,
+};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -270,4 +272,21 @@ fn no_value_of_an_environment_is_in_the_state_directory_and_a_new_daemon_sees_th
     assert_eq!(project.value("service plan --all | get change"), serde_json::json!(["none"]));
     project.define(&services("another"));
     assert_eq!(project.value("service plan | get because.0"), "env");
+}
+
+#[test]
+fn the_shim_that_is_named_is_the_one_that_runs_and_must_be_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("another-shim");
+    fs::copy(program("service-shim"), &copy).unwrap();
+    let Some(project) = Project::new(ONE) else { return };
+    let project = project.env("SERVICE_SHIM", copy.display().to_string());
+    project.value("service start web");
+    let (shim, _) = project.run_of("web");
+    assert_eq!(fs::read_link(format!("/proc/{shim}/exe")).unwrap(), copy);
+    project.value("service daemon stop --services");
+    let project = project.env("SERVICE_SHIM", "/nowhere/service-shim");
+    let error = project.error("service start web");
+    let text = error.to_string();
+    assert!(text.contains("`/nowhere/service-shim`") && text.contains("$SERVICE_SHIM"), "{text}");
 }

@@ -123,7 +123,7 @@ impl Builder {
         self
     }
 
-    /// The program `service-shim`. Default: beside this program, else `$SERVICE_SHIM`, else on `PATH`.
+    /// The program `service-shim`. Default: `$SERVICE_SHIM`, else beside this program, else on `PATH`.
     #[must_use]
     pub fn shim(mut self, program: impl Into<PathBuf>) -> Self {
         self.shim = Some(program.into());

@@ -84,16 +84,23 @@ impl Places {
     }
 }
 
-/// The keeper: beside this program, one directory up (tests and examples of cargo), where `$SERVICE_SHIM` says, or on
-/// `PATH`.
+/// The program `service-shim`: the one that `$SERVICE_SHIM` names; without it the one beside this program, one directory up
+/// (tests and examples of cargo), or on `PATH`.
 pub(crate) fn find_shim() -> Result<PathBuf, Problem> {
     const NAME: &str = "service-shim";
+    if let Some(named) = std::env::var_os("SERVICE_SHIM").map(PathBuf::from) {
+        return if is_program(&named) {
+            Ok(named)
+        } else {
+            let message = format!("cannot run `{}`, which $SERVICE_SHIM names", named.display());
+            Err(Problem::new(Code::Internal, message).help("correct $SERVICE_SHIM, or unset it"))
+        };
+    }
     let exe = std::env::current_exe().unwrap_or_default();
     let beside = exe.ancestors().skip(1).take(2).map(|dir| dir.join(NAME));
-    let named = std::env::var_os("SERVICE_SHIM").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path: Vec<PathBuf> = std::env::split_paths(&path).map(|dir| dir.join(NAME)).collect();
-    beside.chain(named).chain(on_path).find(|path| is_program(path)).ok_or_else(|| {
+    beside.chain(on_path).find(|path| is_program(path)).ok_or_else(|| {
         Problem::new(Code::Internal, format!("cannot find the program `{NAME}`"))
             .help("install it beside orchestratord, or name it in $SERVICE_SHIM")
     })

@@ -10,6 +10,7 @@ use crate::disk;
 use crate::store::{open_private, write_private};
 use crate::world::Places;
 use serde::{Deserialize, Serialize};
+use service_api::trust::sha256;
 use service_core::config::{Manager, Service};
 use service_core::{Name, Plan};
 use service_shim::Files;
@@ -70,7 +71,7 @@ fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Resul
 fn whole(definition: &Service, run: u64) -> serde_json::Result<Vec<u8>> {
     let (salt, mut definition) = (RandomState::new().hash_one(run), definition.clone());
     for (key, value) in &mut definition.env {
-        *value = trace(salt, key, value);
+        *value = fingerprint(salt, key, value);
     }
     Ok(disk::seal(serde_json::to_vec(&Kept { run, salt, definition })?))
 }
@@ -91,7 +92,8 @@ pub(super) fn kept(places: &Places, now: &Service, run: u64) -> Option<Service> 
     let Kept { run: first, salt, mut definition } = disk::unseal(lines.next()?).ok()?;
     let last = lines.rev().find_map(|line| disk::unseal(line).ok());
     for (key, value) in &mut definition.env {
-        let same = now.env.iter().find(|(other, known)| other == key && trace(salt, key, known) == *value);
+        let same =
+            now.env.iter().find(|(other, known)| other == key && is_fingerprint(value, salt, key, known));
         if let Some((_, known)) = same {
             value.clone_from(known);
         }
@@ -121,11 +123,26 @@ pub(super) fn is_incomplete(definition: &Service) -> bool {
 
 /// No value of an environment can begin with it.
 const TRACE: char = '\0';
+/// The prefix of a fingerprint that is the beginning of a SHA-256. Those without it were made by a hash of the standard
+/// library, which may be another one in another Rust release.
+const SHA256: &str = "2:";
 
-fn trace(salt: u64, key: &str, value: &str) -> String {
+/// A salted hash of a variable: enough to detect a change, not to recover the value.
+fn fingerprint(salt: u64, key: &str, value: &str) -> String {
+    let length = u64::try_from(key.len()).unwrap_or(u64::MAX);
+    let parts = [&salt.to_le_bytes()[..], &length.to_le_bytes(), key.as_bytes(), value.as_bytes()];
+    format!("{TRACE}{SHA256}{}", &sha256(&parts.concat())[..32])
+}
+
+/// Whether a fingerprint is that of this variable.
+fn is_fingerprint(found: &str, salt: u64, key: &str, value: &str) -> bool {
+    let Some(hash) = found.strip_prefix(TRACE) else { return false };
+    if hash.starts_with(SHA256) {
+        return found == fingerprint(salt, key, value);
+    }
     let mut hasher = DefaultHasher::new();
     (salt, key, value).hash(&mut hasher);
-    format!("{TRACE}{:016x}", hasher.finish())
+    hash == format!("{:016x}", hasher.finish())
 }
 
 /// The services that are no news; all of this plan in a project that is new.
@@ -165,6 +182,20 @@ mod tests {
         web.start_command = Command { text: command.to_owned(), argv: vec![command.to_owned()] };
         web.env = vec![("KEY".to_owned(), "value".to_owned())];
         web
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_in_every_release() {
+        let made = fingerprint(7, "KEY", "value");
+        assert_eq!(made, format!("\0{}", "2:5f4589b8467b250245f4182763b4aa9d"));
+        assert!(is_fingerprint(&made, 7, "KEY", "value"));
+        assert!(!is_fingerprint(&made, 7, "KEYv", "alue"));
+        let mut hasher = DefaultHasher::new();
+        (7_u64, "KEY", "value").hash(&mut hasher);
+        assert!(
+            is_fingerprint(&format!("\0{:016x}", hasher.finish()), 7, "KEY", "value"),
+            "of the version before"
+        );
     }
 
     #[test]
