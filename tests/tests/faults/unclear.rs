@@ -95,6 +95,11 @@ fn what_cannot_be_told_to_run_is_unknown_and_a_stop_of_it_is_no_success() {
             assert!(said.starts_with(&format!("cannot {verb} `web`")) && said.contains(reason), "{error}");
             assert!(error["help"].as_str().unwrap().contains("looks again"), "{error}");
         }
+        let error = project.error("service restart app");
+        assert!(
+            error["msg"].as_str().unwrap().starts_with("cannot restart `app`: `web`, which is"),
+            "{error}"
+        );
         let told = project.value("service why web");
         assert!(told["summary"].as_str().unwrap().contains(reason), "{told}");
         let socket = project.socket();

@@ -95,7 +95,16 @@ impl Task {
         let up = |id: &Id| ids.contains(id) || self.fleet.machine(*id).state().is_alive();
         let going_down: Vec<Id> = going_down.into_iter().filter(up).collect();
         match self.first_unclear(&self.fleet.plan().with_dependencies(&going_down)) {
-            Some((name, why)) => Err(refused(verb.word(), name, why)),
+            Some((name, why)) => {
+                let mut named = ids.iter().map(|id| &self.fleet.machine(*id).definition().name);
+                Err(match named.clone().find(|named| *named == name).or(named.next()) {
+                    Some(named) if named != name => {
+                        let why = format!("`{name}`, which is in its way, is unknown: {why}");
+                        Problem { help: Some(unknown(name)), ..refused(verb.word(), named, &why) }
+                    }
+                    _ => refused(verb.word(), name, why),
+                })
+            }
             None => Ok(()),
         }
     }
