@@ -8,9 +8,10 @@
 //! - the connection has ended, or the template has: withdrawn, it is made again; if that fails the run has begun, and has
 //!   ended or goes on;
 //! - the run is asked to stop: withdrawn, it never began and that is told; if that fails it is stopped as any other;
-//! - neither: it is waited for, and whoever is frozen on the way to it is woken.
+//! - neither: it is waited for, and whoever is frozen on the way to it is woken. A shim that hangs, in a file system that does not
+//!   answer say, is told of after [`SLOW`] and ended after [`GIVES_UP`].
 
-use super::{Ask, Direct, Keeper, Life, Talk, by_signal, keeper, limits, obey};
+use super::{Ask, Direct, Keeper, Life, Talk, by_signal, keeper, limits, obey, orphans};
 use crate::clock;
 use crate::orchestrator::Report;
 use crate::process::launch::{compose, log_limits};
@@ -33,6 +34,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long a shim may be silent after its launch before it is seen to that nobody has stopped it or its template.
 const SILENCE: Duration = Duration::from_secs(1);
+/// After so many of these a shim that has its launch and has not begun is told of, and after so many it is given up. A disk may be
+/// slow for long; nothing waits for ever.
+const SLOW: u32 = 5;
+const GIVES_UP: u32 = 300;
+/// How long a shim that is killed may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// What is told of a run whose shim hangs.
+const GIVEN_UP: &str = "its keeper has not begun it within 5 minutes: a disk or a file system does not answer, that of its program, its \
+                        working directory or its log";
 /// How often a launch is made that gets lost, and the pause after the second time; doubled after each further one.
 const LAUNCHES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -67,6 +77,7 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: 
                     Fate::Lost => {}
                     Fate::Over => return,
                     Fate::CalledOff => return life.not_begun(CALLED_OFF.to_owned()).await,
+                    Fate::GivenUp => return life.not_begun(GIVEN_UP.to_owned()).await,
                 },
                 Err(Unsent::Lost(error)) => why = cannot(&error),
                 Err(Unsent::Refused(message)) => return life.not_begun(message).await,
@@ -107,6 +118,8 @@ enum Fate {
     Lost,
     /// The same, because it was asked to stop.
     CalledOff,
+    /// The same, because its shim hangs.
+    GivenUp,
     /// All that there was to tell was told.
     Over,
 }
@@ -170,6 +183,7 @@ impl Life {
         let mut has_template = true;
         let mut silence = tokio::time::interval(SILENCE);
         silence.reset(); // the first one is not due at once
+        let mut silences = 0_u32;
         let word = loop {
             tokio::select! {
                 line = lines.next_line() => match line {
@@ -188,9 +202,21 @@ impl Life {
                     true => return Fate::Lost,
                     false => has_template = false,
                 },
-                _ = silence.tick() => self.rouse(&memory, &waiting),
+                _ = silence.tick() => {
+                    silences += 1;
+                    self.rouse(&memory, &waiting);
+                    if silences == SLOW {
+                        self.tell_slow(&memory);
+                    }
+                    if silences.is_multiple_of(GIVES_UP) && self.give_up(&memory).await {
+                        return Fate::GivenUp;
+                    }
+                }
             }
         };
+        if silences >= SLOW {
+            self.learned(Report::OutOfReach(None));
+        }
         if word.is_none() && withdraw(&memory).await {
             return Fate::Lost;
         }
@@ -209,6 +235,35 @@ impl Life {
             None => self.conclude(last, heritage).await,
         }
         Fate::Over
+    }
+
+    /// One that has the launch. While that lies in a queue there is nothing to tell.
+    fn tell_slow(&self, memory: &File) {
+        let Some(shim) = claim::holder(memory) else { return };
+        let why = format!(
+            "its keeper (pid {}) has not begun it yet: it waits for a disk or a file system",
+            shim.pid
+        );
+        self.learned(Report::OutOfReach(Some(why)));
+    }
+
+    /// Ends a shim that hangs; whether nothing is left of it. What hangs so that nobody can kill it is tried again.
+    async fn give_up(&self, memory: &File) -> bool {
+        let Some(shim) = claim::holder(memory) else { return false };
+        let has_begun = claim::withdraw(memory).is_err();
+        let deadline = clock::now().plus(ENDS_WITHIN);
+        while shim.is_alive() {
+            by_pid(shim, Signal::SIGKILL);
+            if clock::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if has_begun {
+            limits::kill(&self.world.places, &self.name, self.run);
+            orphans::end(&self.world.places, &self.name, self.run, None).await;
+        }
+        true
     }
 
     /// Sees to it that nobody on the way of a launch is frozen. A shim that has begun and still says nothing hears no order to
@@ -240,5 +295,46 @@ async fn withdraw(memory: &File) -> bool {
 fn by_pid(process: Process, signal: Signal) {
     if let Ok(pid) = process.pid.try_into() {
         let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServiceOrchestrator;
+    use service_core::Name;
+    use service_shim::{LogLimits, Parcel, desk::Desk};
+    use tokio::net::UnixStream;
+    use tokio::sync::watch;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shim_that_hangs_is_given_up_whether_it_has_claimed_its_launch_or_not() {
+        let orchestrator = ServiceOrchestrator::new().await.unwrap();
+        for claims in [false, true] {
+            let (parcel, stream, heritage) = Parcel::pack().unwrap();
+            let mut shim = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            let desk = Desk::open(&parcel.desk).unwrap();
+            desk.introduce(Process::of(shim.id()).unwrap());
+            assert!(!claims || desk.claim());
+            stream.set_nonblocking(true).unwrap();
+            let (_alive, lifeline) = watch::channel(());
+            let sent = Sent {
+                talk: Talk::over(UnixStream::from_std(stream).unwrap()),
+                heritage,
+                template: Lifeline(lifeline),
+                place: place().await.unwrap(),
+            };
+            let life = Life {
+                world: orchestrator.world().clone(),
+                name: Name::new("web").unwrap(),
+                run: 1,
+                log: LogLimits { max_size: 1 << 20, max_files: 1 },
+            };
+            let (_keeper, mut asked) = keeper(PROTOCOL_VERSION);
+            let fate = life.await_word(sent, &mut asked, &Direct::default()).await;
+            assert!(matches!(fate, Fate::GivenUp));
+            assert!(!shim.wait().unwrap().success());
+            assert!(!desk.claim(), "it never begins");
+        }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Unborn {
 
 /// Ends with a template.
 #[derive(Debug, Clone)]
-pub(crate) struct Lifeline(watch::Receiver<()>);
+pub(crate) struct Lifeline(pub(super) watch::Receiver<()>);
 
 impl Lifeline {
     /// Returns when the template has died.
