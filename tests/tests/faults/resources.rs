@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, alive, eventually, http, name, request, signal, skip};
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 
@@ -268,5 +269,29 @@ fn a_template_that_was_killed_is_replaced_before_anybody_asks_for_it() {
     signal(first, Signal::SIGKILL);
     eventually("there is another one", || template(&project).filter(|second| *second != first));
     assert_eq!(http(&project.socket(), "GET", "/api/v1/health").0, 200);
+    leaves_nothing(&project);
+}
+
+#[test]
+fn an_env_file_on_a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
+    if !own_mounts() {
+        return;
+    }
+    let Ok(device) = File::options().read(true).write(true).open("/dev/fuse") else {
+        return skip("there is no /dev/fuse");
+    };
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"ACTOR\"\n[services.hangs]\nstart_command = \"ACTOR\"\nenv_file = \"silent/env\"",
+    ) else {
+        return;
+    };
+    let directory = project.path("silent");
+    fs::create_dir(&directory).unwrap();
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+    mount(Some("fuse"), &directory, Some("fuse"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    project.value("service start hangs --no-wait");
+    assert_eq!(project.value("service start web").row("web")["ok"], true);
+    assert_eq!(project.value("service stop hangs").row("hangs")["ok"], true);
+    drop(device);
     leaves_nothing(&project);
 }

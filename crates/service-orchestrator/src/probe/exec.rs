@@ -61,6 +61,7 @@ pub(crate) async fn run(
         .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
     let (program, arguments) = argv.split_first().ok_or_else(|| "the command is empty".to_owned())?;
     let mut child = Command::new(program);
+    let variables = own_environment(world, service, limit).await?;
     let identity = identity(service)?;
     let surroundings = surroundings(service, identity.as_ref());
     if surroundings.is_some() {
@@ -76,7 +77,7 @@ pub(crate) async fn run(
     child
         .args(arguments)
         .envs(surroundings.unwrap_or_default())
-        .envs(environment(&world.places.base_dir, service)?)
+        .envs(variables)
         .current_dir(world.places.working_dir(service.working_dir.as_deref()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -95,6 +96,22 @@ pub(crate) async fn run(
         Some(code) => Err(said(format!("`{command}` ended with code {code}"))),
         None => Err(said(format!("`{command}` was ended by a signal"))),
     }
+}
+
+/// Beside everybody else where files of the user's are read: their file system may not answer.
+async fn own_environment(
+    world: &World,
+    service: &Service,
+    limit: Duration,
+) -> Result<Vec<(String, String)>, String> {
+    if service.env_file.is_empty() {
+        return environment(&world.places.base_dir, service);
+    }
+    let (places, service) = (Arc::clone(&world.places), service.clone());
+    let read = tokio::task::spawn_blocking(move || environment(&places.base_dir, &service));
+    let read = tokio::time::timeout(limit, read).await;
+    let read = read.map_err(|_| format!("its env files cannot be read within {limit:?}"))?;
+    read.unwrap_or_else(|error| Err(format!("cannot read its env files: {error}")))
 }
 
 /// Unlike `Command::uid`, with the groups that the service itself has.

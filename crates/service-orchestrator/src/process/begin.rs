@@ -23,7 +23,7 @@ use nix::unistd::Pid;
 use service_core::config::Service;
 use service_core::service::Event;
 use service_shim::desk::claim;
-use service_shim::{Heritage, Missing, Order, PROTOCOL_VERSION, Process, Record};
+use service_shim::{Heritage, Launch, Missing, Order, PROTOCOL_VERSION, Process, Record};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ const ROOM_AGAIN: Duration = Duration::from_millis(10);
 static NARROW: Semaphore = Semaphore::const_new(2);
 /// How long one of those waits for others.
 const NARROW_WITHIN: Duration = Duration::from_secs(5);
+/// How long env files may take to be read.
+const ENV_FILES_WITHIN: Duration = Duration::from_mins(1);
 /// What is told of a run that was stopped before it began.
 const CALLED_OFF: &str = "it was stopped before it began";
 
@@ -124,8 +126,8 @@ enum Fate {
     Over,
 }
 
-async fn send(world: &World, definition: &Service, run: u64, missing: Missing) -> Result<Sent, Unsent> {
-    let mut launch = compose(&world.places, definition, run).map_err(Unsent::Refused)?;
+async fn send(world: &World, definition: &Arc<Service>, run: u64, missing: Missing) -> Result<Sent, Unsent> {
+    let mut launch = composed(world, definition, run).await.map_err(Unsent::Refused)?;
     launch.missing = missing;
     let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
     line.push(b'\n');
@@ -140,6 +142,21 @@ async fn send(world: &World, definition: &Service, run: u64, missing: Missing) -
     // A shim that is gone shows when it is listened to.
     let _ = stream.write_all(&line).await;
     Ok(Sent { talk: Talk::over(stream), heritage, template, place })
+}
+
+/// Beside everybody else where files of the user's are read: their file system may not answer.
+async fn composed(world: &World, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
+    if definition.env_file.is_empty() {
+        return compose(&world.places, definition, run);
+    }
+    let (places, definition) = (Arc::clone(&world.places), Arc::clone(definition));
+    let composed = tokio::task::spawn_blocking(move || compose(&places, &definition, run));
+    match tokio::time::timeout(ENV_FILES_WITHIN, composed).await {
+        Ok(composed) => {
+            composed.unwrap_or_else(|error| Err(format!("its launch cannot be put together: {error}")))
+        }
+        Err(_) => Err(format!("its env files cannot be read within {} s", ENV_FILES_WITHIN.as_secs())),
+    }
 }
 
 /// Room for one launch. That of a run which is just ending is waited for.
