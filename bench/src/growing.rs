@@ -85,6 +85,10 @@ pub fn all() -> Vec<Growing> {
         .collect();
     let of = |name: &str, size, act: fn(usize)| grows(name.to_owned(), size, act);
     all.extend([
+        of("nothing", 1, |size| {
+            black_box(size);
+        }),
+        of("an answer of a DNS server", 64, |size| assert!(measured::dns(&addresses(size)) > 11 * size)),
         of("redaction of an environment", 16_384, environment),
         of("a name that is like none", 16_384, |size| {
             let names: Vec<String> = (0..200).map(|nth| format!("service-{nth}")).collect();
@@ -142,6 +146,20 @@ fn environment(size: usize) {
     let value = |nth: usize| (format!("TOKEN_{nth}"), format!("aaaaaaaa{nth}"));
     let values: Vec<(String, String)> = (0..size / 64).map(value).collect();
     drop(black_box(redact::without(&"a".repeat(size), &values)));
+}
+
+/// The answer of a DNS server with so many addresses of the name `a`.
+fn addresses(count: usize) -> Vec<u8> {
+    let count = u16::try_from(count).expect("no answer has more");
+    let mut answer = vec![0, 1, 0x81, 0x80, 0, 1];
+    answer.extend(count.to_be_bytes());
+    answer.extend([0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1]);
+    for nth in 0..count {
+        let [high, low] = nth.to_be_bytes();
+        // The name is that of the question, at byte 12.
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 110, 120, 100 + high, low]);
+    }
+    answer
 }
 
 fn needing(nth: usize, on: &[usize]) -> Service {

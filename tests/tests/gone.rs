@@ -212,3 +212,42 @@ fn a_daemon_that_cannot_run_says_so_by_its_exit_status() {
     let greeting: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(greeting["failed"]["code"], "bad_definition");
 }
+
+#[test]
+fn what_a_manager_runs_is_seen_and_stopped_by_a_new_daemon_without_the_file() {
+    let lamp = r#"
+        [services.lamp]
+        manager = "command"
+        start_command = "'on' | save --force ../lamp"
+        stop_command = "rm ../lamp; $env.COLOUR? | default none | save ../colour"
+        status_command = "open ../lamp"
+        env = { COLOUR = "green" }
+
+        [services.old]
+        manager = "command"
+        start_command = "'on' | save --force ../old"
+        stop_command = "rm ../old"
+        status_command = "open ../old"
+        "#;
+    let Some(project) = Project::new("") else { return };
+    let file = project.write("home/shop/services.toml", lamp).canonicalize().expect("it was just written");
+    let at = file.display();
+    project.value(&format!("service start --all --config {at}"));
+    // One that was stopped is at rest.
+    project.value(&format!("service stop old --config {at}"));
+    assert!(project.path("home/lamp").exists() && !project.path("home/old").exists());
+    project.value(&format!("service daemon stop --config {at}"));
+    fs::remove_file(&file).expect("it is there");
+    let rows = project.value(&format!("service status --quiet --config {at}"));
+    assert_eq!(
+        (rows.column("name"), rows.column("status")),
+        (vec!["lamp".to_owned()], vec!["running".to_owned()]),
+        "{rows}"
+    );
+    let stopped = project.value(&format!("service stop lamp --config {at} | select name ok action"));
+    assert_eq!(stopped, json!([{"name": "lamp", "ok": true, "action": "stopped"}]));
+    assert!(!project.path("home/lamp").exists());
+    assert_eq!(project.read("home/colour"), "none", "the value is written down nowhere");
+    assert_eq!(project.value(&format!("service status --quiet --config {at}")), json!([]));
+    project.value(&format!("service daemon stop --config {at}"));
+}

@@ -19,6 +19,8 @@ const GROWTH: f64 = 2.3;
 
 /// What takes fewer is too little to compare.
 const FEWEST: u64 = 50_000;
+/// The case that does nothing.
+const NOTHING: &str = "nothing";
 
 /// A case is done once and eleven times; the difference is ten times the case alone.
 const FEW: u64 = 1;
@@ -60,9 +62,10 @@ fn grow(program: &Path) -> TaskResult {
         .lines()
         .filter_map(|line| line.split_once(' '))
         .filter_map(|(size, name)| Some((size.parse().ok()?, name)))
+        .filter(|(_, name)| *name != NOTHING)
         .collect();
     // What a program takes that does nothing: to begin and to end.
-    let nothing = count(program, &["grow"])?;
+    let nothing = count(program, &["grow", "1", NOTHING])?;
     let (next, fast) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || -> Result<(), String> {
         while let Some((size, name)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -72,6 +75,10 @@ fn grow(program: &Path) -> TaskResult {
             };
             let [once, twice] = [at(*size)?, at(2 * size)?];
             let ratio = twice as f64 / once.max(FEWEST) as f64;
+            // A case in which nothing is done proves nothing.
+            if once == 0 || twice == 0 {
+                return Err(format!("`{name}` counts nothing: it measures nothing").into());
+            }
             eprintln!("{name}: {once} instructions, twice as much takes {ratio:.2} times as many");
             if ratio > GROWTH {
                 fast.lock().unwrap_or_else(PoisonError::into_inner).push(*name);

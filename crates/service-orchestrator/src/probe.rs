@@ -26,6 +26,7 @@ use crate::manager;
 use crate::orchestrator::{Message, Report, is_managed};
 use crate::room::Room;
 use crate::world::World;
+pub(crate) use dns::told as dns_told;
 use names::Names;
 use reach::Reach;
 use service_api::{quoted, redact};

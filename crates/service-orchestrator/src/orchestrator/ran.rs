@@ -116,6 +116,12 @@ pub(crate) fn manager(files: &Files) -> io::Result<Manager> {
     Ok(disk::unseal::<Kept>(first)?.definition.manager)
 }
 
+/// The same without the values that are not known: what is no longer defined is stopped without them.
+pub(super) fn without_unknown(mut definition: Service) -> Service {
+    definition.env.retain(|(_, value)| !value.starts_with(TRACE));
+    definition
+}
+
 /// Whether a value of the environment is not known, but for its trace.
 pub(super) fn is_incomplete(definition: &Service) -> bool {
     definition.env.iter().any(|(_, value)| value.starts_with(TRACE))

@@ -9,7 +9,7 @@ use crate::room::Room;
 use crate::world::{Places, World};
 use service_api::redact;
 use service_core::config::{Command, Config, Manager, Restart, Service};
-use service_core::service::{Event, Exit, Found, Memory, State};
+use service_core::service::{Event, Exit, Found, Goal, Memory, State};
 use service_core::{Moment, Name, Plan};
 use service_shim::{Files, Phase, Record};
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,10 +98,35 @@ pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<N
         runs.insert(name, Trace { found, record: Some(record), reached: None });
     }
     let may_run = runs.iter().filter(|(_, trace)| trace.may_run());
-    let left_over: BTreeSet<Name> =
+    let mut left_over: BTreeSet<Name> =
         may_run.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
+    let unknown = memories
+        .iter()
+        .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(places, name, memory));
+    left_over.extend(unknown.map(|(name, _)| name.clone()));
     let unclear = Unclear::new(&runs, unlisted, memories, began);
     Traces { plan: with_left_overs(plan, &left_over), left_over, runs, unclear }
+}
+
+/// With what a run was started, as far as it is known.
+pub(super) fn kept(
+    places: &Places,
+    now: &Service,
+    run: u64,
+    left_over: &BTreeSet<Name>,
+) -> Option<Arc<Service>> {
+    let definition = ran::kept(places, now, run)?;
+    let is_left_over = left_over.contains(&now.name);
+    Some(Arc::new(if is_left_over { ran::without_unknown(definition) } else { definition }))
+}
+
+/// Whether a manager runs it for us, for all that is known, by the definition with which it was started.
+fn runs_elsewhere(places: &Places, name: &Name, memory: &Memory) -> bool {
+    let is_ours = memory.goal != Goal::Down || matches!(memory.state, State::Stopping { .. });
+    is_ours
+        && memory.state.is_alive()
+        && ran::kept(places, &Service::new(name.clone()), memory.run)
+            .is_some_and(|definition| is_managed(&definition))
 }
 
 /// The services that have ever run. The error says why that cannot be told.
@@ -348,7 +373,7 @@ pub(super) async fn hear(
         |name: &Name| found.runs.get(name).is_some_and(|trace| matches!(trace.found, Found::Running { .. }));
     let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
-        let definition = ran::kept(&world.places, service, memory.run).map(Arc::new);
+        let definition = kept(&world.places, service, memory.run, &found.left_over);
         // Where it is lost with which it was started, that of now is asked only if it was accepted.
         let definition =
             definition.or_else(|| world.acceptance.covers(service).then(|| Arc::clone(service)))?;

@@ -1,8 +1,8 @@
 //! Takes services up as they were [found](super::recall): those that run are followed, of those that ended it is told how.
 
-use super::recall::{Trace, elsewhere, with_left_overs};
+use super::recall::{Trace, elsewhere, kept, with_left_overs};
 use super::task::Task;
-use super::{Report, is_managed, ran};
+use super::{Report, is_managed};
 use crate::manager::{self, Heard};
 use crate::{clock, process};
 use service_core::service::{Event, Found, Memory, State};
@@ -119,7 +119,7 @@ impl Task {
         }
         let remembered = memory.as_ref().map_or(0, |memory| memory.run);
         let run = record.map_or(remembered, |record| record.run.max(remembered));
-        let definition = ran::kept(&self.world.places, plan.service(id), run).map(Arc::new);
+        let definition = kept(&self.world.places, plan.service(id), run, &self.left_over);
         if definition.as_deref().is_some_and(is_managed) {
             // It was no keeper that ran it.
             trace = trace.filter(|trace| trace.doubt().is_none());

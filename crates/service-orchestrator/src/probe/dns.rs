@@ -39,6 +39,13 @@ fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, Stri
     }
 }
 
+/// What an answer says, as it comes out of a socket.
+pub(crate) fn told(answer: &[u8]) -> String {
+    let server = SocketAddr::from(([127, 0, 0, 1], 53));
+    let answer = Message::from_vec(answer).map_err(|error| error.to_string());
+    answer.and_then(|answer| read(&answer, server, "a")).unwrap_or_else(|why| why)
+}
+
 fn query(name: &str) -> Result<Message, String> {
     let mut fully_qualified =
         Name::from_ascii(name).map_err(|error| format!("`{name}` is not a DNS name: {error}"))?;
