@@ -77,7 +77,7 @@ fn grow(program: &Path) -> TaskResult {
             let ratio = twice as f64 / once.max(FEWEST) as f64;
             // A case in which nothing is done proves nothing.
             if once == 0 || twice == 0 {
-                return Err(format!("`{name}` counts nothing: it measures nothing").into());
+                return Err(format!("`{name}` counts nothing: it measures nothing"));
             }
             eprintln!("{name}: {once} instructions, twice as much takes {ratio:.2} times as many");
             if ratio > GROWTH {
