@@ -195,7 +195,7 @@ mod tests {
         let made = fingerprint(7, "KEY", "value");
         assert_eq!(made, format!("\0{}", "2:5f4589b8467b250245f4182763b4aa9d"));
         assert!(is_fingerprint(&made, 7, "KEY", "value"));
-        assert!(!is_fingerprint(&made, 7, "KEYv", "alue"));
+        assert!(!is_fingerprint(&made, 7, "KE", "Yvalue"));
         let mut hasher = DefaultHasher::new();
         (7_u64, "KEY", "value").hash(&mut hasher);
         assert!(
