@@ -2,7 +2,7 @@
 //! a daemon and without one; and what is left of them is removed when nothing runs.
 
 use serde_json::json;
-use service_tests::{Project, ServiceTable};
+use service_tests::{Project, ServiceTable, eventually};
 use std::fs;
 
 const ONE: &str = "[services.a]\nstart_command = \"sh -c 'echo up; exec sleep 600'\"\n";
@@ -97,7 +97,7 @@ fn rows_of_projects_say_where_and_names_say_what() {
     assert_eq!(stopped.column("status"), ["stopped"]);
     let ended = project.value("service projects | service daemon stop --services");
     assert_eq!(ended.column("project"), [one, two]);
-    assert!(project.processes().is_empty(), "{ended}");
+    eventually("both daemons have ended", || project.processes().is_empty().then_some(()));
     assert_eq!(project.value("[] | service stop --all"), json!([]));
 }
 
