@@ -28,13 +28,32 @@ pub(crate) enum Held {
     Unknown,
 }
 
-/// What was promised of those that stand alone.
+/// What was promised of those that stand alone, and of those that are in no file.
 #[derive(Default)]
-pub(crate) struct Promises(Mutex<BTreeMap<String, Held>>);
+pub(crate) struct Promises(Mutex<BTreeMap<String, Held>>, Mutex<BTreeMap<String, Option<i64>>>);
 
 impl Promises {
     pub(crate) fn get(&self, name: &str) -> Held {
         self.0.lock().map_or(Held::Unknown, |held| held.get(name).copied().unwrap_or(Held::Unknown))
+    }
+
+    /// Services that were added and when, `None` for what was added and removed.
+    pub(crate) fn added(&self) -> BTreeMap<String, Option<i64>> {
+        self.1.lock().map(|added| added.clone()).unwrap_or_default()
+    }
+
+    fn add(&self, name: &str, wish: &Wish, at: Option<i64>) {
+        let is_done = wish.rows.iter().any(|row| row["name"] == name && row["ok"] == true);
+        if let (true, Ok(mut added)) = (is_done, self.1.lock()) {
+            added.insert(name.to_owned(), at);
+        }
+    }
+
+    /// Nobody knows what became of a removal that was not answered with `ok`.
+    fn forget(&self, name: &str) {
+        if let Ok(mut added) = self.1.lock() {
+            added.remove(name);
+        }
     }
 
     pub(crate) fn set(&self, name: &str, held: Held) {
@@ -55,7 +74,7 @@ pub(crate) fn play(project: &Project, promises: &Promises, round: u64, client: u
         if client < OF_THE_GRAPH {
             match client {
                 5 => edit(project, &mut chance, turn),
-                4 => add(project, &mut chance, client, round, turn),
+                4 => add(project, promises, &mut chance, client, round, turn),
                 _ => connected(project, &mut chance, client),
             }
         } else {
@@ -176,7 +195,7 @@ fn edit(project: &Project, chance: &mut Chance, turn: u64) {
 }
 
 /// Adds a service that is in no file, uses it, and takes it away again or not.
-fn add(project: &Project, chance: &mut Chance, client: usize, round: u64, turn: u64) {
+fn add(project: &Project, promises: &Promises, chance: &mut Chance, client: usize, round: u64, turn: u64) {
     let name = format!("x{round}-{turn}");
     let program = project.programs.join("chaos-service");
     let needs: Vec<String> =
@@ -190,11 +209,15 @@ fn add(project: &Project, chance: &mut Chance, client: usize, round: u64, turn: 
         definition["ready"] = json!({ "log": "^READY ", "timeout": "20s" });
     }
     let (stays, pause) = (chance.percent(10), chance.below(400));
-    wish(project, client, "/api/v1/services/add", &json!({ "services": [definition] }));
+    let added = wish(project, client, "/api/v1/services/add", &json!({ "services": [definition] }));
+    promises.add(&name, &added, Some(added.answered));
     wish(project, client, "/api/v1/services/start", &json!({ "names": [name], "timeout_ms": 4000 }));
     sleep(Duration::from_millis(pause));
     if !stays {
-        wish(project, client, "/api/v1/services/remove", &json!({ "names": [name], "timeout_ms": 4000 }));
+        promises.forget(&name);
+        let removed =
+            wish(project, client, "/api/v1/services/remove", &json!({ "names": [name], "timeout_ms": 4000 }));
+        promises.add(&name, &removed, None);
     }
 }
 

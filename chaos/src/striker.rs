@@ -69,7 +69,9 @@ pub(crate) fn strike(project: &Project, round: u64, trouble: Trouble, time: Dura
     let (mut is_on, mut is_done, mut hits) = (false, false, 0);
     let mut frozen: Vec<(Instant, Process)> = Vec::new();
     while begin.elapsed() < time {
-        sleep(Duration::from_millis(chance.between(20, 350)));
+        // Some come in one moment, where one covers for the other.
+        let pause = if chance.percent(25) { chance.below(8) } else { chance.between(20, 350) };
+        sleep(Duration::from_millis(pause));
         let elapsed = begin.elapsed();
         if !is_on && !is_done && elapsed > from {
             is_on = true;

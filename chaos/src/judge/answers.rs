@@ -52,7 +52,7 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
     let (from, to) = (wish.sent, wish.answered);
     let told = format!("client {} {} to {}: {}: {row}", wish.client, seconds(from), seconds(to), wish.what);
     let action = row["action"].as_str().unwrap_or_default();
-    let is_fuzzy = round.lost_power().is_some_and(|at| at < to + SLOW);
+    let is_fuzzy = round.lost_power().is_some_and(|at| at > from - SLOW && at < to + SLOW);
     if wish.client > CLIENTS || is_fuzzy {
         return false;
     }
@@ -66,7 +66,9 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
     match action {
         "started" | "unchanged" if wish.what.contains("/start ") => {
             let was_up = (0..runs.len()).any(|at| runs[at].begin <= to + SLOW && until(at) >= from);
-            let was_done = runs.iter().any(|run| run.begin <= to && run.end.is_some_and(|end| end.1 == 0));
+            let does_work = round.project.graph.get(name).is_none_or(crate::graph::Service::is_oneshot);
+            let was_done =
+                does_work && runs.iter().any(|run| run.begin <= to && run.end.is_some_and(|end| end.1 == 0));
             if !was_up && !was_done && !was_struck() {
                 round
                     .project
