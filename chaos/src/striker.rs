@@ -175,8 +175,12 @@ fn lose_power(project: &Project, chance: &mut Chance) {
     let before = power::files(project);
     sleep(Duration::from_millis(chance.between(200, 1500)));
     let _nobody_begins = project.power.write().unwrap_or_else(PoisonError::into_inner);
-    project.struck(Strike { at: now(), what: "power loss".into(), whom: "all".into(), service: None });
+    let struck = |what: &str| {
+        project.struck(Strike { at: now(), what: what.into(), whom: "all".into(), service: None });
+    };
+    struck("the power fails");
     end_all(project);
+    struck("power loss");
     power::lose(project, &before, chance);
 }
 

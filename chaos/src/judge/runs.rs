@@ -23,6 +23,7 @@ pub(super) fn judge(round: &Round, events: &[Event], judged: &mut BTreeMap<Strin
         for run in &runs[from..] {
             codes += usize::from(code(round, name, run, &told));
         }
+        strangers(round, runs, &told);
         work(round, name, &runs[from..], &told);
         // What still runs is looked at again when it has ended.
         let open = runs[from..].iter().position(|run| run.end.is_none() && run.is_alive());
@@ -77,6 +78,19 @@ fn code(round: &Round, name: &str, run: &Run, told: &[&Event]) -> bool {
         );
     }
     !ends.is_empty()
+}
+
+/// What is told to have ended with a code has begun.
+fn strangers(round: &Round, runs: &[Run], told: &[&Event]) {
+    if round.lost_power().is_some() {
+        return;
+    }
+    for event in told {
+        let begins = |run: &Run| Some(run.number) == event.run && run.begin < event.time + 1_000_000_000;
+        if event.exit_code.is_some() && !runs.iter().any(begins) {
+            round.project.violation("exit codes", &format!("no book knows the run of {event:?}"));
+        }
+    }
 }
 
 /// A one-shot that has done its work is done again only where somebody asked for it.
