@@ -147,6 +147,7 @@ impl Fleet {
     /// Lets the present run of a service be its last, however it ends.
     pub fn retire(&mut self, id: Id) {
         self.machines[id.index()].retire();
+        self.touch(id);
     }
 
     /// Takes up what a former daemon left. Call [`Fleet::resume`] when every service has been recalled.

@@ -217,13 +217,17 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         tracing::warn!(%error, "cannot write down which project this is");
     }
     let began = clock::now();
-    let boot_id = service_shim::process::boot_id().unwrap_or_default();
+    let boot_id = service_shim::process::boot_id()
+        .map_err(|error| cannot("tell the boot for", &project.state_dir, error))?;
     let disk = Disk::default();
     let acceptance = Arc::new(Acceptance::open(&project.state_dir, &project.config, disk.clone()));
-    let mut additions = Additions::open(&project.state_dir, &boot_id, disk.clone());
+    let mut additions = Additions::open(&project.state_dir, &boot_id, disk.clone())
+        .map_err(|error| cannot("read what was added in", &project.state_dir, error))?;
     let (plan, read) = match load::plan_for(&acceptance, &project.config, additions.all()) {
         Ok(plan) => (plan, Ok(())),
         // What runs must be seen, and can be stopped, whatever became of the file.
+        // Here it is not the file: whoever comes when there is room reads it.
+        Err(problem) if lacks_descriptors(&project.config) => return Err(problem),
         Err(problem) if offline::is_anything_kept(&project.state_dir) => {
             tracing::error!(%problem, "cannot read the file; looking after what runs");
             let nothing = Plan::compile(Config::default())
@@ -261,6 +265,11 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         listen,
     });
     Ok(Start::Up(Up { shared, listener, lock }))
+}
+
+/// Whether a file cannot be read for want of descriptors.
+fn lacks_descriptors(file: &Path) -> bool {
+    File::open(file).is_err_and(|error| crate::room::is_short(&error))
 }
 
 /// The lock, unless a daemon that answers holds it. One that is just ending holds it without answering, and is waited for.

@@ -107,16 +107,16 @@ impl Disk {
     }
 
     /// Reads the newest version of a file that `parse` accepts; `None` if there is none. One that is not accepted is set
-    /// aside.
+    /// aside, and told as damage.
     ///
     /// # Errors
-    /// Why the newest version cannot be used, if no other can.
+    /// Why it cannot be read. What it has is not known then, and it is left as it is: there may be no descriptor left.
     pub(crate) fn read<T>(
         &self,
         path: &Path,
         parse: impl Fn(&[u8]) -> io::Result<T>,
     ) -> io::Result<Option<T>> {
-        let (found, error) = newest(path, &parse);
+        let (found, error) = newest(path, &parse)?;
         let Some(error) = error else {
             // A former daemon may have been killed before it could do that.
             File::open(path).and_then(|file| file.sync_data()).or_else(ignore_missing)?;
@@ -128,7 +128,7 @@ impl Disk {
         tracing::error!(%error, path = %shown, %aside, ?moved, "cannot read a file; set it aside");
         let used = if found.is_some() { "used the version before it" } else { "what it had is lost" };
         self.lock().damage.push(format!("`{shown}` was damaged ({error}): {used}"));
-        if found.is_some() { Ok(found) } else { Err(error) }
+        Ok(found)
     }
 
     /// What was found damaged.
@@ -180,7 +180,12 @@ fn sync(paths: &BTreeSet<PathBuf>) {
 
 /// Only looks: what [`Disk::read`] would find.
 pub(crate) fn peek<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> Option<T> {
-    newest(path, &parse).0
+    look(path, parse).ok().flatten()
+}
+
+/// The same, where it matters whether there is nothing or nobody knows.
+pub(crate) fn look<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
+    Ok(newest(path, &parse)?.0)
 }
 
 /// Writes a small file, for which one may wait, so that it is on the disk when this returns. One that has these bytes is left
@@ -198,17 +203,26 @@ pub(crate) fn write_now(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The content, and why the newest version could not be used.
-fn newest<T>(path: &Path, parse: &impl Fn(&[u8]) -> io::Result<T>) -> (Option<T>, Option<io::Error>) {
-    let read = |path: &Path| std::fs::read(path).and_then(|bytes| parse(&bytes));
-    let error = match read(path) {
-        Ok(found) => return (Some(found), None),
-        Err(error) => error,
+///
+/// # Errors
+/// Why a version cannot be read, so that nobody knows what it has.
+fn newest<T>(
+    path: &Path,
+    parse: &impl Fn(&[u8]) -> io::Result<T>,
+) -> io::Result<(Option<T>, Option<io::Error>)> {
+    let read = |path: &Path| match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(parse(&bytes))),
+        Err(error) => ignore_missing(error).map(|()| None),
     };
-    match read(&previous(path)) {
-        Ok(found) => (Some(found), Some(error)),
-        Err(_) if error.kind() == ErrorKind::NotFound => (None, None),
-        Err(_) => (None, Some(error)),
-    }
+    let error = match read(path)? {
+        Some(Ok(found)) => return Ok((Some(found), None)),
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
+    let found = read(&previous(path))?.and_then(Result::ok);
+    let missing = || io::Error::from(ErrorKind::NotFound);
+    let error = error.or_else(|| found.is_some().then(missing));
+    Ok((found, error))
 }
 
 /// Adds a checksum to a JSON object, as its last member: `{"a":1}` becomes `{"a":1,"crc":"…"}`.
@@ -301,9 +315,28 @@ mod tests {
         }
         std::fs::write(previous(&path), b"").unwrap();
         std::fs::write(&path, b"").unwrap();
-        assert!(Disk::default().read(&path, number).is_err());
+        let disk = Disk::default();
+        assert_eq!(disk.read(&path, number).unwrap(), None);
+        assert!(disk.damage()[0].contains("what it had is lost"), "{:?}", disk.damage());
         std::fs::remove_file(previous(&path)).unwrap();
         assert_eq!(Disk::default().read(&path, number).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_a_damaged_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.json");
+        Disk::default().replace(&path, &sealed(1)).unwrap();
+        let aside = directory.path().join("y.json");
+        std::fs::rename(&path, &aside).unwrap();
+        // It can be opened and not be read.
+        std::fs::create_dir(&path).unwrap();
+        let disk = Disk::default();
+        assert!(disk.read(&path, number).is_err());
+        assert!(path.is_dir() && disk.damage().is_empty(), "{:?}", disk.damage());
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        assert_eq!(disk.read(&path, number).unwrap(), Some(1));
     }
 
     #[test]

@@ -199,7 +199,9 @@ impl Builder {
             acceptance: Arc::clone(&self.acceptance),
             mailbox,
         };
-        let board = task::run(world.clone(), plan, letters).await;
+        let board = task::run(world.clone(), plan, letters).await.map_err(|error| {
+            Problem::of_io(&error, format!("cannot read the state in `{}`: {error}", state_dir.display()))
+        })?;
         Ok(ServiceOrchestrator { world, board })
     }
 }

@@ -85,14 +85,16 @@ struct Change {
 }
 
 impl Store {
-    /// Reads what a former daemon left. What cannot be read is set aside, once, and rebuilt from the shims.
-    pub(crate) fn open(places: &Places) -> (Self, BTreeMap<Name, Memory>) {
+    /// Reads what a former daemon left. What is damaged is set aside, once, and rebuilt from the shims.
+    ///
+    /// # Errors
+    /// Why nobody knows what it left.
+    pub(crate) fn open(places: &Places) -> io::Result<(Self, BTreeMap<Name, Memory>)> {
         let path = places.state_dir.join("state.json");
         let refuge = places.refuge.clone();
-        let later = refuge.as_deref().and_then(|refuge| disk::peek(refuge, parse));
+        let later = refuge.as_deref().map(|refuge| disk::look(refuge, parse)).transpose()?.flatten();
         let later = later.filter(|later| later.boot_id == places.boot_id);
-        // What cannot be read at all has been set aside and told.
-        let usual = places.disk.read(&path, parse).unwrap_or_default();
+        let usual = places.disk.read(&path, parse)?;
         let found = latest(usual, later);
         let last_event = found.as_ref().map_or(0, |contents| contents.change.events);
         let mut memories = match found {
@@ -109,7 +111,7 @@ impl Store {
         memories.retain(|_, memory| *memory != Memory::default());
         let (boot_id, disk) = (places.boot_id.clone(), places.disk.clone());
         let target = Target { path, refuge, boot_id, disk };
-        (Self { target, due: None, written: None, fresh: None, last_event }, memories)
+        Ok((Self { target, due: None, written: None, fresh: None, last_event }, memories))
     }
 
     /// Notes that a service changed.

@@ -4,9 +4,9 @@ use crate::{Footprint, leaves_nothing};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
-use service_tests::{Project, ServiceTable, alive, eventually, http, name, request, signal, skip};
+use service_tests::{Project, ServiceTable, alive, eventually, http, name, program, request, signal, skip};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
@@ -194,6 +194,35 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     assert_eq!(project.value("service start other").row("other")["ok"], true);
     project.value("service stop other");
     held.has_not_grown();
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_daemon_that_cannot_read_a_file_for_want_of_descriptors_takes_it_neither_for_damaged_nor_for_gone() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(prlimit) = service_tests::installed("prlimit") else { return skip("prlimit, of util-linux") };
+    project.value("{name: x start_command: 'sleep 1000'} | service add");
+    project.value("service start web x");
+    let pids = (project.pid("web"), project.pid("x"));
+    project.kill_daemon();
+    for limit in 4..40 {
+        let mut command = project.command(&prlimit);
+        command.arg(format!("--nofile={limit}:{limit}")).arg(program("orchestratord"));
+        command.args(["run", "--config", "services.toml"]).stderr(std::process::Stdio::null());
+        let mut daemon = command.spawn().unwrap();
+        // It ends where it cannot begin.
+        let line = BufReader::new(daemon.stdout.take().unwrap()).lines().next();
+        if line.and_then(Result::ok).is_some_and(|line| line.contains("\"ready\"")) {
+            signal(daemon.id(), Signal::SIGKILL);
+        }
+        daemon.wait().unwrap();
+        assert!(alive(pids.0) && alive(pids.1), "with {limit}");
+        let left = fs::read_dir(project.state_dir()).unwrap().flatten();
+        let aside =
+            left.map(|entry| entry.file_name()).find(|name| name.to_string_lossy().contains("unreadable"));
+        assert_eq!(aside, None, "with {limit}");
+    }
+    assert_eq!((project.pid("web"), project.pid("x")), pids);
     leaves_nothing(&project);
 }
 

@@ -102,8 +102,11 @@ impl Machine {
         self.definition = definition;
     }
 
-    /// Whatever ends the present run, its policy does not start another.
+    /// Whatever ends the present run, neither its policy nor a restart that is under way starts another.
     pub fn retire(&mut self) {
+        if self.memory.goal == Goal::Again {
+            self.memory.goal = Goal::Down;
+        }
         Arc::make_mut(&mut self.definition).restart = Restart::No;
     }
 

@@ -118,6 +118,20 @@ fn a_start_does_not_undo_a_restart_that_waits_for_dependents_to_stop() {
 }
 
 #[test]
+fn what_is_no_longer_defined_is_only_stopped_by_a_restart_that_is_under_way() {
+    let mut world = chain(WhenLost::Keep);
+    world.start("c");
+    world.pass(SECOND);
+    world.diary.clear();
+    world.restart("a");
+    let a = world.id("a");
+    world.fleet.retire(a);
+    world.pass(SECOND);
+    assert_eq!(world.diary, ["-c", "-b", "-a"]);
+    assert_eq!(world.state("a"), "stopped");
+}
+
+#[test]
 fn a_restart_leaves_stopped_dependents_alone() {
     let mut world = chain(WhenLost::Keep);
     world.start("b");

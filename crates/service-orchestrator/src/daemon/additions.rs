@@ -47,12 +47,18 @@ struct Found {
 
 impl Additions {
     /// Reads what was added before. What is transient ends with its boot. An entry that cannot be read is left out, a
-    /// file that cannot be read is set aside, and the version before it is used.
-    pub(crate) fn open(state_dir: &Path, boot_id: &str, disk: Disk) -> Self {
+    /// file that is damaged is set aside, and the version before it is used.
+    ///
+    /// # Errors
+    /// Why nobody knows what was added.
+    pub(crate) fn open(state_dir: &Path, boot_id: &str, disk: Disk) -> io::Result<Self> {
         let path = state_dir.join("additions.json");
-        let written = std::fs::read(&path).unwrap_or_default();
-        let whole = disk.read(&path, |bytes| parse(bytes, boot_id)).ok().flatten();
-        Self { path, boot_id: boot_id.to_owned(), disk, all: with_rest_of(&written, boot_id, whole) }
+        let written = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            written => written?,
+        };
+        let whole = disk.read(&path, |bytes| parse(bytes, boot_id))?;
+        Ok(Self { path, boot_id: boot_id.to_owned(), disk, all: with_rest_of(&written, boot_id, whole) })
     }
 
     /// Only looks.
@@ -155,10 +161,13 @@ mod tests {
     #[test]
     fn what_was_added_is_there_again_and_what_is_transient_only_within_its_boot() {
         let dir = tempfile::tempdir().unwrap();
-        let mut additions = Additions::open(dir.path(), "this", Disk::default());
+        let mut additions = Additions::open(dir.path(), "this", Disk::default()).unwrap();
         additions.replace(vec![addition("a", false), addition("b", true)]).unwrap();
-        assert_eq!(Additions::open(dir.path(), "this", Disk::default()).all(), additions.all());
-        assert_eq!(Additions::open(dir.path(), "next", Disk::default()).all(), [addition("a", false)]);
+        assert_eq!(Additions::open(dir.path(), "this", Disk::default()).unwrap().all(), additions.all());
+        assert_eq!(
+            Additions::open(dir.path(), "next", Disk::default()).unwrap().all(),
+            [addition("a", false)]
+        );
     }
 
     #[test]
@@ -170,9 +179,12 @@ mod tests {
             r#"{"version":2,"new":1,"services":[{"name":"../x"},{"name":"a","keys":{},"later":1}]}"#,
         )
         .unwrap();
-        assert_eq!(Additions::open(dir.path(), "this", Disk::default()).all(), [addition("a", false)]);
+        assert_eq!(
+            Additions::open(dir.path(), "this", Disk::default()).unwrap().all(),
+            [addition("a", false)]
+        );
         std::fs::write(&path, "{").unwrap();
-        assert!(Additions::open(dir.path(), "this", Disk::default()).all().is_empty());
+        assert!(Additions::open(dir.path(), "this", Disk::default()).unwrap().all().is_empty());
         assert!(dir.path().join("additions.json.unreadable").exists());
     }
 
@@ -180,7 +192,7 @@ mod tests {
     fn a_power_failure_takes_only_what_it_tore() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("additions.json");
-        let mut additions = Additions::open(directory.path(), "this", Disk::default());
+        let mut additions = Additions::open(directory.path(), "this", Disk::default()).unwrap();
         let all = vec![addition("a", false), addition("b", false), addition("c", false)];
         additions.replace(all.clone()).unwrap();
         let whole = std::fs::read(&path).unwrap();
@@ -191,7 +203,7 @@ mod tests {
         ] {
             std::fs::write(&path, damaged).unwrap();
             let disk = Disk::default();
-            assert_eq!(Additions::open(directory.path(), "next", disk.clone()).all(), expected);
+            assert_eq!(Additions::open(directory.path(), "next", disk.clone()).unwrap().all(), expected);
             assert_eq!(disk.damage().is_empty(), expected.len() == 3, "{:?}", disk.damage());
         }
     }

@@ -83,12 +83,15 @@ enum Turn {
 }
 
 /// Takes up what is in the state directory and starts the owner; the board is filled when this returns.
+///
+/// # Errors
+/// Why nobody knows what is in the state directory.
 pub(super) async fn run(
     world: World,
     plan: Plan,
     letters: UnboundedReceiver<Message>,
-) -> watch::Receiver<Arc<Board>> {
-    let (store, memories) = Store::open(&world.places);
+) -> std::io::Result<watch::Receiver<Arc<Board>>> {
+    let (store, memories) = Store::open(&world.places)?;
     let journal = Journal::open(&world.places, store.last_event());
     let known = ran::known(&world.places, &plan);
     let found = recall::look(&world.places, plan, &memories).await;
@@ -136,7 +139,7 @@ pub(super) async fn run(
     task.after().await;
     tokio::spawn(found.unclear.find_out(task.world.clone()));
     tokio::spawn(task.work(letters));
-    reader
+    Ok(reader)
 }
 
 impl Entry {
@@ -457,6 +460,7 @@ impl Task {
         for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
             self.fleet.retire(id);
         }
+        self.fleet.resume(clock::now());
         for name in defined_again.difference(&self.left_over) {
             // They were to end for good, and are not any more.
             let id = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).state().is_alive());
