@@ -271,10 +271,27 @@ fn vain(service: &Service, edge: &Dependency, need: &Service, map: &Map<'_>) -> 
             format!("waits until `{}` is completed, which is started again whenever it ends", need.name),
             "make it a one-shot, or wait for another condition",
         )
+    } else if edge.condition == Condition::Healthy && need.endpoint.is_none() && !need.oneshot {
+        healthy_unchecked(need)?
     } else {
         return None;
     };
     let mut fault = doubt(service, map, "dependencies", message, help);
     fault.span = edge.span.start..edge.span.end;
     Some(fault)
+}
+
+/// Of a service without a check. A manager other than `command` says how it is.
+fn healthy_unchecked(need: &Service) -> Option<(String, &'static str)> {
+    let name = &need.name;
+    if need.manager == Manager::Process {
+        let message =
+            format!("`condition = \"healthy\"`: nothing checks `{name}`, so it asks no more than `ready`");
+        return Some((message, "give that one a `health_check_endpoint`, or leave `condition` out"));
+    }
+    let is_asked = need.manager != Manager::BuiltIn("command".to_owned()) || need.status_command.is_some();
+    let message =
+        format!("`condition = \"healthy\"`: nothing tells how `{name}` is, so it is waited for without end");
+    let help = "give that one a `status_command` or a `health_check_endpoint`, or leave `condition` out";
+    (!is_asked).then_some((message, help))
 }

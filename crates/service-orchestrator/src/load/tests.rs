@@ -342,6 +342,30 @@ fn a_key_that_another_one_switches_off_is_a_warning() {
 }
 
 #[test]
+fn to_wait_for_the_health_of_what_nothing_checks_is_a_warning() {
+    let with = |need: &str| {
+        format!(
+            "[services.need]\nstart_command = 'true'\n{need}\n[services.a]\nstart_command = 'true'\n\
+             dependencies = [{{ name = 'need', condition = 'healthy' }}]"
+        )
+    };
+    finds(&with(""), &[], "nothing checks `need`, so it asks no more than `ready`");
+    let managed = "manager = 'command'\nstop_command = 'true'";
+    finds(&with(managed), &[], "nothing tells how `need` is");
+    for silent in [
+        "health_check_endpoint = 'exec:true'".to_owned(),
+        "oneshot = true".to_owned(),
+        format!("{managed}\nstatus_command = 'true'"),
+        format!("{managed}\nhealth_check_endpoint = 'exec:true'"),
+    ] {
+        assert_eq!(findings(&with(&silent), &[]), Vec::<String>::new(), "{silent}");
+    }
+    let by_a_manager = "[services.need]\nmanager = 'systemd'\n[services.a]\nstart_command = 'true'\n\
+                        dependencies = [{ name = 'need', condition = 'healthy' }]";
+    assert_eq!(findings(by_a_manager, &[]), Vec::<String>::new());
+}
+
+#[test]
 fn an_env_file_that_fails_every_start_is_an_error_and_one_that_is_missing_a_warning() {
     let text = "[services.a]\nstart_command = 'true'\nenv_file = '.env'";
     finds(text, &[], "warning env_file: its env_file");
