@@ -142,6 +142,9 @@ impl Examples {
             let made = || self.example(&self.schemas["schemas"][name]);
             return self.rows.get(name).cloned().unwrap_or_else(made);
         }
+        if let Some(example) = schema.get("example") {
+            return example.clone();
+        }
         let choices = ["oneOf", "anyOf", "allOf"].into_iter().filter_map(|word| schema[word].as_array());
         if let Some(first) = choices.flatten().find(|choice| choice["type"] != "null") {
             return self.example(first);

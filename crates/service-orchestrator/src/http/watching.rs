@@ -2,8 +2,8 @@
 
 use super::accept::takes_lines;
 use super::document::{
-    Awaited, Broken, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, StatusesAnswer, StatusesOnALine,
-    tag,
+    Awaited, Broken, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, StatusTableAnswer,
+    StatusesOnALine, tag,
 };
 use super::listed;
 use super::reply::{Asked, Failure, count};
@@ -52,7 +52,7 @@ pub(super) struct States {
     operation_id = "status",
     tag = tag::SERVICES,
     params(Names, States),
-    responses((status = 200, description = "a row a service", content((StatusesAnswer = "application/json"), (StatusesOnALine = routes::NDJSON))), Malformed, NoService, Broken),
+    responses((status = 200, description = "a row a service", content((StatusTableAnswer = "application/json"), (StatusesOnALine = routes::NDJSON))), Malformed, NoService, Broken),
 )]
 pub(super) async fn status(
     State(shared): State<Arc<Shared>>,

@@ -61,6 +61,19 @@ answers! {
     VitalsAnswer(Vitals)
 }
 
+/// An answer, with what should be known of the project.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct StatusTableAnswer {
+    #[schema(schema_with = yes)]
+    success: bool,
+    data: Vec<view::Status>,
+    #[schema(schema_with = null)]
+    error: (),
+    /// Sentences about the project itself; absent if there are none.
+    #[schema(required = false, example = json!(["`/srv/shop/services.toml` is gone: what runs can still be stopped"]))]
+    notes: Vec<String>,
+}
+
 /// Lines of streams: an envelope each.
 macro_rules! lines {
     ($($name:ident($answer:ident))*) => {$(
