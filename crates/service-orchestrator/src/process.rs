@@ -19,7 +19,7 @@ mod talk;
 pub(crate) mod template;
 
 pub(crate) use begin::launch;
-pub(crate) use launch::{environment, identity};
+pub(crate) use launch::{environment, identity, waits_for_others};
 pub(crate) use preflight::{Blocker, blockers};
 pub(crate) use reach::Reached;
 pub(crate) use surroundings::{RESERVED, surroundings};

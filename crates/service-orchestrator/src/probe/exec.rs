@@ -2,7 +2,7 @@
 
 use super::Said;
 use crate::clock;
-use crate::process::{environment, identity, surroundings};
+use crate::process::{environment, identity, surroundings, waits_for_others};
 use crate::room;
 use crate::world::World;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -15,6 +15,7 @@ use service_shim::words::no_process;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -61,9 +62,7 @@ pub(crate) async fn run(
         .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
     let (program, arguments) = argv.split_first().ok_or_else(|| "the command is empty".to_owned())?;
     let mut child = Command::new(program);
-    let variables = own_environment(world, service, limit).await?;
-    let identity = identity(service)?;
-    let surroundings = surroundings(service, identity.as_ref());
+    let Own { variables, identity, surroundings } = own(world, service, limit).await?;
     if surroundings.is_some() {
         child.env_clear();
     }
@@ -98,20 +97,32 @@ pub(crate) async fn run(
     }
 }
 
-/// Beside everybody else where files of the user's are read: their file system may not answer.
-async fn own_environment(
-    world: &World,
-    service: &Service,
-    limit: Duration,
-) -> Result<Vec<(String, String)>, String> {
-    if service.env_file.is_empty() {
-        return environment(&world.places.base_dir, service);
+/// What a command of a service has of it.
+struct Own {
+    variables: Vec<(String, String)>,
+    identity: Option<Identity>,
+    surroundings: Option<Vec<(String, String)>>,
+}
+
+impl Own {
+    fn of(base_dir: &Path, service: &Service) -> Result<Self, String> {
+        let variables = environment(base_dir, service)?;
+        let identity = identity(service)?;
+        let surroundings = surroundings(service, identity.as_ref());
+        Ok(Self { variables, identity, surroundings })
     }
+}
+
+/// Beside everybody else where it waits for others: a file system or a name service may not answer.
+async fn own(world: &World, service: &Service, limit: Duration) -> Result<Own, String> {
+    let Some(waits) = waits_for_others(service) else {
+        return Own::of(&world.places.base_dir, service);
+    };
     let (places, service) = (Arc::clone(&world.places), service.clone());
-    let read = tokio::task::spawn_blocking(move || environment(&places.base_dir, &service));
-    let read = tokio::time::timeout(limit, read).await;
-    let read = read.map_err(|_| format!("its env files cannot be read within {limit:?}"))?;
-    read.unwrap_or_else(|error| Err(format!("cannot read its env files: {error}")))
+    let looked_up = tokio::task::spawn_blocking(move || Own::of(&places.base_dir, &service));
+    let looked_up = tokio::time::timeout(limit, looked_up).await;
+    let looked_up = looked_up.map_err(|_| format!("{waits} within {limit:?}"))?;
+    looked_up.unwrap_or_else(|error| Err(format!("cannot look up who the service is: {error}")))
 }
 
 /// Unlike `Command::uid`, with the groups that the service itself has.

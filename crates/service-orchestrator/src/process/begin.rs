@@ -14,7 +14,7 @@
 use super::{Ask, Direct, Keeper, Life, Talk, by_signal, keeper, limits, obey, orphans};
 use crate::clock;
 use crate::orchestrator::Report;
-use crate::process::launch::{compose, log_limits};
+use crate::process::launch::{compose, log_limits, waits_for_others};
 use crate::process::template::{Lifeline, Unborn};
 use crate::room::{Held, NoRoom};
 use crate::world::World;
@@ -53,8 +53,8 @@ const ROOM_AGAIN: Duration = Duration::from_millis(10);
 static NARROW: Semaphore = Semaphore::const_new(2);
 /// How long one of those waits for others.
 const NARROW_WITHIN: Duration = Duration::from_secs(5);
-/// How long env files may take to be read.
-const ENV_FILES_WITHIN: Duration = Duration::from_mins(1);
+/// How long env files may take to be read, and a user to be looked up.
+const LOOKED_UP_WITHIN: Duration = Duration::from_mins(1);
 /// What is told of a run that was stopped before it began.
 const CALLED_OFF: &str = "it was stopped before it began";
 
@@ -144,18 +144,18 @@ async fn send(world: &World, definition: &Arc<Service>, run: u64, missing: Missi
     Ok(Sent { talk: Talk::over(stream), heritage, template, place })
 }
 
-/// Beside everybody else where files of the user's are read: their file system may not answer.
+/// Beside everybody else where it waits for others: a file system or a name service may not answer.
 async fn composed(world: &World, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
-    if definition.env_file.is_empty() {
+    let Some(waits) = waits_for_others(definition) else {
         return compose(&world.places, definition, run);
-    }
+    };
     let (places, definition) = (Arc::clone(&world.places), Arc::clone(definition));
     let composed = tokio::task::spawn_blocking(move || compose(&places, &definition, run));
-    match tokio::time::timeout(ENV_FILES_WITHIN, composed).await {
+    match tokio::time::timeout(LOOKED_UP_WITHIN, composed).await {
         Ok(composed) => {
             composed.unwrap_or_else(|error| Err(format!("its launch cannot be put together: {error}")))
         }
-        Err(_) => Err(format!("its env files cannot be read within {} s", ENV_FILES_WITHIN.as_secs())),
+        Err(_) => Err(format!("{waits} within {} s", LOOKED_UP_WITHIN.as_secs())),
     }
 }
 

@@ -48,6 +48,17 @@ pub(super) fn log_limits(service: &Service) -> LogLimits {
     LogLimits { max_size: service.log.max_size, max_files: service.log.max_files }
 }
 
+/// What of a launch or of a command of this service waits for others, a file system or a name service, which may not answer;
+/// in the words of its failure.
+pub(crate) fn waits_for_others(service: &Service) -> Option<&'static str> {
+    match (service.env_file.is_empty(), service.user.is_none()) {
+        (true, true) => None,
+        (false, true) => Some("its env files cannot be read"),
+        (true, false) => Some("its `user` cannot be looked up"),
+        (false, false) => Some("its env files cannot be read, or its `user` cannot be looked up,"),
+    }
+}
+
 /// What a service's environment has on top of the daemon's: its files, then its own variables.
 pub(crate) fn environment(base_dir: &Path, service: &Service) -> Result<Vec<(String, String)>, String> {
     let mut variables = Vec::new();
@@ -113,4 +124,26 @@ pub(crate) fn identity(service: &Service) -> Result<Option<Identity>, String> {
         gid: gid.as_raw(),
         groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_asks_a_file_system_or_a_name_service_is_known_before_it_is_asked() {
+        for (keys, waits) in [
+            ("", None),
+            ("env_file = '.env'", Some("its env files cannot be read")),
+            ("user = 'somebody'", Some("its `user` cannot be looked up")),
+            (
+                "user = 'somebody'\nenv_file = '.env'",
+                Some("its env files cannot be read, or its `user` cannot be looked up,"),
+            ),
+        ] {
+            let text = format!("[services.a]\nstart_command = 'true'\n{keys}");
+            let config = crate::load::config_from_str(&text, "services.toml").unwrap();
+            assert_eq!(waits_for_others(&config.services[0]), waits, "{keys}");
+        }
+    }
 }
