@@ -2,7 +2,8 @@
 //! them, or can go on under its new definition.
 
 use crate::config::{Backoff, Container, Dependency, Health, Log, Ready, Service};
-use crate::{Id, Name, Plan};
+use crate::name::Name;
+use crate::plan::{Id, Plan};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;

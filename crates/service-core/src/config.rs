@@ -11,8 +11,8 @@ pub use policy::{
     Surroundings,
 };
 
-use crate::Name;
-use crate::health::Endpoint;
+use crate::endpoint::Endpoint;
+use crate::name::Name;
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::net::SocketAddr;
 use core::time::Duration;

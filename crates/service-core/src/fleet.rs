@@ -10,22 +10,21 @@
 //! So a service starts the moment its own conditions hold, whatever its level.
 
 mod asking;
+mod describe;
 mod outlook;
-mod progress;
+pub mod progress;
+mod wait;
 
-pub use outlook::Until;
-pub use progress::{Obstacle, Progress, Prospects};
+pub use wait::{Obstacle, Progress, Until};
 
 use crate::config::{Condition, Service};
 use crate::health::Health;
 use crate::plan::{Id, Need, Plan};
-use crate::service::{Effect, Event, Exit, Found, Goal, Machine, Memory, State};
-use crate::snapshot::Snapshot;
+use crate::service::{Asker, Effect, Event, Exit, Found, Goal, Machine, Memory, State};
 use crate::time::Moment;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use asking::Asking;
 
 /// Every service of a project.
 #[derive(Debug, Clone)]
@@ -39,6 +38,14 @@ pub struct Fleet {
     orders: Vec<Order>,
     random: u64,
     asking: Asking,
+}
+
+/// The order that is being carried out.
+#[derive(Debug, Clone, Default)]
+struct Asking {
+    asker: Option<Asker>,
+    /// For each service the one that was named, by which it is meant.
+    named: BTreeMap<Id, Id>,
 }
 
 /// What is to be done, and for which run of which service.
@@ -107,11 +114,6 @@ impl Fleet {
     /// The services that look different since the last call.
     pub fn take_changed(&mut self) -> BTreeSet<Id> {
         core::mem::take(&mut self.changed)
-    }
-
-    /// How a service looks.
-    pub fn snapshot(&self, id: Id) -> Snapshot {
-        Snapshot::of(self, id)
     }
 
     /// A fleet of another plan in which every service that is in both goes on where it is.

@@ -1,11 +1,9 @@
 //! Health: what can be asked ([`Endpoint`]), when to ask next and what a row of answers means ([`Tracker`]).
 
-mod endpoint;
+pub use crate::endpoint::{BadEndpoint, Endpoint};
 
-pub use endpoint::{BadEndpoint, Endpoint};
-
-use crate::Moment;
 use crate::config;
+use crate::time::Moment;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 

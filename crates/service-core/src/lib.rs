@@ -14,6 +14,7 @@ extern crate alloc;
 
 pub mod change;
 pub mod config;
+mod endpoint;
 pub mod fleet;
 pub mod health;
 pub mod name;

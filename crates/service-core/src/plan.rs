@@ -1,38 +1,18 @@
 //! [`Plan`]: a configuration that cannot be wrong: every need exists, nothing goes in a circle.
 
 mod graph;
+mod id;
 
-use crate::Name;
-use crate::config::{Condition, Config, Service, Settings, Span, WhenLost};
+pub use id::{Id, Need};
+
+use crate::config::{Config, Service, Settings, Span};
+use crate::name::Name;
 use crate::suggest::nearest;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use hashbrown::HashMap;
-use serde::{Deserialize, Serialize};
-
-/// A service within one plan. Meaningless in any other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Id(u32);
-
-impl Id {
-    /// As an index into tables that have one entry per service.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// One edge, seen from the service that needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
-    /// The service needed.
-    pub on: Id,
-    /// What must be true of it.
-    pub condition: Condition,
-    /// What happens when it no longer is.
-    pub when_lost: WhenLost,
-}
 
 /// Services, edges and their order.
 #[derive(Debug, Clone)]
@@ -305,6 +285,7 @@ impl PlanError {
 mod tests {
     use super::*;
     use crate::config::Dependency;
+    use crate::config::{Condition, WhenLost};
     use alloc::{format, vec};
 
     fn needing(nth: usize, on: &[usize]) -> Service {

@@ -1,13 +1,10 @@
 //! [`Snapshot`]: how one service looks from outside, in the words that users see.
 
-use crate::config::{Condition, Manager, word};
-use crate::fleet::Fleet;
 use crate::health::Health;
 use crate::plan::{Id, Need};
 use crate::service::{Asked, Cause, Exit, Failure, Goal, Starter, State};
 use crate::time::Moment;
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 
 /// One service as it is now. Whatever needs the world (pid, memory, wall clock) is added by the daemon.
@@ -71,33 +68,6 @@ impl Status {
 }
 
 impl Snapshot {
-    pub(crate) fn of(fleet: &Fleet, id: Id) -> Self {
-        let machine = fleet.machine(id);
-        let memory = machine.memory();
-        Self {
-            id,
-            goal: memory.goal,
-            state: memory.state.clone(),
-            health: machine.health(),
-            status: status(fleet, id),
-            run: memory.run,
-            launched: memory.state.launched(),
-            starter: memory.starter,
-            last_exit: memory
-                .last_exit
-                .filter(|_| !memory.state.is_refused() && memory.state.unknown_because().is_none()),
-            restarts: memory.restarts,
-            reason: reason(fleet, id),
-            waits_for: match memory.state {
-                State::Stopped if memory.goal != Goal::Down => fleet.unsatisfied_need(id),
-                _ => None,
-            },
-            asked: memory.asked.clone(),
-            ended: memory.ended.clone(),
-            began: memory.launched,
-        }
-    }
-
     /// Who brought it where it is; nobody where it came there by itself.
     pub fn by(&self) -> Option<&str> {
         match &self.state {
@@ -127,78 +97,4 @@ impl Snapshot {
     pub fn state_word(&self) -> &'static str {
         self.state.word(self.goal)
     }
-}
-
-fn status(fleet: &Fleet, id: Id) -> Status {
-    let machine = fleet.machine(id);
-    let unverifiable =
-        machine.definition().manager != Manager::Process && machine.definition().endpoint.is_none();
-    match machine.state() {
-        State::Ready { .. } if unverifiable && machine.health() == Health::Pending => Status::Unknown,
-        State::Launching { .. } | State::Starting { .. } | State::Ready { .. } | State::Stopping { .. } => {
-            Status::Running
-        }
-        State::Unknown { .. } => Status::Unknown,
-        State::Stopped | State::Completed { .. } => Status::Stopped,
-        State::Backoff { .. } | State::Failed { .. } => Status::Failed,
-    }
-}
-
-fn reason(fleet: &Fleet, id: Id) -> Option<String> {
-    let machine = fleet.machine(id);
-    match machine.state() {
-        State::Stopped if machine.goal() != Goal::Down => waiting(fleet, id),
-        State::Ready { .. } if machine.health() == Health::Unhealthy => {
-            Some(format!("{} health checks in a row failed", machine.failures()))
-        }
-        State::Starting { .. } | State::Ready { .. } if machine.is_left_alone() => {
-            let name = &machine.definition().name;
-            Some(format!("started by somebody else; `service start {name}` takes it over"))
-        }
-        State::Ready { .. } if machine.goal() != Goal::Up => {
-            Some("waits until its dependents have stopped".to_string())
-        }
-        State::Launching { .. } | State::Starting { .. } | State::Ready { .. }
-            if machine.memory().restarts > 0 =>
-        {
-            let exit = machine.memory().last_exit?;
-            Some(match &machine.memory().ended {
-                Some(ended) => format!("started again after it {exit}: {ended}"),
-                None => format!("started again after it {exit}"),
-            })
-        }
-        State::Starting { .. } | State::Ready { .. } if machine.starter() == Starter::Others => {
-            Some("started by somebody else".to_string())
-        }
-        State::Stopping { kills, .. } if *kills > 0 && machine.definition().manager != Manager::Process => {
-            Some("its manager has not stopped it yet".to_string())
-        }
-        State::Stopping { kills, .. } if *kills > 0 => {
-            Some(format!("did not end when asked; killed {kills} times"))
-        }
-        State::Stopping { cause: Cause::Failure(failure), .. } | State::Backoff { failure, .. } => {
-            Some(machine.describe(failure))
-        }
-        State::Unknown { why, .. } => Some(why.clone()),
-        State::Completed { exit, .. } => Some(exit.to_string()),
-        State::Failed { failure, attempts, .. } if *attempts > 1 => {
-            Some(format!("{}, tried {attempts} times", machine.describe(failure)))
-        }
-        State::Failed { failure, .. } => Some(machine.describe(failure)),
-        State::Stopped | State::Stopping { cause: Cause::Asked, .. } => {
-            let done = if machine.goal() == Goal::Down { "stopped" } else { "restarted" };
-            machine.memory().asked.as_ref().map(|asked| asked.describe(done))
-        }
-        State::Launching { .. } | State::Starting { .. } | State::Ready { .. } => None,
-    }
-}
-
-fn waiting(fleet: &Fleet, id: Id) -> Option<String> {
-    let need = fleet.unsatisfied_need(id)?;
-    let on = fleet.machine(need.on);
-    let wanted = match need.condition {
-        Condition::Started | Condition::Ready | Condition::Healthy => word(&Condition::ALL, need.condition),
-        Condition::Completed => "completed",
-    };
-    Some(format!("waits for `{}` to be {wanted}; it is {}", on.definition().name, on.state().word(on.goal())))
 }

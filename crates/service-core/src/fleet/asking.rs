@@ -1,19 +1,11 @@
 //! Who asks for a start, a stop or a restart, on behalf of which service another one comes along, and what follows when a
 //! service loses what it needs.
 
-use super::Fleet;
+use super::{Asking, Fleet};
 use crate::config::WhenLost;
 use crate::plan::Id;
 use crate::service::{Asked, Asker, Goal, Starter};
 use alloc::collections::BTreeMap;
-
-/// The order that is being carried out.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Asking {
-    asker: Option<Asker>,
-    /// For each service the one that was named, by which it is meant.
-    named: BTreeMap<Id, Id>,
-}
 
 impl Fleet {
     /// Tells who asks for what comes next.

@@ -2,38 +2,12 @@
 //!
 //! Unlike [`Fleet::start_progress`], which follows a wish, this one looks on: nobody need have asked for anything.
 
-use super::progress::Crash;
-use super::{Fleet, Obstacle, Progress, Prospects};
+use super::Fleet;
+use super::progress::{Crash, Prospects};
 use crate::config::Restart;
+use crate::fleet::wait::{Obstacle, Progress, Until};
 use crate::plan::Id;
 use crate::service::{Goal, State};
-
-/// What is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Until {
-    /// Dependents may go on; a one-shot has completed.
-    #[default]
-    Ready,
-    /// It is ready and its checks pass, if it has any; a one-shot has completed.
-    Healthy,
-    /// It has a process.
-    Running,
-    /// Nothing of it runs, and nothing is about to.
-    Stopped,
-    /// It has ended with code 0.
-    Completed,
-}
-
-impl Until {
-    /// Each with its word.
-    pub const ALL: [(&'static str, Self); 5] = [
-        ("ready", Self::Ready),
-        ("healthy", Self::Healthy),
-        ("running", Self::Running),
-        ("stopped", Self::Stopped),
-        ("completed", Self::Completed),
-    ];
-}
 
 impl Fleet {
     /// How far a service is from what is waited for.

@@ -1,6 +1,7 @@
 //! How far a wish has come: is it done, may it still be, can it never be?
 
 use super::Fleet;
+use crate::fleet::wait::{Obstacle, Progress};
 use crate::health::Health;
 use crate::plan::Id;
 use crate::service::{Cause, Failure, Goal, State};
@@ -8,32 +9,6 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use hashbrown::HashMap;
-
-/// How far a wish has come for one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// Not there yet.
-    Pending,
-    /// As wished.
-    Done,
-    /// It will not come to that, unless somebody wishes anew.
-    Never(Obstacle),
-}
-
-/// Why a wish comes to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
-    /// The service itself has failed.
-    Failed,
-    /// This dependency has failed, or ended, or is not wanted.
-    Dependency(Id),
-    /// Somebody wished the opposite.
-    Countermanded,
-    /// Its policy starts it again whenever it ends.
-    Endless,
-    /// Whether it runs cannot be told.
-    Unclear,
-}
 
 impl Fleet {
     /// For asking about many services: what was found out for one is not looked for again for the next.

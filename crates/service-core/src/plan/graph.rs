@@ -1,6 +1,6 @@
 //! The one file that names petgraph: levels of a graph of needs, or the circles in it.
 
-use super::{Id, Need};
+use crate::plan::id::{Id, Need};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use petgraph::algo::{kosaraju_scc, toposort};

@@ -1,6 +1,6 @@
 //! [`Asked`]: who wanted a service as it is wanted now, and by which command.
 
-use crate::Name;
+use crate::name::Name;
 use alloc::format;
 use alloc::string::String;
 use serde::{Deserialize, Serialize};

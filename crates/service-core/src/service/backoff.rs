@@ -1,7 +1,7 @@
 //! [`Backoff`]: when to start a service again that ended by itself, and when to give up.
 
-use crate::Moment;
 use crate::config;
+use crate::time::Moment;
 use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};

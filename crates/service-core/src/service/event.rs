@@ -1,7 +1,7 @@
 //! [`Event`]: what happened, in the past tense. [`Effect`]: what to do, in the imperative.
 
-use crate::Moment;
 use crate::health::Verdict;
+use crate::time::Moment;
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use core::fmt;

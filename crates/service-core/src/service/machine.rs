@@ -19,18 +19,32 @@ mod ended;
 mod probing;
 
 use super::backoff::{self, Backoff};
-use super::{Cause, Effect, Event, Failure, Found, Goal, Memory, Starter, State};
 use crate::config::{KillMode, Manager, OnFailure, Readiness, Restart, Service};
 use crate::health::{self, Health, Tracker, Verdict};
+use crate::service::event::{Effect, Event, Found};
+use crate::service::memory::{Memory, Starter};
+use crate::service::state::{Cause, Failure, Goal, State};
 use crate::time::Moment;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
-use probing::Probing;
 
 /// A killed tree that is still there is killed again after this long.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// Where the checks of a run are. At most one is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probing {
+    /// There are none.
+    Off,
+    /// One was asked.
+    UnderWay,
+    /// One was asked, and something has changed since, its definition or the world: its answer says nothing.
+    Outdated,
+    /// The next is asked then.
+    Due(Moment),
+}
 
 /// One service.
 #[derive(Debug, Clone)]

@@ -1,8 +1,10 @@
 //! [`Memory`]: the part of a service that outlives the daemon, and how it is squared with what a new daemon finds.
 
 use super::backoff::Backoff;
-use super::{Asked, Exit, Found, Goal, State};
 use crate::health::Tracker;
+use crate::service::asked::Asked;
+use crate::service::event::{Exit, Found};
+use crate::service::state::{Goal, State};
 use crate::time::Moment;
 use alloc::boxed::Box;
 use alloc::sync::Arc;

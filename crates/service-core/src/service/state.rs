@@ -2,8 +2,8 @@
 //!
 //! *Waiting* is stopped with goal up, a *restart* is stopping with goal up, an ordered shutdown is every goal down.
 
-use super::Exit;
-use crate::Moment;
+use crate::service::event::Exit;
+use crate::time::Moment;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;

@@ -1,8 +1,8 @@
 //! What to do next. The help of an error and that of `service why` are made here, and nowhere else.
 
-use super::{Facts, no_shell};
 use crate::config::Origin;
 use crate::service::{Exit, Failure};
+use crate::why::facts::{Facts, no_shell};
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;

@@ -4,11 +4,12 @@
 //! service up it is looked after as any other run, and where nobody does it is left alone. It is neither stopped, nor
 //! started again when it ends, until a wish takes it over.
 
-use super::Machine;
-use super::probing::Probing;
+use super::{Machine, Probing};
 use crate::health::Tracker;
 use crate::service::backoff::Backoff;
-use crate::service::{Effect, Goal, Presence, Starter, State};
+use crate::service::event::{Effect, Presence};
+use crate::service::memory::Starter;
+use crate::service::state::{Goal, State};
 use crate::time::Moment;
 use alloc::vec;
 use alloc::vec::Vec;

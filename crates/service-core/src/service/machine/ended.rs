@@ -1,7 +1,8 @@
 //! By whose word a service is wanted, and why a run was ended that did not end by itself.
 
 use super::Machine;
-use crate::service::{Asked, Cause, Failure, Goal, State};
+use crate::service::asked::Asked;
+use crate::service::state::{Cause, Failure, Goal, State};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;

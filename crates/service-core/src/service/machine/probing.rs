@@ -1,26 +1,14 @@
 //! [`Probing`]: the next check of a run, and what a definition that changes under way means for it.
 
-use super::Machine;
+use super::{Machine, Probing};
 use crate::config::Service;
 use crate::health::{Health, Tracker};
-use crate::service::{Effect, State};
+use crate::service::event::Effect;
+use crate::service::state::State;
 use crate::time::Moment;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-
-/// Where the checks of a run are. At most one is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Probing {
-    /// There are none.
-    Off,
-    /// One was asked.
-    UnderWay,
-    /// One was asked, and something has changed since, its definition or the world: its answer says nothing.
-    Outdated,
-    /// The next is asked then.
-    Due(Moment),
-}
 
 impl Machine {
     /// Takes a definition that differs from that of the present run only in what may change under way. A start under

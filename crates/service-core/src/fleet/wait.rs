@@ -1,0 +1,56 @@
+//! What a client waits for, and how far it is: [`Until`], [`Progress`], [`Obstacle`].
+
+use crate::plan::Id;
+
+/// How far a wish has come for one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Not there yet.
+    Pending,
+    /// As wished.
+    Done,
+    /// It will not come to that, unless somebody wishes anew.
+    Never(Obstacle),
+}
+
+/// Why a wish comes to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The service itself has failed.
+    Failed,
+    /// This dependency has failed, or ended, or is not wanted.
+    Dependency(Id),
+    /// Somebody wished the opposite.
+    Countermanded,
+    /// Its policy starts it again whenever it ends.
+    Endless,
+    /// Whether it runs cannot be told.
+    Unclear,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Until {
+    /// Dependents may go on; a one-shot has completed.
+    #[default]
+    Ready,
+    /// It is ready and its checks pass, if it has any; a one-shot has completed.
+    Healthy,
+    /// It has a process.
+    Running,
+    /// Nothing of it runs, and nothing is about to.
+    Stopped,
+    /// It has ended with code 0.
+    Completed,
+}
+
+impl Until {
+    /// Each with its word.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("ready", Self::Ready),
+        ("healthy", Self::Healthy),
+        ("running", Self::Running),
+        ("stopped", Self::Stopped),
+        ("completed", Self::Completed),
+    ];
+}
