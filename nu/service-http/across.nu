@@ -3,10 +3,12 @@
 use problem.nu
 
 # Which projects are meant, as their rows in the pipe say; null if these are no such rows. A project that is named goes before
-# the item of a closure.
-export def main [piped: any, config: any]: nothing -> any {
+# the item of a closure. Of no rows no daemon is meant, this project's neither; the other commands see by themselves that these are
+# no services.
+export def main [piped: any, config: any, --about-daemon]: nothing -> any {
     let is_many = ($piped | describe) =~ '^(list|table)'
     let rows = if $is_many { $piped } else { [$piped] }
+    if $about_daemon and ($rows | is-empty) and $config == null { return { paths: [] many: true } }
     if ($rows | is-empty) or not ($rows | all {|row| is-project $row }) { return null }
     if $config != null { { paths: [$config] many: false } } else { { paths: $rows.path many: $is_many } }
 }

@@ -251,3 +251,74 @@ fn what_a_manager_runs_is_seen_and_stopped_by_a_new_daemon_without_the_file() {
     assert_eq!(project.value(&format!("service status --quiet --config {at}")), json!([]));
     project.value(&format!("service daemon stop --config {at}"));
 }
+
+#[test]
+fn down_ends_the_projects_of_rows_and_of_a_path_with_their_daemons_and_no_other() {
+    let Some(project) = Project::new("") else { return };
+    let names = ["one", "two", "three", "four"];
+    let files = names.map(|name| {
+        let file =
+            project.write(&format!("{name}/services.toml"), ONE).canonicalize().expect("it is written");
+        file.to_str().expect("it is text").to_owned()
+    });
+    let begun = project.nu("for name in [one two three four] { cd $name; service start a --no-wait; cd .. }");
+    assert!(begun.success, "{begun:?}");
+    let down = format!("use '{}/../nu/service'; ", env!("CARGO_MANIFEST_DIR"));
+    let left = || project.value("service projects").column("path");
+    let stopped = |line: &str| {
+        let rows = project.value(&format!("{down}{line}"));
+        assert_eq!(
+            (rows.column("name"), rows.column("ok")),
+            (vec!["a".into()], vec!["true".into()]),
+            "{line}"
+        );
+    };
+    assert_eq!(left().len(), 4);
+    // From the directory of another project, whose own services stay.
+    stopped(&format!("cd two; service down --config {}", files[0]));
+    assert_eq!((left().len(), left().contains(&files[0])), (3, false));
+    stopped(&format!("cd three; service projects | where path == '{}' | service down", files[1]));
+    assert_eq!((left().len(), left().contains(&files[1])), (2, false));
+    // The directories are gone, and the daemons too.
+    for name in ["three", "four"] {
+        let killed = project.nu(&format!("cd {name}; {KILL}"));
+        assert!(killed.success, "{killed:?}");
+        fs::remove_dir_all(project.path(name)).expect("the directory is ours");
+    }
+    stopped(&format!("service projects | where path == '{}' | first | service down", files[2]));
+    stopped(&format!("service down --config {}", files[3]));
+    eventually("nothing runs any more, no daemon either", || project.processes().is_empty().then_some(()));
+    assert_eq!(project.value(&format!("{down}[] | service down")), json!([]));
+}
+
+/// Everything that takes rows of projects.
+const OF_PROJECTS: [&str; 12] = [
+    "list",
+    "status",
+    "why",
+    "health",
+    "logs",
+    "events",
+    "history",
+    "stop --all",
+    "restart --all",
+    "daemon status",
+    "daemon restart",
+    "daemon stop --services",
+];
+
+#[test]
+fn no_rows_of_projects_mean_no_project_and_not_the_one_of_the_directory() {
+    let Some(project) = Project::new(ONE) else { return };
+    project.value("service start a --no-wait");
+    let (daemon, service) = (project.daemon(), project.pid("a"));
+    for front in ["", "use 'SERVICE_HTTP'; "] {
+        let front =
+            front.replace("SERVICE_HTTP", &format!("{}/../nu/service-http", env!("CARGO_MANIFEST_DIR")));
+        let each =
+            OF_PROJECTS.map(|words| format!("(service projects | where path == '' | service {words})"));
+        let answers = project.value(&format!("{front}[{}]", each.join(" ")));
+        assert_eq!(answers, json!(vec![json!([]); OF_PROJECTS.len()]), "{front}");
+        assert_eq!((project.daemon(), project.pid("a")), (daemon, service), "{front}");
+    }
+}

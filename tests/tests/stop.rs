@@ -1,6 +1,7 @@
 //! Stopping and restarting: dependents first, whole trees, deaf services too.
 
 use service_tests::{Project, ServiceTable, alive, eventually, free_port};
+use std::time::{Duration, Instant};
 
 const CHAIN: &str = r#"
     [services.database]
@@ -168,4 +169,109 @@ fn what_the_first_process_leaves_behind_is_killed_where_it_alone_is_asked() {
     };
     project.value("service start web");
     assert_eq!(project.value("service stop web | get ok.0"), true);
+}
+
+/// Sends to its notify socket what the lines of its program say; a stop asks for more time and waits for the file `go`.
+const ASKS_WHILE_IT_STOPS: &str = "import os, signal, socket, sys, time\n\
+    def say(text):\n    \
+        at = os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1)\n    \
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), at)\n\
+    def stop(*_):\n    \
+        say('EXTEND_TIMEOUT_USEC=' + sys.argv[1] + '\\nSTATUS=writing the last pages')\n    \
+        open(sys.argv[2], 'w').close()\n    \
+        while not os.path.exists('go'): time.sleep(0.01)\n    \
+        print('all is written', flush=True)\n    \
+        sys.exit(0)\n\
+    signal.signal(signal.SIGTERM, stop)\n\
+    say('READY=1')\n\
+    while True: time.sleep(1000)\n";
+
+#[test]
+fn a_stop_that_asks_for_more_time_gets_it_and_no_more_than_it_asked_for() {
+    let Some(project) = Project::new(
+        "[services.asks]\nstart_command = \"python3 asks.py 120000000 asks.asked\"\nready = { notify = true }\nstop_timeout = \"1s\"\n\
+         [services.stuck]\nstart_command = \"python3 asks.py 1200000 stuck.asked\"\nready = { notify = true }\nstop_timeout = \"1s\"",
+    ) else {
+        return;
+    };
+    project.write("asks.py", ASKS_WHILE_IT_STOPS);
+    project.value("service start asks stuck");
+    let (asks, began) = (project.pid("asks"), Instant::now());
+    let stopping = project.spawn("service stop asks | to json --raw");
+    eventually("it has asked", || project.path("asks.asked").exists().then_some(()));
+    // The other one asks for less than it takes, and ends the wait for the time that the first had without asking.
+    assert_eq!(project.value("service stop stuck").row("stuck")["ok"], true);
+    assert!(
+        began.elapsed() > Duration::from_millis(1200),
+        "it was killed {:?} after the first",
+        began.elapsed()
+    );
+    assert_eq!(project.status("stuck")["exit_signal"], "SIGKILL");
+    let status = project.status("asks");
+    assert_eq!((&status["state"], &status["pid"]), (&"stopping".into(), &asks.into()), "{status}");
+    project.write("go", "");
+    let stopped = service_tests::Answer::of(stopping).value();
+    assert_eq!(stopped.row("asks")["ok"], true, "{stopped}");
+    let status = project.status("asks");
+    assert_eq!(
+        (&status["exit_code"], &status["exit_signal"]),
+        (&0.into(), &serde_json::Value::Null),
+        "{status}"
+    );
+    assert_eq!(project.value("service logs asks").column("line"), ["all is written"]);
+}
+
+/// A server that ends when every connection that it has accepted is closed by the other side, as many do.
+const CLOSES_LAST: &str = "import signal, socket, sys, threading\n\
+    server = socket.create_server(('127.0.0.1', int(sys.argv[1])), backlog=64)\n\
+    open_now = []\n\
+    def serve(stream):\n    \
+        while stream.recv(4096): stream.sendall(b'HTTP/1.1 204 No Content\\r\\n\\r\\n')\n    \
+        stream.close()\n\
+    def accept():\n    \
+        while True:\n        \
+            try: stream, _ = server.accept()\n        \
+            except OSError: return\n        \
+            thread = threading.Thread(target=serve, args=[stream])\n        \
+            open_now.append(thread)\n        \
+            thread.start()\n\
+    def stop(*_):\n    \
+        server.shutdown(socket.SHUT_RDWR)\n    \
+        accepting.join()\n    \
+        for thread in open_now: thread.join()\n    \
+        print('every connection is closed', flush=True)\n    \
+        sys.exit(0)\n\
+    accepting = threading.Thread(target=accept)\n\
+    accepting.start()\n\
+    signal.signal(signal.SIGTERM, stop)\n\
+    while True: signal.pause()\n";
+
+#[test]
+fn a_server_that_waits_for_its_connections_is_not_kept_by_checks() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        "[services.web]\nstart_command = \"python3 web.py {port}\"\nhealth_check_endpoint = \"http://127.0.0.1:{port}/\"\n\
+         health = {{ interval = \"50ms\", timeout = \"60s\" }}\nstop_timeout = \"120s\"\nrestart = \"no\""
+    )) else {
+        return;
+    };
+    project.write("web.py", CLOSES_LAST);
+    project.value("service start web");
+    for round in 1..=3 {
+        eventually("it has been checked some times", || {
+            let checks = project.value("service history web | where kind == check | length");
+            (checks.as_u64()? >= 3 * round).then_some(())
+        });
+        let stopped = project.value("service stop web");
+        assert_eq!(stopped.row("web")["ok"], true, "{stopped}");
+        let status = project.status("web");
+        assert_eq!(
+            (&status["exit_code"], &status["exit_signal"]),
+            (&0.into(), &serde_json::Value::Null),
+            "{status}"
+        );
+        project.value("service start web");
+    }
+    let said = project.value("service logs web").column("line");
+    assert_eq!(said, ["every connection is closed"; 3]);
 }

@@ -12,7 +12,7 @@ use ../rows.nu
 export def "service daemon status" [
     --config (-c): path # the services.toml to use
 ]: any -> any {
-    let projects = across $in $config
+    let projects = across $in $config --about-daemon
     if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon status --config $path }) }
     let span = (metadata $config).span
     let way = client any-running $config $span
@@ -26,7 +26,7 @@ export def "service daemon stop" [
     --config (-c): path # the services.toml to use
     --services # stop the services first
 ]: any -> any {
-    let projects = across $in $config
+    let projects = across $in $config --about-daemon
     if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon stop --config $path --services=$services }) }
     let span = (metadata $config).span
     let reached = client any-running $config $span
@@ -42,7 +42,7 @@ export def "service daemon stop" [
 export def "service daemon restart" [
     --config (-c): path # the services.toml to use
 ]: any -> any {
-    let projects = across $in $config
+    let projects = across $in $config --about-daemon
     if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon restart --config $path }) }
     let span = (metadata $config).span
     if (remote way $config $span) != null {

@@ -59,6 +59,10 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Across<C> {
             input => input,
         };
         let projects = match &input {
+            // Of no rows no daemon is meant, this project's neither; the other commands see by themselves that these are no services.
+            PipelineData::Value(Value::List { vals, .. }, _) if vals.is_empty() && self.is_about_daemon() => {
+                Some(Projects::Many(Vec::new()))
+            }
             PipelineData::Value(value, _) => projects(value),
             _ => None,
         };
@@ -90,6 +94,10 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Across<C> {
 }
 
 impl<C: PluginCommand<Plugin = ServicePlugin>> Across<C> {
+    fn is_about_daemon(&self) -> bool {
+        self.0.name().starts_with("service daemon")
+    }
+
     fn each(
         &self,
         paths: Vec<Spanned<String>>,
@@ -100,7 +108,7 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> Across<C> {
         // Nothing is left of a project that is gone, and there is no daemon to stop where none runs.
         let is_nothing = |error: &LabeledError| match error.code.as_deref() {
             Some(told) if told == code(Code::NoProject) => true,
-            Some(told) if told == code(Code::DaemonUnreachable) => self.name().starts_with("service daemon"),
+            Some(told) if told == code(Code::DaemonUnreachable) => self.is_about_daemon(),
             _ => false,
         };
         let (mut answers, mut failed) = (Vec::new(), Vec::new());
