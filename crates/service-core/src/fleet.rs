@@ -10,6 +10,7 @@
 //! So a service starts the moment its own conditions hold, whatever its level.
 
 mod asking;
+mod changed;
 mod describe;
 mod outlook;
 pub mod progress;
@@ -25,6 +26,7 @@ use crate::time::Moment;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use changed::Changed;
 
 /// Every service of a project.
 #[derive(Debug, Clone)]
@@ -34,7 +36,7 @@ pub struct Fleet {
     deadlines: BTreeSet<(Moment, Id)>,
     armed: Vec<Option<Moment>>,
     touched: Vec<Id>,
-    changed: BTreeSet<Id>,
+    changed: Changed,
     orders: Vec<Order>,
     random: u64,
     asking: Asking,
@@ -74,7 +76,7 @@ impl Fleet {
         let machines: Vec<Machine> =
             plan.ids().map(|id| Machine::new(Arc::clone(plan.service(id)))).collect();
         let armed = alloc::vec![None; machines.len()];
-        let changed = plan.ids().collect();
+        let changed = Changed::all(plan.ids());
         let (deadlines, touched, orders) = Default::default();
         let mut fleet = Self {
             plan,
@@ -111,9 +113,9 @@ impl Fleet {
         core::mem::take(&mut self.orders)
     }
 
-    /// The services that look different since the last call.
-    pub fn take_changed(&mut self) -> BTreeSet<Id> {
-        core::mem::take(&mut self.changed)
+    /// The services that look different since the last call, in the order of their ids.
+    pub fn take_changed(&mut self) -> Vec<Id> {
+        self.changed.take()
     }
 
     /// A fleet of another plan in which every service that is in both goes on where it is.
@@ -252,7 +254,9 @@ impl Fleet {
 
     /// Whoever made a wish is answered also about a service that the wish has not changed.
     fn answer(&mut self, wanted: &[Id]) {
-        self.changed.extend(wanted);
+        for id in wanted {
+            self.changed.insert(*id);
+        }
     }
 
     /// The named services and those dependents that run or want to, in start order.

@@ -62,7 +62,7 @@ impl Fleet {
 
     /// Those of which the fate follows from what became of these: all that wait, over whatever lies between, for one that
     /// has come to an end.
-    pub fn concerned(&self, changed: &BTreeSet<Id>) -> BTreeSet<Id> {
+    pub fn concerned(&self, changed: &[Id]) -> BTreeSet<Id> {
         let mut hindered = BTreeSet::new();
         let mut open: Vec<Id> = changed.iter().copied().filter(|id| self.may_be_dead_end(*id)).collect();
         while let Some(end) = open.pop() {

@@ -305,7 +305,7 @@ impl Task {
     }
 
     /// Answers whoever waits for one of these, or for what follows from it.
-    async fn answer(&mut self, changed: &BTreeSet<Id>, board: &Board, now: Moment) {
+    async fn answer(&mut self, changed: &[Id], board: &Board, now: Moment) {
         let mut concerned = self.fleet.concerned(changed);
         concerned.extend(std::mem::take(&mut self.complained));
         self.breath.take().await;

@@ -1,0 +1,37 @@
+//! [`Changed`]: the services that look different since the last call of `take`.
+
+use crate::plan::Id;
+use alloc::vec::Vec;
+
+/// Services, each once. Most turns touch a service several times, which costs a look into a table here.
+#[derive(Debug, Clone)]
+pub(super) struct Changed {
+    ids: Vec<Id>,
+    /// By id, whether it is in `ids`.
+    is_in: Vec<bool>,
+}
+
+impl Changed {
+    /// All services of a plan.
+    pub(super) fn all(ids: impl Iterator<Item = Id>) -> Self {
+        let ids: Vec<Id> = ids.collect();
+        let is_in = alloc::vec![true; ids.len()];
+        Self { ids, is_in }
+    }
+
+    pub(super) fn insert(&mut self, id: Id) {
+        if !core::mem::replace(&mut self.is_in[id.index()], true) {
+            self.ids.push(id);
+        }
+    }
+
+    /// The services in the order of their ids; empties the set.
+    pub(super) fn take(&mut self) -> Vec<Id> {
+        let mut ids = core::mem::take(&mut self.ids);
+        for id in &ids {
+            self.is_in[id.index()] = false;
+        }
+        ids.sort_unstable();
+        ids
+    }
+}
