@@ -26,8 +26,10 @@ pub struct Snapshot {
     pub launched: Option<Moment>,
     /// Who started that run.
     pub starter: Starter,
-    /// How the last run ended; `None` where the last try was none.
+    /// How the last run ended; while there is one, how the run before did. `None` where that never began.
     pub last_exit: Option<Exit>,
+    /// The number of the run that ended so.
+    pub exit_run: Option<u64>,
     /// How often it was started again by its policy since it was last asked for.
     pub restarts: u32,
     /// Why it is where it is, where the state alone does not say.

@@ -267,6 +267,7 @@ mod tests {
             launched: None,
             starter: Starter::Us,
             last_exit: None,
+            exit_run: None,
             restarts: 0,
             reason: None,
             waits_for: None,

@@ -24,8 +24,9 @@ impl Fleet {
             launched: memory.state.launched(),
             starter: memory.starter,
             last_exit: memory
-                .last_exit
+                .exit()
                 .filter(|_| !memory.state.is_refused() && memory.state.unknown_because().is_none()),
+            exit_run: memory.exit_run,
             restarts: memory.restarts,
             reason: reason(self, id),
             waits_for: match memory.state {
@@ -71,7 +72,7 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         State::Launching { .. } | State::Starting { .. } | State::Ready { .. }
             if machine.memory().restarts > 0 =>
         {
-            let exit = machine.memory().last_exit?;
+            let exit = machine.memory().exit()?;
             Some(match &machine.memory().ended {
                 Some(ended) => format!("started again after it {exit}: {ended}"),
                 None => format!("started again after it {exit}"),

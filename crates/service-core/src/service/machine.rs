@@ -254,11 +254,11 @@ impl Machine {
             }
             (State::Ready { launched, .. }, Event::Probed(verdict)) => self.probed(launched, verdict, now),
             (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }, Event::Exited(exit)) => {
-                self.memory.last_exit = Some(exit);
+                self.memory.ended_with(exit);
                 self.stop(Cause::Failure(Failure::Exited(exit)), now)
             }
             (State::Stopping { .. }, Event::Exited(exit)) => {
-                self.memory.last_exit = Some(exit);
+                self.memory.ended_with(exit);
                 match self.definition.kill_mode {
                     KillMode::Tree => Vec::new(),
                     KillMode::Main => vec![Effect::Kill],
@@ -268,11 +268,11 @@ impl Machine {
                 state @ (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }),
                 Event::Gone(exit),
             ) => {
-                self.memory.last_exit = Some(exit);
+                self.memory.ended_with(exit);
                 self.settle(&Cause::Failure(Failure::Exited(exit)), state.ready(), now, jitter)
             }
             (State::Stopping { cause, was_ready, .. }, Event::Gone(exit)) => {
-                self.memory.last_exit = Some(exit);
+                self.memory.ended_with(exit);
                 self.settle(&cause, was_ready, now, jitter)
             }
             (State::Stopped | State::Completed { .. } | State::Failed { .. }, Event::Looked(presence)) => {

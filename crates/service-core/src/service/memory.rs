@@ -20,8 +20,11 @@ pub struct Memory {
     pub state: State,
     /// Number of the last run.
     pub run: u64,
-    /// How the last run ended.
+    /// How the last run ended that has: it may be an earlier one than `run`.
     pub last_exit: Option<Exit>,
+    /// The number of that run; earlier versions did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_run: Option<u64>,
     /// How often it was started again by its policy since it was last asked for.
     pub restarts: u32,
     /// Its crashes.
@@ -69,8 +72,28 @@ impl Memory {
         Self { state: self.state.last_known().clone(), ..self.clone() }
     }
 
+    /// The present run has ended so.
+    pub(super) fn ended_with(&mut self, exit: Exit) {
+        (self.last_exit, self.exit_run) = (Some(exit), Some(self.run));
+    }
+
+    /// How the last run ended; while there is one, how it or the run before did. `None` where that run never began or nobody
+    /// knows: the exit of an earlier one is no exit of it.
+    pub fn exit(&self) -> Option<Exit> {
+        let of = self.exit_run?;
+        self.last_exit.filter(|_| of == self.run || (self.state.is_alive() && of + 1 == self.run))
+    }
+
+    /// An earlier version did not write down which run an exit is of: what is alive has not ended.
+    fn date_exit(&mut self) {
+        if self.last_exit.is_some() && self.exit_run.is_none() {
+            self.exit_run = Some(self.run.saturating_sub(u64::from(self.state.is_alive())));
+        }
+    }
+
     /// Believes the world more than the past: a process that runs may be of a later run than the one remembered.
     pub(super) fn reconcile(&mut self, found: &Found, now: Moment) {
+        self.date_exit();
         match found {
             Found::Running { run, launched } | Found::Unheard { run, launched }
                 if *run != self.run || !self.state.is_alive() =>
@@ -103,6 +126,7 @@ impl Memory {
 
     /// Forgets the past of another boot: what was alive is not, and every moment is meaningless.
     pub fn forget_boot(&mut self, now: Moment) {
+        self.date_exit();
         self.backoff = Backoff::default();
         self.launched = None;
         match &mut self.state {

@@ -408,6 +408,27 @@ fn a_run_that_left_no_word_has_ended_unseen_whatever_an_earlier_one_left() {
     }
 }
 
+#[test]
+fn a_run_that_never_began_has_not_the_exit_of_the_run_before() {
+    let mut world = World::new(vec![checked("a")]);
+    let (a, now) = (world.id("a"), world.now);
+    let last = Memory { run: 2, last_exit: Some(Exit::Code(3)), exit_run: Some(1), ..Memory::default() };
+    // The daemon died before it was launched.
+    let launching = Memory { state: State::Launching { since: now }, ..last.clone() };
+    world.fleet.recall(a, launching.clone(), Found::Nothing, now);
+    assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
+    // An earlier version has not written down of which run the exit is.
+    world.fleet.recall(a, Memory { exit_run: None, ..launching }, Found::Nothing, now);
+    assert_eq!(world.fleet.snapshot(a).last_exit, None);
+    world.fleet.recall(a, Memory { exit_run: None, ..last.clone() }, Found::Nothing, now);
+    assert_eq!(world.fleet.snapshot(a).last_exit, Some(Exit::Code(3)));
+    // The machine went out under it.
+    let mut running = Memory { state: State::Ready { launched: now, since: now }, ..last };
+    running.forget_boot(now);
+    world.fleet.recall(a, running, Found::Nothing, now);
+    assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
+}
+
 fn update(world: &mut World, change: impl FnOnce(&mut Service)) {
     let id = world.id("a");
     let mut service = Service::clone(world.fleet.plan().service(id));

@@ -39,7 +39,8 @@ pub(crate) struct Look {
     alive: bool,
     run: u64,
     health: Health,
-    exit: Option<Exit>,
+    /// How a run ended, and which.
+    exit: Option<(u64, Exit)>,
     /// What the manager said of the end of the run before.
     ending: Option<String>,
     reason: Option<String>,
@@ -83,7 +84,7 @@ impl Look {
             alive: snapshot.state.is_alive(),
             run: snapshot.run,
             health: snapshot.health,
-            exit: snapshot.last_exit,
+            exit: snapshot.exit_run.zip(snapshot.last_exit),
             ending: ending.cloned(),
             reason,
             by: snapshot.by().map(str::to_owned),
@@ -95,6 +96,11 @@ impl Look {
     pub(super) fn ready() -> Self {
         let (exit, ending, reason, by, need) = Default::default();
         Self { state: "ready", alive: true, run: 1, health: Health::Healthy, exit, ending, reason, by, need }
+    }
+
+    /// How this run ended. The exit of another run says nothing of it: it may never have begun.
+    fn exit_of(&self, run: u64) -> Option<Exit> {
+        self.exit.filter(|(of, _)| *of == run).map(|(_, exit)| exit)
     }
 
     /// Whether no check has decided yet how it is.
@@ -125,7 +131,7 @@ impl Seen {
         let ended = !look.alive && (later || (self.was_alive() && look.run == self.run));
         if self.was_alive() && later {
             // It has ended and was started again before anybody could look.
-            let exit = look.exit.filter(|_| look.alive && look.run == self.run + 1);
+            let exit = look.exit_of(self.run);
             drafts.push(Draft {
                 event: kind::STATE,
                 from: self.state.replace(WAITING.to_owned()),
@@ -152,7 +158,7 @@ impl Seen {
             reason: look.reason.clone(),
             by: look.by.clone(),
             run: (look.run > 0).then_some(look.run),
-            exit: look.exit.filter(|_| ended),
+            exit: look.exit_of(look.run).filter(|_| ended),
             need: look.need.clone().or_else(|| self.need.take().filter(|_| look.state == "starting")),
             ..draft()
         });
@@ -239,11 +245,29 @@ mod tests {
     #[test]
     fn a_crash_that_is_followed_by_a_start_at_once_has_its_own_event_with_the_exit_code() {
         let mut seen = Seen { state: Some("ready".into()), run: 4, ..Seen::default() };
-        let next = Look { exit: Some(Exit::Code(3)), ..look("starting", 5, Health::Pending) };
+        let next = Look { exit: Some((4, Exit::Code(3))), ..look("starting", 5, Health::Pending) };
         let drafts = seen.look("web", next);
         assert_eq!(words(&drafts), ["state ready waiting", "state waiting starting"]);
         assert_eq!((drafts[0].run, drafts[0].exit), (Some(4), Some(Exit::Code(3))));
         assert_eq!((drafts[1].run, drafts[1].exit), (Some(5), None));
+    }
+
+    #[test]
+    fn a_launch_that_is_taken_back_has_not_the_exit_of_the_run_before() {
+        let before = Some((4, Exit::Code(3)));
+        // Seen as it went on, and seen only when it was over.
+        for state in ["starting", "failed"] {
+            let run = if state == "starting" { 5 } else { 4 };
+            let mut seen = Seen { state: Some(state.into()), run, ..Seen::default() };
+            let drafts = seen.look("web", Look { exit: before, ..look(STOPPED, 5, Health::None) });
+            assert_eq!(words(&drafts), [format!("state {state} stopped")]);
+            assert_eq!((drafts[0].run, drafts[0].exit), (Some(5), None));
+        }
+        // The run before it has ended unseen as well: its exit is its own.
+        let mut seen = Seen { state: Some("ready".into()), run: 4, ..Seen::default() };
+        let drafts = seen.look("web", Look { exit: before, ..look(STOPPED, 5, Health::None) });
+        assert_eq!(words(&drafts), ["state ready waiting", "state waiting stopped"]);
+        assert_eq!(drafts.iter().map(|draft| draft.exit).collect::<Vec<_>>(), [Some(Exit::Code(3)), None]);
     }
 
     #[test]
@@ -267,7 +291,7 @@ mod tests {
     #[test]
     fn an_end_that_was_not_seen_is_told_once_also_over_what_is_unknown() {
         let unknown = || look(UNKNOWN, 4, Health::None);
-        let stopped = |exit| Look { exit: Some(exit), ..look(STOPPED, 4, Health::None) };
+        let stopped = |exit| Look { exit: Some((4, exit)), ..look(STOPPED, 4, Health::None) };
         for (before, told) in [("ready", Some(Exit::Code(3))), (STOPPED, None)] {
             let mut seen = Seen { state: Some(before.into()), run: 4, ..Seen::default() };
             let drafts = seen.look("web", Look { alive: true, ..unknown() });
