@@ -60,6 +60,11 @@ pub(crate) fn plan_with(path: &Path, additions: &[Addition]) -> Result<Plan, Pro
     Ok(added::merge(plan, additions, &reading.defaults))
 }
 
+/// What the file says for itself, with what was added to it, as far as that fits.
+pub(crate) fn merged((plan, defaults): &(Plan, Service), additions: &[Addition]) -> Plan {
+    added::merge(plan.clone(), additions, defaults)
+}
+
 /// As [`plan_with`]; what is taken up is known to be so.
 pub(crate) fn plan_for(
     acceptance: &Acceptance,

@@ -21,7 +21,7 @@ mod unclear;
 mod waiters;
 mod wishes;
 
-pub(crate) use apply::Apply;
+pub(crate) use apply::{Apply, Enacted};
 pub(crate) use breath::Breath;
 pub(crate) use message::{Message, ON_BEHALF, Report, Watch};
 pub use message::{Patience, Verb, Wish};

@@ -3,8 +3,9 @@
 
 use super::additions::Additions;
 use crate::load::{self, Addition};
-use crate::orchestrator::ServiceOrchestrator;
+use crate::orchestrator::{Enacted, ServiceOrchestrator};
 use service_api::Problem;
+use service_core::config::Service;
 use service_core::{Name, Plan};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,14 @@ struct Stamp {
     changed: (i64, i64),
     size: u64,
     inode: u64,
+}
+
+/// The file as it was read.
+pub(crate) struct Written {
+    /// Its services, and the defaults of every service.
+    file: (Plan, Service),
+    /// Its stamp before that.
+    stamp: Option<Stamp>,
 }
 
 /// What became of one that was to be added.
@@ -62,6 +71,30 @@ impl Source {
     /// What the file describes now, with what was added.
     pub(crate) async fn plan(&self) -> Result<Plan, Problem> {
         load::plan_with(&self.path, self.state.lock().await.additions.all())
+    }
+
+    /// What the file describes now, for itself, and that with what was added. The first is for [`Self::enact`].
+    pub(crate) async fn read(&self) -> Result<(Written, Plan), Problem> {
+        let state = self.state.lock().await;
+        let stamp = stamp(&self.path);
+        let file = load::with_defaults(&self.path)?;
+        let plan = load::merged(&file, state.additions.all());
+        Ok((Written { file, stamp }, plan))
+    }
+
+    /// Changes to what the file described when it was read, with what is added now: others may have added or removed services
+    /// since then, and were told that it is so. Where another content of the file is taken up it does nothing.
+    pub(crate) async fn enact(
+        &self,
+        orchestrator: &ServiceOrchestrator,
+        written: &Written,
+    ) -> Result<Enacted, Problem> {
+        let state = self.state.lock().await;
+        if state.stamp != written.stamp {
+            return Ok(Enacted::No);
+        }
+        orchestrator.replan(load::merged(&written.file, state.additions.all())).await?;
+        Ok(Enacted::Yes)
     }
 
     /// What was added.
@@ -156,4 +189,51 @@ fn stamp(path: &Path) -> Option<Stamp> {
     let meta = std::fs::metadata(path).ok()?;
     let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
     Some(Stamp { modified, changed, size: meta.size(), inode: meta.ino() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+    use crate::orchestrator::{Apply, Patience};
+
+    #[tokio::test]
+    async fn an_apply_takes_back_nothing_that_was_added_or_removed_while_it_was_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("services.toml");
+        let write = |services: &str| std::fs::write(&path, services).unwrap();
+        write("[services.a]\nstart_command = \"true\"\n");
+        let additions = Additions::open(directory.path(), "boot", Disk::default()).unwrap();
+        let source = Source::new(path.clone(), additions, Ok(()));
+        let orchestrator = ServiceOrchestrator::new().await.unwrap();
+        orchestrator.replan(source.plan().await.unwrap()).await.unwrap();
+        let add = async |name: &str| {
+            let keys = serde_json::from_str("{\"start_command\": \"true\"}").unwrap();
+            let addition = Addition { name: Name::new(name).unwrap(), keys, transient: false };
+            source.add(&orchestrator, |_, _| Ok(vec![addition])).await.unwrap();
+        };
+        let defined = || {
+            let plan = orchestrator.plan();
+            plan.ids().map(|id| plan.service(id).name.to_string()).collect::<Vec<_>>()
+        };
+        add("before").await;
+        let how = Apply { start: false, rollback: false, patience: Patience::Endless, by: "test".into() };
+        write("[services.b]\nstart_command = \"true\"\n");
+        source.refresh(&orchestrator).await.unwrap();
+        let (written, plan) = source.read().await.unwrap();
+        add("meanwhile").await;
+        source.forget(&orchestrator, vec![Name::new("before").unwrap()]).await.unwrap();
+        let enact = source.enact(&orchestrator, &written);
+        let mut rows = orchestrator.apply(plan, how.clone(), enact).await.unwrap().unwrap();
+        while rows.recv().await.is_some() {}
+        assert_eq!(defined(), ["b", "meanwhile"]);
+        // Another content has been taken up: what was checked is nobody's any more.
+        let (written, plan) = source.read().await.unwrap();
+        write("[services.longer]\nstart_command = \"true\"\n");
+        source.refresh(&orchestrator).await.unwrap();
+        let enact = source.enact(&orchestrator, &written);
+        assert!(orchestrator.apply(plan, how, enact).await.unwrap().is_none());
+        assert_eq!(defined(), ["longer", "meanwhile"]);
+        orchestrator.shutdown().await;
+    }
 }

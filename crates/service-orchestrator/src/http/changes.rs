@@ -70,19 +70,26 @@ pub(super) async fn apply(
 ) -> Result<Response, Failure> {
     let asked: service_api::Apply = body_or_default(&body, "an apply")?;
     let lock = Arc::clone(&shared.applying).lock_owned().await;
-    // The file counts as taken up from here on, so that going back lasts until it changes again.
-    ON_BEHALF.scope(by.clone(), shared.refresh()).await?;
-    agrees(&shared, asked.if_hash.as_deref())?;
-    shared.orchestrator.accept().await;
-    let plan = shared.source.plan().await?;
-    shared.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;
     let how = Apply {
         start: asked.start,
         rollback: asked.rollback,
         patience: patience(true, asked.timeout_ms),
         by: by.clone(),
     };
-    let mut rows = ON_BEHALF.scope(by, shared.orchestrator.apply(plan, how)).await?;
+    // A check takes a while. If the file is another one by then, that one is checked.
+    let mut rows = loop {
+        // The file counts as taken up from here on, so that going back lasts until it changes again.
+        ON_BEHALF.scope(by.clone(), shared.refresh()).await?;
+        agrees(&shared, asked.if_hash.as_deref())?;
+        shared.orchestrator.accept().await;
+        let (written, plan) = shared.source.read().await?;
+        shared.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;
+        let enact = shared.source.enact(&shared.orchestrator, &written);
+        let begun = shared.orchestrator.apply(plan, how.clone(), enact);
+        if let Some(rows) = ON_BEHALF.scope(by.clone(), begun).await? {
+            break rows;
+        }
+    };
     let (forward, receiver) = unbounded_channel();
     // Ends with the apply, and keeps others waiting until then, also when nobody reads.
     tokio::spawn(async move {

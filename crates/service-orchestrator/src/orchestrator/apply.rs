@@ -1,7 +1,8 @@
 //! Applying a changed file: stop what is gone, update what can go on, start anew what must be, start what is needed; and
 //! if any of that fails, the same back to the definitions that ran before.
 
-use super::change::Comparison;
+use super::change::{Comparison, Presence};
+use super::message;
 use super::{Message, Patience, Relatives, ServiceOrchestrator, Verb, Wish, ran, unclear};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::change::{Change, Kind, Present};
@@ -24,6 +25,13 @@ pub(crate) struct Apply {
     pub(crate) by: String,
 }
 
+/// Whether a plan that was checked is in force, or the file has changed meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Enacted {
+    Yes,
+    No,
+}
+
 /// What is to be done, in this order.
 #[derive(Default)]
 struct Steps {
@@ -37,17 +45,20 @@ struct Steps {
 impl ServiceOrchestrator {
     /// What another plan would change about what runs.
     pub(crate) async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
-        let presence = self.ask(|reply| Message::Present { reply }).await?;
-        let compared = tokio::task::spawn_blocking(move || presence.compare(&plan)).await;
-        compared.map_err(|error| Problem::new(Code::Internal, format!("cannot compare the plans: {error}")))
+        self.ask(|reply| Message::Present { reply }).await?.compared(plan).await
     }
 
-    /// Changes to this plan and lets what runs follow it. It is carried out to its end, whether or not somebody reads
-    /// the rows.
+    /// Changes to this plan, by `enact` when it is found good, and lets what runs follow it. It is carried out to its end, whether or not somebody reads
+    /// the rows; there are none if the file has changed meanwhile, and then nothing was done.
     ///
     /// # Errors
-    /// [`Code::ManagerDisabled`], [`Code::StartFailed`]: then nothing was done.
-    pub(crate) async fn apply(&self, plan: Plan, how: Apply) -> Result<UnboundedReceiver<Outcome>, Problem> {
+    /// [`Code::ManagerDisabled`], [`Code::StartFailed`], and those of `enact`: then nothing was done.
+    pub(crate) async fn apply(
+        &self,
+        plan: Plan,
+        how: Apply,
+        enact: impl Future<Output = Result<Enacted, Problem>>,
+    ) -> Result<Option<UnboundedReceiver<Outcome>>, Problem> {
         if !plan.settings().manager_enabled {
             return Err(Problem::new(
                 Code::ManagerDisabled,
@@ -59,19 +70,23 @@ impl ServiceOrchestrator {
         refuse_unclear(&before, &Steps::forward(&before, how.start), &plan)?;
         self.check_apply(&before.changes, &plan, how.start).await?;
         self.ask(|reply| Message::Walk { begins: true, reply }).await?;
-        self.replan(plan).await?;
+        let enacted = enact.await;
+        if !matches!(enacted, Ok(Enacted::Yes)) {
+            self.ask(|reply| Message::Walk { begins: false, reply }).await?;
+            return enacted.map(|_| None);
+        }
         let (rows, receiver) = unbounded_channel();
         let orchestrator = self.clone();
         // It ends by itself: each of its steps is answered, or given up when its patience is over.
         tokio::spawn(async move {
-            orchestrator.carry_out(before, how, &rows).await;
+            orchestrator.carry_out(Arc::new(before), how, &rows).await;
             let _ = orchestrator.ask(|reply| Message::Walk { begins: false, reply }).await;
             drop(rows);
         });
-        Ok(receiver)
+        Ok(Some(receiver))
     }
 
-    async fn carry_out(&self, before: Comparison, how: Apply, rows: &UnboundedSender<Outcome>) {
+    async fn carry_out(&self, before: Arc<Comparison>, how: Apply, rows: &UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
         let planned = before.wishes.count();
         let applied = self.walk(steps, planned, &how, |row| told(row, &how), rows).await;
@@ -99,16 +114,15 @@ impl ServiceOrchestrator {
     /// stands.
     async fn go_back(
         &self,
-        before: &Comparison,
+        before: &Arc<Comparison>,
         how: &Apply,
         back: impl Fn(Outcome) -> Outcome,
         rows: &UnboundedSender<Outcome>,
     ) -> Result<(), Problem> {
         let planned = before.wishes.count();
-        let now = self.compare(Plan::clone(&before.plan)).await?;
-        let plan = last_good(before, &now)?;
-        let now = self.compare(plan.clone()).await?;
-        self.replan(plan).await?;
+        let (by, last) = (message::on_behalf(), Arc::clone(before));
+        let (presence, plan) = self.ask(|reply| Message::GoBack { before: last, by, reply }).await??;
+        let now = presence.compared(plan).await?;
         let is_up = |name: &Name| now.present.contains_key(name);
         let was_up = |name: &Name| before.present.contains_key(name);
         let is_wished = |name: &Name| now.wishes.has_since(name, planned);
@@ -223,7 +237,7 @@ pub(super) fn starts(change: &Change, all: bool) -> bool {
 
 /// The plan of what ran before, in the order of its file, with what was at rest; and with what others have defined or want
 /// by now, of which an apply takes nothing back.
-fn last_good(before: &Comparison, now: &Comparison) -> Result<Plan, Problem> {
+pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Problem> {
     let of_file = |service: &&Arc<Service>| service.origin == Origin::File;
     let defined = before.plan.ids().map(|id| before.plan.service(id));
     let last = |service: &Arc<Service>| match before.present.get(&service.name) {
@@ -233,6 +247,10 @@ fn last_good(before: &Comparison, now: &Comparison) -> Result<Plan, Problem> {
     let mut all: Vec<Service> = defined.filter(of_file).map(last).collect();
     let gone = before.present.values().filter(of_file);
     all.extend(gone.filter(|ran| before.plan.id(&ran.name).is_none()).map(|ran| Service::clone(ran)));
+    // What went with the new file may have been added since then.
+    let is_added =
+        |name: &Name| now.plan.id(name).is_some_and(|id| now.plan.service(id).origin != Origin::File);
+    all.retain(|service| !is_added(&service.name));
     let planned = before.wishes.count();
     let stays = |service: &&Arc<Service>| {
         let name = &service.name;

@@ -1,8 +1,10 @@
 //! The owner's part in a changed file: what runs, and definitions that change under way.
 
+use super::apply::last_good;
 use super::ran;
 use super::task::Task;
 use super::wishes::Wishes;
+use service_api::{Code, Problem};
 use service_core::change::{Change, Present, compare};
 use service_core::config::Origin;
 use service_core::service::Goal;
@@ -25,19 +27,25 @@ pub(crate) struct Comparison {
 
 /// What runs, as far as another plan may change something about it.
 pub(crate) struct Presence {
-    present: Present,
+    pub(super) present: Present,
     /// The services that are no news.
     known: BTreeSet<Name>,
     /// The one-shots that have done their work.
     done: BTreeSet<Name>,
-    plan: Arc<Plan>,
-    wishes: Wishes,
+    pub(super) plan: Arc<Plan>,
+    pub(super) wishes: Wishes,
     unclear: BTreeMap<Name, String>,
 }
 
 impl Presence {
+    /// As [`Self::compare`], where nobody is kept waiting by it.
+    pub(super) async fn compared(self, next: Plan) -> Result<Comparison, Problem> {
+        let compared = tokio::task::spawn_blocking(move || self.compare(&next)).await;
+        compared.map_err(|error| Problem::new(Code::Internal, format!("cannot compare the plans: {error}")))
+    }
+
     /// What another plan would change. Where many are needed by many it takes a while, which the owner has not.
-    pub(super) fn compare(self, next: &Plan) -> Comparison {
+    fn compare(self, next: &Plan) -> Comparison {
         let Self { present, known, done, plan, wishes, unclear } = self;
         // What was added follows no file, so a changed one asks nothing of it.
         let follows = |change: &Change| match next.id(&change.name) {
@@ -80,6 +88,15 @@ impl Task {
             wishes: self.wishes.clone(),
             unclear: plan.ids().filter_map(unclear).collect(),
         }
+    }
+
+    /// Changes to the definitions that ran before an apply, with what is defined and wanted at this moment; tells what ran until
+    /// now, and the plan.
+    pub(super) async fn go_back(&mut self, before: &Comparison) -> Result<(Presence, Plan), Problem> {
+        let presence = self.presence();
+        let plan = last_good(before, &presence)?;
+        self.replan(plan.clone()).await;
+        Ok((presence, plan))
     }
 
     /// Lets services go on under their new definitions; tells which.

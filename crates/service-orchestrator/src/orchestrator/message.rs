@@ -1,6 +1,6 @@
 //! What reaches the owner of the fleet: wishes from outside, reports from whoever acts.
 
-use super::change::Presence;
+use super::change::{Comparison, Presence};
 use super::recall::Trace;
 use crate::board::Checked;
 use crate::journal::View;
@@ -49,6 +49,12 @@ pub(crate) enum Message {
     Accepted,
     /// Another plan.
     Replan { plan: Plan, by: Option<String>, reply: oneshot::Sender<()> },
+    /// The plan before an apply that has failed, with what others have changed since; the reply has what ran, and the plan.
+    GoBack {
+        before: Arc<Comparison>,
+        by: Option<String>,
+        reply: oneshot::Sender<Result<(Presence, Plan), Problem>>,
+    },
     /// What runs, to be compared with another plan?
     Present { reply: oneshot::Sender<Presence> },
     /// An apply begins to take its steps, or has taken them.

@@ -232,6 +232,10 @@ impl Task {
                 self.replan(plan).await;
                 let _ = reply.send(());
             }
+            Message::GoBack { before, by, reply } => {
+                self.by = by;
+                let _ = reply.send(self.go_back(&before).await);
+            }
             Message::Present { reply } => {
                 let _ = reply.send(self.presence());
             }
