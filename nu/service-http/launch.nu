@@ -25,7 +25,7 @@ export def main [project: record, span: record]: nothing -> any {
     mkdir $project.state
     ^chmod 700 $project.state
     let greeting = $"($project.state)/greeting.(random chars --length 8)"
-    let words = [(program $span) run --config $project.config --nu $nu.current-exe]
+    let words = [(program $span) run --config $project.config --nu $nu.current-exe --idle-exit]
     let script = 'out="$1" log="$2"; shift 2; cd / && { "$@" > "$out" 2>> "$log" < /dev/null & echo $!; }'
     touch $project.log
     ^chmod 600 $project.log

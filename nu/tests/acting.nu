@@ -42,6 +42,18 @@ export def "test a restart gives back the dependents" [] {
     holds ((service status web | get 0.pid) != $before) "it is another process"
 }
 
+export def "test a daemon that nobody needs ends and the next command starts another" [] {
+    define $"[orchestrator]\nidle_timeout = \"1s\"\n($CHAIN)"
+    service start lone | ignore
+    service stop lone | ignore
+    let daemon = service daemon status | get pid
+    eventually "it ends" { not ($"/proc/($daemon)/exe" | path exists) }
+    equal (service daemon status | get running) false
+    let lone = service status lone --long | first
+    equal ($lone | select status restarts) { status: stopped restarts: 0 }
+    equal (service start lone | get action) [started]
+}
+
 export def "test services outlive their daemon" [] {
     define $CHAIN
     service start lone | ignore

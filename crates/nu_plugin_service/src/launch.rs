@@ -137,6 +137,7 @@ fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> 
     if let Some(nu) = shell::nu() {
         command.arg("--nu").arg(nu);
     }
+    command.arg("--idle-exit");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     command.spawn().map_err(|error| not_started(&error))
 }

@@ -30,6 +30,8 @@ pub struct Config {
 /// `[orchestrator]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// `idle_timeout`: after how long a daemon that a command has started ends when nobody needs it; zero: never.
+    pub idle_timeout: Duration,
     /// `services.manager_enabled`: whether anything may be started or stopped.
     pub manager_enabled: bool,
     /// `services.auto_start_dependencies`: whether a start takes dependencies along.
@@ -71,6 +73,7 @@ pub struct Tls {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            idle_timeout: Duration::from_mins(15),
             manager_enabled: true,
             auto_start_dependencies: true,
             forget_transient: Duration::from_mins(5),

@@ -5,6 +5,7 @@
 mod additions;
 mod collector;
 mod door;
+mod idle;
 mod lock;
 mod notes;
 mod source;
@@ -34,6 +35,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,6 +59,8 @@ pub struct Circumstances {
     pub unit: Option<(String, Starts)>,
     /// What systemd told it.
     pub told: Told,
+    /// Whether it ends when nobody needs it: a command has started it, and the next one can start another.
+    pub idle_exit: bool,
 }
 
 /// What every request may use.
@@ -146,7 +150,8 @@ pub async fn run(project: Project, how: Circumstances) -> io::Result<()> {
                 Greeting::Ready { pid: std::process::id(), socket: up.shared.project.socket.clone() };
             leave_record(&up.shared.project, &greeting);
             greet(&greeting)?;
-            serve(up, notifier, how.unit.map(|(_, starts)| starts)).await
+            let idle_exit = how.idle_exit && how.unit.is_none();
+            serve(up, notifier, how.unit.map(|(_, starts)| starts), idle_exit).await
         }
         Ok(Start::Taken) => {
             notifier.status("another daemon has the project and does not end");
@@ -341,7 +346,7 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
     private_dir(directory)?;
     // It gets its name when it is as it should be.
-    let fresh = socket.with_extension("new");
+    let fresh = idle::aside(socket);
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -352,7 +357,7 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Result<()> {
+async fn serve(up: Up, notifier: Notifier, session: Option<Starts>, idle_exit: bool) -> io::Result<()> {
     let Up { shared, listener, mut lock } = up;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -373,6 +378,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
         systemd::begin(&shared, starts);
     }
     let mut socket = identity(&shared.project.socket);
+    let mut idle = pin!(idle::over(&shared));
     loop {
         tokio::select! {
             _ = terminate.recv() => {
@@ -384,6 +390,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
             }
             _ = interrupt.recv() => break,
             () = shared.end.notified() => break,
+            () = &mut idle, if idle_exit => break,
             _ = hangup.recv() => {
                 notifier.reloading();
                 lock.renew();
@@ -403,6 +410,7 @@ async fn serve(up: Up, notifier: Notifier, session: Option<Starts>) -> io::Resul
     drop(ended);
     let _ = tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(server, remote) }).await;
     let _ = std::fs::remove_file(&shared.project.socket);
+    let _ = std::fs::remove_file(idle::aside(&shared.project.socket));
     let _ = std::fs::remove_file(shared.project.record());
     tracing::info!("ended; services live on");
     Ok(())

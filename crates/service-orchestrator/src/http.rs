@@ -45,6 +45,7 @@ use reply::{Failure, LARGEST_BODY};
 use seats::Seats;
 use service_api::{Code, Problem};
 use std::sync::Arc;
+pub(crate) use tide::last_seen;
 use tokio::net::UnixListener;
 use utoipa::{OpenApi, Path};
 use utoipa_axum::router::OpenApiRouter;

@@ -36,6 +36,7 @@ use service_core::{Name, Plan};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 use text::Text;
 use toml::de::DeTable;
 
@@ -206,7 +207,15 @@ pub(crate) fn service_name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
 }
 
+/// Whoever has started a daemon asks it within that time.
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+
 fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
+    orchestrator.duration("idle_timeout", &mut settings.idle_timeout);
+    if !settings.idle_timeout.is_zero() && settings.idle_timeout < SHORTEST_IDLE {
+        let help = "it would end before it is asked; try \"15m\", or \"0s\" for never";
+        orchestrator.senseless("idle_timeout", "less than 1s", help);
+    }
     if let Some(mut services) = orchestrator.section("services") {
         services.flag("manager_enabled", &mut settings.manager_enabled);
         services.flag("auto_start_dependencies", &mut settings.auto_start_dependencies);

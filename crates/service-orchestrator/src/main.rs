@@ -13,7 +13,8 @@ use std::time::Duration;
 const HELP: &str = "\
 Usage: orchestratord <command> [--config FILE] [names...]
 
-  run [--nu PROGRAM]  be the daemon of this project, in the foreground; of systemd's unit: --unit NAME, --auto, --all, names
+  run [--nu PROGRAM]  be the daemon of this project, in the foreground; of systemd's unit: --unit NAME, --auto, --all, names;
+                      [--idle-exit] end when nobody needs it, as one that a command has started
   list                the services as they are defined
   order [names...]    the order in which they are started
   events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N] [--by WHO]
@@ -43,6 +44,7 @@ struct Arguments {
     config: Option<PathBuf>,
     nu: Option<PathBuf>,
     unit: Option<String>,
+    idle_exit: bool,
     starts: bool,
     all: bool,
     at: At,
@@ -76,6 +78,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("unit") => arguments.unit = Some(parser.value()?.string()?),
             // What is marked `auto` is what is meant if nothing else is said.
             Long("auto") => {}
+            Long("idle-exit") => arguments.idle_exit = true,
             Long("all") => arguments.all = true,
             Long("boot") => arguments.at = At::Boot,
             Long("now") => arguments.now = true,
@@ -198,7 +201,8 @@ fn run(arguments: Arguments) -> ExitCode {
         return greet_for_another();
     }
     let starts = Starts::of(arguments.all, arguments.asked.names);
-    let how = Circumstances { nu: arguments.nu, unit: arguments.unit.map(|unit| (unit, starts)), told };
+    let (unit, idle_exit) = (arguments.unit.map(|unit| (unit, starts)), arguments.idle_exit);
+    let how = Circumstances { nu: arguments.nu, unit, told, idle_exit };
     share_memory();
     // That of the shell that happened to start it is no concern of services, checks and managers.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));

@@ -52,7 +52,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// A transient service that has come to its end, and how long it is remembered.
-fn resting(board: &Board, id: Id) -> Option<(Name, Duration)> {
+pub(super) fn resting(board: &Board, id: Id) -> Option<(Name, Duration)> {
     let service = board.plan.service(id);
     if service.origin != Origin::Transient || !board.plan.dependents(id).is_empty() {
         return None;

@@ -1,8 +1,10 @@
 //! [`Guest`]: a connection, counted; and the memory that is given back when most of them have gone. What was freed between
 //! pieces that are still in use glibc would keep for ever, and a second thousand of clients would need more on top of it.
 
+use crate::clock;
 use crate::daemon::give_back;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use service_core::Moment;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::runtime::Handle;
 
 /// Fewer are not worth it.
@@ -11,6 +13,15 @@ const MANY: usize = 64;
 static HERE: AtomicUsize = AtomicUsize::new(0);
 /// The most since memory was given back last.
 static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// When the last one has gone.
+static LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// When somebody was here last; none while somebody is.
+pub(crate) fn last_seen() -> Option<Moment> {
+    let is_empty = HERE.load(Ordering::Relaxed) == 0;
+    is_empty.then(|| Moment::from_nanos(LEFT.load(Ordering::Relaxed)))
+}
 
 /// Somebody who is here as long as this is kept.
 pub(super) struct Guest(());
@@ -25,6 +36,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
+        LEFT.store(clock::now().as_nanos(), Ordering::Relaxed);
         let here = HERE.fetch_sub(1, Ordering::Relaxed) - 1;
         if has_ebbed(here, MOST.load(Ordering::Relaxed)) {
             MOST.store(here, Ordering::Relaxed);
