@@ -2,6 +2,7 @@
 //! project's services were last started with, all at the same time, and not for long.
 
 use crate::clock;
+use crate::room;
 use serde::Deserialize;
 use service_core::config::Manager;
 use std::collections::BTreeSet;
@@ -55,13 +56,13 @@ fn engines(state_dir: &Path) -> BTreeSet<String> {
 
 fn count(engine: &str, file: &str) -> Option<usize> {
     let asked = clock::now();
-    let spawned = Command::new(engine)
-        .args(["ps", "--quiet", &format!("--filter=label=service-orchestrator.project={file}")])
+    let mut ask = Command::new(engine);
+    ask.args(["ps", "--quiet", &format!("--filter=label=service-orchestrator.project={file}")])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = match spawned {
+        .stderr(Stdio::null());
+    room::as_meant(&mut ask);
+    let mut child = match ask.spawn() {
         Ok(child) => child,
         // It has gone, and its containers with it.
         Err(error) if error.kind() == ErrorKind::NotFound => return Some(0),
