@@ -218,13 +218,13 @@ fn trace(state_dir: &Path, boot: Option<&str>) -> view::Trace {
     }
 }
 
-/// Services of managers other than container engines, which are asked.
+/// Services of managers other than container engines, which are asked. Where nobody knows what ran, one may.
 fn managed(state_dir: &Path) -> usize {
     let is_asked = |name: &&Name| {
         let manager = last_manager(&Files::new(state_dir.join("services").join(&***name)));
         matches!(manager, Ok(Manager::BuiltIn(engine)) if containers::ENGINES.contains(&engine.as_str()))
     };
-    let names = elsewhere(state_dir).unwrap_or_default();
+    let Ok(names) = elsewhere(state_dir) else { return 1 };
     names.len() - names.iter().filter(is_asked).count()
 }
 

@@ -5,6 +5,7 @@ use crate::problem::{Code, Problem};
 use crate::view::Trace;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// The path of a file with the links of its directories resolved, as far as they are there. The last step stays as it is.
@@ -34,11 +35,14 @@ pub fn resolved(directory: &Path) -> PathBuf {
     }
 }
 
-/// Whether a daemon holds the lock of this state directory.
+/// Whether a daemon holds the lock of this state directory, for all that can be told: one whose lock cannot be opened may.
 ///
 /// A shared lock is refused while a daemon has its own. One that starts in this instant tries again.
 pub fn has_daemon(state_dir: &Path) -> bool {
-    File::open(state_dir.join(LOCK)).is_ok_and(|lock| lock.try_lock_shared().is_err())
+    match File::open(state_dir.join(LOCK)) {
+        Ok(lock) => lock.try_lock_shared().is_err(),
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
 }
 
 /// The problem that nothing can be found from a directory that is not there.
@@ -68,5 +72,22 @@ impl Trace {
     /// Whether services of it run, for all that is known.
     pub fn runs(&self) -> bool {
         self.kept > 0 || self.managed > 0 || self.containers != Some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_cannot_be_opened_may_be_a_daemons() {
+        let state = tempfile::tempdir().unwrap();
+        let lock = state.path().join(LOCK);
+        assert!(!has_daemon(state.path()), "nobody has ever had it");
+        File::create(&lock).unwrap();
+        assert!(!has_daemon(state.path()), "nobody has it now");
+        std::fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink(LOCK, &lock).unwrap();
+        assert!(File::open(&lock).is_err() && has_daemon(state.path()));
     }
 }
