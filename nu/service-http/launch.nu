@@ -22,13 +22,20 @@ export def main [project: record, span: record]: nothing -> any {
     }
     # Of the hook, and not of what it starts.
     hide-env --ignore-errors SERVICE_CALLER
-    mkdir $project.state
-    ^chmod 700 $project.state
+    # One program for all of it: what Nushell says of a directory that cannot be made does not say why.
+    let make = 'mkdir -p "$1" && chmod 700 "$1" && touch "$2" && chmod 600 "$2"'
+    let made = with-env { LC_ALL: C } { ^sh -c $make sh $project.state $project.log | complete }
+    if $made.exit_code != 0 {
+        let why = $made.stderr | lines | last 1 | split row ": " | last 1 | str join
+        problem raise {
+            code: storage
+            message: $"cannot keep state in `($project.state)`: ($why)"
+            help: "make the directory writable, or set $env.XDG_STATE_HOME to one that is"
+        } $span
+    }
     let greeting = $"($project.state)/greeting.(random chars --length 8)"
     let words = [(program $span) run --config $project.config --nu $nu.current-exe --idle-exit]
     let script = 'out="$1" log="$2"; shift 2; cd / && { "$@" > "$out" 2>> "$log" < /dev/null & echo $!; }'
-    touch $project.log
-    ^chmod 600 $project.log
     let pid = ^sh -c $script sh $greeting $project.log ...$words | str trim
     let line = greeting $greeting $pid
     rm --force $greeting

@@ -83,7 +83,8 @@ export def read-toml [file: string]: nothing -> any {
 def me []: nothing -> string { (look $"/proc/($nu.pid)").user }
 
 def look [path: string]: nothing -> any {
-    try { ls --long --directory $path | get 0 } catch { null }
+    # A user without a name is a number.
+    try { ls --long --directory $path | get 0 | update user { into string } | update group { into string } } catch { null }
 }
 
 # A directory in which everybody may write, but nobody may replace what is another's, is no danger to what is in it.

@@ -22,7 +22,7 @@ export def main [
     # From a directory that is gone Nushell looks at nothing.
     cd /
     let is_here = ($here | path type) == dir
-    let named = $config | default ($env.SERVICES_CONFIG? | default "") | str replace --regex '^~' (home-directory)
+    let named = $config | default ($env.SERVICES_CONFIG? | default "") | str replace --regex '^~' (home-directory | default "~")
     if $named != "" and not $is_here and not ($named | str starts-with "/") { directory-is-gone $here $span }
     let path = if $named != "" { $here | path join $named } else { upward-or-left $here $is_here $span }
     let path = if $path == null and $is_here { users-own $anywhere } else { $path }
@@ -73,7 +73,12 @@ def directory-is-gone [here: string, span: record]: nothing -> error {
 }
 
 def state [file: string]: nothing -> string {
-    home XDG_STATE_HOME .local/state | path join $FOLDER (slug $file)
+    let states = home XDG_STATE_HOME .local/state
+    if $states == null {
+        problem raise { code: internal message: "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set"
+            help: "set XDG_STATE_HOME to a directory of yours" } (metadata $file).span
+    }
+    $states | path join $FOLDER (slug $file)
 }
 
 # A path with the links of its directories resolved, as far as they are there. The last step stays as it is.
@@ -144,7 +149,9 @@ def traces [state: string, span: record]: nothing -> list {
 def has-services [trace: record]: nothing -> bool { $trace.kept > 0 or $trace.managed > 0 or $trace.containers != 0 }
 
 def users-own [make: bool]: nothing -> any {
-    let file = home XDG_CONFIG_HOME .config | path join $FOLDER services.toml
+    let settings = home XDG_CONFIG_HOME .config
+    if $settings == null { return null }
+    let file = $settings | path join $FOLDER services.toml
     if not ($file | path exists) {
         if not $make { return null }
         mkdir ($file | path dirname)
@@ -153,15 +160,18 @@ def users-own [make: bool]: nothing -> any {
     $file
 }
 
-def home [variable: string, below_home: string]: nothing -> string {
+# Null where nobody knows this user's home.
+def home [variable: string, below_home: string]: nothing -> any {
     let set = $env | get --optional $variable | default ""
-    if ($set | str starts-with "/") { $set } else { home-directory | path join $below_home }
+    if ($set | str starts-with "/") { return $set }
+    let home = home-directory
+    if $home != null { $home | path join $below_home }
 }
 
 # As the environment says, else as Nushell does.
-def home-directory []: nothing -> string {
-    let set = $env.HOME? | default ""
-    if $set != "" { $set } else { $nu | get --optional home-dir | default ($nu | get --optional home-path) }
+def home-directory []: nothing -> any {
+    let known = [$env.HOME? ($nu | get --optional home-dir) ($nu | get --optional home-path)]
+    $known | where {|home| ($home | default "" | str starts-with "/") } | get --optional 0
 }
 
 # A name that a person recognises and no other project has: the directory's name, and a hash of the file's path.

@@ -6,16 +6,19 @@ use ownership.nu
 # The file.
 export def store []: nothing -> string {
     let set = $env.XDG_STATE_HOME? | default ""
-    let states = if ($set | str starts-with "/") { $set } else {
-        $env.HOME? | default ($nu | get --optional home-dir) | default ($nu | get --optional home-path) | path join .local/state
+    let home = [$env.HOME? ($nu | get --optional home-dir) ($nu | get --optional home-path)]
+        | where {|home| ($home | default "" | str starts-with "/") }
+    let states = if ($set | str starts-with "/") { $set } else if ($home | is-not-empty) { $home.0 | path join .local/state } else {
+        error make --unspanned { msg: "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set"
+            code: "service::internal" help: "set XDG_STATE_HOME to a directory of yours" }
     }
     $states | path join service-orchestrator trusted.nuon
 }
 
 # Its rows; none, if it is not this user's own.
 export def rows []: nothing -> list<any> {
-    let store = store
-    if not ($store | path exists) or (ownership foreign $store) != null { return [] }
+    let store = try { store } catch { null }
+    if $store == null or not ($store | path exists) or (ownership foreign $store) != null { return [] }
     try {
         ownership must-be-regular $store
         open --raw $store | from nuon

@@ -129,7 +129,7 @@ fn socket(project: &Project) -> Result<PathBuf, Problem> {
 fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> {
     let log = open_log(project).map_err(|error| {
         let dir = project.state_dir.display();
-        Problem::new(Code::DaemonUnreachable, format!("cannot keep state in `{dir}`: {error}"))
+        Problem::of_io(&error, format!("cannot keep state in `{dir}`: {error}"))
             .help("make the directory writable, or set $env.XDG_STATE_HOME to one that is")
     })?;
     let mut command = program(engine)?;

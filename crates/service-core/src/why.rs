@@ -4,6 +4,7 @@ mod facts;
 mod step;
 
 pub use facts::Facts;
+pub use step::STATE_NOT_WRITTEN;
 
 use crate::config::{Condition, Manager, Service, word};
 use crate::health::Health;

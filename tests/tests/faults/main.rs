@@ -8,6 +8,7 @@ mod clock;
 mod deleted;
 mod descriptors;
 mod freeze;
+mod home;
 mod kill;
 mod launch;
 mod output;

@@ -1,8 +1,13 @@
 //! Health endpoints that do not play by the rules, and what they cost the daemon.
 
+use crate::resources::own_mounts;
 use crate::{Footprint, leaves_nothing};
-use service_tests::{Project, ServiceTable, eventually, free_port};
+use nix::mount::{MsFlags, mount};
+use service_tests::{Project, ServiceTable, eventually, free_port, skip};
 use std::fs;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Resident memory of a process, in KiB.
 fn memory(pid: u32) -> u64 {
@@ -86,5 +91,44 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
     assert!(!service_tests::Answer::of(waits).success);
     project.value("service stop silent");
     held.has_not_grown();
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_name_server_that_never_answers_keeps_nobody_waiting_and_the_check_ends_in_its_time() {
+    if !own_mounts() {
+        return;
+    }
+    // It is bound and never read, so no question is refused and none is answered.
+    let Ok(server) = UdpSocket::bind("127.77.0.53:53") else { return skip("somebody listens on port 53") };
+    let Some(project) = Project::new(
+        "[services.far]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = \"http://far.away.example:8080/\"\n\
+         health = { interval = \"50ms\", timeout = \"300ms\", listener = \"any\", retries = 1 }\nready = { timeout = \"2min\" }\n\
+         [services.web]\nstart_command = \"ACTOR\"\n",
+    ) else {
+        return;
+    };
+    let address = server.local_addr().unwrap().ip();
+    for (file, text) in [
+        ("resolv.conf", format!("nameserver {address}\noptions timeout:30 attempts:5\n")),
+        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
+    ] {
+        let ours = project.write(&format!("etc/{file}"), &text);
+        let theirs = Path::new("/etc").join(file).canonicalize().unwrap();
+        mount(Some(&ours), &theirs, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    }
+    project.value("service start far --no-wait");
+    let health = eventually("the check has ended", || {
+        let health = project.value("service health far");
+        health.row("far")["message"].as_str()?.contains("300").then(|| health.row("far").clone())
+    });
+    let message = health["message"].as_str().unwrap();
+    assert!(message.contains("far.away.example"), "{health}");
+    assert_eq!(health["healthy"], false, "{health}");
+    // All the while the lookup hangs: it has two and a half minutes.
+    let asked = Instant::now();
+    assert_eq!(project.value("service start web").row("web")["ok"], true);
+    assert_eq!(project.value("service stop far web").column("ok"), ["true", "true"]);
+    assert!(asked.elapsed() < Duration::from_mins(1), "{:?}", asked.elapsed());
     leaves_nothing(&project);
 }

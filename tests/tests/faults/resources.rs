@@ -324,3 +324,97 @@ fn an_env_file_on_a_file_system_that_does_not_answer_keeps_nobody_else_waiting()
     drop(device);
     leaves_nothing(&project);
 }
+
+/// How each front begins a line.
+fn fronts() -> [String; 2] {
+    [String::new(), format!("use '{}/../nu/service-http' *; ", env!("CARGO_MANIFEST_DIR"))]
+}
+
+/// What could not be written says which disk that is.
+#[track_caller]
+fn is_about(error: &serde_json::Value, disk: &Path, why: &str) {
+    assert_eq!(error["code"], "service::storage", "{error}");
+    let message = error["msg"].as_str().unwrap();
+    assert!(message.contains(disk.to_str().unwrap()) && message.contains(why), "{error}");
+    assert!(error["help"].is_string(), "{error}");
+}
+
+const ADD: &str = "{name: NAME start_command: 'sleep 1000'} | service add";
+
+#[test]
+fn on_a_full_disk_nothing_is_added_or_removed_and_that_is_said_until_there_is_room() {
+    if !own_mounts() {
+        return;
+    }
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
+    let disk = project.path("state");
+    mount_tmpfs(&disk, "size=512k", MsFlags::empty());
+    project.value("service start web");
+    for (front, name) in fronts().iter().zip(["one", "two"]) {
+        project.value(&format!("{front}{}", ADD.replace("NAME", name)));
+        fill(&disk);
+        is_about(&project.error(&format!("{front}{}", ADD.replace("NAME", "other"))), &disk, "space left");
+        is_about(&project.error(&format!("{front}service remove {name}")), &disk, "space left");
+        assert_eq!(project.value("service list | get name"), serde_json::json!(["web", name]));
+        fs::remove_file(disk.join("filler")).unwrap();
+        project.value(&format!("{front}{}", ADD.replace("NAME", "other")));
+        project.value(&format!("{front}service remove {name} other"));
+    }
+    leaves_nothing(&project);
+}
+
+#[test]
+fn on_a_read_only_disk_nothing_is_added_removed_or_started_and_that_is_said_until_it_can_be_written() {
+    if !own_mounts() {
+        return;
+    }
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
+    let disk = project.path("state");
+    for front in fronts() {
+        let refused = |line: &str| is_about(&project.error(&format!("{front}{line}")), &disk, "ead-only");
+        // A daemon that is not there yet, and one that is.
+        make_read_only(&disk);
+        refused("service start web");
+        umount2(&disk, MntFlags::MNT_DETACH).unwrap();
+        project.value(&format!("{front}{}", ADD.replace("NAME", "added")));
+        make_read_only(&disk);
+        refused(&ADD.replace("NAME", "other"));
+        refused("service remove added");
+        refused("service start web");
+        umount2(&disk, MntFlags::MNT_DETACH).unwrap();
+        assert_eq!(project.value(&format!("{front}service start web | get ok.0")), true);
+        project.value(&format!("{front}service remove added"));
+        leaves_nothing(&project);
+        fs::remove_dir_all(disk.join("service-orchestrator")).unwrap();
+    }
+}
+
+#[test]
+fn a_memory_limit_by_address_space_is_named_in_the_error_and_in_why() {
+    if !own_mounts() {
+        return;
+    }
+    let cgroups = Path::new("/sys/fs/cgroup");
+    if cgroups.exists() {
+        mount_tmpfs(cgroups, "size=4k", MsFlags::empty());
+    }
+    let Some(project) = Project::new(
+        "[services.says]\nstart_command = \"ACTOR eat 400\"\nmemory_limit = '200MB'\nrestart = 'no'\nready = { log = 'up' }\n\
+         [services.dies]\nstart_command = \"sh -c 'kill -ABRT $$'\"\nmemory_limit = '200MB'\nrestart = 'no'\nready = { log = 'up' }\n\
+         [services.well]\nstart_command = \"sh -c 'echo a plain fault; exit 3'\"\nmemory_limit = '200MB'\nrestart = 'no'\nready = { log = 'up' }\n",
+    ) else {
+        return;
+    };
+    let hint = "`memory_limit` (200000000 bytes) bounds the address space of each process here (RLIMIT_AS)";
+    for front in fronts() {
+        for name in ["says", "dies", "well"] {
+            let error = project.error(&format!("{front}service start {name}"));
+            assert_eq!(error["help"].to_string().contains(hint), name != "well", "{name}: {error}");
+            let why = project.value(&format!("{front}service why {name}"));
+            assert_eq!(why["help"].to_string().contains(hint), name != "well", "{name}: {why}");
+        }
+    }
+    leaves_nothing(&project);
+}

@@ -9,6 +9,8 @@ use core::time::Duration;
 
 /// How the shim ends the word that there is no such program.
 const NOT_IN_PATH: &str = "is not in PATH";
+/// How the word begins that the disk of the state directory does not take what a start has to write.
+pub const STATE_NOT_WRITTEN: &str = "the state directory";
 /// One that ends sooner than this may never have begun.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -103,6 +105,9 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
     }
     if why.starts_with("group ") || has("`group`") || has("another group") {
         return correct(name, "correct `group`", facts);
+    }
+    if why.starts_with(STATE_NOT_WRITTEN) {
+        return format!("make room on that disk, or have it writable{again}");
     }
     if why.starts_with("program") {
         return no_shell(facts).unwrap_or_else(|| correct(name, "correct `start_command`", facts));

@@ -68,6 +68,11 @@ impl Additions {
         with_rest_of(&written, boot_id, disk::peek(&path, |bytes| parse(bytes, boot_id)))
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// All of them, in the order in which they were added.
     pub(crate) fn all(&self) -> &[Addition] {
         &self.all

@@ -180,7 +180,8 @@ impl Source {
 
 fn keep(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem> {
     additions.replace(all).map_err(|error| {
-        Problem::of_io(&error, format!("cannot write down what is added: {error}"))
+        let path = additions.path().display();
+        Problem::of_io(&error, format!("cannot write down in `{path}` what is added: {error}"))
             .help("nothing was changed; the state directory has to be writable")
     })
 }

@@ -42,7 +42,10 @@ impl ServiceOrchestrator {
 }
 
 fn is_about_a_start(problem: &Problem) -> bool {
-    matches!(problem.code, Code::StartFailed | Code::DependencyFailed | Code::Timeout | Code::Never)
+    matches!(
+        problem.code,
+        Code::StartFailed | Code::Storage | Code::DependencyFailed | Code::Timeout | Code::Never
+    )
 }
 
 fn with(problem: Problem, Cause { detail, help, lines }: Cause) -> Problem {

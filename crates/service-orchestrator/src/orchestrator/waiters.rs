@@ -10,7 +10,7 @@ use service_core::fleet::progress::Prospects;
 use service_core::fleet::{Obstacle, Progress};
 use service_core::plan::Id;
 use service_core::service::State;
-use service_core::why::after_start;
+use service_core::why::{STATE_NOT_WRITTEN, after_start};
 use service_core::{Moment, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -216,7 +216,9 @@ impl Waiter {
                         "{help}; `service wait {name}` waits for it, `service stop {name}` gives it up"
                     );
                 }
-                Problem::new(Code::StartFailed, message).help(help)
+                let code =
+                    if reason.starts_with(STATE_NOT_WRITTEN) { Code::Storage } else { Code::StartFailed };
+                Problem::new(code, message).help(help)
             }
             Obstacle::Dependency(need) => {
                 let need = board.at(need);

@@ -5,7 +5,9 @@ use super::{limits, orphans};
 use crate::env_file::{self, Variable};
 use crate::world::Places;
 use nix::unistd::{Group, User, getgrouplist};
+use service_api::{Code, Problem};
 use service_core::config::Service;
+use service_core::why::STATE_NOT_WRITTEN;
 use service_shim::protocol::Identity;
 use service_shim::{Launch, LogLimits, Missing, PROTOCOL_VERSION};
 use std::ffi::CString;
@@ -15,7 +17,11 @@ use std::path::Path;
 pub(super) fn compose(places: &Places, service: &Service, run: u64) -> Result<Launch, String> {
     let files = places.files(&service.name);
     crate::orchestrator::private_dir(files.directory()).map_err(|error| {
-        format!("its state directory `{}` cannot be used: {error}", files.directory().display())
+        let path = files.directory().display();
+        match Problem::of_io(&error, "").code {
+            Code::Storage => format!("{STATE_NOT_WRITTEN} `{path}` cannot be written: {error}"),
+            _ => format!("its state directory `{path}` cannot be used: {error}"),
+        }
     })?;
     let identity = identity(service)?;
     let surroundings = surroundings(service, identity.as_ref());

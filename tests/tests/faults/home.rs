@@ -1,0 +1,112 @@
+//! A shell without `HOME` and `XDG_*`: state lies in the home directory that the system knows, or it is said what is missing.
+
+use crate::resources::own_mounts;
+use nix::mount::{MsFlags, mount};
+use service_tests::{Project, eventually, program};
+use std::path::Path;
+
+/// What says where a user's directories are.
+const SAYS_WHERE: [&str; 6] =
+    ["HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
+
+fn fronts() -> [String; 2] {
+    [String::new(), format!("use '{}/../nu/service-http' *; ", env!("CARGO_MANIFEST_DIR"))]
+}
+
+/// What a program prints where nothing says where this user lives.
+fn told<'w>(project: &Project, program: &Path, words: impl IntoIterator<Item = &'w str>) -> String {
+    let mut command = project.command(program);
+    for name in SAYS_WHERE {
+        command.env_remove(name);
+    }
+    let output = command.args(words).output().expect("it can be run");
+    let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if said.is_empty() { error.into_owned() } else { said.into_owned() }
+}
+
+/// The value of a line of a Nushell that begins without them.
+#[track_caller]
+fn value(project: &Project, line: &str) -> serde_json::Value {
+    let [nu, options @ ..] = project.shell();
+    let options = options.iter().filter_map(|option| option.to_str());
+    let line = format!("{line} | to json --raw");
+    let said = told(project, &nu, options.chain(["--no-std-lib", "--commands", line.as_str()]));
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// Has the system know these users, and nobody else.
+fn know(project: &Project, users: &str) {
+    for (file, text) in [("passwd", users), ("nsswitch.conf", "passwd: files\ngroup: files\n")] {
+        let ours = project.write(&format!("etc/{file}"), text);
+        let theirs = Path::new("/etc").join(file);
+        if theirs.exists() {
+            mount(Some(&ours), &theirs, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        }
+    }
+}
+
+#[test]
+fn without_home_state_lies_where_the_system_says_that_this_user_lives() {
+    if !own_mounts() {
+        return;
+    }
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
+    let home = project.path("home");
+    know(&project, &format!("root:x:0:0:root:{}:/bin/sh\n", home.display()));
+    let states = home.join(".local/state/service-orchestrator");
+    for front in fronts() {
+        let all = "{
+            before: (service status | get state.0)
+            started: (service start web | get ok.0)
+            ready: (service status | get state.0)
+            state: (service daemon status | get state_dir? | default '')
+            stopped: (service stop web | get ok.0)
+            ended: (service daemon stop | get running)
+        }";
+        let answer = value(&project, &format!("{front}{all}"));
+        let words = ["before", "ready"].map(|word| answer[word].as_str().unwrap_or_default());
+        assert_eq!(words, ["stopped", "ready"], "{answer}");
+        assert_eq!((&answer["started"], &answer["stopped"]), (&true.into(), &true.into()), "{answer}");
+        eventually("the daemon has ended", || project.processes().is_empty().then_some(()));
+        let kept = std::fs::read_dir(&states).expect("state is kept there").count();
+        assert!(kept > 0 && !project.path("state/service-orchestrator").exists());
+    }
+    // The program alone finds the same project.
+    let told = told(&project, &program("orchestratord"), ["order"]);
+    assert!(told.contains("\"web\""), "{told}");
+    assert_eq!(
+        std::fs::read_dir(&states).unwrap().flatten().filter(|entry| entry.path().is_dir()).count(),
+        1
+    );
+}
+
+#[test]
+fn of_a_user_whom_nobody_knows_it_is_said_what_to_set() {
+    if !own_mounts() {
+        return;
+    }
+    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
+    know(&project, "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n");
+    for front in fronts() {
+        for line in ["service status", "service start web", "service stop web"] {
+            let caught = "{msg: $e.msg help: $e.details.help}";
+            let error = value(&project, &format!("{front}try {{ {line} | ignore }} catch {{|e| {caught} }}"));
+            let (said, help) = (error["msg"].to_string(), error["help"].to_string());
+            assert!(said.contains("neither HOME nor XDG_STATE_HOME is set"), "{front}{line}: {error}");
+            assert!(help.contains("set XDG_STATE_HOME to a directory of yours"), "{front}{line}: {error}");
+        }
+        // And that helps.
+        let state = project.path("state");
+        let set = format!("{front}$env.XDG_STATE_HOME = '{}'; ", state.display());
+        assert_eq!(value(&project, &format!("{set}service start web | get ok.0")), true);
+        assert_eq!(value(&project, &format!("{set}service stop web | get ok.0")), true);
+        value(&project, &format!("{set}service daemon stop | get running"));
+        eventually("the daemon has ended", || project.processes().is_empty().then_some(()));
+    }
+    for word in ["run", "order"] {
+        let told = told(&project, &program("orchestratord"), [word]);
+        assert!(told.contains("neither HOME nor XDG_STATE_HOME is set"), "{word}: {told}");
+    }
+}
