@@ -3,6 +3,7 @@
 use super::recall::{Trace, elsewhere, kept, with_left_overs};
 use super::task::Task;
 use super::{Report, is_managed};
+use crate::board::Entry;
 use crate::manager::{self, Heard};
 use crate::{clock, process};
 use service_core::service::{Event, Found, Memory, State};
@@ -79,6 +80,20 @@ impl Task {
         self.left_over.insert(name.clone());
         let Some(id) = self.fleet.plan().id(name) else { return };
         self.fleet.recall(id, Memory::default(), Found::Unclear { why: String::new() }, clock::now());
+    }
+
+    /// A service that comes back goes on with the numbers of its runs, as far as its directory is still there: with a number
+    /// that was given before, what is written of the earlier run would be believed of the later one.
+    pub(super) fn number_runs(&mut self, before: &BTreeMap<Name, Arc<Entry>>) {
+        let plan = Arc::clone(self.fleet.plan());
+        let returned = plan.ids().filter(|id| !before.contains_key(&plan.service(*id).name));
+        for id in returned {
+            let Ok(Some(record)) = self.world.places.files(&plan.service(id).name).read_record() else {
+                continue;
+            };
+            let memory = Memory { run: record.run, ..Memory::default() };
+            self.fleet.recall(id, memory, Found::Nothing, clock::now());
+        }
     }
 
     /// Takes up one service where it is.
@@ -161,5 +176,27 @@ impl Task {
         if self.left_over.contains(name) {
             self.fleet.retire(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ServiceOrchestrator;
+    use crate::load;
+    use service_core::Plan;
+
+    #[tokio::test]
+    async fn a_service_that_comes_back_goes_on_with_the_numbers_of_its_runs() {
+        let orchestrator = ServiceOrchestrator::new().await.unwrap();
+        let plan = |text: &str| Plan::compile(load::config_from_str(text, "services.toml").unwrap()).unwrap();
+        let web = || plan("[services.web]\nstart_command = \"sleep 1000\"\n");
+        for run in 1..=2 {
+            orchestrator.replan(web()).await.unwrap();
+            orchestrator.start_service("web").await.unwrap();
+            assert_eq!(orchestrator.board().entry("web").unwrap().snapshot.run, run);
+            orchestrator.stop_service("web").await.unwrap();
+            orchestrator.replan(plan("")).await.unwrap();
+        }
+        orchestrator.shutdown().await;
     }
 }

@@ -472,6 +472,7 @@ impl Task {
                 self.fleet.remember(id, Arc::clone(definition));
             }
         }
+        self.number_runs(&old);
         let fresh = |id: Id| {
             let known = old.get(&self.fleet.plan().service(id).name).map(Arc::clone);
             known.unwrap_or_else(|| Arc::new(Entry::new(&self.fleet, id)))
