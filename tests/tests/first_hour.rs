@@ -69,6 +69,37 @@ const CASES: &[Case] = &[
         "`nosuchuser-x` does not exist",
         "correct `user`",
     ),
+    case(
+        "badenv",
+        "start_command = \"sleep 9\"\nenv_file = \"bad.env\"",
+        "is not understood: line 2: ",
+        "correct `",
+    ),
+    case(
+        "direnv",
+        "start_command = \"sleep 9\"\nenv_file = \".\"",
+        "it is no regular file",
+        "let `env_file` name a file",
+    ),
+    case("directory", "start_command = \"./dir\"", "`./dir` is a directory", "correct `start_command`"),
+    case(
+        "filedir",
+        "start_command = \"sleep 9\"\nworking_dir = \"crlf.sh\"",
+        "is not a directory",
+        "correct `working_dir`",
+    ),
+    case(
+        "library",
+        "start_command = [\"sh\", \"-c\", \"echo serve: cannot open libx.so >&2; exit 127\"]",
+        "exited with code 127",
+        "mend what it said last: `serve: cannot open libx.so`",
+    ),
+    case(
+        "node",
+        "start_command = [\"sh\", \"-c\", \"printf 'Error: no port\\\\n  at a\\\\n  at b\\\\n}\\\\nNode.js v20\\\\n' >&2; exit 1\"]",
+        "exited with code 1",
+        "`Error: no port`",
+    ),
     case("noexec", "start_command = \"./noexec.sh\"", "is not executable", "chmod +x ./noexec.sh"),
     case("noshebang", "start_command = \"./noshebang.sh\"", "no `#!` line", "`#!/usr/bin/env sh`"),
     case(
@@ -169,6 +200,8 @@ fn each_of_the_ways_in_which_a_service_is_broken_is_told_with_cause_and_next_ste
         ("noshebang.sh", "sleep 9\n", 0o755),
         ("badshebang.sh", "#!/nowhere/sh -e\nsleep 9\n", 0o755),
         ("crlf.sh", "#!/bin/sh\r\nsleep 9\r\n", 0o755),
+        ("bad.env", "A=1\nB C=2\n", 0o644),
+        ("dir/file", "", 0o644),
     ] {
         let path = project.write(file, content);
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");

@@ -131,7 +131,7 @@ impl Project {
             }
         }
         let [file, _] = candidates;
-        let error = std::fs::File::open(file).err().unwrap_or_else(|| ErrorKind::IsADirectory.into());
+        let error = std::fs::metadata(file).err().unwrap_or_else(|| ErrorKind::IsADirectory.into());
         Err(Problem::new(Code::NoProject, format!("cannot read `{}`: {error}", file.display()))
             .help("name an existing file with `--config`, or write one here"))
     }

@@ -28,6 +28,7 @@ use crate::place::Renames;
 use crate::store::write_private;
 use crate::systemd::{self, Notifier, Starts, Told};
 use crate::usage::Meter;
+use service_api::ownership::read_regular;
 use service_api::{Code, Greeting, Problem, Project, routes};
 use service_core::{Config, Moment, Name, Plan};
 use service_shim::Files;
@@ -274,7 +275,8 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
 
 /// Whether a file cannot be read for want of descriptors.
 fn lacks_descriptors(file: &Path) -> bool {
-    File::open(file).is_err_and(|error| crate::room::is_short(&error))
+    // A pipe in its place keeps nobody waiting.
+    read_regular(file, 0).is_err_and(|error| crate::room::is_short(&error))
 }
 
 /// The lock, unless a daemon that answers holds it. One that is just ending holds it without answering, and is waited for.

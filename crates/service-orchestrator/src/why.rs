@@ -129,6 +129,7 @@ impl Known {
             left: entry.left.as_deref(),
             lines: self.words.lines,
             said: self.words.said(),
+            telling: self.words.telling.as_deref(),
             left_to_start: self.left_to_start,
             address_space: self.address_space,
             ..Facts::of(&entry.definition)

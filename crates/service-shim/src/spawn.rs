@@ -132,6 +132,9 @@ fn find(launch: &Launch) -> Result<PathBuf, Refusal> {
     let executable = |path: &&PathBuf| path.is_file() && access(*path, AccessFlags::X_OK).is_ok();
     match candidates.iter().find(executable) {
         Some(program) => Ok(program.clone()),
+        None if !in_path && Path::new(name).is_dir() => {
+            Err(refuse(format!("program `{name}` is a directory")))
+        }
         None if candidates.iter().any(|path| path.exists()) => {
             Err(refuse(format!("program `{name}` is not executable")))
         }

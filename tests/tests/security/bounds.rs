@@ -27,6 +27,18 @@ fn rest(mut stream: UnixStream) -> String {
 }
 
 #[test]
+fn a_pipe_in_place_of_the_file_keeps_nobody_waiting() {
+    let Some(project) = Project::new(ONE) else { return };
+    let file = project.path("services.toml");
+    std::fs::remove_file(&file).expect("it is ours");
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).expect("the directory is ours");
+    for command in ["service status", "service list", "service start web"] {
+        let error = project.error(command);
+        assert!(error["msg"].as_str().is_some_and(|said| said.contains("services.toml`")), "{error}");
+    }
+}
+
+#[test]
 fn a_head_that_is_too_large_is_refused() {
     let Some(project) = Project::new(ONE) else { return };
     project.value("service status");

@@ -45,8 +45,12 @@ pub struct Facts<'a> {
     pub lines: usize,
     /// The last line of that run, of its standard error if there is one.
     pub said: Option<&'a str>,
+    /// The line of that run that says most, where that is another one.
+    pub telling: Option<&'a str>,
     /// The bound of the address space of each of its processes, where its `memory_limit` is kept so.
     pub address_space: Option<u64>,
+    /// Its `memory_limit`, however it is kept.
+    pub memory: Option<u64>,
 }
 
 /// Nothing is a pipe that no shell reads.

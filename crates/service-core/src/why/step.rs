@@ -94,8 +94,23 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
         let more = "let the daemon have more open files: raise `ulimit -n`, or `LimitNOFILE=` of its unit";
         return format!("{more}, and run `service daemon restart`{again}");
     }
+    if has("env_file") && has("is not understood") {
+        return format!("correct `{first}`{again}");
+    }
+    if has("env_file") && has(" sets `") {
+        return format!("take `{second}` out of `{first}`{again}");
+    }
+    if has("env_file") && has("cannot be read") && !has("No such file") {
+        let what = format!(
+            "let `env_file` name a file that can be read, of lines `NAME=value`, in place of `{first}`,"
+        );
+        return correct(name, &what, facts);
+    }
     if has("env_file") {
         return format!("make `{first}`, or take it out of `env_file` of [services.{name}]{again}");
+    }
+    if has("working directory") && has("is not a directory") {
+        return correct(name, "correct `working_dir`", facts);
     }
     if has("working directory") {
         return format!("run `mkdir -p {first}`, or correct `working_dir` of [services.{name}]{again}");
@@ -147,7 +162,8 @@ fn exited(name: &str, exit: Exit, facts: &Facts<'_>) -> String {
     }
     let is_about_memory = |line: &str| ["emory", "alloc", "mmap"].iter().any(|word| line.contains(word));
     if let Some(limit) = facts.address_space
-        && (facts.said.is_some_and(is_about_memory) || matches!(exit, Exit::Signal(6 | 9 | 11)))
+        && (facts.telling.or(facts.said).is_some_and(is_about_memory)
+            || matches!(exit, Exit::Signal(6 | 9 | 11)))
     {
         let what = format!(
             "`memory_limit` ({limit} bytes) bounds the address space of each process here (RLIMIT_AS), which is more than the \
@@ -155,10 +171,19 @@ fn exited(name: &str, exit: Exit, facts: &Facts<'_>) -> String {
         );
         return correct(name, &what, facts);
     }
+    if let Some(limit) = facts.memory
+        && facts.telling.or(facts.said).is_some_and(is_about_memory)
+    {
+        let what = format!("raise `memory_limit` ({limit} bytes), or leave it out,");
+        return correct(name, &what, facts);
+    }
     match exit {
         Exit::OutOfMemory(_) => correct(name, "raise `memory_limit`, or let it use less,", facts),
         Exit::Code(126 | 127) => match facts.origin {
-            Origin::File => format!("correct [services.{name}] in services.toml, {again}"),
+            Origin::File => {
+                let said = facts.said.map(|said| format!(", or mend what it said last: `{said}`"));
+                format!("correct [services.{name}] in services.toml{}; {again}", said.unwrap_or_default())
+            }
             Origin::Added => format!("add `{name}` again as it should be, {again}"),
             Origin::Transient => "run it again as it should be".into(),
         },
@@ -169,7 +194,7 @@ fn exited(name: &str, exit: Exit, facts: &Facts<'_>) -> String {
             let words = facts.said.map(|said| format!(" (it said last: `{said}`)")).unwrap_or_default();
             format!("the fault is in the program{words}: see `coredumpctl`, mend it, {again}")
         }
-        _ => match facts.said {
+        _ => match facts.telling.or(facts.said) {
             Some(said) => format!("mend what it said last: `{said}`; {again}"),
             None if facts.managed => format!("see `service logs {name}`, {again}"),
             None => format!("it wrote nothing: run its command by hand to see why it ends, {again}"),

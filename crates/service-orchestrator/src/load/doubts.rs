@@ -7,7 +7,7 @@ use super::section::Fault;
 use super::{idle_keys, shell_syntax};
 use crate::env_file::{self, Variable};
 use crate::probe::local;
-use crate::process::identity;
+use crate::process::{RESERVED, identity};
 use nix::unistd::{AccessFlags, access};
 use service_api::Severity;
 use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, word};
@@ -112,7 +112,13 @@ fn env_files(
     for written in &service.env_file {
         let path = base.join(written);
         match env_file::read(&path) {
-            Ok(variables) => doubts.extend(expanded_nowhere(service, map, &path, &variables)),
+            Ok(variables) => {
+                doubts.extend(expanded_nowhere(service, map, &path, &variables));
+                errors.extend(reserved(&variables).map(|name| {
+                    let why = format!("`{}` sets `{name}`, which is set for each run", path.display());
+                    doubt(service, map, "env_file", why, "take it out: with it every start fails")
+                }));
+            }
             Err(why) if path.is_file() => {
                 let help = "write each line as NAME=value; it is read at each start, and every start fails";
                 errors.push(doubt(service, map, "env_file", why, help));
@@ -124,6 +130,14 @@ fn env_files(
             }
         }
     }
+}
+
+/// A variable in an env file that nobody but us may set.
+fn reserved(variables: &[Variable]) -> Option<&str> {
+    let names = variables.iter().map(|variable| match variable {
+        Variable::Set { name, .. } | Variable::Inherited(name) => &**name,
+    });
+    names.into_iter().find(|name| RESERVED.contains(name))
 }
 
 /// A variable in an env file that a shell would have replaced.

@@ -44,10 +44,13 @@ pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
             Ok(()) if kind == SockType::Datagram => return Ok(format!("{name} takes datagrams")),
             Ok(()) => return Ok(format!("{name} accepts connections")),
             Err(Errno::EPROTOTYPE) => {}
+            // Each type has abstract names of its own: nobody there is said as by one who does not listen.
+            Err(Errno::ECONNREFUSED) if name.starts_with('@') => {}
             Err(error) => return Err(refused(&error.into())),
         }
     }
-    Err(refused(&Errno::EPROTOTYPE.into()))
+    let nobody = if name.starts_with('@') { Errno::ECONNREFUSED } else { Errno::EPROTOTYPE };
+    Err(refused(&nobody.into()))
 }
 
 /// A path that is too long for an address is gone to by a descriptor of what lies there.
@@ -128,6 +131,21 @@ mod tests {
         assert_eq!(ask(&path("packets")).await.unwrap_err(), "connection refused at it");
         listen(&packets, Backlog::new(8).unwrap()).unwrap();
         assert_eq!(ask(&path("packets")).await.unwrap(), "it accepts connections");
+        // Abstract names as well, of which each type has its own.
+        let name = |name: &str| format!("@sockets-{}-{name}", std::process::id());
+        assert_eq!(ask(&name("nobody")).await.unwrap_err(), "connection refused at it");
+        for (kind, said) in
+            [(SockType::SeqPacket, "it accepts connections"), (SockType::Datagram, "it takes datagrams")]
+        {
+            let name = name(said);
+            let abstract_one = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+            let address = UnixAddr::new_abstract(&name.as_bytes()[1..]).unwrap();
+            bind(abstract_one.as_raw_fd(), &address).unwrap();
+            if kind == SockType::SeqPacket {
+                listen(&abstract_one, Backlog::new(8).unwrap()).unwrap();
+            }
+            assert_eq!(ask(&name).await.unwrap(), said);
+        }
     }
 
     #[tokio::test]

@@ -70,7 +70,7 @@ pub(crate) fn environment(base_dir: &Path, service: &Service) -> Result<Vec<(Str
     let mut variables = Vec::new();
     for file in &service.env_file {
         let path = base_dir.join(file);
-        for variable in env_file::read(&path)? {
+        for variable in env_file::read(&path).map_err(|why| not_understood(&path, why))? {
             let (Variable::Set { name, .. } | Variable::Inherited(name)) = &variable;
             if RESERVED.contains(&&**name) {
                 return Err(format!(
@@ -88,6 +88,16 @@ pub(crate) fn environment(base_dir: &Path, service: &Service) -> Result<Vec<(Str
     }
     variables.extend(service.env.iter().cloned());
     Ok(variables)
+}
+
+/// Each line that is wrong, and which file has them.
+fn not_understood(path: &Path, why: String) -> String {
+    if why.starts_with("its env_file") {
+        return why;
+    }
+    let file = path.display();
+    let lines = why.replace(&format!("{file}:"), "line ");
+    format!("its env_file `{file}` is not understood: {lines}")
 }
 
 /// Looks up who the service runs as.

@@ -14,6 +14,8 @@ const MAX_LINES: usize = 1000;
 const MAX_BYTES: usize = 1024 * 1024;
 /// and so many of them are told,
 const MAX_TOLD: usize = 3;
+/// and so many are searched for that of the error,
+const MAX_SOUGHT: usize = 40;
 /// each up to so many characters.
 const MAX_LENGTH: usize = 200;
 
@@ -24,6 +26,8 @@ pub(crate) struct Words {
     pub(crate) lines: usize,
     /// The last of them: of its standard error, if there are any.
     pub(crate) last: Vec<String>,
+    /// The line of the error, where others stand behind it: a trace, a version, a hint.
+    pub(crate) telling: Option<String>,
 }
 
 impl Words {
@@ -44,16 +48,48 @@ impl Words {
         } else {
             Stream::Stdout
         };
-        let last = lines.iter().rev().filter(|line| says(line, stream)).map(|line| short(&line.text, env));
-        let mut last: Vec<String> = last.filter(|line| !line.is_empty()).take(MAX_TOLD).collect();
-        last.reverse();
-        Self { lines: lines.iter().filter(|line| line.stream != Stream::Shim).count(), last }
+        let ends = lines.iter().rev().filter(|line| says(line, stream)).map(|line| short(&line.text, env));
+        let mut ends: Vec<String> = ends.filter(|line| !line.is_empty()).take(MAX_SOUGHT).collect();
+        ends.reverse();
+        let error = error_among(&ends).filter(|at| at + 1 < ends.len());
+        let telling = error.map(|at| ends[at].clone());
+        let mut last = ends.split_off(ends.len().saturating_sub(MAX_TOLD));
+        // What it is about comes first, where it stands further up.
+        if let Some(telling) = telling.as_ref().filter(|telling| !last.contains(telling)) {
+            last[0].clone_from(telling);
+        }
+        let lines = lines.iter().filter(|line| line.stream != Stream::Shim).count();
+        Self { lines, last, telling }
     }
 
     /// The last one.
     pub(crate) fn said(&self) -> Option<&str> {
         self.last.last().map(String::as_str)
     }
+}
+
+/// Which line is that of the error: the last that begins as the languages and npm begin it.
+fn error_among(lines: &[String]) -> Option<usize> {
+    let npm = |line: &String| {
+        let rest = line.strip_prefix("npm error ").or_else(|| line.strip_prefix("npm ERR! "));
+        rest.and_then(|rest| rest.split(' ').next()).is_some_and(|word| {
+            !["code", "syscall", "path", "errno", "A", "signal", "command", "workspace"].contains(&word)
+        })
+    };
+    if let Some(at) = lines.iter().position(npm) {
+        return Some(at);
+    }
+    let begins = |line: &String| {
+        let word = line.split([' ', ':']).next().unwrap_or_default().to_ascii_lowercase();
+        let named = word.ends_with("error") || word.ends_with("exception");
+        (named || matches!(&*word, "fatal" | "panic")) && line.len() > word.len() + 1
+            || line.starts_with("Caused by: ")
+            || line.contains("panicked at ")
+    };
+    let at = lines.iter().rposition(begins)?;
+    // Rust says where it happened first, and then what.
+    let next = lines.get(at + 1).filter(|next| !next.starts_with("note:"));
+    Some(if lines[at].contains("panicked at ") && next.is_some() { at + 1 } else { at })
 }
 
 /// A line without colours, without what would move a cursor, and without secrets; cut first, so that a long one costs nothing.
@@ -114,6 +150,40 @@ mod tests {
         lines.push(line(Stream::Shim, "a word of ours"));
         let words = Words::among(&lines, &[]);
         assert_eq!((words.lines, words.said()), (7, Some("boom")));
+    }
+
+    #[test]
+    fn the_line_of_the_error_is_found_before_a_trace_and_a_version() {
+        let words = |text: &str| {
+            let lines: Vec<Line> = text.lines().map(|text| line(Stream::Stderr, text)).collect();
+            Words::among(&lines, &[])
+        };
+        let node = "node:events:495\n      throw er; // Unhandled 'error' event\n\nError: listen EADDRINUSE\n    at Server\n\
+                    Emitted 'error' event on Server instance at:\n  port: 47001\n}\n\nNode.js v20.20.2";
+        let found = words(node);
+        assert_eq!(found.telling.as_deref(), Some("Error: listen EADDRINUSE"));
+        assert_eq!(found.last, ["Error: listen EADDRINUSE", "}", "Node.js v20.20.2"]);
+        assert_eq!(found.said(), Some("Node.js v20.20.2"));
+        for (text, telling) in [
+            (
+                "Exception in thread \"main\" X: no\n\tat a\nCaused by: Y: gone\n\tat b",
+                Some("Caused by: Y: gone"),
+            ),
+            ("thread 'main' panicked at a.rs:1:2:\nno port\nnote: run with", Some("no port")),
+            (
+                "thread 'main' panicked at 'no port', a.rs\nnote: run with",
+                Some("thread 'main' panicked at 'no port', a.rs"),
+            ),
+            ("panic: no port\n\ngoroutine 1 [running]:\nexit status 2", Some("panic: no port")),
+            (
+                "npm error code ENOENT\nnpm error errno -2\nnpm error enoent Could not read\nnpm error A complete log",
+                Some("npm error enoent Could not read"),
+            ),
+            ("Traceback\nModuleNotFoundError: No module", None),
+            ("one\ntwo", None),
+        ] {
+            assert_eq!(words(text).telling.as_deref(), telling, "{text}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn the_program() {
     assert_eq!(refusal(program(&["no-such-thing"])), refused("program `no-such-thing` is not in PATH"));
     assert_eq!(refusal(program(&["./x"])), refused("program `./x` does not exist"));
     assert_eq!(refusal(file("./x", "#!/bin/sh\n", 0o644)), refused("program `./x` is not executable"));
-    assert_eq!(refusal(program(&["/usr"])), refused("program `/usr` is not executable"));
+    assert_eq!(refusal(program(&["/usr"])), refused("program `/usr` is a directory"));
     assert_eq!(refusal(program(&[])), refused("no program is named"));
 }
 

@@ -1,0 +1,246 @@
+//! What `service why` says of each state, and what would help.
+
+use super::*;
+use crate::Moment;
+use crate::config::Origin;
+use crate::fleet::Obstacle;
+use crate::snapshot::Status;
+use core::time::Duration;
+
+fn snapshot(state: State, goal: Goal, health: Health) -> Snapshot {
+    Snapshot {
+        id: crate::Plan::compile(crate::Config {
+            services: alloc::vec![crate::config::Service::new(crate::Name::new("a").unwrap())],
+            ..crate::Config::default()
+        })
+        .unwrap()
+        .ids()
+        .next()
+        .unwrap(),
+        goal,
+        state,
+        health,
+        status: Status::Running,
+        run: 1,
+        launched: None,
+        starter: Starter::Us,
+        last_exit: None,
+        exit_run: None,
+        restarts: 0,
+        reason: None,
+        waits_for: None,
+        asked: None,
+        ended: None,
+        began: None,
+    }
+}
+
+#[expect(clippy::large_types_passed_by_value, reason = "each test makes its own")]
+fn told(state: State, goal: Goal, health: Health, facts: Facts<'_>) -> (String, Option<String>) {
+    explain("web", &snapshot(state, goal, health), &facts)
+}
+
+fn ready() -> State {
+    State::Ready { launched: Moment::default(), since: Moment::default() }
+}
+
+fn failed(exit: Exit) -> State {
+    State::Failed { at: Moment::default(), failure: Failure::Exited(exit), attempts: 1 }
+}
+
+#[test]
+fn work_that_ends_where_a_service_was_expected_is_told_of_oneshot() {
+    let mut service = crate::config::Service::new(crate::Name::new("ls").unwrap());
+    let state = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
+    assert!(after_start(&service, &state).contains("`oneshot = true`"));
+    service.origin = Origin::Transient;
+    assert!(after_start(&service, &state).contains("with `--oneshot`"));
+    assert!(after_start(&service, &failed(Exit::Code(1))).ends_with("then run it again"));
+}
+
+#[test]
+fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
+    let service = crate::config::Service::new(crate::Name::new("a").unwrap());
+    let refused = |why: &str| State::Failed {
+        at: Moment::default(),
+        failure: Failure::Refused(why.to_string()),
+        attempts: 1,
+    };
+    assert!(after_start(&service, &refused("program `x` is not in PATH")).contains("service daemon restart"));
+    let help = after_start(&service, &refused("working directory `/x` does not exist"));
+    assert_eq!(
+        help,
+        "run `mkdir -p /x`, or correct `working_dir` of [services.a], then run `service start a`"
+    );
+    for (why, step) in [
+        (
+            "its env_file `/x/.env` is not understood: line 3: no name",
+            "correct `/x/.env`, then run `service start a`",
+        ),
+        (
+            "its env_file `/x/.env` sets `NOTIFY_SOCKET`, which is set for each run",
+            "take `NOTIFY_SOCKET` out of `/x/.env`, then",
+        ),
+        (
+            "its env_file `/x` cannot be read: it is no regular file",
+            "let `env_file` name a file that can be read",
+        ),
+        ("its env_file `/x` cannot be read: No such file or directory (os error 2)", "make `/x`, or"),
+        ("working directory `/x` is not a directory", "correct `working_dir` in [services.a]"),
+        ("program `./x` is a directory", "correct `start_command` in [services.a]"),
+    ] {
+        let help = after_start(&service, &refused(why));
+        assert!(help.starts_with(step), "{why}: {help}");
+    }
+    let help =
+        after_start(&service, &refused("the interpreter `/bin/sh\\r` of program `./a.sh` does not exist"));
+    assert!(help.contains("sed -i 's/\\r$//' ./a.sh"), "{help}");
+}
+
+#[test]
+fn who_got_a_pipe_as_an_argument_is_told_of_the_shell_also_where_it_ended_well() {
+    let shell = Some(("`|` is passed on as a word", "say `shell = \"sh\"`"));
+    let facts = Facts { shell, ..Facts::default() };
+    let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
+    for state in [failed(Exit::Code(1)), completed] {
+        let (_, help) = told(state.clone(), Goal::Up, Health::None, facts);
+        assert_eq!(help.unwrap(), "`|` is passed on as a word: say `shell = \"sh\"`");
+        let facts = Facts { origin: Origin::Transient, ..facts };
+        assert!(told(state, Goal::Up, Health::None, facts).1.unwrap().ends_with("`--shell sh`"));
+    }
+}
+
+#[test]
+fn a_start_that_took_too_long_tells_what_it_waited_for() {
+    let late = State::Failed { at: Moment::default(), failure: Failure::StartTimeout, attempts: 1 };
+    let limit = Some(Duration::from_secs(4));
+    let check = Facts { limit, check: Some("503"), endpoint: Some("http://x"), ..Facts::default() };
+    let (text, help) = told(late.clone(), Goal::Up, Health::None, check);
+    assert!(text.starts_with("it was not ready within 4s: 503, and"), "{text}");
+    assert!(help.unwrap().starts_with("correct `health_check_endpoint` (`http://x`)"));
+    let log = Facts { limit, ready: Some("up"), lines: 3, said: Some("on port 7"), ..Facts::default() };
+    let (text, help) = told(late, Goal::Up, Health::None, log);
+    assert!(
+        text.contains("none of its 3 lines matches `ready.log` = `up`, the last is `on port 7`"),
+        "{text}"
+    );
+    assert!(help.unwrap().starts_with("correct `ready.log` (`up`)"));
+}
+
+#[test]
+fn what_goes_to_the_background_or_ends_with_its_input_is_told_so() {
+    let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
+    let left = Facts { left: Some("1 process (sleep)"), ..Facts::default() };
+    let (text, help) = told(completed.clone(), Goal::Up, Health::None, left);
+    assert_eq!(text, "it exited with code 0; it left 1 process (sleep) behind, which was ended");
+    assert!(help.unwrap().starts_with("let it run in the foreground"));
+    let soon = Facts { lived: Some(Duration::from_millis(20)), ..Facts::default() };
+    let help = told(completed, Goal::Up, Health::None, soon).1.unwrap();
+    assert!(help.contains("`oneshot = true`") && help.contains("standard input"), "{help}");
+}
+
+#[test]
+fn whoever_was_started_again_and_again_is_told_of_the_limit() {
+    let state = State::Failed { at: Moment::default(), failure: Failure::Exited(Exit::Code(4)), attempts: 6 };
+    let (text, _) = told(state, Goal::Up, Health::None, Facts::default());
+    assert!(
+        text.starts_with("it exited with code 4; tried 6 times, it has reached its restart limit"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_in_no_file_is_not_corrected_there() {
+    let failed = failed(Exit::Code(127));
+    let help = |origin| {
+        let facts = Facts { origin, ..Facts::default() };
+        told(failed.clone(), Goal::Up, Health::None, facts).1.unwrap()
+    };
+    assert!(help(Origin::File).contains("services.toml"));
+    assert!(!help(Origin::Added).contains("services.toml"));
+    assert!(!help(Origin::Transient).contains("services.toml"));
+}
+
+#[test]
+fn a_healthy_service_needs_no_help() {
+    let (text, help) = told(ready(), Goal::Up, Health::Healthy, Facts::default());
+    assert_eq!((text.as_str(), help), ("all is well", None));
+}
+
+#[test]
+fn all_is_not_well_without_what_it_needs_and_a_look_at_the_process_alone_is_no_check() {
+    let facts = Facts { lost: Some(("db", "which failed: exited with code 1")), ..Facts::default() };
+    let (text, help) = told(ready(), Goal::Up, Health::Alive, facts);
+    assert_eq!(text, "it runs, and needs `db`, which failed: exited with code 1");
+    assert_eq!(help.as_deref(), Some("run `service why db`"));
+    let (text, _) = told(ready(), Goal::Up, Health::Alive, Facts::default());
+    assert_ne!(text, "all is well");
+}
+
+#[test]
+fn what_nobody_wants_is_started_with_a_start() {
+    let (_, help) = told(State::Stopped, Goal::Down, Health::None, Facts::default());
+    assert_eq!(help.as_deref(), Some("run `service start web`"));
+}
+
+#[test]
+fn whoever_waits_points_at_what_it_waits_for() {
+    let facts = Facts { need: Some(("db", Some(Obstacle::Failed))), ..Facts::default() };
+    let (text, help) = told(State::Stopped, Goal::Up, Health::None, facts);
+    assert_eq!(text, "it waits for `db`, which will not come by itself");
+    let mut snapshot = snapshot(State::Stopped, Goal::Up, Health::None);
+    snapshot.reason = Some("waits for `db` to be completed; it is ready".to_string());
+    let (text, _) = explain("web", &snapshot, &Facts { need: Some(("db", None)), ..Facts::default() });
+    assert_eq!(text, "it waits for `db` to be completed; it is ready");
+    assert_eq!(help.as_deref(), Some("run `service why db`"));
+}
+
+#[test]
+fn the_holder_of_a_port_comes_before_other_help() {
+    let facts = Facts { holder: Some("pid 7 (nginx)"), ..Facts::default() };
+    let (text, help) = told(failed(Exit::Code(98)), Goal::Up, Health::None, facts);
+    assert!(text.contains("; the port it wants is held by pid 7 (nginx), and"), "{text}");
+    assert_eq!(help.as_deref(), Some("end pid 7 (nginx), or give one of the two another port"));
+}
+
+#[test]
+fn a_wrong_command_is_corrected_in_the_file() {
+    let (text, help) = told(failed(Exit::Code(127)), Goal::Up, Health::None, Facts::default());
+    assert!(text.starts_with("it exited with code 127: the command was not found"), "{text}");
+    assert!(help.unwrap().starts_with("correct [services.web]"));
+    let said = Some("serve: error while loading shared libraries: libx.so");
+    let (_, help) = told(failed(Exit::Code(127)), Goal::Up, Health::None, Facts { said, ..Facts::default() });
+    assert!(help.unwrap().contains("libx.so"));
+}
+
+#[test]
+fn the_memory_limit_is_named_where_the_program_speaks_of_memory() {
+    let facts = Facts { said: Some("MemoryError"), memory: Some(50_000_000), ..Facts::default() };
+    let (_, help) = told(failed(Exit::Code(1)), Goal::Up, Health::None, facts);
+    assert!(help.unwrap().starts_with("raise `memory_limit` (50000000 bytes), or leave it out, in"));
+}
+
+#[test]
+fn the_line_that_says_most_is_told_and_not_one_behind_it() {
+    let facts =
+        Facts { said: Some("Node.js v20"), telling: Some("Error: listen EADDRINUSE"), ..Facts::default() };
+    let (_, help) = told(failed(Exit::Code(1)), Goal::Up, Health::None, facts);
+    assert!(help.unwrap().contains("`Error: listen EADDRINUSE`"));
+}
+
+#[test]
+fn what_starts_again_after_a_crash_says_how_it_ended_before() {
+    let mut snapshot = snapshot(State::Launching { since: Moment::default() }, Goal::Up, Health::Pending);
+    (snapshot.last_exit, snapshot.restarts) = (Some(Exit::Code(3)), 2);
+    let (text, _) = explain("web", &snapshot, &Facts::default());
+    assert_eq!(text, "it is starting; before, it exited with code 3");
+}
+
+#[test]
+fn exits_are_told_with_what_they_usually_mean() {
+    let killed = "it was killed: by the kernel for want of memory, or by somebody (SIGKILL)";
+    assert_eq!(in_words(Exit::Code(137)), format!("exited with code 137: {killed}"));
+    assert_eq!(in_words(Exit::Signal(9)), format!("was ended by SIGKILL: {killed}"));
+    assert_eq!(in_words(Exit::Code(0)), "exited with code 0");
+    assert_eq!(in_words(Exit::Code(3)), "exited with code 3");
+}
