@@ -211,11 +211,11 @@ impl Life {
                     }
                     Ok(None) | Err(_) => break None,
                 },
-                Some(ask) = asked.recv() => match withdraw(&memory).await {
+                Some(ask) = asked.recv() => match self.withdraw(&memory).await {
                     true => return Fate::CalledOff,
                     false => waiting.push(ask),
                 },
-                () = template.ended(), if has_template => match withdraw(&memory).await {
+                () = template.ended(), if has_template => match self.withdraw(&memory).await {
                     true => return Fate::Lost,
                     false => has_template = false,
                 },
@@ -234,7 +234,7 @@ impl Life {
         if silences >= SLOW {
             self.learned(Report::OutOfReach(None));
         }
-        if word.is_none() && withdraw(&memory).await {
+        if word.is_none() && self.withdraw(&memory).await {
             return Fate::Lost;
         }
         let shim = word.as_ref().map(|record: &Record| record.shim).or_else(|| claim::holder(&memory));
@@ -264,6 +264,25 @@ impl Life {
         self.learned(Report::OutOfReach(Some(why)));
     }
 
+    /// Takes a launch back; whether it has not begun and never will. The shim that has it has ended then: it may hold the lock of
+    /// the service, and listen already.
+    async fn withdraw(&self, memory: &File) -> bool {
+        let Ok(shim) = claim::withdraw(memory) else { return false };
+        if let Some(shim) = shim {
+            while shim.is_alive() {
+                by_pid(shim, Signal::SIGKILL);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.remove_socket();
+        }
+        true
+    }
+
+    /// Removes the socket of a shim that was killed.
+    fn remove_socket(&self) {
+        let _ = std::fs::remove_file(self.world.places.files(&self.name).socket());
+    }
+
     /// Ends a shim that hangs; whether nothing is left of it. What hangs so that nobody can kill it is tried again.
     async fn give_up(&self, memory: &File) -> bool {
         let Some(shim) = claim::holder(memory) else { return false };
@@ -280,6 +299,7 @@ impl Life {
             limits::kill(&self.world.places, &self.name, self.run);
             orphans::end(&self.world.places, &self.name, self.run, None).await;
         }
+        self.remove_socket();
         true
     }
 
@@ -294,19 +314,6 @@ impl Life {
             by_signal(shim, *order);
         }
     }
-}
-
-/// Takes a launch back; whether it has not begun and never will. The shim that has it has ended then: it may hold the lock of
-/// the service.
-async fn withdraw(memory: &File) -> bool {
-    let Ok(shim) = claim::withdraw(memory) else { return false };
-    if let Some(shim) = shim {
-        while shim.is_alive() {
-            by_pid(shim, Signal::SIGKILL);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-    true
 }
 
 fn by_pid(process: Process, signal: Signal) {
