@@ -72,6 +72,14 @@ impl Round<'_> {
         self.strikes.iter().find(is_lost).map(|_| (from, to + AFTERWARDS))
     }
 
+    /// Whether the shim of a service did not go on at this moment, so that nobody could know of an end.
+    fn was_frozen(&self, name: &str, at: i64) -> bool {
+        let of_shim = |strike: &&Strike| {
+            strike.whom == "service-shim" && strike.service.as_deref() == Some(name) && strike.at <= at
+        };
+        self.strikes.iter().rfind(of_shim).is_some_and(|strike| strike.what.starts_with("SIGSTOP"))
+    }
+
     fn was_struck(&self, name: &str, from: i64, to: i64) -> bool {
         self.strikes.iter().any(|strike| {
             strike.at >= from

@@ -5,6 +5,7 @@ use crate::books::Run;
 use crate::client::CLIENTS;
 use crate::graph::Readiness;
 use crate::project::{Wish, seconds};
+use crate::striker::Trouble;
 use serde_json::Value;
 
 /// How long a process may take from its launch to its first line in the book.
@@ -38,7 +39,9 @@ pub(super) fn judge(round: &Round) -> usize {
                 let is_forgotten = code == "bad_definition" && wish.what.contains("/apply ");
                 let is_expected = EXPECTED.contains(&code)
                     || is_forgotten
-                    || code == "stop_failed" && !round.disk_was_well();
+                    || code == "stop_failed" && !round.disk_was_well()
+                    // What cannot be read says nothing of what runs.
+                    || code == "state_unknown" && matches!(round.trouble, Trouble::ReadOnly);
                 if !is_expected {
                     round.project.violation("words", &format!("{}: {row}", wish.what));
                 }
@@ -69,7 +72,7 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
             let does_work = round.project.graph.get(name).is_none_or(crate::graph::Service::is_oneshot);
             let was_done =
                 does_work && runs.iter().any(|run| run.begin <= to && run.end.is_some_and(|end| end.1 == 0));
-            if !was_up && !was_done && !was_struck() {
+            if !was_up && !was_done && !was_struck() && !round.was_frozen(name, from) {
                 round
                     .project
                     .violation("start", &format!("{told}, and no run was there then: {:?}", runs.last()));
