@@ -102,7 +102,12 @@ fn knows_what_was_added(project: &Project, promises: &Promises) {
     for (name, added) in promises.added() {
         let may_be_lost =
             failure.is_some_and(|failure| added.is_none_or(|at| at + SYNCED > failure && at < failure));
-        if defined.contains(&name.as_str()) != added.is_some() && !may_be_lost {
+        if defined.contains(&name.as_str()) == added.is_some() {
+            continue;
+        }
+        // What the power took stays lost, or stays there again, in the rounds that follow.
+        promises.forget(&name);
+        if !may_be_lost {
             let when = added.map(seconds);
             project.violation(
                 "promises",

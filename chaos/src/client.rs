@@ -50,7 +50,7 @@ impl Promises {
     }
 
     /// Nobody knows what became of a removal that was not answered with `ok`.
-    fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         if let Ok(mut added) = self.1.lock() {
             added.remove(name);
         }
