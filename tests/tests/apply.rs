@@ -242,6 +242,20 @@ fn an_apply_that_fails_takes_back_nothing_that_others_were_told() {
 }
 
 #[test]
+fn an_apply_that_goes_back_brings_what_was_added_again_as_well() {
+    let zeta = |command: &str| format!("[services.zeta]\nstart_command = \"{command}\"\nrestart = \"no\"\n");
+    let with_need = format!("{}[services.need]\nstart_command = \"ACTOR\"\n", zeta("ACTOR"));
+    let Some(project) = Project::new(&with_need) else { return };
+    project.value("[{name: added start_command: \"sleep 1000\" dependencies: [need]}] | service add");
+    project.value("service start zeta need");
+    // With what it needs it goes as well.
+    project.define(&zeta("false"));
+    assert_eq!(project.error("service apply")["code"], "service::start_failed");
+    assert_eq!(project.status("zeta")["state"], "ready");
+    assert_eq!(["need", "added"].map(|name| project.status(name)["state"].clone()), ["ready", "stopped"]);
+}
+
+#[test]
 fn what_an_apply_removes_is_forgotten_when_it_is_over_and_all_at_once() {
     let Some(project) = Project::new(
         r#"

@@ -97,6 +97,26 @@ impl Source {
         Ok(Enacted::Yes)
     }
 
+    /// Defines what was added and is not defined, as far as what it needs is: an apply that went back brings only the file's
+    /// services again.
+    pub(crate) async fn complete(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
+        let state = self.state.lock().await;
+        let plan = orchestrator.plan();
+        let is_missing = |addition: &&Addition| plan.id(&addition.name).is_none();
+        let missing: Vec<Addition> = state.additions.all().iter().filter(is_missing).cloned().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (_, defaults) = load::with_defaults(&self.path)?;
+        let whole = load::merged(&(Plan::clone(&plan), defaults), &missing);
+        let fits = whole.ids().map(|id| whole.service(id)).filter(|service| plan.id(&service.name).is_none());
+        let added: Vec<Service> = fits.map(|service| Service::clone(service)).collect();
+        if !added.is_empty() {
+            orchestrator.redefine(added, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
     /// What was added.
     pub(crate) async fn added(&self) -> Vec<Addition> {
         self.state.lock().await.additions.all().to_vec()
@@ -234,6 +254,10 @@ mod tests {
         source.refresh(&orchestrator).await.unwrap();
         let enact = source.enact(&orchestrator, &written);
         assert!(orchestrator.apply(plan, how, enact).await.unwrap().is_none());
+        assert_eq!(defined(), ["longer", "meanwhile"]);
+        // As after an apply that went back.
+        orchestrator.replan(load::plan(&path).unwrap()).await.unwrap();
+        source.complete(&orchestrator).await.unwrap();
         assert_eq!(defined(), ["longer", "meanwhile"]);
         orchestrator.shutdown().await;
     }

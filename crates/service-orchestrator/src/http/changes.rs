@@ -97,6 +97,10 @@ pub(super) async fn apply(
         while let Some(row) = rows.recv().await {
             let _ = forward.send(row);
         }
+        let complete = shared.source.complete(&shared.orchestrator);
+        if let Err(problem) = ON_BEHALF.scope(by, complete).await {
+            tracing::warn!(%problem, "cannot define again what was added");
+        }
     });
     Ok(rows::outcomes(&headers, receiver).await)
 }
