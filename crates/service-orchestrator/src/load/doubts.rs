@@ -285,6 +285,14 @@ fn vain(service: &Service, edge: &Dependency, need: &Service, map: &Map<'_>) -> 
             format!("waits until `{}` is completed, which is started again whenever it ends", need.name),
             "make it a one-shot, or wait for another condition",
         )
+    } else if edge.condition == Condition::Completed && !need.oneshot && need.endpoint.is_some() {
+        let name = &need.name;
+        (
+            format!(
+                "waits until `{name}` has ended with code 0, and `{name}` is a server: it has a `health_check_endpoint`"
+            ),
+            "wait for `ready` or `healthy`, or make it a one-shot",
+        )
     } else if edge.condition == Condition::Healthy && need.endpoint.is_none() && !need.oneshot {
         healthy_unchecked(need)?
     } else {

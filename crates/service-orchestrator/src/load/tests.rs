@@ -290,6 +290,22 @@ fn finds(text: &str, files: &[(&str, &str)], expected: &str) {
 }
 
 #[test]
+fn to_wait_for_the_end_of_a_server_is_a_warning() {
+    let text = |server: &str| {
+        format!(
+            "[services.db]\nstart_command = 'true'\n{server}\n[services.a]\nstart_command = 'true'\n\
+             dependencies = [{{ name = 'db', condition = 'completed' }}]"
+        )
+    };
+    let endpoint = "health_check_endpoint = 'tcp://127.0.0.1:5'";
+    finds(&text(endpoint), &[], "warning dependencies: waits until `db` has ended with code 0");
+    finds(&text("restart = 'always'"), &[], "warning dependencies: waits until `db` is completed");
+    for batch in ["", "restart = 'no'", "oneshot = true"] {
+        assert_eq!(findings(&text(batch), &[]), Vec::<String>::new(), "{batch}");
+    }
+}
+
+#[test]
 fn what_only_a_shell_would_act_on_is_a_warning_where_it_stands() {
     finds("[services.a]\nstart_command = 'true && true'", &[], "warning start_command: `&&` is passed on");
     finds("[services.a]\nstart_command = 'PORT=1 true'", &[], "warning start_command: `PORT=`");
