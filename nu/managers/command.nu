@@ -53,7 +53,9 @@ export def "status all" []: table -> table {
 # What a program wrote, as it stands in a message: one can tell where it begins and ends.
 def quoted []: string -> string {
     let text = $in
-    if ($text | is-empty) { $text } else { $"“($text | str replace --all --regex '[“”]' '"')”" }
+    if ($text | is-empty) { return $text }
+    let inner = $text | str replace --all --regex '[“”]' (char double_quote)
+    $"“($inner)”"
 }
 
 # Runs one command line to its end and fails as it fails.

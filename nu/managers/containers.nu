@@ -329,7 +329,9 @@ def said [answer: record]: nothing -> string {
 # What a program wrote, as it stands in a message: one can tell where it begins and ends.
 def quoted []: string -> string {
     let text = $in
-    if ($text | is-empty) { $text } else { $"“($text | str replace --all --regex '[“”]' '"')”" }
+    if ($text | is-empty) { return $text }
+    let inner = $text | str replace --all --regex '[“”]' (char double_quote)
+    $"“($inner)”"
 }
 
 def refuse [engine: string service: record verb: string why: string]: nothing -> error {

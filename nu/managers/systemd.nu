@@ -143,7 +143,9 @@ export def check []: nothing -> record {
 # What a program wrote, as it stands in a message: one can tell where it begins and ends.
 def quoted []: string -> string {
     let text = $in
-    if ($text | is-empty) { $text } else { $"“($text | str replace --all --regex '[“”]' '"')”" }
+    if ($text | is-empty) { return $text }
+    let inner = $text | str replace --all --regex '[“”]' (char double_quote)
+    $"“($inner)”"
 }
 
 def asked-for []: nothing -> list<string> {

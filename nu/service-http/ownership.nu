@@ -84,7 +84,8 @@ def me []: nothing -> string { (look $"/proc/($nu.pid)").user }
 
 def look [path: string]: nothing -> any {
     # A user without a name is a number.
-    try { ls --long --directory $path | get 0 | update user { into string } | update group { into string } } catch { null }
+    let found = try { ls --long --directory $path | get 0 } catch { return null }
+    $found | merge { user: $"($found.user)" group: $"($found.group)" }
 }
 
 # A directory in which everybody may write, but nobody may replace what is another's, is no danger to what is in it.
