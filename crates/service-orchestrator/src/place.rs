@@ -48,9 +48,9 @@ impl Presence {
     /// Looks at the file of the project that has this state directory.
     pub(crate) fn of(file: &Path, state_dir: &Path) -> Self {
         match std::fs::metadata(file) {
-            Ok(found) if found.is_file() => Self::Present,
-            // A directory, say, has taken its place.
-            Ok(_) => Self::Gone,
+            // A directory in its place is none. A pipe is one that cannot be used, and says so when it is read.
+            Ok(found) if found.is_dir() => Self::Gone,
+            Ok(_) => Self::Present,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 if is_disk_there(file, state_dir) {
                     Self::Gone
