@@ -44,10 +44,11 @@ pub(crate) fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
 
 /// Without another wish, what is on its way arrives, and what was promised of those that stand alone is so.
 pub(crate) fn settles(project: &Project, promises: &Promises) {
-    knows_what_was_added(project, promises);
+    // A service that was added is defined only while the file defines what it depends on: the whole file comes first.
     if let Err(error) = project.define(&Edit::default()) {
         project.violation("calm", &format!("cannot write services.toml: {error}"));
     }
+    knows_what_was_added(project, promises);
     // One that is broken in what was applied last crashes until the file is applied.
     let is_broken = |row: &Value| row["command"].as_str().is_some_and(|command| command.ends_with(" bad"));
     let mut last = Value::Null;
