@@ -2,7 +2,6 @@
 //!
 //! The lock decides who the daemon is; the socket only says where it listens. Services outlive the daemon.
 
-mod additions;
 mod collector;
 mod door;
 mod idle;
@@ -11,7 +10,6 @@ mod notes;
 mod source;
 mod thrift;
 
-pub(crate) use additions::Additions;
 pub(crate) use lock::lock;
 use lock::{Claim, Lock};
 pub(crate) use source::{Same, Source};
@@ -21,7 +19,7 @@ use crate::acceptance::Acceptance;
 use crate::clock;
 use crate::disk::{self, Disk};
 use crate::http;
-use crate::load;
+use crate::load::{self, Additions};
 use crate::offline;
 use crate::orchestrator::{ServiceOrchestrator, Verb, Wish, private_dir};
 use crate::place::Renames;
@@ -234,7 +232,7 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         // What runs must be seen, and can be stopped, whatever became of the file.
         // Here it is not the file: whoever comes when there is room reads it.
         Err(problem) if lacks_descriptors(&project.config) => return Err(problem),
-        Err(problem) if offline::is_anything_kept(&project.state_dir) => {
+        Err(problem) if offline::is_anything_running(&project.state_dir) => {
             tracing::error!(%problem, "cannot read the file; looking after what runs");
             let nothing = Plan::compile(Config::default())
                 .map_err(|_| Problem::new(Code::Internal, "cannot make an empty plan"))?;
@@ -242,7 +240,7 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         }
         Err(problem) => return Err(notes::unless_gone(&project, problem)),
     };
-    additions.yield_to(&plan);
+    additions.drop_defined(&plan);
     let source = Source::new(project.config.clone(), additions, read);
     let mut builder = ServiceOrchestrator::builder()
         .state_dir(&project.state_dir)

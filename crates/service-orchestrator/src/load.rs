@@ -3,6 +3,7 @@
 //! The TOML tree is walked by hand so that each value keeps its place and all problems are found at once.
 
 mod added;
+mod additions;
 mod api;
 mod asked;
 mod check;
@@ -21,6 +22,7 @@ mod whereabouts;
 mod with;
 
 pub(crate) use added::{Addition, check as check_additions};
+pub(crate) use additions::Additions;
 pub use check::check;
 pub(crate) use whereabouts::places;
 

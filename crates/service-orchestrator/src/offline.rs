@@ -1,12 +1,12 @@
-//! What can be told from the file alone, without a daemon.
+//! Answers from the files of a project, without a daemon.
 
 use crate::containers;
-use crate::daemon::Additions;
 use crate::drawing;
 use crate::journal::{Question, Since, offline as journal};
-use crate::load;
+use crate::load::{self, Additions};
 use crate::orchestrator::{last_manager, resolve};
 use crate::place::Presence;
+use crate::process::liveness::{boot, count_supervised, entries, has_shim};
 use crate::store;
 use crate::views;
 use service_api::event::{Past, Start};
@@ -14,7 +14,7 @@ use service_api::project::{self, Environment};
 use service_api::{Event, Finding, Greeting, Problem, Project, view};
 use service_core::config::Manager;
 use service_core::{Id, Name, Plan};
-use service_shim::{Files, Phase};
+use service_shim::Files;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStringExt;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// What the next daemon would begin with.
 fn plan(project: &Project) -> Result<Plan, Problem> {
     let boot = service_shim::process::boot_id().unwrap_or_default();
-    load::plan_with(&project.config, &Additions::peek(&project.state_dir, &boot))
+    load::plan_with(&project.config, &Additions::current(&project.state_dir, &boot))
 }
 
 /// The services as they are defined.
@@ -87,9 +87,10 @@ pub fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Pro
     let boot = boot();
     let state = |id: Id| {
         let service = plan.service(id);
-        // What a manager runs, and what a shim keeps, may be well or not: nobody has looked.
-        let kept = || is_kept(&project.state_dir.join("services").join(&*service.name), boot.as_deref());
-        if service.manager != Manager::Process || kept() { "unknown" } else { "stopped" }
+        // What a manager or a shim runs may be in any state: nothing was checked.
+        let supervised =
+            || has_shim(&project.state_dir.join("services").join(&*service.name), boot.as_deref());
+        if service.manager != Manager::Process || supervised() { "unknown" } else { "stopped" }
     };
     Ok(views::graph(&plan, &ids, state))
 }
@@ -99,49 +100,9 @@ pub fn drawing(project: &Project, names: &[String], format: &str) -> Result<Stri
     drawing::draw(format, &graph(project, names)?)
 }
 
-/// Whether a service has a shim, as its directory tells; also where that cannot be told.
-fn is_kept(directory: &Path, boot: Option<&str>) -> bool {
-    let files = Files::new(directory);
-    // A shim that is starting, or could not write its record, has no more than the lock.
-    let is_locked = || files.is_locked().unwrap_or(true);
-    let has_lock = || files.lock().try_exists().unwrap_or(true);
-    match files.read_record() {
-        Ok(Some(record)) => match record.phase {
-            // A shim that has told the end of its run is about to end itself.
-            Phase::Gone { .. } | Phase::Refused { .. } => false,
-            Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {
-                boot.is_none_or(|boot| record.boot_id == boot) && record.shim.may_be_alive()
-            }
-        },
-        Ok(None) => is_locked(),
-        Err(_) => !has_lock() || is_locked(),
-    }
-}
-
-/// The kernel's id of this boot, if that can be read.
-fn boot() -> Option<String> {
-    service_shim::process::boot_id().ok()
-}
-
-/// The services of a project that have a shim.
-pub(crate) fn kept(state_dir: &Path) -> Vec<String> {
-    let boot = boot();
-    let services = inside(&state_dir.join("services")).filter(|service| is_kept(service, boot.as_deref()));
-    services.filter_map(|service| Some(service.file_name()?.to_str()?.to_owned())).collect()
-}
-
-/// How many services of a project have a shim. Where their directory cannot be read one may.
-fn count_kept(state_dir: &Path, boot: Option<&str>) -> usize {
-    let services = state_dir.join("services");
-    match std::fs::read_dir(&services) {
-        Ok(_) => inside(&services).filter(|service| is_kept(service, boot)).count(),
-        Err(error) => usize::from(!matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)),
-    }
-}
-
 /// Whether something of a project runs, as its state directory tells; also where it does not.
-pub(crate) fn is_anything_kept(state_dir: &Path) -> bool {
-    count_kept(state_dir, boot().as_deref()) > 0
+pub(crate) fn is_anything_running(state_dir: &Path) -> bool {
+    count_supervised(state_dir, boot().as_deref()) > 0
         || elsewhere(state_dir).map_or(true, |names| !names.is_empty())
 }
 
@@ -167,7 +128,7 @@ pub fn runs(state_dir: &Path) -> bool {
 
 /// Every project of this user that has a daemon, shims or containers; and every one whose file is gone.
 pub fn projects(around: &Environment<'_>) -> Result<Vec<view::Trace>, Problem> {
-    let mut found = traces(inside(&project::states(around)?).filter(|path| path.is_dir()).collect());
+    let mut found = traces(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
     found.retain(|trace| {
         trace.daemon || trace.runs() || trace.file.as_deref() == Some(Presence::Gone.as_str())
     });
@@ -193,10 +154,6 @@ pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::Trace> {
     found
 }
 
-fn inside(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
-}
-
 fn trace(state_dir: &Path, boot: Option<&str>) -> view::Trace {
     let daemon = project::gone::has_daemon(state_dir);
     let record = std::fs::read(state_dir.join(project::RECORD)).ok().filter(|_| daemon);
@@ -214,7 +171,7 @@ fn trace(state_dir: &Path, boot: Option<&str>) -> view::Trace {
         socket,
         containers: Some(0),
         managed: if daemon { 0 } else { managed(state_dir) },
-        kept: count_kept(state_dir, boot),
+        kept: count_supervised(state_dir, boot),
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Place`]: which directory a project lies in, whatever its path is by now. A daemon writes it into the state directory;
 //! so a directory that was renamed is told from one that is gone, and a disk that is not mounted from both.
 
-use crate::offline;
+use crate::process::liveness;
 use crate::store::write_private;
 use serde::{Deserialize, Serialize};
 use service_api::project::{NOTE, Project};
@@ -111,7 +111,7 @@ impl Renames {
         let former = self.former(project).unwrap_or_default();
         former
             .into_iter()
-            .map(|former| (former.clone(), offline::kept(&former.state_dir)))
+            .map(|former| (former.clone(), liveness::supervised(&former.state_dir)))
             .filter(|(_, kept)| !kept.is_empty())
             .collect()
     }

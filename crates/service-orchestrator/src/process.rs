@@ -10,6 +10,7 @@ mod cgroup;
 mod executable;
 mod launch;
 pub(crate) mod limits;
+pub(crate) mod liveness;
 pub(crate) mod lost;
 pub(crate) mod orphans;
 mod preflight;

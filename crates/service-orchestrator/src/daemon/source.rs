@@ -1,8 +1,7 @@
 //! [`Source`]: where the definitions of a running daemon come from: its `services.toml`, read again when it has changed,
 //! and what was added to it.
 
-use super::additions::Additions;
-use crate::load::{self, Addition};
+use crate::load::{self, Addition, Additions};
 use crate::orchestrator::{Enacted, ServiceOrchestrator};
 use service_api::Problem;
 use service_core::config::Service;
@@ -192,7 +191,7 @@ impl Source {
         orchestrator: &ServiceOrchestrator,
     ) -> Result<(), Problem> {
         let plan = load::plan_for(&orchestrator.world().acceptance, &self.path, additions.all())?;
-        additions.yield_to(&plan);
+        additions.drop_defined(&plan);
         tracing::info!(services = plan.len(), "taking up the changed services.toml");
         orchestrator.replan(plan).await
     }

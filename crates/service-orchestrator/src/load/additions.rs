@@ -5,8 +5,8 @@
 //!
 //! The first line says how many definitions follow, one a line, each with a checksum. (The first version was one object.)
 
+use super::added::Addition;
 use crate::disk::{self, Disk};
-use crate::load::Addition;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_core::config::Origin;
@@ -61,8 +61,8 @@ impl Additions {
         Ok(Self { path, boot_id: boot_id.to_owned(), disk, all: with_rest_of(&written, boot_id, whole) })
     }
 
-    /// Only looks.
-    pub(crate) fn peek(state_dir: &Path, boot_id: &str) -> Vec<Addition> {
+    /// What was added, read without a change to the file.
+    pub(crate) fn current(state_dir: &Path, boot_id: &str) -> Vec<Addition> {
         let path = state_dir.join("additions.json");
         let written = std::fs::read(&path).unwrap_or_default();
         with_rest_of(&written, boot_id, disk::peek(&path, |bytes| parse(bytes, boot_id)))
@@ -78,8 +78,8 @@ impl Additions {
         &self.all
     }
 
-    /// Forgets those that a file defines by now: they are the file's.
-    pub(crate) fn yield_to(&mut self, plan: &Plan) {
+    /// Drops those that the file defines by now.
+    pub(crate) fn drop_defined(&mut self, plan: &Plan) {
         let is_files = |name: &Name| plan.id(name).is_some_and(|id| plan.service(id).origin == Origin::File);
         let (taken, left): (Vec<_>, Vec<_>) =
             self.all.iter().cloned().partition(|addition| is_files(&addition.name));

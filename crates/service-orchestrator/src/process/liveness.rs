@@ -1,0 +1,51 @@
+//! Whether services of a project have a shim, as their directories say: read without a daemon, and without a connection to
+//! a shim.
+
+use service_shim::{Files, Phase};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Whether a service has a shim. Where that cannot be told, it may have one.
+pub(crate) fn has_shim(directory: &Path, boot: Option<&str>) -> bool {
+    let files = Files::new(directory);
+    // A shim that is starting, or could not write its record, has no more than the lock.
+    let is_locked = || files.is_locked().unwrap_or(true);
+    let has_lock = || files.lock().try_exists().unwrap_or(true);
+    match files.read_record() {
+        Ok(Some(record)) => match record.phase {
+            // A shim that has reported the end of its run is about to end itself.
+            Phase::Gone { .. } | Phase::Refused { .. } => false,
+            Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {
+                boot.is_none_or(|boot| record.boot_id == boot) && record.shim.may_be_alive()
+            }
+        },
+        Ok(None) => is_locked(),
+        Err(_) => !has_lock() || is_locked(),
+    }
+}
+
+/// The kernel's id of this boot, if that can be read.
+pub(crate) fn boot() -> Option<String> {
+    service_shim::process::boot_id().ok()
+}
+
+/// The names of the services of a project that have a shim.
+pub(crate) fn supervised(state_dir: &Path) -> Vec<String> {
+    let boot = boot();
+    let services = entries(&state_dir.join("services")).filter(|service| has_shim(service, boot.as_deref()));
+    services.filter_map(|service| Some(service.file_name()?.to_str()?.to_owned())).collect()
+}
+
+/// How many services of a project have a shim. Where their directory cannot be read, one may.
+pub(crate) fn count_supervised(state_dir: &Path, boot: Option<&str>) -> usize {
+    let services = state_dir.join("services");
+    match std::fs::read_dir(&services) {
+        Ok(_) => entries(&services).filter(|service| has_shim(service, boot)).count(),
+        Err(error) => usize::from(!matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)),
+    }
+}
+
+/// The entries of a directory; none where it cannot be read.
+pub(crate) fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
+}
