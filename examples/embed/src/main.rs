@@ -1,4 +1,4 @@
-//! Two services in a program of your own. `service-shim` has to lie beside this program, or be named in `$SERVICE_SHIM`.
+//! Two services in a program of your own. `service-shim` has to be beside this program, or be named in `$SERVICE_SHIM`.
 
 use service_orchestrator::{Service, ServiceOrchestrator};
 use std::error::Error;
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for name in ["database", "web-app"] {
         println!("{name}: {:?}", orchestrator.get_service_status(name).await?);
     }
-    // A service goes on when the program that started it ends; this one stops what it started.
+    // A service survives the program that started it, so this program stops its services.
     orchestrator.stop_service("database").await?;
     println!("web-app: {:?}", orchestrator.get_service_status("web-app").await?);
     orchestrator.shutdown().await;
