@@ -1,6 +1,6 @@
 //! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
-use crate::acceptance::NOT_ASKED;
+use crate::host::acceptance::NOT_ASKED;
 use crate::manager::Told;
 use crate::tally::Tally;
 use service_api::quoted;

@@ -1,8 +1,8 @@
 //! Containers of projects without a daemon: who runs them says how many there are. Asked only of the engines that the
 //! project's services were last started with, all at the same time, and not for long.
 
-use crate::clock;
-use crate::room;
+use crate::host::clock;
+use crate::host::descriptors;
 use serde::Deserialize;
 use service_core::config::Manager;
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ fn count(engine: &str, file: &str) -> Option<usize> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    room::as_meant(&mut ask);
+    descriptors::as_meant(&mut ask);
     let mut child = match ask.spawn() {
         Ok(child) => child,
         // It has gone, and its containers with it.

@@ -15,17 +15,18 @@ use lock::{Claim, Lock};
 pub(crate) use source::{Same, Source};
 pub(crate) use thrift::give_back;
 
-use crate::acceptance::Acceptance;
-use crate::clock;
-use crate::disk::{self, Disk};
+use crate::host::acceptance::Acceptance;
+use crate::host::clock;
+use crate::host::disk::{self, Disk};
+use crate::host::fs::private_dir;
+use crate::host::fs::write_private;
+use crate::host::procfs::CpuMeter;
 use crate::http;
 use crate::load::{self, Additions};
 use crate::offline;
-use crate::orchestrator::{ServiceOrchestrator, Verb, Wish, private_dir};
+use crate::orchestrator::{ServiceOrchestrator, Verb, Wish};
 use crate::place::Renames;
-use crate::store::write_private;
 use crate::systemd::{self, Notifier, Starts, Told};
-use crate::usage::Meter;
 use service_api::ownership::read_regular;
 use service_api::{Code, Greeting, Problem, Project, routes};
 use service_core::{Config, Moment, Name, Plan};
@@ -68,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) project: Project,
     pub(crate) began: Moment,
     /// A lock is right here: it is held for one read of `/proc`, never over an await.
-    pub(crate) meter: Mutex<Meter>,
+    pub(crate) meter: Mutex<CpuMeter>,
     pub(crate) end: Notify,
     /// Held while a changed file is applied: two at once would undo each other.
     pub(crate) applying: Arc<tokio::sync::Mutex<()>>,
@@ -94,7 +95,7 @@ impl Shared {
     pub(crate) async fn forget(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
         let gone = self.source.forget(&self.orchestrator, names).await?;
         for name in &gone {
-            clear(&self.orchestrator.world().places.files(name)).await;
+            clear(&self.orchestrator.world().paths.files(name)).await;
         }
         Ok(gone)
     }
@@ -247,9 +248,9 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         .project(&project.config)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .acceptance(acceptance)
-        .refuge(project.refuge())
+        .fallback_state_file(project.refuge())
         .disk(disk)
-        .descriptors(crate::room::raise())
+        .descriptors(crate::host::descriptors::raise())
         .nu(how.nu.clone());
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
@@ -274,7 +275,7 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
 /// Whether a file cannot be read for want of descriptors.
 fn lacks_descriptors(file: &Path) -> bool {
     // A pipe in its place keeps nobody waiting.
-    read_regular(file, 0).is_err_and(|error| crate::room::is_short(&error))
+    read_regular(file, 0).is_err_and(|error| crate::host::descriptors::is_short(&error))
 }
 
 /// The lock, unless a daemon that answers holds it. One that is just ending holds it without answering, and is waited for.

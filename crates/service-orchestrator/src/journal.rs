@@ -27,8 +27,8 @@ pub(crate) use seen::{Look, Seen};
 pub(crate) use starts::starts;
 
 use crate::board::Checked;
-use crate::clock;
-use crate::world::Places;
+use crate::host::clock;
+use crate::host::paths::Paths;
 use jiff::Timestamp;
 use lines::Lines;
 use read::Pages;
@@ -116,12 +116,12 @@ impl Journal {
     /// Takes up what former daemons wrote, and says that one more has begun.
     ///
     /// Numbers go on after `last_event`, if somebody else knows of one that is not in the files.
-    pub(crate) fn open(places: &Places, last_event: u64) -> Self {
-        Self::open_limited(places, last_event, LIMIT)
+    pub(crate) fn open(paths: &Paths, last_event: u64) -> Self {
+        Self::open_limited(paths, last_event, LIMIT)
     }
 
-    fn open_limited(places: &Places, last_event: u64, limit: u64) -> Self {
-        let mut file = Lines::open(path(&places.state_dir), limit, Some(places.disk.clone()));
+    fn open_limited(paths: &Paths, last_event: u64, limit: u64) -> Self {
+        let mut file = Lines::open(path(&paths.state_dir), limit, Some(paths.disk.clone()));
         let texts = file.shelf().read().unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read the journal; its numbers begin anew");
             Default::default()
@@ -137,13 +137,13 @@ impl Journal {
             tracing::error!("the journal is of another version; setting it aside and beginning a new file");
             file.close();
         }
-        let checks = Lines::open(checks_path(&places.state_dir), limit, None);
+        let checks = Lines::open(checks_path(&paths.state_dir), limit, None);
         let (fresh, turn, waiting, fresh_checks, held, lost) = Default::default();
         let (try_again, trouble, pulse) = (None, None, None);
         let highest = pages.highest.max(last_event);
         // Events that were shown and had not come to the disk yet are lost; their numbers must not be given again.
         let is_cut_off = pages.daemon.as_deref() == Some("running")
-            && pages.boot_id.as_deref().is_some_and(|boot_id| boot_id != places.boot_id);
+            && pages.boot_id.as_deref().is_some_and(|boot_id| boot_id != paths.boot_id);
         let next = if is_cut_off { highest.saturating_add(MAX_LOST_COUNT) } else { highest } + 1;
         let (seen, live) = (pages.seen, broadcast::Sender::new(LIVE));
         let mut journal = Self {
@@ -175,7 +175,7 @@ impl Journal {
             from,
             to: Some("running".to_owned()),
             reason: Some(format!("orchestratord {version}, pid {pid}")),
-            boot_id: Some(places.boot_id.clone()),
+            boot_id: Some(paths.boot_id.clone()),
             ..Draft::default()
         });
         journal

@@ -102,17 +102,12 @@
 //! # Ok(()) }
 //! ```
 
-mod acceptance;
-mod aside;
 mod board;
-mod clock;
 mod containers;
 pub mod daemon;
-mod disk;
 mod drawing;
-mod env_file;
-mod flight;
 mod guide;
+mod host;
 mod http;
 pub mod init;
 mod journal;
@@ -127,12 +122,10 @@ mod place;
 mod probe;
 mod process;
 pub mod prune;
-mod room;
 mod selfcheck;
 mod store;
 pub mod systemd;
 mod tally;
-mod usage;
 mod views;
 mod why;
 mod world;

@@ -26,7 +26,7 @@ pub(crate) use additions::Additions;
 pub use check::check;
 pub(crate) use whereabouts::places;
 
-use crate::acceptance::Acceptance;
+use crate::host::acceptance::Acceptance;
 use map::Map;
 use section::{Fault, Section};
 use service_api::ownership::read_regular;

@@ -8,10 +8,10 @@
 mod ahead;
 mod changes;
 
-use crate::aside::aside;
+use crate::host::blocking::run_blocking;
+use crate::host::fs::private_dir;
+use crate::host::paths::Paths;
 use crate::manager::{News, Record};
-use crate::orchestrator::private_dir;
-use crate::world::Places;
 use ahead::{Ahead, Source};
 use jiff::Timestamp;
 use service_api::{Code, Envelope, Problem, view};
@@ -83,7 +83,7 @@ enum Told {
 impl Reading {
     /// What is there, and what will be where it is followed.
     pub(crate) async fn open(
-        places: &Arc<Places>,
+        paths: &Arc<Paths>,
         changes: &Arc<Changes>,
         wanted: Wanted,
         managed: Managed,
@@ -91,11 +91,11 @@ impl Reading {
         follow: bool,
     ) -> io::Result<Self> {
         for (lane, bytes) in [(&PIECES, NEAR), (&SEARCHES, usize::MAX)] {
-            let (places, wanted) = (Arc::clone(places), wanted.clone());
+            let (paths, wanted) = (Arc::clone(paths), wanted.clone());
             let follows = if follow { Some(changes.follow()?) } else { None };
-            let opened = aside(lane, move || match follows {
-                Some(follows) => Self::following(&places, &wanted, follows, bytes),
-                None => Self::once(&places, &wanted, form, bytes),
+            let opened = run_blocking(lane, move || match follows {
+                Some(follows) => Self::following(&paths, &wanted, follows, bytes),
+                None => Self::once(&paths, &wanted, form, bytes),
             });
             if let Some(mut reading) = opened.await?? {
                 reading.logs.add(managed.records);
@@ -106,9 +106,9 @@ impl Reading {
         Err(io::Error::other("a search without a bound was given up"))
     }
 
-    fn once(places: &Places, wanted: &Wanted, form: Form, bytes: usize) -> io::Result<Option<Self>> {
+    fn once(paths: &Paths, wanted: &Wanted, form: Form, bytes: usize) -> io::Result<Option<Self>> {
         let logs = wanted.services.iter().map(|(name, _)| {
-            let tail = places.files(name).tail_within(wanted.most, wanted.since, bytes)?;
+            let tail = paths.files(name).tail_within(wanted.most, wanted.since, bytes)?;
             Ok(tail.map(|tail| (name.clone(), Source::Tail(tail))))
         });
         let logs = logs.collect::<io::Result<Option<_>>>()?;
@@ -116,14 +116,14 @@ impl Reading {
     }
 
     fn following(
-        places: &Places,
+        paths: &Paths,
         wanted: &Wanted,
         mut follows: Follows,
         bytes: usize,
     ) -> io::Result<Option<Self>> {
         let ours = wanted.services.iter().filter(|(_, is_ours)| *is_ours);
         let logs = ours.map(|(name, _)| {
-            let files = places.files(name);
+            let files = paths.files(name);
             // It may never have run; and what changes between this and the reading is told again.
             private_dir(files.directory())?;
             follows.watch(files.directory())?;
@@ -144,7 +144,7 @@ impl Reading {
             };
             let Ok(place) = place else { return };
             // Files and JSON take time, and the runtime has one thread.
-            let Ok((piece, same)) = aside(&PIECES, move || (self.piece(), self)).await else { return };
+            let Ok((piece, same)) = run_blocking(&PIECES, move || (self.piece(), self)).await else { return };
             self = same;
             let (piece, more) = match piece {
                 Ok((piece, more)) => (Ok(piece), more),

@@ -27,10 +27,10 @@ pub(crate) use roster::roster;
 pub(crate) use seen::Seen;
 pub(crate) use words::on_one_line;
 
-use crate::clock;
-use crate::flight::Flights;
+use crate::host::clock;
+use crate::host::environment::read_environment;
+use crate::host::single_flight::SingleFlight;
 use crate::orchestrator::{Message, Report};
-use crate::process::environment;
 use crate::world::World;
 use answer::{Answer, State, Status};
 use call::Call;
@@ -60,7 +60,7 @@ pub(crate) struct Managers {
     /// For those who follow logs.
     pace: Pace,
     /// For those who ask who can run services.
-    rosters: Flights<Plan, Vec<view::Manager>>,
+    rosters: SingleFlight<Plan, Vec<view::Manager>>,
 }
 
 /// Whether managers can run services: each module is looked at once, for however many services.
@@ -198,12 +198,12 @@ fn subject<'a>(world: &'a World, service: &'a Service) -> Result<Subject<'a>, St
         start_command: (!start_command.is_empty()).then_some(start_command),
         stop_command: service.stop_command.as_deref(),
         status_command: service.status_command.as_deref(),
-        working_dir: world.places.working_dir(service.working_dir.as_deref()),
-        env: environment(&world.places.base_dir, service)?.into_iter().collect(),
+        working_dir: world.paths.working_dir(service.working_dir.as_deref()),
+        env: read_environment(&world.paths.base_dir, service)?.into_iter().collect(),
         with: with(service)?,
-        project: &world.places.project,
+        project: &world.paths.project,
         stop_timeout: u64::try_from(service.stop_timeout.as_nanos()).unwrap_or(u64::MAX),
-        container: Wanted::of(service, &world.places),
+        container: Wanted::of(service, &world.paths),
         tail: None,
         since: None,
     })

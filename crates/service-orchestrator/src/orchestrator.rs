@@ -1,7 +1,6 @@
 //! [`ServiceOrchestrator`]: the handle. One task owns the fleet; the handle sends it wishes and reads its board.
 
 mod apply;
-mod breath;
 mod change;
 mod chronicle;
 mod elsewhere;
@@ -21,8 +20,9 @@ mod unclear;
 mod waiters;
 mod wishes;
 
+use crate::host::fs::make_temporary_dir;
+use crate::host::fs::private_dir;
 pub(crate) use apply::{Apply, Enacted};
-pub(crate) use breath::Breath;
 pub(crate) use message::{Message, ON_BEHALF, Report, Watch};
 pub use message::{Patience, Verb, Wish};
 pub(crate) use preflight::Looks;
@@ -30,15 +30,17 @@ pub(crate) use ran::manager as last_manager;
 pub use service_core::fleet::Relatives;
 pub(crate) use waiters::in_the_way;
 
-use crate::acceptance::{Acceptance, NOT_ASKED};
 use crate::board::{Board, Checked};
-use crate::disk::Disk;
 use crate::guide::{Service, ServiceHealth, ServiceStatus};
+use crate::host::acceptance::{Acceptance, NOT_ASKED};
+use crate::host::clock;
+use crate::host::disk::Disk;
+use crate::host::paths::Paths;
 use crate::journal::View;
 use crate::probe::{Lookout, Prober};
 use crate::process::template::Templates;
-use crate::world::{Places, World, find_shim};
-use crate::{clock, manager, probe};
+use crate::world::{World, find_shim};
+use crate::{manager, probe};
 use service_api::redact::brief;
 use service_api::{Code, Outcome, Problem};
 use service_core::config::{self, Config, Manager};
@@ -62,7 +64,7 @@ pub struct ServiceOrchestrator {
 #[derive(Debug, Default)]
 pub struct Builder {
     state_dir: Option<PathBuf>,
-    refuge: Option<PathBuf>,
+    fallback_state_file: Option<PathBuf>,
     disk: Disk,
     descriptors: Option<u64>,
     project: Option<PathBuf>,
@@ -83,8 +85,8 @@ impl Builder {
 
     /// Where goals are kept while the state directory cannot be written. Default: nowhere.
     #[must_use]
-    pub(crate) fn refuge(mut self, file: PathBuf) -> Self {
-        self.refuge = Some(file);
+    pub(crate) fn fallback_state_file(mut self, file: PathBuf) -> Self {
+        self.fallback_state_file = Some(file);
         self
     }
 
@@ -160,7 +162,7 @@ impl Builder {
 
     /// As [`Builder::start`], with a plan instead of a configuration.
     pub(crate) async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
-        let state_dir = self.state_dir.take().map_or_else(temporary, Ok).map_err(|error| {
+        let state_dir = self.state_dir.take().map_or_else(make_temporary_dir, Ok).map_err(|error| {
             Problem::new(Code::Internal, format!("cannot make a temporary state directory: {error}"))
         })?;
         let internal = |what: &str, error: &dyn std::fmt::Display| {
@@ -169,18 +171,18 @@ impl Builder {
         private_dir(&state_dir).map_err(|error| internal("use the state directory", &error))?;
         let shim = self.shim.take().map_or_else(find_shim, Ok)?;
         let base_dir = self.base_dir.take().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
-        let places = Places {
+        let paths = Paths {
             project: self.project.take().unwrap_or_else(|| base_dir.clone()),
             base_dir,
             nu: self.nu.take(),
             boot_id: service_shim::process::boot_id()
                 .map_err(|error| internal("identify the boot for", &error))?,
-            refuge: self.refuge.take(),
+            fallback_state_file: self.fallback_state_file.take(),
             disk: self.disk.clone(),
             state_dir: state_dir.clone(),
         };
-        private_dir(&places.services()).map_err(|error| internal("use the state directory", &error))?;
-        if let Err(error) = manager::install(&places) {
+        private_dir(&paths.services()).map_err(|error| internal("use the state directory", &error))?;
+        if let Err(error) = manager::install(&paths) {
             // Whoever needs one will be told; everybody else must not suffer for a full disk.
             tracing::error!(%error, "cannot write the managers");
         }
@@ -188,7 +190,7 @@ impl Builder {
         let templates = Arc::new(Templates::new(shim, self.descriptors));
         let (managers, changes) = (Arc::default(), Arc::default());
         let world = World {
-            places: Arc::new(places),
+            paths: Arc::new(paths),
             prober: Arc::new(Prober::default()),
             templates,
             managers,
@@ -204,26 +206,6 @@ impl Builder {
         })?;
         Ok(ServiceOrchestrator { world, board })
     }
-}
-
-/// A directory that only its owner may enter.
-pub(crate) fn private_dir(path: &std::path::Path) -> std::io::Result<()> {
-    service_api::ownership::private_dir(path).map(drop)
-}
-
-/// A directory that did not exist before.
-fn temporary() -> std::io::Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    let ours = std::env::temp_dir().join(format!("service-orchestrator-{}", nix::unistd::geteuid()));
-    private_dir(&ours)?;
-    for number in 0.. {
-        let directory = ours.join(format!("embedded-{}-{number}", std::process::id()));
-        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            created => return created.map(|()| directory),
-        }
-    }
-    Err(std::io::ErrorKind::AlreadyExists.into())
 }
 
 impl ServiceOrchestrator {

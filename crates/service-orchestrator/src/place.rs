@@ -1,8 +1,8 @@
 //! [`Place`]: which directory a project lies in, whatever its path is by now. A daemon writes it into the state directory;
 //! so a directory that was renamed is told from one that is gone, and a disk that is not mounted from both.
 
+use crate::host::fs::write_private;
 use crate::process::liveness;
-use crate::store::write_private;
 use serde::{Deserialize, Serialize};
 use service_api::project::{NOTE, Project};
 use service_api::{Code, Problem};

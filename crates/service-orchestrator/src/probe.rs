@@ -20,11 +20,11 @@ pub(crate) use socket::LONGEST_NAME;
 pub(crate) use tls::unusable;
 
 use crate::board::{Checked, Entry};
-use crate::clock;
-use crate::flight::Flights;
+use crate::host::clock;
+use crate::host::descriptors::DescriptorBudget;
+use crate::host::single_flight::SingleFlight;
 use crate::manager;
 use crate::orchestrator::{Message, Report, is_managed};
-use crate::room::Room;
 use crate::world::World;
 pub(crate) use dns::told as dns_told;
 use names::Names;
@@ -64,7 +64,7 @@ pub(crate) struct Prober {
     names: Names,
     trust: Trust,
     /// Checks that somebody asked for.
-    asked: Flights<Service, Checked>,
+    asked: SingleFlight<Service, Checked>,
 }
 
 /// What a check says, and what a program wrote, which is told apart: it may be anything.
@@ -110,7 +110,7 @@ pub(crate) async fn asked(world: &World, settings: &Settings, entry: &Entry, kep
 }
 
 /// Checks of endpoints at the same time; where few descriptors may be open the others wait.
-static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(Room::now().checks()));
+static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(DescriptorBudget::now().checks()));
 
 /// Checks a service now, whatever its state.
 pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> Checked {
@@ -138,7 +138,7 @@ pub(crate) async fn check(world: &World, settings: &Settings, entry: &Entry) -> 
 /// What was answered, within the time of a check.
 async fn ask(world: &World, entry: &Entry, endpoint: &Endpoint) -> Result<Said, Said> {
     let service = &*entry.definition;
-    let (prober, base, limit) = (&*world.prober, &world.places.base_dir, service.health.timeout);
+    let (prober, base, limit) = (&*world.prober, &world.paths.base_dir, service.health.timeout);
     // A port that answers must be the service's own, unless anybody's will do.
     let keeper = entry.keeper.filter(|_| service.health.listener == Listener::Own);
     let shown = match endpoint {

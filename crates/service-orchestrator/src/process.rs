@@ -15,18 +15,15 @@ pub(crate) mod lost;
 pub(crate) mod orphans;
 mod preflight;
 mod reach;
-mod surroundings;
 mod talk;
 pub(crate) mod template;
 
 pub(crate) use begin::launch;
-pub(crate) use launch::{environment, identity, waits_for_others};
 pub(crate) use preflight::{Blocker, blockers};
 pub(crate) use reach::Reached;
-pub(crate) use surroundings::{RESERVED, surroundings};
 pub(crate) use talk::Talk;
 
-use crate::clock;
+use crate::host::clock;
 use crate::orchestrator::{Message, Report};
 use crate::probe::exec;
 use crate::world::World;
@@ -237,13 +234,13 @@ impl Life {
 
     /// How the service ended, and whether a limit had to do with it.
     fn exit(&self, exit: service_shim::Exit) -> Exit {
-        limits::exit(&self.world.places, &self.name, self.run, exit)
+        limits::exit(&self.world.paths, &self.name, self.run, exit)
     }
 
     /// The shim of a run that has begun, or may have, has ended.
     async fn conclude(&self, last: Option<Record>, heritage: Option<Heritage>) {
         self.find_out(last, heritage).await;
-        limits::leave(&self.world.places, &self.name, self.run).await;
+        limits::leave(&self.world.paths, &self.name, self.run).await;
     }
 
     /// The record of a shim that has ended says how the run did, or else nobody knows.
@@ -251,7 +248,7 @@ impl Life {
         if last.as_ref().is_some_and(Record::is_end) {
             return;
         }
-        let places = &self.world.places;
+        let paths = &self.world.paths;
         let record = self.last_record().await.filter(|record| record.run == self.run).or(last);
         let (leader, exit) = match record.as_ref().map(|record| &record.phase) {
             Some(phase @ (Phase::Gone { .. } | Phase::Refused { .. })) => return self.end(phase),
@@ -259,8 +256,8 @@ impl Life {
             Some(Phase::Exited { leader, exit, .. }) => (Some(*leader), self.exit(*exit)),
             Some(Phase::Launching { .. }) | None => (None, Exit::Unknown),
         };
-        limits::kill(places, &self.name, self.run);
-        orphans::end(places, &self.name, self.run, leader).await;
+        limits::kill(paths, &self.name, self.run);
+        orphans::end(paths, &self.name, self.run, leader).await;
         if let Some(heritage) = heritage {
             self.write_down(heritage, record.as_ref().map(Record::missing).unwrap_or_default()).await;
         }
@@ -270,7 +267,7 @@ impl Life {
     /// What the shim wrote down before it ended. That it cannot be read at this moment, for want of a descriptor say, does not
     /// mean that there is nothing.
     async fn last_record(&self) -> Option<Record> {
-        let files = self.world.places.files(&self.name);
+        let files = self.world.paths.files(&self.name);
         let deadline = clock::now().plus(READ_WITHIN);
         loop {
             match files.read_record() {
@@ -286,7 +283,7 @@ impl Life {
 
     /// Brings into the log what a dead shim had not.
     async fn write_down(&self, heritage: Heritage, missing: Missing) {
-        let (files, limits) = (self.world.places.files(&self.name), self.log);
+        let (files, limits) = (self.world.paths.files(&self.name), self.log);
         match tokio::task::spawn_blocking(move || heritage.write_down(&files, limits, missing)).await {
             Ok(Ok(now)) if now == missing => {}
             Ok(Ok(now)) => self.learned(Report::Missing(now)),

@@ -3,8 +3,8 @@
 //! What cannot be told is left alone: a disk that is not mounted, a lock that somebody has or that cannot be read, a manager
 //! that did not answer, a service that was up when the last daemon ended, a unit of systemd.
 
-use crate::clock;
 use crate::daemon::lock;
+use crate::host::clock;
 use crate::offline;
 use crate::place::Presence;
 use crate::systemd;

@@ -2,9 +2,9 @@
 //! question.
 
 use crate::board::Entry;
-use crate::clock;
 use crate::daemon::Shared;
-use crate::usage;
+use crate::host::clock;
+use crate::host::procfs;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use service_api::{Vitals, vitals};
@@ -41,7 +41,7 @@ pub(crate) async fn examine(shared: &Shared) -> Examination {
     let definition = shared.refresh().await.err();
     let definition =
         definition.map(|problem| format!("the definitions are those of before: {}", problem.message));
-    let damage = shared.orchestrator.world().places.disk.damage();
+    let damage = shared.orchestrator.world().paths.disk.damage();
     let doubts = [definition, descriptors(), out_of_reach(shared)]
         .into_iter()
         .flatten()
@@ -84,7 +84,7 @@ fn room(state_dir: &Path) -> Option<String> {
 }
 
 fn descriptors() -> Option<String> {
-    let (open, most) = (usage::descriptors() as u64, usage::most_descriptors());
+    let (open, most) = (procfs::count_descriptors() as u64, procfs::max_descriptors());
     (most - most / FEW_LEFT < open).then(|| format!("{open} of {most} descriptors are open"))
 }
 

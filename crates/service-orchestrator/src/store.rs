@@ -8,20 +8,21 @@
 //! are gathered for a moment, because what the shims leave behind tells the same. Environments and other secrets are not
 //! in it.
 //!
-//! While it cannot be written (a full disk, one that became read-only) the same goes to a refuge beside the daemon's
+//! While it cannot be written (a full disk, one that became read-only) the same goes to a fallback_state_file beside the daemon's
 //! socket, which is in memory. Of the two files the one that was written later is believed.
 
-use crate::clock;
-use crate::disk::{self, Disk};
-use crate::orchestrator::{Breath, private_dir};
-use crate::world::Places;
+use crate::host::clock;
+use crate::host::disk::{self, Disk};
+use crate::host::fs::private_dir;
+use crate::host::fs::write_private;
+use crate::host::paths::Paths;
+use crate::host::time_slice::TimeSlice;
 use serde::{Deserialize, Serialize};
 use service_core::fleet::Fleet;
 use service_core::service::Memory;
 use service_core::{Id, Moment, Name, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub(crate) struct Store {
 #[derive(Clone)]
 struct Target {
     path: PathBuf,
-    refuge: Option<PathBuf>,
+    fallback_state_file: Option<PathBuf>,
     boot_id: String,
     disk: Disk,
 }
@@ -89,16 +90,20 @@ impl Store {
     ///
     /// # Errors
     /// Why nobody knows what it left.
-    pub(crate) fn open(places: &Places) -> io::Result<(Self, BTreeMap<Name, Memory>)> {
-        let path = places.state_dir.join("state.json");
-        let refuge = places.refuge.clone();
-        let later = refuge.as_deref().map(|refuge| disk::look(refuge, parse)).transpose()?.flatten();
-        let later = later.filter(|later| later.boot_id == places.boot_id);
-        let usual = places.disk.read(&path, parse)?;
+    pub(crate) fn open(paths: &Paths) -> io::Result<(Self, BTreeMap<Name, Memory>)> {
+        let path = paths.state_dir.join("state.json");
+        let fallback_state_file = paths.fallback_state_file.clone();
+        let later = fallback_state_file
+            .as_deref()
+            .map(|fallback_state_file| disk::look(fallback_state_file, parse))
+            .transpose()?
+            .flatten();
+        let later = later.filter(|later| later.boot_id == paths.boot_id);
+        let usual = paths.disk.read(&path, parse)?;
         let found = latest(usual, later);
         let last_event = found.as_ref().map_or(0, |contents| contents.change.events);
         let mut memories = match found {
-            Some(contents) if contents.boot_id == places.boot_id => contents.change.services,
+            Some(contents) if contents.boot_id == paths.boot_id => contents.change.services,
             Some(contents) => {
                 let mut services = contents.change.services;
                 for memory in services.values_mut() {
@@ -109,8 +114,8 @@ impl Store {
             None => BTreeMap::new(),
         };
         memories.retain(|_, memory| *memory != Memory::default());
-        let (boot_id, disk) = (places.boot_id.clone(), places.disk.clone());
-        let target = Target { path, refuge, boot_id, disk };
+        let (boot_id, disk) = (paths.boot_id.clone(), paths.disk.clone());
+        let target = Target { path, fallback_state_file, boot_id, disk };
         Ok((Self { target, due: None, written: None, fresh: None, last_event }, memories))
     }
 
@@ -149,40 +154,40 @@ impl Store {
         fleet: &Fleet,
         last_event: u64,
         now: Moment,
-        breath: &mut Breath,
+        slice: &mut TimeSlice,
     ) {
         self.last_event = last_event;
         if self.due.is_some_and(|due| due <= now) {
-            self.write(fleet, breath).await;
+            self.write(fleet, slice).await;
         }
     }
 
     /// Writes everything down now, in one line.
-    pub(crate) async fn flush(&mut self, fleet: &Fleet, breath: &mut Breath) {
+    pub(crate) async fn flush(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
         self.written = None;
-        self.write(fleet, breath).await;
+        self.write(fleet, slice).await;
     }
 
-    async fn write(&mut self, fleet: &Fleet, breath: &mut Breath) {
+    async fn write(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
         self.due = None;
         let fresh = self.fresh.replace(BTreeSet::new());
         let services = match &fresh {
-            Some(fresh) => memories(fleet, fresh.iter().copied(), breath).await,
-            None => memories(fleet, fleet.plan().ids(), breath).await,
+            Some(fresh) => memories(fleet, fresh.iter().copied(), slice).await,
+            None => memories(fleet, fleet.plan().ids(), slice).await,
         };
         let events = self.last_event;
         let may_grow =
             |written: &Written| written.is_short() && (fresh.is_some() || written.is_within(&services));
         if let Some(written) = self.written.take().filter(may_grow) {
             let (target, count) = (self.target.clone(), services.len());
-            match aside(count, breath, move || target.append(written, &services, events)).await {
+            match aside(count, slice, move || target.append(written, &services, events)).await {
                 Ok(written) => return self.written = Some(written),
                 Err(error) => tracing::debug!(%error, "cannot append to the state; writing it anew"),
             }
         }
-        let services = memories(fleet, fleet.plan().ids(), breath).await;
+        let services = memories(fleet, fleet.plan().ids(), slice).await;
         let (target, count) = (self.target.clone(), services.len());
-        match aside(count, breath, move || target.replace(services, events)).await {
+        match aside(count, slice, move || target.replace(services, events)).await {
             Ok(written) => self.written = Some(written),
             Err(error) => {
                 let path = self.target.path.display();
@@ -196,13 +201,13 @@ impl Store {
 /// Does what takes as long as there are services; where there are many, while others have the thread.
 async fn aside<T: Send + 'static>(
     count: usize,
-    breath: &mut Breath,
+    slice: &mut TimeSlice,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     if count <= MAX_INLINE_COUNT {
         return work();
     }
-    let done = breath.leave(tokio::task::spawn_blocking(work)).await;
+    let done = slice.release_while(tokio::task::spawn_blocking(work)).await;
     done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
@@ -235,14 +240,17 @@ impl Target {
         let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
         let line = line(&contents)?;
         self.write_whole(&line).inspect_err(|_| {
-            let refuge = self.refuge.as_deref().map(|refuge| write_private(refuge, &line));
-            if let Some(Err(error)) = refuge {
+            let fallback_state_file = self
+                .fallback_state_file
+                .as_deref()
+                .map(|fallback_state_file| write_private(fallback_state_file, &line));
+            if let Some(Err(error)) = fallback_state_file {
                 tracing::error!(%error, "cannot write the state beside the socket either");
             }
         })?;
-        if let Some(refuge) = &self.refuge {
+        if let Some(fallback_state_file) = &self.fallback_state_file {
             // What it has is older now.
-            let _ = std::fs::remove_file(refuge);
+            let _ = std::fs::remove_file(fallback_state_file);
         }
         let length = line.len() as u64;
         Ok(Written { services: contents.change.services, length, first: length })
@@ -287,11 +295,11 @@ pub(crate) fn were_up(state_dir: &Path, boot: &str) -> io::Result<Vec<Name>> {
 async fn memories(
     fleet: &Fleet,
     ids: impl Iterator<Item = Id>,
-    breath: &mut Breath,
+    slice: &mut TimeSlice,
 ) -> BTreeMap<Name, Memory> {
     let mut memories = BTreeMap::new();
     for id in ids {
-        breath.take().await;
+        slice.yield_if_spent().await;
         memories.insert(fleet.plan().service(id).name.clone(), fleet.machine(id).memory().clone());
     }
     memories
@@ -304,30 +312,16 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 /// What was written last.
-fn latest(usual: Option<Contents>, refuge: Option<Contents>) -> Option<Contents> {
-    match (usual, refuge) {
-        (Some(usual), Some(refuge))
-            if refuge.boot_id == usual.boot_id && usual.change.written >= refuge.change.written =>
+fn latest(usual: Option<Contents>, fallback_state_file: Option<Contents>) -> Option<Contents> {
+    match (usual, fallback_state_file) {
+        (Some(usual), Some(fallback_state_file))
+            if fallback_state_file.boot_id == usual.boot_id
+                && usual.change.written >= fallback_state_file.change.written =>
         {
             Some(usual)
         }
-        (usual, refuge) => refuge.or(usual),
+        (usual, fallback_state_file) => fallback_state_file.or(usual),
     }
-}
-
-/// A file to append to, readable by its owner alone, which is made if it is not there.
-pub(crate) fn open_private(path: &Path) -> io::Result<std::fs::File> {
-    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// Replaces a file in one step, readable by its owner alone.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-    file.write_all(bytes)?;
-    drop(file);
-    std::fs::rename(aside, path)
 }
 
 /// What the lines of a file say together.

@@ -9,7 +9,6 @@ use service_core::service::State;
 use service_shim::desk;
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// From a small program of one's own to a database that recovers, in seconds.
@@ -87,34 +86,6 @@ impl Tally {
     pub(crate) fn log_bytes(&self) -> Option<u64> {
         let now = self.desk.as_deref().and_then(desk::counted);
         (now.is_some() || self.former.is_some()).then(|| now.unwrap_or(0) + self.former.unwrap_or(0))
-    }
-}
-
-/// How long the owner of the fleet kept the thread that everybody is answered on.
-#[derive(Debug, Default)]
-pub(crate) struct Turns {
-    number: AtomicU64,
-    longest: AtomicU64,
-    total: AtomicU64,
-}
-
-impl Turns {
-    /// Notes one.
-    pub(crate) fn took(&self, span: Duration) {
-        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        self.number.fetch_add(1, Ordering::Relaxed);
-        self.longest.fetch_max(nanos, Ordering::Relaxed);
-        self.total.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    /// How many there were.
-    pub(crate) fn number(&self) -> u64 {
-        self.number.load(Ordering::Relaxed)
-    }
-
-    /// The longest, and all together.
-    pub(crate) fn spans(&self) -> [Duration; 2] {
-        [&self.longest, &self.total].map(|nanos| Duration::from_nanos(nanos.load(Ordering::Relaxed)))
     }
 }
 

@@ -1,10 +1,10 @@
 //! From the board to the rows that cross the wire.
 
 use crate::board::{Board, Checked, Entry};
-use crate::clock;
+use crate::host::clock;
+use crate::host::paths::Paths;
+use crate::host::procfs::{self, Usage};
 use crate::process::limits::Kept;
-use crate::usage::{self, Usage};
-use crate::world::Places;
 use service_api::{redact, view};
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
 use service_core::health::Endpoint;
@@ -114,7 +114,7 @@ pub(crate) fn status(
     board: &Board,
     entry: &Entry,
     usage: Option<Usage>,
-    places: &Places,
+    paths: &Paths,
     project: &str,
     detail: Detail,
 ) -> view::Status {
@@ -128,7 +128,7 @@ pub(crate) fn status(
         uptime_ms: uptime(entry),
         memory: entry.told.memory.or(usage.map(|usage| usage.memory)),
         restarts: snapshot.restarts.saturating_add(entry.told.restarts),
-        details: (detail == Detail::Long).then(|| details(board, entry, usage, places, project)),
+        details: (detail == Detail::Long).then(|| details(board, entry, usage, paths, project)),
     }
 }
 
@@ -145,20 +145,20 @@ fn details(
     board: &Board,
     entry: &Entry,
     usage: Option<Usage>,
-    places: &Places,
+    paths: &Paths,
     project: &str,
 ) -> view::Details {
     let (snapshot, definition) = (&entry.snapshot, &entry.definition);
-    let files = places.files(&definition.name);
+    let files = paths.files(&definition.name);
     // A definition that has changed holds from the next start.
-    let kept = snapshot.state.is_alive().then(|| Kept::of(places, &definition.name, snapshot.run)).flatten();
+    let kept = snapshot.state.is_alive().then(|| Kept::of(paths, &definition.name, snapshot.run)).flatten();
     view::Details {
         cpu: usage.and_then(|usage| usage.cpu),
         since: snapshot.state.since().map(|since| clock::wall(since).to_string()),
         exit_code: snapshot.last_exit.and_then(Exit::code),
         exit_signal: snapshot.last_exit.and_then(Exit::signal),
         command: command(&definition.start_command),
-        cwd: told(&places.working_dir(definition.working_dir.as_deref()).display().to_string()),
+        cwd: told(&paths.working_dir(definition.working_dir.as_deref()).display().to_string()),
         log: (definition.manager == Manager::Process).then(|| files.log().display().to_string()),
         dependencies: board
             .plan
@@ -192,7 +192,7 @@ pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
     let lines = entry.missing.lines;
     let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
-        let pid = pid.filter(|pid| usage::is_frozen(*pid))?;
+        let pid = pid.filter(|pid| procfs::is_frozen(*pid))?;
         Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
     };
     let out_of_reach = entry.out_of_reach.clone().filter(|_| entry.snapshot.state.is_alive());
@@ -204,8 +204,8 @@ pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
 /// What a stop waits for, and how long it will.
 pub(crate) fn remains(entry: &Entry) -> Option<String> {
     let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
-    let pids = usage::descendants(entry.keeper?);
-    let told: Vec<String> = pids.iter().take(MOST_TOLD).map(|pid| usage::describe(*pid)).collect();
+    let pids = procfs::descendants(entry.keeper?);
+    let told: Vec<String> = pids.iter().take(MOST_TOLD).map(|pid| procfs::describe(*pid)).collect();
     let others = pids.len().saturating_sub(MOST_TOLD);
     let others = if others > 0 { format!(" and {others} more") } else { String::new() };
     let then = match kill_at.since(clock::now()) {

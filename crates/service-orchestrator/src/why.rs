@@ -2,15 +2,15 @@
 
 mod words;
 
-use crate::acceptance::{NOT_ASKED, not_asked};
 use crate::board::{Board, Entry};
-use crate::clock;
+use crate::host::acceptance::{NOT_ASKED, not_asked};
+use crate::host::clock;
+use crate::host::paths::Paths;
 use crate::load::shell_syntax;
 use crate::orchestrator::{in_the_way, is_managed};
 use crate::probe;
 use crate::process::limits::Kept;
 use crate::views;
-use crate::world::Places;
 use service_api::redact;
 use service_api::view::{self, Why};
 use service_core::Id;
@@ -46,7 +46,7 @@ pub(crate) struct Cause {
 }
 
 /// What an error says of a service that did not start. Nothing where it has moved on meanwhile.
-pub(crate) fn cause(board: &Board, name: &str, places: &Places, lines: Lines) -> Option<Cause> {
+pub(crate) fn cause(board: &Board, name: &str, paths: &Paths, lines: Lines) -> Option<Cause> {
     let entry = board.entry(name)?;
     // What waits for others ends because of one of them; there are no circles.
     let mut root = entry;
@@ -56,7 +56,7 @@ pub(crate) fn cause(board: &Board, name: &str, places: &Places, lines: Lines) ->
     if matches!(root.snapshot.state, State::Ready { .. } | State::Stopped) {
         return None;
     }
-    let known = Known::of(root, places, lines);
+    let known = Known::of(root, paths, lines);
     let (facts, own) = (known.facts(root), std::ptr::eq(entry, root));
     let (_, help) = explain(&root.definition.name, &root.snapshot, &facts);
     let late = matches!(
@@ -85,10 +85,10 @@ struct Known {
 }
 
 impl Known {
-    fn of(entry: &Entry, places: &Places, lines: Lines) -> Self {
+    fn of(entry: &Entry, paths: &Paths, lines: Lines) -> Self {
         let (snapshot, definition) = (&entry.snapshot, &entry.definition);
         let holder = if is_calm(entry) { None } else { probe::holder(entry) };
-        let mut words = Words::of(entry, places);
+        let mut words = Words::of(entry, paths);
         if lines == Lines::Hidden {
             words.last.clear();
         }
@@ -99,7 +99,7 @@ impl Known {
         };
         let limit = definition.start_timeout();
         let starting = matches!(snapshot.state, State::Starting { .. } | State::Launching { .. });
-        let kept = Kept::of(places, &definition.name, snapshot.run);
+        let kept = Kept::of(paths, &definition.name, snapshot.run);
         // A shell reads what is not split into words of its own.
         let is_split = shell_words::split(&definition.start_command.text).ok().as_ref()
             == Some(&definition.start_command.argv);
@@ -138,11 +138,11 @@ impl Known {
 }
 
 /// Everything. Reads the log and looks at ports, so it takes a moment.
-pub(crate) fn why(board: &Board, entry: &Entry, places: &Places, lines: Lines) -> Why {
+pub(crate) fn why(board: &Board, entry: &Entry, paths: &Paths, lines: Lines) -> Why {
     let snapshot = &entry.snapshot;
     let definition = &entry.definition;
     let need = snapshot.waits_for.map(|need| (need, board.at(need.on)));
-    let known = Known::of(entry, places, lines);
+    let known = Known::of(entry, paths, lines);
     let lost = lost(board, entry).map(|on| (&*on.definition.name, in_the_way(on)));
     let facts = Facts {
         lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),
@@ -155,7 +155,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places, lines: Lines) -
         false => (summary, help),
     };
     let alive = snapshot.state.is_alive();
-    let kept = alive.then(|| Kept::of(places, &definition.name, snapshot.run)).flatten();
+    let kept = alive.then(|| Kept::of(paths, &definition.name, snapshot.run)).flatten();
     let now = clock::now();
     Why {
         name: definition.name.to_string(),
@@ -200,7 +200,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places, lines: Lines) -
         },
         log: match is_managed(definition) || lines == Lines::Hidden {
             true => Vec::new(),
-            false => places
+            false => paths
                 .files(&definition.name)
                 .tail(LINES, None)
                 .and_then(Tail::all)
@@ -214,8 +214,8 @@ pub(crate) fn why(board: &Board, entry: &Entry, places: &Places, lines: Lines) -
 }
 
 /// Why these services are as they are; without names all that are not as they should be.
-pub(crate) fn whys(board: &Board, named: &[Id], places: &Places, lines: Lines) -> Vec<Why> {
-    let explain = |id: &Id| why(board, board.at(*id), places, lines);
+pub(crate) fn whys(board: &Board, named: &[Id], paths: &Paths, lines: Lines) -> Vec<Why> {
+    let explain = |id: &Id| why(board, board.at(*id), paths, lines);
     if !named.is_empty() {
         return named.iter().map(explain).collect();
     }
@@ -224,14 +224,14 @@ pub(crate) fn whys(board: &Board, named: &[Id], places: &Places, lines: Lines) -
         let snapshot = &board.at(**id).snapshot;
         snapshot.goal == Goal::Down && !snapshot.state.is_alive()
     };
-    let all = board.plan.order().iter().filter(|id| !at_rest(id) && !is_well(board, board.at(**id), places));
+    let all = board.plan.order().iter().filter(|id| !at_rest(id) && !is_well(board, board.at(**id), paths));
     all.map(explain).collect()
 }
 
 /// Whether nothing is amiss, without a look at its log.
-fn is_well(board: &Board, entry: &Entry, places: &Places) -> bool {
+fn is_well(board: &Board, entry: &Entry, paths: &Paths) -> bool {
     let snapshot = &entry.snapshot;
-    let kept = || Kept::of(places, &entry.definition.name, snapshot.run);
+    let kept = || Kept::of(paths, &entry.definition.name, snapshot.run);
     match snapshot.state {
         State::Ready { .. } => {
             snapshot.goal == Goal::Up

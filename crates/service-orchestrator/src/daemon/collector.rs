@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::board::Board;
-use crate::clock;
+use crate::host::clock;
 use service_core::config::Origin;
 use service_core::service::{Goal, State};
 use service_core::{Id, Moment, Name};

@@ -6,7 +6,7 @@
 
 use super::{Shared, collector};
 use crate::board::Board;
-use crate::clock;
+use crate::host::clock;
 use crate::http;
 use service_core::service::{Goal, State};
 use service_core::{Id, Moment};

@@ -214,7 +214,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Disk;
+    use crate::host::disk::Disk;
     use crate::orchestrator::{Apply, Patience};
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 //! again out of the page cache. What the allocator keeps for later goes back too.
 
 use super::Shared;
-use crate::clock;
+use crate::host::clock;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! [`Complaint`]: what strangers can make us say as often as they like, said once in a while; [`Complaints`]: once for each
 //! address.
 
-use crate::clock;
+use crate::host::clock;
 use service_core::Moment;
 use std::collections::HashMap;
 use std::net::IpAddr;

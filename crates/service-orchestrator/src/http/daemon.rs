@@ -5,8 +5,8 @@ use super::document::{
     Broken, Conflict, DaemonAnswer, Malformed, StopFailed, Unfit, VersionAnswer, VitalsAnswer, tag,
 };
 use super::reply::{Asked, Data, Reply, Sent};
-use crate::clock;
 use crate::daemon::Shared;
+use crate::host::clock;
 use crate::orchestrator::{Verb, Wish};
 use crate::selfcheck::{self, Examination};
 use axum::extract::State;
@@ -82,7 +82,7 @@ fn describe(shared: &Shared) -> view::Daemon {
         services: board.entries.len(),
         listen: shared.listen.lock().map(|listen| listen.clone()).unwrap_or_default(),
         tasks: Handle::current().metrics().num_alive_tasks(),
-        descriptors: crate::usage::descriptors(),
+        descriptors: crate::host::procfs::count_descriptors(),
         unit: shared.unit.clone(),
     }
 }

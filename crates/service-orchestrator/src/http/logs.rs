@@ -4,12 +4,12 @@ use super::accept::takes_lines;
 use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, Untold, tag};
 use super::reply::{Asked, Failure, Named, count, size};
 use super::services::Names;
-use crate::acceptance::not_asked;
 use crate::daemon::Shared;
+use crate::host::acceptance::not_asked;
+use crate::host::descriptors::{DescriptorBudget, NoDescriptors, RAISE_LIMIT_HELP};
 use crate::logs::{Form, Managed, Reading, Wanted};
 use crate::manager::{self, Ask, News, Seen};
 use crate::orchestrator::{is_managed, resolve};
-use crate::room::{MORE_ROOM, NoRoom, Room};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -119,7 +119,7 @@ async fn answer(
     let form = if by_line { Form::Lines } else { Form::List };
     let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let reading =
-        Reading::open(&world.places, &world.changes, wanted, managed, form, follow).await.map_err(cannot)?;
+        Reading::open(&world.paths, &world.changes, wanted, managed, form, follow).await.map_err(cannot)?;
     let (reader, pieces) = channel(1);
     // It ends with the answer, whose other end it sees, or with the owner of the fleet.
     tokio::spawn(async move {
@@ -140,16 +140,16 @@ static READ: LazyLock<Arc<Semaphore>> = LazyLock::new(desks);
 const WAITS: Duration = Duration::from_secs(5);
 
 fn desks() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(Room::now().logs(MOST)))
+    Arc::new(Semaphore::new(DescriptorBudget::now().logs(MOST)))
 }
 
-/// Room for these logs, or a word that there is none.
+/// DescriptorBudget for these logs, or a word that there is none.
 async fn sit(wanted: &Wanted, follow: bool) -> Result<OwnedSemaphorePermit, Problem> {
-    let most = Room::now().logs(MOST);
+    let most = DescriptorBudget::now().logs(MOST);
     if most < MOST && wanted.services.len() > most {
         // More are read at once only where there are descriptors enough for that.
-        let few = format!("cannot read more than {most} logs at once: {}", NoRoom::now());
-        return Err(Problem::new(Code::Busy, few).help(format!("name fewer services, or {MORE_ROOM}")));
+        let few = format!("cannot read more than {most} logs at once: {}", NoDescriptors::now());
+        return Err(Problem::new(Code::Busy, few).help(format!("name fewer services, or {RAISE_LIMIT_HELP}")));
     }
     let needed = u32::try_from(wanted.services.len().clamp(1, most)).unwrap_or(1);
     let desks = Arc::clone(if follow { &FOLLOWED } else { &READ });

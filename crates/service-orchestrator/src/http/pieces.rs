@@ -1,7 +1,7 @@
 //! Answers out of the journal, made piece by piece: the next when the last one was taken. So an answer that nobody
 //! reads costs one piece, however long it is.
 
-use crate::aside::aside;
+use crate::host::blocking::run_blocking;
 use crate::journal::Ahead;
 use axum::body::Bytes;
 use serde::Serialize;
@@ -60,7 +60,7 @@ pub(super) async fn reading<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let lost = |error| Problem::new(Code::Internal, format!("cannot read the journal: {error}"));
-    aside(&READERS, work).await.map_err(lost)?
+    run_blocking(&READERS, work).await.map_err(lost)?
 }
 
 impl<A> Pieces<A>

@@ -12,8 +12,8 @@ use super::protocol;
 use super::reply::Failure;
 use super::tide::Guest;
 use super::turn::Turn;
-use crate::clock;
-use crate::room::Room;
+use crate::host::clock;
+use crate::host::descriptors::DescriptorBudget;
 use axum::Extension;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
@@ -79,7 +79,7 @@ pub(super) struct Arrival {
 impl Seats {
     /// As many as there may be; fewer where few descriptors may be open, so that services can still be started.
     pub(super) fn new() -> Self {
-        let room = Room::now();
+        let room = DescriptorBudget::now();
         Self::of(room.seats(MOST_ASKING), room.seats(MOST_FOLLOWING))
     }
 

@@ -11,8 +11,8 @@ use super::tokens::{Role, kept};
 use crate::board::{Board, Entry};
 use crate::daemon::Shared;
 use crate::drawing;
+use crate::host::procfs::ProcessTree;
 use crate::orchestrator::{not_found, resolve};
-use crate::usage::Root;
 use crate::views::{self, Detail};
 use crate::why::{self, Lines};
 use axum::Extension;
@@ -183,21 +183,21 @@ pub(super) fn statuses(
     detail: Detail,
 ) -> Vec<view::Status> {
     // What a manager runs has no keeper; its process may be the root of a tree all the same.
-    let roots: Vec<Root> = entries.iter().filter_map(|entry| root(entry)).collect();
+    let roots: Vec<ProcessTree> = entries.iter().filter_map(|entry| root(entry)).collect();
     let usage = shared.meter.lock().map(|mut meter| meter.read(&roots)).unwrap_or_default();
-    let places = &shared.orchestrator.world().places;
+    let paths = &shared.orchestrator.world().paths;
     let project = shared.project.config.display().to_string();
     entries
         .iter()
         .map(|entry| {
             let usage = root(entry).and_then(|root| usage.get(&root).copied());
-            views::status(board, entry, usage, places, &project, detail)
+            views::status(board, entry, usage, paths, &project, detail)
         })
         .collect()
 }
 
-fn root(entry: &Entry) -> Option<Root> {
-    entry.keeper.map(Root::Keeper).or_else(|| entry.pid.map(Root::Own))
+fn root(entry: &Entry) -> Option<ProcessTree> {
+    entry.keeper.map(ProcessTree::Shim).or_else(|| entry.pid.map(ProcessTree::Own))
 }
 
 /// Check one service now
@@ -246,12 +246,12 @@ pub(super) async fn why(
     let _ = shared.refresh().await;
     let board = shared.orchestrator.board();
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
-    let places = Arc::clone(&shared.orchestrator.world().places);
+    let paths = Arc::clone(&shared.orchestrator.world().paths);
     let lines = lines_for(role);
     // It reads a log and walks through /proc.
     let explained = tokio::task::spawn_blocking(move || {
         let _held = permit;
-        why::why(&board, &entry, &places, lines)
+        why::why(&board, &entry, &paths, lines)
     })
     .await;
     let explained = explained
@@ -285,11 +285,11 @@ pub(super) async fn whys(
     let _ = shared.refresh().await;
     let board = shared.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
-    let places = Arc::clone(&shared.orchestrator.world().places);
+    let paths = Arc::clone(&shared.orchestrator.world().paths);
     let lines = lines_for(role);
     let explained = tokio::task::spawn_blocking(move || {
         let _held = permit;
-        why::whys(&board, &ids, &places, lines)
+        why::whys(&board, &ids, &paths, lines)
     })
     .await;
     let explained =

@@ -1,8 +1,8 @@
 //! [`Guest`]: a connection, counted; and the memory that is given back when most of them have gone. What was freed between
 //! pieces that are still in use glibc would keep for ever, and a second thousand of clients would need more on top of it.
 
-use crate::clock;
 use crate::daemon::give_back;
+use crate::host::clock;
 use service_core::Moment;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::runtime::Handle;

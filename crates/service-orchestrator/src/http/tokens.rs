@@ -1,7 +1,7 @@
 //! [`Tokens`]: the two secrets that open the API on TCP, each in a file that its owner alone can read.
 
-use crate::disk;
-use crate::orchestrator::private_dir;
+use crate::host::disk;
+use crate::host::fs::private_dir;
 use axum::Extension;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;

@@ -3,7 +3,7 @@
 //! It is theirs until the head of a request is complete, and again when that is answered. It is theirs as well while they take
 //! nothing of an answer. However slowly they go about it, it counts from its beginning.
 
-use crate::clock;
+use crate::host::clock;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;

@@ -7,8 +7,8 @@ use super::document::{
 };
 use super::reply::{Failure, Named, Sent};
 use super::rows;
-use crate::acceptance::not_asked;
 use crate::daemon::Shared;
+use crate::host::acceptance::not_asked;
 use crate::orchestrator::{Patience, Relatives, Verb, Wish, resolve};
 use axum::extract::State;
 use axum::http::HeaderMap;

@@ -4,7 +4,7 @@ use super::ahead::Ahead;
 use super::lines::Shelf;
 use super::read::{Question, Since, Way, is_since, placed, unreadable};
 use crate::board::Checked;
-use crate::clock;
+use crate::host::clock;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service_api::event::{Past, kind};

@@ -4,7 +4,7 @@
 //! A line counts once its line end is written. What was written in part, because the disk was full or the writer was
 //! killed, is overwritten by the next line.
 
-use crate::disk::Disk;
+use crate::host::disk::Disk;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

@@ -4,15 +4,23 @@ use super::*;
 use service_api::Code;
 use std::fs;
 
-fn places(state_dir: &Path) -> Places {
+fn paths(state_dir: &Path) -> Paths {
     let base_dir = PathBuf::from("/");
     let (project, boot_id) = (base_dir.clone(), "boot".to_owned());
-    let disk = crate::disk::Disk::default();
-    Places { state_dir: state_dir.to_owned(), project, base_dir, refuge: None, nu: None, boot_id, disk }
+    let disk = crate::host::disk::Disk::default();
+    Paths {
+        state_dir: state_dir.to_owned(),
+        project,
+        base_dir,
+        fallback_state_file: None,
+        nu: None,
+        boot_id,
+        disk,
+    }
 }
 
 fn open(state_dir: &Path) -> Journal {
-    Journal::open(&places(state_dir), 0)
+    Journal::open(&paths(state_dir), 0)
 }
 
 fn change(journal: &mut Journal, service: &str) {
@@ -85,7 +93,7 @@ fn a_file_of_another_version_is_kept_beside() {
 #[test]
 fn the_files_stay_within_their_limit_and_what_is_gone_is_called_a_gap() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open_limited(&places(dir.path()), 0, 4096);
+    let mut journal = Journal::open_limited(&paths(dir.path()), 0, 4096);
     for _ in 0..200 {
         change(&mut journal, "web");
     }
@@ -109,14 +117,14 @@ fn the_files_stay_within_their_limit_and_what_is_gone_is_called_a_gap() {
 #[test]
 fn a_service_that_was_quiet_for_long_is_not_forgotten_with_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open_limited(&places(dir.path()), 0, 4096);
+    let mut journal = Journal::open_limited(&paths(dir.path()), 0, 4096);
     let names = [Name::new("quiet").unwrap(), Name::new("loud").unwrap()];
     journal.defined(names.iter(), &BTreeSet::new(), None);
     for _ in 0..100 {
         change(&mut journal, "loud");
     }
     drop(journal);
-    let mut next = Journal::open_limited(&places(dir.path()), 0, 4096);
+    let mut next = Journal::open_limited(&paths(dir.path()), 0, 4096);
     next.defined(names.iter(), &BTreeSet::new(), None);
     next.commit(clock::now());
     assert_eq!(all(&mut next).last().unwrap().event, "daemon", "nothing is defined anew");
@@ -217,8 +225,8 @@ fn numbers_that_a_power_failure_has_taken_are_not_given_again() {
     change(&mut first, "web");
     drop(first);
     let after = |last_event| {
-        let places = Places { boot_id: "next".to_owned(), ..places(dir.path()) };
-        let mut journal = Journal::open(&places, last_event);
+        let paths = Paths { boot_id: "next".to_owned(), ..paths(dir.path()) };
+        let mut journal = Journal::open(&paths, last_event);
         journal.commit(clock::now());
         all(&mut journal)
     };

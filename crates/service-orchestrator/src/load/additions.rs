@@ -6,7 +6,7 @@
 //! The first line says how many definitions follow, one a line, each with a checksum. (The first version was one object.)
 
 use super::added::Addition;
-use crate::disk::{self, Disk};
+use crate::host::disk::{self, Disk};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_core::config::Origin;

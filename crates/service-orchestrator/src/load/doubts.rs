@@ -5,9 +5,10 @@ use super::asked;
 use super::map::Map;
 use super::section::Fault;
 use super::{idle_keys, shell_syntax};
-use crate::env_file::{self, Variable};
+use crate::host::credentials::resolve_identity;
+use crate::host::env_file::{self, Variable};
+use crate::host::environment::RESERVED_VARIABLES;
 use crate::probe::local;
-use crate::process::{RESERVED, identity};
 use nix::unistd::{AccessFlags, access};
 use service_api::Severity;
 use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, word};
@@ -95,7 +96,7 @@ fn program(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
 }
 
 fn who(service: &Service, map: &Map<'_>) -> Option<Fault> {
-    let why = identity(service).err()?;
+    let why = resolve_identity(service).err()?;
     let key = if why.contains("group") { "group" } else { "user" };
     Some(doubt(service, map, key, why, "without it the service runs as whoever runs the daemon"))
 }
@@ -137,7 +138,7 @@ fn reserved(variables: &[Variable]) -> Option<&str> {
     let names = variables.iter().map(|variable| match variable {
         Variable::Set { name, .. } | Variable::Inherited(name) => &**name,
     });
-    names.into_iter().find(|name| RESERVED.contains(name))
+    names.into_iter().find(|name| RESERVED_VARIABLES.contains(name))
 }
 
 /// A variable in an env file that a shell would have replaced.

@@ -1,6 +1,6 @@
 //! [`Section`]: one TOML table being read. Each accessor names a key; whatever no accessor named is an unknown key.
 
-use crate::process::RESERVED;
+use crate::host::environment::RESERVED_VARIABLES;
 use jiff::SignedDuration;
 use service_api::redact::cut;
 use service_core::suggest::nearest;
@@ -173,7 +173,7 @@ impl<'t> Section<'t> {
         let mut pairs = Vec::new();
         for (name, value) in table {
             let (spelled, text) = (name.get_ref(), scalar(value.get_ref()));
-            if RESERVED.contains(&&**spelled) {
+            if RESERVED_VARIABLES.contains(&&**spelled) {
                 let mut fault = Fault::new(name.span(), format!("`{spelled}` cannot be set"));
                 fault.help = Some("leave it out: it is set for each run".to_owned());
                 self.push(fault);

@@ -3,7 +3,7 @@
 use super::record::Timed;
 use super::words::{Author, on_one_line};
 use crate::board::Checked;
-use crate::clock;
+use crate::host::clock;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use service_api::{quoted, view};

@@ -5,7 +5,7 @@ use super::lane::{Lane, waits};
 use super::module::{assure, author};
 use super::record;
 use super::words::{Author, readable};
-use crate::acceptance::accepted_nu;
+use crate::host::acceptance::accepted_nu;
 use crate::probe::exec::{Group, Most, Output};
 use crate::world::World;
 use serde::de::DeserializeOwned;
@@ -121,7 +121,7 @@ impl Call<'_> {
     /// Makes it, and reads what it answers.
     pub(super) async fn make<T: Answer>(&self, world: &World, settings: &Settings) -> Result<T, Trouble> {
         let (module, command) = (self.module.display(), self.command);
-        let author = author(&world.places, self.module);
+        let author = author(&world.paths, self.module);
         let nu = nu(world, settings);
         let script =
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
@@ -148,10 +148,10 @@ impl Call<'_> {
         world: &World,
         settings: &Settings,
     ) -> Result<record::Printed, Trouble> {
-        let file = tempfile::tempfile_in(&world.places.state_dir).map_err(|error| {
+        let file = tempfile::tempfile_in(&world.paths.state_dir).map_err(|error| {
             Trouble::Failed(format!(
                 "there is no room for it in {}: {error}",
-                world.places.state_dir.display()
+                world.paths.state_dir.display()
             ))
         })?;
         let script = self.script(
@@ -205,7 +205,7 @@ impl Call<'_> {
         process: &OnceLock<u32>,
         work: impl Future<Output = io::Result<T>>,
     ) -> Result<T, Trouble> {
-        assure(&world.places, self.module).map_err(Trouble::Failed)?;
+        assure(&world.paths, self.module).map_err(Trouble::Failed)?;
         let (limit, command) = (settings.manager_timeout, self.command);
         let work = async { tokio::time::timeout(limit, work).await };
         match self.lane(world).pass(settings.manager_parallel, work, waits(process)).await {
@@ -240,7 +240,7 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     module: &Path,
     expression: &str,
 ) -> Result<T, String> {
-    assure(&world.places, module)?;
+    assure(&world.paths, module)?;
     let shown = module.display();
     let script = format!(
         "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
@@ -274,8 +274,8 @@ impl Printed {
 }
 
 fn nu(world: &World, settings: &Settings) -> PathBuf {
-    let named = accepted_nu(&world.acceptance, settings).map(|nu| world.places.base_dir.join(nu));
-    named.filter(|nu| nu.is_file()).or_else(|| world.places.nu.clone()).unwrap_or_else(|| "nu".into())
+    let named = accepted_nu(&world.acceptance, settings).map(|nu| world.paths.base_dir.join(nu));
+    named.filter(|nu| nu.is_file()).or_else(|| world.paths.nu.clone()).unwrap_or_else(|| "nu".into())
 }
 
 /// A Nushell for one call.

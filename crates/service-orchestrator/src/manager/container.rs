@@ -1,6 +1,6 @@
 //! [`Wanted`]: what a manager is told beside the rest, of a service that a container engine runs.
 
-use crate::world::Places;
+use crate::host::paths::Paths;
 use serde::Serialize;
 use service_core::config::{Pull, Service, word};
 use std::path::Path;
@@ -24,13 +24,13 @@ pub(super) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn of(service: &'a Service, places: &Places) -> Option<Self> {
+    pub(super) fn of(service: &'a Service, paths: &Paths) -> Option<Self> {
         let container = service.container.as_ref()?;
         Some(Self {
             image: &container.image,
             pull: word(&Pull::ALL, container.pull),
             ports: &container.ports,
-            volumes: container.volumes.iter().map(|volume| whole(volume, &places.base_dir)).collect(),
+            volumes: container.volumes.iter().map(|volume| whole(volume, &paths.base_dir)).collect(),
             networks: &container.networks,
             command: &service.start_command.argv,
             user: service.user.as_deref(),

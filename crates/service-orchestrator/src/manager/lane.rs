@@ -4,7 +4,7 @@
 //! uses nothing while it waits: its place is given to the next. So fifty calls at once do not start fifty Nushells, and
 //! fifty that hang keep the next of their own module waiting for less than a second.
 
-use crate::usage;
+use crate::host::procfs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -85,7 +85,7 @@ pub(super) async fn waits(process: &OnceLock<u32>) {
         let mut last = None;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = process.get().and_then(|pid| usage::ticks_asleep(*pid));
+            let now = process.get().and_then(|pid| procfs::ticks_asleep(*pid));
             if now.is_some() && now == last {
                 return;
             }
@@ -144,7 +144,7 @@ mod tests {
             () = waits(&asleep) => {}
             () = async { loop { waits(&at_work).await; } } => unreachable!("it never ends"),
         }
-        assert!(usage::ticks_asleep(worker.id()).is_none(), "it works");
+        assert!(procfs::ticks_asleep(worker.id()).is_none(), "it works");
         for child in [&mut sleeper, &mut worker] {
             child.kill().unwrap();
             child.wait().unwrap();

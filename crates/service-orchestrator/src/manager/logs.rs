@@ -6,7 +6,7 @@ use super::call::{Call, Trouble, without};
 use super::record::Record;
 use super::seen::{Mark, News as New, Seen};
 use super::{module, subject};
-use crate::clock;
+use crate::host::clock;
 use crate::orchestrator::is_managed;
 use crate::world::World;
 use jiff::Timestamp;

@@ -3,8 +3,9 @@
 
 use super::call::inspect;
 use super::words::Author;
-use crate::store::write_private;
-use crate::world::{Places, World};
+use crate::host::fs::write_private;
+use crate::host::paths::Paths;
+use crate::world::World;
 use serde::Deserialize;
 use service_api::ownership::read_regular;
 use service_api::trust::MAX_FILE_BYTES;
@@ -45,25 +46,25 @@ pub(crate) fn is_built_in(name: &str) -> bool {
 }
 
 /// Writes the modules where Nushell can read them.
-pub(crate) fn install(places: &Places) -> std::io::Result<()> {
-    let directory = directory(places);
-    crate::orchestrator::private_dir(&directory)?;
+pub(crate) fn install(paths: &Paths) -> std::io::Result<()> {
+    let directory = directory(paths);
+    crate::host::fs::private_dir(&directory)?;
     BUILT_IN.iter().chain(SHARED).try_for_each(|(name, text)| {
         write_private(&directory.join(name).with_extension("nu"), text.as_bytes())
     })
 }
 
 /// Who wrote this module.
-pub(super) fn author(places: &Places, module: &Path) -> Author {
-    if module.parent() == Some(&*directory(places)) { Author::Us } else { Author::Others }
+pub(super) fn author(paths: &Paths, module: &Path) -> Author {
+    if module.parent() == Some(&*directory(paths)) { Author::Us } else { Author::Others }
 }
 
 /// Before a module is run: one that comes with us is as it came, whoever has written to it meanwhile.
-pub(super) fn assure(places: &Places, module: &Path) -> Result<(), String> {
-    if author(places, module) == Author::Others {
+pub(super) fn assure(paths: &Paths, module: &Path) -> Result<(), String> {
+    if author(paths, module) == Author::Others {
         return Ok(());
     }
-    let directory = directory(places);
+    let directory = directory(paths);
     let is_as_it_came = |(name, text): &(&str, &str)| {
         let path = directory.join(name).with_extension("nu");
         let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
@@ -73,11 +74,11 @@ pub(super) fn assure(places: &Places, module: &Path) -> Result<(), String> {
         return Ok(());
     }
     tracing::warn!("somebody has changed the managers that come with us; writing them anew");
-    install(places).map_err(|error| format!("its manager `{}` cannot be written: {error}", module.display()))
+    install(paths).map_err(|error| format!("its manager `{}` cannot be written: {error}", module.display()))
 }
 
-fn directory(places: &Places) -> PathBuf {
-    places.state_dir.join("managers")
+fn directory(paths: &Paths) -> PathBuf {
+    paths.state_dir.join("managers")
 }
 
 /// Where the module of a service lies.
@@ -88,8 +89,8 @@ pub(super) fn path(world: &World, service: &Service) -> PathBuf {
 /// Where a module lies; a process has none.
 pub(super) fn place(world: &World, manager: &Manager) -> Option<PathBuf> {
     match manager {
-        Manager::Module(path) => Some(world.places.base_dir.join(path)),
-        Manager::BuiltIn(name) => Some(directory(&world.places).join(name).with_extension("nu")),
+        Manager::Module(path) => Some(world.paths.base_dir.join(path)),
+        Manager::BuiltIn(name) => Some(directory(&world.paths).join(name).with_extension("nu")),
         Manager::Process => None,
     }
 }

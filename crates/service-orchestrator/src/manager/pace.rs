@@ -1,6 +1,6 @@
 //! [`Pace`]: how often all those together who follow logs of managers may ask.
 
-use crate::clock;
+use crate::host::clock;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;

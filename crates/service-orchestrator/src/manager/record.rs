@@ -5,7 +5,7 @@ use super::answer::{Answer, Line};
 use super::call::Trouble;
 use super::seen::Mark;
 use super::words::Author;
-use crate::aside::aside;
+use crate::host::blocking::run_blocking;
 use jiff::Timestamp;
 use serde_json::Value;
 use service_api::view::LogLine;
@@ -153,7 +153,7 @@ impl Record {
 }
 
 async fn reading<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
-    aside(&READS, work).await
+    run_blocking(&READS, work).await
 }
 
 #[cfg(test)]

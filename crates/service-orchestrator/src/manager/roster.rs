@@ -4,7 +4,7 @@ use super::answer::{Answer, Row, text};
 use super::call::Call;
 use super::module::{self, Module, built_in};
 use super::words::Author;
-use crate::acceptance::NOT_ASKED;
+use crate::host::acceptance::NOT_ASKED;
 use crate::world::World;
 use serde_json::Value;
 use service_api::view;

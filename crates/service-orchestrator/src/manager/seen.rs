@@ -6,7 +6,7 @@
 //! known.
 
 use super::record::Timed;
-use crate::clock;
+use crate::host::clock;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -113,7 +113,7 @@ impl Task {
     pub(super) fn applied(&mut self) {
         let plan = self.fleet.plan();
         let names: BTreeSet<Name> = plan.ids().map(|id| plan.service(id).name.clone()).collect();
-        ran::know(&self.world.places, &names);
+        ran::know(&self.world.paths, &names);
         self.known = names;
     }
 }

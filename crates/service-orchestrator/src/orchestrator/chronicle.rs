@@ -2,7 +2,7 @@
 
 use super::not_found;
 use super::task::Task;
-use crate::clock;
+use crate::host::clock;
 use crate::journal::{Look, View};
 use service_api::Problem;
 use service_core::{Id, Plan};

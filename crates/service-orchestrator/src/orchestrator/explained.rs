@@ -31,8 +31,8 @@ impl ServiceOrchestrator {
     /// The row, with what `service why` would say.
     pub(crate) async fn explain(&self, mut row: Outcome, lines: Lines) -> Outcome {
         let Some(problem) = row.error.take_if(|problem| is_about_a_start(problem)) else { return row };
-        let (board, places, name) = (self.board(), Arc::clone(&self.world.places), row.name.clone());
-        let cause = tokio::task::spawn_blocking(move || why::cause(&board, &name, &places, lines)).await;
+        let (board, paths, name) = (self.board(), Arc::clone(&self.world.paths), row.name.clone());
+        let cause = tokio::task::spawn_blocking(move || why::cause(&board, &name, &paths, lines)).await;
         row.error = Some(match cause {
             Ok(Some(cause)) => with(problem, cause),
             Ok(None) | Err(_) => problem,

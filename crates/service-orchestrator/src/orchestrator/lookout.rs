@@ -1,12 +1,12 @@
 //! [`Lookout`]: who waits for what others bring about. Asked after every turn of the owner, so no state that passes is
 //! missed.
 
-use super::breath::Breath;
 use super::message::Watch;
 use super::resolve;
 use super::waiters::in_the_way;
 use crate::board::{Board, Entry};
-use crate::clock;
+use crate::host::clock;
+use crate::host::time_slice::TimeSlice;
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::config::word;
 use service_core::fleet::progress::Prospects;
@@ -59,7 +59,7 @@ impl Lookout {
         board: &Board,
         now: Moment,
         concerned: &BTreeSet<Id>,
-        breath: &mut Breath,
+        slice: &mut TimeSlice,
     ) -> bool {
         let over = self.deadline().is_some_and(|deadline| now >= deadline);
         let ids: Vec<Id> = match over || std::mem::take(&mut self.is_new) {
@@ -67,7 +67,7 @@ impl Lookout {
             false => concerned.iter().copied().filter(|id| self.open.contains_key(id)).collect(),
         };
         for id in ids {
-            breath.take().await;
+            slice.yield_if_spent().await;
             let problem = match prospects.outlook(id, self.until) {
                 Progress::Done => None,
                 Progress::Never(obstacle) => Some(self.never(id, obstacle, board)),

@@ -3,9 +3,10 @@
 use super::task::Task;
 use super::{is_managed, ran};
 use crate::board::Entry;
+use crate::host::clock;
 use crate::manager::Told;
 use crate::process::Keeper;
-use crate::{clock, manager, probe, process};
+use crate::{manager, probe, process};
 use service_core::change::differing;
 use service_core::config::{Service, Settings};
 use service_core::fleet::Order;
@@ -97,15 +98,15 @@ impl Task {
                 (definition, run, same)
             })
             .collect();
-        let places = Arc::clone(&self.world.places);
+        let paths = Arc::clone(&self.world.paths);
         let kept = tokio::task::spawn_blocking(move || {
             let keep = |(definition, run, same): (Arc<Service>, u64, bool)| {
-                let kept = ran::keep(&places, &definition, run, same);
+                let kept = ran::keep(&paths, &definition, run, same);
                 (definition, kept)
             };
             begun.into_iter().map(keep).collect::<Vec<_>>()
         });
-        match self.breath.leave(kept).await {
+        match self.slice.release_while(kept).await {
             Ok(kept) => kept.into_iter().for_each(|(definition, kept)| self.note_kept(&definition, kept)),
             Err(error) => tracing::error!(%error, "cannot write down definitions"),
         }
@@ -114,7 +115,7 @@ impl Task {
     /// Writes down with what a run is started.
     pub(super) fn keep(&mut self, definition: &Arc<Service>, run: u64) {
         let same = self.is_known(definition);
-        self.note_kept(definition, ran::keep(&self.world.places, definition, run, same));
+        self.note_kept(definition, ran::keep(&self.world.paths, definition, run, same));
     }
 
     /// Notes with what a service runs now. Returns whether that is written down already.

@@ -171,7 +171,7 @@ impl ServiceOrchestrator {
         if failures.is_empty() {
             return failures;
         }
-        let file = self.world().places.project.clone();
+        let file = self.world().paths.project.clone();
         let keys =
             failures.iter().map(|failure| (Arc::clone(&failure.service), failure.blocker.key)).collect();
         let places = tokio::task::spawn_blocking(move || load::places(&file, keys)).await.unwrap_or_default();
@@ -180,8 +180,8 @@ impl ServiceOrchestrator {
     }
 
     async fn of_files(&self, upcoming: &[Upcoming]) -> Vec<Failure> {
-        let places = Arc::clone(&self.world().places);
-        look_at(&self.world().looks, upcoming, move |service| blockers(&places, service)).await
+        let paths = Arc::clone(&self.world().paths);
+        look_at(&self.world().looks, upcoming, move |service| blockers(&paths, service)).await
     }
 
     /// What managers can do is found out by Nushell, once for each content of a module, and within the time of a call.

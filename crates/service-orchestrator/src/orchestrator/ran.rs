@@ -5,10 +5,10 @@
 //!
 //! The first line of the file has the definition, and each further one the number of a later run of the same.
 
-use super::private_dir;
-use crate::disk;
-use crate::store::{open_private, write_private};
-use crate::world::Places;
+use crate::host::disk;
+use crate::host::fs::private_dir;
+use crate::host::fs::{open_private, write_private};
+use crate::host::paths::Paths;
 use serde::{Deserialize, Serialize};
 use service_api::trust::sha256;
 use service_core::config::{Manager, Service};
@@ -44,8 +44,8 @@ pub(super) fn prepare(files: &Files) {
 
 /// Writes down with what a run is started, which may be what stands there already. Without it the next daemon takes what the
 /// file says then.
-pub(super) fn keep(places: &Places, definition: &Service, run: u64, same: bool) -> io::Result<()> {
-    let files = places.files(&definition.name);
+pub(super) fn keep(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Result<()> {
+    let files = paths.files(&definition.name);
     write(&files, definition, run, same).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             private_dir(files.directory())?;
@@ -82,12 +82,12 @@ fn path(files: &Files) -> PathBuf {
 
 /// With what this run was started, if that was written down and can be read. A variable whose value is still that of
 /// `now` has it; of another one there is only the trace.
-pub(super) fn kept(places: &Places, now: &Service, run: u64) -> Option<Service> {
+pub(super) fn kept(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
     // The first run has the number 1; to look for what a project of hundreds has never run takes its time.
     if run == 0 {
         return None;
     }
-    let text = std::fs::read(path(&places.files(&now.name))).ok()?;
+    let text = std::fs::read(path(&paths.files(&now.name))).ok()?;
     let mut lines = text.split(|&byte| byte == b'\n');
     let Kept { run: first, salt, mut definition } = disk::unseal(lines.next()?).ok()?;
     let last = lines.rev().find_map(|line| disk::unseal(line).ok());
@@ -152,25 +152,25 @@ fn is_fingerprint(found: &str, salt: u64, key: &str, value: &str) -> bool {
 }
 
 /// The services that are no news; all of this plan in a project that is new.
-pub(super) fn known(places: &Places, plan: &Plan) -> BTreeSet<Name> {
-    let read = disk::peek(&applied(places), |json| Ok(serde_json::from_slice(json)?));
+pub(super) fn known(paths: &Paths, plan: &Plan) -> BTreeSet<Name> {
+    let read = disk::peek(&applied(paths), |json| Ok(serde_json::from_slice(json)?));
     read.unwrap_or_else(|| {
         let names = plan.ids().map(|id| plan.service(id).name.clone()).collect();
-        know(places, &names);
+        know(paths, &names);
         names
     })
 }
 
 /// Writes down which services are no news from now on.
-pub(super) fn know(places: &Places, names: &BTreeSet<Name>) {
+pub(super) fn know(paths: &Paths, names: &BTreeSet<Name>) {
     let json = serde_json::to_vec(names).map_err(io::Error::from);
-    if let Err(error) = json.and_then(|json| places.disk.replace(&applied(places), &json)) {
+    if let Err(error) = json.and_then(|json| paths.disk.replace(&applied(paths), &json)) {
         tracing::warn!(%error, "cannot write down what was applied");
     }
 }
 
-fn applied(places: &Places) -> PathBuf {
-    places.state_dir.join("applied.json")
+fn applied(paths: &Paths) -> PathBuf {
+    paths.state_dir.join("applied.json")
 }
 
 #[cfg(test)]
@@ -178,9 +178,17 @@ mod tests {
     use super::*;
     use service_core::config::Command;
 
-    fn places(state_dir: &std::path::Path) -> Places {
+    fn paths(state_dir: &std::path::Path) -> Paths {
         let (project, base_dir, boot_id, disk) = Default::default();
-        Places { state_dir: state_dir.to_owned(), refuge: None, project, base_dir, nu: None, boot_id, disk }
+        Paths {
+            state_dir: state_dir.to_owned(),
+            fallback_state_file: None,
+            project,
+            base_dir,
+            nu: None,
+            boot_id,
+            disk,
+        }
     }
 
     fn web(command: &str) -> Service {
@@ -207,29 +215,29 @@ mod tests {
     #[test]
     fn the_definition_of_the_last_run_is_known_and_of_no_other() {
         let directory = tempfile::tempdir().unwrap();
-        let (places, web) = (places(directory.path()), web("one"));
+        let (paths, web) = (paths(directory.path()), web("one"));
         for run in 1..2_000 {
-            keep(&places, &web, run, run > 1).unwrap();
-            assert_eq!(kept(&places, &web, run), Some(web.clone()));
-            assert_eq!(kept(&places, &web, run - 1), None);
+            keep(&paths, &web, run, run > 1).unwrap();
+            assert_eq!(kept(&paths, &web, run), Some(web.clone()));
+            assert_eq!(kept(&paths, &web, run - 1), None);
         }
-        let file = path(&places.files(&web.name));
+        let file = path(&paths.files(&web.name));
         assert!(file.metadata().unwrap().len() < 2 * LONGEST);
         let torn = [&std::fs::read(&file).unwrap()[..], b"\n{\"ru"].concat();
         std::fs::write(&file, torn).unwrap();
-        assert_eq!(kept(&places, &web, 1_999), Some(web.clone()));
-        keep(&places, &web, 2_000, true).unwrap();
-        assert_eq!(kept(&places, &web, 2_000), Some(web));
+        assert_eq!(kept(&paths, &web, 1_999), Some(web.clone()));
+        keep(&paths, &web, 2_000, true).unwrap();
+        assert_eq!(kept(&paths, &web, 2_000), Some(web));
     }
 
     #[test]
     fn of_a_definition_that_has_changed_nothing_is_left() {
         let directory = tempfile::tempdir().unwrap();
-        let places = places(directory.path());
-        keep(&places, &web("secret"), 1, false).unwrap();
-        keep(&places, &web("two"), 2, false).unwrap();
-        assert_eq!(kept(&places, &web("two"), 2), Some(web("two")));
-        let text = std::fs::read_to_string(path(&places.files(&web("two").name))).unwrap();
+        let paths = paths(directory.path());
+        keep(&paths, &web("secret"), 1, false).unwrap();
+        keep(&paths, &web("two"), 2, false).unwrap();
+        assert_eq!(kept(&paths, &web("two"), 2), Some(web("two")));
+        let text = std::fs::read_to_string(path(&paths.files(&web("two").name))).unwrap();
         assert!(!text.contains("secret"), "{text}");
     }
 }

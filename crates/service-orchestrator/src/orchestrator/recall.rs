@@ -2,11 +2,12 @@
 
 use super::unclear::Unclear;
 use super::{is_managed, ran};
-use crate::clock;
+use crate::host::clock;
+use crate::host::descriptors::DescriptorBudget;
+use crate::host::paths::Paths;
 use crate::manager::{self, Heard};
 use crate::process::{self, Reached};
-use crate::room::Room;
-use crate::world::{Places, World};
+use crate::world::World;
 use service_api::redact;
 use service_core::config::{Command, Config, Manager, Restart, Service};
 use service_core::service::{Event, Exit, Found, Goal, Memory, State};
@@ -75,15 +76,15 @@ impl Trace {
 }
 
 /// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
-pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
+pub(super) async fn look(paths: &Arc<Paths>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
     let managed = |name: &Name| plan.id(name).is_some_and(|id| is_managed(plan.service(id)));
-    let lost = process::lost::call_back(places, memories, managed).await;
-    wait_for_launches(places, memories).await;
+    let lost = process::lost::call_back(paths, memories, managed).await;
+    wait_for_launches(paths, memories).await;
     let began = clock::now();
-    let (mut runs, unlisted) = match names(places) {
+    let (mut runs, unlisted) = match names(paths) {
         Ok(mut names) => {
             names.retain(|name| !lost.contains_key(name));
-            (traces(places, names, memories, began).await, false)
+            (traces(paths, names, memories, began).await, false)
         }
         Err(why) => {
             let defined = plan.ids().map(|id| &plan.service(id).name);
@@ -94,7 +95,7 @@ pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<N
         }
     };
     for (name, record) in lost {
-        let found = found(&record, true, places, &name).await;
+        let found = found(&record, true, paths, &name).await;
         runs.insert(name, Trace { found, record: Some(record), reached: None });
     }
     let may_run = runs.iter().filter(|(_, trace)| trace.may_run());
@@ -102,7 +103,7 @@ pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<N
         may_run.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
     let unknown = memories
         .iter()
-        .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(places, name, memory));
+        .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(paths, name, memory));
     left_over.extend(unknown.map(|(name, _)| name.clone()));
     let unclear = Unclear::new(&runs, unlisted, memories, began);
     Traces { plan: with_left_overs(plan, &left_over), left_over, runs, unclear }
@@ -110,28 +111,28 @@ pub(super) async fn look(places: &Arc<Places>, plan: Plan, memories: &BTreeMap<N
 
 /// With what a run was started, as far as it is known.
 pub(super) fn kept(
-    places: &Places,
+    paths: &Paths,
     now: &Service,
     run: u64,
     left_over: &BTreeSet<Name>,
 ) -> Option<Arc<Service>> {
-    let definition = ran::kept(places, now, run)?;
+    let definition = ran::kept(paths, now, run)?;
     let is_left_over = left_over.contains(&now.name);
     Some(Arc::new(if is_left_over { ran::without_unknown(definition) } else { definition }))
 }
 
 /// Whether a manager runs it for us, for all that is known, by the definition with which it was started.
-fn runs_elsewhere(places: &Places, name: &Name, memory: &Memory) -> bool {
+fn runs_elsewhere(paths: &Paths, name: &Name, memory: &Memory) -> bool {
     let is_ours = memory.goal != Goal::Down || matches!(memory.state, State::Stopping { .. });
     is_ours
         && memory.state.is_alive()
-        && ran::kept(places, &Service::new(name.clone()), memory.run)
+        && ran::kept(paths, &Service::new(name.clone()), memory.run)
             .is_some_and(|definition| is_managed(&definition))
 }
 
 /// The services that have ever run. The error says why that cannot be told.
-pub(super) fn names(places: &Places) -> Result<BTreeSet<Name>, String> {
-    let directory = places.services();
+pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, String> {
+    let directory = paths.services();
     let entries = match std::fs::read_dir(&directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
         entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
@@ -143,20 +144,20 @@ pub(super) fn names(places: &Places) -> Result<BTreeSet<Name>, String> {
 
 /// What is found of these services, in a look that began then or goes on since then.
 pub(super) async fn traces(
-    places: &Arc<Places>,
+    paths: &Arc<Paths>,
     names: BTreeSet<Name>,
     memories: &BTreeMap<Name, Memory>,
     began: Moment,
 ) -> BTreeMap<Name, Trace> {
     let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
-    let at_once = Room::now().looks(AT_ONCE);
+    let at_once = DescriptorBudget::now().looks(AT_ONCE);
     for name in &names {
         if looks.len() >= at_once {
             runs.extend(looks.join_next().await.and_then(Result::ok));
         }
-        let (places, name, memory) = (Arc::clone(places), name.clone(), memories.get(name).cloned());
+        let (paths, name, memory) = (Arc::clone(paths), name.clone(), memories.get(name).cloned());
         looks.spawn(async move {
-            let trace = trace(&places, &name, memory.as_ref(), began).await;
+            let trace = trace(&paths, &name, memory.as_ref(), began).await;
             (name, trace)
         });
     }
@@ -169,11 +170,11 @@ pub(super) async fn traces(
     runs
 }
 
-async fn trace(places: &Places, name: &Name, memory: Option<&Memory>, began: Moment) -> Trace {
-    let files = places.files(name);
+async fn trace(paths: &Paths, name: &Name, memory: Option<&Memory>, began: Moment) -> Trace {
+    let files = paths.files(name);
     let (found, record, reached) = match last_record(&files, began).await {
         Ok(Some(Last { record, is_kept, reached })) => {
-            (found(&record, is_kept, places, name).await, Some(record), reached)
+            (found(&record, is_kept, paths, name).await, Some(record), reached)
         }
         Ok(None) => (Found::Nothing, None, None),
         Err(why) => return Trace { found: Found::Unclear { why }, record: None, reached: None },
@@ -187,20 +188,20 @@ async fn trace(places: &Places, name: &Name, memory: Option<&Memory>, began: Mom
         if let Some(memory) =
             unseen.filter(|_| !matches!(ran::manager(&files), Ok(manager) if manager != Manager::Process))
         {
-            process::orphans::end(places, name, memory.run, None).await;
+            process::orphans::end(paths, name, memory.run, None).await;
         }
-        process::limits::leave_over(places, name).await;
+        process::limits::leave_over(paths, name).await;
     }
     Trace { found, record, reached }
 }
 
 /// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
 /// nobody may think that there is none.
-async fn wait_for_launches(places: &Places, memories: &BTreeMap<Name, Memory>) {
+async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, Memory>) {
     let deadline = clock::now().plus(LAUNCH);
     let is_out = |memory: &Memory| matches!(memory.state, State::Launching { .. });
     for (name, memory) in memories.iter().filter(|(_, memory)| is_out(memory)) {
-        let files = places.files(name);
+        let files = paths.files(name);
         // What cannot be read does not show; whoever looks next says so.
         let shows = || {
             let record = files.read_record().ok().flatten();
@@ -294,12 +295,12 @@ fn is_gone(files: &Files) -> bool {
 ///   the lock, and nobody begins without it, so that record is the last word.
 /// - Its shim kept it when it was asked, or had written so and lived: the run goes on for us, whatever has become of it since.
 ///   Whoever [adopts](process::adopt) it hears what comes, and when the shim has ended reads what it wrote down before that.
-async fn found(record: &Record, is_kept: bool, places: &Places, name: &Name) -> Found {
+async fn found(record: &Record, is_kept: bool, paths: &Paths, name: &Name) -> Found {
     let run = record.run;
     match &record.phase {
-        _ if record.boot_id != places.boot_id => Found::Nothing,
+        _ if record.boot_id != paths.boot_id => Found::Nothing,
         Phase::Gone { exit, .. } => {
-            Found::Over { run, event: Event::Gone(process::limits::exit(places, name, run, *exit)) }
+            Found::Over { run, event: Event::Gone(process::limits::exit(paths, name, run, *exit)) }
         }
         Phase::Refused { message, .. } => {
             Found::Over { run, event: Event::Refused(redact(message).into_owned()) }
@@ -308,15 +309,15 @@ async fn found(record: &Record, is_kept: bool, places: &Places, name: &Name) -> 
             Found::Running { run, launched: Moment::from_nanos(*at) }
         }
         Phase::Exited { leader, exit, .. } => {
-            process::orphans::end(places, name, run, Some(*leader)).await;
-            Found::Over { run, event: Event::Gone(process::limits::exit(places, name, run, *exit)) }
+            process::orphans::end(paths, name, run, Some(*leader)).await;
+            Found::Over { run, event: Event::Gone(process::limits::exit(paths, name, run, *exit)) }
         }
         Phase::Launching { .. } => {
-            process::orphans::end(places, name, run, None).await;
+            process::orphans::end(paths, name, run, None).await;
             Found::Over { run, event: Event::Gone(Exit::Unknown) }
         }
         Phase::Running { leader, .. } => {
-            process::orphans::end(places, name, run, Some(*leader)).await;
+            process::orphans::end(paths, name, run, Some(*leader)).await;
             Found::Over { run, event: Event::Gone(Exit::Unknown) }
         }
     }
@@ -373,7 +374,7 @@ pub(super) async fn hear(
         |name: &Name| found.runs.get(name).is_some_and(|trace| matches!(trace.found, Found::Running { .. }));
     let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
-        let definition = kept(&world.places, service, memory.run, &found.left_over);
+        let definition = kept(&world.paths, service, memory.run, &found.left_over);
         // Where it is lost with which it was started, that of now is asked only if it was accepted.
         let definition =
             definition.or_else(|| world.acceptance.covers(service).then(|| Arc::clone(service)))?;
@@ -408,10 +409,10 @@ mod tests {
         }
     }
 
-    fn places(directory: &tempfile::TempDir) -> Places {
+    fn paths(directory: &tempfile::TempDir) -> Paths {
         let (project, base_dir, boot_id, disk) = Default::default();
         let state_dir = directory.path().to_owned();
-        Places { state_dir, refuge: None, project, base_dir, nu: None, boot_id, disk }
+        Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk }
     }
 
     /// It cannot be opened: it leads to itself.
@@ -422,10 +423,10 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unseen() {
         let directory = tempfile::tempdir().unwrap();
-        let places = places(&directory);
+        let paths = paths(&directory);
         let name = Name::new("web").unwrap();
-        let files = places.files(&name);
-        let look = async |began| trace(&places, &name, None, began).await.found;
+        let files = paths.files(&name);
+        let look = async |began| trace(&paths, &name, None, began).await.found;
         let unclear = |found: &Found, path: std::path::PathBuf| {
             let Found::Unclear { why } = found else { panic!("it is {found:?}") };
             assert!(why.contains(path.to_str().unwrap()) && why.contains("symbolic links"), "{why}");
@@ -453,14 +454,14 @@ mod tests {
     #[tokio::test]
     async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
         let directory = tempfile::tempdir().unwrap();
-        let places = Arc::new(places(&directory));
-        link(&places.services());
+        let paths = Arc::new(paths(&directory));
+        link(&paths.services());
         let (web, gone) = (Name::new("web").unwrap(), Name::new("gone").unwrap());
         let services = vec![Service::new(web.clone())];
         let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
         let state = State::Ready { launched: Moment::default(), since: Moment::default() };
         let memories = BTreeMap::from([(gone.clone(), Memory { state, ..Memory::default() })]);
-        let traces = look(&places, plan, &memories).await;
+        let traces = look(&paths, plan, &memories).await;
         assert_eq!(traces.left_over, BTreeSet::from([gone.clone()]), "it was up");
         assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
         assert!(traces.runs.values().all(|trace| trace.doubt().is_some()));
@@ -469,20 +470,20 @@ mod tests {
     #[tokio::test]
     async fn who_was_kept_when_it_was_looked_at_is_running_although_its_shim_has_ended_since() {
         let directory = tempfile::tempdir().unwrap();
-        let places = places(&directory);
+        let paths = paths(&directory);
         let name = Name::new("web").unwrap();
         let leader = Process { pid: std::process::id(), start_time: 0 };
         let exit = service_shim::Exit::Code(0);
         for phase in [Phase::Running { leader, at: 1 }, Phase::Exited { leader, exit, at: 1 }] {
-            let found = found(&record(phase), true, &places, &name).await;
+            let found = found(&record(phase), true, &paths, &name).await;
             assert_eq!(found, Found::Running { run: 3, launched: Moment::from_nanos(1) });
         }
         let ended = record(Phase::Gone { exit, at: 2 });
         for is_kept in [true, false] {
             let over = Found::Over { run: 3, event: Event::Gone(Exit::Code(0)) };
-            assert_eq!(found(&ended, is_kept, &places, &name).await, over);
+            assert_eq!(found(&ended, is_kept, &paths, &name).await, over);
         }
-        let killed = found(&record(Phase::Running { leader, at: 1 }), false, &places, &name).await;
+        let killed = found(&record(Phase::Running { leader, at: 1 }), false, &paths, &name).await;
         assert_eq!(killed, Found::Over { run: 3, event: Event::Gone(Exit::Unknown) });
     }
 }

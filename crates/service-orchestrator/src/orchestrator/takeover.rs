@@ -4,8 +4,9 @@ use super::recall::{Trace, elsewhere, kept, with_left_overs};
 use super::task::Task;
 use super::{Report, is_managed};
 use crate::board::Entry;
+use crate::host::clock;
 use crate::manager::{self, Heard};
-use crate::{clock, process};
+use crate::process;
 use service_core::service::{Event, Found, Memory, State};
 use service_core::{Id, Moment, Name, Plan};
 use service_shim::Phase;
@@ -88,7 +89,7 @@ impl Task {
         let plan = Arc::clone(self.fleet.plan());
         let returned = plan.ids().filter(|id| !before.contains_key(&plan.service(*id).name));
         for id in returned {
-            let Ok(Some(record)) = self.world.places.files(&plan.service(id).name).read_record() else {
+            let Ok(Some(record)) = self.world.paths.files(&plan.service(id).name).read_record() else {
                 continue;
             };
             let memory = Memory { run: record.run, ..Memory::default() };
@@ -134,7 +135,7 @@ impl Task {
         }
         let remembered = memory.as_ref().map_or(0, |memory| memory.run);
         let run = record.map_or(remembered, |record| record.run.max(remembered));
-        let definition = kept(&self.world.places, plan.service(id), run, &self.left_over);
+        let definition = kept(&self.world.paths, plan.service(id), run, &self.left_over);
         if definition.as_deref().is_some_and(is_managed) {
             // It was no keeper that ran it.
             trace = trace.filter(|trace| trace.doubt().is_none());

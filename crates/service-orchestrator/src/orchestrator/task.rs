@@ -1,13 +1,13 @@
 //! The owner: one task that holds the fleet. Letters come in, orders go out, the board is published after each turn.
 
-use super::breath::Breath;
 use super::lookout::Lookout;
 use super::message::{Message, Report};
 use super::waiters::Waiter;
 use super::wishes::Wishes;
 use super::{ran, recall, stops};
 use crate::board::{Board, Entry};
-use crate::clock;
+use crate::host::clock;
+use crate::host::time_slice::TimeSlice;
 use crate::journal::Journal;
 use crate::manager::Told;
 use crate::process::Keeper;
@@ -66,7 +66,7 @@ pub(super) struct Task {
     has_gone: bool,
     /// How many applies are on their way: what one has stopped it may bring back.
     pub(super) walks: usize,
-    pub(super) breath: Breath,
+    pub(super) slice: TimeSlice,
     store: Store,
     pub(super) journal: Journal,
     /// On whose word definitions change.
@@ -91,10 +91,10 @@ pub(super) async fn run(
     plan: Plan,
     letters: UnboundedReceiver<Message>,
 ) -> std::io::Result<watch::Receiver<Arc<Board>>> {
-    let (store, memories) = Store::open(&world.places)?;
-    let journal = Journal::open(&world.places, store.last_event());
-    let known = ran::known(&world.places, &plan);
-    let found = recall::look(&world.places, plan, &memories).await;
+    let (store, memories) = Store::open(&world.paths)?;
+    let journal = Journal::open(&world.paths, store.last_event());
+    let known = ran::known(&world.paths, &plan);
+    let found = recall::look(&world.paths, plan, &memories).await;
     let heard = recall::hear(&world, &found, &memories).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
     let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
@@ -103,7 +103,7 @@ pub(super) async fn run(
     let (keepers, listeners, calls, restarted) = Default::default();
     let (waiters, lookouts, ran, unkept, ahead) = Default::default();
     let left_over = found.left_over;
-    let breath = Breath::new(Arc::clone(&world.turns));
+    let slice = TimeSlice::new(Arc::clone(&world.turns));
     let mut task = Task {
         world,
         fleet,
@@ -123,7 +123,7 @@ pub(super) async fn run(
         complained: BTreeSet::new(),
         has_gone: false,
         walks: 0,
-        breath,
+        slice,
         store,
         journal,
         by: None,
@@ -171,7 +171,7 @@ impl Task {
         loop {
             let turn = tokio::select! {
                 letter = letters.recv() => {
-                    self.breath.begin();
+                    self.slice.begin();
                     match letter {
                         Some(letter) => self.receive(letter).await,
                         None => Turn::Last,
@@ -180,17 +180,17 @@ impl Task {
                 () = clock::sleep_until(self.next_deadline()) => self.wake(),
             };
             if matches!(turn, Turn::Learned) && !letters.is_empty() {
-                self.breath.end();
+                self.slice.end();
                 continue;
             }
             self.after().await;
             self.let_go().await;
-            self.breath.end();
+            self.slice.end();
             if let Turn::Last = turn {
                 break;
             }
         }
-        self.store.flush(&self.fleet, &mut self.breath).await;
+        self.store.flush(&self.fleet, &mut self.slice).await;
     }
 
     fn next_deadline(&self) -> Option<Moment> {
@@ -201,7 +201,7 @@ impl Task {
     }
 
     fn wake(&mut self) -> Turn {
-        self.breath.begin();
+        self.slice.begin();
         self.fleet.elapsed(clock::now());
         Turn::Next
     }
@@ -265,8 +265,8 @@ impl Task {
                 let board = Arc::clone(&self.board.borrow());
                 self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
                 self.lookouts.drain(..).for_each(|mut lookout| lookout.abandon(&board, clock::now()));
-                self.store.flush(&self.fleet, &mut self.breath).await;
-                self.world.places.disk.finish(LAST_SYNC);
+                self.store.flush(&self.fleet, &mut self.slice).await;
+                self.world.paths.disk.finish(LAST_SYNC);
                 let _ = reply.send(());
                 return Turn::Last;
             }
@@ -285,10 +285,10 @@ impl Task {
         }
         for id in &changed {
             self.refresh(*id);
-            self.breath.take().await;
+            self.slice.yield_if_spent().await;
         }
-        self.store.write_if_due(&self.fleet, self.journal.last(), now, &mut self.breath).await;
-        self.breath.take().await;
+        self.store.write_if_due(&self.fleet, self.journal.last(), now, &mut self.slice).await;
+        self.slice.yield_if_spent().await;
         // Before a run begins, how the one before has ended is written down; and before anybody is told.
         self.journal.commit(now);
         // Nobody has a turn between these two: who hears of an event finds it in the picture.
@@ -297,11 +297,11 @@ impl Task {
         for orders in orders.chunks(BATCH_COUNT) {
             self.keep_begun(orders).await;
             for order in orders {
-                self.breath.take().await;
+                self.slice.yield_if_spent().await;
                 self.perform(*order);
             }
         }
-        self.breath.take().await;
+        self.slice.yield_if_spent().await;
         if !changed.is_empty() {
             self.prepare();
         }
@@ -312,15 +312,15 @@ impl Task {
     async fn answer(&mut self, changed: &[Id], board: &Board, now: Moment) {
         let mut concerned = self.fleet.concerned(changed);
         concerned.extend(std::mem::take(&mut self.complained));
-        self.breath.take().await;
+        self.slice.yield_if_spent().await;
         let mut prospects = self.fleet.prospects();
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if waiter.look(&mut prospects, board, now, &concerned, &mut self.breath).await {
+            if waiter.look(&mut prospects, board, now, &concerned, &mut self.slice).await {
                 self.waiters.push(waiter);
             }
         }
         for mut lookout in std::mem::take(&mut self.lookouts) {
-            if lookout.look(&mut prospects, board, now, &concerned, &mut self.breath).await {
+            if lookout.look(&mut prospects, board, now, &concerned, &mut self.slice).await {
                 self.lookouts.push(lookout);
             }
         }
@@ -340,7 +340,7 @@ impl Task {
         let defined =
             plan.ids().map(|id| plan.service(id)).filter(|service| !self.left_over.contains(&service.name));
         let services = defined.map(|service| Service::clone(service)).collect();
-        self.breath.take().await;
+        self.slice.yield_if_spent().await;
         match Plan::compile(Config { settings: plan.settings().clone(), services }) {
             Ok(plan) => self.replan(plan).await,
             Err(errors) => tracing::error!(?errors, "cannot forget services that are no longer defined"),
@@ -371,7 +371,7 @@ impl Task {
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
         if snapshot.waits_for.is_some() && entry.snapshot.waits_for.is_none() {
-            self.ahead.push(self.world.places.files(name));
+            self.ahead.push(self.world.paths.files(name));
         }
         if !snapshot.state.is_alive() {
             self.has_gone |= self.left_over.contains(name);
@@ -450,17 +450,17 @@ impl Task {
         let defined_again = std::mem::replace(&mut self.left_over, left_over);
         self.has_gone = false;
         let plan = Arc::new(recall::with_left_overs(plan, &self.left_over));
-        self.breath.take().await;
+        self.slice.yield_if_spent().await;
         let old: BTreeMap<Name, Arc<Entry>> =
             self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
         self.complained.clear();
         self.store.planned_anew();
         self.note_changes(&plan);
-        self.breath.take().await;
+        self.slice.yield_if_spent().await;
         self.fleet.replan(plan, clock::now());
-        self.breath.take().await;
+        self.slice.yield_if_spent().await;
         self.note_definitions();
-        self.breath.take().await;
+        self.slice.yield_if_spent().await;
         for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
             self.fleet.retire(id);
         }
@@ -480,10 +480,10 @@ impl Task {
         self.entries = self.fleet.plan().ids().map(fresh).collect();
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids() {
-            self.breath.take().await;
+            self.slice.yield_if_spent().await;
             self.refresh(id);
         }
-        self.breath.take().await;
+        self.slice.yield_if_spent().await;
         self.note_unasked();
         let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));

@@ -66,7 +66,7 @@ impl Unclear {
     async fn look(&mut self, world: &World) -> BTreeMap<Name, Trace> {
         let mut names: BTreeSet<Name> = self.services.keys().cloned().collect();
         if self.unlisted {
-            match recall::names(&world.places) {
+            match recall::names(&world.paths) {
                 Ok(listed) => names.extend(listed),
                 Err(why) => {
                     return names.into_iter().map(|name| (name, Trace::unclear(&why))).collect();
@@ -74,7 +74,7 @@ impl Unclear {
             }
             self.unlisted = false;
         }
-        recall::traces(&world.places, names, &self.memories, self.began).await
+        recall::traces(&world.paths, names, &self.memories, self.began).await
     }
 }
 

@@ -1,10 +1,10 @@
 //! Who waits for the fate of a wish. The owner asks after every event, so no state that passes is missed.
 
-use super::breath::Breath;
 use super::message::{Patience, Verb};
 use super::unclear;
 use crate::board::{Board, Entry};
-use crate::clock;
+use crate::host::clock;
+use crate::host::time_slice::TimeSlice;
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::fleet::progress::Prospects;
 use service_core::fleet::{Obstacle, Progress};
@@ -73,7 +73,7 @@ impl Waiter {
         board: &Board,
         now: Moment,
         concerned: &BTreeSet<Id>,
-        breath: &mut Breath,
+        slice: &mut TimeSlice,
     ) -> bool {
         let over = self.deadline().is_some_and(|deadline| now >= deadline);
         let places: BTreeSet<usize> = match over || std::mem::take(&mut self.is_new) {
@@ -81,7 +81,7 @@ impl Waiter {
             false => concerned.iter().filter_map(|id| self.places.get(id).copied()).collect(),
         };
         for place in places {
-            breath.take().await;
+            slice.yield_if_spent().await;
             let service = self.open.get(&place);
             let row = service.and_then(|service| self.row(service, prospects, board, now, over));
             if row.is_some_and(|row| self.rows.send(row).is_ok()) {

@@ -4,7 +4,7 @@ use super::message::{Verb, Wish};
 use super::task::Task;
 use super::waiters::{Open, Waiter};
 use super::{nothing_defined, resolve};
-use crate::clock;
+use crate::host::clock;
 use service_api::{Code, Outcome, Problem};
 use service_core::change::{Effect, differing};
 use service_core::fleet::progress::Prospects;

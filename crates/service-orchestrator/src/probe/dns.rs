@@ -59,7 +59,7 @@ fn query(name: &str) -> Result<Message, String> {
 /// The socket is connected, so the kernel lets in answers from this server only; the number tells a late answer from
 /// the one that is waited for.
 fn id() -> u16 {
-    u16::try_from(crate::clock::now().as_nanos() & 0xffff).unwrap_or_default()
+    u16::try_from(crate::host::clock::now().as_nanos() & 0xffff).unwrap_or_default()
 }
 
 async fn exchange(server: SocketAddr, query: &[u8], id: u16) -> std::io::Result<Message> {

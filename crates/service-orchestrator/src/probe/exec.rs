@@ -1,9 +1,10 @@
 //! `exec:command`: a command that ends with code 0. Run directly, in a group of its own that is killed when time is up.
 
 use super::Said;
-use crate::clock;
-use crate::process::{environment, identity, surroundings, waits_for_others};
-use crate::room;
+use crate::host::clock;
+use crate::host::credentials::resolve_identity;
+use crate::host::descriptors;
+use crate::host::environment::{describe_slow_lookup, inherited_environment, read_environment};
 use crate::world::World;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{SFlag, fstat};
@@ -77,7 +78,7 @@ pub(crate) async fn run(
         .args(arguments)
         .envs(surroundings.unwrap_or_default())
         .envs(variables)
-        .current_dir(world.places.working_dir(service.working_dir.as_deref()))
+        .current_dir(world.paths.working_dir(service.working_dir.as_deref()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -106,20 +107,20 @@ struct Own {
 
 impl Own {
     fn of(base_dir: &Path, service: &Service) -> Result<Self, String> {
-        let variables = environment(base_dir, service)?;
-        let identity = identity(service)?;
-        let surroundings = surroundings(service, identity.as_ref());
+        let variables = read_environment(base_dir, service)?;
+        let identity = resolve_identity(service)?;
+        let surroundings = inherited_environment(service, identity.as_ref());
         Ok(Self { variables, identity, surroundings })
     }
 }
 
 /// Beside everybody else where it waits for others: a file system or a name service may not answer.
 async fn own(world: &World, service: &Service, limit: Duration) -> Result<Own, String> {
-    let Some(waits) = waits_for_others(service) else {
-        return Own::of(&world.places.base_dir, service);
+    let Some(waits) = describe_slow_lookup(service) else {
+        return Own::of(&world.paths.base_dir, service);
     };
-    let (places, service) = (Arc::clone(&world.places), service.clone());
-    let looked_up = tokio::task::spawn_blocking(move || Own::of(&places.base_dir, &service));
+    let (paths, service) = (Arc::clone(&world.paths), service.clone());
+    let looked_up = tokio::task::spawn_blocking(move || Own::of(&paths.base_dir, &service));
     let looked_up = tokio::time::timeout(limit, looked_up).await;
     let looked_up = looked_up.map_err(|_| format!("{waits} within {limit:?}"))?;
     looked_up.unwrap_or_else(|error| Err(format!("cannot look up who the service is: {error}")))
@@ -184,7 +185,7 @@ impl Group {
     /// Runs a command as the leader of a group.
     pub(crate) fn spawn(mut command: Command) -> std::io::Result<Self> {
         let mark = mark();
-        room::as_meant(command.as_std_mut());
+        descriptors::as_meant(command.as_std_mut());
         let child = command.env(MARK, &mark).process_group(0).spawn().map_err(no_process)?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })

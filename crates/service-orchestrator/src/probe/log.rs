@@ -1,6 +1,6 @@
 //! `ready.log` of a service that a former daemon has begun, and whose shim does not look for the line by itself.
 
-use crate::clock;
+use crate::host::clock;
 use crate::world::World;
 use regex::Regex;
 use service_core::Moment;
@@ -22,7 +22,7 @@ pub(crate) async fn listen(world: World, service: Arc<Service>, run: u64, launch
     let Some(pattern) = service.ready.log.as_deref().and_then(|pattern| Regex::new(pattern).ok()) else {
         return;
     };
-    let files = world.places.files(&service.name);
+    let files = world.paths.files(&service.name);
     let mut follower = Follower::at_end(files.clone());
     let mut lines =
         files.tail(MOST_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default();

@@ -5,7 +5,7 @@
 //! of a start a twentieth.
 
 use super::listeners::Listeners;
-use crate::clock;
+use crate::host::clock;
 use service_core::Moment;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,7 +2,7 @@
 
 use super::listeners::{Family, Listener, Listeners, on_port};
 use super::names::local;
-use crate::usage::descendants;
+use crate::host::procfs::descendants;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -12,11 +12,12 @@
 //!   answer say, is told of after [`SLOW`] and ended after [`GIVES_UP`].
 
 use super::{Ask, Direct, Keeper, Life, Talk, by_signal, keeper, limits, obey, orphans};
-use crate::clock;
+use crate::host::clock;
+use crate::host::descriptors::{DescriptorPermit, NoDescriptors};
+use crate::host::environment::describe_slow_lookup;
 use crate::orchestrator::Report;
-use crate::process::launch::{compose, log_limits, waits_for_others};
+use crate::process::launch::{compose, log_limits};
 use crate::process::template::{Lifeline, Unborn};
-use crate::room::{Held, NoRoom};
 use crate::world::World;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -101,7 +102,7 @@ struct Sent {
 
 /// The descriptors of a launch.
 struct Place {
-    held: Held,
+    held: DescriptorPermit,
     /// Its heritage is let go of once it has begun.
     narrow: Option<SemaphorePermit<'static>>,
 }
@@ -146,11 +147,11 @@ async fn send(world: &World, definition: &Arc<Service>, run: u64, missing: Missi
 
 /// Beside everybody else where it waits for others: a file system or a name service may not answer.
 async fn composed(world: &World, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
-    let Some(waits) = waits_for_others(definition) else {
-        return compose(&world.places, definition, run);
+    let Some(waits) = describe_slow_lookup(definition) else {
+        return compose(&world.paths, definition, run);
     };
-    let (places, definition) = (Arc::clone(&world.places), Arc::clone(definition));
-    let composed = tokio::task::spawn_blocking(move || compose(&places, &definition, run));
+    let (paths, definition) = (Arc::clone(&world.paths), Arc::clone(definition));
+    let composed = tokio::task::spawn_blocking(move || compose(&paths, &definition, run));
     match tokio::time::timeout(LOOKED_UP_WITHIN, composed).await {
         Ok(composed) => {
             composed.unwrap_or_else(|error| Err(format!("its launch cannot be put together: {error}")))
@@ -159,11 +160,11 @@ async fn composed(world: &World, definition: &Arc<Service>, run: u64) -> Result<
     }
 }
 
-/// Room for one launch. That of a run which is just ending is waited for.
-async fn place() -> Result<Place, NoRoom> {
+/// DescriptorBudget for one launch. That of a run which is just ending is waited for.
+async fn place() -> Result<Place, NoDescriptors> {
     let deadline = clock::now().plus(ROOM_WITHIN);
     let mut held = loop {
-        match Held::connection() {
+        match DescriptorPermit::connection() {
             Err(_) if clock::now() < deadline => tokio::time::sleep(ROOM_AGAIN).await,
             held => break held?,
         }
@@ -173,7 +174,7 @@ async fn place() -> Result<Place, NoRoom> {
     }
     match tokio::time::timeout(NARROW_WITHIN, NARROW.acquire()).await {
         Ok(Ok(permit)) => Ok(Place { held, narrow: Some(permit) }),
-        _ => Err(NoRoom::now()),
+        _ => Err(NoDescriptors::now()),
     }
 }
 
@@ -183,7 +184,7 @@ fn cannot(error: &io::Error) -> String {
 
 impl Life {
     async fn not_begun(&self, message: String) {
-        limits::leave(&self.world.places, &self.name, self.run).await;
+        limits::leave(&self.world.paths, &self.name, self.run).await;
         self.report(Event::Refused(message));
     }
 
@@ -280,7 +281,7 @@ impl Life {
 
     /// Removes the socket of a shim that was killed.
     fn remove_socket(&self) {
-        let _ = std::fs::remove_file(self.world.places.files(&self.name).socket());
+        let _ = std::fs::remove_file(self.world.paths.files(&self.name).socket());
     }
 
     /// Ends a shim that hangs; whether nothing is left of it. What hangs so that nobody can kill it is tried again.
@@ -296,8 +297,8 @@ impl Life {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if has_begun {
-            limits::kill(&self.world.places, &self.name, self.run);
-            orphans::end(&self.world.places, &self.name, self.run, None).await;
+            limits::kill(&self.world.paths, &self.name, self.run);
+            orphans::end(&self.world.paths, &self.name, self.run, None).await;
         }
         self.remove_socket();
         true

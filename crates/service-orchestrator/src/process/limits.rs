@@ -4,8 +4,8 @@
 //! can say why a run was killed, and finds the cgroup that it has to remove.
 
 use super::cgroup::{Around, Cgroup, Site};
-use crate::store::write_private;
-use crate::world::Places;
+use crate::host::fs::write_private;
+use crate::host::paths::Paths;
 use serde::{Deserialize, Serialize};
 use service_core::Name;
 use service_core::config::Limits;
@@ -59,8 +59,8 @@ impl By {
 
 impl Kept {
     /// What was written down about this run.
-    pub(crate) fn of(places: &Places, name: &Name, run: u64) -> Option<Self> {
-        noted(places, name).filter(|kept| kept.run == run)
+    pub(crate) fn of(paths: &Paths, name: &Name, run: u64) -> Option<Self> {
+        noted(paths, name).filter(|kept| kept.run == run)
     }
 
     /// The word for who keeps them: `cgroup`, `rlimit` or `none`, or one for each.
@@ -98,26 +98,26 @@ impl Kept {
 
 /// Decides how the limits of a run are kept, and prepares it. Whatever stands in the way, the service is started: with
 /// what can be had, and with a word about what cannot.
-pub(super) fn prepare(places: &Places, name: &Name, limits: &Limits, run: u64) -> protocol::Limits {
-    if let Some(old) = noted(places, name).and_then(|kept| kept.cgroup).map(Cgroup)
+pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> protocol::Limits {
+    if let Some(old) = noted(paths, name).and_then(|kept| kept.cgroup).map(Cgroup)
         && let Err(error) = old.remove()
     {
         tracing::warn!(service = %name, cgroup = %old.0.display(), %error, "cannot remove the cgroup of its last run");
     }
     if limits.is_none() {
-        let _ = std::fs::remove_file(note(places, name));
+        let _ = std::fs::remove_file(note(paths, name));
         return protocol::Limits::default();
     }
-    let cgroup = format!("run.{}.{name}.{run}", places.fingerprint());
+    let cgroup = format!("run.{}.{name}.{run}", paths.fingerprint());
     let mut kept = plan(Site::find(&Around::us()), limits, &cgroup, run);
     let wanted = kept.cgroup.clone();
     // Before it exists, so that it is found whenever we are killed.
-    let made = write_down(places, name, &kept)
-        .map_err(|error| format!("`{}` cannot be written: {error}", note(places, name).display()))
+    let made = write_down(paths, name, &kept)
+        .map_err(|error| format!("`{}` cannot be written: {error}", note(paths, name).display()))
         .and_then(|()| wanted.map_or(Ok(()), |cgroup| make(&Cgroup(cgroup), &kept)));
     if let Err(why) = made {
         kept.give_up(&why);
-        if let Err(error) = write_down(places, name, &kept) {
+        if let Err(error) = write_down(paths, name, &kept) {
             tracing::warn!(service = %name, %error, "cannot write down how its limits are kept");
         }
     }
@@ -184,12 +184,12 @@ impl Kept {
 }
 
 /// How a process of a run ended, in the core's words; to be asked while its cgroup is there.
-pub(crate) fn exit(places: &Places, name: &Name, run: u64, exit: service_shim::Exit) -> Exit {
+pub(crate) fn exit(paths: &Paths, name: &Name, run: u64, exit: service_shim::Exit) -> Exit {
     let signal = match exit {
         service_shim::Exit::Code(code) => return Exit::Code(code),
         service_shim::Exit::Signal(signal) => signal,
     };
-    let kept = || Kept::of(places, name, run);
+    let kept = || Kept::of(paths, name, run);
     match kept().filter(|_| signal == nix::libc::SIGKILL) {
         Some(Kept { cgroup: Some(cgroup), memory: Some(limit), .. })
             if Cgroup(cgroup.clone()).was_out_of_memory() =>
@@ -201,28 +201,28 @@ pub(crate) fn exit(places: &Places, name: &Name, run: u64, exit: service_shim::E
 }
 
 /// Kills what is left in the cgroup of a run whose keeper is gone.
-pub(super) fn kill(places: &Places, name: &Name, run: u64) {
-    if let Some(cgroup) = Kept::of(places, name, run).and_then(|kept| kept.cgroup) {
+pub(super) fn kill(paths: &Paths, name: &Name, run: u64) {
+    if let Some(cgroup) = Kept::of(paths, name, run).and_then(|kept| kept.cgroup) {
         Cgroup(cgroup).kill();
     }
 }
 
 /// Removes the cgroup of a run that is over.
-pub(super) async fn leave(places: &Places, name: &Name, run: u64) {
-    if let Some(kept) = Kept::of(places, name, run) {
-        clear(places, name, &kept).await;
+pub(super) async fn leave(paths: &Paths, name: &Name, run: u64) {
+    if let Some(kept) = Kept::of(paths, name, run) {
+        clear(paths, name, &kept).await;
     }
 }
 
 /// Removes what a former daemon left of a service that does not run, with whatever is still in there.
-pub(crate) async fn leave_over(places: &Places, name: &Name) {
-    if let Some(kept) = noted(places, name) {
-        kill(places, name, kept.run);
-        clear(places, name, &kept).await;
+pub(crate) async fn leave_over(paths: &Paths, name: &Name) {
+    if let Some(kept) = noted(paths, name) {
+        kill(paths, name, kept.run);
+        clear(paths, name, &kept).await;
     }
 }
 
-async fn clear(places: &Places, name: &Name, kept: &Kept) {
+async fn clear(paths: &Paths, name: &Name, kept: &Kept) {
     if let Some(cgroup) = kept.cgroup.clone().map(Cgroup) {
         let mut tries = 0;
         while let Err(error) = cgroup.remove() {
@@ -239,19 +239,19 @@ async fn clear(places: &Places, name: &Name, kept: &Kept) {
         return;
     }
     // The next run may have begun meanwhile; what is written down now is about that one.
-    if noted(places, name).as_ref() == Some(kept) {
-        let _ = std::fs::remove_file(note(places, name));
+    if noted(paths, name).as_ref() == Some(kept) {
+        let _ = std::fs::remove_file(note(paths, name));
     }
 }
 
-fn note(places: &Places, name: &Name) -> PathBuf {
-    places.files(name).directory().join("limits.json")
+fn note(paths: &Paths, name: &Name) -> PathBuf {
+    paths.files(name).directory().join("limits.json")
 }
 
-fn noted(places: &Places, name: &Name) -> Option<Kept> {
-    serde_json::from_slice(&std::fs::read(note(places, name)).ok()?).ok()
+fn noted(paths: &Paths, name: &Name) -> Option<Kept> {
+    serde_json::from_slice(&std::fs::read(note(paths, name)).ok()?).ok()
 }
 
-fn write_down(places: &Places, name: &Name, kept: &Kept) -> std::io::Result<()> {
-    write_private(&note(places, name), &serde_json::to_vec(kept)?)
+fn write_down(paths: &Paths, name: &Name, kept: &Kept) -> std::io::Result<()> {
+    write_private(&note(paths, name), &serde_json::to_vec(kept)?)
 }

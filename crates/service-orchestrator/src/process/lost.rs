@@ -6,10 +6,10 @@
 //! as any other then. All processes are looked through only where something is missing: where nothing is remembered, or where
 //! what should run has nobody who holds its lock.
 
-use crate::clock;
-use crate::process::orphans::MARK;
-use crate::usage;
-use crate::world::Places;
+use crate::host::clock;
+use crate::host::environment::RUN_ID_VARIABLE;
+use crate::host::paths::Paths;
+use crate::host::procfs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::Name;
@@ -30,29 +30,29 @@ const COMES_BACK_WITHIN: Duration = Duration::from_secs(1);
 /// Finds those of this state directory, and has them make their files anew. Returns what is known of those that do not: they
 /// are frozen, or of a former version.
 pub(crate) async fn call_back(
-    places: &Places,
+    paths: &Paths,
     memories: &BTreeMap<Name, Memory>,
     is_managed: impl Fn(&Name) -> bool,
 ) -> BTreeMap<Name, Record> {
-    if !is_anything_missing(places, memories, is_managed) {
+    if !is_anything_missing(paths, memories, is_managed) {
         return BTreeMap::new();
     }
-    let mut found = find(&places.services());
+    let mut found = find(&paths.services());
     for (name, shim) in &found {
         tracing::warn!(service = %name, pid = shim.pid, "its keeper lives and its files are gone; asking it to make them anew");
-        if crate::orchestrator::private_dir(places.files(name).directory()).is_ok() {
+        if crate::host::fs::private_dir(paths.files(name).directory()).is_ok() {
             ask(*shim);
         }
     }
     let deadline = clock::now().plus(COMES_BACK_WITHIN);
     loop {
-        found.retain(|name, shim| !is_back(&places.files(name), *shim));
+        found.retain(|name, shim| !is_back(&paths.files(name), *shim));
         if found.is_empty() || clock::now() >= deadline {
             break;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    found.into_iter().map(|(name, shim)| (name.clone(), record(places, &name, shim))).collect()
+    found.into_iter().map(|(name, shim)| (name.clone(), record(paths, &name, shim))).collect()
 }
 
 /// Asks a shim to make its files anew.
@@ -69,19 +69,19 @@ pub(crate) fn keeps(shim: Process, files: &Files) -> bool {
 }
 
 fn is_anything_missing(
-    places: &Places,
+    paths: &Paths,
     memories: &BTreeMap<Name, Memory>,
     is_managed: impl Fn(&Name) -> bool,
 ) -> bool {
     let is_kept = |name: &Name| {
-        let files = places.files(name);
+        let files = paths.files(name);
         let is_over = files.read_record().is_ok_and(|record| record.is_some_and(|record| record.is_end()));
         let is_held = files.try_lock().map(|lock| lock.is_none());
         // One that cannot be looked at is not missing.
         is_over || is_held.unwrap_or_else(|error| error.kind() != io::ErrorKind::NotFound)
     };
     let mut up = memories.iter().filter(|(name, memory)| memory.state.is_alive() && !is_managed(name));
-    !places.state_dir.join("state.json").exists() || !up.all(|(name, _)| is_kept(name))
+    !paths.state_dir.join("state.json").exists() || !up.all(|(name, _)| is_kept(name))
 }
 
 fn is_back(files: &Files, shim: Process) -> bool {
@@ -132,26 +132,27 @@ fn marked_directory(shim: u32, services: &Path) -> Option<PathBuf> {
 
 /// What stands in the environment of what a shim keeps: directory and number of the run.
 fn mark(shim: u32) -> Option<(String, u64)> {
-    usage::children(shim).into_iter().find_map(|pid| {
+    procfs::children(shim).into_iter().find_map(|pid| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
         let mut variables = environment.split(|byte| *byte == 0);
-        let mark = variables
-            .find_map(|variable| std::str::from_utf8(variable).ok()?.strip_prefix(MARK)?.strip_prefix('='))?;
+        let mark = variables.find_map(|variable| {
+            std::str::from_utf8(variable).ok()?.strip_prefix(RUN_ID_VARIABLE)?.strip_prefix('=')
+        })?;
         let (directory, run) = mark.rsplit_once('#')?;
         Some((directory.to_owned(), run.parse().ok()?))
     })
 }
 
 /// What can be told of a run from outside.
-fn record(places: &Places, name: &Name, shim: Process) -> Record {
-    let known = places.files(name).read_record().ok().flatten().filter(|record| record.shim == shim);
-    let leader = usage::children(shim.pid).into_iter().find_map(Process::of);
+fn record(paths: &Paths, name: &Name, shim: Process) -> Record {
+    let known = paths.files(name).read_record().ok().flatten().filter(|record| record.shim == shim);
+    let leader = procfs::children(shim.pid).into_iter().find_map(Process::of);
     let at = clock::now().as_nanos();
     known.unwrap_or_else(|| Record {
         version: PROTOCOL_VERSION,
         service: name.to_string(),
         run: mark(shim.pid).map_or(1, |(_, run)| run),
-        boot_id: places.boot_id.clone(),
+        boot_id: paths.boot_id.clone(),
         shim,
         phase: leader.map_or(Phase::Launching { at }, |leader| Phase::Running { leader, at }),
         notified: false,

@@ -1,8 +1,9 @@
 //! Ends what a dead shim kept. The kernel ends the service's own process with its shim; what that had started is found by
 //! its session, or by the mark that every process of a run has in its environment.
 
-use crate::room::is_short;
-use crate::world::Places;
+use crate::host::descriptors::is_short;
+use crate::host::environment::RUN_ID_VARIABLE;
+use crate::host::paths::Paths;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::Name;
@@ -10,25 +11,22 @@ use service_shim::Process;
 use std::io;
 use std::time::Duration;
 
-/// The variable that marks a process as belonging to one run of one service.
-pub(super) const MARK: &str = "SERVICE_RUN_ID";
-
 /// Between two looks at processes that were killed and are still there.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// After so many looks what is left is beyond us, for example another user's.
 const MOST_LOOKS: u32 = 400;
 
-/// What stands behind [`MARK`]: no other run of any project has the same.
-pub(super) fn mark(places: &Places, name: &Name, run: u64) -> String {
-    format!("{}#{run}", places.files(name).directory().display())
+/// What stands behind [`RUN_ID_VARIABLE`]: no other run of any project has the same.
+pub(super) fn mark(paths: &Paths, name: &Name, run: u64) -> String {
+    format!("{}#{run}", paths.files(name).directory().display())
 }
 
 /// Removes the socket of a dead shim and kills every process of its run, until there is none or it is clear that some cannot
 /// be killed. Must not be called while the shim lives.
-pub(crate) async fn end(places: &Places, name: &Name, run: u64, leader: Option<Process>) {
+pub(crate) async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Process>) {
     // Nobody listens there any more.
-    let _ = std::fs::remove_file(places.files(name).socket());
-    let mark = format!("{MARK}={}", mark(places, name, run));
+    let _ = std::fs::remove_file(paths.files(name).socket());
+    let mark = format!("{RUN_ID_VARIABLE}={}", mark(paths, name, run));
     for _ in 0..MOST_LOOKS {
         match kin(leader, mark.as_bytes()) {
             Ok(left) if left.is_empty() => return,

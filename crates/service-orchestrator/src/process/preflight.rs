@@ -2,9 +2,10 @@
 //! is there now may be gone when the service is started.
 
 use super::executable::{Refusal, Search};
-use super::{environment, identity};
+use crate::host::credentials::resolve_identity;
+use crate::host::environment::read_environment;
+use crate::host::paths::Paths;
 use crate::probe::unusable;
-use crate::world::Places;
 use service_core::config::{Manager, Readiness, Service};
 use service_core::health::Endpoint;
 use service_shim::protocol::Identity;
@@ -33,17 +34,17 @@ impl Blocker {
 }
 
 /// All that a start would fail for, as far as that can be seen without starting anything.
-pub(crate) fn blockers(places: &Places, service: &Service) -> Vec<Blocker> {
+pub(crate) fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     let mut found = Vec::new();
     let ours = service.manager == Manager::Process;
-    let who = if ours { identity(service) } else { Ok(None) };
+    let who = if ours { resolve_identity(service) } else { Ok(None) };
     let who = who.unwrap_or_else(|why| {
         let key: &[_] = if why.contains("group") { &["group"] } else { &["user"] };
         let help = "make it, or name another in services.toml".to_owned();
         found.push(Blocker { key, why, help, may_be_made: false });
         None
     });
-    let directory = places.working_dir(service.working_dir.as_deref());
+    let directory = paths.working_dir(service.working_dir.as_deref());
     // Of what others run only `command` enters it.
     let is_entered = ours || service.manager == Manager::BuiltIn("command".to_owned());
     if is_entered && !directory.is_dir() {
@@ -51,7 +52,7 @@ pub(crate) fn blockers(places: &Places, service: &Service) -> Vec<Blocker> {
         let why = format!("working directory `{}` {what}", directory.display());
         found.push(Blocker::of_file(&["working_dir"], why, "make it, or correct `working_dir`"));
     }
-    let variables = environment(&places.base_dir, service).map_err(|why| {
+    let variables = read_environment(&paths.base_dir, service).map_err(|why| {
         found.push(Blocker::of_file(
             &["env_file"],
             why,
@@ -60,7 +61,7 @@ pub(crate) fn blockers(places: &Places, service: &Service) -> Vec<Blocker> {
     });
     if ours {
         found.extend(program(service, &directory, variables.as_deref().ok(), who.as_ref()));
-        found.extend(authority(places, service));
+        found.extend(authority(paths, service));
     }
     found
 }
@@ -86,10 +87,10 @@ fn program(
 }
 
 /// Where a check decides whether it has started, that check has to know whom to believe.
-fn authority(places: &Places, service: &Service) -> Option<Blocker> {
+fn authority(paths: &Paths, service: &Service) -> Option<Blocker> {
     let health = &service.health;
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;
     let file = health.ca_file.as_ref().filter(|_| is_used && service.readiness() == Readiness::Check)?;
-    let why = unusable(&places.base_dir.join(file))?;
+    let why = unusable(&paths.base_dir.join(file))?;
     Some(Blocker::of_file(&["health", "ca_file"], why, "put it back, or correct `health.ca_file`"))
 }

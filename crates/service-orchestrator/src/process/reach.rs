@@ -1,13 +1,13 @@
 //! How a run is followed whose shim lives: over a connection while there is one, else by the record that the shim writes.
 //!
 //! A connection can end, and there may be none: its socket's file was removed, somebody has cut it off, or no descriptor is
-//! left for it ([`Held`]). None of this says that the shim has ended; only the kernel does. So the shim is tried again for as
+//! left for it ([`DescriptorPermit`]). None of this says that the shim has ended; only the kernel does. So the shim is tried again for as
 //! long as it lives. What it does meanwhile is read from its record, and what is asked of it goes over a connection of its own
 //! that lasts as long as the order.
 
 use super::{Ask, Direct, LENDS, Life, Talk, by_signal, try_send};
+use crate::host::descriptors::{DescriptorPermit, NoDescriptors, RAISE_LIMIT_HELP, is_short};
 use crate::orchestrator::Report;
-use crate::room::{Held, MORE_ROOM, NoRoom, is_short};
 use service_shim::{Files, Heritage, Order, Process, Record};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -25,17 +25,17 @@ const ASK_EVERY: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Reached {
     pub(super) talk: Talk,
-    pub(super) held: Held,
+    pub(super) held: DescriptorPermit,
 }
 
 impl Reached {
     /// What has just been heard of a shim is kept if there is room for it.
     pub(crate) fn keep(talk: Talk) -> Option<Self> {
-        Held::connection().ok().map(|held| Self { talk, held })
+        DescriptorPermit::connection().ok().map(|held| Self { talk, held })
     }
 
     fn new(files: &Files) -> io::Result<Self> {
-        let held = Held::connection().map_err(io::Error::other)?;
+        let held = DescriptorPermit::connection().map_err(io::Error::other)?;
         Ok(Self { talk: Talk::with(files)?, held })
     }
 }
@@ -86,7 +86,7 @@ impl Life {
         last: &mut Option<Record>,
         asked: &mut UnboundedReceiver<Ask>,
     ) -> Option<Reached> {
-        let files = self.world.places.files(&self.name);
+        let files = self.world.paths.files(&self.name);
         let [mut pause, longest] = REACH_AGAIN;
         let mut seen = None;
         let mut told = None;
@@ -105,8 +105,8 @@ impl Life {
                 return None;
             }
             if pause == longest {
-                let no_room = error.get_ref().and_then(|error| error.downcast_ref::<NoRoom>());
-                let way_out = no_room.map(|_| format!("; {MORE_ROOM}")).unwrap_or_default();
+                let no_room = error.get_ref().and_then(|error| error.downcast_ref::<NoDescriptors>());
+                let way_out = no_room.map(|_| format!("; {RAISE_LIMIT_HELP}")).unwrap_or_default();
                 let why = format!("its keeper (pid {}) is not connected: {error}{way_out}", shim.pid);
                 if told.as_ref() != Some(&why) {
                     tracing::warn!(service = %self.name, %error, "cannot reach its shim, which lives; trying again");

@@ -7,8 +7,8 @@
 //! Each template is waited for. When it ends, the shims that it had forked ahead are let go, and every launch that was sent
 //! to it learns of it ([`Unborn::orphaned`]): no launch relies on a socket telling that nobody reads it.
 
-use crate::room::Room;
-use crate::{clock, usage};
+use crate::host::descriptors::DescriptorBudget;
+use crate::host::{clock, procfs};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
@@ -141,7 +141,7 @@ impl Templates {
 
     /// So many services wait for others: soon there is a shim for each of them, or for the first few.
     pub(crate) fn want(self: &Arc<Self>, number: usize) {
-        let number = Room::now().spares(number.min(MOST_SPARE));
+        let number = DescriptorBudget::now().spares(number.min(MOST_SPARE));
         if self.wanted.swap(number, Ordering::Relaxed) != number {
             self.stock_up();
         }
@@ -191,8 +191,8 @@ impl Templates {
             return;
         }
         let pid = self.pid.load(Ordering::Relaxed);
-        let unborn = |shim: &u32| usage::is_frozen(*shim) && usage::children(*shim).is_empty();
-        let shims = usage::children(pid).into_iter().filter(unborn);
+        let unborn = |shim: &u32| procfs::is_frozen(*shim) && procfs::children(*shim).is_empty();
+        let shims = procfs::children(pid).into_iter().filter(unborn);
         for frozen in std::iter::once(pid).chain(shims).filter(|pid| *pid != 0) {
             let _ = kill(Pid::from_raw(frozen.cast_signed()), Signal::SIGCONT);
         }

@@ -1,7 +1,7 @@
 //! `orchestratord enable` and `disable`: the unit file and `systemctl --user`. Either all of it is done or none.
 
 use super::unit::{self, At, Starts};
-use crate::room;
+use crate::host::descriptors;
 use nix::unistd::{Uid, User};
 use service_api::{Code, Problem, Project, Unit};
 use std::ffi::{OsStr, OsString};
@@ -183,7 +183,7 @@ fn linger() -> Option<String> {
     }
     let mut ask = Command::new("loginctl");
     ask.args(["--no-ask-password", "enable-linger"]).stdin(Stdio::null());
-    room::as_meant(&mut ask);
+    descriptors::as_meant(&mut ask);
     let why = match ask.output() {
         Ok(output) if output.status.success() => return None,
         Ok(output) => last_line(&output.stderr),
@@ -206,7 +206,7 @@ fn user() -> Option<User> {
 fn command(words: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new("systemctl");
     command.arg("--user").args(words).stdin(Stdio::null());
-    room::as_meant(&mut command);
+    descriptors::as_meant(&mut command);
     command
 }
 

@@ -5,8 +5,8 @@
 //! reason for that.
 
 use crate::board::Board;
-use crate::clock;
 use crate::daemon::Shared;
+use crate::host::clock;
 use crate::selfcheck;
 use service_core::service::State;
 use std::env;

@@ -3,9 +3,9 @@
 
 use super::unit::Starts;
 use crate::daemon::Shared;
+use crate::host::descriptors;
+use crate::host::fs::write_private;
 use crate::orchestrator::{Verb, Wish};
-use crate::room;
-use crate::store::write_private;
 use service_core::service::{Goal, State};
 use std::io;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ pub(crate) fn begin(shared: &Arc<Shared>, starts: &Starts) {
 pub(crate) async fn is_leaving() -> bool {
     let mut ask = Command::new("systemctl");
     ask.args(["--user", "is-system-running"]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    room::as_meant(ask.as_std_mut());
+    descriptors::as_meant(ask.as_std_mut());
     match tokio::time::timeout(TELLS_WITHIN, ask.output()).await {
         Ok(Ok(output)) => output.stdout.trim_ascii() == b"stopping",
         Ok(Err(_)) | Err(_) => false,

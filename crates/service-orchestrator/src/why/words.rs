@@ -1,9 +1,9 @@
 //! [`Words`]: what a service wrote in its last run, so short that it fits into an error.
 
 use crate::board::Entry;
-use crate::clock;
+use crate::host::clock;
+use crate::host::paths::Paths;
 use crate::orchestrator::is_managed;
-use crate::world::Places;
 use service_api::redact;
 use service_shim::cri::Stream;
 use service_shim::{Line, Tail};
@@ -32,11 +32,11 @@ pub(crate) struct Words {
 
 impl Words {
     /// Reads them from its log. A run whose beginning nobody knows has none.
-    pub(crate) fn of(entry: &Entry, places: &Places) -> Self {
+    pub(crate) fn of(entry: &Entry, paths: &Paths) -> Self {
         let Some(began) = entry.snapshot.began.filter(|_| !is_managed(&entry.definition)) else {
             return Self::default();
         };
-        let files = places.files(&entry.definition.name);
+        let files = paths.files(&entry.definition.name);
         let tail = files.tail_within(MAX_LINES, Some(clock::wall(began)), MAX_BYTES).ok().flatten();
         Self::among(&tail.and_then(|tail| Tail::all(tail).ok()).unwrap_or_default(), &entry.definition.env)
     }

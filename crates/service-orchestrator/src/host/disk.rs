@@ -7,7 +7,7 @@
 //!
 //! What was written more than `SYNC_DELAY` and one sync ago is therefore there after a power failure.
 
-use crate::clock;
+use crate::host::clock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};

@@ -6,7 +6,7 @@
 //! look at it: what a file says anew (`git pull`) is accepted anew. What runs is asked by the definition with which it was
 //! started, and so is not asked about here.
 
-use crate::disk::{self, Disk};
+use crate::host::disk::{self, Disk};
 use serde::{Deserialize, Serialize};
 use service_api::ownership::read_regular;
 use service_api::trust::{self, MAX_FILE_BYTES, sha256};

@@ -1,22 +1,30 @@
-//! What a service has of the environment of the daemon, which is that of a shell of who runs it.
+//! The environment of a service: what it has of the daemon's, its env files, its own variables.
 //!
-//! All of it, unless it runs as somebody else or `env_clear` says otherwise: then what says nothing about anybody, what
-//! `pass_env` names, and the variables of its own user.
+//! Of the daemon's, which is that of the shell of a user, a service has everything, unless it runs as another user or
+//! `env_clear` says otherwise. Then it has the variables that identify nobody, those that `pass_env` names, and those of its
+//! own user.
 
+use crate::host::env_file::{self, Variable};
 use nix::unistd::{Uid, User, geteuid};
 use service_core::config::Service;
 use service_shim::protocol::Identity;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
+/// Marks a process as belonging to one run of one service.
+pub(crate) const RUN_ID_VARIABLE: &str = "SERVICE_RUN_ID";
 /// What is set for each run and each call, and by nobody else.
-pub(crate) const RESERVED: [&str; 3] = [super::orphans::MARK, "SERVICE_CALL_ID", "NOTIFY_SOCKET"];
+pub(crate) const RESERVED_VARIABLES: [&str; 3] = [RUN_ID_VARIABLE, "SERVICE_CALL_ID", "NOTIFY_SOCKET"];
 /// What every program needs and says nothing about anybody; and all that begins with `LC_`.
 const EVERYBODYS: [&str; 5] = ["PATH", "LANG", "LANGUAGE", "TERM", "TZ"];
 /// What says who somebody is.
 const OF_ONESELF: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
 
 /// All that a service has before what its definition says; `None`: whatever the daemon has.
-pub(crate) fn surroundings(service: &Service, identity: Option<&Identity>) -> Option<Vec<(String, String)>> {
+pub(crate) fn inherited_environment(
+    service: &Service,
+    identity: Option<&Identity>,
+) -> Option<Vec<(String, String)>> {
     let other = identity.filter(|identity| identity.uid != geteuid().as_raw());
     if other.is_none() && !service.surroundings.env_clear {
         return None;
@@ -31,7 +39,7 @@ pub(crate) fn surroundings(service: &Service, identity: Option<&Identity>) -> Op
     let text = |text: std::ffi::OsString| text.into_string().ok();
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
     let mut kept: Vec<(String, String)> =
-        variables.filter(|(name, _)| is_passed(name) && !RESERVED.contains(&&**name)).collect();
+        variables.filter(|(name, _)| is_passed(name) && !RESERVED_VARIABLES.contains(&&**name)).collect();
     if let Some(identity) = other {
         // What is named is passed, whoever it is of.
         let own = of(identity).into_iter().filter(|(name, _)| !pass.contains(name));
@@ -62,13 +70,59 @@ fn of(identity: &Identity) -> Vec<(String, String)> {
     variables
 }
 
+/// What of a launch or of a command of this service waits for others, a file system or a name service, which may not answer;
+/// in the words of its failure.
+pub(crate) fn describe_slow_lookup(service: &Service) -> Option<&'static str> {
+    match (service.env_file.is_empty(), service.user.is_none()) {
+        (true, true) => None,
+        (false, true) => Some("its env files cannot be read"),
+        (true, false) => Some("its `user` cannot be looked up"),
+        (false, false) => Some("its env files cannot be read, or its `user` cannot be looked up,"),
+    }
+}
+
+/// What a service's environment has on top of the daemon's: its files, then its own variables.
+pub(crate) fn read_environment(base_dir: &Path, service: &Service) -> Result<Vec<(String, String)>, String> {
+    let mut variables = Vec::new();
+    for file in &service.env_file {
+        let path = base_dir.join(file);
+        for variable in env_file::read(&path).map_err(|why| not_understood(&path, why))? {
+            let (Variable::Set { name, .. } | Variable::Inherited(name)) = &variable;
+            if RESERVED_VARIABLES.contains(&&**name) {
+                return Err(format!(
+                    "its env_file `{}` sets `{name}`, which is set for each run",
+                    path.display()
+                ));
+            }
+            match variable {
+                Variable::Set { name, value, .. } => variables.push((name, value)),
+                Variable::Inherited(name) => {
+                    variables.extend(std::env::var(&name).ok().map(|value| (name, value)));
+                }
+            }
+        }
+    }
+    variables.extend(service.env.iter().cloned());
+    Ok(variables)
+}
+
+/// Each line that is wrong, and which file has them.
+fn not_understood(path: &Path, why: String) -> String {
+    if why.starts_with("its env_file") {
+        return why;
+    }
+    let file = path.display();
+    let lines = why.replace(&format!("{file}:"), "line ");
+    format!("its env_file `{file}` is not understood: {lines}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use service_core::Name;
 
     fn names(service: &Service, identity: Option<&Identity>) -> Option<Vec<String>> {
-        surroundings(service, identity).map(|all| all.into_iter().map(|(name, _)| name).collect())
+        inherited_environment(service, identity).map(|all| all.into_iter().map(|(name, _)| name).collect())
     }
 
     #[test]
@@ -92,5 +146,22 @@ mod tests {
         service.surroundings.env_clear = true;
         let own = names(&service, None).unwrap();
         assert!(own.contains(&"CARGO_PKG_NAME".to_owned()) && !own.contains(&"CARGO".to_owned()), "{own:?}");
+    }
+
+    #[test]
+    fn what_asks_a_file_system_or_a_name_service_is_known_before_it_is_asked() {
+        for (keys, waits) in [
+            ("", None),
+            ("env_file = '.env'", Some("its env files cannot be read")),
+            ("user = 'somebody'", Some("its `user` cannot be looked up")),
+            (
+                "user = 'somebody'\nenv_file = '.env'",
+                Some("its env files cannot be read, or its `user` cannot be looked up,"),
+            ),
+        ] {
+            let text = format!("[services.a]\nstart_command = 'true'\n{keys}");
+            let config = crate::load::config_from_str(&text, "services.toml").unwrap();
+            assert_eq!(describe_slow_lookup(&config.services[0]), waits, "{keys}");
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! Memory and CPU of process trees, read from `/proc` only when somebody asks, and then at most every half second.
 
-use crate::clock;
+use crate::host::clock;
 use nix::sys::resource::{Resource, getrlimit};
 use service_core::Moment;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long one sample answers everybody.
-const FRESH: Duration = Duration::from_millis(500);
+const SAMPLE_MAX_AGE: Duration = Duration::from_millis(500);
 /// How long a sample serves as the one before the next.
-const KEPT: Duration = Duration::from_mins(5);
+const SAMPLE_RETENTION: Duration = Duration::from_mins(5);
 
 /// What a process tree uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -23,27 +23,27 @@ pub(crate) struct Usage {
 
 /// The process at the top of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Root {
+pub(crate) enum ProcessTree {
     /// A shim, which does not count itself.
-    Keeper(u32),
+    Shim(u32),
     /// The service's own.
     Own(u32),
 }
 
 /// The last sample of each tree.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
-    trees: BTreeMap<Root, (Moment, Usage)>,
+pub(crate) struct CpuMeter {
+    trees: BTreeMap<ProcessTree, (Moment, Usage)>,
 }
 
-impl Meter {
+impl CpuMeter {
     /// What each of these trees uses.
-    pub(crate) fn read(&mut self, roots: &[Root]) -> BTreeMap<Root, Usage> {
+    pub(crate) fn read(&mut self, roots: &[ProcessTree]) -> BTreeMap<ProcessTree, Usage> {
         let now = clock::now();
-        self.trees.retain(|_, (taken, _)| now.since(*taken) < KEPT);
+        self.trees.retain(|_, (taken, _)| now.since(*taken) < SAMPLE_RETENTION);
         for root in roots {
             let last = self.trees.get(root).copied();
-            if last.is_none_or(|(taken, _)| now.since(taken) >= FRESH) {
+            if last.is_none_or(|(taken, _)| now.since(taken) >= SAMPLE_MAX_AGE) {
                 self.trees.insert(*root, (now, tree(*root, last, now)));
             }
         }
@@ -52,11 +52,11 @@ impl Meter {
 }
 
 /// Samples one tree.
-fn tree(root: Root, last: Option<(Moment, Usage)>, now: Moment) -> Usage {
+fn tree(root: ProcessTree, last: Option<(Moment, Usage)>, now: Moment) -> Usage {
     let mut usage = Usage::default();
     let processes = match root {
-        Root::Keeper(pid) => descendants(pid),
-        Root::Own(pid) => std::iter::once(pid).chain(descendants(pid)).collect(),
+        ProcessTree::Shim(pid) => descendants(pid),
+        ProcessTree::Own(pid) => std::iter::once(pid).chain(descendants(pid)).collect(),
     };
     for (ticks, pages) in processes.into_iter().filter_map(stat) {
         usage.ticks += ticks;
@@ -70,18 +70,18 @@ fn tree(root: Root, last: Option<(Moment, Usage)>, now: Moment) -> Usage {
 }
 
 /// How many descriptors this process has open, short of the one that it takes to count them.
-pub(crate) fn descriptors() -> usize {
+pub(crate) fn count_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count().saturating_sub(1))
 }
 
 /// How many it may have open.
-pub(crate) fn most_descriptors() -> u64 {
+pub(crate) fn max_descriptors() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
 /// What this process itself uses.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Own {
+pub(crate) struct SelfUsage {
     /// Resident bytes.
     pub(crate) memory: u64,
     /// User and system time since it began.
@@ -89,9 +89,9 @@ pub(crate) struct Own {
 }
 
 /// Reads it.
-pub(crate) fn own() -> Own {
+pub(crate) fn read_self_usage() -> SelfUsage {
     let (ticks, pages) = stat(std::process::id()).unwrap_or_default();
-    Own { memory: pages * page_size(), cpu_seconds: ticks as f64 / ticks_per_second() }
+    SelfUsage { memory: pages * page_size(), cpu_seconds: ticks as f64 / ticks_per_second() }
 }
 
 /// Whether a signal has stopped a process: field 3 of `/proc/<pid>/stat`.

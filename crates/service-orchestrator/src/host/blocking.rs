@@ -5,7 +5,7 @@ use std::io;
 use tokio::sync::Semaphore;
 
 /// Does it when it is its turn in this lane.
-pub(crate) async fn aside<T: Send + 'static>(
+pub(crate) async fn run_blocking<T: Send + 'static>(
     lane: &'static Semaphore,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {

@@ -1,6 +1,6 @@
-//! [`Flights`]: what many ask for at once is done once, and all have the answer; one may also take an answer that is not old.
+//! [`SingleFlight`]: what many ask for at once is done once, and all have the answer; one may also take an answer that is not old.
 
-use crate::clock;
+use crate::host::clock;
 use service_core::Moment;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ const MOST: usize = 4096;
 
 /// What is under way, and the last answers, by name.
 #[derive(Debug)]
-pub(crate) struct Flights<T, V>(Mutex<HashMap<String, Arc<Flight<T, V>>>>);
+pub(crate) struct SingleFlight<T, V>(Mutex<HashMap<String, Arc<Flight<T, V>>>>);
 
 /// One question about a thing.
 #[derive(Debug)]
@@ -22,13 +22,13 @@ struct Flight<T, V> {
     answer: OnceCell<(V, Moment)>,
 }
 
-impl<T, V> Default for Flights<T, V> {
+impl<T, V> Default for SingleFlight<T, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T, V: Clone> Flights<T, V> {
+impl<T, V: Clone> SingleFlight<T, V> {
     /// What `make` gives, or gave to somebody who asked the same of the same thing: in this moment, or within `kept`.
     pub(crate) async fn share<F: Future<Output = V>>(
         &self,
@@ -71,7 +71,7 @@ mod tests {
 
     #[derive(Default)]
     struct World {
-        flights: Flights<(), u32>,
+        flights: SingleFlight<(), u32>,
         made: AtomicU32,
         gate: Notify,
     }

@@ -1,4 +1,4 @@
-//! [`Room`]: how many descriptors this process may use for what. Its limit is shared out, so that some are always left for the
+//! [`DescriptorBudget`]: how many descriptors this process may use for what. Its limit is shared out, so that some are always left for the
 //! door, for files and for checks, however many services there are.
 //!
 //! A service takes one descriptor, the connection to its shim, and as long as that is little of what there is, three more for
@@ -30,11 +30,11 @@ static MEANT: OnceLock<u64> = OnceLock::new();
 
 /// A limit, shared out.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
+pub(crate) struct DescriptorBudget {
     limit: usize,
 }
 
-impl Room {
+impl DescriptorBudget {
     /// As it is now; it may be changed while the daemon runs (`prlimit`).
     pub(crate) fn now() -> Self {
         let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
@@ -83,19 +83,19 @@ impl Room {
 
 /// What a service takes of the descriptors; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held(usize);
+pub(crate) struct DescriptorPermit(usize);
 
-impl Held {
-    /// Room for a connection.
-    pub(crate) fn connection() -> Result<Self, NoRoom> {
-        let room = Room::now();
+impl DescriptorPermit {
+    /// DescriptorBudget for a connection.
+    pub(crate) fn connection() -> Result<Self, NoDescriptors> {
+        let room = DescriptorBudget::now();
         let mut held = Self(0);
-        if held.take(1, room.services()) { Ok(held) } else { Err(NoRoom { limit: room.limit }) }
+        if held.take(1, room.services()) { Ok(held) } else { Err(NoDescriptors { limit: room.limit }) }
     }
 
-    /// Room for what its shim would leave, too.
+    /// DescriptorBudget for what its shim would leave, too.
     pub(crate) fn and_heritage(&mut self) -> bool {
-        self.0 > 1 || self.take(OF_A_HERITAGE, Room::now().with_heritage())
+        self.0 > 1 || self.take(OF_A_HERITAGE, DescriptorBudget::now().with_heritage())
     }
 
     fn take(&mut self, number: usize, most: usize) -> bool {
@@ -106,35 +106,35 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for DescriptorPermit {
     fn drop(&mut self) {
         HELD.fetch_sub(self.0, Ordering::Relaxed);
     }
 }
 
 /// What helps where there is none.
-pub(crate) const MORE_ROOM: &str =
+pub(crate) const RAISE_LIMIT_HELP: &str =
     "raise `ulimit -n`, or `LimitNOFILE=` of its unit, and run `service daemon restart`";
 
 /// There is none for one more service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoRoom {
+pub(crate) struct NoDescriptors {
     limit: usize,
 }
 
-impl NoRoom {
+impl NoDescriptors {
     pub(crate) fn now() -> Self {
-        Self { limit: Room::now().limit }
+        Self { limit: DescriptorBudget::now().limit }
     }
 }
 
-impl fmt::Display for NoRoom {
+impl fmt::Display for NoDescriptors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the daemon may have no more than {} open files, and keeps some for itself", self.limit)
     }
 }
 
-impl std::error::Error for NoRoom {}
+impl std::error::Error for NoDescriptors {}
 
 /// Whether this failed only because too many files are open, here or on the machine.
 pub(crate) fn is_short(error: &io::Error) -> bool {
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn whatever_the_limit_is_all_that_may_be_open_fits_below_it() {
         for limit in [48, 64, 100, 128, 200, 256, 1024, 4096, 20_000, 1 << 20] {
-            let room = Room { limit };
+            let room = DescriptorBudget { limit };
             let doors = 2 * (room.seats(256) + room.seats(1100)) + 2 * room.logs(256);
             let others = OWN + doors + room.checks() * OF_A_CHECK + 4 * room.spares(32);
             // Where there are very few, both doors are not full at the same time.
@@ -182,11 +182,11 @@ mod tests {
 
     #[test]
     fn what_is_given_back_can_be_taken_again_and_heritages_leave_room_for_connections() {
-        let room = Room { limit: 200 };
-        let mut held: Vec<Held> = Vec::new();
+        let room = DescriptorBudget { limit: 200 };
+        let mut held: Vec<DescriptorPermit> = Vec::new();
         let mut whole = 0;
         loop {
-            let mut next = Held(0);
+            let mut next = DescriptorPermit(0);
             if !next.take(1, room.services()) {
                 break;
             }

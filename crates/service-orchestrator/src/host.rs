@@ -1,0 +1,16 @@
+//! What every part of the daemon needs of the machine: clocks, files, `/proc`, descriptors, environments and users. Nothing here
+//! knows of the fleet.
+
+pub(crate) mod acceptance;
+pub(crate) mod blocking;
+pub(crate) mod clock;
+pub(crate) mod credentials;
+pub(crate) mod descriptors;
+pub(crate) mod disk;
+pub(crate) mod env_file;
+pub(crate) mod environment;
+pub(crate) mod fs;
+pub(crate) mod paths;
+pub(crate) mod procfs;
+pub(crate) mod single_flight;
+pub(crate) mod time_slice;

@@ -1,0 +1,48 @@
+//! [`Paths`]: where the files of a project lie, and what relative paths are relative to.
+
+use crate::host::disk::Disk;
+use service_api::project::fnv1a;
+use service_core::Name;
+use service_shim::Files;
+use std::path::PathBuf;
+
+/// Where things are.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    /// Goals, logs, exit statuses.
+    pub(crate) state_dir: PathBuf,
+    /// The file for goals while the state directory cannot be written.
+    pub(crate) fallback_state_file: Option<PathBuf>,
+    /// The file of the project; where there is none, what relative paths are relative to.
+    pub(crate) project: PathBuf,
+    /// What relative paths in definitions are relative to.
+    pub(crate) base_dir: PathBuf,
+    /// The Nushell that started us, if one did.
+    pub(crate) nu: Option<PathBuf>,
+    /// The kernel's id of this boot.
+    pub(crate) boot_id: String,
+    /// Brings the files to the disk.
+    pub(crate) disk: Disk,
+}
+
+impl Paths {
+    /// The directory of one service.
+    pub(crate) fn files(&self, name: &Name) -> Files {
+        Files::new(self.services().join(&**name))
+    }
+
+    /// The directory of all services.
+    pub(crate) fn services(&self) -> PathBuf {
+        self.state_dir.join("services")
+    }
+
+    /// Tells what is ours where others have things of the same names.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:016x}", fnv1a(self.state_dir.as_os_str().as_encoded_bytes()))
+    }
+
+    /// Where a service runs.
+    pub(crate) fn working_dir(&self, written: Option<&str>) -> PathBuf {
+        written.map_or_else(|| self.base_dir.clone(), |written| self.base_dir.join(written))
+    }
+}
