@@ -12,7 +12,7 @@ use service_core::fleet::{Fleet, Relatives};
 use service_core::health::Verdict;
 use service_core::service::{Effect, Event, Exit, Presence};
 use service_core::{Moment, Name, Plan};
-use service_shim::cri::{Pen, Stream};
+use service_shim::cri::{RecordWriter, Stream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -164,9 +164,9 @@ fn framing() -> Box<dyn FnMut()> {
     let mut out = Vec::with_capacity(128 * 1024);
     Box::new(move || {
         out.clear();
-        let pen = Pen::new(jiff::Timestamp::UNIX_EPOCH, Stream::Stdout);
+        let writer = RecordWriter::new(jiff::Timestamp::UNIX_EPOCH, Stream::Stdout);
         for line in &lines {
-            pen.line(&mut out, black_box(line));
+            writer.write_line(&mut out, black_box(line));
         }
         black_box(&out);
     })

@@ -130,7 +130,7 @@ fn a_limit_that_was_reached_while_no_daemon_ran_is_told_by_the_next() {
     let (shim, _) = project.run_of("greedy");
     project.kill_daemon();
     project.write("go", "");
-    eventually("its keeper has ended", || (!service_tests::alive(shim)).then_some(()));
+    eventually("its shim has ended", || (!service_tests::alive(shim)).then_some(()));
     let status = project.status("greedy");
     let expected = match cgroup {
         Some(_) => "was ended by SIGKILL: it reached its memory_limit of 200 MB",

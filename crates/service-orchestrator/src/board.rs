@@ -7,7 +7,7 @@ use service_api::quoted;
 use service_core::config::Service;
 use service_core::service::{Cause, Exit, Failure, Goal, State};
 use service_core::{Id, Moment, Plan, Snapshot};
-use service_shim::Missing;
+use service_shim::DroppedLines;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) struct Entry {
     /// What the service said last of itself, as `STATUS=`.
     pub(crate) said: Option<String>,
     /// Lines that could not be written to the log.
-    pub(crate) missing: Missing,
+    pub(crate) missing: DroppedLines,
     /// Whether nobody may ask yet if others run it.
     pub(crate) unasked: bool,
     /// What its first process left behind when it ended by itself, in words.

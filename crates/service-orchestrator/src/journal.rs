@@ -38,7 +38,7 @@ use service_api::event::kind;
 use service_api::redact::{cut, redact};
 use service_core::service::Exit;
 use service_core::{Moment, Name};
-use service_shim::words::in_words;
+use service_shim::error_text::describe_error;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -335,7 +335,7 @@ impl Journal {
                     tracing::error!(%error, "cannot write the journal; keeping events in memory");
                 }
                 self.try_again = Some(now.plus(TRY_AGAIN));
-                self.trouble = Some(in_words(&error));
+                self.trouble = Some(describe_error(&error));
                 self.fall_behind();
             }
         }

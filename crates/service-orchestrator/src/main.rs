@@ -182,7 +182,7 @@ fn home() -> Option<std::ffi::OsString> {
 fn run(arguments: Arguments) -> ExitCode {
     use tracing_subscriber::EnvFilter;
     // It outlives whoever started it, and must not keep open what that one leaves behind.
-    service_shim::strays::close();
+    service_shim::close_fds::close_all();
     let told = Told::take();
     let filter = EnvFilter::try_from_env("ORCHESTRATORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());

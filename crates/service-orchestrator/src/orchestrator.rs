@@ -150,7 +150,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Code::BadDefinition`] if the services cannot be ordered, [`Code::Internal`] if the state directory cannot be
-    /// used or the keeper is not found.
+    /// used or the shim is not found.
     pub async fn start(self) -> Result<ServiceOrchestrator, Problem> {
         let plan = Plan::compile(self.config).map_err(|errors| {
             let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();

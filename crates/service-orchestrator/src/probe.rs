@@ -200,7 +200,7 @@ fn port_of(endpoint: &Endpoint) -> Option<(String, u16)> {
 /// The process check.
 fn look(entry: &Entry) -> Result<String, String> {
     match entry.pid {
-        Some(pid) if service_shim::Process::of(pid).is_some() => Ok(format!("process {pid} runs")),
+        Some(pid) if service_shim::Process::find(pid).is_some() => Ok(format!("process {pid} runs")),
         _ => Err(format!("no process runs; it is {}", entry.snapshot.state_word())),
     }
 }

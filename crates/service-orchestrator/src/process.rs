@@ -32,7 +32,7 @@ use nix::unistd::Pid;
 use service_core::config::{KillMode, Service};
 use service_core::service::{Event, Exit};
 use service_core::{Moment, Name};
-use service_shim::{Files, Heritage, LogLimits, Missing, Order, Phase, Process, Record};
+use service_shim::{DroppedLines, Files, LogLimits, OrphanedOutput, Phase, Process, RunRecord, ShimRequest};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,10 +45,10 @@ use tokio::sync::oneshot;
 /// How long, and how often, the record of a shim that has ended is tried to be read.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 const READ_AGAIN: Duration = Duration::from_millis(20);
-/// The first version of shims that lend their [`Heritage`].
-const LENDS: u32 = 2;
+/// The first version of shims that lend their [`OrphanedOutput`].
+const SHARES_OUTPUT: u32 = 2;
 /// The first version of those that look for the line of `ready.log`, and signal the first process alone.
-const HEARS: u32 = 3;
+const WATCHES_LOG: u32 = 3;
 
 /// Reaches the shim of one run.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Direct {
 #[derive(Debug)]
 enum Ask {
     /// To pass this on to the shim.
-    Order(Order),
+    Order(ShimRequest),
     /// To take the launch back; the answer comes if it has begun.
     CallOff(oneshot::Sender<()>),
 }
@@ -85,13 +85,13 @@ enum Ask {
 impl Keeper {
     /// Whether it looks for the line of `ready.log` by itself.
     pub(crate) fn hears_log(&self) -> bool {
-        self.version >= HEARS
+        self.version >= WATCHES_LOG
     }
 
     /// Sends a signal to the whole tree. A shim that is gone has no tree, and a launch that has not begun does not begin
     /// any more.
     pub(crate) fn signal(&self, signal: i32) {
-        self.order(Order::Signal(signal));
+        self.order(ShimRequest::Signal(signal));
     }
 
     /// Asks the service to end with this signal.
@@ -99,12 +99,12 @@ impl Keeper {
         let signal = definition.stop_signal;
         // Those of former versions know no other way than to signal all.
         self.order(match definition.kill_mode {
-            KillMode::Main if self.version >= HEARS => Order::SignalFirst(signal),
-            KillMode::Main | KillMode::Tree => Order::Signal(signal),
+            KillMode::Main if self.version >= WATCHES_LOG => ShimRequest::SignalFirst(signal),
+            KillMode::Main | KillMode::Tree => ShimRequest::Signal(signal),
         });
     }
 
-    fn order(&self, order: Order) {
+    fn order(&self, order: ShimRequest) {
         // A hundred that are stopped at once all hear it before the first of them has ended.
         if self.direct.get().is_none_or(|shim| try_send((*shim).as_ref(), order).is_err()) {
             let _ = self.asked.send(Ask::Order(order));
@@ -125,7 +125,12 @@ fn keeper(version: u32) -> (Keeper, UnboundedReceiver<Ask>) {
 }
 
 /// Takes up a run whose shim lives, and goes on with the talk in which it was found, if there was one.
-pub(crate) fn adopt(world: World, definition: &Service, record: Record, reached: Option<Reached>) -> Keeper {
+pub(crate) fn adopt(
+    world: World,
+    definition: &Service,
+    record: RunRecord,
+    reached: Option<Reached>,
+) -> Keeper {
     let (keeper, mut asked) = keeper(record.version);
     let direct = Arc::clone(&keeper.direct);
     let life =
@@ -138,7 +143,7 @@ pub(crate) fn adopt(world: World, definition: &Service, record: Record, reached:
 }
 
 /// What the shim of a run that goes on has to say, and how to go on talking with it.
-pub(crate) async fn ask(files: &Files) -> io::Result<(Record, Talk)> {
+pub(crate) async fn ask(files: &Files) -> io::Result<(RunRecord, Talk)> {
     let mut talk = Talk::with(files)?;
     Ok((talk.record().await?, talk))
 }
@@ -167,10 +172,10 @@ impl Life {
         &self,
         mut lines: Words,
         writer: Arc<OwnedWriteHalf>,
-        mut last: Option<Record>,
+        mut last: Option<RunRecord>,
         asked: &mut UnboundedReceiver<Ask>,
         direct: &Direct,
-    ) -> Option<Record> {
+    ) -> Option<RunRecord> {
         direct.set(Some(Arc::clone(&writer)));
         loop {
             tokio::select! {
@@ -185,7 +190,7 @@ impl Life {
         last
     }
 
-    fn note(&self, line: &str) -> Option<Record> {
+    fn note(&self, line: &str) -> Option<RunRecord> {
         let record = serde_json::from_str(line);
         let record = record
             .inspect_err(|error| tracing::warn!(service = %self.name, %error, "cannot understand its shim"));
@@ -193,12 +198,12 @@ impl Life {
     }
 
     /// Reports all that a record says.
-    fn note_record(&self, record: &Record) {
+    fn note_record(&self, record: &RunRecord) {
         // Before an end, whose error speaks of it.
         if record.dropped > 0 {
-            self.learned(Report::Missing(record.missing()));
+            self.learned(Report::Missing(record.dropped_lines()));
         }
-        if let Some(left) = &record.left {
+        if let Some(left) = &record.leftover {
             self.learned(Report::Left(left.clone()));
         }
         match &record.phase {
@@ -211,12 +216,12 @@ impl Life {
                 self.learned(Report::Processes { leader: None, keeper: record.shim });
                 self.report(Event::Exited(self.exit(*exit)));
             }
-            Phase::Gone { .. } | Phase::Refused { .. } => self.end(&record.phase),
+            Phase::Finished { .. } | Phase::LaunchFailed { .. } => self.end(&record.phase),
         }
-        if record.said != service_shim::Said::default() {
-            self.learned(Report::Said(record.said.status.clone()));
+        if record.notify_status != service_shim::NotifyStatus::default() {
+            self.learned(Report::Said(record.notify_status.status.clone()));
         }
-        if let Some(to) = record.said.extended_to {
+        if let Some(to) = record.notify_status.extended_to {
             self.report(Event::Extended(Moment::from_nanos(to)));
         }
         if record.notified {
@@ -226,8 +231,8 @@ impl Life {
 
     fn end(&self, phase: &Phase) {
         match phase {
-            Phase::Gone { exit, .. } => self.report(Event::Gone(self.exit(*exit))),
-            Phase::Refused { message, .. } => self.report(Event::Refused(message.clone())),
+            Phase::Finished { exit, .. } => self.report(Event::Gone(self.exit(*exit))),
+            Phase::LaunchFailed { message, .. } => self.report(Event::Refused(message.clone())),
             Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {}
         }
     }
@@ -238,35 +243,39 @@ impl Life {
     }
 
     /// The shim of a run that has begun, or may have, has ended.
-    async fn conclude(&self, last: Option<Record>, heritage: Option<Heritage>) {
-        self.find_out(last, heritage).await;
+    async fn conclude(&self, last: Option<RunRecord>, orphaned_output: Option<OrphanedOutput>) {
+        self.find_out(last, orphaned_output).await;
         limits::leave(&self.world.paths, &self.name, self.run).await;
     }
 
     /// The record of a shim that has ended says how the run did, or else nobody knows.
-    async fn find_out(&self, last: Option<Record>, heritage: Option<Heritage>) {
-        if last.as_ref().is_some_and(Record::is_end) {
+    async fn find_out(&self, last: Option<RunRecord>, orphaned_output: Option<OrphanedOutput>) {
+        if last.as_ref().is_some_and(RunRecord::is_end) {
             return;
         }
         let paths = &self.world.paths;
         let record = self.last_record().await.filter(|record| record.run == self.run).or(last);
         let (leader, exit) = match record.as_ref().map(|record| &record.phase) {
-            Some(phase @ (Phase::Gone { .. } | Phase::Refused { .. })) => return self.end(phase),
+            Some(phase @ (Phase::Finished { .. } | Phase::LaunchFailed { .. })) => return self.end(phase),
             Some(Phase::Running { leader, .. }) => (Some(*leader), Exit::Unknown),
             Some(Phase::Exited { leader, exit, .. }) => (Some(*leader), self.exit(*exit)),
             Some(Phase::Launching { .. }) | None => (None, Exit::Unknown),
         };
         limits::kill(paths, &self.name, self.run);
         orphans::end(paths, &self.name, self.run, leader).await;
-        if let Some(heritage) = heritage {
-            self.write_down(heritage, record.as_ref().map(Record::missing).unwrap_or_default()).await;
+        if let Some(orphaned_output) = orphaned_output {
+            self.write_down(
+                orphaned_output,
+                record.as_ref().map(RunRecord::dropped_lines).unwrap_or_default(),
+            )
+            .await;
         }
         self.report(Event::Gone(exit));
     }
 
     /// What the shim wrote down before it ended. That it cannot be read at this moment, for want of a descriptor say, does not
     /// mean that there is nothing.
-    async fn last_record(&self) -> Option<Record> {
+    async fn last_record(&self) -> Option<RunRecord> {
         let files = self.world.paths.files(&self.name);
         let deadline = clock::now().plus(READ_WITHIN);
         loop {
@@ -282,9 +291,10 @@ impl Life {
     }
 
     /// Brings into the log what a dead shim had not.
-    async fn write_down(&self, heritage: Heritage, missing: Missing) {
+    async fn write_down(&self, orphaned_output: OrphanedOutput, missing: DroppedLines) {
         let (files, limits) = (self.world.paths.files(&self.name), self.log);
-        match tokio::task::spawn_blocking(move || heritage.write_down(&files, limits, missing)).await {
+        match tokio::task::spawn_blocking(move || orphaned_output.flush_to_log(&files, limits, missing)).await
+        {
             Ok(Ok(now)) if now == missing => {}
             Ok(Ok(now)) => self.learned(Report::Missing(now)),
             Ok(Err(error)) => {
@@ -297,11 +307,11 @@ impl Life {
 
 /// What `order` asks, as far as it can be had without a word: a shim passes a `SIGTERM` on, and takes its service along when
 /// it is killed.
-fn by_signal(shim: Process, order: Order) {
+fn by_signal(shim: Process, order: ShimRequest) {
     let signal = match order {
-        Order::Signal(nix::libc::SIGKILL) => Signal::SIGKILL,
-        Order::Signal(_) | Order::SignalFirst(_) => Signal::SIGTERM,
-        Order::Lend => return,
+        ShimRequest::Signal(nix::libc::SIGKILL) => Signal::SIGKILL,
+        ShimRequest::Signal(_) | ShimRequest::SignalFirst(_) => Signal::SIGTERM,
+        ShimRequest::ShareOutput => return,
     };
     if let Ok(pid) = shim.pid.try_into() {
         let _ = kill(Pid::from_raw(pid), signal);
@@ -316,7 +326,7 @@ async fn obey(writer: &OwnedWriteHalf, ask: Ask) {
 }
 
 /// A shim that is gone shows at the other half of the stream.
-async fn send(writer: &OwnedWriteHalf, order: Order) {
+async fn send(writer: &OwnedWriteHalf, order: ShimRequest) {
     while try_send(writer.as_ref(), order).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
         if writer.writable().await.is_err() {
             return;
@@ -325,7 +335,7 @@ async fn send(writer: &OwnedWriteHalf, order: Order) {
 }
 
 /// An order is so short that it is sent whole or not at all.
-fn try_send(shim: &UnixStream, order: Order) -> io::Result<()> {
+fn try_send(shim: &UnixStream, order: ShimRequest) -> io::Result<()> {
     let mut line = serde_json::to_vec(&order)?;
     line.push(b'\n');
     shim.try_write(&line).map(drop)

@@ -6,7 +6,7 @@
 use crate::board::Checked;
 use service_core::Snapshot;
 use service_core::service::State;
-use service_shim::desk;
+use service_shim::shared_buffer;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +84,7 @@ impl Tally {
 
     /// What the log was given, in bytes; `None` if nobody counts that.
     pub(crate) fn log_bytes(&self) -> Option<u64> {
-        let now = self.desk.as_deref().and_then(desk::counted);
+        let now = self.desk.as_deref().and_then(shared_buffer::bytes_written);
         (now.is_some() || self.former.is_some()).then(|| now.unwrap_or(0) + self.former.unwrap_or(0))
     }
 }
@@ -134,10 +134,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let limits = service_shim::LogLimits { max_size: 1 << 20, max_files: 1 };
         let desk = |bytes| {
-            let memory = Arc::new(File::from(desk::Desk::make().unwrap()));
-            let desk = desk::Desk::open(&memory).unwrap();
-            desk.label(directory.path(), limits);
-            desk.count(bytes);
+            let memory = Arc::new(File::from(shared_buffer::SharedBuffer::create().unwrap()));
+            let desk = shared_buffer::SharedBuffer::open(&memory).unwrap();
+            desk.set_owner(directory.path(), limits);
+            desk.add_written(bytes);
             memory
         };
         let mut tally = Tally::default();
@@ -146,7 +146,7 @@ mod tests {
         tally.counts_at(desk(7));
         assert_eq!(tally.log_bytes(), Some(12));
         tally.settle();
-        tally.counts_at(Arc::new(File::from(desk::Desk::make().unwrap())));
+        tally.counts_at(Arc::new(File::from(shared_buffer::SharedBuffer::create().unwrap())));
         assert_eq!(tally.log_bytes(), Some(12));
     }
 }

@@ -189,14 +189,14 @@ fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
 
 /// What is amiss whatever its state.
 pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
-    let lines = entry.missing.lines;
+    let lines = entry.missing.total;
     let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
         let pid = pid.filter(|pid| procfs::is_frozen(*pid))?;
         Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
     };
     let out_of_reach = entry.out_of_reach.clone().filter(|_| entry.snapshot.state.is_alive());
-    let [keeper, process] = [frozen("keeper", entry.keeper), frozen("process", entry.pid)];
+    let [keeper, process] = [frozen("shim", entry.keeper), frozen("process", entry.pid)];
     let facts = [keeper, process, out_of_reach, dropped, kept.and_then(Kept::caveat)];
     facts.into_iter().flatten().collect()
 }

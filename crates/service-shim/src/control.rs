@@ -1,12 +1,12 @@
-//! [`Control`]: those who are connected, the daemon first of all. They are told the record and give orders.
+//! [`Control`]: the connections of the shim, above all that of the daemon. Peers receive the record and send requests.
 //!
-//! Nobody can hold up the service: a peer that does not read what it is told, or says what is no order, is cut off.
+//! No peer can block the service: a peer that does not read, or that sends no valid request, is disconnected.
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
+use nix::sys::socket::{self, ControlMessage, MsgFlags, sendmsg};
 use nix::sys::stat::{Mode, umask};
-use service_shim::{Files, Order, Record};
+use service_shim::{Files, RunRecord, ShimRequest};
 use std::fs::File;
 use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -15,26 +15,26 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// More than anyone needs at once, and few enough never to run out of file descriptors.
-const MOST_PEERS: usize = 32;
-/// After somebody could not be let in.
-const LISTEN_AGAIN: Duration = Duration::from_millis(100);
-/// An order is some thirty bytes.
-const LONGEST_ORDER: usize = 4096;
+/// More peers than anyone needs, and few enough to leave descriptors for the output.
+const MAX_PEERS: usize = 32;
+/// The delay after a connection could not be accepted.
+const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// A request has about thirty bytes.
+const MAX_REQUEST_BYTES: usize = 4096;
 
 /// The listener and the peers.
 pub(crate) struct Control {
     listener: Option<Listener>,
     peers: Vec<Peer>,
-    /// Until then nobody is let in.
-    deaf_until: Option<Instant>,
+    /// No connection is accepted before this moment.
+    paused_until: Option<Instant>,
 }
 
-/// Listens for as long as it exists, and takes its file along when it goes. The lock goes with it.
+/// Listens until it is dropped, which removes the socket file and releases the lock.
 struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    /// Which file that is.
+    /// Device and inode of the socket file.
     file: Option<(u64, u64)>,
     lock: File,
 }
@@ -50,7 +50,8 @@ fn bind(files: &Files) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // The mode of a socket's file is its mask at `bind`; a later chmod would leave a moment open to everyone.
+    // The mode of a socket file is the mask at `bind`. A later chmod would leave the socket open to everyone for a
+    // moment.
     let mask = umask(Mode::from_bits_truncate(0o177));
     let socket = files.with_socket_path(|path| UnixListener::bind(path));
     umask(mask);
@@ -59,8 +60,8 @@ fn bind(files: &Files) -> io::Result<UnixListener> {
     Ok(socket)
 }
 
-/// Which file lies at a path.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+/// Device and inode of the file at a path.
+fn file_identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
@@ -68,30 +69,30 @@ impl Control {
     pub(crate) fn listen(files: &Files, lock: File) -> io::Result<Self> {
         let socket = bind(files)?;
         let path = files.socket();
-        let listener = Listener { socket, file: identity(&path), path, lock };
-        Ok(Self { listener: Some(listener), peers: Vec::new(), deaf_until: None })
+        let listener = Listener { socket, file: file_identity(&path), path, lock };
+        Ok(Self { listener: Some(listener), peers: Vec::new(), paused_until: None })
     }
 
-    /// Locks and listens anew where the files for that were deleted or replaced.
+    /// Locks and listens again if the lock file or the socket file was deleted or replaced.
     pub(crate) fn renew(&mut self, files: &Files) {
         let Some(listener) = &mut self.listener else { return };
         let ours = listener.lock.metadata().ok().map(|lock| (lock.dev(), lock.ino()));
-        if identity(&files.lock()) != ours {
+        if file_identity(&files.lock()) != ours {
             match files.try_lock() {
                 Ok(Some(lock)) => listener.lock = lock,
-                // What is there now is somebody else's.
+                // The lock file belongs to another shim now.
                 Ok(None) | Err(_) => return,
             }
         }
-        if identity(&listener.path) != listener.file
+        if file_identity(&listener.path) != listener.file
             && let Ok(socket) = bind(files)
         {
-            (listener.socket, listener.file) = (socket, identity(&listener.path));
+            (listener.socket, listener.file) = (socket, file_identity(&listener.path));
         }
     }
 
-    pub(crate) fn join(&mut self, peer: Peer) {
-        if self.peers.len() < MOST_PEERS {
+    pub(crate) fn add_peer(&mut self, peer: Peer) {
+        if self.peers.len() < MAX_PEERS {
             self.peers.push(peer);
         }
     }
@@ -101,55 +102,55 @@ impl Control {
             match accepted {
                 Ok((stream, _)) => {
                     if let Ok(peer) = Peer::new(stream) {
-                        self.join(peer);
+                        self.add_peer(peer);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // No descriptor is left, say: whoever knocks goes on doing so, and would keep us busy.
-                Err(_) => return self.deaf_until = Some(Instant::now() + LISTEN_AGAIN),
+                // No descriptor is free, for example. The pending connection would wake the loop again at once.
+                Err(_) => return self.paused_until = Some(Instant::now() + LISTEN_RETRY_DELAY),
             }
         }
     }
 
-    /// The listener, unless it has just failed.
+    /// The listener, unless `accept` has just failed.
     pub(crate) fn listener(&self, now: Instant) -> Option<BorrowedFd<'_>> {
-        let listener = self.listener.as_ref().filter(|_| self.deaf_until.is_none_or(|until| until <= now));
+        let listener = self.listener.as_ref().filter(|_| self.paused_until.is_none_or(|until| until <= now));
         listener.map(|listener| listener.socket.as_fd())
     }
 
-    /// When to listen again, after a failure.
-    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
-        self.deaf_until.filter(|until| *until > now)
+    /// When to accept again after a failure.
+    pub(crate) fn next_due(&self, now: Instant) -> Option<Instant> {
+        self.paused_until.filter(|until| *until > now)
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.peers.iter().map(|peer| peer.stream.as_fd())
     }
 
-    pub(crate) fn is_alone(&self) -> bool {
+    pub(crate) fn has_no_peers(&self) -> bool {
         !self.peers.iter().any(|peer| peer.open)
     }
 
-    /// What this peer orders, after it has become readable.
-    pub(crate) fn orders(&mut self, peer: usize) -> Vec<Order> {
-        self.peers[peer].orders()
+    /// The requests of a peer that is readable.
+    pub(crate) fn requests(&mut self, peer: usize) -> Vec<ShimRequest> {
+        self.peers[peer].requests()
     }
 
-    /// Tells `edition` of the record to all that have not heard it, and forgets those that are gone.
-    pub(crate) fn tell(&mut self, record: &Record, edition: u64) {
-        if self.peers.iter().any(|peer| peer.heard < edition) {
-            let line = line(record);
-            for peer in self.peers.iter_mut().filter(|peer| peer.heard < edition) {
-                peer.tell(&line);
-                peer.heard = edition;
+    /// Sends `revision` of the record to every peer that has not received it, and drops closed connections.
+    pub(crate) fn broadcast(&mut self, record: &RunRecord, revision: u64) {
+        if self.peers.iter().any(|peer| peer.sent_revision < revision) {
+            let line = to_line(record);
+            for peer in self.peers.iter_mut().filter(|peer| peer.sent_revision < revision) {
+                peer.send(&line);
+                peer.sent_revision = revision;
             }
         }
         self.peers.retain(|peer| peer.open);
     }
 
-    /// Sends descriptors to a peer, with a byte that says which they are.
-    pub(crate) fn lend(&mut self, peer: usize, label: u8, fds: &[RawFd]) {
+    /// Sends descriptors to a peer, together with one byte that says which they are.
+    pub(crate) fn send_fds(&mut self, peer: usize, label: u8, fds: &[RawFd]) {
         let peer = &mut self.peers[peer];
         let rights = [ControlMessage::ScmRights(fds)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
@@ -157,7 +158,7 @@ impl Control {
         peer.open &= sendmsg::<()>(socket, &[IoSlice::new(&label)], &rights, flags, None).is_ok();
     }
 
-    /// Takes the socket's file away: from now on the directory may belong to the next run.
+    /// Removes the socket file. From now on the directory may belong to the next run.
     pub(crate) fn stop_listening(&mut self) {
         self.listener = None;
     }
@@ -167,19 +168,20 @@ impl Control {
 pub(crate) struct Peer {
     stream: UnixStream,
     incoming: Vec<u8>,
-    /// The latest edition of the record it was told.
-    heard: u64,
+    /// The latest revision of the record that was sent.
+    sent_revision: u64,
     open: bool,
 }
 
 impl Peer {
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, incoming: Vec::new(), heard: 0, open: true })
+        Ok(Self { stream, incoming: Vec::new(), sent_revision: 0, open: true })
     }
 
-    /// Waits for the first line; `None` if not a word comes. What comes behind it is kept for [`Peer::orders`].
-    pub(crate) fn first_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// Waits for the first line; `None` if the peer hangs up without one. What follows it is kept for
+    /// [`Peer::requests`].
+    pub(crate) fn read_first_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         self.stream.set_nonblocking(false)?;
         let mut chunk = [0; 4096];
         loop {
@@ -195,19 +197,19 @@ impl Peer {
         }
     }
 
-    /// Whether it has hung up. What it said before that may be unread.
-    pub(crate) fn has_gone(&self) -> bool {
+    /// Whether the peer has hung up. Earlier input may be unread.
+    pub(crate) fn has_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
         let polled = poll(&mut fds, PollTimeout::ZERO);
         polled.is_ok() && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
     }
 
-    /// Tells a record and hangs up.
-    pub(crate) fn tell_last(mut self, record: &Record) {
-        self.tell(&line(record));
+    /// Sends a record and hangs up.
+    pub(crate) fn send_last(mut self, record: &RunRecord) {
+        self.send(&to_line(record));
     }
 
-    fn orders(&mut self) -> Vec<Order> {
+    fn requests(&mut self) -> Vec<ShimRequest> {
         let mut chunk = [0; 512];
         loop {
             match self.stream.read(&mut chunk) {
@@ -219,15 +221,15 @@ impl Peer {
             }
             break;
         }
-        let mut orders = Vec::new();
+        let mut requests = Vec::new();
         while let Some(line) = self.next_line() {
             match serde_json::from_slice(&line) {
-                Ok(order) => orders.push(order),
+                Ok(request) => requests.push(request),
                 Err(_) => self.open = false,
             }
         }
-        self.open &= self.incoming.len() <= LONGEST_ORDER;
-        orders
+        self.open &= self.incoming.len() <= MAX_REQUEST_BYTES;
+        requests
     }
 
     fn next_line(&mut self) -> Option<Vec<u8>> {
@@ -238,24 +240,24 @@ impl Peer {
         Some(line)
     }
 
-    /// A line that does not fit into the socket's buffer is not waited for, and half a line is of no use to anyone.
-    fn tell(&mut self, line: &[u8]) {
+    /// Never waits for space in the socket's buffer. A peer that received half a line is disconnected.
+    fn send(&mut self, line: &[u8]) {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         let sent = loop {
-            match send(self.stream.as_raw_fd(), line, flags) {
+            match socket::send(self.stream.as_raw_fd(), line, flags) {
                 Err(Errno::EINTR) => {}
                 sent => break sent,
             }
         };
         self.open &= match sent {
             Ok(length) => length == line.len(),
-            // It has hung up. What it ordered before that is still to be read, and the end of that ends it.
+            // The peer has hung up. Its earlier requests are read first, and the end of input disconnects it.
             Err(error) => matches!(error, Errno::EPIPE | Errno::ECONNRESET),
         };
     }
 }
 
-fn line(record: &Record) -> Vec<u8> {
+fn to_line(record: &RunRecord) -> Vec<u8> {
     let mut line = serde_json::to_vec(record).expect("a record has only string keys");
     line.push(b'\n');
     line

@@ -1,47 +1,51 @@
-//! The format of the log, the one that container runtimes write (CRI): one record a line,
-//! `<RFC 3339, UTC, nanoseconds> <stdout|stderr|shim> <P|F> <text>`.
+//! The format of the log, as container runtimes write it (CRI): one record per line, `<RFC 3339, UTC, nanoseconds>
+//! <stdout
+//! stderr
+//! shim> <P
+//! F> <text>`.
 //!
-//! A line longer than [`LONGEST_PART`] is several records of which all but the last say `P`; so is one that did not go on for a
-//! while. Records of the other stream may stand between them. [`tail`](crate::tail) puts them together again.
+//! A line longer than [`MAX_PART_BYTES`] is split into several records, of which all but the last have the tag `P`. A
+//! line in which the service paused is split as well. Records of the other stream may stand between them.
+//! [`tail`](crate::tail) joins them again.
 
 use jiff::Timestamp;
 use std::fmt::Write;
 
-/// The most text in one record.
-pub const LONGEST_PART: usize = 16 * 1024;
+/// The limit of the text of one record.
+pub const MAX_PART_BYTES: usize = 16 * 1024;
 
-/// One line of a service's output, as it was before it was split into records.
+/// One line of a service's output, joined from its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// When its end was read from the service.
+    /// When the end of the line was read from the service.
     pub time: Timestamp,
-    /// Where it came from.
+    /// The stream that the line came from.
     pub stream: Stream,
-    /// Its text as a person sees it ([`seen::line`](crate::seen::line)), without the line end. Bytes that are not UTF-8 are
-    /// replaced by U+FFFD.
+    /// Its text as a terminal shows it ([`terminal_text::render`](crate::terminal_text::render)), without the line end.
+    /// Bytes that are not UTF-8 are replaced by U+FFFD.
     pub text: String,
-    /// Whether it has not ended: more of it may come.
+    /// Whether the line has not ended: more text may follow.
     pub partial: bool,
-    /// Whether its beginning was given before, and this is what came behind it.
+    /// Whether this is the continuation of a line whose beginning was returned before.
     pub continues: bool,
 }
 
-/// Who wrote a line.
+/// The writer of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// The service, on standard output.
     Stdout,
     /// The service, on standard error.
     Stderr,
-    /// The shim, a word of its own.
+    /// The shim itself.
     Shim,
 }
 
 impl Stream {
-    /// How many there are.
+    /// The number of streams.
     pub const COUNT: usize = 3;
 
-    /// The word as it stands in the log.
+    /// The name of the stream in the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -60,25 +64,25 @@ impl Stream {
 pub enum Tag {
     /// More of the line follows.
     Partial,
-    /// This is the whole line, or the end of it.
+    /// The record is the whole line, or its end.
     Full,
 }
 
-/// One record.
+/// One record of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// When it was read from the service.
+    /// When the text was read from the service.
     pub time: Timestamp,
-    /// Where it came from.
+    /// The stream that it came from.
     pub stream: Stream,
-    /// Whether it ends its line.
+    /// Whether the record ends its line.
     pub tag: Tag,
     /// Its text.
     pub text: &'a [u8],
 }
 
 impl<'a> Part<'a> {
-    /// Reads one record, without its line end; `None` if it is not one.
+    /// Parses one record without its line end; `None` if it is not a record.
     pub fn parse(record: &'a [u8]) -> Option<Self> {
         let mut fields = record.splitn(4, |&byte| byte == b' ');
         let time = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
@@ -92,33 +96,33 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Writes the records of one stream at one moment. Formatting the time costs more than the rest of a record, so
-/// this is done once for all that came in one read.
+/// Writes records with the same stream and time. Formatting the time costs more than the rest of a record, so one read
+/// of a pipe formats it once.
 #[derive(Debug)]
-pub struct Pen {
+pub struct RecordWriter {
     head: String,
 }
 
-impl Pen {
-    /// A pen for this moment and stream.
+impl RecordWriter {
+    /// A writer for this time and stream.
     pub fn new(time: Timestamp, stream: Stream) -> Self {
         let mut head = String::with_capacity(48);
         write!(head, "{time:.9} {} ", stream.as_str()).expect("a string takes everything");
         Self { head }
     }
 
-    /// Appends a line, in as many records as it takes.
-    pub fn line(&self, out: &mut Vec<u8>, mut text: &[u8]) {
-        while text.len() > LONGEST_PART {
-            let (part, rest) = text.split_at(LONGEST_PART);
-            self.record(out, Tag::Partial, part);
+    /// Appends a line, split into as many records as needed.
+    pub fn write_line(&self, out: &mut Vec<u8>, mut text: &[u8]) {
+        while text.len() > MAX_PART_BYTES {
+            let (part, rest) = text.split_at(MAX_PART_BYTES);
+            self.write_record(out, Tag::Partial, part);
             text = rest;
         }
-        self.record(out, Tag::Full, text);
+        self.write_record(out, Tag::Full, text);
     }
 
-    /// Appends one record of at most [`LONGEST_PART`] bytes.
-    pub fn record(&self, out: &mut Vec<u8>, tag: Tag, text: &[u8]) {
+    /// Appends one record with at most [`MAX_PART_BYTES`] bytes of text.
+    pub fn write_record(&self, out: &mut Vec<u8>, tag: Tag, text: &[u8]) {
         out.extend_from_slice(self.head.as_bytes());
         out.extend_from_slice(match tag {
             Tag::Partial => b"P ",
@@ -139,7 +143,7 @@ mod tests {
 
     fn written(text: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        Pen::new(moment(), Stream::Stderr).line(&mut out, text);
+        RecordWriter::new(moment(), Stream::Stderr).write_line(&mut out, text);
         out
     }
 
@@ -165,8 +169,8 @@ mod tests {
                 .map(|r| Part::parse(&r[..r.len() - 1]).unwrap().tag)
                 .collect()
         };
-        assert_eq!(tags(LONGEST_PART), [Tag::Full]);
-        assert_eq!(tags(LONGEST_PART + 1), [Tag::Partial, Tag::Full]);
+        assert_eq!(tags(MAX_PART_BYTES), [Tag::Full]);
+        assert_eq!(tags(MAX_PART_BYTES + 1), [Tag::Partial, Tag::Full]);
     }
 
     #[test]

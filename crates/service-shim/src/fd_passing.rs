@@ -1,4 +1,4 @@
-//! Descriptors that arrive over a Unix socket (`SCM_RIGHTS`, see unix(7)).
+//! Receives descriptors over a Unix socket (`SCM_RIGHTS`, see unix(7)).
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -6,7 +6,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// The most descriptors of one message.
+/// The limit of descriptors in one message.
 const MAX_FDS: usize = 6;
 
 /// Receives bytes, and the descriptors that came with them.
@@ -23,7 +23,7 @@ pub(crate) fn receive(socket: &impl AsRawFd, bytes: &mut [u8]) -> nix::Result<(u
     let mut fds = Vec::new();
     for message in received.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = message {
-            // SAFETY: the kernel has just opened these for us; nobody else knows of them.
+            // SAFETY: the kernel has just opened these descriptors for this process; nothing else owns them.
             fds.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
         }
     }

@@ -1,14 +1,14 @@
-//! [`Files`]: what lies in a service's own directory.
+//! [`Files`]: the files in the directory of a service.
 
-use crate::protocol::Record;
+use crate::protocol::RunRecord;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of records that are kept before a new file is begun: some fifty of them.
-const LONGEST_RECORDS: u64 = 16 * 1024;
+/// The size at which a new record file is begun: about fifty records.
+const MAX_RECORD_FILE_BYTES: u64 = 16 * 1024;
 
 /// The directory of one service: its log, the record of its last run, the control socket of its shim.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ impl Files {
         &self.directory
     }
 
-    /// The current log, in [CRI format](crate::cri). Rotated ones have `.1`, `.2` … appended; `.1` is the newest.
+    /// The current log, in [CRI format](crate::cri). Rotated logs have `.1`, `.2` … appended; `.1` is the newest.
     pub fn log(&self) -> PathBuf {
         self.directory.join("service.log")
     }
@@ -37,23 +37,23 @@ impl Files {
         self.directory.join(format!("service.log.{n}"))
     }
 
-    /// The record of the last run, as a line of JSON; those that were written before may stand in front of it.
+    /// The record of the last run, as the last line of a file of JSON lines. Earlier records may precede it.
     pub fn record(&self) -> PathBuf {
         self.directory.join("run.json")
     }
 
-    /// Makes what a run begins with where it is not there yet, empty: in a file system that takes longer than all that is done
-    /// with it at first. The directory exists.
+    /// Creates the lock and the log, empty, if they do not exist. Creating a file takes longer than the first writes to
+    /// it. The directory exists.
     pub fn prepare(&self) -> io::Result<()> {
         [self.lock(), self.log()].into_iter().try_for_each(|path| open(&path).map(drop))
     }
 
-    /// What the shim of a run holds locked until nothing of the run is left.
+    /// The lock that the shim holds until no process of the run is left.
     pub fn lock(&self) -> PathBuf {
         self.directory.join("run.lock")
     }
 
-    /// Takes the lock; `None` if somebody has it. The kernel lets go of it when its holder ends, however that happens.
+    /// Acquires the lock; `None` if another process holds it. The kernel releases the lock when its holder exits.
     pub fn try_lock(&self) -> io::Result<Option<File>> {
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.lock())?;
@@ -64,7 +64,8 @@ impl Files {
         }
     }
 
-    /// Whether somebody has the lock. It is shared for a moment at most, which a shim that is about to take it waits for.
+    /// Whether a process holds the lock. The check holds a shared lock for a moment; a shim that acquires the lock
+    /// retries.
     pub fn is_locked(&self) -> io::Result<bool> {
         let file = match File::open(self.lock()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -77,14 +78,15 @@ impl Files {
         }
     }
 
-    /// Where the shim listens. Use [`Files::with_socket_path`] to bind or connect: this path may be too long for that.
+    /// The socket of the shim. Use [`Files::with_socket_path`] to bind or connect, because this path may be too long.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("shim.sock")
     }
 
     /// Calls `use_it` with a short path of the control socket.
     ///
-    /// A socket's path must fit in 108 bytes, a state directory need not: the way leads through `/proc/self/fd`.
+    /// The path of a socket must fit in 108 bytes, but a state directory may be longer. The short path leads through
+    /// `/proc/self/fd`.
     pub fn with_socket_path<T>(&self, use_it: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
         let directory = File::open(&self.directory)?;
         use_it(Path::new(&format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd())))
@@ -93,8 +95,8 @@ impl Files {
     /// The record of the last run; `None` if there was none.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidData`] if the file has no record.
-    pub fn read_record(&self) -> io::Result<Option<Record>> {
+    /// [`io::ErrorKind::InvalidData`] if the file holds no record.
+    pub fn read_record(&self) -> io::Result<Option<RunRecord>> {
         match std::fs::read(self.record()) {
             Ok(bytes) => last_record(&bytes).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -102,25 +104,25 @@ impl Files {
         }
     }
 
-    /// Makes this the record of the last run, readable by its owner alone.
+    /// Saves the record of the last run, readable by its owner alone.
     ///
-    /// It becomes the last line of the file: one short write, where a new file under the name of the old one would cost a
-    /// file system ten times that. A file that has grown long is replaced.
-    pub fn write_record(&self, record: &Record) -> io::Result<()> {
+    /// The record is appended to the file in one short write. Replacing the file would take ten times as long. A file
+    /// that has grown long is replaced.
+    pub fn write_record(&self, record: &RunRecord) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         let mut file = open(&self.record())?;
         let length = file.metadata()?.len();
-        if length > LONGEST_RECORDS {
+        if length > MAX_RECORD_FILE_BYTES {
             let aside = self.directory.join("run.json.new");
             let _ = std::fs::remove_file(&aside);
             open(&aside)?.write_all(&line)?;
             return std::fs::rename(aside, self.record());
         }
         if length > 0 {
-            // What stands before may be torn.
+            // The previous line may be torn.
             line.insert(0, b'\n');
         }
-        // One of which only a part could be written is torn, and written again.
+        // A record that was written in part is torn, and is written again.
         file.write_all(&line)
     }
 }
@@ -129,14 +131,14 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// The last line that is whole. One that is torn says nothing, and what stood there before it is true still.
-fn last_record(bytes: &[u8]) -> io::Result<Record> {
+/// The last complete line. A torn line is skipped, and the record before it still holds.
+fn last_record(bytes: &[u8]) -> io::Result<RunRecord> {
     let invalid =
         |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
     let mut last = Err(invalid(&"it is empty"));
     for line in bytes.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        match serde_json::from_slice::<Record>(line) {
-            // A power failure may leave zeros where something was written.
+        match serde_json::from_slice::<RunRecord>(line) {
+            // A power failure may leave zeros in place of a line.
             Err(error) if error.is_eof() || line.contains(&0) => last = Err(invalid(&error)),
             record => return record.map_err(|error| invalid(&error)),
         }
@@ -149,19 +151,19 @@ mod tests {
     use super::*;
     use crate::{Exit, PROTOCOL_VERSION, Phase, Process};
 
-    fn record(run: u64) -> Record {
-        Record {
+    fn record(run: u64) -> RunRecord {
+        RunRecord {
             version: PROTOCOL_VERSION,
             service: "web".to_owned(),
             run,
             boot_id: "this".to_owned(),
             shim: Process { pid: 7, start_time: 9 },
-            phase: Phase::Gone { exit: Exit::Code(0), at: 1 },
+            phase: Phase::Finished { exit: Exit::Code(0), at: 1 },
             notified: false,
-            said: crate::Said::default(),
+            notify_status: crate::NotifyStatus::default(),
             dropped: 0,
-            untold: 0,
-            left: None,
+            unreported: 0,
+            leftover: None,
         }
     }
 
@@ -174,7 +176,7 @@ mod tests {
             files.write_record(&record(run)).unwrap();
             assert_eq!(files.read_record().unwrap(), Some(record(run)));
         }
-        assert!(files.record().metadata().unwrap().len() < 2 * LONGEST_RECORDS);
+        assert!(files.record().metadata().unwrap().len() < 2 * MAX_RECORD_FILE_BYTES);
     }
 
     #[test]

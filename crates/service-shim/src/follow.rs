@@ -1,13 +1,13 @@
-//! Reading a log as it grows: [`Files::follow`], [`Follower`]. No line twice and none left out, also over rotations.
+//! Reads a log as it grows, without gaps or repeated lines, across rotations: [`Files::follow`], [`Follower`].
 //!
-//! A follower holds its file open and knows how far it has read. When the current log is another file, ours has been
-//! rotated and gets no more; the next one is its neighbour, whatever number the two have by then. Waiting for more is
-//! up to the caller: whatever the shim does to a log is an event of the log's directory.
+//! A follower keeps its file open and knows its position. If the current log is another file, the follower's file was
+//! rotated and is complete. The next file is the one with the next lower number. The caller waits for new lines: each
+//! change of a log is an inotify event of its directory.
 
-use crate::begun::Begun;
 use crate::cri::{Line, Part, Stream};
 use crate::files::Files;
-use crate::tail::{BLOCK, Search, Tail, sip};
+use crate::line_assembler::LineAssembler;
+use crate::tail::{BLOCK_BYTES, Search, Tail, read_some};
 use jiff::Timestamp;
 use memchr::memrchr;
 use std::fs::File;
@@ -15,12 +15,12 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
-/// Between the two renames of a rotation there is no current log; it takes far less than this.
-const BETWEEN_RENAMES: Duration = Duration::from_millis(1);
-/// Said where lines were rotated away faster than they were read.
-const MISSING: &str = "lines are missing here: they were rotated away before they could be read";
+/// Between the two renames of a rotation there is no current log. The gap is far shorter than this.
+const ROTATION_DELAY: Duration = Duration::from_millis(1);
+/// The line that replaces lines which were rotated away before they were read.
+const LOST_LINES: &str = "lines are missing here: they were rotated away before they could be read";
 
-/// Reads the end of a log, and then what is added to it.
+/// Reads the end of a log, and then what is appended to it.
 #[derive(Debug)]
 pub struct Follower {
     files: Files,
@@ -29,20 +29,20 @@ pub struct Follower {
     open: Option<Open>,
 }
 
-/// A file, and how far it has been read: to the end of a record.
+/// A file, and the position up to which it was read: the end of a record.
 #[derive(Debug)]
 struct Open {
     file: File,
     inode: u64,
     read: u64,
-    /// The file that was rotated last when this one was seen as the current log.
+    /// The file that was rotated last when this file was the current log.
     before: Option<Rotated>,
 }
 
-/// Which rotated file it is: its inode, and when it was written last, as inodes are used again.
+/// Identifies a rotated file: its inode and its modification time, because inodes are reused.
 type Rotated = (u64, i64, i64);
 
-/// What becomes of a follower whose file was rotated away.
+/// The file after one that was rotated.
 enum Next {
     Follows(Open),
     AfterGap(Open),
@@ -51,14 +51,14 @@ enum Next {
 }
 
 impl Files {
-    /// A follower that begins with the last lines of the log, as [`Files::tail`] gives them, and goes on right after
-    /// them.
+    /// A follower that begins with the last lines of the log, as [`Files::tail`] returns them, and continues right
+    /// after them.
     pub fn follow(&self, most: usize, since: Option<Timestamp>) -> io::Result<Follower> {
         let follower = self.follow_within(most, since, usize::MAX)?;
         follower.ok_or_else(|| io::Error::other("a search without a bound was given up"))
     }
 
-    /// The same, unless more than so many bytes would have to be searched for the first of these lines.
+    /// The same; `None` if the first of these lines is more than `bytes` bytes before the end.
     pub fn follow_within(
         &self,
         most: usize,
@@ -68,7 +68,7 @@ impl Files {
         let (mut search, mut tail) = (Search::within(most, since, bytes), Tail::default());
         let mut open = self.current()?;
         if open.is_none() && self.rotated(1).exists() {
-            std::thread::sleep(BETWEEN_RENAMES);
+            std::thread::sleep(ROTATION_DELAY);
             open = self.current()?;
         }
         if let Some(open) = &mut open {
@@ -78,12 +78,12 @@ impl Files {
                 self.tail_back(older, Some(open.inode), &mut search, &mut tail)?;
             }
         }
-        Ok((!search.gave_up()).then(|| Follower { files: self.clone(), tail, open }))
+        Ok((!search.limit_reached()).then(|| Follower { files: self.clone(), tail, open }))
     }
 
     fn current(&self) -> io::Result<Option<Open>> {
         let before = self.rotated_last()?;
-        Ok(Open::of(File::open(self.log()))?.map(|open| Open { before, ..open }))
+        Ok(Open::from_result(File::open(self.log()))?.map(|open| Open { before, ..open }))
     }
 
     fn rotated_last(&self) -> io::Result<Option<Rotated>> {
@@ -96,7 +96,8 @@ impl Files {
 
     /// The number of the rotated file with this inode.
     fn number_of(&self, inode: u64) -> io::Result<Option<u32>> {
-        // While files are renamed, from the oldest on, there is one hole. Looking from the newest on misses none.
+        // While files are renamed, from the oldest on, one number is missing. A search from the newest on finds the
+        // file nevertheless.
         let mut holes = 0;
         for number in 1.. {
             match std::fs::metadata(self.rotated(number)) {
@@ -112,7 +113,7 @@ impl Files {
 }
 
 impl Open {
-    fn of(file: io::Result<File>) -> io::Result<Option<Self>> {
+    fn from_result(file: io::Result<File>) -> io::Result<Option<Self>> {
         match file {
             Ok(file) => Ok(Some(Self { inode: file.metadata()?.ino(), file, read: 0, before: None })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -122,14 +123,14 @@ impl Open {
 }
 
 impl Follower {
-    /// Adds some of what was written since the last call to `lines`. Returns whether there may be more by now.
+    /// Appends lines that were written since the last call to `lines`. Returns whether there may be more.
     pub fn read(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
         if self.tail.read_whole(lines)? {
             return Ok(true);
         }
         let more = self.read_on(lines)?;
         if !more {
-            lines.extend(self.tail.begun().shown());
+            lines.extend(self.tail.assembler().take_visible());
         }
         Ok(more)
     }
@@ -150,7 +151,7 @@ impl Follower {
             }
             return Ok(false);
         }
-        // Something may have been written between the last look and the rotation.
+        // The shim may have written between the last read and the rotation.
         if self.read_block(lines)? {
             return Ok(true);
         }
@@ -159,36 +160,36 @@ impl Follower {
             Next::Follows(next) => self.open = Some(next),
             Next::AfterGap(next) => {
                 self.open = Some(next);
-                *self.tail.begun() = Begun::default();
-                let (time, text) = (Timestamp::now(), MISSING.to_owned());
+                *self.tail.assembler() = LineAssembler::default();
+                let (time, text) = (Timestamp::now(), LOST_LINES.to_owned());
                 lines.push(Line { time, stream: Stream::Shim, text, partial: false, continues: false });
             }
         }
         Ok(true)
     }
 
-    /// Takes in one block of whole records; whether there was one.
+    /// Reads one block of complete records. Returns whether there was one.
     fn read_block(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
         let Some(open) = &mut self.open else { return Ok(false) };
         if open.file.metadata()?.len() < open.read {
-            open.read = 0; // emptied by somebody
+            open.read = 0; // the file was truncated
         }
-        let (block, newline) = sip(&open.file, open.read, BLOCK)?;
+        let (block, newline) = read_some(&open.file, open.read, BLOCK_BYTES)?;
         let whole = match newline {
             Some(newline) => newline + 1,
-            None if block.len() == BLOCK => BLOCK, // no record is so long
+            None if block.len() == BLOCK_BYTES => BLOCK_BYTES, // no record is so long
             None => return Ok(false),
         };
         open.read += whole as u64;
         for record in block[..whole].split(|&byte| byte == b'\n') {
             if let Some(part) = Part::parse(record) {
-                lines.extend(self.tail.begun().part(part, true));
+                lines.extend(self.tail.assembler().push(part, true));
             }
         }
         Ok(true)
     }
 
-    /// Whether what was there at first has been read.
+    /// Whether the lines that existed at the beginning have been read.
     pub fn is_past_tail(&self) -> bool {
         self.tail.is_over()
     }
@@ -196,29 +197,30 @@ impl Follower {
     fn next_after(&self, inode: u64) -> io::Result<Next> {
         let path = |number| if number == 0 { self.files.log() } else { self.files.rotated(number) };
         let Some(number) = self.files.number_of(inode)? else {
-            // If nothing was rotated since, it was moved or removed by somebody, and made anew.
+            // If nothing was rotated since, another program has moved or removed the log, and the shim has created a
+            // new one.
             let before = self.open.as_ref().and_then(|open| open.before);
             if self.files.rotated_last()? == before {
                 let next = self.files.current()?.filter(|next| next.inode != inode);
                 return Ok(next.map_or(Next::NotYet, Next::Follows));
             }
-            // Ours is gone: the oldest that is left is the nearest.
+            // The follower's file was deleted: the oldest file that is left is the nearest.
             let oldest = (0..u32::MAX).take_while(|number| path(*number).exists()).last().unwrap_or(0);
-            let Some(next) = Open::of(File::open(path(oldest)))? else { return Ok(Next::NotYet) };
+            let Some(next) = Open::from_result(File::open(path(oldest)))? else { return Ok(Next::NotYet) };
             return Ok(if oldest == 0 { Next::Follows(next) } else { Next::AfterGap(next) });
         };
-        let next = Open::of(File::open(path(number - 1)))?.filter(|next| next.inode != inode);
-        // Only if both still have their numbers was it the neighbour that was opened.
+        let next = Open::from_result(File::open(path(number - 1)))?.filter(|next| next.inode != inode);
+        // The file is the neighbour only if both files still have their numbers.
         let unmoved = std::fs::metadata(path(number)).is_ok_and(|ours| ours.ino() == inode);
         Ok(next.filter(|_| unmoved).map_or(Next::NotYet, Next::Follows))
     }
 }
 
-/// How much of a file is whole records.
+/// The length of the complete records of a file.
 fn whole_records(file: &File) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
     while end > 0 {
-        let length = end.min(BLOCK as u64);
+        let length = end.min(BLOCK_BYTES as u64);
         let mut block = vec![0; usize::try_from(length).expect("a block fits in memory")];
         file.read_exact_at(&mut block, end - length)?;
         if let Some(newline) = memrchr(b'\n', &block) {

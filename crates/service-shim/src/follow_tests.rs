@@ -1,7 +1,7 @@
 //! A log is followed without a gap or a line twice.
 
 use super::*;
-use crate::cri::{LONGEST_PART, Pen, Tag};
+use crate::cri::{MAX_PART_BYTES, RecordWriter, Tag};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
@@ -18,7 +18,7 @@ fn append(files: &Files, bytes: &[u8]) {
 
 fn say(files: &Files, text: &str) {
     let mut record = Vec::new();
-    Pen::new(Timestamp::now(), Stream::Stdout).line(&mut record, text.as_bytes());
+    RecordWriter::new(Timestamp::now(), Stream::Stdout).write_line(&mut record, text.as_bytes());
     append(files, &record);
 }
 
@@ -82,7 +82,7 @@ fn what_was_rotated_away_unread_is_said_to_be_missing() {
         rotate(&files, 2);
         say(&files, &n.to_string());
     }
-    assert_eq!(read(&mut follower), [MISSING, "3", "4", "5"]);
+    assert_eq!(read(&mut follower), [LOST_LINES, "3", "4", "5"]);
 }
 
 #[test]
@@ -100,26 +100,26 @@ fn a_rotation_between_the_tail_and_the_first_look_changes_nothing() {
 #[test]
 fn a_line_whose_end_is_not_written_yet_is_told_once_and_whole() {
     let (_directory, files) = service();
-    let pen = Pen::new(Timestamp::now(), Stream::Stdout);
+    let writer = RecordWriter::new(Timestamp::now(), Stream::Stdout);
     let mut parts = [Vec::new(), Vec::new()];
-    pen.record(&mut parts[0], Tag::Partial, &[b'a'; LONGEST_PART]);
-    pen.record(&mut parts[1], Tag::Full, b"b");
+    writer.write_record(&mut parts[0], Tag::Partial, &[b'a'; MAX_PART_BYTES]);
+    writer.write_record(&mut parts[1], Tag::Full, b"b");
     append(&files, &parts[0]);
     let mut follower = files.follow(10, None).unwrap();
     assert_eq!(read(&mut follower), Vec::<String>::new());
     append(&files, &parts[1][..10]);
     assert_eq!(read(&mut follower), Vec::<String>::new());
     append(&files, &parts[1][10..]);
-    assert_eq!(read(&mut follower), [format!("{}b", "a".repeat(LONGEST_PART))]);
+    assert_eq!(read(&mut follower), [format!("{}b", "a".repeat(MAX_PART_BYTES))]);
 }
 
 #[test]
 fn a_line_that_was_written_because_it_was_silent_is_told_and_then_what_comes_behind() {
     let (_directory, files) = service();
-    let pen = Pen::new(Timestamp::now(), Stream::Stdout);
+    let writer = RecordWriter::new(Timestamp::now(), Stream::Stdout);
     let part = |tag, text: &[u8]| {
         let mut record = Vec::new();
-        pen.record(&mut record, tag, text);
+        writer.write_record(&mut record, tag, text);
         append(&files, &record);
     };
     let told = |follower: &mut Follower| {
@@ -159,7 +159,7 @@ fn a_log_that_was_moved_away_is_followed_into_the_new_one_and_nothing_is_told_tw
 fn many_lines_at_once_come_in_order_and_garbage_is_passed_over() {
     let (_directory, files) = service();
     let mut follower = files.follow(0, None).unwrap();
-    append(&files, &vec![b'x'; 3 * BLOCK]);
+    append(&files, &vec![b'x'; 3 * BLOCK_BYTES]);
     append(&files, b"\n");
     for n in 0..5_000 {
         say(&files, &n.to_string());

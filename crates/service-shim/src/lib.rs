@@ -1,38 +1,40 @@
-//! The words between the daemon and the keeper of one service, and the files they share.
+//! The protocol between the daemon and the shim of one service, and the files that both use.
 //!
-//! One shim keeps one run of one service. It is the parent of the service's process and the subreaper of everything
-//! below it, it writes the log and it leaves the exit status on disk; it decides nothing. What it knows it says as one
-//! [`Record`], to whoever is connected and in a file, so a daemon that comes back learns the same as one that never
-//! left. The program is in `main.rs`; this library holds what both sides need.
+//! A shim supervises one run of one service. It is the parent of the service's process and the subreaper of the process
+//! tree below it. It writes the log and leaves the exit status on disk. It makes no decisions. A shim reports the state
+//! of its run as one [`RunRecord`], over each connection and in a file. A restarted daemon therefore learns the same as
+//! one that never stopped. The program is in `main.rs`; this library holds what both sides need.
 
-mod begun;
+pub mod close_fds;
 pub mod cri;
-pub mod desk;
+pub mod error_text;
 mod fd_passing;
 pub mod files;
 pub mod follow;
-pub mod heritage;
 pub mod keyring;
+pub mod launch_fds;
+mod line_assembler;
 pub mod log;
-pub mod parcel;
+pub mod orphaned_output;
 pub mod process;
 pub mod protocol;
 pub mod pump;
-pub mod seen;
-pub mod strays;
+pub mod shared_buffer;
 pub mod tail;
+pub mod terminal_text;
 pub mod watch;
-pub mod words;
 
 pub use cri::Line;
 pub use files::Files;
 pub use follow::Follower;
-pub use heritage::Heritage;
-pub use parcel::Parcel;
+pub use launch_fds::LaunchFds;
+pub use orphaned_output::OrphanedOutput;
 pub use process::Process;
-pub use protocol::{Exit, Launch, LogLimits, Missing, Order, Phase, Record, Said, Stage};
+pub use protocol::{
+    DroppedLines, Exit, Launch, LogLimits, NotifyStatus, Phase, RunRecord, ShimRequest, Stage,
+};
 pub use tail::Tail;
 pub use watch::Watch;
 
-/// Version of the words in [`protocol`]. A shim of an older daemon is told nothing that it does not know.
+/// Version of [`protocol`]. A daemon sends an older shim only the requests that its version knows.
 pub const PROTOCOL_VERSION: u32 = 3;

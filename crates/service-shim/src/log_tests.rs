@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn desk() -> Desk {
-    Desk::open(Desk::make().unwrap()).unwrap()
+fn shared_buffer() -> SharedBuffer {
+    SharedBuffer::open(SharedBuffer::create().unwrap()).unwrap()
 }
 
 /// A log of which nothing can be written to the file.
@@ -11,17 +11,17 @@ fn on_a_full_disk() -> (tempfile::TempDir, Log) {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
     let mut log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
-    log.file = append(Path::new("/dev/full")).unwrap();
+    log.file = open_append(Path::new("/dev/full")).unwrap();
     (directory, log)
 }
 
 fn write(log: &mut Log, lines: &[&str]) {
-    let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
-    let desk = desk();
+    let writer = RecordWriter::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
+    let shared_buffer = shared_buffer();
     for line in lines {
-        log.line(&desk, &pen, line.as_bytes());
+        log.write_line(&shared_buffer, &writer, line.as_bytes());
     }
-    log.flush(&desk);
+    log.flush(&shared_buffer);
 }
 
 fn texts(log: &Log) -> Vec<String> {
@@ -33,10 +33,10 @@ fn lines_missing_are_spoken_of_in_their_place() {
     let (_directory, mut log) = on_a_full_disk();
     write(&mut log, &["lost", "lost"]);
     write(&mut log, &["lost"]);
-    log.file = append(&log.files.log()).unwrap();
+    log.file = open_append(&log.files.log()).unwrap();
     write(&mut log, &["kept"]);
     assert_eq!(texts(&log), ["3 lines were dropped: no space left on device", "kept"]);
-    assert_eq!(log.lost().lines, 3);
+    assert_eq!(log.dropped_lines().total, 3);
 }
 
 #[test]
@@ -44,36 +44,36 @@ fn what_the_log_was_given_is_counted_for_whoever_has_the_memory() {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
     let limits = LogLimits { max_size: 200, max_files: 1 };
-    let memory = File::from(Desk::make().unwrap());
-    assert_eq!(crate::desk::counted(&memory), None);
-    let desk = Desk::open(&memory).unwrap();
-    desk.label(directory.path(), limits);
-    assert_eq!(crate::desk::counted(&memory), Some(0));
+    let memory = File::from(SharedBuffer::create().unwrap());
+    assert_eq!(crate::shared_buffer::bytes_written(&memory), None);
+    let shared_buffer = SharedBuffer::open(&memory).unwrap();
+    shared_buffer.set_owner(directory.path(), limits);
+    assert_eq!(crate::shared_buffer::bytes_written(&memory), Some(0));
     let mut log = Log::open(files.clone(), limits).unwrap();
-    let pen = Pen::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
+    let writer = RecordWriter::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
     let mut sum = 0;
     for _ in 0..20 {
         let mut record = Vec::new();
-        pen.line(&mut record, b"said");
+        writer.write_line(&mut record, b"said");
         sum += record.len() as u64;
-        log.line(&desk, &pen, b"said");
-        log.flush(&desk);
+        log.write_line(&shared_buffer, &writer, b"said");
+        log.flush(&shared_buffer);
     }
-    assert_eq!(crate::desk::counted(&memory), Some(sum));
+    assert_eq!(crate::shared_buffer::bytes_written(&memory), Some(sum));
     // It goes on counting what has long been rotated away.
     assert!(std::fs::metadata(files.log()).unwrap().len() < sum);
-    (log.file, log.size) = (append(Path::new("/dev/full")).unwrap(), 0);
-    log.line(&desk, &pen, b"lost");
-    log.flush(&desk);
-    assert_eq!((crate::desk::counted(&memory), log.lost().lines), (Some(sum), 1));
+    (log.file, log.size) = (open_append(Path::new("/dev/full")).unwrap(), 0);
+    log.write_line(&shared_buffer, &writer, b"lost");
+    log.flush(&shared_buffer);
+    assert_eq!((crate::shared_buffer::bytes_written(&memory), log.dropped_lines().total), (Some(sum), 1));
 }
 
 #[test]
 fn lines_missing_at_the_end_are_spoken_of_too() {
     let (_directory, mut log) = on_a_full_disk();
     write(&mut log, &["lost"]);
-    log.file = append(&log.files.log()).unwrap();
-    log.flush(&desk());
+    log.file = open_append(&log.files.log()).unwrap();
+    log.flush(&shared_buffer());
     assert_eq!(texts(&log), ["1 line was dropped: no space left on device"]);
 }
 
@@ -82,10 +82,10 @@ fn what_a_former_run_lost_is_spoken_of_in_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
     let log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
-    let mut log = log.missing(Missing { lines: 5, untold: 2 });
+    let mut log = log.with_dropped(DroppedLines { total: 5, unreported: 2 });
     write(&mut log, &["kept"]);
     assert_eq!(texts(&log), ["2 lines were dropped: they were of a former run", "kept"]);
-    assert_eq!(log.lost(), Missing { lines: 5, untold: 0 });
+    assert_eq!(log.dropped_lines(), DroppedLines { total: 5, unreported: 0 });
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_log_that_was_moved_or_removed_is_made_anew() {
     assert_eq!(texts(&log), ["moved"]);
     std::fs::remove_file(files.log()).unwrap();
     write(&mut log, &["removed"]);
-    assert_eq!((texts(&log), log.lost().lines), (vec!["removed".to_owned()], 0));
+    assert_eq!((texts(&log), log.dropped_lines().total), (vec!["removed".to_owned()], 0));
 }
 
 #[test]
@@ -107,23 +107,27 @@ fn lines_that_nobody_could_end_are_ended_by_the_next_run() {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
     let mut record = Vec::new();
-    Pen::new(Timestamp::UNIX_EPOCH, Stream::Stderr).record(&mut record, Tag::Partial, b"begun");
+    RecordWriter::new(Timestamp::UNIX_EPOCH, Stream::Stderr).write_record(
+        &mut record,
+        Tag::Partial,
+        b"begun",
+    );
     std::fs::write(files.log(), record).unwrap();
     let mut log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
-    log.end_lines();
-    log.end_lines();
+    log.end_open_lines();
+    log.end_open_lines();
     write(&mut log, &["new"]);
     assert_eq!(texts(&log), ["begun", "new"]);
 }
 
 #[test]
-fn what_cannot_be_written_is_heard_all_the_same() {
+fn what_cannot_be_written_is_ready_all_the_same() {
     let (_directory, log) = on_a_full_disk();
-    let mut log = log.watched_by(Some(Watch::new("^Server Ready on").unwrap()));
+    let mut log = log.with_watch(Some(Watch::new("^Server Ready on").unwrap()));
     write(&mut log, &["booting"]);
-    assert!(!log.is_heard());
+    assert!(!log.is_ready());
     write(&mut log, &["\u{1b}[32mServer\u{1b}[0m \u{1b}[1mReady\u{1b}[0m on port 1"]);
-    assert!(log.is_heard());
+    assert!(log.is_ready());
 }
 
 #[test]
@@ -134,5 +138,5 @@ fn a_log_that_cannot_be_rotated_grows() {
     // A directory in the way of the new file.
     std::fs::create_dir(directory.path().join("service.log.new")).unwrap();
     write(&mut log, &["a"; 10]);
-    assert_eq!((texts(&log).len(), log.lost().lines), (10, 0));
+    assert_eq!((texts(&log).len(), log.dropped_lines().total), (10, 0));
 }

@@ -1,34 +1,36 @@
-//! `service-shim`: keeps one run of one service. The daemon starts one of these as the template, with a socket as standard
-//! input; the template becomes a shim for each parcel that it is sent, by forking: an `exec` for each would cost more
-//! time than that and leave more memory behind. An argument is the number of descriptors that services may have open.
+//! `service-shim`: supervises one run of one service.
 //!
-//! One thread and no runtime: there is one shim for every service, so its memory and its start count.
+//! The daemon starts one `service-shim` as the zygote, with a socket as standard input. The zygote forks a shim for
+//! each [`LaunchFds`](service_shim::LaunchFds) that it receives; an `exec` for each shim would take longer and use more
+//! memory. The argument is the limit of open descriptors for services.
+//!
+//! The program has one thread and no async runtime: there is one shim per service, so its memory and its start time
+//! count.
 
-mod bounds;
 mod control;
-mod error;
-mod keeper;
-mod nest;
 mod notify;
+mod resource_limits;
 mod shim;
 mod spawn;
+mod supervisor;
 mod tree;
+mod zygote;
 
-use error::because;
-use nest::Nest;
 use nix::sys::prctl;
 use nix::unistd::dup2_stdin;
 use service_shim::PROTOCOL_VERSION;
+use service_shim::error_text::with_context;
 use service_shim::protocol::Hello;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use zygote::Zygote;
 
 fn main() -> ExitCode {
-    service_shim::strays::close();
-    match template() {
+    service_shim::close_fds::close_all();
+    match run_zygote() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("service-shim: {error}");
@@ -37,25 +39,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns when the daemon and every shim have gone, and in a shim when it has done its work.
-fn template() -> io::Result<()> {
+/// In the zygote, returns when the daemon and every shim have exited. In a shim, returns when its run is over.
+fn run_zygote() -> io::Result<()> {
     let mut daemon = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    daemon.peer_addr().map_err(|error| because("use standard input as a socket", &error))?;
-    // A shim that waits must not hold this end: the daemon would send launches to a template that is dead.
+    daemon.peer_addr().map_err(|error| with_context("use standard input as a socket", &error))?;
+    // A waiting shim must not hold this end: the daemon would send launches to a dead zygote.
     let null = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(&null)?));
-    null.map_err(|error| because("let go of standard input", &error))?;
-    // A terminal's signals are not for us; EPERM says that the daemon has seen to it.
+    null.map_err(|error| with_context("replace standard input", &error))?;
+    // Signals of a terminal must not reach the zygote. EPERM means that the daemon has called `setsid` already.
     let _ = nix::unistd::setsid();
-    prctl::set_name(c"shim-template").map_err(|error| because("name itself", &error))?;
+    prctl::set_name(c"shim-template").map_err(|error| with_context("set its process name", &error))?;
     let descriptors = std::env::args().nth(1).map(|number| number.parse()).transpose();
-    let descriptors = descriptors.map_err(|error| because("read how many descriptors there are", &error))?;
-    let nest = Nest::new(descriptors).map_err(|error| because("look after shims", &error))?;
-    // What the processor can do is asked once, and not by every shim: in a virtual machine that takes longer than a fork.
+    let descriptors = descriptors.map_err(|error| with_context("read the limit of descriptors", &error))?;
+    let zygote = Zygote::new(descriptors).map_err(|error| with_context("become a subreaper", &error))?;
+    // Detects the processor's features once, before any fork: in a virtual machine that takes longer than a fork.
     let _ = memchr::memchr(b'\n', b"once");
     let mut hello = serde_json::to_vec(&Hello { version: PROTOCOL_VERSION })?;
     hello.push(b'\n');
     match daemon.write_all(&hello) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // the daemon has gone before it was needed
-        greeted => greeted.map_err(|error| because("greet", &error)).and_then(|()| nest.tend(daemon)),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // the daemon exited before it needed a shim
+        greeted => greeted
+            .map_err(|error| with_context("send its version", &error))
+            .and_then(|()| zygote.run(daemon)),
     }
 }

@@ -1,4 +1,4 @@
-//! [`Notify`]: the socket on which a service says `READY=1` and how it is, as described in `sd_notify(3)`.
+//! [`Notify`]: the socket on which a service reports its readiness and status, as described in `sd_notify(3)`.
 
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{
@@ -11,29 +11,29 @@ use service_shim::protocol::Identity;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Far more than one message needs; what is longer is cut off.
-const LONGEST_MESSAGE: usize = 4096;
-/// A status is one line for people.
-const LONGEST_STATUS: usize = 400;
+/// Far more than one message needs; a longer message is truncated.
+const MAX_MESSAGE_BYTES: usize = 4096;
+/// A status is one line of text.
+const MAX_STATUS_CHARS: usize = 400;
 
-/// What was said.
+/// The contents of the received messages.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Words {
+pub(crate) struct Notification {
     pub(crate) ready: bool,
     pub(crate) status: Option<String>,
-    /// The moment, of [`boot_time`], to which it asks for time.
+    /// The moment, in [`boot_time`], to which the service extends its timeout.
     pub(crate) extended_to: Option<u64>,
 }
 
-impl Words {
-    /// Takes in one message.
-    fn hear(&mut self, message: &[u8], now: u64) {
+impl Notification {
+    /// Adds the contents of one message.
+    fn parse_message(&mut self, message: &[u8], now: u64) {
         for line in message.split(|&byte| byte == b'\n') {
             match line.iter().position(|&byte| byte == b'=').map(|equals| line.split_at(equals)) {
                 Some((b"READY", b"=1")) => self.ready = true,
                 Some((b"STATUS", status)) => {
                     let status = String::from_utf8_lossy(&status[1..]);
-                    self.status = Some(status.trim().chars().take(LONGEST_STATUS).collect());
+                    self.status = Some(status.trim().chars().take(MAX_STATUS_CHARS).collect());
                 }
                 Some((b"EXTEND_TIMEOUT_USEC", time)) => {
                     let time =
@@ -47,12 +47,12 @@ impl Words {
     }
 }
 
-/// A datagram socket with an abstract name: nothing to clean up, and no directory the service must be let into.
+/// A datagram socket with an abstract name: there is no file to remove, and the service needs no access to a directory.
 pub(crate) struct Notify {
     socket: OwnedFd,
     name: String,
-    /// Anyone can send to an abstract name; only these are heard.
-    heard: [u32; 2],
+    /// Any process can send to an abstract name; messages of other users are ignored.
+    allowed_uids: [u32; 2],
 }
 
 impl Notify {
@@ -60,13 +60,13 @@ impl Notify {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         setsockopt(&socket, PassCred, &true)?;
-        // Binding to no name makes the kernel choose a free one: five hexadecimal digits (unix(7), autobind).
+        // Binding without a name makes the kernel choose a free one of five hexadecimal digits (unix(7), autobind).
         bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
         let address: UnixAddr = getsockname(socket.as_raw_fd())?;
         let name = address.as_abstract().ok_or_else(|| io::Error::other("the kernel gave it no name"))?;
         let name = format!("@{}", String::from_utf8_lossy(name));
         let ours = Uid::effective().as_raw();
-        Ok(Self { socket, name, heard: [ours, identity.map_or(ours, |identity| identity.uid)] })
+        Ok(Self { socket, name, allowed_uids: [ours, identity.map_or(ours, |identity| identity.uid)] })
     }
 
     /// The value of `NOTIFY_SOCKET`.
@@ -74,17 +74,17 @@ impl Notify {
         &self.name
     }
 
-    /// What the messages say that have come.
-    pub(crate) fn hear(&self) -> Words {
-        let mut words = Words::default();
-        while self.receive(&mut words).is_ok() {}
-        words
+    /// Receives all messages that have arrived.
+    pub(crate) fn receive_all(&self) -> Notification {
+        let mut notification = Notification::default();
+        while self.receive(&mut notification).is_ok() {}
+        notification
     }
 
-    fn receive(&self, words: &mut Words) -> nix::Result<()> {
-        let mut message = [0; LONGEST_MESSAGE];
+    fn receive(&self, notification: &mut Notification) -> nix::Result<()> {
+        let mut message = [0; MAX_MESSAGE_BYTES];
         let mut slices = [IoSliceMut::new(&mut message)];
-        // Room for the credentials and nothing else: file descriptors that are sent along are closed by the kernel.
+        // Space for the credentials only: the kernel closes file descriptors that are sent along.
         let mut space = nix::cmsg_space!(UnixCredentials);
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let received = recvmsg::<()>(self.socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
@@ -93,8 +93,8 @@ impl Notify {
             ControlMessageOwned::ScmCredentials(sender) => Some(sender.uid()),
             _ => None,
         });
-        if sender.is_some_and(|uid| self.heard.contains(&uid)) {
-            words.hear(&message[..length], boot_time());
+        if sender.is_some_and(|uid| self.allowed_uids.contains(&uid)) {
+            notification.parse_message(&message[..length], boot_time());
         }
         Ok(())
     }
@@ -112,13 +112,17 @@ mod tests {
 
     #[test]
     fn a_message_may_say_several_things_and_what_is_odd_says_nothing() {
-        let mut words = Words::default();
-        words.hear(b"EXTEND_TIMEOUT_USEC=3000000\nSTATUS=replaying the journal\nMAINPID=1", 5);
-        assert_eq!(words.status.as_deref(), Some("replaying the journal"));
-        assert_eq!((words.extended_to, words.ready), (Some(3_000_000_005), false));
-        words.hear(b"READY=0\nREADY=1x\nEXTEND_TIMEOUT_USEC=soon\n=\n", 6);
-        assert_eq!((words.extended_to, words.ready), (Some(3_000_000_005), false));
-        words.hear(b"READY=1\nSTATUS=\nEXTEND_TIMEOUT_USEC=18446744073709551615", 6);
-        assert_eq!(words, Words { ready: true, status: Some(String::new()), extended_to: Some(u64::MAX) });
+        let mut notification = Notification::default();
+        notification
+            .parse_message(b"EXTEND_TIMEOUT_USEC=3000000\nSTATUS=replaying the journal\nMAINPID=1", 5);
+        assert_eq!(notification.status.as_deref(), Some("replaying the journal"));
+        assert_eq!((notification.extended_to, notification.ready), (Some(3_000_000_005), false));
+        notification.parse_message(b"READY=0\nREADY=1x\nEXTEND_TIMEOUT_USEC=soon\n=\n", 6);
+        assert_eq!((notification.extended_to, notification.ready), (Some(3_000_000_005), false));
+        notification.parse_message(b"READY=1\nSTATUS=\nEXTEND_TIMEOUT_USEC=18446744073709551615", 6);
+        assert_eq!(
+            notification,
+            Notification { ready: true, status: Some(String::new()), extended_to: Some(u64::MAX) }
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! [`Process`]: one process for as long as it exists. A pid alone is used again; with its start time it is not.
+//! [`Process`]: identifies a process. The kernel reuses pids, but not a pid together with its start time.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::io;
 
-/// A process, by pid and by the time the kernel says it was started.
+/// A process, identified by its pid and its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// Process id.
@@ -18,23 +18,23 @@ pub struct Process {
 
 impl Process {
     /// The process that has this pid now; `None` if there is none or if it is a zombie.
-    pub fn of(pid: u32) -> Option<Self> {
-        Self::told(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    pub fn find(pid: u32) -> Option<Self> {
+        Self::parse(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    fn told(pid: u32, stat: &str) -> Option<Self> {
+    fn parse(pid: u32, stat: &str) -> Option<Self> {
         let fields = fields(stat)?;
         (!matches!(fields.0, "Z" | "X")).then_some(Self { pid, start_time: fields.1 })
     }
 
-    /// The child that has this pid, even if it has ended already: until its parent waits for it the pid is its own.
-    pub fn of_child(pid: u32) -> Option<Self> {
+    /// The child with this pid, even if it has exited: a pid is not reused before the parent waits for it.
+    pub fn find_child(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         Some(Self { pid, start_time: fields(&stat)?.1 })
     }
 
-    /// Whether this very process still runs. Where that cannot be looked up, because no descriptor is left, one of this pid is
-    /// taken for it: nobody is told dead who may live.
+    /// Whether this process still runs. If `/proc` cannot be read for want of descriptors, any process with this pid
+    /// counts, so that a running process is never reported as dead.
     pub fn is_alive(self) -> bool {
         match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
             Ok(stat) => fields(&stat).is_some_and(|(state, start_time)| {
@@ -49,11 +49,10 @@ impl Process {
         }
     }
 
-    /// Whether it still runs for all that is known: that the kernel cannot be asked, for want of a descriptor say, does not
-    /// mean that it has ended.
+    /// Whether this process may still run. Only an answer of the kernel proves that it has exited; an error does not.
     pub fn may_be_alive(self) -> bool {
         match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
-            Ok(stat) => Self::told(self.pid, &stat) == Some(self),
+            Ok(stat) => Self::parse(self.pid, &stat) == Some(self),
             Err(error) => {
                 error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(nix::libc::ESRCH)
             }
@@ -61,7 +60,7 @@ impl Process {
     }
 }
 
-/// State and start time. The command name, field 2, is in parentheses and may itself contain anything.
+/// State and start time. The command name, field 2, is in parentheses and may contain any character.
 fn fields(stat: &str) -> Option<(&str, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
@@ -74,10 +73,10 @@ pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
-/// Nanoseconds of `CLOCK_BOOTTIME`: the clock of every [`Phase`](crate::Phase), suspended time included.
+/// Nanoseconds of `CLOCK_BOOTTIME`, the clock of every [`Phase`](crate::Phase). It includes the time in suspend.
 ///
 /// # Panics
-/// Not on any Linux that Rust runs on.
+/// Never on a Linux that Rust supports.
 pub fn boot_time() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
         .expect("CLOCK_BOOTTIME has been there since Linux 2.6.39");
@@ -100,7 +99,7 @@ mod tests {
 
     #[test]
     fn who_cannot_be_looked_up_for_want_of_descriptors_is_not_told_dead() {
-        let me = Process::of(std::process::id()).unwrap();
+        let me = Process::find(std::process::id()).unwrap();
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
         let (lives, dead) =
@@ -111,7 +110,7 @@ mod tests {
 
     #[test]
     fn this_process_is_alive_and_its_pid_with_another_start_time_is_not() {
-        let me = Process::of(std::process::id()).unwrap();
+        let me = Process::find(std::process::id()).unwrap();
         assert!(me.is_alive() && me.may_be_alive());
         for other in [Process { start_time: me.start_time + 1, ..me }, Process { pid: u32::MAX, ..me }] {
             assert!(!other.is_alive() && !other.may_be_alive());

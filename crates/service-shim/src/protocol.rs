@@ -1,75 +1,75 @@
-//! What is said on the control socket: JSON, one object a line.
+//! The messages on the control socket: one JSON object per line.
 //!
-//! The daemon starts one `service-shim` with one end of a socket pair as standard input. This is the template: it says
-//! [`Hello`], and then turns each [`Parcel`](crate::Parcel) it is sent into a shim, by a fork. On the connection in the
-//! parcel the daemon writes a [`Launch`] as the first line. From then on the shim sends its [`Record`] whenever it changes,
-//! and the daemon sends an [`Order`] when it wants something. A daemon that comes later connects to
-//! [`Files::socket`](crate::Files::socket) and is sent the record at once; any number may be connected. When the tree is
-//! gone the shim writes the record, sends it, ends.
+//! The daemon starts one `service-shim` as the zygote, with one end of a socket pair as standard input. The zygote
+//! sends [`Hello`] and then forks a shim for each [`LaunchFds`](crate::LaunchFds) that it receives. The daemon sends a
+//! [`Launch`] as the first line on the connection in the launch descriptors. From then on the shim sends its
+//! [`RunRecord`] on each change, and the daemon sends [`ShimRequest`]s. A restarted daemon connects to
+//! [`Files::socket`](crate::Files::socket) and receives the record at once; any number of peers may be connected. When
+//! the process tree is empty, the shim writes the record, sends it and exits.
 //!
 //! # Versions
 //!
-//! A daemon starts only templates of its own version, but takes over shims of any: a record is read with every field that
-//! came later absent, and a shim is given no order that its version does not have.
+//! A daemon starts only zygotes of its own version, but adopts shims of any version. Fields that an older record lacks
+//! are read as absent, and a shim receives only requests that its version knows.
 //!
 //! | version | since then |
 //! |---|---|
-//! | 1 | launches on standard input, [`Order::Signal`] |
-//! | 2 | template and parcels, [`Order::Lend`] |
-//! | 3 | [`Launch::ready_log`], [`Launch::env_clear`], [`Launch::no_new_privileges`], [`Order::SignalFirst`], [`Record::said`]; a launch is [claimed](crate::desk::Desk::claim) before it begins, and not begun when the daemon has gone; [`Phase::Launching`] |
+//! | 1 | launches on standard input, [`ShimRequest::Signal`] |
+//! | 2 | zygote and launch descriptors, [`ShimRequest::ShareOutput`] |
+//! | 3 | [`Launch::ready_log`], [`Launch::env_clear`], [`Launch::no_new_privileges`], [`ShimRequest::SignalFirst`], [`RunRecord::notify_status`]; a launch is [claimed](crate::shared_buffer::SharedBuffer::claim) before it begins, and not begun if the daemon has exited; [`Phase::Launching`] |
 
 use crate::process::Process;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The first line of a template.
+/// The first line that a zygote sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the program.
     pub version: u32,
 }
 
-/// What to run, once, and where to keep what comes of it.
+/// What to run once, and where to store its output and its record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the daemon.
     pub version: u32,
     /// Name of the service.
     pub service: String,
-    /// Number of this run; a record of another run is of no interest to the daemon.
+    /// Number of this run. The daemon ignores records of other runs.
     pub run: u64,
     /// The service's own directory ([`Files`](crate::Files)); it exists.
     pub directory: PathBuf,
     /// Program and arguments. The program is looked up in the service's `PATH` unless it contains a `/`.
     pub argv: Vec<String>,
-    /// Where the service runs.
+    /// The working directory of the service.
     pub working_dir: PathBuf,
-    /// Variables set on top of the daemon's own environment.
+    /// Variables that are added to the daemon's environment.
     pub env: Vec<(String, String)>,
-    /// Who the service runs as; absent: whoever runs the daemon.
+    /// The user of the service; if absent, the user of the daemon.
     pub identity: Option<Identity>,
-    /// How much log is kept.
+    /// The limits of the log.
     pub log: LogLimits,
-    /// Whether to give the service a `NOTIFY_SOCKET` and to wait for `READY=1` on it (the `sd_notify` protocol).
+    /// Whether the service gets a `NOTIFY_SOCKET` and is ready with `READY=1` (the `sd_notify` protocol).
     pub notify: bool,
-    /// The regular expression of a line that is as good as `READY=1`; looked for in what a person sees of it.
+    /// The regular expression of a line that counts as `READY=1`. It is matched against the visible text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_log: Option<String>,
-    /// Whether `env` is all of its environment, and nothing of the daemon's is passed on.
+    /// Whether `env` is the whole environment, without the daemon's variables.
     #[serde(default)]
     pub env_clear: bool,
-    /// Whether it and what it starts can never gain rights by executing a program (`PR_SET_NO_NEW_PRIVS`).
+    /// Whether the service and its children can never gain privileges by executing a program (`PR_SET_NO_NEW_PRIVS`).
     #[serde(default)]
     pub no_new_privileges: bool,
-    /// Lines of former runs that are missing in the log.
-    #[serde(default)]
-    pub missing: Missing,
-    /// What keeps the service within its limits.
+    /// The lines of former runs that were dropped.
+    #[serde(rename = "missing", default)]
+    pub dropped_lines: DroppedLines,
+    /// The resource limits of the service.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
 }
 
-/// What the service enters before it runs. The cgroup is the daemon's to make and to remove.
+/// The limits that apply to the service before it runs. The daemon creates and removes the cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Limits {
     /// Directory of the cgroup; its limits are set.
@@ -84,7 +84,7 @@ impl Limits {
     }
 }
 
-/// A user to become, already looked up.
+/// The user to switch to. The daemon has looked it up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Name, for messages, `USER`, `LOGNAME`.
@@ -99,18 +99,19 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
-/// A log file is rotated when it has reached `max_size` bytes; `max_files` rotated ones are kept beside the current.
+/// A log file is rotated when it has reached `max_size` bytes. `max_files` rotated files are kept beside the current
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLimits {
     /// Bytes in one file.
     pub max_size: u64,
-    /// Rotated files kept.
+    /// Number of rotated files.
     pub max_files: u32,
 }
 
-/// All that the shim knows of its run. The same in the file and on the socket.
+/// The state of a run, as written to the record file and sent on the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RunRecord {
     /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the shim.
     pub version: u32,
     /// Name of the service.
@@ -119,90 +120,92 @@ pub struct Record {
     pub run: u64,
     /// Kernel's id of this boot (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
-    /// The shim itself.
+    /// The process of the shim.
     pub shim: Process,
-    /// What the run has come to.
+    /// The phase of the run.
     pub phase: Phase,
-    /// Whether the service has said `READY=1`, or the line of [`Launch::ready_log`].
+    /// Whether the service has sent `READY=1` or has written the line of [`Launch::ready_log`].
     pub notified: bool,
-    /// What else it has said on its notify socket.
-    #[serde(default, skip_serializing_if = "Said::is_nothing")]
-    pub said: Said,
-    /// Lines that could not be written to the log, those of former runs included.
+    /// The status that the service has sent on its notify socket.
+    #[serde(rename = "said", default, skip_serializing_if = "NotifyStatus::is_empty")]
+    pub notify_status: NotifyStatus,
+    /// Lines that could not be written to the log, including those of former runs.
     pub dropped: u64,
-    /// How many of them the log does not tell of yet.
-    #[serde(default)]
-    pub untold: u64,
-    /// What was left of the tree when the service's process ended by itself; it is ended then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<Left>,
+    /// How many of the dropped lines the log does not report yet.
+    #[serde(rename = "untold", default)]
+    pub unreported: u64,
+    /// The processes that were left when the service's own process exited by itself. They are ended then.
+    #[serde(rename = "left", default, skip_serializing_if = "Option::is_none")]
+    pub leftover: Option<LeftoverProcesses>,
 }
 
-/// Processes that a service's own one left behind.
+/// The processes that the service's own process left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Left {
-    /// How many.
+pub struct LeftoverProcesses {
+    /// Number of processes.
     pub count: u32,
-    /// The names of the first of them.
+    /// The names of the first processes.
     pub names: Vec<String>,
 }
 
-/// What a service has said on its notify socket about itself (`sd_notify(3)`).
+/// What a service has sent on its notify socket about itself (`sd_notify(3)`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Said {
+pub struct NotifyStatus {
     /// The last `STATUS=`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// The last moment to which `EXTEND_TIMEOUT_USEC=` has asked for time, in nanoseconds of `CLOCK_BOOTTIME`.
+    /// The last moment to which `EXTEND_TIMEOUT_USEC=` extends the timeout, in nanoseconds of `CLOCK_BOOTTIME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_to: Option<u64>,
 }
 
-impl Said {
-    fn is_nothing(&self) -> bool {
+impl NotifyStatus {
+    fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 /// Lines that could not be written to a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Missing {
-    /// All of them.
-    pub lines: u64,
-    /// Those that the log does not tell of yet.
-    pub untold: u64,
+pub struct DroppedLines {
+    /// All dropped lines.
+    #[serde(rename = "lines")]
+    pub total: u64,
+    /// The dropped lines that the log does not report yet.
+    #[serde(rename = "untold")]
+    pub unreported: u64,
 }
 
-impl Record {
-    /// Whether it says how the run ended. Nothing that is true of the run comes after that.
+impl RunRecord {
+    /// Whether the run has ended. The record does not change after that.
     pub fn is_end(&self) -> bool {
-        matches!(self.phase, Phase::Gone { .. } | Phase::Refused { .. })
+        matches!(self.phase, Phase::Finished { .. } | Phase::LaunchFailed { .. })
     }
 
-    /// The lines that are missing in the log.
-    pub fn missing(&self) -> Missing {
-        Missing { lines: self.dropped, untold: self.untold }
+    /// The lines that were dropped.
+    pub fn dropped_lines(&self) -> DroppedLines {
+        DroppedLines { total: self.dropped, unreported: self.unreported }
     }
 }
 
-/// The life of a run. Every `at` is nanoseconds of `CLOCK_BOOTTIME`, comparable within one boot.
+/// The phases of a run. Every `at` is nanoseconds of `CLOCK_BOOTTIME`, comparable within one boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// The service's process is about to be made. Only in the file: a shim that is killed then leaves word that this run
-    /// may have begun.
+    /// The service's process is about to be created. This phase is written to the file only. It shows that the run may
+    /// have begun if the shim is killed then.
     Launching {
-        /// When.
+        /// When the launch was claimed.
         at: u64,
     },
     /// The service's process runs.
     Running {
-        /// The process started.
+        /// The process that was started.
         leader: Process,
         /// When it was started.
         at: u64,
     },
-    /// The process has ended, but something it left behind still runs.
+    /// The process has exited, but its descendants still run.
     Exited {
         /// The process that was started.
         leader: Process,
@@ -211,20 +214,22 @@ pub enum Phase {
         /// When it ended.
         at: u64,
     },
-    /// Nothing of it is left. The shim ends after saying so.
-    Gone {
+    /// No process is left. The shim exits after it reports this.
+    #[serde(rename = "gone")]
+    Finished {
         /// How the service's process ended.
         exit: Exit,
         /// When the service's process ended.
         at: u64,
     },
-    /// It never ran.
-    Refused {
+    /// The service's process never ran.
+    #[serde(rename = "refused")]
+    LaunchFailed {
         /// The step that failed.
         stage: Stage,
-        /// Why, in words that continue "cannot start `web`: ".
+        /// The reason, which continues "cannot start `web`: ".
         message: String,
-        /// When.
+        /// When it failed.
         at: u64,
     },
 }
@@ -239,7 +244,7 @@ pub enum Stage {
     WorkingDirectory,
     /// Finding the program.
     Program,
-    /// Becoming the user.
+    /// Switching to the user.
     User,
     /// `fork` and `exec`.
     Exec,
@@ -249,21 +254,23 @@ pub enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
-    /// It called `exit` with this code.
+    /// The process called `exit` with this code.
     Code(i32),
-    /// This signal ended it.
+    /// This signal ended the process.
     Signal(i32),
 }
 
-/// What the daemon may ask of a shim.
+/// A request of the daemon to a shim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum ShimRequest {
     /// Send this signal to every process of the tree. `SIGKILL` is repeated until the tree is empty.
     Signal(i32),
-    /// Send this signal to the process that was started, and to no other. Since version 3.
+    /// Send this signal to the service's own process only. Since version 3.
     SignalFirst(i32),
-    /// Send the descriptors of a [`Heritage`](crate::Heritage): first its desk, then the outputs that have not ended. They
-    /// come with one byte, [`Heritage::label`](crate::Heritage::label), in place of a line. Since version 2.
-    Lend,
+    /// Send the descriptors of an [`OrphanedOutput`](crate::OrphanedOutput): first its shared buffer, then the outputs
+    /// that have not ended. They come with one byte,
+    /// [`OrphanedOutput::stream_mask`](crate::OrphanedOutput::stream_mask), in place of a line. Since version 2.
+    #[serde(rename = "lend")]
+    ShareOutput,
 }

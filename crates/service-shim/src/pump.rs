@@ -1,8 +1,8 @@
-//! [`Pump`]: one output stream of the service, from its pipe over the [`Desk`] into the log.
+//! [`Pump`]: moves one output stream of the service from its pipe through the [`SharedBuffer`] into the log.
 
-use crate::cri::{LONGEST_PART, Pen, Stream};
-use crate::desk::{Desk, READ};
+use crate::cri::{MAX_PART_BYTES, RecordWriter, Stream};
 use crate::log::Log;
+use crate::shared_buffer::{READ_BYTES, SharedBuffer};
 use jiff::Timestamp;
 use memchr::memchr_iter;
 use nix::errno::Errno;
@@ -11,37 +11,37 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A program that writes line by line would wake us for each, and wait for us as often. When reads come this close
-/// together, the pipe is left to fill for as long; a stream that says something now and then is read at once.
-const REST: Duration = Duration::from_micros(200);
-/// What the pipe of such a program may hold, where we may have that: more than it says in the meantime.
-const WIDE: usize = 4 * READ;
+/// The pause between two reads that came close together. A program that writes line by line would otherwise wake the
+/// shim for each line, and wait for it as often. A stream that is written now and then is read at once.
+const COALESCE_DELAY: Duration = Duration::from_micros(200);
+/// The pipe size for such a program, if the kernel allows it: more than it writes during a pause.
+const LARGE_PIPE_BYTES: usize = 4 * READ_BYTES;
 
-/// How long a line may be silent before it is written as far as it goes, and how long it may go on without being silent.
-const SILENCE: Duration = Duration::from_millis(200);
-const AT_LAST: Duration = Duration::from_secs(1);
+/// The idle time after which an unfinished line is written to the log, and the limit if the line is never idle.
+const PARTIAL_IDLE_DELAY: Duration = Duration::from_millis(200);
+const PARTIAL_MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// A pipe, and when it is read next.
 #[derive(Debug)]
 pub struct Pump {
     pipe: OwnedFd,
     stream: Stream,
-    /// How many bytes it can hold.
+    /// The size of the pipe in bytes.
     capacity: usize,
     last_read: Option<Instant>,
-    rests_until: Option<Instant>,
-    /// When the line that has begun is written as far as it goes, and when at the latest.
-    shows: Option<[Instant; 2]>,
+    paused_until: Option<Instant>,
+    /// When the unfinished line is written: after an idle time, and at the latest.
+    partial_deadlines: Option<[Instant; 2]>,
 }
 
-/// What a pipe had to give.
+/// The result of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Yield {
-    /// So many bytes; there may be more.
+pub enum ReadResult {
+    /// This many bytes were read; there may be more.
     Bytes(usize),
-    /// Nothing now.
+    /// The pipe is empty.
     Empty,
-    /// Nothing ever again.
+    /// The stream has ended.
     Ended,
 }
 
@@ -49,49 +49,49 @@ impl Pump {
     /// A pump for this pipe.
     pub fn new(pipe: OwnedFd, stream: Stream) -> nix::Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        // It is no pipe if it has no size; then it is read as the smallest one is.
+        // A descriptor without a pipe size is no pipe. It is treated as the smallest pipe.
         let capacity = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).map_or(0, i32::unsigned_abs) as usize;
-        Ok(Self { pipe, stream, capacity, last_read: None, rests_until: None, shows: None })
+        Ok(Self { pipe, stream, capacity, last_read: None, paused_until: None, partial_deadlines: None })
     }
 
-    /// Until when it is not to be read, if that is later than `now`.
-    pub fn rests_until(&self, now: Instant) -> Option<Instant> {
-        self.rests_until.filter(|&until| now < until)
+    /// The end of the current pause; `None` if there is none.
+    pub fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.paused_until.filter(|&until| now < until)
     }
 
     /// Reads once.
-    pub fn pump(&mut self, desk: &Desk, log: &mut Log) -> Yield {
-        match desk.read(&self.pipe, self.stream) {
-            Ok(0) => Yield::Ended,
+    pub fn read(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) -> ReadResult {
+        match shared_buffer.read(&self.pipe, self.stream) {
+            Ok(0) => ReadResult::Ended,
             Ok(length) => {
-                desk.take(self.stream, length, false, Timestamp::now());
-                let is_new = record(desk, log);
+                shared_buffer.begin_write(self.stream, length, false, Timestamp::now());
+                let is_new = write_records(shared_buffer, log);
                 let now = Instant::now();
-                self.show_later(!desk.begun(self.stream).is_empty(), is_new, now);
-                self.rest_after(length, now);
-                Yield::Bytes(length)
+                self.schedule_partial(!shared_buffer.partial_line(self.stream).is_empty(), is_new, now);
+                self.pause_after(length, now);
+                ReadResult::Bytes(length)
             }
-            Err(Errno::EAGAIN | Errno::EINTR) => Yield::Empty,
-            Err(_) => Yield::Ended,
+            Err(Errno::EAGAIN | Errno::EINTR) => ReadResult::Empty,
+            Err(_) => ReadResult::Ended,
         }
     }
 
-    /// The stream is over: what has begun is a line, although nothing ends it.
-    pub fn finish(&mut self, desk: &Desk, log: &mut Log) {
-        desk.take(self.stream, 0, true, Timestamp::now());
-        record(desk, log);
+    /// Ends the stream: its unfinished line becomes a complete line.
+    pub fn finish(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) {
+        shared_buffer.begin_write(self.stream, 0, true, Timestamp::now());
+        write_records(shared_buffer, log);
     }
 
-    /// When the line that has begun is to be [shown](Self::show).
-    pub fn shows_at(&self) -> Option<Instant> {
-        self.shows.map(|[silent, at_last]| silent.min(at_last))
+    /// When the unfinished line is due for [`flush_partial`](Self::flush_partial).
+    pub fn partial_due(&self) -> Option<Instant> {
+        self.partial_deadlines.map(|[silent, at_last]| silent.min(at_last))
     }
 
-    /// Writes the line that has begun as far as it goes.
-    pub fn show(&mut self, desk: &Desk, log: &mut Log) {
-        self.shows = None;
-        desk.show(self.stream, Timestamp::now());
-        record(desk, log);
+    /// Writes the unfinished line as far as it goes.
+    pub fn flush_partial(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) {
+        self.partial_deadlines = None;
+        shared_buffer.begin_partial(self.stream, Timestamp::now());
+        write_records(shared_buffer, log);
     }
 
     /// When it was read last.
@@ -99,40 +99,41 @@ impl Pump {
         self.last_read
     }
 
-    /// Whether its pipe may hold more than pipes usually do.
-    pub fn is_wide(&self) -> bool {
-        self.capacity > READ
+    /// Whether its pipe is larger than usual.
+    pub fn is_large(&self) -> bool {
+        self.capacity > READ_BYTES
     }
 
-    /// It is read as soon as there is something.
-    pub fn rest_no_more(&mut self) {
-        self.rests_until = None;
+    /// Ends the pause.
+    pub fn resume(&mut self) {
+        self.paused_until = None;
     }
 
-    /// The stream has been quiet: it can do with what a pipe usually holds.
-    pub fn narrow(&mut self) {
-        self.resize(READ);
+    /// Shrinks the pipe to the usual size.
+    pub fn shrink(&mut self) {
+        self.resize(READ_BYTES);
     }
 
-    fn show_later(&mut self, has_begun: bool, is_new: bool, now: Instant) {
-        let at_last = match self.shows {
+    fn schedule_partial(&mut self, has_begun: bool, is_new: bool, now: Instant) {
+        let at_last = match self.partial_deadlines {
             Some([_, at_last]) if !is_new => at_last,
-            _ => now + AT_LAST,
+            _ => now + PARTIAL_MAX_DELAY,
         };
-        self.shows = has_begun.then_some([now + SILENCE, at_last]);
+        self.partial_deadlines = has_begun.then_some([now + PARTIAL_IDLE_DELAY, at_last]);
     }
 
-    fn rest_after(&mut self, length: usize, now: Instant) {
-        let busy = self.last_read.is_some_and(|last| now.duration_since(last) < REST);
-        if busy && self.capacity < WIDE {
-            self.resize(WIDE);
+    fn pause_after(&mut self, length: usize, now: Instant) {
+        let busy = self.last_read.is_some_and(|last| now.duration_since(last) < COALESCE_DELAY);
+        if busy && self.capacity < LARGE_PIPE_BYTES {
+            self.resize(LARGE_PIPE_BYTES);
         }
-        // A read of a quarter of the pipe was no single line, and what writes so fast must not wait for us.
-        self.rests_until = (busy && length < self.capacity / 4).then(|| now + REST);
+        // A read of a quarter of the pipe was more than one line, and a writer of this speed must not wait for the
+        // shim.
+        self.paused_until = (busy && length < self.capacity / 4).then(|| now + COALESCE_DELAY);
         self.last_read = Some(now);
     }
 
-    /// Where that is refused, because of what the user's other pipes hold, the pipe stays as it is.
+    /// Resizes the pipe. If the kernel refuses, because of the user's other pipes, the pipe keeps its size.
     fn resize(&mut self, capacity: usize) {
         let wanted = i32::try_from(capacity).unwrap_or(i32::MAX);
         if let Ok(capacity) = fcntl(&self.pipe, FcntlArg::F_SETPIPE_SZ(wanted)) {
@@ -141,43 +142,44 @@ impl Pump {
     }
 }
 
-/// Writes what lies on the desk into the log. The same desk gives the same records, whoever does it and however often.
-/// Returns whether a line has ended, so that what has begun is another one.
-pub fn record(desk: &Desk, log: &mut Log) -> bool {
-    let (stream, bytes) = (desk.stream(), desk.data());
-    let (pen, begun) = (Pen::new(desk.time(), stream), desk.begun(stream));
-    let (mut start, mut open) = (0, desk.is_open(stream));
+/// Writes the last read into the log. The same shared buffer yields the same records, in any process and at every
+/// repetition. Returns whether a line has ended.
+pub fn write_records(shared_buffer: &SharedBuffer, log: &mut Log) -> bool {
+    let (stream, bytes) = (shared_buffer.stream(), shared_buffer.data());
+    let (writer, begun) =
+        (RecordWriter::new(shared_buffer.time(), stream), shared_buffer.partial_line(stream));
+    let (mut start, mut open) = (0, shared_buffer.is_open(stream));
     for newline in memchr_iter(b'\n', bytes) {
         let line = &bytes[start..newline];
-        let line = if start == 0 { joined(begun, line) } else { Cow::Borrowed(line) };
-        log.line(desk, &pen, &line);
+        let line = if start == 0 { join(begun, line) } else { Cow::Borrowed(line) };
+        log.write_line(shared_buffer, &writer, &line);
         (start, open) = (newline + 1, false);
     }
-    let rest = if start == 0 { joined(begun, bytes) } else { Cow::Borrowed(&bytes[start..]) };
-    if desk.ends() {
+    let rest = if start == 0 { join(begun, bytes) } else { Cow::Borrowed(&bytes[start..]) };
+    if shared_buffer.has_ended() {
         if open || !rest.is_empty() {
-            log.line(desk, &pen, &rest);
+            log.write_line(shared_buffer, &writer, &rest);
         }
-        log.flush(desk);
-        desk.finish(stream, &[], false);
+        log.flush(shared_buffer);
+        shared_buffer.finish(stream, &[], false);
         return true;
     }
-    // The last part is kept back even if it is full: only when more comes is it known not to be the line's end. What is
-    // shown is told from it by being shorter.
-    let (whole, longest) = match desk.shows() {
-        true => (rest.len(), LONGEST_PART - 1),
-        false => (rest.len().saturating_sub(1) / LONGEST_PART * LONGEST_PART, LONGEST_PART),
+    // The last part is kept back even if it is full, because it may be the line's end. A part that is written early is
+    // shorter than a full one.
+    let (whole, longest) = match shared_buffer.writes_partial() {
+        true => (rest.len(), MAX_PART_BYTES - 1),
+        false => (rest.len().saturating_sub(1) / MAX_PART_BYTES * MAX_PART_BYTES, MAX_PART_BYTES),
     };
     for part in rest[..whole].chunks(longest) {
-        log.part(desk, &pen, part);
+        log.write_part(shared_buffer, &writer, part);
         open = true;
     }
-    log.flush(desk);
-    desk.finish(stream, &rest[whole..], open);
+    log.flush(shared_buffer);
+    shared_buffer.finish(stream, &rest[whole..], open);
     start > 0
 }
 
-fn joined<'a>(begun: &'a [u8], rest: &'a [u8]) -> Cow<'a, [u8]> {
+fn join<'a>(begun: &'a [u8], rest: &'a [u8]) -> Cow<'a, [u8]> {
     if begun.is_empty() { Cow::Borrowed(rest) } else { Cow::Owned([begun, rest].concat()) }
 }
 
@@ -199,7 +201,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let limits = LogLimits { max_size: 1 << 20, max_files: 1 };
         let mut log = Log::open(Files::new(directory.path()), limits).unwrap();
-        let desk = Desk::open(Desk::make().unwrap()).unwrap();
+        let shared_buffer = SharedBuffer::open(SharedBuffer::create().unwrap()).unwrap();
         let (read, write) = nix::unistd::pipe().unwrap();
         let capacity = |pipe: &File| fcntl(pipe, FcntlArg::F_GETPIPE_SZ).unwrap();
         let mut write = File::from(write);
@@ -209,10 +211,10 @@ mod tests {
         while capacity(&write) == usual {
             assert!(Instant::now() < deadline, "two reads never come close together");
             write.write_all(b"line\n").unwrap();
-            pump.pump(&desk, &mut log);
+            pump.read(&shared_buffer, &mut log);
         }
-        assert!(pump.rests_until(Instant::now()).is_some());
-        pump.narrow();
+        assert!(pump.paused_until(Instant::now()).is_some());
+        pump.shrink();
         assert_eq!(capacity(&write), usual);
     }
 }

@@ -1,11 +1,10 @@
-//! From a [`Parcel`] to a running service and its [`Keeper`].
+//! Launches a service from its [`LaunchFds`] and runs its [`Supervisor`].
 
 use crate::control::{Control, Peer};
-use crate::error::because;
-use crate::keeper::streams::Streams;
-use crate::keeper::{Keeper, Output};
 use crate::notify::Notify;
-use crate::spawn::{self, Refusal};
+use crate::spawn::{self, LaunchError};
+use crate::supervisor::streams::Streams;
+use crate::supervisor::{Output, Supervisor};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,13 +13,14 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use service_shim::cri::Stream;
-use service_shim::desk::Desk;
+use service_shim::error_text::{describe_error, with_context};
+use service_shim::launch_fds::Pipe;
 use service_shim::log::Log;
-use service_shim::parcel::Pipe;
 use service_shim::pump::Pump;
-use service_shim::words::in_words;
+use service_shim::shared_buffer::SharedBuffer;
 use service_shim::{
-    Files, Launch, PROTOCOL_VERSION, Parcel, Phase, Process, Record, Said, Stage, Watch, process,
+    Files, Launch, LaunchFds, NotifyStatus, PROTOCOL_VERSION, Phase, Process, RunRecord, Stage, Watch,
+    process,
 };
 use std::fs::File;
 use std::io;
@@ -28,90 +28,95 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// The signals that are read instead of acted upon. They are blocked, not ignored: a service would inherit that.
+/// The signals that are read from a descriptor. They are blocked and not ignored, because a service would inherit an
+/// ignored signal.
 const SIGNALS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
 
-/// The shortest turn that the kernel gives, in nanoseconds.
-const TURN: u64 = 100_000;
+/// The shortest time slice of the scheduler, in nanoseconds.
+const SLICE_NANOSECONDS: u64 = 100_000;
 
-/// Far longer than a look at a lock takes.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How long to retry while a daemon checks the lock.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// An error is returned only before there is anyone who could be sent a record.
-pub(crate) fn run(parcel: Parcel, descriptors: Option<u64>) -> io::Result<()> {
-    limit(descriptors).map_err(|error| because("limit descriptors", &error))?;
-    let Parcel { control, pipes, desk } = parcel;
-    let signals = detach().map_err(|error| because("leave the daemon's session", &error))?;
-    let boot_id = process::boot_id().map_err(|error| because("read the id of this boot", &error))?;
-    let shim = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
-    let opened = Desk::open(&desk).map_err(|error| because("use its desk", &error))?;
-    // Whoever withdraws the launch can end this shim before it launches again: it may hold the lock by then.
-    opened.introduce(shim);
-    // So far goes what can be done before it. If none comes, the daemon has gone or needs this shim no longer.
-    if !comes_before_an_end(&control, &signals) {
+/// Returns an error only before a record can be sent.
+pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result<()> {
+    limit_descriptors(descriptors).map_err(|error| with_context("limit descriptors", &error))?;
+    let LaunchFds { control, pipes, shared_buffer } = launch_fds;
+    let signals = detach().map_err(|error| with_context("leave the daemon's session", &error))?;
+    let boot_id = process::boot_id().map_err(|error| with_context("read the id of this boot", &error))?;
+    let shim = Process::find(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+    let opened =
+        SharedBuffer::open(&shared_buffer).map_err(|error| with_context("use its shared buffer", &error))?;
+    // After withdrawing a launch, the daemon may kill this shim by its pid before it launches again: the shim may hold
+    // the lock.
+    opened.set_holder(shim);
+    // Everything that can be prepared before the launch is done. If no launch comes, the daemon has exited or does not
+    // need this shim.
+    if !wait_for_launch(&control, &signals) {
         return Ok(());
     }
-    let Some((daemon, launch)) = hear_launch(control)? else { return Ok(()) };
-    let_go().map_err(|error| because("let go of its standard streams", &error))?;
+    let Some((daemon, launch)) = read_launch(control)? else { return Ok(()) };
+    detach_stdio().map_err(|error| with_context("detach its standard streams", &error))?;
     let files = Files::new(&launch.directory);
     let record = |phase| record(&launch, &boot_id, shim, phase);
 
-    let lock = match take_lock(&files) {
+    let lock = match acquire_lock(&files) {
         Ok(Some(lock)) => lock,
         held => {
-            // The files are somebody else's, or cannot be written: only the one who is connected is told.
-            let why = held.err().map_or("another one has it".to_owned(), |error| in_words(&error));
+            // Another shim holds the lock, or the directory cannot be written: only the connected peer receives the
+            // record.
+            let why = held.err().map_or("another one has it".to_owned(), |error| describe_error(&error));
             let message = format!("lock `{}` cannot be taken: {why}", files.lock().display());
-            daemon.tell_last(&record(refusal(message)));
+            daemon.send_last(&record(prepare_failed(message)));
             return Ok(());
         }
     };
-    // A daemon that has gone does not know what becomes of this launch, and the next one, which may look only now that the
-    // lock is ours, decides anew. A daemon that lives may have withdrawn it.
-    let begin = |desk: &Desk| {
-        let begins = !daemon.has_gone() && desk.claim();
+    // A daemon that has exited does not learn the result of this launch. The next daemon may see the lock only now, and
+    // decides anew. A running daemon may have withdrawn the launch.
+    let begin = |shared_buffer: &SharedBuffer| {
+        let begins = !daemon.has_hung_up() && shared_buffer.claim();
         if begins {
-            // On a full disk the claim alone says it.
+            // On a full disk, the claim alone records that the launch has begun.
             let _ = files.write_record(&record(Phase::Launching { at: process::boot_time() }));
         }
         begins
     };
-    match start(&launch, &files, lock, pipes, (opened, desk), begin) {
+    match start(&launch, &files, lock, pipes, (opened, shared_buffer), begin) {
         Ok(None) => {}
         Ok(Some(Started { leader, output, log, mut control, notify })) => {
-            control.join(daemon);
+            control.add_peer(daemon);
             let record = record(Phase::Running { leader: leader.process, at: leader.at });
-            // What the launch was, its environment above all, is not needed any more and can be large.
+            // The launch is not needed any more, and its environment can be large.
             drop((launch, boot_id));
-            Keeper::new(files, record, signals, output, log, control, notify).run();
+            Supervisor::new(files, record, signals, output, log, control, notify).run();
         }
-        Err(Refusal { stage, message }) => {
-            let record = record(Phase::Refused { stage, message, at: process::boot_time() });
-            // The one who is connected is told in any case; a record on a full disk is not worth more words.
+        Err(LaunchError { stage, message }) => {
+            let record = record(Phase::LaunchFailed { stage, message, at: process::boot_time() });
+            // The connected peer receives the record in any case, also when the disk is full.
             let _ = files.write_record(&record);
-            daemon.tell_last(&record);
+            daemon.send_last(&record);
         }
     }
     Ok(())
 }
 
-/// The daemon and the template may have more open than a service should begin with.
-fn limit(descriptors: Option<u64>) -> nix::Result<()> {
+/// Limits the open descriptors. The limits of daemon and zygote may be higher than a service's.
+fn limit_descriptors(descriptors: Option<u64>) -> nix::Result<()> {
     let Some(number) = descriptors else { return Ok(()) };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, number.min(hard), hard)
 }
 
-/// Says on behalf of a shim that could not be born why there is none.
-pub(crate) fn refuse(parcel: Parcel, message: String) -> io::Result<()> {
-    let Some((daemon, launch)) = hear_launch(parcel.control)? else { return Ok(()) };
-    let me = Process::of(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
-    daemon.tell_last(&record(&launch, &process::boot_id()?, me, refusal(message)));
+/// Reports to the daemon, in place of a shim that could not be forked.
+pub(crate) fn report_failed_fork(launch_fds: LaunchFds, message: String) -> io::Result<()> {
+    let Some((daemon, launch)) = read_launch(launch_fds.control)? else { return Ok(()) };
+    let me = Process::find(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+    daemon.send_last(&record(&launch, &process::boot_id()?, me, prepare_failed(message)));
     Ok(())
 }
 
-fn record(launch: &Launch, boot_id: &str, shim: Process, phase: Phase) -> Record {
-    Record {
+fn record(launch: &Launch, boot_id: &str, shim: Process, phase: Phase) -> RunRecord {
+    RunRecord {
         version: PROTOCOL_VERSION,
         service: launch.service.clone(),
         run: launch.run,
@@ -119,23 +124,23 @@ fn record(launch: &Launch, boot_id: &str, shim: Process, phase: Phase) -> Record
         shim,
         phase,
         notified: false,
-        said: Said::default(),
-        dropped: launch.missing.lines,
-        untold: launch.missing.untold,
-        left: None,
+        notify_status: NotifyStatus::default(),
+        dropped: launch.dropped_lines.total,
+        unreported: launch.dropped_lines.unreported,
+        leftover: None,
     }
 }
 
-fn refusal(message: String) -> Phase {
-    Phase::Refused { stage: Stage::Prepare, message, at: process::boot_time() }
+fn prepare_failed(message: String) -> Phase {
+    Phase::LaunchFailed { stage: Stage::Prepare, message, at: process::boot_time() }
 }
 
-/// Waits for the launch, unless somebody asks this shim to end before that. Later that would be asked of its service.
-fn comes_before_an_end(control: &OwnedFd, signals: &SignalFd) -> bool {
+/// Waits for the launch. Returns `false` on SIGTERM; after the launch, SIGTERM is passed to the service.
+fn wait_for_launch(control: &OwnedFd, signals: &SignalFd) -> bool {
     loop {
         let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = [watch(control.as_fd()), watch(signals.as_fd())];
-        // It fails only by being interrupted. Then there is nothing yet, which is also what it says.
+        // `poll` fails only when a signal interrupts it. Then nothing is ready yet.
         let _ = poll(&mut fds, PollTimeout::NONE);
         if fds[0].any().unwrap_or(false) {
             return true;
@@ -148,13 +153,14 @@ fn comes_before_an_end(control: &OwnedFd, signals: &SignalFd) -> bool {
     }
 }
 
-/// The daemon, and what it wants, if it wants anything.
-fn hear_launch(control: OwnedFd) -> io::Result<Option<(Peer, Launch)>> {
+/// Reads the launch from the daemon; `None` if the daemon hangs up without one.
+fn read_launch(control: OwnedFd) -> io::Result<Option<(Peer, Launch)>> {
     let mut daemon =
-        Peer::new(UnixStream::from(control)).map_err(|error| because("use its connection", &error))?;
-    let line = daemon.first_line().map_err(|error| because("read the launch", &error))?;
+        Peer::new(UnixStream::from(control)).map_err(|error| with_context("use its connection", &error))?;
+    let line = daemon.read_first_line().map_err(|error| with_context("read the launch", &error))?;
     let Some(line) = line else { return Ok(None) };
-    let launch: Launch = serde_json::from_slice(&line).map_err(|error| because("read the launch", &error))?;
+    let launch: Launch =
+        serde_json::from_slice(&line).map_err(|error| with_context("read the launch", &error))?;
     if launch.version != PROTOCOL_VERSION {
         let message = format!("cannot understand version {}, only {PROTOCOL_VERSION}", launch.version);
         return Err(io::Error::other(message));
@@ -162,27 +168,28 @@ fn hear_launch(control: OwnedFd) -> io::Result<Option<(Peer, Launch)>> {
     Ok(Some((daemon, launch)))
 }
 
-/// Makes this process independent of the one that started it, and the parent of all that is orphaned below it.
+/// Leaves the daemon's session, and becomes the subreaper of the process tree.
 fn detach() -> nix::Result<SignalFd> {
     prctl::set_name(c"service-shim")?;
     nix::unistd::setsid()?;
     prctl::set_child_subreaper(true)?;
-    be_quick();
-    take_signals()
+    shorten_time_slice();
+    block_signals()
 }
 
-/// A caller's pipe must not stay open for as long as a service runs.
-fn let_go() -> nix::Result<()> {
+/// Replaces the standard streams: a pipe of the daemon's caller must not stay open while the service runs.
+fn detach_stdio() -> nix::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null").map_err(|_| Errno::ENODEV)?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)
 }
 
-/// A short turn, and therefore a soon one (`sched(7)`, since Linux 6.12): what a service writes is read before it has written
-/// much more, to the other stream above all. It is for this process alone. Where it cannot be had nothing is lost but that.
+/// Requests a short time slice, which is scheduled soon (`sched(7)`, since Linux 6.12). The shim then reads output
+/// before the service writes much more, in particular to its other stream. The setting applies to this process alone
+/// and is optional.
 #[expect(unsafe_code, reason = "neither libc nor nix has a function for sched_setattr(2)")]
-fn be_quick() {
+fn shorten_time_slice() {
     /// `struct sched_attr` in its first version.
     #[repr(C)]
     #[derive(Default)]
@@ -199,25 +206,26 @@ fn be_quick() {
     const SIZE: u32 = 48;
     const RESET_ON_FORK: u64 = 1;
     let mut attributes = Attributes::default();
-    // SAFETY: the size says how much there is to write to and to read.
+    // SAFETY: the size limits what the kernel reads and writes.
     unsafe {
         let got = libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, SIZE, 0);
         if got == 0 && attributes.policy == 0 {
-            (attributes.size, attributes.flags, attributes.runtime) = (SIZE, RESET_ON_FORK, TURN);
+            (attributes.size, attributes.flags, attributes.runtime) =
+                (SIZE, RESET_ON_FORK, SLICE_NANOSECONDS);
             libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0);
         }
     }
 }
 
-fn take_signals() -> nix::Result<SignalFd> {
+fn block_signals() -> nix::Result<SignalFd> {
     let set: SigSet = SIGNALS.into_iter().collect();
     set.thread_set_mask()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// The lock, unless another one keeps the service. A daemon that looks whether it is held holds it for a moment itself.
-fn take_lock(files: &Files) -> io::Result<Option<File>> {
-    let deadline = Instant::now() + GLANCE;
+/// Acquires the lock; `None` if another shim holds it. A daemon that checks the lock holds it for a moment.
+fn acquire_lock(files: &Files) -> io::Result<Option<File>> {
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match files.try_lock() {
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
@@ -226,7 +234,7 @@ fn take_lock(files: &Files) -> io::Result<Option<File>> {
     }
 }
 
-/// All that a running service needs here.
+/// Everything that a running service needs.
 struct Started {
     leader: spawn::Leader,
     output: Output,
@@ -235,27 +243,27 @@ struct Started {
     notify: Option<Notify>,
 }
 
-/// `None` if it is not to begin any more.
+/// Starts the service; `None` if the launch was withdrawn.
 fn start(
     launch: &Launch,
     files: &Files,
     lock: File,
     pipes: [Pipe; 2],
-    (desk, memory): (Desk, OwnedFd),
-    begin: impl FnOnce(&Desk) -> bool,
-) -> Result<Option<Started>, Refusal> {
-    let prepare = |what: &str, error: &io::Error| Refusal {
+    (shared_buffer, memory): (SharedBuffer, OwnedFd),
+    begin: impl FnOnce(&SharedBuffer) -> bool,
+) -> Result<Option<Started>, LaunchError> {
+    let prepare = |what: &str, error: &io::Error| LaunchError {
         stage: Stage::Prepare,
-        message: format!("{what} cannot be opened: {}", in_words(error)),
+        message: format!("{what} cannot be opened: {}", describe_error(error)),
     };
-    let watch = launch.ready_log.as_deref().map(Watch::new).transpose().map_err(|error| Refusal {
+    let watch = launch.ready_log.as_deref().map(Watch::new).transpose().map_err(|error| LaunchError {
         stage: Stage::Prepare,
         message: format!("`ready.log` is not a regular expression: {error}"),
     })?;
     let mut log = Log::open(files.clone(), launch.log)
-        .map(|log| log.missing(launch.missing).watched_by(watch))
+        .map(|log| log.with_dropped(launch.dropped_lines).with_watch(watch))
         .map_err(|error| prepare(&format!("log `{}`", files.log().display()), &error))?;
-    log.end_lines();
+    log.end_open_lines();
     let control = Control::listen(files, lock)
         .map_err(|error| prepare(&format!("control socket `{}`", files.socket().display()), &error))?;
     let notify = launch
@@ -268,10 +276,10 @@ fn start(
     let pumps = [pump(stdout.read, Stream::Stdout)?, pump(stderr.read, Stream::Stderr)?];
     let streams = Streams::new(pumps).map_err(|error| prepare("output pipe", &error.into()))?;
     let service = spawn::prepare(launch, notify.as_ref())?;
-    if !begin(&desk) {
+    if !begin(&shared_buffer) {
         return Ok(None);
     }
-    desk.label(files.directory(), launch.log);
+    shared_buffer.set_owner(files.directory(), launch.log);
     let leader = service.start([stdout.write, stderr.write])?;
-    Ok(Some(Started { leader, output: Output { streams, desk, memory }, log, control, notify }))
+    Ok(Some(Started { leader, output: Output { streams, shared_buffer, memory }, log, control, notify }))
 }

@@ -1,7 +1,7 @@
-//! From a [`Launch`] to a running process, step by step, so that a failure can name its step.
+//! Starts a process from a [`Launch`], step by step, so that an error names its step.
 
-use crate::bounds::Bounds;
 use crate::notify::Notify;
+use crate::resource_limits::ResourceLimits;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, clone};
@@ -13,8 +13,8 @@ use nix::unistd::{
     AccessFlags, Gid, Pid, Uid, access, dup2_stderr, dup2_stdout, fchown, getppid, setgroups, setresgid,
     setresuid, setsid,
 };
+use service_shim::error_text::{describe_error, explain_process_limit};
 use service_shim::protocol::Identity;
-use service_shim::words::{in_words, no_process};
 use service_shim::{Launch, Process, Stage, keyring, process};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -27,11 +27,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-/// Where programs are looked for when neither the service nor the daemon has a `PATH`.
+/// The search path when neither the service nor the daemon has a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// What the child may use of a stack before it executes its program; a tenth of it would do.
-const STACK: usize = 256 * 1024;
+/// The stack of the child before `exec`. A tenth of it would suffice.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// The steps in the child that can fail.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +41,8 @@ enum Step {
     Exec,
 }
 
-/// Why nothing was started.
-pub(crate) struct Refusal {
+/// Why the service was not started.
+pub(crate) struct LaunchError {
     pub(crate) stage: Stage,
     /// Continues "cannot start `web`: ".
     pub(crate) message: String,
@@ -51,76 +51,79 @@ pub(crate) struct Refusal {
 /// The process that was started.
 pub(crate) struct Leader {
     pub(crate) process: Process,
-    /// When, by [`process::boot_time`].
+    /// When it was started, in [`process::boot_time`].
     pub(crate) at: u64,
 }
 
-/// What a file of a service is not allowed to others unless the service says otherwise. The shell's mask is no part of it.
+/// The umask of a service. The shell's mask has no influence.
 const UMASK: u32 = 0o022;
 
-/// A service that is about to be started.
+/// A service that is ready to be started.
 pub(crate) struct Prepared<'a> {
     launch: &'a Launch,
     image: Image,
-    bounds: Bounds,
+    resource_limits: ResourceLimits,
 }
 
-/// All that can fail before there is a process.
-pub(crate) fn prepare<'a>(launch: &'a Launch, notify: Option<&Notify>) -> Result<Prepared<'a>, Refusal> {
+/// Performs every step that can fail before a process exists.
+pub(crate) fn prepare<'a>(launch: &'a Launch, notify: Option<&Notify>) -> Result<Prepared<'a>, LaunchError> {
     enter(&launch.working_dir)?;
     let program = find(launch)?;
-    let image = Image::of(launch, program, notify)
-        .map_err(|_| refuse(Stage::Exec, "its command or environment contains a NUL byte".into()))?;
-    let bounds = Bounds::of(&launch.limits).map_err(|error| beyond_limits(&error))?;
-    Ok(Prepared { launch, image, bounds })
+    let image = Image::new(launch, program, notify)
+        .map_err(|_| failure(Stage::Exec, "its command or environment contains a NUL byte".into()))?;
+    let resource_limits = ResourceLimits::open(&launch.limits).map_err(|error| limits_failed(&error))?;
+    Ok(Prepared { launch, image, resource_limits })
 }
 
 impl Prepared<'_> {
-    /// Starts the service, which writes its output here.
-    pub(crate) fn start(&self, outputs: [OwnedFd; 2]) -> Result<Leader, Refusal> {
-        let Self { launch, image, bounds } = self;
+    /// Starts the service with these outputs.
+    pub(crate) fn start(&self, outputs: [OwnedFd; 2]) -> Result<Leader, LaunchError> {
+        let Self { launch, image, resource_limits } = self;
         let at = process::boot_time();
-        let user = launch.identity.as_ref().and_then(User::to_become);
+        let user = launch.identity.as_ref().and_then(User::from_identity);
         if let Some(user) = &user {
-            // So that it can open `/dev/stdout` and `/dev/stderr`, which are these. Where that is refused it can still write to them.
+            // The service may then open `/dev/stdout` and `/dev/stderr`. If the kernel refuses, it can still write to
+            // them.
             for output in &outputs {
                 let _ = fchown(output, Some(user.uid), Some(user.gid));
             }
         }
-        let becoming = Becoming { user, no_new_privileges: launch.no_new_privileges };
-        let child = spawn(image, launch.identity.as_ref(), &becoming, bounds, &launch.argv[0], &outputs)?;
-        // They end when the service closes them, so nobody else may have them.
+        let credentials = Credentials { user, no_new_privileges: launch.no_new_privileges };
+        let child =
+            spawn(image, launch.identity.as_ref(), &credentials, resource_limits, &launch.argv[0], &outputs)?;
+        // A stream ends when the service closes it, so no other process may hold its writing end.
         drop(outputs);
-        let process = Process::of_child(child.as_raw().cast_unsigned())
-            .ok_or_else(|| refuse(Stage::Exec, "its process cannot be watched: it is not in /proc".into()))?;
+        let process = Process::find_child(child.as_raw().cast_unsigned()).ok_or_else(|| {
+            failure(Stage::Exec, "its process cannot be watched: it is not in /proc".into())
+        })?;
         Ok(Leader { process, at })
     }
 }
 
-fn refuse(stage: Stage, message: String) -> Refusal {
-    Refusal { stage, message }
+fn failure(stage: Stage, message: String) -> LaunchError {
+    LaunchError { stage, message }
 }
 
-fn beyond_limits(error: &io::Error) -> Refusal {
-    refuse(Stage::Prepare, format!("it cannot be put under its limits: {}", in_words(error)))
+fn limits_failed(error: &io::Error) -> LaunchError {
+    failure(Stage::Prepare, format!("it cannot be put under its limits: {}", describe_error(error)))
 }
 
-/// Done here and not in the child, because here a failure can be told from one of `exec`, and so that a program
-/// named `./x` is looked for where it will run.
-fn enter(directory: &Path) -> Result<(), Refusal> {
+/// Enters the working directory. The shim does this and not the child, because here the error differs from one of
+/// `exec`, and because a program `./x` is looked up in this directory.
+fn enter(directory: &Path) -> Result<(), LaunchError> {
     env::set_current_dir(directory).map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::NotFound => "does not exist".to_owned(),
             io::ErrorKind::NotADirectory => "is not a directory".to_owned(),
-            _ => format!("cannot be entered: {}", in_words(&error)),
+            _ => format!("cannot be entered: {}", describe_error(&error)),
         };
-        refuse(Stage::WorkingDirectory, format!("working directory `{}` {why}", directory.display()))
+        failure(Stage::WorkingDirectory, format!("working directory `{}` {why}", directory.display()))
     })
 }
 
-/// The file of the program. Like a shell, passes over files in `PATH` that cannot be executed.
-fn find(launch: &Launch) -> Result<PathBuf, Refusal> {
-    let refuse = |why: String| refuse(Stage::Program, why);
+/// Finds the file of the program. Like a shell, it skips files in `PATH` that are not executable.
+fn find(launch: &Launch) -> Result<PathBuf, LaunchError> {
+    let refuse = |why: String| failure(Stage::Program, why);
     let name = launch.argv.first().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| refuse("no program is named".into()))?;
     let in_path = !name.contains('/');
@@ -148,7 +151,7 @@ fn search_path(launch: &Launch) -> OsString {
     own.or_else(|| env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
-/// What `exec` is given.
+/// The arguments of `exec`.
 struct Image {
     program: CString,
     argv: Strings,
@@ -156,7 +159,7 @@ struct Image {
 }
 
 impl Image {
-    fn of(launch: &Launch, program: PathBuf, notify: Option<&Notify>) -> Result<Self, NulError> {
+    fn new(launch: &Launch, program: PathBuf, notify: Option<&Notify>) -> Result<Self, NulError> {
         let environment = environment(launch, notify).into_iter().map(|(mut entry, value)| {
             entry.push("=");
             entry.push(value);
@@ -164,12 +167,12 @@ impl Image {
         });
         Ok(Self {
             program: CString::new(program.into_os_string().into_vec())?,
-            argv: Strings::of(launch.argv.iter().map(|argument| argument.as_bytes().to_vec()))?,
-            environment: Strings::of(environment)?,
+            argv: Strings::new(launch.argv.iter().map(|argument| argument.as_bytes().to_vec()))?,
+            environment: Strings::new(environment)?,
         })
     }
 
-    /// Returns only if it fails. `Command` would run a file without a `#!` line by a shell that nobody asked for.
+    /// Returns only if it fails. `Command` would run a file without a `#!` line with a shell.
     #[expect(
         unsafe_code,
         reason = "nix would allocate memory here that a child without its own cannot give back"
@@ -182,15 +185,15 @@ impl Image {
     }
 }
 
-/// Strings as the kernel takes them.
+/// Strings in the form that the kernel takes.
 struct Strings {
     pointers: Vec<*const c_char>,
-    /// What they point to.
+    /// The strings that the pointers point to.
     _strings: Vec<CString>,
 }
 
 impl Strings {
-    fn of(strings: impl Iterator<Item = Vec<u8>>) -> Result<Self, NulError> {
+    fn new(strings: impl Iterator<Item = Vec<u8>>) -> Result<Self, NulError> {
         let strings = strings.map(CString::new).collect::<Result<Vec<_>, _>>()?;
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
         Ok(Self { pointers, _strings: strings })
@@ -202,7 +205,7 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
         true => BTreeMap::new(),
         false => env::vars_os().collect(),
     };
-    // The daemon's own, if it was started by systemd or within a call of another one, is not the service's to answer.
+    // Variables of the daemon itself, set by systemd or by a surrounding call, are not meant for the service.
     for name in ["NOTIFY_SOCKET", "SERVICE_CALL_ID"] {
         environment.remove(OsStr::new(name));
     }
@@ -215,46 +218,49 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
     environment
 }
 
-/// The child has our memory until it executes its program, and we stand still as long (`vfork(2)`): to copy the memory, or
-/// only the map of it, would take longer than all the rest. So what fails there is simply written down here.
+/// Clones a child that shares this process's memory until `exec`, while this process waits (`vfork(2)`). Copying the
+/// memory, or only its page tables, would take longer than everything else. An error in the child is therefore an
+/// ordinary value here.
 #[expect(unsafe_code, reason = "what is done between clone and exec is unsafe in general")]
 fn spawn(
     image: &Image,
     identity: Option<&Identity>,
-    becoming: &Becoming,
-    bounds: &Bounds,
+    credentials: &Credentials,
+    resource_limits: &ResourceLimits,
     program: &str,
     outputs: &[OwnedFd; 2],
-) -> Result<Pid, Refusal> {
+) -> Result<Pid, LaunchError> {
     let shim = nix::unistd::getpid();
-    let mut failure = None;
+    let mut failed = None;
     let child = || {
-        failure = become_service(image, becoming, bounds, outputs, shim).err();
+        failed = become_service(image, credentials, resource_limits, outputs, shim).err();
         1
     };
-    let mut stack = vec![0; STACK];
+    let mut stack = vec![0; STACK_BYTES];
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
-    // SAFETY: this process has a single thread, which waits: no lock is held, and nobody else uses the memory. The child
+    // SAFETY: this process has a single thread, which waits: no lock is held, and nothing else uses the memory. The
+    // child allocates nothing and never returns; it uses far less than this stack.
     // allocates nothing and returns to nothing; what it uses of the stack is far less than there is.
     let child = unsafe { clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) }
-        .map_err(|error| refuse(Stage::Exec, exec_failure(&image.program, program, error.into())))?;
-    let Some((step, error)) = failure else { return Ok(child) };
-    // It has ended already.
+        .map_err(|error| failure(Stage::Exec, exec_failure(&image.program, program, error.into())))?;
+    let Some((step, error)) = failed else { return Ok(child) };
+    // The child has exited already.
     let _ = waitpid(child, None);
     Err(match (step, identity) {
-        (Step::Limits, _) => beyond_limits(&error),
-        (Step::User, Some(identity)) => {
-            refuse(Stage::User, format!("cannot become user `{}`: {}", identity.name, in_words(&error)))
-        }
-        _ => refuse(Stage::Exec, exec_failure(&image.program, program, error)),
+        (Step::Limits, _) => limits_failed(&error),
+        (Step::User, Some(identity)) => failure(
+            Stage::User,
+            format!("cannot become user `{}`: {}", identity.name, describe_error(&error)),
+        ),
+        _ => failure(Stage::Exec, exec_failure(&image.program, program, error)),
     })
 }
 
-/// What the child does. Standard input it has from us: nothing.
+/// The steps in the child. Standard input is inherited: `/dev/null`.
 fn become_service(
     image: &Image,
-    becoming: &Becoming,
-    bounds: &Bounds,
+    credentials: &Credentials,
+    resource_limits: &ResourceLimits,
     [stdout, stderr]: &[OwnedFd; 2],
     shim: Pid,
 ) -> Result<Infallible, (Step, io::Error)> {
@@ -263,41 +269,42 @@ fn become_service(
     dup2_stdout(stdout).map_err(exec)?;
     dup2_stderr(stderr).map_err(exec)?;
     SigSet::empty().thread_set_mask().map_err(exec)?;
-    listen_to_pipes().map_err(exec)?;
-    bounds.enter().map_err(|error| (Step::Limits, error))?;
+    reset_sigpipe().map_err(exec)?;
+    resource_limits.enter().map_err(|error| (Step::Limits, error))?;
     umask(Mode::from_bits_truncate(UMASK));
-    if let Some(user) = &becoming.user {
-        user.become_it().map_err(|error| (Step::User, error.into()))?;
+    if let Some(user) = &credentials.user {
+        user.switch().map_err(|error| (Step::User, error.into()))?;
     }
-    if becoming.no_new_privileges {
+    if credentials.no_new_privileges {
         prctl::set_no_new_privs().map_err(exec)?;
     }
-    die_with(shim).map_err(exec)?;
+    die_with_shim(shim).map_err(exec)?;
     image.exec().map_err(exec)
 }
 
-/// Rust has a process ignore it when a pipe that it writes to is closed, and that would be inherited.
+/// Resets SIGPIPE, which Rust ignores and the service would inherit.
 #[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
-fn listen_to_pipes() -> nix::Result<()> {
-    // SAFETY: the default needs no handler.
+fn reset_sigpipe() -> nix::Result<()> {
+    // SAFETY: the default action needs no handler.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.map(drop)
 }
 
-/// Without its keeper a service would run unseen: its output lost, its end unknown. It does not outlive us.
+/// Makes the kernel kill the service when the shim dies: without the shim, its output and its exit status would be
+/// lost.
 #[expect(unsafe_code, reason = "`exit` would run what the shim has registered")]
-fn die_with(shim: Pid) -> nix::Result<()> {
-    // After the change of user, which would undo it.
+fn die_with_shim(shim: Pid) -> nix::Result<()> {
+    // Must come after the switch of the user, which would reset it.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != shim {
-        // It was killed before that. Nobody is left who could be told, and trying would end as a line in the log.
+        // The shim was killed before that. No process is left to report to, and an error would end up in the log.
         // SAFETY: it ends the process and does nothing else.
         unsafe { libc::_exit(0) };
     }
     Ok(())
 }
 
-/// What the child makes of itself.
-struct Becoming {
+/// The credentials that the child switches to.
+struct Credentials {
     user: Option<User>,
     no_new_privileges: bool,
 }
@@ -310,8 +317,8 @@ struct User {
 }
 
 impl User {
-    /// `None` if there is nothing to change: who is not root may ask to run as itself.
-    fn to_become(identity: &Identity) -> Option<Self> {
+    /// `None` if nothing changes: without root, a service may name its own user.
+    fn from_identity(identity: &Identity) -> Option<Self> {
         let uid = Uid::from_raw(identity.uid);
         (Uid::effective().is_root() || uid != Uid::effective()).then(|| Self {
             uid,
@@ -320,7 +327,7 @@ impl User {
         })
     }
 
-    fn become_it(&self) -> nix::Result<()> {
+    fn switch(&self) -> nix::Result<()> {
         keyring::join_own()?;
         setgroups(&self.groups)?;
         setresgid(self.gid, self.gid, self.gid)?;
@@ -328,7 +335,7 @@ impl User {
     }
 }
 
-/// What the first line of a script names, with what one does not see of it.
+/// The interpreter in the first line of a script, with invisible characters escaped.
 fn interpreter(file: &CString) -> Option<String> {
     let mut head = [0; 256];
     let mut file = fs::File::open(OsStr::from_bytes(file.as_bytes())).ok()?;
@@ -346,11 +353,14 @@ fn exec_failure(file: &CString, program: &str, error: io::Error) -> String {
                 "program `{program}` is neither a binary for this machine nor a script: it has no `#!` line"
             )
         }
-        // The program itself was found, so it is the one that its first line names.
+        // The program itself was found, so its interpreter is missing.
         Some(Errno::ENOENT) => match interpreter(file) {
             Some(named) => format!("the interpreter `{named}` of program `{program}` does not exist"),
             None => format!("the interpreter of program `{program}` does not exist"),
         },
-        _ => format!("program `{program}` cannot be executed: {}", in_words(&no_process(error))),
+        _ => format!(
+            "program `{program}` cannot be executed: {}",
+            describe_error(&explain_process_limit(error))
+        ),
     }
 }

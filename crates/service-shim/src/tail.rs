@@ -1,12 +1,12 @@
-//! Reading a log from one of its last lines on: [`Files::tail`], [`Tail`]. Only what is asked for is read, over all
-//! rotated files, and of that no more is in memory than a block.
+//! Reads a log from one of its last lines on: [`Files::tail`], [`Tail`].
 //!
-//! The way back from the end looks for the place to begin at and keeps nothing. The files are held open from then on, so
-//! neither a rotation nor what is written meanwhile disturbs a reader that takes its time.
+//! It reads only the requested lines, across all rotated files, with at most one block in memory. The search back from
+//! the end finds the first line and keeps nothing. The files stay open from then on, so that neither rotations nor new
+//! lines disturb a slow reader.
 
-use crate::begun::Begun;
-use crate::cri::{LONGEST_PART, Line, Part, Stream, Tag};
+use crate::cri::{Line, MAX_PART_BYTES, Part, Stream, Tag};
 use crate::files::Files;
+use crate::line_assembler::LineAssembler;
 use jiff::Timestamp;
 use memchr::memrchr;
 use std::collections::VecDeque;
@@ -15,22 +15,23 @@ use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// How much is read at once.
-pub(crate) const BLOCK: usize = 64 * 1024;
-/// How much is told at once, where records are no longer than that: lines that wait for their reader take many times it.
-pub(crate) const SIP: usize = 4 * 1024;
-/// No record is longer; what is was not written by us.
-const LONGEST_RECORD: usize = LONGEST_PART + 64;
-/// How far behind the oldest line wanted its first part is still looked for. A stream that has been silent for
-/// longer than this had nothing to say that belongs to it.
-const PATIENCE: usize = 1024 * 1024;
+/// The size of a read.
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+/// The size of the first read of a line. Returned lines take many times as much memory while they wait for their
+/// reader.
+pub(crate) const FIRST_READ_BYTES: usize = 4 * 1024;
+/// The limit of a record. A longer line was not written by a shim.
+const MAX_RECORD_BYTES: usize = MAX_PART_BYTES + 64;
+/// How far before the oldest requested line its first part is searched. A stream that was silent for longer has no part
+/// there.
+const MAX_LOOKBACK_BYTES: usize = 1024 * 1024;
 
 /// The end of a log, still to be read.
 #[derive(Debug, Default)]
 pub struct Tail {
     /// Oldest first.
     spans: VecDeque<Span>,
-    begun: Begun,
+    assembler: LineAssembler,
 }
 
 /// A part of one file.
@@ -39,20 +40,20 @@ struct Span {
     file: File,
     from: u64,
     to: u64,
-    /// The lines that end before this are not asked for.
+    /// Lines that end before this offset are not requested.
     first: u64,
 }
 
 impl Files {
     /// The last lines of the log, at most `most`, and none from before `since`; oldest first.
     ///
-    /// What is not a record is passed over. The shim may write and rotate at the same time.
+    /// Lines that are no records are skipped. The shim may write and rotate at the same time.
     pub fn tail(&self, most: usize, since: Option<Timestamp>) -> io::Result<Tail> {
         let tail = self.tail_within(most, since, usize::MAX)?;
         Ok(tail.unwrap_or_default())
     }
 
-    /// The same, unless more than so many bytes would have to be searched for the first of these lines.
+    /// The same; `None` if the first of these lines is more than `bytes` bytes before the end.
     pub fn tail_within(
         &self,
         most: usize,
@@ -61,11 +62,11 @@ impl Files {
     ) -> io::Result<Option<Tail>> {
         let (mut tail, mut search) = (Tail::default(), Search::within(most, since, bytes));
         self.tail_back(0, None, &mut search, &mut tail)?;
-        Ok((!search.gave_up()).then_some(tail))
+        Ok((!search.limit_reached()).then_some(tail))
     }
 
-    /// Goes back from file number `first` on, 0 being the current log, to the oldest that is needed. `before`: the
-    /// inode of the file that was looked at last.
+    /// Searches back from file number `first`, where 0 is the current log, to the oldest file that is needed. `before`:
+    /// the inode of the file that was searched last.
     pub(crate) fn tail_back(
         &self,
         first: u32,
@@ -82,7 +83,7 @@ impl Files {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
             };
-            // A rotation since the last turn shows us the same file again under its next name.
+            // After a rotation the same file appears again under its next name.
             let inode = Some(file.metadata()?.ino());
             if inode == before {
                 continue;
@@ -98,7 +99,7 @@ impl Files {
 }
 
 impl Tail {
-    /// Takes in as much of a file before `end` as is needed. `Break`: no older one is.
+    /// Searches a file before `end`. `Break`: no older file is needed.
     pub(crate) fn reach_back(
         &mut self,
         file: File,
@@ -107,7 +108,7 @@ impl Tail {
     ) -> io::Result<ControlFlow<()>> {
         let (mut from, mut first) = (0, end);
         let flow = backwards(&file, end, |place, record| {
-            let (found, flow) = search.record(record);
+            let (found, flow) = search.visit_record(record);
             if found {
                 first = place;
             }
@@ -120,11 +121,11 @@ impl Tail {
         Ok(flow)
     }
 
-    /// Adds the next of the lines. Returns whether there may be more.
+    /// Appends the next lines. Returns whether there may be more.
     pub fn read(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
         let more = self.read_whole(lines)?;
         if !more {
-            lines.extend(std::mem::take(&mut self.begun).rest());
+            lines.extend(std::mem::take(&mut self.assembler).finish());
         }
         Ok(more)
     }
@@ -136,18 +137,18 @@ impl Tail {
         Ok(lines)
     }
 
-    /// The same without a line that has not ended.
+    /// The same without unfinished lines.
     pub(crate) fn read_whole(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
         let Some(span) = self.spans.front_mut() else { return Ok(false) };
-        let most = usize::try_from(span.to - span.from).unwrap_or(BLOCK).min(BLOCK);
-        let (block, newline) = sip(&span.file, span.from, most)?;
+        let most = usize::try_from(span.to - span.from).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
+        let (block, newline) = read_some(&span.file, span.from, most)?;
         let length = block.len();
-        // No record is so long that it fills a block; and the last of a file may not be written to its end.
+        // No record fills a block, and the last record of a file may be incomplete.
         let whole = newline.map_or(length, |newline| newline + 1);
         let mut place = span.from;
         for record in block[..whole].split_inclusive(|&byte| byte == b'\n') {
             if let Some(part) = record.strip_suffix(b"\n").and_then(Part::parse) {
-                lines.extend(self.begun.part(part, place >= span.first));
+                lines.extend(self.assembler.push(part, place >= span.first));
             }
             place += record.len() as u64;
         }
@@ -158,20 +159,20 @@ impl Tail {
         Ok(true)
     }
 
-    /// Whether all has been read.
+    /// Whether everything has been read.
     pub fn is_over(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// The beginnings of lines that have not ended, once all has been read.
-    pub(crate) fn begun(&mut self) -> &mut Begun {
-        &mut self.begun
+    /// The unfinished lines, once everything has been read.
+    pub(crate) fn assembler(&mut self) -> &mut LineAssembler {
+        &mut self.assembler
     }
 }
 
-/// The next records of a file, in as little as has the end of one, and where the last of them ends.
-pub(crate) fn sip(file: &File, from: u64, most: usize) -> io::Result<(Vec<u8>, Option<usize>)> {
-    for size in [SIP.min(most), most] {
+/// The next records of a file, in the smallest read that holds the end of one, and the offset of that end.
+pub(crate) fn read_some(file: &File, from: u64, most: usize) -> io::Result<(Vec<u8>, Option<usize>)> {
+    for size in [FIRST_READ_BYTES.min(most), most] {
         let mut block = vec![0; size];
         let length = file.read_at(&mut block, from)?;
         block.truncate(length);
@@ -183,27 +184,27 @@ pub(crate) fn sip(file: &File, from: u64, most: usize) -> io::Result<(Vec<u8>, O
     Ok((Vec::new(), None))
 }
 
-/// The lines of a whole log that is in memory, oldest first.
+/// The lines of a whole log in memory, oldest first.
 pub fn lines(log: &[u8]) -> Vec<Line> {
-    let mut begun = Begun::default();
+    let mut assembler = LineAssembler::default();
     let parts = log.split(|&byte| byte == b'\n').filter_map(Part::parse);
-    let mut lines: Vec<Line> = parts.filter_map(|part| begun.part(part, true)).collect();
-    lines.extend(begun.rest());
+    let mut lines: Vec<Line> = parts.filter_map(|part| assembler.push(part, true)).collect();
+    lines.extend(assembler.finish());
     lines
 }
 
-/// Visits the file's lines before `end` from the last to the first, each with its place. What follows the last newline is still being
-/// written.
+/// Visits the file's lines before `end` from the last to the first, each with its offset. Text after the last newline
+/// is still being written.
 fn backwards(
     file: &File,
     end: u64,
     mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
     let mut start = end;
-    // Everything from `start` on that has not been visited: `None` until the first newline.
+    // Everything from `start` on that was not visited; `None` until the first newline.
     let mut unvisited: Option<Vec<u8>> = None;
     while start > 0 {
-        let length = start.min(BLOCK as u64);
+        let length = start.min(BLOCK_BYTES as u64);
         start -= length;
         let mut block = vec![0; usize::try_from(length).expect("a block fits in memory")];
         file.read_exact_at(&mut block, start)?;
@@ -223,16 +224,16 @@ fn backwards(
             }
             end = newline;
         }
-        block.truncate(end.min(LONGEST_RECORD));
+        block.truncate(end.min(MAX_RECORD_BYTES));
         unvisited = Some(block);
     }
     Ok(unvisited.map_or(Continue(()), |first| visit(0, &first)))
 }
 
-/// Looks for the first record that is needed, in records that come newest first.
+/// Finds the first record that is needed, among records that come newest first.
 ///
-/// A line's place is that of its last record, and so is its time. When there are enough lines, records are only
-/// looked at until the line that each stream has open has its beginning.
+/// The offset and the time of a line are those of its last record. Once there are enough lines, the search continues
+/// only until it has found the beginning of each stream's unfinished line.
 pub(crate) struct Search {
     most: usize,
     since: Option<Timestamp>,
@@ -240,36 +241,37 @@ pub(crate) struct Search {
     /// By stream: whether an older partial record belongs to a line that was found.
     open: [bool; Stream::COUNT],
     enough: bool,
-    patience: usize,
-    /// How much may be looked at; 0: the search was given up.
-    left: usize,
+    lookback: usize,
+    /// The bytes that may still be searched; 0: the limit was reached.
+    bytes_left: usize,
 }
 
 impl Search {
     pub(crate) fn within(most: usize, since: Option<Timestamp>, bytes: usize) -> Self {
-        let (open, enough, patience) = (Default::default(), most == 0, PATIENCE);
-        Self { most, since, found: 0, open, enough, patience, left: bytes }
+        let (open, enough, lookback) = (Default::default(), most == 0, MAX_LOOKBACK_BYTES);
+        Self { most, since, found: 0, open, enough, lookback, bytes_left: bytes }
     }
 
-    pub(crate) fn gave_up(&self) -> bool {
-        self.left == 0
+    pub(crate) fn limit_reached(&self) -> bool {
+        self.bytes_left == 0
     }
 
-    /// Takes the next older record: whether it ends a line that is asked for, and `Break` if no older one is needed.
-    fn record(&mut self, record: &[u8]) -> (bool, ControlFlow<()>) {
-        self.left = self.left.saturating_sub(record.len() + 1);
-        if self.left == 0 {
+    /// Visits the next older record. Returns whether it ends a requested line, and `Break` if no older record is
+    /// needed.
+    fn visit_record(&mut self, record: &[u8]) -> (bool, ControlFlow<()>) {
+        self.bytes_left = self.bytes_left.saturating_sub(record.len() + 1);
+        if self.bytes_left == 0 {
             return (false, Break(()));
         }
         if self.enough {
-            self.patience = self.patience.saturating_sub(record.len() + 1);
+            self.lookback = self.lookback.saturating_sub(record.len() + 1);
         }
-        let found = Part::parse(record).is_some_and(|part| self.part(part));
-        let done = self.enough && (self.patience == 0 || self.open.iter().all(|open| !open));
+        let found = Part::parse(record).is_some_and(|part| self.visit_part(part));
+        let done = self.enough && (self.lookback == 0 || self.open.iter().all(|open| !open));
         (found, if done { Break(()) } else { Continue(()) })
     }
 
-    fn part(&mut self, part: Part<'_>) -> bool {
+    fn visit_part(&mut self, part: Part<'_>) -> bool {
         let open = &mut self.open[part.stream as usize];
         if part.tag == Tag::Partial && *open {
             return false;

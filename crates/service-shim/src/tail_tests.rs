@@ -1,8 +1,8 @@
 //! Tests of reading a log from its end.
 
 use super::*;
-use crate::begun::LONGEST_LINE;
-use crate::cri::Pen;
+use crate::cri::RecordWriter;
+use crate::line_assembler::MAX_LINE_BYTES;
 use std::fs;
 
 fn second(n: i64) -> Timestamp {
@@ -13,7 +13,7 @@ fn second(n: i64) -> Timestamp {
 fn numbered(numbers: std::ops::Range<i64>) -> Vec<u8> {
     let mut out = Vec::new();
     for n in numbers {
-        Pen::new(second(n), Stream::Stdout).line(&mut out, format!("line {n}").as_bytes());
+        RecordWriter::new(second(n), Stream::Stdout).write_line(&mut out, format!("line {n}").as_bytes());
     }
     out
 }
@@ -72,7 +72,7 @@ fn torn_and_foreign_lines_are_passed_over() {
     let mut log = b"torn at the beginning\n".to_vec();
     log.extend(numbered(0..1));
     log.extend(b"\n\xff\xfe garbage\n");
-    log.extend(vec![b'x'; 3 * BLOCK]);
+    log.extend(vec![b'x'; 3 * BLOCK_BYTES]);
     log.push(b'\n');
     log.extend(numbered(1..2));
     log.extend(b"1970-01-01T00:00:02Z stdout F being writ");
@@ -85,13 +85,14 @@ fn torn_and_foreign_lines_are_passed_over() {
 fn parts_are_joined_by_stream_even_when_the_other_stream_cuts_in() {
     let (_directory, files) = empty_service();
     let mut log = Vec::new();
-    let (out, err) = (Pen::new(second(1), Stream::Stdout), Pen::new(second(1), Stream::Stderr));
-    out.record(&mut log, Tag::Full, b"before");
-    out.record(&mut log, Tag::Partial, b"a");
-    err.record(&mut log, Tag::Partial, b"x");
-    out.record(&mut log, Tag::Partial, "é".as_bytes().split_at(1).0);
-    err.record(&mut log, Tag::Full, b"y");
-    out.record(&mut log, Tag::Full, "é".as_bytes().split_at(1).1);
+    let (out, err) =
+        (RecordWriter::new(second(1), Stream::Stdout), RecordWriter::new(second(1), Stream::Stderr));
+    out.write_record(&mut log, Tag::Full, b"before");
+    out.write_record(&mut log, Tag::Partial, b"a");
+    err.write_record(&mut log, Tag::Partial, b"x");
+    out.write_record(&mut log, Tag::Partial, "é".as_bytes().split_at(1).0);
+    err.write_record(&mut log, Tag::Full, b"y");
+    out.write_record(&mut log, Tag::Full, "é".as_bytes().split_at(1).1);
     fs::write(files.log(), &log).unwrap();
     assert_eq!(texts(&lines(&log)), ["before", "xy", "aé"]);
     assert_eq!(texts(&tail(&files, 2, None)), ["xy", "aé"]);
@@ -101,18 +102,18 @@ fn parts_are_joined_by_stream_even_when_the_other_stream_cuts_in() {
 #[test]
 fn an_unfinished_line_is_shown_as_far_as_it_goes() {
     let mut log = Vec::new();
-    Pen::new(second(1), Stream::Stdout).record(&mut log, Tag::Partial, b"so far");
+    RecordWriter::new(second(1), Stream::Stdout).write_record(&mut log, Tag::Partial, b"so far");
     assert_eq!(texts(&lines(&log)), ["so far"]);
 }
 
 #[test]
 fn of_a_line_without_end_the_beginning_is_kept() {
     let mut log = Vec::new();
-    let pen = Pen::new(second(1), Stream::Stdout);
-    pen.record(&mut log, Tag::Partial, b"begin ");
+    let writer = RecordWriter::new(second(1), Stream::Stdout);
+    writer.write_record(&mut log, Tag::Partial, b"begin ");
     for _ in 0..100 {
-        pen.record(&mut log, Tag::Partial, &vec![b'x'; LONGEST_PART]);
+        writer.write_record(&mut log, Tag::Partial, &vec![b'x'; MAX_PART_BYTES]);
     }
     let line = lines(&log).pop().unwrap();
-    assert!(line.text.starts_with("begin xx") && line.text.len() <= LONGEST_LINE);
+    assert!(line.text.starts_with("begin xx") && line.text.len() <= MAX_LINE_BYTES);
 }

@@ -1,13 +1,13 @@
-//! The processes of the service: all that descend from this one. Signals for them, and their ends.
+//! The process tree of the service: it lists the descendants of this process, signals them and reaps them.
 //!
-//! The subreaper's promise makes this complete: a process whose parent ends becomes our child, wherever it came from.
+//! The tree is complete because this process is a subreaper: an orphaned descendant becomes its child.
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_shim::Exit;
-use service_shim::protocol::Left;
+use service_shim::protocol::LeftoverProcesses;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -15,31 +15,31 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-/// Processes can fork while we walk. The walk is repeated until it finds nobody new, or this often.
-const ROUNDS: usize = 64;
+/// The limit of walks. Processes can fork during a walk, so it is repeated until it finds no new process.
+const MAX_WALKS: usize = 64;
 
-/// So many of what is left are named.
-const MOST_NAMED: usize = 3;
-/// How long a process may take from its fork to its program.
-const NAMED_WITHIN: Duration = Duration::from_millis(100);
-/// `PF_FORKNOEXEC` of the kernel: it has not executed anything yet.
-const FORKED: u32 = 0x40;
+/// The limit of names of leftover processes.
+const MAX_NAMED: usize = 3;
+/// The limit of the time between a fork and its `exec`.
+const EXEC_TIMEOUT: Duration = Duration::from_millis(100);
+/// A flag of the kernel: the process has not executed a program since its fork.
+const PF_FORKNOEXEC: u32 = 0x40;
 
-/// As the kernel lists them (`CONFIG_PROC_CHILDREN`).
-const OURS: &str = "/proc/thread-self/children";
+/// The kernel's list of children (`CONFIG_PROC_CHILDREN`).
+const OWN_CHILDREN: &str = "/proc/thread-self/children";
 
-/// What there was to wait for.
+/// The result of one `waitpid`.
 pub(crate) enum Reaped {
-    /// This process, and how it ended.
+    /// This process exited, with this status.
     Ended(u32, Exit),
-    /// None that has ended.
+    /// No child has exited.
     NoneYet,
     /// The tree is empty.
     NoneLeft,
 }
 
-/// Waits for one process of the tree that has ended already.
-#[expect(unsafe_code, reason = "nix has no words for a death by a real-time signal and would lose it")]
+/// Reaps one child that has exited.
+#[expect(unsafe_code, reason = "nix cannot express a death by a real-time signal")]
 pub(crate) fn reap() -> Reaped {
     let mut status = 0;
     // SAFETY: `status` is valid to write to for the whole call.
@@ -52,7 +52,7 @@ pub(crate) fn reap() -> Reaped {
     Reaped::Ended(pid.cast_unsigned(), exit)
 }
 
-/// Sends the signal to our own children, and says which they were. Most services have no other process.
+/// Signals the children of this process and returns them. Most services have no other process.
 pub(crate) fn signal_children(signal: Signal) -> HashSet<u32> {
     let children = children();
     for child in &children {
@@ -61,9 +61,9 @@ pub(crate) fn signal_children(signal: Signal) -> HashSet<u32> {
     children.into_iter().collect()
 }
 
-/// Sends the signal once to each process of the tree but these.
+/// Sends the signal once to each process of the tree except `signalled`.
 pub(crate) fn signal_all(signal: Signal, mut signalled: HashSet<u32>) {
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_WALKS {
         let before = signalled.len();
         for pid in descendants(std::process::id()) {
             if signalled.insert(pid) {
@@ -76,46 +76,46 @@ pub(crate) fn signal_all(signal: Signal, mut signalled: HashSet<u32>) {
     }
 }
 
-/// A process that has ended meanwhile, or that has become another user's, is not an error: it is found again or not.
+/// Signals one process. A process that has exited, or that belongs to another user now, is no error.
 pub(crate) fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.cast_signed());
     let _ = kill(pid, signal);
     if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) {
-        // One that is stopped acts on a request to end only when it goes on.
+        // A stopped process handles a termination signal only when it continues.
         let _ = kill(pid, Signal::SIGCONT);
     }
 }
 
-/// What is there of the tree, with the names of the first few; nothing, if there is nothing that still runs.
-pub(crate) fn left() -> Option<Left> {
+/// The processes of the tree, with the names of the first few; `None` if none runs.
+pub(crate) fn leftover() -> Option<LeftoverProcesses> {
     let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    // What was forked just before this has the name of its own program a moment later.
-    let deadline = Instant::now() + NAMED_WITHIN;
+    // A process that was forked just before has the name of its own program a moment later.
+    let deadline = Instant::now() + EXEC_TIMEOUT;
     let mut pids = running();
     while pids.iter().any(|(_, executed)| !executed) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
         pids = running();
     }
-    let names = pids.iter().filter_map(|(pid, _)| name(pid)).take(MOST_NAMED);
+    let names = pids.iter().filter_map(|(pid, _)| name(pid)).take(MAX_NAMED);
     let names = names.map(|name| name.trim_end().chars().filter(|c| !c.is_control()).collect()).collect();
-    (!pids.is_empty()).then(|| Left { count: pids.len().try_into().unwrap_or(u32::MAX), names })
+    (!pids.is_empty()).then(|| LeftoverProcesses { count: pids.len().try_into().unwrap_or(u32::MAX), names })
 }
 
-/// The processes of the tree that have not ended, each with whether it has executed a program since it was forked.
+/// The running processes of the tree, each with whether it has executed a program since its fork.
 fn running() -> Vec<(u32, bool)> {
     let state = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let runs = !matches!(fields.next()?, "Z" | "X");
         let flags: u32 = fields.nth(5)?.parse().ok()?;
-        runs.then_some((pid, flags & FORKED == 0))
+        runs.then_some((pid, flags & PF_FORKNOEXEC == 0))
     };
     descendants(std::process::id()).into_iter().filter_map(state).collect()
 }
 
 /// The children of this process, which has one thread.
 pub(crate) fn children() -> Vec<u32> {
-    if let Ok(list) = fs::read_to_string(OURS) {
+    if let Ok(list) = fs::read_to_string(OWN_CHILDREN) {
         return pids(&list).collect();
     }
     let me = std::process::id();
@@ -123,7 +123,7 @@ pub(crate) fn children() -> Vec<u32> {
 }
 
 fn descendants(root: u32) -> Vec<u32> {
-    if Path::new(OURS).exists() {
+    if Path::new(OWN_CHILDREN).exists() {
         walk(root, listed_children)
     } else {
         let parents = parents();
@@ -156,7 +156,7 @@ fn pids(list: &str) -> impl Iterator<Item = u32> {
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok())
 }
 
-/// Every process with its parent, for kernels without those lists.
+/// Every process with its parent, for kernels without these lists.
 fn parents() -> Vec<(u32, u32)> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -175,7 +175,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn both_ways_of_looking_find_the_same_family() {
+    fn both_ways_of_listing_children_agree() {
         let mut shell =
             Command::new("sh").args(["-c", "sleep 60 & echo; wait"]).stdout(Stdio::piped()).spawn().unwrap();
         shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();

@@ -1,45 +1,45 @@
-//! [`Watch`]: hears the line that says that a service is ready (`ready.log`), on its way into the log.
+//! [`Watch`]: matches output against the pattern of `ready.log`, on its way into the log.
 //!
-//! What cannot be written is heard all the same, and a daemon that was away finds it in the record, as `READY=1`.
+//! Output is matched even if it cannot be written. A restarted daemon finds the match in the record, as `READY=1`.
 
-use crate::begun::Begun;
-use crate::cri::{LONGEST_PART, Part, Tag};
-use crate::seen;
+use crate::cri::{MAX_PART_BYTES, Part, Tag};
+use crate::line_assembler::LineAssembler;
+use crate::terminal_text;
 use regex::Regex;
 
 /// A pattern, and whether a line has matched it.
 #[derive(Debug)]
 pub struct Watch {
     pattern: Regex,
-    begun: Begun,
-    heard: bool,
+    assembler: LineAssembler,
+    matched: bool,
 }
 
 impl Watch {
-    /// For this pattern, which the daemon has tried.
+    /// A watch for this pattern, which the daemon has validated.
     pub fn new(pattern: &str) -> Result<Self, regex::Error> {
-        Ok(Self { pattern: Regex::new(pattern)?, begun: Begun::default(), heard: false })
+        Ok(Self { pattern: Regex::new(pattern)?, assembler: LineAssembler::default(), matched: false })
     }
 
-    /// Whether there was such a line.
-    pub(crate) fn heard(&self) -> bool {
-        self.heard
+    /// Whether a line has matched.
+    pub(crate) fn has_matched(&self) -> bool {
+        self.matched
     }
 
-    /// Takes the next part of a line. One that is to be seen already is looked at as far as it goes.
-    pub(crate) fn part(&mut self, part: Part<'_>) {
-        if self.heard {
+    /// Matches the next part of a line. A part that is visible before its line ends is matched as far as it goes.
+    pub(crate) fn match_part(&mut self, part: Part<'_>) {
+        if self.matched {
             return;
         }
-        let (stream, shows) = (part.stream, part.tag == Tag::Partial && part.text.len() < LONGEST_PART);
-        let line = match self.begun.part(part, true) {
+        let (stream, shows) = (part.stream, part.tag == Tag::Partial && part.text.len() < MAX_PART_BYTES);
+        let line = match self.assembler.push(part, true) {
             Some(line) => Some(line.text),
-            None if shows => self.begun.so_far(stream),
+            None if shows => self.assembler.visible(stream),
             None => None,
         };
-        self.heard = line.is_some_and(|line| self.pattern.is_match(&seen::plain(&line)));
-        if self.heard {
-            self.begun = Begun::default();
+        self.matched = line.is_some_and(|line| self.pattern.is_match(&terminal_text::strip_escapes(&line)));
+        if self.matched {
+            self.assembler = LineAssembler::default();
         }
     }
 }

@@ -66,7 +66,7 @@ fn main() {
                 let listener = UnixListener::bind(next()).expect("the path is free");
                 move || listener.incoming().for_each(drop)
             })),
-            // Tell the keeper that we are ready.
+            // Tell the shim that we are ready.
             "notify" => notify(),
             // From here on a TERM is ignored.
             "deaf" => SigSet::from(Signal::SIGTERM).thread_block().expect("a signal can be blocked"),
@@ -216,7 +216,7 @@ fn notify() {
     };
     let datagram = UnixDatagram::unbound().expect("a socket can be made");
     let sent = address.and_then(|address| datagram.send_to_addr(b"READY=1\n", &address));
-    sent.expect("the keeper listens");
+    sent.expect("the shim listens");
 }
 
 fn eat(mebibytes: u64) {

@@ -292,7 +292,7 @@ fn a_shim_whose_service_is_being_killed() {
     assert_eq!(project.status("deaf")["status"], "stopped");
 }
 
-/// What is born while its keeper dies is the hardest to find.
+/// What is born while its shim dies is the hardest to find.
 #[test]
 fn a_shim_whose_service_is_forking() {
     let Some(project) = Project::new(

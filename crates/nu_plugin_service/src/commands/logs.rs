@@ -65,7 +65,7 @@ impl PluginCommand for Logs {
     }
 
     fn extra_description(&self) -> &'static str {
-        "`stream` is stdout or stderr, or shim for a word of the keeper of the process. Lines are kept when the \
+        "`stream` is stdout or stderr, or shim for a message of the service-shim of the process. Lines are kept when the \
          service, the daemon or the shell ends. With --follow lines come as they are written, over restarts of the \
          service and of the daemon, those of managers within two seconds; a line that does not go on is shown as far as it goes, and what comes behind in a row of its own. --raw shows them best, with the name of the service where there are several. In rows only the colours \
          stay of what lines tell a terminal; --raw has the text as it was written. `where` searches what is shown: \

@@ -2,7 +2,7 @@
 //! door, for files and for checks, however many services there are.
 //!
 //! A service takes one descriptor, the connection to its shim, and as long as that is little of what there is, three more for
-//! what the shim would leave if it died ([`service_shim::Heritage`]). What does not fit is followed without
+//! what the shim would leave if it died ([`service_shim::OrphanedOutput`]). What does not fit is followed without
 //! ([`crate::process`]), and not started.
 
 use nix::libc::{EMFILE, ENFILE};

@@ -127,7 +127,7 @@ const FAMILIES: [Family; 10] = [
     Family {
         name: "service_log_dropped_lines",
         help: "Lines of the service that could not be written to its log.",
-        of: Of::Count(|entry| Some(entry.missing.lines)),
+        of: Of::Count(|entry| Some(entry.missing.total)),
     },
 ];
 

@@ -182,7 +182,7 @@ pub(super) fn statuses(
     entries: &[Arc<Entry>],
     detail: Detail,
 ) -> Vec<view::Status> {
-    // What a manager runs has no keeper; its process may be the root of a tree all the same.
+    // What a manager runs has no shim; its process may be the root of a tree all the same.
     let roots: Vec<ProcessTree> = entries.iter().filter_map(|entry| root(entry)).collect();
     let usage = shared.meter.lock().map(|mut meter| meter.read(&roots)).unwrap_or_default();
     let paths = &shared.orchestrator.world().paths;

@@ -131,7 +131,7 @@ impl Log {
 mod tests {
     use super::*;
     use service_shim::Files;
-    use service_shim::cri::{Pen, Stream};
+    use service_shim::cri::{RecordWriter, Stream};
 
     #[test]
     fn lines_of_one_service_keep_their_order_when_the_clock_is_set_back() {
@@ -141,7 +141,8 @@ mod tests {
             std::fs::create_dir(files.directory()).unwrap();
             let mut text = Vec::new();
             for (time, line) in lines {
-                Pen::new(time.parse().unwrap(), Stream::Stdout).line(&mut text, line.as_bytes());
+                RecordWriter::new(time.parse().unwrap(), Stream::Stdout)
+                    .write_line(&mut text, line.as_bytes());
             }
             std::fs::write(files.log(), text).unwrap();
             (Name::new(name).unwrap(), Source::Tail(files.tail(10, None).unwrap()))

@@ -10,7 +10,7 @@ use service_api::{quoted, view};
 use service_core::Name;
 use service_core::health::Verdict;
 use service_core::service::{Event, Exit};
-use service_shim::seen;
+use service_shim::terminal_text;
 use std::time::Duration;
 
 /// The last of the real-time signals.
@@ -290,7 +290,7 @@ impl Line {
             time: self.time.map(|time| time.to_string()).unwrap_or_default(),
             service: service.to_string(),
             stream: self.stream.unwrap_or_else(|| "stdout".to_owned()),
-            line: seen::line(self.text),
+            line: terminal_text::render(self.text),
             partial: false,
             continues: false,
         };

@@ -10,8 +10,8 @@ use service_core::config::Service;
 use service_core::fleet::{Relatives, Until};
 use service_core::service::{Asker, Event};
 use service_core::{Id, Name, Plan};
-use service_shim::protocol::Left;
-use service_shim::{Missing, Process};
+use service_shim::protocol::LeftoverProcesses;
+use service_shim::{DroppedLines, Process};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub(crate) enum Message {
 
 /// What became known; it is shown, and decides nothing.
 pub(crate) enum Report {
-    /// The processes of the run: the service's own, if there is one, and its keeper.
+    /// The processes of the run: the service's own, if there is one, and its shim.
     Processes { leader: Option<Process>, keeper: Process },
     /// What a manager told of it.
     Told(Told),
@@ -89,11 +89,11 @@ pub(crate) enum Report {
     /// Why its shim, which lives, is not connected; `None` when it is.
     OutOfReach(Option<String>),
     /// What the service's process left behind when it ended by itself.
-    Left(Left),
+    Left(LeftoverProcesses),
     /// How the stop command ended: with code 0, or why not.
     StopCommand(Result<(), String>),
     /// Lines that could not be written to the log.
-    Missing(Missing),
+    Missing(DroppedLines),
     /// What the service said last of itself, as `STATUS=`.
     Said(Option<String>),
     /// Where the shim of the run counts what it gives the log.

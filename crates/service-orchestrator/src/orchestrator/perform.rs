@@ -22,7 +22,7 @@ const MAX_INLINE_COUNT: usize = 8;
 impl Task {
     pub(super) fn perform(&mut self, order: Order) {
         let definition = Arc::clone(self.fleet.machine(order.id).definition());
-        // What was started with a keeper is stopped by it, whatever the definition says by now.
+        // What was started with a shim is stopped by it, whatever the definition says by now.
         let managed = is_managed(&definition) && !self.keepers.contains_key(&definition.name);
         match order.effect {
             Effect::Spawn if managed => {
@@ -190,7 +190,7 @@ impl Task {
         self.fleet.plan().settings().clone()
     }
 
-    /// `READY=1` and a line in the log come through the keeper by themselves. One of a former version does not look for the
+    /// `READY=1` and a line in the log come through the shim by themselves. One of a former version does not look for the
     /// line.
     fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
         if self.keepers.get(&definition.name).is_some_and(Keeper::hears_log) {
@@ -217,7 +217,7 @@ fn own_stop_command(definition: &Service) -> Option<&String> {
     definition.stop_command.as_ref().filter(|_| !is_managed(definition))
 }
 
-/// A keeper that somebody has stopped (`SIGSTOP`) hears no order.
+/// A shim that somebody has stopped (`SIGSTOP`) hears no order.
 fn wake(keeper: Option<u32>) {
     if let Some(pid) = keeper.and_then(|pid| i32::try_from(pid).ok()) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT);

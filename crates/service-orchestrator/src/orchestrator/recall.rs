@@ -12,7 +12,7 @@ use service_api::redact;
 use service_core::config::{Command, Config, Manager, Restart, Service};
 use service_core::service::{Event, Exit, Found, Goal, Memory, State};
 use service_core::{Moment, Name, Plan};
-use service_shim::{Files, Phase, Record};
+use service_shim::{Files, Phase, RunRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirEntry;
 use std::io::{self, ErrorKind};
@@ -44,13 +44,13 @@ pub(super) struct Traces {
 /// What was found of one service.
 pub(crate) struct Trace {
     pub(super) found: Found,
-    pub(super) record: Option<Record>,
+    pub(super) record: Option<RunRecord>,
     pub(super) reached: Option<Reached>,
 }
 
 /// What a service's directory says of its last run.
 struct Last {
-    record: Record,
+    record: RunRecord,
     /// Whether somebody holds the lock of a run.
     is_kept: bool,
     /// The connection to the shim, if it was asked itself and there is room for it.
@@ -184,7 +184,7 @@ async fn trace(paths: &Paths, name: &Name, memory: Option<&Memory>, began: Momen
             let told = record.as_ref().map_or(0, |record| record.run);
             memory.state.is_alive() && told < memory.run
         });
-        // What it was when nobody wrote down more; what a manager runs has never had a keeper.
+        // What it was when nobody wrote down more; what a manager runs has never had a shim.
         if let Some(memory) =
             unseen.filter(|_| !matches!(ran::manager(&files), Ok(manager) if manager != Manager::Process))
         {
@@ -242,7 +242,7 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<Last>, Strin
                 if clock::now() >= deadline.plus(FIRST_WORDS) {
                     let lock = files.lock();
                     let why =
-                        format!("its keeper has locked `{}` and does not answer: {error}", lock.display());
+                        format!("its shim has locked `{}` and does not answer: {error}", lock.display());
                     return Err(untold(&why));
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -295,14 +295,14 @@ fn is_gone(files: &Files) -> bool {
 ///   the lock, and nobody begins without it, so that record is the last word.
 /// - Its shim kept it when it was asked, or had written so and lived: the run goes on for us, whatever has become of it since.
 ///   Whoever [adopts](process::adopt) it hears what comes, and when the shim has ended reads what it wrote down before that.
-async fn found(record: &Record, is_kept: bool, paths: &Paths, name: &Name) -> Found {
+async fn found(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Found {
     let run = record.run;
     match &record.phase {
         _ if record.boot_id != paths.boot_id => Found::Nothing,
-        Phase::Gone { exit, .. } => {
+        Phase::Finished { exit, .. } => {
             Found::Over { run, event: Event::Gone(process::limits::exit(paths, name, run, *exit)) }
         }
-        Phase::Refused { message, .. } => {
+        Phase::LaunchFailed { message, .. } => {
             Found::Over { run, event: Event::Refused(redact(message).into_owned()) }
         }
         Phase::Launching { at } | Phase::Running { at, .. } | Phase::Exited { at, .. } if is_kept => {
@@ -393,8 +393,8 @@ mod tests {
     use service_shim::{PROTOCOL_VERSION, Process};
 
     /// Of a shim that has ended, whatever its pid is used for now.
-    fn record(phase: Phase) -> Record {
-        Record {
+    fn record(phase: Phase) -> RunRecord {
+        RunRecord {
             version: PROTOCOL_VERSION,
             service: "web".to_owned(),
             run: 3,
@@ -403,9 +403,9 @@ mod tests {
             phase,
             notified: false,
             dropped: 0,
-            untold: 0,
-            said: service_shim::protocol::Said::default(),
-            left: None,
+            unreported: 0,
+            notify_status: service_shim::NotifyStatus::default(),
+            leftover: None,
         }
     }
 
@@ -478,7 +478,7 @@ mod tests {
             let found = found(&record(phase), true, &paths, &name).await;
             assert_eq!(found, Found::Running { run: 3, launched: Moment::from_nanos(1) });
         }
-        let ended = record(Phase::Gone { exit, at: 2 });
+        let ended = record(Phase::Finished { exit, at: 2 });
         for is_kept in [true, false] {
             let over = Found::Over { run: 3, event: Event::Gone(Exit::Code(0)) };
             assert_eq!(found(&ended, is_kept, &paths, &name).await, over);

@@ -4,7 +4,7 @@ use super::task::Task;
 use crate::why::short;
 use service_core::Id;
 use service_core::service::{State, signal_name};
-use service_shim::protocol::Left;
+use service_shim::protocol::LeftoverProcesses;
 use std::sync::Arc;
 
 /// How its stop command ended, in the journal.
@@ -51,7 +51,7 @@ impl Task {
 }
 
 /// What was left behind: how many, and who.
-pub(super) fn in_words(left: &Left) -> String {
+pub(super) fn in_words(left: &LeftoverProcesses) -> String {
     let what = if left.count == 1 { "process" } else { "processes" };
     let more = (left.count as usize).saturating_sub(left.names.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -65,9 +65,9 @@ mod tests {
     #[test]
     fn what_is_left_is_counted_and_named() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(in_words(&Left { count: 1, names: names(&["sleep"]) }), "1 process (sleep)");
+        assert_eq!(in_words(&LeftoverProcesses { count: 1, names: names(&["sleep"]) }), "1 process (sleep)");
         assert_eq!(
-            in_words(&Left { count: 5, names: names(&["a", "b", "c"]) }),
+            in_words(&LeftoverProcesses { count: 5, names: names(&["a", "b", "c"]) }),
             "5 processes (a, b, c and 2 more)"
         );
     }

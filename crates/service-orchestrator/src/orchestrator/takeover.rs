@@ -116,8 +116,8 @@ impl Task {
                 Phase::Running { leader, .. } => Some(leader),
                 Phase::Launching { .. }
                 | Phase::Exited { .. }
-                | Phase::Gone { .. }
-                | Phase::Refused { .. } => None,
+                | Phase::Finished { .. }
+                | Phase::LaunchFailed { .. } => None,
             };
             news.learn(name, record.run, Report::Processes { leader, keeper: record.shim });
             if leader.is_some() {
@@ -128,8 +128,8 @@ impl Task {
         }
         let record = trace.as_ref().and_then(|trace| trace.record.as_ref());
         if let Some(record) = record {
-            news.learn(name, record.run, Report::Missing(record.missing()));
-            if let Some(left) = record.left.clone() {
+            news.learn(name, record.run, Report::Missing(record.dropped_lines()));
+            if let Some(left) = record.leftover.clone() {
                 news.learn(name, record.run, Report::Left(left));
             }
         }
@@ -137,7 +137,7 @@ impl Task {
         let run = record.map_or(remembered, |record| record.run.max(remembered));
         let definition = kept(&self.world.paths, plan.service(id), run, &self.left_over);
         if definition.as_deref().is_some_and(is_managed) {
-            // It was no keeper that ran it.
+            // It was no shim that ran it.
             trace = trace.filter(|trace| trace.doubt().is_none());
         }
         let judged = definition.as_ref().unwrap_or(plan.service(id));

@@ -22,7 +22,7 @@ use service_core::fleet::Fleet;
 use service_core::health::Health;
 use service_core::service::{Event, Goal, Machine, State};
 use service_core::{Id, Moment, Name, Plan};
-use service_shim::{Files, Missing};
+use service_shim::{DroppedLines, Files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,7 +155,7 @@ impl Entry {
             out_of_reach: None,
             ending: None,
             told: Told::default(),
-            missing: Missing::default(),
+            missing: DroppedLines::default(),
             said: None,
             left: None,
             stop: None,

@@ -204,7 +204,7 @@ impl Waiter {
             Obstacle::Failed => {
                 let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
                 let entry = board.at(id);
-                let disk = match entry.missing.untold {
+                let disk = match entry.missing.unreported {
                     0 => "",
                     _ => "; lines of its log cannot be written: see whether the disk is full",
                 };

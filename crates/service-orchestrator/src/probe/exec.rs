@@ -10,9 +10,9 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Gid, Pid, Uid, fchown, geteuid, setgroups, setresgid, setresuid};
 use service_core::config::Service;
+use service_shim::error_text::explain_process_limit;
 use service_shim::keyring;
 use service_shim::protocol::Identity;
-use service_shim::words::no_process;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -186,7 +186,7 @@ impl Group {
     pub(crate) fn spawn(mut command: Command) -> std::io::Result<Self> {
         let mark = mark();
         descriptors::as_meant(command.as_std_mut());
-        let child = command.env(MARK, &mark).process_group(0).spawn().map_err(no_process)?;
+        let child = command.env(MARK, &mark).process_group(0).spawn().map_err(explain_process_limit)?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })
     }

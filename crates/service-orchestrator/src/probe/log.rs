@@ -7,7 +7,7 @@ use service_core::Moment;
 use service_core::config::Service;
 use service_core::health::next_while_starting;
 use service_core::service::Event;
-use service_shim::{Files, Line, Tail, seen, tail};
+use service_shim::{Files, Line, Tail, tail, terminal_text};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) async fn listen(world: World, service: Arc<Service>, run: u64, launch
     let mut follower = Follower::at_end(files.clone());
     let mut lines =
         files.tail(MOST_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default();
-    while !lines.iter().any(|line| pattern.is_match(&seen::plain(&line.text))) {
+    while !lines.iter().any(|line| pattern.is_match(&terminal_text::strip_escapes(&line.text))) {
         clock::sleep_until(Some(next_while_starting(launched, clock::now()))).await;
         lines = follower.lines();
     }

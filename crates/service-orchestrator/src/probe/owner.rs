@@ -44,7 +44,7 @@ pub(super) fn stranger(keeper: Option<u32>, host: &str, port: u16) -> Option<Hol
 /// Who accepts connections at an address of this machine, as far as the kernel tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Accepts {
-    /// The tree below the keeper, and nobody else.
+    /// The tree below the shim, and nobody else.
     Own,
     /// Nobody that we see: also at an address of another machine.
     Nobody,
@@ -93,7 +93,7 @@ pub(super) fn accuse(keeper: u32, at: SocketAddr) -> Option<String> {
     ))
 }
 
-/// Where the tree below a keeper accepts connections; nothing where that cannot be told.
+/// Where the tree below a shim accepts connections; nothing where that cannot be told.
 pub(super) fn listens(keeper: u32) -> Option<Vec<SocketAddr>> {
     let mut all = Vec::new();
     Listeners::new()
@@ -184,7 +184,7 @@ fn is_ending(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let flags = fields.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
-    service_shim::Process::of(pid).is_none() || flags.is_none_or(|flags| flags & PF_EXITING != 0)
+    service_shim::Process::find(pid).is_none() || flags.is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
 /// Whoever has one of these sockets open. To find out means to look through all processes: once, and not at every check.

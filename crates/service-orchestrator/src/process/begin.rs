@@ -2,7 +2,7 @@
 //!
 //! A launch that was sent may get lost: with a template that is killed before it has forked, with a shim that is killed before
 //! it has begun. It may also be late: in a queue, or in a shim that is frozen. Which of these it is does not show from here, so
-//! nothing is decided by guessing. The shim [claims](service_shim::desk) the launch before it makes a process, and whoever
+//! nothing is decided by guessing. The shim [claims](service_shim::shared_buffer) the launch before it makes a process, and whoever
 //! wants anything else of it here withdraws it first:
 //!
 //! - the connection has ended, or the template has: withdrawn, it is made again; if that fails the run has begun, and has
@@ -23,8 +23,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::config::Service;
 use service_core::service::Event;
-use service_shim::desk::claim;
-use service_shim::{Heritage, Launch, Missing, Order, PROTOCOL_VERSION, Process, Record};
+use service_shim::shared_buffer::claim;
+use service_shim::{DroppedLines, Launch, OrphanedOutput, PROTOCOL_VERSION, Process, RunRecord, ShimRequest};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ const GIVES_UP: u32 = 300;
 /// How long a shim that is killed may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// What is told of a run whose shim hangs.
-const GIVEN_UP: &str = "its keeper has not begun it within 5 minutes: a disk or a file system does not answer, that of its program, its \
+const GIVEN_UP: &str = "its shim has not begun it within 5 minutes: a disk or a file system does not answer, that of its program, its \
                         working directory or its log";
 /// How often a launch is made that gets lost, and the pause after the second time; doubled after each further one.
 const LAUNCHES: u32 = 10;
@@ -60,12 +60,12 @@ const LOOKED_UP_WITHIN: Duration = Duration::from_mins(1);
 const CALLED_OFF: &str = "it was stopped before it began";
 
 /// Starts a run.
-pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: Missing) -> Keeper {
+pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: DroppedLines) -> Keeper {
     let (keeper, mut asked) = keeper(PROTOCOL_VERSION);
     let direct = Arc::clone(&keeper.direct);
     tokio::spawn(async move {
         let life = Life { name: definition.name.clone(), run, log: log_limits(&definition), world };
-        let mut why = "its keeper ends before it has said a word".to_owned();
+        let mut why = "its shim ends before it has said a word".to_owned();
         for attempt in 0..LAUNCHES {
             if attempt > 1 {
                 tokio::time::sleep(PAUSE * (1 << (attempt - 2))).await;
@@ -95,7 +95,7 @@ pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: 
 /// A launch that was sent.
 struct Sent {
     talk: Talk,
-    heritage: Heritage,
+    orphaned_output: OrphanedOutput,
     template: Lifeline,
     place: Place,
 }
@@ -127,9 +127,14 @@ enum Fate {
     Over,
 }
 
-async fn send(world: &World, definition: &Arc<Service>, run: u64, missing: Missing) -> Result<Sent, Unsent> {
+async fn send(
+    world: &World,
+    definition: &Arc<Service>,
+    run: u64,
+    missing: DroppedLines,
+) -> Result<Sent, Unsent> {
     let mut launch = composed(world, definition, run).await.map_err(Unsent::Refused)?;
-    launch.missing = missing;
+    launch.dropped_lines = missing;
     let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
     line.push(b'\n');
     let place = place().await.map_err(|none| Unsent::Refused(none.to_string()))?;
@@ -139,10 +144,10 @@ async fn send(world: &World, definition: &Arc<Service>, run: u64, missing: Missi
         }
         _ => Unsent::Refused(cannot(&error)),
     })?;
-    let Unborn { mut stream, heritage, template } = unborn;
+    let Unborn { mut stream, orphaned_output, template } = unborn;
     // A shim that is gone shows when it is listened to.
     let _ = stream.write_all(&line).await;
-    Ok(Sent { talk: Talk::over(stream), heritage, template, place })
+    Ok(Sent { talk: Talk::over(stream), orphaned_output, template, place })
 }
 
 /// Beside everybody else where it waits for others: a file system or a name service may not answer.
@@ -179,7 +184,7 @@ async fn place() -> Result<Place, NoDescriptors> {
 }
 
 fn cannot(error: &io::Error) -> String {
-    format!("its keeper cannot be started: {error}")
+    format!("its shim cannot be started: {error}")
 }
 
 impl Life {
@@ -190,9 +195,9 @@ impl Life {
 
     /// Waits for the first word of the shim, and follows it from there on.
     async fn await_word(&self, sent: Sent, asked: &mut UnboundedReceiver<Ask>, direct: &Direct) -> Fate {
-        let Sent { talk, heritage, mut template, place: Place { held, narrow } } = sent;
+        let Sent { talk, orphaned_output, mut template, place: Place { held, narrow } } = sent;
         let (mut lines, writer) = talk.split();
-        let memory = Arc::clone(&heritage.desk);
+        let memory = Arc::clone(&orphaned_output.shared_buffer);
         if narrow.is_none() {
             self.learned(Report::Desk(Arc::clone(&memory)));
         }
@@ -238,9 +243,9 @@ impl Life {
         if word.is_none() && self.withdraw(&memory).await {
             return Fate::Lost;
         }
-        let shim = word.as_ref().map(|record: &Record| record.shim).or_else(|| claim::holder(&memory));
+        let shim = word.as_ref().map(|record: &RunRecord| record.shim).or_else(|| claim::holder(&memory));
         drop(memory);
-        let heritage = narrow.is_none().then_some(heritage);
+        let orphaned_output = narrow.is_none().then_some(orphaned_output);
         drop(narrow);
         let writer = Arc::new(writer);
         for ask in waiting {
@@ -249,8 +254,8 @@ impl Life {
         let last = self.listen(lines, writer, word, asked, direct).await;
         drop(held);
         match shim {
-            Some(shim) => self.attend(shim, last, None, heritage, asked, direct).await,
-            None => self.conclude(last, heritage).await,
+            Some(shim) => self.attend(shim, last, None, orphaned_output, asked, direct).await,
+            None => self.conclude(last, orphaned_output).await,
         }
         Fate::Over
     }
@@ -258,10 +263,8 @@ impl Life {
     /// One that has the launch. While that lies in a queue there is nothing to tell.
     fn tell_slow(&self, memory: &File) {
         let Some(shim) = claim::holder(memory) else { return };
-        let why = format!(
-            "its keeper (pid {}) has not begun it yet: it waits for a disk or a file system",
-            shim.pid
-        );
+        let why =
+            format!("its shim (pid {}) has not begun it yet: it waits for a disk or a file system", shim.pid);
         self.learned(Report::OutOfReach(Some(why)));
     }
 
@@ -310,7 +313,7 @@ impl Life {
         self.world.templates.wake();
         let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };
         by_pid(shim, Signal::SIGCONT);
-        let kill = |ask: &&Ask| matches!(ask, Ask::Order(Order::Signal(nix::libc::SIGKILL)));
+        let kill = |ask: &&Ask| matches!(ask, Ask::Order(ShimRequest::Signal(nix::libc::SIGKILL)));
         if let Some(Ask::Order(order)) = waiting.iter().find(kill) {
             by_signal(shim, *order);
         }
@@ -328,7 +331,7 @@ mod tests {
     use super::*;
     use crate::ServiceOrchestrator;
     use service_core::Name;
-    use service_shim::{LogLimits, Parcel, desk::Desk};
+    use service_shim::{LaunchFds, LogLimits, shared_buffer::SharedBuffer};
     use tokio::net::UnixStream;
     use tokio::sync::watch;
 
@@ -336,16 +339,16 @@ mod tests {
     async fn a_shim_that_hangs_is_given_up_whether_it_has_claimed_its_launch_or_not() {
         let orchestrator = ServiceOrchestrator::new().await.unwrap();
         for claims in [false, true] {
-            let (parcel, stream, heritage) = Parcel::pack().unwrap();
+            let (launch_fds, stream, orphaned_output) = LaunchFds::create().unwrap();
             let mut shim = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-            let desk = Desk::open(&parcel.desk).unwrap();
-            desk.introduce(Process::of(shim.id()).unwrap());
+            let desk = SharedBuffer::open(&launch_fds.shared_buffer).unwrap();
+            desk.set_holder(Process::find(shim.id()).unwrap());
             assert!(!claims || desk.claim());
             stream.set_nonblocking(true).unwrap();
             let (_alive, lifeline) = watch::channel(());
             let sent = Sent {
                 talk: Talk::over(UnixStream::from_std(stream).unwrap()),
-                heritage,
+                orphaned_output,
                 template: Lifeline(lifeline),
                 place: place().await.unwrap(),
             };

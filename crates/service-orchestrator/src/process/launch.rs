@@ -9,7 +9,7 @@ use crate::host::paths::Paths;
 use service_api::{Code, Problem};
 use service_core::config::Service;
 use service_core::why::STATE_NOT_WRITTEN;
-use service_shim::{Launch, LogLimits, Missing, PROTOCOL_VERSION};
+use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
 
 /// Everything a run needs. The error continues "cannot start `web`: ".
 pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Launch, String> {
@@ -42,7 +42,7 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
         ready_log: service.ready.log.clone().filter(|_| !service.oneshot),
         env_clear,
         no_new_privileges: service.has_no_new_privileges(),
-        missing: Missing::default(),
+        dropped_lines: DroppedLines::default(),
         limits: limits::prepare(paths, &service.name, &service.limits, run),
     })
 }

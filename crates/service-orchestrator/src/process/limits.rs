@@ -200,7 +200,7 @@ pub(crate) fn exit(paths: &Paths, name: &Name, run: u64, exit: service_shim::Exi
     }
 }
 
-/// Kills what is left in the cgroup of a run whose keeper is gone.
+/// Kills what is left in the cgroup of a run whose shim is gone.
 pub(super) fn kill(paths: &Paths, name: &Name, run: u64) {
     if let Some(cgroup) = Kept::of(paths, name, run).and_then(|kept| kept.cgroup) {
         Cgroup(cgroup).kill();

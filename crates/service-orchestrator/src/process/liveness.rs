@@ -14,7 +14,7 @@ pub(crate) fn has_shim(directory: &Path, boot: Option<&str>) -> bool {
     match files.read_record() {
         Ok(Some(record)) => match record.phase {
             // A shim that has reported the end of its run is about to end itself.
-            Phase::Gone { .. } | Phase::Refused { .. } => false,
+            Phase::Finished { .. } | Phase::LaunchFailed { .. } => false,
             Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {
                 boot.is_none_or(|boot| record.boot_id == boot) && record.shim.may_be_alive()
             }

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::Name;
 use service_core::service::Memory;
-use service_shim::{Files, PROTOCOL_VERSION, Phase, Process, Record, Said};
+use service_shim::{Files, NotifyStatus, PROTOCOL_VERSION, Phase, Process, RunRecord};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,13 +33,13 @@ pub(crate) async fn call_back(
     paths: &Paths,
     memories: &BTreeMap<Name, Memory>,
     is_managed: impl Fn(&Name) -> bool,
-) -> BTreeMap<Name, Record> {
+) -> BTreeMap<Name, RunRecord> {
     if !is_anything_missing(paths, memories, is_managed) {
         return BTreeMap::new();
     }
     let mut found = find(&paths.services());
     for (name, shim) in &found {
-        tracing::warn!(service = %name, pid = shim.pid, "its keeper lives and its files are gone; asking it to make them anew");
+        tracing::warn!(service = %name, pid = shim.pid, "its shim lives and its files are gone; asking it to make them anew");
         if crate::host::fs::private_dir(paths.files(name).directory()).is_ok() {
             ask(*shim);
         }
@@ -94,7 +94,7 @@ fn find(services: &Path) -> BTreeMap<Name, Process> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let shims = pids.filter(|pid| is_shim(*pid));
-    shims.filter_map(|pid| Some((lost_name(pid, services)?, Process::of(pid)?))).collect()
+    shims.filter_map(|pid| Some((lost_name(pid, services)?, Process::find(pid)?))).collect()
 }
 
 fn is_shim(pid: u32) -> bool {
@@ -144,11 +144,11 @@ fn mark(shim: u32) -> Option<(String, u64)> {
 }
 
 /// What can be told of a run from outside.
-fn record(paths: &Paths, name: &Name, shim: Process) -> Record {
+fn record(paths: &Paths, name: &Name, shim: Process) -> RunRecord {
     let known = paths.files(name).read_record().ok().flatten().filter(|record| record.shim == shim);
-    let leader = procfs::children(shim.pid).into_iter().find_map(Process::of);
+    let leader = procfs::children(shim.pid).into_iter().find_map(Process::find);
     let at = clock::now().as_nanos();
-    known.unwrap_or_else(|| Record {
+    known.unwrap_or_else(|| RunRecord {
         version: PROTOCOL_VERSION,
         service: name.to_string(),
         run: mark(shim.pid).map_or(1, |(_, run)| run),
@@ -156,9 +156,9 @@ fn record(paths: &Paths, name: &Name, shim: Process) -> Record {
         shim,
         phase: leader.map_or(Phase::Launching { at }, |leader| Phase::Running { leader, at }),
         notified: false,
-        said: Said::default(),
+        notify_status: NotifyStatus::default(),
         dropped: 0,
-        untold: 0,
-        left: None,
+        unreported: 0,
+        leftover: None,
     })
 }

@@ -31,19 +31,19 @@ pub(crate) async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Pro
         match kin(leader, mark.as_bytes()) {
             Ok(left) if left.is_empty() => return,
             Ok(left) => {
-                tracing::warn!(service = %name, run, ?left, "its keeper died; ending what it kept");
+                tracing::warn!(service = %name, run, ?left, "its shim died; ending what it kept");
                 for pid in left {
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 }
             }
             // Who cannot be looked at may be left.
             Err(error) => {
-                tracing::warn!(service = %name, run, %error, "its keeper died; cannot look for what it kept");
+                tracing::warn!(service = %name, run, %error, "its shim died; cannot look for what it kept");
             }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    tracing::error!(service = %name, run, "cannot end all that its dead keeper kept");
+    tracing::error!(service = %name, run, "cannot end all that its dead shim kept");
 }
 
 fn kin(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
@@ -66,9 +66,9 @@ fn is_kin(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
         // It is gone, or another user's.
         read => read.unwrap_or_default(),
     };
-    let Some(process) = Process::of(pid) else { return Ok(false) };
+    let Some(process) = Process::find(pid) else { return Ok(false) };
     let in_session = leader.is_some_and(|leader| {
-        let taken = Process::of(leader.pid).is_some_and(|now| now != leader);
+        let taken = Process::find(leader.pid).is_some_and(|now| now != leader);
         !taken && session(pid) == Some(leader.pid) && process.start_time >= leader.start_time
     });
     Ok(in_session || environment.split(|byte| *byte == 0).any(|variable| variable == mark))

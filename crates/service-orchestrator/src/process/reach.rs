@@ -5,10 +5,10 @@
 //! long as it lives. What it does meanwhile is read from its record, and what is asked of it goes over a connection of its own
 //! that lasts as long as the order.
 
-use super::{Ask, Direct, LENDS, Life, Talk, by_signal, try_send};
+use super::{Ask, Direct, Life, SHARES_OUTPUT, Talk, by_signal, try_send};
 use crate::host::descriptors::{DescriptorPermit, NoDescriptors, RAISE_LIMIT_HELP, is_short};
 use crate::orchestrator::Report;
-use service_shim::{Files, Heritage, Order, Process, Record};
+use service_shim::{Files, OrphanedOutput, Process, RunRecord, ShimRequest};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -45,45 +45,45 @@ impl Life {
     pub(super) async fn attend(
         &self,
         shim: Process,
-        mut last: Option<Record>,
+        mut last: Option<RunRecord>,
         mut reached: Option<Reached>,
-        mut heritage: Option<Heritage>,
+        mut orphaned_output: Option<OrphanedOutput>,
         asked: &mut UnboundedReceiver<Ask>,
         direct: &Direct,
     ) {
         loop {
             let connection = match reached.take() {
                 Some(reached) => Some(reached),
-                None if last.as_ref().is_some_and(Record::is_end) => None,
+                None if last.as_ref().is_some_and(RunRecord::is_end) => None,
                 None => self.reach(shim, &mut last, asked).await,
             };
             let Some(Reached { mut talk, mut held }) = connection else { break };
-            let lends = last.as_ref().is_some_and(|record| record.version >= LENDS);
-            if heritage.is_none() && lends && held.and_heritage() {
-                heritage = self.borrow(&mut talk).await;
+            let lends = last.as_ref().is_some_and(|record| record.version >= SHARES_OUTPUT);
+            if orphaned_output.is_none() && lends && held.and_heritage() {
+                orphaned_output = self.borrow(&mut talk).await;
             }
             let (lines, writer) = talk.split();
             last = self.listen(lines, Arc::new(writer), last, asked, direct).await;
         }
-        self.conclude(last, heritage).await;
+        self.conclude(last, orphaned_output).await;
     }
 
-    async fn borrow(&self, talk: &mut Talk) -> Option<Heritage> {
+    async fn borrow(&self, talk: &mut Talk) -> Option<OrphanedOutput> {
         let lent = talk.borrow().await;
-        let heritage = lent
+        let orphaned_output = lent
             .inspect_err(
                 |error| tracing::warn!(service = %self.name, %error, "its shim does not lend its output"),
             )
             .ok()?;
-        self.learned(Report::Desk(Arc::clone(&heritage.desk)));
-        Some(heritage)
+        self.learned(Report::Desk(Arc::clone(&orphaned_output.shared_buffer)));
+        Some(orphaned_output)
     }
 
     /// A connection to a shim that lives; none when it has ended.
     async fn reach(
         &self,
         shim: Process,
-        last: &mut Option<Record>,
+        last: &mut Option<RunRecord>,
         asked: &mut UnboundedReceiver<Ask>,
     ) -> Option<Reached> {
         let files = self.world.paths.files(&self.name);
@@ -107,7 +107,7 @@ impl Life {
             if pause == longest {
                 let no_room = error.get_ref().and_then(|error| error.downcast_ref::<NoDescriptors>());
                 let way_out = no_room.map(|_| format!("; {RAISE_LIMIT_HELP}")).unwrap_or_default();
-                let why = format!("its keeper (pid {}) is not connected: {error}{way_out}", shim.pid);
+                let why = format!("its shim (pid {}) is not connected: {error}{way_out}", shim.pid);
                 if told.as_ref() != Some(&why) {
                     tracing::warn!(service = %self.name, %error, "cannot reach its shim, which lives; trying again");
                     self.learned(Report::OutOfReach(Some(why.clone())));
@@ -132,7 +132,7 @@ impl Life {
 
     /// Reports what the shim has written down since the last look. How the run ended is for [`Life::conclude`], when the shim
     /// has let go of everything.
-    fn read_along(&self, files: &Files, seen: &mut Option<(u64, i64, i64)>, last: &mut Option<Record>) {
+    fn read_along(&self, files: &Files, seen: &mut Option<(u64, i64, i64)>, last: &mut Option<RunRecord>) {
         let now = std::fs::metadata(files.record()).ok();
         let now = now.map(|file| (file.len(), file.mtime(), file.mtime_nsec()));
         if now.is_none() || now == *seen {
@@ -148,7 +148,7 @@ impl Life {
 }
 
 /// An order for a shim to which there is no connection. Where there can be none, the little that signals say is sent.
-fn pass_on(files: &Files, shim: Process, order: Order) {
+fn pass_on(files: &Files, shim: Process, order: ShimRequest) {
     let sent = Talk::with(files).and_then(|talk| try_send(talk.stream(), order));
     if let Err(error) = sent {
         if !is_short(&error) {

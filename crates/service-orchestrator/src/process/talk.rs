@@ -1,7 +1,7 @@
 //! [`Talk`]: a connection to a shim, with what it has said that nobody has dealt with.
 
 use super::try_send;
-use service_shim::{Files, Heritage, Order, Record};
+use service_shim::{Files, OrphanedOutput, RunRecord, ShimRequest};
 use std::io::{self, Cursor};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Talk {
     }
 
     /// The first record, which is told to whoever connects. It is still there to be heard.
-    pub(super) async fn record(&mut self) -> io::Result<Record> {
+    pub(super) async fn record(&mut self) -> io::Result<RunRecord> {
         let line = async {
             loop {
                 if let Some(line) = self.said.split_inclusive(|&byte| byte == b'\n').next()
@@ -58,16 +58,16 @@ impl Talk {
         tokio::time::timeout(ANSWER, line).await?
     }
 
-    /// What the shim leaves if it dies; only of one that [lends](super::LENDS).
-    pub(super) async fn borrow(&mut self) -> io::Result<Heritage> {
+    /// What the shim leaves if it dies; only of one that [lends](super::SHARES_OUTPUT).
+    pub(super) async fn borrow(&mut self) -> io::Result<OrphanedOutput> {
         let Self { stream, said } = self;
-        try_send(stream, Order::Lend)?;
+        try_send(stream, ShimRequest::ShareOutput)?;
         let lent = async {
             loop {
                 let received =
-                    stream.async_io(Interest::READABLE, || Heritage::receive(stream, said)).await?;
-                if let Some(heritage) = received {
-                    return Ok(heritage);
+                    stream.async_io(Interest::READABLE, || OrphanedOutput::receive(stream, said)).await?;
+                if let Some(orphaned_output) = received {
+                    return Ok(orphaned_output);
                 }
             }
         };

@@ -14,10 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{AccessFlags, Pid, access};
 use service_core::Moment;
-use service_shim::desk::claim;
+use service_shim::error_text::explain_process_limit;
 use service_shim::protocol::Hello;
-use service_shim::words::no_process;
-use service_shim::{Heritage, PROTOCOL_VERSION, Parcel};
+use service_shim::shared_buffer::claim;
+use service_shim::{LaunchFds, OrphanedOutput, PROTOCOL_VERSION};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -51,7 +51,7 @@ pub(crate) struct Unborn {
     /// The connection on which the launch goes.
     pub(crate) stream: UnixStream,
     /// What is kept in case that the shim dies.
-    pub(crate) heritage: Heritage,
+    pub(crate) orphaned_output: OrphanedOutput,
     /// Ends with its template.
     pub(crate) template: Lifeline,
 }
@@ -74,7 +74,7 @@ impl Lifeline {
 impl Unborn {
     /// Hangs up on one that is not needed. That ends it, but for one that is frozen.
     fn let_go(self) {
-        if let Ok(Some(shim)) = claim::withdraw(&self.heritage.desk)
+        if let Ok(Some(shim)) = claim::withdraw(&self.orphaned_output.shared_buffer)
             && shim.is_alive()
         {
             let _ = kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGKILL);
@@ -91,7 +91,7 @@ pub(crate) struct Templates {
     wanted: AtomicUsize,
     /// Whether that will be seen to after the lull.
     stocking: AtomicBool,
-    /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a parcel.
+    /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a launch.
     pid: AtomicU32,
     /// When it was woken last, in nanoseconds since boot.
     woken: AtomicU64,
@@ -123,20 +123,20 @@ impl Templates {
             return Ok(spare);
         }
         // Packed in turn: a thousand parcels that wait for the template would hold ten thousand descriptors.
-        let (parcel, ours, heritage) = Parcel::pack()?;
+        let (launch_fds, ours, orphaned_output) = LaunchFds::create()?;
         let known = match &*current {
-            Some(template) if !template.lifeline.has_ended() => template.send(&parcel).await.is_ok(),
+            Some(template) if !template.lifeline.has_ended() => template.send(&launch_fds).await.is_ok(),
             _ => false,
         };
         let template = match &mut *current {
             Some(template) if known => template,
             other => {
                 let template = other.insert(self.start().await?);
-                template.send(&parcel).await?;
+                template.send(&launch_fds).await?;
                 template
             }
         };
-        Ok(Unborn { stream: from_std(ours)?, heritage, template: template.lifeline.clone() })
+        Ok(Unborn { stream: from_std(ours)?, orphaned_output, template: template.lifeline.clone() })
     }
 
     /// So many services wait for others: soon there is a shim for each of them, or for the first few.
@@ -229,7 +229,7 @@ impl Templates {
             .stdout(Stdio::null())
             .current_dir("/")
             .spawn()
-            .map_err(no_process)?;
+            .map_err(explain_process_limit)?;
         self.pid.store(process.id().unwrap_or(0), Ordering::Relaxed);
         let (alive, lifeline) = watch::channel(());
         tokio::spawn(wait_for_end(Arc::downgrade(self), process, alive));
@@ -290,10 +290,10 @@ fn wait_for_end(
 
 impl Template {
     async fn make_spare(&mut self) -> io::Result<()> {
-        let (parcel, ours, heritage) = Parcel::pack()?;
-        self.send(&parcel).await?;
+        let (launch_fds, ours, orphaned_output) = LaunchFds::create()?;
+        self.send(&launch_fds).await?;
         let template = self.lifeline.clone();
-        self.spare.push(Unborn { stream: from_std(ours)?, heritage, template });
+        self.spare.push(Unborn { stream: from_std(ours)?, orphaned_output, template });
         Ok(())
     }
 
@@ -303,9 +303,9 @@ impl Template {
         std::iter::from_fn(|| self.spare.pop()).find(|shim| lives && is_open(&shim.stream))
     }
 
-    async fn send(&self, parcel: &Parcel) -> io::Result<()> {
+    async fn send(&self, launch_fds: &LaunchFds) -> io::Result<()> {
         let socket = self.socket.as_fd();
-        self.socket.async_io(Interest::WRITABLE, || Ok(parcel.send(&socket)?)).await
+        self.socket.async_io(Interest::WRITABLE, || Ok(launch_fds.send(&socket)?)).await
     }
 }
 

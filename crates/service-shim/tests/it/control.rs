@@ -12,9 +12,9 @@ fn who_connects_is_told_the_record_at_once_and_may_give_orders() {
     let running = shim.connection.record().unwrap();
     let mut second = Connection::open(&shim.files);
     assert_eq!(second.record().unwrap(), running);
-    second.order(Signal::SIGINT);
+    second.request_signal(Signal::SIGINT);
     assert_eq!(shim.exit(), Exit::Signal(2));
-    assert!(matches!(second.record().unwrap().phase, Phase::Gone { .. }));
+    assert!(matches!(second.record().unwrap().phase, Phase::Finished { .. }));
     assert_eq!(second.record(), None);
 }
 
@@ -42,7 +42,7 @@ fn the_end_of_a_run_is_on_disk_when_nobody_is_connected() {
     std::fs::write(go, "").unwrap();
     shim.wait();
     let record = shim.files.read_record().unwrap().unwrap();
-    assert!(matches!(record.phase, Phase::Gone { exit: Exit::Code(5), .. }));
+    assert!(matches!(record.phase, Phase::Finished { exit: Exit::Code(5), .. }));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn an_end_that_cannot_be_written_is_kept_until_someone_comes_to_hear_it() {
     eventually("the service has ended", || !leader.is_alive());
     let mut late = Connection::open(&shim.files);
     let last = std::iter::from_fn(|| late.record()).last().unwrap();
-    assert!(matches!(last.phase, Phase::Gone { exit: Exit::Code(5), .. }));
+    assert!(matches!(last.phase, Phase::Finished { exit: Exit::Code(5), .. }));
     eventually("the shim has ended", || !last.shim.is_alive());
 }
 
@@ -71,12 +71,12 @@ fn who_talks_nonsense_is_cut_off_and_the_service_runs_on() {
     for nonsense in ["hello\n", "{\"signal\": \"TERM\"}\n", "\n", &"x".repeat(5000)] {
         let mut peer = Connection::open(&shim.files);
         peer.record().unwrap();
-        peer.say(nonsense);
+        peer.send_line(nonsense);
         assert_eq!(peer.record(), None, "{nonsense:?}");
     }
     // A number that is no signal is an order that nobody can be reached with.
-    shim.connection.say("{\"signal\":0}\n{\"signal\":4711}\n");
-    shim.connection.order(Signal::SIGTERM);
+    shim.connection.send_line("{\"signal\":0}\n{\"signal\":4711}\n");
+    shim.connection.request_signal(Signal::SIGTERM);
     assert_eq!(shim.exit(), Exit::Signal(15));
 }
 
@@ -85,7 +85,7 @@ fn orders_may_come_in_pieces() {
     let mut shim = program(&["sleep", "600"]).start();
     shim.connection.record().unwrap();
     for piece in ["{\"sig", "nal\":15", "}", "\n"] {
-        shim.connection.say(piece);
+        shim.connection.send_line(piece);
     }
     assert_eq!(shim.exit(), Exit::Signal(15));
 }
@@ -113,10 +113,10 @@ fn a_service_says_that_it_is_ready() {
     }
     // Its status is told by itself.
     while !shim.connection.record().unwrap().notified {}
-    shim.connection.order(Signal::SIGTERM);
+    shim.connection.request_signal(Signal::SIGTERM);
     let last = shim.records().pop().unwrap();
-    assert_eq!(last.said.status.as_deref(), Some("up"));
-    assert!(last.notified && matches!(last.phase, Phase::Gone { .. }));
+    assert_eq!(last.notify_status.status.as_deref(), Some("up"));
+    assert!(last.notified && matches!(last.phase, Phase::Finished { .. }));
 }
 
 #[test]
@@ -134,6 +134,6 @@ fn a_directory_may_have_a_longer_path_than_a_socket() {
     let mut shim = service.start();
     shim.connection.record().unwrap();
     let mut second = Connection::open(&shim.files);
-    second.order(Signal::SIGTERM);
+    second.request_signal(Signal::SIGTERM);
     assert_eq!(shim.exit(), Exit::Signal(15));
 }

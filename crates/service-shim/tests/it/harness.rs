@@ -4,8 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_shim::protocol::Hello;
 use service_shim::{
-    Exit, Files, Heritage, Launch, LogLimits, Missing, Order, PROTOCOL_VERSION, Parcel, Phase, Process,
-    Record,
+    DroppedLines, Exit, Files, Launch, LaunchFds, LogLimits, OrphanedOutput, PROTOCOL_VERSION, Phase,
+    Process, RunRecord, ShimRequest,
 };
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
@@ -46,7 +46,7 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         ready_log: None,
         env_clear: false,
         no_new_privileges: false,
-        missing: Missing::default(),
+        dropped_lines: DroppedLines::default(),
         limits: service_shim::protocol::Limits::default(),
     };
     Prepared { directory, launch }
@@ -62,22 +62,22 @@ impl Prepared {
         self.start_as(Command::new(PROGRAM))
     }
 
-    /// Takes the command, as it holds the template's end of the connection open for as long as it exists.
+    /// Takes the command, as it holds the zygote's end of the connection open for as long as it exists.
     pub(crate) fn start_as(self, program: Command) -> Shim {
-        let template = Template::start(program);
-        let (connection, heritage) = template.shim(&self.launch);
+        let zygote = Zygote::start(program);
+        let (connection, orphaned_output) = zygote.shim(&self.launch);
         let files = Files::new(&self.launch.directory);
-        Shim { files, connection, heritage, process: None, template, _directory: self.directory }
+        Shim { files, connection, orphaned_output, process: None, zygote, _directory: self.directory }
     }
 }
 
-/// A template process, which ends with this.
-pub(crate) struct Template {
+/// A zygote process, which ends with this.
+pub(crate) struct Zygote {
     socket: Option<UnixStream>,
     process: Child,
 }
 
-impl Template {
+impl Zygote {
     pub(crate) fn start(mut program: Command) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -89,24 +89,24 @@ impl Template {
     }
 
     /// Another shim.
-    pub(crate) fn shim(&self, launch: &Launch) -> (Connection, Heritage) {
+    pub(crate) fn shim(&self, launch: &Launch) -> (Connection, OrphanedOutput) {
         let mut line = serde_json::to_vec(launch).unwrap();
         line.push(b'\n');
-        let (mut stream, heritage) = self.bear();
+        let (mut stream, orphaned_output) = self.prepare_shim();
         stream.write_all(&line).unwrap();
-        (Connection(BufReader::new(stream)), heritage)
+        (Connection(BufReader::new(stream)), orphaned_output)
     }
 
     /// One that waits for its launch.
-    pub(crate) fn bear(&self) -> (UnixStream, Heritage) {
-        let (parcel, stream, heritage) = Parcel::pack().unwrap();
+    pub(crate) fn prepare_shim(&self) -> (UnixStream, OrphanedOutput) {
+        let (launch_fds, stream, orphaned_output) = LaunchFds::create().unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        parcel.send(self.socket.as_ref().unwrap()).unwrap();
-        (stream, heritage)
+        launch_fds.send(self.socket.as_ref().unwrap()).unwrap();
+        (stream, orphaned_output)
     }
 }
 
-impl Template {
+impl Zygote {
     /// As a daemon that has gone.
     pub(crate) fn hang_up(&mut self) {
         self.socket = None;
@@ -124,7 +124,7 @@ impl Template {
     }
 }
 
-impl Drop for Template {
+impl Drop for Zygote {
     /// Hangs up. When nothing is left of its shims it ends.
     fn drop(&mut self) {
         self.socket = None;
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     /// The next record; `None` when the shim has hung up.
-    pub(crate) fn record(&mut self) -> Option<Record> {
+    pub(crate) fn record(&mut self) -> Option<RunRecord> {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
             Ok(0) => None,
@@ -156,44 +156,47 @@ impl Connection {
         }
     }
 
-    pub(crate) fn say(&mut self, line: &str) {
+    pub(crate) fn send_line(&mut self, line: &str) {
         self.0.get_mut().write_all(line.as_bytes()).unwrap();
     }
 
     /// What the shim lends; the records that it sends first are not heard.
-    pub(crate) fn borrow(&mut self) -> Heritage {
-        self.say(&(serde_json::to_string(&Order::Lend).unwrap() + "\n"));
+    pub(crate) fn request_output(&mut self) -> OrphanedOutput {
+        self.send_line(&(serde_json::to_string(&ShimRequest::ShareOutput).unwrap() + "\n"));
         let shim = self.0.get_ref();
-        std::iter::repeat_with(|| Heritage::receive(shim, &mut Vec::new()).unwrap()).flatten().next().unwrap()
+        std::iter::repeat_with(|| OrphanedOutput::receive(shim, &mut Vec::new()).unwrap())
+            .flatten()
+            .next()
+            .unwrap()
     }
 
     pub(crate) fn hang_up(&mut self) {
         self.0.get_mut().shutdown(std::net::Shutdown::Both).unwrap();
     }
 
-    pub(crate) fn order(&mut self, signal: Signal) {
-        let order = serde_json::to_string(&Order::Signal(signal as i32)).unwrap();
-        self.say(&(order + "\n"));
+    pub(crate) fn request_signal(&mut self, signal: Signal) {
+        let request_signal = serde_json::to_string(&ShimRequest::Signal(signal as i32)).unwrap();
+        self.send_line(&(request_signal + "\n"));
     }
 }
 
 pub(crate) struct Shim {
     pub(crate) files: Files,
     pub(crate) connection: Connection,
-    pub(crate) heritage: Heritage,
+    pub(crate) orphaned_output: OrphanedOutput,
     process: Option<Process>,
-    pub(crate) template: Template,
+    pub(crate) zygote: Zygote,
     _directory: TempDir,
 }
 
 impl Shim {
     /// Everything that is said until the shim ends, which it does well.
-    pub(crate) fn records(&mut self) -> Vec<Record> {
+    pub(crate) fn records(&mut self) -> Vec<RunRecord> {
         let records: Vec<_> = std::iter::from_fn(|| self.connection.record()).collect();
         assert_eq!(
             self.files.read_record().unwrap().as_ref(),
             records.last(),
-            "file and socket say the same"
+            "file and socket send_line the same"
         );
         assert!(!self.files.socket().exists());
         records
@@ -224,7 +227,7 @@ impl Shim {
     /// Lets the run end and says how its process did.
     pub(crate) fn exit(&mut self) -> Exit {
         match self.records().pop().unwrap().phase {
-            Phase::Gone { exit, .. } => exit,
+            Phase::Finished { exit, .. } => exit,
             phase => panic!("the run ended as {phase:?}"),
         }
     }
@@ -249,9 +252,9 @@ impl Shim {
 impl Drop for Shim {
     /// Leaves nothing behind, whatever the test came to.
     fn drop(&mut self) {
-        let Ok(Some(Record { shim, .. })) = self.files.read_record() else { return };
+        let Ok(Some(RunRecord { shim, .. })) = self.files.read_record() else { return };
         if let Ok(stream) = self.files.with_socket_path(|path| UnixStream::connect(path)) {
-            Connection(BufReader::new(stream)).order(Signal::SIGKILL);
+            Connection(BufReader::new(stream)).request_signal(Signal::SIGKILL);
         }
         let deadline = Instant::now() + DEADLINE;
         while shim.is_alive() && Instant::now() < deadline {

@@ -1,26 +1,26 @@
 //! A launch begins once, or it is known that it never will.
 
-use crate::harness::{Connection, PROGRAM, Template, eventually, script};
+use crate::harness::{Connection, PROGRAM, Zygote, eventually, script};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use service_shim::desk::claim::{self, MayHaveBegun};
-use service_shim::{Files, Heritage, Launch, Phase, Process};
+use service_shim::shared_buffer::claim::{self, MayHaveBegun};
+use service_shim::{Files, Launch, OrphanedOutput, Phase, Process};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 /// The shim that waits for its launch.
-fn waiting(heritage: &Heritage) -> Process {
-    eventually("a shim waits", || claim::holder(&heritage.desk).is_some());
-    claim::holder(&heritage.desk).unwrap()
+fn waiting(orphaned_output: &OrphanedOutput) -> Process {
+    eventually("a shim waits", || claim::holder(&orphaned_output.shared_buffer).is_some());
+    claim::holder(&orphaned_output.shared_buffer).unwrap()
 }
 
 fn send(shim: Process, signal: Signal) {
     kill(Pid::from_raw(shim.pid.cast_signed()), signal).unwrap();
 }
 
-fn say(stream: &mut UnixStream, launch: &Launch) {
+fn send_line(stream: &mut UnixStream, launch: &Launch) {
     stream.write_all(&[serde_json::to_vec(launch).unwrap(), b"\n".to_vec()].concat()).unwrap();
 }
 
@@ -34,14 +34,14 @@ fn end(stream: &mut UnixStream) -> Vec<u8> {
 }
 
 #[test]
-fn a_shim_that_waits_holds_no_end_of_the_socket_of_its_template() {
-    let mut template = Template::start(Command::new(PROGRAM));
-    let waits: Vec<_> = (0..3).map(|_| template.bear()).collect();
-    for (_, heritage) in &waits {
-        waiting(heritage);
+fn a_shim_that_waits_holds_no_end_of_the_socket_of_its_zygote() {
+    let mut zygote = Zygote::start(Command::new(PROGRAM));
+    let waits: Vec<_> = (0..3).map(|_| zygote.prepare_shim()).collect();
+    for (_, orphaned_output) in &waits {
+        waiting(orphaned_output);
     }
-    template.kill();
-    let socket = template.socket();
+    zygote.kill();
+    let socket = zygote.socket();
     fcntl(socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let mut socket = socket;
     assert_eq!(socket.read(&mut [0]).map_err(|error| error.kind()), Ok(0), "nobody has the other end");
@@ -50,12 +50,12 @@ fn a_shim_that_waits_holds_no_end_of_the_socket_of_its_template() {
 #[test]
 fn a_launch_that_was_withdrawn_does_not_begin_and_leaves_no_word() {
     let prepared = script("echo begun");
-    let template = Template::start(Command::new(PROGRAM));
-    let (mut stream, heritage) = template.bear();
-    let shim = waiting(&heritage);
+    let zygote = Zygote::start(Command::new(PROGRAM));
+    let (mut stream, orphaned_output) = zygote.prepare_shim();
+    let shim = waiting(&orphaned_output);
     send(shim, Signal::SIGSTOP);
-    say(&mut stream, &prepared.launch);
-    assert_eq!(claim::withdraw(&heritage.desk), Ok(Some(shim)));
+    send_line(&mut stream, &prepared.launch);
+    assert_eq!(claim::withdraw(&orphaned_output.shared_buffer), Ok(Some(shim)));
     send(shim, Signal::SIGCONT);
     assert_eq!(end(&mut stream), b"");
     eventually("the shim has ended", || !shim.is_alive());
@@ -68,8 +68,8 @@ fn a_launch_that_was_withdrawn_does_not_begin_and_leaves_no_word() {
 fn a_launch_that_has_begun_cannot_be_withdrawn() {
     let mut shim = script("exec sleep 600").start();
     assert!(matches!(shim.connection.record().unwrap().phase, Phase::Running { .. }));
-    assert_eq!(claim::withdraw(&shim.heritage.desk), Err(MayHaveBegun));
-    shim.connection.order(Signal::SIGKILL);
+    assert_eq!(claim::withdraw(&shim.orphaned_output.shared_buffer), Err(MayHaveBegun));
+    shim.connection.request_signal(Signal::SIGKILL);
     shim.exit();
 }
 
@@ -77,26 +77,26 @@ fn a_launch_that_has_begun_cannot_be_withdrawn() {
 #[test]
 fn a_launch_of_a_daemon_that_has_gone_does_not_begin() {
     let prepared = script("echo begun");
-    let template = Template::start(Command::new(PROGRAM));
-    let (mut stream, heritage) = template.bear();
-    let shim = waiting(&heritage);
+    let zygote = Zygote::start(Command::new(PROGRAM));
+    let (mut stream, orphaned_output) = zygote.prepare_shim();
+    let shim = waiting(&orphaned_output);
     send(shim, Signal::SIGSTOP);
-    say(&mut stream, &prepared.launch);
+    send_line(&mut stream, &prepared.launch);
     drop(stream);
     send(shim, Signal::SIGCONT);
     eventually("the shim has ended", || !shim.is_alive());
     assert_eq!(Files::new(&prepared.launch.directory).read_record().unwrap(), None);
-    assert_eq!(claim::withdraw(&heritage.desk), Ok(Some(shim)));
+    assert_eq!(claim::withdraw(&orphaned_output.shared_buffer), Ok(Some(shim)));
 }
 
 #[test]
 fn a_frozen_shim_that_waits_does_not_outlive_the_daemon() {
-    let mut template = Template::start(Command::new(PROGRAM));
-    let (stream, heritage) = template.bear();
-    let shim = waiting(&heritage);
+    let mut zygote = Zygote::start(Command::new(PROGRAM));
+    let (stream, orphaned_output) = zygote.prepare_shim();
+    let shim = waiting(&orphaned_output);
     send(shim, Signal::SIGSTOP);
     drop(stream);
-    template.hang_up();
+    zygote.hang_up();
     eventually("it has ended", || !shim.is_alive());
 }
 
@@ -104,8 +104,8 @@ fn a_frozen_shim_that_waits_does_not_outlive_the_daemon() {
 #[test]
 fn that_a_run_may_have_begun_is_on_disk_before_its_process_exists() {
     let prepared = script("cat run.json > seen");
-    let template = Template::start(Command::new(PROGRAM));
-    let (mut connection, _heritage): (Connection, _) = template.shim(&prepared.launch);
+    let zygote = Zygote::start(Command::new(PROGRAM));
+    let (mut connection, _heritage): (Connection, _) = zygote.shim(&prepared.launch);
     while connection.record().is_some() {}
     let seen = std::fs::read_to_string(prepared.launch.directory.join("seen")).unwrap();
     assert!(seen.starts_with('{') && seen.contains("launching"), "{seen}");

@@ -25,7 +25,7 @@ fn expect_running(shim: &mut Shim) -> Process {
 /// The process whose id the service has printed.
 fn printed_process(shim: &Shim) -> Process {
     eventually("a process id is printed", || !shim.lines().is_empty());
-    Process::of(shim.lines()[0].strip_prefix("stdout: ").unwrap().parse().unwrap()).unwrap()
+    Process::find(shim.lines()[0].strip_prefix("stdout: ").unwrap().parse().unwrap()).unwrap()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_run_is_told_from_its_start_to_its_end_and_no_further() {
     let [running, gone] = &records[..] else { panic!("said more or less than two things: {records:?}") };
     assert_eq!((running.service.as_str(), running.run, running.shim), ("web", 7, shim.process()));
     assert_eq!(running.boot_id, process::boot_id().unwrap());
-    let (Phase::Running { at: start, .. }, Phase::Gone { exit, at: end }) = (&running.phase, &gone.phase)
+    let (Phase::Running { at: start, .. }, Phase::Finished { exit, at: end }) = (&running.phase, &gone.phase)
     else {
         panic!("{records:?}")
     };
@@ -59,7 +59,7 @@ fn a_grandchild_that_holds_the_pipe_does_not_delay_the_news() {
     let mut shim = script("sleep 600 & exit 3").start();
     expect_running(&mut shim);
     assert_eq!(expect_exited(&mut shim), Exit::Code(3));
-    shim.connection.order(Signal::SIGTERM);
+    shim.connection.request_signal(Signal::SIGTERM);
     assert_eq!(shim.exit(), Exit::Code(3));
 }
 
@@ -69,7 +69,7 @@ fn a_process_in_a_session_of_its_own_keeps_the_run_alive_until_it_is_killed() {
     expect_running(&mut shim);
     assert_eq!(expect_exited(&mut shim), Exit::Code(0));
     let escaped = printed_process(&shim);
-    shim.connection.order(Signal::SIGKILL);
+    shim.connection.request_signal(Signal::SIGKILL);
     assert_eq!(shim.exit(), Exit::Code(0));
     assert!(!escaped.is_alive());
 }
@@ -78,9 +78,9 @@ fn a_process_in_a_session_of_its_own_keeps_the_run_alive_until_it_is_killed() {
 fn a_service_that_ignores_term_dies_on_kill() {
     let mut shim = script("trap 'echo no' TERM; echo ready; while :; do sleep 0.05; done").start();
     shim.wait_for_line("stdout: ready");
-    shim.connection.order(Signal::SIGTERM);
+    shim.connection.request_signal(Signal::SIGTERM);
     shim.wait_for_line("stdout: no");
-    shim.connection.order(Signal::SIGKILL);
+    shim.connection.request_signal(Signal::SIGKILL);
     assert_eq!(shim.exit(), Exit::Signal(9));
 }
 
@@ -89,7 +89,7 @@ fn a_kill_reaches_a_tree_that_keeps_forking() {
     let mut shim =
         script("fork() { while :; do sh -c 'sleep 0.01 & sleep 600' & sleep 0.005; done; }; fork & fork")
             .start();
-    shim.connection.order(Signal::SIGKILL);
+    shim.connection.request_signal(Signal::SIGKILL);
     assert_eq!(shim.exit(), Exit::Signal(9));
 }
 
@@ -100,7 +100,7 @@ fn a_stopped_service_acts_on_term() {
     eventually("the service has stopped itself", || {
         std::fs::read_to_string(format!("/proc/{}/stat", leader.pid)).is_ok_and(|stat| stat.contains(") T "))
     });
-    shim.connection.order(Signal::SIGTERM);
+    shim.connection.request_signal(Signal::SIGTERM);
     assert_eq!(shim.exit(), Exit::Signal(15));
 }
 
@@ -121,10 +121,10 @@ fn a_service_does_not_outlive_a_shim_that_was_killed() {
 }
 
 #[test]
-fn a_shim_outlives_the_template() {
+fn a_shim_outlives_the_zygote() {
     let mut shim = script("echo up; while [ ! -e go ]; do sleep 0.01; done; exit 3").start();
     shim.wait_for_line("stdout: up");
-    shim.template.kill();
+    shim.zygote.kill();
     std::fs::write(shim.files.directory().join("go"), "").unwrap();
     assert_eq!(shim.exit(), Exit::Code(3));
 }
@@ -170,10 +170,10 @@ fn a_service_runs_as_its_user() {
 }
 
 #[test]
-fn what_limits_the_service_does_not_limit_its_keeper() {
+fn what_limits_the_service_does_not_limit_its_shim() {
     let limits = Limits { cgroup: None, address_space: Some(256 << 20) };
     let mut shim = script("ulimit -v; exec sleep 100").with(|launch| launch.limits = limits).start();
     shim.wait_for_line("stdout: 262144");
-    let keeper = std::fs::read_to_string(format!("/proc/{}/limits", shim.process().pid)).unwrap();
-    assert!(!keeper.contains("268435456"), "{keeper}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", shim.process().pid)).unwrap();
+    assert!(!limits.contains("268435456"), "{limits}");
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::{Connection, eventually, program, script};
 use service_shim::cri::Part;
-use service_shim::{Exit, Heritage, LogLimits, Missing, Parcel};
+use service_shim::{DroppedLines, Exit, LaunchFds, LogLimits, OrphanedOutput};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
@@ -35,11 +35,11 @@ fn what_a_service_said_before_its_shim_was_killed_is_written_down_once() {
         eventually("it is under way", || shim.lines().len() > 50 * round);
         shim.kill();
         let said = shim.files.directory().join("said");
-        let Heritage { desk, outputs } = &shim.heritage;
+        let OrphanedOutput { shared_buffer, outputs } = &shim.orphaned_output;
         let outputs = outputs.each_ref().map(|output| output.as_ref().map(|fd| fd.try_clone().unwrap()));
-        let heritage = Heritage { desk: desk.clone(), outputs };
-        heritage
-            .write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }, Missing::default())
+        let orphaned_output = OrphanedOutput { shared_buffer: shared_buffer.clone(), outputs };
+        orphaned_output
+            .flush_to_log(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }, DroppedLines::default())
             .unwrap();
         let lines: Vec<usize> =
             shim.lines().iter().map(|line| line.strip_prefix("stdout: ").unwrap().parse().unwrap()).collect();
@@ -51,11 +51,11 @@ fn what_a_service_said_before_its_shim_was_killed_is_written_down_once() {
 }
 
 #[test]
-fn without_a_daemon_the_template_writes_down_what_a_killed_shim_had_not() {
+fn without_a_daemon_the_zygote_writes_down_what_a_killed_shim_had_not() {
     let mut shim = script("i=0; while :; do i=$((i+1)); echo $i; echo $i > said; done").start();
     eventually("it is under way", || shim.lines().len() > 100);
     shim.connection.hang_up();
-    shim.template.hang_up();
+    shim.zygote.hang_up();
     shim.kill();
     let said: usize = std::fs::read_to_string(shim.files.directory().join("said"))
         .unwrap_or_default()
@@ -67,7 +67,7 @@ fn without_a_daemon_the_template_writes_down_what_a_killed_shim_had_not() {
         lines.iter().map(|line| line.strip_prefix("stdout: ").unwrap().parse().unwrap()).collect()
     };
     eventually("all that it said is in the log", || lines().len() >= said);
-    // One look: the template may have more to write than the service had time to note.
+    // One look: the zygote may have more to write than the service had time to note.
     let lines = lines();
     assert!(lines.iter().copied().eq(1..=lines.len()), "{lines:?}");
 }
@@ -76,14 +76,14 @@ fn without_a_daemon_the_template_writes_down_what_a_killed_shim_had_not() {
 fn a_shim_lends_its_output() {
     let mut shim = script("exec 2> /dev/null; echo up; exec sleep 600").start();
     shim.wait_for_line("stdout: up");
-    let borrow = || Connection::open(&shim.files).borrow();
+    let request_output = || Connection::open(&shim.files).request_output();
     eventually("its one output is lent", || {
-        borrow().outputs.each_ref().map(Option::is_some) == [true, false]
+        request_output().outputs.each_ref().map(Option::is_some) == [true, false]
     });
-    let heritage = borrow();
+    let orphaned_output = request_output();
     shim.kill();
-    heritage
-        .write_down(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }, Missing::default())
+    orphaned_output
+        .flush_to_log(&shim.files, LogLimits { max_size: 1 << 20, max_files: 3 }, DroppedLines::default())
         .unwrap();
     assert_eq!(shim.lines(), ["stdout: up"]);
 }
@@ -146,9 +146,9 @@ fn a_line_that_was_shown_is_ended_once_when_its_shim_is_killed() {
         std::fs::write(directory.join("go"), "").unwrap();
         eventually("it has said it", || directory.join("done").exists());
         shim.kill();
-        let heritage = std::mem::replace(&mut shim.heritage, Parcel::pack().unwrap().2);
+        let orphaned_output = std::mem::replace(&mut shim.orphaned_output, LaunchFds::create().unwrap().2);
         let limits = LogLimits { max_size: 1 << 20, max_files: 3 };
-        heritage.write_down(&shim.files, limits, Missing::default()).unwrap();
+        orphaned_output.flush_to_log(&shim.files, limits, DroppedLines::default()).unwrap();
         let whole = if more.is_empty() { "stdout: begun " } else { "stdout: begun and more" };
         assert_eq!(shim.lines(), [whole]);
         let log = std::fs::read_to_string(shim.files.log()).unwrap();
@@ -257,7 +257,7 @@ fn a_full_disk_does_not_hold_up_the_service_and_lost_lines_are_counted() {
     let mut shim = service.start();
     let last = shim.records().pop().unwrap();
     assert_eq!(last.dropped, 100_000);
-    assert!(matches!(last.phase, service_shim::Phase::Gone { exit: Exit::Code(0), .. }));
+    assert!(matches!(last.phase, service_shim::Phase::Finished { exit: Exit::Code(0), .. }));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Launches that come to nothing, and the words for it.
 
-use crate::harness::{PROGRAM, Prepared, Template, eventually, program, script};
+use crate::harness::{PROGRAM, Prepared, Zygote, eventually, program, script};
 use service_shim::protocol::{Identity, Limits};
 use service_shim::{Exit, Files, Phase, Stage};
 use std::fs::{Permissions, set_permissions, write};
@@ -9,11 +9,11 @@ use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-fn refusal(service: Prepared) -> (Stage, String) {
+fn launch_error(service: Prepared) -> (Stage, String) {
     let mut records = service.start().records();
     assert_eq!(records.len(), 1);
     match records.remove(0).phase {
-        Phase::Refused { stage, message, .. } => (stage, message),
+        Phase::LaunchFailed { stage, message, .. } => (stage, message),
         phase => panic!("not refused: {phase:?}"),
     }
 }
@@ -29,7 +29,7 @@ fn file(name: &str, text: &str, mode: u32) -> Prepared {
 
 #[test]
 fn the_working_directory() {
-    let message = |path: &str| refusal(script("exit").with(|launch| launch.working_dir = path.into()));
+    let message = |path: &str| launch_error(script("exit").with(|launch| launch.working_dir = path.into()));
     assert_eq!(message("/x"), (Stage::WorkingDirectory, "working directory `/x` does not exist".into()));
     assert_eq!(
         message("/etc/passwd"),
@@ -40,17 +40,17 @@ fn the_working_directory() {
 #[test]
 fn the_program() {
     let refused = |message: &str| (Stage::Program, message.to_owned());
-    assert_eq!(refusal(program(&["no-such-thing"])), refused("program `no-such-thing` is not in PATH"));
-    assert_eq!(refusal(program(&["./x"])), refused("program `./x` does not exist"));
-    assert_eq!(refusal(file("./x", "#!/bin/sh\n", 0o644)), refused("program `./x` is not executable"));
-    assert_eq!(refusal(program(&["/usr"])), refused("program `/usr` is a directory"));
-    assert_eq!(refusal(program(&[])), refused("no program is named"));
+    assert_eq!(launch_error(program(&["no-such-thing"])), refused("program `no-such-thing` is not in PATH"));
+    assert_eq!(launch_error(program(&["./x"])), refused("program `./x` does not exist"));
+    assert_eq!(launch_error(file("./x", "#!/bin/sh\n", 0o644)), refused("program `./x` is not executable"));
+    assert_eq!(launch_error(program(&["/usr"])), refused("program `/usr` is a directory"));
+    assert_eq!(launch_error(program(&[])), refused("no program is named"));
 }
 
 #[test]
 fn a_program_is_looked_for_in_the_path_of_the_service() {
     let only_there = |launch: &mut service_shim::Launch| launch.env.push(("PATH".into(), "/nowhere".into()));
-    assert_eq!(refusal(script("exit").with(only_there)).1, "program `sh` is not in PATH");
+    assert_eq!(launch_error(script("exit").with(only_there)).1, "program `sh` is not in PATH");
 
     let mut service = file("mine", "#!/bin/sh\necho found\n", 0o755);
     let path = service.directory.path().to_str().unwrap().to_owned();
@@ -62,16 +62,16 @@ fn a_program_is_looked_for_in_the_path_of_the_service() {
 fn the_kernel() {
     let refused = |message: &str| (Stage::Exec, message.to_owned());
     assert_eq!(
-        refusal(file("./x", "echo hi\n", 0o755)),
+        launch_error(file("./x", "echo hi\n", 0o755)),
         refused("program `./x` is neither a binary for this machine nor a script: it has no `#!` line")
     );
     assert_eq!(
-        refusal(file("./x", "#!/no/such/shell\n", 0o755)),
+        launch_error(file("./x", "#!/no/such/shell\n", 0o755)),
         refused("the interpreter `/no/such/shell` of program `./x` does not exist")
     );
     let huge = "x".repeat(200_000);
     assert_eq!(
-        refusal(program(&["true", &huge])),
+        launch_error(program(&["true", &huge])),
         refused("program `true` cannot be executed: argument list too long")
     );
 }
@@ -82,7 +82,7 @@ fn the_user() {
     let groups = vec![0; 65_537];
     let identity = Identity { name: "nobody".into(), home: "/".into(), uid: 0, gid: 0, groups };
     let identity = Identity { uid: u32::from(nix::unistd::Uid::effective().is_root()) * 65_534, ..identity };
-    let (stage, message) = refusal(script("exit").with(|launch| launch.identity = Some(identity)));
+    let (stage, message) = launch_error(script("exit").with(|launch| launch.identity = Some(identity)));
     assert_eq!(stage, Stage::User);
     assert!(message.starts_with("cannot become user `nobody`: "), "{message}");
 }
@@ -92,7 +92,7 @@ fn the_limits() {
     let cgroup = Some("/no/such/cgroup".into());
     let limits = Limits { cgroup, address_space: None };
     assert_eq!(
-        refusal(script("exit").with(|launch| launch.limits = limits)),
+        launch_error(script("exit").with(|launch| launch.limits = limits)),
         (Stage::Prepare, "it cannot be put under its limits: no such file or directory".into())
     );
     // It can be opened, and then takes no process.
@@ -100,7 +100,7 @@ fn the_limits() {
     std::os::unix::fs::symlink("/dev/full", full.path().join("cgroup.procs")).unwrap();
     let limits = Limits { cgroup: Some(full.path().into()), address_space: None };
     assert_eq!(
-        refusal(script("exit").with(|launch| launch.limits = limits)),
+        launch_error(script("exit").with(|launch| launch.limits = limits)),
         (Stage::Prepare, "it cannot be put under its limits: no space left on device".into())
     );
 }
@@ -111,11 +111,11 @@ fn the_files_of_the_shim_itself() {
     let log = service.directory.path().join("service.log");
     std::fs::create_dir(&log).unwrap();
     let message = format!("log `{}` cannot be opened: is a directory", log.display());
-    assert_eq!(refusal(service), (Stage::Prepare, message));
+    assert_eq!(launch_error(service), (Stage::Prepare, message));
 }
 
 #[test]
-fn what_is_no_launch_ends_the_shim_with_a_reason_and_the_template_goes_on() {
+fn what_is_no_launch_ends_the_shim_with_a_reason_and_the_zygote_goes_on() {
     for (said, reason) in [
         ("", ""),
         ("{", "service-shim: cannot read the launch: the connection ended before its first line did\n"),
@@ -125,17 +125,17 @@ fn what_is_no_launch_ends_the_shim_with_a_reason_and_the_template_goes_on() {
         let errors = tempfile::NamedTempFile::new().unwrap();
         let mut program = Command::new(PROGRAM);
         program.stderr(errors.reopen().unwrap());
-        let template = Template::start(program);
-        let (mut ours, _) = template.bear();
+        let zygote = Zygote::start(program);
+        let (mut ours, _) = zygote.prepare_shim();
         ours.write_all(said.as_bytes()).unwrap();
         ours.shutdown(Shutdown::Write).unwrap();
         assert_eq!(ours.read(&mut [0]).unwrap(), 0, "nobody is told anything");
         eventually("it says why", || std::fs::read_to_string(&errors).unwrap() == reason);
         let service = script("exit 3");
-        let (mut connection, _heritage) = template.shim(&service.launch);
+        let (mut connection, _heritage) = zygote.shim(&service.launch);
         while connection.record().is_some() {}
         let record = Files::new(service.directory.path()).read_record().unwrap().unwrap();
-        assert!(matches!(record.phase, Phase::Gone { exit: Exit::Code(3), .. }), "{record:?}");
+        assert!(matches!(record.phase, Phase::Finished { exit: Exit::Code(3), .. }), "{record:?}");
     }
 }
 
@@ -148,7 +148,7 @@ fn a_shim_started_by_hand_says_that_it_cannot_be() {
 }
 
 #[test]
-fn a_second_keeper_of_one_service_is_refused_and_leaves_the_first_alone() {
+fn a_second_shim_of_one_service_is_refused_and_leaves_the_first_alone() {
     let first = script("echo up; exec sleep 100").start();
     first.wait_for_line("stdout: up");
     let record = first.files.read_record().unwrap();
@@ -156,7 +156,7 @@ fn a_second_keeper_of_one_service_is_refused_and_leaves_the_first_alone() {
     let mut second = script("echo down").with(|launch| launch.directory = directory).start();
     let told = second.connection.record().unwrap();
     assert_eq!(second.connection.record(), None);
-    let refused = |phase: &Phase| matches!(phase, Phase::Refused { message, .. } if message.ends_with("another one has it"));
+    let refused = |phase: &Phase| matches!(phase, Phase::LaunchFailed { message, .. } if message.ends_with("another one has it"));
     assert!(refused(&told.phase), "{told:?}");
     assert_eq!(first.files.read_record().unwrap(), record);
     assert_eq!(first.lines().len(), 1);

@@ -1,21 +1,22 @@
-//! [`Bounds`]: puts a service under its limits between fork and exec, so that there is no moment at which it has none.
+//! [`ResourceLimits`]: applies the limits of a service between fork and exec, so that the service never runs without
+//! them.
 //!
-//! Only the service enters the cgroup. The shim stays where it is: a limit never ends the keeper.
+//! Only the service enters the cgroup. The limits do not apply to the shim.
 
 use nix::sys::resource::{Resource, setrlimit};
 use service_shim::protocol::Limits;
 use std::fs::File;
 use std::io::{self, Write};
 
-/// What is to be entered; all that can be opened before the fork is open.
-pub(crate) struct Bounds {
+/// The limits to apply. Every file that can be opened before the fork is open.
+pub(crate) struct ResourceLimits {
     /// `cgroup.procs` of the cgroup.
     cgroup: Option<File>,
     address_space: Option<u64>,
 }
 
-impl Bounds {
-    pub(crate) fn of(limits: &Limits) -> io::Result<Self> {
+impl ResourceLimits {
+    pub(crate) fn open(limits: &Limits) -> io::Result<Self> {
         let open =
             |cgroup: &std::path::PathBuf| File::options().write(true).open(cgroup.join("cgroup.procs"));
         Ok(Self {
@@ -24,10 +25,10 @@ impl Bounds {
         })
     }
 
-    /// To be called in the child, and before it becomes somebody who may not do this.
+    /// Must be called in the child, before it drops its privileges.
     pub(crate) fn enter(&self) -> io::Result<()> {
         if let Some(mut procs) = self.cgroup.as_ref() {
-            // 0 is whoever writes.
+            // 0 means the process that writes.
             procs.write_all(b"0")?;
         }
         if let Some(bytes) = self.address_space {

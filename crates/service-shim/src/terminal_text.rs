@@ -1,19 +1,21 @@
-//! What a person sees of a line: a carriage return goes back to its beginning, and escape sequences show nothing.
+//! The visible text of a line: a carriage return moves to the beginning of the line, and escape sequences are
+//! invisible.
 //!
-//! The log has the bytes as the service wrote them. Every reader gets its lines through [`line`]; who looks for words in
-//! them leaves out what shows nothing ([`plain`]).
+//! The log holds the bytes as the service wrote them. Every reader renders its lines with [`render`]; a search for text
+//! first removes the invisible characters with [`strip_escapes`].
 
 use std::borrow::Cow;
 
-/// A line as a terminal would show it, with its escape sequences. A carriage return before the line's end is no part of it; after one
-/// within the line, what follows overwrites what stood there.
-pub fn line(text: String) -> String {
+/// A line as a terminal shows it, with its escape sequences. A carriage return before the line's end is dropped. After
+/// a carriage return within the line, the following text overwrites the beginning of the line.
+pub fn render(text: String) -> String {
     if !text.contains('\r') {
         return text;
     }
     let text = text.trim_end_matches('\r');
     if text.contains('\u{1b}') {
-        // Columns cannot be counted without a terminal. Whoever moves within a line says it anew each time.
+        // Without a terminal, columns cannot be counted across escape sequences. Programs that move within a line
+        // rewrite the whole line each time.
         return text.rsplit('\r').next().unwrap_or_default().to_owned();
     }
     let mut shown: Vec<char> = Vec::new();
@@ -28,9 +30,9 @@ pub fn line(text: String) -> String {
     shown.into_iter().collect()
 }
 
-/// A text without its escape sequences (ECMA-48: CSI, OSC and the other strings, and short ones) and without control
+/// The text without escape sequences (ECMA-48: CSI, OSC and the other strings, and short sequences) and without control
 /// characters other than tab.
-pub fn plain(text: &str) -> Cow<'_, str> {
+pub fn strip_escapes(text: &str) -> Cow<'_, str> {
     let shows_nothing = |char: char| char.is_control() && char != '\t';
     if !text.contains(shows_nothing) {
         return Cow::Borrowed(text);
@@ -49,7 +51,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// What follows an escape.
+/// Skips the rest of an escape sequence.
 fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     match chars.clone().next() {
         Some('[') => {
@@ -60,7 +62,7 @@ fn skip_sequence(chars: &mut std::str::Chars<'_>) {
             chars.next();
             skip_string(chars);
         }
-        // Intermediate bytes, and then the final one.
+        // Intermediate bytes, and then the final byte.
         Some(' '..='/') => {
             while matches!(chars.clone().next(), Some(' '..='/')) {
                 chars.next();
@@ -72,7 +74,7 @@ fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     }
 }
 
-/// The parameters of a control sequence, and its final byte.
+/// Skips the parameters of a control sequence, and its final byte.
 fn skip_control(chars: &mut std::str::Chars<'_>) {
     while matches!(chars.clone().next(), Some(' '..='?')) {
         chars.next();
@@ -80,7 +82,7 @@ fn skip_control(chars: &mut std::str::Chars<'_>) {
     skip_if(chars, |char| matches!(char, '@'..='~'));
 }
 
-/// A string up to its terminator; one without is all that follows.
+/// Skips a string up to its terminator, or the rest of the text if there is none.
 fn skip_string(chars: &mut std::str::Chars<'_>) {
     while let Some(char) = chars.next() {
         match char {
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_carriage_return_overwrites_and_is_no_part_of_a_line() {
-        for (written, seen) in [
+        for (written, expected) in [
             ("", ""),
             ("windows\r", "windows"),
             ("windows\r\r", "windows"),
@@ -119,13 +121,13 @@ mod tests {
             ("\u{1b}[2K10%\r\u{1b}[2K20%", "\u{1b}[2K20%"),
             ("\u{1b}[31mred\u{1b}[0m\r", "\u{1b}[31mred\u{1b}[0m"),
         ] {
-            assert_eq!(line(written.to_owned()), seen, "{written:?}");
+            assert_eq!(render(written.to_owned()), expected, "{written:?}");
         }
     }
 
     #[test]
     fn what_shows_nothing_is_left_out() {
-        for (written, seen) in [
+        for (written, expected) in [
             ("plain\ttext", "plain\ttext"),
             ("\u{1b}[32mServer\u{1b}[0m \u{1b}[1mReady\u{1b}[0m on port 1", "Server Ready on port 1"),
             ("\u{1b}[38;2;1;2;3mx\u{1b}[m", "x"),
@@ -142,7 +144,7 @@ mod tests {
             ("\u{1b}]never ended", ""),
             ("Bereit: grün", "Bereit: grün"),
         ] {
-            assert_eq!(plain(written), seen, "{written:?}");
+            assert_eq!(strip_escapes(written), expected, "{written:?}");
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Errors of the system as they stand in the middle of a sentence.
+//! Texts of system errors, for use within a sentence.
 
 use nix::errno::Errno;
 use nix::libc::RLIM_INFINITY;
 use nix::sys::resource::{Resource, getrlimit};
 use std::io;
 
-/// What went wrong, without its number.
-pub fn in_words(error: &io::Error) -> String {
+/// Describes an error without its number.
+pub fn describe_error(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_lowercase(),
         None => error.to_string(),
     }
 }
 
-/// Why no process could be made. Of a limit that is reached the kernel says no more than to try again.
-pub fn no_process(error: io::Error) -> io::Error {
+/// Explains a failed fork. For a limit that is reached, the kernel reports no more than EAGAIN.
+pub fn explain_process_limit(error: io::Error) -> io::Error {
     if error.raw_os_error() != Some(Errno::EAGAIN as i32) {
         return error;
     }
@@ -24,4 +24,9 @@ pub fn no_process(error: io::Error) -> io::Error {
         "as many processes run as may; see `ulimit -u`{own}, `pids.max` of the cgroup, and `kernel.pid_max`"
     );
     io::Error::new(error.kind(), why)
+}
+
+/// The error `cannot {what}: {error}`.
+pub fn with_context(what: &str, error: &dyn std::error::Error) -> io::Error {
+    io::Error::other(format!("cannot {what}: {error}"))
 }
