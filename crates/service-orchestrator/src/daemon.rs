@@ -1,205 +1,146 @@
-//! `orchestratord run`: one project, one daemon. Lock, orchestrator, socket, greeting; then serve until told to end.
+//! `orchestratord run`: one daemon for one project. It locks the project, starts the orchestrator, binds the socket and prints
+//! its startup message; then it serves until it is asked to stop.
 //!
-//! The lock decides who the daemon is; the socket only says where it listens. Services outlive the daemon.
+//! The lock decides which process is the daemon; the socket only says where it listens. Services outlive the daemon.
 
-mod collector;
-mod door;
 mod idle;
 mod lock;
-mod notes;
-mod source;
-mod thrift;
+mod memory;
+mod remote_api;
+mod transient_gc;
 
-pub(crate) use lock::lock;
+pub(crate) use lock::try_lock;
 use lock::{Claim, Lock};
-pub(crate) use source::{Same, Source};
-pub(crate) use thrift::give_back;
 
 use crate::host::acceptance::Acceptance;
 use crate::host::clock;
 use crate::host::disk::{self, Disk};
 use crate::host::fs::private_dir;
 use crate::host::fs::write_private;
-use crate::host::procfs::CpuMeter;
-use crate::http;
+use crate::http::{self, ApiState, Definitions};
 use crate::load::{self, Additions};
 use crate::offline;
 use crate::orchestrator::{ServiceOrchestrator, Verb, Wish};
-use crate::place::Renames;
-use crate::systemd::{self, Notifier, Starts, Told};
+use crate::place::Presence;
+use crate::systemd::{self, Notifier, StartSet, SystemdEnv};
 use service_api::ownership::read_regular;
 use service_api::{Code, Greeting, Problem, Project, routes};
-use service_core::{Config, Moment, Name, Plan};
-use service_shim::Files;
+use service_core::{Config, Plan};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 /// How long open requests may take to end when the daemon does.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a daemon may take to begin an answer.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a daemon that ends may hold the lock after it has stopped answering.
-const HANDOVER: Duration = Duration::from_secs(2);
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often another daemon's lock and socket are tried until then.
+const HANDOVER_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How a daemon was started.
 #[derive(Debug, Default)]
-pub struct Circumstances {
+pub struct DaemonOptions {
     /// The Nushell that manager modules run in.
     pub nu: Option<PathBuf>,
     /// The unit of systemd that it is the process of, and what it starts when a session begins.
-    pub unit: Option<(String, Starts)>,
-    /// What systemd told it.
-    pub told: Told,
-    /// Whether it ends when nobody needs it: a command has started it, and the next one can start another.
+    pub unit: Option<(String, StartSet)>,
+    /// What systemd put into its environment.
+    pub systemd: SystemdEnv,
+    /// Whether it ends when it is idle: a command has started it, and the next one can start another.
     pub idle_exit: bool,
 }
 
-/// What every request may use.
-pub(crate) struct Shared {
-    pub(crate) orchestrator: ServiceOrchestrator,
-    pub(crate) project: Project,
-    pub(crate) began: Moment,
-    /// A lock is right here: it is held for one read of `/proc`, never over an await.
-    pub(crate) meter: Mutex<CpuMeter>,
-    pub(crate) end: Notify,
-    /// Held while a changed file is applied: two at once would undo each other.
-    pub(crate) applying: Arc<tokio::sync::Mutex<()>>,
-    pub(crate) source: Source,
-    /// The unit of systemd that runs this daemon.
-    pub(crate) unit: Option<String>,
-    /// What the project's directory was called before.
-    pub(crate) renames: Renames,
-    /// Where the API is answered beside the socket, or why it is not. A lock is right here: it is held for a copy.
-    pub(crate) listen: Mutex<Option<String>>,
-}
-
-impl Shared {
-    /// Takes up a changed `services.toml`.
-    pub(crate) async fn refresh(&self) -> Result<(), Problem> {
-        if self.orchestrator.world().acceptance.look_at_trust() {
-            self.orchestrator.accepted();
-        }
-        self.source.refresh(&self.orchestrator).await
-    }
-
-    /// Forgets those of these services, in no file, that are at rest, with their logs; tells which.
-    pub(crate) async fn forget(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
-        let gone = self.source.forget(&self.orchestrator, names).await?;
-        for name in &gone {
-            clear(&self.orchestrator.world().paths.files(name)).await;
-        }
-        Ok(gone)
-    }
-}
-
-/// Removes what a service has left, once its shim has let go of it.
-async fn clear(files: &Files) {
-    let deadline = clock::now().plus(HANDOVER);
-    while files.directory().is_dir() {
-        match files.try_lock() {
-            Ok(None) if clock::now() < deadline => tokio::time::sleep(Duration::from_millis(2)).await,
-            Ok(Some(_lock)) => {
-                if let Err(error) = std::fs::remove_dir_all(files.directory()) {
-                    tracing::warn!(%error, "cannot remove what a service has left");
-                }
-                return;
-            }
-            Ok(None) | Err(_) => return,
-        }
-    }
-}
-
-/// What can become of a daemon before it listens.
+/// The result of a start.
 enum Start {
-    /// It listens.
-    Up(Up),
-    /// Another one owns the project.
-    Taken,
+    Running(Running),
+    /// Another daemon owns the project.
+    AlreadyRunning,
 }
 
 /// A daemon that listens. The lock is held as long as this lives.
-struct Up {
-    shared: Arc<Shared>,
+struct Running {
+    api: Arc<ApiState>,
     listener: UnixListener,
     lock: Lock,
 }
 
 /// Runs until a signal or a request ends it. The first line of standard output says how it began.
-pub async fn run(project: Project, how: Circumstances) -> io::Result<()> {
+pub async fn run(project: Project, options: DaemonOptions) -> io::Result<()> {
     // Fails for a process group leader, who needs no session of its own then.
     let _ = nix::unistd::setsid();
-    let notifier = Notifier::new(&how.told);
-    let mut began = start(project.clone(), &how).await;
-    if let (Ok(Start::Taken), Some(_)) = (&began, &how.unit) {
-        // Some shell has started one. Services do not mind, and systemd wants to look after it.
-        retire(&project).await;
-        began = start(project, &how).await;
+    let notifier = Notifier::new(&options.systemd);
+    let mut began = start(project.clone(), &options).await;
+    if let (Ok(Start::AlreadyRunning), Some(_)) = (&began, &options.unit) {
+        // A command has started the other daemon. The one of the unit replaces it, which no service notices.
+        stop_other(&project).await;
+        began = start(project, &options).await;
     }
     match began {
-        Ok(Start::Up(up)) => {
+        Ok(Start::Running(running)) => {
             let greeting =
-                Greeting::Ready { pid: std::process::id(), socket: up.shared.project.socket.clone() };
-            leave_record(&up.shared.project, &greeting);
-            greet(&greeting)?;
-            let idle_exit = how.idle_exit && how.unit.is_none();
-            serve(up, notifier, how.unit.map(|(_, starts)| starts), idle_exit).await
+                Greeting::Ready { pid: std::process::id(), socket: running.api.project.socket.clone() };
+            write_record(&running.api.project, &greeting);
+            print_startup_message(&greeting)?;
+            let idle_exit = options.idle_exit && options.unit.is_none();
+            serve(running, notifier, options.unit.map(|(_, starts)| starts), idle_exit).await
         }
-        Ok(Start::Taken) => {
+        Ok(Start::AlreadyRunning) => {
             notifier.status("another daemon has the project and does not end");
-            greet(&Greeting::Taken)
+            print_startup_message(&Greeting::Taken)
         }
         Err(problem) => {
             let problem = problem.redacted();
             notifier.status(&problem.message);
             let ended = io::Error::other(problem.message.clone());
-            greet(&Greeting::Failed(problem))?;
-            // Whoever supervises us goes by the exit status.
+            print_startup_message(&Greeting::Failed(problem))?;
+            // A supervisor reads the exit status.
             Err(ended)
         }
     }
 }
 
-/// Somebody could not reach us: the socket's file may have been removed, or be no longer ours, which was this one.
-fn listen_again(shared: &Arc<Shared>, ours: &mut Option<(u64, u64, u32)>) {
-    let socket = &shared.project.socket;
-    if ours.is_none() || identity(socket) != *ours {
+/// Binds the socket again if its file is gone or no longer `own`: another process could not reach this daemon.
+fn rebind(api: &Arc<ApiState>, own: &mut Option<(u64, u64, u32)>) {
+    let socket = &api.project.socket;
+    if own.is_none() || identity(socket) != *own {
         match bind(socket) {
             // This listener ends with the process; there is nothing to wait for.
             Ok(listener) => {
-                *ours = identity(socket);
-                drop(tokio::spawn(http::serve(listener, Arc::clone(shared), std::future::pending())));
+                *own = identity(socket);
+                drop(tokio::spawn(http::serve(listener, Arc::clone(api), std::future::pending())));
             }
             Err(error) => tracing::error!(%error, "cannot listen again"),
         }
     }
-    let greeting = Greeting::Ready { pid: std::process::id(), socket: shared.project.socket.clone() };
-    leave_record(&shared.project, &greeting);
+    let greeting = Greeting::Ready { pid: std::process::id(), socket: api.project.socket.clone() };
+    write_record(&api.project, &greeting);
 }
 
-/// Which file that is, and who may use it.
+/// The inode of a file and its mode.
 fn identity(path: &Path) -> Option<(u64, u64, u32)> {
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino(), file.mode()))
 }
 
-/// Clients that compute another socket path find this one here; on a full disk the others still do.
-fn leave_record(project: &Project, greeting: &Greeting) {
+/// Writes where the daemon listens, for clients that compute another path of the socket.
+fn write_record(project: &Project, greeting: &Greeting) {
     let record = serde_json::to_vec(greeting).map_err(io::Error::from);
     if let Err(error) = record.and_then(|record| write_private(&project.record(), &record)) {
         tracing::error!(%error, "cannot write down where it listens");
     }
 }
 
-/// Prints the one line that whoever started us waits for, and closes standard output.
-fn greet(greeting: &Greeting) -> io::Result<()> {
+/// Prints the one line that the parent process waits for, and closes standard output.
+fn print_startup_message(greeting: &Greeting) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(greeting)?)?;
     stdout.flush()?;
@@ -207,15 +148,15 @@ fn greet(greeting: &Greeting) -> io::Result<()> {
     Ok(nix::unistd::dup2_stdout(null)?)
 }
 
-async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> {
+async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Problem> {
     let cannot = |what: &str, path: &Path, error: io::Error| {
         Problem::of_io(&error, format!("cannot {what} `{}`: {error}", path.display()))
     };
     private_dir(&project.state_dir)
         .map_err(|error| cannot("use the state directory", &project.state_dir, error))?;
-    let lock = match settle_who(&project).await {
+    let lock = match acquire_lock(&project).await {
         Ok(Some(lock)) => lock,
-        Ok(None) => return Ok(Start::Taken),
+        Ok(None) => return Ok(Start::AlreadyRunning),
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
     };
     if let Err(error) = disk::write_now(&project.note(), project.config.as_os_str().as_encoded_bytes()) {
@@ -230,19 +171,19 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         .map_err(|error| cannot("read what was added in", &project.state_dir, error))?;
     let (plan, read) = match load::plan_for(&acceptance, &project.config, additions.all()) {
         Ok(plan) => (plan, Ok(())),
-        // What runs must be seen, and can be stopped, whatever became of the file.
-        // Here it is not the file: whoever comes when there is room reads it.
+        // The file may be valid: a start with more descriptors reads it.
         Err(problem) if lacks_descriptors(&project.config) => return Err(problem),
+        // Running services are shown and can be stopped, also without a valid file.
         Err(problem) if offline::is_anything_running(&project.state_dir) => {
-            tracing::error!(%problem, "cannot read the file; looking after what runs");
+            tracing::error!(%problem, "cannot read the file; supervising what runs");
             let nothing = Plan::compile(Config::default())
                 .map_err(|_| Problem::new(Code::Internal, "cannot make an empty plan"))?;
             (nothing, Err(problem))
         }
-        Err(problem) => return Err(notes::unless_gone(&project, problem)),
+        Err(problem) => return Err(explain_missing_file(&project, problem)),
     };
     additions.drop_defined(&plan);
-    let source = Source::new(project.config.clone(), additions, read);
+    let definitions = Definitions::new(project.config.clone(), additions, read);
     let mut builder = ServiceOrchestrator::builder()
         .state_dir(&project.state_dir)
         .project(&project.config)
@@ -251,53 +192,53 @@ async fn start(project: Project, how: &Circumstances) -> Result<Start, Problem> 
         .fallback_state_file(project.refuge())
         .disk(disk)
         .descriptors(crate::host::descriptors::raise())
-        .nu(how.nu.clone());
+        .nu(options.nu.clone());
     let orchestrator = builder.start_plan(plan).await?;
     let listener = bind(&project.socket).map_err(|error| cannot("listen at", &project.socket, error))?;
     tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
-    let (meter, end, applying, listen, renames) = Default::default();
-    let unit = how.unit.as_ref().map(|(unit, _)| unit.clone());
-    let shared = Arc::new(Shared {
-        orchestrator,
-        project,
-        began,
-        meter,
-        end,
-        applying,
-        source,
-        unit,
-        renames,
-        listen,
-    });
-    Ok(Start::Up(Up { shared, listener, lock }))
+    let unit = options.unit.as_ref().map(|(unit, _)| unit.clone());
+    let api = Arc::new(http::state(orchestrator, project, definitions, began, unit));
+    Ok(Start::Running(Running { api, listener, lock }))
 }
 
-/// Whether a file cannot be read for want of descriptors.
-fn lacks_descriptors(file: &Path) -> bool {
-    // A pipe in its place keeps nobody waiting.
-    read_regular(file, 0).is_err_and(|error| crate::host::descriptors::is_short(&error))
-}
-
-/// The lock, unless a daemon that answers holds it. One that is just ending holds it without answering, and is waited for.
-/// One that answers and does not hold it lives all the same: its state directory was deleted.
-async fn settle_who(project: &Project) -> io::Result<Option<Lock>> {
-    let deadline = clock::now().plus(HANDOVER);
-    loop {
-        let claim = lock(&project.state_dir)?;
-        let answers = answers(&project.socket).await;
-        let over = clock::now() >= deadline;
-        match (claim, answers) {
-            (Claim::Ours(lock), false) => return Ok(Some(lock)),
-            (Claim::Theirs(_), true) if lock::has_file(&project.state_dir) => return Ok(None),
-            (Claim::Ours(_), true) if over => return Ok(None),
-            // Also one that answers takes its lock back, whose file was deleted.
-            (Claim::Theirs(pid), answers) if over || answers => return call_back(pid).map(|()| None),
-            (Claim::Ours(_) | Claim::Theirs(_), _) => tokio::time::sleep(Duration::from_millis(2)).await,
+/// Says that the project is gone, where its file is missing: that is not an invalid definition.
+fn explain_missing_file(project: &Project, problem: Problem) -> Problem {
+    match Presence::of(&project.config, &project.state_dir) {
+        Presence::Present => problem,
+        Presence::Gone | Presence::Unknown => {
+            let config = project.config.display();
+            Problem::new(Code::NoProject, format!("`{config}` is gone, and nothing of it runs"))
+                .help("`service projects --prune` removes the state of projects that are gone")
         }
     }
 }
 
-/// Whether somebody answers there. To be let in says nothing: that goes on for a moment after a daemon was killed.
+/// Whether a file cannot be read because no descriptor is free.
+fn lacks_descriptors(file: &Path) -> bool {
+    // A pipe in its place does not block.
+    read_regular(file, 0).is_err_and(|error| crate::host::descriptors::is_short(&error))
+}
+
+/// Acquires the lock, unless a daemon that answers holds it. A daemon that is ending holds the lock without answering, until
+/// it has ended. A daemon that answers without holding it runs too: its state directory was deleted.
+async fn acquire_lock(project: &Project) -> io::Result<Option<Lock>> {
+    let deadline = clock::now().plus(HANDOVER_TIMEOUT);
+    loop {
+        let claim = try_lock(&project.state_dir)?;
+        let answers = answers(&project.socket).await;
+        let over = clock::now() >= deadline;
+        match (claim, answers) {
+            (Claim::Acquired(lock), false) => return Ok(Some(lock)),
+            (Claim::HeldBy(_), true) if lock::has_file(&project.state_dir) => return Ok(None),
+            (Claim::Acquired(_), true) if over => return Ok(None),
+            // A daemon that answers also locks its file again, which was deleted.
+            (Claim::HeldBy(pid), answers) if over || answers => return request_rebind(pid).map(|()| None),
+            (Claim::Acquired(_) | Claim::HeldBy(_), _) => tokio::time::sleep(HANDOVER_POLL_INTERVAL).await,
+        }
+    }
+}
+
+/// Whether a daemon answers at a socket. A connection alone proves nothing: the kernel accepts for a moment after a kill.
 async fn answers(socket: &Path) -> bool {
     let ask = async {
         let mut stream = UnixStream::connect(socket).await?;
@@ -305,11 +246,11 @@ async fn answers(socket: &Path) -> bool {
         stream.write_all(request.as_bytes()).await?;
         stream.read_u8().await
     };
-    tokio::time::timeout(ANSWERS_WITHIN, ask).await.is_ok_and(|answer| answer.is_ok())
+    tokio::time::timeout(ANSWER_TIMEOUT, ask).await.is_ok_and(|answer| answer.is_ok())
 }
 
-/// Asks the daemon that has the project to end, wherever it listens.
-async fn retire(project: &Project) {
+/// Asks the daemon that has the project to stop, wherever it listens.
+async fn stop_other(project: &Project) {
     let record = std::fs::read(project.record()).ok().and_then(|json| serde_json::from_slice(&json).ok());
     let socket = match record {
         Some(Greeting::Ready { socket, .. }) => socket,
@@ -322,12 +263,12 @@ async fn retire(project: &Project) {
         stream.write_all(request.as_bytes()).await?;
         stream.read_u8().await
     };
-    match tokio::time::timeout(HANDOVER, ask).await {
+    match tokio::time::timeout(HANDOVER_TIMEOUT, ask).await {
         Ok(Ok(_)) => {
             tracing::info!("the daemon that had the project ends");
-            let deadline = clock::now().plus(HANDOVER);
+            let deadline = clock::now().plus(HANDOVER_TIMEOUT);
             while answers(&socket).await && clock::now() < deadline {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(HANDOVER_POLL_INTERVAL).await;
             }
         }
         Ok(Err(error)) => tracing::warn!(%error, "cannot ask the daemon that has the project to end"),
@@ -335,19 +276,19 @@ async fn retire(project: &Project) {
     }
 }
 
-/// Asks a daemon that runs but cannot be reached, because its socket's file is gone, to listen again.
-fn call_back(pid: Option<i32>) -> io::Result<()> {
+/// Asks a daemon whose socket cannot be reached to bind it again.
+fn request_rebind(pid: Option<i32>) -> io::Result<()> {
     let pid = pid.ok_or_else(|| io::Error::other("another daemon has it, and does not say which"))?;
     tracing::warn!(pid, "a daemon runs and does not answer; asking it to listen again");
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)?)
 }
 
-/// Binds the socket in a directory that nobody else may enter, so there is no moment at which it is open to others.
+/// Binds the socket in a directory that only this user may enter, so that it is never open to others.
 fn bind(socket: &Path) -> io::Result<UnixListener> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
     private_dir(directory)?;
-    // It gets its name when it is as it should be.
-    let fresh = idle::aside(socket);
+    // It gets its name once it has its mode.
+    let fresh = idle::hidden_path(socket);
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -358,72 +299,76 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve(up: Up, notifier: Notifier, session: Option<Starts>, idle_exit: bool) -> io::Result<()> {
-    let Up { shared, listener, mut lock } = up;
+async fn serve(
+    running: Running,
+    notifier: Notifier,
+    session: Option<StartSet>,
+    idle_exit: bool,
+) -> io::Result<()> {
+    let Running { api, listener, mut lock } = running;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (ended, mut end) = watch::channel(());
     // It never changes; it is over when its sender is dropped.
-    let server = http::serve(listener, Arc::clone(&shared), async move { drop(end.changed().await) });
+    let server = http::serve(listener, Arc::clone(&api), async move { drop(end.changed().await) });
     let server = tokio::spawn(server);
-    let remote = tokio::spawn(door::keep(Arc::clone(&shared), ended.subscribe()));
-    let collector = tokio::spawn(collector::run(Arc::clone(&shared)));
-    let thrift = tokio::spawn(thrift::run(Arc::clone(&shared)));
-    let holder = tokio::spawn(lock.answer());
-    let reporter = tokio::spawn(systemd::report(notifier.clone(), Arc::clone(&shared)));
+    let remote = tokio::spawn(remote_api::serve(Arc::clone(&api), ended.subscribe()));
+    let transient_gc = tokio::spawn(transient_gc::run(Arc::clone(&api)));
+    let trimmer = tokio::spawn(memory::trim_when_idle(Arc::clone(&api)));
+    let lock_name = tokio::spawn(lock.accept_probes());
+    let reporter = tokio::spawn(systemd::report_status(notifier.clone(), Arc::clone(&api)));
     notifier.ready();
-    let orchestrator = shared.orchestrator.clone();
+    let orchestrator = api.orchestrator.clone();
     tokio::spawn(async move { orchestrator.warm().await });
     if let Some(starts) = &session {
-        systemd::begin(&shared, starts);
+        systemd::start_session(&api, starts);
     }
-    let mut socket = identity(&shared.project.socket);
-    let mut idle = pin!(idle::over(&shared));
+    let mut socket = identity(&api.project.socket);
+    let mut idle = pin!(idle::wait_until_idle(&api));
     loop {
         tokio::select! {
             _ = terminate.recv() => {
-                if session.is_some() && systemd::is_leaving().await {
+                if session.is_some() && systemd::is_session_ending().await {
                     notifier.stopping();
-                    leave(&shared).await;
+                    stop_for_session_end(&api).await;
                 }
                 break;
             }
             _ = interrupt.recv() => break,
-            () = shared.end.notified() => break,
+            () = api.stop.notified() => break,
             () = &mut idle, if idle_exit => break,
             _ = hangup.recv() => {
                 notifier.reloading();
-                lock.renew();
-                listen_again(&shared, &mut socket);
-                let _ = shared.refresh().await;
+                lock.relock_file();
+                rebind(&api, &mut socket);
+                let _ = api.refresh().await;
                 notifier.ready();
             }
         }
     }
     notifier.stopping();
     reporter.abort();
-    collector.abort();
-    holder.abort();
-    thrift.abort();
-    // First whoever waits for a service is told, so that open requests can end.
-    shared.orchestrator.shutdown().await;
+    transient_gc.abort();
+    lock_name.abort();
+    trimmer.abort();
+    // Requests that wait for a service are answered first, so that they can end.
+    api.orchestrator.shutdown().await;
     drop(ended);
-    let _ = tokio::time::timeout(LAST_ANSWERS, async { tokio::join!(server, remote) }).await;
-    let _ = std::fs::remove_file(&shared.project.socket);
-    let _ = std::fs::remove_file(idle::aside(&shared.project.socket));
-    let _ = std::fs::remove_file(shared.project.record());
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(server, remote) }).await;
+    let _ = std::fs::remove_file(&api.project.socket);
+    let _ = std::fs::remove_file(idle::hidden_path(&api.project.socket));
+    let _ = std::fs::remove_file(api.project.record());
     tracing::info!("ended; services live on");
     Ok(())
 }
 
-/// The session ends, and would end the services without order: they are stopped as they should be, and come back with the
-/// next one.
-async fn leave(shared: &Shared) {
+/// Stops the services in order before the session ends. They start again with the next session.
+async fn stop_for_session_end(api: &ApiState) {
     tracing::info!("the session ends; stopping the services");
-    systemd::note_who_ran(shared);
+    systemd::save_services_to_resume(api);
     let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()).for_command("logout").by("daemon") };
-    match shared.orchestrator.wish(wish).await {
+    match api.orchestrator.wish(wish).await {
         Ok(mut rows) => while rows.recv().await.is_some() {},
         Err(problem) => tracing::error!(%problem, "cannot stop the services"),
     }

@@ -10,6 +10,7 @@ pub(crate) mod disk;
 pub(crate) mod env_file;
 pub(crate) mod environment;
 pub(crate) mod fs;
+pub(crate) mod memory;
 pub(crate) mod paths;
 pub(crate) mod procfs;
 pub(crate) mod single_flight;

@@ -1,139 +1,101 @@
-//! The API: routes of `service_api::routes` over one orchestrator. One file per resource.
+//! The API: the routes of `service_api::routes` over one orchestrator, on a Unix socket and on TCP.
+//!
+//! A connection goes through a listener (`unix_listener`, `tcp_listener`), `connections` and `server` to the router. Each
+//! resource has a file; `state` is what the handlers share.
 
 mod accept;
+mod actions;
 mod actor;
-mod additions;
-mod changes;
-mod complaint;
+mod added;
+mod auth;
+mod connection_count;
+mod connections;
 mod daemon;
-mod document;
+mod definitions;
 mod events;
-mod gate;
-mod listed;
-mod listener;
+mod health;
+mod idle;
+mod journal_body;
+mod list_body;
 mod logs;
 mod managers;
 mod metrics;
-mod patient;
-mod pieces;
-mod protocol;
-mod remote;
+mod notes;
+mod openapi;
+mod peer;
+mod plan;
+mod protocol_error;
 mod reply;
+mod router;
 mod rows;
-mod seats;
 mod server;
 mod services;
-mod tide;
+mod state;
+mod status;
+mod tcp_listener;
+mod throttled_log;
 mod tokens;
-mod turn;
-mod watching;
-mod wishes;
+mod unix_listener;
 mod withheld;
+mod write_timeout;
 
-use crate::daemon::Shared;
+pub(crate) use connection_count::last_seen;
+pub(crate) use definitions::Definitions;
+pub(crate) use health::ping_owner;
+pub(crate) use state::ApiState;
+pub(crate) use tcp_listener::{Opened, open};
+
+use crate::orchestrator::ServiceOrchestrator;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
-use document::Document;
-use listener::Guarded;
-use pastey::paste;
-pub(crate) use remote::{Opened, open};
-use reply::{Failure, LARGEST_BODY};
-use seats::Seats;
-use service_api::{Code, Problem};
-use std::sync::Arc;
-pub(crate) use tide::last_seen;
+use connections::Seats;
+use reply::LARGEST_BODY;
+use router::router;
+use service_api::{Project, routes};
+use service_core::Moment;
+use std::sync::{Arc, LazyLock};
 use tokio::net::UnixListener;
-use utoipa::{OpenApi, Path};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::{PathItemExt, routes};
+use unix_listener::Guarded;
 
-/// Whether a client that says this takes rows as they come.
-pub(crate) fn wants_lines(said: &str) -> bool {
-    accept::prefers(said, service_api::routes::NDJSON)
+/// What the requests of one daemon share.
+pub(crate) fn state(
+    orchestrator: ServiceOrchestrator,
+    project: Project,
+    definitions: Definitions,
+    began: Moment,
+    unit: Option<String>,
+) -> ApiState {
+    ApiState::new(orchestrator, project, definitions, began, unit, LazyLock::new(router::document))
 }
 
-/// Does something with every operation.
-macro_rules! operations {
-    ($make:ident) => {
-        $make! {
-            services::list, services::service, services::service_status, services::health, services::why, services::whys,
-            services::order, services::graph, watching::status, watching::wait,
-            logs::one, logs::many, events::events, events::history,
-            wishes::start, wishes::stop, wishes::restart, wishes::start_one, wishes::stop_one, wishes::restart_one,
-            additions::add, additions::remove, changes::plan, changes::apply,
-            managers::list, daemon::version, daemon::health, metrics::metrics, daemon::status, daemon::stop,
-            document::openapi,
-        }
-    };
+/// Whether a client that sends this `Accept` prefers rows as they come.
+pub(crate) fn wants_lines(accept: &str) -> bool {
+    accept::prefers(accept, routes::NDJSON)
 }
 
-/// A router that answers, to what `#[utoipa::path]` says at each handler.
-macro_rules! answering {
-    ($($room:ident::$handler:ident),* $(,)?) => { paste! {
-        Router::new()$(.route(
-            &$room::[<__path_ $handler>]::path(),
-            $room::[<__path_ $handler>]::methods().iter().fold(MethodRouter::new(), |router, method| {
-                router.on(method.to_method_filter(), $room::$handler)
-            }),
-        ))*
-    } };
-}
-
-/// One whose operations describe themselves. To make it takes longer than all else that a daemon does before it answers.
-macro_rules! describing {
-    ($($room:ident::$handler:ident),* $(,)?) => {
-        OpenApiRouter::with_openapi(Document::openapi())$(.routes(routes!($room::$handler)))*
-    };
-}
-
-/// Answers this user until `end`, and then what has been asked before.
+/// Serves the socket until `end`, and then completes the requests that have begun.
 pub(crate) async fn serve(
     socket: UnixListener,
-    shared: Arc<Shared>,
+    api: Arc<ApiState>,
     end: impl Future<Output = ()> + Send + 'static,
 ) {
-    server::serve(Guarded::new(socket), bounded(router(shared)), Seats::new(), end).await;
+    server::serve(Guarded::new(socket), bounded(router(api)), Seats::new(), end).await;
 }
 
-/// The same over TCP, for whoever may pass the gate.
+/// The same over TCP, for requests that are authorized.
 pub(crate) async fn serve_remote(
     opened: Opened,
-    shared: Arc<Shared>,
+    api: Arc<ApiState>,
     end: impl Future<Output = ()> + Send + 'static,
 ) {
-    // The gate stands before all of it: not even a header tells who may not pass which routes there are.
-    let inner = Router::new().fallback_service(bounded(router(shared)));
-    let app = inner.layer(from_fn_with_state(Arc::new(opened.gate), gate::guard));
+    // Authorization comes before routing: without it no answer tells which routes there are.
+    let inner = Router::new().fallback_service(bounded(router(api)));
+    let app = inner.layer(from_fn_with_state(Arc::new(opened.gate), auth::guard));
     server::serve(opened.door, app, Seats::new(), end).await;
 }
 
-/// Whatever is asked, within bounds.
+/// The router with the bounds of every request.
 fn bounded(router: Router) -> Router {
-    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(from_fn(seats::usher))
-}
-
-fn router(shared: Arc<Shared>) -> Router {
-    operations!(answering).fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(shared)
-}
-
-fn described() -> OpenApiRouter<Arc<Shared>> {
-    operations!(describing)
-}
-
-async fn unknown(uri: Uri) -> Failure {
-    Failure(
-        Problem::new(Code::NotFound, format!("there is nothing at `{}`", uri.path()))
-            .help("the routes are in docs/api.md, and in GET /api/v1/openapi.json"),
-    )
-}
-
-async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let message = format!("`{}` does not answer {method}", uri.path());
-    let help = "what reads is GET, what changes something is POST";
-    let failure = Failure(Problem::new(Code::BadRequest, message).help(help));
-    (StatusCode::METHOD_NOT_ALLOWED, failure).into_response()
+    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(from_fn(connections::usher))
 }

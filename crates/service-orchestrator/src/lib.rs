@@ -122,7 +122,6 @@ mod place;
 mod probe;
 mod process;
 pub mod prune;
-mod selfcheck;
 mod store;
 pub mod systemd;
 mod tally;

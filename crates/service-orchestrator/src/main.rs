@@ -1,10 +1,10 @@
-//! `orchestratord`: the daemon of one project, and what can be asked of its file without one.
+//! `orchestratord`: the daemon of one project, and the commands that read its files without one.
 
 use lexopt::prelude::*;
 use service_api::finding::{Finding, Severity};
 use service_api::{Envelope, Greeting, Problem, Project, printable, project::Environment};
-use service_orchestrator::daemon::{self, Circumstances};
-use service_orchestrator::systemd::{self, At, Starts, Told};
+use service_orchestrator::daemon::{self, DaemonOptions};
+use service_orchestrator::systemd::{self, StartSet, StartTrigger, SystemdEnv};
 use service_orchestrator::{init, load, offline, prune};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,12 +31,12 @@ Usage: orchestratord <command> [--config FILE] [names...]
 
 All but run and defaults print JSON, and need no daemon. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
 
-/// For what takes time: files, names, processes. Few readers are among them, see `logs` and `http/pieces`.
-const MOST_THREADS: usize = 64;
-/// How long those are waited for at the end.
-const ENDS_WITHIN: Duration = Duration::from_secs(2);
+/// Threads for what blocks: files, names, processes. Readers of logs and of the journal are bounded by permits of their own.
+const MAX_BLOCKING_THREADS: usize = 64;
+/// How long the process waits for them at its end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the command line says.
+/// The command line.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
 struct Arguments {
@@ -47,7 +47,7 @@ struct Arguments {
     idle_exit: bool,
     starts: bool,
     all: bool,
-    at: At,
+    trigger: StartTrigger,
     now: bool,
     force: bool,
     prune: bool,
@@ -57,7 +57,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     match arguments() {
-        Ok(arguments) => obey(arguments),
+        Ok(arguments) => dispatch(arguments),
         Err(error) => {
             eprintln!("orchestratord: {}\n\n{HELP}", printable(&error.to_string()));
             ExitCode::from(2)
@@ -76,11 +76,11 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("limit") => arguments.asked.limit = Some(parser.value()?.parse()?),
             Long("by") => arguments.asked.by = Some(parser.value()?.string()?),
             Long("unit") => arguments.unit = Some(parser.value()?.string()?),
-            // What is marked `auto` is what is meant if nothing else is said.
+            // The services that are marked `auto` are the default.
             Long("auto") => {}
             Long("idle-exit") => arguments.idle_exit = true,
             Long("all") => arguments.all = true,
-            Long("boot") => arguments.at = At::Boot,
+            Long("boot") => arguments.trigger = StartTrigger::Boot,
             Long("now") => arguments.now = true,
             Long("starts") => arguments.starts = true,
             Long("prune") => arguments.prune = true,
@@ -96,7 +96,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
     Ok(arguments)
 }
 
-fn obey(arguments: Arguments) -> ExitCode {
+fn dispatch(arguments: Arguments) -> ExitCode {
     match arguments.command.as_str() {
         "help" => println!("{HELP}"),
         "version" => println!("orchestratord {}", env!("CARGO_PKG_VERSION")),
@@ -104,13 +104,13 @@ fn obey(arguments: Arguments) -> ExitCode {
         "run" => return run(arguments),
         "enable" => {
             return print(project(&arguments).and_then(|project| {
-                let starts = Starts::of(arguments.all, arguments.asked.names.clone());
-                systemd::enable(&project, arguments.nu.as_deref(), &starts, arguments.at, arguments.now)
+                let starts = StartSet::from_arguments(arguments.all, arguments.asked.names.clone());
+                systemd::enable(&project, arguments.nu.as_deref(), &starts, arguments.trigger, arguments.now)
             }));
         }
         "disable" => return print(project(&arguments).and_then(|project| systemd::disable(&project))),
-        "projects" if arguments.prune => return print(surroundings(prune::prune)),
-        "projects" => return print(surroundings(offline::projects)),
+        "projects" if arguments.prune => return print(with_environment(prune::prune)),
+        "projects" => return print(with_environment(offline::projects)),
         "list" => return print(project(&arguments).and_then(|project| offline::list(&project))),
         "order" => {
             return print(
@@ -161,16 +161,16 @@ fn check(arguments: &Arguments) -> ExitCode {
 }
 
 fn project(arguments: &Arguments) -> Result<Project, Problem> {
-    surroundings(|around| Project::find(arguments.config.as_deref(), around))
+    with_environment(|around| Project::find(arguments.config.as_deref(), around))
 }
 
-fn surroundings<T>(look: impl FnOnce(&Environment<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
-    // Of a directory that is gone the kernel tells nothing; the variable may still name it.
+fn with_environment<T>(run: impl FnOnce(&Environment<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
+    // The kernel has no path for a directory that is gone; the variable may still name it.
     let named = || std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
     let cwd = std::env::current_dir().ok().or_else(|| named().filter(|named| !named.exists()));
     let env = |name: &str| std::env::var_os(name).or_else(|| (name == "HOME").then(home).flatten());
     let uid = nix::unistd::geteuid().as_raw();
-    look(&Environment { env: &env, cwd: &cwd.unwrap_or_default(), uid, runs: &offline::runs })
+    run(&Environment { env: &env, cwd: &cwd.unwrap_or_default(), uid, runs: &offline::runs })
 }
 
 /// The home directory of a user whose environment does not name it.
@@ -181,16 +181,16 @@ fn home() -> Option<std::ffi::OsString> {
 
 fn run(arguments: Arguments) -> ExitCode {
     use tracing_subscriber::EnvFilter;
-    // It outlives whoever started it, and must not keep open what that one leaves behind.
+    // The daemon outlives its parent process and must not keep its descriptors open.
     service_shim::close_fds::close_all();
-    let told = Told::take();
+    let systemd_env = SystemdEnv::read_and_remove();
     let filter = EnvFilter::try_from_env("ORCHESTRATORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Redacting(std::io::stderr()))
         .with_ansi(colours)
-        // A log that cannot be written, on a full disk, would end us: it would be complained of on the same standard error.
+        // A log that cannot be written would be reported on the same standard error, and that error would end the process.
         .log_internal_errors(false)
         .init();
     let project = match project(&arguments) {
@@ -198,20 +198,22 @@ fn run(arguments: Arguments) -> ExitCode {
         Err(problem) => return print::<()>(Err(problem)),
     };
     if arguments.unit.is_none() && systemd::start_instead(&project) {
-        return greet_for_another();
+        return report_already_running();
     }
-    let starts = Starts::of(arguments.all, arguments.asked.names);
+    let starts = StartSet::from_arguments(arguments.all, arguments.asked.names);
     let (unit, idle_exit) = (arguments.unit.map(|unit| (unit, starts)), arguments.idle_exit);
-    let how = Circumstances { nu: arguments.nu, unit, told, idle_exit };
-    share_memory();
-    // That of the shell that happened to start it is no concern of services, checks and managers.
+    let options = DaemonOptions { nu: arguments.nu, unit, systemd: systemd_env, idle_exit };
+    limit_malloc_arenas();
+    // Services, checks and managers do not inherit the umask of the shell that started the daemon.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().max_blocking_threads(MOST_THREADS).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .enable_all()
+        .build();
     let ended = runtime.and_then(|runtime| {
-        let ended = runtime.block_on(daemon::run(project, how));
-        // What a reader is still searched for is of no use to anybody.
-        runtime.shutdown_timeout(ENDS_WITHIN);
+        let ended = runtime.block_on(daemon::run(project, options));
+        // A search that still runs has no reader any more.
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         ended
     });
     match ended {
@@ -223,11 +225,11 @@ fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Whoever started this process finds the other daemon.
-fn greet_for_another() -> ExitCode {
+/// Tells the parent process that another daemon has the project.
+fn report_already_running() -> ExitCode {
     match serde_json::to_string(&Greeting::Taken) {
         Ok(line) => println!("{line}"),
-        Err(error) => eprintln!("orchestratord: cannot greet: {error}"),
+        Err(error) => eprintln!("orchestratord: cannot write the startup message: {error}"),
     }
     ExitCode::SUCCESS
 }
@@ -244,7 +246,7 @@ fn print<T: serde::Serialize>(result: Result<T, Problem>) -> ExitCode {
     code
 }
 
-/// Standard error, for lines without secrets and orders to the terminal. Each comes as a whole.
+/// Standard error, without secrets and terminal escapes. Each write is one whole line.
 struct Redacting(std::io::Stderr);
 
 impl std::io::Write for Redacting {
@@ -259,15 +261,15 @@ impl std::io::Write for Redacting {
     }
 }
 
-/// Threads that read for answers come and go, and glibc would keep memory for each of them.
-fn share_memory() {
+/// Limits the arenas of glibc: it would keep one for each of the threads that come and go.
+fn limit_malloc_arenas() {
     #[cfg(target_env = "gnu")]
     {
-        const ARENAS: i32 = 2;
+        const MAX_ARENAS: i32 = 2;
         #[expect(unsafe_code, reason = "nix does not know it")]
-        // SAFETY: it takes two numbers, and there is no other thread yet.
+        // SAFETY: it has two numbers as arguments, and there is no other thread yet.
         unsafe {
-            nix::libc::mallopt(nix::libc::M_ARENA_MAX, ARENAS)
+            nix::libc::mallopt(nix::libc::M_ARENA_MAX, MAX_ARENAS)
         };
     }
 }

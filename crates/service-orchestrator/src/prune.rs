@@ -3,7 +3,7 @@
 //! What cannot be told is left alone: a disk that is not mounted, a lock that somebody has or that cannot be read, a manager
 //! that did not answer, a service that was up when the last daemon ended, a unit of systemd.
 
-use crate::daemon::lock;
+use crate::daemon::try_lock;
 use crate::host::clock;
 use crate::offline;
 use crate::place::Presence;
@@ -45,7 +45,7 @@ fn one(project: &Project, trace: Trace) -> Option<Pruned> {
         return None;
     }
     // Nobody can begin anything of it meanwhile.
-    let _daemon = soon(|| lock(state_dir).ok()?.ours())?;
+    let _daemon = soon(|| try_lock(state_dir).ok()?.acquired())?;
     let _services = soon(|| locks(&state_dir.join("services")).ok().flatten())?;
     let elsewhere = offline::elsewhere(state_dir).ok()?;
     if !elsewhere.is_empty() || Presence::of(&project.config, state_dir) != Presence::Gone {

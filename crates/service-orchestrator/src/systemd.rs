@@ -1,5 +1,5 @@
-//! The daemon as a unit of systemd: what systemd told it, what it tells systemd, and the commands that make and remove the
-//! unit.
+//! The daemon as a unit of systemd: the environment that systemd sets, `sd_notify`, sessions, and the commands that write and
+//! remove the unit.
 
 mod enable;
 mod notify;
@@ -8,7 +8,7 @@ mod unit;
 
 pub(crate) use enable::is_enabled;
 pub use enable::{disable, enable, start_instead};
-pub use notify::Told;
-pub(crate) use notify::{Notifier, report};
-pub(crate) use session::{begin, is_leaving, note_who_ran};
-pub use unit::{At, Starts};
+pub use notify::SystemdEnv;
+pub(crate) use notify::{Notifier, report_status};
+pub(crate) use session::{is_session_ending, save_services_to_resume, start_session};
+pub use unit::{StartSet, StartTrigger};

@@ -1,62 +1,62 @@
-//! The end of a daemon that a command has started and that nobody needs any more: nothing runs or is wanted, nobody asks or
-//! follows, and nothing is scheduled. The next command starts another one.
+//! The end of a daemon that a command has started and that is idle: nothing runs or is wanted, nothing is scheduled, and no
+//! client is connected. The next command starts another daemon.
 //!
-//! Nobody is turned away for it. First its socket loses its name, so that whoever comes from then on finds no daemon and starts one;
-//! who has come before is heard, and then the socket gets its name back.
+//! No client is refused for it. First the socket loses its name, so that a later client finds no daemon and starts one. Then
+//! earlier connections are accepted; if there was one, the socket gets its name back.
 
-use super::{Shared, collector};
+use super::transient_gc;
 use crate::board::Board;
 use crate::host::clock;
-use crate::http;
+use crate::http::{self, ApiState};
 use service_core::service::{Goal, State};
 use service_core::{Id, Moment};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// In this time whoever waits to be let in is.
-const LETS_IN: Duration = Duration::from_millis(2);
+/// In this time a connection that is queued in the kernel is accepted.
+const ACCEPT_GRACE: Duration = Duration::from_millis(2);
 
 /// Returns once the daemon has been idle for as long as `services.toml` says; its socket has no name then.
-pub(super) async fn over(shared: &Shared) {
+pub(super) async fn wait_until_idle(api: &ApiState) {
     loop {
-        let limit = past(shared).await;
-        let (left, socket) = (http::last_seen(), &shared.project.socket);
-        // Where it has no name already, or cannot lose it, there is nothing to give back either.
-        let hidden = std::fs::rename(socket, aside(socket));
-        // The first wakes us after whoever was waiting, and the second after that one was let in.
-        tokio::time::sleep(LETS_IN).await;
-        tokio::time::sleep(LETS_IN).await;
+        let limit = wait_for_timeout(api).await;
+        let (left, socket) = (http::last_seen(), &api.project.socket);
+        // If the socket has no name already, or cannot be renamed, there is no name to restore either.
+        let hidden = std::fs::rename(socket, hidden_path(socket));
+        // The first sleep ends after queued connections have woken the listener, the second after they are accepted.
+        tokio::time::sleep(ACCEPT_GRACE).await;
+        tokio::time::sleep(ACCEPT_GRACE).await;
         let is_alone = left.is_some() && http::last_seen() == left;
-        // It may have been asked to listen again meanwhile.
+        // A SIGHUP may have made the daemon bind it again meanwhile.
         let is_hidden = hidden.is_err() || !socket.exists();
-        if is_alone && is_hidden && limit_at_rest(&shared.orchestrator.board()).is_some() {
-            tracing::info!("nothing ran and nobody asked for {limit:?}; the next command starts a daemon");
+        if is_alone && is_hidden && idle_timeout(&api.orchestrator.board()).is_some() {
+            tracing::info!("nothing ran and no client came for {limit:?}; the next command starts a daemon");
             return;
         }
         if hidden.is_ok()
-            && let Err(error) = std::fs::rename(aside(socket), socket)
+            && let Err(error) = std::fs::rename(hidden_path(socket), socket)
         {
-            tracing::error!(%error, "cannot be found any more; ending");
+            tracing::error!(%error, "cannot give the socket its name back; ending");
             return;
         }
     }
 }
 
-/// What the socket is called while it has no name; a daemon that begins there removes it.
-pub(super) fn aside(socket: &Path) -> PathBuf {
+/// The path of the socket while it has no name. A daemon that binds the socket removes this file.
+pub(super) fn hidden_path(socket: &Path) -> PathBuf {
     socket.with_extension("new")
 }
 
-/// Returns once it has been idle for long enough, with how long that is.
-async fn past(shared: &Shared) -> Duration {
-    let mut boards = shared.orchestrator.boards();
-    let mut rests_since = None;
+/// Returns once the idle timeout is over, with its length.
+async fn wait_for_timeout(api: &ApiState) -> Duration {
+    let mut boards = api.orchestrator.boards();
+    let mut inactive_since = None;
     loop {
-        let limit = limit_at_rest(&Arc::clone(&boards.borrow_and_update()));
+        let limit = idle_timeout(&Arc::clone(&boards.borrow_and_update()));
         let now = clock::now();
-        rests_since = limit.map(|_| rests_since.unwrap_or(now));
-        let due = limit.zip(rests_since).map(|(limit, since)| due(limit, since, http::last_seen(), now));
+        inactive_since = limit.map(|_| inactive_since.unwrap_or(now));
+        let due = limit.zip(inactive_since).map(|(limit, since)| due(limit, since, http::last_seen(), now));
         if let (Some(limit), Some(due)) = (limit, due)
             && due <= now
         {
@@ -69,22 +69,22 @@ async fn past(shared: &Shared) -> Duration {
     }
 }
 
-/// When it is to be looked at again: then it is over, unless somebody comes. Whoever is here may stay for long.
-fn due(limit: Duration, rests_since: Moment, last_seen: Option<Moment>, now: Moment) -> Moment {
-    last_seen.map_or(now, |left| left.max(rests_since)).plus(limit)
+/// When to check again: the timeout is over then unless a client has connected. A client that is connected may stay long.
+fn due(limit: Duration, inactive_since: Moment, last_seen: Option<Moment>, now: Moment) -> Moment {
+    last_seen.map_or(now, |left| left.max(inactive_since)).plus(limit)
 }
 
-/// How long a daemon of these services may be idle; none if it may not, or if it is not.
-fn limit_at_rest(board: &Board) -> Option<Duration> {
+/// The idle timeout of the daemon; none if it has none, or if it is not idle.
+fn idle_timeout(board: &Board) -> Option<Duration> {
     let settings = board.plan.settings();
-    let may = !settings.idle_timeout.is_zero() && settings.api.is_none();
-    (may && board.plan.ids().all(|id| rests(board, id))).then_some(settings.idle_timeout)
+    let may_end = !settings.idle_timeout.is_zero() && settings.api.is_none();
+    (may_end && board.plan.ids().all(|id| is_idle(board, id))).then_some(settings.idle_timeout)
 }
 
-/// Whether nothing of it runs, nothing is wanted of it and nothing is scheduled for it.
-fn rests(board: &Board, id: Id) -> bool {
+/// Whether nothing of a service runs, is wanted or is scheduled.
+fn is_idle(board: &Board, id: Id) -> bool {
     let snapshot = &board.at(id).snapshot;
-    let is_at_rest = match snapshot.state {
+    let is_inactive = match snapshot.state {
         State::Stopped => snapshot.goal == Goal::Down,
         State::Completed { .. } | State::Failed { .. } => snapshot.goal != Goal::Again,
         State::Unknown { .. }
@@ -94,7 +94,7 @@ fn rests(board: &Board, id: Id) -> bool {
         | State::Stopping { .. }
         | State::Backoff { .. } => false,
     };
-    is_at_rest && collector::resting(board, id).is_none()
+    is_inactive && transient_gc::inactive_transient(board, id).is_none()
 }
 
 #[cfg(test)]

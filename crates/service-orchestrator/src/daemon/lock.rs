@@ -1,9 +1,9 @@
-//! The lock of a state directory: who holds it is the daemon of the project.
+//! The lock of a state directory: the process that holds it is the daemon of the project.
 //!
-//! It is two locks. The file in the directory is seen by everybody who can see the directory, also from another network
-//! namespace; but it can be deleted, alone or with the directory, and another one be made under its name. So the path is locked,
-//! too, by a name in the abstract namespace of Unix sockets: nobody can delete that, and the kernel lets go of it with its
-//! holder. Another user can take the name first; that is seen, and then the file alone decides.
+//! There are two locks. The file in the directory is visible wherever the directory is, also in another network namespace; but it
+//! can be deleted and created again, alone or with the directory. So the path is locked too, by a name in the abstract
+//! namespace of Unix sockets: that cannot be deleted, and the kernel releases it when its holder ends. If another user has
+//! bound the name, the file alone decides.
 
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
@@ -18,8 +18,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// After somebody could not be let in.
-const PAUSE: Duration = Duration::from_millis(50);
+/// After a connection that could not be accepted.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Both locks, held as long as this lives.
 #[derive(Debug)]
@@ -29,41 +29,41 @@ pub(crate) struct Lock {
     name: Option<UnixListener>,
 }
 
-/// Whose it is.
+/// The result of a try.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    Ours(Lock),
-    /// Somebody else's, whose process this is, as far as that is known.
-    Theirs(Option<i32>),
+    Acquired(Lock),
+    /// Another process holds it, of this pid if that is known.
+    HeldBy(Option<i32>),
 }
 
 impl Claim {
-    pub(crate) fn ours(self) -> Option<Lock> {
+    pub(crate) fn acquired(self) -> Option<Lock> {
         match self {
-            Self::Ours(lock) => Some(lock),
-            Self::Theirs(_) => None,
+            Self::Acquired(lock) => Some(lock),
+            Self::HeldBy(_) => None,
         }
     }
 }
 
-/// Takes it, unless another process holds it. The kernel lets go of it when its holder ends, however that happens.
-pub(crate) fn lock(state_dir: &Path) -> io::Result<Claim> {
+/// Acquires both locks, unless another process holds one. The kernel releases them when their holder ends.
+pub(crate) fn try_lock(state_dir: &Path) -> io::Result<Claim> {
     let path = state_dir.join(LOCK);
-    let name = match take_name(state_dir)? {
-        Name::Ours(name) => Some(name),
-        Name::Theirs(pid) => return Ok(Claim::Theirs(Some(pid))),
-        Name::Unusable => None,
+    let name = match bind_name(state_dir)? {
+        Name::Bound(name) => Some(name),
+        Name::HeldBy(pid) => return Ok(Claim::HeldBy(Some(pid))),
+        Name::Unavailable => None,
     };
     Ok(match lock_file(&path)? {
-        Some(file) => Claim::Ours(Lock { path, file, name }),
+        Some(file) => Claim::Acquired(Lock { path, file, name }),
         None => {
             let holder = std::fs::read_to_string(&path).ok();
-            Claim::Theirs(holder.and_then(|holder| holder.trim().parse().ok()))
+            Claim::HeldBy(holder.and_then(|holder| holder.trim().parse().ok()))
         }
     })
 }
 
-/// Whether the file of the lock is there.
+/// Whether the lock file exists.
 pub(super) fn has_file(state_dir: &Path) -> bool {
     state_dir.join(LOCK).exists()
 }
@@ -74,8 +74,8 @@ fn lock_file(path: &Path) -> io::Result<Option<File>> {
         Ok(()) => {
             let named = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
             if let Err(error) = named {
-                // It holds all the same.
-                tracing::warn!(%error, "cannot write down who holds the lock");
+                // The lock holds without it.
+                tracing::warn!(%error, "cannot write the pid into the lock file");
             }
             Ok(Some(file))
         }
@@ -84,69 +84,69 @@ fn lock_file(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whose a name is.
+/// The state of the abstract name.
 enum Name {
-    Ours(UnixListener),
-    Theirs(i32),
-    /// Not to be had here, or of somebody who does not count.
-    Unusable,
+    Bound(UnixListener),
+    HeldBy(i32),
+    /// It cannot be bound, or another user holds it.
+    Unavailable,
 }
 
-fn take_name(state_dir: &Path) -> io::Result<Name> {
+fn bind_name(state_dir: &Path) -> io::Result<Name> {
     let path = state_dir.canonicalize()?;
     let name =
         format!("service-orchestrator/{}/{:016x}", geteuid(), fnv1a(path.as_os_str().as_encoded_bytes()));
     match UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?) {
         Ok(listener) => {
             listener.set_nonblocking(true)?;
-            Ok(Name::Ours(listener))
+            Ok(Name::Bound(listener))
         }
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(match holder(&name) {
-            Ok(Some(pid)) => Name::Theirs(pid),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(match name_holder(&name) {
+            Ok(Some(pid)) => Name::HeldBy(pid),
             Ok(None) => {
-                tracing::warn!(name, "another user has the name that this daemon would be known by");
-                Name::Unusable
+                tracing::warn!(name, "another user has bound the name of this daemon");
+                Name::Unavailable
             }
             Err(error) => {
-                tracing::warn!(name, %error, "cannot tell who has the name that this daemon would be known by");
-                Name::Unusable
+                tracing::warn!(name, %error, "cannot tell which process has bound the name of this daemon");
+                Name::Unavailable
             }
         }),
         Err(error) => {
-            tracing::warn!(name, %error, "cannot take the name of this daemon");
-            Ok(Name::Unusable)
+            tracing::warn!(name, %error, "cannot bind the name of this daemon");
+            Ok(Name::Unavailable)
         }
     }
 }
 
-/// The process that has a name, unless it is another user's.
-fn holder(name: &str) -> nix::Result<Option<i32>> {
+/// The process that has bound a name, unless it is another user's.
+fn name_holder(name: &str) -> nix::Result<Option<i32>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    // Not waited for: one that is frozen lets nobody in, and whoever knocks is let wait by the kernel.
+    // Non-blocking: a stopped process accepts nothing, and a connection to it would wait in the kernel.
     connect(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
     let peer = getsockopt(&socket, PeerCredentials)?;
-    let counts = peer.uid() == 0 || peer.uid() == geteuid().as_raw();
-    Ok(counts.then_some(peer.pid()))
+    let is_trusted = peer.uid() == 0 || peer.uid() == geteuid().as_raw();
+    Ok(is_trusted.then_some(peer.pid()))
 }
 
 impl Lock {
-    /// Lets everybody in who asks for the holder of the name, and sends them off. Never returns.
-    pub(super) fn answer(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// Accepts and closes the connections of processes that ask which one has bound the name. Never returns.
+    pub(super) fn accept_probes(&self) -> impl Future<Output = ()> + Send + 'static {
         let name =
             self.name.as_ref().map(|name| name.try_clone().and_then(tokio::net::UnixListener::from_std));
         async move {
             let Some(Ok(name)) = name else { return std::future::pending().await };
             loop {
                 if name.accept().await.is_err() {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    /// Takes the lock of the file again where that was deleted or replaced.
-    pub(super) fn renew(&mut self) {
+    /// Locks the file again if it was deleted or replaced.
+    pub(super) fn relock_file(&mut self) {
         let is_same = |there: std::fs::Metadata| {
             self.file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
         };
@@ -156,9 +156,9 @@ impl Lock {
         match lock_file(&self.path) {
             Ok(Some(file)) => self.file = file,
             Ok(None) => {
-                tracing::error!(path = %self.path.display(), "somebody else has the lock of this daemon");
+                tracing::error!(path = %self.path.display(), "another process has the lock file of this daemon");
             }
-            Err(error) => tracing::warn!(%error, "cannot take the lock again, whose file was deleted"),
+            Err(error) => tracing::warn!(%error, "cannot lock the file again, which was deleted"),
         }
     }
 }
@@ -172,21 +172,21 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = directory.path().join("state");
         std::fs::create_dir(&state_dir).unwrap();
-        let mut first = lock(&state_dir).unwrap().ours().unwrap();
+        let mut first = try_lock(&state_dir).unwrap().acquired().unwrap();
         let me = std::process::id().cast_signed();
-        let is_theirs = || matches!(lock(&state_dir).unwrap(), Claim::Theirs(Some(pid)) if pid == me);
-        assert!(is_theirs());
+        let is_held = || matches!(try_lock(&state_dir).unwrap(), Claim::HeldBy(Some(pid)) if pid == me);
+        assert!(is_held());
         std::fs::remove_file(state_dir.join(LOCK)).unwrap();
-        assert!(is_theirs());
+        assert!(is_held());
         assert!(!has_file(&state_dir));
         std::fs::remove_dir_all(&state_dir).unwrap();
         std::fs::create_dir(&state_dir).unwrap();
-        assert!(is_theirs());
-        first.renew();
+        assert!(is_held());
+        first.relock_file();
         assert!(has_file(&state_dir));
         first.name = None;
-        assert!(is_theirs(), "the file alone holds it, too");
+        assert!(is_held(), "the file alone holds it, too");
         drop(first);
-        assert!(lock(&state_dir).unwrap().ours().is_some());
+        assert!(try_lock(&state_dir).unwrap().acquired().is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! [`Actor`]: who asks, in words for the journal. On the Unix socket the kernel says it, over TCP the token.
 
-use super::seats::Arrival;
+use super::connections::Arrival;
+use super::peer::Peer;
 use super::tokens::Role;
 use axum::Extension;
 use axum::extract::FromRequestParts;
@@ -9,37 +10,15 @@ use axum::http::request::Parts;
 use nix::unistd::{Uid, User, geteuid};
 use service_api::routes;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::OnceLock;
-use tokio::net::UnixStream;
 
 /// A program's name is told up to so many characters; the kernel keeps 15.
 const MOST: usize = 32;
 /// The plugin, as far as the kernel keeps its name: the shell that it serves is its parent.
 const PLUGIN: &str = "nu_plugin_servi";
 
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Peer {
-    /// A process of this machine, as the kernel tells of the moment when it connected.
-    Local { uid: u32, pid: Option<u32> },
-    /// Somebody over TCP.
-    Remote(SocketAddr),
-    /// It cannot be told.
-    Unknown,
-}
-
 /// Who asks, in words; the first one is the kind: `user`, `hook` or `token`.
 pub(super) struct Actor(pub(super) String);
-
-impl Peer {
-    pub(super) fn of(stream: &UnixStream) -> Self {
-        stream.peer_cred().map_or(Self::Unknown, |peer| Self::Local {
-            uid: peer.uid(),
-            pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
-        })
-    }
-}
 
 impl Actor {
     fn of(peer: Peer, role: Option<Role>, headers: &HeaderMap) -> Self {

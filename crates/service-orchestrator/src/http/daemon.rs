@@ -1,14 +1,14 @@
 //! The daemon itself: version, state, health, end.
 
 use super::actor::Actor;
-use super::document::{
+use super::health::{self, HealthReport};
+use super::openapi::{
     Broken, Conflict, DaemonAnswer, Malformed, StopFailed, Unfit, VersionAnswer, VitalsAnswer, tag,
 };
 use super::reply::{Asked, Data, Reply, Sent};
-use crate::daemon::Shared;
+use super::state::ApiState;
 use crate::host::clock;
 use crate::orchestrator::{Verb, Wish};
-use crate::selfcheck::{self, Examination};
 use axum::extract::State;
 use serde::Deserialize;
 use service_api::{API_VERSION, Code, Problem, Vitals, routes, view};
@@ -40,8 +40,8 @@ pub(super) async fn version() -> Data<view::Version> {
     tag = tag::DAEMON,
     responses((status = 200, description = "how it is", body = DaemonAnswer)),
 )]
-pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Data<view::Daemon> {
-    Data(describe(&shared))
+pub(super) async fn status(State(api): State<Arc<ApiState>>) -> Data<view::Daemon> {
+    Data(describe(&api))
 }
 
 /// Whether the daemon can do its work
@@ -54,36 +54,36 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Data<view::Daem
     tag = tag::DAEMON,
     responses((status = 200, description = "it can; `degraded` has doubts that somebody should look at", body = VitalsAnswer), Unfit),
 )]
-pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Reply<Vitals> {
-    let Examination { faults, doubts } = selfcheck::examine(&shared).await;
-    if faults.is_empty() {
-        return Ok(Data(selfcheck::vitals(&shared, doubts)));
+pub(super) async fn health(State(api): State<Arc<ApiState>>) -> Reply<Vitals> {
+    let HealthReport { failures, warnings } = health::self_check(&api).await;
+    if failures.is_empty() {
+        return Ok(Data(health::vitals(&api, warnings)));
     }
     let help = "services run on meanwhile; the daemon's log tells more";
-    Err(Problem::new(Code::Unfit, format!("cannot do all of its work: {}", faults.join("; ")))
+    Err(Problem::new(Code::Unfit, format!("cannot do all of its work: {}", failures.join("; ")))
         .help(help)
         .into())
 }
 
-fn describe(shared: &Shared) -> view::Daemon {
-    let board = shared.orchestrator.board();
+fn describe(api: &ApiState) -> view::Daemon {
+    let board = api.orchestrator.board();
     view::Daemon {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        socket: shared.project.socket.display().to_string(),
-        project: shared.project.config.display().to_string(),
+        socket: api.project.socket.display().to_string(),
+        project: api.project.config.display().to_string(),
         // What a unit says is kept by systemd.
-        log: shared.unit.as_ref().map_or_else(
-            || shared.project.log().display().to_string(),
+        log: api.unit.as_ref().map_or_else(
+            || api.project.log().display().to_string(),
             |unit| format!("journalctl --user --unit {unit}"),
         ),
-        uptime_ms: clock::millis(clock::now().since(shared.began)),
+        uptime_ms: clock::millis(clock::now().since(api.began)),
         services_running: board.entries.iter().filter(|entry| entry.snapshot.state.is_alive()).count(),
         services: board.entries.len(),
-        listen: shared.listen.lock().map(|listen| listen.clone()).unwrap_or_default(),
+        listen: api.tcp_address.lock().map(|address| address.clone()).unwrap_or_default(),
         tasks: Handle::current().metrics().num_alive_tasks(),
         descriptors: crate::host::procfs::count_descriptors(),
-        unit: shared.unit.clone(),
+        unit: api.unit.clone(),
     }
 }
 
@@ -109,7 +109,7 @@ pub(super) struct Stop {
     responses((status = 200, description = "how it was", body = DaemonAnswer), Malformed, Conflict, StopFailed, Broken),
 )]
 pub(super) async fn stop(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     Asked(stop): Asked<Stop>,
     // It says nothing and is read all the same: whoever is still sending it when we hang up gets no answer.
@@ -118,7 +118,7 @@ pub(super) async fn stop(
     if stop.services {
         let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) };
         let wish = wish.for_command("service daemon stop --services").by(by);
-        let mut rows = shared.orchestrator.wish(wish).await?;
+        let mut rows = api.orchestrator.wish(wish).await?;
         let mut failed = Vec::new();
         while let Some(row) = rows.recv().await {
             failed.extend(row.error.map(|problem| problem.message));
@@ -131,7 +131,7 @@ pub(super) async fn stop(
             .into());
         }
     }
-    let answer = describe(&shared);
-    shared.end.notify_one();
+    let answer = describe(&api);
+    api.stop.notify_one();
     Ok(Data(answer))
 }

@@ -1,14 +1,14 @@
 //! What happened: as a list, or as a stream that goes on (NDJSON, server-sent events); and history.
 
 use super::accept::{self, prefers, weight};
-use super::document;
-use super::document::{
+use super::journal_body::{self, Pieces};
+use super::openapi;
+use super::openapi::{
     Broken, EventOnALine, EventsAnswer, Gone, HistoryAnswer, LastSeen, Malformed, NoService, tag,
 };
-use super::pieces::{self, Pieces};
 use super::reply::{Asked, Failure, count, size};
 use super::services::Names;
-use crate::daemon::Shared;
+use super::state::ApiState;
 use crate::journal::{self, Ahead, Question, Recorded, View, Word};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -33,7 +33,7 @@ const USUAL: usize = 100;
 #[into_params(parameter_in = Query)]
 pub(super) struct Span {
     /// Those after the event of this number, or from this time on.
-    #[param(value_type = document::Since, required = false, example = 17)]
+    #[param(value_type = openapi::Since, required = false, example = 17)]
     since: Option<String>,
     /// With `since` the first so many, else the last. Absent: all with `since`, else 100 events, or all of history.
     #[serde(default, deserialize_with = "count")]
@@ -166,7 +166,7 @@ impl Form {
     ),
 )]
 pub(super) async fn events(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     headers: HeaderMap,
     Asked(names): Asked<Names>,
     Asked(span): Asked<Span>,
@@ -184,14 +184,14 @@ pub(super) async fn events(
     if question.since.is_none() {
         question.limit.get_or_insert(if follow { 0 } else { USUAL });
     }
-    let view = journal(&shared, &question.names).await?;
+    let view = journal(&api, &question.names).await?;
     let (past, asked) = (view.past(), question.clone());
     let write = match form {
-        Form::List => pieces::Form::List,
-        Form::Lines => pieces::Form::Each(|event| Form::Lines.written(event)),
-        Form::Sent => pieces::Form::Each(|event| Form::Sent.written(event)),
+        Form::List => journal_body::Form::List,
+        Form::Lines => journal_body::Form::Each(|event| Form::Lines.written(event)),
+        Form::Sent => journal_body::Form::Each(|event| Form::Sent.written(event)),
     };
-    let (first, rest) = pieces::begin(write, move || journal::Events::new(past, asked)).await?;
+    let (first, rest) = journal_body::begin(write, move || journal::Events::new(past, asked)).await?;
     let body = match follow {
         // At once it is told up to where that was, so that also who heard nothing can go on from there.
         true => {
@@ -205,20 +205,20 @@ pub(super) async fn events(
 }
 
 /// The journal, for a reader who asks for these services: each is there, or it tells of one that was.
-async fn journal(shared: &Shared, names: &[String]) -> Result<View, Problem> {
-    let unknown = match shared.orchestrator.journal(names.to_vec()).await {
+async fn journal(api: &ApiState, names: &[String]) -> Result<View, Problem> {
+    let unknown = match api.orchestrator.journal(names.to_vec()).await {
         Err(problem) if problem.code == Code::NotFound => problem,
         answer => return answer,
     };
-    let view = shared.orchestrator.journal(Vec::new()).await?;
-    let plan = shared.orchestrator.plan();
+    let view = api.orchestrator.journal(Vec::new()).await?;
+    let plan = api.orchestrator.plan();
     let gone: Vec<String> = names.iter().filter(|name| plan.id(name).is_none()).cloned().collect();
     let past = view.past();
     let told = move || {
         let told = |name: &String| past.tells_of(name);
         gone.iter().map(told).collect::<Result<Vec<bool>, Problem>>()
     };
-    let all = pieces::reading(told).await?.into_iter().all(|told| told);
+    let all = journal_body::reading(told).await?.into_iter().all(|told| told);
     if all { Ok(view) } else { Err(unknown) }
 }
 
@@ -237,22 +237,22 @@ async fn journal(shared: &Shared, names: &[String]) -> Result<View, Problem> {
     ),
 )]
 pub(super) async fn history(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Asked(names): Asked<Names>,
     Asked(span): Asked<Span>,
     Asked(Starts { starts }): Asked<Starts>,
 ) -> Result<Response, Failure> {
     let question = span.question(&names, None)?;
-    let view = journal(&shared, &question.names).await?;
+    let view = journal(&api, &question.names).await?;
     let (past, checks) = (view.past(), view.checks());
     drop(view);
     let body = if starts {
         let open = move || Ok(journal::Starts::new(past, question));
-        let (first, rest) = pieces::begin(pieces::Form::List, open).await?;
+        let (first, rest) = journal_body::begin(journal_body::Form::List, open).await?;
         whole(first, rest)
     } else {
         let open = move || journal::History::new(past, checks, &question);
-        let (first, rest) = pieces::begin(pieces::Form::List, open).await?;
+        let (first, rest) = journal_body::begin(journal_body::Form::List, open).await?;
         whole(first, rest)
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())

@@ -1,10 +1,10 @@
 //! Logs: of one service or of many, in one answer or line by line, what is there or also what comes.
 
 use super::accept::takes_lines;
-use super::document::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, Untold, tag};
+use super::openapi::{Broken, LogLineOnALine, LogLinesAnswer, Malformed, NoService, Service, Untold, tag};
 use super::reply::{Asked, Failure, Named, count, size};
 use super::services::Names;
-use crate::daemon::Shared;
+use super::state::ApiState;
 use crate::host::acceptance::not_asked;
 use crate::host::descriptors::{DescriptorBudget, NoDescriptors, RAISE_LIMIT_HELP};
 use crate::logs::{Form, Managed, Reading, Wanted};
@@ -65,12 +65,12 @@ pub(super) struct Lines {
     ),
 )]
 pub(super) async fn one(
-    shared: State<Arc<Shared>>,
+    api: State<Arc<ApiState>>,
     Named(name): Named<String>,
     Asked(lines): Asked<Lines>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(shared, vec![name], lines, &headers).await
+    answer(api, vec![name], lines, &headers).await
 }
 
 /// The logs of many services
@@ -90,21 +90,21 @@ pub(super) async fn one(
     ),
 )]
 pub(super) async fn many(
-    shared: State<Arc<Shared>>,
+    api: State<Arc<ApiState>>,
     Asked(names): Asked<Names>,
     Asked(lines): Asked<Lines>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    answer(shared, names.list(), lines, &headers).await
+    answer(api, names.list(), lines, &headers).await
 }
 
 async fn answer(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     names: Vec<String>,
     lines: Lines,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let _ = shared.refresh().await;
+    let _ = api.refresh().await;
     let follow = lines.follow;
     let by_line = takes_lines(headers);
     if follow && !by_line {
@@ -112,10 +112,10 @@ async fn answer(
             .help("send `Accept: application/x-ndjson`")
             .into());
     }
-    let wanted = wanted(&shared, &names, &lines)?;
+    let wanted = wanted(&api, &names, &lines)?;
     let desks = sit(&wanted, follow).await?;
-    let managed = managed(&shared, &wanted, follow).await?;
-    let world = shared.orchestrator.world();
+    let managed = managed(&api, &wanted, follow).await?;
+    let world = api.orchestrator.world();
     let form = if by_line { Form::Lines } else { Form::List };
     let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let reading =
@@ -123,7 +123,7 @@ async fn answer(
     let (reader, pieces) = channel(1);
     // It ends with the answer, whose other end it sees, or with the owner of the fleet.
     tokio::spawn(async move {
-        let mailbox = &shared.orchestrator.world().mailbox;
+        let mailbox = &api.orchestrator.world().mailbox;
         reading.send(reader, mailbox.closed()).await;
         drop(desks);
     });
@@ -143,7 +143,7 @@ fn desks() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(DescriptorBudget::now().logs(MOST)))
 }
 
-/// DescriptorBudget for these logs, or a word that there is none.
+/// Room for these logs, or a word that there is none.
 async fn sit(wanted: &Wanted, follow: bool) -> Result<OwnedSemaphorePermit, Problem> {
     let most = DescriptorBudget::now().logs(MOST);
     if most < MOST && wanted.services.len() > most {
@@ -161,12 +161,12 @@ async fn sit(wanted: &Wanted, follow: bool) -> Result<OwnedSemaphorePermit, Prob
     })
 }
 
-fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Problem> {
+fn wanted(api: &ApiState, names: &[String], lines: &Lines) -> Result<Wanted, Problem> {
     let since = lines.since.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|error| {
         Problem::new(Code::BadRequest, format!("`since` is not a time: {error}"))
             .help("write it as 2026-01-02T03:04:05Z")
     })?;
-    let board = shared.orchestrator.board();
+    let board = api.orchestrator.board();
     let ids = match names.is_empty() {
         true => board.plan.ids().collect(),
         false => resolve(&board.plan, names)?,
@@ -183,8 +183,8 @@ fn wanted(shared: &Shared, names: &[String], lines: &Lines) -> Result<Wanted, Pr
 }
 
 /// What the managers of these services tell of their logs. One that cannot is an error only for who asks for nothing else.
-async fn managed(shared: &Arc<Shared>, wanted: &Wanted, follow: bool) -> Result<Managed, Problem> {
-    let (board, world) = (shared.orchestrator.board(), shared.orchestrator.world());
+async fn managed(api: &Arc<ApiState>, wanted: &Wanted, follow: bool) -> Result<Managed, Problem> {
+    let (board, world) = (api.orchestrator.board(), api.orchestrator.world());
     let ask = Ask { tail: wanted.most, since: wanted.since };
     let mut calls = JoinSet::new();
     for (name, _) in wanted.services.iter().filter(|(_, is_ours)| !is_ours) {
@@ -218,9 +218,9 @@ async fn managed(shared: &Arc<Shared>, wanted: &Wanted, follow: bool) -> Result<
         records.push((name.clone(), record));
         followed.push((name, seen));
     }
-    let shared = Arc::clone(shared);
+    let api = Arc::clone(api);
     let defined = move |name: &Name| {
-        let board = shared.orchestrator.board();
+        let board = api.orchestrator.board();
         let definition = Arc::clone(&board.entry(name)?.definition);
         Some((definition, board.plan.settings().clone()))
     };

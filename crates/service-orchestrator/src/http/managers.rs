@@ -1,9 +1,9 @@
 //! Who can run services.
 
-use super::document::{Broken, ManagersAnswer, WrongFile, tag};
+use super::openapi::{Broken, ManagersAnswer, WrongFile, tag};
 use super::reply::{Data, Reply};
+use super::state::ApiState;
 use super::tokens::{Role, kept};
-use crate::daemon::Shared;
 use crate::manager;
 use axum::Extension;
 use axum::extract::State;
@@ -26,10 +26,10 @@ const ROSTER_KEPT: Duration = Duration::from_secs(10);
     responses((status = 200, description = "every manager", body = ManagersAnswer), WrongFile, Broken),
 )]
 pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     role: Option<Extension<Role>>,
 ) -> Reply<Vec<view::Manager>> {
-    shared.refresh().await?;
-    let (world, plan) = (shared.orchestrator.world(), shared.orchestrator.plan());
+    api.refresh().await?;
+    let (world, plan) = (api.orchestrator.world(), api.orchestrator.plan());
     Ok(Data(manager::roster(world, &plan, kept(role, ROSTER_KEPT)).await))
 }

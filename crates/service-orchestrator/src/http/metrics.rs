@@ -3,26 +3,26 @@
 //! Everything is read off the board, so that a scrape disturbs nobody; nothing is asked of a service or a shim. It is written
 //! as it is taken, so that a scraper that takes nothing costs a piece.
 
-mod page;
+mod text;
 
 use super::accept;
-use super::document::tag;
-use super::listed::{self, Piece};
-use super::pieces::PIECE;
+use super::journal_body::PIECE;
+use super::list_body::{self, Piece};
+use super::openapi::tag;
+use super::state::ApiState;
 use crate::board::{Board, Entry};
-use crate::daemon::Shared;
 use crate::host::clock;
 use crate::host::procfs;
 use crate::tally::Histogram;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use page::{Format, Kind, Page};
 use service_api::routes;
 use service_core::health::Health;
 use service_core::service::Goal;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
+use text::{Format, Kind, Page};
 use tokio::runtime::Handle;
 
 /// Everything in numbers
@@ -38,16 +38,16 @@ use tokio::runtime::Handle;
         (String = "application/openmetrics-text", example = "service_up{service=\"web-app\"} 1\n# EOF\n"),
     ))),
 )]
-pub(super) async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(State(api): State<Arc<ApiState>>, headers: HeaderMap) -> Response {
     let format = Format::wanted(&accept::said(&headers));
-    let board = shared.orchestrator.board();
+    let board = api.orchestrator.board();
     let (mut page, mut place) = (Page::new(format), Place::default());
-    listed::answer(format.content_type(), move || {
+    list_body::answer(format.content_type(), move || {
         while page.len() < PIECE {
             match place.go_on(&mut page, &board) {
                 Continue(()) => {}
                 Break(()) => {
-                    daemon(&mut page, &shared);
+                    daemon(&mut page, &api);
                     page.end();
                     return Piece::of(page.take(), true);
                 }
@@ -195,21 +195,21 @@ impl Family {
 }
 
 /// The names that every exporter has for itself, and what is ours alone.
-fn daemon(page: &mut Page, shared: &Shared) {
+fn daemon(page: &mut Page, api: &ApiState) {
     let one = |page: &mut Page, name: &str, kind, help: &str, value: f64| {
         let name = page.family(name, kind, help);
         page.sample(&name, &[], value);
     };
     let own = procfs::read_self_usage();
-    let began = clock::wall(shared.began).as_duration().as_secs_f64();
+    let began = clock::wall(api.began).as_duration().as_secs_f64();
     let tasks = Handle::current().metrics().num_alive_tasks() as f64;
     let (open, most) = (procfs::count_descriptors() as f64, procfs::max_descriptors() as f64);
     let name = page.family("orchestratord_build", Kind::Info, "The version of the daemon.");
     page.sample(&name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     one(page, "orchestratord_tasks", Kind::Gauge, "Tasks of the daemon that are alive.", tasks);
-    let turns = &shared.orchestrator.world().turns;
+    let turns = &api.orchestrator.world().turns;
     let [longest, total] = turns.spans().map(|span| span.as_secs_f64());
-    let help = "LoopMetrics of the daemon's owner of the services, in each of which nobody else is answered.";
+    let help = "Turns of the daemon's owner of the services, in each of which nobody else is answered.";
     one(page, "orchestratord_turns", Kind::Counter, help, turns.number() as f64);
     let help = "Time that these turns took together.";
     one(page, "orchestratord_turn_seconds", Kind::Counter, help, total);

@@ -4,14 +4,14 @@
 //! so nobody can fill our memory. A client that says nothing, or takes nothing, is cut off: in time, or when its seat is
 //! wanted.
 
-use super::actor::Peer;
-use super::patient::Patient;
-use super::protocol;
-use super::seats::{Arrival, Seat, Seats};
-use super::turn::Turn;
+use super::connections::{Arrival, Seat, Seats};
+use super::idle::Turn;
+use super::peer::Peer;
+use super::protocol_error::{self, COMMON_HEADERS, MAX_HEAD_BYTES};
+use super::write_timeout::Patient;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, header};
+use axum::http::{HeaderValue, Request, header};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -29,8 +29,6 @@ use tokio::time::timeout;
 
 /// How long the head of a request may take, also the first one of a connection and the next one of one that is kept.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How large the head of a request may be.
-pub(super) const LARGEST_HEAD: usize = 16 * 1024;
 /// How long a client that takes nothing is waited for.
 const TAKEN_WITHIN: Duration = Duration::from_mins(1);
 /// How long whoever was told that they are not understood may take to hang up.
@@ -91,10 +89,6 @@ pub(super) async fn serve(door: impl Door, app: Router, seats: Seats, end: impl 
     ends.closed().await;
 }
 
-/// What every answer says: it is of this moment and for who asked, and it is what it says to be.
-pub(super) const ALWAYS: [(HeaderName, &str); 2] =
-    [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-
 /// Answers one caller until either side has enough.
 async fn talk<S>(caller: Caller<S>, app: Router, seat: Arc<Seat>, mut end: watch::Receiver<()>)
 where
@@ -111,7 +105,7 @@ where
         // Boxed, so that a connection holds no more than a pointer once it is answered.
         Box::pin(async move {
             let mut answer = inner.call(request).await?;
-            for (name, value) in ALWAYS {
+            for (name, value) in COMMON_HEADERS {
                 answer.headers_mut().insert(name, HeaderValue::from_static(value));
             }
             if seat.is_wanted() {
@@ -122,7 +116,7 @@ where
         })
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(LARGEST_HEAD);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(MAX_HEAD_BYTES);
     let ended = {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(&mut stream), service));
         tokio::select! {
@@ -134,7 +128,7 @@ where
         }
     };
     if let (Err(error), Some(refusal)) = (ended, stream.refusal()) {
-        let answer = protocol::explained(&refusal, &error);
+        let answer = protocol_error::explained(&refusal, &error);
         // Boxed, so that nobody pays for it who is understood. However it ends, there is nobody left to tell.
         let _ = Box::pin(timeout(LEAVES_WITHIN, stream.refuse(&answer))).await;
     }

@@ -1,15 +1,15 @@
 //! Reading: definitions, states, order, health.
 
-use super::document::{
+use super::auth::Permit;
+use super::list_body;
+use super::openapi::{
     Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
     StatusAnswer, StepsAnswer, WhyAnswer, WhysAnswer, WrongFile, tag,
 };
-use super::gate::Permit;
-use super::listed;
 use super::reply::{Asked, Data, Failure, Named, Reply};
+use super::state::ApiState;
 use super::tokens::{Role, kept};
 use crate::board::{Board, Entry};
-use crate::daemon::Shared;
 use crate::drawing;
 use crate::host::procfs::ProcessTree;
 use crate::orchestrator::{not_found, resolve};
@@ -38,11 +38,11 @@ const CHECK_KEPT: Duration = Duration::from_secs(1);
     tag = tag::SERVICES,
     responses((status = 200, description = "every service", body = ServicesAnswer), WrongFile, Broken),
 )]
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, Failure> {
-    shared.refresh().await?;
-    let plan = shared.orchestrator.plan();
+pub(super) async fn list(State(api): State<Arc<ApiState>>) -> Result<Response, Failure> {
+    api.refresh().await?;
+    let plan = api.orchestrator.plan();
     let told = move |at: usize| plan.ids().nth(at).map(|id| views::service(plan.service(id)));
-    Ok(listed::list((0..).map_while(told)))
+    Ok(list_body::list((0..).map_while(told)))
 }
 
 /// One service as it is defined
@@ -57,11 +57,11 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Response, 
     responses((status = 200, description = "its definition", body = ServiceAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn service(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Named(name): Named<String>,
 ) -> Reply<view::Service> {
-    shared.refresh().await?;
-    let plan = shared.orchestrator.plan();
+    api.refresh().await?;
+    let plan = api.orchestrator.plan();
     let id = plan.id(&name).ok_or_else(|| not_found(&plan, &name))?;
     Ok(Data(views::service(plan.service(id))))
 }
@@ -94,17 +94,17 @@ impl Names {
     responses((status = 200, description = "the steps, in their order", body = StepsAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn order(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Asked(names): Asked<Names>,
 ) -> Result<Response, Failure> {
-    shared.refresh().await?;
-    let plan = shared.orchestrator.plan();
+    api.refresh().await?;
+    let plan = api.orchestrator.plan();
     let chosen = chosen(&plan, &resolve(&plan, &names.list())?);
     let step = move |at: usize| {
         let ids = chosen.as_deref().unwrap_or(plan.order());
         ids.get(at).map(|id| views::step(&plan, at + 1, *id))
     };
-    Ok(listed::list((0..).map_while(step)))
+    Ok(list_body::list((0..).map_while(step)))
 }
 
 /// These with all that they need, in start order; nothing for all, which the plan has so.
@@ -133,12 +133,12 @@ pub(super) struct Drawn {
     responses((status = 200, description = "the graph, node by node or drawn", body = GraphAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn graph(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Asked(names): Asked<Names>,
     Asked(drawn): Asked<Drawn>,
 ) -> Result<Response, Failure> {
-    shared.refresh().await?;
-    let board = shared.orchestrator.board();
+    api.refresh().await?;
+    let board = api.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
     if let Some(format) = drawn.format {
         let nodes = views::graph(&board.plan, &ids, |id| board.at(id).state_word());
@@ -150,7 +150,7 @@ pub(super) async fn graph(
         let state = |id| board.at(id).state_word();
         shown.get(at).map(|id| views::node(&board.plan, shown, *id, state))
     };
-    Ok(listed::list((0..).map_while(node)))
+    Ok(list_body::list((0..).map_while(node)))
 }
 
 /// The state of one service
@@ -165,28 +165,28 @@ pub(super) async fn graph(
     responses((status = 200, description = "its state", body = StatusAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn service_status(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Named(name): Named<String>,
 ) -> Reply<view::Status> {
-    let _ = shared.refresh().await;
-    let board = shared.orchestrator.board();
+    let _ = api.refresh().await;
+    let board = api.orchestrator.board();
     let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
-    let mut rows = statuses(&shared, &board, std::slice::from_ref(entry), Detail::Long);
+    let mut rows = statuses(&api, &board, std::slice::from_ref(entry), Detail::Long);
     Ok(Data(rows.swap_remove(0)))
 }
 
 /// These services of a board, with what they use now.
 pub(super) fn statuses(
-    shared: &Shared,
+    api: &ApiState,
     board: &Board,
     entries: &[Arc<Entry>],
     detail: Detail,
 ) -> Vec<view::Status> {
     // What a manager runs has no shim; its process may be the root of a tree all the same.
     let roots: Vec<ProcessTree> = entries.iter().filter_map(|entry| root(entry)).collect();
-    let usage = shared.meter.lock().map(|mut meter| meter.read(&roots)).unwrap_or_default();
-    let paths = &shared.orchestrator.world().paths;
-    let project = shared.project.config.display().to_string();
+    let usage = api.meter.lock().map(|mut meter| meter.read(&roots)).unwrap_or_default();
+    let paths = &api.orchestrator.world().paths;
+    let project = api.project.config.display().to_string();
     entries
         .iter()
         .map(|entry| {
@@ -212,17 +212,17 @@ fn root(entry: &Entry) -> Option<ProcessTree> {
     responses((status = 200, description = "what the check saw", body = HealthAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn health(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     role: Option<Extension<Role>>,
     Named(name): Named<String>,
 ) -> Reply<view::Health> {
-    let _ = shared.refresh().await;
-    let board = shared.orchestrator.board();
+    let _ = api.refresh().await;
+    let board = api.orchestrator.board();
     let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
     if let Some(health) = views::at_rest(entry) {
         return Ok(Data(health));
     }
-    let checked = shared.orchestrator.check(&name, kept(role, CHECK_KEPT)).await?;
+    let checked = api.orchestrator.check(&name, kept(role, CHECK_KEPT)).await?;
     Ok(Data(views::health(&entry.definition, checked)))
 }
 
@@ -238,15 +238,15 @@ pub(super) async fn health(
     responses((status = 200, description = "the explanation", body = WhyAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn why(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     role: Option<Extension<Role>>,
     permit: Option<Extension<Permit>>,
     Named(name): Named<String>,
 ) -> Reply<view::Why> {
-    let _ = shared.refresh().await;
-    let board = shared.orchestrator.board();
+    let _ = api.refresh().await;
+    let board = api.orchestrator.board();
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
-    let paths = Arc::clone(&shared.orchestrator.world().paths);
+    let paths = Arc::clone(&api.orchestrator.world().paths);
     let lines = lines_for(role);
     // It reads a log and walks through /proc.
     let explained = tokio::task::spawn_blocking(move || {
@@ -277,15 +277,15 @@ pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     responses((status = 200, description = "the explanations", body = WhysAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn whys(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     role: Option<Extension<Role>>,
     permit: Option<Extension<Permit>>,
     Asked(names): Asked<Names>,
 ) -> Reply<Vec<view::Why>> {
-    let _ = shared.refresh().await;
-    let board = shared.orchestrator.board();
+    let _ = api.refresh().await;
+    let board = api.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
-    let paths = Arc::clone(&shared.orchestrator.world().paths);
+    let paths = Arc::clone(&api.orchestrator.world().paths);
     let lines = lines_for(role);
     let explained = tokio::task::spawn_blocking(move || {
         let _held = permit;

@@ -1,6 +1,6 @@
 //! `orchestratord enable` and `disable`: the unit file and `systemctl --user`. Either all of it is done or none.
 
-use super::unit::{self, At, Starts};
+use super::unit::{self, StartSet, StartTrigger};
 use crate::host::descriptors;
 use nix::unistd::{Uid, User};
 use service_api::{Code, Problem, Project, Unit};
@@ -10,8 +10,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What of the caller's environment a daemon needs that systemd starts: where programs are, and where its state is.
-const HANDED_ON: [&str; 7] = [
+/// The caller's variables that the unit sets: where programs are, and where its state is.
+const INHERITED_VARIABLES: [&str; 7] = [
     "PATH",
     "XDG_STATE_HOME",
     "XDG_CONFIG_HOME",
@@ -20,8 +20,8 @@ const HANDED_ON: [&str; 7] = [
     "ORCHESTRATORD_LOG",
     "LANG",
 ];
-/// Where logind notes whose systemd runs without a login.
-const LINGERS: &str = "/var/lib/systemd/linger";
+/// Where logind keeps a file for each user whose systemd runs without a login.
+const LINGER_DIR: &str = "/var/lib/systemd/linger";
 
 /// Writes the unit of a project and has systemd start it from now on; at once, too, if `now`.
 ///
@@ -31,21 +31,21 @@ const LINGERS: &str = "/var/lib/systemd/linger";
 pub fn enable(
     project: &Project,
     nu: Option<&Path>,
-    starts: &Starts,
-    at: At,
+    starts: &StartSet,
+    trigger: StartTrigger,
     now: bool,
 ) -> Result<Unit, Problem> {
     let cannot = |why: String| Problem::new(Code::Internal, format!("cannot enable the project: {why}"));
     let plan = crate::load::plan(&project.config)?;
-    if let Starts::Named(names) = starts {
+    if let StartSet::Named(names) = starts {
         crate::orchestrator::resolve(&plan, names)?;
     }
-    let version = meet_systemd()?;
+    let version = require_systemd()?;
     let program =
         std::env::current_exe().map_err(|error| cannot(format!("its program is unknown: {error}")))?;
     let environment: Vec<(&str, OsString)> =
-        HANDED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
-    let text = unit::text(&unit::Unit {
+        INHERITED_VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
+    let text = unit::render(&unit::Unit {
         program: &program,
         project,
         nu,
@@ -54,7 +54,7 @@ pub fn enable(
         systemd: version,
     })
     .map_err(&cannot)?;
-    let (name, path) = (unit::name(project), path(project)?);
+    let (name, path) = (unit::name(project), unit_path(project)?);
     let before = fs::read(&path).ok();
     let undo = |problem: Problem| {
         let _ = match &before {
@@ -72,12 +72,12 @@ pub fn enable(
     systemctl(&["enable", &name]).map_err(|why| {
         undo(cannot(why).help("does the user manager look into this $env.XDG_CONFIG_HOME? `systemctl --user show-environment` tells its own"))
     })?;
-    let marked = plan.ids().any(|id| starts.covers(plan.service(id)));
+    let marked = plan.ids().any(|id| starts.contains(plan.service(id)));
     let nothing = (!marked).then(|| "no service is marked `auto = true`, so the daemon comes up alone; mark some, name some, or use --all".to_owned());
-    let linger = (at == At::Boot).then(linger).flatten();
+    let linger = (trigger == StartTrigger::Boot).then(enable_linger).flatten();
     if now {
         let _ = fs::remove_file(project.session_mark());
-        // One that runs already is replaced, which no service notices.
+        // A daemon that runs already is replaced, which no service notices.
         systemctl(&["restart", &name]).map_err(|why| {
             let help =
                 format!("the unit is enabled all the same; `journalctl --user --unit {name}` tells more");
@@ -85,21 +85,21 @@ pub fn enable(
         })?;
     }
     let note: Vec<String> = [nothing, linger].into_iter().flatten().collect();
-    Ok(describe(name, &path, starts.words(), (!note.is_empty()).then(|| note.join("; "))))
+    Ok(describe(name, &path, starts.describe(), (!note.is_empty()).then(|| note.join("; "))))
 }
 
-/// Stops the daemon of a unit, and removes the unit. Services run on.
+/// Stops the daemon of a unit, and removes the unit. Services keep running.
 ///
 /// # Errors
 /// [`Code::BadRequest`] if there is no such unit, the others as with [`enable`].
 pub fn disable(project: &Project) -> Result<Unit, Problem> {
-    let (name, path) = (unit::name(project), path(project)?);
+    let (name, path) = (unit::name(project), unit_path(project)?);
     let text = fs::read_to_string(&path).map_err(|_| {
         let message =
             format!("`{}` is not enabled: there is no `{}`", project.config.display(), path.display());
         Problem::new(Code::BadRequest, message)
     })?;
-    meet_systemd()?;
+    require_systemd()?;
     let cannot = |why: String| Problem::new(Code::Internal, format!("cannot disable the project: {why}"));
     systemctl(&["disable", "--now", &name]).map_err(&cannot)?;
     fs::remove_file(&path)
@@ -109,7 +109,7 @@ pub fn disable(project: &Project) -> Result<Unit, Problem> {
     let _ = fs::remove_file(project.session_mark());
     let starts = if text.contains(" --all\n") { "all" } else { "auto" };
     let still = "its services run on; the next command that needs a daemon starts one, or `service daemon stop --services` ends them";
-    let lingers = lingers()
+    let lingers = is_lingering()
         .then(|| "your systemd still runs without a login; `loginctl disable-linger` ends that".to_owned());
     let note = [Some(still.to_owned()), lingers].into_iter().flatten().collect::<Vec<_>>().join("; ");
     Ok(describe(name, &path, starts.to_owned(), Some(note)))
@@ -117,28 +117,28 @@ pub fn disable(project: &Project) -> Result<Unit, Problem> {
 
 /// Whether there is a unit of a project.
 pub(crate) fn is_enabled(project: &Project) -> bool {
-    path(project).is_ok_and(|path| path.exists())
+    unit_path(project).is_ok_and(|path| path.exists())
 }
 
-/// Whether systemd has started the daemon of a project that it has started in this session before: whoever needs a daemon
-/// is to find that one.
+/// Has systemd start the daemon of a project whose unit it has started in this session before, instead of this process. Returns
+/// whether it did.
 pub fn start_instead(project: &Project) -> bool {
-    let known = path(project).is_ok_and(|path| path.exists()) && project.session_mark().exists();
+    let known = unit_path(project).is_ok_and(|path| path.exists()) && project.session_mark().exists();
     known && systemctl(&["start", &unit::name(project)]).is_ok()
 }
 
 fn describe(unit: String, path: &Path, services: String, note: Option<String>) -> Unit {
-    let enabled = said(&["is-enabled", &unit]) == "enabled";
-    let at = match (enabled, lingers()) {
+    let enabled = query_systemctl(&["is-enabled", &unit]) == "enabled";
+    let at = match (enabled, is_lingering()) {
         (false, _) => "never",
         (true, false) => "login",
         (true, true) => "boot",
     };
-    let state = said(&["is-active", &unit]);
+    let state = query_systemctl(&["is-active", &unit]);
     Unit { unit, path: path.display().to_string(), enabled, at: at.to_owned(), state, services, note }
 }
 
-fn path(project: &Project) -> Result<PathBuf, Problem> {
+fn unit_path(project: &Project) -> Result<PathBuf, Problem> {
     let home = |name, below: &str| {
         let dir = std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
         dir.map(|dir| dir.join(below))
@@ -156,8 +156,11 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     fs::write(path, text)
 }
 
-/// The version of the user's systemd, if it answers.
-fn meet_systemd() -> Result<Option<u32>, Problem> {
+/// The version of the user's systemd.
+///
+/// # Errors
+/// [`Code::NoSystemd`] if it does not answer.
+fn require_systemd() -> Result<Option<u32>, Problem> {
     let run = "run `orchestratord run` from whatever starts programs on this machine";
     let no = |why: &str, help: &str| {
         Problem::new(Code::NoSystemd, format!("cannot reach systemd: {why}")).help(help)
@@ -176,9 +179,9 @@ fn meet_systemd() -> Result<Option<u32>, Problem> {
     Ok(version.split([' ', '.', '~']).nth(1).and_then(|number| number.parse().ok()))
 }
 
-/// Has the user's systemd run without a login; what stands in the way is told, and how to remove it.
-fn linger() -> Option<String> {
-    if lingers() {
+/// Has the user's systemd run without a login. Returns why that failed, and what helps.
+fn enable_linger() -> Option<String> {
+    if is_lingering() {
         return None;
     }
     let mut ask = Command::new("loginctl");
@@ -195,8 +198,8 @@ fn linger() -> Option<String> {
     ))
 }
 
-fn lingers() -> bool {
-    user().is_some_and(|user| Path::new(LINGERS).join(user.name).exists())
+fn is_lingering() -> bool {
+    user().is_some_and(|user| Path::new(LINGER_DIR).join(user.name).exists())
 }
 
 fn user() -> Option<User> {
@@ -210,14 +213,14 @@ fn command(words: &[impl AsRef<OsStr>]) -> Command {
     command
 }
 
-/// Has systemd do something; the error is its last word.
+/// Runs `systemctl --user`; the error is the last line that it prints.
 fn systemctl(words: &[&str]) -> Result<(), String> {
     let output = command(words).output().map_err(|error| error.to_string())?;
     if output.status.success() { Ok(()) } else { Err(last_line(&output.stderr)) }
 }
 
-/// What systemd answers to a question, whatever the answer is.
-fn said(words: &[&str]) -> String {
+/// The output of `systemctl --user`, whatever its exit status.
+fn query_systemctl(words: &[&str]) -> String {
     let output = command(words).output();
     output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The text of a unit. Nothing is touched here.
+//! The text of a unit. This module writes no file.
 
 use service_api::Project;
 use service_core::config::Service;
@@ -6,15 +6,15 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Where a daemon lives in the cgroup of its unit, so that limits can be set beside it.
+/// The cgroup of the daemon below that of its unit, so that limits can be set beside it.
 const LEAF: &str = "service-orchestrator.leaf";
-/// The first systemd that puts a unit's process there. Without it a unit that hands on controllers cannot be started again
-/// while anything of it runs.
-const DELEGATES: u32 = 254;
+/// The first systemd with `DelegateSubgroup=`. Without it a unit that delegates controllers cannot be started again while a
+/// process of it runs.
+const MIN_SUBGROUP_VERSION: u32 = 254;
 
-/// Which services are started along.
+/// Which services are started with the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Starts {
+pub enum StartSet {
     /// Those that are marked `auto = true`.
     Auto,
     /// All.
@@ -25,7 +25,7 @@ pub enum Starts {
 
 /// When systemd starts the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum At {
+pub enum StartTrigger {
     /// When its user logs in.
     #[default]
     Login,
@@ -38,14 +38,14 @@ pub(super) struct Unit<'a> {
     pub(super) program: &'a Path,
     pub(super) project: &'a Project,
     pub(super) nu: Option<&'a Path>,
-    pub(super) starts: &'a Starts,
+    pub(super) starts: &'a StartSet,
     pub(super) environment: &'a [(&'static str, OsString)],
     pub(super) systemd: Option<u32>,
 }
 
-impl Starts {
-    /// What somebody asked for by names, or by `--all`.
-    pub fn of(all: bool, names: Vec<String>) -> Self {
+impl StartSet {
+    /// The set that `--all` and the names of a command line ask for.
+    pub fn from_arguments(all: bool, names: Vec<String>) -> Self {
         match (all, names.is_empty()) {
             (true, _) => Self::All,
             (false, true) => Self::Auto,
@@ -53,7 +53,7 @@ impl Starts {
         }
     }
 
-    pub(super) fn covers(&self, service: &Service) -> bool {
+    pub(super) fn contains(&self, service: &Service) -> bool {
         match self {
             Self::Auto => service.auto,
             Self::All => true,
@@ -61,7 +61,7 @@ impl Starts {
         }
     }
 
-    pub(super) fn words(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self {
             Self::Auto => "auto".to_owned(),
             Self::All => "all".to_owned(),
@@ -69,7 +69,7 @@ impl Starts {
         }
     }
 
-    fn arguments(&self) -> Vec<String> {
+    fn to_arguments(&self) -> Vec<String> {
         match self {
             Self::Auto => vec!["--auto".to_owned()],
             Self::All => vec!["--all".to_owned()],
@@ -78,20 +78,20 @@ impl Starts {
     }
 }
 
-/// The name of a project's unit: a person recognises it, and no other project has it.
+/// The name of a project's unit: recognisable, and of no other project.
 pub(super) fn name(project: &Project) -> String {
     let slug = project.state_dir.file_name().unwrap_or_default().to_string_lossy();
     format!("service-orchestrator-{slug}.service")
 }
 
-/// The text. An error says which word systemd could not be told.
-pub(super) fn text(unit: &Unit<'_>) -> Result<String, String> {
+/// The text of a unit. An error says which value it cannot contain.
+pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
     let config = utf8(&unit.project.config)?;
     let mut text = String::new();
     let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").unwrap_or_default();
     line(format_args!("# Written by `service enable`, which explains it; `service disable` removes it."));
     line(format_args!("[Unit]"));
-    line(format_args!("Description=Services of {}", plain(config)));
+    line(format_args!("Description=Services of {}", escape_text(config)));
     line(format_args!("\n[Service]"));
     line(format_args!(
         "# Ready when it answers and has taken up what runs already. It tells how its services are."
@@ -101,7 +101,7 @@ pub(super) fn text(unit: &Unit<'_>) -> Result<String, String> {
     line(format_args!("ExecReload=/bin/kill -HUP $MAINPID"));
     for (name, value) in unit.environment {
         let value = value.to_str().ok_or_else(|| format!("${name} is not UTF-8"))?;
-        line(format_args!("Environment={}", quoted(&format!("{name}={value}"))));
+        line(format_args!("Environment={}", quote(&format!("{name}={value}"))));
     }
     line(format_args!("# Services outlive their daemon: to restart this unit disturbs none of them."));
     line(format_args!("KillMode=process"));
@@ -113,7 +113,7 @@ pub(super) fn text(unit: &Unit<'_>) -> Result<String, String> {
     line(format_args!("WatchdogSec=30"));
     line(format_args!("# When the session ends it stops the services in order first."));
     line(format_args!("TimeoutStopSec=120"));
-    if unit.systemd.is_some_and(|version| version >= DELEGATES) {
+    if unit.systemd.is_some_and(|version| version >= MIN_SUBGROUP_VERSION) {
         line(format_args!("# memory_limit and cpu_limit become cgroups below this one."));
         line(format_args!("Delegate=yes\nDelegateSubgroup={LEAF}"));
     }
@@ -123,13 +123,13 @@ pub(super) fn text(unit: &Unit<'_>) -> Result<String, String> {
 
 fn command(unit: &Unit<'_>, config: &str) -> Result<String, String> {
     // Without the colon `$` would stand for variables.
-    let mut words = vec![quoted(&format!(":{}", utf8(unit.program)?)), "run".to_owned()];
-    words.extend(["--config".to_owned(), quoted(config)]);
+    let mut words = vec![quote(&format!(":{}", utf8(unit.program)?)), "run".to_owned()];
+    words.extend(["--config".to_owned(), quote(config)]);
     if let Some(nu) = unit.nu {
-        words.extend(["--nu".to_owned(), quoted(utf8(nu)?)]);
+        words.extend(["--nu".to_owned(), quote(utf8(nu)?)]);
     }
     words.extend(["--unit".to_owned(), "%n".to_owned()]);
-    words.extend(unit.starts.arguments().iter().map(|word| quoted(word)));
+    words.extend(unit.starts.to_arguments().iter().map(|word| quote(word)));
     Ok(words.join(" "))
 }
 
@@ -137,8 +137,8 @@ fn utf8(path: &Path) -> Result<&str, String> {
     path.to_str().ok_or_else(|| format!("the path `{}` is not UTF-8", path.display()))
 }
 
-/// One word, whatever is in it: systemd takes it apart like a shell, and `%` stands for something.
-fn quoted(word: &str) -> String {
+/// Quotes one word: systemd splits lines like a shell and expands `%`.
+fn quote(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "/.-_=:,+".contains(c);
     if !word.is_empty() && word.chars().all(safe) {
         return word.to_owned();
@@ -156,13 +156,13 @@ fn quoted(word: &str) -> String {
     text
 }
 
-/// Words for people, to the end of the line.
-fn plain(text: &str) -> String {
+/// Escapes a text that ends with its line.
+fn escape_text(text: &str) -> String {
     let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     printable.replace('%', "%%").trim_end_matches('\\').to_owned()
 }
 
-/// Where units of the user's own lie.
+/// The directory of the user's units.
 pub(super) fn directory(config_home: &Path) -> PathBuf {
     config_home.join("systemd/user")
 }
@@ -171,7 +171,7 @@ pub(super) fn directory(config_home: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn written(config: &str, starts: &Starts, systemd: u32) -> String {
+    fn rendered(config: &str, starts: &StartSet, systemd: u32) -> String {
         let project = Project {
             config: config.into(),
             state_dir: "/s/shop-0123".into(),
@@ -180,7 +180,7 @@ mod tests {
         };
         let environment = [("PATH", OsString::from("/usr/bin:/opt/100% \"sure\""))];
         let program = Path::new("/opt/my tools/orchestratord");
-        text(&Unit {
+        render(&Unit {
             program,
             project: &project,
             nu: None,
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn whatever_stands_in_a_path_reaches_the_daemon_as_it_is() {
-        let text = written("/home/me/50% \"of\" $HOME\\x/services.toml", &Starts::Auto, 252);
+        let text = rendered("/home/me/50% \"of\" $HOME\\x/services.toml", &StartSet::Auto, 252);
         let expected = r#"ExecStart=":/opt/my tools/orchestratord" run --config "/home/me/50%% \"of\" $HOME\\x/services.toml" --unit %n --auto"#;
         assert!(text.lines().any(|line| line == expected), "{text}");
         assert!(text.contains("\nEnvironment=\"PATH=/usr/bin:/opt/100%% \\\"sure\\\"\"\n"), "{text}");
@@ -201,15 +201,15 @@ mod tests {
             text.contains("\nDescription=Services of /home/me/50%% \"of\" $HOME\\x/services.toml\n"),
             "{text}"
         );
-        assert_eq!(quoted("a\nb\t"), r#""a\x0ab\x09""#);
+        assert_eq!(quote("a\nb\t"), r#""a\x0ab\x09""#);
     }
 
     #[test]
     fn services_are_named_in_the_unit_and_controllers_handed_on_where_systemd_can() {
-        let text = written("/p/services.toml", &Starts::Named(vec!["db".into(), "web".into()]), 254);
+        let text = rendered("/p/services.toml", &StartSet::Named(vec!["db".into(), "web".into()]), 254);
         assert!(text.contains(" --config /p/services.toml --unit %n db web\n"), "{text}");
         assert!(text.contains("\nDelegateSubgroup="), "{text}");
-        let text = written("/p/services.toml", &Starts::All, 253);
+        let text = rendered("/p/services.toml", &StartSet::All, 253);
         assert!(text.contains(" --all\n") && !text.contains("Delegate"), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 /// Services to add.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Definitions {
+pub(crate) struct Definitions {
     /// All of them are added, or none.
     #[schema(required = false)]
     services: Vec<Definition>,
@@ -21,7 +21,7 @@ pub(in crate::http) struct Definitions {
 /// One service, by the keys of `services.toml`; docs/config.md has what each means, and its default.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Definition {
+pub(crate) struct Definition {
     /// Its name; of a transient service it may be left out, and is then made from the program.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     name: Option<String>,
@@ -110,7 +110,7 @@ pub(in crate::http) struct Definition {
 /// A program and its arguments.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum CommandLine {
+pub(crate) enum CommandLine {
     Line(Line),
     Words(Vec<String>),
 }
@@ -118,12 +118,12 @@ pub(in crate::http) enum CommandLine {
 /// Text that is not empty.
 #[derive(Serialize, ToSchema)]
 #[schema(pattern = r"\S", min_length = 1)]
-pub(in crate::http) struct Line(String);
+pub(crate) struct Line(String);
 
 /// One, or a list of them.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum Words {
+pub(crate) enum Words {
     One(String),
     Many(Vec<String>),
 }
@@ -131,7 +131,7 @@ pub(in crate::http) enum Words {
 /// Bytes, or text such as `512MB`.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum Size {
+pub(crate) enum Size {
     Bytes(u64),
     Written(String),
 }
@@ -139,7 +139,7 @@ pub(in crate::http) enum Size {
 /// A number, or a share of one such as `50%`.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum Share {
+pub(crate) enum Share {
     Cores(f64),
     Written(String),
 }
@@ -147,7 +147,7 @@ pub(in crate::http) enum Share {
 /// A service that is needed: its name, or with more about it.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum Need {
+pub(crate) enum Need {
     Name(String),
     Edge(Edge),
 }
@@ -155,7 +155,7 @@ pub(in crate::http) enum Need {
 /// A service that is needed, and how.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Edge {
+pub(crate) struct Edge {
     /// Its name.
     name: String,
     /// What is asked of it.
@@ -167,7 +167,7 @@ pub(in crate::http) struct Edge {
 /// What is asked of a service that is needed.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::http) enum Condition {
+pub(crate) enum Condition {
     Started,
     Ready,
     Healthy,
@@ -177,7 +177,7 @@ pub(in crate::http) enum Condition {
 /// What happens to a service that lost what it needs.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::http) enum WhenLost {
+pub(crate) enum WhenLost {
     Keep,
     Restart,
     Stop,
@@ -186,7 +186,7 @@ pub(in crate::http) enum WhenLost {
 /// When an image is fetched.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::http) enum Pull {
+pub(crate) enum Pull {
     Missing,
     Always,
     Never,
@@ -195,7 +195,7 @@ pub(in crate::http) enum Pull {
 /// Whom a stop signal goes to.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(in crate::http) enum KillMode {
+pub(crate) enum KillMode {
     Tree,
     Main,
 }
@@ -203,7 +203,7 @@ pub(in crate::http) enum KillMode {
 /// What to do when a service ends by itself.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(in crate::http) enum Restart {
+pub(crate) enum Restart {
     No,
     OnFailure,
     Always,
@@ -213,7 +213,7 @@ pub(in crate::http) enum Restart {
 /// How health is watched.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct HealthKeys {
+pub(crate) struct HealthKeys {
     /// From the end of a check to the next.
     #[schema(example = "10s")]
     interval: Option<String>,
@@ -245,7 +245,7 @@ pub(in crate::http) struct HealthKeys {
 /// When a service is ready.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct ReadyKeys {
+pub(crate) struct ReadyKeys {
     /// When a line of its output matches this regular expression.
     log: Option<String>,
     /// When it says `READY=1` on `$NOTIFY_SOCKET`.
@@ -261,7 +261,7 @@ pub(in crate::http) struct ReadyKeys {
 /// How a service is started again.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct BackoffKeys {
+pub(crate) struct BackoffKeys {
     /// The first pause.
     #[schema(example = "500ms")]
     initial: Option<String>,
@@ -284,7 +284,7 @@ pub(in crate::http) struct BackoffKeys {
 /// How much of a log is kept.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct LogKeys {
+pub(crate) struct LogKeys {
     /// The log is rotated when it has grown to this.
     max_size: Option<Size>,
     /// Rotated files that are kept.

@@ -1,13 +1,13 @@
 //! Start, stop, restart: rows all at once, or one by one as they come when the client accepts NDJSON.
 
 use super::actor::Actor;
-use super::document::{
+use super::openapi::{
     Broken, Conflict, Malformed, NoService, NotStarted, OneWish, OutcomeOnALine, OutcomesAnswer, Service,
     WrongFile, tag,
 };
 use super::reply::{Failure, Named, Sent};
 use super::rows;
-use crate::daemon::Shared;
+use super::state::ApiState;
 use crate::host::acceptance::not_asked;
 use crate::orchestrator::{Patience, Relatives, Verb, Wish, resolve};
 use axum::extract::State;
@@ -19,7 +19,7 @@ use service_api::{Code, Problem, routes};
 use std::sync::Arc;
 use std::time::Duration;
 
-type Shares = State<Arc<Shared>>;
+type Shares = State<Arc<ApiState>>;
 type Answer = Result<Response, Failure>;
 
 /// Start services
@@ -33,8 +33,8 @@ type Answer = Result<Response, Failure>;
     request_body = service_api::Wish,
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
 )]
-pub(super) async fn start(shared: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
-    many(shared, actor, &headers, &body, Verb::Start).await
+pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+    many(api, actor, &headers, &body, Verb::Start).await
 }
 
 /// Stop services
@@ -48,8 +48,8 @@ pub(super) async fn start(shared: Shares, actor: Actor, headers: HeaderMap, Sent
     request_body = service_api::Wish,
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
 )]
-pub(super) async fn stop(shared: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
-    many(shared, actor, &headers, &body, Verb::Stop).await
+pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+    many(api, actor, &headers, &body, Verb::Stop).await
 }
 
 /// Restart services
@@ -64,8 +64,8 @@ pub(super) async fn stop(shared: Shares, actor: Actor, headers: HeaderMap, Sent(
     request_body = service_api::Wish,
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
 )]
-pub(super) async fn restart(shared: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
-    many(shared, actor, &headers, &body, Verb::Restart).await
+pub(super) async fn restart(api: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+    many(api, actor, &headers, &body, Verb::Restart).await
 }
 
 /// Start service that the path names
@@ -81,13 +81,13 @@ pub(super) async fn restart(shared: Shares, actor: Actor, headers: HeaderMap, Se
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
 )]
 pub(super) async fn start_one(
-    shared: Shares,
+    api: Shares,
     actor: Actor,
     Named(name): Named<String>,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Answer {
-    one(shared, actor, name, &headers, &body, Verb::Start).await
+    one(api, actor, name, &headers, &body, Verb::Start).await
 }
 
 /// Stop service that the path names
@@ -103,13 +103,13 @@ pub(super) async fn start_one(
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
 )]
 pub(super) async fn stop_one(
-    shared: Shares,
+    api: Shares,
     actor: Actor,
     Named(name): Named<String>,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Answer {
-    one(shared, actor, name, &headers, &body, Verb::Stop).await
+    one(api, actor, name, &headers, &body, Verb::Stop).await
 }
 
 /// Restart service that the path names
@@ -125,26 +125,26 @@ pub(super) async fn stop_one(
     responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn restart_one(
-    shared: Shares,
+    api: Shares,
     actor: Actor,
     Named(name): Named<String>,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Answer {
-    one(shared, actor, name, &headers, &body, Verb::Restart).await
+    one(api, actor, name, &headers, &body, Verb::Restart).await
 }
 
-async fn many(State(shared): Shares, actor: Actor, headers: &HeaderMap, body: &[u8], verb: Verb) -> Answer {
+async fn many(State(api): Shares, actor: Actor, headers: &HeaderMap, body: &[u8], verb: Verb) -> Answer {
     let wish = read(body)?;
     match (wish.names.is_empty(), wish.all) {
         (true, false) => Err(bad("no services are named").help("fill `names`, or set `all` to true").into()),
         (false, true) => Err(bad("both `names` and `all` are given").help("leave one of the two out").into()),
-        _ => answer(&shared, actor, headers, verb, wish).await,
+        _ => answer(&api, actor, headers, verb, wish).await,
     }
 }
 
 async fn one(
-    State(shared): Shares,
+    State(api): Shares,
     actor: Actor,
     name: String,
     headers: &HeaderMap,
@@ -157,7 +157,7 @@ async fn one(
             .help("leave `names` and `all` out")
             .into());
     }
-    answer(&shared, actor, headers, verb, service_api::Wish { names: vec![name], ..wish }).await
+    answer(&api, actor, headers, verb, service_api::Wish { names: vec![name], ..wish }).await
 }
 
 pub(super) fn read(body: &[u8]) -> Result<service_api::Wish, Problem> {
@@ -184,26 +184,26 @@ pub(super) fn bad(message: &str) -> Problem {
 }
 
 async fn answer(
-    shared: &Shared,
+    api: &ApiState,
     actor: Actor,
     headers: &HeaderMap,
     verb: Verb,
     asked: service_api::Wish,
 ) -> Answer {
     match verb {
-        Verb::Start | Verb::Restart | Verb::Update => shared.refresh().await?,
+        Verb::Start | Verb::Restart | Verb::Update => api.refresh().await?,
         // What cannot be read must not keep anybody from stopping what runs.
-        Verb::Stop => shared.refresh().await.unwrap_or_default(),
+        Verb::Stop => api.refresh().await.unwrap_or_default(),
     }
-    agrees(shared, asked.if_hash.as_deref())?;
+    agrees(api, asked.if_hash.as_deref())?;
     match verb {
         Verb::Start | Verb::Restart | Verb::Update => {
-            let plan = shared.orchestrator.plan();
+            let plan = api.orchestrator.plan();
             let ids = if asked.all { plan.ids().collect() } else { resolve(&plan, &asked.names)? };
-            shared.refuse_second(&plan, &ids)?;
-            shared.orchestrator.accept().await;
+            api.refuse_second(&plan, &ids)?;
+            api.orchestrator.accept().await;
         }
-        Verb::Stop => may_be_stopped(shared, &asked.names)?,
+        Verb::Stop => may_be_stopped(api, &asked.names)?,
     }
     let wish = Wish {
         all: asked.all,
@@ -212,17 +212,17 @@ async fn answer(
         patience: patience(asked.wait, asked.timeout_ms),
         ..Wish::new(verb, asked.names)
     };
-    let rows = shared.orchestrator.wish(wish.by(actor.0)).await?;
+    let rows = api.orchestrator.wish(wish.by(actor.0)).await?;
     Ok(rows::outcomes(headers, rows).await)
 }
 
 /// Whether the content that was taken up is the one that the caller has seen.
-pub(super) fn agrees(shared: &Shared, hash: Option<&str>) -> Result<(), Problem> {
-    let loaded = shared.orchestrator.world().acceptance.hash();
+pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
+    let loaded = api.orchestrator.world().acceptance.hash();
     if hash.is_none_or(|hash| loaded.as_deref() == Some(hash)) {
         return Ok(());
     }
-    let file = shared.project.config.display();
+    let file = api.project.config.display();
     Err(Problem::new(
         Code::UntrustedFile,
         format!("cannot use `{file}`: it is not as it was when it was trusted"),
@@ -231,8 +231,8 @@ pub(super) fn agrees(shared: &Shared, hash: Option<&str>) -> Result<(), Problem>
 }
 
 /// What is asked to stop and may run, for all that is known, is not said to have stopped.
-fn may_be_stopped(shared: &Shared, names: &[String]) -> Result<(), Problem> {
-    let board = shared.orchestrator.board();
+fn may_be_stopped(api: &ApiState, names: &[String]) -> Result<(), Problem> {
+    let board = api.orchestrator.board();
     match names.iter().find(|name| board.entry(name).is_some_and(|entry| entry.is_unknown())) {
         Some(name) => Err(not_asked(&format!("cannot stop `{name}`"))),
         None => Ok(()),

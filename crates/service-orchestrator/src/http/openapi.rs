@@ -8,10 +8,12 @@ mod shapes;
 pub(super) use definition::*;
 pub(super) use shapes::*;
 
+use super::state::ApiState;
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
-use std::sync::LazyLock;
+use std::sync::Arc;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -69,9 +71,6 @@ impl Modify for Token {
     }
 }
 
-/// The text, made when somebody asks first.
-static TEXT: LazyLock<String> = LazyLock::new(text);
-
 /// The OpenAPI document
 ///
 /// The document that describes this API, in OpenAPI 3.1.
@@ -82,12 +81,12 @@ static TEXT: LazyLock<String> = LazyLock::new(text);
     tag = tag::DAEMON,
     responses((status = 200, description = "the document", body = Object, example = json!({"openapi": "3.1.0"}))),
 )]
-pub(super) async fn openapi() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], TEXT.as_str())
+pub(super) async fn openapi(State(api): State<Arc<ApiState>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], api.openapi.clone())
 }
 
-fn text() -> String {
-    let mut document = super::described().into_openapi();
+/// The text of a document, completed with examples and with the failures that all operations share.
+pub(super) fn render(mut document: utoipa::openapi::OpenApi) -> String {
     rules::write(&mut document);
     let schemas = Examples::of(&document);
     for item in document.paths.paths.values_mut() {

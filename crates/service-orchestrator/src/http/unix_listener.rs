@@ -1,8 +1,8 @@
 //! The Unix socket: connections of this user and of root, nobody else's.
 
-use super::actor::Peer;
-use super::complaint::Complaint;
+use super::peer::Peer;
 use super::server::{Caller, Door};
+use super::throttled_log::Complaint;
 use nix::unistd::geteuid;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
@@ -42,7 +42,7 @@ impl Door for Guarded {
     }
 
     fn greet(&self, stream: UnixStream) -> impl Future<Output = Option<Caller<UnixStream>>> + Send + 'static {
-        let peer = Peer::of(&stream);
+        let peer = Peer::from_stream(&stream);
         std::future::ready(Some(Caller { stream, at: None, peer }))
     }
 }

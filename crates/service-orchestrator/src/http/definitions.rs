@@ -1,5 +1,5 @@
-//! [`Source`]: where the definitions of a running daemon come from: its `services.toml`, read again when it has changed,
-//! and what was added to it.
+//! [`Definitions`]: the definitions of a running daemon: its `services.toml`, loaded again when it has changed, and the
+//! services that were added to it.
 
 use crate::load::{self, Addition, Additions};
 use crate::orchestrator::{Enacted, ServiceOrchestrator};
@@ -10,95 +10,95 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tokio::sync::Mutex;
 
-/// The file and the additions. The lock is tokio's because whoever changes something awaits the orchestrator, and two
-/// requests must not take up one change twice.
-pub(crate) struct Source {
+/// The file and the additions. The lock is tokio's because a change awaits the orchestrator, and two requests must not load
+/// one change twice.
+pub(crate) struct Definitions {
     path: PathBuf,
     state: Mutex<State>,
 }
 
-/// What came of the last look at the file, and what was added.
+/// The result of the last load of the file, and what was added.
 struct State {
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     result: Result<(), Problem>,
     additions: Additions,
 }
 
 /// What changes when a file or the right to read it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     modified: (i64, i64),
     changed: (i64, i64),
     size: u64,
     inode: u64,
 }
 
-/// The file as it was read.
-pub(crate) struct Written {
+/// One content of the file.
+pub(super) struct FileRevision {
     /// Its services, and the defaults of every service.
     file: (Plan, Service),
-    /// Its stamp before that.
-    stamp: Option<Stamp>,
+    /// Its stamp before it was read.
+    stamp: Option<FileStamp>,
 }
 
-/// What became of one that was to be added.
-pub(crate) struct Entered {
-    pub(crate) name: Name,
-    /// Whether one of its name had been added before, and was the same.
-    pub(crate) before: Option<Same>,
+/// One service that was added.
+pub(super) struct Loaded {
+    pub(super) name: Name,
+    /// Whether the definition equals an earlier one of this name; none if there was no earlier one.
+    pub(super) before: Option<Unchanged>,
 }
 
-/// Whether two definitions are the same.
+/// Whether two definitions are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Same {
+pub(super) enum Unchanged {
     Yes,
     No,
 }
 
-impl Source {
-    /// The file as it is now is the one the daemon begins with; `result` says whether it can be read.
-    pub(super) fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
-        let state = State { stamp: stamp(&path), result, additions };
+impl Definitions {
+    /// The daemon begins with the present content of the file; `result` says whether that can be read.
+    pub(crate) fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
+        let state = State { stamp: FileStamp::read(&path), result, additions };
         Self { path, state: Mutex::new(state) }
     }
 
-    /// Changes to the plan that the file describes. A file that is wrong changes nothing, and says so each time.
+    /// Changes to the plan that the file describes. A file that is wrong changes nothing and is an error each time.
     pub(super) async fn refresh(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
-        self.look(&mut *self.state.lock().await, orchestrator).await
+        self.load_if_changed(&mut *self.state.lock().await, orchestrator).await
     }
 
-    /// What the file describes now, with what was added.
-    pub(crate) async fn plan(&self) -> Result<Plan, Problem> {
+    /// The plan of the present file, with what was added.
+    pub(super) async fn plan(&self) -> Result<Plan, Problem> {
         load::plan_with(&self.path, self.state.lock().await.additions.all())
     }
 
-    /// What the file describes now, for itself, and that with what was added. The first is for [`Self::enact`].
-    pub(crate) async fn read(&self) -> Result<(Written, Plan), Problem> {
+    /// The present content of the file, for [`Self::enact`], and its plan with what was added.
+    pub(super) async fn read(&self) -> Result<(FileRevision, Plan), Problem> {
         let state = self.state.lock().await;
-        let stamp = stamp(&self.path);
+        let stamp = FileStamp::read(&self.path);
         let file = load::with_defaults(&self.path)?;
         let plan = load::merged(&file, state.additions.all());
-        Ok((Written { file, stamp }, plan))
+        Ok((FileRevision { file, stamp }, plan))
     }
 
-    /// Changes to what the file described when it was read, with what is added now: others may have added or removed services
-    /// since then, and were told that it is so. Where another content of the file is taken up it does nothing.
-    pub(crate) async fn enact(
+    /// Changes to the plan of a revision, with the additions of now: other requests may have added or removed services since
+    /// the file was read, and these answers stay true. If another revision is loaded by now, nothing changes.
+    pub(super) async fn enact(
         &self,
         orchestrator: &ServiceOrchestrator,
-        written: &Written,
+        revision: &FileRevision,
     ) -> Result<Enacted, Problem> {
         let state = self.state.lock().await;
-        if state.stamp != written.stamp {
+        if state.stamp != revision.stamp {
             return Ok(Enacted::No);
         }
-        orchestrator.replan(load::merged(&written.file, state.additions.all())).await?;
+        orchestrator.replan(load::merged(&revision.file, state.additions.all())).await?;
         Ok(Enacted::Yes)
     }
 
-    /// Defines what was added and is not defined, as far as what it needs is: an apply that went back brings only the file's
-    /// services again.
-    pub(crate) async fn complete(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
+    /// Defines the additions that are not defined and whose dependencies are: an apply that was rolled back restores only the
+    /// file's services.
+    pub(super) async fn restore_additions(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
         let state = self.state.lock().await;
         let plan = orchestrator.plan();
         let is_missing = |addition: &&Addition| plan.id(&addition.name).is_none();
@@ -117,21 +117,21 @@ impl Source {
     }
 
     /// What was added.
-    pub(crate) async fn added(&self) -> Vec<Addition> {
+    pub(super) async fn additions(&self) -> Vec<Addition> {
         self.state.lock().await.additions.all().to_vec()
     }
 
-    /// Adds these, or none of them. `choose` is given what is defined and names what is to be added.
+    /// Adds all that `choose` returns, or none. `choose` gets the file's plan and the earlier additions.
     ///
     /// # Errors
-    /// What is wrong with the file, with one of them, or with writing them down.
-    pub(crate) async fn add(
+    /// The file or a definition is invalid, or `additions.json` cannot be written.
+    pub(super) async fn add(
         &self,
         orchestrator: &ServiceOrchestrator,
         choose: impl FnOnce(&Plan, &[Addition]) -> Result<Vec<Addition>, Problem>,
-    ) -> Result<Vec<Entered>, Problem> {
+    ) -> Result<Vec<Loaded>, Problem> {
         let mut state = self.state.lock().await;
-        self.look(&mut state, orchestrator).await?;
+        self.load_if_changed(&mut state, orchestrator).await?;
         let file = load::with_defaults(&self.path)?;
         let before = state.additions.all().to_vec();
         let fresh = choose(&file.0, &before)?;
@@ -139,25 +139,25 @@ impl Source {
         let mut all: Vec<Addition> =
             before.iter().filter(|addition| !is_fresh(&addition.name)).cloned().collect();
         let services = load::check_additions(&file, &all, &fresh)?;
-        let entered = fresh.iter().map(|addition| {
+        let loaded = fresh.iter().map(|addition| {
             let old = before.iter().find(|old| old.name == addition.name);
-            let before = old.map(|old| if old == addition { Same::Yes } else { Same::No });
-            Entered { name: addition.name.clone(), before }
+            let before = old.map(|old| if old == addition { Unchanged::Yes } else { Unchanged::No });
+            Loaded { name: addition.name.clone(), before }
         });
-        let entered = entered.collect();
+        let loaded = loaded.collect();
         all.extend(fresh.iter().cloned());
-        keep(&mut state.additions, all)?;
+        persist(&mut state.additions, all)?;
         match orchestrator.redefine(services, Vec::new()).await {
-            Ok(_) => Ok(entered),
+            Ok(_) => Ok(loaded),
             Err(problem) => {
-                keep(&mut state.additions, before)?;
+                persist(&mut state.additions, before)?;
                 Err(problem)
             }
         }
     }
 
-    /// Forgets those of these that are at rest, and tells which.
-    pub(super) async fn forget(
+    /// Removes those of these that are inactive. Returns which.
+    pub(super) async fn remove(
         &self,
         orchestrator: &ServiceOrchestrator,
         names: Vec<Name>,
@@ -167,37 +167,41 @@ impl Source {
         let without = |names: &[Name]| {
             before.iter().filter(|addition| !names.contains(&addition.name)).cloned().collect()
         };
-        // What cannot be written down is not done either: the next daemon would define it again, without its past.
-        keep(&mut state.additions, without(&names))?;
-        let gone = orchestrator.redefine(Vec::new(), names.clone()).await;
-        let stays = |name: &Name| gone.as_ref().map_or(true, |gone| !gone.contains(name));
+        // If this cannot be saved, nothing is removed: the next daemon would define it again, without its history.
+        persist(&mut state.additions, without(&names))?;
+        let removed = orchestrator.redefine(Vec::new(), names.clone()).await;
+        let stays = |name: &Name| removed.as_ref().map_or(true, |removed| !removed.contains(name));
         if names.iter().any(stays) {
-            keep(&mut state.additions, without(gone.as_deref().unwrap_or_default()))?;
+            persist(&mut state.additions, without(removed.as_deref().unwrap_or_default()))?;
         }
-        gone
+        removed
     }
 
-    async fn look(&self, state: &mut State, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
-        let now = stamp(&self.path);
+    async fn load_if_changed(
+        &self,
+        state: &mut State,
+        orchestrator: &ServiceOrchestrator,
+    ) -> Result<(), Problem> {
+        let now = FileStamp::read(&self.path);
         if now != state.stamp {
-            (state.stamp, state.result) = (now, self.take_up(&mut state.additions, orchestrator).await);
+            (state.stamp, state.result) = (now, self.load(&mut state.additions, orchestrator).await);
         }
         state.result.clone()
     }
 
-    async fn take_up(
+    async fn load(
         &self,
         additions: &mut Additions,
         orchestrator: &ServiceOrchestrator,
     ) -> Result<(), Problem> {
         let plan = load::plan_for(&orchestrator.world().acceptance, &self.path, additions.all())?;
         additions.drop_defined(&plan);
-        tracing::info!(services = plan.len(), "taking up the changed services.toml");
+        tracing::info!(services = plan.len(), "loading the changed services.toml");
         orchestrator.replan(plan).await
     }
 }
 
-fn keep(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem> {
+fn persist(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem> {
     additions.replace(all).map_err(|error| {
         let path = additions.path().display();
         Problem::of_io(&error, format!("cannot write down in `{path}` what is added: {error}"))
@@ -205,10 +209,12 @@ fn keep(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem> {
     })
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = std::fs::metadata(path).ok()?;
-    let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
-    Some(Stamp { modified, changed, size: meta.size(), inode: meta.ino() })
+impl FileStamp {
+    fn read(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+        Some(Self { modified, changed, size: meta.size(), inode: meta.ino() })
+    }
 }
 
 #[cfg(test)]
@@ -224,13 +230,13 @@ mod tests {
         let write = |services: &str| std::fs::write(&path, services).unwrap();
         write("[services.a]\nstart_command = \"true\"\n");
         let additions = Additions::open(directory.path(), "boot", Disk::default()).unwrap();
-        let source = Source::new(path.clone(), additions, Ok(()));
+        let definitions = Definitions::new(path.clone(), additions, Ok(()));
         let orchestrator = ServiceOrchestrator::new().await.unwrap();
-        orchestrator.replan(source.plan().await.unwrap()).await.unwrap();
+        orchestrator.replan(definitions.plan().await.unwrap()).await.unwrap();
         let add = async |name: &str| {
             let keys = serde_json::from_str("{\"start_command\": \"true\"}").unwrap();
             let addition = Addition { name: Name::new(name).unwrap(), keys, transient: false };
-            source.add(&orchestrator, |_, _| Ok(vec![addition])).await.unwrap();
+            definitions.add(&orchestrator, |_, _| Ok(vec![addition])).await.unwrap();
         };
         let defined = || {
             let plan = orchestrator.plan();
@@ -239,24 +245,24 @@ mod tests {
         add("before").await;
         let how = Apply { start: false, rollback: false, patience: Patience::Endless, by: "test".into() };
         write("[services.b]\nstart_command = \"true\"\n");
-        source.refresh(&orchestrator).await.unwrap();
-        let (written, plan) = source.read().await.unwrap();
+        definitions.refresh(&orchestrator).await.unwrap();
+        let (revision, plan) = definitions.read().await.unwrap();
         add("meanwhile").await;
-        source.forget(&orchestrator, vec![Name::new("before").unwrap()]).await.unwrap();
-        let enact = source.enact(&orchestrator, &written);
+        definitions.remove(&orchestrator, vec![Name::new("before").unwrap()]).await.unwrap();
+        let enact = definitions.enact(&orchestrator, &revision);
         let mut rows = orchestrator.apply(plan, how.clone(), enact).await.unwrap().unwrap();
         while rows.recv().await.is_some() {}
         assert_eq!(defined(), ["b", "meanwhile"]);
-        // Another content has been taken up: what was checked is nobody's any more.
-        let (written, plan) = source.read().await.unwrap();
+        // Another revision is loaded: the one that was checked is outdated.
+        let (revision, plan) = definitions.read().await.unwrap();
         write("[services.longer]\nstart_command = \"true\"\n");
-        source.refresh(&orchestrator).await.unwrap();
-        let enact = source.enact(&orchestrator, &written);
+        definitions.refresh(&orchestrator).await.unwrap();
+        let enact = definitions.enact(&orchestrator, &revision);
         assert!(orchestrator.apply(plan, how, enact).await.unwrap().is_none());
         assert_eq!(defined(), ["longer", "meanwhile"]);
-        // As after an apply that went back.
+        // As after an apply that was rolled back.
         orchestrator.replan(load::plan(&path).unwrap()).await.unwrap();
-        source.complete(&orchestrator).await.unwrap();
+        definitions.restore_additions(&orchestrator).await.unwrap();
         assert_eq!(defined(), ["longer", "meanwhile"]);
         orchestrator.shutdown().await;
     }

@@ -1,11 +1,11 @@
 //! The TCP door: plain, or with TLS. It is there only if `[orchestrator.api]` says where.
 
-use super::actor::Peer;
-use super::complaint::{Complaint, Complaints};
-use super::gate::{Costly, Gate};
-use super::listener::PAUSE;
+use super::auth::{Costly, Gate};
+use super::peer::Peer;
 use super::server::{Caller, Door};
+use super::throttled_log::{Complaint, Complaints};
 use super::tokens::Tokens;
+use super::unix_listener::PAUSE;
 use nix::unistd::geteuid;
 use service_api::ownership::read_regular;
 use service_api::trust::MAX_FILE_BYTES;

@@ -1,9 +1,9 @@
 //! [`Patient`]: a connection whose client may take its time, but not for ever.
 //!
 //! It also keeps back what hyper answers by itself to what is no request, an empty 400 or 431: as every answer, it is to have an
-//! envelope, and only the error that comes after it says why (see [`super::protocol`]).
+//! envelope, and only the error that comes after it says why (see [`super::protocol_error`]).
 
-use super::turn::Turn;
+use super::idle::Turn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

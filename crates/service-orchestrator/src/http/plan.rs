@@ -1,13 +1,13 @@
 //! What the file of now would change about what runs, and doing it.
 
+use super::actions::{agrees, body_or_default, patience};
 use super::actor::Actor;
-use super::document::{
+use super::openapi::{
     Broken, ChangesAnswer, Conflict, Malformed, NotStarted, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
 };
 use super::reply::{Data, Failure, Reply, Sent};
 use super::rows;
-use super::wishes::{agrees, body_or_default, patience};
-use crate::daemon::Shared;
+use super::state::ApiState;
 use crate::orchestrator::{Apply, ON_BEHALF};
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -28,10 +28,10 @@ use tokio::sync::mpsc::unbounded_channel;
     tag = tag::WISHES,
     responses((status = 200, description = "a row a service", body = ChangesAnswer), WrongFile, Broken),
 )]
-pub(super) async fn plan(State(shared): State<Arc<Shared>>) -> Reply<Vec<view::Change>> {
-    let plan = shared.source.plan().await?;
-    let comparison = shared.orchestrator.compare(plan.clone()).await?;
-    let mut foreseen = shared.orchestrator.foreseen(&comparison.changes, &plan).await;
+pub(super) async fn plan(State(api): State<Arc<ApiState>>) -> Reply<Vec<view::Change>> {
+    let plan = api.definitions.plan().await?;
+    let comparison = api.orchestrator.compare(plan.clone()).await?;
+    let mut foreseen = api.orchestrator.foreseen(&comparison.changes, &plan).await;
     let row = |found: Change| {
         let warnings = foreseen.remove(&found.name).unwrap_or_default();
         change(found, warnings)
@@ -63,13 +63,13 @@ fn change(change: Change, warnings: Vec<String>) -> view::Change {
     responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn apply(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
     let asked: service_api::Apply = body_or_default(&body, "an apply")?;
-    let lock = Arc::clone(&shared.applying).lock_owned().await;
+    let lock = Arc::clone(&api.applying).lock_owned().await;
     let how = Apply {
         start: asked.start,
         rollback: asked.rollback,
@@ -79,13 +79,13 @@ pub(super) async fn apply(
     // A check takes a while. If the file is another one by then, that one is checked.
     let mut rows = loop {
         // The file counts as taken up from here on, so that going back lasts until it changes again.
-        ON_BEHALF.scope(by.clone(), shared.refresh()).await?;
-        agrees(&shared, asked.if_hash.as_deref())?;
-        shared.orchestrator.accept().await;
-        let (written, plan) = shared.source.read().await?;
-        shared.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;
-        let enact = shared.source.enact(&shared.orchestrator, &written);
-        let begun = shared.orchestrator.apply(plan, how.clone(), enact);
+        ON_BEHALF.scope(by.clone(), api.refresh()).await?;
+        agrees(&api, asked.if_hash.as_deref())?;
+        api.orchestrator.accept().await;
+        let (written, plan) = api.definitions.read().await?;
+        api.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;
+        let enact = api.definitions.enact(&api.orchestrator, &written);
+        let begun = api.orchestrator.apply(plan, how.clone(), enact);
         if let Some(rows) = ON_BEHALF.scope(by.clone(), begun).await? {
             break rows;
         }
@@ -97,7 +97,7 @@ pub(super) async fn apply(
         while let Some(row) = rows.recv().await {
             let _ = forward.send(row);
         }
-        let complete = shared.source.complete(&shared.orchestrator);
+        let complete = api.definitions.restore_additions(&api.orchestrator);
         if let Err(problem) = ON_BEHALF.scope(by, complete).await {
             tracing::warn!(%problem, "cannot define again what was added");
         }

@@ -1,8 +1,8 @@
 //! [`Guest`]: a connection, counted; and the memory that is given back when most of them have gone. What was freed between
 //! pieces that are still in use glibc would keep for ever, and a second thousand of clients would need more on top of it.
 
-use crate::daemon::give_back;
 use crate::host::clock;
+use crate::host::memory::trim_heap;
 use service_core::Moment;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::runtime::Handle;
@@ -42,7 +42,7 @@ impl Drop for Guest {
             MOST.store(here, Ordering::Relaxed);
             // It takes some milliseconds.
             if let Ok(runtime) = Handle::try_current() {
-                drop(runtime.spawn_blocking(give_back));
+                drop(runtime.spawn_blocking(trim_heap));
             }
         }
     }

@@ -1,14 +1,15 @@
 //! Services that are in no file: adding them, and stopping and forgetting them.
 
+use super::actions::{bad, body_of, patience, read};
 use super::actor::Actor;
-use super::document::{
+use super::definitions::Unchanged;
+use super::openapi::{
     Broken, Conflict, Definitions, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
 };
 use super::reply::{Failure, Sent};
 use super::rows::outcomes;
-use super::wishes::{bad, body_of, patience, read};
+use super::state::ApiState;
 use crate::board::Board;
-use crate::daemon::{Same, Shared};
 use crate::load::{self, Addition};
 use crate::orchestrator::{ON_BEHALF, Relatives, Verb, Wish, not_found};
 use axum::extract::State;
@@ -38,21 +39,21 @@ const RESTS: [&str; 3] = ["stopped", "completed", "failed"];
     responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, Broken),
 )]
 pub(super) async fn add(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
     let asked: Add = body_of(&body, "what to add")?;
-    let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &shared.orchestrator.board());
-    let entered = ON_BEHALF.scope(by, shared.source.add(&shared.orchestrator, choose)).await?;
-    let board = shared.orchestrator.board();
+    let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &api.orchestrator.board());
+    let entered = ON_BEHALF.scope(by, api.definitions.add(&api.orchestrator, choose)).await?;
+    let board = api.orchestrator.board();
     let (rows, receiver) = unbounded_channel();
     for one in entered {
         let action = match one.before {
             None => Action::Added,
-            Some(Same::No) => Action::Updated,
-            Some(Same::Yes) => Action::Unchanged,
+            Some(Unchanged::No) => Action::Updated,
+            Some(Unchanged::Yes) => Action::Unchanged,
         };
         let _ = rows.send(row(&board, &one.name, action)); // the receiver is ours
     }
@@ -203,13 +204,13 @@ fn free_name(
     responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
 )]
 pub(super) async fn remove(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, Failure> {
     let asked = read(&body)?;
-    let added = shared.source.added().await;
+    let added = api.definitions.additions().await;
     let names = match (asked.names.is_empty(), asked.all) {
         (true, false) => {
             return Err(bad("no services are named").help("fill `names`, or set `all` to true").into());
@@ -218,13 +219,13 @@ pub(super) async fn remove(
             return Err(bad("both `names` and `all` are given").help("leave one of the two out").into());
         }
         (_, true) => added.iter().map(|addition| addition.name.clone()).collect(),
-        (_, false) => removable(&shared.orchestrator.plan(), &added, &asked.names)?,
+        (_, false) => removable(&api.orchestrator.plan(), &added, &asked.names)?,
     };
     let (rows, receiver) = unbounded_channel();
     if names.is_empty() {
         drop(rows); // else an answer to nobody's removal would wait for them
     } else {
-        let board = shared.orchestrator.board();
+        let board = api.orchestrator.board();
         // What waits for a file that it fits is not in the plan, and has nothing to stop.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =
             names.iter().partition(|name| board.plan.id(name).is_some());
@@ -234,10 +235,10 @@ pub(super) async fn remove(
             ..Wish::new(Verb::Stop, there.iter().map(ToString::to_string).collect())
         };
         let wish = wish.for_command("service remove").by(&by);
-        let stopped = shared.orchestrator.wish(wish).await?;
+        let stopped = api.orchestrator.wish(wish).await?;
         let done = apart.into_iter().map(|name| row(&board, name, Action::Removed)).collect();
         // It ends by itself, and is carried out when the client leaves.
-        tokio::spawn(ON_BEHALF.scope(by, forget(Arc::clone(&shared), stopped, done, rows)));
+        tokio::spawn(ON_BEHALF.scope(by, forget(Arc::clone(&api), stopped, done, rows)));
     }
     Ok(outcomes(&headers, receiver).await)
 }
@@ -272,7 +273,7 @@ fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Na
 
 /// Forgets what has stopped. One that did not stop stays defined, and its row says why.
 async fn forget(
-    shared: Arc<Shared>,
+    api: Arc<ApiState>,
     mut stopped: UnboundedReceiver<Outcome>,
     mut done: Vec<Outcome>,
     rows: UnboundedSender<Outcome>,
@@ -284,7 +285,7 @@ async fn forget(
         }
     }
     let names: Vec<Name> = done.iter().filter_map(|row| Name::new(&row.name).ok()).collect();
-    let result = shared.forget(names).await;
+    let result = api.remove(names).await;
     for row in done {
         let removed = Outcome { action: Action::Removed, ..row };
         let failed =

@@ -1,7 +1,7 @@
 //! Answers out of what is in memory, made piece by piece: the next when the last was taken. So an answer that nobody reads
-//! costs a piece, however many services there are, and what it is made from is shared by all who ask.
+//! costs a piece, however many services there are, and what it is made from is api by all who ask.
 
-use super::pieces::{CLOSING, OPENING, PIECE};
+use super::journal_body::{CLOSING, OPENING, PIECE};
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};

@@ -27,7 +27,7 @@ macro_rules! answers {
     ($($name:ident($($data:tt)+))*) => {$(
         /// An answer.
         #[derive(Serialize, ToSchema)]
-        pub(in crate::http) struct $name {
+        pub(crate) struct $name {
             #[schema(schema_with = yes)]
             success: bool,
             data: $($data)+,
@@ -63,7 +63,7 @@ answers! {
 
 /// An answer, with what should be known of the project.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct StatusTableAnswer {
+pub(crate) struct StatusTableAnswer {
     #[schema(schema_with = yes)]
     success: bool,
     data: Vec<view::Status>,
@@ -80,7 +80,7 @@ macro_rules! lines {
         /// One line of a stream. A failure is the last.
         #[derive(Serialize, ToSchema)]
         #[serde(untagged)]
-        pub(in crate::http) enum $name {
+        pub(crate) enum $name {
             Answer($answer),
             Failed(Failed),
         }
@@ -96,7 +96,7 @@ lines! {
 
 /// No answer, and why.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct Failed {
+pub(crate) struct Failed {
     #[schema(schema_with = no)]
     success: bool,
     #[schema(schema_with = null)]
@@ -107,7 +107,7 @@ pub(in crate::http) struct Failed {
 /// A row of history: something that happened, or with `starts` one start.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum Told {
+pub(crate) enum Told {
     Past(event::Past),
     Start(event::Start),
 }
@@ -115,7 +115,7 @@ pub(in crate::http) enum Told {
 /// A wish for the service that the path names.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct OneWish {
+pub(crate) struct OneWish {
     /// Start: take dependencies along. Stop: take running dependents down first. Restart: both.
     /// Absent: what `services.toml` says (`auto_start_dependencies`), else yes.
     relatives: Option<bool>,
@@ -130,7 +130,7 @@ pub(in crate::http) struct OneWish {
 /// A graph: its nodes, or with `format` a drawing of them.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum Graph {
+pub(crate) enum Graph {
     Nodes(Vec<view::Node>),
     Drawn(String),
 }
@@ -138,7 +138,7 @@ pub(in crate::http) enum Graph {
 /// How a graph can be drawn.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::http) enum Drawing {
+pub(crate) enum Drawing {
     /// For a terminal, with states.
     Tree,
     /// A flowchart of Mermaid.
@@ -150,7 +150,7 @@ pub(in crate::http) enum Drawing {
 /// What can be waited for.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::http) enum Awaited {
+pub(crate) enum Awaited {
     /// Dependents may go on.
     Ready,
     /// Its last check passed.
@@ -166,7 +166,7 @@ pub(in crate::http) enum Awaited {
 /// From where on events are asked for: after the event of this number, or from this time on.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum Since {
+pub(crate) enum Since {
     Number(Number),
     Time(Moment),
 }
@@ -174,17 +174,17 @@ pub(in crate::http) enum Since {
 /// The number of an event.
 #[derive(Serialize, ToSchema)]
 #[schema(maximum = 9_007_199_254_740_991_u64)]
-pub(in crate::http) struct Number(u64);
+pub(crate) struct Number(u64);
 
 /// A time, RFC 3339.
 #[derive(Serialize, ToSchema)]
 #[schema(format = DateTime)]
-pub(in crate::http) struct Moment(String);
+pub(crate) struct Moment(String);
 
 /// The service that a path names.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(in crate::http) struct Service {
+pub(crate) struct Service {
     /// The name of a service.
     #[param(example = "web-app")]
     name: String,
@@ -193,7 +193,7 @@ pub(in crate::http) struct Service {
 /// Where a client of server-sent events was.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-pub(in crate::http) struct LastSeen {
+pub(crate) struct LastSeen {
     /// The `id` of the last event that was seen; stronger than `since`.
     #[param(rename = "Last-Event-ID", value_type = u64, required = false, maximum = 9_007_199_254_740_991_u64, example = 17)]
     last_event_id: Option<String>,
@@ -202,7 +202,7 @@ pub(in crate::http) struct LastSeen {
 /// Failures that an operation may end in. The status is that of the code.
 macro_rules! failures {
     ($($name:ident: $code:ident, $message:literal, $when:literal;)*) => {$(
-        pub(in crate::http) enum $name {}
+        pub(crate) enum $name {}
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {

@@ -1,16 +1,20 @@
 //! What is no request that we answer: hyper takes some of it, and refuses the rest without a word. Both is told in an envelope
 //! here.
 
-use super::patient::{EMPTY, Refusal};
 use super::reply::{Failure, LARGEST_BODY};
-use super::server::{ALWAYS, LARGEST_HEAD};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use super::write_timeout::{EMPTY, Refusal};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use service_api::{Code, Envelope, Problem};
 use std::fmt::Write;
 
 /// As many headers as hyper takes.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADER_COUNT: usize = 100;
+/// How large the head of a request may be.
+pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// What every response has: no cache keeps it, and no browser guesses its type.
+pub(super) const COMMON_HEADERS: [(HeaderName, &str); 2] =
+    [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
 /// Refuses what a request expects of us and does not get, instead of answering as if it did.
 pub(super) fn refused(headers: &HeaderMap) -> Option<Response> {
@@ -44,7 +48,7 @@ pub(super) fn explained(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
     }
     let body = serde_json::to_vec(&Envelope::<()>::failure(problem)).unwrap_or_default();
     let mut length = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
-    for (name, value) in ALWAYS {
+    for (name, value) in COMMON_HEADERS {
         let _ = write!(length, "{name}: {value}\r\n"); // a String takes everything
     }
     let empty = String::from_utf8_lossy(EMPTY);
@@ -59,7 +63,7 @@ fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
         return Problem::new(Code::BadRequest, message).help("send HTTP/1.1");
     }
     let message = if is_long(refusal) {
-        format!("the head of a request has at most {LARGEST_HEAD} bytes and {MOST_HEADERS} headers")
+        format!("the head of a request has at most {MAX_HEAD_BYTES} bytes and {MAX_HEADER_COUNT} headers")
     } else {
         format!("the body of a request has at most {LARGEST_BODY} bytes")
     };
@@ -68,5 +72,5 @@ fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
 
 /// Whether it is the head that is too large, and not the length of a body that it announces, beyond all counting.
 fn is_long(refusal: &Refusal) -> bool {
-    refusal.bytes >= LARGEST_HEAD / 2 || refusal.lines > MOST_HEADERS
+    refusal.bytes >= MAX_HEAD_BYTES / 2 || refusal.lines > MAX_HEADER_COUNT
 }

@@ -3,10 +3,10 @@
 //! A page in a browser can be made to call any name that leads here (DNS rebinding); it cannot choose the `Host` and
 //! `Origin` that the browser writes. So both are looked at before anything else, and before the token.
 
-use super::actor::Peer;
-use super::complaint::Complaints;
+use super::connections::Arrival;
+use super::peer::Peer;
 use super::reply::Failure;
-use super::seats::Arrival;
+use super::throttled_log::Complaints;
 use super::tokens::{Role, Tokens};
 use super::withheld::withheld;
 use axum::Extension;

@@ -7,11 +7,11 @@
 //! meanwhile is asked to come again: so nobody keeps others out by sitting there.
 
 use super::accept;
-use super::actor::Peer;
-use super::protocol;
+use super::connection_count::Guest;
+use super::idle::Turn;
+use super::peer::Peer;
+use super::protocol_error;
 use super::reply::Failure;
-use super::tide::Guest;
-use super::turn::Turn;
 use crate::host::clock;
 use crate::host::descriptors::DescriptorBudget;
 use axum::Extension;
@@ -178,7 +178,7 @@ impl Drop for Seat {
 /// Lets a request that asks for a stream change its seat, and in what can be answered at all. One layer for both: each costs
 /// memory for every request that is being answered.
 pub(super) async fn usher(Extension(arrival): Extension<Arrival>, request: Request, next: Next) -> Response {
-    if let Some(refused) = protocol::refused(request.headers()) {
+    if let Some(refused) = protocol_error::refused(request.headers()) {
         return refused;
     }
     if !is_stream(&request) {

@@ -1,16 +1,16 @@
 //! Looking on: the states, once or as they change, and waiting for what others bring about.
 
 use super::accept::takes_lines;
-use super::document::{
+use super::list_body;
+use super::openapi::{
     Awaited, Broken, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, StatusTableAnswer,
     StatusesOnALine, tag,
 };
-use super::listed;
 use super::reply::{Asked, Failure, count};
 use super::rows;
 use super::services::{Names, statuses};
+use super::state::ApiState;
 use crate::board::{Board, Entry};
-use crate::daemon::Shared;
 use crate::orchestrator::{Watch, resolve};
 use crate::views::Detail;
 use axum::extract::State;
@@ -55,14 +55,14 @@ pub(super) struct States {
     responses((status = 200, description = "a row a service", content((StatusTableAnswer = "application/json"), (StatusesOnALine = routes::NDJSON))), Malformed, NoService, Broken),
 )]
 pub(super) async fn status(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Asked(names): Asked<Names>,
     Asked(states): Asked<States>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     // A definition that cannot be read hides nothing of what runs.
-    let notes = shared.notes().await;
-    let board = shared.orchestrator.board();
+    let notes = api.notes().await;
+    let board = api.orchestrator.board();
     let names = names.list();
     resolve(&board.plan, &names)?;
     let detail = if states.long { Detail::Long } else { Detail::Short };
@@ -70,30 +70,30 @@ pub(super) async fn status(
         true if !takes_lines(&headers) => Err(Problem::new(Code::BadRequest, "cannot follow in one answer")
             .help("send `Accept: application/x-ndjson`")
             .into()),
-        true => Ok(follow(shared, names, detail)),
+        true => Ok(follow(api, names, detail)),
         false => {
             let chosen = (!names.is_empty()).then(|| entries(&board, &names));
             let told = move |at| {
                 let all = chosen.as_deref().unwrap_or(&board.entries);
-                Some(statuses(&shared, &board, all.get(at..)?.chunks(FEW).next()?, detail))
+                Some(statuses(&api, &board, all.get(at..)?.chunks(FEW).next()?, detail))
             };
-            Ok(listed::list_with(notes, (0..).step_by(FEW).map_while(told).flatten()))
+            Ok(list_body::list_with(notes, (0..).step_by(FEW).map_while(told).flatten()))
         }
     }
 }
 
 /// The whole table as one line, now and whenever it looks different. A watch channel holds the newest board alone, so
 /// a reader that is slow misses what has passed and fills no memory.
-fn follow(shared: Arc<Shared>, names: Vec<String>, detail: Detail) -> Response {
+fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
     let mut shown = None;
-    let tables = WatchStream::new(shared.orchestrator.boards()).filter_map(move |board| {
+    let tables = WatchStream::new(api.orchestrator.boards()).filter_map(move |board| {
         let entries = entries(&board, &names);
         let look = entries.iter().map(|entry| Look::of(entry)).collect::<Vec<_>>();
         if shown.as_ref() == Some(&look) {
             return None;
         }
         shown = Some(look);
-        Some(rows::line(statuses(&shared, &board, &entries, detail)))
+        Some(rows::line(statuses(&api, &board, &entries, detail)))
     });
     rows::lines(tables)
 }
@@ -153,18 +153,18 @@ pub(super) struct Waiting {
     responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Broken),
 )]
 pub(super) async fn wait(
-    State(shared): State<Arc<Shared>>,
+    State(api): State<Arc<ApiState>>,
     Asked(names): Asked<Names>,
     Asked(waiting): Asked<Waiting>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let _ = shared.refresh().await;
+    let _ = api.refresh().await;
     let watch = Watch {
         names: names.list(),
         until: until(waiting.until.as_deref())?,
         limit: waiting.timeout_ms.map(Duration::from_millis),
     };
-    let outcomes = shared.orchestrator.watch(watch).await?;
+    let outcomes = api.orchestrator.watch(watch).await?;
     Ok(rows::outcomes(&headers, outcomes).await)
 }
 
