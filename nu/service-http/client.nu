@@ -75,7 +75,7 @@ export def must-run [config: any, span: record]: nothing -> any {
     problem raise {
         code: daemon_unreachable
         message: $"no daemon is running for `($project.config)`"
-        help: "the next `service start` or `service status` starts one, which takes over what still runs"
+        help: "the next `service start` or `service status` starts a daemon, which adopts running services"
     } $span
 }
 

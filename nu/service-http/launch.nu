@@ -30,7 +30,7 @@ export def main [project: record, span: record]: nothing -> any {
         problem raise {
             code: storage
             message: $"cannot keep state in `($project.state)`: ($why)"
-            help: "make the directory writable, or set $env.XDG_STATE_HOME to one that is"
+            help: "make the directory writable, or set $env.XDG_STATE_HOME to a writable one"
         } $span
     }
     let greeting = $"($project.state)/greeting.(random chars --length 8)"

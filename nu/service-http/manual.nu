@@ -35,17 +35,17 @@ const OF_THE_MODULE = [up down watch top tail prompt hook trust paint]
 #   service health               ask every health check now
 #
 # In a script
-#   service wait web-app --timeout 30sec     until it is ready, or never can be
+#   service wait web-app --timeout 30sec     wait until it is ready, or cannot become ready
 #   service status | where health == unhealthy | service restart
 #   try { service start web-app } catch {|e| if $e.details.code == service::start_failed { ... } }
 #
 # After a change of services.toml
-#   service plan; service apply  what would change; do it, and go back if it fails
+#   service plan; service apply  show the changes; make them, and roll back on failure
 #
 # Names are words, or come through the pipe: strings, or rows with a `name`. An empty pipe does nothing. Rows tell of failures
 # in `error`; if all that was named failed, the command fails with a code: service::not_found, timeout, start_failed ...
 #
-# A daemon of the project starts with the first command that needs it. Services outlive it, and the shell.
+# The daemon of the project starts with the first command that needs it. Services outlive the daemon and the shell.
 # The system's own program of this name is `^service`.
 @category service
 @search-terms daemon supervisor orchestrator systemctl background

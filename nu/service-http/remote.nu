@@ -9,7 +9,7 @@ const NO_PROXY = { NO_PROXY: "*" no_proxy: "*" }
 const PROXIES = [http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY]
 # From this minor version on Nushell does what NO_PROXY says.
 const HEARS_NO_PROXY = 115
-const HELP = "copy `tokens/read` or `tokens/admin` from beside the daemon's state there"
+const HELP = "copy `tokens/read` or `tokens/admin` from the remote state directory"
 
 # The way to the daemon that the shell is set to; null if it is set to none, or the call names a file of this machine.
 export def way [config: any, span: record]: nothing -> any {

@@ -25,7 +25,7 @@ export def main [names: list<string>, piped: any, config: any, span: record]: no
     let other = $found.name | where $it in $known
     if ($other | is-empty) and ($found | is-not-empty) { return $names }
     problem raise { code: ambiguous_input message: "cannot take names both as arguments and from the pipe"
-        help: $"leave out one of the two; ($problem.IN_A_CLOSURE)" } $span
+        help: $"use only one of the two; ($problem.IN_A_CLOSURE)" } $span
 }
 
 # Where the names are in the user's text, and whether they came through the pipe instead, for the errors about them.
@@ -42,7 +42,7 @@ export def or-all [selected: any, all: bool, span: record]: nothing -> nothing {
     # All of the projects whose rows were piped in, and there were none.
     if $selected != null and $all and ($selected | is-not-empty) {
         problem raise { code: ambiguous_input message: "cannot take both names and `--all`"
-            help: "leave out one of the two" } $span
+            help: "use only one of the two" } $span
     }
 }
 

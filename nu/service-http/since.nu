@@ -18,6 +18,6 @@ def rfc3339 []: datetime -> string {
 }
 
 def refuse [span: record]: nothing -> error {
-    problem raise { code: bad_request message: "cannot tell since when"
+    problem raise { code: bad_request message: "cannot use this as a point in time"
         help: "for example `--since 10min` or `--since ((date now) - 1hr)`" } $span
 }

@@ -6,7 +6,7 @@ use problem.nu
 use project.nu
 use wish.nu
 
-# Run one command line as a supervised service that is in no file.
+# Run one command line as a supervised service outside the file.
 #
 # It is transient: five minutes after its end (`forget_transient` in services.toml) it is forgotten, with --keep never.
 # Nushell keeps the name `env` for itself, so variables are set with -e alone.
@@ -15,22 +15,22 @@ use wish.nu
 export def "service run" [
     ...command: oneof<string, bool> # a command line as one string, or after `--` word by word
     --config (-c): path # the services.toml to use
-    --name (-n): string # what to call it (default: as its program, made unique)
-    -e: record # variables to set
-    --working-dir (-C): directory # where to run it (default: here)
-    --restart: string@policies # what to do when it ends by itself (default: on-failure, and no with --oneshot)
-    --health: string # where its health is asked: http://, tcp://, exec: and so on
-    --memory-limit: filesize # how much memory it may use
-    --shell: string # the shell that is given the command line, such as sh
-    --oneshot # it does its work and ends: wait for that
+    --name (-n): string # name of the service (default: from the program, made unique)
+    -e: record # environment variables
+    --working-dir (-C): directory # working directory (default: the current one)
+    --restart: string@policies # restart policy (default: on-failure, and no with --oneshot)
+    --health: string # target of the health check: http://, tcp://, exec: and so on
+    --memory-limit: filesize # maximum memory
+    --shell: string # the shell that runs the command line, such as sh
+    --oneshot # the command does its work and exits: wait for the exit
     --keep (-k) # keep its definition until `service remove`
-    --no-wait # return as soon as it is under way
-    --timeout (-t): duration # how long to wait; it goes on after that
+    --no-wait # return as soon as the action is under way
+    --timeout (-t): duration # how long to wait; the service continues after that
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $command).span
     if ($command | is-empty) {
-        problem raise { code: no_command message: "no command is given"
+        problem raise { code: no_command message: "missing command line"
             help: "give a command line as one string, or after `--` word by word" } $span
     }
     let limit = wish milliseconds $timeout $span

@@ -85,6 +85,6 @@ def together [verb: string, failed: list, outcomes: list]: nothing -> record {
 # A duration as the API takes it.
 export def milliseconds [limit: any, span: record]: nothing -> any {
     if $limit == null { return null }
-    if $limit < 0sec { problem raise { code: bad_request message: "cannot wait a negative time" } $span }
+    if $limit < 0sec { problem raise { code: bad_request message: "cannot wait for a negative time" } $span }
     ($limit | into int) // 1_000_000
 }

@@ -4,13 +4,13 @@ use caller.nu
 
 # Stop all services of the project, dependents first, then its daemon.
 #
-# Answers with one row for each service that was stopped. Rows of `service projects` may be piped in: then it is about those.
+# The result has one row for each stopped service. With rows of `service projects` as input it stops these projects.
 @category service
 @search-terms stop all quit daemon
 @example "leave nothing of the project running" { service down }
 @example "leave nothing running of projects whose directory is gone" { service projects | where file == gone | service down }
 export def "service down" [
-    --config (-c): path # the services.toml to use; it may be gone
+    --config (-c): path # the services.toml to use; the file may be missing
 ]: any -> table {
     let projects = rows $in
     if $config != null {

@@ -8,11 +8,11 @@ use ../service-http/printable.nu
 use ../service-http/trusted.nu
 use place.nu
 
-# Give the hook that starts what is marked `auto = true` when one enters a project's directory, and stops it on leaving.
+# Return the hook that starts services with `auto = true` when a shell enters the project's directory, and stops them on leaving.
 #
-# It does nothing for a services.toml that is not trusted as it is: see `service trust`. It works in the background, so the
-# prompt does not wait. It stops only what it has started, with what that needed, and only when no other shell is inside.
-# A shell that ends inside leaves its services running.
+# The hook ignores a services.toml whose present content is not trusted: see `service trust`. It works in the background, so
+# the prompt does not wait. It stops only services that it has started, with their dependencies, and only when no other shell
+# is inside. A shell that exits inside leaves its services running.
 @category service
 @search-terms direnv cd enter leave auto
 @example "in config.nu" "use service\n$env.config.hooks.env_change.PWD = ($env.config.hooks.env_change.PWD? | default [] | append (service hook))"

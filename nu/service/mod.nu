@@ -15,40 +15,40 @@ use paint.nu *
 # Each command is defined by its whole name, which its help, its errors and `nu --mcp` say then; `use nu/service` puts `service`
 # before what is exported, so that is an alias without it.
 
-# Start the named services, or all of the project, each after what it needs.
+# Start the named services, or all of the project, after their dependencies.
 export alias up = service up
 
 # Stop all services of the project, dependents first, then its daemon.
 export alias down = service down
 
-# Show how services are, again and again in the same place, until `q` or ctrl-c.
+# Show a live table of service states, until `q` or ctrl-c.
 export alias watch = service watch
 
-# Show running services by what they use of processors or memory, most first, until `q` or ctrl-c.
+# Show a live table of running services by CPU or memory use, until `q` or ctrl-c.
 export alias top = service top
 
-# Print the last lines of services and then what they write, each service in a colour of its own, until ctrl-c.
+# Print the last log lines of services, and new ones as they are written, in one colour for each service, until ctrl-c.
 export alias tail = service tail
 
-# Say how the project is, as `3/4 up, db failing`, for the prompt: from a snapshot, in less than 5 ms.
+# Return a summary of the project for the prompt, such as `3/4 up, db failing`: from a snapshot, in less than 5 ms.
 export alias prompt = service prompt
 
-# Give the hook that starts what is marked `auto = true` when one enters a project's directory, and stops it on leaving.
+# Return the hook that starts services with `auto = true` when a shell enters the project's directory, and stops them on leaving.
 export alias hook = service hook
 
-# Trust the services.toml of this project, as long as it stays as it is.
+# Trust the present content of the project's services.toml.
 export alias trust = service trust
 
-# Give the part of `color_config` that shows states in colour: green, yellow, red, grey.
+# Return the part of `color_config` that shows states in colour: green, yellow, red, grey.
 export alias paint = service paint
 
 # Without the plugin `service ...` would be the program of that name in /usr/sbin.
 export-env {
     if (which "service status" | is-empty) {
         error make --unspanned {
-            msg: "cannot use these commands: there is no `service status` to build on"
+            msg: "cannot use these commands: the command `service status` is missing"
             code: "service::no_front"
-            help: "`plugin use service` first (or, in a Nushell that it is not built for, `use nu/service-http *`)"
+            help: "call `plugin use service` first (or `use nu/service-http *`, in a Nushell of another version)"
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use palette.nu
 
-# Give the part of `color_config` that shows states in colour: green, yellow, red, grey.
+# Return the part of `color_config` that shows states in colour: green, yellow, red, grey.
 #
-# Rows stay as they are, so `where health == unhealthy` goes on working. Every cell with such a word gets its colour, in
-# other tables too; all other strings look as they did.
+# The rows do not change, so `where health == unhealthy` keeps working. Every cell with such a word gets its colour, in other
+# tables too; other strings look the same as before.
 @category service
 @search-terms color theme color_config
 @example "in config.nu" "use service\n$env.config.color_config = ($env.config.color_config | merge (service paint))"

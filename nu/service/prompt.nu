@@ -13,15 +13,15 @@ const RECENT = 15sec
 # A job that was begun so long ago is not waited for any more.
 const PATIENCE = 10sec
 
-# Say how the project is, as `3/4 up, db failing`, for the prompt: from a snapshot, in less than 5 ms.
+# Return a summary of the project for the prompt, such as `3/4 up, db failing`: from a snapshot, in less than 5 ms.
 #
-# Empty outside of a project and where no daemon runs. It never waits and never starts a daemon: a job in the background
-# writes the next snapshot, and one that is old says so, as in `3/4 up (12min)`.
+# The summary is empty outside a project and without a daemon. The command never waits and never starts a daemon: a background
+# job writes the next snapshot. An old snapshot shows its age, as in `3/4 up (12min)`.
 @category service
 @search-terms segment status line starship
 @example "on the right" "use service\n$env.PROMPT_COMMAND_RIGHT = { service prompt --color }"
 export def "service prompt" [
-    --color (-c) # green, yellow, or red when something is failing
+    --color (-c) # green, yellow, or red if a service fails
 ]: nothing -> string {
     let config = place usable $env.PWD
     if $config == null { return "" }

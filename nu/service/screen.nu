@@ -11,7 +11,7 @@ const LEAVE = "\e[?7h\e[?25h\e[?1049l"
 export def main [interval: duration, frame: closure]: nothing -> nothing {
     if not ((is-terminal --stdout) and (is-terminal --stdin)) {
         error make --unspanned {
-            msg: "cannot draw a live table: this is no terminal"
+            msg: "cannot draw a live table: there is no terminal"
             code: "service::no_terminal"
             help: "in a script use `service status`, or `service events --follow`"
         }

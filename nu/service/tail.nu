@@ -10,16 +10,16 @@ const COLOURS = [cyan magenta green yellow blue light_cyan light_magenta light_g
 # Of a line so much is shown; `service logs` has all of it.
 const LONGEST = 2000
 
-# Print the last lines of services and then what they write, each service in a colour of its own, until ctrl-c.
+# Print the last log lines of services, and new ones as they are written, in one colour for each service, until ctrl-c.
 #
-# Lines of standard error are marked with `!`. For rows use `service logs --follow`.
+# `!` marks lines of standard error. For rows use `service logs --follow`.
 @category service
 @search-terms logs follow output
 @example "of all services" "service tail"
 @example "of one, from now on" "service tail web-app --lines 0"
 export def "service tail" [
-    ...names: string@"names all" # services; all of the project if none is named
-    --lines (-n): int = 10 # so many lines of the past of each
+    ...names: string@"names all" # the services (default: all of the project)
+    --lines (-n): int = 10 # number of past lines of each service
 ]: nothing -> nothing {
     let known = caller (metadata $names).span { service list ...$names | get name }
     let width = $known | each { str length } | append 0 | math max

@@ -7,17 +7,17 @@ use screen.nu
 # From so many columns on there is room for all of them.
 const WIDE = 100
 
-# Show running services by what they use of processors or memory, most first, until `q` or ctrl-c.
+# Show a live table of running services by CPU or memory use, until `q` or ctrl-c.
 #
-# `cpu` is a percentage of one core since the look before, of all processes of the service together.
+# `cpu` is a percentage of one core since the last refresh, for all processes of the service together.
 @category service
 @search-terms cpu memory usage htop busy
 @example "by memory" "service top --by memory"
 @example "once, as rows" "service top --once | first 3"
 export def "service top" [
     --by (-b): string@columns = cpu # cpu, memory, uptime or restarts
-    --interval (-i): duration = 2sec # from one look to the next
-    --once (-1) # the rows instead of a live table
+    --interval (-i): duration = 2sec # refresh interval
+    --once (-1) # return rows instead of a live table
 ]: nothing -> any {
     if $by not-in (columns) {
         error make {

@@ -5,18 +5,19 @@ use ../service-http/trusted.nu
 use hook.nu
 use place.nu
 
-# Trust the services.toml of this project, as long as it stays as it is.
+# Trust the present content of the project's services.toml.
 #
-# A file of somebody else's may be used then, what it says is asked by commands that only look, and `service hook` starts services
-# when a shell enters its directory; at once if this shell has the hook and is inside. The file is remembered by a hash of its content and of the manager modules that it names:
-# after any change it has to be trusted anew. The programs and env files that it names are not looked at.
+# Every command then uses the file, also if it belongs to another user, read-only commands run its managers and checks, and
+# `service hook` starts services when a shell enters its directory; at once if this shell has the hook and is inside. The trust
+# is for a hash of the file and of the manager modules it names: after any change it has to be renewed. The programs and env
+# files that the file names are not covered.
 @category service
 @search-terms hook direnv allow auto
 @example "after reading it" "service trust"
 @example "not any more" "service trust --revoke"
 export def --env "service trust" [
-    --revoke # forget it
-    --list # every file that is trusted
+    --revoke # withdraw the trust
+    --list # list all trusted files
 ]: nothing -> any {
     let all = trusted rows
     if $list { return ($all | each {|row| { file: ($row.file | printable plain) since: ($row.since | into datetime) current: (trusted is-trusted $row.file) } }) }
@@ -25,7 +26,7 @@ export def --env "service trust" [
         error make --unspanned {
             msg: $"no services.toml in `($env.PWD | printable plain)` or above it"
             code: "service::no_project"
-            help: "go to a project first"
+            help: "change to the directory of a project first"
         }
     }
     let others = $all | where file != $file

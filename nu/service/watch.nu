@@ -11,16 +11,16 @@ const WIDE = 90
 # So many lines of the screen are no rows: the summary, the table's own four, the last.
 const FRAME = 6
 
-# Show how services are, again and again in the same place, until `q` or ctrl-c.
+# Show a live table of service states, until `q` or ctrl-c.
 #
-# It follows the size of the terminal and leaves nothing on it. For a script: `service events --follow`.
+# The table follows the size of the terminal and is removed at the end. For a script use `service events --follow`.
 @category service
 @search-terms live monitor refresh
 @example "all services, twice a second" "service watch --interval 500ms"
 @example "two of them" "service watch database web-app"
 export def "service watch" [
-    ...names: string@"names all" # services; all of the project if none is named
-    --interval (-i): duration = 1sec # from one look to the next
+    ...names: string@"names all" # the services (default: all of the project)
+    --interval (-i): duration = 1sec # refresh interval
 ]: nothing -> nothing {
     # What is wrong with the names is an error before anything is drawn.
     caller (metadata $names).span { service status --quiet ...$names | ignore }

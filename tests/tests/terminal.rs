@@ -38,8 +38,8 @@ fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
     terminal.shows("slow is starting");
     terminal.press(&["C-c"]);
     // What is typed before would be echoed into the line that is being cleared.
-    terminal.shows("the daemon goes on with it");
-    terminal.shows("`service stop slow` takes it back");
+    terminal.shows("the daemon continues");
+    terminal.shows("`service stop slow` reverts it");
     is_at_the_prompt(&terminal);
     assert!(!terminal.screen().contains("is starting"), "the line is left");
     assert_eq!(project.status("slow")["state"], "starting");
@@ -131,7 +131,7 @@ fn ctrl_c_leaves_nothing_of_a_line_that_is_as_wide_as_the_terminal_and_no_empty_
     terminal.types("service start --all", &["Enter"]);
     terminal.shows("starting 1s: a-service-with-a-name");
     terminal.press(&["C-c"]);
-    terminal.shows("the daemon goes on with it");
+    terminal.shows("the daemon continues");
     is_at_the_prompt(&terminal);
     assert!(!terminal.screen().contains("a-service-with"), "a rest of the line is left");
     assert!(!terminal.screen().contains("empty"), "rows that nobody waited for are shown as none");
@@ -143,7 +143,7 @@ fn the_line_stays_while_a_closure_is_asked_again_and_again() {
     project.value("service start slow --no-wait");
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types("service wait { false }", &["Enter"]);
-    let line = "waiting for the closure to say true";
+    let line = "waiting for the closure to return true";
     terminal.shows(line);
     eventually("it has been asked some times more", || {
         let screen = terminal.screen();
@@ -181,7 +181,7 @@ fn ctrl_c_ends_an_apply_for_the_shell_and_the_daemon_goes_on() {
     terminal.shows("slow is starting");
     terminal.press(&["C-c"]);
     // What is typed before would be echoed into the line that is being cleared.
-    terminal.shows("the daemon goes on with it");
+    terminal.shows("the daemon continues");
     is_at_the_prompt(&terminal);
     assert!(!terminal.screen().contains("slow is starting"), "the line is left");
     project.write("go", "");

@@ -28,7 +28,7 @@ pub(crate) fn json(value: &Value) -> Result<Json, LabeledError> {
         Value::Error { error, .. } => return Err(LabeledError::from((**error).clone())),
         other => {
             let message = format!("cannot write a {} into a definition", other.get_type());
-            return Err(refusal("bad_definition", &message, "nothing that a definition has", other.span()));
+            return Err(refusal("bad_definition", &message, "not allowed in a definition", other.span()));
         }
     })
 }

@@ -80,7 +80,7 @@ impl Client {
             Endpoint::Tcp(_) => (http.connect_timeout(REACHED_WITHIN).tls_certs_only([]), None),
         };
         let http = http.build().map_err(|error| {
-            Problem::new(Code::Internal, format!("cannot talk to a daemon: {}", root(&error)))
+            Problem::new(Code::Internal, format!("cannot connect to a daemon: {}", root(&error)))
         })?;
         Ok(Self { http, way: Arc::new(way.clone()), tls, limit: None, caller: None })
     }
@@ -221,16 +221,17 @@ impl Client {
         let (what, help) = if why.contains("certificate") {
             (
                 "trust",
-                "name the certificate of its authority in `ca_file`, and use a host name that its own certificate has",
+                "name the certificate of its authority in `ca_file`, and use a host name of its certificate",
             )
         } else if why.contains("InvalidContentType") || why.contains("corrupt message") {
-            ("speak TLS with", "write `http://` if its [orchestrator.api] has no `tls`")
+            ("use TLS with", "write `http://` if its [orchestrator.api] has no `tls`")
         } else if why.contains("timed out") {
-            ("reach", "is the host on, and does a firewall let you through to this port?")
+            ("reach", "check that the host is on, and that no firewall blocks this port")
         } else {
             (
                 "reach",
-                "does a daemon run there, with `listen` in [orchestrator.api]? `service daemon status` there tells",
+                "check that a daemon runs there, with `listen` in [orchestrator.api]: see `service daemon \
+                 status` there",
             )
         };
         Problem::new(Code::DaemonUnreachable, format!("cannot {what} `{remote}`: {why}")).help(help)
@@ -241,8 +242,10 @@ impl Client {
         match (&self.way.endpoint, problem.code) {
             (Endpoint::Tcp(remote), Code::Unauthorized) => {
                 let message = format!("cannot use `{remote}`: {}", problem.message);
-                Problem::new(Code::Unauthorized, message)
-                    .help("let `token_file` hold what is in `tokens/read` or `tokens/admin` beside the daemon's state there")
+                Problem::new(Code::Unauthorized, message).help(
+                    "copy `tokens/read` or `tokens/admin` of the remote state directory into \
+                           `token_file`",
+                )
             }
             _ => problem,
         }
@@ -289,7 +292,7 @@ fn lines(response: Response) -> impl Iterator<Item = Result<String, Problem>> {
 }
 
 fn broken_off() -> Problem {
-    Problem::new(Code::DaemonUnreachable, "the daemon ended before it had answered")
+    Problem::new(Code::DaemonUnreachable, "the daemon ended before it answered")
         .help("services keep running; `service status` shows how they are")
 }
 

@@ -114,9 +114,10 @@ fn socket(project: &Project) -> Result<PathBuf, Problem> {
     let record = match std::fs::read(project.record()) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             let message = format!("cannot read `{}`: {error}", project.state_dir.display());
-            return Err(
-                Problem::new(Code::Internal, message).help("it is another user's; set $env.XDG_STATE_HOME")
-            );
+            return Err(Problem::new(Code::Internal, message).help(
+                "it belongs to another user; set \
+                                                            $env.XDG_STATE_HOME",
+            ));
         }
         read => read.ok(),
     };
@@ -129,8 +130,8 @@ fn socket(project: &Project) -> Result<PathBuf, Problem> {
 fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> {
     let log = open_log(project).map_err(|error| {
         let dir = project.state_dir.display();
-        Problem::of_io(&error, format!("cannot keep state in `{dir}`: {error}"))
-            .help("make the directory writable, or set $env.XDG_STATE_HOME to one that is")
+        Problem::of_io(&error, format!("cannot store state in `{dir}`: {error}"))
+            .help("make the directory writable, or set $env.XDG_STATE_HOME to a writable one")
     })?;
     let mut command = program(engine)?;
     command.arg("run").arg("--config").arg(&project.config);
@@ -162,9 +163,11 @@ fn greeting(child: Child, log: &Path, already_there: u64) -> Result<Greeting, Pr
         }
     };
     match first_line(child).recv_timeout(GREETS_WITHIN) {
-        Ok(line) if line.is_empty() => Err(silent("it ended at once".into())),
-        Ok(line) => serde_json::from_str(&line).map_err(|_| silent(format!("it said `{}`", line.trim()))),
-        Err(_) => Err(silent(format!("it said nothing within {} s", GREETS_WITHIN.as_secs()))),
+        Ok(line) if line.is_empty() => Err(silent("it exited at once".into())),
+        Ok(line) => {
+            serde_json::from_str(&line).map_err(|_| silent(format!("its output was `{}`", line.trim())))
+        }
+        Err(_) => Err(silent(format!("it did not report within {} s", GREETS_WITHIN.as_secs()))),
     }
 }
 

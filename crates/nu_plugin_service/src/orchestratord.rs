@@ -53,7 +53,7 @@ pub(crate) fn init(engine: &EngineInterface, file: &Path, force: bool) -> Result
 fn answer<T: DeserializeOwned>(mut command: Command) -> Result<T, Problem> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(&error))?;
     if output.stdout.is_empty() {
-        let message = format!("cannot learn anything: `{PROGRAM}` ended with {}", output.status);
+        let message = format!("cannot get a result: `{PROGRAM}` ended with {}", output.status);
         return Err(
             Problem::new(Code::Internal, message).help(String::from_utf8_lossy(&output.stderr).trim())
         );

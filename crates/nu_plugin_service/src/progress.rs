@@ -119,8 +119,8 @@ impl Progress {
         let line = if self.drawn { "" } else { "\n" };
         self.clear();
         if self.what.is_some() {
-            let undo = self.undo.as_ref().map(|undo| format!("; `{undo}` takes it back")).unwrap_or_default();
-            print(&format!("{line}the daemon goes on with it: see `service status`{undo}\n"));
+            let undo = self.undo.as_ref().map(|undo| format!("; `{undo}` reverts it")).unwrap_or_default();
+            print(&format!("{line}the daemon continues: see `service status`{undo}\n"));
         }
     }
 }

@@ -16,13 +16,13 @@ const KEYS: [&str; 3] = ["url", "token_file", "ca_file"];
 /// The daemon of another machine that the shell is set to, if it is.
 pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddress>, Problem> {
     let wrong = |message: String| {
-        Problem::new(Code::BadRequest, format!("cannot follow $env.config.plugins.service: {message}"))
+        Problem::new(Code::BadRequest, format!("cannot use $env.config.plugins.service: {message}"))
     };
     let config = engine.get_plugin_config().map_err(|error| wrong(error.to_string()))?;
     let Some(Value::Record { val: config, .. }) = config else { return Ok(None) };
     if let Some(strange) = config.columns().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(
-            wrong(format!("it has no key `{strange}`")).help(format!("its keys are {}", KEYS.join(", ")))
+            wrong(format!("unknown key `{strange}`")).help(format!("its keys are {}", KEYS.join(", ")))
         );
     }
     let text = |key: &str| match config.get(key) {
@@ -35,7 +35,7 @@ pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddres
     let remote = Remote::parse(&url)?;
     let Some(token_file) = text("token_file")? else {
         return Err(wrong("`token_file` is missing".into()).help(
-            "copy `tokens/read` or `tokens/admin` from beside the daemon's state there, and name the copy",
+            "copy `tokens/read` or `tokens/admin` from the remote state directory, and name the copy",
         ));
     };
     let token = token(&shell::path(engine, &token_file)?)?;
@@ -51,7 +51,7 @@ fn token(path: &Path) -> Result<String, Problem> {
     let cannot = |why: &dyn std::fmt::Display| {
         Problem::new(Code::Unauthorized, format!("cannot use the token in `{}`: {why}", path.display()))
     };
-    let help = "copy `tokens/read` or `tokens/admin` from beside the daemon's state there";
+    let help = "copy `tokens/read` or `tokens/admin` from the remote state directory";
     let found = std::fs::metadata(path).map_err(|error| cannot(&error).help(help))?;
     if found.mode() & 0o077 != 0 {
         return Err(cannot(&"others can read it").help(format!("run `chmod 600 {}`", path.display())));
@@ -60,7 +60,7 @@ fn token(path: &Path) -> Result<String, Problem> {
     let text = String::from_utf8_lossy(&bytes);
     let token = text.trim();
     match token.is_empty() || token.contains(|c: char| c.is_whitespace() || !c.is_ascii_graphic()) {
-        true => Err(cannot(&"it holds no token").help(help)),
+        true => Err(cannot(&"the file contains no token").help(help)),
         false => Ok(token.to_owned()),
     }
 }

@@ -55,7 +55,7 @@ impl Selection {
     pub(crate) fn or_all(self, all: Option<Span>, head: Span) -> Result<Self, LabeledError> {
         match (&self, all) {
             (Self::Unsaid, None) => Err(refusal("no_names", "no service is named", "which services?", head)
-                .with_help("name services, pipe them in (a number names none), or say `--all`")),
+                .with_help("name services, pipe them in (a number names none), or use `--all`")),
             // All of the projects whose rows were piped in, and there were none.
             (Self::Piped(names), Some(_)) if names.is_empty() => Ok(self),
             (Self::Named(_) | Self::Piped(_), Some(flag)) => Err(refusal(
@@ -64,7 +64,7 @@ impl Selection {
                 "names are given as well",
                 flag,
             )
-            .with_help("leave out one of the two")),
+            .with_help("use only one of the two")),
             _ => Ok(self),
         }
     }
@@ -95,10 +95,10 @@ fn both(named: &Spanned<String>, piped: Option<&Spanned<String>>) -> LabeledErro
     refusal(
         "ambiguous_input",
         "cannot take names both as arguments and from the pipe",
-        &format!("named here, and {piped} is piped in"),
+        &format!("given here, and {piped} is piped in"),
         named.span,
     )
-    .with_help(format!("leave out one of the two; {IN_A_CLOSURE}"))
+    .with_help(format!("use only one of the two; {IN_A_CLOSURE}"))
 }
 
 fn rows(value: Value) -> Vec<Value> {
@@ -126,7 +126,7 @@ fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
         _ => {
             let label = match row {
                 Value::Record { .. } => "no name in this row".to_owned(),
-                other => format!("of type {}, which names no service", other.get_type()),
+                other => format!("type {} names no service", other.get_type()),
             };
             Err(refusal("bad_row", "cannot tell which service is meant", &label, span)
                 .with_help(format!("pipe in strings, or rows with a `name` column; {IN_A_CLOSURE}")))

@@ -206,7 +206,10 @@ impl Session {
                 Code::DaemonUnreachable => {
                     let project = project.config.display();
                     Problem::new(Code::DaemonUnreachable, format!("no daemon is running for `{project}`"))
-                        .help("the next `service start` or `service status` starts one, which takes over what still runs")
+                        .help(
+                            "the next `service start` or `service status` starts a daemon, which adopts \
+                               running services",
+                        )
                 }
                 _ => problem,
             })

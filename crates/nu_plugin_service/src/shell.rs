@@ -105,7 +105,7 @@ pub(crate) fn text(name: &str, value: &Value, home: Option<&str>) -> Option<Stri
 }
 
 fn unanswered(error: &ShellError) -> Problem {
-    Problem::new(Code::Internal, format!("cannot ask the shell: {error}"))
+    Problem::new(Code::Internal, format!("cannot query the shell: {error}"))
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub(crate) fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError
         _ => None,
     };
     said.map(Some).ok_or_else(|| {
-        let label = "no duration, no datetime, no number of an event";
-        refusal("bad_request", "cannot tell since when", label, value.span())
+        let label = "expected a duration, a datetime or the number of an event";
+        refusal("bad_request", "cannot use this as a point in time", label, value.span())
             .with_help("for example `--since 10min`, `--since ((date now) - 1hr)` or `--since 17`")
     })
 }

@@ -95,7 +95,7 @@ impl<T: DeserializeOwned> Iterator for Follow<T> {
 }
 
 fn ended() -> Problem {
-    Problem::new(Code::DaemonUnreachable, "the daemon ended before it had answered")
+    Problem::new(Code::DaemonUnreachable, "the daemon ended before it answered")
         .help("services keep running; `service status` shows how they are")
 }
 

@@ -208,9 +208,9 @@ impl Reader {
                     return Err(problem);
                 }
                 Err(_) if Instant::now() >= deadline => {
-                    let message = "the daemon has ended, so nobody tells what services write";
+                    let message = "the daemon has ended, so new log lines are not available";
                     return Err(Problem::new(Code::DaemonUnreachable, message)
-                        .help("services keep running and writing: run the command again"));
+                        .help("services keep running and writing logs: run the command again"));
                 }
                 Err(_) => {}
             }

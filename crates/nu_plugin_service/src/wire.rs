@@ -75,7 +75,7 @@ impl Wire {
 }
 
 fn reach(remote: &Remote) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("its name leads nowhere");
+    let mut last = io::Error::other("its name has no address");
     for address in (remote.host.as_str(), remote.port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, REACHED_WITHIN) {
             Ok(stream) => return Ok(stream),
@@ -124,7 +124,7 @@ pub(crate) fn trust(ca_file: Option<&Path>) -> Result<ClientConfig, Problem> {
     };
     let cannot = |error: &dyn std::fmt::Display| {
         Problem::new(Code::BadRequest, format!("cannot use the `ca_file` `{}`: {error}", path.display()))
-            .help("it should hold the certificate of an authority, in PEM")
+            .help("the file should contain the certificate of an authority, in PEM")
     };
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| cannot(&error))?;
@@ -133,7 +133,7 @@ pub(crate) fn trust(ca_file: Option<&Path>) -> Result<ClientConfig, Problem> {
         roots.add(certificate).map_err(|error| cannot(&error))?;
     }
     if roots.is_empty() {
-        return Err(cannot(&"there is no certificate in it"));
+        return Err(cannot(&"the file contains no certificate"));
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

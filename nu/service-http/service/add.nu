@@ -7,7 +7,7 @@ use ../rows.nu
 
 # Define services from records, beside those of services.toml.
 #
-# The columns are `name` and the keys of services.toml. All are added or none; they stay until `service remove`.
+# The columns are `name` and the keys of services.toml. All services are added or none; they stay until `service remove`.
 @category service
 @search-terms define register create new dynamic
 export def "service add" [
@@ -18,7 +18,7 @@ export def "service add" [
     let rows = if ($rows | describe --detailed | get type) == list { $rows } else { [$rows] }
     for row in $rows {
         if ($row | describe --detailed | get type) != record {
-            problem raise { code: bad_row message: "cannot tell what is to be added"
+            problem raise { code: bad_row message: "cannot add this: it is no record of a service"
                 help: "pipe in records with `name`, `start_command` and other keys of services.toml" } $span
         }
     }

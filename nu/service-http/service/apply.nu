@@ -3,14 +3,14 @@
 use ../client.nu
 use ../wish.nu
 
-# Let what runs follow a changed services.toml, and go back if that fails.
+# Apply a changed services.toml to the running services, and roll back on failure.
 @category service
 @search-terms deploy reload update rollback
 export def "service apply" [
     --config (-c): path # the services.toml to use
-    --start # start every service that is new, not only those that something needs
-    --no-rollback # leave everything as it is if a step fails
-    --timeout (-t): duration # how long each step may take; then it has failed
+    --start # start every new service, not only dependencies of active services
+    --no-rollback # do not roll back if a step fails
+    --timeout (-t): duration # timeout of each step
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $config).span

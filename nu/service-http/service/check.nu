@@ -4,13 +4,13 @@ use ../client.nu
 use ../problem.nu
 use ../project.nu
 
-# Show everything that is wrong with a services.toml, and what is doubtful about it.
+# Show all errors and warnings of a services.toml.
 @category service
 @search-terms validate lint verify errors warnings
 export def "service check" [
     file?: path # the file to check instead of the project's own
     --config (-c): path # the services.toml to use
-    --strict # fail if there is an error, and tell all that was found in that: for CI
+    --strict # fail if there is an error, and report every problem in it: for CI
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $file).span
@@ -24,7 +24,7 @@ export def "service check" [
         }
         problem raise {
             code: bad_definition
-            message: $"nothing can be started with `($errors.0.file)`($told | str join)"
+            message: $"cannot start services with `($errors.0.file)`($told | str join)"
         } $span
     }
     $findings | each {|it|

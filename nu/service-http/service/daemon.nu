@@ -7,7 +7,7 @@ use ../project.nu
 use ../remote.nu
 use ../rows.nu
 
-# Show the daemon of the project, without starting it. Where none runs, `running` is false.
+# Show the daemon of the project, without starting it. Without a daemon, `running` is false.
 @category service
 export def "service daemon status" [
     --config (-c): path # the services.toml to use
@@ -46,7 +46,7 @@ export def "service daemon restart" [
     if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon restart --config $path }) }
     let span = (metadata $config).span
     if (remote way $config $span) != null {
-        problem raise { code: remote message: "cannot restart the daemon of another machine: nobody could start it from here"
+        problem raise { code: remote message: "cannot restart the daemon of another machine: it cannot be started from here"
             help: "run it there, or name a project of this machine with `--config`" } $span
     }
     client end (client must-run $config $span) {} | ignore

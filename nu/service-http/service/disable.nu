@@ -4,7 +4,7 @@ use ../client.nu
 use ../project.nu
 use ../rows.nu
 
-# Take back `service enable`: systemd does not start the project any more.
+# Revert `service enable`: systemd no longer starts the project.
 @category service
 @search-terms systemd unit boot login autostart
 export def "service disable" [

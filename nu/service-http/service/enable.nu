@@ -5,15 +5,15 @@ use ../names.nu
 use ../project.nu
 use ../rows.nu
 
-# Have systemd run the daemon of the project, and start services with it, from now on.
+# Let systemd run the daemon of the project, and start services with it.
 @category service
 @search-terms systemd unit boot login autostart linger
 export def "service enable" [
-    ...names: string@"names all" # the services to start along (default: those marked `auto = true`)
+    ...names: string@"names all" # the services to start with the daemon (default: those with `auto = true`)
     --config (-c): path # the services.toml to use
-    --all (-a) # start all services along
-    --boot # start when the machine does, and not only when you log in
-    --now # start at once, too
+    --all (-a) # start all services with the daemon
+    --boot # start when the machine boots, and not only when you log in
+    --now # also start now
 ]: nothing -> record {
     let span = (metadata $names).span
     let flags = { all: $all boot: $boot now: $now } | transpose name on | where on | each {|it| $"--($it.name)" }

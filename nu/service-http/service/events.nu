@@ -9,19 +9,19 @@ use ../rows.nu
 use ../selector.nu
 use ../since.nu
 
-# Show what happened to services: starts, ends, health, definitions.
+# Show the events of services: starts, exits, health, definitions.
 #
-# With --follow the stream goes on over a restart of the daemon, without gap or duplicate.
+# With --follow the stream continues across a restart of the daemon, without gap or duplicate.
 @category service
 @search-terms journal transitions alert stream
 export def "service events" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
-    --follow (-f) # what happens from now on, as it happens, until ctrl-c
-    --since (-s): any # a duration back from now, a datetime, or the number of the last event you have
-    --tail (-n): int # only so many of the last of them
-    --long (-l) # with who brought it about, the number of the run, how it ended and what it waited for
-    --by (-b): string # what somebody brought about: user, hook, token, policy, program or daemon, or words such as a name
+    --follow (-f) # show new events as they happen, until ctrl-c
+    --since (-s): any # events since then: a duration before now, a datetime, or the number of the last known event
+    --tail (-n): int # the last N of them
+    --long (-l) # all columns: also cause, run, exit and awaited dependency
+    --by (-b): string # events by cause: user, hook, token, policy, program or daemon, or words such as a name
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config
@@ -33,7 +33,7 @@ export def "service events" [
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     if $tail != null and $tail < 0 { problem raise { code: bad_request message: "cannot show a negative number of rows" } $span }
-    if $tail != null and $follow { problem raise { code: bad_request message: "cannot follow and show the last as well" help: "say `--since` to begin earlier" } $span }
+    if $tail != null and $follow { problem raise { code: bad_request message: "cannot combine `--follow` and `--tail`" help: "use `--since` to begin earlier" } $span }
     let since = since $since $span --numbers
     let long = $long or $by != null
     # Not `return`: that would wait for the end.

@@ -7,15 +7,15 @@ use ../selector.nu
 
 const FORMATS = [tree mermaid dot]
 
-# Show which service needs which, and how each is.
+# Show the dependency graph with the state of each service.
 #
-# Only reads: no daemon is started for it.
+# The command starts no daemon.
 @category service
 @search-terms dependencies tree mermaid dot graphviz draw
 export def "service graph" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
-    --format (-f): string@formats # draw it: `tree` for the terminal, `mermaid` or `dot` for documents
+    --format (-f): string@formats # draw the graph: `tree` for the terminal, `mermaid` or `dot` for documents
 ]: any -> any {
     let piped = $in
     let span = selector mark $names $piped (metadata $names).span

@@ -6,7 +6,7 @@ use ../names.nu
 use ../rows.nu
 use ../selector.nu
 
-# Check now whether services are healthy, all at the same time.
+# Run the health checks of services now, concurrently.
 @category service
 @search-terms check probe alive ping
 export def "service health" [

@@ -8,15 +8,15 @@ use ../rows.nu
 use ../selector.nu
 use ../since.nu
 
-# Show what happened to services and what their health checks said, for analysis.
+# Show the events and health check results of services, for analysis.
 @category service
 @search-terms journal latency transitions statistics
 export def "service history" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
-    --starts # one row for each start: what it waited for, how long, and how long it took
-    --since (-s): any # a duration back from now, a datetime, or the number of an event
-    --tail (-n): int # only so many of the last of them
+    --starts # one row for each start, with the awaited dependency, the wait and the duration
+    --since (-s): any # rows since then: a duration before now, a datetime, or the number of an event
+    --tail (-n): int # the last N of them
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config

@@ -3,13 +3,13 @@
 use ../client.nu
 use ../project.nu
 
-# Write a services.toml that explains itself into the current directory.
+# Write a commented services.toml into the current directory.
 #
-# All of it is commented out. What other files here speak of is suggested: in the file, commented out as well, and in the answer.
+# Every entry is commented out. Suggestions from other files are in the file, commented out as well, and in the result.
 @category service
 @search-terms new create project template Procfile compose
 export def "service init" [
-    --force (-f) # replace the services.toml that is there
+    --force (-f) # replace an existing services.toml
 ]: any -> record {
     ignore # the item of a closure
     let span = (metadata $force).span

@@ -7,9 +7,9 @@ use ../problem.nu
 use ../rows.nu
 use ../selector.nu
 
-# List the services of the project as they are defined.
+# List the definitions of the project's services.
 #
-# Only reads: no daemon is started for it.
+# The command starts no daemon.
 @category service
 @search-terms definitions show ls
 export def "service list" [

@@ -11,15 +11,15 @@ use ../since.nu
 # How many lines of each service, unless something else is asked for.
 const TAIL = 100
 
-# Show what services wrote, merged by time.
+# Show the log lines of services, merged by time.
 @category service
 @search-terms output tail journal stderr
 export def "service logs" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --tail (-n): oneof<int, string> # how many lines of each service, or `all` (default: 100; with --follow 10; with --since all)
-    --since (-s): any # only lines since then: a duration back from now, or a datetime
-    --follow (-f) # go on with what they write, until ctrl-c
+    --since (-s): any # lines since then: a duration before now, or a datetime
+    --follow (-f) # show new lines as they are written, until ctrl-c
     --raw (-r) # the text of the lines instead of a table
 ]: any -> any {
     let piped = $in
@@ -32,7 +32,7 @@ export def "service logs" [
     let selected = selector $names $piped $config $span
     if (selector is-nothing $selected) { return [] }
     if $tail != null and $tail != all {
-        if ($tail | describe) != int { problem raise { code: bad_request message: "cannot tell how many lines" } $span }
+        if ($tail | describe) != int { problem raise { code: bad_request message: "cannot use this as a number of lines" } $span }
         if ($tail | into int) < 0 { problem raise { code: bad_request message: "cannot show a negative number of lines" } $span }
     }
     let is_cut = $tail == null and $since == null and not $follow

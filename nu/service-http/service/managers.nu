@@ -3,7 +3,7 @@
 use ../client.nu
 use ../rows.nu
 
-# Show who can run services, what each can do, and whether the program it needs is here.
+# Show the managers, their commands, and whether their programs are installed.
 @category service
 @search-terms systemd podman docker module backend
 export def "service managers" [

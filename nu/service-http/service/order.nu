@@ -5,9 +5,9 @@ use ../names.nu
 use ../rows.nu
 use ../selector.nu
 
-# Show in which order services start, with everything they need.
+# Show the start order of services, with all their dependencies.
 #
-# Only reads: no daemon is started for it.
+# The command starts no daemon.
 @category service
 @search-terms dependencies plan levels
 export def "service order" [

@@ -3,12 +3,12 @@
 use ../client.nu
 use ../rows.nu
 
-# Show what a changed services.toml would do to what runs.
+# Show the changes that `service apply` would make.
 @category service
 @search-terms diff changes dry-run
 export def "service plan" [
     --config (-c): path # the services.toml to use
-    --all (-a) # also the services for which nothing would change
+    --all (-a) # also show unchanged services
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $config).span

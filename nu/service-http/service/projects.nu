@@ -5,16 +5,16 @@ use ../client.nu
 # A daemon that does not answer within this hangs.
 const PATIENCE = 500ms
 
-# List every project of yours that something runs of, or whose file is gone.
+# List your projects with running services or without a file.
 #
-# Rows can be piped into `service status`, `stop --all`, `logs`, `daemon stop` and others. With --prune, what is left of
-# projects whose file is gone and of which nothing runs is removed, with logs and events, and the rows say what was.
-# `daemon` is running, hangs or none; without an answer `up` counts the services that are kept all the same.
+# The rows can be piped into `service status`, `stop --all`, `logs`, `daemon stop` and others. --prune deletes the state, logs
+# and events of projects without a file and without running services; the rows are the deleted projects. `daemon` is running,
+# hangs or none; without a daemon `up` counts the services under a shim.
 @category service
 @search-terms all machine daemons ps
 export def "service projects" [
-    --long (-l) # with the socket of the daemon and the directory of the state
-    --prune # remove the state of projects whose file is gone and of which nothing runs
+    --long (-l) # also show the socket of the daemon and the state directory
+    --prune # delete the state of projects without a file and without running services
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $PATIENCE).span

@@ -6,20 +6,20 @@ use ../names.nu
 use ../selector.nu
 use ../wish.nu
 
-# Stop services and start them again, with the dependents that went down.
+# Restart services, together with their running dependents.
 #
-# Rows of services that failed say why in `error`; if every service that was named failed, or with `--all` any, the command fails.
+# Failed rows have the reason in `error`; if every named service failed, or with `--all` any, the command fails.
 @category service
 @search-terms bounce again
 export def "service restart" [
     ...names: string@"names running" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --all (-a) # every service of the project
-    --no-wait # return as soon as it is under way
-    --strict # raise an error if any service failed, not only if all that are named did
-    --timeout (-t): duration # how long to wait; the daemon goes on after that
-    --no-dependents # leave alone what needs them
-    --oneshots # with --all: do again also what one-shots have done
+    --no-wait # return as soon as the action is under way
+    --strict # raise an error if any service failed, not only if all named services failed
+    --timeout (-t): duration # how long to wait; the daemon continues after that
+    --no-dependents # leave their dependents alone
+    --oneshots # with --all: also run completed one-shots again
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config

@@ -6,20 +6,20 @@ use ../names.nu
 use ../selector.nu
 use ../wish.nu
 
-# Start services, each after everything it needs.
+# Start services after their dependencies, and wait until they are ready.
 #
-# Rows of services that failed say why in `error`; if every service that was named failed, or with `--all` any, the command fails.
+# Failed rows have the reason in `error`; if every named service failed, or with `--all` any, the command fails.
 @category service
 @search-terms run launch up
 export def "service start" [
     ...names: string@"names idle" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --all (-a) # every service of the project
-    --no-wait # return as soon as it is under way
-    --strict # raise an error if any service failed, not only if all that are named did
-    --timeout (-t): duration # how long to wait; the daemon goes on after that
-    --no-deps # start only what is named
-    --if-hash: string # only if services.toml is as `service trust` knows it by this hash
+    --no-wait # return as soon as the action is under way
+    --strict # raise an error if any service failed, not only if all named services failed
+    --timeout (-t): duration # how long to wait; the daemon continues after that
+    --no-deps # start only the named services, not their dependencies
+    --if-hash: string # only if services.toml has this hash of `service trust`
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config

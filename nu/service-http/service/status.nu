@@ -6,15 +6,15 @@ use ../names.nu
 use ../rows.nu
 use ../selector.nu
 
-# Show how services are: state, health, process, uptime, memory.
+# Show the state, health, process, uptime and memory of services.
 @category service
 @search-terms ps state running uptime systemctl
 export def "service status" [
     ...names: string@"names all" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --long (-l) # all columns
-    --no-start # start no daemon for it: where none runs that is an error
-    --quiet (-q) # say nothing on standard error about the project
+    --no-start # start no daemon; without one the command fails
+    --quiet (-q) # print no notes about the project on standard error
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config

@@ -6,19 +6,19 @@ use ../names.nu
 use ../selector.nu
 use ../wish.nu
 
-# Stop services, after everything that needs them.
+# Stop services after their running dependents.
 #
-# Rows of services that failed say why in `error`; if every service that was named failed, or with `--all` any, the command fails.
+# Failed rows have the reason in `error`; if every named service failed, or with `--all` any, the command fails.
 @category service
 @search-terms kill end down
 export def "service stop" [
     ...names: string@"names running" # the services; or pipe in names, or rows with a `name` column
     --config (-c): path # the services.toml to use
     --all (-a) # every service of the project
-    --no-wait # return as soon as it is under way
-    --strict # raise an error if any service failed, not only if all that are named did
-    --timeout (-t): duration # how long to wait; the daemon goes on after that
-    --no-dependents # leave alone what needs them
+    --no-wait # return as soon as the action is under way
+    --strict # raise an error if any service failed, not only if all named services failed
+    --timeout (-t): duration # how long to wait; the daemon continues after that
+    --no-dependents # leave their dependents alone
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config

@@ -11,18 +11,18 @@ const UNTIL = [ready healthy running stopped completed]
 # How often a closure is asked.
 const LOOK_AGAIN = 100ms
 
-# Wait until services are ready, healthy, running, stopped or completed; start nothing.
+# Wait until services are ready, healthy, running, stopped or completed; starts nothing.
 #
-# Gives the rows of `service status`. It fails at once with service::never if that cannot come any more, and with
-# service::timeout after --timeout. A closure gets a record of all services, or of those named: name to row of
-# `service status --long`.
+# The result is the rows of `service status`. The command fails at once with service::never if the state can no longer be
+# reached, and with service::timeout after --timeout. The closure gets a record of all services, or of the named ones: name to
+# row of `service status --long`.
 @category service
 @search-terms until block ready healthy poll
 export def "service wait" [
-    ...names: any@"names all" # the services, or a closure that says true when the wait is over; names may be piped in
+    ...names: any@"names all" # the services, or a closure that returns true when the wait is over; names may be piped in
     --config (-c): path # the services.toml to use
-    --for: string@until # what to wait for: ready (the default), healthy, running, stopped or completed
-    --timeout (-t): duration # how long to wait (default: as long as it takes)
+    --for: string@until # the state to wait for: ready (the default), healthy, running, stopped or completed
+    --timeout (-t): duration # how long to wait (default: no limit)
     --all (-a) # every service of the project
 ]: any -> table {
     let piped = $in
@@ -50,7 +50,7 @@ def until []: nothing -> list<string> { $UNTIL }
 
 def check-word [word: string, closure: bool, span: record]: nothing -> nothing {
     if $closure {
-        problem raise { code: ambiguous_input message: "cannot take both a closure and `--for`" help: "leave out one of the two" } $span
+        problem raise { code: ambiguous_input message: "cannot take both a closure and `--for`" help: "use only one of the two" } $span
     }
     if $word not-in $UNTIL {
         problem raise { code: bad_request message: $"cannot wait for `($word)`" help: $"one of: ($UNTIL | str join ', ')" } $span
@@ -65,8 +65,8 @@ def until-true [way: record, names: string, closure: closure, timeout: any]: not
         let said = $all | do $closure $all
         # Nothing is what `$in.web.uptime > 1min` says of one that does not run.
         if $said != null and ($said | describe) != bool {
-            problem raise { code: bad_request message: "cannot tell from this closure whether to go on"
-                help: "let it say true or false, as in `{ $in.web.health == healthy }`" } $way.span
+            problem raise { code: bad_request message: "cannot use the result of this closure: expected true or false"
+                help: "return true or false, as in `{ $in.web.health == healthy }`" } $way.span
         }
         if $said == true { break }
         if $timeout != null and (date now) - $begun > $timeout {

@@ -7,13 +7,13 @@ use ../problem.nu
 use ../rows.nu
 use ../selector.nu
 
-# Explain why a service is as it is, and what would help; without a name, all services that are not well.
+# Explain the state of a service and the remedy; without a name, of every service with a problem.
 #
-# `summary` says it in one sentence, `help` has the command that would help now; there is none when all is well.
+# `summary` is one sentence, `help` has the command that helps now, and is null without a problem.
 @category service
 @search-terms explain diagnose reason cause debug
 export def "service why" [
-    ...name: string@"names all" # the service, or none for all that is not well; or pipe in its name, or a row
+    ...name: string@"names all" # the service, or none for every service with a problem; or pipe in its name, or a row
     --config (-c): path # the services.toml to use
 ]: any -> any {
     let piped = $in
@@ -28,7 +28,7 @@ export def "service why" [
     }
     if ($selected | is-empty) { return [] }
     if ($selected | length) > 1 {
-        problem raise { code: bad_request message: "cannot explain several at once"
+        problem raise { code: bad_request message: "cannot explain several services at once"
             help: "`[a b] | each {|name| service why $name }`" } $span
     }
     rows why (client ask (client connect $config $span) $"/api/v1/services/($selected | first | url encode --all)/why")

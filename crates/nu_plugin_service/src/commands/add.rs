@@ -30,12 +30,13 @@ impl PluginCommand for Add {
     }
 
     fn extra_description(&self) -> &'static str {
-        "The columns are `name` and the keys of services.toml, with the same meaning; durations and sizes may be \
-         Nushell's own. All are added or none. They stay until `service remove`, over restarts of the daemon and of the \
-         machine, and may need what the file defines; `service apply` leaves them alone. A name that the file defines \
-         is refused, and is the file's once the file defines it. One that was added before is changed: what runs keeps \
-         its old definition until it is started anew. Where there is no services.toml an empty one of your own is made, \
-         in $env.XDG_CONFIG_HOME/service-orchestrator."
+        "The columns are `name` and the keys of services.toml, with the same meaning; durations and sizes \
+         may be values of Nushell. All services are added or none. They stay until `service remove`, across \
+         restarts of the daemon and of the machine, and may depend on services of the file; `service apply` \
+         ignores them. A name that the file defines is refused; if the file defines it later, the file takes \
+         precedence. A name that was added before is changed; a running service keeps its old definition \
+         until its next start. Without a services.toml the command creates an empty one in \
+         $env.XDG_CONFIG_HOME/service-orchestrator."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -46,7 +47,7 @@ impl PluginCommand for Add {
         vec![
             Example {
                 example: "[{name: tunnel start_command: 'ssh -N host'} {name: sync start_command: 'sync-it' dependencies: [tunnel]}] | service add | service start",
-                description: "Define two services, one of which needs the other, and start them",
+                description: "Define two services, one of which depends on the other, and start them",
                 result: None,
             },
             Example {
@@ -88,8 +89,13 @@ fn definition(row: &Value) -> Result<serde_json::Map<String, serde_json::Value>,
     match row {
         Value::Record { val, .. } => cells::keys(val),
         Value::Error { error, .. } => Err(LabeledError::from((**error).clone())),
-        other => Err(refusal("bad_row", "cannot tell what is to be added", "no record", other.span())
-            .with_help("pipe in records with `name`, `start_command` and other keys of services.toml")),
+        other => Err(refusal(
+            "bad_row",
+            "cannot add this: it is no record of a service",
+            "no record",
+            other.span(),
+        )
+        .with_help("pipe in records with `name`, `start_command` and other keys of services.toml")),
     }
 }
 
@@ -109,7 +115,7 @@ pub(super) fn send(
             if let Some(label) = error.labels.first_mut()
                 && problem.code == Code::BadDefinition
             {
-                "this cannot be".clone_into(&mut label.text);
+                "invalid definition".clone_into(&mut label.text);
             }
             error
         }

@@ -20,28 +20,23 @@ impl PluginCommand for Apply {
 
     fn signature(&self) -> Signature {
         signature(self.name())
-            .switch("start", "Start every service that is new, not only those that something needs", None)
-            .switch("no-rollback", "Leave everything as it is if a step fails", None)
-            .named(
-                "timeout",
-                SyntaxShape::Duration,
-                "How long each step may take; then it has failed",
-                Some('t'),
-            )
+            .switch("start", "Start every new service, not only dependencies of active services", None)
+            .switch("no-rollback", "Do not roll back if a step fails", None)
+            .named("timeout", SyntaxShape::Duration, "Timeout of each step", Some('t'))
             .input_output_type(Type::Nothing, Type::table())
     }
 
     fn description(&self) -> &'static str {
-        "Let what runs follow a changed services.toml, and go back if that fails."
+        "Apply a changed services.toml to the running services, and roll back on failure."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Is refused before anything is stopped if a program, a directory or a file is missing that a start needs. Else it \
-         does what `service plan` shows: stops what is removed, starts anew what must be, with the dependents given \
-         back, starts what is newly needed, updates what can go on; waits until all of it is ready, and healthy where the \
-         check has changed. If a step fails, \
-         no other is begun, and what ran before runs again by its old definitions (`action` is `rolled_back`), which \
-         stay in force until the file changes again; the command fails then."
+        "The apply is refused before anything is stopped if a program, a directory or a file that a start \
+         needs is missing. Otherwise it makes the changes of `service plan`: it stops removed services, \
+         restarts changed ones with their dependents, starts new dependencies and updates the rest. It waits \
+         until all of these are ready, and healthy if the health check has changed. If a step fails, no \
+         further step begins, the services that ran before run again with their old definitions (`action` is \
+         `rolled_back`), which stay in force until the file changes again, and the command fails."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -50,10 +45,14 @@ impl PluginCommand for Apply {
 
     fn examples(&self) -> Vec<Example<'_>> {
         vec![
-            Example { example: "service apply", description: "Do what `service plan` shows", result: None },
+            Example {
+                example: "service apply",
+                description: "Make the changes that `service plan` shows",
+                result: None,
+            },
             Example {
                 example: "service apply --start --timeout 30sec",
-                description: "Start what is new as well; go back if a step takes longer than that",
+                description: "Also start new services; roll back if a step takes longer than 30 seconds",
                 result: None,
             },
         ]

@@ -24,20 +24,21 @@ impl PluginCommand for Check {
     fn signature(&self) -> Signature {
         signature(self.name())
             .optional("file", SyntaxShape::Filepath, "The file to check instead of the project's own")
-            .switch("strict", "Fail if there is an error, and tell all that was found in that: for CI", None)
+            .switch("strict", "Fail if there is an error, and report every problem in it: for CI", None)
             .input_output_type(Type::Nothing, Type::table())
     }
 
     fn description(&self) -> &'static str {
-        "Show everything that is wrong with a services.toml, and what is doubtful about it."
+        "Show all errors and warnings of a services.toml."
     }
 
     fn extra_description(&self) -> &'static str {
-        "An error means that nothing can be started with this file. A warning means that it is valid, and that \
-         something in it will not work on this machine, such as a program that is not on PATH. Only reads: no daemon \
-         is asked or started, and it is always a file of this machine. All is well if the table is empty. The rows are an answer, not a failure: for CI say \
-         `nu -c 'service check --strict'`, which ends with 1 if there is an error, and tells each problem with its line on \
-         standard error. Without Nushell `orchestratord check` does the same."
+        "An error means that no service can be started with this file. A warning means that the file is \
+         valid and that a part of it will not work on this machine, such as a program that is not on PATH. \
+         The command only reads a local file, and uses no daemon. An empty table means that there is no \
+         problem. The command succeeds even with errors. For CI use `nu -c 'service check --strict'`, which \
+         exits with 1 if there is an error, and prints each problem with its line on standard error. Without \
+         Nushell `orchestratord check` does the same."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -48,12 +49,12 @@ impl PluginCommand for Check {
         vec![
             Example {
                 example: "service check | where severity == error",
-                description: "What keeps everything from being started",
+                description: "Show only errors",
                 result: None,
             },
             Example {
                 example: "service check deploy/services.toml --strict",
-                description: "For CI: an exit code other than 0 if there is an error, with everything that was found",
+                description: "For CI: exit code 1 if there is an error, with every problem on standard error",
                 result: None,
             },
         ]
@@ -89,7 +90,7 @@ impl PluginCommand for Check {
 /// The failure of a strict check, which tells all that was found.
 fn verdict(findings: &[Finding]) -> Option<Problem> {
     let first = findings.iter().find(|finding| finding.severity == Severity::Error)?;
-    let mut told = vec![format!("nothing can be started with `{}`", first.file)];
+    let mut told = vec![format!("cannot start services with `{}`", first.file)];
     told.extend(findings.iter().map(in_words));
     Some(Problem::new(Code::BadDefinition, told.join("\n\n")))
 }
@@ -122,7 +123,7 @@ mod tests {
         let found = verdict(&[finding(Severity::Warning), finding(Severity::Error)]).unwrap();
         assert_eq!(
             found.message,
-            "nothing can be started with `f`\n\nwarning: no\n --> f:3:1\nhelp: do\n\nerror: no\n --> f:3:1\nhelp: do"
+            "cannot start services with `f`\n\nwarning: no\n --> f:3:1\nhelp: do\n\nerror: no\n --> f:3:1\nhelp: do"
         );
     }
 }

@@ -29,8 +29,8 @@ impl PluginCommand for DaemonRestart {
     }
 
     fn extra_description(&self) -> &'static str {
-        "For an upgrade, or to give services that start from now on the environment of this shell. \
-         The record is the new daemon."
+        "Use it for an upgrade, or to give the environment of this shell to services that start from now on. \
+         The record describes the new daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -40,7 +40,7 @@ impl PluginCommand for DaemonRestart {
     fn examples(&self) -> Vec<Example<'_>> {
         vec![Example {
             example: "service daemon restart",
-            description: "Change to the daemon that is installed now",
+            description: "Switch to the installed version of the daemon",
             result: None,
         }]
     }
@@ -54,8 +54,8 @@ impl PluginCommand for DaemonRestart {
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
         if session.is_remote() {
-            let message = "cannot restart the daemon of another machine: nobody could start it from here";
-            return Err(refusal("remote", message, "only where it runs", call.head)
+            let message = "cannot restart the daemon of another machine: it cannot be started from here";
+            return Err(refusal("remote", message, "works only on its own machine", call.head)
                 .with_help("run it there, or name a project of this machine with `--config`"));
         }
         session.ask_running(|client| launch::end(client, &[]))?;

@@ -27,7 +27,7 @@ impl PluginCommand for DaemonStatus {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Where none runs, `running` is false, and `log` names what the last one wrote."
+        "Without a daemon, `running` is false, and `log` is the log of the last daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -37,7 +37,7 @@ impl PluginCommand for DaemonStatus {
     fn examples(&self) -> Vec<Example<'_>> {
         vec![Example {
             example: "http get --unix-socket (service daemon status).socket http://localhost/api/v1/services/status",
-            description: "Ask the daemon without the plugin",
+            description: "Send a request to the daemon without the plugin",
             result: None,
         }]
     }

@@ -23,11 +23,11 @@ impl PluginCommand for Disable {
     }
 
     fn description(&self) -> &'static str {
-        "Take back `service enable`: systemd does not start the project any more."
+        "Revert `service enable`: systemd no longer starts the project."
     }
 
     fn extra_description(&self) -> &'static str {
-        "The daemon ends and the unit is removed. Services run on, as they do without a daemon."
+        "The daemon ends and the unit is removed. Services keep running without a daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -37,7 +37,7 @@ impl PluginCommand for Disable {
     fn examples(&self) -> Vec<Example<'_>> {
         vec![Example {
             example: "service disable; service daemon stop --services",
-            description: "Take it back, and stop what it has started",
+            description: "Disable the unit, and stop the services",
             result: None,
         }]
     }

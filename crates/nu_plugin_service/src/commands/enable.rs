@@ -25,23 +25,24 @@ impl PluginCommand for Enable {
             .rest(
                 "names",
                 SyntaxShape::String,
-                "The services to start along (default: those marked `auto = true`)",
+                "The services to start with the daemon (default: those with `auto = true`)",
             )
-            .switch("all", "Start all services along", Some('a'))
-            .switch("boot", "Start when the machine does, and not only when you log in", None)
-            .switch("now", "Start at once, too", None)
+            .switch("all", "Start all services with the daemon", Some('a'))
+            .switch("boot", "Start when the machine boots, and not only when you log in", None)
+            .switch("now", "Also start now", None)
             .input_output_type(Type::Nothing, Type::record())
     }
 
     fn description(&self) -> &'static str {
-        "Have systemd run the daemon of the project, and start services with it, from now on."
+        "Let systemd run the daemon of the project, and start services with it."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Writes a unit of your own systemd (`systemctl --user`) that explains itself, and enables it. The daemon is started \
-         when you log in, with this shell's PATH; what else services need from the environment belongs into `env` or \
-         `env_file`. Services outlive the daemon, also when systemd restarts it; when the session or the machine ends they \
-         are stopped in order, and what ran comes back. To enable again replaces what was said before."
+        "The command writes a commented unit for your own systemd (`systemctl --user`), and enables it. \
+         systemd starts the daemon when you log in, with the PATH of this shell; put other variables of \
+         services into `env` or `env_file`. Services outlive the daemon, also if systemd restarts it. At the \
+         end of the session or of the machine they are stopped in order; the next session starts them again. \
+         A second call replaces the unit of the first."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -52,12 +53,12 @@ impl PluginCommand for Enable {
         vec![
             Example {
                 example: "service enable --now",
-                description: "Start what is marked `auto = true` now and at each login",
+                description: "Start services with `auto = true` now and at each login",
                 result: None,
             },
             Example {
                 example: "service enable web-app --boot",
-                description: "Start web-app, and what it needs, when the machine starts",
+                description: "Start web-app and its dependencies when the machine boots",
                 result: None,
             },
         ]

@@ -29,33 +29,35 @@ impl PluginCommand for Events {
 
     fn signature(&self) -> Signature {
         selecting(self.name(), &Type::table())
-            .switch("follow", "What happens from now on, as it happens, until ctrl-c", Some('f'))
+            .switch("follow", "Show new events as they happen, until ctrl-c", Some('f'))
             .named(
                 "since",
                 SyntaxShape::Any,
-                "From then on: a duration back from now, a datetime, or the number of the last event you have (default: the last 100)",
+                "Events since then: a duration before now, a datetime, or the number of the last known event \
+                 (default: the last 100)",
                 Some('s'),
             )
-            .named("tail", SyntaxShape::Int, "Only so many of the last of them", Some('n'))
-            .switch("long", "With who brought it about, the number of the run, how it ended and what it waited for", Some('l'))
+            .named("tail", SyntaxShape::Int, "The last N of them", Some('n'))
+            .switch("long", "All columns: also cause, run, exit and awaited dependency", Some('l'))
             .named(
                 "by",
                 SyntaxShape::String,
-                "What somebody brought about: user, hook, token, policy, program or daemon, or words such as a name or `pid 7`",
+                "Events by cause: user, hook, token, policy, program or daemon, or words such as a name or \
+                 `pid 7`",
                 Some('b'),
             )
     }
 
     fn description(&self) -> &'static str {
-        "Show what happened to services: starts, ends, health, definitions."
+        "Show the events of services: starts, exits, health, definitions."
     }
 
     fn extra_description(&self) -> &'static str {
-        "`by`, which --long and --by show, says who: a user with the process, the hook, a token with its address, a policy of the service, or the daemon. \
-         `event` is state, health, defined, changed or removed; daemon, when the daemon began or ended (`from` lost: \
-         the one before was killed); journal, when events could not be written down. Numbers are never given twice. \
-         With --follow the stream goes on over a restart of the daemon, without gap or duplicate. No daemon is started \
-         for it."
+        "`by`, which --long and --by show, is the cause: a user with the process, the hook, a token with its \
+         address, a policy of the service, or the daemon. `event` is state, health, defined, changed or \
+         removed; daemon, if the daemon began or ended (`from` is lost if the previous daemon was killed); \
+         journal, if events could not be written. Numbers are never assigned twice. With --follow the stream \
+         continues across a restart of the daemon, without gap or duplicate. The command starts no daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -66,28 +68,32 @@ impl PluginCommand for Events {
         vec![
             Example {
                 example: "service events --since 1hr | where to == failed",
-                description: "What failed in the last hour",
+                description: "Show the failures of the last hour",
                 result: None,
             },
             Example {
                 example: "service events --follow | where event == health and to == unhealthy | each {|it| print $'($it.service) is unhealthy' }",
-                description: "Tell when something becomes unhealthy",
+                description: "Print a line when a service becomes unhealthy",
                 result: None,
             },
             Example {
                 example: "service events web-app --by user | select time to by",
-                description: "Who has started and stopped it",
+                description: "Show who started and stopped the service",
                 result: None,
             },
-            Example { example: "service events --tail 10", description: "The last ten", result: None },
+            Example {
+                example: "service events --tail 10",
+                description: "Show the last ten events",
+                result: None,
+            },
             Example {
                 example: "service events --since 17",
-                description: "All after event 17, or an error if not all of them are kept any more",
+                description: "Show all events after 17; an error if some of them were deleted",
                 result: None,
             },
             Example {
                 example: "[] | service events",
-                description: "Nothing happens to an empty pipe",
+                description: "An empty pipe has no events",
                 result: Some(Value::test_list(vec![])),
             },
         ]
@@ -111,11 +117,11 @@ impl PluginCommand for Events {
             if let Some(tail) = call.get_flag_value("tail") {
                 return Err(refusal(
                     "bad_request",
-                    "cannot follow and show the last as well",
-                    "what is followed has no last",
+                    "cannot combine `--follow` and `--tail`",
+                    "a followed stream has no end",
                     tail.span(),
                 )
-                .with_help("say `--since` to begin earlier"));
+                .with_help("use `--since` to begin earlier"));
             }
             let names = reading.names();
             let rows = Follower::new(reading.session, names, since, by).rows(long)?;

@@ -24,19 +24,19 @@ impl PluginCommand for Graph {
         let format = Flag::new("format")
             .short('f')
             .arg(SyntaxShape::String)
-            .desc("Draw it: `tree` for the terminal, `mermaid` or `dot` for documents")
+            .desc("Draw the graph: `tree` for the terminal, `mermaid` or `dot` for documents")
             .completion(Completion::new_list(&["tree", "mermaid", "dot"]));
         let types = inputs().flat_map(|input| [(input.clone(), Type::table()), (input, Type::String)]);
         selecting(self.name(), &Type::table()).param(format).input_output_types(types.collect())
     }
 
     fn description(&self) -> &'static str {
-        "Show which service needs which, and how each is."
+        "Show the dependency graph with the state of each service."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Without names: all services; with names: these and everything they need. Only reads: no daemon is started \
-         for it. Without one, `state` is `stopped`, or `unknown` where something may run."
+        "Without names: all services; with names: these and all their dependencies. The command starts no \
+         daemon. Without a daemon `state` is `stopped`, or `unknown` if the service may run."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -52,12 +52,12 @@ impl PluginCommand for Graph {
             },
             Example {
                 example: "service graph | where ($it.dependents | is-empty) | get name",
-                description: "What nothing else needs",
+                description: "Show services without dependents",
                 result: None,
             },
             Example {
                 example: "service graph web-app --format mermaid | save graph.mmd",
-                description: "A picture of one service and all it needs, for a document",
+                description: "Draw one service and all its dependencies, for a document",
                 result: None,
             },
             Example {

@@ -24,12 +24,12 @@ impl PluginCommand for Health {
     }
 
     fn description(&self) -> &'static str {
-        "Check now whether services are healthy, all at the same time."
+        "Run the health checks of services now, concurrently."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Asks the health check of each service at this moment, and says what it saw. `service status` shows what the \
-         checks in the background found last."
+        "The rows are the results of these checks. `service status` shows the latest results of the \
+         background checks."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -40,12 +40,12 @@ impl PluginCommand for Health {
         vec![
             Example {
                 example: "service health web-app | get 0.message",
-                description: "What the health check of a service says",
+                description: "Show the message of the health check of a service",
                 result: None,
             },
             Example {
                 example: "service health | where not healthy | service restart",
-                description: "Restart what does not answer",
+                description: "Restart unhealthy services",
                 result: None,
             },
             Example {

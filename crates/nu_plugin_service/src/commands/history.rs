@@ -22,24 +22,31 @@ impl PluginCommand for History {
 
     fn signature(&self) -> Signature {
         selecting(self.name(), &Type::table())
-            .switch("starts", "One row for each start: what it waited for, how long, and how long it took", None)
+            .switch(
+                "starts",
+                "One row for each start, with the awaited dependency, the wait and the \
+                               duration",
+                None,
+            )
             .named(
                 "since",
                 SyntaxShape::Any,
-                "From then on: a duration back from now, a datetime, or the number of an event (default: all that is kept)",
+                "Rows since then: a duration before now, a datetime, or the number of an event (default: \
+                 all)",
                 Some('s'),
             )
-            .named("tail", SyntaxShape::Int, "Only so many of the last of them", Some('n'))
+            .named("tail", SyntaxShape::Int, "The last N of them", Some('n'))
     }
 
     fn description(&self) -> &'static str {
-        "Show what happened to services and what their health checks said, for analysis."
+        "Show the events and health check results of services, for analysis."
     }
 
     fn extra_description(&self) -> &'static str {
-        "`kind` is check, or the word of an event: state, health, defined, changed, removed. Checks have `healthy` and \
-         `latency`, and a `message` if they failed; of the checks during a start the last is kept. With --starts follow \
-         `waited_for` from the service that was ready last to see which way decided. No daemon is started for it."
+        "`kind` is check, or the kind of an event: state, health, defined, changed, removed. Checks have \
+         `healthy` and `latency`, and a `message` if they failed; of the checks during a start only the last \
+         is retained. With --starts, follow `waited_for` from the last ready service to find the critical \
+         path. The command starts no daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -50,17 +57,17 @@ impl PluginCommand for History {
         vec![
             Example {
                 example: "service history --since 1day | where kind == check | group-by service --to-table | insert latency {|it| $it.items.latency | math avg }",
-                description: "How fast each service answered its checks today",
+                description: "Show the mean latency of each service's health checks today",
                 result: None,
             },
             Example {
                 example: "service history web-app | where exit_code != null | select time run exit_code",
-                description: "How the runs of a service ended",
+                description: "Show the exits of a service's runs",
                 result: None,
             },
             Example {
                 example: "service history --starts --since 10min | sort-by took --reverse",
-                description: "Which start took longest",
+                description: "Show the slowest starts",
                 result: None,
             },
             Example {

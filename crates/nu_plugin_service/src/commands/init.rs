@@ -23,17 +23,18 @@ impl PluginCommand for Init {
     fn signature(&self) -> Signature {
         Signature::build(self.name())
             .category(category())
-            .switch("force", "Replace the services.toml that is there", Some('f'))
+            .switch("force", "Replace an existing services.toml", Some('f'))
             .input_output_type(Type::Nothing, Type::record())
     }
 
     fn description(&self) -> &'static str {
-        "Write a services.toml that explains itself into the current directory."
+        "Write a commented services.toml into the current directory."
     }
 
     fn extra_description(&self) -> &'static str {
-        "All of it is commented out, so nothing is started by it. What a Procfile, a compose file, the scripts of a \
-         package.json or a Cargo.toml here speak of is suggested: in the file, commented out as well, and in the answer."
+        "Every entry is commented out, so the file starts nothing. Suggestions come from a Procfile, a \
+         compose file, the scripts of a package.json or a Cargo.toml in the directory. They are in the file, \
+         commented out as well, and in the result."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -44,12 +45,12 @@ impl PluginCommand for Init {
         vec![
             Example {
                 example: "service init",
-                description: "Begin a project in this directory",
+                description: "Create a project in this directory",
                 result: None,
             },
             Example {
                 example: "service init --force | get suggestions",
-                description: "Begin again, and see what other files suggest",
+                description: "Replace the file, and show the suggestions from other files",
                 result: None,
             },
         ]

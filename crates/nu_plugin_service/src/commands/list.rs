@@ -24,11 +24,11 @@ impl PluginCommand for List {
     }
 
     fn description(&self) -> &'static str {
-        "List the services of the project as they are defined."
+        "List the definitions of the project's services."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Only reads: no daemon is started for it. For what runs, see `service status`."
+        "The command starts no daemon. For the states see `service status`."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -39,12 +39,12 @@ impl PluginCommand for List {
         vec![
             Example {
                 example: "service list | select name dependencies",
-                description: "What needs what",
+                description: "Show the dependencies",
                 result: None,
             },
             Example {
                 example: "service list web-app | get 0.start_command",
-                description: "How a service is started",
+                description: "Show the start command of a service",
                 result: None,
             },
             Example {

@@ -53,23 +53,25 @@ impl PluginCommand for Logs {
             .named(
                 "since",
                 SyntaxShape::Any,
-                "Only lines since then: a duration back from now, or a datetime",
+                "Lines since then: a duration before now, or a datetime",
                 Some('s'),
             )
-            .switch("follow", "Go on with what they write, until ctrl-c", Some('f'))
+            .switch("follow", "Show new lines as they are written, until ctrl-c", Some('f'))
             .switch("raw", "The text of the lines instead of a table", Some('r'))
     }
 
     fn description(&self) -> &'static str {
-        "Show what services wrote, merged by time."
+        "Show the log lines of services, merged by time."
     }
 
     fn extra_description(&self) -> &'static str {
-        "`stream` is stdout or stderr, or shim for a message of the service-shim of the process. Lines are kept when the \
-         service, the daemon or the shell ends. With --follow lines come as they are written, over restarts of the \
-         service and of the daemon, those of managers within two seconds; a line that does not go on is shown as far as it goes, and what comes behind in a row of its own. --raw shows them best, with the name of the service where there are several. In rows only the colours \
-         stay of what lines tell a terminal; --raw has the text as it was written. `where` searches what is shown: \
-         `--tail all` is everything. At a terminal a word on standard error tells when there may be more."
+        "`stream` is stdout or stderr, or shim for a message of the shim. Lines survive the end of the \
+         service, the daemon and the shell. With --follow new lines follow, across restarts of the service \
+         and of the daemon, those of managers within two seconds; an incomplete line is shown after a short \
+         silence, and its continuation as a row of its own. --raw prints text instead of rows, with the name \
+         of the service if there are several. Rows keep only the colours of terminal sequences; --raw keeps \
+         the original text. `where` searches only the shown lines: `--tail all` shows all. At a terminal a \
+         note on standard error says that there may be more lines."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -85,17 +87,17 @@ impl PluginCommand for Logs {
             },
             Example {
                 example: "service logs web-app --tail all | where line =~ error",
-                description: "Search all that is kept",
+                description: "Search the whole log",
                 result: None,
             },
             Example {
                 example: "service logs --since 5min | where stream == stderr",
-                description: "All that was said on standard error lately",
+                description: "Show recent lines of standard error",
                 result: None,
             },
             Example {
                 example: "service logs web-app database --follow --raw",
-                description: "Watch two services",
+                description: "Follow two services",
                 result: None,
             },
             Example {
@@ -232,7 +234,7 @@ impl Lines {
             counts.iter().filter(|(_, count)| **count >= TAIL).map(|(name, _)| format!("`{name}`")).collect();
         if !cut.is_empty() {
             let names = service_api::printable(&cut.join(", ")).into_owned();
-            eprintln!("these are the last {TAIL} lines of {names}; `--tail all` has every line");
+            eprintln!("these are the last {TAIL} lines of {names}; `--tail all` shows every line");
         }
     }
 
@@ -281,11 +283,11 @@ fn tail(call: &EvaluatedCall, follow: bool, since: bool) -> Result<Option<String
     let refused = |label: &str, message: &str, span| Err(refusal("bad_request", message, label, span));
     match &call.get_flag_value("tail") {
         Some(said @ Value::Int { val, .. }) if *val < 0 => {
-            refused("less than none", "cannot show a negative number of lines", said.span())
+            refused("must not be negative", "cannot show a negative number of lines", said.span())
         }
         Some(Value::Int { val, .. }) => Ok(Some(val.to_string())),
         Some(Value::String { val, .. }) if val == ALL => Ok(Some(i32::MAX.to_string())),
-        Some(said) => refused("a number, or `all`", "cannot tell how many lines", said.span()),
+        Some(said) => refused("a number, or `all`", "cannot use this as a number of lines", said.span()),
         None if since => Ok(None),
         None if follow => Ok(Some(TAIL_BEFORE_LIVE.to_string())),
         None => Ok(Some(TAIL.to_string())),
@@ -305,8 +307,13 @@ fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError> {
         _ => None,
     };
     let time = time.ok_or_else(|| {
-        refusal("bad_request", "cannot tell since when", "neither a duration nor a datetime", value.span())
-            .with_help("for example `--since 10min` or `--since ((date now) - 1hr)`")
+        refusal(
+            "bad_request",
+            "cannot use this as a point in time",
+            "expected a duration or a datetime",
+            value.span(),
+        )
+        .with_help("for example `--since 10min` or `--since ((date now) - 1hr)`")
     })?;
     Ok(Some(time.to_string()))
 }

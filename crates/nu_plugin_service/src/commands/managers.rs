@@ -23,13 +23,14 @@ impl PluginCommand for Managers {
     }
 
     fn description(&self) -> &'static str {
-        "Show who can run services, what each can do, and whether the program it needs is here."
+        "Show the managers, their commands, and whether their programs are installed."
     }
 
     fn extra_description(&self) -> &'static str {
-        "The managers that come with the orchestrator, and the modules that services name by path. `commands` are what a \
-         module exports, parted by a comma and a space; `present`, `program` and `version` are what its `check` says, and \
-         are nothing for one that has none; `services` is how many services it runs; `message` says what is wrong with it."
+        "The rows are the built-in managers, and the modules that services name by path. `commands` lists \
+         the exports of a module, separated by a comma and a space; `present`, `program` and `version` are \
+         the result of its `check`, and null without one; `services` is the number of services that use it; \
+         `message` describes a problem."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -39,7 +40,7 @@ impl PluginCommand for Managers {
     fn examples(&self) -> Vec<Example<'_>> {
         vec![Example {
             example: "service managers | where services > 0 and present == false",
-            description: "What is missing on this machine",
+            description: "Show missing programs",
             result: None,
         }]
     }

@@ -23,12 +23,12 @@ impl PluginCommand for Order {
     }
 
     fn description(&self) -> &'static str {
-        "Show in which order services start, with everything they need."
+        "Show the start order of services, with all their dependencies."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Services of one level do not need each other and start at the same time; level 0 needs nothing. \
-         Only reads: no daemon is started for it."
+        "Services of one level do not depend on each other and start at the same time; level 0 has no \
+         dependencies. The command starts no daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -39,12 +39,12 @@ impl PluginCommand for Order {
         vec![
             Example {
                 example: "service order web-app",
-                description: "What `service start web-app` would start, and when",
+                description: "Show the services that `service start web-app` would start",
                 result: None,
             },
             Example {
                 example: "service order | group-by level",
-                description: "What starts at the same time",
+                description: "Group services that start at the same time",
                 result: None,
             },
             Example {

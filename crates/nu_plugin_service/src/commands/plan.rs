@@ -20,20 +20,21 @@ impl PluginCommand for Plan {
 
     fn signature(&self) -> Signature {
         signature(self.name())
-            .switch("all", "Also the services for which nothing would change", Some('a'))
+            .switch("all", "Also show unchanged services", Some('a'))
             .input_output_type(Type::Nothing, Type::table())
     }
 
     fn description(&self) -> &'static str {
-        "Show what `service apply` would do after services.toml was changed."
+        "Show the changes that `service apply` would make."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Compares the definitions of what runs with the file, and tells what differs; nothing if nothing does. `change` is `add` (new, or newly needed by what is up), \
-         `remove` (no longer defined), `restart` (started anew: the process was given what changed), `update` (goes on \
-         under its new definition) or, with --all, `none`; `because` has the keys that differ, `affects` the dependents that are up \
-         and would be started anew along, both parted by a comma and a space. `warning` is there where an apply would be \
-         refused: it says what a start needs and is not there."
+        "The command compares the definitions of the running services with the file; without a difference \
+         there are no rows. `change` is `add` (new, or a new dependency of an active service), `remove` (no \
+         longer defined), `restart` (a changed key affects the process), `update` (continues with the new \
+         definition) or, with --all, `none`; `because` has the changed keys, `affects` the active dependents \
+         that would be restarted too, both separated by a comma and a space. `warning` is set if the apply \
+         would be refused: it says which requirement of a start is missing."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -43,7 +44,7 @@ impl PluginCommand for Plan {
     fn examples(&self) -> Vec<Example<'_>> {
         vec![Example {
             example: "service plan | where change == restart",
-            description: "What would be started anew",
+            description: "Show the services that would restart",
             result: None,
         }]
     }

@@ -30,29 +30,25 @@ impl PluginCommand for Projects {
     fn signature(&self) -> Signature {
         Signature::build(self.name())
             .category(category())
-            .switch("long", "With the socket of the daemon and the directory of the state", Some('l'))
-            .switch(
-                "prune",
-                "Remove the state of projects whose file is gone and of which nothing runs",
-                None,
-            )
+            .switch("long", "Also show the socket of the daemon and the state directory", Some('l'))
+            .switch("prune", "Delete the state of projects without a file and without running services", None)
             .input_output_type(Type::Nothing, Type::table())
     }
 
     fn description(&self) -> &'static str {
-        "List every project of yours that something runs of, or whose file is gone."
+        "List your projects with running services or without a file."
     }
 
     fn extra_description(&self) -> &'static str {
-        "That is, those with a daemon or with services that are kept running, and those of whose services.toml only the \
-         state is left. `file` is `present`, `gone`, or `unknown` where that cannot be told, as on a disk that is not \
-         mounted. Rows can be piped into `service status`, `stop --all`, `logs`, `why`, `daemon stop` and others, which are \
-         then about those projects. With --prune, what is left of projects whose file is gone and of which nothing runs \
-         is removed, with logs and events, and the rows say what was. `daemon` is `running`, `hangs` (it did \
-         not answer within half a second) or `none`: then `up` counts the services that are kept all the same and the \
-         containers that run, and the next command in that project starts a daemon that takes them over; it is empty \
-         where a container engine did not answer within 0.3 seconds. Projects whose state is in another \
-         XDG_STATE_HOME are not seen."
+        "The rows are the projects with a daemon or with running services, and those whose services.toml no \
+         longer exists. `file` is `present`, `gone`, or `unknown`, as on a disk that is not mounted. The \
+         rows can be piped into `service status`, `stop --all`, `logs`, `why`, `daemon stop` and others, \
+         which then apply to these projects. --prune deletes the state, logs and events of projects without \
+         a file and without running services; the rows are the deleted projects. `daemon` is `running`, \
+         `hangs` (no answer within half a second) or `none`: then `up` counts the services under a shim and \
+         the running containers, and the next command in that project starts a daemon that adopts them; `up` \
+         is empty if a container engine did not answer within 0.3 seconds. Projects with their state in \
+         another XDG_STATE_HOME are not listed."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -63,22 +59,22 @@ impl PluginCommand for Projects {
         vec![
             Example {
                 example: "service projects | where failed > 0",
-                description: "Where something has failed",
+                description: "Show projects with failed services",
                 result: None,
             },
             Example {
                 example: "service projects | service status",
-                description: "The services of all projects",
+                description: "Show the services of all projects",
                 result: None,
             },
             Example {
                 example: "service projects | where file == gone | service stop --all",
-                description: "Stop what runs of projects whose directory was removed or renamed",
+                description: "Stop the services of projects whose directory was removed or renamed",
                 result: None,
             },
             Example {
                 example: "service projects --prune",
-                description: "Remove the state of projects that are gone",
+                description: "Delete the state of projects that no longer exist",
                 result: None,
             },
         ]
@@ -107,7 +103,7 @@ impl PluginCommand for Projects {
             Heard::Said(Err(problem)) => Err(labeled_at(&problem, call.head)),
             Heard::Interrupted => Err(ShellError::Interrupted { span: call.head }.into()),
             Heard::Over | Heard::Late => {
-                Err(labeled_at(&Problem::new(Code::Internal, "the plugin lost the answer"), call.head))
+                Err(labeled_at(&Problem::new(Code::Internal, "the plugin lost the result"), call.head))
             }
         }
     }

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 /// How many of the last rows are asked for.
 pub(super) fn tail(call: &EvaluatedCall) -> Result<Option<usize>, LabeledError> {
     let Some(tail) = call.get_flag::<Spanned<i64>>("tail")? else { return Ok(None) };
-    let refused =
-        |_| refusal("bad_request", "cannot show a negative number of rows", "less than none", tail.span);
+    let refused = |_| {
+        refusal("bad_request", "cannot show a negative number of rows", "must not be negative", tail.span)
+    };
     usize::try_from(tail.item).map(Some).map_err(refused)
 }
 

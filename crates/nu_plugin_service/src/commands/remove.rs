@@ -19,17 +19,18 @@ impl PluginCommand for Remove {
 
     fn signature(&self) -> Signature {
         selecting(self.name(), &Type::table())
-            .switch("all", "Everything that was added", Some('a'))
-            .switch("strict", "Raise an error if any was not removed, not only if none was", None)
-            .named("timeout", SyntaxShape::Duration, "How long to wait until it has stopped", Some('t'))
+            .switch("all", "Every added service", Some('a'))
+            .switch("strict", "Raise an error if any service was not removed, not only if all failed", None)
+            .named("timeout", SyntaxShape::Duration, "How long to wait for the stop", Some('t'))
     }
 
     fn description(&self) -> &'static str {
-        "Stop services that were added or run, and forget them with their logs."
+        "Stop added and transient services, and delete them with their logs."
     }
 
     fn extra_description(&self) -> &'static str {
-        "What services.toml defines is removed there. What something else needs is removed only along with that."
+        "To remove a service of services.toml, edit the file. A dependency can only be removed together with \
+         its dependents."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -40,12 +41,12 @@ impl PluginCommand for Remove {
         vec![
             Example {
                 example: "service remove tunnel",
-                description: "Stop what was added as `tunnel`, and forget it",
+                description: "Stop and delete the service `tunnel`",
                 result: None,
             },
             Example {
                 example: "service list | where origin == transient | service remove",
-                description: "Forget all that was run",
+                description: "Delete all transient services",
                 result: None,
             },
             Example {

@@ -18,19 +18,19 @@ impl PluginCommand for Restart {
 
     fn signature(&self) -> Signature {
         verb::signature(self.name())
-            .switch("no-dependents", "Restart only what is named, not what needs it", None)
-            .switch("oneshots", "With --all: do again also what one-shots have done", None)
+            .switch("no-dependents", "Restart only the named services, not their dependents", None)
+            .switch("oneshots", "With --all: also run completed one-shots again", None)
     }
 
     fn description(&self) -> &'static str {
-        "Stop services and start them again, and give back the running services that need them."
+        "Restart services, together with their running dependents."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Before anything is stopped it looks at what each start needs, and is refused if a program, a directory or a file is missing. \
-         Rows come as services get ready again. A failure is a row with `ok` false; it is an error only if all services \
-         that were named failed, or with --strict or --all. A one-shot that has completed is done again if it is named, or with \
-         `--all --oneshots`."
+        "The restart is refused before anything is stopped if a program, a directory or a file that a start \
+         needs is missing. Rows follow as services become ready again. A failure is a row with `ok` false; \
+         it is an error only if all named services failed, or with --strict or --all. A completed one-shot \
+         runs again if it is named, or with `--all --oneshots`."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -41,12 +41,12 @@ impl PluginCommand for Restart {
         vec![
             Example {
                 example: "service restart cache",
-                description: "Restart a service and what needs it",
+                description: "Restart a service and its dependents",
                 result: None,
             },
             Example {
                 example: "service status | where memory > 1gb | service restart",
-                description: "Restart what has grown",
+                description: "Restart services that use much memory",
                 result: None,
             },
             Example {

@@ -44,7 +44,7 @@ impl PluginCommand for Run {
     fn signature(&self) -> Signature {
         let restart = Flag::new("restart")
             .arg(SyntaxShape::String)
-            .desc("What to do when it ends by itself (default: on-failure, and no with --oneshot)")
+            .desc("Restart policy (default: on-failure, and no with --oneshot)")
             .completion(Completion::new_list(&["no", "on-failure", "always", "unless-stopped"]));
         signature(self.name())
             .rest(
@@ -55,38 +55,49 @@ impl PluginCommand for Run {
             .named(
                 "name",
                 SyntaxShape::String,
-                "What to call it (default: as its program, made unique)",
+                "Name of the service (default: from the program, made unique)",
                 Some('n'),
             )
-            .named("env", SyntaxShape::record(), "Variables to set", Some('e'))
-            .named("working-dir", SyntaxShape::Directory, "Where to run it (default: here)", Some('C'))
+            .named("env", SyntaxShape::record(), "Environment variables", Some('e'))
+            .named(
+                "working-dir",
+                SyntaxShape::Directory,
+                "Working directory (default: the current one)",
+                Some('C'),
+            )
             .param(restart)
             .named(
                 "health",
                 SyntaxShape::String,
-                "Where its health is asked: http://, tcp://, exec: and so on",
+                "Target of the health check: http://, tcp://, exec: and so on",
                 None,
             )
-            .named("memory-limit", SyntaxShape::Filesize, "How much memory it may use", None)
-            .named("shell", SyntaxShape::String, "The shell that is given the command line, such as sh", None)
-            .switch("oneshot", "It does its work and ends: wait for that", None)
+            .named("memory-limit", SyntaxShape::Filesize, "Maximum memory", None)
+            .named("shell", SyntaxShape::String, "The shell that runs the command line, such as sh", None)
+            .switch("oneshot", "The command does its work and exits: wait for the exit", None)
             .switch("keep", "Keep its definition until `service remove`", Some('k'))
-            .switch("no-wait", "Return as soon as it is under way", None)
-            .named("timeout", SyntaxShape::Duration, "How long to wait; it goes on after that", Some('t'))
+            .switch("no-wait", "Return as soon as the action is under way", None)
+            .named(
+                "timeout",
+                SyntaxShape::Duration,
+                "How long to wait; the service continues after that",
+                Some('t'),
+            )
             .input_output_type(Type::Nothing, Type::table())
     }
 
     fn description(&self) -> &'static str {
-        "Run one command line as a supervised service that is in no file."
+        "Run one command line as a supervised service outside the file."
     }
 
     fn extra_description(&self) -> &'static str {
-        "It is a service as any other, with log, health and restarts; it outlives this shell, and a daemon that is \
-         killed. It is transient: once it has ended or was stopped, its state, exit code and log can be asked for five \
-         minutes (`forget_transient` in services.toml), then it is forgotten; it does not come back after a reboot. \
-         `service remove` forgets it at once, --keep never. One string is split into words as in services.toml, nothing \
-         is expanded; words after `--` are taken as they are. Its environment is the daemon's, with --env. Where there is \
-         no services.toml an empty one of your own is made, in $env.XDG_CONFIG_HOME/service-orchestrator."
+        "The service has a log, a health check and restarts, like any other, and outlives this shell and a \
+         killed daemon. It is transient: after its end its state, exit code and log are available for five \
+         minutes (`forget_transient` in services.toml), then it is deleted; it does not survive a reboot. \
+         `service remove` deletes it at once; with --keep it stays. One string is split into words as in \
+         services.toml, nothing is expanded; words after `--` are used unchanged. The environment is the \
+         daemon's, with --env. Without a services.toml the command creates an empty one in \
+         $env.XDG_CONFIG_HOME/service-orchestrator."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -97,17 +108,17 @@ impl PluginCommand for Run {
         vec![
             Example {
                 example: "service run --name tunnel 'ssh -N host' --restart always",
-                description: "Keep a tunnel open",
+                description: "Run a tunnel",
                 result: None,
             },
             Example {
                 example: "service run --health http://localhost:8000 -- python3 -m http.server 8000",
-                description: "Serve this directory, and wait until it can be reached",
+                description: "Serve this directory, and wait until the server is healthy",
                 result: None,
             },
             Example {
                 example: "service run --oneshot --shell sh 'make all > build.log' | get 0.ok",
-                description: "Do some work, wait for it, and see whether it went well",
+                description: "Run a job, wait for its end, and get its success",
                 result: None,
             },
         ]
@@ -122,7 +133,7 @@ impl PluginCommand for Run {
     ) -> Result<PipelineData, LabeledError> {
         let words = words(call)?;
         let (Some(first), Some(last)) = (words.first(), words.last()) else {
-            return Err(refusal("no_command", "no command is given", "run what?", call.head)
+            return Err(refusal("no_command", "missing command line", "run what?", call.head)
                 .with_help("give a command line as one string, or after `--` word by word"));
         };
         let command = Span::new(first.span.start, last.span.end);

@@ -8,7 +8,7 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned,
 
 /// What `help service` says under the first line.
 const MANUAL: &str = "\
-A project is a directory with a services.toml, found from the current directory upward (or --config, or
+A project is a directory with a services.toml, searched from the current directory upward (or --config, or
 $env.SERVICES_CONFIG). `service init` writes one:
 
   [services.database]
@@ -20,30 +20,30 @@ $env.SERVICES_CONFIG). `service init` writes one:
   dependencies = [\"database\"]
 
 Every day
-  service start web-app        it and all it needs, in order, each when what it needs is ready
-  service status               how everything is: state, health, uptime, memory
-  service logs web-app         what it wrote; --follow goes on
-  service stop database        it, after what needs it
-  service restart database     it, and gives back what needs it and was running
+  service start web-app        start it after its dependencies, each as soon as its own are ready
+  service status               state, health, uptime, memory of all services
+  service logs web-app         its last lines; --follow continues
+  service stop database        stop it after its dependents
+  service restart database     restart it and its running dependents
 
-When something is wrong
-  service why web-app          why it is as it is, and the command that would help
-  service check                what is wrong with services.toml
-  service events --since 1hr   what happened
-  service health               ask every health check now
+When there is a problem
+  service why web-app          the cause of its state, and the command that helps
+  service check                errors and warnings of services.toml
+  service events --since 1hr   recent events
+  service health               run every health check now
 
 In a script
-  service wait web-app --timeout 30sec     until it is ready, or never can be
+  service wait web-app --timeout 30sec     wait until it is ready, or cannot become ready
   service status | where health == unhealthy | service restart
   try { service start web-app } catch {|e| if $e.details.code == service::start_failed { ... } }
 
 After a change of services.toml
-  service plan; service apply  what would change; do it, and go back if it fails
+  service plan; service apply  show the changes; make them, and roll back on failure
 
-Names are words, or come through the pipe: strings, or rows with a `name`. An empty pipe does nothing. Rows tell of failures
-in `error`; if all that was named failed, the command fails with a code: service::not_found, timeout, start_failed ...
+Names are arguments or piped input: strings, or rows with a `name`. An empty pipe does nothing. A failed row has its reason in
+`error`; if all named services failed, the command fails with a code: service::not_found, timeout, start_failed ...
 
-A daemon of the project starts with the first command that needs it. Services outlive it, and the shell.
+The daemon of the project starts with the first command that needs it. Services outlive the daemon and the shell.
 The system's own program of this name is `^service`.";
 
 pub(super) struct Service {
@@ -81,12 +81,12 @@ impl PluginCommand for Service {
         vec![
             Example {
                 example: "service start web-app; service status",
-                description: "Start a service with what it needs, and look at it",
+                description: "Start a service with its dependencies, and show all states",
                 result: None,
             },
             Example {
                 example: "service status | where status == failed | each {|it| service why $it.name } | select summary help",
-                description: "What is wrong, and what would help",
+                description: "Explain the failed services, with remedies",
                 result: None,
             },
         ]
@@ -114,10 +114,13 @@ const OF_THE_MODULE: [&str; 9] = ["up", "down", "watch", "top", "tail", "prompt"
 
 fn unknown(words: &[&str], commands: &[String], span: Span) -> LabeledError {
     if let Some(word) = words.first().filter(|word| OF_THE_MODULE.contains(word)) {
-        let message = format!("no command `service {word}` yet: it belongs to the module");
+        let message = format!(
+            "unknown command `service {word}`: it belongs to the module, which is not \
+                               loaded"
+        );
         return refusal("unknown_subcommand", &message, "not loaded", span).with_help(
-            "say `use service` first, in config.nu too (`nu install.nu` puts it where that finds it); `nu -c` reads no \
-             config.nu: `nu -c 'use service; service up'`",
+            "call `use service` first, also in config.nu (`nu install.nu` installs the module); `nu -c` \
+             reads no config.nu: `nu -c 'use service; service up'`",
         );
     }
     let names = commands.iter().filter_map(|command| command.strip_prefix("service "));

@@ -18,22 +18,23 @@ impl PluginCommand for Start {
 
     fn signature(&self) -> Signature {
         verb::signature(self.name())
-            .switch("no-deps", "Start only what is named, not what it needs", None)
+            .switch("no-deps", "Start only the named services, not their dependencies", None)
             .named(
                 "if-hash",
                 SyntaxShape::String,
-                "Only if services.toml is as `service trust` knows it by this hash",
+                "Only if services.toml has this hash of `service trust`",
                 None,
             )
     }
 
     fn description(&self) -> &'static str {
-        "Start services, with what they need first, and wait until they are ready."
+        "Start services after their dependencies, and wait until they are ready."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Rows come as services get ready. A failure is a row with `ok` false; it is an error only if all services \
-         that were named failed, or with --strict or --all. The first command in a project starts its daemon."
+        "Rows follow as services become ready. A failure is a row with `ok` false; it is an error only if \
+         all named services failed, or with --strict or --all. The first command in a project starts its \
+         daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -44,12 +45,12 @@ impl PluginCommand for Start {
         vec![
             Example {
                 example: "service start web-app",
-                description: "Start a service and everything it needs",
+                description: "Start a service and its dependencies",
                 result: None,
             },
             Example {
                 example: "service status | where status == failed | service start --timeout 10sec",
-                description: "Try again what failed, for ten seconds",
+                description: "Start failed services again, for at most ten seconds",
                 result: None,
             },
             Example {

@@ -23,21 +23,23 @@ impl PluginCommand for Status {
     fn signature(&self) -> Signature {
         selecting(self.name(), &Type::table())
             .switch("long", "All columns", Some('l'))
-            .switch("no-start", "Start no daemon for it: where none runs that is an error", None)
-            .switch("quiet", "Say nothing on standard error about the project", Some('q'))
+            .switch("no-start", "Start no daemon; without one the command fails", None)
+            .switch("quiet", "Print no notes about the project on standard error", Some('q'))
     }
 
     fn description(&self) -> &'static str {
-        "Show how services are: state, health, process, uptime, memory."
+        "Show the state, health, process, uptime and memory of services."
     }
 
     fn extra_description(&self) -> &'static str {
-        "`status` is running, stopped, failed or unknown; `state` says it finely: stopped, waiting, starting, ready, \
-         stopping, backoff, completed, failed or unknown (`service why` tells what keeps it from being known). `health` is healthy, unhealthy, alive (no check is defined), pending or none. `uptime` is whole minutes \
-         from ten minutes on, hours from a day on and days from a week on; with --long it is exact. Where a terminal is too narrow for all columns Nushell leaves out the last: \
-         `service status | reject status pid` makes room for them. What is the matter with the project itself (its file is gone or wrong, its \
-         directory was renamed) is said on standard error. Rows of `service projects` may be piped in: then the services of \
-         those are shown, with a column `project`."
+        "`status` is running, stopped, failed or unknown; `state` is more detailed: stopped, waiting, \
+         starting, ready, stopping, backoff, completed, failed or unknown (`service why` explains the \
+         cause). `health` is healthy, unhealthy, alive (runs without a health check), pending or none. \
+         `uptime` is in whole minutes from ten minutes on, in hours from a day on and in days from a week \
+         on; with --long it is exact. On a narrow terminal Nushell omits the last columns: `service status | \
+         reject status pid` makes room for them. Notes about the project itself (its file is missing or \
+         invalid, its directory was renamed) appear on standard error. With rows of `service projects` as \
+         input the services of these projects are shown, with a column `project`."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -46,20 +48,24 @@ impl PluginCommand for Status {
 
     fn examples(&self) -> Vec<Example<'_>> {
         vec![
-            Example { example: "service status", description: "All services of the project", result: None },
+            Example {
+                example: "service status",
+                description: "Show all services of the project",
+                result: None,
+            },
             Example {
                 example: "service status | where health != healthy",
-                description: "What needs attention",
+                description: "Show services that are not healthy",
                 result: None,
             },
             Example {
                 example: "service status --long | sort-by cpu --reverse | first 3",
-                description: "The three busiest services",
+                description: "Show the three services with the highest CPU use",
                 result: None,
             },
             Example {
                 example: "[] | service status",
-                description: "An empty pipe asks about nothing",
+                description: "An empty pipe selects no service",
                 result: Some(Value::test_list(vec![])),
             },
         ]

@@ -19,18 +19,19 @@ impl PluginCommand for Stop {
     fn signature(&self) -> Signature {
         verb::signature(self.name()).switch(
             "no-dependents",
-            "Stop only what is named, not what needs it",
+            "Stop only the named services, not their dependents",
             None,
         )
     }
 
     fn description(&self) -> &'static str {
-        "Stop services, after the running services that need them."
+        "Stop services after their running dependents."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Rows come as services end. A service is stopped when its whole process tree is gone. A failure is a row with \
-         `ok` false; it is an error only if all services that were named failed, or with --strict or --all."
+        "Rows follow as services end. A service is stopped when its whole process tree has ended. A failure \
+         is a row with `ok` false; it is an error only if all named services failed, or with --strict or \
+         --all."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -41,12 +42,12 @@ impl PluginCommand for Stop {
         vec![
             Example {
                 example: "service stop database",
-                description: "Stop a service, after everything that needs it",
+                description: "Stop a service after its dependents",
                 result: None,
             },
             Example {
                 example: "service status | where health == unhealthy | service stop --no-dependents",
-                description: "Stop what is unhealthy and nothing else",
+                description: "Stop unhealthy services alone",
                 result: None,
             },
             Example {

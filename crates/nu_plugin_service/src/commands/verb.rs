@@ -34,13 +34,18 @@ const MOST_NAMED: usize = 5;
 pub(super) fn signature(name: &str) -> Signature {
     selecting(name, &Type::table())
         .switch("all", "Every service of the project", Some('a'))
-        .switch("no-wait", "Return as soon as it is under way", None)
+        .switch("no-wait", "Return as soon as the action is under way", None)
         .switch(
             "strict",
-            "Raise an error if any service failed, not only if all that are named did; so with --all",
+            "Raise an error if any service failed, not only if all named services failed; implied by --all",
             None,
         )
-        .named("timeout", SyntaxShape::Duration, "How long to wait; the daemon goes on after that", Some('t'))
+        .named(
+            "timeout",
+            SyntaxShape::Duration,
+            "How long to wait; the daemon continues after that",
+            Some('t'),
+        )
 }
 
 /// Wishes it and gives back the rows.
@@ -127,7 +132,7 @@ pub(super) fn timeout(call: &EvaluatedCall) -> Result<Option<Duration>, LabeledE
         return Ok(None);
     };
     let nanos = u64::try_from(limit.item).map_err(|_| {
-        refusal("bad_request", "cannot wait a negative time", "less than nothing", limit.span)
+        refusal("bad_request", "cannot wait for a negative time", "must not be negative", limit.span)
     })?;
     Ok(Some(Duration::from_nanos(nanos)))
 }

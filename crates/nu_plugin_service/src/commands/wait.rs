@@ -41,32 +41,31 @@ impl PluginCommand for Wait {
             .rest(
                 "names",
                 name_or_closure,
-                "The services, or a closure that says true when the wait is over; names may be piped in",
+                "The services, or a closure that returns true when the wait is over; names may be piped in",
             )
             .input_output_types(super::signature::inputs().map(|input| (input, Type::table())).collect())
             .param(
                 Flag::new("for")
                     .arg(SyntaxShape::String)
-                    .desc("What to wait for: ready (the default), healthy, running, stopped or completed")
+                    .desc(
+                        "The state to wait for: ready (the default), healthy, running, stopped or \
+                           completed",
+                    )
                     .completion(Completion::new_list(UNTIL)),
             )
-            .named(
-                "timeout",
-                SyntaxShape::Duration,
-                "How long to wait (default: as long as it takes)",
-                Some('t'),
-            )
+            .named("timeout", SyntaxShape::Duration, "How long to wait (default: no limit)", Some('t'))
             .switch("all", "Every service of the project", Some('a'))
     }
 
     fn description(&self) -> &'static str {
-        "Wait until services are ready, healthy, running, stopped or completed; start nothing."
+        "Wait until services are ready, healthy, running, stopped or completed; starts nothing."
     }
 
     fn extra_description(&self) -> &'static str {
-        "Gives the rows of `service status`. It fails at once with service::never if that cannot come any more: the \
-         service has failed, needs one that has, or nobody wants it to run. It fails with service::timeout after \
-         --timeout. The closure gets a record of all services, or of those named: name to row of `service status --long`."
+        "The result is the rows of `service status`. The command fails at once with service::never if the \
+         state can no longer be reached: the service or a dependency has failed, or its goal is down. It \
+         fails with service::timeout after --timeout. The closure gets a record of all services, or of the \
+         named ones: name to row of `service status --long`."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -77,17 +76,17 @@ impl PluginCommand for Wait {
         vec![
             Example {
                 example: "service start web-app --no-wait; service wait web-app --timeout 30sec",
-                description: "Start a service, do something else, wait until it is ready",
+                description: "Start a service, continue, and wait until it is ready",
                 result: None,
             },
             Example {
                 example: "service wait migration --for completed",
-                description: "Wait for the end of a one-shot",
+                description: "Wait for the completion of a one-shot",
                 result: None,
             },
             Example {
                 example: "service wait { $in.database.health == healthy and $in.web-app.restarts < 1 }",
-                description: "Wait until a closure says so",
+                description: "Wait until a closure returns true",
                 result: None,
             },
             Example {
@@ -144,8 +143,9 @@ fn arguments(call: &EvaluatedCall) -> Result<Arguments, LabeledError> {
         Ok(Spanned { item: closure.into_closure()?, span })
     });
     if let Some(second) = closures.next() {
-        let error = refusal("bad_request", "cannot wait for two closures", "one too many", second.span());
-        return Err(error.with_help("join what they say with `and`"));
+        let error =
+            refusal("bad_request", "cannot wait for two closures", "only one is allowed", second.span());
+        return Err(error.with_help("combine the conditions with `and`"));
     }
     let names = names.into_iter().map(|name| {
         let span = name.span();
@@ -160,16 +160,16 @@ fn until(call: &EvaluatedCall, closure: bool) -> Result<String, LabeledError> {
         return Err(refusal(
             "ambiguous_input",
             "cannot take both a closure and `--for`",
-            "what is it?",
+            "conflicts with the closure",
             word.span,
         )
-        .with_help("leave out one of the two"));
+        .with_help("use only one of the two"));
     }
     match UNTIL.contains(&word.item.as_str()) {
         true => Ok(word.item),
         false => {
             let message = format!("cannot wait for `{}`", word.item);
-            Err(refusal("bad_request", &message, "not a state to wait for", word.span)
+            Err(refusal("bad_request", &message, "expected a state to wait for", word.span)
                 .with_help(format!("one of: {}", UNTIL.join(", "))))
         }
     }
@@ -234,7 +234,7 @@ impl Waiting {
                 }
             }
         })?;
-        let what = "waiting for the closure to say true";
+        let what = "waiting for the closure to return true";
         let mut progress = Progress::new(what, &self.session.engine, self.client.clone(), self.names.clone());
         let due = self.timeout.and_then(|limit| Instant::now().checked_add(limit));
         loop {
@@ -245,7 +245,7 @@ impl Waiting {
                 Heard::Over => {
                     let problem = Problem::new(
                         Code::DaemonUnreachable,
-                        "the daemon ended before the closure said true",
+                        "the daemon ended before the closure returned true",
                     )
                     .help("services keep running, and the next command starts a daemon: wait again");
                     return Err(self.session.error(&problem));
@@ -259,7 +259,7 @@ impl Waiting {
             }
             if due.is_some_and(|due| Instant::now() >= due) {
                 let limit = self.timeout.unwrap_or_default();
-                let message = format!("the closure has not said true within {limit:?}");
+                let message = format!("the closure has not returned true within {limit:?}");
                 return Err(crate::error::labeled_at(&Problem::new(Code::Timeout, message), closure.span));
             }
         }
@@ -274,8 +274,13 @@ impl Waiting {
             Value::Nothing { .. } => Ok(false),
             other => {
                 let label = format!("says {}", other.get_type());
-                Err(refusal("bad_request", "cannot tell from this closure whether to go on", &label, span)
-                    .with_help("let it say true or false, as in `{ $in.web.health == healthy }`"))
+                Err(refusal(
+                    "bad_request",
+                    "cannot use the result of this closure: expected true or false",
+                    &label,
+                    span,
+                )
+                .with_help("return true or false, as in `{ $in.web.health == healthy }`"))
             }
         }
     }

@@ -25,18 +25,19 @@ impl PluginCommand for Why {
             .rest(
                 "name",
                 SyntaxShape::String,
-                "The service, or none for all that is not well; or pipe in its name, or a row with a `name` column",
+                "The service, or none for every service with a problem; or pipe in its name, or a row with a \
+                 `name` column",
             )
             .input_output_types(super::signature::inputs().map(|input| (input, Type::Any)).collect())
     }
 
     fn description(&self) -> &'static str {
-        "Explain why a service is as it is, and what would help; without a name, all services that are not well."
+        "Explain the state of a service and the remedy; without a name, of every service with a problem."
     }
 
     fn extra_description(&self) -> &'static str {
-        "`summary` says it in one sentence, `help` has the command that would help now; there is none when all is well. \
-         What does not apply is null: waits_for, last_check, exit, port_holder, next_retry."
+        "`summary` is one sentence, `help` has the command that helps now, and is null without a problem. \
+         Columns that do not apply are null: waits_for, last_check, exit, port_holder, next_retry."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -48,7 +49,7 @@ impl PluginCommand for Why {
             Example { example: "service why web-app", description: "Explain one service", result: None },
             Example {
                 example: "service why | select name summary help",
-                description: "Explain all that is not well; no rows if all is",
+                description: "Explain every service with a problem; no rows without one",
                 result: None,
             },
         ]
@@ -74,8 +75,8 @@ impl PluginCommand for Why {
             [_, second, ..] => {
                 return Err(refusal(
                     "bad_request",
-                    "cannot explain several at once",
-                    "one too many",
+                    "cannot explain several services at once",
+                    "only one is allowed",
                     second.span,
                 )
                 .with_help("`[a b] | each {|name| service why $name }`"));
