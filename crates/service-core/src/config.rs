@@ -254,6 +254,11 @@ impl Service {
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process
     }
+
+    /// Whether a manager runs it, and not a shim.
+    pub fn is_managed(&self) -> bool {
+        self.manager != Manager::Process
+    }
 }
 
 /// Where a definition comes from.
@@ -301,6 +306,20 @@ pub enum Manager {
     BuiltIn(String),
     /// A Nushell module of the user's own.
     Module(String),
+}
+
+impl Manager {
+    /// The names of the modules that come with the orchestrator.
+    pub const BUILT_IN: [&str; 4] = ["command", "systemd", "podman", "docker"];
+
+    /// The name that a definition calls it by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Process => "process",
+            Self::BuiltIn(name) => name,
+            Self::Module(path) => path,
+        }
+    }
 }
 
 /// One edge.

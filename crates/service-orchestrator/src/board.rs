@@ -1,15 +1,16 @@
 //! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
 use crate::host::acceptance::NOT_ASKED;
-use crate::manager::Told;
+use crate::host::report::CheckResult;
+use crate::host::report::ManagerInfo;
 use crate::tally::Tally;
 use service_api::quoted;
 use service_core::config::Service;
 use service_core::service::{Cause, Exit, Failure, Goal, State};
 use service_core::{Id, Moment, Plan, Snapshot};
 use service_shim::DroppedLines;
+use service_shim::protocol::LeftoverProcesses;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Every service as it looked at one instant.
 #[derive(Debug, Clone)]
@@ -31,7 +32,7 @@ pub(crate) struct Entry {
     /// The root of its process tree: the shim.
     pub(crate) keeper: Option<u32>,
     /// The last check of the present run.
-    pub(crate) check: Option<Arc<Checked>>,
+    pub(crate) check: Option<Arc<CheckResult>>,
     /// What the manager last complained of.
     pub(crate) complaint: Option<String>,
     /// Why its shim, which lives, is not connected.
@@ -39,7 +40,7 @@ pub(crate) struct Entry {
     /// What the manager said when the run before had ended.
     pub(crate) ending: Option<String>,
     /// What the manager last said of it.
-    pub(crate) told: Told,
+    pub(crate) told: ManagerInfo,
     /// What the service said last of itself, as `STATUS=`.
     pub(crate) said: Option<String>,
     /// Lines that could not be written to the log.
@@ -54,16 +55,6 @@ pub(crate) struct Entry {
     pub(crate) stopped_by: Option<bool>,
     /// What is counted of it.
     pub(crate) tally: Tally,
-}
-
-/// One check, done.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Checked {
-    pub(crate) healthy: bool,
-    pub(crate) kind: &'static str,
-    pub(crate) message: String,
-    pub(crate) latency: Duration,
-    pub(crate) at: jiff::Timestamp,
 }
 
 impl Board {
@@ -93,7 +84,7 @@ impl Entry {
         self.ending = said.map(|check| check.message.clone());
         (self.complaint, self.pid, self.keeper) = (None, None, None);
         (self.left, self.out_of_reach) = (None, None);
-        self.told = Told::default();
+        self.told = ManagerInfo::default();
         self.said = None;
     }
 
@@ -144,5 +135,53 @@ impl Entry {
             (None, Some(detail)) if self.snapshot.state.is_going() => Some(detail.clone()),
             (None, _) => None,
         }
+    }
+
+    /// That the restart policy goes on with what has crashed.
+    pub(crate) fn retry_note(&self) -> Option<String> {
+        let (State::Backoff { .. }, again) = (&self.snapshot.state, self.snapshot.restarts) else {
+            return None;
+        };
+        Some(match self.definition.backoff.limit {
+            0 => "; trying again".to_owned(),
+            limit => format!("; trying again ({} of {limit})", again.min(limit)),
+        })
+    }
+
+    /// What is wrong with a dependency that is in the way.
+    pub(crate) fn blocking_reason(&self) -> String {
+        let state = match self.snapshot.state_word() {
+            "failed" | "backoff" => "which failed".to_owned(),
+            "completed" => "which has ended".to_owned(),
+            other => format!("which is {other}"),
+        };
+        let again = self.retry_note().unwrap_or_default();
+        self.reason().map_or(state.clone(), |reason| format!("{state}: {reason}{again}"))
+    }
+}
+
+/// What was left behind: how many, and who.
+pub(crate) fn describe_left(left: &LeftoverProcesses) -> String {
+    let what = if left.count == 1 { "process" } else { "processes" };
+    let more = (left.count as usize).saturating_sub(left.names.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} {what} ({}{more})", left.count, left.names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_counted_and_named() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(
+            describe_left(&LeftoverProcesses { count: 1, names: names(&["sleep"]) }),
+            "1 process (sleep)"
+        );
+        assert_eq!(
+            describe_left(&LeftoverProcesses { count: 5, names: names(&["a", "b", "c"]) }),
+            "5 processes (a, b, c and 2 more)"
+        );
     }
 }

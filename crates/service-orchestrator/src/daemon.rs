@@ -12,6 +12,7 @@ mod transient_gc;
 pub(crate) use lock::try_lock;
 use lock::{Claim, Lock};
 
+use crate::handle::ServiceOrchestrator;
 use crate::host::acceptance::Acceptance;
 use crate::host::clock;
 use crate::host::disk::{self, Disk};
@@ -20,8 +21,8 @@ use crate::host::fs::write_private;
 use crate::http::{self, ApiState, Definitions};
 use crate::load::{self, Additions};
 use crate::offline;
-use crate::orchestrator::{ServiceOrchestrator, Verb, Wish};
 use crate::place::Presence;
+use crate::request::{Verb, Wish};
 use crate::systemd::{self, Notifier, StartSet, SystemdEnv};
 use service_api::ownership::read_regular;
 use service_api::{Code, Greeting, Problem, Project, routes};

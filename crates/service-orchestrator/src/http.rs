@@ -45,7 +45,7 @@ pub(crate) use health::ping_owner;
 pub(crate) use state::ApiState;
 pub(crate) use tcp_listener::{Opened, open};
 
-use crate::orchestrator::ServiceOrchestrator;
+use crate::handle::ServiceOrchestrator;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};

@@ -26,9 +26,9 @@ pub(crate) use read::{Past, Question, Since, View};
 pub(crate) use seen::{Look, Seen};
 pub(crate) use starts::starts;
 
-use crate::board::Checked;
 use crate::host::clock;
 use crate::host::paths::Paths;
+use crate::host::report::CheckResult;
 use jiff::Timestamp;
 use lines::Lines;
 use read::Pages;
@@ -237,7 +237,7 @@ impl Journal {
     }
 
     /// Notes the result of a check; `deciding` while nothing has decided yet whether the service is healthy.
-    pub(crate) fn checked(&mut self, name: &Name, run: u64, check: &Checked, deciding: bool) {
+    pub(crate) fn checked(&mut self, name: &Name, run: u64, check: &CheckResult, deciding: bool) {
         let row = Row::new(name, run, check);
         if deciding {
             self.held.insert(name.to_string(), row);

@@ -102,33 +102,40 @@
 //! # Ok(()) }
 //! ```
 
+mod apply;
 mod board;
+mod checks_in_flight;
 mod containers;
 pub mod daemon;
 mod drawing;
+mod engine;
+mod explained;
 mod guide;
+mod handle;
 mod host;
 mod http;
 pub mod init;
 mod journal;
 pub mod load;
 mod logs;
+mod lookup;
 pub mod manager;
 #[doc(hidden)]
 pub mod measured;
 pub mod offline;
-mod orchestrator;
 mod place;
+mod preflight;
 mod probe;
 mod process;
 pub mod prune;
+mod request;
 mod store;
 pub mod systemd;
 mod tally;
 mod views;
 mod why;
-mod world;
 
 pub use guide::{Service, ServiceHealth, ServiceStatus};
-pub use orchestrator::{Builder, Patience, Relatives, ServiceOrchestrator, Verb, Wish};
+pub use handle::{Builder, ServiceOrchestrator};
+pub use request::{Patience, Relatives, Verb, Wish};
 pub use service_api::{Code, Problem};

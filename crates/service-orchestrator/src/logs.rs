@@ -11,7 +11,7 @@ mod changes;
 use crate::host::blocking::run_blocking;
 use crate::host::fs::private_dir;
 use crate::host::paths::Paths;
-use crate::manager::{News, Record};
+use crate::manager::{LogFile, News};
 use ahead::{Ahead, Source};
 use jiff::Timestamp;
 use service_api::{Code, Envelope, Problem, view};
@@ -21,8 +21,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
-pub(crate) use changes::Changes;
 use changes::Follows;
+pub(crate) use changes::LogWatcher;
 
 /// A piece of an answer is a little more than so many bytes.
 const PIECE: usize = 16 * 1024;
@@ -48,7 +48,7 @@ pub(crate) struct Wanted {
 #[derive(Default)]
 pub(crate) struct Managed {
     /// What there is, of those that can tell it.
-    pub(crate) records: Vec<(Name, Option<Record>)>,
+    pub(crate) records: Vec<(Name, Option<LogFile>)>,
     /// What comes, for who follows.
     pub(crate) news: Option<News>,
 }
@@ -84,7 +84,7 @@ impl Reading {
     /// What is there, and what will be where it is followed.
     pub(crate) async fn open(
         paths: &Arc<Paths>,
-        changes: &Arc<Changes>,
+        changes: &Arc<LogWatcher>,
         wanted: Wanted,
         managed: Managed,
         form: Form,

@@ -1,8 +1,8 @@
 //! What the benches measure and nobody else needs: readers of what others send, each given as much as one likes.
 
+use crate::host::text::single_line;
 use crate::http::wants_lines;
 use crate::journal::pieces_of_starts;
-use crate::manager::on_one_line;
 use std::hint::black_box;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub fn accept(said: &str) {
 
 /// Makes a message of a manager fit to be shown.
 pub fn manager(said: &str) {
-    drop(black_box(on_one_line(said)));
+    drop(black_box(single_line(said)));
 }
 
 /// Reads the answer of a DNS server, as the check of a name does, and says what it has. Returns how long that is.

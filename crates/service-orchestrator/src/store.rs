@@ -11,6 +11,8 @@
 //! While it cannot be written (a full disk, one that became read-only) the same goes to a fallback_state_file beside the daemon's
 //! socket, which is in memory. Of the two files the one that was written later is believed.
 
+pub(crate) mod run_definition;
+
 use crate::host::clock;
 use crate::host::disk::{self, Disk};
 use crate::host::fs::private_dir;

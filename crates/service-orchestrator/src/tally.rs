@@ -3,7 +3,7 @@
 //! A count begins with the daemon and never goes down; whoever scrapes knows that a count which is lower than before has
 //! begun anew. What the log was given is counted by the shims, and goes on over a daemon while a run does.
 
-use crate::board::Checked;
+use crate::host::report::CheckResult;
 use service_core::Snapshot;
 use service_core::service::State;
 use service_shim::shared_buffer;
@@ -66,7 +66,7 @@ impl Tally {
     }
 
     /// Notes the result of a check.
-    pub(crate) fn checked(&mut self, check: &Checked) {
+    pub(crate) fn checked(&mut self, check: &CheckResult) {
         self.checks.observe(check.latency);
         self.failed_checks += u64::from(!check.healthy);
     }

@@ -1,9 +1,10 @@
 //! From the board to the rows that cross the wire.
 
-use crate::board::{Board, Checked, Entry};
+use crate::board::{Board, Entry};
 use crate::host::clock;
 use crate::host::paths::Paths;
 use crate::host::procfs::{self, Usage};
+use crate::host::report::CheckResult;
 use crate::process::limits::Kept;
 use service_api::{redact, view};
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
@@ -20,7 +21,7 @@ pub(crate) fn service(service: &Service) -> view::Service {
         name: service.name.to_string(),
         description: told(&service.description),
         dependencies: dependencies(service),
-        manager: manager(&service.manager),
+        manager: service.manager.name().to_owned(),
         start_command: command(&service.start_command),
         stop_command: service.stop_command.as_deref().map(told),
         health_check_endpoint: endpoint(service),
@@ -36,14 +37,6 @@ fn dependencies(service: &Service) -> Vec<view::Dependency> {
         when_lost: word(&WhenLost::ALL, dependency.when_lost).to_owned(),
     };
     service.dependencies.iter().map(view).collect()
-}
-
-pub(crate) fn manager(manager: &Manager) -> String {
-    match manager {
-        Manager::Process => "process".to_owned(),
-        Manager::BuiltIn(name) => name.clone(),
-        Manager::Module(path) => path.clone(),
-    }
 }
 
 /// Every service of a plan as it is defined, in the order of the file.
@@ -252,7 +245,7 @@ pub(crate) fn at_rest(entry: &Entry) -> Option<view::Health> {
 }
 
 /// The result of a check.
-pub(crate) fn health(service: &Service, checked: Checked) -> view::Health {
+pub(crate) fn health(service: &Service, checked: CheckResult) -> view::Health {
     view::Health {
         name: service.name.to_string(),
         healthy: Some(checked.healthy),

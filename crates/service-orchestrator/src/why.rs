@@ -7,7 +7,6 @@ use crate::host::acceptance::{NOT_ASKED, not_asked};
 use crate::host::clock;
 use crate::host::paths::Paths;
 use crate::load::shell_syntax;
-use crate::orchestrator::{in_the_way, is_managed};
 use crate::probe;
 use crate::process::limits::Kept;
 use crate::views;
@@ -87,7 +86,15 @@ struct Known {
 impl Known {
     fn of(entry: &Entry, paths: &Paths, lines: Lines) -> Self {
         let (snapshot, definition) = (&entry.snapshot, &entry.definition);
-        let holder = if is_calm(entry) { None } else { probe::holder(entry) };
+        let holder = if is_calm(entry) {
+            None
+        } else {
+            entry
+                .definition
+                .endpoint
+                .as_ref()
+                .and_then(|endpoint| probe::foreign_listener(endpoint, entry.keeper))
+        };
         let mut words = Words::of(entry, paths);
         if lines == Lines::Hidden {
             words.last.clear();
@@ -143,7 +150,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, paths: &Paths, lines: Lines) -> 
     let definition = &entry.definition;
     let need = snapshot.waits_for.map(|need| (need, board.at(need.on)));
     let known = Known::of(entry, paths, lines);
-    let lost = lost(board, entry).map(|on| (&*on.definition.name, in_the_way(on)));
+    let lost = lost(board, entry).map(|on| (&*on.definition.name, on.blocking_reason()));
     let facts = Facts {
         lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),
         need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Obstacle::Failed))),
@@ -198,7 +205,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, paths: &Paths, lines: Lines) -> 
             }
             _ => None,
         },
-        log: match is_managed(definition) || lines == Lines::Hidden {
+        log: match definition.is_managed() || lines == Lines::Hidden {
             true => Vec::new(),
             false => paths
                 .files(&definition.name)

@@ -4,6 +4,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// The longest path or abstract name that the kernel takes in an address.
+pub(crate) const MAX_SOCKET_NAME_BYTES: usize = 107;
+
 /// Makes a directory that only its owner may enter, or sees to it that this one is.
 pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     service_api::ownership::private_dir(path).map(drop)

@@ -9,7 +9,8 @@ use super::reply::{Failure, Named, Sent};
 use super::rows;
 use super::state::ApiState;
 use crate::host::acceptance::not_asked;
-use crate::orchestrator::{Patience, Relatives, Verb, Wish, resolve};
+use crate::lookup::resolve;
+use crate::request::{Patience, Relatives, Verb, Wish};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -218,7 +219,7 @@ async fn answer(
 
 /// Whether the content that was taken up is the one that the caller has seen.
 pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
-    let loaded = api.orchestrator.world().acceptance.hash();
+    let loaded = api.orchestrator.acceptance().hash();
     if hash.is_none_or(|hash| loaded.as_deref() == Some(hash)) {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use super::openapi::{
 use super::reply::{Asked, Data, Reply, Sent};
 use super::state::ApiState;
 use crate::host::clock;
-use crate::orchestrator::{Verb, Wish};
+use crate::request::{Verb, Wish};
 use axum::extract::State;
 use serde::Deserialize;
 use service_api::{API_VERSION, Code, Problem, Vitals, routes, view};

@@ -1,8 +1,9 @@
 //! [`Definitions`]: the definitions of a running daemon: its `services.toml`, loaded again when it has changed, and the
 //! services that were added to it.
 
+use crate::handle::ServiceOrchestrator;
 use crate::load::{self, Addition, Additions};
-use crate::orchestrator::{Enacted, ServiceOrchestrator};
+use crate::request::Enacted;
 use service_api::Problem;
 use service_core::config::Service;
 use service_core::{Name, Plan};
@@ -194,7 +195,7 @@ impl Definitions {
         additions: &mut Additions,
         orchestrator: &ServiceOrchestrator,
     ) -> Result<(), Problem> {
-        let plan = load::plan_for(&orchestrator.world().acceptance, &self.path, additions.all())?;
+        let plan = load::plan_for(orchestrator.acceptance(), &self.path, additions.all())?;
         additions.drop_defined(&plan);
         tracing::info!(services = plan.len(), "loading the changed services.toml");
         orchestrator.replan(plan).await
@@ -221,7 +222,7 @@ impl FileStamp {
 mod tests {
     use super::*;
     use crate::host::disk::Disk;
-    use crate::orchestrator::{Apply, Patience};
+    use crate::request::{Apply, Patience};
 
     #[tokio::test]
     async fn an_apply_takes_back_nothing_that_was_added_or_removed_while_it_was_checked() {

@@ -34,13 +34,13 @@ pub(super) async fn self_check(api: &ApiState) -> HealthReport {
         Ok(error) => error.map(|why| format!("the journal cannot be written: {why}")),
         Err(error) => Some(error),
     };
-    let template = api.orchestrator.world().templates.ready().await.err();
+    let template = api.orchestrator.shims().zygote().ready().await.err();
     let template = template.map(|error| format!("no service can be started: {error}"));
     let failures = [journal, disk_space(state_dir), template].into_iter().flatten().collect();
     let definition = api.refresh().await.err();
     let definition =
         definition.map(|problem| format!("the definitions are those of before: {}", problem.message));
-    let damage = api.orchestrator.world().paths.disk.damage();
+    let damage = api.orchestrator.paths().disk.damage();
     let warnings = [definition, descriptors(), disconnected_shims(api)]
         .into_iter()
         .flatten()

@@ -8,8 +8,8 @@ use super::state::ApiState;
 use crate::host::acceptance::not_asked;
 use crate::host::descriptors::{DescriptorBudget, NoDescriptors, RAISE_LIMIT_HELP};
 use crate::logs::{Form, Managed, Reading, Wanted};
-use crate::manager::{self, Ask, News, Seen};
-use crate::orchestrator::{is_managed, resolve};
+use crate::lookup::resolve;
+use crate::manager::{self, Ask, LogCursor, News};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -115,16 +115,15 @@ async fn answer(
     let wanted = wanted(&api, &names, &lines)?;
     let desks = sit(&wanted, follow).await?;
     let managed = managed(&api, &wanted, follow).await?;
-    let world = api.orchestrator.world();
+    let paths = api.orchestrator.paths();
     let form = if by_line { Form::Lines } else { Form::List };
     let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let reading =
-        Reading::open(&world.paths, &world.changes, wanted, managed, form, follow).await.map_err(cannot)?;
+        Reading::open(paths, &api.log_watcher, wanted, managed, form, follow).await.map_err(cannot)?;
     let (reader, pieces) = channel(1);
     // It ends with the answer, whose other end it sees, or with the owner of the fleet.
     tokio::spawn(async move {
-        let mailbox = &api.orchestrator.world().mailbox;
-        reading.send(reader, mailbox.closed()).await;
+        reading.send(reader, api.orchestrator.closed()).await;
         drop(desks);
     });
     let media_type = if by_line { routes::NDJSON } else { "application/json" };
@@ -175,7 +174,7 @@ fn wanted(api: &ApiState, names: &[String], lines: &Lines) -> Result<Wanted, Pro
     for id in ids {
         let definition = &board.at(id).definition;
         if services.iter().all(|(name, _)| *name != definition.name) {
-            services.push((definition.name.clone(), !is_managed(definition)));
+            services.push((definition.name.clone(), !definition.is_managed()));
         }
     }
     let usual = if since.is_some() { usize::MAX } else { USUAL_TAIL };
@@ -184,22 +183,22 @@ fn wanted(api: &ApiState, names: &[String], lines: &Lines) -> Result<Wanted, Pro
 
 /// What the managers of these services tell of their logs. One that cannot is an error only for who asks for nothing else.
 async fn managed(api: &Arc<ApiState>, wanted: &Wanted, follow: bool) -> Result<Managed, Problem> {
-    let (board, world) = (api.orchestrator.board(), api.orchestrator.world());
+    let (board, managers) = (api.orchestrator.board(), api.orchestrator.managers());
     let ask = Ask { tail: wanted.most, since: wanted.since };
     let mut calls = JoinSet::new();
     for (name, _) in wanted.services.iter().filter(|(_, is_ours)| !is_ours) {
         let Some(entry) = board.entry(name) else { continue };
         let definition = Arc::clone(&entry.definition);
-        if !entry.snapshot.state.is_alive() && !world.acceptance.covers(&definition) {
+        if !entry.snapshot.state.is_alive() && !api.orchestrator.acceptance().covers(&definition) {
             let problem = not_asked(&format!("cannot read the log of `{name}`"));
             calls.spawn(async move { (definition.name.clone(), Err(problem)) });
             continue;
         }
-        let (world, settings) = (world.clone(), board.plan.settings().clone());
+        let (managers, settings) = (managers.clone(), board.plan.settings().clone());
         calls.spawn(async move {
             let told = match follow {
-                true => manager::begin(&world, &settings, &definition, ask).await,
-                false => manager::logs(&world, &settings, &definition, ask).await,
+                true => manager::begin(&managers, &settings, &definition, ask).await,
+                false => manager::logs(&managers, &settings, &definition, ask).await,
             };
             (definition.name.clone(), told)
         });
@@ -212,7 +211,7 @@ async fn managed(api: &Arc<ApiState>, wanted: &Wanted, follow: bool) -> Result<M
             Err(problem) if wanted.services.len() == 1 => return Err(problem),
             Err(problem) => {
                 tracing::warn!(why = problem.message, "a log is left out");
-                (None, Seen::default())
+                (None, LogCursor::default())
             }
         };
         records.push((name.clone(), record));
@@ -224,6 +223,6 @@ async fn managed(api: &Arc<ApiState>, wanted: &Wanted, follow: bool) -> Result<M
         let definition = Arc::clone(&board.entry(name)?.definition);
         Some((definition, board.plan.settings().clone()))
     };
-    let news = (follow && !followed.is_empty()).then(|| News::follow(world, followed, defined));
+    let news = (follow && !followed.is_empty()).then(|| News::follow(managers, followed, defined));
     Ok(Managed { records, news })
 }

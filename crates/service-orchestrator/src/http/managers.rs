@@ -30,6 +30,6 @@ pub(super) async fn list(
     role: Option<Extension<Role>>,
 ) -> Reply<Vec<view::Manager>> {
     api.refresh().await?;
-    let (world, plan) = (api.orchestrator.world(), api.orchestrator.plan());
-    Ok(Data(manager::roster(world, &plan, kept(role, ROSTER_KEPT)).await))
+    let (managers, plan) = (api.orchestrator.managers(), api.orchestrator.plan());
+    Ok(Data(manager::list(managers, &plan, kept(role, ROSTER_KEPT)).await))
 }

@@ -207,7 +207,7 @@ fn daemon(page: &mut Page, api: &ApiState) {
     let name = page.family("orchestratord_build", Kind::Info, "The version of the daemon.");
     page.sample(&name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     one(page, "orchestratord_tasks", Kind::Gauge, "Tasks of the daemon that are alive.", tasks);
-    let turns = &api.orchestrator.world().turns;
+    let turns = api.orchestrator.loop_metrics();
     let [longest, total] = turns.spans().map(|span| span.as_secs_f64());
     let help = "Turns of the daemon's owner of the services, in each of which nobody else is answered.";
     one(page, "orchestratord_turns", Kind::Counter, help, turns.number() as f64);

@@ -2,7 +2,7 @@
 //! renamed.
 
 use super::state::ApiState;
-use crate::manager::on_one_line;
+use crate::host::text::single_line;
 use crate::place::{self, Presence};
 use service_api::{Problem, Project, redact};
 use service_core::{Id, Plan};
@@ -13,7 +13,7 @@ impl ApiState {
         let definition = self.refresh().await.err().map(|problem| describe(&self.project, &problem));
         let former = self.renames.running(&self.project);
         let notes = definition.into_iter().chain(former.iter().map(place::note));
-        notes.map(|note| on_one_line(&redact(&note))).collect()
+        notes.map(|note| single_line(&redact(&note))).collect()
     }
 
     /// Refuses a start of services that still run under the former path of the project's directory.

@@ -8,7 +8,7 @@ use super::openapi::{
 use super::reply::{Data, Failure, Reply, Sent};
 use super::rows;
 use super::state::ApiState;
-use crate::orchestrator::{Apply, ON_BEHALF};
+use crate::request::{Apply, ON_BEHALF};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;

@@ -12,7 +12,7 @@ use super::tokens::{Role, kept};
 use crate::board::{Board, Entry};
 use crate::drawing;
 use crate::host::procfs::ProcessTree;
-use crate::orchestrator::{not_found, resolve};
+use crate::lookup::{not_found, resolve};
 use crate::views::{self, Detail};
 use crate::why::{self, Lines};
 use axum::Extension;
@@ -185,7 +185,7 @@ pub(super) fn statuses(
     // What a manager runs has no shim; its process may be the root of a tree all the same.
     let roots: Vec<ProcessTree> = entries.iter().filter_map(|entry| root(entry)).collect();
     let usage = api.meter.lock().map(|mut meter| meter.read(&roots)).unwrap_or_default();
-    let paths = &api.orchestrator.world().paths;
+    let paths = &api.orchestrator.paths();
     let project = api.project.config.display().to_string();
     entries
         .iter()
@@ -246,7 +246,7 @@ pub(super) async fn why(
     let _ = api.refresh().await;
     let board = api.orchestrator.board();
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
-    let paths = Arc::clone(&api.orchestrator.world().paths);
+    let paths = Arc::clone(&api.orchestrator.paths());
     let lines = lines_for(role);
     // It reads a log and walks through /proc.
     let explained = tokio::task::spawn_blocking(move || {
@@ -285,7 +285,7 @@ pub(super) async fn whys(
     let _ = api.refresh().await;
     let board = api.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
-    let paths = Arc::clone(&api.orchestrator.world().paths);
+    let paths = Arc::clone(&api.orchestrator.paths());
     let lines = lines_for(role);
     let explained = tokio::task::spawn_blocking(move || {
         let _held = permit;

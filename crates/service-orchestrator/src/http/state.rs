@@ -1,9 +1,10 @@
 //! [`ApiState`]: what every request may use: one project, its orchestrator, and what bounds those who ask.
 
 use super::definitions::Definitions;
+use crate::handle::ServiceOrchestrator;
 use crate::host::clock;
 use crate::host::procfs::CpuMeter;
-use crate::orchestrator::ServiceOrchestrator;
+use crate::logs::LogWatcher;
 use crate::place::Renames;
 use axum::body::Bytes;
 use service_api::{Problem, Project};
@@ -33,6 +34,8 @@ pub(crate) struct ApiState {
     pub(super) openapi: OpenApiText,
     /// A lock is right here: it is held for one read of `/proc`, never over an await.
     pub(super) meter: Mutex<CpuMeter>,
+    /// For those who follow logs.
+    pub(super) log_watcher: Arc<LogWatcher>,
     /// Asks the daemon to end.
     pub(crate) stop: Notify,
     /// Held while a changed file is applied: two at once would undo each other.
@@ -59,6 +62,7 @@ impl ApiState {
             began,
             unit,
             openapi,
+            log_watcher: Arc::default(),
             meter: Mutex::default(),
             stop: Notify::new(),
             applying: Arc::default(),
@@ -69,7 +73,7 @@ impl ApiState {
 
     /// Loads `services.toml` where it has changed.
     pub(crate) async fn refresh(&self) -> Result<(), Problem> {
-        if self.orchestrator.world().acceptance.look_at_trust() {
+        if self.orchestrator.acceptance().look_at_trust() {
             self.orchestrator.accepted();
         }
         self.definitions.refresh(&self.orchestrator).await
@@ -79,7 +83,7 @@ impl ApiState {
     pub(crate) async fn remove(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
         let removed = self.definitions.remove(&self.orchestrator, names).await?;
         for name in &removed {
-            remove_files(&self.orchestrator.world().paths.files(name)).await;
+            remove_files(&self.orchestrator.paths().files(name)).await;
         }
         Ok(removed)
     }

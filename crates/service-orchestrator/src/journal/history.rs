@@ -3,8 +3,8 @@
 use super::ahead::Ahead;
 use super::lines::Shelf;
 use super::read::{Question, Since, Way, is_since, placed, unreadable};
-use crate::board::Checked;
 use crate::host::clock;
+use crate::host::report::CheckResult;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service_api::event::{Past, kind};
@@ -26,7 +26,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(name: &Name, run: u64, check: &Checked) -> Self {
+    pub(super) fn new(name: &Name, run: u64, check: &CheckResult) -> Self {
         Self {
             time: check.at.to_string(),
             service: name.to_string(),

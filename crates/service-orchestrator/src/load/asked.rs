@@ -2,7 +2,8 @@
 
 use super::map::Map;
 use super::section::Fault;
-use crate::probe::{LONGEST_NAME, unusable};
+use crate::host::ca_file::check_ca_file;
+use crate::host::fs::MAX_SOCKET_NAME_BYTES;
 use service_core::config::Service;
 use service_core::health::Endpoint;
 use std::path::Path;
@@ -49,7 +50,7 @@ pub(super) fn doubts(service: &Service, map: &Map<'_>, base: &Path) -> Vec<Fault
             doubts.push(doubt(&["health", "ca_file"], message, "leave one of them out"));
         }
         Some(file) if is_tls => {
-            if let Some(why) = unusable(&base.join(file)) {
+            if let Some(why) = check_ca_file(&base.join(file)) {
                 doubts.push(doubt(&["health", "ca_file"], why, "it is read at each check"));
             }
         }
@@ -64,9 +65,10 @@ fn never_there(name: &str) -> Option<String> {
         return Some("there is a NUL in it".to_owned());
     }
     match name.strip_prefix('@') {
-        Some(name) if name.len() > LONGEST_NAME => {
-            Some(format!("an abstract name has {LONGEST_NAME} bytes at most, and this has {}", name.len()))
-        }
+        Some(name) if name.len() > MAX_SOCKET_NAME_BYTES => Some(format!(
+            "an abstract name has {MAX_SOCKET_NAME_BYTES} bytes at most, and this has {}",
+            name.len()
+        )),
         Some(_) => None,
         None if name.len() > LONGEST_PATH => Some(format!("a path has {LONGEST_PATH} bytes at most")),
         None if name.split('/').any(|part| part.len() > LONGEST_PART) => {

@@ -2,7 +2,6 @@
 
 use super::section::{Fault, Section, Value, integer, parse_duration, parse_size};
 use super::{client, container, limits, with};
-use crate::probe;
 use service_core::Name;
 use service_core::config::{
     Backoff, Command, Condition, Dependency, Health, KillMode, Listener, Log, Manager, OnFailure, Ready,
@@ -12,6 +11,7 @@ use service_core::health::{BadEndpoint, Endpoint};
 use std::ops::Range;
 use std::path::Path;
 use toml::de::DeValue;
+use url::Url;
 
 /// The name is not used: every service brings its own.
 pub(super) fn template() -> Service {
@@ -109,13 +109,13 @@ fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
     let Some(value) = section.get("manager") else { return by_commands };
     match value.get_ref().as_str() {
         Some("process") => Manager::Process,
-        Some(name) if crate::manager::is_built_in(name) => Manager::BuiltIn(name.to_owned()),
+        Some(name) if Manager::BUILT_IN.contains(&name) => Manager::BuiltIn(name.to_owned()),
         Some(path) if Path::new(path).extension().is_some_and(|extension| extension == "nu") => {
             Manager::Module(path.to_owned())
         }
         _ => {
             let names =
-                crate::manager::built_in().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+                Manager::BUILT_IN.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
             section.report(
                 value.span(),
                 format!("`manager` should be \"process\", {names}, or the path of a .nu module"),
@@ -244,7 +244,7 @@ fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
     };
     let endpoint =
         Endpoint::parse(text).map_err(|error| refuse(error.to_string(), BadEndpoint::HELP)).ok()?;
-    if let (Endpoint::Http(url) | Endpoint::Https(url), Some(why)) = (&endpoint, probe::never_asked(text)) {
+    if let (Endpoint::Http(url) | Endpoint::Https(url), Some(why)) = (&endpoint, check_url(text)) {
         refuse(format!("`{url}` cannot be asked: {why}"), "write it as http://host:port/path");
         return None;
     }
@@ -359,4 +359,13 @@ fn log(mut section: Section<'_>, log: &mut Log) {
 
 fn convert(span: &Range<usize>) -> Span {
     Span { start: span.start, end: span.end }
+}
+
+/// Why nobody can ever be asked at this URL.
+fn check_url(url: &str) -> Option<String> {
+    match Url::parse(url) {
+        Ok(url) if url.port() == Some(0) => Some("nobody listens on port 0".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
 }

@@ -8,7 +8,7 @@ use super::{idle_keys, shell_syntax};
 use crate::host::credentials::resolve_identity;
 use crate::host::env_file::{self, Variable};
 use crate::host::environment::RESERVED_VARIABLES;
-use crate::probe::local;
+use crate::host::local_address::local_addresses;
 use nix::unistd::{AccessFlags, access};
 use service_api::Severity;
 use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, word};
@@ -253,7 +253,7 @@ fn own_port(service: &Service) -> Option<(&'static str, u16)> {
         Endpoint::Unix(_) | Endpoint::Exec(_) => return None,
     };
     let (host, port) = address.rsplit_once(':')?;
-    if local(host).is_empty() {
+    if local_addresses(host).is_empty() {
         return None;
     }
     Some((transport, port.parse().ok()?))

@@ -2,7 +2,7 @@
 //!
 //! Lines of one service keep their order, also where the clock was set back between them.
 
-use crate::manager::Record;
+use crate::manager::LogFile;
 use crate::views;
 use jiff::Timestamp;
 use service_api::view::LogLine;
@@ -16,7 +16,7 @@ pub(super) enum Source {
     Tail(Tail),
     Follower(Follower),
     /// Its manager told what there is.
-    Told(Option<Record>),
+    Told(Option<LogFile>),
 }
 
 /// The logs of one reader.
@@ -56,7 +56,7 @@ impl Ahead {
     }
 
     /// Adds what managers told.
-    pub(super) fn add(&mut self, records: Vec<(Name, Option<Record>)>) {
+    pub(super) fn add(&mut self, records: Vec<(Name, Option<LogFile>)>) {
         let records: Self = records.into_iter().map(|(name, record)| (name, Source::Told(record))).collect();
         self.0.extend(records.0);
     }
@@ -98,7 +98,7 @@ impl Log {
                 Source::Tail(tail) => !tail.read(&mut lines)?,
                 Source::Follower(follower) => follower.is_past_tail() || !follower.read(&mut lines)?,
                 Source::Told(record) => {
-                    let next = record.as_mut().map(Record::next).transpose().map_err(io::Error::other)?;
+                    let next = record.as_mut().map(LogFile::next).transpose().map_err(io::Error::other)?;
                     let line = next.flatten().map(|(time, line)| (time.unwrap_or(Timestamp::MIN), line));
                     let over = line.is_none();
                     self.read.extend(line);

@@ -1,4 +1,4 @@
-//! [`Changes`]: tells those who follow logs when something in the directory of one of theirs is different.
+//! [`LogWatcher`]: tells those who follow logs when something in the directory of one of theirs is different.
 //!
 //! All of them share one inotify instance: a user has only 128 of them, which other programs need too.
 
@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 /// Who follows logs. A lock is right here: it is held for a look at a map.
 #[derive(Default)]
-pub(crate) struct Changes(Mutex<Weak<Instance>>);
+pub(crate) struct LogWatcher(Mutex<Weak<Instance>>);
 
 /// It goes with the last of its followers.
 struct Instance {
@@ -31,7 +31,7 @@ pub(super) struct Follows {
     woken: Arc<Notify>,
 }
 
-impl Changes {
+impl LogWatcher {
     /// One more follower, who watches nothing yet.
     pub(super) fn follow(&self) -> io::Result<Follows> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,13 +1,14 @@
 //! One call: a fresh Nushell without configuration, with few variables, a deadline, and only so much output.
 
-use super::answer::Answer;
-use super::lane::{Lane, waits};
-use super::module::{assure, author};
-use super::record;
-use super::words::{Author, readable};
-use crate::host::acceptance::accepted_nu;
-use crate::probe::exec::{Group, Most, Output};
-use crate::world::World;
+use super::concurrency::{ConcurrencyLimits, ModuleLimit, waits};
+use super::embedded::{assure, author};
+use super::error::{MAX_LOG_BYTES, ManagerError};
+use super::log_file;
+use super::status::Reply;
+use crate::host::acceptance::{Acceptance, accepted_nu};
+use crate::host::paths::Paths;
+use crate::host::text::readable;
+use crate::process::command::{Output, OutputLimit, ProcessGroup};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use service_api::quoted;
@@ -46,8 +47,15 @@ const OF_ENGINES: [&str; 15] = [
 
 /// So much may be written to stdout, and so much to stderr.
 const MOST: usize = 1 << 20;
-/// Logs may be long by nature, and go into a file.
-pub(super) const MOST_OF_LOGS: usize = 8 << 20;
+/// What every call needs: where files lie, what may be run, and how many calls there may be at once.
+pub(crate) struct Caller {
+    pub(super) paths: Arc<Paths>,
+    pub(super) acceptance: Arc<Acceptance>,
+    /// For starts and stops: no question, however many hang, keeps them waiting.
+    pub(super) acts: ConcurrencyLimits,
+    /// For everything that only asks.
+    pub(super) questions: ConcurrencyLimits,
+}
 
 /// A command of a module, and what it is given.
 pub(super) struct Call<'a> {
@@ -55,60 +63,6 @@ pub(super) struct Call<'a> {
     pub(super) command: &'a str,
     /// JSON.
     pub(super) input: &'a [u8],
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// The module raised an error.
-    Raised { msg: String, help: Option<String>, author: Author },
-    /// It told more of a log than it may.
-    TooMuch,
-    /// Anything else, in our words.
-    Failed(String),
-}
-
-impl Trouble {
-    /// A manager may say "cannot start `web`: why"; whoever shows it says so too.
-    pub(super) fn about(self, command: &str, service: &str) -> String {
-        match self {
-            Self::Raised { msg, help, author } => {
-                author.mark(with_help(without(command, service, &msg).to_owned(), help))
-            }
-            other => other.plain(),
-        }
-    }
-
-    /// As it was said.
-    pub(super) fn plain(self) -> String {
-        match self {
-            Self::Failed(message) => message,
-            Self::TooMuch => format!("it has more than {} MiB", MOST_OF_LOGS >> 20),
-            Self::Raised { msg, help, author } => author.mark(with_help(msg, help)),
-        }
-    }
-
-    /// What a module's `{error: {msg, help}}` says.
-    pub(super) fn read(error: &Value, author: Author) -> Self {
-        let word = |key: &str| error["error"][key].as_str().map(readable);
-        match word("msg") {
-            // An error without words is one that was made without them.
-            Some(msg) if !msg.trim().is_empty() => Self::Raised { msg, help: word("help"), author },
-            _ => Self::Failed("its manager failed and did not say why".to_owned()),
-        }
-    }
-}
-
-/// A message without what whoever shows it says.
-pub(super) fn without<'m>(doing: &str, service: &str, message: &'m str) -> &'m str {
-    message.strip_prefix(&format!("cannot {doing} `{service}`: ")).unwrap_or(message)
-}
-
-fn with_help(msg: String, help: Option<String>) -> String {
-    match help.filter(|help| !help.is_empty()) {
-        Some(help) => format!("{msg} ({help})"),
-        None => msg,
-    }
 }
 
 impl Call<'_> {
@@ -119,39 +73,46 @@ impl Call<'_> {
     }
 
     /// Makes it, and reads what it answers.
-    pub(super) async fn make<T: Answer>(&self, world: &World, settings: &Settings) -> Result<T, Trouble> {
+    pub(super) async fn make<T: Reply>(
+        &self,
+        caller: &Caller,
+        settings: &Settings,
+    ) -> Result<T, ManagerError> {
         let (module, command) = (self.module.display(), self.command);
-        let author = author(&world.paths, self.module);
-        let nu = nu(world, settings);
+        let author = author(&caller.paths, self.module);
+        let nu = nu(caller, settings);
         let script =
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
         let process = OnceLock::new();
         let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
-        let answer = self.within(world, settings, &process, shell.run(&script, self.input, MOST)).await?;
+        let answer = self.within(caller, settings, &process, shell.run(&script, self.input, MOST)).await?;
         let answered = match serde_json::from_str::<Value>(&answer.json) {
             Ok(mut answer) => match answer.get_mut("ok") {
                 Some(ok) => T::read(ok.take(), author),
-                None => return Err(Trouble::read(&answer, author)),
+                None => return Err(ManagerError::read(&answer, author)),
             },
             Err(_) => {
-                return Err(Trouble::Failed(format!("its manager `{module}` failed: {}", answer.said())));
+                return Err(ManagerError::Failed(format!(
+                    "its manager `{module}` failed: {}",
+                    answer.said()
+                )));
             }
         };
         answered.map_err(|wrong| {
-            Trouble::Failed(format!("its manager `{module}` answers `{command}` wrongly: {wrong}"))
+            ManagerError::Failed(format!("its manager `{module}` answers `{command}` wrongly: {wrong}"))
         })
     }
 
     /// Has the lines of a log told into a file.
     pub(super) async fn record(
         &self,
-        world: &World,
+        caller: &Caller,
         settings: &Settings,
-    ) -> Result<record::Printed, Trouble> {
-        let file = tempfile::tempfile_in(&world.paths.state_dir).map_err(|error| {
-            Trouble::Failed(format!(
+    ) -> Result<log_file::Printed, ManagerError> {
+        let file = tempfile::tempfile_in(&caller.paths.state_dir).map_err(|error| {
+            ManagerError::Failed(format!(
                 "there is no room for it in {}: {error}",
-                world.paths.state_dir.display()
+                caller.paths.state_dir.display()
             ))
         })?;
         let script = self.script(
@@ -163,10 +124,10 @@ impl Call<'_> {
                  print $\"(char nl)($env.SERVICE_CALL_ID) end\" \
              }",
         );
-        let nu = nu(world, settings);
+        let nu = nu(caller, settings);
         let process = OnceLock::new();
         let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
-        self.within(world, settings, &process, shell.tell(&script, self.input, file)).await
+        self.within(caller, settings, &process, shell.tell(&script, self.input, file)).await
     }
 
     /// Calls the command, and does `then` with its `$answer`.
@@ -189,34 +150,34 @@ impl Call<'_> {
         )
     }
 
-    /// Which of the lanes it goes by.
-    fn lane(&self, world: &World) -> Arc<Lane> {
+    /// How many such calls there may be at once.
+    fn limit(&self, caller: &Caller) -> Arc<ModuleLimit> {
         match self.command {
-            "start" | "stop" | "restart" => world.managers.acts.of(self.module),
-            _ => world.managers.questions.of(self.module),
+            "start" | "stop" | "restart" => caller.acts.of(self.module),
+            _ => caller.questions.of(self.module),
         }
     }
 
     /// Waits for its turn, and no longer than a call may take.
     async fn within<T>(
         &self,
-        world: &World,
+        caller: &Caller,
         settings: &Settings,
         process: &OnceLock<u32>,
         work: impl Future<Output = io::Result<T>>,
-    ) -> Result<T, Trouble> {
-        assure(&world.paths, self.module).map_err(Trouble::Failed)?;
+    ) -> Result<T, ManagerError> {
+        assure(&caller.paths, self.module).map_err(ManagerError::Failed)?;
         let (limit, command) = (settings.manager_timeout, self.command);
         let work = async { tokio::time::timeout(limit, work).await };
-        match self.lane(world).pass(settings.manager_parallel, work, waits(process)).await {
+        match self.limit(caller).pass(settings.manager_parallel, work, waits(process)).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) if error.kind() == ErrorKind::FileTooLarge && command == "logs" => {
-                Err(Trouble::TooMuch)
+                Err(ManagerError::TooMuch)
             }
             Ok(Err(error)) => {
-                Err(Trouble::Failed(format!("its manager was to answer `{command}`, but {error}")))
+                Err(ManagerError::Failed(format!("its manager was to answer `{command}`, but {error}")))
             }
-            Err(_) => Err(Trouble::Failed(self.late(limit))),
+            Err(_) => Err(ManagerError::Failed(self.late(limit))),
         }
     }
 
@@ -235,20 +196,20 @@ impl Call<'_> {
 
 /// Has Nushell look at a module: the answer of `script`, which is an expression.
 pub(super) async fn inspect<T: DeserializeOwned>(
-    world: &World,
+    caller: &Caller,
     settings: &Settings,
     module: &Path,
     expression: &str,
 ) -> Result<T, String> {
-    assure(&world.paths, module)?;
+    assure(&caller.paths, module)?;
     let shown = module.display();
     let script = format!(
         "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
     );
     let process = OnceLock::new();
-    let shell = Shell { nu: &nu(world, settings), passed_on: &PASSED_ON, process: &process };
+    let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_ON, process: &process };
     let run = async { tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MOST)).await };
-    let lane = world.managers.questions.of(module);
+    let lane = caller.questions.of(module);
     let answer = lane.pass(settings.manager_parallel, run, waits(&process)).await;
     let answer = answer.map_err(|_| format!("its manager `{shown}` cannot be read: it takes too long"))?;
     let answer = answer.map_err(|error| format!("its manager `{shown}` cannot be read: {error}"))?;
@@ -273,9 +234,9 @@ impl Printed {
     }
 }
 
-fn nu(world: &World, settings: &Settings) -> PathBuf {
-    let named = accepted_nu(&world.acceptance, settings).map(|nu| world.paths.base_dir.join(nu));
-    named.filter(|nu| nu.is_file()).or_else(|| world.paths.nu.clone()).unwrap_or_else(|| "nu".into())
+fn nu(caller: &Caller, settings: &Settings) -> PathBuf {
+    let named = accepted_nu(&caller.acceptance, settings).map(|nu| caller.paths.base_dir.join(nu));
+    named.filter(|nu| nu.is_file()).or_else(|| caller.paths.nu.clone()).unwrap_or_else(|| "nu".into())
 }
 
 /// A Nushell for one call.
@@ -290,7 +251,7 @@ impl Shell<'_> {
     async fn run(&self, script: &str, input: &[u8], most: usize) -> io::Result<Printed> {
         let mut group = self.spawn(script)?;
         let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
-        let ((), output) = tokio::join!(feed(stdin, input), group.finish(Most::Within(most)));
+        let ((), output) = tokio::join!(feed(stdin, input), group.finish(OutputLimit::Within(most)));
         let output = output?;
         // What a start command puts in the background is the service.
         group.leave();
@@ -298,10 +259,10 @@ impl Shell<'_> {
         Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
     }
 
-    async fn tell(&self, script: &str, input: &[u8], file: File) -> io::Result<record::Printed> {
+    async fn tell(&self, script: &str, input: &[u8], file: File) -> io::Result<log_file::Printed> {
         let (mut group, file) = (self.spawn(script)?, Arc::new(file));
         let (stdin, call_id) = (group.stdin(), format!("{} ", group.call_id()));
-        let told = group.finish_into(Arc::clone(&file), MOST_OF_LOGS);
+        let told = group.finish_into(Arc::clone(&file), MAX_LOG_BYTES);
         let ((), output) = tokio::join!(feed(stdin, input), told);
         let output = output?;
         group.leave();
@@ -311,10 +272,10 @@ impl Shell<'_> {
         };
         // Whoever writes into it still has one of its own.
         let file = Arc::try_unwrap(file).or_else(|file| file.try_clone())?;
-        Ok(record::Printed { file, call_id, said })
+        Ok(log_file::Printed { file, call_id, said })
     }
 
-    fn spawn(&self, script: &str) -> io::Result<Group> {
+    fn spawn(&self, script: &str) -> io::Result<ProcessGroup> {
         let passed_on = self.passed_on.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         let mut command = Command::new(self.nu);
         command
@@ -325,7 +286,7 @@ impl Shell<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let group = Group::spawn(command).map_err(|error| {
+        let group = ProcessGroup::spawn(command).map_err(|error| {
             io::Error::other(format!("cannot run Nushell (`{}`) for it: {error}", self.nu.display()))
         })?;
         if let Some(pid) = group.leader() {

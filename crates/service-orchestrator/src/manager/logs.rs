@@ -2,13 +2,14 @@
 //! there is something new, so it is asked again: soon after there was something, less often while there is nothing, and
 //! not at all while a reader has not taken what there was.
 
-use super::call::{Call, Trouble, without};
-use super::record::Record;
-use super::seen::{Mark, News as New, Seen};
-use super::{module, subject};
+use super::call::Call;
+use super::client::Managers;
+use super::embedded::path_for;
+use super::error::{ManagerError, without};
+use super::log_cursor::{LogCursor, NewLines as New, Position};
+use super::log_file::LogFile;
+use super::request::request_for;
 use crate::host::clock;
-use crate::orchestrator::is_managed;
-use crate::world::World;
 use jiff::Timestamp;
 use service_api::view::LogLine;
 use service_api::{Code, Problem};
@@ -41,72 +42,73 @@ pub(crate) struct Ask {
 
 /// The lines that a service has written, as far as its manager can tell; nothing where it has no `logs`.
 pub(crate) async fn logs(
-    world: &World,
+    managers: &Managers,
     settings: &Settings,
     service: &Service,
     ask: Ask,
-) -> Result<Option<(Record, Seen)>, Problem> {
-    let record = record(world, settings, service, ask, (ask.tail, 0)).await;
+) -> Result<Option<(LogFile, LogCursor)>, Problem> {
+    let record = record(managers, settings, service, ask, (ask.tail, 0)).await;
     let record = record.map_err(|trouble| problem(service, trouble))?;
-    Ok(record.map(|(record, _)| (record, Seen::default())))
+    Ok(record.map(|(record, _)| (record, LogCursor::default())))
 }
 
 /// The same for who will follow them.
 pub(crate) async fn begin(
-    world: &World,
+    managers: &Managers,
     settings: &Settings,
     service: &Service,
     ask: Ask,
-) -> Result<Option<(Record, Seen)>, Problem> {
+) -> Result<Option<(LogFile, LogCursor)>, Problem> {
     let began = clock::today();
     let asked = async |tail: usize| {
         let marked = tail.min(AT_ONCE);
-        let told = record(world, settings, service, Ask { tail, ..ask }, (ask.tail, marked)).await?;
+        let told = record(managers, settings, service, Ask { tail, ..ask }, (ask.tail, marked)).await?;
         Ok(told.map(|(record, marks)| {
             let all = marks.len() < marked;
-            (record, Seen::new(began, marks, all))
+            (record, LogCursor::new(began, marks, all))
         }))
     };
     let told = match asked(ask.tail.max(KNOWN)).await {
-        Err(Trouble::TooMuch) if ask.tail < KNOWN => asked(ask.tail.max(1)).await,
+        Err(ManagerError::TooMuch) if ask.tail < KNOWN => asked(ask.tail.max(1)).await,
         told => told,
     };
     told.map_err(|trouble| problem(service, trouble))
 }
 
 /// Why a log cannot be read, for who asked for it.
-fn problem(service: &Service, trouble: Trouble) -> Problem {
+fn problem(service: &Service, trouble: ManagerError) -> Problem {
     let cannot = |why: &str| format!("cannot read the log of `{}`: {why}", service.name);
     match trouble {
-        Trouble::TooMuch => Problem::new(Code::TooMuch, cannot(&Trouble::TooMuch.plain()))
+        ManagerError::TooMuch => Problem::new(Code::TooMuch, cannot(&ManagerError::TooMuch.plain()))
             .help("ask for fewer lines: the last of it (`--tail 100`), or what is new (`--since 5min`)"),
-        Trouble::Raised { msg, help, .. } => {
+        ManagerError::Raised { msg, help, .. } => {
             let doing = ["read the log of", "show the log of", "logs"];
             let why = doing.iter().fold(msg.as_str(), |msg, doing| without(doing, &service.name, msg));
             Problem { help, ..Problem::new(Code::ManagerFailed, cannot(why)) }
         }
-        Trouble::Failed(why) => Problem::new(Code::ManagerFailed, cannot(&why)),
+        ManagerError::Failed(why) => Problem::new(Code::ManagerFailed, cannot(&why)),
     }
 }
 
 /// Asks, and gives so many of the last lines, and marks of so many.
 async fn record(
-    world: &World,
+    managers: &Managers,
     settings: &Settings,
     service: &Service,
     ask: Ask,
     (most, marked): (usize, usize),
-) -> Result<Option<(Record, Vec<Mark>)>, Trouble> {
-    let path = module::path(world, service);
-    let module = world.managers.modules.able(world, settings, &path).await.map_err(Trouble::Failed)?;
+) -> Result<Option<(LogFile, Vec<Position>)>, ManagerError> {
+    let path = path_for(managers.paths(), service);
+    let module =
+        managers.modules.able(&managers.caller, settings, &path).await.map_err(ManagerError::Failed)?;
     if !module.can("logs") {
         return Ok(None);
     }
-    let mut subject = subject(world, service).map_err(Trouble::Failed)?;
-    (subject.tail, subject.since) = (Some(ask.tail.min(ALL)), ask.since.map(|since| since.to_string()));
-    let input = serde_json::to_vec(&subject).map_err(|error| Trouble::Failed(error.to_string()))?;
+    let mut request = request_for(managers.paths(), service).map_err(ManagerError::Failed)?;
+    (request.tail, request.since) = (Some(ask.tail.min(ALL)), ask.since.map(|since| since.to_string()));
+    let input = serde_json::to_vec(&request).map_err(|error| ManagerError::Failed(error.to_string()))?;
     let call = Call { module: &module.path, command: "logs", input: &input };
-    call.record(world, settings).await?.record(&service.name, most, marked).await.map(Some)
+    call.record(&managers.caller, settings).await?.record(&service.name, most, marked).await.map(Some)
 }
 
 /// What managers tell later, for one reader. Dropping it ends the asking.
@@ -118,15 +120,21 @@ pub(crate) struct News {
 impl News {
     /// Goes on asking about these; `defined` tells how a service is defined by then.
     pub(crate) fn follow(
-        world: &World,
-        services: Vec<(Name, Seen)>,
+        managers: &Managers,
+        services: Vec<(Name, LogCursor)>,
         defined: impl Fn(&Name) -> Option<(Arc<Service>, Settings)> + Clone + Send + Sync + 'static,
     ) -> Self {
         let (sender, lines) = channel(1);
         let mut askers = JoinSet::new();
         for (name, seen) in services {
-            let asker =
-                Asker { world: world.clone(), name, seen, lines: sender.clone(), tail: AT_ONCE, failures: 0 };
+            let asker = Asker {
+                managers: managers.clone(),
+                name,
+                seen,
+                lines: sender.clone(),
+                tail: AT_ONCE,
+                failures: 0,
+            };
             askers.spawn(asker.run(defined.clone()));
         }
         Self { lines, _askers: askers }
@@ -140,9 +148,9 @@ impl News {
 
 /// Asks about one service.
 struct Asker {
-    world: World,
+    managers: Managers,
     name: Name,
-    seen: Seen,
+    seen: LogCursor,
     lines: Sender<(Name, Vec<LogLine>)>,
     /// How many lines are asked for.
     tail: usize,
@@ -162,16 +170,16 @@ impl Asker {
             if self.lines.reserve().await.is_err() {
                 return;
             }
-            let Some((service, settings)) = defined(&self.name).filter(|(service, _)| is_managed(service))
+            let Some((service, settings)) = defined(&self.name).filter(|(service, _)| service.is_managed())
             else {
                 return;
             };
             let ask = Ask { tail: self.tail, since: self.seen.since() };
-            let call = record(&self.world, &settings, &service, ask, (self.tail, self.tail));
-            let told = match Box::pin(self.world.managers.pace.pass(call)).await {
+            let call = record(&self.managers, &settings, &service, ask, (self.tail, self.tail));
+            let told = match Box::pin(self.managers.log_rate.pass(call)).await {
                 Ok(Some((record, marks))) => self.tell(record, marks).await,
                 Ok(None) => Ok(0),
-                Err(Trouble::TooMuch) if self.tail > 10 => {
+                Err(ManagerError::TooMuch) if self.tail > 10 => {
                     self.tail /= 10;
                     Ok(1)
                 }
@@ -193,7 +201,7 @@ impl Asker {
     }
 
     /// Tells what is new of an answer, and how much that is.
-    async fn tell(&mut self, record: Record, marks: Vec<Mark>) -> Result<usize, Gone> {
+    async fn tell(&mut self, record: LogFile, marks: Vec<Position>) -> Result<usize, Gone> {
         let all = marks.len() < self.tail;
         (self.failures, self.tail) = (0, AT_ONCE);
         let New { is_new, gap } = self.seen.news(marks, all);
@@ -214,7 +222,7 @@ impl Asker {
     }
 
     /// Says that its manager does not answer: once, and not when the next answer may be better.
-    async fn complain(&mut self, trouble: Trouble) -> Result<(), Gone> {
+    async fn complain(&mut self, trouble: ManagerError) -> Result<(), Gone> {
         let why = trouble.about("logs", &self.name);
         tracing::warn!(service = %self.name, why, "cannot follow its log");
         self.failures = self.failures.saturating_add(1);

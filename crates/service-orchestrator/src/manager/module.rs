@@ -1,31 +1,14 @@
-//! Which modules there are, where they lie, and what each can do: found out by one look at it, again when its file is
-//! another.
+//! [`Modules`]: what each module can do, found out once for each content of its file.
 
-use super::call::inspect;
-use super::words::Author;
-use crate::host::fs::write_private;
-use crate::host::paths::Paths;
-use crate::world::World;
+use super::call::{Caller, inspect};
 use serde::Deserialize;
-use service_api::ownership::read_regular;
 use service_api::trust::MAX_FILE_BYTES;
-use service_core::config::{Manager, Service, Settings};
+use service_core::config::Settings;
 use service_core::suggest::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The modules that come with us.
-const BUILT_IN: &[(&str, &str)] = &[
-    ("command", include_str!("../../../../nu/managers/command.nu")),
-    ("systemd", include_str!("../../../../nu/managers/systemd.nu")),
-    ("podman", include_str!("../../../../nu/managers/podman.nu")),
-    ("docker", include_str!("../../../../nu/managers/docker.nu")),
-];
-
-/// What some of them have in common. It is no manager itself.
-const SHARED: &[(&str, &str)] = &[("containers", include_str!("../../../../nu/managers/containers.nu"))];
 
 /// The contract of docs/managers.md.
 const CONTRACT: i64 = 1;
@@ -34,66 +17,6 @@ const CONTRACT: i64 = 1;
 const LOOK: &str = "{commands: (scope commands | where type == custom | get name) \
                     contract: (scope variables | where name == '$CONTRACT' | get value.0?) \
                     with: (scope variables | where name == '$WITH' | get value.0?)}";
-
-/// The names of the modules that come with us.
-pub(crate) fn built_in() -> impl Iterator<Item = &'static str> {
-    BUILT_IN.iter().map(|(name, _)| *name)
-}
-
-/// Whether a module of this name comes with us.
-pub(crate) fn is_built_in(name: &str) -> bool {
-    built_in().any(|built_in| built_in == name)
-}
-
-/// Writes the modules where Nushell can read them.
-pub(crate) fn install(paths: &Paths) -> std::io::Result<()> {
-    let directory = directory(paths);
-    crate::host::fs::private_dir(&directory)?;
-    BUILT_IN.iter().chain(SHARED).try_for_each(|(name, text)| {
-        write_private(&directory.join(name).with_extension("nu"), text.as_bytes())
-    })
-}
-
-/// Who wrote this module.
-pub(super) fn author(paths: &Paths, module: &Path) -> Author {
-    if module.parent() == Some(&*directory(paths)) { Author::Us } else { Author::Others }
-}
-
-/// Before a module is run: one that comes with us is as it came, whoever has written to it meanwhile.
-pub(super) fn assure(paths: &Paths, module: &Path) -> Result<(), String> {
-    if author(paths, module) == Author::Others {
-        return Ok(());
-    }
-    let directory = directory(paths);
-    let is_as_it_came = |(name, text): &(&str, &str)| {
-        let path = directory.join(name).with_extension("nu");
-        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
-        is_file && read_regular(&path, MAX_FILE_BYTES).is_ok_and(|found| found == text.as_bytes())
-    };
-    if BUILT_IN.iter().chain(SHARED).all(is_as_it_came) {
-        return Ok(());
-    }
-    tracing::warn!("somebody has changed the managers that come with us; writing them anew");
-    install(paths).map_err(|error| format!("its manager `{}` cannot be written: {error}", module.display()))
-}
-
-fn directory(paths: &Paths) -> PathBuf {
-    paths.state_dir.join("managers")
-}
-
-/// Where the module of a service lies.
-pub(super) fn path(world: &World, service: &Service) -> PathBuf {
-    place(world, &service.manager).unwrap_or_default()
-}
-
-/// Where a module lies; a process has none.
-pub(super) fn place(world: &World, manager: &Manager) -> Option<PathBuf> {
-    match manager {
-        Manager::Module(path) => Some(world.paths.base_dir.join(path)),
-        Manager::BuiltIn(name) => Some(directory(&world.paths).join(name).with_extension("nu")),
-        Manager::Process => None,
-    }
-}
 
 /// What a module can do.
 #[derive(Debug, Clone)]
@@ -160,7 +83,7 @@ impl Modules {
     /// What this module can do.
     pub(super) async fn able(
         &self,
-        world: &World,
+        caller: &Caller,
         settings: &Settings,
         path: &Path,
     ) -> Result<Arc<Module>, String> {
@@ -176,7 +99,7 @@ impl Modules {
         {
             return Ok(Arc::clone(module));
         }
-        let module = Arc::new(look(world, settings, path).await?);
+        let module = Arc::new(look(caller, settings, path).await?);
         *known = Some((stamp, Arc::clone(&module)));
         Ok(module)
     }
@@ -190,14 +113,14 @@ fn stamp(path: &Path) -> std::io::Result<Stamp> {
     Ok(Stamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
 }
 
-async fn look(world: &World, settings: &Settings, path: &Path) -> Result<Module, String> {
+async fn look(caller: &Caller, settings: &Settings, path: &Path) -> Result<Module, String> {
     #[derive(Deserialize)]
-    struct Seen {
+    struct Exports {
         commands: BTreeSet<String>,
         contract: Option<serde_json::Value>,
         with: Option<serde_json::Value>,
     }
-    let seen: Seen = inspect(world, settings, path, LOOK).await?;
+    let seen: Exports = inspect(caller, settings, path, LOOK).await?;
     let with =
         seen.with.map(serde_json::from_value::<Vec<String>>).transpose().map_err(|_| {
             format!("its manager `{}` should export WITH as a list of strings", path.display())

@@ -1,7 +1,7 @@
 //! `dns://server:port/name`: an answer with at least one address (RFC 1035, over UDP).
 
 use super::names::Names;
-use super::reach::words;
+use crate::host::text::describe_io_error;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub(super) async fn ask(names: &Names, server: &str, name: &str) -> Result<Strin
         let server = SocketAddr::new(address, port);
         match exchange(server, &bytes, query.metadata.id).await {
             Ok(answer) => return read(&answer, server, name),
-            Err(error) => last = format!("cannot ask {server} for {name}: {}", words(&error)),
+            Err(error) => last = format!("cannot ask {server} for {name}: {}", describe_io_error(&error)),
         }
     }
     Err(last)

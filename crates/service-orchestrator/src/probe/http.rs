@@ -1,10 +1,12 @@
 //! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only, each by a
 //! connection of its own, and whatever proxy the environment names, none is asked.
 
-use super::names::{Names, bare};
-use super::reach::{Question, Reach, words};
-use super::shortened;
+use super::names::Names;
+use super::reach::{Question, Reach};
 use super::tls::{self, Trust};
+use crate::host::local_address::strip_brackets;
+use crate::host::text::describe_io_error;
+use crate::host::text::truncate;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper::body::{Body, Incoming};
@@ -54,15 +56,6 @@ pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
     Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
 }
 
-/// Why nobody can ever be asked at this URL.
-pub(crate) fn never_asked(url: &str) -> Option<String> {
-    match Url::parse(url) {
-        Ok(url) if url.port() == Some(0) => Some("nobody listens on port 0".to_owned()),
-        Ok(_) => None,
-        Err(error) => Some(error.to_string()),
-    }
-}
-
 impl Asks<'_> {
     /// Asks, and follows.
     pub(super) async fn get(&self, url: &str) -> Result<String, String> {
@@ -104,7 +97,7 @@ impl Asks<'_> {
         };
         let reach =
             Reach { names: self.names, shown, host, port, keeper: self.keeper, limit: self.health.timeout };
-        reach.ask(Get { url, host: bare(host), shown, tls }).await
+        reach.ask(Get { url, host: strip_brackets(host), shown, tls }).await
     }
 }
 
@@ -212,7 +205,7 @@ pub(super) fn shown(url: &str) -> String {
 /// Without a user and a password, and not longer than a message bears.
 fn without_user(url: &Url) -> String {
     let url = format!("{}{}", &url[..Position::BeforeUsername], &url[Position::BeforeHost..]);
-    shortened(&url, MOST_URL)
+    truncate(&url, MOST_URL)
 }
 
 fn place(url: &Url) -> (Option<&str>, Option<u16>) {
@@ -243,7 +236,9 @@ fn describe(error: &hyper::Error, shown: &str) -> String {
         return format!("{shown} closed the connection before it answered");
     }
     match error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
-        Some(cause) => format!("{shown} broke off the connection before it answered: {}", words(cause)),
+        Some(cause) => {
+            format!("{shown} broke off the connection before it answered: {}", describe_io_error(cause))
+        }
         None => format!("cannot ask {shown}: {error}"),
     }
 }

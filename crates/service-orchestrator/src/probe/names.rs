@@ -1,7 +1,8 @@
 //! [`Names`]: where a name leads, which is to all of its addresses. What is certainly this machine is asked of nobody.
 
+use crate::host::local_address::{local_addresses, strip_brackets, to_reachable};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -16,11 +17,11 @@ type Lookup = watch::Receiver<Option<Found>>;
 impl Names {
     /// All addresses of a host, at least one.
     pub(super) async fn addresses(&self, host: &str) -> Found {
-        let host = bare(host);
+        let host = strip_brackets(host);
         if let Ok(address) = host.parse() {
-            return Ok(vec![reachable(address)]);
+            return Ok(vec![to_reachable(address)]);
         }
-        let local = local(host);
+        let local = local_addresses(host);
         if !local.is_empty() {
             return Ok(local);
         }
@@ -64,32 +65,6 @@ fn resolve(host: &str) -> Found {
     if addresses.is_empty() { Err(format!("`{host}` has no address")) } else { Ok(addresses) }
 }
 
-/// The addresses of a host that is certainly this machine; none where another name may be anybody's. `localhost` and the
-/// names below it are this machine whatever a resolver says (RFC 6761).
-pub(crate) fn local(host: &str) -> Vec<IpAddr> {
-    let host = bare(host);
-    let name = host.trim_end_matches('.').to_ascii_lowercase();
-    if name == "localhost" || name.ends_with(".localhost") {
-        return vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    }
-    let address = host.parse::<IpAddr>().ok().map(reachable);
-    address.filter(|address| address.to_canonical().is_loopback()).into_iter().collect()
-}
-
-/// To connect to the unspecified address is to connect to this machine.
-fn reachable(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(four) if four.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(six) if six.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        address => address,
-    }
-}
-
-/// Without the brackets of an address in a URL.
-pub(super) fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,8 +81,6 @@ mod tests {
         {
             assert_eq!(names.addresses(host).await.unwrap(), [address.parse::<IpAddr>().unwrap()], "{host}");
         }
-        assert_eq!(local("notlocalhost"), [] as [IpAddr; 0]);
-        assert_eq!(local("192.0.2.1"), [] as [IpAddr; 0]);
     }
 
     #[tokio::test]

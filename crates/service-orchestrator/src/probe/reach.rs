@@ -1,11 +1,13 @@
-//! [`Reach`]: how a check comes to a port. Always by a connection of its own, as any stranger would: one that was kept would
+//! [`Reach`]: how a check comes to a port. Always by a connection of its own, as any foreign_listener would: one that was kept would
 //! tell of whoever accepted it, however long that has listened no more, and takes a server of one thread from all others.
 //!
 //! A name is all of its addresses. Where only the service itself will do, the kernel is asked first who listens at each of
 //! them, and nobody else is connected to.
 
-use super::names::{Names, bare};
-use super::owner::{self, Accepts};
+use super::names::Names;
+use super::port_owner::{self, Accepts};
+use crate::host::local_address::strip_brackets;
+use crate::host::text::describe_io_error;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -30,7 +32,7 @@ enum Trouble {
     /// Nobody could be asked.
     Unreached(io::Error),
     /// Somebody was asked, or somebody else listens.
-    Said(String),
+    CheckText(String),
 }
 
 /// What is asked over a connection.
@@ -56,12 +58,12 @@ impl Reach<'_> {
             },
         };
         match trouble {
-            Trouble::Said(message) => Err(message),
+            Trouble::CheckText(message) => Err(message),
             Trouble::Unreached(error) => Err(self.unreached(&all, &error).await),
         }
     }
 
-    /// Asks where the service listens; where it does not as far as the kernel tells, whoever is no stranger.
+    /// Asks where the service listens; where it does not as far as the kernel tells, whoever is no foreign_listener.
     async fn ask_own<Q: Question>(
         &self,
         keeper: u32,
@@ -70,7 +72,7 @@ impl Reach<'_> {
     ) -> Result<Q::Answer, Trouble> {
         let (mut own, mut unknown, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for at in all {
-            match owner::accepts(keeper, *at) {
+            match port_owner::accepts(keeper, *at) {
                 Accepts::Own => own.push(*at),
                 Accepts::Nobody => unknown.push(*at),
                 Accepts::Others { .. } => others.push(*at),
@@ -85,7 +87,7 @@ impl Reach<'_> {
         }
         for at in others.iter().filter(|_| own.is_empty()) {
             match accuse(keeper, *at).await {
-                Some(message) => last = Some(Trouble::Said(message)),
+                Some(message) => last = Some(Trouble::CheckText(message)),
                 None => unknown.push(*at),
             }
         }
@@ -95,14 +97,14 @@ impl Reach<'_> {
                 Err(error) => Err(Trouble::Unreached(error)),
                 // It may have begun to listen, or somebody else may, since we looked.
                 Ok(stream) => match accuse(keeper, *at).await {
-                    None => question.put(stream).await.map_err(Trouble::Said),
-                    Some(message) => Err(Trouble::Said(message)),
+                    None => question.put(stream).await.map_err(Trouble::CheckText),
+                    Some(message) => Err(Trouble::CheckText(message)),
                 },
             };
             match (answer, &last) {
                 (Ok(answer), _) => return Ok(answer),
                 // Who is in the way is told rather than that nobody is somewhere else.
-                (Err(Trouble::Unreached(_)), Some(Trouble::Said(_))) => {}
+                (Err(Trouble::Unreached(_)), Some(Trouble::CheckText(_))) => {}
                 (Err(trouble), _) => last = Some(trouble),
             }
         }
@@ -147,12 +149,12 @@ impl Reach<'_> {
     /// Why nobody could be asked, and where the service listens instead.
     async fn unreached(&self, all: &[SocketAddr], error: &io::Error) -> String {
         let mut message = cannot_connect(self.shown, error);
-        if bare(self.host).parse::<std::net::IpAddr>().is_err() {
+        if strip_brackets(self.host).parse::<std::net::IpAddr>().is_err() {
             let addresses: Vec<String> = all.iter().map(|at| at.ip().to_string()).collect();
             message = format!("{message} ({})", addresses.join(", "));
         }
         let Some(keeper) = self.keeper else { return message };
-        let found = tokio::task::spawn_blocking(move || owner::listens(keeper)).await.ok().flatten();
+        let found = tokio::task::spawn_blocking(move || port_owner::listens(keeper)).await.ok().flatten();
         match found.map(|found| elsewhere(&found, self.port)) {
             Some(Some(places)) => format!("{message}; it listens on {places}"),
             Some(None) => format!("{message}; it listens on no port"),
@@ -163,17 +165,17 @@ impl Reach<'_> {
 
 async fn put<Q: Question>(at: SocketAddr, question: &Q) -> Result<Q::Answer, Trouble> {
     let stream = TcpStream::connect(at).await.map_err(Trouble::Unreached)?;
-    question.put(stream).await.map_err(Trouble::Said)
+    question.put(stream).await.map_err(Trouble::CheckText)
 }
 
 async fn accuse(keeper: u32, at: SocketAddr) -> Option<String> {
-    tokio::task::spawn_blocking(move || owner::accuse(keeper, at)).await.ok().flatten()
+    tokio::task::spawn_blocking(move || port_owner::accuse(keeper, at)).await.ok().flatten()
 }
 
 /// What somebody said tells more than that nobody was there.
 fn rather(one: Option<Trouble>, other: Trouble) -> Trouble {
     match (one, other) {
-        (Some(Trouble::Unreached(_)), said @ Trouble::Said(_)) | (None, said) => said,
+        (Some(Trouble::Unreached(_)), said @ Trouble::CheckText(_)) | (None, said) => said,
         (Some(one), _) => one,
     }
 }
@@ -199,14 +201,8 @@ fn elsewhere(found: &[SocketAddr], port: u16) -> Option<String> {
 pub(super) fn cannot_connect(shown: &str, error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => format!("connection refused at {shown}"),
-        _ => format!("cannot connect to {shown}: {}", words(error)),
+        _ => format!("cannot connect to {shown}: {}", describe_io_error(error)),
     }
-}
-
-/// An error of the system without its number.
-pub(super) fn words(error: &io::Error) -> String {
-    let words = error.to_string();
-    words.split_once(" (os error ").map_or(words.as_str(), |(words, _)| words).to_owned()
 }
 
 #[cfg(test)]
@@ -262,7 +258,7 @@ mod tests {
         assert_eq!(refused, format!("connection refused at tcp://localhost:{port} (127.0.0.1, ::1)"));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let refused = ask("127.0.0.1", port, Some(keeper())).await.unwrap_err();
-        if owner::listens(keeper()).is_some() {
+        if port_owner::listens(keeper()).is_some() {
             assert!(refused.contains("; it listens on "), "{refused}");
         }
         drop(listener);

@@ -1,6 +1,7 @@
 //! `tcp://` and `unix://`: a connection that is accepted.
 
 use super::reach::{Question, Reach, cannot_connect};
+use crate::host::fs::MAX_SOCKET_NAME_BYTES;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -11,8 +12,6 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// The longest path or abstract name that the kernel takes in an address.
-pub(crate) const LONGEST_NAME: usize = 107;
 /// A server whose queue is full is tried again after so long.
 const RETRY: Duration = Duration::from_millis(5);
 
@@ -58,7 +57,7 @@ fn address(name: &str) -> io::Result<(UnixAddr, Option<OwnedFd>)> {
     if let Some(name) = name.strip_prefix('@') {
         return Ok((UnixAddr::new_abstract(name.as_bytes())?, None));
     }
-    if name.len() <= LONGEST_NAME {
+    if name.len() <= MAX_SOCKET_NAME_BYTES {
         return Ok((UnixAddr::new(Path::new(name))?, None));
     }
     let target = open(Path::new(name), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -83,6 +82,7 @@ async fn knock(address: &UnixAddr, kind: SockType) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::fs::MAX_SOCKET_NAME_BYTES;
     use nix::sys::socket::{Backlog, bind, listen};
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(ask(&format!("@{name}")).await.unwrap_err(), "connection refused at it");
         let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         assert_eq!(ask(&format!("@{name}")).await.unwrap(), "it accepts connections");
-        assert!(ask(&format!("@{}", "x".repeat(LONGEST_NAME + 1))).await.is_err());
+        assert!(ask(&format!("@{}", "x".repeat(MAX_SOCKET_NAME_BYTES + 1))).await.is_err());
     }
 
     #[tokio::test]

@@ -1,10 +1,10 @@
 //! Whom `https://` trusts: what the machine does, a file of the user's own, or anybody; and what is wrong with a certificate,
 //! in words that say what to do.
 
+use crate::host::ca_file::read_certificates;
+use crate::host::text::describe_io_error;
 use service_core::config::Health;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -16,15 +16,11 @@ use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
     SignatureScheme,
 };
-
-/// A file of certificates that is larger is none.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// What a user can do about a certificate that is not known.
 const WAY_OUT: &str = "name it or its authority in `health.ca_file`, or set `health.insecure = true`";
@@ -110,40 +106,13 @@ struct Named {
 
 impl Named {
     fn read(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
-        let wrong = |why: &dyn std::fmt::Display| {
-            format!("cannot use `ca_file`, which is `{}`: {why}", path.display())
-        };
-        let bytes = read(path).map_err(|error| wrong(&super::reach::words(&error)))?;
-        let known: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-        let known = known.map_err(|error| wrong(&error))?;
+        let known = read_certificates(path)?;
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(known.iter().cloned());
-        if known.is_empty() {
-            return Err(wrong(&"there is no certificate in it (PEM is wanted)"));
-        }
         let roots =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
         Ok(Self { known, roots, anybody: false, provider: Arc::clone(provider) })
     }
-}
-
-/// Reads a regular file that is not too large; anything else could keep us.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other("it is too large"));
-    }
-    Ok(bytes)
-}
-
-/// Why a file of certificates cannot be used.
-pub(crate) fn unusable(path: &Path) -> Option<String> {
-    Named::read(path, &Arc::new(aws_lc_rs::default_provider())).err()
 }
 
 impl ServerCertVerifier for Named {
@@ -216,7 +185,7 @@ fn describe(error: &io::Error, host: &str, shown: &str) -> String {
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             format!("{shown} ended the connection during the TLS handshake")
         }
-        None => format!("cannot begin TLS with {shown}: {}", super::reach::words(error)),
+        None => format!("cannot begin TLS with {shown}: {}", describe_io_error(error)),
     }
 }
 

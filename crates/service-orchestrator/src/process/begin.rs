@@ -1,24 +1,25 @@
 //! The launch of a run, until its shim has said a word.
 //!
-//! A launch that was sent may get lost: with a template that is killed before it has forked, with a shim that is killed before
+//! A launch that was sent may get lost: with a zygote that is killed before it has forked, with a shim that is killed before
 //! it has begun. It may also be late: in a queue, or in a shim that is frozen. Which of these it is does not show from here, so
 //! nothing is decided by guessing. The shim [claims](service_shim::shared_buffer) the launch before it makes a process, and whoever
 //! wants anything else of it here withdraws it first:
 //!
-//! - the connection has ended, or the template has: withdrawn, it is made again; if that fails the run has begun, and has
+//! - the connection has ended, or the zygote has: withdrawn, it is made again; if that fails the run has begun, and has
 //!   ended or goes on;
 //! - the run is asked to stop: withdrawn, it never began and that is told; if that fails it is stopped as any other;
 //! - neither: it is waited for, and whoever is frozen on the way to it is woken. A shim that hangs, in a file system that does not
 //!   answer say, is told of after [`SLOW`] and ended after [`GIVES_UP`].
 
-use super::{Ask, Direct, Keeper, Life, Talk, by_signal, keeper, limits, obey, orphans};
+use super::connection::ShimConnection;
+use super::launch::{compose, log_limits};
+use super::shim_client::{Ask, Direct, RunFollower, ShimHandle, Shims, by_signal, new_handle, obey};
+use super::zygote::{IdleShim, Lifeline};
+use super::{limits, orphans};
 use crate::host::clock;
 use crate::host::descriptors::{DescriptorPermit, NoDescriptors};
 use crate::host::environment::describe_slow_lookup;
-use crate::orchestrator::Report;
-use crate::process::launch::{compose, log_limits};
-use crate::process::template::{Lifeline, Unborn};
-use crate::world::World;
+use crate::host::report::Observation;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::config::Service;
@@ -33,7 +34,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How long a shim may be silent after its launch before it is seen to that nobody has stopped it or its template.
+/// How long a shim may be silent after its launch before it is seen to that nobody has stopped it or its zygote.
 const SILENCE: Duration = Duration::from_secs(1);
 /// After so many of these a shim that has its launch and has not begun is told of, and after so many it is given up. A disk may be
 /// slow for long; nothing waits for ever.
@@ -59,57 +60,61 @@ const LOOKED_UP_WITHIN: Duration = Duration::from_mins(1);
 /// What is told of a run that was stopped before it began.
 const CALLED_OFF: &str = "it was stopped before it began";
 
-/// Starts a run.
-pub(crate) fn launch(world: World, definition: Arc<Service>, run: u64, missing: DroppedLines) -> Keeper {
-    let (keeper, mut asked) = keeper(PROTOCOL_VERSION);
-    let direct = Arc::clone(&keeper.direct);
-    tokio::spawn(async move {
-        let life = Life { name: definition.name.clone(), run, log: log_limits(&definition), world };
-        let mut why = "its shim ends before it has said a word".to_owned();
-        for attempt in 0..LAUNCHES {
-            if attempt > 1 {
-                tokio::time::sleep(PAUSE * (1 << (attempt - 2))).await;
+impl Shims {
+    /// Starts a run.
+    pub(crate) fn launch(&self, definition: Arc<Service>, run: u64, missing: DroppedLines) -> ShimHandle {
+        let (handle, mut asked) = new_handle(PROTOCOL_VERSION);
+        let direct = Arc::clone(&handle.direct);
+        let shims = self.clone();
+        tokio::spawn(async move {
+            let follower =
+                RunFollower { name: definition.name.clone(), run, log: log_limits(&definition), shims };
+            let mut why = "its shim ends before it has said a word".to_owned();
+            for attempt in 0..LAUNCHES {
+                if attempt > 1 {
+                    tokio::time::sleep(PAUSE * (1 << (attempt - 2))).await;
+                }
+                let sent = tokio::select! {
+                    sent = send(&follower.shims, &definition, run, missing) => sent,
+                    // What is dropped here is a launch that was not sent whole, so no shim can begin it.
+                    Some(_) = asked.recv() => Err(Unsent::CalledOff),
+                };
+                match sent {
+                    Ok(sent) => match follower.await_word(sent, &mut asked, &direct).await {
+                        Fate::Lost => {}
+                        Fate::Over => return,
+                        Fate::CalledOff => return follower.not_begun(CALLED_OFF.to_owned()).await,
+                        Fate::GivenUp => return follower.not_begun(GIVEN_UP.to_owned()).await,
+                    },
+                    Err(Unsent::Lost(error)) => why = cannot(&error),
+                    Err(Unsent::Refused(message)) => return follower.not_begun(message).await,
+                    Err(Unsent::CalledOff) => return follower.not_begun(CALLED_OFF.to_owned()).await,
+                }
             }
-            let sent = tokio::select! {
-                sent = send(&life.world, &definition, run, missing) => sent,
-                // What is dropped here is a launch that was not sent whole, so no shim can begin it.
-                Some(_) = asked.recv() => Err(Unsent::CalledOff),
-            };
-            match sent {
-                Ok(sent) => match life.await_word(sent, &mut asked, &direct).await {
-                    Fate::Lost => {}
-                    Fate::Over => return,
-                    Fate::CalledOff => return life.not_begun(CALLED_OFF.to_owned()).await,
-                    Fate::GivenUp => return life.not_begun(GIVEN_UP.to_owned()).await,
-                },
-                Err(Unsent::Lost(error)) => why = cannot(&error),
-                Err(Unsent::Refused(message)) => return life.not_begun(message).await,
-                Err(Unsent::CalledOff) => return life.not_begun(CALLED_OFF.to_owned()).await,
-            }
-        }
-        life.not_begun(why).await;
-    });
-    keeper
+            follower.not_begun(why).await;
+        });
+        handle
+    }
 }
 
 /// A launch that was sent.
 struct Sent {
-    talk: Talk,
+    connection: ShimConnection,
     orphaned_output: OrphanedOutput,
-    template: Lifeline,
+    zygote: Lifeline,
     place: Place,
 }
 
 /// The descriptors of a launch.
 struct Place {
     held: DescriptorPermit,
-    /// Its heritage is let go of once it has begun.
+    /// Its orphaned_output is let go of once it has begun.
     narrow: Option<SemaphorePermit<'static>>,
 }
 
 /// Why one was not.
 enum Unsent {
-    /// Somebody killed the template; another one may live longer.
+    /// Somebody killed the zygote; another one may live longer.
     Lost(io::Error),
     Refused(String),
     CalledOff,
@@ -128,34 +133,34 @@ enum Fate {
 }
 
 async fn send(
-    world: &World,
+    shims: &Shims,
     definition: &Arc<Service>,
     run: u64,
     missing: DroppedLines,
 ) -> Result<Sent, Unsent> {
-    let mut launch = composed(world, definition, run).await.map_err(Unsent::Refused)?;
+    let mut launch = composed(shims, definition, run).await.map_err(Unsent::Refused)?;
     launch.dropped_lines = missing;
     let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
     line.push(b'\n');
     let place = place().await.map_err(|none| Unsent::Refused(none.to_string()))?;
-    let unborn = world.templates.shim().await.map_err(|error| match error.kind() {
+    let idle = shims.zygote.shim().await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
             Unsent::Lost(error)
         }
         _ => Unsent::Refused(cannot(&error)),
     })?;
-    let Unborn { mut stream, orphaned_output, template } = unborn;
+    let IdleShim { mut stream, orphaned_output, zygote } = idle;
     // A shim that is gone shows when it is listened to.
     let _ = stream.write_all(&line).await;
-    Ok(Sent { talk: Talk::over(stream), orphaned_output, template, place })
+    Ok(Sent { connection: ShimConnection::over(stream), orphaned_output, zygote, place })
 }
 
 /// Beside everybody else where it waits for others: a file system or a name service may not answer.
-async fn composed(world: &World, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
+async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
     let Some(waits) = describe_slow_lookup(definition) else {
-        return compose(&world.paths, definition, run);
+        return compose(&shims.paths, definition, run);
     };
-    let (paths, definition) = (Arc::clone(&world.paths), Arc::clone(definition));
+    let (paths, definition) = (Arc::clone(&shims.paths), Arc::clone(definition));
     let composed = tokio::task::spawn_blocking(move || compose(&paths, &definition, run));
     match tokio::time::timeout(LOOKED_UP_WITHIN, composed).await {
         Ok(composed) => {
@@ -187,19 +192,19 @@ fn cannot(error: &io::Error) -> String {
     format!("its shim cannot be started: {error}")
 }
 
-impl Life {
+impl RunFollower {
     async fn not_begun(&self, message: String) {
-        limits::leave(&self.world.paths, &self.name, self.run).await;
+        limits::leave(&self.shims.paths, &self.name, self.run).await;
         self.report(Event::Refused(message));
     }
 
     /// Waits for the first word of the shim, and follows it from there on.
     async fn await_word(&self, sent: Sent, asked: &mut UnboundedReceiver<Ask>, direct: &Direct) -> Fate {
-        let Sent { talk, orphaned_output, mut template, place: Place { held, narrow } } = sent;
-        let (mut lines, writer) = talk.split();
+        let Sent { connection, orphaned_output, mut zygote, place: Place { held, narrow } } = sent;
+        let (mut lines, writer) = connection.split();
         let memory = Arc::clone(&orphaned_output.shared_buffer);
         if narrow.is_none() {
-            self.learned(Report::Desk(Arc::clone(&memory)));
+            self.observed(Observation::Desk(Arc::clone(&memory)));
         }
         // What is asked of a shim that has begun and has not said so yet.
         let mut waiting = Vec::new();
@@ -221,7 +226,7 @@ impl Life {
                     true => return Fate::CalledOff,
                     false => waiting.push(ask),
                 },
-                () = template.ended(), if has_template => match self.withdraw(&memory).await {
+                () = zygote.ended(), if has_template => match self.withdraw(&memory).await {
                     true => return Fate::Lost,
                     false => has_template = false,
                 },
@@ -238,7 +243,7 @@ impl Life {
             }
         };
         if silences >= SLOW {
-            self.learned(Report::OutOfReach(None));
+            self.observed(Observation::Unreachable(None));
         }
         if word.is_none() && self.withdraw(&memory).await {
             return Fate::Lost;
@@ -265,7 +270,7 @@ impl Life {
         let Some(shim) = claim::holder(memory) else { return };
         let why =
             format!("its shim (pid {}) has not begun it yet: it waits for a disk or a file system", shim.pid);
-        self.learned(Report::OutOfReach(Some(why)));
+        self.observed(Observation::Unreachable(Some(why)));
     }
 
     /// Takes a launch back; whether it has not begun and never will. The shim that has it has ended then: it may hold the lock of
@@ -284,7 +289,7 @@ impl Life {
 
     /// Removes the socket of a shim that was killed.
     fn remove_socket(&self) {
-        let _ = std::fs::remove_file(self.world.paths.files(&self.name).socket());
+        let _ = std::fs::remove_file(self.shims.paths.files(&self.name).socket());
     }
 
     /// Ends a shim that hangs; whether nothing is left of it. What hangs so that nobody can kill it is tried again.
@@ -300,8 +305,8 @@ impl Life {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if has_begun {
-            limits::kill(&self.world.paths, &self.name, self.run);
-            orphans::end(&self.world.paths, &self.name, self.run, None).await;
+            limits::kill(&self.shims.paths, &self.name, self.run);
+            orphans::end(&self.shims.paths, &self.name, self.run, None).await;
         }
         self.remove_socket();
         true
@@ -310,11 +315,11 @@ impl Life {
     /// Sees to it that nobody on the way of a launch is frozen. A shim that has begun and still says nothing hears no order to
     /// kill what it keeps, and is killed itself: that goes with it.
     fn rouse(&self, memory: &File, waiting: &[Ask]) {
-        self.world.templates.wake();
+        self.shims.zygote.wake();
         let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };
         by_pid(shim, Signal::SIGCONT);
-        let kill = |ask: &&Ask| matches!(ask, Ask::Order(ShimRequest::Signal(nix::libc::SIGKILL)));
-        if let Some(Ask::Order(order)) = waiting.iter().find(kill) {
+        let kill = |ask: &&Ask| matches!(ask, Ask::ShimRequest(ShimRequest::Signal(nix::libc::SIGKILL)));
+        if let Some(Ask::ShimRequest(order)) = waiting.iter().find(kill) {
             by_signal(shim, *order);
         }
     }
@@ -347,19 +352,19 @@ mod tests {
             stream.set_nonblocking(true).unwrap();
             let (_alive, lifeline) = watch::channel(());
             let sent = Sent {
-                talk: Talk::over(UnixStream::from_std(stream).unwrap()),
+                connection: ShimConnection::over(UnixStream::from_std(stream).unwrap()),
                 orphaned_output,
-                template: Lifeline(lifeline),
+                zygote: Lifeline(lifeline),
                 place: place().await.unwrap(),
             };
-            let life = Life {
-                world: orchestrator.world().clone(),
+            let follower = RunFollower {
+                shims: orchestrator.shims().clone(),
                 name: Name::new("web").unwrap(),
                 run: 1,
                 log: LogLimits { max_size: 1 << 20, max_files: 1 },
             };
-            let (_keeper, mut asked) = keeper(PROTOCOL_VERSION);
-            let fate = life.await_word(sent, &mut asked, &Direct::default()).await;
+            let (_handle, mut asked) = new_handle(PROTOCOL_VERSION);
+            let fate = follower.await_word(sent, &mut asked, &Direct::default()).await;
             assert!(matches!(fate, Fate::GivenUp));
             assert!(!shim.wait().unwrap().success());
             assert!(!desk.claim(), "it never begins");

@@ -2,10 +2,10 @@
 //! is there now may be gone when the service is started.
 
 use super::executable::{Refusal, Search};
+use crate::host::ca_file::check_ca_file;
 use crate::host::credentials::resolve_identity;
 use crate::host::environment::read_environment;
 use crate::host::paths::Paths;
-use crate::probe::unusable;
 use service_core::config::{Manager, Readiness, Service};
 use service_core::health::Endpoint;
 use service_shim::protocol::Identity;
@@ -91,6 +91,6 @@ fn authority(paths: &Paths, service: &Service) -> Option<Blocker> {
     let health = &service.health;
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;
     let file = health.ca_file.as_ref().filter(|_| is_used && service.readiness() == Readiness::Check)?;
-    let why = unusable(&paths.base_dir.join(file))?;
+    let why = check_ca_file(&paths.base_dir.join(file))?;
     Some(Blocker::of_file(&["health", "ca_file"], why, "put it back, or correct `health.ca_file`"))
 }

@@ -5,9 +5,12 @@
 //! long as it lives. What it does meanwhile is read from its record, and what is asked of it goes over a connection of its own
 //! that lasts as long as the order.
 
-use super::{Ask, Direct, Life, SHARES_OUTPUT, Talk, by_signal, try_send};
+use super::connection::{ShimConnection, try_send};
+use super::launch::log_limits;
+use super::shim_client::{Ask, Direct, RunFollower, SHARES_OUTPUT, ShimHandle, Shims, by_signal, new_handle};
 use crate::host::descriptors::{DescriptorPermit, NoDescriptors, RAISE_LIMIT_HELP, is_short};
-use crate::orchestrator::Report;
+use crate::host::report::Observation;
+use service_core::config::Service;
 use service_shim::{Files, OrphanedOutput, Process, RunRecord, ShimRequest};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -24,23 +27,47 @@ const ASK_EVERY: u32 = 10;
 /// A connection to a shim, and the room that it takes.
 #[derive(Debug)]
 pub(crate) struct Reached {
-    pub(super) talk: Talk,
+    pub(super) connection: ShimConnection,
     pub(super) held: DescriptorPermit,
 }
 
 impl Reached {
     /// What has just been heard of a shim is kept if there is room for it.
-    pub(crate) fn keep(talk: Talk) -> Option<Self> {
-        DescriptorPermit::connection().ok().map(|held| Self { talk, held })
+    pub(crate) fn keep(connection: ShimConnection) -> Option<Self> {
+        DescriptorPermit::connection().ok().map(|held| Self { connection, held })
     }
 
     fn new(files: &Files) -> io::Result<Self> {
         let held = DescriptorPermit::connection().map_err(io::Error::other)?;
-        Ok(Self { talk: Talk::with(files)?, held })
+        Ok(Self { connection: ShimConnection::with(files)?, held })
     }
 }
 
-impl Life {
+impl Shims {
+    /// Takes up a run whose shim lives, and goes on with the connection in which it was found, if there was one.
+    pub(crate) fn reattach(
+        &self,
+        definition: &Service,
+        record: RunRecord,
+        reached: Option<Reached>,
+    ) -> ShimHandle {
+        let (handle, mut asked) = new_handle(record.version);
+        let direct = Arc::clone(&handle.direct);
+        let follower = RunFollower {
+            name: definition.name.clone(),
+            run: record.run,
+            log: log_limits(definition),
+            shims: self.clone(),
+        };
+        tokio::spawn(async move {
+            let shim = record.shim;
+            follower.attend(shim, Some(record), reached, None, &mut asked, &direct).await;
+        });
+        handle
+    }
+}
+
+impl RunFollower {
     /// Follows a shim that has been heard, or lives, until it has ended.
     pub(super) async fn attend(
         &self,
@@ -57,25 +84,25 @@ impl Life {
                 None if last.as_ref().is_some_and(RunRecord::is_end) => None,
                 None => self.reach(shim, &mut last, asked).await,
             };
-            let Some(Reached { mut talk, mut held }) = connection else { break };
+            let Some(Reached { mut connection, mut held }) = connection else { break };
             let lends = last.as_ref().is_some_and(|record| record.version >= SHARES_OUTPUT);
             if orphaned_output.is_none() && lends && held.and_heritage() {
-                orphaned_output = self.borrow(&mut talk).await;
+                orphaned_output = self.borrow(&mut connection).await;
             }
-            let (lines, writer) = talk.split();
+            let (lines, writer) = connection.split();
             last = self.listen(lines, Arc::new(writer), last, asked, direct).await;
         }
         self.conclude(last, orphaned_output).await;
     }
 
-    async fn borrow(&self, talk: &mut Talk) -> Option<OrphanedOutput> {
-        let lent = talk.borrow().await;
+    async fn borrow(&self, connection: &mut ShimConnection) -> Option<OrphanedOutput> {
+        let lent = connection.borrow().await;
         let orphaned_output = lent
             .inspect_err(
                 |error| tracing::warn!(service = %self.name, %error, "its shim does not lend its output"),
             )
             .ok()?;
-        self.learned(Report::Desk(Arc::clone(&orphaned_output.shared_buffer)));
+        self.observed(Observation::Desk(Arc::clone(&orphaned_output.shared_buffer)));
         Some(orphaned_output)
     }
 
@@ -86,7 +113,7 @@ impl Life {
         last: &mut Option<RunRecord>,
         asked: &mut UnboundedReceiver<Ask>,
     ) -> Option<Reached> {
-        let files = self.world.paths.files(&self.name);
+        let files = self.shims.paths.files(&self.name);
         let [mut pause, longest] = REACH_AGAIN;
         let mut seen = None;
         let mut told = None;
@@ -95,7 +122,7 @@ impl Life {
             let error = match Reached::new(&files) {
                 Ok(reached) => {
                     if told.is_some() {
-                        self.learned(Report::OutOfReach(None));
+                        self.observed(Observation::Unreachable(None));
                     }
                     return Some(reached);
                 }
@@ -110,7 +137,7 @@ impl Life {
                 let why = format!("its shim (pid {}) is not connected: {error}{way_out}", shim.pid);
                 if told.as_ref() != Some(&why) {
                     tracing::warn!(service = %self.name, %error, "cannot reach its shim, which lives; trying again");
-                    self.learned(Report::OutOfReach(Some(why.clone())));
+                    self.observed(Observation::Unreachable(Some(why.clone())));
                     told = Some(why);
                 }
                 if no_room.is_none() && rounds.is_multiple_of(ASK_EVERY) {
@@ -122,7 +149,7 @@ impl Life {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 Some(ask) = asked.recv() => match ask {
-                    Ask::Order(order) => pass_on(&files, shim, order),
+                    Ask::ShimRequest(order) => pass_on(&files, shim, order),
                     Ask::CallOff(reply) => drop(reply.send(())),
                 },
             }
@@ -130,7 +157,7 @@ impl Life {
         }
     }
 
-    /// Reports what the shim has written down since the last look. How the run ended is for [`Life::conclude`], when the shim
+    /// Reports what the shim has written down since the last look. How the run ended is for [`RunFollower::conclude`], when the shim
     /// has let go of everything.
     fn read_along(&self, files: &Files, seen: &mut Option<(u64, i64, i64)>, last: &mut Option<RunRecord>) {
         let now = std::fs::metadata(files.record()).ok();
@@ -149,7 +176,7 @@ impl Life {
 
 /// An order for a shim to which there is no connection. Where there can be none, the little that signals say is sent.
 fn pass_on(files: &Files, shim: Process, order: ShimRequest) {
-    let sent = Talk::with(files).and_then(|talk| try_send(talk.stream(), order));
+    let sent = ShimConnection::with(files).and_then(|connection| try_send(connection.stream(), order));
     if let Err(error) = sent {
         if !is_short(&error) {
             tracing::debug!(%error, "cannot pass an order on; sending a signal");

@@ -38,7 +38,7 @@ pub fn enable(
     let cannot = |why: String| Problem::new(Code::Internal, format!("cannot enable the project: {why}"));
     let plan = crate::load::plan(&project.config)?;
     if let StartSet::Named(names) = starts {
-        crate::orchestrator::resolve(&plan, names)?;
+        crate::lookup::resolve(&plan, names)?;
     }
     let version = require_systemd()?;
     let program =

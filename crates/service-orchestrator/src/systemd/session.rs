@@ -5,7 +5,7 @@ use super::unit::StartSet;
 use crate::host::descriptors;
 use crate::host::fs::write_private;
 use crate::http::ApiState;
-use crate::orchestrator::{Verb, Wish};
+use crate::request::{Verb, Wish};
 use service_core::service::{Goal, State};
 use std::io;
 use std::path::PathBuf;

@@ -3,7 +3,6 @@
 use crate::board::Entry;
 use crate::host::clock;
 use crate::host::paths::Paths;
-use crate::orchestrator::is_managed;
 use service_api::redact;
 use service_shim::cri::Stream;
 use service_shim::{Line, Tail};
@@ -33,7 +32,7 @@ pub(crate) struct Words {
 impl Words {
     /// Reads them from its log. A run whose beginning nobody knows has none.
     pub(crate) fn of(entry: &Entry, paths: &Paths) -> Self {
-        let Some(began) = entry.snapshot.began.filter(|_| !is_managed(&entry.definition)) else {
+        let Some(began) = entry.snapshot.began.filter(|_| !entry.definition.is_managed()) else {
             return Self::default();
         };
         let files = paths.files(&entry.definition.name);

@@ -1,0 +1,255 @@
+//! Applying a changed file: stop what is gone, update what can go on, start anew what must be, start what is needed; and
+//! if any of that fails, the same back to the definitions that ran before.
+
+use crate::engine::comparison::{Comparison, starts};
+use crate::engine::message::Command;
+use crate::handle::ServiceOrchestrator;
+use crate::lookup::state_unknown;
+use crate::request::{Apply, Enacted, Relatives, Verb, Wish, on_behalf};
+use service_api::{Action, Code, Outcome, Problem};
+use service_core::change::{Change, Kind};
+use service_core::{Id, Name, Plan};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// What is to be done, in this order.
+#[derive(Default)]
+struct Steps {
+    stop: Vec<Name>,
+    restart: Vec<Name>,
+    start: Vec<Name>,
+    /// Last: a new check may ask for what the other steps bring.
+    update: Vec<Name>,
+}
+
+impl ServiceOrchestrator {
+    /// What another plan would change about what runs.
+    pub(crate) async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
+        self.ask(|reply| Command::Present { reply }).await?.compared(plan).await
+    }
+
+    /// Changes to this plan, by `enact` when it is found good, and lets what runs follow it. It is carried out to its end, whether or not somebody reads
+    /// the rows; there are none if the file has changed meanwhile, and then nothing was done.
+    ///
+    /// # Errors
+    /// [`Code::ManagerDisabled`], [`Code::StartFailed`], and those of `enact`: then nothing was done.
+    pub(crate) async fn apply(
+        &self,
+        plan: Plan,
+        how: Apply,
+        enact: impl Future<Output = Result<Enacted, Problem>>,
+    ) -> Result<Option<UnboundedReceiver<Outcome>>, Problem> {
+        if !plan.settings().manager_enabled {
+            return Err(Problem::new(
+                Code::ManagerDisabled,
+                "cannot apply anything: `manager_enabled` is false",
+            )
+            .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
+        }
+        let before = self.compare(plan.clone()).await?;
+        refuse_unclear(&before, &Steps::forward(&before, how.start), &plan)?;
+        self.check_apply(&before.changes, &plan, how.start).await?;
+        self.ask(|reply| Command::Walk { begins: true, reply }).await?;
+        let enacted = enact.await;
+        if !matches!(enacted, Ok(Enacted::Yes)) {
+            self.ask(|reply| Command::Walk { begins: false, reply }).await?;
+            return enacted.map(|_| None);
+        }
+        let (rows, receiver) = unbounded_channel();
+        let orchestrator = self.clone();
+        // It ends by itself: each of its steps is answered, or given up when its patience is over.
+        tokio::spawn(async move {
+            orchestrator.carry_out(Arc::new(before), how, &rows).await;
+            let _ = orchestrator.ask(|reply| Command::Walk { begins: false, reply }).await;
+            drop(rows);
+        });
+        Ok(Some(receiver))
+    }
+
+    async fn carry_out(&self, before: Arc<Comparison>, how: Apply, rows: &UnboundedSender<Outcome>) {
+        let steps = Steps::forward(&before, how.start);
+        let planned = before.wishes.count();
+        let applied = self.walk(steps, planned, &how, |row| told(row, &how), rows).await;
+        if applied || !how.rollback {
+            let is_left = |change: &&Change| change.kind == Kind::Add && !starts(change, how.start);
+            for change in before.changes.iter().filter(is_left) {
+                let _ = rows.send(defined(&change.name));
+            }
+            let _ = self.ask(|reply| Command::Applied { reply }).await;
+            return;
+        }
+        let back = |row: Outcome| match row.ok {
+            true => Outcome { action: Action::RolledBack, named: false, ..row },
+            false => Outcome { named: false, ..row },
+        };
+        if let Err(problem) = self.go_back(&before, &how, back, rows).await {
+            tracing::error!(%problem, "cannot go back to what ran before");
+            for name in before.present.keys() {
+                let _ = rows.send(failure(name, &problem));
+            }
+        }
+    }
+
+    /// Changes to the definitions that ran before, and to what was up then. What somebody has wished of a service meanwhile
+    /// stands.
+    async fn go_back(
+        &self,
+        before: &Arc<Comparison>,
+        how: &Apply,
+        back: impl Fn(Outcome) -> Outcome,
+        rows: &UnboundedSender<Outcome>,
+    ) -> Result<(), Problem> {
+        let planned = before.wishes.count();
+        let (by, last) = (on_behalf(), Arc::clone(before));
+        let (presence, plan) = self.ask(|reply| Command::GoBack { before: last, by, reply }).await??;
+        let now = presence.compared(plan).await?;
+        let is_up = |name: &Name| now.present.contains_key(name);
+        let was_up = |name: &Name| before.present.contains_key(name);
+        let is_wished = |name: &Name| now.wishes.has_since(name, planned);
+        let mut steps = Steps::forward(&now, false);
+        steps.stop.extend(now.present.keys().filter(|name| !was_up(name)).cloned());
+        steps.stop.retain(|name| !is_wished(name));
+        steps.restart.retain(was_up);
+        steps.start =
+            before.present.keys().filter(|name| !is_up(name) && !is_wished(name)).cloned().collect();
+        // What is up goes back to its definition, whoever wanted it up. Nobody looks first whether that can succeed: what failed has
+        // stopped already.
+        self.walk(steps, now.wishes.count(), how, back, rows).await;
+        Ok(())
+    }
+
+    /// Takes the steps; says whether all went well. After one that failed no other is begun.
+    async fn walk(
+        &self,
+        steps: Steps,
+        planned: u64,
+        how: &Apply,
+        shown: impl Fn(Outcome) -> Outcome,
+        rows: &UnboundedSender<Outcome>,
+    ) -> bool {
+        let show = |row: Outcome| {
+            let ok = row.ok;
+            // Nobody may be reading any more.
+            let _ = rows.send(shown(row));
+            ok
+        };
+        for name in steps.stop {
+            if !self.take(Verb::Stop, vec![name], planned, how, &show).await {
+                return false;
+            }
+        }
+        self.take(Verb::Restart, steps.restart, planned, how, &show).await
+            && self.take(Verb::Start, steps.start, planned, how, &show).await
+            && self.take(Verb::Update, steps.update, planned, how, &show).await
+    }
+
+    async fn take(
+        &self,
+        verb: Verb,
+        names: Vec<Name>,
+        planned: u64,
+        how: &Apply,
+        show: &impl Fn(Outcome) -> bool,
+    ) -> bool {
+        if names.is_empty() {
+            return true;
+        }
+        // What goes is stopped in an order of its own.
+        let relatives = Some(if verb == Verb::Stop { Relatives::Apart } else { Relatives::Along });
+        let wished = names.iter().map(ToString::to_string).collect();
+        let mut all_well = true;
+        let patience = how.patience;
+        let wish = Wish { relatives, patience, planned: Some(planned), ..Wish::new(verb, wished) };
+        match self.wish(wish.for_command("service apply").by(&how.by)).await {
+            Ok(mut outcomes) => {
+                while let Some(row) = outcomes.recv().await {
+                    all_well &= show(row);
+                }
+            }
+            Err(problem) => {
+                all_well = false;
+                for name in &names {
+                    show(failure(name, &problem));
+                }
+            }
+        }
+        all_well
+    }
+}
+
+/// Nothing is begun that would stop, start or wait for a service of which nobody can tell whether it runs.
+fn refuse_unclear(before: &Comparison, steps: &Steps, plan: &Plan) -> Result<(), Problem> {
+    let moved = steps.restart.iter().chain(&steps.start);
+    let ids: Vec<Id> = moved.filter_map(|name| plan.id(name)).collect();
+    let affected = plan.with_dependencies(&plan.with_dependents(&ids));
+    let affected = affected.iter().map(|id| &plan.service(*id).name);
+    let mut names = steps.stop.iter().chain(&steps.update).chain(affected);
+    match names.find_map(|name| Some((name, before.unclear.get(name)?))) {
+        Some((name, why)) => Err(state_unknown("apply the changes of", name, why)),
+        None => Ok(()),
+    }
+}
+
+impl Steps {
+    fn forward(comparison: &Comparison, start: bool) -> Self {
+        let mut steps = Self::default();
+        // They are started anew along with what they need, by their new definitions.
+        let along: BTreeSet<&Name> = comparison.changes.iter().flat_map(|change| &change.affects).collect();
+        for change in &comparison.changes {
+            let step = match change.kind {
+                Kind::Remove => &mut steps.stop,
+                Kind::Update if along.contains(&change.name) => continue,
+                Kind::Update => &mut steps.update,
+                Kind::Restart => &mut steps.restart,
+                Kind::Add if starts(change, start) => &mut steps.start,
+                Kind::Add | Kind::None => continue,
+            };
+            step.push(change.name.clone());
+        }
+        steps
+    }
+}
+
+/// Nobody goes on with what is taken back.
+fn told(row: Outcome, how: &Apply) -> Outcome {
+    let taken_back = |problem: Problem| match problem.code {
+        Code::Timeout if how.rollback => {
+            problem.help("what ran before runs again; see `service status --long`")
+        }
+        Code::StartFailed if how.rollback => {
+            let back = "what ran before runs again, and `service apply` tries anew";
+            // Nothing is tried again that is taken back.
+            let kept = |text: &String, end: &str| text.split(end).next().unwrap_or_default().to_owned();
+            let help = problem.help.as_ref().map(|help| kept(help, "; `service wait "));
+            let help = help.map_or_else(|| back.to_owned(), |help| format!("{help}; {back}"));
+            let message = kept(&problem.message, "; trying again");
+            Problem { message, ..problem }.help(help)
+        }
+        _ => problem,
+    };
+    Outcome { error: row.error.map(taken_back), ..row }
+}
+
+/// What is new and stays at rest.
+fn defined(name: &Name) -> Outcome {
+    row(name, Action::Added, "stopped", None)
+}
+
+fn failure(name: &Name, problem: &Problem) -> Outcome {
+    row(name, Action::Failed, "unknown", Some(problem.clone()))
+}
+
+fn row(name: &Name, action: Action, status: &str, error: Option<Problem>) -> Outcome {
+    Outcome {
+        name: name.to_string(),
+        ok: error.is_none(),
+        action,
+        status: status.to_owned(),
+        health: "none".to_owned(),
+        took_ms: 0.0,
+        named: true,
+        error,
+        note: None,
+    }
+}

@@ -1,0 +1,28 @@
+//! The engine: one task that owns the fleet. Commands and reports come in, effects go out to the drivers, and snapshots are
+//! published after each turn.
+
+mod accept;
+mod adopt;
+pub(crate) mod comparison;
+mod diff;
+pub(crate) mod drivers;
+mod effects;
+mod external;
+mod foresee;
+mod health_check;
+pub(crate) mod inbox;
+mod journal;
+mod last_good;
+mod leftover;
+pub(crate) mod message;
+mod recovery;
+mod redefine;
+mod request_log;
+mod run_trace;
+pub(crate) mod start;
+mod stops;
+mod task;
+mod unasked;
+mod unclear;
+mod waiters;
+mod watchers;

@@ -1,0 +1,160 @@
+//! Takes up a wish: who is meant, whether it may be, and who waits for what comes of it.
+
+use super::task::Engine;
+use super::waiters::{Open, Waiter};
+use crate::host::clock;
+use crate::lookup::{nothing_defined, resolve};
+use crate::request::{Verb, Wish};
+use service_api::{Code, Outcome, Problem};
+use service_core::change::{Effect, differing};
+use service_core::fleet::progress::Prospects;
+use service_core::fleet::{Progress, Relatives};
+use service_core::service::{Goal, State};
+use service_core::{Id, Moment};
+use std::collections::BTreeSet;
+use tokio::sync::mpsc::UnboundedSender;
+
+impl Engine {
+    pub(super) fn wish(&mut self, wish: &Wish, rows: UnboundedSender<Outcome>) -> Result<(), Problem> {
+        let settings = self.fleet.plan().settings();
+        if !settings.manager_enabled {
+            return Err(Problem::new(
+                Code::ManagerDisabled,
+                "cannot start or stop anything: `manager_enabled` is false",
+            )
+            .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
+        }
+        if wish.all && wish.verb == Verb::Start && self.fleet.plan().is_empty() {
+            return Err(nothing_defined());
+        }
+        let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
+        let ids = self.meant(wish)?;
+        let relatives =
+            wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Relatives::Along });
+        if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
+            self.refuse_missing_needs(&ids)?;
+        }
+        self.refuse_unclear(wish.verb, &ids)?;
+        if wish.verb == Verb::Start {
+            self.forget_outdated(&ids);
+        }
+        let prospects = self.fleet.prospects();
+        let before: Vec<(bool, bool)> =
+            self.fleet.plan().ids().map(|id| self.before(&prospects, wish, id)).collect();
+        drop(prospects);
+        let named: BTreeSet<Id> = ids.iter().copied().collect();
+        let now = clock::now();
+        self.fleet.asks(wish.asker.clone());
+        // Nothing comes along with what may run or not, whose row says why it is left alone.
+        let (unclear, ids): (Vec<Id>, Vec<Id>) = ids.iter().partition(|id| self.is_unclear(**id));
+        let mut about = match wish.verb {
+            Verb::Start => self.fleet.start(&ids, relatives, now),
+            Verb::Stop => self.fleet.stop(&ids, relatives, now),
+            Verb::Restart => self.restart(&ids, relatives, wish.all && !wish.oneshots, now),
+            Verb::Update => self.update(&ids, now),
+        };
+        let others: Vec<Id> = unclear.into_iter().filter(|id| !about.contains(id)).collect();
+        about.extend(others);
+        if wish.planned.is_none() {
+            self.wishes.note(about.iter().map(|id| &self.fleet.plan().service(*id).name));
+        }
+        let open = |id: Id| {
+            let (settled, was_alive) = before[id.index()];
+            // A dependency that was on its way up comes along, and is not restarted.
+            let was_alive =
+                was_alive && (wish.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Again);
+            Open {
+                id,
+                name: self.fleet.plan().service(id).name.clone(),
+                named: named.contains(&id),
+                settled,
+                was_alive,
+            }
+        };
+        self.waiters.push(Waiter::new(
+            wish.verb,
+            wish.patience,
+            about.into_iter().map(open).collect(),
+            rows,
+            now,
+        ));
+        Ok(())
+    }
+
+    /// The services that a wish is about, without their relatives.
+    pub(super) fn meant(&self, wish: &Wish) -> Result<Vec<Id>, Problem> {
+        let mut met = BTreeSet::new();
+        let ids: Vec<Id> = match wish.all {
+            true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
+            true => self.fleet.plan().order().iter().copied().filter(|id| self.may_be_meant(*id)).collect(),
+            false => {
+                resolve(self.fleet.plan(), &wish.names)?.into_iter().filter(|id| met.insert(*id)).collect()
+            }
+        };
+        let ids: Vec<Id> = ids.into_iter().filter(|id| !self.is_overtaken(*id, wish)).collect();
+        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
+            let name = &self.fleet.plan().service(*id).name;
+            let message = format!("`{name}` is no longer defined; it can only be stopped");
+            return Err(Problem::new(Code::NotFound, message).help("define it again in services.toml"));
+        }
+        Ok(ids)
+    }
+
+    /// What is done stays done, where everything is meant and nothing is named.
+    fn restart(&mut self, ids: &[Id], relatives: Relatives, spare_done: bool, now: Moment) -> Vec<Id> {
+        let (done, ids): (Vec<Id>, Vec<Id>) =
+            ids.iter().partition(|id| spare_done && self.fleet.is_done(**id));
+        let mut about = self.fleet.start(&done, Relatives::Apart, now);
+        about.extend(self.fleet.restart(&ids, relatives, now));
+        about
+    }
+
+    /// A wish is undone only by a later one.
+    fn is_overtaken(&self, id: Id, wish: &Wish) -> bool {
+        let name = &self.fleet.plan().service(id).name;
+        wish.planned.is_some_and(|planned| self.wishes.has_since(name, planned))
+    }
+
+    /// Whether a service already is as wished, and whether it has a process.
+    fn before(&self, prospects: &Prospects<'_>, wish: &Wish, id: Id) -> (bool, bool) {
+        let machine = self.fleet.machine(id);
+        let settled = match wish.verb {
+            Verb::Start => prospects.start(id) == Progress::Done,
+            Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
+            Verb::Restart => wish.all && !wish.oneshots && self.fleet.is_done(id),
+            // How it is by a check that stays is known, and decides nothing.
+            Verb::Update => !machine.asks_anew(self.fleet.plan().service(id)),
+        };
+        (settled, machine.state().is_alive())
+    }
+
+    /// What a one-shot did by another definition is not what is wanted now, unless something runs that relies on it.
+    fn forget_outdated(&mut self, ids: &[Id]) {
+        let plan = self.fleet.plan();
+        let is_outdated = |id: &Id| {
+            let service = plan.service(*id);
+            let has_done = matches!(self.fleet.machine(*id).state(), State::Completed { .. });
+            let runs = |id: &Id| self.fleet.machine(*id).state().is_going();
+            let is_free = has_done && service.oneshot && !plan.dependents(*id).iter().any(runs);
+            let last = self.ran.get(&service.name).filter(|_| is_free);
+            last.is_some_and(|last| {
+                differing(last, service).iter().any(|(_, effect)| *effect == Effect::AtStart)
+            })
+        };
+        let outdated: Vec<Id> = ids.iter().copied().filter(is_outdated).collect();
+        self.fleet.stop(&outdated, Relatives::Apart, clock::now());
+    }
+
+    fn refuse_missing_needs(&self, ids: &[Id]) -> Result<(), Problem> {
+        let Some((id, need)) = self.fleet.missing_need(ids) else { return Ok(()) };
+        let name = |id| &self.fleet.plan().service(id).name;
+        let state = self.fleet.snapshot(need).state_word();
+        let message = format!(
+            "cannot start `{}`: it needs `{}`, which is {state}; nothing was started",
+            name(id),
+            name(need)
+        );
+        Err(Problem::new(Code::DependencyNotRunning, message)
+            .help(format!("start `{}` first, or let dependencies be started along", name(need))))
+    }
+}

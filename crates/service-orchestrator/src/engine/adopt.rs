@@ -1,0 +1,206 @@
+//! Takes services up as they were [found](super::recovery): those that run are followed, of those that ended it is told how.
+
+use super::leftover::with_left_overs;
+use super::recovery::{elsewhere, kept};
+use super::run_trace::RunTrace;
+use super::task::Engine;
+use crate::board::Entry;
+use crate::host::clock;
+use crate::host::report::ManagerReport;
+use crate::host::report::Observation;
+use crate::manager;
+use service_core::config::Service;
+use service_core::service::{Event, Found, Memory, State};
+use service_core::{Id, Moment, Name, Plan};
+use service_shim::Phase;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What was learned while services were taken up, and what is to be told once the board shows them.
+#[derive(Default)]
+struct News {
+    events: Vec<(Name, u64, Event)>,
+    known: Vec<(Name, u64, Observation)>,
+}
+
+impl News {
+    fn learn(&mut self, name: &Name, run: u64, report: Observation) {
+        self.known.push((name.clone(), run, report));
+    }
+}
+
+impl Engine {
+    /// Takes up every service where it is. Returns what is known of the runs that were found, to be
+    /// [learned](Engine::learned) once the board shows them.
+    pub(super) fn recall(
+        &mut self,
+        mut memories: BTreeMap<Name, Memory>,
+        mut runs: BTreeMap<Name, RunTrace>,
+        mut heard: BTreeMap<Name, ManagerReport>,
+    ) -> Vec<(Name, u64, Observation)> {
+        let (mut news, now) = (News::default(), clock::now());
+        let plan = Arc::clone(self.fleet.plan());
+        for id in plan.ids() {
+            let name = &plan.service(id).name;
+            let (memory, trace) = (memories.remove(name), runs.remove(name));
+            self.take_up(id, memory, trace, heard.remove(name), &mut news, now);
+        }
+        self.settled(news, now)
+    }
+
+    /// Lets services that were taken up go on.
+    fn settled(&mut self, news: News, now: Moment) -> Vec<(Name, u64, Observation)> {
+        self.fleet.resume(now);
+        for (name, run, event) in news.events {
+            self.happened(&name, run, event);
+        }
+        news.known
+    }
+
+    /// What was found of a service of which nobody could tell whether it runs.
+    pub(super) async fn found(&mut self, name: &Name, trace: RunTrace) {
+        if trace.may_run() && self.fleet.plan().id(name).is_none() {
+            self.found_left_over(name).await;
+        }
+        let Some(id) = self.fleet.plan().id(name) else { return };
+        let machine = self.fleet.machine(id);
+        if machine.state().unknown_because().is_none() {
+            return;
+        }
+        let memory = Some(machine.memory().last_known()).filter(|memory| *memory != Memory::default());
+        let (mut news, now) = (News::default(), clock::now());
+        self.take_up(id, memory, Some(trace), None, &mut news, now);
+        let known = self.settled(news, now);
+        self.refresh(id);
+        for (name, run, report) in known {
+            self.learned(&name, run, report);
+        }
+    }
+
+    /// One that is defined nowhere is known from now on, and nothing more.
+    async fn found_left_over(&mut self, name: &Name) {
+        let plan = with_left_overs(Plan::clone(self.fleet.plan()), &BTreeSet::from([name.clone()]));
+        self.replan(plan).await;
+        self.left_over.insert(name.clone());
+        let Some(id) = self.fleet.plan().id(name) else { return };
+        self.fleet.recall(id, Memory::default(), Found::Unclear { why: String::new() }, clock::now());
+    }
+
+    /// A service that comes back goes on with the numbers of its runs, as far as its directory is still there: with a number
+    /// that was given before, what is written of the earlier run would be believed of the later one.
+    pub(super) fn number_runs(&mut self, before: &BTreeMap<Name, Arc<Entry>>) {
+        let plan = Arc::clone(self.fleet.plan());
+        let returned = plan.ids().filter(|id| !before.contains_key(&plan.service(*id).name));
+        for id in returned {
+            let Ok(Some(record)) = self.drivers.paths.files(&plan.service(id).name).read_record() else {
+                continue;
+            };
+            let memory = Memory { run: record.run, ..Memory::default() };
+            self.fleet.recall(id, memory, Found::Nothing, clock::now());
+        }
+    }
+
+    /// Takes up one service where it is.
+    fn take_up(
+        &mut self,
+        id: Id,
+        memory: Option<Memory>,
+        mut trace: Option<RunTrace>,
+        heard: Option<ManagerReport>,
+        news: &mut News,
+        now: Moment,
+    ) {
+        let plan = Arc::clone(self.fleet.plan());
+        let name = &plan.service(id).name;
+        if let Some(RunTrace { found: Found::Running { .. }, record: Some(record), reached }) = &mut trace {
+            // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
+            // frozen.
+            let leader = match record.phase {
+                Phase::Running { leader, .. } => Some(leader),
+                Phase::Launching { .. }
+                | Phase::Exited { .. }
+                | Phase::Finished { .. }
+                | Phase::LaunchFailed { .. } => None,
+            };
+            news.learn(name, record.run, Observation::Processes { leader, keeper: record.shim });
+            if leader.is_some() {
+                self.drivers.reports.happened(name, record.run, Event::Launched);
+            }
+            let keeper = self.drivers.shims.reattach(plan.service(id), record.clone(), reached.take());
+            self.keepers.insert(name.clone(), keeper);
+        }
+        let record = trace.as_ref().and_then(|trace| trace.record.as_ref());
+        if let Some(record) = record {
+            news.learn(name, record.run, Observation::Missing(record.dropped_lines()));
+            if let Some(left) = record.leftover.clone() {
+                news.learn(name, record.run, Observation::Left(left));
+            }
+        }
+        let remembered = memory.as_ref().map_or(0, |memory| memory.run);
+        let run = record.map_or(remembered, |record| record.run.max(remembered));
+        let definition = kept(&self.drivers.paths, plan.service(id), run, &self.left_over);
+        if definition.as_deref().is_some_and(Service::is_managed) {
+            // It was no keeper that ran it.
+            trace = trace.filter(|trace| trace.doubt().is_none());
+        }
+        let judged = definition.as_ref().unwrap_or(plan.service(id));
+        let found = match elsewhere(judged, memory.as_ref(), run, heard.as_ref()) {
+            Some(found) if !trace.as_ref().is_some_and(RunTrace::may_run) => {
+                if matches!(memory.as_ref().map(|memory| &memory.state), Some(State::Launching { .. })) {
+                    // Whether that call did it is for the first answer to tell.
+                    news.events.push((name.clone(), run, Event::Launched));
+                }
+                found
+            }
+            _ => trace.map_or(Found::Nothing, |trace| trace.found),
+        };
+        if let Some(heard) = heard {
+            let entry = Arc::make_mut(&mut self.entries[id.index()]);
+            // It is of that run, whatever comes next.
+            entry.snapshot.run = run;
+            entry.check = Some(Arc::new(heard.check));
+            if manager::decides(judged) {
+                news.events.push((name.clone(), run, heard.event));
+            }
+            news.learn(name, run, Observation::Manager(heard.info));
+        }
+        if let Some(definition) = definition {
+            if let Found::Running { .. } | Found::Unclear { .. } = &found {
+                self.fleet.remember(id, Arc::clone(&definition));
+            }
+            self.ran.insert(name.clone(), definition);
+        }
+        let stranger = || {
+            if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
+        };
+        let memory = memory.unwrap_or_else(stranger);
+        // What the former daemon has counted is not counted again.
+        Arc::make_mut(&mut self.entries[id.index()]).snapshot.restarts = memory.restarts;
+        self.fleet.recall(id, memory, found, now);
+        if self.left_over.contains(name) {
+            self.fleet.retire(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ServiceOrchestrator;
+    use crate::load;
+    use service_core::Plan;
+
+    #[tokio::test]
+    async fn a_service_that_comes_back_goes_on_with_the_numbers_of_its_runs() {
+        let orchestrator = ServiceOrchestrator::new().await.unwrap();
+        let plan = |text: &str| Plan::compile(load::config_from_str(text, "services.toml").unwrap()).unwrap();
+        let web = || plan("[services.web]\nstart_command = \"sleep 1000\"\n");
+        for run in 1..=2 {
+            orchestrator.replan(web()).await.unwrap();
+            orchestrator.start_service("web").await.unwrap();
+            assert_eq!(orchestrator.board().entry("web").unwrap().snapshot.run, run);
+            orchestrator.stop_service("web").await.unwrap();
+            orchestrator.replan(plan("")).await.unwrap();
+        }
+        orchestrator.shutdown().await;
+    }
+}

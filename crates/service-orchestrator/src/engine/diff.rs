@@ -1,0 +1,68 @@
+//! The owner's part in a changed file: what runs, and definitions that change under way.
+
+use super::comparison::{Comparison, Presence};
+use super::last_good::last_good;
+use super::task::Engine;
+use crate::store::run_definition;
+use service_api::Problem;
+use service_core::service::Goal;
+use service_core::{Id, Moment, Name, Plan};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Engine {
+    pub(super) fn presence(&self) -> Presence {
+        let plan = self.fleet.plan();
+        let is_present = |id: &Id| {
+            let machine = self.fleet.machine(*id);
+            let is_left_over = || self.left_over.contains(&machine.definition().name);
+            machine.goal() != Goal::Down || (machine.state().is_alive() && is_left_over())
+        };
+        let definition = |id: Id| {
+            let machine = self.fleet.machine(id);
+            let name = machine.definition().name.clone();
+            let last = self.ran.get(&name).unwrap_or(machine.definition());
+            (name, Arc::clone(last))
+        };
+        let done = plan.ids().filter(|id| self.fleet.is_done(*id));
+        let unclear = |id: Id| {
+            let machine = self.fleet.machine(id);
+            Some((machine.definition().name.clone(), machine.state().unknown_because()?.to_owned()))
+        };
+        Presence {
+            present: plan.ids().filter(is_present).map(definition).collect(),
+            known: self.known.clone(),
+            done: done.map(|id| plan.service(id).name.clone()).collect(),
+            plan: Arc::clone(plan),
+            wishes: self.wishes.clone(),
+            unclear: plan.ids().filter_map(unclear).collect(),
+        }
+    }
+
+    /// Changes to the definitions that ran before an apply, with what is defined and wanted at this moment; tells what ran until
+    /// now, and the plan.
+    pub(super) async fn go_back(&mut self, before: &Comparison) -> Result<(Presence, Plan), Problem> {
+        let presence = self.presence();
+        let plan = last_good(before, &presence)?;
+        self.replan(plan.clone()).await;
+        Ok((presence, plan))
+    }
+
+    /// Lets services go on under their new definitions; tells which.
+    pub(super) fn update(&mut self, ids: &[Id], now: Moment) -> Vec<Id> {
+        self.fleet.update(ids, now);
+        for id in ids {
+            let definition = Arc::clone(self.fleet.plan().service(*id));
+            self.keep(&definition, self.fleet.machine(*id).run());
+        }
+        ids.to_vec()
+    }
+
+    /// From now on all that is defined is no news.
+    pub(super) fn applied(&mut self) {
+        let plan = self.fleet.plan();
+        let names: BTreeSet<Name> = plan.ids().map(|id| plan.service(id).name.clone()).collect();
+        run_definition::know(&self.drivers.paths, &names);
+        self.known = names;
+    }
+}

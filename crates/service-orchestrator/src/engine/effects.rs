@@ -1,0 +1,227 @@
+//! Carries out what the fleet decides. Nothing is waited for here: whatever takes time is a task that reports back.
+
+use super::task::Engine;
+use crate::board::Entry;
+use crate::host::clock;
+use crate::host::report::ManagerInfo;
+use crate::process::ShimHandle;
+use crate::store::run_definition;
+use service_core::change::differing;
+use service_core::config::{Service, Settings};
+use service_core::fleet::Order;
+use service_core::service::{Effect, Event, Exit, Goal, State};
+use service_core::{Id, Name};
+use std::io;
+use std::sync::Arc;
+use tokio::task::AbortHandle;
+
+/// So many definitions are written down without leaving the thread to others.
+const MAX_INLINE_COUNT: usize = 8;
+
+impl Engine {
+    pub(super) fn perform(&mut self, order: Order) {
+        let definition = Arc::clone(self.fleet.machine(order.id).definition());
+        // What was started with a shim is stopped by it, whatever the definition says by now.
+        let managed = definition.is_managed() && !self.keepers.contains_key(&definition.name);
+        match order.effect {
+            Effect::Spawn if managed => {
+                if let Some(told) = self.restarted.remove(&definition.name) {
+                    return self.drivers.managers.report_started(&definition, order.run, told);
+                }
+                let name = definition.name.clone();
+                let call =
+                    tokio::spawn(self.drivers.managers.clone().start(self.settings(), definition, order.run));
+                self.calls.insert(name, call.abort_handle());
+            }
+            Effect::Spawn => {
+                let missing = self.entries[order.id.index()].missing;
+                let keeper = self.drivers.shims.launch(Arc::clone(&definition), order.run, missing);
+                self.keepers.insert(definition.name.clone(), keeper);
+            }
+            Effect::Probe => {
+                let starting = matches!(self.fleet.machine(order.id).state(), State::Starting { .. });
+                if starting && !self.listeners.contains_key(&definition.name) {
+                    let task = self.drivers.watch_port(&definition, order.run);
+                    self.listeners.extend(task.map(|task| (definition.name.clone(), task)));
+                }
+                // The entry may be of the turn before: what a check needs of it is the pid.
+                let entry = Entry { definition, ..Entry::clone(&self.entries[order.id.index()]) };
+                tokio::spawn(self.drivers.clone().check_and_report(self.settings(), entry, order.run));
+            }
+            Effect::Look => {
+                tokio::spawn(self.drivers.managers.clone().check_presence(
+                    self.settings(),
+                    definition,
+                    order.run,
+                ));
+            }
+            Effect::Listen => self.listen(order.id, &definition, order.run),
+            Effect::Terminate if managed => {
+                self.have_stopped(definition, order.run, self.only_again(order.id));
+            }
+            // A call that is under way has its own deadline; another one beside it would help nobody.
+            Effect::Kill if managed => {
+                if self.calls.get(&definition.name).is_none_or(AbortHandle::is_finished) {
+                    self.have_stopped(definition, order.run, Then::Rest);
+                }
+            }
+            Effect::Terminate => match (own_stop_command(&definition), self.keepers.get(&definition.name)) {
+                (Some(_), Some(keeper)) => {
+                    let (shims, keeper) = (self.drivers.shims.clone(), keeper.clone());
+                    tokio::spawn(shims.stop_with_command(definition, keeper, order.run));
+                }
+                (None, Some(keeper)) => keeper.ask_to_end(&definition),
+                (_, None) => {}
+            },
+            Effect::Kill => {
+                self.killed(order.id);
+                if let Some(keeper) = self.keepers.get(&definition.name) {
+                    keeper.signal(nix::libc::SIGKILL);
+                    wake(self.entries[order.id.index()].keeper);
+                }
+            }
+        }
+    }
+
+    /// Writes down with what the runs are started that begin now; if they are many, while others have the thread.
+    pub(super) async fn keep_begun(&mut self, orders: &[Order]) {
+        let begins = |order: &&Order| order.effect == Effect::Spawn;
+        let begun: Vec<_> = orders
+            .iter()
+            .filter(begins)
+            .map(|order| (Arc::clone(self.fleet.machine(order.id).definition()), order.run))
+            .collect();
+        if begun.len() <= MAX_INLINE_COUNT {
+            return begun.iter().for_each(|(definition, run)| self.keep(definition, *run));
+        }
+        let begun: Vec<_> = begun
+            .into_iter()
+            .map(|(definition, run)| {
+                let same = self.is_known(&definition);
+                (definition, run, same)
+            })
+            .collect();
+        let paths = Arc::clone(&self.drivers.paths);
+        let kept = tokio::task::spawn_blocking(move || {
+            let keep = |(definition, run, same): (Arc<Service>, u64, bool)| {
+                let kept = run_definition::keep(&paths, &definition, run, same);
+                (definition, kept)
+            };
+            begun.into_iter().map(keep).collect::<Vec<_>>()
+        });
+        match self.slice.release_while(kept).await {
+            Ok(kept) => kept.into_iter().for_each(|(definition, kept)| self.note_kept(&definition, kept)),
+            Err(error) => tracing::error!(%error, "cannot write down definitions"),
+        }
+    }
+
+    /// Writes down with what a run is started.
+    pub(super) fn keep(&mut self, definition: &Arc<Service>, run: u64) {
+        let same = self.is_known(definition);
+        self.note_kept(definition, run_definition::keep(&self.drivers.paths, definition, run, same));
+    }
+
+    /// Notes with what a service runs now. Returns whether that is written down already.
+    fn is_known(&mut self, definition: &Arc<Service>) -> bool {
+        let last = self.ran.insert(definition.name.clone(), Arc::clone(definition));
+        !self.unkept.remove(&definition.name) && last.is_some_and(|last| last == *definition)
+    }
+
+    fn note_kept(&mut self, definition: &Service, kept: io::Result<()>) {
+        if let Err(error) = kept {
+            tracing::warn!(service = %definition.name, %error, "cannot write down its definition");
+            self.unkept.insert(definition.name.clone());
+        }
+    }
+
+    /// What starts will need that wait for others is made meanwhile.
+    pub(super) fn prepare(&mut self) {
+        let waits =
+            |entry: &&Arc<Entry>| entry.snapshot.waits_for.is_some() && !entry.definition.is_managed();
+        self.drivers.shims.zygote().want(self.entries.iter().filter(waits).count());
+        let ahead = std::mem::take(&mut self.ahead);
+        if !ahead.is_empty() {
+            tokio::task::spawn_blocking(move || ahead.iter().for_each(run_definition::prepare));
+        }
+    }
+
+    /// Has a manager stop a service; a start that is still under way ends first.
+    fn have_stopped(&mut self, definition: Arc<Service>, run: u64, then: Then) {
+        if let Some(call) = self.calls.remove(&definition.name) {
+            call.abort();
+        }
+        let name = definition.name.clone();
+        let (managers, settings) = (self.drivers.managers.clone(), self.settings());
+        let call = match then {
+            Then::Rest => tokio::spawn(managers.stop(settings, definition, run)),
+            Then::Start => tokio::spawn(managers.restart(settings, definition, run)),
+        };
+        self.calls.insert(name, call.abort_handle());
+    }
+
+    /// A service that is stopped to be started at once, as it was: nobody has to be waited for in between.
+    fn only_again(&self, id: Id) -> Then {
+        let machine = self.fleet.machine(id);
+        let same = differing(machine.definition(), self.fleet.plan().service(id)).is_empty();
+        match machine.goal() == Goal::Again && same && self.fleet.unsatisfied_need(id).is_none() {
+            true => Then::Start,
+            false => Then::Rest,
+        }
+    }
+
+    /// Takes in that a manager has restarted a service in one go. If something has changed its mind meanwhile, what
+    /// runs now is one start too many, and is stopped.
+    pub(super) fn restarted(&mut self, name: &Name, run: u64, told: ManagerInfo) {
+        let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
+            return;
+        };
+        let machine = self.fleet.machine(id);
+        if !matches!(machine.state(), State::Stopping { .. }) {
+            return;
+        }
+        match self.only_again(id) {
+            Then::Rest => self.have_stopped(Arc::clone(machine.definition()), run, Then::Rest),
+            Then::Start => {
+                self.restarted.insert(name.clone(), told);
+                // It is at rest and cleared in the same turn, and the order that follows finds that it is done.
+                self.fleet.happened(id, run, Event::Gone(Exit::Untold), clock::now());
+            }
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        self.fleet.plan().settings().clone()
+    }
+
+    /// `READY=1` and a line in the log come through the shim by themselves. One of a former version does not look for the
+    /// line.
+    fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
+        if self.keepers.get(&definition.name).is_some_and(ShimHandle::hears_log) {
+            return;
+        }
+        let launched = self.fleet.machine(id).state().launched();
+        if let (Some(_), Some(launched)) = (&definition.ready.log, launched) {
+            let task = self.drivers.watch_log(definition, run, launched);
+            self.listeners.insert(definition.name.clone(), task);
+        }
+    }
+}
+
+/// What a manager is to do with a service that it has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Rest,
+    Start,
+}
+
+/// A manager's stop command is not for a process that we keep, although the definition may have changed to one.
+fn own_stop_command(definition: &Service) -> Option<&String> {
+    definition.stop_command.as_ref().filter(|_| !definition.is_managed())
+}
+
+/// A shim that somebody has stopped (`SIGSTOP`) hears no order.
+fn wake(keeper: Option<u32>) {
+    if let Some(pid) = keeper.and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT);
+    }
+}

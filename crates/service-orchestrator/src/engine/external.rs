@@ -1,0 +1,37 @@
+//! The owner's part in what others start: it becomes a run that is known like any other.
+
+use super::task::Engine;
+use crate::host::report::ManagerReport;
+use crate::host::report::Observation;
+use crate::manager;
+use service_core::Name;
+use service_core::service::{Event, Presence, Starter};
+use std::sync::Arc;
+
+impl Engine {
+    /// Takes in whether a service runs that was at rest here since this run. What was heard of it belongs to the run that
+    /// begins with that.
+    pub(super) fn looked(&mut self, name: &Name, run: u64, found: Option<Box<ManagerReport>>) {
+        let Some(heard) = found else {
+            return self.happened(name, run, Event::Looked(Presence::Absent));
+        };
+        self.happened(name, run, Event::Looked(Presence::Running));
+        let Some(id) = self.fleet.plan().id(name) else { return };
+        let machine = self.fleet.machine(id);
+        let run = run + 1;
+        if machine.run() != run || machine.starter() != Starter::Others {
+            return;
+        }
+        let definition = Arc::clone(machine.definition());
+        tracing::info!(service = %name, run, "was started by somebody else");
+        // By which definition others did so nobody knows; most likely by that of the last start.
+        let last = Arc::clone(self.ran.get(name).unwrap_or(&definition));
+        self.keep(&last, run);
+        self.refresh(id);
+        self.learned(name, run, Observation::Manager(heard.info));
+        if manager::decides(&definition) {
+            self.learned(name, run, Observation::Checked(heard.check));
+            self.happened(name, run, heard.event);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What a restart would start, told before it stops anything.
+
+use super::task::Engine;
+use crate::request::{Relatives, Wish};
+use service_core::{Id, Plan};
+use std::sync::Arc;
+
+impl Engine {
+    /// What a restart would start; nothing if it would take nothing down. What is wrong with the wish itself is told by whoever
+    /// carries it out.
+    pub(super) fn foresee(&self, wish: &Wish) -> (Arc<Plan>, Vec<Id>) {
+        let plan = self.fleet.plan();
+        let mut ids = self.meant(wish).unwrap_or_default();
+        if !plan.settings().manager_enabled {
+            ids.clear();
+        }
+        if wish.all && !wish.oneshots {
+            ids.retain(|id| !self.fleet.is_done(*id));
+        }
+        let (again, wanted) = self.fleet.restarted(&ids, wish.relatives.unwrap_or(Relatives::Along));
+        let takes_down = again.iter().any(|id| self.fleet.machine(*id).state().is_alive());
+        (Arc::clone(plan), if takes_down { wanted } else { Vec::new() })
+    }
+}

@@ -1,0 +1,97 @@
+//! How a service is checked: by its endpoint, by its manager, or by whether its process runs.
+
+use super::drivers::Drivers;
+use crate::board::Entry;
+use crate::host::clock;
+use crate::host::report::{CheckResult, Observation};
+use crate::host::text::CheckText;
+use crate::probe::log_pattern;
+use service_core::Moment;
+use service_core::config::{Service, Settings};
+use service_core::health::Verdict;
+use service_core::service::{Event, State};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+
+impl Drivers {
+    /// Checks a run once and reports the result.
+    pub(super) async fn check_and_report(self, settings: Settings, entry: Entry, run: u64) {
+        let definition = Arc::clone(&entry.definition);
+        if definition.is_managed() {
+            let managers = self.managers.clone();
+            if definition.endpoint.is_none() || definition.oneshot {
+                return managers.report_status(settings, definition, run).await;
+            }
+            // While it starts, the endpoint is asked too often for that.
+            if matches!(entry.snapshot.state, State::Ready { .. }) {
+                tokio::spawn(managers.report_status(settings.clone(), Arc::clone(&definition), run));
+            }
+        }
+        let result = self.check(&settings, &entry).await;
+        let verdict = if result.healthy { Verdict::Healthy } else { Verdict::Unhealthy };
+        self.reports.observed(&definition.name, run, Observation::Checked(result));
+        self.reports.happened(&definition.name, run, Event::Probed(verdict));
+    }
+
+    /// Checks a service for a client: all who ask meanwhile have the same result, and so has who comes within `max_age` after
+    /// it.
+    pub(crate) async fn check_for_client(
+        &self,
+        settings: &Settings,
+        entry: &Entry,
+        max_age: Duration,
+    ) -> CheckResult {
+        let service = &entry.definition;
+        let run = format!("{} {}", service.name, entry.snapshot.run);
+        self.client_checks.share(&run, service, max_age, || self.check(settings, entry)).await
+    }
+
+    /// Checks a service now, whatever its state.
+    async fn check(&self, settings: &Settings, entry: &Entry) -> CheckResult {
+        let definition = &entry.definition;
+        if let Some(endpoint) = &definition.endpoint {
+            return self.prober.check(definition, endpoint, entry.keeper).await;
+        }
+        let began = clock::now();
+        let (kind, answer) = if definition.is_managed() {
+            ("manager", self.managers.check_status(settings, definition).await)
+        } else {
+            ("process", check_process(entry))
+        };
+        let answer = answer.map(CheckText::from).map_err(CheckText::from);
+        CheckResult::new(kind, answer, &definition.env, began)
+    }
+
+    /// Reports when somebody listens on the port at which a starting service is to be asked, if that is one of this machine.
+    pub(super) fn watch_port(&self, service: &Service, run: u64) -> Option<AbortHandle> {
+        let opened = self.prober.watch_port(service)?;
+        let (reports, name) = (self.reports.clone(), service.name.clone());
+        let task = tokio::spawn(async move {
+            if opened.await {
+                reports.happened(&name, run, Event::Listening);
+            }
+        });
+        Some(task.abort_handle())
+    }
+
+    /// Reports when a line of the log of a run matches `ready.log`.
+    pub(super) fn watch_log(&self, service: &Arc<Service>, run: u64, launched: Moment) -> AbortHandle {
+        let (reports, name) = (self.reports.clone(), service.name.clone());
+        let matched = log_pattern::wait_for_match(Arc::clone(&self.paths), Arc::clone(service), launched);
+        let task = tokio::spawn(async move {
+            if matched.await {
+                reports.happened(&name, run, Event::Announced);
+            }
+        });
+        task.abort_handle()
+    }
+}
+
+/// The check of a service that has no endpoint.
+fn check_process(entry: &Entry) -> Result<String, String> {
+    match entry.pid {
+        Some(pid) if service_shim::Process::find(pid).is_some() => Ok(format!("process {pid} runs")),
+        _ => Err(format!("no process runs; it is {}", entry.snapshot.state_word())),
+    }
+}

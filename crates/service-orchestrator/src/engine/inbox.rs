@@ -1,0 +1,94 @@
+//! [`Inbox`]: what the engine receives: reports of drivers first, and commands of handles.
+
+use super::message::Command;
+use crate::host::clock;
+use crate::host::report::RunReport;
+use service_core::Moment;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// So many reports are taken in a row, then one command: a noisy service cannot starve a request.
+const MAX_REPORTS_IN_A_ROW: usize = 256;
+
+/// The two mailboxes.
+pub(crate) struct Inbox {
+    reports: UnboundedReceiver<RunReport>,
+    commands: UnboundedReceiver<Command>,
+    /// How many reports were taken since the last command or pause.
+    in_a_row: usize,
+}
+
+/// One thing to deal with.
+pub(super) enum Input {
+    Report(RunReport),
+    Command(Command),
+    /// It is that late.
+    Deadline,
+}
+
+impl Inbox {
+    pub(crate) fn new(reports: UnboundedReceiver<RunReport>, commands: UnboundedReceiver<Command>) -> Self {
+        Self { reports, commands, in_a_row: 0 }
+    }
+
+    /// The next input. Where all handles are gone, only reports come.
+    pub(super) async fn next(&mut self, deadline: Option<Moment>) -> Input {
+        if self.is_behind() {
+            self.in_a_row = 0;
+            if let Ok(command) = self.commands.try_recv() {
+                return Input::Command(command);
+            }
+        }
+        let input = tokio::select! {
+            biased;
+            Some(report) = self.reports.recv() => Input::Report(report),
+            Some(command) = self.commands.recv() => Input::Command(command),
+            () = clock::sleep_until(deadline) => Input::Deadline,
+        };
+        self.in_a_row = if let Input::Report(_) = input { self.in_a_row + 1 } else { 0 };
+        input
+    }
+
+    /// Whether so many reports came in a row that others have waited long.
+    pub(super) fn is_behind(&self) -> bool {
+        self.in_a_row >= MAX_REPORTS_IN_A_ROW
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.reports.is_empty() && self.commands.is_empty()
+    }
+
+    /// The reports that wait at this moment.
+    pub(super) fn drain_reports(&mut self) -> Vec<RunReport> {
+        let count = self.reports.len();
+        std::iter::from_fn(|| self.reports.try_recv().ok()).take(count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::report::ReportSender;
+    use service_core::Name;
+    use service_core::service::Event;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    #[tokio::test]
+    async fn a_command_is_taken_among_reports_without_end() {
+        let (reports, incoming) = ReportSender::channel();
+        let (commands, requests) = unbounded_channel();
+        let mut inbox = Inbox::new(incoming, requests);
+        let name = Name::new("web").unwrap();
+        assert!(commands.send(Command::Accepted).is_ok());
+        for taken in 0.. {
+            reports.happened(&name, 1, Event::Launched);
+            reports.happened(&name, 1, Event::Launched);
+            if let Input::Command(_) = inbox.next(None).await {
+                assert_eq!(taken, MAX_REPORTS_IN_A_ROW, "reports come first, up to here");
+                break;
+            }
+        }
+        assert_eq!(inbox.drain_reports().len(), MAX_REPORTS_IN_A_ROW + 2);
+        assert!(inbox.is_empty());
+    }
+}

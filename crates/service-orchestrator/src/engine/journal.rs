@@ -1,0 +1,49 @@
+//! What the owner tells its journal, and who may read there.
+
+use super::task::Engine;
+use crate::host::clock;
+use crate::journal::{Look, View};
+use crate::lookup::not_found;
+use service_api::Problem;
+use service_core::{Id, Plan};
+
+impl Engine {
+    /// Tells how a service looks now, with the reason that a reader of its status sees.
+    pub(super) fn note(&mut self, id: Id) {
+        let entry = &self.entries[id.index()];
+        let plan = self.fleet.plan();
+        let need = self.fleet.unsatisfied_need(id).map(|need| &*plan.service(need.on).name);
+        let look = Look::of(&entry.snapshot, entry.ending(), entry.reason(), need);
+        self.journal.saw(&plan.service(id).name, look);
+    }
+
+    /// Tells which services there are.
+    pub(super) fn note_definitions(&mut self) {
+        let plan = self.fleet.plan();
+        self.journal.defined(
+            plan.ids().map(|id| &plan.service(id).name),
+            &self.left_over,
+            self.by.as_deref(),
+        );
+    }
+
+    /// Tells which services another plan defines otherwise.
+    pub(super) fn note_changes(&mut self, next: &Plan) {
+        let plan = self.fleet.plan();
+        for service in plan.ids().map(|id| plan.service(id)).filter(|old| !self.left_over.contains(&old.name))
+        {
+            if next.id(&service.name).is_some_and(|id| next.service(id) != service) {
+                self.journal.changed(&service.name, self.by.as_deref());
+            }
+        }
+    }
+
+    /// The journal, for a reader who asks for these services.
+    pub(super) fn read(&mut self, names: &[String]) -> Result<View, Problem> {
+        let plan = self.fleet.plan();
+        match names.iter().find(|name| plan.id(name).is_none() && !self.journal.knows(name)) {
+            Some(unknown) => Err(not_found(plan, unknown)),
+            None => Ok(self.journal.view(clock::now())),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The plan to which an apply goes back.
+
+use super::comparison::{Comparison, Presence};
+use crate::store::run_definition;
+use service_api::{Code, Problem};
+use service_core::change::Present;
+use service_core::config::{Config, Origin, Service};
+use service_core::{Name, Plan};
+use std::sync::Arc;
+
+/// The plan of what ran before, in the order of its file, with what was at rest; and with what others have defined or want
+/// by now, of which an apply takes nothing back.
+pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Problem> {
+    let of_file = |service: &&Arc<Service>| service.origin == Origin::File;
+    let defined = before.plan.ids().map(|id| before.plan.service(id));
+    let last = |service: &Arc<Service>| match before.present.get(&service.name) {
+        Some(ran) => Service::clone(ran),
+        None => Service::clone(service),
+    };
+    let mut all: Vec<Service> = defined.filter(of_file).map(last).collect();
+    let gone = before.present.values().filter(of_file);
+    all.extend(gone.filter(|ran| before.plan.id(&ran.name).is_none()).map(|ran| Service::clone(ran)));
+    // What went with the new file may have been added since then.
+    let is_added =
+        |name: &Name| now.plan.id(name).is_some_and(|id| now.plan.service(id).origin != Origin::File);
+    all.retain(|service| !is_added(&service.name));
+    let planned = before.wishes.count();
+    let stays = |service: &&Arc<Service>| {
+        let name = &service.name;
+        let is_wanted = now.wishes.has_since(name, planned) && now.present.contains_key(name);
+        service.origin != Origin::File || (is_wanted && before.plan.id(name).is_none())
+    };
+    all.extend(
+        now.plan.ids().map(|id| now.plan.service(id)).filter(stays).map(|service| Service::clone(service)),
+    );
+    let settings = || before.plan.settings().clone();
+    let compile = |services| Plan::compile(Config { settings: settings(), services: whole(services) });
+    if let Some((name, _)) = before.present.iter().find(|(_, service)| run_definition::is_incomplete(service))
+    {
+        let message = format!(
+            "cannot go back to what ran before: the former environment of `{name}` was known to another daemon only"
+        );
+        return Err(Problem::new(Code::BadDefinition, message).help("the new definitions stay in force"));
+    }
+    // Definitions of different times may not go together; what ran has to.
+    compile(all).or_else(|_| compile(runs(&before.present).collect())).map_err(|errors| {
+        let message = format!("cannot go back to what ran before: {}", errors[0]);
+        Problem::new(Code::BadDefinition, message).help("the new definitions stay in force")
+    })
+}
+
+fn runs(present: &Present) -> impl Iterator<Item = Service> {
+    present.values().map(|service| Arc::unwrap_or_clone(Arc::clone(service)))
+}
+
+/// Without dependencies on what is not among them.
+fn whole(mut services: Vec<Service>) -> Vec<Service> {
+    let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
+    for service in &mut services {
+        service.dependencies.retain(|need| names.contains(&need.name));
+    }
+    services
+}

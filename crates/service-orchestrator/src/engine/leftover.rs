@@ -1,0 +1,23 @@
+//! Services that run and are no longer defined: the plan has them until they have stopped.
+
+use service_core::config::{Command, Config, Restart, Service};
+use service_core::{Name, Plan};
+use std::collections::BTreeSet;
+
+/// The plan and these services, which only need to be seen and stopped.
+pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
+    let left_over = |name: Name| {
+        let mut service = Service::new(name);
+        service.description = "no longer defined; goes when it is stopped".to_owned();
+        service.restart = Restart::No;
+        service.start_command = Command { text: "true".to_owned(), argv: vec!["true".to_owned()] };
+        service
+    };
+    if names.is_empty() {
+        return plan;
+    }
+    let defined = plan.ids().map(|id| Service::clone(plan.service(id)));
+    let services = defined.chain(names.iter().cloned().map(left_over)).collect();
+    Plan::compile(Config { settings: plan.settings().clone(), services })
+        .expect("services without dependencies, of names that are not in the plan, cannot make it wrong")
+}

@@ -1,0 +1,447 @@
+//! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
+
+use super::drivers::Drivers;
+use super::leftover::with_left_overs;
+use super::run_trace::{RunTrace, unknown_because};
+use crate::host::clock;
+use crate::host::descriptors::DescriptorBudget;
+use crate::host::paths::Paths;
+use crate::host::report::ManagerReport;
+use crate::process::{self, Reached};
+use crate::store::run_definition;
+use service_api::redact;
+use service_core::config::{Manager, Service};
+use service_core::service::{Event, Exit, Found, Goal, Memory, State};
+use service_core::{Moment, Name, Plan};
+use service_shim::{Files, Phase, RunRecord};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::DirEntry;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How long managers may take to say what became of what they run. Most do in a tenth of that.
+const HEARING: Duration = Duration::from_secs(2);
+/// How long a launch that was sent off may take to show.
+const LAUNCH: Duration = Duration::from_millis(500);
+/// At how many services one looks side by side: each takes two descriptors.
+const AT_ONCE: usize = 64;
+/// How long a shim that was just started may take to say so.
+const FIRST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long a record is tried to be read where nobody keeps the service.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// The plan, with the services that run, or may run, although they are no longer defined, and what was found of each service.
+pub(super) struct Traces {
+    pub(super) plan: Plan,
+    pub(super) left_over: BTreeSet<Name>,
+    pub(super) runs: BTreeMap<Name, RunTrace>,
+    /// Whether not even the names of the services can be read.
+    pub(super) unlisted: bool,
+    /// When the look began.
+    pub(super) began: Moment,
+}
+
+/// What a service's directory says of its last run.
+struct Last {
+    record: RunRecord,
+    /// Whether somebody holds the lock of a run.
+    is_kept: bool,
+    /// The connection to the shim, if it was asked itself and there is room for it.
+    reached: Option<Reached>,
+}
+
+/// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
+pub(super) async fn look(paths: &Arc<Paths>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
+    let managed = |name: &Name| plan.id(name).is_some_and(|id| plan.service(id).is_managed());
+    let lost = process::lost::call_back(paths, memories, managed).await;
+    wait_for_launches(paths, memories).await;
+    let began = clock::now();
+    let (mut runs, unlisted) = match names(paths) {
+        Ok(mut names) => {
+            names.retain(|name| !lost.contains_key(name));
+            (traces(paths, names, memories, began).await, false)
+        }
+        Err(why) => {
+            let defined = plan.ids().map(|id| &plan.service(id).name);
+            let were_up = memories.iter().filter(|(_, memory)| memory.state.is_alive());
+            let all: BTreeSet<&Name> = defined.chain(were_up.map(|(name, _)| name)).collect();
+            let unclear = |name: &Name| (name.clone(), RunTrace::unclear(&why));
+            (all.into_iter().map(unclear).collect(), true)
+        }
+    };
+    for (name, record) in lost {
+        let found = found(&record, true, paths, &name).await;
+        runs.insert(name, RunTrace { found, record: Some(record), reached: None });
+    }
+    let may_run = runs.iter().filter(|(_, trace)| trace.may_run());
+    let mut left_over: BTreeSet<Name> =
+        may_run.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
+    let unknown = memories
+        .iter()
+        .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(paths, name, memory));
+    left_over.extend(unknown.map(|(name, _)| name.clone()));
+    Traces { plan: with_left_overs(plan, &left_over), left_over, runs, unlisted, began }
+}
+
+/// With what a run was started, as far as it is known.
+pub(super) fn kept(
+    paths: &Paths,
+    now: &Service,
+    run: u64,
+    left_over: &BTreeSet<Name>,
+) -> Option<Arc<Service>> {
+    let definition = run_definition::kept(paths, now, run)?;
+    let is_left_over = left_over.contains(&now.name);
+    Some(Arc::new(if is_left_over { run_definition::without_unknown(definition) } else { definition }))
+}
+
+/// Whether a manager runs it for us, for all that is known, by the definition with which it was started.
+fn runs_elsewhere(paths: &Paths, name: &Name, memory: &Memory) -> bool {
+    let is_ours = memory.goal != Goal::Down || matches!(memory.state, State::Stopping { .. });
+    is_ours
+        && memory.state.is_alive()
+        && run_definition::kept(paths, &Service::new(name.clone()), memory.run)
+            .is_some_and(|definition| definition.is_managed())
+}
+
+/// The services that have ever run. The error says why that cannot be told.
+pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, String> {
+    let directory = paths.services();
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+    };
+    let entries = entries.map_err(|error| format!("cannot read `{}`: {error}", directory.display()))?;
+    let name = |entry: &DirEntry| entry.file_name().to_str().and_then(|name| Name::new(name).ok());
+    Ok(entries.iter().filter_map(name).collect())
+}
+
+/// What is found of these services, in a look that began then or goes on since then.
+pub(super) async fn traces(
+    paths: &Arc<Paths>,
+    names: BTreeSet<Name>,
+    memories: &BTreeMap<Name, Memory>,
+    began: Moment,
+) -> BTreeMap<Name, RunTrace> {
+    let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
+    let at_once = DescriptorBudget::now().looks(AT_ONCE);
+    for name in &names {
+        if looks.len() >= at_once {
+            runs.extend(looks.join_next().await.and_then(Result::ok));
+        }
+        let (paths, name, memory) = (Arc::clone(paths), name.clone(), memories.get(name).cloned());
+        looks.spawn(async move {
+            let trace = trace(&paths, &name, memory.as_ref(), began).await;
+            (name, trace)
+        });
+    }
+    while let Some(look) = looks.join_next().await {
+        runs.extend(look.ok());
+    }
+    for name in names {
+        runs.entry(name).or_insert_with(|| RunTrace::unclear("the look at its files came to no end"));
+    }
+    runs
+}
+
+async fn trace(paths: &Paths, name: &Name, memory: Option<&Memory>, began: Moment) -> RunTrace {
+    let files = paths.files(name);
+    let (found, record, reached) = match last_record(&files, began).await {
+        Ok(Some(Last { record, is_kept, reached })) => {
+            (found(&record, is_kept, paths, name).await, Some(record), reached)
+        }
+        Ok(None) => (Found::Nothing, None, None),
+        Err(why) => return RunTrace { found: Found::Unclear { why }, record: None, reached: None },
+    };
+    if !matches!(found, Found::Running { .. }) {
+        let unseen = memory.filter(|memory| {
+            let told = record.as_ref().map_or(0, |record| record.run);
+            memory.state.is_alive() && told < memory.run
+        });
+        // What it was when nobody wrote down more; what a manager runs has never had a shim.
+        if let Some(memory) = unseen.filter(
+            |_| !matches!(run_definition::last_manager(&files), Ok(manager) if manager != Manager::Process),
+        ) {
+            process::orphans::end(paths, name, memory.run, None).await;
+        }
+        process::limits::leave_over(paths, name).await;
+    }
+    RunTrace { found, record, reached }
+}
+
+/// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
+/// nobody may think that there is none.
+async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, Memory>) {
+    let deadline = clock::now().plus(LAUNCH);
+    let is_out = |memory: &Memory| matches!(memory.state, State::Launching { .. });
+    for (name, memory) in memories.iter().filter(|(_, memory)| is_out(memory)) {
+        let files = paths.files(name);
+        // What cannot be read does not show; whoever looks next says so.
+        let shows = || {
+            let record = files.read_record().ok().flatten();
+            record.is_some_and(|record| record.run >= memory.run)
+                || files.try_lock().is_ok_and(|lock| lock.is_none())
+        };
+        while !shows() && clock::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// The record of the last run; none if there is nothing that says anything of it. While a shim holds the lock it is asked
+/// itself, whatever lies on the disk, and waited for if it has only just been started: a second one must not be started beside
+/// it. One that lives and says nothing, because it is frozen, has written down what it would say.
+///
+/// The error says why it cannot be told whether anything runs, or not yet how it ended.
+async fn last_record(files: &Files, began: Moment) -> Result<Option<Last>, String> {
+    let deadline = clock::now().plus(FIRST_WORDS);
+    loop {
+        match files.try_lock() {
+            Ok(Some(_lock)) => return unlocked(files, began),
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && is_gone(files) => return Ok(None),
+            Err(error) => {
+                return Err(unknown_because(&format!("cannot open `{}`: {error}", files.lock().display())));
+            }
+        }
+        match process::ask(files).await {
+            Ok((record, talk)) => {
+                return Ok(Some(Last { record, is_kept: true, reached: Reached::keep(talk) }));
+            }
+            Err(error) if clock::now() >= deadline => {
+                // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
+                let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
+                if let Some(record) = record {
+                    return Ok(Some(Last { record, is_kept: true, reached: None }));
+                }
+                // It may just have ended: then the lock is free by now.
+                if clock::now() >= deadline.plus(FIRST_WORDS) {
+                    let lock = files.lock();
+                    let why =
+                        format!("its shim has locked `{}` and does not answer: {error}", lock.display());
+                    return Err(unknown_because(&why));
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    }
+}
+
+/// Nobody keeps the service, unless the lock that its shim holds was deleted. What its record says, if it has one that can be
+/// read: one that is damaged says nothing, and one that cannot be read at this moment is waited for, but not for ever.
+fn unlocked(files: &Files, began: Moment) -> Result<Option<Last>, String> {
+    let is_lost = |error: &io::Error| {
+        matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory)
+            || clock::now() >= began.plus(READ_WITHIN)
+    };
+    let record = files.read_record();
+    let is_kept =
+        matches!(&record, Ok(Some(record)) if !record.is_end() && process::lost::keeps(record.shim, files));
+    if !is_kept {
+        // Nobody listens there; a shim that ended on a disk that could not be written has left it.
+        let _ = std::fs::remove_file(files.socket());
+    }
+    match record {
+        Ok(record) => Ok(record.map(|record| Last { record, is_kept, reached: None })),
+        Err(error) if is_lost(&error) => {
+            tracing::warn!(path = %files.record().display(), %error, "cannot read how its last run ended");
+            Ok(None)
+        }
+        Err(error) => {
+            let record = files.record();
+            Err(format!("it has ended, and how cannot be told: cannot read `{}`: {error}", record.display()))
+        }
+    }
+}
+
+/// Whether the directory was removed just now.
+fn is_gone(files: &Files) -> bool {
+    files.directory().try_exists().is_ok_and(|there| !there)
+}
+
+/// What follows from the one look that was taken. It is not repeated here: whatever a second one saw that the first did not
+/// would be lost.
+///
+/// - Nobody kept the service: the record was read while we held its lock. A shim writes its last record before it lets go of
+///   the lock, and nobody begins without it, so that record is the last word.
+/// - Its shim kept it when it was asked, or had written so and lived: the run goes on for us, whatever has become of it since.
+///   Whoever [adopts](process::adopt) it hears what comes, and when the shim has ended reads what it wrote down before that.
+async fn found(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Found {
+    let run = record.run;
+    match &record.phase {
+        _ if record.boot_id != paths.boot_id => Found::Nothing,
+        Phase::Finished { exit, .. } => {
+            Found::Over { run, event: Event::Gone(process::limits::exit(paths, name, run, *exit)) }
+        }
+        Phase::LaunchFailed { message, .. } => {
+            Found::Over { run, event: Event::Refused(redact(message).into_owned()) }
+        }
+        Phase::Launching { at } | Phase::Running { at, .. } | Phase::Exited { at, .. } if is_kept => {
+            Found::Running { run, launched: Moment::from_nanos(*at) }
+        }
+        Phase::Exited { leader, exit, .. } => {
+            process::orphans::end(paths, name, run, Some(*leader)).await;
+            Found::Over { run, event: Event::Gone(process::limits::exit(paths, name, run, *exit)) }
+        }
+        Phase::Launching { .. } => {
+            process::orphans::end(paths, name, run, None).await;
+            Found::Over { run, event: Event::Gone(Exit::Unknown) }
+        }
+        Phase::Running { leader, .. } => {
+            process::orphans::end(paths, name, run, Some(*leader)).await;
+            Found::Over { run, event: Event::Gone(Exit::Unknown) }
+        }
+    }
+}
+
+/// What a manager runs leaves no trace with us. If it was up, its manager says whether it is; where it has not answered,
+/// nobody knows.
+pub(super) fn elsewhere(
+    definition: &Service,
+    memory: Option<&Memory>,
+    run: u64,
+    heard: Option<&ManagerReport>,
+) -> Option<Found> {
+    let memory = memory.filter(|memory| memory.run == run && memory.state.is_alive())?;
+    let launched = memory.state.launched().unwrap_or_default();
+    definition.is_managed().then(|| match heard.map(|heard| &heard.event) {
+        Some(event @ Event::Gone(_)) => Found::Over { run, event: event.clone() },
+        None if is_to_be_asked(memory) => Found::Unheard { run, launched },
+        _ => Found::Running { run, launched },
+    })
+}
+
+/// Whether it was up for all that is known, and nothing was being done about it.
+fn is_to_be_asked(memory: &Memory) -> bool {
+    memory.state.is_going()
+}
+
+/// Asks managers what has become of what they ran when the former daemon ended, so that nobody is told what only it
+/// knew. One that does not answer soon is not waited for.
+pub(super) async fn hear(
+    drivers: &Drivers,
+    found: &Traces,
+    memories: &BTreeMap<Name, Memory>,
+) -> BTreeMap<Name, ManagerReport> {
+    let is_kept =
+        |name: &Name| found.runs.get(name).is_some_and(|trace| matches!(trace.found, Found::Running { .. }));
+    let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
+        let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
+        let definition = kept(&drivers.paths, service, memory.run, &found.left_over);
+        // Where it is lost with which it was started, that of now is asked only if it was accepted.
+        let definition =
+            definition.or_else(|| drivers.acceptance.covers(service).then(|| Arc::clone(service)))?;
+        (definition.is_managed() && !is_kept(&service.name)).then_some(definition)
+    });
+    let asked: Vec<Arc<Service>> = asked.collect();
+    if asked.is_empty() {
+        return BTreeMap::new();
+    }
+    drivers.managers.query_all(found.plan.settings(), asked, HEARING).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_core::Config;
+    use service_shim::{PROTOCOL_VERSION, Process};
+
+    /// Of a shim that has ended, whatever its pid is used for now.
+    fn record(phase: Phase) -> RunRecord {
+        RunRecord {
+            version: PROTOCOL_VERSION,
+            service: "web".to_owned(),
+            run: 3,
+            boot_id: String::new(),
+            shim: Process { pid: std::process::id(), start_time: 0 },
+            phase,
+            notified: false,
+            dropped: 0,
+            notify_status: service_shim::NotifyStatus::default(),
+            unreported: 0,
+            leftover: None,
+        }
+    }
+
+    fn paths(directory: &tempfile::TempDir) -> Paths {
+        let (project, base_dir, boot_id, disk) = Default::default();
+        let state_dir = directory.path().to_owned();
+        Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk }
+    }
+
+    /// It cannot be opened: it leads to itself.
+    fn link(path: &std::path::Path) {
+        std::os::unix::fs::symlink(path, path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unseen() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = paths(&directory);
+        let name = Name::new("web").unwrap();
+        let files = paths.files(&name);
+        let look = async |began| trace(&paths, &name, None, began).await.found;
+        let unclear = |found: &Found, path: std::path::PathBuf| {
+            let Found::Unclear { why } = found else { panic!("it is {found:?}") };
+            assert!(why.contains(path.to_str().unwrap()) && why.contains("symbolic links"), "{why}");
+        };
+        let (now, long_ago) = (clock::now(), Moment::default());
+        assert_eq!(look(now).await, Found::Nothing, "its directory has just gone");
+        std::fs::create_dir_all(files.directory()).unwrap();
+        assert_eq!(look(now).await, Found::Nothing);
+        // Nobody has the lock, so it does not run. How it ended may be read at another moment.
+        link(&files.record());
+        unclear(&look(now).await, files.record());
+        assert_eq!(look(long_ago).await, Found::Nothing, "but not for ever");
+        std::fs::remove_file(files.record()).unwrap();
+        for damaged in ["", "{", "{}"] {
+            std::fs::write(files.record(), damaged).unwrap();
+            assert_eq!(look(now).await, Found::Nothing);
+        }
+        std::fs::remove_file(files.lock()).unwrap();
+        link(&files.lock());
+        for began in [now, long_ago] {
+            unclear(&look(began).await, files.lock());
+        }
+    }
+
+    #[tokio::test]
+    async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Arc::new(paths(&directory));
+        link(&paths.services());
+        let (web, gone) = (Name::new("web").unwrap(), Name::new("gone").unwrap());
+        let services = vec![Service::new(web.clone())];
+        let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
+        let state = State::Ready { launched: Moment::default(), since: Moment::default() };
+        let memories = BTreeMap::from([(gone.clone(), Memory { state, ..Memory::default() })]);
+        let traces = look(&paths, plan, &memories).await;
+        assert_eq!(traces.left_over, BTreeSet::from([gone.clone()]), "it was up");
+        assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
+        assert!(traces.runs.values().all(|trace| trace.doubt().is_some()));
+    }
+
+    #[tokio::test]
+    async fn who_was_kept_when_it_was_looked_at_is_running_although_its_shim_has_ended_since() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = paths(&directory);
+        let name = Name::new("web").unwrap();
+        let leader = Process { pid: std::process::id(), start_time: 0 };
+        let exit = service_shim::Exit::Code(0);
+        for phase in [Phase::Running { leader, at: 1 }, Phase::Exited { leader, exit, at: 1 }] {
+            let found = found(&record(phase), true, &paths, &name).await;
+            assert_eq!(found, Found::Running { run: 3, launched: Moment::from_nanos(1) });
+        }
+        let ended = record(Phase::Finished { exit, at: 2 });
+        for is_kept in [true, false] {
+            let over = Found::Over { run: 3, event: Event::Gone(Exit::Code(0)) };
+            assert_eq!(found(&ended, is_kept, &paths, &name).await, over);
+        }
+        let killed = found(&record(Phase::Running { leader, at: 1 }), false, &paths, &name).await;
+        assert_eq!(killed, Found::Over { run: 3, event: Event::Gone(Exit::Unknown) });
+    }
+}

@@ -1,0 +1,56 @@
+//! The owner's part in definitions that come and go one by one.
+
+use super::task::Engine;
+use service_api::{Code, Problem};
+use service_core::config::{Config, Origin, Service};
+use service_core::service::{Goal, State};
+use service_core::{Id, Name, Plan};
+
+impl Engine {
+    /// Defines `added`, each in place of one of its name, and forgets those of `removed` that are in no file and at rest:
+    /// somebody may have started one again just now. Tells which have gone.
+    pub(super) async fn redefine(
+        &mut self,
+        added: Vec<Service>,
+        mut removed: Vec<Name>,
+    ) -> Result<Vec<Name>, Problem> {
+        let old = self.fleet.plan();
+        removed.retain(|name| self.may_go(name));
+        let goes = |service: &Service| {
+            self.left_over.contains(&service.name)
+                || removed.contains(&service.name)
+                || added.iter().any(|fresh| fresh.name == service.name)
+        };
+        let stay = old.ids().map(|id| old.service(id)).filter(|service| !goes(service));
+        let mut services: Vec<Service> = stay.map(|service| Service::clone(service)).collect();
+        services.extend(added);
+        let config = Config { settings: old.settings().clone(), services };
+        let plan = Plan::compile(config).map_err(|errors| {
+            let error = &errors[0];
+            let mut problem = Problem::new(Code::BadDefinition, error.to_string());
+            problem.help = error.help();
+            problem
+        })?;
+        self.replan(plan).await;
+        Ok(removed)
+    }
+
+    /// One that has gone already may go as well.
+    fn may_go(&self, name: &Name) -> bool {
+        let Some(id) = self.fleet.plan().id(name) else { return true };
+        let machine = self.fleet.machine(id);
+        let is_over = match machine.state() {
+            State::Failed { .. } | State::Completed { .. } => true,
+            State::Stopped | State::Backoff { .. } => machine.goal() == Goal::Down,
+            _ => false,
+        };
+        self.fleet.plan().service(id).origin != Origin::File && is_over
+    }
+
+    /// Whether a start of everything is about this one: what was run once is not run again.
+    pub(super) fn may_be_meant(&self, id: Id) -> bool {
+        let is_over = self.fleet.plan().service(id).origin == Origin::Transient
+            && !self.fleet.machine(id).state().is_alive();
+        !self.is_left_over(id) && !is_over
+    }
+}

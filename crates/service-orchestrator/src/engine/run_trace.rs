@@ -1,0 +1,34 @@
+//! [`RunTrace`]: what was found of the last run of a service.
+
+use crate::process::Reached;
+use service_core::service::Found;
+use service_shim::RunRecord;
+
+/// What was found of one service.
+pub(crate) struct RunTrace {
+    pub(super) found: Found,
+    pub(super) record: Option<RunRecord>,
+    pub(super) reached: Option<Reached>,
+}
+
+impl RunTrace {
+    /// Nobody can tell whether it runs.
+    pub(super) fn unclear(why: &str) -> Self {
+        Self { found: Found::Unclear { why: unknown_because(why) }, record: None, reached: None }
+    }
+
+    /// Why nobody can tell whether it runs, if that is so.
+    pub(super) fn doubt(&self) -> Option<&str> {
+        let Found::Unclear { why } = &self.found else { return None };
+        Some(why)
+    }
+
+    /// Whether it runs, for all that is known.
+    pub(super) fn may_run(&self) -> bool {
+        matches!(self.found, Found::Running { .. } | Found::Unclear { .. })
+    }
+}
+
+pub(super) fn unknown_because(why: &str) -> String {
+    format!("it cannot be told whether it runs: {why}")
+}

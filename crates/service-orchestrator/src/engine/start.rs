@@ -1,0 +1,82 @@
+//! Construction: recovers what is in the state directory, builds the engine and spawns it.
+
+use super::drivers::Drivers;
+use super::inbox::Inbox;
+use super::message::Command;
+use super::recovery;
+use super::request_log::RequestLog;
+use super::task::Engine;
+use super::unclear::Unclear;
+use crate::board::{Board, Entry};
+use crate::host::clock;
+use crate::host::time_slice::TimeSlice;
+use crate::journal::Journal;
+use crate::store::{Store, run_definition};
+use service_core::Plan;
+use service_core::fleet::Fleet;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+/// Takes up what is in the state directory and starts the owner; the board is filled when this returns.
+///
+/// # Errors
+/// Why nobody knows what is in the state directory.
+pub(crate) async fn run(
+    drivers: Drivers,
+    plan: Plan,
+    inbox: Inbox,
+    commands: UnboundedSender<Command>,
+) -> std::io::Result<watch::Receiver<Arc<Board>>> {
+    let (store, memories) = Store::open(&drivers.paths)?;
+    let journal = Journal::open(&drivers.paths, store.last_event());
+    let known = run_definition::known(&drivers.paths, &plan);
+    let found = recovery::look(&drivers.paths, plan, &memories).await;
+    let heard = recovery::hear(&drivers, &found, &memories).await;
+    let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
+    let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
+    let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
+    let (board, reader) = watch::channel(Arc::new(board));
+    let (keepers, listeners, calls, restarted) = Default::default();
+    let (waiters, lookouts, ran, unkept, ahead) = Default::default();
+    let left_over = found.left_over;
+    let slice = TimeSlice::new(Arc::clone(&drivers.loop_metrics));
+    let mut task = Engine {
+        drivers,
+        fleet,
+        entries,
+        keepers,
+        listeners,
+        calls,
+        restarted,
+        waiters,
+        wishes: RequestLog::default(),
+        lookouts,
+        left_over,
+        ran,
+        unkept,
+        known,
+        ahead,
+        complained: BTreeSet::new(),
+        has_gone: false,
+        walks: 0,
+        slice,
+        store,
+        journal,
+        by: None,
+        board,
+    };
+    task.note_definitions();
+    task.note_unasked();
+    let unclear = Unclear::new(&found.runs, found.unlisted, &memories, found.began);
+    let known = task.recall(memories, found.runs, heard);
+    task.after().await;
+    for (name, run, report) in known {
+        task.learned(&name, run, report);
+    }
+    task.after().await;
+    tokio::spawn(unclear.find_out(Arc::clone(&task.drivers.paths), commands));
+    tokio::spawn(task.work(inbox));
+    Ok(reader)
+}

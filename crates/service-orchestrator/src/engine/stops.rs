@@ -1,0 +1,50 @@
+//! What a stop came to beside the end of the service: a stop command that failed or did nothing, a kill.
+
+use super::task::Engine;
+use crate::why::short;
+use service_core::Id;
+use service_core::service::{State, signal_name};
+use std::sync::Arc;
+
+/// How its stop command ended, in the journal.
+const FAILED: &str = "failed";
+/// That it was killed, in the journal.
+const KILLED: &str = "killed";
+
+impl Engine {
+    /// Its own stop command is over. One that failed is followed by the stop signal.
+    pub(super) fn stop_command_ended(&mut self, id: Id, ended: Result<(), String>) {
+        let is_stopping = matches!(self.fleet.machine(id).state(), State::Stopping { .. });
+        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        entry.stopped_by = Some(ended.is_ok());
+        let Err(message) = ended else { return };
+        let message = short(&message, &entry.definition.env);
+        let signal = signal_name(entry.definition.stop_signal).unwrap_or("its stop signal");
+        let then = if is_stopping { format!(", so it got {signal}") } else { String::new() };
+        self.note_stop(id, FAILED, format!("its stop command failed{then}: {message}"));
+    }
+
+    /// It did not end in time, and is killed.
+    pub(super) fn killed(&mut self, id: Id) {
+        let State::Stopping { kills: 1, .. } = self.fleet.machine(id).state() else { return };
+        let entry = &self.entries[id.index()];
+        let definition = Arc::clone(self.fleet.machine(id).definition());
+        let signal = signal_name(definition.stop_signal).unwrap_or("its stop signal");
+        let why = match (&definition.stop_command, entry.stopped_by) {
+            (Some(_), Some(true)) => "its stop command ended with code 0, but the service went on".to_owned(),
+            (Some(_), None) => "its stop command had not ended".to_owned(),
+            (Some(_), Some(false)) | (None, _) => format!("it did not end on {signal}"),
+        };
+        self.note_stop(id, KILLED, format!("killed after {:?}: {why}", definition.stop_timeout));
+    }
+
+    fn note_stop(&mut self, id: Id, to: &'static str, note: String) {
+        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        let (name, run) = (entry.definition.name.clone(), entry.snapshot.run);
+        entry.stop = Some(match entry.stop.take() {
+            Some(before) => format!("{before}; {note}"),
+            None => note.clone(),
+        });
+        self.journal.stop(&name, run, to, note);
+    }
+}

@@ -1,0 +1,452 @@
+//! The owner: one task that holds the fleet. Letters come in, orders go out, the board is published after each turn.
+
+use super::drivers::Drivers;
+use super::inbox::{Inbox, Input};
+use super::leftover::with_left_overs;
+use super::message::Command;
+use super::request_log::RequestLog;
+use super::waiters::Waiter;
+use super::watchers::Lookout;
+use crate::board::{Board, Entry, describe_left};
+use crate::host::clock;
+use crate::host::report::ManagerInfo;
+use crate::host::report::Observation;
+use crate::host::report::RunReport;
+use crate::host::time_slice::TimeSlice;
+use crate::journal::Journal;
+use crate::process::ShimHandle;
+use crate::store::Store;
+use crate::tally::Tally;
+
+use service_api::redact;
+use service_core::Config;
+use service_core::config::Service;
+use service_core::fleet::Fleet;
+use service_core::health::Health;
+use service_core::service::{Event, Goal, Machine, State};
+use service_core::{Id, Moment, Name, Plan};
+use service_shim::{DroppedLines, Files};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+
+/// So many orders are prepared together.
+const BATCH_COUNT: usize = 64;
+/// How long the disk may take when the daemon ends.
+const LAST_SYNC: Duration = Duration::from_secs(5);
+
+/// Everything the owner owns.
+pub(super) struct Engine {
+    pub(super) drivers: Drivers,
+    pub(super) fleet: Fleet,
+    pub(super) entries: Vec<Arc<Entry>>,
+    pub(super) keepers: BTreeMap<Name, ShimHandle>,
+    /// Tasks that wait for a sign that a service is ready, in its log or on its port; ended with the run.
+    pub(super) listeners: BTreeMap<Name, AbortHandle>,
+    /// The last call of a manager for each service.
+    pub(super) calls: BTreeMap<Name, AbortHandle>,
+    /// What a manager has restarted in one go, until the order to start it comes.
+    pub(super) restarted: BTreeMap<Name, ManagerInfo>,
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) wishes: RequestLog,
+    pub(super) lookouts: Vec<Lookout>,
+    /// Services that run although the plan does not define them any more; they go when they have stopped.
+    pub(super) left_over: BTreeSet<Name>,
+    /// The definition of the last run of each service.
+    pub(super) ran: BTreeMap<Name, Arc<Service>>,
+    /// Those of which that could not be written down.
+    pub(super) unkept: BTreeSet<Name>,
+    /// The services that were defined when the file was last applied.
+    pub(super) known: BTreeSet<Name>,
+    /// Of services that have just begun to wait.
+    pub(super) ahead: Vec<Files>,
+    /// Those of which a manager has just complained.
+    pub(super) complained: BTreeSet<Id>,
+    /// A left-over has stopped.
+    pub(super) has_gone: bool,
+    /// How many applies are on their way: what one has stopped it may bring back.
+    pub(super) walks: usize,
+    pub(super) slice: TimeSlice,
+    pub(super) store: Store,
+    pub(super) journal: Journal,
+    /// On whose word definitions change.
+    pub(super) by: Option<String>,
+    pub(super) board: watch::Sender<Arc<Board>>,
+}
+
+/// Whether the owner goes on after a letter.
+enum LoopAction {
+    Next,
+    /// What was learned can be shown together with what comes next.
+    Learned,
+    Last,
+}
+
+impl Entry {
+    pub(super) fn new(fleet: &Fleet, id: Id) -> Self {
+        Self {
+            snapshot: fleet.snapshot(id),
+            definition: Arc::clone(fleet.machine(id).definition()),
+            since: clock::now(),
+            pid: None,
+            keeper: None,
+            check: None,
+            complaint: None,
+            out_of_reach: None,
+            ending: None,
+            told: ManagerInfo::default(),
+            missing: DroppedLines::default(),
+            said: None,
+            left: None,
+            stop: None,
+            stopped_by: None,
+            tally: Tally::default(),
+            unasked: false,
+        }
+    }
+}
+
+impl Engine {
+    pub(super) async fn work(mut self, mut inbox: Inbox) {
+        loop {
+            let input = inbox.next(self.next_deadline()).await;
+            self.slice.begin();
+            let turn = match input {
+                Input::Report(report) => self.receive(report),
+                Input::Command(Command::Finish { reply }) => {
+                    for report in inbox.drain_reports() {
+                        self.receive(report);
+                    }
+                    self.after().await;
+                    self.finish(reply).await
+                }
+                Input::Command(command) => self.execute(command).await,
+                Input::Deadline => LoopAction::Next,
+            };
+            if inbox.is_behind() || matches!(turn, LoopAction::Next) {
+                self.fleet.elapsed(clock::now());
+            }
+            if matches!(turn, LoopAction::Learned) && !inbox.is_empty() {
+                self.slice.end();
+                continue;
+            }
+            self.after().await;
+            self.let_go().await;
+            self.slice.end();
+            if let LoopAction::Last = turn {
+                break;
+            }
+        }
+        self.store.flush(&self.fleet, &mut self.slice).await;
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        let patience = self.waiters.iter().filter_map(Waiter::deadline);
+        let limits = self.lookouts.iter().filter_map(Lookout::deadline);
+        let files = self.store.due().into_iter().chain(self.journal.due());
+        self.fleet.next_deadline().into_iter().chain(patience).chain(limits).chain(files).min()
+    }
+
+    fn receive(&mut self, report: RunReport) -> LoopAction {
+        match report {
+            RunReport::Happened { name, run, event } => self.happened(&name, run, told(event)),
+            RunReport::ManagerRestarted { name, run, info } => self.restarted(&name, run, info),
+            RunReport::FoundRunning { name, run, report } => self.looked(&name, run, report),
+            RunReport::Observed { name, run, what } => {
+                self.learned(&name, run, what);
+                return LoopAction::Learned;
+            }
+        }
+        LoopAction::Next
+    }
+
+    async fn execute(&mut self, command: Command) -> LoopAction {
+        match command {
+            Command::Wish { wish, rows, reply } => {
+                let _ = reply.send(self.wish(&wish, rows));
+            }
+            Command::Foresee { wish, reply } => {
+                let _ = reply.send(self.foresee(&wish));
+            }
+            Command::Watch { watch, rows, reply } => {
+                let lookout = Lookout::new(&watch, self.fleet.plan(), rows, clock::now());
+                let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
+            }
+            Command::Found { name, trace } => self.found(&name, *trace).await,
+            Command::Accepted => self.note_unasked(),
+            Command::Replan { plan, by, reply } => {
+                self.by = by;
+                self.replan(plan).await;
+                let _ = reply.send(());
+            }
+            Command::GoBack { before, by, reply } => {
+                self.by = by;
+                let _ = reply.send(self.go_back(&before).await);
+            }
+            Command::Present { reply } => {
+                let _ = reply.send(self.presence());
+            }
+            Command::Walk { begins, reply } => {
+                self.walks = if begins { self.walks + 1 } else { self.walks.saturating_sub(1) };
+                if !begins {
+                    self.let_go().await;
+                }
+                let _ = reply.send(());
+            }
+            Command::Applied { reply } => {
+                self.applied();
+                let _ = reply.send(());
+            }
+            Command::Redefine { added, removed, by, reply } => {
+                self.by = by;
+                let _ = reply.send(self.redefine(added, removed).await);
+            }
+            Command::Read { names, reply } => {
+                let _ = reply.send(self.read(&names));
+            }
+            Command::Finish { reply } => return self.finish(reply).await,
+            Command::Examine { reply } => {
+                let _ = reply.send(self.journal.trouble().map(str::to_owned));
+            }
+        }
+        LoopAction::Next
+    }
+
+    /// Writes everything down and answers whoever waits.
+    async fn finish(&mut self, reply: oneshot::Sender<()>) -> LoopAction {
+        self.journal.end(clock::now());
+        let board = Arc::clone(&self.board.borrow());
+        self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
+        self.lookouts.drain(..).for_each(|mut lookout| lookout.abandon(&board, clock::now()));
+        self.store.flush(&self.fleet, &mut self.slice).await;
+        self.drivers.paths.disk.finish(LAST_SYNC);
+        let _ = reply.send(());
+        LoopAction::Last
+    }
+
+    /// What every turn ends with: remember, act, show, answer. Where much has changed others have their turn in between, while no
+    /// letter is taken.
+    pub(super) async fn after(&mut self) {
+        let now = clock::now();
+        let changed = self.fleet.take_changed();
+        // Whoever was answered that there is another plan finds it.
+        if !Arc::ptr_eq(&self.board.borrow().plan, self.fleet.plan()) {
+            self.publish();
+        }
+        for id in &changed {
+            self.refresh(*id);
+            self.slice.yield_if_spent().await;
+        }
+        self.store.write_if_due(&self.fleet, self.journal.last(), now, &mut self.slice).await;
+        self.slice.yield_if_spent().await;
+        // Before a run begins, how the one before has ended is written down; and before anybody is told.
+        self.journal.commit(now);
+        // Nobody has a turn between these two: who hears of an event finds it in the picture.
+        let board = self.publish();
+        let orders = self.fleet.take_orders();
+        for orders in orders.chunks(BATCH_COUNT) {
+            self.keep_begun(orders).await;
+            for order in orders {
+                self.slice.yield_if_spent().await;
+                self.perform(*order);
+            }
+        }
+        self.slice.yield_if_spent().await;
+        if !changed.is_empty() {
+            self.prepare();
+        }
+        self.answer(&changed, &board, now).await;
+    }
+
+    /// Answers whoever waits for one of these, or for what follows from it.
+    async fn answer(&mut self, changed: &[Id], board: &Board, now: Moment) {
+        let mut concerned = self.fleet.concerned(changed);
+        concerned.extend(std::mem::take(&mut self.complained));
+        self.slice.yield_if_spent().await;
+        let mut prospects = self.fleet.prospects();
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            if waiter.look(&mut prospects, board, now, &concerned, &mut self.slice).await {
+                self.waiters.push(waiter);
+            }
+        }
+        for mut lookout in std::mem::take(&mut self.lookouts) {
+            if lookout.look(&mut prospects, board, now, &concerned, &mut self.slice).await {
+                self.lookouts.push(lookout);
+            }
+        }
+    }
+
+    /// Forgets left-overs that have stopped; all at once, where more are about to, since each time takes as long as there are
+    /// services.
+    async fn let_go(&mut self) {
+        let is_ending = |name: &Name| {
+            let machine = self.fleet.plan().id(name).map(|id| self.fleet.machine(id));
+            machine.is_some_and(|machine| machine.goal() == Goal::Down && machine.state().is_alive())
+        };
+        if !self.has_gone || self.walks > 0 || self.left_over.iter().any(is_ending) {
+            return;
+        }
+        let plan = self.fleet.plan();
+        let defined =
+            plan.ids().map(|id| plan.service(id)).filter(|service| !self.left_over.contains(&service.name));
+        let services = defined.map(|service| Service::clone(service)).collect();
+        self.slice.yield_if_spent().await;
+        match Plan::compile(Config { settings: plan.settings().clone(), services }) {
+            Ok(plan) => self.replan(plan).await,
+            Err(errors) => tracing::error!(?errors, "cannot forget services that are no longer defined"),
+        }
+        self.after().await;
+    }
+
+    fn publish(&self) -> Arc<Board> {
+        let board = Arc::new(Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() });
+        self.board.send_replace(Arc::clone(&board));
+        board
+    }
+
+    /// Brings one entry up to date with the fleet.
+    pub(super) fn refresh(&mut self, id: Id) {
+        let snapshot = self.fleet.snapshot(id);
+        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        if entry.snapshot.run != snapshot.run {
+            entry.begin_run();
+        }
+        let name = &entry.definition.name;
+        if snapshot.state_word() != entry.snapshot.state_word() {
+            entry.since = clock::now();
+            if let State::Stopping { .. } = snapshot.state {
+                (entry.stop, entry.stopped_by) = (None, None);
+            }
+            let (from, to, run) = (entry.snapshot.state_word(), snapshot.state_word(), snapshot.run);
+            tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
+        }
+        if snapshot.waits_for.is_some() && entry.snapshot.waits_for.is_none() {
+            self.ahead.push(self.drivers.paths.files(name));
+        }
+        if !snapshot.state.is_alive() {
+            self.has_gone |= self.left_over.contains(name);
+            (entry.pid, entry.keeper, entry.told) = (None, None, ManagerInfo::default());
+            entry.tally.settle();
+            self.keepers.remove(name);
+            if let Some(listener) = self.listeners.remove(name) {
+                listener.abort();
+            }
+        }
+        self.store.changed(&entry.snapshot, &snapshot, clock::now());
+        entry.tally.changed(&entry.snapshot, &snapshot);
+        entry.snapshot = snapshot;
+        entry.definition = Arc::clone(self.fleet.machine(id).definition());
+        self.note(id);
+    }
+
+    pub(super) fn happened(&mut self, name: &Name, run: u64, event: Event) {
+        if let Some(id) = self.fleet.plan().id(name) {
+            self.fleet.happened(id, run, event, clock::now());
+        }
+    }
+
+    pub(super) fn learned(&mut self, name: &Name, run: u64, report: Observation) {
+        let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
+            return;
+        };
+        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        match report {
+            Observation::Processes { leader, keeper } => {
+                entry.pid = leader.map(|leader| leader.pid);
+                entry.keeper = Some(keeper.pid);
+            }
+            Observation::Manager(told) => {
+                entry.pid = told.pid;
+                entry.told = told;
+            }
+            Observation::Checked(check) => {
+                let deciding = entry.snapshot.health == Health::Pending;
+                self.journal.checked(name, run, &check, deciding);
+                entry.tally.checked(&check);
+                entry.check = Some(Arc::new(check));
+            }
+            Observation::Left(left) => entry.left = Some(describe_left(&left)),
+            Observation::Unreachable(why) => entry.out_of_reach = why,
+            Observation::StopCommand(ended) => self.stop_command_ended(id, ended),
+            Observation::Missing(missing) => entry.missing = missing,
+            Observation::Status(said) => entry.said = said,
+            Observation::Desk(desk) => entry.tally.counts_at(desk),
+            Observation::StopError(complaint) => {
+                let env = &entry.definition.env;
+                entry.complaint = complaint.map(|complaint| redact::without(&complaint, env));
+                self.complained.insert(id);
+                if let Some(message) = entry.complaint.clone() {
+                    let board = Arc::clone(&self.board.borrow());
+                    self.waiters
+                        .iter_mut()
+                        .for_each(|waiter| waiter.refused(name, &message, &board, clock::now()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_left_over(&self, id: Id) -> bool {
+        self.left_over.contains(&self.fleet.plan().service(id).name)
+    }
+
+    /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped. Others have their
+    /// turn in between, and see the plan before until all of this one is in place.
+    pub(super) async fn replan(&mut self, plan: Plan) {
+        let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
+        // What others run here is theirs.
+        let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_left_alone();
+        let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
+        let left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
+        let defined_again = std::mem::replace(&mut self.left_over, left_over);
+        self.has_gone = false;
+        let plan = Arc::new(with_left_overs(plan, &self.left_over));
+        self.slice.yield_if_spent().await;
+        let old: BTreeMap<Name, Arc<Entry>> =
+            self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
+        self.complained.clear();
+        self.store.planned_anew();
+        self.note_changes(&plan);
+        self.slice.yield_if_spent().await;
+        self.fleet.replan(plan, clock::now());
+        self.slice.yield_if_spent().await;
+        self.note_definitions();
+        self.slice.yield_if_spent().await;
+        for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
+            self.fleet.retire(id);
+        }
+        self.fleet.resume(clock::now());
+        for name in defined_again.difference(&self.left_over) {
+            // They were to end for good, and are not any more.
+            let id = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).state().is_alive());
+            if let (Some(id), Some(definition)) = (id, self.ran.get(name)) {
+                self.fleet.remember(id, Arc::clone(definition));
+            }
+        }
+        self.number_runs(&old);
+        let fresh = |id: Id| {
+            let known = old.get(&self.fleet.plan().service(id).name).map(Arc::clone);
+            known.unwrap_or_else(|| Arc::new(Entry::new(&self.fleet, id)))
+        };
+        self.entries = self.fleet.plan().ids().map(fresh).collect();
+        let plan = Arc::clone(self.fleet.plan());
+        for id in plan.ids() {
+            self.slice.yield_if_spent().await;
+            self.refresh(id);
+        }
+        self.slice.yield_if_spent().await;
+        self.note_unasked();
+        let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
+        self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
+        self.lookouts.iter_mut().for_each(|lookout| lookout.replan(&board, clock::now()));
+    }
+}
+
+/// What may be written down and told of it: why something cannot be launched may speak of its command line.
+fn told(event: Event) -> Event {
+    match event {
+        Event::Refused(why) => Event::Refused(redact(&why).into_owned()),
+        event => event,
+    }
+}

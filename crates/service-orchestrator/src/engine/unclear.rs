@@ -1,0 +1,122 @@
+//! Services of which nobody can tell whether they run: what would tell cannot be looked at. They are looked at again until it can,
+//! and are asked for nothing until then.
+
+use super::message::Command;
+use super::recovery;
+use super::run_trace::RunTrace;
+use super::task::Engine;
+use crate::host::paths::Paths;
+use crate::lookup::state_unknown;
+use crate::request::Verb;
+use service_api::Problem;
+use service_core::service::Memory;
+use service_core::why::unknown;
+use service_core::{Id, Moment, Name};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Until the first look after the one that failed; doubled after each, up to the longest.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What is to be found out.
+pub(super) struct Unclear {
+    /// Each service, with why nobody can tell.
+    services: BTreeMap<Name, String>,
+    /// Whether not even their names can be read.
+    unlisted: bool,
+    memories: BTreeMap<Name, Memory>,
+    began: Moment,
+}
+
+impl Unclear {
+    /// What is left to find out after a look.
+    pub(super) fn new(
+        runs: &BTreeMap<Name, RunTrace>,
+        unlisted: bool,
+        memories: &BTreeMap<Name, Memory>,
+        began: Moment,
+    ) -> Self {
+        let doubt = |(name, trace): (&Name, &RunTrace)| Some((name.clone(), trace.doubt()?.to_owned()));
+        let services: BTreeMap<Name, String> = runs.iter().filter_map(doubt).collect();
+        let is_unclear = |(name, _): &(&Name, &Memory)| services.contains_key(*name);
+        let of_these = memories.iter().filter(is_unclear);
+        let memories = of_these.map(|(name, memory)| (name.clone(), memory.clone())).collect();
+        Self { services, unlisted, memories, began }
+    }
+
+    /// Looks again until all is known, and tells the owner whatever is new.
+    pub(super) async fn find_out(mut self, paths: Arc<Paths>, commands: UnboundedSender<Command>) {
+        let mut pause = LOOK_AGAIN;
+        while (self.unlisted || !self.services.is_empty()) && !commands.is_closed() {
+            tokio::time::sleep(pause).await;
+            pause = LONGEST.min(pause * 2);
+            for (name, trace) in self.look(&paths).await {
+                let why = trace.doubt().map(str::to_owned);
+                let is_news = why.is_none() || self.services.get(&name) != why.as_ref();
+                match why {
+                    Some(why) => self.services.insert(name.clone(), why),
+                    None => self.services.remove(&name),
+                };
+                if is_news {
+                    // When the owner is gone nobody needs to know.
+                    let _ = commands.send(Command::Found { name, trace: Box::new(trace) });
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self, paths: &Arc<Paths>) -> BTreeMap<Name, RunTrace> {
+        let mut names: BTreeSet<Name> = self.services.keys().cloned().collect();
+        if self.unlisted {
+            match recovery::names(paths) {
+                Ok(listed) => names.extend(listed),
+                Err(why) => {
+                    return names.into_iter().map(|name| (name, RunTrace::unclear(&why))).collect();
+                }
+            }
+            self.unlisted = false;
+        }
+        recovery::traces(paths, names, &self.memories, self.began).await
+    }
+}
+
+impl Engine {
+    /// Refuses what would have to stop something of which nobody can tell whether it runs, or would wait for it then: before
+    /// anything is stopped.
+    pub(super) fn refuse_unclear(&self, verb: Verb, ids: &[Id]) -> Result<(), Problem> {
+        if verb != Verb::Restart && verb != Verb::Update {
+            return Ok(());
+        }
+        let going_down = self.fleet.plan().with_dependents(ids);
+        let up = |id: &Id| ids.contains(id) || self.fleet.machine(*id).state().is_alive();
+        let going_down: Vec<Id> = going_down.into_iter().filter(up).collect();
+        match self.first_unclear(&self.fleet.plan().with_dependencies(&going_down)) {
+            Some((name, why)) => {
+                let mut named = ids.iter().map(|id| &self.fleet.machine(*id).definition().name);
+                Err(match named.clone().find(|named| *named == name).or(named.next()) {
+                    Some(named) if named != name => {
+                        let why = format!("`{name}`, which is in its way, is unknown: {why}");
+                        Problem { help: Some(unknown(name)), ..state_unknown(verb.word(), named, &why) }
+                    }
+                    _ => state_unknown(verb.word(), name, why),
+                })
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn is_unclear(&self, id: Id) -> bool {
+        self.fleet.machine(id).state().unknown_because().is_some()
+    }
+
+    /// The first of these of which nobody can tell whether it runs, and why.
+    pub(super) fn first_unclear(&self, ids: &[Id]) -> Option<(&Name, &str)> {
+        ids.iter().find_map(|id| {
+            let machine = self.fleet.machine(*id);
+            Some((&machine.definition().name, machine.state().unknown_because()?))
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! Rows of services that did not come to what was wished, with all that is known: what would help, and their last lines.
+//!
+//! The owner knows neither logs nor ports, and must not wait for a disk. So its rows go through here.
+
+use crate::handle::ServiceOrchestrator;
+use crate::why::{self, Cause, Lines};
+use service_api::{Code, Outcome, Problem};
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+impl ServiceOrchestrator {
+    /// The same rows, each with what `service why` would say.
+    pub(crate) fn explained(&self, mut rows: UnboundedReceiver<Outcome>) -> UnboundedReceiver<Outcome> {
+        let (told, receiver) = unbounded_channel();
+        let orchestrator = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let row = tokio::select! {
+                    row = rows.recv() => row,
+                    // Nobody reads any more, and whoever makes the rows hears of that.
+                    () = told.closed() => None,
+                };
+                let Some(row) = row else { break };
+                let row = orchestrator.explain(row, Lines::Told).await;
+                let _ = told.send(row);
+            }
+        });
+        receiver
+    }
+
+    /// The row, with what `service why` would say.
+    pub(crate) async fn explain(&self, mut row: Outcome, lines: Lines) -> Outcome {
+        let Some(problem) = row.error.take_if(|problem| is_about_a_start(problem)) else { return row };
+        let (board, paths, name) = (self.board(), Arc::clone(self.paths()), row.name.clone());
+        let cause = tokio::task::spawn_blocking(move || why::cause(&board, &name, &paths, lines)).await;
+        row.error = Some(match cause {
+            Ok(Some(cause)) => with(problem, cause),
+            Ok(None) | Err(_) => problem,
+        });
+        row
+    }
+}
+
+fn is_about_a_start(problem: &Problem) -> bool {
+    matches!(
+        problem.code,
+        Code::StartFailed | Code::Storage | Code::DependencyFailed | Code::Timeout | Code::Never
+    )
+}
+
+fn with(problem: Problem, Cause { detail, help, lines }: Cause) -> Problem {
+    let message = match detail {
+        Some(detail) => format!("{}: {detail}", problem.message),
+        None => problem.message,
+    };
+    // That the daemon goes on is no news beside what is in its way.
+    Problem { message, help: help.or(problem.help), log: lines, ..problem }
+}

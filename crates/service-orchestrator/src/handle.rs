@@ -1,0 +1,432 @@
+//! [`ServiceOrchestrator`]: the handle. The engine owns the fleet; the handle sends it commands and reads its snapshots.
+
+use crate::host::fs::make_temporary_dir;
+use crate::host::fs::private_dir;
+use crate::host::report::ReportSender;
+use crate::host::time_slice::LoopMetrics;
+
+use crate::board::Board;
+use crate::checks_in_flight::ChecksInFlight;
+use crate::engine::drivers::Drivers;
+use crate::engine::inbox::Inbox;
+use crate::engine::message::Command;
+use crate::engine::start::run;
+use crate::guide::{Service, ServiceHealth, ServiceStatus};
+use crate::host::acceptance::{Acceptance, NOT_ASKED};
+use crate::host::clock;
+use crate::host::disk::Disk;
+use crate::host::paths::Paths;
+use crate::host::report::CheckResult;
+use crate::journal::View;
+use crate::lookup::{not_found, resolve};
+use crate::manager;
+use crate::manager::Managers;
+use crate::probe::Prober;
+use crate::process::Shims;
+use crate::process::shim_program::find_shim;
+use crate::request::{Verb, Watch, Wish, on_behalf};
+use service_api::{Code, Outcome, Problem};
+use service_core::config::{self, Config};
+use service_core::{Name, Plan};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Starts, stops and watches services. Cheap to clone; every clone is the same orchestrator.
+///
+/// Services live on when the last handle is dropped, as they do when the program ends: each is kept by a process of
+/// its own. Stop them, or take them up again later with the same [`Builder::state_dir`].
+#[derive(Clone)]
+pub struct ServiceOrchestrator {
+    drivers: Drivers,
+    commands: mpsc::UnboundedSender<Command>,
+    checks_in_flight: Arc<ChecksInFlight>,
+    board: watch::Receiver<Arc<Board>>,
+}
+
+/// Says where an orchestrator keeps things and what it begins with.
+#[derive(Debug, Default)]
+pub struct Builder {
+    state_dir: Option<PathBuf>,
+    fallback_state_file: Option<PathBuf>,
+    disk: Disk,
+    descriptors: Option<u64>,
+    project: Option<PathBuf>,
+    base_dir: Option<PathBuf>,
+    shim: Option<PathBuf>,
+    nu: Option<PathBuf>,
+    acceptance: Arc<Acceptance>,
+    config: Config,
+}
+
+impl Builder {
+    /// Where goals, logs and exit statuses are kept, for this user alone. Default: a new temporary directory.
+    #[must_use]
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(dir.into());
+        self
+    }
+
+    /// Where goals are kept while the state directory cannot be written. Default: nowhere.
+    #[must_use]
+    pub(crate) fn fallback_state_file(mut self, file: PathBuf) -> Self {
+        self.fallback_state_file = Some(file);
+        self
+    }
+
+    /// What brings its files to the disk. Default: one of its own.
+    #[must_use]
+    pub(crate) fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// How many descriptors services may have open. Default: as many as this process.
+    #[must_use]
+    pub(crate) fn descriptors(mut self, descriptors: Option<u64>) -> Self {
+        self.descriptors = descriptors;
+        self
+    }
+
+    /// What may be run in order to look. Default: everything.
+    #[must_use]
+    pub(crate) fn acceptance(mut self, acceptance: Arc<Acceptance>) -> Self {
+        self.acceptance = acceptance;
+        self
+    }
+
+    /// The file of the project, by which managers tell what is its own. Default: the base directory.
+    #[must_use]
+    pub(crate) fn project(mut self, file: &std::path::Path) -> Self {
+        self.project = Some(file.to_owned());
+        self
+    }
+
+    /// What relative paths in definitions are relative to. Default: the current directory.
+    #[must_use]
+    pub fn base_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.base_dir = Some(dir.into());
+        self
+    }
+
+    /// The program `service-shim`. Default: `$SERVICE_SHIM`, else beside this program, else on `PATH`.
+    #[must_use]
+    pub fn shim(mut self, program: impl Into<PathBuf>) -> Self {
+        self.shim = Some(program.into());
+        self
+    }
+
+    /// The Nushell that runs manager modules. Default: `nu` on `PATH`.
+    #[must_use]
+    pub fn nu(mut self, program: Option<PathBuf>) -> Self {
+        self.nu = program;
+        self
+    }
+
+    /// Settings and services to begin with. Default: every default, and no services.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Takes up what is in the state directory and begins.
+    ///
+    /// # Errors
+    /// [`Code::BadDefinition`] if the services cannot be ordered, [`Code::Internal`] if the state directory cannot be
+    /// used or the shim is not found.
+    pub async fn start(self) -> Result<ServiceOrchestrator, Problem> {
+        let plan = Plan::compile(self.config).map_err(|errors| {
+            let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Problem::new(Code::BadDefinition, messages.join("; "))
+        })?;
+        let mut builder = Self { config: Config::default(), ..self };
+        builder.start_plan(plan).await
+    }
+
+    /// As [`Builder::start`], with a plan instead of a configuration.
+    pub(crate) async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
+        let state_dir = self.state_dir.take().map_or_else(make_temporary_dir, Ok).map_err(|error| {
+            Problem::new(Code::Internal, format!("cannot make a temporary state directory: {error}"))
+        })?;
+        let internal = |what: &str, error: &dyn std::fmt::Display| {
+            Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", state_dir.display()))
+        };
+        private_dir(&state_dir).map_err(|error| internal("use the state directory", &error))?;
+        let shim = self.shim.take().map_or_else(find_shim, Ok)?;
+        let base_dir = self.base_dir.take().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
+        let paths = Paths {
+            project: self.project.take().unwrap_or_else(|| base_dir.clone()),
+            base_dir,
+            nu: self.nu.take(),
+            boot_id: service_shim::process::boot_id()
+                .map_err(|error| internal("identify the boot for", &error))?,
+            fallback_state_file: self.fallback_state_file.take(),
+            disk: self.disk.clone(),
+            state_dir: state_dir.clone(),
+        };
+        private_dir(&paths.services()).map_err(|error| internal("use the state directory", &error))?;
+        if let Err(error) = manager::install(&paths) {
+            // Whoever needs one will be told; everybody else must not suffer for a full disk.
+            tracing::error!(%error, "cannot write the managers");
+        }
+        let (reports, incoming) = ReportSender::channel();
+        let (commands, requests) = mpsc::unbounded_channel();
+        let (paths, acceptance) = (Arc::new(paths), Arc::clone(&self.acceptance));
+        let (loop_metrics, client_checks) = Default::default();
+        let drivers = Drivers {
+            shims: Shims::new(Arc::clone(&paths), shim, self.descriptors, reports.clone()),
+            prober: Prober::new(Arc::clone(&paths)),
+            managers: Managers::new(Arc::clone(&paths), Arc::clone(&acceptance), reports.clone()),
+            paths,
+            acceptance,
+            loop_metrics,
+            client_checks,
+            reports,
+        };
+        let inbox = Inbox::new(incoming, requests);
+        let board = run(drivers.clone(), plan, inbox, commands.clone()).await.map_err(|error| {
+            Problem::of_io(&error, format!("cannot read the state in `{}`: {error}", state_dir.display()))
+        })?;
+        Ok(ServiceOrchestrator { drivers, commands, checks_in_flight: Arc::default(), board })
+    }
+}
+
+impl ServiceOrchestrator {
+    /// An orchestrator without services, with every default. For anything else there is [`ServiceOrchestrator::builder`].
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub async fn new() -> Result<Self, Problem> {
+        Self::builder().start().await
+    }
+
+    /// For saying where things are kept.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Adds a service, or changes the one of this name; a running process keeps its old definition until it is started
+    /// anew.
+    ///
+    /// # Errors
+    /// [`Code::BadDefinition`] if it is wrong in itself, needs what is not registered, or closes a circle; nothing is
+    /// changed then.
+    pub async fn register_service(&self, service: Service) -> Result<(), Problem> {
+        let definition: config::Service = service.try_into()?;
+        self.redefine(vec![definition], Vec::new()).await.map(drop)
+    }
+
+    /// The names of these services and of all that they need, in the order in which they are started.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    #[expect(clippy::unused_async, reason = "the guide awaits it")]
+    pub async fn resolve_startup_order(&self, names: &[String]) -> Result<Vec<String>, Problem> {
+        let plan = self.plan();
+        let ids = resolve(&plan, names)?;
+        let order = plan.with_dependencies(&ids);
+        Ok(order.into_iter().map(|id| plan.service(id).name.to_string()).collect())
+    }
+
+    /// Starts a service and, unless `auto_start_dependencies` is off, all that it needs; returns when it is ready.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], or why it did not become ready.
+    pub async fn start_service(&self, name: &str) -> Result<(), Problem> {
+        self.one(Verb::Start, name).await
+    }
+
+    /// Stops a service, its running dependents first; returns when nothing of them is left.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], or why it did not stop.
+    pub async fn stop_service(&self, name: &str) -> Result<(), Problem> {
+        self.one(Verb::Stop, name).await
+    }
+
+    async fn one(&self, verb: Verb, name: &str) -> Result<(), Problem> {
+        let mut rows = self.wish(Wish::new(verb, vec![name.to_owned()])).await?;
+        let mut result = Ok(());
+        while let Some(row) = rows.recv().await {
+            if let (true, Some(problem)) = (row.name == name, row.error) {
+                result = Err(problem);
+            }
+        }
+        result
+    }
+
+    /// Has what the first start needs at hand, unless all is started by managers.
+    pub(crate) async fn warm(&self) {
+        let plan = self.plan();
+        if plan.ids().any(|id| !plan.service(id).is_managed()) {
+            self.drivers.shims.zygote().warm().await;
+        }
+    }
+
+    /// Sends a wish; a row comes for each service it is about as soon as its fate is known, then the channel closes.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], of a restart also [`Code::StartFailed`]: then
+    /// nothing was done.
+    pub async fn wish(&self, wish: Wish) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+        if wish.verb == Verb::Restart && wish.planned.is_none() {
+            self.check_restart(&wish).await?;
+        }
+        let (rows, receiver) = mpsc::unbounded_channel();
+        self.ask(|reply| Command::Wish { wish, rows, reply }).await??;
+        Ok(self.explained(receiver))
+    }
+
+    /// Waits without wishing; a row comes for each service as soon as it is known whether it comes to that.
+    pub(crate) async fn watch(&self, watch: Watch) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+        let (rows, receiver) = mpsc::unbounded_channel();
+        self.ask(|reply| Command::Watch { watch, rows, reply }).await??;
+        Ok(receiver)
+    }
+
+    /// The picture as it changes.
+    pub(crate) fn boards(&self) -> watch::Receiver<Arc<Board>> {
+        self.board.clone()
+    }
+
+    /// Checks a service now.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn check_service_health(&self, name: &str) -> Result<ServiceHealth, Problem> {
+        let CheckResult { healthy, message, latency, .. } = self.check(name, Duration::ZERO).await?;
+        Ok(ServiceHealth { healthy, message, latency })
+    }
+
+    /// The same; an answer that is not older than `kept` is one, too.
+    pub(crate) async fn check(&self, name: &str, kept: Duration) -> Result<CheckResult, Problem> {
+        let board = self.board();
+        let entry = board.entry(name).ok_or_else(|| not_found(&board.plan, name))?;
+        if !entry.snapshot.state.is_alive() && !self.drivers.acceptance.covers(&entry.definition) {
+            let (kind, latency) = ("manager", std::time::Duration::ZERO);
+            let kind = entry.definition.endpoint.as_ref().map_or(kind, |endpoint| endpoint.kind());
+            return Ok(CheckResult {
+                healthy: false,
+                kind,
+                message: NOT_ASKED.into(),
+                latency,
+                at: clock::today(),
+            });
+        }
+        Ok(self.drivers.check_for_client(board.plan.settings(), entry, kept).await)
+    }
+
+    /// The coarse state of a service.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    #[expect(clippy::unused_async, reason = "the guide awaits it")]
+    pub async fn get_service_status(&self, name: &str) -> Result<ServiceStatus, Problem> {
+        let board = self.board();
+        let entry = board.entry(name).ok_or_else(|| not_found(&board.plan, name))?;
+        Ok(entry.snapshot.status.into())
+    }
+
+    /// Changes to another plan; what runs goes on.
+    pub(crate) async fn replan(&self, plan: Plan) -> Result<(), Problem> {
+        let by = on_behalf();
+        self.ask(|reply| Command::Replan { plan, by, reply }).await
+    }
+
+    /// Defines these and forgets those, if they are at rest, beside all that is in force. Tells which were forgotten.
+    ///
+    /// # Errors
+    /// [`Code::BadDefinition`] if that does not go together; nothing is changed then.
+    pub(crate) async fn redefine(
+        &self,
+        added: Vec<config::Service>,
+        removed: Vec<Name>,
+    ) -> Result<Vec<Name>, Problem> {
+        let by = on_behalf();
+        self.ask(|reply| Command::Redefine { added, removed, by, reply }).await?
+    }
+
+    /// The user has said that what this plan has may be run; it is remembered, and asked about from now on.
+    pub(crate) async fn accept(&self) {
+        let (acceptance, plan) = (Arc::clone(&self.drivers.acceptance), self.plan());
+        if tokio::task::spawn_blocking(move || acceptance.accept(&plan)).await.unwrap_or(true) {
+            self.accepted();
+        }
+    }
+
+    /// What may be asked has changed.
+    pub(crate) fn accepted(&self) {
+        let _ = self.commands.send(Command::Accepted);
+    }
+
+    /// Ends the orchestrator; services live on. What it knows is on disk when this returns.
+    pub async fn shutdown(&self) {
+        let _ = self.ask(|reply| Command::Finish { reply }).await;
+        self.drivers.shims.zygote().end().await;
+    }
+
+    /// What happened to these services, or to all, and what comes.
+    pub(crate) async fn journal(&self, names: Vec<String>) -> Result<View, Problem> {
+        self.ask(|reply| Command::Read { names, reply }).await?
+    }
+
+    /// Whether the owner of the fleet answers, and what keeps it from writing its journal.
+    pub(crate) async fn examine(&self) -> Result<Option<String>, Problem> {
+        self.ask(|reply| Command::Examine { reply }).await
+    }
+
+    pub(crate) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board.borrow())
+    }
+
+    /// Where files lie.
+    pub(crate) fn paths(&self) -> &Arc<Paths> {
+        &self.drivers.paths
+    }
+
+    /// What may be run in order to check.
+    pub(crate) fn acceptance(&self) -> &Acceptance {
+        &self.drivers.acceptance
+    }
+
+    pub(crate) fn shims(&self) -> &Shims {
+        &self.drivers.shims
+    }
+
+    pub(crate) fn managers(&self) -> &Managers {
+        &self.drivers.managers
+    }
+
+    /// How long the engine keeps the thread.
+    pub(crate) fn loop_metrics(&self) -> &LoopMetrics {
+        &self.drivers.loop_metrics
+    }
+
+    pub(crate) fn checks_in_flight(&self) -> &Arc<ChecksInFlight> {
+        &self.checks_in_flight
+    }
+
+    /// Returns when the engine has ended.
+    pub(crate) async fn closed(&self) {
+        self.commands.closed().await;
+    }
+
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.board.borrow().plan)
+    }
+
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Problem> {
+        let gone = || {
+            Problem::new(Code::DaemonUnreachable, "the orchestrator has been shut down")
+                .help("services keep running; ask again, the next daemon answers")
+        };
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}

@@ -1,0 +1,38 @@
+//! Services by name, and what is wrong with a name that is not known.
+
+use service_api::redact::brief;
+use service_api::{Code, Problem};
+use service_core::why::unknown;
+use service_core::{Id, Name, Plan};
+
+/// The services of these names.
+pub(crate) fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem> {
+    names.iter().map(|name| plan.id(name).ok_or_else(|| not_found(plan, name))).collect()
+}
+
+/// How a first service is defined.
+const BEGIN: &str = "take the `# ` off the lines of one, or write a `[services.NAME]` with a `start_command`";
+
+/// There is nothing to start: not even a service that is done.
+pub(crate) fn nothing_defined() -> Problem {
+    Problem::new(Code::NotFound, "cannot start anything: services.toml defines no service").help(BEGIN)
+}
+
+/// There is no such service, but perhaps this one is meant.
+pub(crate) fn not_found(plan: &Plan, name: &str) -> Problem {
+    let problem = Problem::new(Code::NotFound, format!("there is no service `{}`", brief(name)));
+    match plan.suggestion(name) {
+        Some(suggestion) => problem.help(format!("did you mean `{suggestion}`?")),
+        None if plan.is_empty() => problem.help(format!("services.toml defines no service: {BEGIN}")),
+        None => {
+            let names: Vec<&str> = plan.ids().take(10).map(|id| &*plan.service(id).name).collect();
+            problem.help(format!("services: {}", names.join(", ")))
+        }
+    }
+}
+
+/// That a service is asked for nothing while nobody can tell whether it runs.
+pub(crate) fn state_unknown(verb: &str, name: &Name, why: &str) -> Problem {
+    let message = format!("cannot {verb} `{name}`: {why}");
+    Problem::new(Code::StateUnknown, message).help(unknown(name))
+}

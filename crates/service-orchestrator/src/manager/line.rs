@@ -1,0 +1,51 @@
+//! [`Line`]: one line of a log, as a manager replies it.
+
+use super::author::Author;
+use super::status::{Reply, Row, datetime, shown, text};
+use jiff::Timestamp;
+use serde_json::Value;
+use service_api::view;
+use service_core::Name;
+use service_shim::terminal_text;
+
+/// A line and its time, if that is known.
+pub(crate) type Timed = (Option<Timestamp>, view::LogLine);
+
+/// A line of a service's log: a row, or its text alone. One without time has none.
+#[derive(Debug)]
+pub(super) struct Line {
+    time: Option<Timestamp>,
+    stream: Option<String>,
+    text: String,
+}
+
+impl Reply for Line {
+    fn read(answer: Value, _: Author) -> Result<Self, String> {
+        if let Value::String(line) = answer {
+            return Ok(Self { time: None, stream: None, text: line });
+        }
+        let said = |why: String| format!("a line is wrong: {why}");
+        let row = Row::read(&answer, "")
+            .map_err(|_| format!("a line should be a string or a record, not {}", shown(&answer)))?;
+        Ok(Self {
+            time: row.may("time", "a datetime", datetime).map_err(said)?,
+            stream: row.may("stream", "a string", text).map_err(said)?,
+            text: row.must("line", "a string", text).map_err(said)?,
+        })
+    }
+}
+
+impl Line {
+    /// As it crosses the wire.
+    pub(super) fn view(self, service: &Name) -> Timed {
+        let line = view::LogLine {
+            time: self.time.map(|time| time.to_string()).unwrap_or_default(),
+            service: service.to_string(),
+            stream: self.stream.unwrap_or_else(|| "stdout".to_owned()),
+            line: terminal_text::render(self.text),
+            partial: false,
+            continues: false,
+        };
+        (self.time, line)
+    }
+}

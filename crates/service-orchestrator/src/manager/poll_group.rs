@@ -1,0 +1,86 @@
+//! [`Polls`]: which services are asked about together: those of one module and one interval.
+
+use service_core::config::Service;
+use service_core::{Moment, Name};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Module and interval. The lock is held for a look-up.
+#[derive(Default)]
+pub(super) struct Polls(Mutex<BTreeMap<(PathBuf, Duration), PollGroup>>);
+
+#[derive(Default)]
+struct PollGroup {
+    members: BTreeMap<Name, Target>,
+    /// Who is asked about alone.
+    polled_alone: BTreeSet<Name>,
+    /// Somebody gathers, or asks, and will look again.
+    attended: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) service: Arc<Service>,
+    pub(super) run: u64,
+    pub(super) about: Reason,
+    pub(super) wants: bool,
+    /// When it was last asked about, or wished to be.
+    pub(super) asked: Moment,
+}
+
+/// What somebody wants to know of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// How its run is.
+    Run,
+    /// Whether it runs although it is at rest here, after that run.
+    Rest,
+}
+
+impl Polls {
+    /// Adds one that wants to know; whether nobody attends to the pool.
+    pub(super) fn join(&self, key: &(PathBuf, Duration), member: Target) -> bool {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = pools.entry(key.clone()).or_default();
+        pool.members.insert(member.service.name.clone(), member);
+        !std::mem::replace(&mut pool.attended, true)
+    }
+
+    /// Has one asked about alone from now on.
+    pub(super) fn poll_alone(&self, key: &(PathBuf, Duration), name: &Name) {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get_mut(key) {
+            pool.members.remove(name);
+            pool.polled_alone.insert(name.clone());
+        }
+    }
+
+    pub(super) fn poll_together(&self, key: &(PathBuf, Duration), name: &Name) {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.get_mut(key).map(|pool| pool.polled_alone.remove(name));
+    }
+
+    pub(super) fn is_polled_alone(&self, key: &(PathBuf, Duration), name: &Name) -> bool {
+        let pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.get(key).is_some_and(|pool| pool.polled_alone.contains(name))
+    }
+
+    /// Who is to be asked about now; none if nobody wants it, and then nobody attends any more.
+    pub(super) fn next(&self, key: &(PathBuf, Duration), now: Moment) -> Vec<Target> {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pool) = pools.get_mut(key) else { return Vec::new() };
+        let interval = key.1;
+        if !pool.members.values().any(|member| member.wants) {
+            pool.attended = false;
+            return Vec::new();
+        }
+        // Who has not asked for two intervals is not up any more.
+        pool.members.retain(|_, member| member.wants || now.since(member.asked) < 2 * interval);
+        let due = |member: &Target| member.wants || now.since(member.asked) >= interval / 2;
+        let batch: Vec<Target> = pool.members.values().filter(|member| due(member)).cloned().collect();
+        pool.members.values_mut().for_each(|member| member.wants = false);
+        batch
+    }
+}

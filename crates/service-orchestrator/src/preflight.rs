@@ -1,0 +1,324 @@
+//! The look before a stop: before a restart or an apply stops anything, what it would start is looked at. If a start would fail,
+//! the whole of it is refused, and what runs goes on.
+//!
+//! Where nothing runs nothing can be lost, and the start says by itself what is wrong. Nor is anything looked at before a restart by
+//! policy, after which nothing runs either; for `on_failure` and `when_lost`, which end what must not go on as it is; and before
+//! an apply goes back, as what failed has stopped already.
+//!
+//! Files may lie on a disk that does not answer, so nobody but who asked waits for them, and not for ever: a look that does not end
+//! refuses as well, as the start would not end either.
+
+use crate::checks_in_flight::ChecksInFlight;
+use crate::engine::comparison::starts;
+use crate::engine::message::Command;
+use crate::handle::ServiceOrchestrator;
+use crate::load;
+use crate::manager;
+use crate::process::{Blocker, blockers};
+use crate::request::Wish;
+use service_api::{Code, Place, Problem};
+use service_core::change::{Change, Kind};
+use service_core::config::{Condition, Service};
+use service_core::{Id, Name, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+
+/// How long a look at one service may take.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
+const TOO_LATE: &str =
+    "its files could not be looked at within 5s: the disk that they are on does not answer";
+/// So many look at once. Those that a dead disk keeps hold their place.
+const MAX_LOOKS: usize = 16;
+static LOOKS: Semaphore = Semaphore::const_new(MAX_LOOKS);
+/// So many problems are told at once.
+const MAX_TOLD: usize = 100;
+/// So many names are told of a command.
+const MAX_NAMED: usize = 5;
+
+/// A service that is to be started.
+#[derive(Debug, Clone)]
+struct Upcoming {
+    service: Arc<Service>,
+    /// Whether a one-shot runs before it, which may make what it needs.
+    after_work: bool,
+}
+
+/// A start that would fail, and why.
+struct Failure {
+    service: Arc<Service>,
+    blocker: Blocker,
+    place: Option<Place>,
+}
+
+/// Those that are started, in start order.
+fn upcoming(plan: &Plan, wanted: &[Id]) -> Vec<Upcoming> {
+    // For each of them, whether work is done before it.
+    let mut after_work: BTreeMap<Id, bool> = BTreeMap::new();
+    for id in wanted {
+        let is_after = plan.needs(*id).iter().any(|need| {
+            let does_work = need.condition == Condition::Completed || plan.service(need.on).oneshot;
+            after_work.get(&need.on).is_some_and(|is_after| does_work || *is_after)
+        });
+        after_work.insert(*id, is_after);
+    }
+    wanted
+        .iter()
+        .map(|id| Upcoming { service: Arc::clone(plan.service(*id)), after_work: after_work[id] })
+        .collect()
+}
+
+/// What an apply would start.
+fn of_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
+    let anew = changes.iter().filter(|change| change.kind == Kind::Restart);
+    let added = changes.iter().filter(|change| change.kind == Kind::Add && starts(change, start));
+    let names = anew.flat_map(|change| std::iter::once(&change.name).chain(&change.affects));
+    let ids: BTreeSet<Id> =
+        names.chain(added.map(|change| &change.name)).filter_map(|name| next.id(name)).collect();
+    let wanted: Vec<Id> = next.order().iter().copied().filter(|id| ids.contains(id)).collect();
+    upcoming(next, &wanted)
+}
+
+impl ServiceOrchestrator {
+    /// Refuses a restart of which a start would fail.
+    pub(crate) async fn check_restart(&self, wish: &Wish) -> Result<(), Problem> {
+        let (plan, wanted) = self.ask(|reply| Command::Foresee { wish: wish.clone(), reply }).await?;
+        let failures = self.failures(upcoming(&plan, &wanted), &plan, Modules::All).await;
+        let named = |name: &Name| wish.all || wish.names.iter().any(|named| *named == **name);
+        let is_named = |failure: &&Failure| named(&failure.service.name);
+        let Some(first) = failures.iter().find(is_named).or(failures.first()) else { return Ok(()) };
+        let name = first.service.name.clone();
+        let cannot = match wish.names.first() {
+            Some(asked) if !named(&name) => {
+                format!("cannot restart `{asked}`: `{name}`, which it takes along, could not start again")
+            }
+            _ => format!("cannot restart `{name}`"),
+        };
+        let them = if wish.all { "--all".to_owned() } else { wish.names.join(" ") };
+        // A hundred names are typed by nobody.
+        let them = if wish.names.len() > MAX_NAMED { "...names".to_owned() } else { them };
+        let all_the_same =
+            format!("to have it done all the same, say `service stop {them}`, then `service start {them}`");
+        Err(refusal(&cannot, &all_the_same, failures, |failure| failure.service.name == name))
+    }
+
+    /// Refuses an apply of which a start would fail.
+    pub(crate) async fn check_apply(
+        &self,
+        changes: &[Change],
+        next: &Plan,
+        start: bool,
+    ) -> Result<(), Problem> {
+        let failures = self.failures(of_changes(changes, next, start), next, Modules::All).await;
+        let Some(first) = failures.first() else { return Ok(()) };
+        let cannot = format!("cannot apply services.toml: `{}` could not start", first.service.name);
+        let all_the_same = "to have it done all the same, say `service stop NAME`, then `service start NAME`";
+        Err(refusal(&cannot, all_the_same, failures, |_| true))
+    }
+
+    /// What of these changes an apply would be refused for, by the service of the row. Only modules that were accepted are run
+    /// for it.
+    pub(crate) async fn foreseen(&self, changes: &[Change], next: &Plan) -> BTreeMap<Name, Vec<String>> {
+        let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
+        for Failure { service, blocker, .. } in
+            self.failures(of_changes(changes, next, false), next, Modules::Accepted).await
+        {
+            let own = changes.iter().find(|change| change.name == service.name);
+            let rows = changes.iter().filter(|change| change.affects.contains(&service.name));
+            for row in rows {
+                let why =
+                    format!("`{}`, which it takes along, could not start: {}", service.name, blocker.why);
+                found.entry(row.name.clone()).or_default().push(why);
+            }
+            if own.is_some_and(|own| own.kind != Kind::None) {
+                found
+                    .entry(service.name.clone())
+                    .or_default()
+                    .push(format!("could not start: {}", blocker.why));
+            }
+        }
+        found
+    }
+
+    async fn failures(&self, upcoming: Vec<Upcoming>, plan: &Plan, modules: Modules) -> Vec<Failure> {
+        let mut failures = self.of_files(&upcoming).await;
+        failures.extend(self.of_modules(&upcoming, plan, modules).await);
+        let order: BTreeMap<&Name, usize> =
+            upcoming.iter().enumerate().map(|(nth, upcoming)| (&upcoming.service.name, nth)).collect();
+        failures.sort_by_key(|failure| order.get(&failure.service.name).copied());
+        if failures.is_empty() {
+            return failures;
+        }
+        let file = self.paths().project.clone();
+        let keys =
+            failures.iter().map(|failure| (Arc::clone(&failure.service), failure.blocker.key)).collect();
+        let places = tokio::task::spawn_blocking(move || load::places(&file, keys)).await.unwrap_or_default();
+        failures.iter_mut().zip(places).for_each(|(failure, place)| failure.place = place);
+        failures
+    }
+
+    async fn of_files(&self, upcoming: &[Upcoming]) -> Vec<Failure> {
+        let paths = Arc::clone(self.paths());
+        look_at(self.checks_in_flight(), upcoming, move |service| blockers(&paths, service)).await
+    }
+
+    /// What managers can do is found out by Nushell, once for each content of a module, and within the time of a call.
+    async fn of_modules(&self, upcoming: &[Upcoming], plan: &Plan, modules: Modules) -> Vec<Failure> {
+        let may_be_run = |service: &Service| match modules {
+            Modules::All => true,
+            Modules::Accepted => self.acceptance().covers(service),
+        };
+        let managed = upcoming.iter().filter(|upcoming| upcoming.service.is_managed());
+        let mut fitness = manager::Fitness::default();
+        let mut failures = Vec::new();
+        for Upcoming { service, .. } in managed.filter(|upcoming| may_be_run(&upcoming.service)) {
+            if let Err(why) = fitness.check(self.managers(), plan.settings(), service).await {
+                let help = "mend the module; `service managers` shows what is wrong with it".to_owned();
+                let blocker = Blocker { key: &["manager"], why, help, may_be_made: false };
+                failures.push(Failure { service: Arc::clone(service), blocker, place: None });
+            }
+        }
+        failures
+    }
+}
+
+/// ChecksInFlight at one service after the other, on a thread of its own.
+async fn look_at(
+    looks: &Arc<ChecksInFlight>,
+    upcoming: &[Upcoming],
+    look: impl Fn(&Service) -> Vec<Blocker> + Send + 'static,
+) -> Vec<Failure> {
+    let Some(first) = upcoming.first() else { return Vec::new() };
+    for upcoming in upcoming {
+        let free = looks.wait_for(&upcoming.service.name);
+        if tokio::time::timeout(SERVICE_TIMEOUT, free).await.is_err() {
+            return vec![late(upcoming, "an earlier look at its files has not come back".to_owned())];
+        }
+    }
+    let Ok(Ok(permit)) = tokio::time::timeout(SERVICE_TIMEOUT, LOOKS.acquire()).await else {
+        return vec![late(first, TOO_LATE.to_owned())];
+    };
+    let (found, mut results) = mpsc::unbounded_channel();
+    let (services, looks) = (upcoming.to_vec(), Arc::clone(looks));
+    let work = move || {
+        let _permit = permit;
+        for Upcoming { service, after_work } in services {
+            let under_way = looks.begin(&service.name);
+            let mut blockers = look(&service);
+            drop(under_way);
+            blockers.retain(|blocker| !(after_work && blocker.may_be_made));
+            if found.send(blockers).is_err() {
+                return;
+            }
+        }
+    };
+    // Not one of the runtime's, which would wait for it when the daemon ends.
+    if let Err(error) = std::thread::Builder::new().name("preflight".to_owned()).spawn(work) {
+        return vec![late(first, format!("its files cannot be looked at: {error}"))];
+    }
+    let mut failures = Vec::new();
+    for upcoming in upcoming {
+        let Ok(blockers) = tokio::time::timeout(SERVICE_TIMEOUT, results.recv()).await else {
+            failures.push(late(upcoming, TOO_LATE.to_owned()));
+            break;
+        };
+        let service = &upcoming.service;
+        let failure = |blocker| Failure { service: Arc::clone(service), blocker, place: None };
+        failures.extend(blockers.into_iter().flatten().map(failure));
+    }
+    failures
+}
+
+/// That there is no telling.
+fn late(upcoming: &Upcoming, why: String) -> Failure {
+    let help = "try again, or see to the disk that its files are on".to_owned();
+    let blocker = Blocker { key: &[], why, help, may_be_made: false };
+    Failure { service: Arc::clone(&upcoming.service), blocker, place: None }
+}
+
+/// Which modules of managers may be run to see what they can do.
+#[derive(Debug, Clone, Copy)]
+enum Modules {
+    All,
+    Accepted,
+}
+
+/// One problem of all failures: those that `head` is about begin.
+fn refusal(
+    cannot: &str,
+    all_the_same: &str,
+    mut failures: Vec<Failure>,
+    is_first: impl Fn(&Failure) -> bool,
+) -> Problem {
+    let nth = failures.iter().position(is_first).unwrap_or_default();
+    let Failure { blocker, place, .. } = failures.remove(nth);
+    let message = format!("{cannot}: {}; nothing was stopped", blocker.why);
+    let mut first =
+        Problem::new(Code::StartFailed, message).help(format!("{}; {all_the_same}", blocker.help));
+    first.place = place;
+    let more = failures.len().saturating_sub(MAX_TOLD);
+    first.others = failures
+        .into_iter()
+        .take(MAX_TOLD)
+        .map(|Failure { service, blocker, place }| {
+            let problem =
+                Problem::new(Code::StartFailed, format!("cannot start `{}`: {}", service.name, blocker.why));
+            Problem { place, ..problem.help(blocker.help) }
+        })
+        .collect();
+    if more > 0 {
+        first.others.push(Problem::new(Code::StartFailed, format!("and {more} more problems")));
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    fn upcoming(name: &str, after_work: bool) -> Upcoming {
+        Upcoming { service: Arc::new(Service::new(Name::new(name).unwrap())), after_work }
+    }
+
+    fn missing(may_be_made: bool) -> Blocker {
+        Blocker { key: &[], why: "it is not there".into(), help: String::new(), may_be_made }
+    }
+
+    #[tokio::test]
+    async fn what_work_on_the_way_may_make_is_not_missing() {
+        let services = [upcoming("a", false), upcoming("b", true)];
+        let found = look_at(&Arc::default(), &services, |_| vec![missing(true), missing(false)]).await;
+        let found: Vec<_> =
+            found.iter().map(|failure| (&*failure.service.name, failure.blocker.may_be_made)).collect();
+        assert_eq!(found, [("a", true), ("a", false), ("b", false)]);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_refuses_and_keeps_one_thread_a_service() {
+        let (looks, services) = (Arc::default(), [upcoming("a", false), upcoming("b", false)]);
+        let (release, held) = channel::<()>();
+        let (enter, mut entered) = mpsc::unbounded_channel();
+        let hang = move |service: &Service| {
+            let _ = enter.send(());
+            if &*service.name == "a" {
+                let _ = held.recv();
+            }
+            Vec::new()
+        };
+        let first = look_at(&looks, &services, hang);
+        let wait = async {
+            entered.recv().await;
+            tokio::time::pause(); // so that time passes at once
+        };
+        let (found, ()) = tokio::join!(first, wait);
+        assert_eq!((found.len(), &*found[0].blocker.why), (1, TOO_LATE));
+        let again = look_at(&looks, &services[..1], |_| unreachable!("nobody looks there again")).await;
+        assert!(again[0].blocker.why.contains("an earlier look"), "{}", again[0].blocker.why);
+        tokio::time::resume();
+        assert!(look_at(&looks, &services[1..], |_| Vec::new()).await.is_empty(), "others are looked at");
+        drop(release);
+        assert!(look_at(&looks, &services, |_| Vec::new()).await.is_empty(), "it answers again");
+    }
+}
