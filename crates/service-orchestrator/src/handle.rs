@@ -17,7 +17,7 @@ use crate::host::clock;
 use crate::host::disk::Disk;
 use crate::host::paths::Paths;
 use crate::host::report::CheckResult;
-use crate::journal::View;
+use crate::journal::Subscription;
 use crate::lookup::{not_found, resolve};
 use crate::manager;
 use crate::manager::Managers;
@@ -368,7 +368,7 @@ impl ServiceOrchestrator {
     }
 
     /// What happened to these services, or to all, and what comes.
-    pub(crate) async fn journal(&self, names: Vec<String>) -> Result<View, Problem> {
+    pub(crate) async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
         self.ask(|reply| Command::Read { names, reply }).await?
     }
 

@@ -2,7 +2,7 @@
 
 use crate::containers;
 use crate::drawing;
-use crate::journal::{Question, Since, offline as journal};
+use crate::journal::{EventQuery, Since, offline as journal};
 use crate::load::{self, Additions};
 use crate::lookup::resolve;
 use crate::place::Presence;
@@ -53,16 +53,16 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn question(&self, project: &Project) -> Result<Question, Problem> {
+    fn question(&self, project: &Project) -> Result<EventQuery, Problem> {
         if let Some(names) = (!self.names.is_empty()).then_some(&self.names) {
-            let known = journal::events(&project.state_dir, &Question::default())?;
+            let known = journal::events(&project.state_dir, &EventQuery::default())?;
             let has_past = |name: &String| known.iter().any(|event| event.service.as_ref() == Some(name));
             if !names.iter().all(has_past) {
                 resolve(&plan(project)?, names)?;
             }
         }
         let since = self.since.as_deref().map(str::parse::<Since>).transpose()?;
-        Ok(Question { names: self.names.clone(), since, limit: self.limit, by: self.by.clone() })
+        Ok(EventQuery { names: self.names.clone(), since, limit: self.limit, by: self.by.clone() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::task::Engine;
 use crate::host::clock;
-use crate::journal::{Look, View};
+use crate::journal::{ObservedState, Subscription};
 use crate::lookup::not_found;
 use service_api::Problem;
 use service_core::{Id, Plan};
@@ -13,8 +13,8 @@ impl Engine {
         let entry = &self.entries[id.index()];
         let plan = self.fleet.plan();
         let need = self.fleet.unsatisfied_need(id).map(|need| &*plan.service(need.on).name);
-        let look = Look::of(&entry.snapshot, entry.ending(), entry.reason(), need);
-        self.journal.saw(&plan.service(id).name, look);
+        let look = ObservedState::of(&entry.snapshot, entry.ending(), entry.reason(), need);
+        self.journal.observe(&plan.service(id).name, look);
     }
 
     /// Tells which services there are.
@@ -39,7 +39,7 @@ impl Engine {
     }
 
     /// The journal, for a reader who asks for these services.
-    pub(super) fn read(&mut self, names: &[String]) -> Result<View, Problem> {
+    pub(super) fn read(&mut self, names: &[String]) -> Result<Subscription, Problem> {
         let plan = self.fleet.plan();
         match names.iter().find(|name| plan.id(name).is_none() && !self.journal.knows(name)) {
             Some(unknown) => Err(not_found(plan, unknown)),

@@ -2,7 +2,7 @@
 
 use super::comparison::{Comparison, Presence};
 use super::run_trace::RunTrace;
-use crate::journal::View;
+use crate::journal::Subscription;
 use crate::request::{Watch, Wish};
 use service_api::{Outcome, Problem};
 use service_core::config::Service;
@@ -44,7 +44,7 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<Vec<Name>, Problem>>,
     },
     /// Somebody reads the journal.
-    Read { names: Vec<String>, reply: oneshot::Sender<Result<View, Problem>> },
+    Read { names: Vec<String>, reply: oneshot::Sender<Result<Subscription, Problem>> },
     /// Is the owner there, and what keeps it from writing the journal?
     Examine { reply: oneshot::Sender<Option<String>> },
     /// Write everything down and end.

@@ -9,7 +9,7 @@ use super::openapi::{
 use super::reply::{Asked, Failure, count, size};
 use super::services::Names;
 use super::state::ApiState;
-use crate::journal::{self, Ahead, Question, Recorded, View, Word};
+use crate::journal::{self, EventQuery, EventRecord, LiveMessage, RowCursor, Subscription};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -46,14 +46,14 @@ pub(super) struct Span {
 }
 
 impl Span {
-    fn question(self, names: &Names, last_seen: Option<&str>) -> Result<Question, Problem> {
+    fn question(self, names: &Names, last_seen: Option<&str>) -> Result<EventQuery, Problem> {
         let (last_seen, since) =
             (last_seen.map(str::parse).transpose(), self.since.as_deref().map(str::parse).transpose());
         let last_seen = last_seen.map_err(|problem: Problem| {
             let message = problem.message.replacen("`since`", "`Last-Event-ID`", 1);
             Problem { message, ..problem }
         })?;
-        Ok(Question {
+        Ok(EventQuery {
             names: names.list(),
             since: last_seen.or(since?),
             limit: self.limit.map(size),
@@ -205,7 +205,7 @@ pub(super) async fn events(
 }
 
 /// The journal, for a reader who asks for these services: each is there, or it tells of one that was.
-async fn journal(api: &ApiState, names: &[String]) -> Result<View, Problem> {
+async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Problem> {
     let unknown = match api.orchestrator.journal(names.to_vec()).await {
         Err(problem) if problem.code == Code::NotFound => problem,
         answer => return answer,
@@ -265,22 +265,22 @@ fn body(first: Vec<u8>, rest: impl Stream<Item = io::Result<Bytes>> + Send + 'st
 /// An answer that ends; one of one piece has a length.
 fn whole<A>(first: Vec<u8>, rest: Pieces<A>) -> Body
 where
-    A: Ahead + Send + Unpin + 'static,
+    A: RowCursor + Send + Unpin + 'static,
     A::Row: Serialize + 'static,
 {
     if rest.is_over() { Body::from(first) } else { body(first, rest) }
 }
 
 /// What happens from here on. One who does not keep up hears that, and nothing more.
-fn live(view: View, question: Question, form: Form) -> impl Stream<Item = String> + Send + 'static {
+fn live(view: Subscription, question: EventQuery, form: Form) -> impl Stream<Item = String> + Send + 'static {
     let (mut last, mut over) = (view.last, false);
     let text = move |heard| match heard {
         _ if over => None,
-        Ok(Word::Event(recorded)) => Some(fitting(&recorded, &question, last).map(|event| {
+        Ok(LiveMessage::Event(recorded)) => Some(fitting(&recorded, &question, last).map(|event| {
             last = event.seq;
             form.event(event, &recorded.json)
         })),
-        Ok(Word::Pulse(last)) => Some(Some(form.pulse(last))),
+        Ok(LiveMessage::Heartbeat(last)) => Some(Some(form.pulse(last))),
         Err(()) => {
             over = true;
             Some(Some(form.farewell()))
@@ -289,30 +289,30 @@ fn live(view: View, question: Question, form: Form) -> impl Stream<Item = String
     Live::new(view.live).map_while(text).filter_map(|text| text)
 }
 
-fn fitting<'r>(recorded: &'r Recorded, question: &Question, last: u64) -> Option<&'r Event> {
+fn fitting<'r>(recorded: &'r EventRecord, question: &EventQuery, last: u64) -> Option<&'r Event> {
     let event = &recorded.event;
     (event.seq > last && question.takes(event)).then_some(event)
 }
 
-type Heard = Result<Word, RecvError>;
+type Heard = Result<LiveMessage, RecvError>;
 
 /// A receiver as a stream: `Err` once it has fallen behind, the end when the daemon ends.
 struct Live {
-    next: Pin<Box<dyn Future<Output = (Heard, Receiver<Word>)> + Send>>,
+    next: Pin<Box<dyn Future<Output = (Heard, Receiver<LiveMessage>)> + Send>>,
 }
 
 impl Live {
-    fn new(receiver: Receiver<Word>) -> Self {
+    fn new(receiver: Receiver<LiveMessage>) -> Self {
         Self { next: Box::pin(hear(receiver)) }
     }
 }
 
-async fn hear(mut receiver: Receiver<Word>) -> (Heard, Receiver<Word>) {
+async fn hear(mut receiver: Receiver<LiveMessage>) -> (Heard, Receiver<LiveMessage>) {
     (receiver.recv().await, receiver)
 }
 
 impl Stream for Live {
-    type Item = Result<Word, ()>;
+    type Item = Result<LiveMessage, ()>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.next.as_mut().poll(context).map(|(heard, receiver)| {

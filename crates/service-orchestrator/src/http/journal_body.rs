@@ -2,7 +2,7 @@
 //! reads costs one piece, however long it is.
 
 use crate::host::blocking::run_blocking;
-use crate::journal::Ahead;
+use crate::journal::RowCursor;
 use axum::body::Bytes;
 use serde::Serialize;
 use service_api::{Code, Problem};
@@ -28,11 +28,11 @@ pub(super) enum Form<R> {
 }
 
 /// What is left of an answer.
-pub(super) struct Pieces<A: Ahead> {
+pub(super) struct Pieces<A: RowCursor> {
     next: Option<Pin<Box<dyn Future<Output = Made<A>> + Send>>>,
 }
 
-struct Telling<A: Ahead> {
+struct Telling<A: RowCursor> {
     ahead: A,
     form: Form<A::Row>,
     begun: bool,
@@ -47,10 +47,10 @@ pub(super) async fn begin<A>(
     open: impl FnOnce() -> Result<A, Problem> + Send + 'static,
 ) -> Result<(Vec<u8>, Pieces<A>), Problem>
 where
-    A: Ahead + Send + 'static,
+    A: RowCursor + Send + 'static,
     A::Row: Serialize + 'static,
 {
-    let made = reading(move || Telling { ahead: open()?, form, begun: false }.go_on());
+    let made = reading(move || Telling { ahead: open()?, form, begun: false }.advance());
     let (piece, telling) = made.await?;
     Ok((piece, Pieces::of(telling)))
 }
@@ -65,14 +65,14 @@ pub(super) async fn reading<T: Send + 'static>(
 
 impl<A> Pieces<A>
 where
-    A: Ahead + Send + 'static,
+    A: RowCursor + Send + 'static,
     A::Row: Serialize + 'static,
 {
     fn of(telling: Option<Telling<A>>) -> Self {
         Self {
             next: telling.map(|telling| {
                 let made: Pin<Box<dyn Future<Output = _> + Send>> =
-                    Box::pin(reading(move || telling.go_on()));
+                    Box::pin(reading(move || telling.advance()));
                 made
             }),
         }
@@ -86,13 +86,13 @@ where
 
 impl<A> Telling<A>
 where
-    A: Ahead + Send + 'static,
+    A: RowCursor + Send + 'static,
     A::Row: Serialize,
 {
-    fn go_on(mut self) -> Made<A> {
+    fn advance(mut self) -> Made<A> {
         let mut piece = Vec::with_capacity(PIECE + PIECE / 4);
         let (form, begun) = (&self.form, &mut self.begun);
-        let more = self.ahead.go_on(&mut |row| {
+        let more = self.ahead.advance(&mut |row| {
             match form {
                 Form::List => {
                     piece.extend_from_slice(if *begun { b"," } else { OPENING });
@@ -120,7 +120,7 @@ pub(super) const CLOSING: &[u8] = b"],\"error\":null}";
 
 impl<A> Stream for Pieces<A>
 where
-    A: Ahead + Send + Unpin + 'static,
+    A: RowCursor + Send + Unpin + 'static,
     A::Row: Serialize + 'static,
 {
     type Item = io::Result<Bytes>;

@@ -3,7 +3,7 @@
 //! Each is written as TOML and read as that of a file is, so a key means the same in both, and what is wrong with it is
 //! told in the same words; only the place is a row and a column.
 
-use super::each;
+use super::file::each;
 use super::map::{Map, Ways};
 use super::section::{Fault, Section};
 use serde::{Deserialize, Serialize};

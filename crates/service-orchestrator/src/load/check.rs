@@ -1,9 +1,10 @@
 //! [`check`]: everything that is wrong with a file, and what is doubtful about it, one row each.
 
+use super::doubts;
+use super::file::{read, understand};
 use super::map::{Map, Ways};
 use super::section::Fault;
 use super::text::Text;
-use super::{doubts, read, understand};
 use service_api::{Finding, Severity, redact};
 use std::path::Path;
 

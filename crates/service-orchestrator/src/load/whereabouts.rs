@@ -1,7 +1,7 @@
 //! [`places`]: where the definitions of services stand in the file.
 
+use super::file::{read, understand};
 use super::map::Map;
-use super::{read, understand};
 use service_api::Place;
 use service_core::config::{Origin, Service};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! [`Lines`]: a file of JSON lines that never grows beyond a limit. When it is full it becomes the old one, and a new
+//! [`SegmentedLog`]: a file of JSON lines that never grows beyond a limit. When it is full it becomes the old one, and a new
 //! one is begun; the old one before it goes.
 //!
 //! A line counts once its line end is written. What was written in part, because the disk was full or the writer was
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The file and the one before it.
-pub(crate) struct Lines {
+pub(crate) struct SegmentedLog {
     path: PathBuf,
     limit: u64,
     current: Option<Written>,
@@ -31,12 +31,12 @@ struct Written {
 
 /// Both files as they are at one moment, for a reader on another thread: neither more lines nor a rotation disturb it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct SegmentSnapshot {
     old: Option<Written>,
     current: Option<Written>,
 }
 
-impl Lines {
+impl SegmentedLog {
     /// Takes up what is there. Nothing is created before there is a line to write.
     pub(crate) fn open(path: PathBuf, limit: u64, disk: Option<Disk>) -> Self {
         let take_up = |path: &Path| {
@@ -54,8 +54,8 @@ impl Lines {
     }
 
     /// What can be read.
-    pub(crate) fn shelf(&self) -> Shelf {
-        Shelf { old: self.old.clone(), current: self.current.clone() }
+    pub(crate) fn shelf(&self) -> SegmentSnapshot {
+        SegmentSnapshot { old: self.old.clone(), current: self.current.clone() }
     }
 
     /// Adds whole lines in one write. A file that is begun for them opens with `head`.
@@ -125,7 +125,7 @@ impl Lines {
     }
 }
 
-impl Shelf {
+impl SegmentSnapshot {
     /// The files of a project whose daemon does not run.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         let options = |path: &Path| existing(path, OpenOptions::new().read(true));
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn lines(shelf: &Shelf) -> String {
+    fn lines(shelf: &SegmentSnapshot) -> String {
         shelf.read().unwrap().iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect()
     }
 
@@ -193,12 +193,12 @@ mod tests {
     fn a_full_file_becomes_the_old_one_and_is_still_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.jsonl");
-        let mut file = Lines::open(path.clone(), 10, None);
+        let mut file = SegmentedLog::open(path.clone(), 10, None);
         for line in ["one\n", "two\n", "three\n", "four\n"] {
             file.append(line.as_bytes(), || b"#\n".to_vec()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "#\nfour\n");
-        assert_eq!(lines(&Lines::open(path.clone(), 10, None).shelf()), "#\nthree\n#\nfour\n");
+        assert_eq!(lines(&SegmentedLog::open(path.clone(), 10, None).shelf()), "#\nthree\n#\nfour\n");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.jsonl");
         std::fs::write(&path, "one\ntw").unwrap();
-        let mut file = Lines::open(path.clone(), 100, None);
+        let mut file = SegmentedLog::open(path.clone(), 100, None);
         assert_eq!(lines(&file.shelf()), "one\n");
         file.append(b"three\n", Vec::new).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "one\nthree\n");
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_reader_is_not_disturbed_by_what_is_written_after_it() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = Lines::open(dir.path().join("x.jsonl"), 10, None);
+        let mut file = SegmentedLog::open(dir.path().join("x.jsonl"), 10, None);
         file.append(b"one\n", Vec::new).unwrap();
         let shelf = file.shelf();
         for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! [`Seen`]: how the journal last saw a service, and what has happened to it when it looks otherwise now ([`Look`]).
+//! [`StateTracker`]: how the journal last observe a service, and what has happened to it when it looks otherwise now ([`ObservedState`]).
 //!
 //! An event begins where the one before has ended, also over a daemon that was killed: what its successor finds is
 //! compared with what was written down.
@@ -19,7 +19,7 @@ const UNKNOWN: &str = "unknown";
 
 /// One service as it was written down.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct StateTracker {
     state: Option<String>,
     run: u64,
     health: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Seen {
 }
 
 /// One service as it is.
-pub(crate) struct Look {
+pub(crate) struct ObservedState {
     state: &'static str,
     alive: bool,
     run: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Look {
 
 /// An event that has no number and no time yet.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Draft {
+pub(super) struct EventDraft {
     pub(super) service: Option<String>,
     pub(super) event: &'static str,
     pub(super) from: Option<String>,
@@ -64,14 +64,14 @@ pub(super) struct Draft {
     pub(super) boot_id: Option<String>,
 }
 
-impl Draft {
+impl EventDraft {
     /// A word about a service, on the order of somebody.
     pub(super) fn about(event: &'static str, service: &str, by: Option<&str>) -> Self {
         Self { event, service: Some(service.to_owned()), by: by.map(str::to_owned), ..Self::default() }
     }
 }
 
-impl Look {
+impl ObservedState {
     /// `need` is what it waits for.
     pub(crate) fn of(
         snapshot: &Snapshot,
@@ -109,7 +109,7 @@ impl Look {
     }
 }
 
-impl Seen {
+impl StateTracker {
     fn was_alive(&self) -> bool {
         match self.state.as_deref() {
             Some(UNKNOWN) => self.doubted,
@@ -124,15 +124,15 @@ impl Seen {
     }
 
     /// What has happened since it was last looked at.
-    pub(super) fn look(&mut self, name: &str, look: Look) -> Vec<Draft> {
+    pub(super) fn look(&mut self, name: &str, look: ObservedState) -> Vec<EventDraft> {
         let mut drafts = Vec::new();
-        let draft = || Draft { service: Some(name.to_owned()), ..Draft::default() };
+        let draft = || EventDraft { service: Some(name.to_owned()), ..EventDraft::default() };
         let later = look.run > self.run;
         let ended = !look.alive && (later || (self.was_alive() && look.run == self.run));
         if self.was_alive() && later {
             // It has ended and was started again before anybody could look.
             let exit = look.exit_of(self.run);
-            drafts.push(Draft {
+            drafts.push(EventDraft {
                 event: kind::STATE,
                 from: self.state.replace(WAITING.to_owned()),
                 to: self.state.clone(),
@@ -151,7 +151,7 @@ impl Seen {
         }
         let moved = self.state.as_deref() != Some(look.state) || later;
         let from_rest = self.state.is_none() && look.state == STOPPED;
-        let state = (moved && !from_rest).then(|| Draft {
+        let state = (moved && !from_rest).then(|| EventDraft {
             event: kind::STATE,
             from: self.state.clone(),
             to: Some(look.state.to_owned()),
@@ -164,7 +164,7 @@ impl Seen {
         });
         self.move_to(Some(look.state.to_owned()));
         self.run = look.run;
-        let health = self.health(&look, moved).map(|(from, to)| Draft {
+        let health = self.health(&look, moved).map(|(from, to)| EventDraft {
             event: kind::HEALTH,
             from,
             to: Some(to),
@@ -179,7 +179,7 @@ impl Seen {
     }
 
     /// How its health went, unless that follows from its state or was not known before.
-    fn health(&mut self, look: &Look, moved: bool) -> Option<(Option<String>, String)> {
+    fn health(&mut self, look: &ObservedState, moved: bool) -> Option<(Option<String>, String)> {
         if !(look.alive && (look.health.is_good() || look.health == Health::Unhealthy)) {
             return None;
         }
@@ -214,20 +214,20 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn look(state: &'static str, run: u64, health: Health) -> Look {
+    fn look(state: &'static str, run: u64, health: Health) -> ObservedState {
         let alive = matches!(state, "starting" | "ready" | "stopping");
         let (exit, ending, reason, by, need) = Default::default();
-        Look { state, alive, run, health, exit, ending, reason, by, need }
+        ObservedState { state, alive, run, health, exit, ending, reason, by, need }
     }
 
-    fn words(drafts: &[Draft]) -> Vec<String> {
+    fn words(drafts: &[EventDraft]) -> Vec<String> {
         let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "-".into());
         drafts.iter().map(|d| format!("{} {} {}", d.event, word(&d.from), word(&d.to))).collect()
     }
 
     #[test]
     fn a_start_is_two_events_and_health_that_comes_with_it_is_none() {
-        let mut seen = Seen::default();
+        let mut seen = StateTracker::default();
         assert!(seen.look("web", look("stopped", 0, Health::None)).is_empty());
         assert_eq!(
             words(&seen.look("web", look("starting", 1, Health::Pending))),
@@ -244,8 +244,8 @@ mod tests {
 
     #[test]
     fn a_crash_that_is_followed_by_a_start_at_once_has_its_own_event_with_the_exit_code() {
-        let mut seen = Seen { state: Some("ready".into()), run: 4, ..Seen::default() };
-        let next = Look { exit: Some((4, Exit::Code(3))), ..look("starting", 5, Health::Pending) };
+        let mut seen = StateTracker { state: Some("ready".into()), run: 4, ..StateTracker::default() };
+        let next = ObservedState { exit: Some((4, Exit::Code(3))), ..look("starting", 5, Health::Pending) };
         let drafts = seen.look("web", next);
         assert_eq!(words(&drafts), ["state ready waiting", "state waiting starting"]);
         assert_eq!((drafts[0].run, drafts[0].exit), (Some(4), Some(Exit::Code(3))));
@@ -255,34 +255,38 @@ mod tests {
     #[test]
     fn a_launch_that_is_taken_back_has_not_the_exit_of_the_run_before() {
         let before = Some((4, Exit::Code(3)));
-        // Seen as it went on, and seen only when it was over.
+        // StateTracker as it went on, and seen only when it was over.
         for state in ["starting", "failed"] {
             let run = if state == "starting" { 5 } else { 4 };
-            let mut seen = Seen { state: Some(state.into()), run, ..Seen::default() };
-            let drafts = seen.look("web", Look { exit: before, ..look(STOPPED, 5, Health::None) });
+            let mut seen = StateTracker { state: Some(state.into()), run, ..StateTracker::default() };
+            let drafts = seen.look("web", ObservedState { exit: before, ..look(STOPPED, 5, Health::None) });
             assert_eq!(words(&drafts), [format!("state {state} stopped")]);
             assert_eq!((drafts[0].run, drafts[0].exit), (Some(5), None));
         }
         // The run before it has ended unseen as well: its exit is its own.
-        let mut seen = Seen { state: Some("ready".into()), run: 4, ..Seen::default() };
-        let drafts = seen.look("web", Look { exit: before, ..look(STOPPED, 5, Health::None) });
+        let mut seen = StateTracker { state: Some("ready".into()), run: 4, ..StateTracker::default() };
+        let drafts = seen.look("web", ObservedState { exit: before, ..look(STOPPED, 5, Health::None) });
         assert_eq!(words(&drafts), ["state ready waiting", "state waiting stopped"]);
         assert_eq!(drafts.iter().map(|draft| draft.exit).collect::<Vec<_>>(), [Some(Exit::Code(3)), None]);
     }
 
     #[test]
     fn unhealthy_comes_before_the_stop_that_follows_from_it() {
-        let mut seen =
-            Seen { state: Some("ready".into()), run: 1, health: Some("healthy".into()), ..Seen::default() };
+        let mut seen = StateTracker {
+            state: Some("ready".into()),
+            run: 1,
+            health: Some("healthy".into()),
+            ..StateTracker::default()
+        };
         let drafts = seen.look("web", look("stopping", 1, Health::Unhealthy));
         assert_eq!(words(&drafts), ["health healthy unhealthy", "state ready stopping"]);
     }
 
     #[test]
     fn a_start_tells_for_which_need_it_has_waited_last() {
-        let mut seen = Seen { state: Some("stopped".into()), ..Seen::default() };
+        let mut seen = StateTracker { state: Some("stopped".into()), ..StateTracker::default() };
         for need in ["db", "cache"] {
-            seen.look("web", Look { need: Some(need.into()), ..look("waiting", 0, Health::None) });
+            seen.look("web", ObservedState { need: Some(need.into()), ..look("waiting", 0, Health::None) });
         }
         let drafts = seen.look("web", look("starting", 1, Health::Pending));
         assert_eq!(drafts[0].need.as_deref(), Some("cache"));
@@ -291,13 +295,13 @@ mod tests {
     #[test]
     fn an_end_that_was_not_seen_is_told_once_also_over_what_is_unknown() {
         let unknown = || look(UNKNOWN, 4, Health::None);
-        let stopped = |exit| Look { exit: Some((4, exit)), ..look(STOPPED, 4, Health::None) };
+        let stopped = |exit| ObservedState { exit: Some((4, exit)), ..look(STOPPED, 4, Health::None) };
         for (before, told) in [("ready", Some(Exit::Code(3))), (STOPPED, None)] {
-            let mut seen = Seen { state: Some(before.into()), run: 4, ..Seen::default() };
-            let drafts = seen.look("web", Look { alive: true, ..unknown() });
+            let mut seen = StateTracker { state: Some(before.into()), run: 4, ..StateTracker::default() };
+            let drafts = seen.look("web", ObservedState { alive: true, ..unknown() });
             assert_eq!(words(&drafts), [format!("state {before} unknown")]);
             // Another daemon reads what this one wrote.
-            let mut seen: Seen = serde_json::from_slice(&serde_json::to_vec(&seen).unwrap()).unwrap();
+            let mut seen: StateTracker = serde_json::from_slice(&serde_json::to_vec(&seen).unwrap()).unwrap();
             let drafts = seen.look("web", stopped(Exit::Code(3)));
             assert_eq!(words(&drafts), ["state unknown stopped"]);
             assert_eq!(drafts[0].exit, told);
@@ -306,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_over_unchanged_is_no_event() {
-        let mut seen = Seen { state: Some("ready".into()), run: 7, ..Seen::default() };
+        let mut seen = StateTracker { state: Some("ready".into()), run: 7, ..StateTracker::default() };
         assert!(seen.look("web", look("ready", 7, Health::Pending)).is_empty());
         assert!(seen.look("web", look("ready", 7, Health::Healthy)).is_empty());
     }

@@ -1,8 +1,9 @@
-//! Reading events: what of a file can be understood ([`Pages`]), which events are asked for ([`Question`]), where the
-//! past meets what happens now ([`View`]), and how one goes through the past ([`Past`]).
+//! Reading events: what of a file can be understood ([`Pages`]), which events are asked for ([`EventQuery`]), and how a reader
+//! goes through the past ([`Backlog`]).
 
-use super::lines::Shelf;
-use super::{Checks, Recorded, Seen, VERSION, Word};
+use super::record::{EventRecord, VERSION, unreadable};
+use super::segment::SegmentSnapshot;
+use super::tracker::StateTracker;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -10,10 +11,8 @@ use service_api::command::MOST;
 use service_api::redact::brief;
 use service_api::{Code, Event, Problem};
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
-use tokio::sync::broadcast;
 
 /// The first line of a file.
 #[derive(Debug, Deserialize)]
@@ -23,7 +22,7 @@ struct Head {
     given: String,
     /// How every service was when this file was begun.
     #[serde(default)]
-    seen: BTreeMap<String, Seen>,
+    seen: BTreeMap<String, StateTracker>,
 }
 
 /// What of a line nobody understands is still of use.
@@ -38,12 +37,12 @@ pub(super) struct Pages {
     /// The highest number that was ever given.
     pub(super) highest: u64,
     /// How every service was at last.
-    pub(super) seen: BTreeMap<String, Seen>,
+    pub(super) seen: BTreeMap<String, StateTracker>,
     /// How the daemon was at last.
     pub(super) daemon: Option<String>,
     /// In which boot that was.
     pub(super) boot_id: Option<String>,
-    /// Lines that could not be understood.
+    /// SegmentedLog that could not be understood.
     pub(super) broken: usize,
     /// The current file is not of our version, so nothing may be added to it.
     pub(super) stranger: bool,
@@ -76,7 +75,7 @@ impl Pages {
                     self.daemon = event.to;
                     self.boot_id = event.boot_id.or(self.boot_id.take());
                 } else {
-                    Seen::replay(&mut self.seen, event);
+                    StateTracker::replay(&mut self.seen, event);
                 }
             }
             Err(_) => {
@@ -147,7 +146,7 @@ impl std::str::FromStr for Since {
 
 /// Which events are asked for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Question {
+pub(crate) struct EventQuery {
     /// Of these services; of all, and of the daemon, if none is named.
     pub(crate) names: Vec<String>,
     pub(crate) since: Option<Since>,
@@ -157,7 +156,7 @@ pub(crate) struct Question {
     pub(crate) limit: Option<usize>,
 }
 
-impl Question {
+impl EventQuery {
     /// Whether this event is asked for, by what it says.
     pub(crate) fn takes(&self, event: &Event) -> bool {
         self.is_about(event.service.as_deref()) && self.by.as_ref().is_none_or(|by| event.is_by(by))
@@ -169,32 +168,9 @@ impl Question {
     }
 }
 
-/// The past as it is in the files, and what comes after it.
-pub(crate) struct View {
-    pub(super) shelf: Shelf,
-    pub(super) checks: Checks,
-    /// Events that could not be written yet.
-    pub(super) unwritten: Vec<Arc<Recorded>>,
-    /// The last number that was given; every later event comes by `live`.
-    pub(crate) last: u64,
-    pub(crate) live: broadcast::Receiver<Word>,
-}
-
-impl View {
-    /// The results of health checks.
-    pub(crate) fn checks(&self) -> Checks {
-        self.checks.clone()
-    }
-
-    /// What is kept of the past.
-    pub(crate) fn past(&self) -> Past {
-        Past { shelf: self.shelf.clone(), unwritten: self.unwritten.clone(), last: self.last }
-    }
-}
-
 /// How far a reader has come in the past: a few words, however much there is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
+pub(super) struct Position {
     /// A place in the files, one after the other.
     pub(super) from: usize,
     /// The number of the last event that is behind.
@@ -205,15 +181,20 @@ pub(super) struct Way {
 
 /// Reads events, on a thread that may wait for the disk.
 #[derive(Clone)]
-pub(crate) struct Past {
-    shelf: Shelf,
-    unwritten: Vec<Arc<Recorded>>,
+pub(crate) struct Backlog {
+    shelf: SegmentSnapshot,
+    unwritten: Vec<Arc<EventRecord>>,
     last: u64,
 }
 
-impl Past {
+impl Backlog {
+    /// The files, and events that could not be written yet, up to the last number that was given.
+    pub(super) fn new(shelf: SegmentSnapshot, unwritten: Vec<Arc<EventRecord>>, last: u64) -> Self {
+        Self { shelf, unwritten, last }
+    }
+
     /// The files alone.
-    pub(super) fn of(shelf: Shelf) -> Self {
+    pub(super) fn of(shelf: SegmentSnapshot) -> Self {
         Self { shelf, unwritten: Vec::new(), last: u64::MAX }
     }
 
@@ -221,9 +202,9 @@ impl Past {
     ///
     /// # Errors
     /// [`Code::Gap`] if events after the number that is asked for are not kept any more.
-    pub(crate) fn find(&self, question: &Question) -> Result<Vec<Event>, Problem> {
+    pub(crate) fn find(&self, question: &EventQuery) -> Result<Vec<Event>, Problem> {
         let mut found = Vec::new();
-        self.go_on(question, &mut self.way(question)?, &mut |event| {
+        self.advance(question, &mut self.way(question)?, &mut |event| {
             found.push(event);
             Continue(())
         })?;
@@ -232,8 +213,9 @@ impl Past {
 
     /// Whether there is any event about this service.
     pub(crate) fn tells_of(&self, name: &str) -> Result<bool, Problem> {
-        let (mut told, question) = (false, Question { names: vec![name.to_owned()], ..Question::default() });
-        self.go_on(&question, &mut self.way(&question)?, &mut |_| {
+        let (mut told, question) =
+            (false, EventQuery { names: vec![name.to_owned()], ..EventQuery::default() });
+        self.advance(&question, &mut self.way(&question)?, &mut |_| {
             told = true;
             Break(())
         })?;
@@ -243,9 +225,9 @@ impl Past {
     /// The way through the events that are asked for, from their first.
     ///
     /// # Errors
-    /// As [`Past::find`].
-    pub(super) fn way(&self, question: &Question) -> Result<Way, Problem> {
-        let mut way = Way { from: 0, told: None, left: question.limit.unwrap_or(usize::MAX) };
+    /// As [`Backlog::find`].
+    pub(super) fn way(&self, question: &EventQuery) -> Result<Position, Problem> {
+        let mut way = Position { from: 0, told: None, left: question.limit.unwrap_or(usize::MAX) };
         let texts = self.texts()?;
         if let Some(Since::After(seq)) = question.since {
             let oldest = self.ahead(&texts, 0, None).next().map(|(_, event)| event.seq);
@@ -270,10 +252,10 @@ impl Past {
     }
 
     /// Tells the next events until that is enough. Returns whether there may be more.
-    pub(super) fn go_on(
+    pub(super) fn advance(
         &self,
-        question: &Question,
-        way: &mut Way,
+        question: &EventQuery,
+        way: &mut Position,
         tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<bool, Problem> {
         let texts = self.texts()?;
@@ -330,7 +312,7 @@ impl Past {
     }
 }
 
-impl Way {
+impl Position {
     /// Leaves an event behind.
     pub(super) fn pass(&mut self, after: usize, event: &Event) {
         (self.from, self.told) = (after, Some(event.seq));
@@ -343,8 +325,4 @@ pub(super) fn is_since(time: &str, since: Option<Since>) -> bool {
         Some(Since::Time(since)) => time.parse::<Timestamp>().is_ok_and(|time| time >= since),
         Some(Since::After(_)) | None => true,
     }
-}
-
-pub(super) fn unreadable(error: &io::Error) -> Problem {
-    Problem::new(Code::Internal, format!("cannot read the journal: {error}"))
 }

@@ -1,8 +1,11 @@
 //! The journal on disks that work and that do not, and after daemons that were killed.
 
 use super::*;
+use crate::journal::History;
+use crate::journal::{EventQuery, Since};
 use service_api::Code;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 fn paths(state_dir: &Path) -> Paths {
     let base_dir = PathBuf::from("/");
@@ -28,12 +31,12 @@ fn change(journal: &mut Journal, service: &str) {
     journal.commit(clock::now());
 }
 
-fn find(journal: &mut Journal, question: &Question) -> Result<Vec<Event>, service_api::Problem> {
+fn find(journal: &mut Journal, question: &EventQuery) -> Result<Vec<Event>, service_api::Problem> {
     journal.view(clock::now()).past().find(question)
 }
 
 fn all(journal: &mut Journal) -> Vec<Event> {
-    find(journal, &Question::default()).unwrap()
+    find(journal, &EventQuery::default()).unwrap()
 }
 
 fn numbers(events: &[Event]) -> Vec<u64> {
@@ -104,7 +107,7 @@ fn the_files_stay_within_their_limit_and_what_is_gone_is_called_a_gap() {
     let (oldest, newest) = (kept[0], kept[kept.len() - 1]);
     assert!(oldest > 100 && newest == 201, "{kept:?}");
     assert_eq!(kept, (oldest..=newest).collect::<Vec<_>>());
-    let after = |seq| Question { since: Some(Since::After(seq)), ..Question::default() };
+    let after = |seq| EventQuery { since: Some(Since::After(seq)), ..EventQuery::default() };
     let problem = find(&mut journal, &after(3)).unwrap_err();
     assert_eq!(problem.code, Code::Gap);
     assert!(problem.message.ends_with(&format!("the oldest kept is {oldest}")), "{problem}");
@@ -137,15 +140,15 @@ fn limit_takes_the_last_ones_or_the_first_since() {
     for name in ["a", "b", "a", "b"] {
         change(&mut journal, name);
     }
-    let mut ask = |question: Question| numbers(&find(&mut journal, &question).unwrap());
+    let mut ask = |question: EventQuery| numbers(&find(&mut journal, &question).unwrap());
     let (limit, names) = (Some(1), vec!["a".to_owned()]);
-    assert_eq!(ask(Question { limit, ..Question::default() }), [5]);
-    assert_eq!(ask(Question { names: names.clone(), ..Question::default() }), [2, 4]);
-    assert_eq!(ask(Question { names, limit, ..Question::default() }), [4]);
+    assert_eq!(ask(EventQuery { limit, ..EventQuery::default() }), [5]);
+    assert_eq!(ask(EventQuery { names: names.clone(), ..EventQuery::default() }), [2, 4]);
+    assert_eq!(ask(EventQuery { names, limit, ..EventQuery::default() }), [4]);
     let since = Some(Since::After(2));
-    assert_eq!(ask(Question { since, limit, ..Question::default() }), [3]);
+    assert_eq!(ask(EventQuery { since, limit, ..EventQuery::default() }), [3]);
     let since = Some(Since::Time(clock::today()));
-    assert_eq!(ask(Question { since, ..Question::default() }), Vec::<u64>::new());
+    assert_eq!(ask(EventQuery { since, ..EventQuery::default() }), Vec::<u64>::new());
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn without_a_disk_events_wait_in_memory_and_follow_when_there_is_one() {
     change(&mut journal, "web");
     assert_eq!(numbers(&all(&mut journal)), [1, 2], "it is shown all the same");
     fs::create_dir(&missing).unwrap();
-    journal.commit(clock::now().plus(TRY_AGAIN * 2));
+    journal.commit(clock::now().plus(RETRY_DELAY * 2));
     drop(journal);
     let mut next = open(&missing);
     next.commit(clock::now());
@@ -168,11 +171,11 @@ fn what_is_lost_for_want_of_a_disk_is_counted_in_the_next_event() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing");
     let mut journal = open(&missing);
-    (0..MOST_WAITING + 9).for_each(|_| change(&mut journal, "web"));
+    (0..MAX_WAITING_COUNT + 9).for_each(|_| change(&mut journal, "web"));
     fs::create_dir(&missing).unwrap();
-    journal.commit(clock::now().plus(TRY_AGAIN * 2));
+    journal.commit(clock::now().plus(RETRY_DELAY * 2));
     let last = all(&mut journal).pop().unwrap();
-    assert_eq!((last.event.as_str(), last.seq), ("journal", MOST_WAITING as u64 + 11));
+    assert_eq!((last.event.as_str(), last.seq), ("journal", MAX_WAITING_COUNT as u64 + 11));
     assert_eq!(last.reason.as_deref(), Some("10 earlier events could not be written and are lost"));
 }
 
@@ -182,7 +185,7 @@ fn a_number_that_was_shown_is_not_given_again_although_it_could_not_be_written()
     let mut journal = open(dir.path());
     journal.commit(clock::now());
     // As on a full disk: nothing can be added, what is there can be overwritten.
-    journal.try_again = Some(clock::now().plus(TRY_AGAIN));
+    journal.try_again = Some(clock::now().plus(RETRY_DELAY));
     change(&mut journal, "web");
     assert_eq!(numbers(&all(&mut journal)), [1, 2]);
     drop(journal);
@@ -206,13 +209,15 @@ fn of_the_checks_of_a_start_the_last_is_kept() {
     journal.commit(clock::now());
     let look = |journal: &mut Journal| {
         let view = journal.view(clock::now());
-        let mut rows =
-            ahead::all(History::new(view.past(), view.checks(), &Question::default()).unwrap()).unwrap();
+        let mut rows = crate::journal::cursor::all(
+            History::new(view.past(), view.checks(), &EventQuery::default()).unwrap(),
+        )
+        .unwrap();
         rows.retain(|row| row.healthy.is_some());
         rows.into_iter().map(|row| (row.healthy, row.message)).collect::<Vec<_>>()
     };
     assert_eq!(look(&mut journal), []);
-    journal.saw(&web, Look::ready());
+    journal.observe(&web, ObservedState::ready());
     journal.checked(&web, 1, &check(false), false);
     journal.commit(clock::now());
     assert_eq!(look(&mut journal), [(Some(true), None), (Some(false), Some("refused".to_owned()))]);

@@ -1,12 +1,12 @@
-//! [`Ahead`]: what a reader of the journal has before them, told as they take it.
+//! [`RowCursor`]: what a reader of the journal has before them, told as they take it.
 //!
 //! Between two pieces nothing is kept but how far they have come: each piece is read from the files again, which were
 //! held open as they were. So what waits for slow readers does not add up, however long their answers are. A few readers of
 //! [`Starts`] keep theirs.
 
-use super::lines::Shelf;
-use super::read::Way;
-use super::{Past, Question, starts};
+use super::reader::{Backlog, EventQuery, Position};
+use super::segment::SegmentSnapshot;
+use super::starts::starts;
 use service_api::event::Start;
 use service_api::{Event, Problem};
 use std::ops::ControlFlow;
@@ -15,17 +15,17 @@ use std::vec;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Rows that are still to be told.
-pub(crate) trait Ahead {
+pub(crate) trait RowCursor {
     type Row;
 
     /// Tells the next until that is enough. Returns whether there may be more.
-    fn go_on(&mut self, tell: &mut dyn FnMut(Self::Row) -> ControlFlow<()>) -> Result<bool, Problem>;
+    fn advance(&mut self, tell: &mut dyn FnMut(Self::Row) -> ControlFlow<()>) -> Result<bool, Problem>;
 }
 
 /// All of them.
-pub(crate) fn all<A: Ahead>(mut ahead: A) -> Result<Vec<A::Row>, Problem> {
+pub(crate) fn all<A: RowCursor>(mut ahead: A) -> Result<Vec<A::Row>, Problem> {
     let mut rows = Vec::new();
-    let more = ahead.go_on(&mut |row| {
+    let more = ahead.advance(&mut |row| {
         rows.push(row);
         ControlFlow::Continue(())
     })?;
@@ -35,25 +35,25 @@ pub(crate) fn all<A: Ahead>(mut ahead: A) -> Result<Vec<A::Row>, Problem> {
 
 /// Events.
 pub(crate) struct Events {
-    past: Past,
-    question: Question,
-    way: Way,
+    past: Backlog,
+    question: EventQuery,
+    way: Position,
 }
 
 impl Events {
     /// # Errors
-    /// As [`Past::find`].
-    pub(crate) fn new(past: Past, question: Question) -> Result<Self, Problem> {
+    /// As [`Backlog::find`].
+    pub(crate) fn new(past: Backlog, question: EventQuery) -> Result<Self, Problem> {
         let way = past.way(&question)?;
         Ok(Self { past, question, way })
     }
 }
 
-impl Ahead for Events {
+impl RowCursor for Events {
     type Row = Event;
 
-    fn go_on(&mut self, tell: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<bool, Problem> {
-        self.past.go_on(&self.question, &mut self.way, tell)
+    fn advance(&mut self, tell: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<bool, Problem> {
+        self.past.advance(&self.question, &mut self.way, tell)
     }
 }
 
@@ -63,19 +63,19 @@ static HOLDERS: Semaphore = Semaphore::const_new(8);
 
 /// The critical path of starts.
 pub(crate) struct Starts {
-    past: Past,
-    question: Question,
+    past: Backlog,
+    question: EventQuery,
     told: usize,
     held: Option<(vec::IntoIter<Start>, SemaphorePermit<'static>)>,
 }
 
 impl Starts {
-    pub(crate) fn new(past: Past, question: Question) -> Self {
+    pub(crate) fn new(past: Backlog, question: EventQuery) -> Self {
         Self { past, question, told: 0, held: None }
     }
 
     fn rows(&self) -> Result<vec::IntoIter<Start>, Problem> {
-        let mut rows = starts(&self.past.find(&Question { limit: None, ..self.question.clone() })?);
+        let mut rows = starts(&self.past.find(&EventQuery { limit: None, ..self.question.clone() })?);
         if let Some(most) = self.question.limit {
             match self.question.since {
                 Some(_) => rows.truncate(most),
@@ -87,10 +87,10 @@ impl Starts {
     }
 }
 
-impl Ahead for Starts {
+impl RowCursor for Starts {
     type Row = Start;
 
-    fn go_on(&mut self, tell: &mut dyn FnMut(Start) -> ControlFlow<()>) -> Result<bool, Problem> {
+    fn advance(&mut self, tell: &mut dyn FnMut(Start) -> ControlFlow<()>) -> Result<bool, Problem> {
         if self.held.is_none()
             && let Ok(permit) = HOLDERS.try_acquire()
         {
@@ -110,11 +110,11 @@ impl Ahead for Starts {
 
 /// How many starts a journal tells of, told three by three.
 pub(crate) fn pieces_of_starts(journal: &Path) -> usize {
-    let Ok(shelf) = Shelf::at(journal) else { return 0 };
-    let mut ahead = Starts::new(Past::of(shelf), Question::default());
+    let Ok(shelf) = SegmentSnapshot::at(journal) else { return 0 };
+    let mut ahead = Starts::new(Backlog::of(shelf), EventQuery::default());
     let mut told = 0;
     let mut piece = || {
-        ahead.go_on(&mut |_| {
+        ahead.advance(&mut |_| {
             told += 1;
             if told % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
@@ -126,12 +126,12 @@ pub(crate) fn pieces_of_starts(journal: &Path) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::lines::Lines;
+    use crate::journal::segment::SegmentedLog;
 
     #[test]
     fn starts_are_read_once_however_many_pieces_they_are_told_in() {
         let directory = tempfile::tempdir().unwrap();
-        let mut lines = Lines::open(directory.path().join("x.jsonl"), 1 << 20, None);
+        let mut lines = SegmentedLog::open(directory.path().join("x.jsonl"), 1 << 20, None);
         let event = |seq: u32, to: &str| {
             format!(
                 "{{\"seq\":{seq},\"time\":\"2026-01-01T00:00:00Z\",\"since_boot_ms\":{seq}.0,\"service\":\"web\",\"event\":\"state\",\"from\":null,\"to\":\"{to}\",\"reason\":null,\"run\":1}}\n"
@@ -140,10 +140,10 @@ mod tests {
         let text: String =
             (0..10).map(|nth| event(2 * nth + 1, "starting") + &event(2 * nth + 2, "ready")).collect();
         lines.append(text.as_bytes(), Vec::new).unwrap();
-        let mut ahead = Starts::new(Past::of(lines.shelf()), Question::default());
+        let mut ahead = Starts::new(Backlog::of(lines.shelf()), EventQuery::default());
         let mut told = 0;
         let mut piece = || {
-            ahead.go_on(&mut |_| {
+            ahead.advance(&mut |_| {
                 told += 1;
                 if told % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })

@@ -1,0 +1,31 @@
+//! [`Subscription`]: where the past of the journal meets what happens now.
+
+use super::checks::Checks;
+use super::reader::Backlog;
+use super::record::{EventRecord, LiveMessage};
+use super::segment::SegmentSnapshot;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// The past as it is in the files, and what comes after it.
+pub(crate) struct Subscription {
+    pub(super) shelf: SegmentSnapshot,
+    pub(super) checks: Checks,
+    /// Events that could not be written yet.
+    pub(super) unwritten: Vec<Arc<EventRecord>>,
+    /// The last number that was given; every later event comes by `live`.
+    pub(crate) last: u64,
+    pub(crate) live: broadcast::Receiver<LiveMessage>,
+}
+
+impl Subscription {
+    /// The results of health checks.
+    pub(crate) fn checks(&self) -> Checks {
+        self.checks.clone()
+    }
+
+    /// What is kept of the past.
+    pub(crate) fn past(&self) -> Backlog {
+        Backlog::new(self.shelf.clone(), self.unwritten.clone(), self.last)
+    }
+}
