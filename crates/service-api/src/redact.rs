@@ -9,6 +9,7 @@ mod forms;
 mod names;
 mod programs;
 mod scan;
+mod sentence;
 
 pub use names::is_secret;
 
@@ -231,6 +232,9 @@ fn assigned(text: &str, at: usize) -> Option<Range<usize>> {
 fn told(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let (name, start) = name_before(text, at)?;
+    if sentence::tells_the_cause(text, start, at) {
+        return None;
+    }
     let lower = name.to_ascii_lowercase();
     let quoted = at > 0 && is_quote(bytes[at - 1]) && bytes[at - 1] != b'`';
     if HEADERS.contains(&lower.as_str()) && !quoted {

@@ -37,6 +37,41 @@ fn what_looks_secret_goes_and_what_does_not_stays() {
 }
 
 #[test]
+fn what_a_sentence_tells_of_a_service_is_its_cause_whatever_the_service_is_called() {
+    let names = [
+        "api-key",
+        "auth-api",
+        "needs-auth",
+        "credentials",
+        "password-reset",
+        "my-secret",
+        "user-token",
+        "secret",
+        "cookie",
+        "authorization",
+    ];
+    for name in names {
+        for text in [
+            format!("cannot start `{name}`: exited with code 3 after 0.2 s"),
+            format!("cannot restart `{name}`: `other`, which it takes along, could not start again"),
+            format!("cannot stop `{name}`: it needs `auth`, which failed: HTTP 401"),
+            format!("cannot remove `{name}`: `web` needs it"),
+            format!("cannot read the log of `{name}`: it has none"),
+            format!("cannot restart `a`: cannot start `{name}`: no such file"),
+            format!("its check asks port 80, and so does that of `{name}`: only one of them can own it"),
+            format!("cannot look up `{name}`: no such name"),
+            format!("cannot use the token in `/run/{name}`: permission denied"),
+        ] {
+            assert_eq!(redact(&text), text);
+        }
+        let cause = format!("cannot start `{name}`: `serve --token=abc` ended; DB_PASSWORD=abc");
+        assert!(!redact(&cause).contains("abc"), "{cause}");
+    }
+    assert_eq!(redact("invalid value for `api-key`: hunter2"), "invalid value for `api-key`: ***");
+    assert_eq!(redact("cannot parse `api-key`: hunter2"), "cannot parse `api-key`: ***");
+}
+
+#[test]
 fn what_a_program_takes_for_a_password_goes_and_what_others_call_so_stays() {
     let cases = [
         ("mysql -phunter2 shop", "mysql -p*** shop"),

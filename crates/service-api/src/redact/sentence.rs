@@ -1,0 +1,40 @@
+//! The sentences of this program that tell a cause, such as ``cannot start `api-key`: exited with code 3``. The name in them is that
+//! of a service, a program, a host or a file, however much it looks like the name of a secret.
+
+/// What stands before such a name.
+const BEFORE: [&str; 23] = [
+    "cannot add ",
+    "cannot apply ",
+    "cannot ask systemd for ",
+    "cannot become user ",
+    "cannot check ",
+    "cannot disable ",
+    "cannot enable ",
+    "cannot explain ",
+    "cannot look up ",
+    "cannot open ",
+    "cannot reach ",
+    "cannot read ",
+    "cannot read the log of ",
+    "cannot register ",
+    "cannot remove ",
+    "cannot restart ",
+    "cannot run ",
+    "cannot start ",
+    "cannot stop ",
+    "cannot wait for ",
+    "cannot write ",
+    "is not for ",
+    "so does that of ",
+];
+
+/// Whether the name from `start` on, up to the colon at `colon`, is one that a cause follows, and not a value: it stands in
+/// backticks, and is a path, or what is told of it is that something cannot be done with it.
+pub(super) fn tells_the_cause(text: &str, start: usize, colon: usize) -> bool {
+    let (before, after) = (&text[..start], &text[start..colon]);
+    if !after.ends_with('`') {
+        return false;
+    }
+    let is_path = before.ends_with('/');
+    is_path || before.strip_suffix('`').is_some_and(|before| BEFORE.iter().any(|said| before.ends_with(said)))
+}
