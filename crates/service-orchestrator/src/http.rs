@@ -10,13 +10,16 @@ mod added;
 mod auth;
 mod connection_count;
 mod connections;
+mod current;
 mod daemon;
 mod definitions;
+mod envelope_body;
 mod events;
 mod health;
 mod idle;
 mod journal_body;
 mod list_body;
+mod log_stream;
 mod logs;
 mod managers;
 mod metrics;
@@ -39,24 +42,23 @@ mod unix_listener;
 mod withheld;
 mod write_timeout;
 
-pub(crate) use connection_count::last_seen;
 pub(crate) use definitions::Definitions;
 pub(crate) use health::ping_owner;
 pub(crate) use state::ApiState;
-pub(crate) use tcp_listener::{Opened, open};
+pub(crate) use tcp_listener::{BoundListener, bind_tcp};
 
 use crate::handle::ServiceOrchestrator;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use connections::Seats;
-use reply::LARGEST_BODY;
+use connections::ConnectionLimiter;
+use reply::MAX_BODY_BYTES;
 use router::router;
 use service_api::{Project, routes};
 use service_core::Moment;
 use std::sync::{Arc, LazyLock};
 use tokio::net::UnixListener;
-use unix_listener::Guarded;
+use unix_listener::PeerCheckedListener;
 
 /// What the requests of one daemon share.
 pub(crate) fn state(
@@ -80,22 +82,24 @@ pub(crate) async fn serve(
     api: Arc<ApiState>,
     end: impl Future<Output = ()> + Send + 'static,
 ) {
-    server::serve(Guarded::new(socket), bounded(router(api)), Seats::new(), end).await;
+    let limiter = ConnectionLimiter::new(&api.connections);
+    server::serve(PeerCheckedListener::new(socket), bounded(router(api)), limiter, end).await;
 }
 
 /// The same over TCP, for requests that are authorized.
 pub(crate) async fn serve_remote(
-    opened: Opened,
+    bound: BoundListener,
     api: Arc<ApiState>,
     end: impl Future<Output = ()> + Send + 'static,
 ) {
+    let limiter = ConnectionLimiter::new(&api.connections);
     // Authorization comes before routing: without it no answer tells which routes there are.
     let inner = Router::new().fallback_service(bounded(router(api)));
-    let app = inner.layer(from_fn_with_state(Arc::new(opened.gate), auth::guard));
-    server::serve(opened.door, app, Seats::new(), end).await;
+    let app = inner.layer(from_fn_with_state(Arc::new(bound.policy), auth::authorize));
+    server::serve(bound.listener, app, limiter, end).await;
 }
 
 /// The router with the bounds of every request.
 fn bounded(router: Router) -> Router {
-    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(from_fn(connections::usher))
+    router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).layer(from_fn(connections::admit))
 }

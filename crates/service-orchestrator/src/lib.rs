@@ -117,7 +117,6 @@ mod http;
 pub mod init;
 mod journal;
 pub mod load;
-mod logs;
 mod lookup;
 pub mod manager;
 #[doc(hidden)]

@@ -7,7 +7,7 @@
 use super::transient_gc;
 use crate::board::Board;
 use crate::host::clock;
-use crate::http::{self, ApiState};
+use crate::http::ApiState;
 use service_core::service::{Goal, State};
 use service_core::{Id, Moment};
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ const ACCEPT_GRACE: Duration = Duration::from_millis(2);
 pub(super) async fn wait_until_idle(api: &ApiState) {
     loop {
         let limit = wait_for_timeout(api).await;
-        let (left, socket) = (http::last_seen(), &api.project.socket);
+        let (left, socket) = (api.connections.last_seen(), &api.project.socket);
         // If the socket has no name already, or cannot be renamed, there is no name to restore either.
         let hidden = std::fs::rename(socket, hidden_path(socket));
         // The first sleep ends after queued connections have woken the listener, the second after they are accepted.
         tokio::time::sleep(ACCEPT_GRACE).await;
         tokio::time::sleep(ACCEPT_GRACE).await;
-        let is_alone = left.is_some() && http::last_seen() == left;
+        let is_alone = left.is_some() && api.connections.last_seen() == left;
         // A SIGHUP may have made the daemon bind it again meanwhile.
         let is_hidden = hidden.is_err() || !socket.exists();
         if is_alone && is_hidden && idle_timeout(&api.orchestrator.board()).is_some() {
@@ -56,7 +56,9 @@ async fn wait_for_timeout(api: &ApiState) -> Duration {
         let limit = idle_timeout(&Arc::clone(&boards.borrow_and_update()));
         let now = clock::now();
         inactive_since = limit.map(|_| inactive_since.unwrap_or(now));
-        let due = limit.zip(inactive_since).map(|(limit, since)| due(limit, since, http::last_seen(), now));
+        let due = limit
+            .zip(inactive_since)
+            .map(|(limit, since)| due(limit, since, api.connections.last_seen(), now));
         if let (Some(limit), Some(due)) = (limit, due)
             && due <= now
         {

@@ -1,4 +1,4 @@
-//! Returns unused heap to the kernel after startup and after bursts, once no service changes.
+//! Returns unused heap to the kernel after startup and after bursts, once neither services nor connections change.
 
 use crate::host::clock;
 use crate::host::memory::trim_heap;
@@ -14,17 +14,24 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 /// Never returns while the orchestrator lives.
 pub(super) async fn trim_when_idle(api: Arc<ApiState>) {
     let mut boards = api.orchestrator.boards();
+    let mut changed = async || {
+        tokio::select! {
+            changed = boards.changed() => changed.is_ok(),
+            () = api.connections.closed() => true,
+        }
+    };
     loop {
         let latest = clock::now().plus(MAX_DELAY);
         while clock::now() < latest {
-            match tokio::time::timeout(IDLE_DELAY, boards.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
+            match tokio::time::timeout(IDLE_DELAY, changed()).await {
+                Ok(true) => {}
+                Ok(false) => return,
                 Err(_) => break,
             }
         }
-        trim_heap();
-        if boards.changed().await.is_err() {
+        // It takes some milliseconds.
+        let _ = tokio::task::spawn_blocking(trim_heap).await;
+        if !changed().await {
             return;
         }
     }

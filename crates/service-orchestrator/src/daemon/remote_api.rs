@@ -17,7 +17,7 @@ pub(super) async fn serve(api: Arc<ApiState>, mut end: Receiver<()>) {
     let Some(settings) = api.orchestrator.plan().settings().api.clone() else { return };
     let base = api.project.config.parent().unwrap_or(Path::new("/")).to_path_buf();
     loop {
-        match http::open(&settings, &base, &api.project.state_dir).await {
+        match http::bind_tcp(&settings, &base, &api.project.state_dir).await {
             Ok(listener) => {
                 let url = listener.url();
                 tracing::info!(url, "answering over TCP");

@@ -1,18 +1,19 @@
-//! Work that waits for the disk, done on another thread and by few at once: the runtime has one thread, and hundreds who read
-//! must not keep those waiting who start something.
+//! Blocking work on threads of the pool, with a bound for how much of it runs at once: the runtime has one thread, and hundreds of
+//! readers must not delay a start.
 
 use std::io;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Does it when it is its turn in this lane.
+/// Runs the work once there is a permit.
 pub(crate) async fn run_blocking<T: Send + 'static>(
-    lane: &'static Semaphore,
+    permits: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    // It is never closed. Who goes away ends the waiting and not the work, so the work holds the permit.
-    let turn = lane.acquire().await;
+    // The semaphore is never closed. The work holds the permit: a caller that goes away does not end it.
+    let permit = Arc::clone(permits).acquire_owned().await;
     let work = move || {
-        let _turn = turn;
+        let _permit = permit;
         work()
     };
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)

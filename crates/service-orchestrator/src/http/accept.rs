@@ -1,18 +1,18 @@
-//! What a client takes and what it would rather have, as its `Accept` says.
+//! Content negotiation: what a client prefers by its `Accept` headers.
 
 use axum::http::{HeaderMap, header};
 use service_api::routes;
 
-/// All that it says.
-pub(super) fn said(headers: &HeaderMap) -> String {
-    let said: Vec<&str> =
+/// All values of the header.
+pub(super) fn accept_header(headers: &HeaderMap) -> String {
+    let values: Vec<&str> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    said.join(",")
+    values.join(",")
 }
 
-/// How much this is wanted, from 0 to 1; `*/*` speaks of nothing. A version that is named has to be this one.
+/// The weight of a media type, from 0 to 1; `*/*` counts as absent. A version in the header must be this one.
 pub(super) fn weight(accept: &str, kind: &str, version: Option<&str>) -> f64 {
-    let of = |part: &str| {
+    let weight = |part: &str| {
         let mut parts = part.split(';').map(str::trim);
         let matches = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(kind));
         let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
@@ -22,18 +22,18 @@ pub(super) fn weight(accept: &str, kind: &str, version: Option<&str>) -> f64 {
         let fits = version.is_none_or(|ours| value("version").is_none_or(|theirs| theirs == ours));
         (matches && fits).then(|| value("q").and_then(|q| q.parse::<f64>().ok()).unwrap_or(1.0))
     };
-    accept.split(',').filter_map(of).fold(0.0, f64::max)
+    accept.split(',').filter_map(weight).fold(0.0, f64::max)
 }
 
-/// Whether this is rather wanted than one answer in JSON, which is what everybody gets who says nothing.
+/// Whether a client prefers this media type to JSON, which is the default.
 pub(super) fn prefers(accept: &str, kind: &str) -> bool {
     let wanted = weight(accept, kind, None);
     wanted > 0.0 && wanted >= weight(accept, "application/json", None)
 }
 
-/// Whether rows are taken as they come.
+/// Whether a client prefers rows line by line.
 pub(super) fn takes_lines(headers: &HeaderMap) -> bool {
-    prefers(&said(headers), routes::NDJSON)
+    prefers(&accept_header(headers), routes::NDJSON)
 }
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_to_who_would_rather_have_them() {
+    fn clients_that_prefer_lines_get_them() {
         for lines in [
             "application/x-ndjson",
             "Application/X-NDJSON",

@@ -2,10 +2,9 @@
 
 use super::actor::Actor;
 use super::openapi::{
-    Broken, Conflict, Malformed, NoService, NotStarted, OneWish, OutcomeOnALine, OutcomesAnswer, Service,
-    WrongFile, tag,
+    ActionRows, Broken, Conflict, Malformed, NoService, NotStarted, OneWish, Service, WrongFile, tag,
 };
-use super::reply::{Failure, Named, Sent};
+use super::reply::{Failure, JsonBody, PathParam};
 use super::rows;
 use super::state::ApiState;
 use crate::host::acceptance::not_asked;
@@ -32,9 +31,9 @@ type Answer = Result<Response, Failure>;
     operation_id = "start_services",
     tag = tag::WISHES,
     request_body = service_api::Wish,
-    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
+    responses(ActionRows, Malformed, NoService, Conflict, WrongFile, Broken),
 )]
-pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, JsonBody(body): JsonBody) -> Answer {
     many(api, actor, &headers, &body, Verb::Start).await
 }
 
@@ -47,9 +46,9 @@ pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, Sent(bo
     operation_id = "stop_services",
     tag = tag::WISHES,
     request_body = service_api::Wish,
-    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
+    responses(ActionRows, Malformed, NoService, Conflict, Broken),
 )]
-pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, JsonBody(body): JsonBody) -> Answer {
     many(api, actor, &headers, &body, Verb::Stop).await
 }
 
@@ -63,9 +62,14 @@ pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, Sent(bod
     operation_id = "restart_services",
     tag = tag::WISHES,
     request_body = service_api::Wish,
-    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
+    responses(ActionRows, Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
 )]
-pub(super) async fn restart(api: Shares, actor: Actor, headers: HeaderMap, Sent(body): Sent) -> Answer {
+pub(super) async fn restart(
+    api: Shares,
+    actor: Actor,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Answer {
     many(api, actor, &headers, &body, Verb::Restart).await
 }
 
@@ -79,14 +83,14 @@ pub(super) async fn restart(api: Shares, actor: Actor, headers: HeaderMap, Sent(
     tag = tag::WISHES,
     params(Service),
     request_body = Option<OneWish>,
-    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, Broken),
+    responses(ActionRows, Malformed, NoService, Conflict, WrongFile, Broken),
 )]
 pub(super) async fn start_one(
     api: Shares,
     actor: Actor,
-    Named(name): Named<String>,
+    PathParam(name): PathParam<String>,
     headers: HeaderMap,
-    Sent(body): Sent,
+    JsonBody(body): JsonBody,
 ) -> Answer {
     one(api, actor, name, &headers, &body, Verb::Start).await
 }
@@ -101,14 +105,14 @@ pub(super) async fn start_one(
     tag = tag::WISHES,
     params(Service),
     request_body = Option<OneWish>,
-    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
+    responses(ActionRows, Malformed, NoService, Conflict, Broken),
 )]
 pub(super) async fn stop_one(
     api: Shares,
     actor: Actor,
-    Named(name): Named<String>,
+    PathParam(name): PathParam<String>,
     headers: HeaderMap,
-    Sent(body): Sent,
+    JsonBody(body): JsonBody,
 ) -> Answer {
     one(api, actor, name, &headers, &body, Verb::Stop).await
 }
@@ -123,14 +127,14 @@ pub(super) async fn stop_one(
     tag = tag::WISHES,
     params(Service),
     request_body = Option<OneWish>,
-    responses((status = 200, description = "a row for each service it is about", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
+    responses(ActionRows, Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn restart_one(
     api: Shares,
     actor: Actor,
-    Named(name): Named<String>,
+    PathParam(name): PathParam<String>,
     headers: HeaderMap,
-    Sent(body): Sent,
+    JsonBody(body): JsonBody,
 ) -> Answer {
     one(api, actor, name, &headers, &body, Verb::Restart).await
 }

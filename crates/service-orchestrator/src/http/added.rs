@@ -1,12 +1,10 @@
-//! Services that are in no file: adding them, and stopping and forgetting them.
+//! Services that are in no file: adds, stops and removes them.
 
 use super::actions::{bad, body_of, patience, read};
 use super::actor::Actor;
 use super::definitions::Unchanged;
-use super::openapi::{
-    Broken, Conflict, Definitions, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
-};
-use super::reply::{Failure, Sent};
+use super::openapi::{Broken, Conflict, Definitions, Malformed, NoService, OutcomeRows, WrongFile, tag};
+use super::reply::{Failure, JsonBody};
 use super::rows::outcomes;
 use super::state::ApiState;
 use crate::board::Board;
@@ -23,10 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Where no program gives a name.
-const NAMELESS: &str = "run";
-/// The states in which nothing of a service runs or will by itself.
-const RESTS: [&str; 3] = ["stopped", "completed", "failed"];
+/// The name of a service whose program has none.
+const DEFAULT_NAME: &str = "run";
+/// The states of inactive services.
+const INACTIVE_STATES: [&str; 3] = ["stopped", "completed", "failed"];
 
 /// Define services that are in no file
 ///
@@ -37,16 +35,17 @@ const RESTS: [&str; 3] = ["stopped", "completed", "failed"];
     operation_id = "add_services",
     tag = tag::WISHES,
     request_body = Definitions,
-    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, Broken),
+    responses(OutcomeRows, Malformed, Conflict, WrongFile, Broken),
 )]
 pub(super) async fn add(
     State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     headers: HeaderMap,
-    Sent(body): Sent,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
     let asked: Add = body_of(&body, "what to add")?;
-    let choose = |file: &Plan, before: &[Addition]| choose(asked, file, before, &api.orchestrator.board());
+    let choose =
+        |file: &Plan, before: &[Addition]| choose_names(asked, file, before, &api.orchestrator.board());
     let entered = ON_BEHALF.scope(by, api.definitions.add(&api.orchestrator, choose)).await?;
     let board = api.orchestrator.board();
     let (rows, receiver) = unbounded_channel();
@@ -82,8 +81,13 @@ fn row(board: &Board, name: &str, action: Action) -> Outcome {
     }
 }
 
-/// The rows as they were sent, each with a name that it may have.
-fn choose(asked: Add, file: &Plan, before: &[Addition], board: &Board) -> Result<Vec<Addition>, Problem> {
+/// The definitions of a request, each with a name that is free.
+fn choose_names(
+    asked: Add,
+    file: &Plan,
+    before: &[Addition],
+    board: &Board,
+) -> Result<Vec<Addition>, Problem> {
     let mut chosen: Vec<Addition> = Vec::new();
     let known: BTreeMap<&str, &Addition> =
         before.iter().map(|addition| (&*addition.name, addition)).collect();
@@ -120,7 +124,7 @@ fn choose(asked: Add, file: &Plan, before: &[Addition], board: &Board) -> Result
             return Err(wrong(message).in_cell(row, named()));
         }
         let addition = Addition { name, keys, transient: asked.transient };
-        if let Some(problem) = taken(&addition, file, known.get(&*addition.name).copied(), board) {
+        if let Some(problem) = name_conflict(&addition, file, known.get(&*addition.name).copied(), board) {
             return Err(problem.in_cell(row, named()));
         }
         chosen.push(addition);
@@ -136,8 +140,8 @@ fn named() -> Vec<String> {
     vec!["name".to_owned()]
 }
 
-/// Who has this name, if it cannot be had.
-fn taken(addition: &Addition, file: &Plan, old: Option<&Addition>, board: &Board) -> Option<Problem> {
+/// Why a name is not free.
+fn name_conflict(addition: &Addition, file: &Plan, old: Option<&Addition>, board: &Board) -> Option<Problem> {
     let Addition { name, transient, .. } = addition;
     let problem = |why: &str| Problem::new(Code::NameTaken, format!("{}: {why}", addition.cannot()));
     if file.id(name).is_some() {
@@ -156,19 +160,20 @@ fn taken(addition: &Addition, file: &Plan, old: Option<&Addition>, board: &Board
         );
     }
     let entry = board.entry(name);
-    if let Some(state) = entry.map(|entry| entry.snapshot.state_word()).filter(|state| !RESTS.contains(state))
+    if let Some(state) =
+        entry.map(|entry| entry.snapshot.state_word()).filter(|state| !INACTIVE_STATES.contains(state))
     {
         return Some(
             problem(&format!("it is {state} already"))
                 .help(format!("choose another name, or say `service stop {name}` first")),
         );
     }
-    // What was never run is just about to be, by somebody else.
+    // A service that has never run is about to be started by another request.
     (old.is_some() && entry.is_none_or(|entry| entry.snapshot.run == 0))
         .then(|| problem("it is being started already").help("choose another name"))
 }
 
-/// A name after the program that nobody has. `tried` has up to which number that was looked for already.
+/// A free name after the program. `tried` has the last number that was tried for each program.
 fn free_name(
     command: Option<&Value>,
     tried: &mut BTreeMap<String, u32>,
@@ -183,7 +188,7 @@ fn free_name(
     let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let base: String = program.chars().map(fits).take(32).collect();
     let base = base.trim_start_matches(['.', '_', '-']);
-    let base = if base.is_empty() { NAMELESS } else { base };
+    let base = if base.is_empty() { DEFAULT_NAME } else { base };
     let last = tried.entry(base.to_owned()).or_default();
     let names = (*last + 1..).map(|nth| {
         *last = nth;
@@ -202,13 +207,13 @@ fn free_name(
     operation_id = "remove_services",
     tag = tag::WISHES,
     request_body = service_api::Wish,
-    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Conflict, Broken),
+    responses(OutcomeRows, Malformed, NoService, Conflict, Broken),
 )]
 pub(super) async fn remove(
     State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     headers: HeaderMap,
-    Sent(body): Sent,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
     let asked = read(&body)?;
     let added = api.definitions.additions().await;
@@ -227,7 +232,7 @@ pub(super) async fn remove(
         drop(rows); // else an answer to nobody's removal would wait for them
     } else {
         let board = api.orchestrator.board();
-        // What waits for a file that it fits is not in the plan, and has nothing to stop.
+        // An addition that does not fit the file is not in the plan and has nothing to stop.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =
             names.iter().partition(|name| board.plan.id(name).is_some());
         let wish = Wish {
@@ -238,13 +243,13 @@ pub(super) async fn remove(
         let wish = wish.for_command("service remove").by(&by);
         let stopped = api.orchestrator.wish(wish).await?;
         let done = apart.into_iter().map(|name| row(&board, name, Action::Removed)).collect();
-        // It ends by itself, and is carried out when the client leaves.
-        tokio::spawn(ON_BEHALF.scope(by, forget(Arc::clone(&api), stopped, done, rows)));
+        // The task ends by itself, also after the client has disconnected.
+        tokio::spawn(ON_BEHALF.scope(by, remove_stopped(Arc::clone(&api), stopped, done, rows)));
     }
     Ok(outcomes(&headers, receiver).await)
 }
 
-/// These, each of which was added and is needed by nothing that stays.
+/// The names, if each was added and is no dependency of a service that stays.
 fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Name>, Problem> {
     let added: BTreeMap<&str, &Addition> = added.iter().map(|addition| (&*addition.name, addition)).collect();
     let (mut found, mut go) = (Vec::new(), BTreeSet::new());
@@ -272,8 +277,8 @@ fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Na
     Ok(found)
 }
 
-/// Forgets what has stopped. One that did not stop stays defined, and its row says why.
-async fn forget(
+/// Removes the services that have stopped. A service that did not stop stays defined, and its row says why.
+async fn remove_stopped(
     api: Arc<ApiState>,
     mut stopped: UnboundedReceiver<Outcome>,
     mut done: Vec<Outcome>,
@@ -316,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_made_from_the_program_and_nobody_elses() {
+    fn a_name_is_derived_from_the_program_and_free() {
         assert_eq!(named(&json!("/usr/bin/ssh -N host")), "ssh-3");
         assert_eq!(named(&json!(["./my server", "x"])), "my-server");
         assert_eq!(named(&json!("")), "run");

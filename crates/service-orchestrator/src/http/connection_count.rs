@@ -1,71 +1,62 @@
-//! [`Guest`]: a connection, counted; and the memory that is given back when most of them have gone. What was freed between
-//! pieces that are still in use glibc would keep for ever, and a second thousand of clients would need more on top of it.
+//! [`ConnectionCount`]: how many connections are open, and when the last one was closed.
 
 use crate::host::clock;
-use crate::host::memory::trim_heap;
 use service_core::Moment;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
-/// Fewer are not worth it.
-const MANY: usize = 64;
-
-static HERE: AtomicUsize = AtomicUsize::new(0);
-/// The most since memory was given back last.
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-/// When the last one has gone.
-static LEFT: AtomicU64 = AtomicU64::new(0);
-
-/// When somebody was here last; none while somebody is.
-pub(crate) fn last_seen() -> Option<Moment> {
-    let is_empty = HERE.load(Ordering::Relaxed) == 0;
-    is_empty.then(|| Moment::from_nanos(LEFT.load(Ordering::Relaxed)))
+/// The connections of one daemon, over all listeners.
+#[derive(Default)]
+pub(crate) struct ConnectionCount {
+    open: AtomicUsize,
+    /// When the last one was closed.
+    closed_at: AtomicU64,
+    closed: Notify,
 }
 
-/// Somebody who is here as long as this is kept.
-pub(super) struct Guest(());
+/// One open connection, counted until it is dropped.
+pub(super) struct ConnectionGuard(Arc<ConnectionCount>);
 
-impl Guest {
-    pub(super) fn comes() -> Self {
-        let here = HERE.fetch_add(1, Ordering::Relaxed) + 1;
-        MOST.fetch_max(here, Ordering::Relaxed);
-        Self(())
+impl ConnectionCount {
+    /// When a client was connected last; none while one is.
+    pub(crate) fn last_seen(&self) -> Option<Moment> {
+        let is_empty = self.open.load(Ordering::Relaxed) == 0;
+        is_empty.then(|| Moment::from_nanos(self.closed_at.load(Ordering::Relaxed)))
+    }
+
+    /// Waits until a connection is closed; at once, if one was since the last call.
+    pub(crate) async fn closed(&self) {
+        self.closed.notified().await;
+    }
+
+    pub(super) fn opened(self: &Arc<Self>) -> ConnectionGuard {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        ConnectionGuard(Arc::clone(self))
     }
 }
 
-impl Drop for Guest {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        LEFT.store(clock::now().as_nanos(), Ordering::Relaxed);
-        let here = HERE.fetch_sub(1, Ordering::Relaxed) - 1;
-        if has_ebbed(here, MOST.load(Ordering::Relaxed)) {
-            MOST.store(here, Ordering::Relaxed);
-            // It takes some milliseconds.
-            if let Ok(runtime) = Handle::try_current() {
-                drop(runtime.spawn_blocking(trim_heap));
-            }
-        }
+        self.0.closed_at.store(clock::now().as_nanos(), Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.closed.notify_one();
     }
-}
-
-/// Whether half of many have gone.
-fn has_ebbed(here: usize, most: usize) -> bool {
-    most >= MANY && here <= most / 2
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn memory_is_given_back_when_half_of_many_have_gone_and_again_when_half_of_those_have() {
-        let (mut most, mut given) = (2_000, Vec::new());
-        for here in (0..most).rev() {
-            if has_ebbed(here, most) {
-                most = here;
-                given.push(here);
-            }
-        }
-        assert_eq!(given, [1_000, 500, 250, 125, 62]);
+    #[tokio::test]
+    async fn the_time_since_the_last_connection_counts_from_its_end() {
+        let count = Arc::new(ConnectionCount::default());
+        let (first, second) = (count.opened(), count.opened());
+        drop(first);
+        assert_eq!(count.last_seen(), None, "one is open");
+        let before = clock::now();
+        drop(second);
+        assert!(count.last_seen().is_some_and(|closed| closed >= before));
+        count.closed().await;
     }
 }

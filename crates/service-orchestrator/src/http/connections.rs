@@ -1,14 +1,14 @@
-//! [`Seats`]: how many connections there may be at one door, streams counted by themselves.
+//! [`ConnectionLimiter`]: how many connections one listener may have.
 //!
-//! A connection takes a seat when it comes. One that asks for a stream gives it back and takes one of the streams', for as
-//! long as the connection lasts: so a thousand who follow keep nobody from asking, and one who is one too many is told.
+//! Each connection holds one of 256 permits. A streaming request trades it for one of 1100 stream permits, until the connection
+//! ends: so a thousand followers prevent no other request. Without a free stream permit the request is refused.
 //!
-//! When all seats are taken, who comes gets that of whom we have waited for longest (see [`Turn`]), and whoever is answered
-//! meanwhile is asked to come again: so nobody keeps others out by sitting there.
+//! With no permit left, a new connection replaces the one that has been client-idle longest (see [`IdleTimer`]), and
+//! connections that are answered meanwhile are closed after their response: so idle clients lock nobody out.
 
 use super::accept;
-use super::connection_count::Guest;
-use super::idle::Turn;
+use super::connection_count::{ConnectionCount, ConnectionGuard};
+use super::idle::IdleTimer;
 use super::peer::Peer;
 use super::protocol_error;
 use super::reply::Failure;
@@ -29,174 +29,180 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Connections at one door that ask and are answered.
-const MOST_ASKING: usize = 256;
-/// Connections at one door that follow something: one holds 12 KB, or 22 KB with TLS.
-const MOST_FOLLOWING: usize = 1100;
+/// Connections of one listener that send requests.
+const MAX_REQUEST_CONNECTIONS: usize = 256;
+/// Connections of one listener that stream: one holds 12 KB, or 22 KB with TLS.
+const MAX_STREAM_CONNECTIONS: usize = 1100;
 
-/// How long somebody may be silent, however many wait for a seat: as long as an honest head is on its way.
-const GRACE: Duration = Duration::from_millis(250);
-/// How long one who was asked to leave may take, before the next is asked.
-const LEAVES_WITHIN: Duration = Duration::from_millis(10);
+/// How long a client may be idle however many wait for a permit: the transit time of a request head.
+const MIN_IDLE: Duration = Duration::from_millis(250);
+/// How long a connection that is to be closed may take before the next one is closed too.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// The seats at one door.
+/// The permits of one listener.
 #[derive(Clone)]
-pub(super) struct Seats {
-    asking: Arc<Semaphore>,
-    following: Arc<Semaphore>,
-    row: Arc<Row>,
+pub(super) struct ConnectionLimiter {
+    requests: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    open: Arc<OpenConnections>,
+    count: Arc<ConnectionCount>,
 }
 
-/// Who sits there. A lock is right here: it is held while a few hundred are looked through at most.
+/// The connections that hold a permit for requests. A lock is right here: it is held for a scan of a few hundred at most.
 #[derive(Default)]
-struct Row {
-    sitting: Mutex<HashMap<u64, Arc<Turn>>>,
-    /// Somebody waits for a seat.
-    crowded: AtomicBool,
+struct OpenConnections {
+    timers: Mutex<HashMap<u64, Arc<IdleTimer>>>,
+    /// A new connection waits for a permit.
+    contended: AtomicBool,
     next: AtomicU64,
 }
 
-/// The seat of one connection. A lock is right here: it is held for one exchange.
-pub(super) struct Seat {
+/// The permit of one connection. A lock is right here: it is held for one exchange.
+pub(super) struct ConnectionPermit {
     permit: Mutex<Option<OwnedSemaphorePermit>>,
-    following: Arc<Semaphore>,
-    row: Arc<Row>,
+    streams: Arc<Semaphore>,
+    open: Arc<OpenConnections>,
     number: u64,
-    turn: Arc<Turn>,
-    _guest: Guest,
+    timer: Arc<IdleTimer>,
+    _guard: ConnectionGuard,
 }
 
-/// How a request came in.
+/// The connection of a request.
 #[derive(Clone)]
-pub(super) struct Arrival {
-    pub(super) seat: Arc<Seat>,
-    /// The address of ours that was called; none on a Unix socket.
+pub(super) struct Accepted {
+    pub(super) permit: Arc<ConnectionPermit>,
+    /// The local address; none on a Unix socket.
     pub(super) at: Option<IpAddr>,
-    /// Who asks.
     pub(super) peer: Peer,
 }
 
-impl Seats {
-    /// As many as there may be; fewer where few descriptors may be open, so that services can still be started.
-    pub(super) fn new() -> Self {
-        let room = DescriptorBudget::now();
-        Self::of(room.seats(MOST_ASKING), room.seats(MOST_FOLLOWING))
+impl ConnectionLimiter {
+    /// Fewer permits with few descriptors, so that services can still be started.
+    pub(super) fn new(count: &Arc<ConnectionCount>) -> Self {
+        let budget = DescriptorBudget::now();
+        let [requests, streams] =
+            [MAX_REQUEST_CONNECTIONS, MAX_STREAM_CONNECTIONS].map(|most| budget.seats(most));
+        Self::with_permits(requests, streams, Arc::clone(count))
     }
 
-    fn of(asking: usize, following: usize) -> Self {
-        let [asking, following] = [asking, following].map(|most| Arc::new(Semaphore::new(most)));
-        Self { asking, following, row: Arc::default() }
+    fn with_permits(requests: usize, streams: usize, count: Arc<ConnectionCount>) -> Self {
+        let [requests, streams] = [requests, streams].map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { requests, streams, open: Arc::default(), count }
     }
 
-    /// A seat for somebody who has come, as soon as there is one.
-    pub(super) async fn take(&self) -> Seat {
-        let free = Arc::clone(&self.asking).try_acquire_owned();
+    /// Waits for a permit for a new connection.
+    pub(super) async fn acquire(&self) -> ConnectionPermit {
+        let free = Arc::clone(&self.requests).try_acquire_owned();
         let permit = match free {
             Ok(permit) => Some(permit),
-            Err(_) => self.wait().await,
+            Err(_) => self.wait_for_permit().await,
         };
-        let (number, turn) = (self.row.next.fetch_add(1, Ordering::Relaxed), Arc::new(Turn::theirs()));
-        self.row.sitting().insert(number, Arc::clone(&turn));
-        let (following, row) = (Arc::clone(&self.following), Arc::clone(&self.row));
-        Seat { permit: Mutex::new(permit), following, row, number, turn, _guest: Guest::comes() }
+        let (number, timer) = (self.open.next.fetch_add(1, Ordering::Relaxed), Arc::new(IdleTimer::new()));
+        self.open.timers().insert(number, Arc::clone(&timer));
+        let (streams, open) = (Arc::clone(&self.streams), Arc::clone(&self.open));
+        let (permit, guard) = (Mutex::new(permit), self.count.opened());
+        ConnectionPermit { permit, streams, open, number, timer, _guard: guard }
     }
 
-    async fn wait(&self) -> Option<OwnedSemaphorePermit> {
-        let _crowd = Crowd::gathers(&self.row);
-        let mut free = pin!(Arc::clone(&self.asking).acquire_owned());
+    async fn wait_for_permit(&self) -> Option<OwnedSemaphorePermit> {
+        let _contention = Contention::begin(&self.open);
+        let mut free = pin!(Arc::clone(&self.requests).acquire_owned());
         loop {
-            let pause = self.row.ask_one_to_leave();
-            if let Ok(permit) = timeout(pause, &mut free).await {
-                // The semaphore is never closed; without a permit nobody would be counted, and that is all.
+            let delay = self.open.close_longest_idle();
+            if let Ok(permit) = timeout(delay, &mut free).await {
+                // The semaphore is never closed; a connection without a permit would only not be counted.
                 return permit.ok();
             }
         }
     }
 }
 
-impl Row {
-    fn sitting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Turn>>> {
-        self.sitting.lock().unwrap_or_else(PoisonError::into_inner)
+impl OpenConnections {
+    fn timers(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<IdleTimer>>> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the one that we have waited for longest, unless that is not long. Gives how long to wait before the next is asked.
-    fn ask_one_to_leave(&self) -> Duration {
-        let sitting = self.sitting();
-        let waited = sitting.values().filter_map(|turn| Some((turn.theirs_since()?, turn)));
-        let Some((since, turn)) = waited.min_by_key(|(since, _)| *since) else { return GRACE };
-        let lasts = (since + GRACE).saturating_duration_since(clock::timer());
-        if !lasts.is_zero() {
-            return lasts;
+    /// Closes the connection that is client-idle longest, if it is for long enough. Returns when to call this again.
+    fn close_longest_idle(&self) -> Duration {
+        let timers = self.timers();
+        let idle = timers.values().filter_map(|timer| Some((timer.client_idle_since()?, timer)));
+        let Some((since, timer)) = idle.min_by_key(|(since, _)| *since) else { return MIN_IDLE };
+        let remaining = (since + MIN_IDLE).saturating_duration_since(clock::timer());
+        if !remaining.is_zero() {
+            return remaining;
         }
-        turn.ask_to_leave();
-        LEAVES_WITHIN
+        timer.request_close();
+        CLOSE_TIMEOUT
     }
 }
 
-/// Somebody waits for a seat, for as long as this is kept.
-struct Crowd<'a>(&'a Row);
+/// While it lives, a new connection waits for a permit.
+struct Contention<'a>(&'a OpenConnections);
 
-impl<'a> Crowd<'a> {
-    fn gathers(row: &'a Row) -> Self {
-        row.crowded.store(true, Ordering::Relaxed);
-        Self(row)
+impl<'a> Contention<'a> {
+    fn begin(open: &'a OpenConnections) -> Self {
+        open.contended.store(true, Ordering::Relaxed);
+        Self(open)
     }
 }
 
-impl Drop for Crowd<'_> {
+impl Drop for Contention<'_> {
     fn drop(&mut self) {
-        self.0.crowded.store(false, Ordering::Relaxed);
+        self.0.contended.store(false, Ordering::Relaxed);
     }
 }
 
-impl Seat {
-    /// Whose turn it is to speak.
-    pub(super) fn turn(&self) -> &Arc<Turn> {
-        &self.turn
+impl ConnectionPermit {
+    pub(super) fn timer(&self) -> &Arc<IdleTimer> {
+        &self.timer
     }
 
-    /// Whether somebody waits for it.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.row.crowded.load(Ordering::Relaxed)
+    /// Whether a new connection waits for a permit.
+    pub(super) fn is_contended(&self) -> bool {
+        self.open.contended.load(Ordering::Relaxed)
     }
 
-    /// Changes to a seat of those who follow, unless all are taken.
-    fn follow(&self) -> bool {
-        let Ok(permit) = Arc::clone(&self.following).try_acquire_owned() else { return false };
-        self.row.sitting().remove(&self.number);
+    /// Trades the permit for one of a stream. Returns whether one was free.
+    fn become_stream(&self) -> bool {
+        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else { return false };
+        self.open.timers().remove(&self.number);
         *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
         true
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.row.sitting().remove(&self.number);
+        self.open.timers().remove(&self.number);
     }
 }
 
-/// Lets a request that asks for a stream change its seat, and in what can be answered at all. One layer for both: each costs
-/// memory for every request that is being answered.
-pub(super) async fn usher(Extension(arrival): Extension<Arrival>, request: Request, next: Next) -> Response {
-    if let Some(refused) = protocol_error::refused(request.headers()) {
+/// Refuses what the server does not support, and has a streaming request trade its permit. One layer for both: each layer costs
+/// memory for every request.
+pub(super) async fn admit(
+    Extension(accepted): Extension<Accepted>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Some(refused) = protocol_error::reject_unsupported(request.headers()) {
         return refused;
     }
     if !is_stream(&request) {
         return next.run(request).await;
     }
-    if !arrival.seat.follow() {
+    if !accepted.permit.become_stream() {
         let problem = Problem::new(Code::Busy, "cannot stream to one more client: too many are connected");
         return Failure(problem.help("end some of those who follow, then ask again")).into_response();
     }
     let mut response = next.run(request).await;
-    // Its seat is that of a stream, so it ends with the stream.
+    // The connection holds a stream permit, so it ends with the stream.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// Whoever takes an answer as it comes may take it for long.
+/// Whether a request may be answered by a stream.
 fn is_stream(request: &Request) -> bool {
-    let said = accept::said(request.headers());
+    let said = accept::accept_header(request.headers());
     [routes::SSE, routes::NDJSON].into_iter().any(|kind| accept::prefers(&said, kind))
 }
 
@@ -205,39 +211,39 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_gets_the_seat_of_the_one_that_was_silent_longest_and_of_nobody_who_is_heard() {
-        let seats = Seats::of(3, 1);
-        let heard = seats.take().await;
-        heard.turn().hears();
-        let silent = seats.take().await;
+    async fn a_new_connection_replaces_the_one_that_was_idle_longest_and_none_that_is_served() {
+        let limiter = ConnectionLimiter::with_permits(3, 1, Arc::default());
+        let served = limiter.acquire().await;
+        served.timer().request_received();
+        let idle = limiter.acquire().await;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let _fresh = seats.take().await;
-        let turn = Arc::clone(silent.turn());
-        let leaves = tokio::spawn(async move {
-            turn.asked_to_leave().await;
-            drop(silent);
+        let _fresh = limiter.acquire().await;
+        let timer = Arc::clone(idle.timer());
+        let closed = tokio::spawn(async move {
+            timer.close_requested().await;
+            drop(idle);
         });
         let begun = clock::timer();
-        let came = seats.take().await;
-        assert!(begun.elapsed() <= GRACE, "{:?}", begun.elapsed());
-        leaves.await.unwrap();
-        assert!(!came.is_wanted(), "nobody waits any more");
+        let new = limiter.acquire().await;
+        assert!(begun.elapsed() <= MIN_IDLE, "{:?}", begun.elapsed());
+        closed.await.unwrap();
+        assert!(!new.is_contended(), "none waits any more");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_speaks_just_as_it_is_asked_to_leave_may_stay() {
-        let seats = Seats::of(1, 1);
-        let seat = seats.take().await;
-        seat.turn().ask_to_leave();
-        seat.turn().hears();
-        assert!(timeout(GRACE, seat.turn().asked_to_leave()).await.is_err());
-        seat.turn().ends();
+    async fn a_request_that_arrives_before_the_close_keeps_its_connection() {
+        let limiter = ConnectionLimiter::with_permits(1, 1, Arc::default());
+        let permit = limiter.acquire().await;
+        permit.timer().request_close();
+        permit.timer().request_received();
+        assert!(timeout(MIN_IDLE, permit.timer().close_requested()).await.is_err());
+        permit.timer().response_sent();
         let ((), next) = tokio::join!(
             async {
-                seat.turn().asked_to_leave().await;
-                drop(seat);
+                permit.timer().close_requested().await;
+                drop(permit);
             },
-            seats.take()
+            limiter.acquire()
         );
         drop(next);
     }

@@ -5,7 +5,7 @@ use super::health::{self, HealthReport};
 use super::openapi::{
     Broken, Conflict, DaemonAnswer, Malformed, StopFailed, Unfit, VersionAnswer, VitalsAnswer, tag,
 };
-use super::reply::{Asked, Data, Reply, Sent};
+use super::reply::{Data, JsonBody, QueryParams, Reply};
 use super::state::ApiState;
 use crate::host::clock;
 use crate::request::{Verb, Wish};
@@ -111,9 +111,9 @@ pub(super) struct Stop {
 pub(super) async fn stop(
     State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
-    Asked(stop): Asked<Stop>,
+    QueryParams(stop): QueryParams<Stop>,
     // It says nothing and is read all the same: whoever is still sending it when we hang up gets no answer.
-    Sent(_): Sent,
+    JsonBody(_): JsonBody,
 ) -> Reply<view::Daemon> {
     if stop.services {
         let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) };

@@ -1,12 +1,12 @@
-//! What happened: as a list, or as a stream that goes on (NDJSON, server-sent events); and history.
+//! Events: as a list, or followed as a stream (NDJSON, server-sent events); and history.
 
 use super::accept::{self, prefers, weight};
-use super::journal_body::{self, Pieces};
+use super::journal_body::{self, JournalBody};
 use super::openapi;
 use super::openapi::{
     Broken, EventOnALine, EventsAnswer, Gone, HistoryAnswer, LastSeen, Malformed, NoService, tag,
 };
-use super::reply::{Asked, Failure, count, size};
+use super::reply::{Failure, QueryParams, deserialize_count, to_usize};
 use super::services::Names;
 use super::state::ApiState;
 use crate::journal::{self, EventQuery, EventRecord, LiveMessage, RowCursor, Subscription};
@@ -25,18 +25,18 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_stream::{Stream, StreamExt};
 use utoipa::IntoParams;
 
-/// Events when nothing else is asked; who follows hears what is new.
-const USUAL: usize = 100;
+/// Events without `since` and `limit`; a follower gets new ones only.
+const DEFAULT_LIMIT: usize = 100;
 
 /// `?since=17&limit=100`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Span {
+pub(super) struct EventRange {
     /// Those after the event of this number, or from this time on.
     #[param(value_type = openapi::Since, required = false, example = 17)]
     since: Option<String>,
     /// With `since` the first so many, else the last. Absent: all with `since`, else 100 events, or all of history.
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "deserialize_count")]
     #[param(example = 20, maximum = 9_007_199_254_740_991_u64)]
     limit: Option<u64>,
     /// What somebody of this kind has brought about (`user`, `hook`, `token`, `policy`, `program`, `daemon`), or somebody in
@@ -45,7 +45,7 @@ pub(super) struct Span {
     by: Option<String>,
 }
 
-impl Span {
+impl EventRange {
     fn question(self, names: &Names, last_seen: Option<&str>) -> Result<EventQuery, Problem> {
         let (last_seen, since) =
             (last_seen.map(str::parse).transpose(), self.since.as_deref().map(str::parse).transpose());
@@ -56,7 +56,7 @@ impl Span {
         Ok(EventQuery {
             names: names.list(),
             since: last_seen.or(since?),
-            limit: self.limit.map(size),
+            limit: self.limit.map(to_usize),
             by: self.by.filter(|by| !by.is_empty()),
         })
     }
@@ -82,7 +82,7 @@ pub(super) struct Starts {
     starts: bool,
 }
 
-/// How a client wants its answer.
+/// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// One envelope around a list.
@@ -90,15 +90,15 @@ enum Form {
     /// One envelope a line.
     Lines,
     /// Server-sent events.
-    Sent,
+    Sse,
 }
 
 impl Form {
-    fn of(headers: &HeaderMap) -> Self {
-        let said = accept::said(headers);
+    fn from_headers(headers: &HeaderMap) -> Self {
+        let said = accept::accept_header(headers);
         let wanted = |kind| if prefers(&said, kind) { weight(&said, kind, None) } else { 0.0 };
         match (wanted(routes::SSE), wanted(routes::NDJSON)) {
-            (sent, lines) if sent > 0.0 && sent >= lines => Self::Sent,
+            (sent, lines) if sent > 0.0 && sent >= lines => Self::Sse,
             (_, lines) if lines > 0.0 => Self::Lines,
             _ => Self::List,
         }
@@ -108,38 +108,38 @@ impl Form {
         match self {
             Self::List => "application/json",
             Self::Lines => routes::NDJSON,
-            Self::Sent => routes::SSE,
+            Self::Sse => routes::SSE,
         }
     }
 
     fn event(self, event: &Event, json: &str) -> String {
         match self {
-            Self::Sent => format!("id: {}\nevent: {}\ndata: {json}\n\n", event.seq, event.event),
+            Self::Sse => format!("id: {}\nevent: {}\ndata: {json}\n\n", event.seq, event.event),
             Self::List | Self::Lines => format!("{{\"success\":true,\"data\":{json},\"error\":null}}\n"),
         }
     }
 
-    fn written(self, event: &Event) -> String {
+    fn format(self, event: &Event) -> String {
         let json = serde_json::to_string(event);
         json.map(|json| self.event(event, &json)).unwrap_or_default()
     }
 
-    /// Nothing has happened up to this number. Where it can be told, a client that only hears of some services goes on
-    /// from there.
-    fn pulse(self, last: u64) -> String {
+    /// A heartbeat: there are no more events up to this number. As a server-sent event it carries the number, so that a client
+    /// that follows a few services continues from there.
+    fn heartbeat(self, last: u64) -> String {
         match self {
-            Self::Sent => format!(": nothing new\nid: {last}\n\n"),
+            Self::Sse => format!(": nothing new\nid: {last}\n\n"),
             Self::List | Self::Lines => "\n".to_owned(),
         }
     }
 
-    fn farewell(self) -> String {
+    fn lag_message(self) -> String {
         let problem =
             Problem::new(Code::TooSlow, "events came faster than they were read; the stream ends here")
                 .help("ask again since the last number you have");
         let json = serde_json::to_string(&Envelope::<()>::failure(problem)).unwrap_or_default();
         match self {
-            Self::Sent => format!("event: problem\ndata: {json}\n\n"),
+            Self::Sse => format!("event: problem\ndata: {json}\n\n"),
             Self::List | Self::Lines => format!("{json}\n"),
         }
     }
@@ -155,7 +155,7 @@ impl Form {
     path = routes::EVENTS,
     operation_id = "events",
     tag = tag::EVENTS,
-    params(Names, Span, Following, LastSeen),
+    params(Names, EventRange, Following, LastSeen),
     responses(
         (status = 200, description = "event by event", content(
             (EventsAnswer = "application/json"),
@@ -168,34 +168,35 @@ impl Form {
 pub(super) async fn events(
     State(api): State<Arc<ApiState>>,
     headers: HeaderMap,
-    Asked(names): Asked<Names>,
-    Asked(span): Asked<Span>,
-    Asked(Following { follow }): Asked<Following>,
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(range): QueryParams<EventRange>,
+    QueryParams(Following { follow }): QueryParams<Following>,
 ) -> Result<Response, Failure> {
-    let form = Form::of(&headers);
+    let form = Form::from_headers(&headers);
     if follow && form == Form::List {
         return Err(Problem::new(Code::BadRequest, "a list cannot be followed")
             .help(format!("say `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
             .into());
     }
-    // What is no text is no number either.
+    // A header that is not text is not a number either.
     let last_seen = headers.get(routes::LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
-    let mut question = span.question(&names, last_seen)?;
+    let mut question = range.question(&names, last_seen)?;
     if question.since.is_none() {
-        question.limit.get_or_insert(if follow { 0 } else { USUAL });
+        question.limit.get_or_insert(if follow { 0 } else { DEFAULT_LIMIT });
     }
     let view = journal(&api, &question.names).await?;
     let (past, asked) = (view.past(), question.clone());
     let write = match form {
         Form::List => journal_body::Form::List,
-        Form::Lines => journal_body::Form::Each(|event| Form::Lines.written(event)),
-        Form::Sent => journal_body::Form::Each(|event| Form::Sent.written(event)),
+        Form::Lines => journal_body::Form::Each(|event| Form::Lines.format(event)),
+        Form::Sse => journal_body::Form::Each(|event| Form::Sse.format(event)),
     };
-    let (first, rest) = journal_body::begin(write, move || journal::Events::new(past, asked)).await?;
+    let (first, rest) =
+        journal_body::begin(&api.journal_reads, write, move || journal::Events::new(past, asked)).await?;
     let body = match follow {
-        // At once it is told up to where that was, so that also who heard nothing can go on from there.
+        // The first heartbeat comes at once: a client that got no event can continue from its number.
         true => {
-            let now = tokio_stream::once(form.pulse(view.last)).chain(live(view, question, form));
+            let now = tokio_stream::once(form.heartbeat(view.last)).chain(live(view, question, form));
             body(first, rest.chain(now.map(|text| Ok(Bytes::from(text)))))
         }
         false => whole(first, rest),
@@ -204,7 +205,7 @@ pub(super) async fn events(
         .into_response())
 }
 
-/// The journal, for a reader who asks for these services: each is there, or it tells of one that was.
+/// The journal for a reader of these services: each is defined now, or the journal has events of it.
 async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Problem> {
     let unknown = match api.orchestrator.journal(names.to_vec()).await {
         Err(problem) if problem.code == Code::NotFound => problem,
@@ -218,7 +219,7 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
         let told = |name: &String| past.tells_of(name);
         gone.iter().map(told).collect::<Result<Vec<bool>, Problem>>()
     };
-    let all = journal_body::reading(told).await?.into_iter().all(|told| told);
+    let all = api.journal_reads.run(told).await?.into_iter().all(|told| told);
     if all { Ok(view) } else { Err(unknown) }
 }
 
@@ -230,7 +231,7 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
     path = routes::HISTORY,
     operation_id = "history",
     tag = tag::EVENTS,
-    params(Names, Span, Starts),
+    params(Names, EventRange, Starts),
     responses(
         (status = 200, description = "row by row, the oldest first", body = HistoryAnswer),
         Malformed, NoService, Gone, Broken,
@@ -238,21 +239,21 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
 )]
 pub(super) async fn history(
     State(api): State<Arc<ApiState>>,
-    Asked(names): Asked<Names>,
-    Asked(span): Asked<Span>,
-    Asked(Starts { starts }): Asked<Starts>,
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(range): QueryParams<EventRange>,
+    QueryParams(Starts { starts }): QueryParams<Starts>,
 ) -> Result<Response, Failure> {
-    let question = span.question(&names, None)?;
+    let question = range.question(&names, None)?;
     let view = journal(&api, &question.names).await?;
     let (past, checks) = (view.past(), view.checks());
     drop(view);
     let body = if starts {
         let open = move || Ok(journal::Starts::new(past, question));
-        let (first, rest) = journal_body::begin(journal_body::Form::List, open).await?;
+        let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
         whole(first, rest)
     } else {
         let open = move || journal::History::new(past, checks, &question);
-        let (first, rest) = journal_body::begin(journal_body::Form::List, open).await?;
+        let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
         whole(first, rest)
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -262,8 +263,8 @@ fn body(first: Vec<u8>, rest: impl Stream<Item = io::Result<Bytes>> + Send + 'st
     Body::from_stream(tokio_stream::once(Ok(Bytes::from(first))).chain(rest))
 }
 
-/// An answer that ends; one of one piece has a length.
-fn whole<A>(first: Vec<u8>, rest: Pieces<A>) -> Body
+/// An answer that ends. An answer of one chunk has a length.
+fn whole<A>(first: Vec<u8>, rest: JournalBody<A>) -> Body
 where
     A: RowCursor + Send + Unpin + 'static,
     A::Row: Serialize + 'static,
@@ -271,43 +272,43 @@ where
     if rest.is_over() { Body::from(first) } else { body(first, rest) }
 }
 
-/// What happens from here on. One who does not keep up hears that, and nothing more.
+/// New events. A client that does not keep up gets an error as the last line.
 fn live(view: Subscription, question: EventQuery, form: Form) -> impl Stream<Item = String> + Send + 'static {
     let (mut last, mut over) = (view.last, false);
-    let text = move |heard| match heard {
+    let text = move |received| match received {
         _ if over => None,
-        Ok(LiveMessage::Event(recorded)) => Some(fitting(&recorded, &question, last).map(|event| {
+        Ok(LiveMessage::Event(recorded)) => Some(matching(&recorded, &question, last).map(|event| {
             last = event.seq;
             form.event(event, &recorded.json)
         })),
-        Ok(LiveMessage::Heartbeat(last)) => Some(Some(form.pulse(last))),
+        Ok(LiveMessage::Heartbeat(last)) => Some(Some(form.heartbeat(last))),
         Err(()) => {
             over = true;
-            Some(Some(form.farewell()))
+            Some(Some(form.lag_message()))
         }
     };
     Live::new(view.live).map_while(text).filter_map(|text| text)
 }
 
-fn fitting<'r>(recorded: &'r EventRecord, question: &EventQuery, last: u64) -> Option<&'r Event> {
+fn matching<'r>(recorded: &'r EventRecord, question: &EventQuery, last: u64) -> Option<&'r Event> {
     let event = &recorded.event;
     (event.seq > last && question.takes(event)).then_some(event)
 }
 
-type Heard = Result<LiveMessage, RecvError>;
+type Received = Result<LiveMessage, RecvError>;
 
-/// A receiver as a stream: `Err` once it has fallen behind, the end when the daemon ends.
+/// A receiver as a stream: `Err` once it lags, the end when the daemon ends.
 struct Live {
-    next: Pin<Box<dyn Future<Output = (Heard, Receiver<LiveMessage>)> + Send>>,
+    next: Pin<Box<dyn Future<Output = (Received, Receiver<LiveMessage>)> + Send>>,
 }
 
 impl Live {
     fn new(receiver: Receiver<LiveMessage>) -> Self {
-        Self { next: Box::pin(hear(receiver)) }
+        Self { next: Box::pin(receive(receiver)) }
     }
 }
 
-async fn hear(mut receiver: Receiver<LiveMessage>) -> (Heard, Receiver<LiveMessage>) {
+async fn receive(mut receiver: Receiver<LiveMessage>) -> (Received, Receiver<LiveMessage>) {
     (receiver.recv().await, receiver)
 }
 
@@ -315,9 +316,9 @@ impl Stream for Live {
     type Item = Result<LiveMessage, ()>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.next.as_mut().poll(context).map(|(heard, receiver)| {
-            self.next = Box::pin(hear(receiver));
-            match heard {
+        self.next.as_mut().poll(context).map(|(received, receiver)| {
+            self.next = Box::pin(receive(receiver));
+            match received {
                 Ok(word) => Some(Ok(word)),
                 Err(RecvError::Lagged(_)) => Some(Err(())),
                 Err(RecvError::Closed) => None,
@@ -334,11 +335,11 @@ mod tests {
     fn events_come_in_the_form_that_is_rather_wanted() {
         let form = |accept: &'static str| {
             let accept = (header::ACCEPT, axum::http::HeaderValue::from_static(accept));
-            Form::of(&HeaderMap::from_iter([accept]))
+            Form::from_headers(&HeaderMap::from_iter([accept]))
         };
         assert_eq!(form("*/*"), Form::List);
-        assert_eq!(form("text/event-stream"), Form::Sent);
-        assert_eq!(form("Text/Event-Stream;q=0.5, application/x-ndjson;q=0.4"), Form::Sent);
+        assert_eq!(form("text/event-stream"), Form::Sse);
+        assert_eq!(form("Text/Event-Stream;q=0.5, application/x-ndjson;q=0.4"), Form::Sse);
         assert_eq!(form("text/event-stream;q=0.4, application/x-ndjson"), Form::Lines);
         assert_eq!(form("text/event-stream;q=0, application/json"), Form::List);
         assert_eq!(form("application/json, text/event-stream;q=0.1"), Form::List);
@@ -346,15 +347,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_by_its_name() {
-        let span = |since: Option<&str>| Span { since: since.map(str::to_owned), limit: None, by: None };
+        let range =
+            |since: Option<&str>| EventRange { since: since.map(str::to_owned), limit: None, by: None };
         let names = || serde_json::from_str("{}").unwrap();
-        let told = |span: Span, seen| span.question(&names(), seen).map(drop).unwrap_err().message;
-        assert_eq!(told(span(None), Some("x")), "`Last-Event-ID` is neither a number nor a time: `x`");
-        assert_eq!(told(span(Some("x")), None), "`since` is neither a number nor a time: `x`");
+        let told = |range: EventRange, seen| range.question(&names(), seen).map(drop).unwrap_err().message;
+        assert_eq!(told(range(None), Some("x")), "`Last-Event-ID` is neither a number nor a time: `x`");
+        assert_eq!(told(range(Some("x")), None), "`since` is neither a number nor a time: `x`");
     }
 
     #[test]
     fn a_pulse_of_server_sent_events_carries_the_number_and_no_event() {
-        assert_eq!(Form::Sent.pulse(7), ": nothing new\nid: 7\n\n");
+        assert_eq!(Form::Sse.heartbeat(7), ": nothing new\nid: 7\n\n");
     }
 }

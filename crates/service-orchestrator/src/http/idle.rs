@@ -1,36 +1,37 @@
-//! [`Turn`]: whose turn it is on a connection, and since when.
+//! [`IdleTimer`]: since when the server waits for the client of a connection.
 //!
-//! It is theirs until the head of a request is complete, and again when that is answered. It is theirs as well while they take
-//! nothing of an answer. However slowly they go about it, it counts from its beginning.
+//! A connection is *client-idle* while the server waits for a request head, and while the client reads nothing of a response.
+//! The time counts from the beginning of the wait, however slowly a head arrives.
 
 use crate::host::clock;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Of one connection. A lock is right here: it is held for one exchange.
-pub(super) struct Turn {
+/// The timer of one connection. A lock is right here: it is held for one exchange.
+pub(super) struct IdleTimer {
     state: Mutex<State>,
-    asked: Notify,
+    closing: Notify,
 }
 
 #[derive(Clone, Copy)]
 struct State {
-    /// A request has been heard, and is not answered yet.
-    ours: bool,
-    /// An answer is not taken.
-    stuck: bool,
-    /// When it became theirs.
+    /// A request was received and has no complete response.
+    is_serving: bool,
+    /// A write waits for the client.
+    is_blocked: bool,
+    /// When the client became idle.
     since: Instant,
-    /// It was asked to leave.
-    asked: bool,
+    /// The connection is to be closed.
+    is_closing: bool,
     requests: u64,
 }
 
-impl Turn {
-    pub(super) fn theirs() -> Self {
-        let state = State { ours: false, stuck: false, since: clock::timer(), asked: false, requests: 0 };
-        Self { state: Mutex::new(state), asked: Notify::new() }
+impl IdleTimer {
+    pub(super) fn new() -> Self {
+        let since = clock::timer();
+        let state = State { is_serving: false, is_blocked: false, since, is_closing: false, requests: 0 };
+        Self { state: Mutex::new(state), closing: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -38,51 +39,52 @@ impl Turn {
     }
 
     /// The head of a request is complete.
-    pub(super) fn hears(&self) {
+    pub(super) fn request_received(&self) {
         let mut state = self.state();
-        *state = State { ours: true, asked: false, requests: state.requests + 1, ..*state };
+        *state = State { is_serving: true, is_closing: false, requests: state.requests + 1, ..*state };
     }
 
-    /// It is answered.
-    pub(super) fn ends(&self) {
+    /// The response is complete.
+    pub(super) fn response_sent(&self) {
         let mut state = self.state();
-        *state = State { ours: false, since: clock::timer(), ..*state };
+        *state = State { is_serving: false, since: clock::timer(), ..*state };
     }
 
-    /// What is written waits for them.
-    pub(super) fn sticks(&self) {
+    /// A write waits for the client.
+    pub(super) fn write_blocked(&self) {
         let mut state = self.state();
-        *state = State { stuck: true, since: clock::timer(), ..*state };
+        *state = State { is_blocked: true, since: clock::timer(), ..*state };
     }
 
-    /// They have taken some of it.
-    pub(super) fn goes_on(&self) {
+    /// The client has read a part of it.
+    pub(super) fn write_resumed(&self) {
         let mut state = self.state();
-        *state = State { stuck: false, asked: false, since: clock::timer(), ..*state };
+        *state = State { is_blocked: false, is_closing: false, since: clock::timer(), ..*state };
     }
 
-    /// How many requests were heard, and whether the last is not answered yet.
-    pub(super) fn heard(&self) -> (u64, bool) {
+    /// The number of requests that were received, and whether the last one has no complete response.
+    pub(super) fn requests(&self) -> (u64, bool) {
         let state = self.state();
-        (state.requests, state.ours)
+        (state.requests, state.is_serving)
     }
 
-    /// Since when it is theirs; none while it is ours, or once it was asked to leave.
-    pub(super) fn theirs_since(&self) -> Option<Instant> {
+    /// Since when the client is idle; none while it is not, or once the connection is to be closed.
+    pub(super) fn client_idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        ((!state.ours || state.stuck) && !state.asked).then_some(state.since)
+        ((!state.is_serving || state.is_blocked) && !state.is_closing).then_some(state.since)
     }
 
-    pub(super) fn ask_to_leave(&self) {
-        self.state().asked = true;
-        self.asked.notify_one();
+    /// Has the connection closed, unless a request arrives first.
+    pub(super) fn request_close(&self) {
+        self.state().is_closing = true;
+        self.closing.notify_one();
     }
 
-    /// Returns when it was, and has said nothing since.
-    pub(super) async fn asked_to_leave(&self) {
+    /// Returns when the connection is to be closed and no request has arrived since.
+    pub(super) async fn close_requested(&self) {
         loop {
-            self.asked.notified().await;
-            if self.state().asked {
+            self.closing.notified().await;
+            if self.state().is_closing {
                 return;
             }
         }

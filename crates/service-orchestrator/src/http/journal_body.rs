@@ -1,6 +1,7 @@
-//! Answers out of the journal, made piece by piece: the next when the last one was taken. So an answer that nobody
-//! reads costs one piece, however long it is.
+//! [`JournalBody`]: answers that are read from the journal chunk by chunk: each chunk once the client has read the one before.
+//! So an unread answer takes the memory of one chunk, however long it is.
 
+use super::envelope_body::{self, CHUNK_BYTES, EnvelopeWriter};
 use crate::host::blocking::run_blocking;
 use crate::journal::RowCursor;
 use axum::body::Bytes;
@@ -9,116 +10,121 @@ use service_api::{Code, Problem};
 use std::io;
 use std::ops::ControlFlow::{Break, Continue};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 
-/// A piece is a little more than so many bytes.
-pub(super) const PIECE: usize = 8 * 1024;
+/// Reads of the journal at the same time: each has the files in memory. They do not wait for clients.
+const MAX_READ_COUNT: usize = 2;
 
-/// So many read the journal at once: each has the files in memory while it does, and they do not wait for a client.
-static READERS: Semaphore = Semaphore::const_new(2);
+/// Bounds the reads of the journal.
+#[derive(Clone)]
+pub(super) struct JournalReads(Arc<Semaphore>);
 
 /// How rows are written.
 pub(super) enum Form<R> {
-    /// All in one envelope.
+    /// All rows in one envelope.
     List,
-    /// Each by itself.
+    /// Each row by itself.
     Each(fn(&R) -> String),
 }
 
-/// What is left of an answer.
-pub(super) struct Pieces<A: RowCursor> {
+/// The rest of an answer.
+pub(super) struct JournalBody<A: RowCursor> {
+    reads: JournalReads,
     next: Option<Pin<Box<dyn Future<Output = Made<A>> + Send>>>,
 }
 
-struct Telling<A: RowCursor> {
-    ahead: A,
+/// How far an answer is written.
+struct Progress<A: RowCursor> {
+    cursor: A,
     form: Form<A::Row>,
-    begun: bool,
+    writer: EnvelopeWriter,
 }
 
-/// A piece, and who makes the next, if there is one.
-type Made<A> = Result<(Vec<u8>, Option<Telling<A>>), Problem>;
+/// A chunk, and the progress if there is another one.
+type Made<A> = Result<(Vec<u8>, Option<Progress<A>>), Problem>;
 
-/// Makes the first piece of an answer, so that what cannot be answered is known before an answer has begun.
+impl Default for JournalReads {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_READ_COUNT)))
+    }
+}
+
+impl JournalReads {
+    /// Reads the journal on a thread that may block.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let lost = |error| Problem::new(Code::Internal, format!("cannot read the journal: {error}"));
+        run_blocking(&self.0, work).await.map_err(lost)?
+    }
+}
+
+/// Makes the first chunk of an answer, so that an error is known before the answer begins.
 pub(super) async fn begin<A>(
+    reads: &JournalReads,
     form: Form<A::Row>,
     open: impl FnOnce() -> Result<A, Problem> + Send + 'static,
-) -> Result<(Vec<u8>, Pieces<A>), Problem>
+) -> Result<(Vec<u8>, JournalBody<A>), Problem>
 where
     A: RowCursor + Send + 'static,
     A::Row: Serialize + 'static,
 {
-    let made = reading(move || Telling { ahead: open()?, form, begun: false }.advance());
-    let (piece, telling) = made.await?;
-    Ok((piece, Pieces::of(telling)))
+    let writer = EnvelopeWriter::new(envelope_body::Form::List);
+    let made = reads.run(move || Progress { cursor: open()?, form, writer }.advance());
+    let (chunk, progress) = made.await?;
+    Ok((chunk, JournalBody::new(reads.clone(), progress)))
 }
 
-/// Reads the journal on a thread that may wait for the disk.
-pub(super) async fn reading<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    let lost = |error| Problem::new(Code::Internal, format!("cannot read the journal: {error}"));
-    run_blocking(&READERS, work).await.map_err(lost)?
-}
-
-impl<A> Pieces<A>
+impl<A> JournalBody<A>
 where
     A: RowCursor + Send + 'static,
     A::Row: Serialize + 'static,
 {
-    fn of(telling: Option<Telling<A>>) -> Self {
-        Self {
-            next: telling.map(|telling| {
-                let made: Pin<Box<dyn Future<Output = _> + Send>> =
-                    Box::pin(reading(move || telling.advance()));
-                made
-            }),
-        }
+    fn new(reads: JournalReads, progress: Option<Progress<A>>) -> Self {
+        let next = progress.map(|progress| {
+            let reads = reads.clone();
+            let made: Pin<Box<dyn Future<Output = _> + Send>> =
+                Box::pin(async move { reads.run(move || progress.advance()).await });
+            made
+        });
+        Self { reads, next }
     }
 
-    /// Whether the first piece was all.
+    /// Whether the first chunk was the last.
     pub(super) fn is_over(&self) -> bool {
         self.next.is_none()
     }
 }
 
-impl<A> Telling<A>
+impl<A> Progress<A>
 where
     A: RowCursor + Send + 'static,
     A::Row: Serialize,
 {
     fn advance(mut self) -> Made<A> {
-        let mut piece = Vec::with_capacity(PIECE + PIECE / 4);
-        let (form, begun) = (&self.form, &mut self.begun);
-        let more = self.ahead.advance(&mut |row| {
+        let (form, writer) = (&self.form, &mut self.writer);
+        let has_more = self.cursor.advance(&mut |row| {
             match form {
-                Form::List => {
-                    piece.extend_from_slice(if *begun { b"," } else { OPENING });
-                    // Text and numbers always are JSON, and memory takes them.
-                    let _ = serde_json::to_writer(&mut piece, &row);
-                }
-                Form::Each(write) => piece.extend_from_slice(write(&row).as_bytes()),
+                Form::List => writer.write_row(&row),
+                Form::Each(write) => writer.write_text(&write(&row)),
             }
-            *begun = true;
-            if piece.len() < PIECE { Continue(()) } else { Break(()) }
+            if writer.len() < CHUNK_BYTES { Continue(()) } else { Break(()) }
         })?;
-        if more {
-            return Ok((piece, Some(self)));
+        if has_more {
+            return Ok((self.writer.next_chunk(), Some(self)));
         }
-        if matches!(form, Form::List) {
-            piece.extend_from_slice(if *begun { b"" } else { OPENING });
-            piece.extend_from_slice(CLOSING);
+        if matches!(self.form, Form::List) {
+            self.writer.finish(&[]);
         }
-        Ok((piece, None))
+        Ok((self.writer.next_chunk(), None))
     }
 }
 
-pub(super) const OPENING: &[u8] = b"{\"success\":true,\"data\":[";
-pub(super) const CLOSING: &[u8] = b"],\"error\":null}";
-
-impl<A> Stream for Pieces<A>
+impl<A> Stream for JournalBody<A>
 where
     A: RowCursor + Send + Unpin + 'static,
     A::Row: Serialize + 'static,
@@ -128,9 +134,9 @@ where
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(next) = &mut self.next else { return Poll::Ready(None) };
         next.as_mut().poll(context).map(|made| match made {
-            Ok((piece, telling)) => {
-                *self = Self::of(telling);
-                Some(Ok(piece.into()))
+            Ok((chunk, progress)) => {
+                *self = Self::new(self.reads.clone(), progress);
+                Some(Ok(chunk.into()))
             }
             // An answer that has begun can only be broken off.
             Err(problem) => {

@@ -1,7 +1,7 @@
-//! Answers out of what is in memory, made piece by piece: the next when the last was taken. So an answer that nobody reads
-//! costs a piece, however many services there are, and what it is made from is api by all who ask.
+//! Answers that are made from memory chunk by chunk: each chunk once the client has read the one before. So an unread answer takes
+//! the memory of one chunk, however many services there are, and all requests share the snapshot that it is made from.
 
-use super::journal_body::{CLOSING, OPENING, PIECE};
+use super::envelope_body::{CHUNK_BYTES, EnvelopeWriter, Form};
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -9,14 +9,14 @@ use serde::Serialize;
 use std::convert::Infallible;
 
 /// A part of an answer.
-pub(super) struct Piece {
+pub(super) struct Chunk {
     bytes: Vec<u8>,
     is_last: bool,
 }
 
-impl Piece {
-    /// No larger than what is in it: it may lie there for a while.
-    pub(super) fn of(mut bytes: Vec<u8>, is_last: bool) -> Self {
+impl Chunk {
+    /// It takes no more memory than it has bytes: a client may leave it for a while.
+    pub(super) fn new(mut bytes: Vec<u8>, is_last: bool) -> Self {
         bytes.shrink_to_fit();
         Self { bytes, is_last }
     }
@@ -27,51 +27,41 @@ pub(super) fn list<T: Serialize>(rows: impl Iterator<Item = T> + Send + 'static)
     list_with(Vec::new(), rows)
 }
 
-/// One envelope around a list, with what should be known along with it.
+/// One envelope around a list, with notes.
 pub(super) fn list_with<T: Serialize>(
     notes: Vec<String>,
     mut rows: impl Iterator<Item = T> + Send + 'static,
 ) -> Response {
-    let mut begun = false;
-    answer("application/json", move || {
-        let mut bytes = Vec::with_capacity(PIECE + PIECE / 4);
-        while bytes.len() < PIECE {
-            let row = rows.next();
-            if !begun || row.is_some() {
-                bytes.extend_from_slice(if begun { b"," } else { OPENING });
-                begun = true;
-            }
-            let Some(row) = row else {
-                bytes.extend_from_slice(CLOSING);
-                if !notes.is_empty() {
-                    bytes.truncate(bytes.len() - 1);
-                    bytes.extend_from_slice(b",\"notes\":");
-                    let _ = serde_json::to_writer(&mut bytes, &notes);
-                    bytes.push(b'}');
-                }
-                return Piece::of(bytes, true);
+    let mut writer = EnvelopeWriter::new(Form::List);
+    respond("application/json", move || {
+        while writer.len() < CHUNK_BYTES {
+            let Some(row) = rows.next() else {
+                writer.finish(&notes);
+                return Chunk::new(writer.next_chunk(), true);
             };
-            // Text and numbers always are JSON, and memory takes them.
-            let _ = serde_json::to_writer(&mut bytes, &row);
+            writer.write_row(&row);
         }
-        Piece::of(bytes, false)
+        Chunk::new(writer.next_chunk(), false)
     })
 }
 
-/// One that has a length if it is of one piece.
-pub(super) fn answer(media_type: &'static str, mut make: impl FnMut() -> Piece + Send + 'static) -> Response {
+/// An answer of the chunks that `make` returns. An answer of one chunk has a length.
+pub(super) fn respond(
+    media_type: &'static str,
+    mut make: impl FnMut() -> Chunk + Send + 'static,
+) -> Response {
     let first = make();
     let body = if first.is_last {
         Body::from(first.bytes)
     } else {
-        let mut over = false;
+        let mut is_over = false;
         let rest = std::iter::from_fn(move || {
-            let piece = (!over).then(&mut make)?;
-            over = piece.is_last;
-            Some(piece.bytes)
+            let chunk = (!is_over).then(&mut make)?;
+            is_over = chunk.is_last;
+            Some(chunk.bytes)
         });
-        let pieces = std::iter::once(first.bytes).chain(rest).map(Ok::<_, Infallible>);
-        Body::from_stream(tokio_stream::iter(pieces))
+        let chunks = std::iter::once(first.bytes).chain(rest).map(Ok::<_, Infallible>);
+        Body::from_stream(tokio_stream::iter(chunks))
     };
     ([(CONTENT_TYPE, media_type)], body).into_response()
 }
@@ -81,7 +71,7 @@ mod tests {
     use super::*;
     use axum::body::{HttpBody, to_bytes};
 
-    async fn told(most: u32) -> (Option<u64>, serde_json::Value) {
+    async fn answer(most: u32) -> (Option<u64>, serde_json::Value) {
         let body = list(0..most).into_body();
         let length = body.size_hint().exact();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -89,9 +79,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_is_whole_however_many_pieces_it_has() {
+    async fn a_list_is_whole_however_many_chunks_it_has() {
         for most in [0, 1, 2, 5_000] {
-            let (length, answer) = told(most).await;
+            let (length, answer) = answer(most).await;
             let rows: Vec<u32> = serde_json::from_value(answer["data"].clone()).unwrap();
             assert!(rows.iter().copied().eq(0..most), "{most}");
             assert_eq!(answer["success"], true);

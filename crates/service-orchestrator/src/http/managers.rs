@@ -1,18 +1,16 @@
 //! Who can run services.
 
+use super::current::Current;
 use super::openapi::{Broken, ManagersAnswer, WrongFile, tag};
 use super::reply::{Data, Reply};
-use super::state::ApiState;
-use super::tokens::{Role, kept};
+use super::tokens::{Role, max_age};
 use crate::manager;
 use axum::Extension;
-use axum::extract::State;
 use service_api::{routes, view};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// So old may be what the token for reading is told.
-const ROSTER_KEPT: Duration = Duration::from_secs(10);
+const LIST_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// Who can run services
 ///
@@ -25,11 +23,7 @@ const ROSTER_KEPT: Duration = Duration::from_secs(10);
     tag = tag::SERVICES,
     responses((status = 200, description = "every manager", body = ManagersAnswer), WrongFile, Broken),
 )]
-pub(super) async fn list(
-    State(api): State<Arc<ApiState>>,
-    role: Option<Extension<Role>>,
-) -> Reply<Vec<view::Manager>> {
-    api.refresh().await?;
+pub(super) async fn list(role: Option<Extension<Role>>, Current(api): Current) -> Reply<Vec<view::Manager>> {
     let (managers, plan) = (api.orchestrator.managers(), api.orchestrator.plan());
-    Ok(Data(manager::list(managers, &plan, kept(role, ROSTER_KEPT)).await))
+    Ok(Data(manager::list(managers, &plan, max_age(role, LIST_MAX_AGE)).await))
 }

@@ -52,7 +52,9 @@ pub(super) mod tag {
         (name = tag::EVENTS, description = "What happened."),
         (name = tag::DAEMON, description = "The daemon itself."),
     ),
-    components(schemas(Failed, Awaited, Drawing, Since, Number, Moment)),
+    components(schemas(
+        Failed, Awaited, Drawing, Since, Number, Moment, OutcomesAnswer, OutcomeOnALine, LogLinesAnswer, LogLineOnALine
+    )),
     security((), ("token" = [])),
     modifiers(&Token),
 )]

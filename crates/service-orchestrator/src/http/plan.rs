@@ -2,10 +2,8 @@
 
 use super::actions::{agrees, body_or_default, patience};
 use super::actor::Actor;
-use super::openapi::{
-    Broken, ChangesAnswer, Conflict, Malformed, NotStarted, OutcomeOnALine, OutcomesAnswer, WrongFile, tag,
-};
-use super::reply::{Data, Failure, Reply, Sent};
+use super::openapi::{Broken, ChangesAnswer, Conflict, Malformed, NotStarted, OutcomeRows, WrongFile, tag};
+use super::reply::{Data, Failure, JsonBody, Reply};
 use super::rows;
 use super::state::ApiState;
 use crate::request::{Apply, ON_BEHALF};
@@ -60,13 +58,13 @@ fn change(change: Change, warnings: Vec<String>) -> view::Change {
     operation_id = "apply",
     tag = tag::WISHES,
     request_body = Option<service_api::Apply>,
-    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, Conflict, WrongFile, NotStarted, Broken),
+    responses(OutcomeRows, Malformed, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn apply(
     State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     headers: HeaderMap,
-    Sent(body): Sent,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
     let asked: service_api::Apply = body_or_default(&body, "an apply")?;
     let lock = Arc::clone(&api.applying).lock_owned().await;

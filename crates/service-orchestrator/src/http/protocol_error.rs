@@ -1,8 +1,8 @@
-//! What is no request that we answer: hyper takes some of it, and refuses the rest without a word. Both is told in an envelope
-//! here.
+//! Requests that the server does not serve: those that hyper accepts and the server does not support, and those that hyper
+//! refuses with an empty response. Both get an envelope.
 
-use super::reply::{Failure, LARGEST_BODY};
-use super::write_timeout::{EMPTY, Refusal};
+use super::reply::{Failure, MAX_BODY_BYTES};
+use super::write_timeout::{EMPTY_BODY_HEADER, Refusal};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use service_api::{Code, Envelope, Problem};
@@ -16,15 +16,15 @@ pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
 pub(super) const COMMON_HEADERS: [(HeaderName, &str); 2] =
     [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
-/// Refuses what a request expects of us and does not get, instead of answering as if it did.
-pub(super) fn refused(headers: &HeaderMap) -> Option<Response> {
-    let said = |name| headers.get_all(name).into_iter();
+/// Refuses a transfer encoding or an expectation that the server does not support.
+pub(super) fn reject_unsupported(headers: &HeaderMap) -> Option<Response> {
+    let values = |name| headers.get_all(name).into_iter();
     let is =
         |value: &HeaderValue, word: &str| value.as_bytes().trim_ascii().eq_ignore_ascii_case(word.as_bytes());
     let refuse = |status: StatusCode, message: &str, help: &str| {
         (status, Failure(Problem::new(Code::BadRequest, message).help(help))).into_response()
     };
-    if !said(header::TRANSFER_ENCODING).all(|value| is(value, "chunked")) {
+    if !values(header::TRANSFER_ENCODING).all(|value| is(value, "chunked")) {
         let message = "cannot undo this transfer encoding";
         return Some(refuse(
             StatusCode::NOT_IMPLEMENTED,
@@ -32,15 +32,15 @@ pub(super) fn refused(headers: &HeaderMap) -> Option<Response> {
             "send the body as it is, or `chunked` alone",
         ));
     }
-    if !said(header::EXPECT).all(|value| is(value, "100-continue")) {
+    if !values(header::EXPECT).all(|value| is(value, "100-continue")) {
         let message = "cannot do what the request expects";
         return Some(refuse(StatusCode::EXPECTATION_FAILED, message, "expect `100-continue`, or nothing"));
     }
     None
 }
 
-/// hyper's own answer, with an envelope that says why.
-pub(super) fn explained(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
+/// The response that hyper made by itself, with an envelope that says why.
+pub(super) fn explain(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
     let problem = problem(refusal, error);
     let mut head = String::from_utf8_lossy(&refusal.head).into_owned();
     if problem.code == Code::TooLarge && !is_long(refusal) {
@@ -51,7 +51,7 @@ pub(super) fn explained(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
     for (name, value) in COMMON_HEADERS {
         let _ = write!(length, "{name}: {value}\r\n"); // a String takes everything
     }
-    let empty = String::from_utf8_lossy(EMPTY);
+    let empty = String::from_utf8_lossy(EMPTY_BODY_HEADER);
     let mut answer = head.replacen(&*empty, &length, 1).into_bytes();
     answer.extend(body);
     answer
@@ -65,12 +65,12 @@ fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
     let message = if is_long(refusal) {
         format!("the head of a request has at most {MAX_HEAD_BYTES} bytes and {MAX_HEADER_COUNT} headers")
     } else {
-        format!("the body of a request has at most {LARGEST_BODY} bytes")
+        format!("the body of a request has at most {MAX_BODY_BYTES} bytes")
     };
     Problem::new(Code::TooLarge, message)
 }
 
-/// Whether it is the head that is too large, and not the length of a body that it announces, beyond all counting.
+/// Whether the head is too large, and not the announced length of the body.
 fn is_long(refusal: &Refusal) -> bool {
     refusal.bytes >= MAX_HEAD_BYTES / 2 || refusal.lines > MAX_HEADER_COUNT
 }

@@ -1,4 +1,4 @@
-//! The envelope around every answer, also around that to a request that cannot be read.
+//! The envelope around every answer, also to a request that cannot be read; and the extractors whose errors have it.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -45,49 +45,49 @@ impl From<Problem> for Failure {
 /// A part of the path.
 #[derive(FromRequestParts)]
 #[from_request(via(Path), rejection(Failure))]
-pub(super) struct Named<T>(pub(super) T);
+pub(super) struct PathParam<T>(pub(super) T);
 
 /// The query string.
 #[derive(FromRequestParts)]
 #[from_request(via(Query), rejection(Failure))]
-pub(super) struct Asked<T>(pub(super) T);
+pub(super) struct QueryParams<T>(pub(super) T);
 
 /// How large a body may be.
-pub(super) const LARGEST_BODY: usize = 1024 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// How long a body may take to come.
-const SENT_WITHIN: Duration = Duration::from_secs(10);
-/// A number in the query string, as [`service_api::command::count`] is one in a body.
-pub(super) fn count<'de, D: Deserializer<'de>>(query: D) -> Result<Option<u64>, D::Error> {
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A number in the query string, with the same bounds as [`service_api::command::count`] in a body.
+pub(super) fn deserialize_count<'de, D: Deserializer<'de>>(query: D) -> Result<Option<u64>, D::Error> {
     match Option::<u64>::deserialize(query)? {
         Some(number) if number > MOST => Err(D::Error::custom(format!("{number} is beyond {MOST}"))),
         number => Ok(number),
     }
 }
 
-/// As much of it as there can be in memory.
-pub(super) fn size(count: u64) -> usize {
+/// The count, or the largest one that fits into memory.
+pub(super) fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// The body.
-pub(super) struct Sent(pub(super) Bytes);
+pub(super) struct JsonBody(pub(super) Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Sent {
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         if announced
             .and_then(|length| length.parse().ok())
-            .is_some_and(|length: u64| length > LARGEST_BODY as u64)
+            .is_some_and(|length: u64| length > MAX_BODY_BYTES as u64)
         {
             return Err(too_large());
         }
-        match tokio::time::timeout(SENT_WITHIN, Bytes::from_request(request, state)).await {
+        match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
             Ok(sent) => Ok(Self(sent?)),
             Err(_) => {
-                let seconds = SENT_WITHIN.as_secs();
+                let seconds = BODY_TIMEOUT.as_secs();
                 let message = format!("the body of the request did not come within {seconds} s");
                 Err(Failure(Problem::new(Code::TooSlow, message)))
             }
@@ -96,7 +96,7 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
 }
 
 fn too_large() -> Failure {
-    Failure(Problem::new(Code::TooLarge, format!("the body of a request has at most {LARGEST_BODY} bytes")))
+    Failure(Problem::new(Code::TooLarge, format!("the body of a request has at most {MAX_BODY_BYTES} bytes")))
 }
 
 impl From<PathRejection> for Failure {
@@ -107,18 +107,21 @@ impl From<PathRejection> for Failure {
 
 impl From<QueryRejection> for Failure {
     fn from(rejection: QueryRejection) -> Self {
-        let said = rejection.body_text();
-        let said = said.strip_prefix("Failed to deserialize query string: ").unwrap_or(&said);
-        Self(Problem::new(Code::BadRequest, format!("cannot read the query: {}", brief(&taken(said)))))
+        let error = rejection.body_text();
+        let error = error.strip_prefix("Failed to deserialize query string: ").unwrap_or(&error);
+        Self(Problem::new(
+            Code::BadRequest,
+            format!("cannot read the query: {}", brief(&explain_parameter(error))),
+        ))
     }
 }
 
-/// What a parameter takes, out of what serde says that it does not.
-fn taken(said: &str) -> String {
-    if let Some(name) = said.split_once("duplicate field ").map(|(_, name)| name) {
+/// Which values a parameter has, derived from the error of serde.
+fn explain_parameter(error: &str) -> String {
+    if let Some(name) = error.split_once("duplicate field ").map(|(_, name)| name) {
         return format!("{name} is given twice");
     }
-    let Some((name, why)) = said.split_once(": ") else { return said.to_owned() };
+    let Some((name, why)) = error.split_once(": ") else { return error.to_owned() };
     let number = ["digit", "number too", "integer", "is beyond"].iter().any(|word| why.contains(word));
     match why {
         _ if number => format!("`{name}` takes a whole number, {MOST} at most"),
@@ -145,24 +148,24 @@ mod tests {
     #[derive(Deserialize)]
     #[allow(dead_code, reason = "it is only read into")]
     struct Query {
-        #[serde(default, deserialize_with = "count")]
+        #[serde(default, deserialize_with = "deserialize_count")]
         tail: Option<u64>,
         #[serde(default)]
         follow: bool,
     }
 
     #[test]
-    fn what_a_parameter_takes_is_told_with_its_name() {
-        let told = |query: &str| {
+    fn an_invalid_parameter_is_explained_with_its_name() {
+        let message = |query: &str| {
             let uri = format!("/?{query}").parse().unwrap();
             let rejection = axum::extract::Query::<Query>::try_from_uri(&uri).err().expect(query);
             Failure::from(rejection).0.message
         };
         let number = "cannot read the query: `tail` takes a whole number, 9007199254740991 at most";
         for query in ["tail=x", "tail=-1", "tail=", "tail=9007199254740992", "tail=99999999999999999999999"] {
-            assert_eq!(told(query), number, "{query}");
+            assert_eq!(message(query), number, "{query}");
         }
-        assert_eq!(told("follow=maybe"), "cannot read the query: `follow` takes `true` or `false`");
-        assert_eq!(told("tail=1&tail=2"), "cannot read the query: `tail` is given twice");
+        assert_eq!(message("follow=maybe"), "cannot read the query: `follow` takes `true` or `false`");
+        assert_eq!(message("tail=1&tail=2"), "cannot read the query: `tail` is given twice");
     }
 }

@@ -1,14 +1,13 @@
-//! Connections: how many there are, how long each may take for what it asks, and how they end.
+//! Serves HTTP on the connections of one listener, with a bound for their number and for the time of each step.
 //!
-//! Whoever comes when all seats are taken waits in the kernel's queue, and a seat is free again when a connection ends,
-//! so nobody can fill our memory. A client that says nothing, or takes nothing, is cut off: in time, or when its seat is
-//! wanted.
+//! While all permits are held, new connections wait in the kernel's queue, so the memory of the daemon is bounded. A client that
+//! sends nothing, or reads nothing, is disconnected: after a timeout, or when its permit is needed.
 
-use super::connections::{Arrival, Seat, Seats};
-use super::idle::Turn;
+use super::connections::{Accepted, ConnectionLimiter, ConnectionPermit};
+use super::idle::IdleTimer;
 use super::peer::Peer;
 use super::protocol_error::{self, COMMON_HEADERS, MAX_HEAD_BYTES};
-use super::write_timeout::Patient;
+use super::write_timeout::WriteTimeout;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, header};
@@ -27,96 +26,107 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long the head of a request may take, also the first one of a connection and the next one of one that is kept.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How long a client that takes nothing is waited for.
-const TAKEN_WITHIN: Duration = Duration::from_mins(1);
-/// How long whoever was told that they are not understood may take to hang up.
-const LEAVES_WITHIN: Duration = Duration::from_secs(1);
+/// How long the head of a request may take: of the first one of a connection, and of each later one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may read nothing of a response.
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a client may take to close after a malformed request.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Somebody who wants to talk to us.
-pub(super) struct Caller<S> {
+/// A connection that is ready for HTTP.
+pub(super) struct Connection<S> {
     pub(super) stream: S,
-    /// The address of ours that was called; none on a Unix socket.
+    /// The local address; none on a Unix socket.
     pub(super) at: Option<IpAddr>,
-    /// Who that is.
     pub(super) peer: Peer,
 }
 
-/// Where callers come from.
-pub(super) trait Door: Send + 'static {
-    /// A connection before it is greeted.
+/// A source of connections.
+pub(super) trait Listener: Send + 'static {
+    /// A connection before its handshake.
     type Raw: Send + 'static;
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next caller. A failure is dealt with inside.
-    fn next(&self) -> impl Future<Output = Self::Raw> + Send;
+    /// The next connection. Errors are logged and retried inside.
+    fn accept(&self) -> impl Future<Output = Self::Raw> + Send;
 
-    /// What has to be done before a caller can speak HTTP; none for one that cannot.
-    fn greet(&self, raw: Self::Raw) -> impl Future<Output = Option<Caller<Self::Stream>>> + Send + 'static;
+    /// Does what comes before HTTP. None if that fails.
+    fn handshake(
+        &self,
+        raw: Self::Raw,
+    ) -> impl Future<Output = Option<Connection<Self::Stream>>> + Send + 'static;
 }
 
-/// Answers until `end`, and then what has been asked before.
-pub(super) async fn serve(door: impl Door, app: Router, seats: Seats, end: impl Future<Output = ()> + Send) {
+/// Serves until `end`, and then completes the requests that have begun.
+pub(super) async fn serve(
+    listener: impl Listener,
+    app: Router,
+    limiter: ConnectionLimiter,
+    end: impl Future<Output = ()> + Send,
+) {
     let (ends, watched) = watch::channel(());
     let mut end = pin!(end);
     loop {
-        let (raw, seat) = tokio::select! {
+        let (raw, permit) = tokio::select! {
             () = &mut end => break,
-            // Nobody loses a seat before somebody has come for it.
-            came = async { let raw = door.next().await; (raw, seats.take().await) } => came,
+            // The connection comes first: no permit is taken away before it is needed.
+            accepted = async { let raw = listener.accept().await; (raw, limiter.acquire().await) } => accepted,
         };
-        let (greeted, seat) = (door.greet(raw), Arc::new(seat));
+        let (handshake, permit) = (listener.handshake(raw), Arc::new(permit));
         let (app, watched) = (app.clone(), watched.clone());
         tokio::spawn(async move {
-            let turn = Arc::clone(seat.turn());
-            // Pinned where it is: one that is moved is paid for twice, by each connection.
-            let mut talk = pin!(async {
-                if let Some(caller) = greeted.await {
-                    talk(caller, app, seat, watched).await;
+            let timer = Arc::clone(permit.timer());
+            // Pinned in place: a future that is moved would take its memory twice, for each connection.
+            let mut served = pin!(async {
+                if let Some(connection) = handshake.await {
+                    serve_connection(connection, app, permit, watched).await;
                 }
             });
-            // What has come is heard first: nobody is shown out whose request is here.
+            // A request that has arrived is read first, and keeps its connection.
             tokio::select! {
                 biased;
-                () = &mut talk => {}
-                () = turn.asked_to_leave() => {}
+                () = &mut served => {}
+                () = timer.close_requested() => {}
             }
         });
     }
-    drop((door, watched));
-    let _ = ends.send(()); // nobody may be connected
+    drop((listener, watched));
+    let _ = ends.send(()); // no client may be connected
     ends.closed().await;
 }
 
-/// Answers one caller until either side has enough.
-async fn talk<S>(caller: Caller<S>, app: Router, seat: Arc<Seat>, mut end: watch::Receiver<()>)
-where
+/// Serves one connection until either side closes it.
+async fn serve_connection<S>(
+    connection: Connection<S>,
+    app: Router,
+    permit: Arc<ConnectionPermit>,
+    mut end: watch::Receiver<()>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Caller { stream, at, peer } = caller;
-    let mut stream = Patient::new(stream, TAKEN_WITHIN, Arc::clone(seat.turn()));
-    let (arrival, inner) = (Arrival { seat, at, peer }, TowerToHyperService::new(app));
+    let Connection { stream, at, peer } = connection;
+    let mut stream = WriteTimeout::new(stream, WRITE_STALL_TIMEOUT, Arc::clone(permit.timer()));
+    let (accepted, inner) = (Accepted { permit, at, peer }, TowerToHyperService::new(app));
     let service = service_fn(|request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(arrival.clone());
-        let (inner, seat) = (&inner, Arc::clone(&arrival.seat));
-        seat.turn().hears();
+        request.extensions_mut().insert(accepted.clone());
+        let (inner, permit) = (&inner, Arc::clone(&accepted.permit));
+        permit.timer().request_received();
         // Boxed, so that a connection holds no more than a pointer once it is answered.
         Box::pin(async move {
-            let mut answer = inner.call(request).await?;
+            let mut response = inner.call(request).await?;
             for (name, value) in COMMON_HEADERS {
-                answer.headers_mut().insert(name, HeaderValue::from_static(value));
+                response.headers_mut().insert(name, HeaderValue::from_static(value));
             }
-            if seat.is_wanted() {
-                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            if permit.is_contended() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            let turn = Arc::clone(seat.turn());
-            Ok::<_, Infallible>(answer.map(|body| Answer { body, turn }))
+            let timer = Arc::clone(permit.timer());
+            Ok::<_, Infallible>(response.map(|body| TimedBody { body, timer }))
         })
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(MAX_HEAD_BYTES);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     let ended = {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(&mut stream), service));
         tokio::select! {
@@ -128,19 +138,19 @@ where
         }
     };
     if let (Err(error), Some(refusal)) = (ended, stream.refusal()) {
-        let answer = protocol_error::explained(&refusal, &error);
-        // Boxed, so that nobody pays for it who is understood. However it ends, there is nobody left to tell.
-        let _ = Box::pin(timeout(LEAVES_WITHIN, stream.refuse(&answer))).await;
+        let answer = protocol_error::explain(&refusal, &error);
+        // Boxed, so that it takes no memory of connections with valid requests. Its result changes nothing.
+        let _ = Box::pin(timeout(REFUSAL_TIMEOUT, stream.send_refusal(&answer))).await;
     }
 }
 
-/// A body, at whose end it is their turn again.
-struct Answer {
+/// A body whose end is the end of the response for the idle timer.
+struct TimedBody {
     body: Body,
-    turn: Arc<Turn>,
+    timer: Arc<IdleTimer>,
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -160,8 +170,8 @@ impl hyper::body::Body for Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for TimedBody {
     fn drop(&mut self) {
-        self.turn.ends();
+        self.timer.response_sent();
     }
 }

@@ -1,14 +1,15 @@
 //! Reading: definitions, states, order, health.
 
-use super::auth::Permit;
+use super::auth::ExpensivePermit;
+use super::current::{Current, CurrentOrLast};
 use super::list_body;
 use super::openapi::{
     Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
     StatusAnswer, StepsAnswer, WhyAnswer, WhysAnswer, WrongFile, tag,
 };
-use super::reply::{Asked, Data, Failure, Named, Reply};
+use super::reply::{Data, Failure, PathParam, QueryParams, Reply};
 use super::state::ApiState;
-use super::tokens::{Role, kept};
+use super::tokens::{Role, max_age};
 use crate::board::{Board, Entry};
 use crate::drawing;
 use crate::host::procfs::ProcessTree;
@@ -16,7 +17,6 @@ use crate::lookup::{not_found, resolve};
 use crate::views::{self, Detail};
 use crate::why::{self, Lines};
 use axum::Extension;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service_api::{Code, Problem, routes, view};
@@ -26,7 +26,7 @@ use std::time::Duration;
 use utoipa::IntoParams;
 
 /// So old may be the check that the token for reading is told.
-const CHECK_KEPT: Duration = Duration::from_secs(1);
+const CHECK_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// All services as they are defined
 ///
@@ -38,8 +38,7 @@ const CHECK_KEPT: Duration = Duration::from_secs(1);
     tag = tag::SERVICES,
     responses((status = 200, description = "every service", body = ServicesAnswer), WrongFile, Broken),
 )]
-pub(super) async fn list(State(api): State<Arc<ApiState>>) -> Result<Response, Failure> {
-    api.refresh().await?;
+pub(super) async fn list(Current(api): Current) -> Result<Response, Failure> {
     let plan = api.orchestrator.plan();
     let told = move |at: usize| plan.ids().nth(at).map(|id| views::service(plan.service(id)));
     Ok(list_body::list((0..).map_while(told)))
@@ -57,10 +56,9 @@ pub(super) async fn list(State(api): State<Arc<ApiState>>) -> Result<Response, F
     responses((status = 200, description = "its definition", body = ServiceAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn service(
-    State(api): State<Arc<ApiState>>,
-    Named(name): Named<String>,
+    PathParam(name): PathParam<String>,
+    Current(api): Current,
 ) -> Reply<view::Service> {
-    api.refresh().await?;
     let plan = api.orchestrator.plan();
     let id = plan.id(&name).ok_or_else(|| not_found(&plan, &name))?;
     Ok(Data(views::service(plan.service(id))))
@@ -94,10 +92,9 @@ impl Names {
     responses((status = 200, description = "the steps, in their order", body = StepsAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn order(
-    State(api): State<Arc<ApiState>>,
-    Asked(names): Asked<Names>,
+    QueryParams(names): QueryParams<Names>,
+    Current(api): Current,
 ) -> Result<Response, Failure> {
-    api.refresh().await?;
     let plan = api.orchestrator.plan();
     let chosen = chosen(&plan, &resolve(&plan, &names.list())?);
     let step = move |at: usize| {
@@ -133,11 +130,10 @@ pub(super) struct Drawn {
     responses((status = 200, description = "the graph, node by node or drawn", body = GraphAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn graph(
-    State(api): State<Arc<ApiState>>,
-    Asked(names): Asked<Names>,
-    Asked(drawn): Asked<Drawn>,
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(drawn): QueryParams<Drawn>,
+    Current(api): Current,
 ) -> Result<Response, Failure> {
-    api.refresh().await?;
     let board = api.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
     if let Some(format) = drawn.format {
@@ -165,10 +161,9 @@ pub(super) async fn graph(
     responses((status = 200, description = "its state", body = StatusAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn service_status(
-    State(api): State<Arc<ApiState>>,
-    Named(name): Named<String>,
+    PathParam(name): PathParam<String>,
+    CurrentOrLast(api): CurrentOrLast,
 ) -> Reply<view::Status> {
-    let _ = api.refresh().await;
     let board = api.orchestrator.board();
     let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
     let mut rows = statuses(&api, &board, std::slice::from_ref(entry), Detail::Long);
@@ -212,17 +207,16 @@ fn root(entry: &Entry) -> Option<ProcessTree> {
     responses((status = 200, description = "what the check saw", body = HealthAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn health(
-    State(api): State<Arc<ApiState>>,
     role: Option<Extension<Role>>,
-    Named(name): Named<String>,
+    PathParam(name): PathParam<String>,
+    CurrentOrLast(api): CurrentOrLast,
 ) -> Reply<view::Health> {
-    let _ = api.refresh().await;
     let board = api.orchestrator.board();
     let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
     if let Some(health) = views::at_rest(entry) {
         return Ok(Data(health));
     }
-    let checked = api.orchestrator.check(&name, kept(role, CHECK_KEPT)).await?;
+    let checked = api.orchestrator.check(&name, max_age(role, CHECK_MAX_AGE)).await?;
     Ok(Data(views::health(&entry.definition, checked)))
 }
 
@@ -238,12 +232,11 @@ pub(super) async fn health(
     responses((status = 200, description = "the explanation", body = WhyAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn why(
-    State(api): State<Arc<ApiState>>,
     role: Option<Extension<Role>>,
-    permit: Option<Extension<Permit>>,
-    Named(name): Named<String>,
+    permit: Option<Extension<ExpensivePermit>>,
+    PathParam(name): PathParam<String>,
+    CurrentOrLast(api): CurrentOrLast,
 ) -> Reply<view::Why> {
-    let _ = api.refresh().await;
     let board = api.orchestrator.board();
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
     let paths = Arc::clone(&api.orchestrator.paths());
@@ -277,12 +270,11 @@ pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     responses((status = 200, description = "the explanations", body = WhysAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn whys(
-    State(api): State<Arc<ApiState>>,
     role: Option<Extension<Role>>,
-    permit: Option<Extension<Permit>>,
-    Asked(names): Asked<Names>,
+    permit: Option<Extension<ExpensivePermit>>,
+    QueryParams(names): QueryParams<Names>,
+    CurrentOrLast(api): CurrentOrLast,
 ) -> Reply<Vec<view::Why>> {
-    let _ = api.refresh().await;
     let board = api.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
     let paths = Arc::clone(&api.orchestrator.paths());

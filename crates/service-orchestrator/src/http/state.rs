@@ -1,10 +1,12 @@
 //! [`ApiState`]: what every request may use: one project, its orchestrator, and what bounds those who ask.
 
+use super::connection_count::ConnectionCount;
 use super::definitions::Definitions;
+use super::journal_body::JournalReads;
+use super::log_stream::LogReaders;
 use crate::handle::ServiceOrchestrator;
 use crate::host::clock;
 use crate::host::procfs::CpuMeter;
-use crate::logs::LogWatcher;
 use crate::place::Renames;
 use axum::body::Bytes;
 use service_api::{Problem, Project};
@@ -31,11 +33,13 @@ pub(crate) struct ApiState {
     pub(crate) began: Moment,
     /// The unit of systemd that runs this daemon.
     pub(crate) unit: Option<String>,
+    /// The connections of all listeners.
+    pub(crate) connections: Arc<ConnectionCount>,
+    pub(super) journal_reads: JournalReads,
+    pub(super) log_readers: LogReaders,
     pub(super) openapi: OpenApiText,
     /// A lock is right here: it is held for one read of `/proc`, never over an await.
     pub(super) meter: Mutex<CpuMeter>,
-    /// For those who follow logs.
-    pub(super) log_watcher: Arc<LogWatcher>,
     /// Asks the daemon to end.
     pub(crate) stop: Notify,
     /// Held while a changed file is applied: two at once would undo each other.
@@ -61,8 +65,10 @@ impl ApiState {
             definitions,
             began,
             unit,
+            connections: Arc::default(),
+            journal_reads: JournalReads::default(),
+            log_readers: LogReaders::default(),
             openapi,
-            log_watcher: Arc::default(),
             meter: Mutex::default(),
             stop: Notify::new(),
             applying: Arc::default(),

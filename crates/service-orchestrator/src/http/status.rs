@@ -1,12 +1,13 @@
 //! Looking on: the states, once or as they change, and waiting for what others bring about.
 
 use super::accept::takes_lines;
+use super::current::CurrentOrLast;
+use super::envelope_body::line;
 use super::list_body;
 use super::openapi::{
-    Awaited, Broken, Malformed, NoService, OutcomeOnALine, OutcomesAnswer, StatusTableAnswer,
-    StatusesOnALine, tag,
+    Awaited, Broken, Malformed, NoService, OutcomeRows, StatusTableAnswer, StatusesOnALine, tag,
 };
-use super::reply::{Asked, Failure, count};
+use super::reply::{Failure, QueryParams, deserialize_count};
 use super::rows;
 use super::services::{Names, statuses};
 use super::state::ApiState;
@@ -57,8 +58,8 @@ pub(super) struct States {
 )]
 pub(super) async fn status(
     State(api): State<Arc<ApiState>>,
-    Asked(names): Asked<Names>,
-    Asked(states): Asked<States>,
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(states): QueryParams<States>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     // A definition that cannot be read hides nothing of what runs.
@@ -94,7 +95,7 @@ fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
             return None;
         }
         shown = Some(look);
-        Some(rows::line(statuses(&api, &board, &entries, detail)))
+        Some(line(statuses(&api, &board, &entries, detail)))
     });
     rows::lines(tables)
 }
@@ -137,7 +138,7 @@ pub(super) struct Waiting {
     #[param(value_type = Awaited, required = false, default = "ready")]
     until: Option<String>,
     /// How long to wait, in milliseconds; absent: until it is so or can never be.
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "deserialize_count")]
     #[param(example = 1000, maximum = 9_007_199_254_740_991_u64)]
     timeout_ms: Option<u64>,
 }
@@ -151,15 +152,14 @@ pub(super) struct Waiting {
     operation_id = "wait_for",
     tag = tag::SERVICES,
     params(Names, Waiting),
-    responses((status = 200, description = "a row a service", content((OutcomesAnswer = "application/json"), (OutcomeOnALine = routes::NDJSON))), Malformed, NoService, Broken),
+    responses(OutcomeRows, Malformed, NoService, Broken),
 )]
 pub(super) async fn wait(
-    State(api): State<Arc<ApiState>>,
-    Asked(names): Asked<Names>,
-    Asked(waiting): Asked<Waiting>,
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(waiting): QueryParams<Waiting>,
     headers: HeaderMap,
+    CurrentOrLast(api): CurrentOrLast,
 ) -> Result<Response, Failure> {
-    let _ = api.refresh().await;
     let watch = Watch {
         names: names.list(),
         until: until(waiting.until.as_deref())?,

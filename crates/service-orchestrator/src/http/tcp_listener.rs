@@ -1,11 +1,11 @@
-//! The TCP door: plain, or with TLS. It is there only if `[orchestrator.api]` says where.
+//! [`BoundListener`]: the API on TCP, plain or with TLS, if `[orchestrator.api]` configures it.
 
-use super::auth::{Costly, Gate};
+use super::auth::{AuthPolicy, ExpensiveRequests};
 use super::peer::Peer;
-use super::server::{Caller, Door};
-use super::throttled_log::{Complaint, Complaints};
+use super::server::{Connection, Listener};
+use super::throttled_log::{ThrottledLog, ThrottledLogs};
 use super::tokens::Tokens;
-use super::unix_listener::PAUSE;
+use super::unix_listener::RETRY_DELAY;
 use nix::unistd::geteuid;
 use service_api::ownership::read_regular;
 use service_api::trust::MAX_FILE_BYTES;
@@ -27,43 +27,49 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
-/// How long a client may take to agree on keys.
-const AGREES_WITHIN: Duration = Duration::from_secs(10);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A door that listens, and who may come in.
-pub(crate) struct Opened {
-    pub(super) door: Remote,
-    pub(super) gate: Gate,
+/// A listener that is bound, with its rules.
+pub(crate) struct BoundListener {
+    pub(super) listener: ApiTcpListener,
+    pub(super) policy: AuthPolicy,
 }
 
-/// Accepts connections from anywhere; the gate is behind it.
-pub(super) struct Remote {
+/// Accepts connections from every address; [`AuthPolicy`] decides about their requests.
+pub(super) struct ApiTcpListener {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    failed: Complaint,
+    failed: ThrottledLog,
 }
 
-/// Opens the door.
+/// Binds the listener.
 ///
 /// # Errors
-/// Why it cannot be opened, in words.
-pub(crate) async fn open(api: &Api, base: &Path, state_dir: &Path) -> Result<Opened, String> {
+/// Why it cannot be bound.
+pub(crate) async fn bind_tcp(api: &Api, base: &Path, state_dir: &Path) -> Result<BoundListener, String> {
     let tokens = Tokens::open(&state_dir.join("tokens")).map_err(|error| format!("no tokens: {error}"))?;
     let tls = api.tls.as_ref().map(|tls| acceptor(tls, base)).transpose()?;
     let listener = TcpListener::bind(api.listen).await.map_err(|error| error.to_string())?;
     let (hosts, origins) = (api.hosts.clone(), api.origins.clone());
-    let door = Remote { listener, tls, failed: Complaint::default() };
-    Ok(Opened {
-        door,
-        gate: Gate { tokens, hosts, origins, refused: Complaints::default(), costly: Costly::default() },
+    let listener = ApiTcpListener { listener, tls, failed: ThrottledLog::default() };
+    Ok(BoundListener {
+        listener,
+        policy: AuthPolicy {
+            tokens,
+            hosts,
+            origins,
+            refused: ThrottledLogs::default(),
+            expensive: ExpensiveRequests::default(),
+        },
     })
 }
 
-impl Opened {
-    /// Where it listens, as a client would write it.
+impl BoundListener {
+    /// The URL for clients.
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.door.tls.is_some() { "https" } else { "http" };
-        let at = self.door.listener.local_addr().map_or_else(|_| "?".to_owned(), |at| at.to_string());
+        let scheme = if self.listener.tls.is_some() { "https" } else { "http" };
+        let at = self.listener.listener.local_addr().map_or_else(|_| "?".to_owned(), |at| at.to_string());
         format!("{scheme}://{at}")
     }
 }
@@ -75,7 +81,7 @@ fn acceptor(tls: &Tls, base: &Path) -> Result<TlsAcceptor, String> {
     let chain = CertificateDer::pem_slice_iter(&read(&certificate)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(&certificate, &error))?;
-    private(&key).map_err(|error| wrong(&key, &error))?;
+    check_key_permissions(&key).map_err(|error| wrong(&key, &error))?;
     let secret = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| wrong(&key, &error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -87,8 +93,8 @@ fn acceptor(tls: &Tls, base: &Path) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// A key is for its owner alone, as a token is. One of root's that we may read is for a group.
-fn private(key: &Path) -> Result<(), String> {
+/// Requires a key that only its owner can read, or one of root's that a group can read.
+fn check_key_permissions(key: &Path) -> Result<(), String> {
     let found = std::fs::metadata(key).map_err(|error| error.to_string())?;
     let uid = geteuid().as_raw();
     let forbidden = if found.uid() == uid { 0o077 } else { 0o037 };
@@ -104,51 +110,51 @@ fn private(key: &Path) -> Result<(), String> {
     }
 }
 
-impl Door for Remote {
+impl Listener for ApiTcpListener {
     type Raw = (TcpStream, SocketAddr);
-    type Stream = Wire;
+    type Stream = Transport;
 
-    async fn next(&self) -> Self::Raw {
+    async fn accept(&self) -> Self::Raw {
         loop {
             match self.listener.accept().await {
-                Ok(came) => return came,
+                Ok(accepted) => return accepted,
                 Err(error) => {
                     self.failed
-                        .say(|times| tracing::warn!(%error, times, "cannot accept a connection over TCP"));
-                    tokio::time::sleep(PAUSE).await;
+                        .log(|times| tracing::warn!(%error, times, "cannot accept a connection over TCP"));
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    fn greet(
+    fn handshake(
         &self,
         (stream, from): Self::Raw,
-    ) -> impl Future<Output = Option<Caller<Wire>>> + Send + 'static {
+    ) -> impl Future<Output = Option<Connection<Transport>>> + Send + 'static {
         let tls = self.tls.clone();
         async move {
             let at = stream.local_addr().ok().map(|at| at.ip());
-            // Small answers are not held back for the next.
+            // Small responses are sent at once.
             let _ = stream.set_nodelay(true);
             let stream = match tls {
-                None => Wire::Plain(stream),
+                None => Transport::Plain(stream),
                 Some(tls) => {
-                    let agreed = tokio::time::timeout(AGREES_WITHIN, tls.accept(stream)).await;
-                    Wire::Sealed(Box::new(agreed.ok()?.ok()?))
+                    let agreed = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
+                    Transport::Tls(Box::new(agreed.ok()?.ok()?))
                 }
             };
-            Some(Caller { stream, at, peer: Peer::Remote(from) })
+            Some(Connection { stream, at, peer: Peer::Remote(from) })
         }
     }
 }
 
-/// A connection, sealed or not.
-pub(super) enum Wire {
+/// A connection with or without TLS.
+pub(super) enum Transport {
     Plain(TcpStream),
-    Sealed(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -156,30 +162,30 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Sealed(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Sealed(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Sealed(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Sealed(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! [`Complaint`]: what strangers can make us say as often as they like, said once in a while; [`Complaints`]: once for each
-//! address.
+//! [`ThrottledLog`]: logs an event that clients can cause as often as they like once a minute; [`ThrottledLogs`]: once a minute for
+//! each address.
 
 use crate::host::clock;
 use service_core::Moment;
@@ -8,60 +8,60 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long the same is not said again: a log that anybody can fill would fill the disk.
-const PAUSE: Duration = Duration::from_mins(1);
+/// The least time between two equal log lines: a log without this bound would fill the disk.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A lock is right here: it is held for a comparison.
 #[derive(Default)]
-pub(super) struct Complaint(Mutex<(Option<Moment>, u64)>);
+pub(super) struct ThrottledLog(Mutex<(Option<Moment>, u64)>);
 
-impl Complaint {
-    /// Says it, with how often it happened since it was said last, unless that was a moment ago.
-    pub(super) fn say(&self, words: impl FnOnce(u64)) {
+impl ThrottledLog {
+    /// Calls `log` with the number of events since its last call, unless that was less than a minute ago.
+    pub(super) fn log(&self, log: impl FnOnce(u64)) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.1 += 1;
         let now = clock::now();
-        if state.0.is_none_or(|last| now.since(last) >= PAUSE) {
-            words(state.1);
+        if state.0.is_none_or(|last| now.since(last) >= LOG_INTERVAL) {
+            log(state.1);
             *state = (Some(now), 0);
         }
     }
 }
 
-/// So many addresses are told apart in one pause; who comes from further ones is counted.
-const MOST_ADDRESSES: usize = 64;
+/// So many addresses have a count of their own; the others share one.
+const MAX_ADDRESS_COUNT: usize = 64;
 
-/// The same for each address. A lock is right here: it is held while a few dozen are looked through at most.
+/// The same for each address. A lock is right here: it is held for a scan of a few dozen at most.
 #[derive(Default)]
-pub(super) struct Complaints(Mutex<Said>);
+pub(super) struct ThrottledLogs(Mutex<AddressLog>);
 
-/// What was said, to whom, and how often since then.
+/// When each address was logged last, and the number of events since then.
 #[derive(Default)]
-struct Said {
+struct AddressLog {
     addresses: HashMap<IpAddr, (Moment, u64)>,
     others: u64,
 }
 
-impl Complaints {
-    /// Says it about an address, unless that was a moment ago; with how often it came from there, and from addresses that are
-    /// not told apart.
-    pub(super) fn say(&self, from: IpAddr, words: impl FnOnce(u64, u64)) {
+impl ThrottledLogs {
+    /// Calls `log` with the number of events from an address since its last call for it, and from addresses without a count of
+    /// their own, unless that was less than a minute ago.
+    pub(super) fn log(&self, from: IpAddr, log: impl FnOnce(u64, u64)) {
         let now = clock::now();
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Said { addresses, others } = &mut *said;
-        if !addresses.contains_key(&from) && addresses.len() >= MOST_ADDRESSES {
-            addresses.retain(|_, (last, _)| now.since(*last) < PAUSE);
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let AddressLog { addresses, others } = &mut *logged;
+        if !addresses.contains_key(&from) && addresses.len() >= MAX_ADDRESS_COUNT {
+            addresses.retain(|_, (last, _)| now.since(*last) < LOG_INTERVAL);
         }
-        let is_full = addresses.len() >= MOST_ADDRESSES;
+        let is_full = addresses.len() >= MAX_ADDRESS_COUNT;
         match addresses.get_mut(&from) {
-            Some((last, times)) if now.since(*last) < PAUSE => *times += 1,
+            Some((last, times)) if now.since(*last) < LOG_INTERVAL => *times += 1,
             Some(known) => {
-                words(known.1 + 1, std::mem::take(others));
+                log(known.1 + 1, std::mem::take(others));
                 *known = (now, 0);
             }
             None if is_full => *others += 1,
             None => {
-                words(1, std::mem::take(others));
+                log(1, std::mem::take(others));
                 addresses.insert(from, (now, 0));
             }
         }
@@ -73,14 +73,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_address_is_told_once_in_a_while_and_not_more_of_them_than_fit() {
-        let complaints = Complaints::default();
-        let mut told = Vec::new();
+    fn each_address_is_logged_once_a_minute_and_no_more_of_them_than_fit() {
+        let logs = ThrottledLogs::default();
+        let mut logged = Vec::new();
         for _ in 0..3 {
             for last in 0..200 {
-                complaints.say([127, 0, 0, last].into(), |times, _| told.push((last, times)));
+                logs.log([127, 0, 0, last].into(), |times, _| logged.push((last, times)));
             }
         }
-        assert_eq!(told, (0..64).map(|last| (last, 1)).collect::<Vec<_>>());
+        assert_eq!(logged, (0..64).map(|last| (last, 1)).collect::<Vec<_>>());
     }
 }

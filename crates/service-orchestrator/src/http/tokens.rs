@@ -1,4 +1,4 @@
-//! [`Tokens`]: the two secrets that open the API on TCP, each in a file that its owner alone can read.
+//! [`Tokens`]: the two secrets for the API on TCP, each in a file that only its owner can read.
 
 use crate::host::disk;
 use crate::host::fs::private_dir;
@@ -13,22 +13,22 @@ use std::path::Path;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-/// How many random bytes a token has; it is written in hexadecimal.
-const BYTES: usize = 32;
-/// A token of somebody's own is at least so long.
-const SHORTEST: usize = 32;
+/// The random bytes of a token, which is written in hexadecimal.
+const TOKEN_BYTES: usize = 32;
+/// The least length of a token that the user has written.
+const MIN_TOKEN_LENGTH: usize = 32;
 
-/// What a token allows.
+/// The rights of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// To look.
+    /// To send GET, except for logs.
     Read,
     /// Everything.
     Admin,
 }
 
 impl Role {
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Admin => "admin",
@@ -36,8 +36,8 @@ impl Role {
     }
 }
 
-/// How old an answer may be: who may only read cannot have us do the same again and again.
-pub(super) fn kept(role: Option<Extension<Role>>, most: Duration) -> Duration {
+/// The greatest age of a cached answer: readers cannot have the same work done again and again.
+pub(super) fn max_age(role: Option<Extension<Role>>, most: Duration) -> Duration {
     match role {
         Some(Extension(Role::Read)) => most,
         Some(Extension(Role::Admin)) | None => Duration::ZERO,
@@ -51,15 +51,15 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Reads them; those that are not there are made.
+    /// Reads the tokens, and creates missing ones.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         private_dir(directory)?;
         Ok(Self { read: token(&directory.join("read"))?, admin: token(&directory.join("admin"))? })
     }
 
-    /// What whoever shows this may do. Takes as long for a wrong one as for a right one.
-    pub(super) fn role(&self, shown: &[u8]) -> Option<Role> {
-        let (read, admin) = (self.read.ct_eq(shown), self.admin.ct_eq(shown));
+    /// The role of a token, compared in constant time.
+    pub(super) fn role(&self, given: &[u8]) -> Option<Role> {
+        let (read, admin) = (self.read.ct_eq(given), self.admin.ct_eq(given));
         match (bool::from(admin), bool::from(read)) {
             (true, _) => Some(Role::Admin),
             (false, true) => Some(Role::Read),
@@ -72,7 +72,7 @@ fn token(path: &Path) -> io::Result<Vec<u8>> {
     let wrong = |why: &str| io::Error::other(format!("`{}` {why}", path.display()));
     let open = File::options().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path);
     let mut file = match open {
-        Err(error) if error.kind() == ErrorKind::NotFound => return make(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => return create_token(path),
         Err(error) => return Err(wrong(&format!("cannot be opened: {error}"))),
         Ok(file) => file,
     };
@@ -83,14 +83,14 @@ fn token(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     let token = text.trim().as_bytes();
-    if token.len() < SHORTEST {
+    if token.len() < MIN_TOKEN_LENGTH {
         return Err(wrong("is too short for a token: remove it to have a new one"));
     }
     Ok(token.to_vec())
 }
 
-fn make(path: &Path) -> io::Result<Vec<u8>> {
-    let mut random = [0; BYTES];
+fn create_token(path: &Path) -> io::Result<Vec<u8>> {
+    let mut random = [0; TOKEN_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
     let mut token = String::new();
     for byte in random {
@@ -118,7 +118,7 @@ mod tests {
             (0o700, 0o600, 0o600)
         );
         let said = |name: &str| fs::read_to_string(place.join(name)).unwrap().trim().to_owned();
-        assert_eq!(said("read").len(), 2 * BYTES);
+        assert_eq!(said("read").len(), 2 * TOKEN_BYTES);
         assert_ne!(said("read"), said("admin"));
         let again = Tokens::open(&place).unwrap();
         for tokens in [tokens, again] {
@@ -134,7 +134,7 @@ mod tests {
     fn a_token_that_others_can_read_or_that_lies_elsewhere_opens_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin");
-        make(&path).unwrap();
+        create_token(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         assert!(token(&path).unwrap_err().to_string().contains("chmod 600"));
         fs::rename(&path, directory.path().join("other")).unwrap();

@@ -1,49 +1,52 @@
-//! The Unix socket: connections of this user and of root, nobody else's.
+//! [`PeerCheckedListener`]: accepts connections of this user and of root on the Unix socket, as the kernel identifies them.
 
 use super::peer::Peer;
-use super::server::{Caller, Door};
-use super::throttled_log::Complaint;
+use super::server::{Connection, Listener};
+use super::throttled_log::ThrottledLog;
 use nix::unistd::geteuid;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 
-/// After a failed accept, for example because no descriptor is left.
-pub(super) const PAUSE: Duration = Duration::from_millis(50);
+/// After a failed accept, for example because no descriptor is free.
+pub(super) const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Accepts connections whose peer may command this daemon.
-pub(super) struct Guarded {
+/// Accepts connections of peers that may control this daemon.
+pub(super) struct PeerCheckedListener {
     listener: UnixListener,
-    refused: Complaint,
+    refused: ThrottledLog,
 }
 
-impl Guarded {
+impl PeerCheckedListener {
     pub(super) fn new(listener: UnixListener) -> Self {
-        Self { listener, refused: Complaint::default() }
+        Self { listener, refused: ThrottledLog::default() }
     }
 }
 
-impl Door for Guarded {
+impl Listener for PeerCheckedListener {
     type Raw = UnixStream;
     type Stream = UnixStream;
 
-    async fn next(&self) -> UnixStream {
+    async fn accept(&self) -> UnixStream {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) if is_trusted(&stream) => return stream,
-                Ok(_) => self.refused.say(|times| {
+                Ok(_) => self.refused.log(|times| {
                     tracing::warn!(times, "refused a connection of another user");
                 }),
                 Err(error) => {
-                    self.refused.say(|times| tracing::warn!(%error, times, "cannot accept a connection"));
-                    tokio::time::sleep(PAUSE).await;
+                    self.refused.log(|times| tracing::warn!(%error, times, "cannot accept a connection"));
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    fn greet(&self, stream: UnixStream) -> impl Future<Output = Option<Caller<UnixStream>>> + Send + 'static {
+    fn handshake(
+        &self,
+        stream: UnixStream,
+    ) -> impl Future<Output = Option<Connection<UnixStream>>> + Send + 'static {
         let peer = Peer::from_stream(&stream);
-        std::future::ready(Some(Caller { stream, at: None, peer }))
+        std::future::ready(Some(Connection { stream, at: None, peer }))
     }
 }
 

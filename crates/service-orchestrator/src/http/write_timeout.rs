@@ -1,9 +1,9 @@
-//! [`Patient`]: a connection whose client may take its time, but not for ever.
+//! [`WriteTimeout`]: a connection that fails once its client has read nothing for a while.
 //!
-//! It also keeps back what hyper answers by itself to what is no request, an empty 400 or 431: as every answer, it is to have an
-//! envelope, and only the error that comes after it says why (see [`super::protocol_error`]).
+//! hyper answers malformed requests with an empty 400 or 431. This wrapper holds that back so that an envelope can be sent: the
+//! error that hyper returns afterwards says why (see [`super::protocol_error`]).
 
-use super::idle::Turn;
+use super::idle::IdleTimer;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
-/// How long hyper's own answers are at most.
-const OWN: usize = 256;
+/// The longest response that hyper sends by itself.
+const MAX_REFUSAL_BYTES: usize = 256;
 
-/// A stream that fails once nothing of what was written has been taken for so long.
-pub(super) struct Patient<S> {
+/// A stream whose writes fail once the client has read nothing for so long.
+pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Armed while a write waits.
-    waits: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
     armed: bool,
-    turn: Arc<Turn>,
+    idle: Arc<IdleTimer>,
     head: Head,
-    /// What was kept back.
+    /// The response of hyper that was held back.
     refusal: Option<Vec<u8>>,
 }
 
-/// What has been said since the last request was heard.
+/// What was received since the last request.
 #[derive(Clone, Copy, Default)]
 struct Head {
     after: u64,
@@ -36,87 +36,92 @@ struct Head {
     lines: usize,
 }
 
-/// An answer of hyper's own, and what it is to.
+/// A response that hyper made by itself, and the size of the malformed head.
 pub(super) struct Refusal {
-    /// As hyper has written it, without a body.
+    /// The head of the response; it has no body.
     pub(super) head: Vec<u8>,
-    /// How much was said.
+    /// The size of what was received.
     pub(super) bytes: usize,
     pub(super) lines: usize,
 }
 
-impl<S> Patient<S> {
-    pub(super) fn new(stream: S, limit: Duration, turn: Arc<Turn>) -> Self {
-        let waits = Box::pin(tokio::time::sleep(limit));
-        Self { stream, limit, waits, armed: false, turn, head: Head::default(), refusal: None }
+impl<S> WriteTimeout<S> {
+    pub(super) fn new(stream: S, limit: Duration, idle: Arc<IdleTimer>) -> Self {
+        let timer = Box::pin(tokio::time::sleep(limit));
+        Self { stream, limit, timer, armed: false, idle, head: Head::default(), refusal: None }
     }
 
-    /// What hyper wanted to answer, if it was not to a request.
+    /// The response that was held back, if there is one.
     pub(super) fn refusal(&mut self) -> Option<Refusal> {
         let Head { bytes, lines, .. } = self.head;
         self.refusal.take().map(|head| Refusal { head, bytes, lines })
     }
 
-    /// A write that goes on disarms the clock; one that waits is over when the clock is.
-    fn judge<T>(&mut self, context: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// A write that succeeds disarms the timer; one that waits fails when the timer ends.
+    fn check_timeout<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        done: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if done.is_ready() {
             if self.armed {
-                self.turn.goes_on();
+                self.idle.write_resumed();
             }
             self.armed = false;
             return done;
         }
         if !self.armed {
             self.armed = true;
-            self.turn.sticks();
+            self.idle.write_blocked();
             let limit = self.limit;
-            self.waits.set(tokio::time::sleep(limit));
+            self.timer.set(tokio::time::sleep(limit));
         }
-        ready!(self.waits.as_mut().poll(context));
+        ready!(self.timer.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// How much of this is to be written before what hyper answers by itself; all, if it does not.
-    fn ours(&self, bytes: &[u8]) -> usize {
-        // Our answers are in envelopes, in which no line ends as a head's does; and it has a request to answer then.
-        if !bytes.ends_with(b"\r\n\r\n") || self.turn.heard().1 {
+    /// The number of bytes before a response that hyper made by itself; all if there is none.
+    fn own_length(&self, bytes: &[u8]) -> usize {
+        // A response of a handler answers a request, and its envelope has no line that ends like one of a head.
+        if !bytes.ends_with(b"\r\n\r\n") || self.idle.requests().1 {
             return bytes.len();
         }
-        let from = bytes.len().saturating_sub(OWN);
+        let from = bytes.len().saturating_sub(MAX_REFUSAL_BYTES);
         let tail = &bytes[from..];
         let begins = tail.windows(10).rposition(|window| window == b"HTTP/1.1 4" || window == b"HTTP/1.0 4");
-        let empty = |head: &[u8]| head.windows(EMPTY.len()).any(|window| window == EMPTY);
+        let empty =
+            |head: &[u8]| head.windows(EMPTY_BODY_HEADER.len()).any(|window| window == EMPTY_BODY_HEADER);
         begins.filter(|at| empty(&tail[*at..])).map_or(bytes.len(), |at| from + at)
     }
 
-    /// Counts what is heard of a head.
-    fn count(&mut self, heard: &[u8]) {
-        let (requests, ours) = self.turn.heard();
-        if self.head.after != requests || ours {
+    /// Counts the bytes and lines of a head.
+    fn count_head(&mut self, received: &[u8]) {
+        let (requests, is_serving) = self.idle.requests();
+        if self.head.after != requests || is_serving {
             self.head = Head { after: requests, ..Head::default() };
         }
-        if !ours {
-            self.head.bytes += heard.len();
-            self.head.lines += heard.split(|byte| *byte == b'\n').count() - 1;
+        if !is_serving {
+            self.head.bytes += received.len();
+            self.head.lines += received.split(|byte| *byte == b'\n').count() - 1;
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
-    /// Says this, and nothing more. What is still coming is let come for a while, or the kernel would take the answer back.
-    pub(super) async fn refuse(&mut self, answer: &[u8]) -> io::Result<()> {
+impl<S: AsyncRead + AsyncWrite + Unpin> WriteTimeout<S> {
+    /// Sends a last response. Reads what still arrives, or the kernel would reset the connection and discard the response.
+    pub(super) async fn send_refusal(&mut self, answer: &[u8]) -> io::Result<()> {
         self.stream.write_all(answer).await?;
         self.stream.shutdown().await?;
-        let mut heard = [0; 1024];
-        while self.stream.read(&mut heard).await? > 0 {}
+        let mut discarded = [0; 1024];
+        while self.stream.read(&mut discarded).await? > 0 {}
         Ok(())
     }
 }
 
-/// The line by which an answer without a body is known, as hyper writes it.
-pub(super) const EMPTY: &[u8] = b"content-length: 0\r\n";
+/// The header of a response without a body, as hyper writes it.
+pub(super) const EMPTY_BODY_HEADER: &[u8] = b"content-length: 0\r\n";
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -124,38 +129,38 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let done = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.count(&buffer.filled()[before..]);
+        self.count_head(&buffer.filled()[before..]);
         done
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let ours = self.ours(bytes);
-        if ours == 0 && !bytes.is_empty() {
+        let own = self.own_length(bytes);
+        if own == 0 && !bytes.is_empty() {
             self.refusal = Some(bytes.to_vec());
             return Poll::Ready(Ok(bytes.len()));
         }
-        let done = Pin::new(&mut self.stream).poll_write(context, &bytes[..ours]);
-        self.judge(context, done)
+        let done = Pin::new(&mut self.stream).poll_write(context, &bytes[..own]);
+        self.check_timeout(context, done)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let done = Pin::new(&mut self.stream).poll_flush(context);
-        self.judge(context, done)
+        self.check_timeout(context, done)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // There is something to say yet.
+        // The held back response is still to be sent.
         if self.refusal.is_some() {
             return Poll::Ready(Ok(()));
         }
         let done = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.judge(context, done)
+        self.check_timeout(context, done)
     }
 
     fn poll_write_vectored(
@@ -163,13 +168,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // Heads come first, bodies behind them.
+        // A head comes before its body.
         let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| &**buffer);
-        if self.ours(first) < first.len() {
+        if self.own_length(first) < first.len() {
             return self.poll_write(context, first);
         }
         let done = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
-        self.judge(context, done)
+        self.check_timeout(context, done)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -183,10 +188,10 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_given_up_and_one_that_is_slow_is_not() {
+    async fn a_client_that_reads_nothing_times_out_and_a_slow_one_does_not() {
         let (limit, almost) = (Duration::from_mins(1), Duration::from_secs(59));
         let (ours, mut theirs) = duplex(8);
-        let mut ours = Patient::new(ours, limit, Arc::new(Turn::theirs()));
+        let mut ours = WriteTimeout::new(ours, limit, Arc::new(IdleTimer::new()));
         let slow = tokio::spawn(async move {
             let mut taken = [0; 8];
             for _ in 0..4 {

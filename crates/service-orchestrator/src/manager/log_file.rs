@@ -13,11 +13,12 @@ use service_core::Name;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::sync::{Arc, LazyLock};
 use std::vec;
 use tokio::sync::Semaphore;
 
 /// So many are looked through at once: it is the processor that reads, and it has other work.
-static READS: Semaphore = Semaphore::const_new(2);
+static READS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
 
 /// So many lines, or so many bytes, are handed on together.
 const FEW: usize = 256;

@@ -1,12 +1,12 @@
-//! [`Page`]: metrics as text, in either of the two formats that Prometheus reads.
+//! [`TextWriter`]: metrics as text, in both formats that Prometheus reads.
 //!
-//! They are alike but for how a counter and an info are announced, and for the end of the text. The crate
-//! `prometheus-client` writes only one of them, and wants a registry of what here is read off the board.
+//! The formats differ in how a counter and an info are announced, and in the end of the text. The crate `prometheus-client` writes
+//! only one of them and needs a registry; here the snapshot of the fleet has all values.
 
 use crate::http::accept::weight;
 use std::fmt::{Display, Write};
 
-/// What a scraper asked for.
+/// The format of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// Prometheus text, version 0.0.4.
@@ -15,26 +15,26 @@ pub(super) enum Format {
     OpenMetrics,
 }
 
-/// What kind of family follows.
+/// The kind of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Gauge,
-    /// Its samples end in `_total`.
+    /// The names of its samples end in `_total`.
     Counter,
     Histogram,
-    /// Its one sample ends in `_info`; its labels are what it says.
+    /// The name of its one sample ends in `_info`; the labels have the values.
     Info,
 }
 
 /// The text so far.
-pub(super) struct Page {
+pub(super) struct TextWriter {
     format: Format,
     text: String,
 }
 
 impl Format {
-    /// The one that an `Accept` header prefers; without a word about it, what everything can read.
-    pub(super) fn wanted(accept: &str) -> Self {
+    /// The format that an `Accept` header prefers; Prometheus text by default.
+    pub(super) fn from_accept(accept: &str) -> Self {
         let open = weight(accept, "application/openmetrics-text", Some("1.0.0"));
         if open > 0.0 && open >= weight(accept, "text/plain", None) {
             Self::OpenMetrics
@@ -52,8 +52,8 @@ impl Format {
 }
 
 impl Kind {
-    /// How the samples of a family of this name are called.
-    pub(super) fn samples(self, name: &str) -> String {
+    /// The name of the samples of a family.
+    pub(super) fn sample_name(self, name: &str) -> String {
         let suffix = match self {
             Self::Counter => "_total",
             Self::Info => "_info",
@@ -62,7 +62,7 @@ impl Kind {
         format!("{name}{suffix}")
     }
 
-    fn word(self, format: Format) -> &'static str {
+    fn as_str(self, format: Format) -> &'static str {
         match (self, format) {
             (Self::Gauge, _) | (Self::Info, Format::Prometheus) => "gauge",
             (Self::Info, Format::OpenMetrics) => "info",
@@ -72,7 +72,7 @@ impl Kind {
     }
 }
 
-impl Page {
+impl TextWriter {
     pub(super) fn new(format: Format) -> Self {
         Self { format, text: String::new() }
     }
@@ -81,22 +81,22 @@ impl Page {
         self.text.len()
     }
 
-    /// What has been written since it was taken last.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    /// The text since the last call.
+    pub(super) fn drain(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.text).into_bytes()
     }
 
-    /// Announces a family, whose name is without `_total` or `_info`. Returns the name of its samples.
+    /// Announces a family, whose name has no `_total` or `_info`. Returns the name of its samples.
     pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) -> String {
-        let samples = kind.samples(name);
+        let sample_name = kind.sample_name(name);
         let announced = match self.format {
-            Format::Prometheus => &samples,
+            Format::Prometheus => &sample_name,
             Format::OpenMetrics => name,
         };
-        let word = kind.word(self.format);
+        let kind_name = kind.as_str(self.format);
         self.line(format_args!("# HELP {announced} {help}"));
-        self.line(format_args!("# TYPE {announced} {word}"));
-        samples
+        self.line(format_args!("# TYPE {announced} {kind_name}"));
+        sample_name
     }
 
     /// One sample.
@@ -145,8 +145,8 @@ mod tests {
     #[test]
     fn the_format_is_the_one_that_is_preferred() {
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
-        assert_eq!(Format::wanted(prometheus), Format::OpenMetrics);
-        assert_eq!(Format::wanted("application/openmetrics-text; version=1.0.0"), Format::OpenMetrics);
+        assert_eq!(Format::from_accept(prometheus), Format::OpenMetrics);
+        assert_eq!(Format::from_accept("application/openmetrics-text; version=1.0.0"), Format::OpenMetrics);
         for other in [
             "",
             "*/*",
@@ -154,26 +154,26 @@ mod tests {
             "application/openmetrics-text;q=0.1,text/plain",
             "application/openmetrics-text;version=2.0.0",
         ] {
-            assert_eq!(Format::wanted(other), Format::Prometheus, "{other}");
+            assert_eq!(Format::from_accept(other), Format::Prometheus, "{other}");
         }
     }
 
     #[test]
     fn a_counter_is_announced_without_its_ending_in_one_format_and_with_it_in_the_other() {
-        let page = |format| {
-            let mut page = Page::new(format);
-            let name = page.family("lost_lines", Kind::Counter, "Lines.");
-            page.sample(&name, &[("service", "a\\b\"c\nd")], 3);
-            page.end();
-            String::from_utf8(page.take()).unwrap()
+        let text = |format| {
+            let mut text = TextWriter::new(format);
+            let name = text.family("lost_lines", Kind::Counter, "Lines.");
+            text.sample(&name, &[("service", "a\\b\"c\nd")], 3);
+            text.end();
+            String::from_utf8(text.drain()).unwrap()
         };
         let sample = "lost_lines_total{service=\"a\\\\b\\\"c\\nd\"} 3\n";
         assert_eq!(
-            page(Format::Prometheus),
+            text(Format::Prometheus),
             format!("# HELP lost_lines_total Lines.\n# TYPE lost_lines_total counter\n{sample}")
         );
         assert_eq!(
-            page(Format::OpenMetrics),
+            text(Format::OpenMetrics),
             format!("# HELP lost_lines Lines.\n# TYPE lost_lines counter\n{sample}# EOF\n")
         );
     }

@@ -3,7 +3,7 @@
 #![expect(dead_code, reason = "they are described and never made")]
 
 use serde::Serialize;
-use service_api::{Code, Envelope, Event, Outcome, Problem, Vitals, event, view};
+use service_api::{Code, Envelope, Event, Outcome, Problem, Vitals, event, routes, view};
 use std::collections::BTreeMap;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
@@ -197,6 +197,31 @@ pub(crate) struct LastSeen {
     /// The `id` of the last event that was seen; stronger than `since`.
     #[param(rename = "Last-Event-ID", value_type = u64, required = false, maximum = 9_007_199_254_740_991_u64, example = 17)]
     last_event_id: Option<String>,
+}
+
+/// Answers that operations share: rows in one envelope, or line by line.
+macro_rules! row_answers {
+    ($($name:ident: $list:literal $line:literal, $description:literal;)*) => {$(
+        pub(crate) enum $name {}
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                let content = |schema| ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+                let response = ResponseBuilder::new()
+                    .description($description)
+                    .content("application/json", content($list))
+                    .content(routes::NDJSON, content($line))
+                    .build();
+                BTreeMap::from([("200".to_owned(), response.into())])
+            }
+        }
+    )*};
+}
+
+row_answers! {
+    OutcomeRows: "OutcomesAnswer" "OutcomeOnALine", "a row a service";
+    ActionRows: "OutcomesAnswer" "OutcomeOnALine", "a row for each service it is about";
+    LogRows: "LogLinesAnswer" "LogLineOnALine", "line by line, the oldest first";
 }
 
 /// Failures that an operation may end in. The status is that of the code.

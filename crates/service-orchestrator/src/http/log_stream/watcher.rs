@@ -1,6 +1,6 @@
-//! [`LogWatcher`]: tells those who follow logs when something in the directory of one of theirs is different.
+//! [`LogWatcher`]: wakes the followers of logs when something changes in the directory of one of theirs.
 //!
-//! All of them share one inotify instance: a user has only 128 of them, which other programs need too.
+//! All followers share one inotify instance: a user has only 128 of them, which other programs need too.
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -13,27 +13,27 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// Who follows logs. A lock is right here: it is held for a look at a map.
+/// The followers of logs. A lock is right here: it is held for a look into a map.
 #[derive(Default)]
 pub(crate) struct LogWatcher(Mutex<Weak<Instance>>);
 
-/// It goes with the last of its followers.
+/// It ends with the last of its followers.
 struct Instance {
     inotify: Inotify,
     followers: Mutex<HashMap<WatchDescriptor, Vec<Arc<Notify>>>>,
     task: OnceLock<AbortHandle>,
 }
 
-/// The directories that one reader follows.
-pub(super) struct Follows {
+/// The directories that one follower watches.
+pub(super) struct WatchedLogs {
     instance: Arc<Instance>,
     watched: Vec<WatchDescriptor>,
     woken: Arc<Notify>,
 }
 
 impl LogWatcher {
-    /// One more follower, who watches nothing yet.
-    pub(super) fn follow(&self) -> io::Result<Follows> {
+    /// One more follower, which watches no directory yet.
+    pub(super) fn follow(&self) -> io::Result<WatchedLogs> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let instance = match known.upgrade() {
             Some(instance) => instance,
@@ -43,7 +43,7 @@ impl LogWatcher {
                 begun
             }
         };
-        Ok(Follows { instance, watched: Vec::new(), woken: Arc::default() })
+        Ok(WatchedLogs { instance, watched: Vec::new(), woken: Arc::default() })
     }
 }
 
@@ -61,7 +61,7 @@ impl Instance {
     fn wake(&self, directory: WatchDescriptor, what: AddWatchFlags) {
         let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         if what.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            // Nobody knows where it was.
+            // The directory is unknown.
             return followers.values().flatten().for_each(|follower| follower.notify_one());
         }
         followers.get(&directory).into_iter().flatten().for_each(|follower| follower.notify_one());
@@ -82,13 +82,13 @@ async fn listen(instance: Weak<Instance>, woken: AsyncFd<OwnedFd>) {
         match instance.inotify.read_events() {
             Ok(events) => events.iter().for_each(|event| instance.wake(event.wd, event.mask)),
             Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(error) => return tracing::error!(%error, "cannot hear of changes in logs"),
+            Err(error) => return tracing::error!(%error, "cannot watch logs for changes"),
         }
     }
 }
 
-impl Follows {
-    /// Hears of this directory too.
+impl WatchedLogs {
+    /// Watches this directory too.
     pub(super) fn watch(&mut self, directory: &Path) -> io::Result<()> {
         let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
         let mut followers = self.instance.followers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,13 +99,13 @@ impl Follows {
         Ok(())
     }
 
-    /// Waits until something is different; at once, if it has been since the last time.
+    /// Waits for a change; returns at once if there was one since the last call.
     pub(super) async fn changed(&self) {
         self.woken.notified().await;
     }
 }
 
-impl Drop for Follows {
+impl Drop for WatchedLogs {
     fn drop(&mut self) {
         let mut followers = self.instance.followers.lock().unwrap_or_else(PoisonError::into_inner);
         for watched in &self.watched {
@@ -113,7 +113,7 @@ impl Drop for Follows {
             others.retain(|other| !Arc::ptr_eq(other, &self.woken));
             if others.is_empty() {
                 followers.remove(watched);
-                // Its directory may have gone, and the watch with it.
+                // The directory may be gone, and the watch with it.
                 let _ = self.instance.inotify.rm_watch(*watched);
             }
         }

@@ -1,0 +1,128 @@
+//! [`EnvelopeWriter`]: the envelope around the rows of an answer, written chunk by chunk.
+
+use serde::Serialize;
+use service_api::Envelope;
+
+/// A chunk has a little more than so many bytes.
+pub(super) const CHUNK_BYTES: usize = 8 * 1024;
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// All rows in one envelope.
+    List,
+    /// Each row in an envelope on a line of its own.
+    Lines,
+}
+
+/// Writes the rows of one answer.
+pub(super) struct EnvelopeWriter {
+    form: Form,
+    /// Whether the envelope of a list is open.
+    is_open: bool,
+    chunk: Vec<u8>,
+}
+
+impl EnvelopeWriter {
+    pub(super) fn new(form: Form) -> Self {
+        Self { form, is_open: false, chunk: Vec::new() }
+    }
+
+    /// The bytes since the last chunk was taken.
+    pub(super) fn len(&self) -> usize {
+        self.chunk.len()
+    }
+
+    pub(super) fn write_row<T: Serialize>(&mut self, row: &T) {
+        match self.form {
+            Form::List => {
+                self.open_list();
+                self.write(row);
+            }
+            Form::Lines => self.write_envelope(&Envelope::success(row)),
+        }
+    }
+
+    /// Writes one whole line.
+    pub(super) fn write_envelope<T: Serialize>(&mut self, envelope: &Envelope<T>) {
+        self.write(envelope);
+        self.chunk.push(b'\n');
+    }
+
+    /// Writes a row that is formatted already.
+    pub(super) fn write_text(&mut self, text: &str) {
+        self.chunk.extend_from_slice(text.as_bytes());
+    }
+
+    /// Closes the envelope of a list, with notes if there are any.
+    pub(super) fn finish(&mut self, notes: &[String]) {
+        if self.form == Form::Lines {
+            return;
+        }
+        if !self.is_open {
+            self.chunk.extend_from_slice(OPENING);
+        }
+        self.chunk.extend_from_slice(b"],\"error\":null");
+        if !notes.is_empty() {
+            self.chunk.extend_from_slice(b",\"notes\":");
+            self.write(&notes);
+        }
+        self.chunk.push(b'}');
+    }
+
+    /// The next chunk of the answer. It takes no more memory than it has bytes: a client may leave it for a while.
+    pub(super) fn next_chunk(&mut self) -> Vec<u8> {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.shrink_to_fit();
+        chunk
+    }
+
+    fn open_list(&mut self) {
+        self.chunk.extend_from_slice(if self.is_open { b"," } else { OPENING });
+        self.is_open = true;
+    }
+
+    fn write<T: Serialize>(&mut self, value: &T) {
+        // Strings and numbers are always JSON, and writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut self.chunk, value);
+    }
+}
+
+const OPENING: &[u8] = b"{\"success\":true,\"data\":[";
+
+/// One row in its envelope, with the end of its line.
+pub(super) fn line<T: Serialize>(row: T) -> Vec<u8> {
+    let mut writer = EnvelopeWriter::new(Form::Lines);
+    writer.write_row(&row);
+    writer.next_chunk()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(form: Form, rows: &[u32], notes: &[String]) -> String {
+        let mut writer = EnvelopeWriter::new(form);
+        let mut text = Vec::new();
+        for row in rows {
+            writer.write_row(row);
+            text.extend(writer.next_chunk());
+        }
+        writer.finish(notes);
+        text.extend(writer.next_chunk());
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn the_chunks_of_an_answer_are_what_one_envelope_would_be() {
+        for rows in [&[][..], &[1], &[1, 2, 3]] {
+            let whole = serde_json::to_string(&Envelope::success(rows)).unwrap();
+            assert_eq!(written(Form::List, rows, &[]), whole);
+        }
+        let lines =
+            "{\"success\":true,\"data\":1,\"error\":null}\n{\"success\":true,\"data\":2,\"error\":null}\n";
+        assert_eq!(written(Form::Lines, &[1, 2], &[]), lines);
+        let noted = written(Form::List, &[1], &["a note".to_owned()]);
+        assert_eq!(noted, "{\"success\":true,\"data\":[1],\"error\":null,\"notes\":[\"a note\"]}");
+    }
+}
