@@ -122,11 +122,12 @@ fn knows_what_was_added(project: &Project, promises: &Promises) {
 pub(crate) fn starts_all(project: &Project, promises: &Promises) {
     let before = now();
     let apply = || ("/api/v1/apply", json!({ "timeout_ms": 60000 }));
-    // What one that is up needs may have ended, and then this cannot be done; all of it is started next.
-    let (path, body) = apply();
-    drop(wish(project, CLIENTS, path, &body));
-    let start = ("/api/v1/services/start", json!({ "all": true, "timeout_ms": 60000 }));
-    for (path, body) in [start.clone(), apply(), start] {
+    let start = || ("/api/v1/services/start", json!({ "all": true, "timeout_ms": 60000 }));
+    // An apply restarts one-shots whose definition it changes, and some of them fail twice before they succeed.
+    for (path, body) in [apply(), start(), start(), apply(), start(), start()] {
+        drop(wish(project, CLIENTS, path, &body));
+    }
+    for (path, body) in [start(), apply(), start()] {
         let wish = wish(project, CLIENTS, path, &body);
         if let Some(trouble) = &wish.trouble {
             project.violation("calm", &format!("{}: {trouble}", wish.what));

@@ -1,4 +1,4 @@
-//! The first services.toml of a project: a page that explains itself, with what other files suggest as comments.
+//! `service init`: writes a first services.toml, which explains itself and has suggestions from other files as comments.
 
 mod compose;
 mod detect;
@@ -45,13 +45,13 @@ const PAGE: &str = r#"# The services of this project. In Nushell, here or below:
 /// The services that the page defines.
 const EXAMPLES: [&str; 3] = ["web", "migrate", "coredns"];
 
-/// What programs that read a Procfile read as well.
+/// The env file that Procfile runners read.
 const ENV_FILE: &str = ".env";
 
-/// Writes the page as `file`, else as the services.toml of the current directory; over one that is there only with `force`.
+/// Writes `file`, by default services.toml in the current directory. An existing file is replaced only with `force`.
 ///
 /// # Errors
-/// [`Code::Exists`] if there is one, [`Code::Internal`] if it cannot be written.
+/// [`Code::Exists`] if the file exists, [`Code::Internal`] if it cannot be written.
 pub fn write(file: Option<&Path>, force: bool) -> Result<Begun, Problem> {
     let named = file.unwrap_or(Path::new(project::FILE));
     let cannot = |error| {
@@ -77,7 +77,7 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<Begun, Problem> {
     Ok(Begun { path: path.display().to_string(), replaced, suggestions })
 }
 
-/// The whole file. Nothing in it takes effect before somebody takes out a comment.
+/// The content of the file. All of it is commented out.
 fn page(suggestions: &[Suggestion], env_file: Option<&str>) -> String {
     let taken = |name: &str| suggestions.iter().any(|suggestion| suggestion.name == name);
     // Whoever takes out all comments must not find two services of one name.

@@ -1,35 +1,33 @@
-//! From `services.toml` to a [`Plan`]: reading, typing, and every problem with file, line and column.
+//! Reads `services.toml` and compiles it to a [`Plan`]. Every problem has its file, line and column.
 //!
-//! The TOML tree is walked by hand so that each value keeps its place and all problems are found at once.
+//! The TOML tree is walked by hand, so that each value keeps its span and one pass finds all problems.
 
 mod added;
 mod additions;
 mod api;
-mod asked;
 mod check;
 mod client;
 mod container;
 mod definition;
-mod doubts;
 mod file;
-mod idle_keys;
+mod key_map;
 mod limits;
-mod map;
-mod private;
+mod lint;
+mod locate;
+mod secret;
 mod section;
 pub(crate) mod shell_syntax;
 mod text;
-mod whereabouts;
 mod with;
 
 pub(crate) use added::{Addition, check as check_additions};
 pub(crate) use additions::Additions;
 pub use check::check;
-pub(crate) use file::service_name;
-pub(crate) use whereabouts::places;
+pub(crate) use file::parse_service_name;
+pub(crate) use locate::locate_keys;
 
 use crate::host::acceptance::Acceptance;
-use file::{fault, parse, read, understand};
+use file::{analyze, parse, read, to_diagnostic};
 use service_api::Problem;
 use service_core::Plan;
 use service_core::config::{Config, Service};
@@ -45,43 +43,46 @@ pub const DEFAULTS: &str = include_str!("../../../config.defaults.toml");
 /// [`Code::BadDefinition`](service_api::Code::BadDefinition); the first problem, the others in [`Problem::others`].
 pub fn plan(path: &Path) -> Result<Plan, Problem> {
     let text = read(path)?;
-    let reading = understand(&text);
-    reading.plan.ok_or_else(|| text.problem(&reading.faults))
+    let analysis = analyze(&text);
+    analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))
 }
 
-/// As [`plan`], with what was added to it, as far as that fits: what the file defines is the file's.
+/// As [`plan`], with the added services that fit. A service of the file wins over an added one of its name.
 pub(crate) fn plan_with(path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
     let text = read(path)?;
-    let reading = understand(&text);
-    let plan = reading.plan.ok_or_else(|| text.problem(&reading.faults))?;
-    Ok(added::merge(plan, additions, &reading.defaults))
+    let analysis = analyze(&text);
+    let plan = analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))?;
+    Ok(added::merge(plan, additions, &analysis.defaults))
 }
 
-/// What the file says for itself, with what was added to it, as far as that fits.
+/// Adds the added services that fit to the plan of a file.
 pub(crate) fn merged((plan, defaults): &(Plan, Service), additions: &[Addition]) -> Plan {
     added::merge(plan.clone(), additions, defaults)
 }
 
-/// As [`plan_with`]; what is taken up is known to be so.
+/// As [`plan_with`]; the content of the file becomes the accepted content in force.
 pub(crate) fn plan_for(
     acceptance: &Acceptance,
     path: &Path,
     additions: &[Addition],
 ) -> Result<Plan, Problem> {
     let text = read(path)?;
-    let reading = understand(&text);
-    let plan = reading.plan.ok_or_else(|| text.problem(&reading.faults))?;
-    let plan = added::merge(plan, additions, &reading.defaults);
-    acceptance.taken_up(text.as_str().as_bytes(), &plan);
+    let analysis = analyze(&text);
+    let plan = analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))?;
+    let plan = added::merge(plan, additions, &analysis.defaults);
+    acceptance.set_content(text.as_str().as_bytes(), &plan);
     Ok(plan)
 }
 
-/// What the file says for itself: its services, and the defaults of every service.
+/// The plan of the file alone, and its `service_defaults`.
+///
+/// # Errors
+/// As [`plan`].
 pub(crate) fn with_defaults(path: &Path) -> Result<(Plan, Service), Problem> {
     let text = read(path)?;
-    let reading = understand(&text);
-    let plan = reading.plan.ok_or_else(|| text.problem(&reading.faults))?;
-    Ok((plan, reading.defaults))
+    let analysis = analyze(&text);
+    let plan = analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))?;
+    Ok((plan, analysis.defaults))
 }
 
 /// Reads the file.
@@ -90,23 +91,26 @@ pub(crate) fn with_defaults(path: &Path) -> Result<(Plan, Service), Problem> {
 /// As [`plan`].
 pub fn config(path: &Path) -> Result<Config, Problem> {
     let text = read(path)?;
-    parse(&text).map_err(|faults| text.problem(&faults))
+    parse(&text).map_err(|diagnostics| text.problem(&diagnostics))
 }
 
-/// Reads a configuration from text, as if it stood in a file of this name.
+/// Reads a configuration from text. `file` is the name that problems give.
 ///
 /// # Errors
 /// As [`plan`].
 pub fn config_from_str(text: &str, file: &str) -> Result<Config, Problem> {
     let text = Text::new(file.to_owned(), text.to_owned());
-    parse(&text).map_err(|faults| text.problem(&faults))
+    parse(&text).map_err(|diagnostics| text.problem(&diagnostics))
 }
 
-/// Turns what is wrong between services into problems with places, as [`plan`] does.
+/// Compiles a configuration. Problems between services get their places in `file`.
+///
+/// # Errors
+/// As [`plan`].
 pub fn compile(config: Config, file: &Path) -> Result<Plan, Problem> {
     Plan::compile(config).map_err(|errors| {
         let text = read(file).unwrap_or_else(|_| Text::new(file.display().to_string(), String::new()));
-        text.problem(&errors.iter().map(fault).collect::<Vec<_>>())
+        text.problem(&errors.iter().map(to_diagnostic).collect::<Vec<_>>())
     })
 }
 

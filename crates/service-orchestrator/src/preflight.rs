@@ -153,7 +153,8 @@ impl ServiceOrchestrator {
         let file = self.paths().project.clone();
         let keys =
             failures.iter().map(|failure| (Arc::clone(&failure.service), failure.blocker.key)).collect();
-        let places = tokio::task::spawn_blocking(move || load::places(&file, keys)).await.unwrap_or_default();
+        let places =
+            tokio::task::spawn_blocking(move || load::locate_keys(&file, keys)).await.unwrap_or_default();
         failures.iter_mut().zip(places).for_each(|(failure, place)| failure.place = place);
         failures
     }

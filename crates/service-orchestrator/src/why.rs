@@ -76,7 +76,7 @@ struct Known {
     holder: Option<probe::Holder>,
     held_by: Option<String>,
     words: Words,
-    shell: Option<shell_syntax::Found>,
+    shell: Option<shell_syntax::ShellSyntax>,
     endpoint: Option<String>,
     address_space: Option<u64>,
     lived: Option<Duration>,

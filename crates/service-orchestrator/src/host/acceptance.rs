@@ -86,7 +86,7 @@ impl Acceptance {
     }
 
     /// Takes in which content is in force.
-    pub(crate) fn taken_up(&self, content: &[u8], plan: &Plan) {
+    pub(crate) fn set_content(&self, content: &[u8], plan: &Plan) {
         self.state().content = Some((sha256(content), modules(plan)));
         self.changes.send_modify(|loads| *loads += 1);
     }
@@ -109,7 +109,7 @@ impl Acceptance {
 
     /// Whether this Nushell may run modules, which the file names.
     pub(crate) fn covers_nu(&self, nu: &str) -> bool {
-        self.places.is_none() || self.has(&of_nu(nu)) || self.is_trusted()
+        self.places.is_none() || self.has(&nu_mark(nu)) || self.is_trusted()
     }
 
     /// Accepts all that this plan has; whether that is news.
@@ -118,7 +118,7 @@ impl Acceptance {
         let services = plan.ids().map(|id| plan.service(id)).filter(|service| is_asked(service));
         let marks: BTreeSet<String> = services
             .map(|service| places.mark(service))
-            .chain(plan.settings().nu.as_deref().map(of_nu))
+            .chain(plan.settings().nu.as_deref().map(nu_mark))
             .collect();
         {
             let mut state = self.state();
@@ -140,7 +140,7 @@ impl Acceptance {
     }
 
     /// Looks whether the user's trust has changed; cheap enough for every request.
-    pub(crate) fn look_at_trust(&self) -> bool {
+    pub(crate) fn refresh_trust(&self) -> bool {
         let Some(places) = &self.places else { return false };
         let trusted = std::fs::symlink_metadata(&places.store).and_then(|found| found.modified()).ok();
         let changed = std::mem::replace(&mut self.state().trusted, trusted) != trusted;
@@ -193,7 +193,7 @@ fn modules(plan: &Plan) -> Vec<String> {
     services.filter_map(module).collect()
 }
 
-fn of_nu(nu: &str) -> String {
+fn nu_mark(nu: &str) -> String {
     shortened(&sha256(format!("nu {nu}").as_bytes()))
 }
 
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(covers(&again, &plan(dir.path(), &text("one", "other words"))), [true, true]);
         let second = plan(dir.path(), &text("two", ""));
         assert_eq!(covers(&again, &second), [false, true]);
-        again.taken_up(text("two", "").as_bytes(), &second);
+        again.set_content(text("two", "").as_bytes(), &second);
         let row = serde_json::json!([{ "file": file, "hash": again.hash().unwrap() }]);
         std::fs::write(dir.path().join("states/trusted.nuon"), row.to_string()).unwrap();
         assert_eq!(covers(&again, &second), [true, true]);

@@ -1,13 +1,13 @@
 //! Env files: `NAME=value` lines as docker compose and the dotenv libraries read them. Nothing is expanded.
 //!
-//! What cannot be read one way only is refused with its line. A value is never shown: it may be a secret.
+//! An ambiguous line is an error with its line number. No error shows a value, because it may be a secret.
 
 use service_api::ownership::read_regular;
 use service_api::trust::MAX_FILE_BYTES;
 use std::fmt;
 use std::path::Path;
 
-/// Problems shown of one file; a file that is none at all would fill a screen.
+/// At most this many problems of a file are shown. A file of another kind would have one on every line.
 const MAX_SHOWN_COUNT: usize = 5;
 
 /// One variable of an env file.
@@ -26,7 +26,7 @@ pub(crate) enum Variable {
     Inherited(String),
 }
 
-/// What is wrong with one line.
+/// The error of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     line: usize,
@@ -51,7 +51,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Variable>, String> {
     })
 }
 
-/// The variables of a text, or everything that is wrong with it.
+/// Parses a text.
+///
+/// # Errors
+/// The errors of all lines.
 pub(crate) fn parse(text: &str) -> Result<Vec<Variable>, Vec<Problem>> {
     let mut scanner = Scanner { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
     let (mut variables, mut problems) = (Vec::new(), Vec::new());
@@ -74,7 +77,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is left to read, and in which line it begins.
+/// The unread rest of a text, and the number of its first line.
 struct Scanner<'t> {
     rest: &'t str,
     line: usize,
@@ -167,7 +170,7 @@ fn unescape(escaped: char, value: &mut String) {
     }
 }
 
-/// Up to a `#` with white space before it.
+/// The text before a comment, which begins with `#` after white space.
 fn before_comment(text: &str) -> &str {
     let mut comments = text.match_indices('#').filter(|(at, _)| text[..*at].ends_with([' ', '\t']));
     comments.next().map_or(text, |(at, _)| &text[..at])
@@ -178,13 +181,13 @@ fn without_line_end(line: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }
 
-/// The text, if it can be the name of a variable.
+/// The text, if it is a valid name of a variable.
 fn name_of(text: &str) -> Option<&str> {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
     (!text.is_empty() && text.chars().all(is_part)).then_some(text)
 }
 
-/// Where `part`, which is a slice of `whole`, begins in it.
+/// The byte offset of `part`, a slice of `whole`.
 fn offset_in(whole: &str, part: &str) -> usize {
     part.as_ptr().addr() - whole.as_ptr().addr()
 }

@@ -98,7 +98,7 @@ fn choose_names(
     for (row, mut keys) in asked.services.into_iter().enumerate() {
         let name_given = keys.remove("name").filter(|name| !name.is_null());
         let name = match name_given {
-            Some(Value::String(name)) => load::service_name(&name).map_err(|message| {
+            Some(Value::String(name)) => load::parse_service_name(&name).map_err(|message| {
                 wrong(format!("cannot add {}: {message}", which(row))).in_cell(row, named())
             })?,
             Some(_) => {
@@ -143,7 +143,7 @@ fn named() -> Vec<String> {
 /// Why a name is not free.
 fn name_conflict(addition: &Addition, file: &Plan, old: Option<&Addition>, board: &Board) -> Option<Problem> {
     let Addition { name, transient, .. } = addition;
-    let problem = |why: &str| Problem::new(Code::NameTaken, format!("{}: {why}", addition.cannot()));
+    let problem = |why: &str| Problem::new(Code::NameTaken, format!("{}: {why}", addition.error_prefix()));
     if file.id(name).is_some() {
         return Some(
             problem("services.toml defines a service of this name")
@@ -194,7 +194,7 @@ fn free_name(
         *last = nth;
         if nth == 1 { base.to_owned() } else { format!("{base}-{nth}") }
     });
-    let mut free = names.filter(|name| !taken(name)).filter_map(|name| load::service_name(&name).ok());
+    let mut free = names.filter(|name| !taken(name)).filter_map(|name| load::parse_service_name(&name).ok());
     free.next().expect("there are more numbers than services")
 }
 

@@ -79,7 +79,7 @@ impl ApiState {
 
     /// Loads `services.toml` where it has changed.
     pub(crate) async fn refresh(&self) -> Result<(), Problem> {
-        if self.orchestrator.acceptance().look_at_trust() {
+        if self.orchestrator.acceptance().refresh_trust() {
             self.orchestrator.accepted();
         }
         self.definitions.refresh(&self.orchestrator).await

@@ -1,5 +1,5 @@
-//! The service names of a compose file, and which needs which. Not a YAML parser: it reads the block style in which such
-//! files are written, and misses what is written otherwise; what it finds is only suggested.
+//! Finds the services of a compose file and their dependencies. It is not a YAML parser: it reads the usual block style and
+//! misses other styles. Its results are only suggestions.
 
 /// A service of a compose file.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,21 +48,21 @@ pub(super) fn services(text: &str) -> Vec<Service> {
         }
         if let Some(rest) = content.strip_prefix("depends_on:") {
             let inline = rest.trim();
-            service.needs.extend(in_flow(inline).map(unquote).filter(|name| !name.is_empty()));
+            service.needs.extend(flow_items(inline).map(unquote).filter(|name| !name.is_empty()));
             needs = (inline.is_empty() || inline.starts_with('&')).then_some((indent, None));
         }
     }
     services
 }
 
-/// The key that a line begins with, whatever its value. A colon within a key has no space behind it.
+/// The key at the beginning of a line. A colon within a key has no space after it.
 fn key(content: &str) -> Option<&str> {
     let key = content.split_once(": ").map(|(key, _)| key).or_else(|| content.strip_suffix(':'))?;
     (key != "<<").then(|| key.trim_end())
 }
 
-/// The items of a list, or the keys of a table, that is written in one line: `[db, cache]` or `{db: {condition: c}, cache: {}}`.
-fn in_flow(inline: &str) -> impl Iterator<Item = &str> {
+/// The items of a flow list, or the keys of a flow table: `[db, cache]` or `{db: {condition: c}, cache: {}}`.
+fn flow_items(inline: &str) -> impl Iterator<Item = &str> {
     let is_table = inline.starts_with('{');
     let inside = inline.strip_prefix(['[', '{']).unwrap_or_default();
     let mut depth = 0_usize;

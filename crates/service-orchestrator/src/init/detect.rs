@@ -1,5 +1,5 @@
-//! [`detect`]: services that other files of a directory speak of. Only to suggest: nothing of it is run, and a file that
-//! is not understood suggests nothing.
+//! [`detect`]: suggests services by the other files of a directory. Nothing of these files is run. A file that cannot be
+//! parsed suggests nothing.
 
 use super::compose;
 use serde_json::Value;
@@ -13,15 +13,15 @@ use std::path::Path;
 
 const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 const PROCFILE: &str = "Procfile";
-/// Its line that is run once before the others are.
+/// The process type that runs once before the others.
 const RELEASE: &str = "release";
-/// The scripts of a package.json that stay, rather than build something and end.
-const STAYING: [&str; 6] = ["start", "dev", "serve", "preview", "worker", "watch"];
+/// Scripts of a package.json that usually keep running, unlike a build.
+const LONG_RUNNING_SCRIPTS: [&str; 6] = ["start", "dev", "serve", "preview", "worker", "watch"];
 const RUNNERS: [&str; 4] = ["npm", "pnpm", "yarn", "bun"];
 const LOCKS: [(&str, &str); 4] =
     [("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lock", "bun"), ("bun.lockb", "bun")];
 
-/// Its definition, commented out. `env_file`: one that lies beside the file it is from.
+/// The definition of a suggestion, commented out. `env_file` is an env file of the same directory.
 pub(super) fn commented(suggestion: &Suggestion, env_file: Option<&str>) -> String {
     let Suggestion { name, start_command, shell, dependencies, .. } = suggestion;
     let mut lines = format!("# [services.{}]\n# start_command = {}\n", key(name), quote(start_command));
@@ -43,17 +43,17 @@ pub(super) fn commented(suggestion: &Suggestion, env_file: Option<&str>) -> Stri
     lines
 }
 
-/// A dot in a bare key would begin another table.
+/// A TOML key. One with a dot is quoted, because a bare dot would open another table.
 fn key(name: &str) -> String {
     if name.contains('.') { quote(name) } else { name.to_owned() }
 }
 
-/// A string of JSON is one of TOML, but for the delete character. What a terminal would obey is left out.
+/// A TOML string: a JSON string without control characters.
 fn quote(text: &str) -> String {
     Value::from(printable(text)).to_string()
 }
 
-/// What the files of this directory suggest, each service under a name of its own.
+/// The suggestions of all files of a directory, each with a unique name.
 pub(super) fn detect(directory: &Path) -> Vec<Suggestion> {
     let read = |name: &str| String::from_utf8(read_regular(&directory.join(name), MAX_FILE_BYTES).ok()?).ok();
     let mut found = Vec::new();
@@ -75,7 +75,7 @@ fn suggest(source: &str, name: &str, start_command: String) -> Option<Suggestion
     Some(Suggestion { source: source.to_owned(), name, start_command, shell, dependencies })
 }
 
-/// A name that a service may have, as like to `text` as can be.
+/// The valid service name nearest to `text`.
 fn service_name(text: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let name: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
@@ -116,7 +116,7 @@ fn package(text: &str, locked: Option<&str>) -> Vec<Suggestion> {
     let named = named.filter(|named| RUNNERS.contains(named));
     let runner = named.or(locked).unwrap_or("npm");
     let has = |script: &&&str| package["scripts"][**script].is_string();
-    let scripts = STAYING.iter().filter(has);
+    let scripts = LONG_RUNNING_SCRIPTS.iter().filter(has);
     scripts.filter_map(|script| suggest("package.json", script, format!("{runner} run {script}"))).collect()
 }
 
@@ -129,7 +129,7 @@ fn cargo(text: &str) -> Option<Suggestion> {
     suggest("Cargo.toml", &name, "cargo run --release".to_owned())
 }
 
-/// Two files may speak of services of one name.
+/// Renames suggestions of equal names.
 fn distinguish(found: &mut [Suggestion]) {
     for at in 0..found.len() {
         let (before, rest) = found.split_at_mut(at);

@@ -1,11 +1,11 @@
-//! Definitions that are in no file: given as values, understood by the same words as the file.
+//! Definitions of added services, given as values.
 //!
-//! Each is written as TOML and read as that of a file is, so a key means the same in both, and what is wrong with it is
-//! told in the same words; only the place is a row and a column.
+//! Each is written as TOML and read as `services.toml` is: a key has the same meaning and the same errors in both. The place of
+//! an error is a row and a column.
 
-use super::file::each;
-use super::map::{Map, Ways};
-use super::section::{Fault, Section};
+use super::file::parse_services;
+use super::key_map::{KeyMap, KeyPaths};
+use super::section::{Diagnostic, Section};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_api::{Code, Problem};
@@ -16,40 +16,40 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 
-/// What is wrong where nothing more is known.
+/// The error if nothing more is known.
 const UNREADABLE: &str = "it cannot be read";
 
-/// One definition, in the user's own words.
+/// One definition, with the keys as the user gave them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Addition {
     pub(crate) name: Name,
     /// The keys of `[services.NAME]`.
     pub(crate) keys: serde_json::Map<String, Value>,
-    /// Whether it is forgotten some time after its run.
+    /// Whether the definition is dropped some time after its run.
     #[serde(default)]
     pub(crate) transient: bool,
 }
 
 impl Addition {
-    /// How an error about it begins.
-    pub(crate) fn cannot(&self) -> String {
+    /// The beginning of each error about it: "cannot add `web`".
+    pub(crate) fn error_prefix(&self) -> String {
         format!("cannot {} `{}`", if self.transient { "run" } else { "add" }, self.name)
     }
 }
 
-/// A definition that cannot be, and in which of its keys.
-struct Wrong {
-    fault: Fault,
+/// An error in an added definition, with the path of the key.
+struct InvalidAddition {
+    diagnostic: Diagnostic,
     path: Vec<String>,
 }
 
-/// Adds them to what a file defines, as far as they fit. The file may have changed since they were added: what it
-/// defines now is its own, and what needs a service that is gone waits until that is back.
+/// Adds the added services that fit to a plan. The file may have changed since: a service that it defines by now is the
+/// file's, and an added service that depends on one that is gone is left out until that is back.
 pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> Plan {
-    let read = |addition: &Addition| match understand(addition, defaults) {
+    let read = |addition: &Addition| match parse_addition(addition, defaults) {
         Ok(service) => Some(service),
-        Err(wrong) => {
-            let why = wrong.first().map_or(UNREADABLE, |wrong| wrong.fault.message.as_str());
+        Err(invalid) => {
+            let why = invalid.first().map_or(UNREADABLE, |invalid| invalid.diagnostic.message.as_str());
             tracing::warn!(service = %addition.name, why, "cannot take up what was added");
             None
         }
@@ -64,7 +64,7 @@ pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> P
                 for error in &errors {
                     tracing::warn!(%error, "cannot take up what was added");
                 }
-                let gone = with_dependents(errors.iter().flat_map(blamed), &added);
+                let gone = with_dependents(errors.iter().flat_map(offending_services), &added);
                 added.retain(|service| !gone.contains(&service.name));
                 if added.len() == before {
                     break;
@@ -75,7 +75,7 @@ pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> P
     plan
 }
 
-/// These, and those of `added` that need one of them, and so on.
+/// These services and all of `added` that depend on one of them, directly or not.
 fn with_dependents<'n>(names: impl Iterator<Item = &'n Name>, added: &[Service]) -> BTreeSet<Name> {
     let mut dependents: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
     for service in added {
@@ -95,8 +95,10 @@ fn with_dependents<'n>(names: impl Iterator<Item = &'n Name>, added: &[Service])
     gone
 }
 
-/// Whether these can be added to what a file defines, beside `others` that were added before. `rows` has the place of
-/// each among those that were sent.
+/// Checks services that are to be added, beside `others` that were added before.
+///
+/// # Errors
+/// Every problem, with its row among `fresh` and the path of its key.
 pub(crate) fn check(
     (plan, defaults): &(Plan, Service),
     others: &[Addition],
@@ -105,16 +107,18 @@ pub(crate) fn check(
     let mut services = Vec::new();
     let mut problems = Vec::new();
     for (row, addition) in fresh.iter().enumerate() {
-        match understand(addition, defaults) {
+        match parse_addition(addition, defaults) {
             Ok(service) => services.push(service),
-            Err(wrong) => problems.extend(wrong.into_iter().map(|wrong| wrong.problem(row, addition))),
+            Err(invalid) => {
+                problems.extend(invalid.into_iter().map(|invalid| invalid.problem(row, addition)));
+            }
         }
     }
     if problems.is_empty() {
-        // What was added before and does not fit now is no fault of these.
+        // A problem of a service that was added before is not reported here.
         let base = merge(plan.clone(), others, defaults);
         let errors = Plan::compile(with(&base, services.iter().cloned())).err().unwrap_or_default();
-        problems.extend(errors.iter().map(|error| between(error, fresh)));
+        problems.extend(errors.iter().map(|error| problem_between(error, fresh)));
     }
     match problems.is_empty() {
         true => Ok(services),
@@ -126,12 +130,12 @@ pub(crate) fn check(
     }
 }
 
-/// What is wrong between services, in the row that says so.
-fn between(error: &PlanError, fresh: &[Addition]) -> Problem {
-    let blamed: BTreeSet<&Name> = blamed(error).into_iter().collect();
-    let row = fresh.iter().position(|addition| blamed.contains(&addition.name));
+/// A problem between services, in the row of the service that causes it.
+fn problem_between(error: &PlanError, fresh: &[Addition]) -> Problem {
+    let offending_services: BTreeSet<&Name> = offending_services(error).into_iter().collect();
+    let row = fresh.iter().position(|addition| offending_services.contains(&addition.name));
     let cannot =
-        row.and_then(|row| fresh.get(row)).map_or_else(|| "cannot add it".to_owned(), Addition::cannot);
+        row.and_then(|row| fresh.get(row)).map_or_else(|| "cannot add it".to_owned(), Addition::error_prefix);
     let mut problem = Problem::new(Code::BadDefinition, format!("{cannot}: {error}"));
     problem.help = match error {
         PlanError::Unknown { suggestion: None, dependency, .. } => {
@@ -142,7 +146,7 @@ fn between(error: &PlanError, fresh: &[Addition]) -> Problem {
     problem.in_cell(row.unwrap_or_default(), vec!["dependencies".to_owned()])
 }
 
-fn blamed(error: &PlanError) -> Vec<&Name> {
+fn offending_services(error: &PlanError) -> Vec<&Name> {
     match error {
         PlanError::Duplicate { name, .. } => vec![name],
         PlanError::Unknown { service, .. } => vec![service],
@@ -156,54 +160,59 @@ fn with(plan: &Plan, added: impl Iterator<Item = Service>) -> Config {
     Config { settings: plan.settings().clone(), services: own.chain(added).collect() }
 }
 
-fn understand(addition: &Addition, defaults: &Service) -> Result<Service, Vec<Wrong>> {
+fn parse_addition(addition: &Addition, defaults: &Service) -> Result<Service, Vec<InvalidAddition>> {
     let text = text(addition);
     let root = DeTable::parse(&text).map_err(|error| {
-        let fault = Fault::new(0..0, error.message().trim());
-        vec![Wrong { fault, path: Vec::new() }]
+        let diagnostic = Diagnostic::new(0..0, error.message().trim());
+        vec![InvalidAddition { diagnostic, path: Vec::new() }]
     })?;
-    let faults = RefCell::new(Vec::new());
-    let mut root = Section::new(root.get_ref(), "", &faults);
-    let service = root.section("services").and_then(|services| each(services, defaults).pop());
-    let faults = faults.take();
+    let diagnostics = RefCell::new(Vec::new());
+    let mut root = Section::new(root.get_ref(), "", &diagnostics);
+    let service = root.section("services").and_then(|services| parse_services(services, defaults).pop());
+    let diagnostics = diagnostics.take();
     match service {
-        Some(service) if faults.is_empty() => Ok(ours(service, addition)),
+        Some(service) if diagnostics.is_empty() => Ok(with_origin(service, addition)),
         _ => {
-            let map = Map::of(&text);
-            let ways = map.ways();
-            let wrong = |fault: Fault| Wrong { path: column(&ways, &fault), fault };
-            Err(faults.into_iter().map(wrong).collect())
+            let map = KeyMap::parse(&text);
+            let key_paths = map.key_paths();
+            let invalid = |diagnostic: Diagnostic| InvalidAddition {
+                path: column_path(&key_paths, &diagnostic),
+                diagnostic,
+            };
+            Err(diagnostics.into_iter().map(invalid).collect())
         }
     }
 }
 
-/// Its places are in a text that nobody sees.
-fn ours(mut service: Service, addition: &Addition) -> Service {
+/// Sets the origin and drops the spans, which point into a text that the user does not see.
+fn with_origin(mut service: Service, addition: &Addition) -> Service {
     service.origin = if addition.transient { Origin::Transient } else { Origin::Added };
     service.span = Span::default();
     service.dependencies.iter_mut().for_each(|need| need.span = Span::default());
     service
 }
 
-fn column(ways: &Ways<'_>, fault: &Fault) -> Vec<String> {
-    match fault.missing {
+fn column_path(key_paths: &KeyPaths<'_>, diagnostic: &Diagnostic) -> Vec<String> {
+    match diagnostic.missing {
         Some(missing) => vec![missing.to_owned()],
         // Below `services.NAME`.
-        None => ways.path(&fault.span).into_iter().skip(2).collect(),
+        None => key_paths.path(&diagnostic.span).into_iter().skip(2).collect(),
     }
 }
 
-impl Wrong {
+impl InvalidAddition {
     fn problem(self, row: usize, addition: &Addition) -> Problem {
         let name = &addition.name;
-        let message = self.fault.message.replace(&format!(" in [services.{name}"), &format!(" in [{name}"));
-        let mut problem = Problem::new(Code::BadDefinition, format!("{}: {message}", addition.cannot()));
-        problem.help = self.fault.help;
+        let message =
+            self.diagnostic.message.replace(&format!(" in [services.{name}"), &format!(" in [{name}"));
+        let mut problem =
+            Problem::new(Code::BadDefinition, format!("{}: {message}", addition.error_prefix()));
+        problem.help = self.diagnostic.help;
         problem.in_cell(row, self.path)
     }
 }
 
-/// `services = { "NAME" = { ... } }`: what follows is one line, so that a key is never taken for another's table.
+/// `services = { "NAME" = { ... } }`, on one line, so that no key can open a table of another service.
 fn text(addition: &Addition) -> String {
     let mut text = format!("services = {{ \"{}\" = ", addition.name);
     table(&mut text, &addition.keys);
@@ -234,7 +243,7 @@ fn toml(text: &mut String, value: &Value) {
             }
             text.push(']');
         }
-        // There is nothing like it in a list; whoever reads it says what should stand there.
+        // TOML has no null. The reader of the key reports the wrong type.
         Value::Null => text.push_str("false"),
         Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             scalar(text, value);
@@ -242,12 +251,12 @@ fn toml(text: &mut String, value: &Value) {
     }
 }
 
-/// Numbers, words and strings of JSON are those of TOML, but for one character that has to be escaped there.
+/// A JSON scalar is a TOML scalar, except that TOML needs the delete character escaped.
 fn scalar(text: &mut String, value: &Value) {
     text.push_str(&value.to_string().replace('\u{7f}', "\\u007F"));
 }
 
-/// What every service begins with where no file says otherwise.
+/// The built-in defaults.
 #[cfg(test)]
 fn plain() -> Service {
     super::definition::template()

@@ -1,9 +1,10 @@
-//! [`Additions`]: `additions.json`, the definitions that are in no file.
+//! [`Additions`]: `additions.json`, the definitions of added services.
 //!
-//! Replaced in one step, readable by its owner alone: environments are in it. The user's own words are kept rather than
-//! what they meant to one version of this program, so a later one reads them as it reads a file.
+//! The file is replaced atomically. Only its owner can read it, because it has environments. It has the keys as the user
+//! wrote them, so that a later version of this program reads them as it reads `services.toml`.
 //!
-//! The first line says how many definitions follow, one a line, each with a checksum. (The first version was one object.)
+//! The first line has the number of definitions that follow. Each definition is one line with a checksum. (Version 1 was
+//! one JSON object.)
 
 use super::added::Addition;
 use crate::host::disk::{self, Disk};
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// Format of the file.
 const VERSION: u32 = 2;
 
-/// What was added, and where that is written down.
+/// The added services and their file.
 pub(crate) struct Additions {
     path: PathBuf,
     boot_id: String,
@@ -37,20 +38,20 @@ struct Head<'a> {
 struct Found {
     #[serde(default)]
     boot_id: String,
-    /// So many lines follow.
+    /// The number of lines that follow.
     #[serde(default)]
     count: usize,
-    /// What the first version has instead.
+    /// The definitions of version 1.
     #[serde(default)]
     services: Vec<Value>,
 }
 
 impl Additions {
-    /// Reads what was added before. What is transient ends with its boot. An entry that cannot be read is left out, a
-    /// file that is damaged is set aside, and the version before it is used.
+    /// Reads the file. Transient services of an earlier boot are left out, and so is an entry that cannot be read. A damaged
+    /// file is set aside, and the version before it is used.
     ///
     /// # Errors
-    /// Why nobody knows what was added.
+    /// If the file cannot be read.
     pub(crate) fn open(state_dir: &Path, boot_id: &str, disk: Disk) -> io::Result<Self> {
         let path = state_dir.join("additions.json");
         let written = match std::fs::read(&path) {
@@ -61,7 +62,7 @@ impl Additions {
         Ok(Self { path, boot_id: boot_id.to_owned(), disk, all: with_rest_of(&written, boot_id, whole) })
     }
 
-    /// What was added, read without a change to the file.
+    /// The added services. The file is not changed.
     pub(crate) fn current(state_dir: &Path, boot_id: &str) -> Vec<Addition> {
         let path = state_dir.join("additions.json");
         let written = std::fs::read(&path).unwrap_or_default();
@@ -78,7 +79,7 @@ impl Additions {
         &self.all
     }
 
-    /// Drops those that the file defines by now.
+    /// Drops added services that `services.toml` defines now.
     pub(crate) fn drop_defined(&mut self, plan: &Plan) {
         let is_files = |name: &Name| plan.id(name).is_some_and(|id| plan.service(id).origin == Origin::File);
         let (taken, left): (Vec<_>, Vec<_>) =
@@ -90,7 +91,10 @@ impl Additions {
         }
     }
 
-    /// Takes these in place of what there was, if that can be written down.
+    /// Replaces all added services.
+    ///
+    /// # Errors
+    /// If the file cannot be written; the added services stay as they were.
     pub(crate) fn replace(&mut self, all: Vec<Addition>) -> io::Result<()> {
         let head = Head { version: VERSION, boot_id: &self.boot_id, count: all.len() };
         let mut text = disk::seal(serde_json::to_vec(&head)?);
@@ -104,10 +108,10 @@ impl Additions {
     }
 }
 
-/// All that a file has.
+/// All definitions of a file.
 ///
 /// # Errors
-/// If some of it is missing.
+/// If some are missing.
 fn parse(bytes: &[u8], boot_id: &str) -> io::Result<Vec<Addition>> {
     let (found, entries) = entries(bytes)?;
     if entries.len() < found.count {
@@ -119,7 +123,7 @@ fn parse(bytes: &[u8], boot_id: &str) -> io::Result<Vec<Addition>> {
     Ok(read(&found, entries, boot_id))
 }
 
-/// What can be read of a file that is not whole, behind what its version before had.
+/// The definitions that can be read of a damaged file, together with those of the version before it.
 fn with_rest_of(written: &[u8], boot_id: &str, whole: Option<Vec<Addition>>) -> Vec<Addition> {
     let mut all = whole.unwrap_or_default();
     if parse(written, boot_id).is_err()
@@ -133,7 +137,7 @@ fn with_rest_of(written: &[u8], boot_id: &str, whole: Option<Vec<Addition>>) -> 
 }
 
 fn entries(bytes: &[u8]) -> io::Result<(Found, Vec<Value>)> {
-    // What a file system has given a length and no content yet is zeros.
+    // A file system may extend a file with zeros before its content reaches the disk.
     let mut lines = without_zeros(bytes).split(|byte| *byte == b'\n');
     let mut found: Found = disk::unseal(lines.next().unwrap_or_default())?;
     let mut entries = std::mem::take(&mut found.services);

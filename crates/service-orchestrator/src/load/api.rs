@@ -1,19 +1,19 @@
-//! `[orchestrator.api]`: where the API is answered beside the socket, for whom, and how that is kept safe.
+//! `[orchestrator.api]`: the TCP listener of the API, its allowed hosts and origins, and its TLS.
 
 use super::section::Section;
 use service_core::config::{Api, Tls};
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// What is said there; nothing listens where no `listen` is said.
+/// Reads the section. Without `listen` there is no TCP listener.
 pub(super) fn api(mut section: Section<'_>) -> Option<Api> {
     let expected = "an address with a port, such as \"127.0.0.1:7777\"";
-    let listen = section.take("listen", expected, |value| address(value.as_str()?));
+    let listen = section.read("listen", expected, |value| address(value.as_str()?));
     let hosts = section.list("hosts");
     let origins = section.list("origins");
     if let Some(wrong) = origins.iter().find(|origin| !is_origin(origin)) {
         let help =
             "name each page as the browser does, such as \"https://board.example:8443\": no path, no `*`";
-        section.senseless("origins", &format!("\"{wrong}\""), help);
+        section.report_contradiction("origins", &format!("\"{wrong}\""), help);
     }
     let tls = section.section("tls").and_then(tls);
     let mut insecure = false;
@@ -21,26 +21,26 @@ pub(super) fn api(mut section: Section<'_>) -> Option<Api> {
     if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback() && tls.is_none() && !insecure) {
         let what = format!("\"{listen}\" without `tls`: whoever is on the way could read the tokens");
         let help = "give `tls = { certificate, key }`; or listen on 127.0.0.1 behind a tunnel or proxy; or say `insecure = true`";
-        section.senseless("listen", &what, help);
+        section.report_contradiction("listen", &what, help);
     }
-    section.finish();
+    section.reject_unknown_keys();
     listen.map(|listen| Api { listen, hosts, origins, tls })
 }
 
 fn tls(mut section: Section<'_>) -> Option<Tls> {
     let mut file = |key| {
-        let file = section.take(key, "the path of a file in PEM", |value| value.as_str().map(str::to_owned));
+        let file = section.read(key, "the path of a file in PEM", |value| value.as_str().map(str::to_owned));
         file.filter(|file| !file.is_empty())
     };
     let (certificate, key) = (file("certificate"), file("key"));
     if certificate.is_none() || key.is_none() {
-        section.incomplete("`tls` needs both `certificate` and `key`");
+        section.report_missing_key("`tls` needs both `certificate` and `key`");
     }
-    section.finish();
+    section.reject_unknown_keys();
     Some(Tls { certificate: certificate?, key: key? })
 }
 
-/// `localhost` has one meaning here, whatever the machine's files say.
+/// Parses an address with a port. `localhost` is always 127.0.0.1, whatever `/etc/hosts` has.
 fn address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
         Some(port) => Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()),

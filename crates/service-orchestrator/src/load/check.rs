@@ -1,31 +1,31 @@
-//! [`check`]: everything that is wrong with a file, and what is doubtful about it, one row each.
+//! [`check`]: every error and every warning about a file, one row each.
 
-use super::doubts;
-use super::file::{read, understand};
-use super::map::{Map, Ways};
-use super::section::Fault;
+use super::file::{analyze, read};
+use super::key_map::{KeyMap, KeyPaths};
+use super::lint;
+use super::section::Diagnostic;
 use super::text::Text;
 use service_api::{Finding, Severity, redact};
 use std::path::Path;
 
-/// Reads the file and tells all that is to be said about it, in the order of the file.
+/// Reads the file and returns its errors and warnings, in the order of the file.
 pub fn check(path: &Path) -> Vec<Finding> {
     let text = match read(path) {
         Ok(text) => text,
         Err(problem) => return vec![unreadable(path, problem.message)],
     };
-    let map = Map::of(text.as_str());
-    let ways = map.ways();
-    let reading = understand(&text);
+    let map = KeyMap::parse(text.as_str());
+    let key_paths = map.key_paths();
+    let analysis = analyze(&text);
     let base = path.parent().unwrap_or(Path::new("/"));
-    let doubts = doubts::all(&reading.services, &map, base);
-    let errors = reading.faults.iter().map(|fault| (Severity::Error, fault));
-    let mut all: Vec<_> = errors.chain(doubts.iter().map(|(severity, doubt)| (*severity, doubt))).collect();
-    all.sort_by_key(|(_, fault)| fault.span.start);
-    if all.is_empty() && reading.services.is_empty() {
+    let lints = lint::check_services(&analysis.services, &map, base);
+    let errors = analysis.diagnostics.iter().map(|diagnostic| (Severity::Error, diagnostic));
+    let mut all: Vec<_> = errors.chain(lints.iter().map(|(severity, lint)| (*severity, lint))).collect();
+    all.sort_by_key(|(_, diagnostic)| diagnostic.span.start);
+    if all.is_empty() && analysis.services.is_empty() {
         return vec![empty(path)];
     }
-    all.into_iter().map(|(severity, fault)| finding(severity, fault, &text, &ways)).collect()
+    all.into_iter().map(|(severity, diagnostic)| finding(severity, diagnostic, &text, &key_paths)).collect()
 }
 
 fn empty(path: &Path) -> Finding {
@@ -39,43 +39,43 @@ fn empty(path: &Path) -> Finding {
     }
 }
 
-fn finding(severity: Severity, fault: &Fault, text: &Text, ways: &Ways<'_>) -> Finding {
-    let place = text.place(&fault.span);
-    let path = ways.path(&fault.span);
+fn finding(severity: Severity, diagnostic: &Diagnostic, text: &Text, key_paths: &KeyPaths<'_>) -> Finding {
+    let place = text.place(&diagnostic.span);
+    let path = key_paths.path(&diagnostic.span);
     let (service, mut key) = match path.as_slice() {
         [first, service, key @ ..] if first == "services" => (Some(service.clone()), key.join(".")),
         path => (None, path.join(".")),
     };
     if key == "dependencies.name" {
-        // Written as a word or as a table, it is the same.
+        // A dependency may be a string or a table.
         "dependencies".clone_into(&mut key);
     }
-    if let Some(missing) = fault.missing {
+    if let Some(missing) = diagnostic.missing {
         missing.clone_into(&mut key);
     }
     Finding {
         severity,
         service,
         key: Some(key).filter(|key| !key.is_empty()),
-        message: redact(&fault.message).into_owned(),
+        message: redact(&diagnostic.message).into_owned(),
         file: place.file.clone(),
         line: Some(place.line),
         column: Some(place.column),
-        help: help(fault, text, place.line).map(|help| redact(&help).into_owned()),
+        help: help(diagnostic, text, place.line).map(|help| redact(&help).into_owned()),
     }
 }
 
-/// The way out, and the other lines that the same problem is about.
-fn help(fault: &Fault, text: &Text, line: usize) -> Option<String> {
-    let mut lines: Vec<usize> = fault.also.iter().map(|span| text.line_of(span)).collect();
+/// The help, with the other lines of the same problem.
+fn help(diagnostic: &Diagnostic, text: &Text, line: usize) -> Option<String> {
+    let mut lines: Vec<usize> = diagnostic.also.iter().map(|span| text.line_number(span)).collect();
     lines.retain(|other| *other != line);
     lines.dedup();
     if lines.is_empty() {
-        return fault.help.clone();
+        return diagnostic.help.clone();
     }
     let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
     let also = format!("see also line {}", lines.join(", "));
-    Some(fault.help.as_ref().map_or(also.clone(), |help| format!("{help}; {also}")))
+    Some(diagnostic.help.as_ref().map_or(also.clone(), |help| format!("{help}; {also}")))
 }
 
 fn unreadable(path: &Path, message: String) -> Finding {

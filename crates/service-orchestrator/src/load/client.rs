@@ -1,10 +1,10 @@
-//! Programs that ask somebody else to run a service, and end at once: with a `stop_command` beside it, such a start command
-//! is one of `manager = "command"`.
+//! Clients of other supervisors, such as `systemctl`. With a `stop_command`, a `start_command` that runs such a client
+//! implies `manager = "command"`.
 
 use std::path::Path;
 use toml::de::DeValue;
 
-/// They do so whatever they are told.
+/// Programs that always hand the service to another supervisor.
 const CLIENTS: [&str; 15] = [
     "systemctl",
     "service",
@@ -22,13 +22,13 @@ const CLIENTS: [&str; 15] = [
     "machinectl",
     "virsh",
 ];
-/// They do so if they are told to.
+/// Programs that do so with certain arguments.
 const ENGINES: [&str; 6] = ["docker", "podman", "nerdctl", "docker-compose", "podman-compose", "brew"];
-/// What stands before a command without being it.
-const BEFORE: [&str; 4] = ["sudo", "doas", "env", "exec"];
+/// Programs that run the command that follows them.
+const WRAPPERS: [&str; 4] = ["sudo", "doas", "env", "exec"];
 
-/// Whether a `start_command` begins such a program.
-pub(super) fn is_written(start_command: &DeValue<'_>) -> bool {
+/// Whether a `start_command` runs such a client.
+pub(super) fn starts_client(start_command: &DeValue<'_>) -> bool {
     match start_command {
         DeValue::String(line) => is_client(line.split_whitespace()),
         DeValue::Array(words) => is_client(words.iter().filter_map(|word| word.get_ref().as_str())),
@@ -36,11 +36,11 @@ pub(super) fn is_written(start_command: &DeValue<'_>) -> bool {
     }
 }
 
-/// Whether these are the words of one.
+/// Whether these words run such a client.
 pub(super) fn is_client<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     let mut words = words.map(|word| word.trim_start_matches('^').trim_matches(['"', '\'']));
-    let is_before = |word: &&str| BEFORE.contains(word) || word.starts_with('-') || word.contains('=');
-    let Some(program) = words.find(|word| !is_before(word)) else { return false };
+    let is_wrapper = |word: &&str| WRAPPERS.contains(word) || word.starts_with('-') || word.contains('=');
+    let Some(program) = words.find(|word| !is_wrapper(word)) else { return false };
     let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !ENGINES.contains(&name) {
         return CLIENTS.contains(&name);

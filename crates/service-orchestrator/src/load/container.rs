@@ -1,18 +1,18 @@
-//! `image` and the keys beside it: what is asked of a container engine.
+//! `image`, `pull`, `ports`, `volumes`, `networks`: the keys of services that a container engine runs.
 
-use super::section::{Fault, Section, integer};
+use super::section::{Diagnostic, Section, integer};
 use service_core::config::{Container, Manager, Pull, Service};
 use toml::de::DeValue;
 
-/// The managers of ours that know what an image is.
+/// The built-in managers that run images.
 const ENGINES: [&str; 2] = ["podman", "docker"];
 
-/// Reads them, and says where they make no sense.
+/// Reads these keys, and reports those that contradict the rest of the service.
 pub(super) fn read(section: &mut Section<'_>, service: &Service) -> Option<Container> {
     let mut container = Container::default();
     let expected = "the name of an image, such as \"docker.io/library/postgres:16\"";
-    let image = section.take("image", expected, |value| value.as_str().filter(|name| is_name(name)));
-    section.word("pull", &Pull::ALL, &mut container.pull);
+    let image = section.read("image", expected, |value| value.as_str().filter(|name| is_name(name)));
+    section.choice("pull", &Pull::ALL, &mut container.pull);
     let expected = "a port such as \"8080:80\", \"127.0.0.1:5432:5432\" or \"53:53/udp\", or a list of them";
     container.ports = list(section, "ports", expected, port);
     let expected = "a volume such as \"data:/var/lib/data\" or \"./site:/srv:ro\", or a list of them";
@@ -24,35 +24,39 @@ pub(super) fn read(section: &mut Section<'_>, service: &Service) -> Option<Conta
 
     let given = ["image", "pull", "ports", "volumes", "networks"]
         .into_iter()
-        .find(|key| section.place_of(key).is_some());
+        .find(|key| section.span_of(key).is_some());
     let (is_engine, is_other) = match &service.manager {
         Manager::BuiltIn(name) => (ENGINES.contains(&name.as_str()), !ENGINES.contains(&name.as_str())),
         Manager::Process => (false, true),
         Manager::Module(_) => (false, false),
     };
-    let fault = |key: &str, message: String, help: &str| {
-        let mut fault =
-            Fault::new(section.place_of(key).unwrap_or(service.span.start..service.span.end), message);
-        fault.help = Some(help.to_owned());
-        fault
+    let diagnostic = |key: &str, message: String, help: &str| {
+        let mut diagnostic =
+            Diagnostic::new(section.span_of(key).unwrap_or(service.span.start..service.span.end), message);
+        diagnostic.help = Some(help.to_owned());
+        diagnostic
     };
     match given {
         Some(key) if is_other => {
             let message = format!("`{key}` is for services that a container engine runs");
-            section.push(fault(key, message, "say which: `manager = \"podman\"` or `manager = \"docker\"`"));
+            section.push(diagnostic(
+                key,
+                message,
+                "say which: `manager = \"podman\"` or `manager = \"docker\"`",
+            ));
             return None;
         }
-        Some(key) if section.place_of("image").is_none() => {
-            section.push(Fault {
+        Some(key) if section.span_of("image").is_none() => {
+            section.push(Diagnostic {
                 missing: Some("image"),
-                ..fault(key, format!("`{key}` needs an `image`"), "say which image it is run from")
+                ..diagnostic(key, format!("`{key}` needs an `image`"), "say which image it is run from")
             });
         }
         None if is_engine => {
             let message = format!("service `{}` has no `image`", service.name);
-            section.push(Fault {
+            section.push(Diagnostic {
                 missing: Some("image"),
-                ..fault("manager", message, "say which image it is run from")
+                ..diagnostic("manager", message, "say which image it is run from")
             });
         }
         _ => {}
@@ -61,7 +65,7 @@ pub(super) fn read(section: &mut Section<'_>, service: &Service) -> Option<Conta
     Some(container)
 }
 
-/// A value or a list of them, each of which has to be as expected.
+/// A value or a list of values, each of which `read` has to accept.
 fn list(
     section: &mut Section<'_>,
     key: &'static str,
@@ -95,7 +99,7 @@ fn port(value: &DeValue<'_>) -> Option<String> {
     }
     let text = value.as_str()?;
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    // An IPv6 address has colons of its own, and brackets around them.
+    // An IPv6 address is in brackets.
     let (address, ports) = match ports.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
         Some((address, ports)) => (Some(address), ports),
         None if ports.matches(':').count() == 2 => {
@@ -106,7 +110,7 @@ fn port(value: &DeValue<'_>) -> Option<String> {
     let (outside, inside) =
         ports.split_once(':').map_or((None, ports), |(outside, inside)| (Some(outside), inside));
     let is_address = |text: &str| text.is_empty() || text.parse::<std::net::IpAddr>().is_ok();
-    // A port that is left empty is any that is free.
+    // An empty host port is any free port.
     let good = is_range(inside)
         && outside.is_none_or(|outside| is_range(outside) || (outside.is_empty() && address.is_some()))
         && address.is_none_or(is_address)

@@ -1,6 +1,6 @@
 //! `[services.NAME]` and `[orchestrator.service_defaults]`: what each key means.
 
-use super::section::{Fault, Section, Value, integer, parse_duration, parse_size};
+use super::section::{Diagnostic, Section, Value, integer, parse_duration, parse_size};
 use super::{client, container, limits, with};
 use service_core::Name;
 use service_core::config::{
@@ -13,15 +13,15 @@ use std::path::Path;
 use toml::de::DeValue;
 use url::Url;
 
-/// The name is not used: every service brings its own.
+/// A service with the built-in defaults. Its name is replaced.
 pub(super) fn template() -> Service {
     Service::new(Name::new("default").expect("this is a name"))
 }
 
-/// Reads the keys that may be given for all services at once.
+/// Reads `[orchestrator.service_defaults]`.
 pub(super) fn defaults(mut section: Section<'_>, service: &mut Service) {
     policies(&mut section, service);
-    section.finish();
+    section.reject_unknown_keys();
 }
 
 /// Reads one service on top of the defaults.
@@ -44,46 +44,46 @@ pub(super) fn service(
     section.string("shell", |text| shell = Some(text));
     if shell.as_ref().is_some_and(|shell| shell.trim().is_empty()) {
         shell = None;
-        section.senseless("shell", "\"\"", "leave it out to run `start_command` directly");
+        section.report_contradiction("shell", "\"\"", "leave it out to run `start_command` directly");
     }
     service.start_command = start_command(&mut section, &service, shell.as_deref(), span);
     service.dependencies = dependencies(&mut section);
     service.endpoint = endpoint(&mut section);
     section.flag("oneshot", &mut service.oneshot);
     policies(&mut section, &mut service);
-    if service.oneshot && section.place_of("restart").is_none() {
-        // To do its work twice is a decision of its own, which no default of others takes.
+    if service.oneshot && section.span_of("restart").is_none() {
+        // Only a one-shot's own `restart` makes it run again; a default does not.
         service.restart = Restart::No;
     }
-    limits::agree(&section, &service);
-    section.finish();
+    limits::report_contradictions(&section, &service);
+    section.reject_unknown_keys();
     service
 }
 
-/// Everything that makes sense as a default too.
+/// Reads the keys that `service_defaults` may have as well.
 fn policies(section: &mut Section<'_>, service: &mut Service) {
     section.string("working_dir", |text| service.working_dir = Some(text));
     service.env.extend(section.environment("env"));
     service.env_file.extend(section.list("env_file"));
     section.flag("env_clear", &mut service.surroundings.env_clear);
     service.surroundings.pass_env.extend(section.list("pass_env"));
-    if let Some(flag) = section.take("no_new_privileges", "true or false", DeValue::as_bool) {
+    if let Some(flag) = section.read("no_new_privileges", "true or false", DeValue::as_bool) {
         service.surroundings.no_new_privileges = Some(flag);
     }
     section.string("user", |text| service.user = Some(text));
     section.string("group", |text| service.group = Some(text));
     let expected = "a size of at least 1MB, such as \"512MB\"";
-    if let Some(bytes) = section.take("memory_limit", expected, limits::memory) {
+    if let Some(bytes) = section.read("memory_limit", expected, limits::parse_memory) {
         service.limits.memory = Some(bytes);
     }
     let expected = "a number of cores such as 0.5, or a share of one such as \"50%\"; at least 0.01";
-    if let Some(cores) = section.take("cpu_limit", expected, limits::cpu) {
+    if let Some(cores) = section.read("cpu_limit", expected, limits::parse_cpu) {
         service.limits.cpu = Some(cores);
     }
     section.flag("auto", &mut service.auto);
-    section.word("restart", &Restart::ALL, &mut service.restart);
+    section.choice("restart", &Restart::ALL, &mut service.restart);
     stop_signal(section, &mut service.stop_signal);
-    section.word("kill_mode", &KillMode::ALL, &mut service.kill_mode);
+    section.choice("kill_mode", &KillMode::ALL, &mut service.kill_mode);
     section.duration("stop_timeout", &mut service.stop_timeout);
     if let Some(section) = section.section("health") {
         health(section, &mut service.health);
@@ -102,8 +102,8 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
 fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
     let start = section.get("start_command").map(Value::get_ref);
     let by_commands = match service.stop_command {
-        // What is started by asking somebody who runs it is not the program that asks.
-        Some(_) if start.is_some_and(client::is_written) => Manager::BuiltIn("command".to_owned()),
+        // The client of another supervisor is not the process of the service.
+        Some(_) if start.is_some_and(client::starts_client) => Manager::BuiltIn("command".to_owned()),
         Some(_) | None => Manager::Process,
     };
     let Some(value) = section.get("manager") else { return by_commands };
@@ -137,9 +137,10 @@ fn start_command(
         if needs_none {
             return Command::default();
         }
-        let mut fault = Fault::new(name, format!("service `{}` has no `start_command`", service.name));
-        fault.missing = Some("start_command");
-        section.push(fault);
+        let mut diagnostic =
+            Diagnostic::new(name, format!("service `{}` has no `start_command`", service.name));
+        diagnostic.missing = Some("start_command");
+        section.push(diagnostic);
         return Command::default();
     };
     match command(value.get_ref(), shell, takes_lines(service)) {
@@ -151,7 +152,7 @@ fn start_command(
     }
 }
 
-/// Whether its command is a line for Nushell. What runs in a container is split into words as a program of ours is.
+/// Whether `start_command` is a line for Nushell. The command of a process or a container is split into words.
 fn takes_lines(service: &Service) -> bool {
     service.manager != Manager::Process && service.container.is_none()
 }
@@ -195,7 +196,7 @@ fn command(value: &DeValue<'_>, shell: Option<&str>, is_line: bool) -> Result<Co
 
 fn dependencies(section: &mut Section<'_>) -> Vec<Dependency> {
     let expected = "a list of service names, or of tables with `name`";
-    let Some(values) = section.take("dependencies", expected, DeValue::as_array) else { return Vec::new() };
+    let Some(values) = section.read("dependencies", expected, DeValue::as_array) else { return Vec::new() };
     values.iter().filter_map(|value| dependency(section, value)).collect()
 }
 
@@ -218,9 +219,9 @@ fn dependency<'t>(section: &Section<'t>, value: &'t Value<'t>) -> Option<Depende
             return None;
         }
     };
-    dependency.word("condition", &Condition::ALL, &mut edge.condition);
-    dependency.word("when_lost", &WhenLost::ALL, &mut edge.when_lost);
-    dependency.finish();
+    dependency.choice("condition", &Condition::ALL, &mut edge.condition);
+    dependency.choice("when_lost", &WhenLost::ALL, &mut edge.when_lost);
+    dependency.reject_unknown_keys();
     Some(edge)
 }
 
@@ -238,9 +239,9 @@ fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
     let value = section.get("health_check_endpoint")?;
     let text = value.get_ref().as_str().unwrap_or_default();
     let refuse = |message: String, help: &str| {
-        let mut fault = Fault::new(value.span(), message);
-        fault.help = Some(help.to_owned());
-        section.push(fault);
+        let mut diagnostic = Diagnostic::new(value.span(), message);
+        diagnostic.help = Some(help.to_owned());
+        section.push(diagnostic);
     };
     let endpoint =
         Endpoint::parse(text).map_err(|error| refuse(error.to_string(), BadEndpoint::HELP)).ok()?;
@@ -257,7 +258,7 @@ fn stop_signal(section: &mut Section<'_>, target: &mut i32) {
         name.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
     };
     if let Some(signal) =
-        section.take("stop_signal", "the name of a signal, such as \"TERM\" or \"INT\"", |value| {
+        section.read("stop_signal", "the name of a signal, such as \"TERM\" or \"INT\"", |value| {
             named(value.as_str()?)
         })
     {
@@ -268,7 +269,7 @@ fn stop_signal(section: &mut Section<'_>, target: &mut i32) {
 fn health(mut section: Section<'_>, health: &mut Health) {
     section.duration("interval", &mut health.interval);
     if health.interval.is_zero() {
-        section.senseless(
+        section.report_contradiction(
             "interval",
             "0s",
             "checks in a row without a pause would use up a core; try \"1s\"",
@@ -276,11 +277,11 @@ fn health(mut section: Section<'_>, health: &mut Health) {
     }
     section.duration("timeout", &mut health.timeout);
     if health.timeout.is_zero() {
-        section.senseless("timeout", "0s", "no check would ever pass; try \"3s\"");
+        section.report_contradiction("timeout", "0s", "no check would ever pass; try \"3s\"");
     }
     section.number("retries", &mut health.retries);
     if health.retries == 0 {
-        section.senseless("retries", "0", "1 makes it unhealthy with the first failure");
+        section.report_contradiction("retries", "0", "1 makes it unhealthy with the first failure");
     }
     section.duration("start_period", &mut health.start_period);
     let status = |value: &DeValue<'_>| -> Option<Vec<u16>> {
@@ -290,14 +291,14 @@ fn health(mut section: Section<'_>, health: &mut Health) {
             .map(|value| integer(value.get_ref()).filter(|code| (100..600).contains(code)))
             .collect()
     };
-    if let Some(codes) = section.take("status", "a list of HTTP statuses", status) {
+    if let Some(codes) = section.read("status", "a list of HTTP statuses", status) {
         health.status = codes;
     }
-    section.word("on_failure", &OnFailure::ALL, &mut health.on_failure);
-    section.word("listener", &Listener::ALL, &mut health.listener);
+    section.choice("on_failure", &OnFailure::ALL, &mut health.on_failure);
+    section.choice("listener", &Listener::ALL, &mut health.listener);
     section.string("ca_file", |text| health.ca_file = Some(text).filter(|text| !text.is_empty()));
     section.flag("insecure", &mut health.insecure);
-    section.finish();
+    section.reject_unknown_keys();
 }
 
 fn ready(mut section: Section<'_>, ready: &mut Ready) {
@@ -312,15 +313,19 @@ fn ready(mut section: Section<'_>, ready: &mut Ready) {
     }
     section.flag("notify", &mut ready.notify);
     if let Some(timeout) =
-        section.take("timeout", "a duration such as \"60s\"", |value| parse_duration(value.as_str()?))
+        section.read("timeout", "a duration such as \"60s\"", |value| parse_duration(value.as_str()?))
     {
         ready.timeout = Some(timeout);
     }
     if ready.timeout.is_some_and(|timeout| timeout.is_zero()) {
-        section.senseless("timeout", "0s", "no start would ever succeed; leave it out for \"60s\"");
+        section.report_contradiction(
+            "timeout",
+            "0s",
+            "no start would ever succeed; leave it out for \"60s\"",
+        );
     }
     section.duration("delay", &mut ready.delay);
-    section.finish();
+    section.reject_unknown_keys();
 }
 
 fn backoff(mut section: Section<'_>, backoff: &mut Backoff) {
@@ -330,7 +335,7 @@ fn backoff(mut section: Section<'_>, backoff: &mut Backoff) {
         other => integer::<u32>(other).map(f64::from),
     };
     if let Some(factor) =
-        section.take("factor", "a number of at least 1", |value| factor(value).filter(|f| *f >= 1.0))
+        section.read("factor", "a number of at least 1", |value| factor(value).filter(|f| *f >= 1.0))
     {
         backoff.factor = factor;
     }
@@ -339,22 +344,22 @@ fn backoff(mut section: Section<'_>, backoff: &mut Backoff) {
     section.number("limit", &mut backoff.limit);
     section.duration("window", &mut backoff.window);
     if backoff.window.is_zero() {
-        section.senseless("window", "0s", "for restarts without a limit say `limit = 0`");
+        section.report_contradiction("window", "0s", "for restarts without a limit say `limit = 0`");
     }
-    section.finish();
+    section.reject_unknown_keys();
 }
 
 fn log(mut section: Section<'_>, log: &mut Log) {
     let expected = "a size such as \"10MB\" or a number of bytes";
     let size = |value: &DeValue<'_>| integer(value).or_else(|| parse_size(value.as_str()?));
-    if let Some(size) = section.take("max_size", expected, |value| size(value).filter(|size| *size >= 4096)) {
+    if let Some(size) = section.read("max_size", expected, |value| size(value).filter(|size| *size >= 4096)) {
         log.max_size = size;
     }
     let few = |value: &DeValue<'_>| integer::<u32>(value).filter(|files| *files <= 1000);
-    if let Some(files) = section.take("max_files", "a whole number up to 1000", few) {
+    if let Some(files) = section.read("max_files", "a whole number up to 1000", few) {
         log.max_files = files;
     }
-    section.finish();
+    section.reject_unknown_keys();
 }
 
 fn convert(span: &Range<usize>) -> Span {

@@ -1,7 +1,7 @@
-//! Reading a file: its text, what of it can be understood, and everything that is wrong with it.
+//! Analysis a file: its text, what of it can be understood, and everything that is wrong with it.
 
-use super::map::Map;
-use super::section::{Fault, Key, Section};
+use super::key_map::KeyMap;
+use super::section::{Diagnostic, Key, Section};
 use super::text::Text;
 use super::{api, definition};
 use service_api::ownership::read_regular;
@@ -26,73 +26,74 @@ pub(super) fn read(path: &Path) -> Result<Text, Problem> {
     }
 }
 
-/// A file as far as it can be understood.
-pub(super) struct Reading {
-    /// The services that were understood, those with faults included.
+/// The result of reading a file, which may have errors.
+pub(super) struct Analysis {
+    /// Every service that could be read, also one with errors.
     pub(super) services: Vec<Service>,
-    /// What every service begins with.
+    /// The `service_defaults`.
     pub(super) defaults: Service,
-    /// Everything that is wrong, in the order of the file.
-    pub(super) faults: Vec<Fault>,
-    /// What can be run; there is one exactly if nothing is wrong.
+    /// Every error, in the order of the file.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// The plan; present if and only if there is no error.
     pub(super) plan: Option<Plan>,
 }
 
-pub(super) fn understand(text: &Text) -> Reading {
-    let (config, defaults, mut faults) = lenient(text);
+pub(super) fn analyze(text: &Text) -> Analysis {
+    let (config, defaults, mut diagnostics) = parse_leniently(text);
     let services = config.services.clone();
     let mut plan = None;
     match Plan::compile(config) {
-        Ok(compiled) => plan = Some(compiled).filter(|_| faults.is_empty()),
+        Ok(compiled) => plan = Some(compiled).filter(|_| diagnostics.is_empty()),
         Err(errors) => {
-            // Whoever needs a service that is there and wrong in itself makes no mistake.
-            let known = if faults.is_empty() { Vec::new() } else { Map::of(text.as_str()).services() };
+            // A dependency on a service that the file names is no error, even if that service has errors of its own.
+            let known =
+                if diagnostics.is_empty() { Vec::new() } else { KeyMap::parse(text.as_str()).services() };
             let known: BTreeSet<String> = known.into_iter().collect();
             let excused = |error: &&PlanError| matches!(error, PlanError::Unknown { dependency, .. } if known.contains(&**dependency));
-            faults.extend(errors.iter().filter(|error| !excused(error)).map(fault));
-            faults.sort_by_key(|fault| fault.span.start);
+            diagnostics.extend(errors.iter().filter(|error| !excused(error)).map(to_diagnostic));
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         }
     }
-    Reading { services, defaults, faults, plan }
+    Analysis { services, defaults, diagnostics, plan }
 }
 
-pub(super) fn parse(text: &Text) -> Result<Config, Vec<Fault>> {
-    let (config, _, faults) = lenient(text);
-    if faults.is_empty() { Ok(config) } else { Err(faults) }
+pub(super) fn parse(text: &Text) -> Result<Config, Vec<Diagnostic>> {
+    let (config, _, diagnostics) = parse_leniently(text);
+    if diagnostics.is_empty() { Ok(config) } else { Err(diagnostics) }
 }
 
-/// What can be understood, and what is wrong with each service by itself.
-fn lenient(text: &Text) -> (Config, Service, Vec<Fault>) {
+/// Reads all that can be read, with the errors within each service.
+fn parse_leniently(text: &Text) -> (Config, Service, Vec<Diagnostic>) {
     let mut defaults = definition::template();
     let root = match DeTable::parse(text.as_str()) {
         Ok(root) => root,
         Err(error) => {
             let span = error.span().unwrap_or_default();
-            let fault = Fault::new(span, format!("this is not TOML: {}", error.message().trim()));
-            return (Config::default(), defaults, vec![fault]);
+            let diagnostic = Diagnostic::new(span, format!("this is not TOML: {}", error.message().trim()));
+            return (Config::default(), defaults, vec![diagnostic]);
         }
     };
-    let faults = RefCell::new(Vec::new());
-    let mut root = Section::new(root.get_ref(), "", &faults);
+    let diagnostics = RefCell::new(Vec::new());
+    let mut root = Section::new(root.get_ref(), "", &diagnostics);
     let mut config = Config::default();
     if let Some(mut orchestrator) = root.section("orchestrator") {
-        settings(&mut orchestrator, &mut config.settings);
+        parse_settings(&mut orchestrator, &mut config.settings);
         if let Some(section) = orchestrator.section("service_defaults") {
             definition::defaults(section, &mut defaults);
         }
-        orchestrator.finish();
+        orchestrator.reject_unknown_keys();
     }
     if let Some(services) = root.section("services") {
-        config.services = each(services, &defaults);
+        config.services = parse_services(services, &defaults);
     }
-    root.finish();
-    let mut faults = faults.into_inner();
-    faults.sort_by_key(|fault| fault.span.start);
-    (config, defaults, faults)
+    root.reject_unknown_keys();
+    let mut diagnostics = diagnostics.into_inner();
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    (config, defaults, diagnostics)
 }
 
-pub(super) fn each(services: Section<'_>, defaults: &Service) -> Vec<Service> {
-    let read = |(key, section): (&Key<'_>, Section<'_>)| match service_name(key.get_ref()) {
+pub(super) fn parse_services(services: Section<'_>, defaults: &Service) -> Vec<Service> {
+    let read = |(key, section): (&Key<'_>, Section<'_>)| match parse_service_name(key.get_ref()) {
         Ok(name) => Some(definition::service(section, name, key.span(), defaults)),
         Err(message) => {
             section.report(key.span(), message);
@@ -102,53 +103,57 @@ pub(super) fn each(services: Section<'_>, defaults: &Service) -> Vec<Service> {
     services.sections().filter_map(read).collect()
 }
 
-pub(crate) fn service_name(text: &str) -> Result<Name, String> {
+pub(crate) fn parse_service_name(text: &str) -> Result<Name, String> {
     if service_api::routes::RESERVED_NAMES.contains(&text) {
         return Err(format!("`{text}` cannot be a service's name: it stands for something else in the API"));
     }
     Name::new(text).map_err(|error| error.to_string())
 }
 
-/// Whoever has started a daemon asks it within that time.
+/// A command that starts a daemon sends its first request within this time.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
+fn parse_settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
     orchestrator.duration("idle_timeout", &mut settings.idle_timeout);
     if !settings.idle_timeout.is_zero() && settings.idle_timeout < MIN_IDLE_TIMEOUT {
         let help = "it would end before it is asked; try \"15m\", or \"0s\" for never";
-        orchestrator.senseless("idle_timeout", "less than 1s", help);
+        orchestrator.report_contradiction("idle_timeout", "less than 1s", help);
     }
     if let Some(mut services) = orchestrator.section("services") {
         services.flag("manager_enabled", &mut settings.manager_enabled);
         services.flag("auto_start_dependencies", &mut settings.auto_start_dependencies);
         services.duration("forget_transient", &mut settings.forget_transient);
-        services.finish();
+        services.reject_unknown_keys();
     }
     if let Some(mut managers) = orchestrator.section("managers") {
         managers.string("nu", |nu| settings.nu = Some(nu));
         managers.duration("timeout", &mut settings.manager_timeout);
         if settings.manager_timeout.is_zero() {
-            managers.senseless("timeout", "0s", "no call of a manager would ever succeed; try \"30s\"");
+            managers.report_contradiction(
+                "timeout",
+                "0s",
+                "no call of a manager would ever succeed; try \"30s\"",
+            );
         }
         managers.number("parallel", &mut settings.manager_parallel);
         if settings.manager_parallel == 0 {
-            managers.senseless("parallel", "0", "no call of a manager would ever begin; try 8");
+            managers.report_contradiction("parallel", "0", "no call of a manager would ever begin; try 8");
         }
-        managers.finish();
+        managers.reject_unknown_keys();
     }
     if let Some(section) = orchestrator.section("api") {
         settings.api = api::api(section).map(Box::new);
     }
 }
 
-/// So many further places of one fault are told.
+/// At most this many related places of a diagnostic are reported.
 const MAX_PLACES: usize = 16;
 
-pub(super) fn fault(error: &PlanError) -> Fault {
+pub(super) fn to_diagnostic(error: &PlanError) -> Diagnostic {
     let spans = error.spans();
     let mut spans = spans.iter().map(|span| span.start..span.end);
-    let mut fault = Fault::new(spans.next().unwrap_or_default(), error.to_string());
-    fault.help = error.help();
-    fault.also = spans.take(MAX_PLACES).collect();
-    fault
+    let mut diagnostic = Diagnostic::new(spans.next().unwrap_or_default(), error.to_string());
+    diagnostic.help = error.help();
+    diagnostic.also = spans.take(MAX_PLACES).collect();
+    diagnostic
 }

@@ -1,24 +1,24 @@
-//! What a service may use, and what makes sense of it only together with other keys.
+//! Resource limits, and keys that are valid only together with others.
 
-use super::section::{Fault, Section, integer, parse_size};
+use super::section::{Diagnostic, Section, integer, parse_size};
 use service_core::config::{Manager, Service};
 use toml::de::DeValue;
 
-/// Less than this and hardly any program can be started, let alone run.
-const LEAST_MEMORY: u64 = 1_000_000;
-/// The kernel hands out no less than a millisecond in each tenth of a second.
-const LEAST_CPU: f64 = 0.01;
-/// More cores than any machine has, and few enough to be counted in microseconds.
-const MOST_CPU: f64 = 100_000.0;
+/// With less memory hardly any program starts.
+const MIN_MEMORY_BYTES: u64 = 1_000_000;
+/// The kernel's CPU quota is at least 1 ms in each period of 100 ms.
+const MIN_CPU_CORES: f64 = 0.01;
+/// More cores than any machine has. The quota in microseconds still fits.
+const MAX_CPU_CORES: f64 = 100_000.0;
 
 /// `memory_limit`, in bytes.
-pub(super) fn memory(value: &DeValue<'_>) -> Option<u64> {
+pub(super) fn parse_memory(value: &DeValue<'_>) -> Option<u64> {
     let size = integer(value).or_else(|| parse_size(value.as_str()?));
-    size.filter(|size| *size >= LEAST_MEMORY)
+    size.filter(|size| *size >= MIN_MEMORY_BYTES)
 }
 
 /// `cpu_limit`, in cores: `0.5`, or `"50%"` as systemd writes it.
-pub(super) fn cpu(value: &DeValue<'_>) -> Option<f64> {
+pub(super) fn parse_cpu(value: &DeValue<'_>) -> Option<f64> {
     let cores = match value {
         DeValue::Float(number) => number.as_str().parse().ok(),
         DeValue::String(text) => {
@@ -27,30 +27,34 @@ pub(super) fn cpu(value: &DeValue<'_>) -> Option<f64> {
         }
         other => integer::<u32>(other).map(f64::from),
     };
-    cores.filter(|cores| (LEAST_CPU..=MOST_CPU).contains(cores))
+    cores.filter(|cores| (MIN_CPU_CORES..=MAX_CPU_CORES).contains(cores))
 }
 
-/// Reports what contradicts the rest of the service.
-pub(super) fn agree(section: &Section<'_>, service: &Service) {
-    let fault = |key: &str, message: String, help: &str| {
-        let mut fault =
-            Fault::new(section.place_of(key).unwrap_or(service.span.start..service.span.end), message);
-        fault.help = Some(help.to_owned());
-        section.push(fault);
+/// Reports keys that contradict the rest of the service.
+pub(super) fn report_contradictions(section: &Section<'_>, service: &Service) {
+    let diagnostic = |key: &str, message: String, help: &str| {
+        let mut diagnostic =
+            Diagnostic::new(section.span_of(key).unwrap_or(service.span.start..service.span.end), message);
+        diagnostic.help = Some(help.to_owned());
+        section.push(diagnostic);
     };
     if service.group.is_some() && service.user.is_none() {
-        fault("group", "`group` needs `user`".to_owned(), "say as which user it runs: `user = \"www-data\"`");
+        diagnostic(
+            "group",
+            "`group` needs `user`".to_owned(),
+            "say as which user it runs: `user = \"www-data\"`",
+        );
     }
     if service.manager != Manager::Process {
         let keys = ["env_clear", "pass_env", "no_new_privileges", "kill_mode"];
-        for key in keys.into_iter().filter(|key| section.place_of(key).is_some()) {
+        for key in keys.into_iter().filter(|key| section.span_of(key).is_some()) {
             let message =
                 format!("`{key}` is for services that we run ourselves, and this one has a manager");
-            fault(key, message, "leave it out, or run the service with `manager = \"process\"`");
+            diagnostic(key, message, "leave it out, or run the service with `manager = \"process\"`");
         }
     }
     if service.manager != Manager::Process && service.container.is_none() {
-        // A service is never run as somebody else than it says, also where all services say it.
+        // `user` is never ignored, also not where it comes from `service_defaults`.
         for (key, _) in
             [("user", &service.user), ("group", &service.group)].iter().filter(|(_, who)| who.is_some())
         {
@@ -58,16 +62,16 @@ pub(super) fn agree(section: &Section<'_>, service: &Service) {
                 "`{key}` is for services that we run ourselves, and the manager of `{}` would run it as somebody else",
                 service.name
             );
-            let help = match section.place_of(key) {
+            let help = match section.span_of(key) {
                 Some(_) => "say it where the service is run, such as `User=` of a unit",
                 None => "it comes from `service_defaults`: say it in each service that we run instead",
             };
-            fault(key, message, help);
+            diagnostic(key, message, help);
         }
-        for key in ["memory_limit", "cpu_limit"].into_iter().filter(|key| section.place_of(key).is_some()) {
+        for key in ["memory_limit", "cpu_limit"].into_iter().filter(|key| section.span_of(key).is_some()) {
             let message =
                 format!("`{key}` is for services that we run ourselves, and this one has a manager");
-            fault(key, message, "limit it where it is run");
+            diagnostic(key, message, "limit it where it is run");
         }
     }
 }

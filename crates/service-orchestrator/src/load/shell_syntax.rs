@@ -1,31 +1,31 @@
-//! Shell syntax in a command that no shell reads: its words go to the program as they are.
+//! Finds shell syntax in a command that no shell reads: the program gets the words unchanged.
 //!
-//! The command is read as a shell would read it, since what stands between quotes is meant literally.
+//! The command is split as a shell splits it, because quoted characters are meant literally.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// Words that only a shell knows, where a program is expected.
+/// Built-ins and keywords of shells, in place of a program.
 const BUILTINS: [&str; 24] = [
     ".", "(", "[[", "alias", "case", "cd", "eval", "exec", "export", "for", "function", "if", "popd",
     "pushd", "set", "source", "trap", "ulimit", "umask", "unset", "until", "wait", "while", "{",
 ];
-/// Programs that read shell syntax in their arguments, or a language that looks like it.
+/// Programs whose arguments may have shell syntax, or a language like it.
 const INTERPRETERS: [&str; 14] = [
     "awk", "bash", "dash", "fish", "gawk", "ksh", "mawk", "nu", "perl", "python", "python3", "ruby", "sh",
     "zsh",
 ];
 
-/// Something that a shell would act on, and the program gets as text.
+/// A piece of shell syntax that the program would get as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// What it is, for a message: "`&&` is passed on as a word".
+pub(crate) struct ShellSyntax {
+    /// The message, such as "`&&` is passed on as a word".
     pub(crate) message: String,
-    /// What to write instead.
+    /// The help: what to write instead.
     pub(crate) help: &'static str,
 }
 
-/// A character of a word, and how it is quoted.
+/// How a character of a word is quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quoting {
     None,
@@ -36,8 +36,8 @@ enum Quoting {
 /// One word of a command.
 type Word = Vec<(char, Quoting)>;
 
-/// The first thing in this command that needs a shell; a program does not mind the second when the first is mended by one.
-pub(crate) fn find(command: &str) -> Option<Found> {
+/// The first shell syntax in a command. Further ones are not reported: `shell` mends them all.
+pub(crate) fn find(command: &str) -> Option<ShellSyntax> {
     let words = split(command);
     let program = words.first().map(text).unwrap_or_default();
     let interprets = INTERPRETERS.contains(&program.rsplit('/').next().unwrap_or_default());
@@ -46,16 +46,16 @@ pub(crate) fn find(command: &str) -> Option<Found> {
         .or_else(|| words.iter().find_map(|word| expansion(word, interprets)))
 }
 
-/// Whether the first word is for a shell, so that nobody needs to look for a program of that name.
-pub(super) fn names_no_program(command: &str) -> bool {
+/// Whether the first word is shell syntax, so that it is not the name of a program.
+pub(super) fn is_for_shell(command: &str) -> bool {
     let words = split(command);
     words
         .first()
         .is_some_and(|word| first_word(&text(word), word).or_else(|| expansion(word, false)).is_some())
 }
 
-/// `~` or `$NAME` in a path that is read as it is written.
-pub(super) fn in_path(path: &str) -> Option<String> {
+/// A message about `~` or `$NAME` in a path, where neither is expanded.
+pub(super) fn find_in_path(path: &str) -> Option<String> {
     let written = path.chars().map(|character| (character, Quoting::None)).collect();
     if begins_with_home(&written) {
         return Some("`~` stays as it is here: write the whole path".to_owned());
@@ -63,7 +63,7 @@ pub(super) fn in_path(path: &str) -> Option<String> {
     variable(&written, false).map(|name| format!("`{name}` stays as it is here: write the whole path"))
 }
 
-/// The names of variables to which a shell would expand this text.
+/// The names of the variables that a shell would expand in this text.
 pub(super) fn variables(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices('$').filter_map(|(at, _)| {
         let rest = &text[at + 1..];
@@ -73,7 +73,7 @@ pub(super) fn variables(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn first_word(program: &str, word: &Word) -> Option<Found> {
+fn first_word(program: &str, word: &Word) -> Option<ShellSyntax> {
     if word.iter().any(|(_, quoting)| *quoting != Quoting::None) {
         return None;
     }
@@ -81,12 +81,12 @@ fn first_word(program: &str, word: &Word) -> Option<Found> {
         && !name.is_empty()
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     {
-        return Some(Found {
+        return Some(ShellSyntax {
             message: format!("`{name}=` is taken for a part of the program's name"),
             help: "give the variable in `env`, or say `shell = \"sh\"`",
         });
     }
-    BUILTINS.contains(&program).then(|| Found {
+    BUILTINS.contains(&program).then(|| ShellSyntax {
         message: format!("`{program}` is a command of a shell, and no program"),
         help: match program {
             "cd" => "say `working_dir`, or `shell = \"sh\"`",
@@ -96,7 +96,7 @@ fn first_word(program: &str, word: &Word) -> Option<Found> {
     })
 }
 
-fn operator(word: &Word) -> Option<Found> {
+fn operator(word: &Word) -> Option<ShellSyntax> {
     let bare: String =
         word.iter().map(|(c, quoting)| if *quoting == Quoting::None { *c } else { 'x' }).collect();
     let redirection =
@@ -106,28 +106,33 @@ fn operator(word: &Word) -> Option<Found> {
         || bare.contains("&&")
         || bare.contains("||")
         || (bare.len() > 1 && bare.ends_with([';', '&']) && !bare.contains("://"));
-    is_operator.then(|| Found {
+    is_operator.then(|| ShellSyntax {
         message: format!("`{}` is passed on as a word", text(word)),
         help: "say `shell = \"sh\"` to have a shell read the command",
     })
 }
 
-fn expansion(word: &Word, interprets: bool) -> Option<Found> {
+fn expansion(word: &Word, interprets: bool) -> Option<ShellSyntax> {
     let help = "say `shell = \"sh\"` to have a shell read the command";
     if let Some(name) = variable(word, interprets) {
-        return Some(Found { message: format!("`{name}` stays as it is: nothing is expanded"), help });
+        return Some(ShellSyntax { message: format!("`{name}` stays as it is: nothing is expanded"), help });
     }
     if begins_with_home(word) {
-        return Some(Found { message: "`~` stays as it is: nothing is expanded".to_owned(), help });
+        return Some(ShellSyntax { message: "`~` stays as it is: nothing is expanded".to_owned(), help });
     }
     if word.iter().any(|(c, quoting)| *c == '`' && expands(*quoting, interprets)) {
-        return Some(Found { message: "a command between back-ticks is passed on as text".to_owned(), help });
+        return Some(ShellSyntax {
+            message: "a command between back-ticks is passed on as text".to_owned(),
+            help,
+        });
     }
     let bare: String = word.iter().filter(|(_, quoting)| *quoting == Quoting::None).map(|(c, _)| c).collect();
-    // Programs that expand patterns themselves know `**`; a pattern in an option or a URL is theirs as well.
+    // A program that knows `**` expands patterns itself, and so does one that takes them in an option or a URL.
     let is_pattern = bare.contains(['.', '/']) && bare.contains('*') && !bare.contains("**");
-    (is_pattern && !bare.starts_with('-') && !bare.contains("://"))
-        .then(|| Found { message: format!("`{}` stays as it is: no files are looked for", text(word)), help })
+    (is_pattern && !bare.starts_with('-') && !bare.contains("://")).then(|| ShellSyntax {
+        message: format!("`{}` stays as it is: no files are looked for", text(word)),
+        help,
+    })
 }
 
 fn begins_with_home(word: &Word) -> bool {
@@ -136,7 +141,7 @@ fn begins_with_home(word: &Word) -> bool {
         && characters.next().is_none_or(|next| *next == ('/', Quoting::None))
 }
 
-/// Whether a shell would act on `$` and back-ticks there. Between quotes an interpreter gets them, and does it itself.
+/// Whether a shell would expand `$` and back-ticks there. An interpreter expands those between double quotes itself.
 fn expands(quoting: Quoting, interprets: bool) -> bool {
     match quoting {
         Quoting::None => true,
@@ -167,7 +172,7 @@ fn text(word: &Word) -> String {
     word.iter().map(|(c, _)| c).collect()
 }
 
-/// The words of a command, each character with how it is quoted. What is never closed goes to the end.
+/// Splits a command into words. A quote that is never closed ends with the text.
 fn split(command: &str) -> Vec<Word> {
     let (mut words, mut word, mut begun) = (Vec::new(), Word::new(), false);
     let mut rest = command.char_indices().peekable();
@@ -210,7 +215,7 @@ fn double(rest: &mut Peekable<CharIndices<'_>>, word: &mut Word) {
 
 #[cfg(test)]
 mod tests {
-    use super::{find, in_path, variables};
+    use super::{find, find_in_path, variables};
 
     #[test]
     fn what_only_a_shell_would_act_on_is_found() {
@@ -262,8 +267,8 @@ mod tests {
 
     #[test]
     fn a_path_is_not_expanded_and_a_text_names_its_variables() {
-        assert!(in_path("~/web").is_some() && in_path("$HOME/web").is_some());
-        assert!(in_path("a~/web").is_none() && in_path("pa$$/1").is_none());
+        assert!(find_in_path("~/web").is_some() && find_in_path("$HOME/web").is_some());
+        assert!(find_in_path("a~/web").is_none() && find_in_path("pa$$/1").is_none());
         assert_eq!(variables("${A}/$B:$5$").collect::<Vec<_>>(), ["A", "B"]);
     }
 }

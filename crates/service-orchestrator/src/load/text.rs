@@ -1,58 +1,58 @@
 //! [`Text`]: the text of a file, for turning byte offsets into places.
 
-use super::private::Private;
-use super::section::Fault;
+use super::secret::SecretSpans;
+use super::section::Diagnostic;
 use service_api::redact::{self, redact};
 use service_api::{Code, Place, Problem};
 use std::cell::{Cell, OnceCell};
 use std::ops::Range;
 
-/// More of a line is not shown.
-const LONGEST_SHOWN: usize = 1_000;
-/// So many problems of a file are told at once.
-const MOST_TOLD: usize = 100;
+/// A longer line is cut where it is shown.
+const MAX_SNIPPET_BYTES: usize = 1_000;
+/// At most this many problems of a file are reported at once.
+const MAX_PROBLEM_COUNT: usize = 100;
 
-/// A file's name and text, and what is known of it once somebody asked for a place: it is looked for once, however many
-/// places there are.
+/// The name and the text of a file, with indices that the first look-up of a place builds.
 #[expect(clippy::struct_field_names, reason = "a text has a text")]
 pub(super) struct Text {
     file: String,
     text: String,
-    /// Where each line begins.
+    /// The byte offset of each line.
     lines: OnceCell<Vec<usize>>,
-    private: OnceCell<Private>,
-    /// The last place of which the column was told: where it is, and how many characters of its line are before it.
+    secrets: OnceCell<SecretSpans>,
+    /// The offset of the last look-up, and the number of characters before it in its line.
     last: Cell<(usize, usize)>,
 }
 
 impl Text {
     pub(super) fn new(file: String, text: String) -> Self {
-        let (lines, private, last) = Default::default();
-        Self { file, text, lines, private, last }
+        let (lines, secrets, last) = Default::default();
+        Self { file, text, lines, secrets, last }
     }
 
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// One problem of all faults: the first, with the others behind it.
-    pub(super) fn problem(&self, faults: &[Fault]) -> Problem {
-        let mut problems = faults.iter().take(MOST_TOLD).map(|fault| self.one(fault));
+    /// The first diagnostic as a problem, with the others in [`Problem::others`].
+    pub(super) fn problem(&self, diagnostics: &[Diagnostic]) -> Problem {
+        let mut problems =
+            diagnostics.iter().take(MAX_PROBLEM_COUNT).map(|diagnostic| self.to_problem(diagnostic));
         let mut first = problems.next().unwrap_or_else(|| {
             Problem::new(Code::Internal, format!("`{}` is wrong in an unknown way", self.file))
         });
         first.others.extend(problems);
-        if let Some(more) = faults.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+        if let Some(more) = diagnostics.len().checked_sub(MAX_PROBLEM_COUNT).filter(|more| *more > 0) {
             first.others.push(Problem::new(Code::BadDefinition, format!("and {more} more problems")));
         }
         first
     }
 
-    fn one(&self, fault: &Fault) -> Problem {
+    fn to_problem(&self, diagnostic: &Diagnostic) -> Problem {
         let mut problem =
-            Problem::new(Code::BadDefinition, redact(&fault.message)).at(self.place(&fault.span));
-        problem.help.clone_from(&fault.help);
-        problem.others = fault
+            Problem::new(Code::BadDefinition, redact(&diagnostic.message)).at(self.place(&diagnostic.span));
+        problem.help.clone_from(&diagnostic.help);
+        problem.others = diagnostic
             .also
             .iter()
             .map(|span| Problem::new(Code::BadDefinition, "and here").at(self.place(span)))
@@ -60,7 +60,7 @@ impl Text {
         problem
     }
 
-    /// The number of the line in which this byte is, and where the line is, without its end.
+    /// The line of a byte: its number, and its range without the line break.
     fn line(&self, at: usize) -> (usize, Range<usize>) {
         let lines = self.lines.get_or_init(|| {
             let ends = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -71,8 +71,8 @@ impl Text {
         (number, lines[number - 1]..end)
     }
 
-    /// How many characters of its line are before this byte. Places are asked for from the first to the last.
-    fn before(&self, start: usize, at: usize) -> usize {
+    /// The number of characters before a byte in its line. Fast if offsets come in order.
+    fn count_characters(&self, start: usize, at: usize) -> usize {
         let (last, known) = self.last.get();
         let (from, known) = if (start..=at).contains(&last) { (last, known) } else { (start, 0) };
         let before = known + self.text[from..at].chars().count();
@@ -80,7 +80,7 @@ impl Text {
         before
     }
 
-    pub(super) fn line_of(&self, span: &Range<usize>) -> usize {
+    pub(super) fn line_number(&self, span: &Range<usize>) -> usize {
         self.line(floor(&self.text, span.start)).0
     }
 
@@ -88,19 +88,19 @@ impl Text {
         let start = floor(&self.text, span.start);
         let (number, line) = self.line(start);
         let end = floor(&self.text, span.end).clamp(start, line.end);
-        let shown = line.start..floor(&self.text, line.end.min(line.start + LONGEST_SHOWN));
-        let most = floor(&self.text, end.min(start + LONGEST_SHOWN));
+        let shown = line.start..floor(&self.text, line.end.min(line.start + MAX_SNIPPET_BYTES));
+        let most = floor(&self.text, end.min(start + MAX_SNIPPET_BYTES));
         let mut place = Place {
             file: self.file.clone(),
             line: number,
-            column: self.before(line.start, start) + 1,
+            column: self.count_characters(line.start, start) + 1,
             width: self.text[start..most].chars().count().max(1),
             snippet: self.text[shown.clone()].trim_end().to_owned(),
         };
         let mut hidden =
-            self.private.get_or_init(|| Private::of(&self.text)).of_line(&self.text, shown.clone());
+            self.secrets.get_or_init(|| SecretSpans::find(&self.text)).within_line(&self.text, shown.clone());
         hidden.retain(|part| part.end <= place.snippet.len());
-        // What lies beyond the part that is shown cannot be marked.
+        // A span beyond the part that is shown cannot be marked.
         if start < shown.end || shown.end == line.end {
             place = place.hiding(&hidden);
         } else {

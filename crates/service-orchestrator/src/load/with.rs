@@ -1,40 +1,40 @@
-//! `with`: a table that only a service's manager understands. It is handed on as JSON, as it is; what the managers that
-//! come with us would make of it is known beforehand.
+//! `with`: a table for the manager of a service. The manager gets it as JSON, unchanged. The keys of the built-in managers
+//! are checked here.
 
 use super::section::{Section, integer};
 use serde_json::{Map, Value};
 use service_core::config::Manager;
 use toml::de::{DeTable, DeValue};
 
-/// Reads the table; an error for who would never hand it on, or not understand it.
+/// Reads the table. A service whose manager reads no `with` gets an error.
 pub(super) fn read(section: &mut Section<'_>, manager: &Manager) -> Option<String> {
-    let table = section.take("with", "a table", DeValue::as_table)?;
+    let table = section.read("with", "a table", DeValue::as_table)?;
     let who = match manager {
         Manager::Process => "who runs by itself",
         Manager::BuiltIn(name) if name == "command" => "whose manager is \"command\"",
         Manager::BuiltIn(name) => {
-            understand(section, name);
+            check_keys(section, name);
             return Some(object(table).to_string());
         }
         Manager::Module(_) => return Some(object(table).to_string()),
     };
-    let span = section.place_of("with").unwrap_or_default();
+    let span = section.span_of("with").unwrap_or_default();
     section.report(span, format!("`with` is for a manager that reads it, not for a service {who}"));
     None
 }
 
-/// The keys that a module of ours takes, as its `WITH` has them.
-fn understand(section: &Section<'_>, manager: &str) {
+/// Checks the keys of a built-in manager; its module lists them as `WITH`.
+fn check_keys(section: &Section<'_>, manager: &str) {
     let Some(mut with) = section.inner("with") else { return };
     match manager {
         "systemd" => {
             with.string("unit", drop);
-            with.word("scope", &[("system", ()), ("user", ())], &mut ());
+            with.choice("scope", &[("system", ()), ("user", ())], &mut ());
         }
         // A container engine.
         _ => drop(with.list("options")),
     }
-    with.finish();
+    with.reject_unknown_keys();
 }
 
 fn object(table: &DeTable<'_>) -> Value {
@@ -50,7 +50,7 @@ fn json(value: &DeValue<'_>) -> Value {
             Ok(number) => Value::from(number),
             Err(_) => integer::<u64>(value).map_or_else(|| Value::from(number.as_str()), Value::from),
         },
-        // JSON has no word for infinity.
+        // JSON has no infinity.
         DeValue::Float(number) => {
             number.as_str().parse::<f64>().map_or_else(|_| Value::from(number.as_str()), Value::from)
         }

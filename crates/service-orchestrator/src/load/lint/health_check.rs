@@ -1,34 +1,34 @@
-//! What of a health check cannot be, or is said in vain.
+//! Lints for health checks: a socket that cannot exist, a TLS key without effect.
 
-use super::map::Map;
-use super::section::Fault;
+use super::super::key_map::KeyMap;
+use super::super::section::Diagnostic;
 use crate::host::ca_file::check_ca_file;
 use crate::host::fs::MAX_SOCKET_NAME_BYTES;
 use service_core::config::Service;
 use service_core::health::Endpoint;
 use std::path::Path;
 
-/// The longest path, and the longest name in one, that the kernel takes.
-const LONGEST_PATH: usize = 4095;
-const LONGEST_PART: usize = 255;
+/// `PATH_MAX` without its NUL, and `NAME_MAX`.
+const MAX_PATH_BYTES: usize = 4095;
+const MAX_FILE_NAME_BYTES: usize = 255;
 
-/// Every doubt about how a service is asked.
-pub(super) fn doubts(service: &Service, map: &Map<'_>, base: &Path) -> Vec<Fault> {
+/// Every warning about the health check of a service.
+pub(super) fn check(service: &Service, map: &KeyMap<'_>, base: &Path) -> Vec<Diagnostic> {
     let health = &service.health;
-    let doubt = |path: &[&str], message: String, help: &str| {
+    let warning = |path: &[&str], message: String, help: &str| {
         let own = [&["services", &*service.name], path].concat();
         let default = [&["orchestrator", "service_defaults"], path].concat();
         let span = map.value(&own).or_else(|| map.value(&default)).or_else(|| map.name(&service.name));
-        let mut fault = Fault::new(span.unwrap_or_default(), message);
-        fault.help = Some(help.to_owned());
-        fault
+        let mut diagnostic = Diagnostic::new(span.unwrap_or_default(), message);
+        diagnostic.help = Some(help.to_owned());
+        diagnostic
     };
-    let mut doubts = Vec::new();
+    let mut warnings = Vec::new();
     if let Some(Endpoint::Unix(name)) = &service.endpoint
-        && let Some(why) = never_there(name)
+        && let Some(why) = impossible_socket(name)
     {
         let help = "give the socket a shorter path";
-        doubts.push(doubt(
+        warnings.push(warning(
             &["health_check_endpoint"],
             format!("nobody can listen at `unix://{name}`: {why}"),
             help,
@@ -38,7 +38,7 @@ pub(super) fn doubts(service: &Service, map: &Map<'_>, base: &Path) -> Vec<Fault
     let is_own = |key: &str| map.value(&["services", &service.name, "health", key]).is_some();
     for key in ["ca_file", "insecure"].into_iter().filter(|key| is_own(key) && !is_tls) {
         let message = format!("`health.{key}` is about `https://`, and that is not how it is asked");
-        doubts.push(doubt(
+        warnings.push(warning(
             &["health", key],
             message,
             "write `https://` in `health_check_endpoint`, or leave it out",
@@ -47,20 +47,20 @@ pub(super) fn doubts(service: &Service, map: &Map<'_>, base: &Path) -> Vec<Fault
     match &health.ca_file {
         Some(_) if is_tls && health.insecure => {
             let message = "`health.insecure` trusts anybody, so `health.ca_file` is not read".to_owned();
-            doubts.push(doubt(&["health", "ca_file"], message, "leave one of them out"));
+            warnings.push(warning(&["health", "ca_file"], message, "leave one of them out"));
         }
         Some(file) if is_tls => {
             if let Some(why) = check_ca_file(&base.join(file)) {
-                doubts.push(doubt(&["health", "ca_file"], why, "it is read at each check"));
+                warnings.push(warning(&["health", "ca_file"], why, "it is read at each check"));
             }
         }
         _ => {}
     }
-    doubts
+    warnings
 }
 
-/// Why there can be no socket of this name.
-fn never_there(name: &str) -> Option<String> {
+/// Why no socket can have this name.
+fn impossible_socket(name: &str) -> Option<String> {
     if name.contains('\0') {
         return Some("there is a NUL in it".to_owned());
     }
@@ -70,9 +70,9 @@ fn never_there(name: &str) -> Option<String> {
             name.len()
         )),
         Some(_) => None,
-        None if name.len() > LONGEST_PATH => Some(format!("a path has {LONGEST_PATH} bytes at most")),
-        None if name.split('/').any(|part| part.len() > LONGEST_PART) => {
-            Some(format!("a name in a path has {LONGEST_PART} bytes at most"))
+        None if name.len() > MAX_PATH_BYTES => Some(format!("a path has {MAX_PATH_BYTES} bytes at most")),
+        None if name.split('/').any(|part| part.len() > MAX_FILE_NAME_BYTES) => {
+            Some(format!("a name in a path has {MAX_FILE_NAME_BYTES} bytes at most"))
         }
         None => None,
     }
@@ -86,11 +86,11 @@ mod tests {
     fn a_long_path_can_be_and_a_name_that_the_kernel_does_not_take_cannot() {
         let long = |length| "x".repeat(length);
         for name in [format!("/{}/s", long(200)), "/run/s".to_owned(), format!("@{}", long(107))] {
-            assert_eq!(never_there(&name), None, "{name}");
+            assert_eq!(impossible_socket(&name), None, "{name}");
         }
         let deep = "/x".repeat(2048);
         for name in [format!("/{}", long(256)), deep, format!("@{}", long(108)), "/a\0b".to_owned()] {
-            assert!(never_there(&name).is_some(), "{name}");
+            assert!(impossible_socket(&name).is_some(), "{name}");
         }
     }
 }

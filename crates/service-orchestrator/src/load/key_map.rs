@@ -1,4 +1,4 @@
-//! [`Map`]: which keys of the file stand where.
+//! [`KeyMap`]: the span of each key of a file.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -6,25 +6,25 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a file. Empty for one that is not TOML.
-pub(super) struct Map<'t>(Option<Spanned<DeTable<'t>>>);
+pub(super) struct KeyMap<'t>(Option<Spanned<DeTable<'t>>>);
 
-impl<'t> Map<'t> {
+impl<'t> KeyMap<'t> {
     /// Reads the keys.
-    pub(super) fn of(text: &'t str) -> Self {
+    pub(super) fn parse(text: &'t str) -> Self {
         Self(DeTable::parse(text).ok())
     }
 
-    /// The ways through the file, for whoever asks for many places.
-    pub(super) fn ways(&self) -> Ways<'_> {
-        let mut ways = Ways::default();
+    /// An index from spans to key paths, for many look-ups.
+    pub(super) fn key_paths(&self) -> KeyPaths<'_> {
+        let mut key_paths = KeyPaths::default();
         if let Some(root) = &self.0 {
-            ways.table(root.get_ref(), None);
+            key_paths.table(root.get_ref(), None);
         }
-        ways.sort();
-        ways
+        key_paths.sort();
+        key_paths
     }
 
-    /// Where the value of a key stands.
+    /// The span of the value of a key.
     pub(super) fn value(&self, path: &[&str]) -> Option<Range<usize>> {
         let (last, tables) = path.split_last()?;
         let mut table = self.0.as_ref()?.get_ref();
@@ -34,13 +34,13 @@ impl<'t> Map<'t> {
         table.get(*last).map(Spanned::span)
     }
 
-    /// Where the name of a service stands.
+    /// The span of the name of a service.
     pub(super) fn name(&self, service: &str) -> Option<Range<usize>> {
         let services = self.0.as_ref()?.get_ref().get("services")?.get_ref().as_table()?;
         services.get_key_value(service).map(|(key, _)| key.span())
     }
 
-    /// The names of all services, also of those that cannot be understood.
+    /// The names of all services, also of those with errors.
     pub(super) fn services(&self) -> Vec<String> {
         let root = self.0.as_ref().map(Spanned::get_ref);
         let services = root.and_then(|root| root.get("services")?.get_ref().as_table());
@@ -48,17 +48,17 @@ impl<'t> Map<'t> {
     }
 }
 
-/// By which keys each place of a file is come to.
+/// The path of keys that leads to each span of a file.
 #[derive(Default)]
-pub(super) struct Ways<'m> {
-    /// A key, and the one of [`Ways::keys`] below which it stands.
+pub(super) struct KeyPaths<'m> {
+    /// Each key, with the index of its parent in [`KeyPaths::keys`].
     keys: Vec<(&'m str, Option<usize>)>,
-    /// Keys and values, from the first to the last, what is within another after it; each with its key, and with the
-    /// nearest one that it is within.
+    /// The spans of keys and values in order, an outer span before its inner ones; each with the index of its key and
+    /// with the index of the nearest span that encloses it.
     spans: Vec<(Range<usize>, usize, Option<usize>)>,
 }
 
-impl<'m> Ways<'m> {
+impl<'m> KeyPaths<'m> {
     fn table(&mut self, table: &'m DeTable<'_>, above: Option<usize>) {
         for (key, value) in table {
             let nth = self.keys.len();
@@ -68,7 +68,7 @@ impl<'m> Ways<'m> {
         }
     }
 
-    /// The span of a table with a header is not around what stands below it, so every table is looked into.
+    /// Visits every table: the span of a table with a header does not enclose its content.
     fn value(&mut self, value: &'m Spanned<DeValue<'_>>, key: usize) {
         self.spans.push((value.span(), key, None));
         match value.get_ref() {
@@ -91,7 +91,7 @@ impl<'m> Ways<'m> {
         }
     }
 
-    /// The keys that lead to what stands there.
+    /// The keys that lead to this span.
     pub(super) fn path(&self, at: &Range<usize>) -> Vec<String> {
         let mut found = self.spans.partition_point(|(span, ..)| span.start <= at.start).checked_sub(1);
         while let Some(nth) = found.filter(|nth| !encloses(&self.spans[*nth].0, at)) {
@@ -114,15 +114,15 @@ fn encloses(outer: &Range<usize>, inner: &Range<usize>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Map;
+    use super::KeyMap;
 
     #[test]
     fn a_place_has_the_keys_that_lead_to_it() {
         let text = "[services.web]\nenv = { A = '1' }\ndependencies = ['a', { name = 'b' }]\n[services.web.health]\ninterval = '1s'\n";
-        let map = Map::of(text);
+        let map = KeyMap::parse(text);
         let path = |word: &str| {
             let start = text.find(word).unwrap();
-            map.ways().path(&(start..start + word.len())).join(".")
+            map.key_paths().path(&(start..start + word.len())).join(".")
         };
         assert_eq!(path("web"), "services.web");
         assert_eq!(path("'1'"), "services.web.env.A");

@@ -1,29 +1,29 @@
-//! What of a file is shown to nobody: the values of every `env`, and those whose key looks like that of a secret. Errors show
-//! lines of the file, and are read by others than its owner.
+//! Secrets of a file: the values of every `env`, and values whose key looks like the name of a secret. An error shows lines
+//! of the file without them, because others than its owner may read it.
 
 use service_api::redact::{is_secret, joined, secrets};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Where the values are that are shown to nobody.
-pub(super) struct Private {
-    /// In order, none within another.
+/// The spans of all secrets of a file.
+pub(super) struct SecretSpans {
+    /// In order, without overlap.
     values: Vec<Range<usize>>,
     is_toml: bool,
 }
 
-impl Private {
-    /// Reads a file.
-    pub(super) fn of(text: &str) -> Self {
+impl SecretSpans {
+    /// Finds the secrets of a file.
+    pub(super) fn find(text: &str) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut values = Vec::new();
         table(root.get_ref(), false, &mut values);
         Self { values: joined(values), is_toml: errors.is_empty() }
     }
 
-    /// The parts of one line, as byte ranges within it.
-    pub(super) fn of_line(&self, text: &str, line: Range<usize>) -> Vec<Range<usize>> {
+    /// The secrets of one line, as byte ranges within it.
+    pub(super) fn within_line(&self, text: &str, line: Range<usize>) -> Vec<Range<usize>> {
         let shown = &text[line.clone()];
         let first = self.values.partition_point(|span| span.end <= line.start);
         let inside = self.values[first..].iter().take_while(|span| span.start < line.end).map(|span| {
@@ -35,23 +35,23 @@ impl Private {
     }
 }
 
-fn table(table: &DeTable<'_>, private: bool, spans: &mut Vec<Range<usize>>) {
+fn table(table: &DeTable<'_>, is_secret_value: bool, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
         let key = key.get_ref();
-        leaves(value, private || key == "env" || is_secret(key), spans);
+        leaves(value, is_secret_value || key == "env" || is_secret(key), spans);
     }
 }
 
-fn leaves(value: &Spanned<DeValue<'_>>, private: bool, spans: &mut Vec<Range<usize>>) {
+fn leaves(value: &Spanned<DeValue<'_>>, is_secret_value: bool, spans: &mut Vec<Range<usize>>) {
     match value.get_ref() {
-        DeValue::Table(inner) => table(inner, private, spans),
-        DeValue::Array(values) => values.iter().for_each(|value| leaves(value, private, spans)),
-        _ if private && !value.span().is_empty() => spans.push(value.span()),
+        DeValue::Table(inner) => table(inner, is_secret_value, spans),
+        DeValue::Array(values) => values.iter().for_each(|value| leaves(value, is_secret_value, spans)),
+        _ if is_secret_value && !value.span().is_empty() => spans.push(value.span()),
         _ => {}
     }
 }
 
-/// A line that is not TOML stands in no tree. It is private where an `env` was begun, by the header above it or in itself.
+/// The secret of a line that is not TOML: its value, if the header above the line or the line itself names an `env`.
 fn unread(text: &str, start: usize, line: &str) -> Option<Range<usize>> {
     let header = text[..start].lines().rev().map(str::trim).find(|line| line.starts_with('['));
     let header = header.is_some_and(|header| is_env(header.trim_matches(['[', ']'])));

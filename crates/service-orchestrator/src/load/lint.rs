@@ -1,10 +1,12 @@
-//! What a valid file says in vain: it names what is not on this machine, or asks for what cannot be. Few and true: a
-//! warning that is wrong once is not read again.
+//! Lints for valid files: missing programs, users and directories, ports claimed twice, dependencies without effect. False
+//! warnings cost trust, so there are few.
 
-use super::asked;
-use super::map::Map;
-use super::section::Fault;
-use super::{idle_keys, shell_syntax};
+mod health_check;
+mod idle_keys;
+
+use super::key_map::KeyMap;
+use super::section::Diagnostic;
+use super::shell_syntax;
 use crate::host::credentials::resolve_identity;
 use crate::host::env_file::{self, Variable};
 use crate::host::environment::RESERVED_VARIABLES;
@@ -17,32 +19,37 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Every doubt about these services, and every error in a file that they name. Relative paths are relative to `base`.
-pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<(Severity, Fault)> {
-    let (mut doubts, mut errors) = (Vec::new(), Vec::new());
+/// Every warning about these services, and every error in an env file that they name. Paths are relative to `base`.
+pub(super) fn check_services(
+    services: &[Service],
+    map: &KeyMap<'_>,
+    base: &Path,
+) -> Vec<(Severity, Diagnostic)> {
+    let (mut warnings, mut errors) = (Vec::new(), Vec::new());
     let by_name: HashMap<&str, &Service> = services.iter().map(|service| (&*service.name, service)).collect();
     let mut ports = HashMap::new();
     for service in services {
         let ours = service.manager == Manager::Process;
         if ours {
-            doubts.extend(place(service, map, base));
-            doubts.extend(program(service, map, base));
-            doubts.extend(who(service, map));
-            env_files(service, map, base, &mut doubts, &mut errors);
-            doubts.extend(unexpanded(service, map));
+            warnings.extend(check_working_dir(service, map, base));
+            warnings.extend(check_program(service, map, base));
+            warnings.extend(check_user(service, map));
+            check_env_files(service, map, base, &mut warnings, &mut errors);
+            warnings.extend(check_env_expansion(service, map));
         }
-        doubts.extend(unsaid_manager(service, map));
-        doubts.extend(shell_words(service, map));
-        doubts.extend(idle_keys::find(service, map));
-        doubts.extend(asked::doubts(service, map, base));
-        doubts.extend(shared_port(service, &mut ports, map));
+        warnings.extend(check_implied_manager(service, map));
+        warnings.extend(check_shell_syntax(service, map));
+        warnings.extend(idle_keys::check(service, map));
+        warnings.extend(health_check::check(service, map, base));
+        warnings.extend(check_shared_port(service, &mut ports, map));
         let need = |edge: &Dependency| by_name.get(&*edge.name).copied();
         let edges = service.dependencies.iter();
-        doubts.extend(edges.filter_map(|edge| vain(service, edge, need(edge)?, map)));
+        warnings.extend(edges.filter_map(|edge| check_dependency(service, edge, need(edge)?, map)));
     }
     let errors = errors.into_iter().map(|error| (Severity::Error, error));
-    let mut all: Vec<_> = errors.chain(doubts.into_iter().map(|doubt| (Severity::Warning, doubt))).collect();
-    // A key of `service_defaults` is said once, not once a service.
+    let mut all: Vec<_> =
+        errors.chain(warnings.into_iter().map(|warning| (Severity::Warning, warning))).collect();
+    // A key of `service_defaults` is reported once, not for each service.
     all.sort_by(|(_, one), (_, other)| {
         (one.span.start, &one.message).cmp(&(other.span.start, &other.message))
     });
@@ -50,40 +57,40 @@ pub(super) fn all(services: &[Service], map: &Map<'_>, base: &Path) -> Vec<(Seve
     all
 }
 
-fn doubt(service: &Service, map: &Map<'_>, key: &str, message: String, help: &str) -> Fault {
+fn warning(service: &Service, map: &KeyMap<'_>, key: &str, message: String, help: &str) -> Diagnostic {
     let own = map.value(&["services", &service.name, key]);
     let default = || map.value(&["orchestrator", "service_defaults", key]);
     let span = own.or_else(default).or_else(|| map.name(&service.name)).unwrap_or_default();
-    let mut fault = Fault::new(span, message);
-    fault.help = Some(help.to_owned());
-    fault
+    let mut diagnostic = Diagnostic::new(span, message);
+    diagnostic.help = Some(help.to_owned());
+    diagnostic
 }
 
 fn directory(service: &Service, base: &Path) -> PathBuf {
     service.working_dir.as_ref().map_or_else(|| base.to_path_buf(), |written| base.join(written))
 }
 
-fn place(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
+fn check_working_dir(service: &Service, map: &KeyMap<'_>, base: &Path) -> Option<Diagnostic> {
     let directory = directory(service, base);
     let message = format!("`working_dir` is `{}`, which is no directory", directory.display());
-    let help = service.working_dir.as_deref().and_then(shell_syntax::in_path);
+    let help = service.working_dir.as_deref().and_then(shell_syntax::find_in_path);
     let help = help.as_deref().unwrap_or("make it, or name another");
-    (!directory.is_dir()).then(|| doubt(service, map, "working_dir", message, help))
+    (!directory.is_dir()).then(|| warning(service, map, "working_dir", message, help))
 }
 
-/// As the shim looks for it. What is in a `PATH` from an `env_file` is not known before the start.
-fn program(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
+/// Looks for the program as the shim does. A `PATH` from an `env_file` is not known before the start.
+fn check_program(service: &Service, map: &KeyMap<'_>, base: &Path) -> Option<Diagnostic> {
     let name = service.start_command.argv.first()?;
     let has_shell = map.value(&["services", &service.name, "shell"]).is_some();
     let key = if has_shell { "shell" } else { "start_command" };
-    if !has_shell && shell_syntax::names_no_program(&service.start_command.text) {
+    if !has_shell && shell_syntax::is_for_shell(&service.start_command.text) {
         return None;
     }
     let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
     if name.contains('/') {
         let path = directory(service, base).join(name);
         let message = format!("`{}` is not there, or not a program", path.display());
-        return (!is_program(&path)).then(|| doubt(service, map, key, message, "correct the path"));
+        return (!is_program(&path)).then(|| warning(service, map, key, message, "correct the path"));
     }
     let own = service.env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, path)| OsString::from(path));
     if own.is_none() && !service.env_file.is_empty() {
@@ -92,57 +99,62 @@ fn program(service: &Service, map: &Map<'_>, base: &Path) -> Option<Fault> {
     let path = own.or_else(|| std::env::var_os("PATH"))?;
     let found = std::env::split_paths(&path).any(|directory| is_program(&directory.join(name)));
     let message = format!("the program `{name}` is not on PATH");
-    (!found).then(|| doubt(service, map, key, message, "install it, or write its whole path"))
+    (!found).then(|| warning(service, map, key, message, "install it, or write its whole path"))
 }
 
-fn who(service: &Service, map: &Map<'_>) -> Option<Fault> {
+fn check_user(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
     let why = resolve_identity(service).err()?;
     let key = if why.contains("group") { "group" } else { "user" };
-    Some(doubt(service, map, key, why, "without it the service runs as whoever runs the daemon"))
+    Some(warning(service, map, key, why, "without it the service runs as whoever runs the daemon"))
 }
 
-/// What is wrong with its env files: one that is not there may still be made, one that cannot be understood fails every
-/// start.
-fn env_files(
+/// Checks the env files. A missing one is a warning, because it may still be made. One that cannot be read is an error,
+/// because every start fails.
+fn check_env_files(
     service: &Service,
-    map: &Map<'_>,
+    map: &KeyMap<'_>,
     base: &Path,
-    doubts: &mut Vec<Fault>,
-    errors: &mut Vec<Fault>,
+    warnings: &mut Vec<Diagnostic>,
+    errors: &mut Vec<Diagnostic>,
 ) {
     for written in &service.env_file {
         let path = base.join(written);
         match env_file::read(&path) {
             Ok(variables) => {
-                doubts.extend(expanded_nowhere(service, map, &path, &variables));
-                errors.extend(reserved(&variables).map(|name| {
+                warnings.extend(check_env_file_expansion(service, map, &path, &variables));
+                errors.extend(reserved_name(&variables).map(|name| {
                     let why = format!("`{}` sets `{name}`, which is set for each run", path.display());
-                    doubt(service, map, "env_file", why, "take it out: with it every start fails")
+                    warning(service, map, "env_file", why, "take it out: with it every start fails")
                 }));
             }
             Err(why) if path.is_file() => {
                 let help = "write each line as NAME=value; it is read at each start, and every start fails";
-                errors.push(doubt(service, map, "env_file", why, help));
+                errors.push(warning(service, map, "env_file", why, help));
             }
             Err(why) => {
-                let help =
-                    shell_syntax::in_path(written).unwrap_or_else(|| "it is read at each start".to_owned());
-                doubts.push(doubt(service, map, "env_file", why, &help));
+                let help = shell_syntax::find_in_path(written)
+                    .unwrap_or_else(|| "it is read at each start".to_owned());
+                warnings.push(warning(service, map, "env_file", why, &help));
             }
         }
     }
 }
 
-/// A variable in an env file that nobody but us may set.
-fn reserved(variables: &[Variable]) -> Option<&str> {
+/// A variable in an env file that only the orchestrator may set.
+fn reserved_name(variables: &[Variable]) -> Option<&str> {
     let names = variables.iter().map(|variable| match variable {
         Variable::Set { name, .. } | Variable::Inherited(name) => &**name,
     });
     names.into_iter().find(|name| RESERVED_VARIABLES.contains(name))
 }
 
-/// A variable in an env file that a shell would have replaced.
-fn expanded_nowhere(service: &Service, map: &Map<'_>, path: &Path, variables: &[Variable]) -> Option<Fault> {
+/// Warns of a `$NAME` in an env file that a shell would expand.
+fn check_env_file_expansion(
+    service: &Service,
+    map: &KeyMap<'_>,
+    path: &Path,
+    variables: &[Variable],
+) -> Option<Diagnostic> {
     let is_set = |name: &str| {
         let here = |variable: &Variable| matches!(variable, Variable::Set { name: set, .. } if set == name);
         variables.iter().any(here) || std::env::var_os(name).is_some()
@@ -154,18 +166,18 @@ fn expanded_nowhere(service: &Service, map: &Map<'_>, path: &Path, variables: &[
         Variable::Set { .. } | Variable::Inherited(_) => None,
     })?;
     let message = format!("`{name}` in `{}` has `${used}` in it, which stays as it is", path.display());
-    Some(doubt(service, map, "env_file", message, "nothing is expanded: write the value itself"))
+    Some(warning(service, map, "env_file", message, "nothing is expanded: write the value itself"))
 }
 
-/// The same in `env`.
-fn unexpanded(service: &Service, map: &Map<'_>) -> Option<Fault> {
+/// Warns of a `$NAME` in `env` that a shell would expand.
+fn check_env_expansion(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
     let is_set =
         |name: &str| service.env.iter().any(|(set, _)| set == name) || std::env::var_os(name).is_some();
     let (name, used) = service.env.iter().find_map(|(name, value)| {
         shell_syntax::variables(value).find(|used| is_set(used)).map(|used| (name, used))
     })?;
     let message = format!("`{name}` has `${used}` in it, which stays as it is");
-    Some(doubt(
+    Some(warning(
         service,
         map,
         "env",
@@ -174,8 +186,8 @@ fn unexpanded(service: &Service, map: &Map<'_>) -> Option<Fault> {
     ))
 }
 
-/// Shell syntax in the commands that no shell reads.
-fn shell_words(service: &Service, map: &Map<'_>) -> Vec<Fault> {
+/// Warns of shell syntax in commands that no shell reads.
+fn check_shell_syntax(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
     let mut commands = Vec::new();
     let is_split = service.manager == Manager::Process || service.container.is_some();
     if is_split && map.value(&["services", &service.name, "shell"]).is_none() {
@@ -194,13 +206,13 @@ fn shell_words(service: &Service, map: &Map<'_>) -> Vec<Fault> {
                 "start_command" => found.help.to_owned(),
                 _ => "write it into a script, and run that".to_owned(),
             };
-            doubt(service, map, key, found.message, &help)
+            warning(service, map, key, found.message, &help)
         })
         .collect()
 }
 
-/// Who runs a service is not to hang on the program that its start command names.
-fn unsaid_manager(service: &Service, map: &Map<'_>) -> Option<Fault> {
+/// Warns where `manager = "command"` is only implied by the program of `start_command`.
+fn check_implied_manager(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
     let is_said = map.value(&["services", &service.name, "manager"]).is_some();
     if is_said || service.manager != Manager::BuiltIn("command".to_owned()) {
         return None;
@@ -213,16 +225,16 @@ fn unsaid_manager(service: &Service, map: &Map<'_>) -> Option<Fault> {
     } else {
         "write `manager = \"command\"`"
     };
-    Some(doubt(service, map, "stop_command", message.to_owned(), help))
+    Some(warning(service, map, "stop_command", message.to_owned(), help))
 }
 
-/// A check of a local port passes only for the service that listens there, so it cannot pass for two.
-fn shared_port<'s>(
+/// Warns of two services that check one local port: the check passes only for the service that listens there.
+fn check_shared_port<'s>(
     service: &'s Service,
     before: &mut HashMap<(&'static str, u16), &'s Service>,
-    map: &Map<'_>,
-) -> Option<Fault> {
-    let port = own_port(service)?;
+    map: &KeyMap<'_>,
+) -> Option<Diagnostic> {
+    let port = checked_port(service)?;
     let other = *before.entry(port).or_insert(service);
     if std::ptr::eq(other, service) {
         return None;
@@ -231,7 +243,7 @@ fn shared_port<'s>(
         "its check asks port {}, and so does that of `{}`: only one of them can own it",
         port.1, other.name
     );
-    Some(doubt(
+    Some(warning(
         service,
         map,
         "health_check_endpoint",
@@ -240,8 +252,8 @@ fn shared_port<'s>(
     ))
 }
 
-/// Transport and port of a check that only the service's own listener passes.
-fn own_port(service: &Service) -> Option<(&'static str, u16)> {
+/// The transport and port of a check that requires a listener of the service itself.
+fn checked_port(service: &Service) -> Option<(&'static str, u16)> {
     if service.health.listener == Listener::Any || service.manager != Manager::Process || service.oneshot {
         return None;
     }
@@ -267,7 +279,12 @@ fn authority(url: &str, usual: &str) -> String {
     if has_port { authority.to_owned() } else { format!("{authority}:{usual}") }
 }
 
-fn vain(service: &Service, edge: &Dependency, need: &Service, map: &Map<'_>) -> Option<Fault> {
+fn check_dependency(
+    service: &Service,
+    edge: &Dependency,
+    need: &Service,
+    map: &KeyMap<'_>,
+) -> Option<Diagnostic> {
     let (message, help) = if need.oneshot && edge.when_lost != WhenLost::Keep {
         let lost = word(&WhenLost::ALL, edge.when_lost);
         (
@@ -295,17 +312,18 @@ fn vain(service: &Service, edge: &Dependency, need: &Service, map: &Map<'_>) -> 
             "wait for `ready` or `healthy`, or make it a one-shot",
         )
     } else if edge.condition == Condition::Healthy && need.endpoint.is_none() && !need.oneshot {
-        healthy_unchecked(need)?
+        explain_unchecked(need)?
     } else {
         return None;
     };
-    let mut fault = doubt(service, map, "dependencies", message, help);
-    fault.span = edge.span.start..edge.span.end;
-    Some(fault)
+    let mut diagnostic = warning(service, map, "dependencies", message, help);
+    diagnostic.span = edge.span.start..edge.span.end;
+    Some(diagnostic)
 }
 
-/// Of a service without a check. A manager other than `command` says how it is.
-fn healthy_unchecked(need: &Service) -> Option<(String, &'static str)> {
+/// Why `healthy` waits for more or less than it says, for a service without a check. A manager other than `command`
+/// reports health itself.
+fn explain_unchecked(need: &Service) -> Option<(String, &'static str)> {
     let name = &need.name;
     if need.manager == Manager::Process {
         let message =
