@@ -251,7 +251,7 @@ impl SharedBuffer {
     /// needs no further step.
     pub fn read(&self, pipe: impl AsFd, stream: Stream) -> nix::Result<usize> {
         self.change(|checkpoint, _| {
-            (checkpoint.step, checkpoint.stream, checkpoint.length) = (1, stream as u64, 0)
+            (checkpoint.step, checkpoint.stream, checkpoint.length) = (1, stream as u64, 0);
         });
         nix::unistd::read(pipe, self.free_space())
     }
