@@ -254,7 +254,7 @@ impl Supervisor {
         self.stop_requested = true;
         match Signal::try_from(number) {
             Ok(Signal::SIGKILL) => {
-                self.kill_retry = Some(KillRetry { at: Instant::now(), pause: KILL_RETRY_DELAYS[0] })
+                self.kill_retry = Some(KillRetry { at: Instant::now(), pause: KILL_RETRY_DELAYS[0] });
             }
             Ok(signal) => self.signal_tree(signal),
             // There is no such signal, so no process could receive it.
