@@ -299,7 +299,7 @@ fn nothing_of_ours_is_run_through_a_shell() {
     let plugin = "crates/nu_plugin_service/src";
     let detect = "crates/service-orchestrator/src/init/detect.rs";
     let syntax = "crates/service-orchestrator/src/load/shell_syntax.rs";
-    let rooms = [&format!("{plugin}/fake.rs"), detect, syntax, "nu/service-http/launch.nu"];
+    let rooms = [&format!("{plugin}/mock_daemon.rs"), detect, syntax, "nu/service-http/launch.nu"];
     let shells = ["\"sh\"", "\"bash\"", "/bin/sh", "sh -c", "^sh", "^bash", "system("];
     none("only `shell =` of a service names a shell", outside(&rooms, &shells, pages));
     let launch = read("nu/service-http/launch.nu");

@@ -1,10 +1,11 @@
-//! [`Client`]: HTTP over the daemon's Unix socket, or over TCP to another machine's, blocking, and the only place that names reqwest.
+//! [`Client`]: blocking HTTP over the daemon's Unix socket, or over TCP to the daemon of another machine. Only this
+//! file names reqwest.
 //!
-//! It tells "nobody listens there" ([`Code::DaemonUnreachable`]) from every other failure, because that one alone is a
-//! reason to start a daemon.
+//! It distinguishes a socket without a listener ([`Code::DaemonUnreachable`]) from every other failure, because only
+//! that is a reason to start a daemon.
 
+use crate::connection::{CONNECT_TIMEOUT, Connection, tls_config};
 use crate::daemon_address::DaemonAddress;
-use crate::wire::{REACHED_WITHIN, Wire, trust};
 use reqwest::blocking::{Client as Http, RequestBuilder, Response};
 use reqwest::redirect::Policy;
 use reqwest::{Url, header};
@@ -21,28 +22,28 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A Unix socket answers at once or is not there.
-const CONNECT_WITHIN: Duration = Duration::from_millis(200);
+/// A Unix socket accepts at once or has no listener.
+const UNIX_CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The clients of a plugin's life, one a daemon: building one costs more than asking with it. A mutex is right here:
-/// it is held for a lookup only.
+/// The clients of a plugin process, one per daemon: building a client takes longer than a request. The mutex is held
+/// for a lookup only.
 #[derive(Default)]
 pub(crate) struct Clients(Mutex<HashMap<DaemonAddress, Client>>);
 
 impl Clients {
-    /// The client of this socket; nothing is connected yet.
-    pub(crate) fn of(&self, socket: &Path) -> Result<Client, Problem> {
-        self.to(&DaemonAddress::local(socket))
+    /// The client for this socket. It is not connected yet.
+    pub(crate) fn for_socket(&self, socket: &Path) -> Result<Client, Problem> {
+        self.for_address(&DaemonAddress::local(socket))
     }
 
-    /// The client of whoever is at the end of this way; nothing is connected yet.
-    pub(crate) fn to(&self, way: &DaemonAddress) -> Result<Client, Problem> {
+    /// The client for this address. It is not connected yet.
+    pub(crate) fn for_address(&self, address: &DaemonAddress) -> Result<Client, Problem> {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(way) {
+        if let Some(client) = clients.get(address) {
             return Ok(client.clone());
         }
-        let client = Client::new(way)?;
-        clients.insert(way.clone(), client.clone());
+        let client = Client::new(address)?;
+        clients.insert(address.clone(), client.clone());
         Ok(client)
     }
 }
@@ -51,86 +52,92 @@ impl Clients {
 #[derive(Clone)]
 pub(crate) struct Client {
     http: Http,
-    way: Arc<DaemonAddress>,
+    address: Arc<DaemonAddress>,
     tls: Option<Arc<ClientConfig>>,
     limit: Option<Duration>,
     caller: Option<String>,
 }
 
 impl Client {
-    fn new(way: &DaemonAddress) -> Result<Self, Problem> {
+    fn new(address: &DaemonAddress) -> Result<Self, Problem> {
         let http = Http::builder()
-            // A start may take as long as it takes; the caller's patience is in `cancel`.
+            // A start may take any time; the limit of a call is in [`Worker`](crate::worker::Worker).
             .timeout(None)
-            // Connecting is cheaper than finding out that a kept connection belonged to a daemon that is gone.
+            // Connecting is cheaper than detecting that a pooled connection belonged to a daemon that has exited.
             .pool_max_idle_per_host(0)
-            // A token is for one daemon, and goes nowhere else.
+            // A token is meant for one daemon and must not be sent elsewhere.
             .redirect(Policy::none())
             .no_proxy();
-        let (http, tls) = match &way.endpoint {
+        let (http, tls) = match &address.endpoint {
             Endpoint::Unix(socket) => {
-                // No TLS on a Unix socket: skip reading the machine's certificates.
-                (http.unix_socket(socket.as_path()).connect_timeout(CONNECT_WITHIN).tls_certs_only([]), None)
+                // A Unix socket needs no TLS, so the machine's certificates are not read.
+                (
+                    http.unix_socket(socket.as_path())
+                        .connect_timeout(UNIX_CONNECT_TIMEOUT)
+                        .tls_certs_only([]),
+                    None,
+                )
             }
             Endpoint::Tcp(remote) if remote.tls => {
-                let tls = trust(way.ca_file.as_deref())?;
-                let http = http.connect_timeout(REACHED_WITHIN).tls_backend_preconfigured(tls.clone());
+                let tls = tls_config(address.ca_file.as_deref())?;
+                let http = http.connect_timeout(CONNECT_TIMEOUT).tls_backend_preconfigured(tls.clone());
                 (http, Some(Arc::new(tls)))
             }
-            Endpoint::Tcp(_) => (http.connect_timeout(REACHED_WITHIN).tls_certs_only([]), None),
+            Endpoint::Tcp(_) => (http.connect_timeout(CONNECT_TIMEOUT).tls_certs_only([]), None),
         };
         let http = http.build().map_err(|error| {
             Problem::new(Code::Internal, format!("cannot connect to a daemon: {}", root(&error)))
         })?;
-        Ok(Self { http, way: Arc::new(way.clone()), tls, limit: None, caller: None })
+        Ok(Self { http, address: Arc::new(address.clone()), tls, limit: None, caller: None })
     }
 
-    /// The same client, less patient: each of its requests is over after `limit`.
-    pub(crate) fn within(&self, limit: Duration) -> Self {
+    /// The same client with a limit for each request.
+    pub(crate) fn with_timeout(&self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self.clone() }
     }
 
-    /// The same client, that says what it is on whose behalf it wishes something.
+    /// The same client with the name of the program that sends the request.
     pub(crate) fn acting_as(self, caller: Option<String>) -> Self {
         Self { caller, ..self }
     }
 
-    /// A connection of its own, and what a request has to say there beside what it asks for.
-    pub(crate) fn wire(&self) -> Result<(Wire, String), Problem> {
-        let wire = Wire::connect(&self.way, self.tls.as_ref()).map_err(|error| self.unreached(&error))?;
-        let host = match &self.way.endpoint {
+    /// Opens a bare connection. Also returns the headers that each request on it needs.
+    pub(crate) fn connect(&self) -> Result<(Connection, String), Problem> {
+        let connection = Connection::connect(&self.address, self.tls.as_ref())
+            .map_err(|error| self.connection_error(&error))?;
+        let host = match &self.address.endpoint {
             Endpoint::Unix(_) => "localhost".to_owned(),
             Endpoint::Tcp(remote) => remote.authority(),
         };
-        let token = self.way.token.iter().map(|token| format!("authorization: Bearer {token}\r\n"));
-        Ok((wire, format!("host: {host}\r\n{}", token.collect::<String>())))
+        let token = self.address.token.iter().map(|token| format!("authorization: Bearer {token}\r\n"));
+        Ok((connection, format!("host: {host}\r\n{}", token.collect::<String>())))
     }
 
-    /// Asks for something.
+    /// Sends a GET request.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.get(self.url(path, query)?))?)
     }
 
-    /// Asks for something, and hears what should be known along with it.
-    pub(crate) fn noted<T: DeserializeOwned>(
+    /// Sends a GET request. Also returns the notes of the response.
+    pub(crate) fn get_with_notes<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<(T, Vec<String>), Problem> {
         let response = self.send(self.http.get(self.url(path, query)?))?;
-        let json = response.bytes().map_err(|error| self.broken(&error))?;
+        let json = response.bytes().map_err(|error| self.request_error(&error))?;
         let mut envelope: Envelope<T> = open(&json)?;
         let notes = std::mem::take(&mut envelope.notes);
-        let answer = envelope.into_result().map_err(|problem| self.as_seen_from_here(problem))?;
+        let answer = envelope.into_result().map_err(|problem| self.localize(problem))?;
         Ok((answer, notes))
     }
 
-    /// Wishes something that has one answer.
+    /// Sends a POST request with a single response.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.post(self.url(path, query)?))?)
     }
 
-    /// Wishes something whose answer comes row by row. Returns once the daemon has accepted the wish.
+    /// Sends a POST request whose response is a stream of rows. Returns once the daemon has accepted it.
     pub(crate) fn stream<T: DeserializeOwned, B: Serialize>(
         &self,
         path: &str,
@@ -141,10 +148,10 @@ impl Client {
             Some(caller) => request.header(routes::CALLER, caller),
             None => request,
         };
-        Ok(lines(self.accepted(self.send(request)?)?).map(|line| decode(line?.as_bytes())))
+        Ok(non_empty_lines(self.accepted(self.send(request)?)?).map(|line| decode(line?.as_bytes())))
     }
 
-    /// Asks for something that comes as server-sent events; gives their lines, for as long as the daemon goes on.
+    /// Requests server-sent events and returns their lines, until the daemon ends.
     pub(crate) fn follow(
         &self,
         path: &str,
@@ -152,7 +159,7 @@ impl Client {
     ) -> Result<impl Iterator<Item = Result<String, Problem>> + use<>, Problem> {
         let request = self.http.get(self.url(path, query)?).header(header::ACCEPT, routes::SSE);
         let response = self.accepted(self.send(request)?)?;
-        Ok(BufReader::new(response).lines().map(|line| line.map_err(|_| broken_off())))
+        Ok(BufReader::new(response).lines().map(|line| line.map_err(|_| daemon_ended())))
     }
 
     fn send(&self, request: RequestBuilder) -> Result<Response, Problem> {
@@ -160,16 +167,16 @@ impl Client {
             Some(limit) => request.timeout(limit),
             None => request,
         };
-        let request = match &self.way.token {
+        let request = match &self.address.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        request.send().map_err(|error| self.broken(&error))
+        request.send().map_err(|error| self.request_error(&error))
     }
 
-    /// A host can be made of fitting letters and yet be none, such as `256.1.1.1`.
+    /// A host name of valid characters may still be invalid, such as `256.1.1.1`.
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Problem> {
-        let base = match &self.way.endpoint {
+        let base = match &self.address.endpoint {
             Endpoint::Unix(_) => "http://localhost".to_owned(),
             Endpoint::Tcp(remote) => remote.to_string(),
         };
@@ -179,7 +186,7 @@ impl Client {
         })
     }
 
-    /// The answer, unless it is a refusal.
+    /// The response, or the problem of an error response.
     fn accepted(&self, response: Response) -> Result<Response, Problem> {
         let status = response.status();
         if status.is_success() {
@@ -191,30 +198,30 @@ impl Client {
     }
 
     fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, Problem> {
-        decode(&response.bytes().map_err(|error| self.broken(&error))?)
-            .map_err(|problem| self.as_seen_from_here(problem))
+        decode(&response.bytes().map_err(|error| self.request_error(&error))?)
+            .map_err(|problem| self.localize(problem))
     }
 
-    fn broken(&self, error: &reqwest::Error) -> Problem {
+    fn request_error(&self, error: &reqwest::Error) -> Problem {
         let cause = root(error);
-        match &self.way.endpoint {
-            Endpoint::Tcp(_) if error.is_connect() || is_about_tls(error) => self.unreached(cause),
+        match &self.address.endpoint {
+            Endpoint::Tcp(_) if error.is_connect() || is_about_tls(error) => self.connection_error(cause),
             Endpoint::Unix(_) if error.is_connect() => {
                 Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
             }
             _ if error.is_timeout() => Problem::new(Code::Timeout, "the daemon did not answer in time"),
             Endpoint::Tcp(remote) if !remote.tls && (error.is_request() || error.is_body()) => {
-                broken_off().help("write `https://` if its [orchestrator.api] has `tls`")
+                daemon_ended().help("write `https://` if its [orchestrator.api] has `tls`")
             }
-            // One that ends hangs up on those it had not answered yet; one that was killed just now still lets in who comes.
-            _ if error.is_request() || error.is_body() => broken_off(),
+            // A daemon that exits closes its open connections, and one that was just killed still accepts some.
+            _ if error.is_request() || error.is_body() => daemon_ended(),
             _ => Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}")),
         }
     }
 
-    /// Nobody was reached, or somebody who cannot be trusted.
-    pub(crate) fn unreached(&self, error: &(dyn Error + 'static)) -> Problem {
-        let Endpoint::Tcp(remote) = &self.way.endpoint else {
+    /// The error for a daemon that was not reached or is not trusted.
+    pub(crate) fn connection_error(&self, error: &(dyn Error + 'static)) -> Problem {
+        let Endpoint::Tcp(remote) = &self.address.endpoint else {
             return Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {error}"));
         };
         let why = error.to_string();
@@ -237,9 +244,10 @@ impl Client {
         Problem::new(Code::DaemonUnreachable, format!("cannot {what} `{remote}`: {why}")).help(help)
     }
 
-    /// A daemon speaks of its own files; a token that it does not know is in one of ours.
-    pub(crate) fn as_seen_from_here(&self, problem: Problem) -> Problem {
-        match (&self.way.endpoint, problem.code) {
+    /// Rewrites a problem for a remote user: the daemon names its own token file, but the wrong token is in a file
+    /// here.
+    pub(crate) fn localize(&self, problem: Problem) -> Problem {
+        match (&self.address.endpoint, problem.code) {
             (Endpoint::Tcp(remote), Code::Unauthorized) => {
                 let message = format!("cannot use `{remote}`: {}", problem.message);
                 Problem::new(Code::Unauthorized, message).help(
@@ -252,30 +260,30 @@ impl Client {
     }
 }
 
-/// Whether TLS was not agreed on, which is found out while a request is sent.
+/// Whether the TLS handshake failed, which happens while the request is sent.
 fn is_about_tls(error: &reqwest::Error) -> bool {
     let why = root(error).to_string();
     error.is_request() && (why.contains("certificate") || why.contains("corrupt message"))
 }
 
-/// A route of one service, with its name in place.
-pub(crate) fn path_of(route: &str, service: &str) -> String {
+/// The path of a route of one service.
+pub(crate) fn service_path(route: &str, service: &str) -> String {
     route.replace("{name}", &encode(service))
 }
 
-/// Percent-encodes what could end a path segment or a query value.
+/// Percent-encodes characters that would end a path segment or a query value.
 fn encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b',') {
             encoded.push(char::from(byte));
         } else {
-            let _ = write!(encoded, "%{byte:02X}"); // a String takes everything
+            let _ = write!(encoded, "%{byte:02X}"); // a String never fails
         }
         encoded
     })
 }
 
-/// Path and query. An empty value says nothing, so it is left out.
+/// Path and query. Empty values are left out.
 pub(crate) fn target(path: &str, query: &[(&str, &str)]) -> String {
     let said = query.iter().filter(|(_, value)| !value.is_empty());
     let query: Vec<String> = said.map(|(key, value)| format!("{key}={}", encode(value))).collect();
@@ -283,20 +291,20 @@ pub(crate) fn target(path: &str, query: &[(&str, &str)]) -> String {
     format!("{path}{mark}{}", query.join("&"))
 }
 
-/// The lines of an answer that say something.
-fn lines(response: Response) -> impl Iterator<Item = Result<String, Problem>> {
+/// The lines of a response that are not blank.
+fn non_empty_lines(response: Response) -> impl Iterator<Item = Result<String, Problem>> {
     let lines = BufReader::new(response).lines();
     lines
         .filter(|line| !matches!(line, Ok(text) if text.trim().is_empty()))
-        .map(|line| line.map_err(|_| broken_off()))
+        .map(|line| line.map_err(|_| daemon_ended()))
 }
 
-fn broken_off() -> Problem {
+fn daemon_ended() -> Problem {
     Problem::new(Code::DaemonUnreachable, "the daemon ended before it answered")
         .help("services keep running; `service status` shows how they are")
 }
 
-/// Opens an envelope.
+/// Extracts the data, or the problem, from an envelope.
 pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     open::<T>(json)?.into_result()
 }
@@ -316,26 +324,26 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{Daemon, Reply};
+    use crate::mock_daemon::{MockDaemon, Reply};
     use service_api::endpoint::Remote;
     use service_api::{Outcome, Wish, view};
 
-    fn ask(daemon: &Daemon) -> Result<view::Version, Problem> {
+    fn ask(daemon: &MockDaemon) -> Result<view::Version, Problem> {
         Client::new(&DaemonAddress::local(&daemon.socket))?
-            .within(Duration::from_millis(100))
+            .with_timeout(Duration::from_millis(100))
             .get(routes::VERSION, &[])
     }
 
     #[test]
     fn a_name_is_encoded_and_a_failure_is_taken_out_of_its_envelope() {
-        let daemon = Daemon::serving(|_| Reply::failure(404, "not_found", "no `a/b`"));
+        let daemon = MockDaemon::serving(|_| Reply::failure(404, "not_found", "no `a/b`"));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
-        let path = path_of(routes::SERVICE_LOGS, "a/b");
+        let path = service_path(routes::SERVICE_LOGS, "a/b");
         let problem = client
             .get::<Vec<view::LogLine>>(&path, &[("tail", "5"), ("names", ""), ("since", "1:2")])
             .unwrap_err();
         assert_eq!((problem.code, problem.message.as_str()), (Code::NotFound, "no `a/b`"));
-        assert!(daemon.heard()[0].starts_with("GET /api/v1/services/a%2Fb/logs?tail=5&since=1%3A2 "));
+        assert!(daemon.requests()[0].starts_with("GET /api/v1/services/a%2Fb/logs?tail=5&since=1%3A2 "));
     }
 
     #[test]
@@ -343,8 +351,8 @@ mod tests {
         let missing = Client::new(&DaemonAddress::local(Path::new("/nowhere/d.sock"))).unwrap();
         let problem = missing.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
         assert_eq!(problem.code, Code::DaemonUnreachable);
-        assert_eq!(ask(&Daemon::serving(|_| Reply::Silence)).unwrap_err().code, Code::Timeout);
-        let odd = ask(&Daemon::serving(|_| Reply::Json(200, "hello".into()))).unwrap_err();
+        assert_eq!(ask(&MockDaemon::serving(|_| Reply::Silence)).unwrap_err().code, Code::Timeout);
+        let odd = ask(&MockDaemon::serving(|_| Reply::Json(200, "hello".into()))).unwrap_err();
         assert_eq!(odd.code, Code::Internal);
         assert!(odd.message.starts_with("cannot understand the daemon's answer `hello`"), "{}", odd.message);
     }
@@ -363,32 +371,32 @@ mod tests {
     fn a_row_is_there_before_the_next_one_is_sent() {
         let (say, rows) = std::sync::mpsc::channel();
         let mut rows = Some(rows);
-        let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
         for name in ["a", "b"] {
-            say.send(crate::fake::outcome(name, true)).unwrap();
+            say.send(crate::mock_daemon::outcome(name, true)).unwrap();
             assert_eq!(outcomes.next().unwrap().unwrap().name, name);
         }
         drop(say);
         assert!(outcomes.next().is_none());
-        assert!(daemon.heard()[0].contains("accept: application/x-ndjson"));
+        assert!(daemon.requests()[0].contains("accept: application/x-ndjson"));
     }
 
     #[test]
     fn a_daemon_that_ends_in_the_middle_of_its_answer_is_noticed() {
         let (say, rows) = std::sync::mpsc::channel();
         let mut rows = Some(rows);
-        let daemon = Daemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
-        say.send(crate::fake::CRASH.into()).unwrap();
+        say.send(crate::mock_daemon::CRASH.into()).unwrap();
         let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
         assert_eq!(outcomes.next().unwrap().unwrap_err().code, Code::DaemonUnreachable);
     }
 
     #[test]
     fn a_refused_wish_has_no_rows() {
-        let daemon = Daemon::serving(|_| Reply::failure(409, "manager_disabled", "no"));
+        let daemon = MockDaemon::serving(|_| Reply::failure(409, "manager_disabled", "no"));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         let refused = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).err().unwrap();
         assert_eq!(refused.code, Code::ManagerDisabled);

@@ -1,16 +1,16 @@
-//! Problems become Nushell errors here, once: `service::<code>`, a mark at the name that is meant, and the help.
+//! Converts problems to Nushell errors: the code `service::<code>`, a label at the named service, and the help.
 
 use nu_protocol::{LabeledError, Span, Spanned};
 use service_api::{Code, Problem};
 use std::fmt::Write;
 
-/// The error for a problem. The mark is under the first of `names` that the problem speaks of, else under `head`.
+/// The error for a problem. The label is at the first of `names` that the message mentions, or else at `head`.
 pub(crate) fn labeled(problem: &Problem, names: &[Spanned<String>], head: Span) -> LabeledError {
     let meant = names.iter().find(|name| problem.message.contains(&format!("`{}`", name.item)));
     labeled_at(problem, meant.map_or(head, |name| name.span))
 }
 
-/// The error for a problem whose cause stands at `span`.
+/// The error for a problem with its label at `span`.
 pub(crate) fn labeled_at(problem: &Problem, span: Span) -> LabeledError {
     let error =
         LabeledError::new(text(problem)).with_code(code(problem.code)).with_label(label(problem.code), span);
@@ -20,8 +20,8 @@ pub(crate) fn labeled_at(problem: &Problem, span: Span) -> LabeledError {
     }
 }
 
-/// An error about the call itself, before anyone was asked.
-pub(crate) fn refusal(code: &str, message: &str, label: &str, span: Span) -> LabeledError {
+/// An error about the call itself, before any request is sent.
+pub(crate) fn invalid_call(code: &str, message: &str, label: &str, span: Span) -> LabeledError {
     LabeledError::new(message).with_code(format!("service::{code}")).with_label(label, span)
 }
 
@@ -40,12 +40,12 @@ pub(crate) fn code(code: Code) -> String {
     format!("service::{}", code.as_str())
 }
 
-/// The message, the line of the file it is about, and whatever else was found along with it. The help of the first
-/// problem is not here: Nushell has a place of its own for that.
+/// The message, the line of the file, and further problems. The help of the first problem is not included: Nushell
+/// shows it separately.
 fn text(problem: &Problem) -> String {
     let mut text = problem.message.clone();
     if let Some(place) = &problem.place {
-        let _ = write!(text, "\n{place}"); // a String takes everything
+        let _ = write!(text, "\n{place}"); // a String never fails
     }
     for line in &problem.log {
         let _ = write!(text, "\n  | {line}");

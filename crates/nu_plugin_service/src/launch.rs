@@ -1,7 +1,7 @@
-//! Reaching the project's daemon: where it listens, and how it is started when nobody does.
+//! Connects to the project's daemon, and starts it if it does not run.
 //!
-//! A daemon starts with the environment of the shell, not of this plugin, and says on its first line of output how it
-//! went ([`Greeting`]). It detaches itself; two that are started at once settle between them who stays.
+//! A daemon starts with the environment of the shell, not of this plugin, and reports the result on its first line of
+//! output ([`Greeting`]). It detaches itself. Of two daemons that start at once, one exits.
 
 use crate::client::{Client, Clients};
 use crate::daemon_address::DaemonAddress;
@@ -20,30 +20,30 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// How long a daemon has to greet, and to answer who it is.
-const GREETS_WITHIN: Duration = Duration::from_secs(10);
-/// How long a daemon that somebody else is starting may take to listen.
-const TAKEN_WITHIN: Duration = Duration::from_secs(5);
-/// How long a daemon may take to leave its socket after its last answer.
-const GONE_WITHIN: Duration = Duration::from_secs(10);
-/// A daemon's log of more bytes than this is put aside when the next daemon starts.
-const LONGEST_LOG: u64 = 4 * 1024 * 1024;
-/// How many lines of the daemon's log explain why it did not greet.
-const LAST_WORDS: usize = 5;
+/// The limit for a daemon's first line, and for its version.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// The limit for a daemon that another shell is starting.
+const OTHER_START_TIMEOUT: Duration = Duration::from_secs(5);
+/// The limit for a daemon to close its socket after its last response.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The size at which the daemon's log is rotated on the next start.
+const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
+/// The number of log lines that explain a failed start.
+const LOG_EXCERPT_LINES: usize = 5;
 
 /// The running daemon, whatever its version.
 pub(crate) fn running(project: &Project, clients: &Clients) -> Result<Client, Problem> {
-    at(&socket(project)?, clients)
+    client_at(&socket(project)?, clients)
 }
 
-/// Whoever listens there, if it can only be one of ours.
-pub(crate) fn at(socket: &Path, clients: &Clients) -> Result<Client, Problem> {
-    distrust_strangers(socket)?;
-    clients.of(socket)
+/// A client for this socket, if only this user or root can have created it.
+pub(crate) fn client_at(socket: &Path, clients: &Clients) -> Result<Client, Problem> {
+    check_socket_owner(socket)?;
+    clients.for_socket(socket)
 }
 
-/// A socket in a directory of somebody else's, root aside, may be answered by anybody.
-fn distrust_strangers(socket: &Path) -> Result<(), Problem> {
+/// In a directory of another user, any process of that user may own the socket.
+fn check_socket_owner(socket: &Path) -> Result<(), Problem> {
     let Some(directory) = socket.parent() else { return Ok(()) };
     let owner = std::fs::symlink_metadata(directory).map_or(0, |directory| directory.uid());
     if owner == 0 || owner == geteuid().as_raw() {
@@ -53,18 +53,18 @@ fn distrust_strangers(socket: &Path) -> Result<(), Problem> {
     Err(Problem::new(Code::Internal, message).help("set $env.XDG_RUNTIME_DIR to a directory of your own"))
 }
 
-/// The running daemon, if it speaks our version.
+/// The running daemon, if its version matches.
 pub(crate) fn connect(project: &Project, clients: &Clients) -> Result<Client, Problem> {
-    speaking_ours(running(project, clients)?)
+    check_version(running(project, clients)?)
 }
 
-/// The daemon at the end of this way, if it speaks our version. It is never started: that is done where it is.
-pub(crate) fn reach(way: &DaemonAddress, clients: &Clients) -> Result<Client, Problem> {
-    speaking_ours(clients.to(way)?)
+/// The daemon at this address, if its version matches. It is never started, because it runs on another machine.
+pub(crate) fn reach(address: &DaemonAddress, clients: &Clients) -> Result<Client, Problem> {
+    check_version(clients.for_address(address)?)
 }
 
-fn speaking_ours(client: Client) -> Result<Client, Problem> {
-    let daemon: view::Version = client.within(GREETS_WITHIN).get(routes::VERSION, &[])?;
+fn check_version(client: Client) -> Result<Client, Problem> {
+    let daemon: view::Version = client.with_timeout(START_TIMEOUT).get(routes::VERSION, &[])?;
     if daemon.api == API_VERSION {
         return Ok(client);
     }
@@ -76,7 +76,7 @@ fn speaking_ours(client: Client) -> Result<Client, Problem> {
         .help("run `service daemon stop` (services keep running), then the command again"))
 }
 
-/// The daemon, started if nobody listens.
+/// The daemon; it is started if it does not run.
 pub(crate) fn connect_or_start(
     project: &Project,
     clients: &Clients,
@@ -90,16 +90,17 @@ pub(crate) fn connect_or_start(
     let already_there = std::fs::metadata(&log).map_or(0, |log| log.len());
     match greeting(start(project, engine)?, &log, already_there)? {
         Greeting::Ready { .. } => connect(project, clients),
-        Greeting::Taken => wait_for_the_other(project, clients),
+        Greeting::Taken => wait_for_other_daemon(project, clients),
         Greeting::Failed(problem) => Err(problem),
     }
 }
 
-/// Ends the running daemon; returns how it was. A command right after this one finds no half-stopped daemon.
+/// Stops the running daemon and returns its last status. Waits until the socket is closed, so that the next command
+/// does not reach a stopping daemon.
 pub(crate) fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Daemon, Problem> {
     let daemon = client.post(routes::DAEMON_STOP, options)?;
-    let deadline = Instant::now() + GONE_WITHIN;
-    let client = client.within(Duration::from_secs(1));
+    let deadline = Instant::now() + EXIT_TIMEOUT;
+    let client = client.with_timeout(Duration::from_secs(1));
     while Instant::now() < deadline {
         match client.get::<view::Version>(routes::VERSION, &[]) {
             Err(problem) if problem.code == Code::DaemonUnreachable => return Ok(daemon),
@@ -109,7 +110,7 @@ pub(crate) fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Dae
     Err(Problem::new(Code::Timeout, "the daemon has not ended yet"))
 }
 
-/// Where the daemon listens: it says so itself, because it may have been started in another environment.
+/// The socket that the daemon has recorded: it may have been started in another environment.
 fn socket(project: &Project) -> Result<PathBuf, Problem> {
     let record = match std::fs::read(project.record()) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -146,48 +147,48 @@ fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> 
 fn open_log(project: &Project) -> std::io::Result<File> {
     private_dir(&project.state_dir)?;
     let log = project.log();
-    if std::fs::metadata(&log).is_ok_and(|log| log.len() > LONGEST_LOG) {
+    if std::fs::metadata(&log).is_ok_and(|log| log.len() > MAX_LOG_BYTES) {
         std::fs::rename(&log, log.with_extension("log.1"))?;
     }
     let flags = OFlag::O_NOFOLLOW.bits();
     OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(log)
 }
 
-/// What the daemon says of its start. If it says nothing, what it added to its log has to explain it.
+/// Parses the daemon's first line. If there is none, the new lines of its log explain the failure.
 fn greeting(child: Child, log: &Path, already_there: u64) -> Result<Greeting, Problem> {
     let silent = |how: String| {
         let problem = Problem::new(Code::DaemonUnreachable, format!("cannot start the daemon: {how}"));
-        match last_words(log, already_there) {
+        match log_excerpt(log, already_there) {
             Some(words) => problem.help(format!("it wrote to `{}`:\n{words}", log.display())),
             None => problem,
         }
     };
-    match first_line(child).recv_timeout(GREETS_WITHIN) {
+    match first_line(child).recv_timeout(START_TIMEOUT) {
         Ok(line) if line.is_empty() => Err(silent("it exited at once".into())),
         Ok(line) => {
             serde_json::from_str(&line).map_err(|_| silent(format!("its output was `{}`", line.trim())))
         }
-        Err(_) => Err(silent(format!("it did not report within {} s", GREETS_WITHIN.as_secs()))),
+        Err(_) => Err(silent(format!("it did not report within {} s", START_TIMEOUT.as_secs()))),
     }
 }
 
-/// The daemon's first line. The thread stays to collect its exit status, so that no zombie is left.
+/// The daemon's first line. The thread then waits for the process, so that it does not become a zombie.
 fn first_line(mut child: Child) -> Receiver<String> {
     let (say, line) = channel();
     std::thread::spawn(move || {
         let mut text = String::new();
         if let Some(stdout) = child.stdout.take() {
-            let _ = BufReader::new(stdout).read_line(&mut text); // unreadable is as good as silent
+            let _ = BufReader::new(stdout).read_line(&mut text); // an unreadable line counts as none
         }
-        let _ = say.send(text); // nobody waits any more after a ctrl-c
+        let _ = say.send(text); // the call may have returned after a ctrl-c
         let _ = child.wait();
     });
     line
 }
 
-/// Somebody else is starting a daemon for this project at this moment: connect as soon as it listens.
-fn wait_for_the_other(project: &Project, clients: &Clients) -> Result<Client, Problem> {
-    let deadline = Instant::now() + TAKEN_WITHIN;
+/// Connects to a daemon that another shell is starting, as soon as it listens.
+fn wait_for_other_daemon(project: &Project, clients: &Clients) -> Result<Client, Problem> {
+    let deadline = Instant::now() + OTHER_START_TIMEOUT;
     let mut pause = Duration::from_millis(2);
     loop {
         match connect(project, clients) {
@@ -200,21 +201,21 @@ fn wait_for_the_other(project: &Project, clients: &Clients) -> Result<Client, Pr
     }
 }
 
-fn last_words(log: &Path, from: u64) -> Option<String> {
+fn log_excerpt(log: &Path, from: u64) -> Option<String> {
     let mut file = File::open(log).ok()?;
     file.seek(SeekFrom::Start(from)).ok()?;
     let mut text = Vec::new();
     file.read_to_end(&mut text).ok()?;
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n");
+    let last = lines[lines.len().saturating_sub(LOG_EXCERPT_LINES)..].join("\n");
     (!last.is_empty()).then_some(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{Daemon, Reply};
+    use crate::mock_daemon::{MockDaemon, Reply};
     use std::process::Command;
 
     fn project(dir: &Path) -> Project {
@@ -240,7 +241,8 @@ mod tests {
     fn a_daemon_of_another_version_is_refused_with_the_way_out() {
         let dir = tempfile::tempdir().unwrap();
         let project = project(dir.path());
-        let _daemon = Daemon::serving_at(&project.socket, |_| Reply::data(r#"{"version":"9.0.0","api":9}"#));
+        let _daemon =
+            MockDaemon::serving_at(&project.socket, |_| Reply::data(r#"{"version":"9.0.0","api":9}"#));
         let problem = connect(&project, &Clients::default()).err().unwrap();
         assert_eq!(problem.code, Code::VersionMismatch);
         assert!(problem.help.unwrap().contains("service daemon stop"));

@@ -1,41 +1,41 @@
-//! The face of the service orchestrator in Nushell: the `service` commands.
+//! The Nushell plugin of the service orchestrator: the `service` commands.
 //!
-//! A command finds its project, asks the project's daemon over its socket (starting it where it must), and turns the
-//! answer into typed rows. It decides nothing about services, and it never outlives a ctrl-c.
+//! A command finds its project, sends a request to the project's daemon (and starts the daemon if needed), and converts
+//! the response into typed rows. It makes no decisions about services. Every call ends on ctrl-c.
 
-mod cancel;
-mod cells;
 mod client;
 mod commands;
+mod connection;
 mod daemon_address;
 mod error;
-#[cfg(test)]
-mod fake;
-mod follow;
+mod event_stream;
 mod launch;
+mod log_follow;
+#[cfg(test)]
+mod mock_daemon;
+mod ndjson_stream;
 mod orchestratord;
 mod plugin;
+mod printable;
 mod progress;
 mod project;
 mod remote;
 mod selector;
 mod session;
 mod shell;
-mod shown;
 mod since;
-mod stream;
 mod table;
-mod tailing;
-mod wire;
+mod value_conversion;
+mod worker;
 
 pub use plugin::ServicePlugin;
 
 use nu_plugin::{Plugin, PluginCommand};
 
-/// The minor version of Nushell that this is built for.
+/// The minor version of Nushell that this plugin is built for.
 const NUSHELL: &str = "0.115";
 
-/// What to say to a Nushell of this version, if it is one that we are not built for.
+/// The message for a Nushell of another version; `None` if the version matches.
 pub fn mismatch(version: &str) -> Option<String> {
     let same = version.strip_prefix(NUSHELL).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     (!same).then(|| {

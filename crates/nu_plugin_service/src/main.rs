@@ -1,29 +1,29 @@
-//! `nu_plugin_service`: what `plugin add` is pointed at.
+//! `nu_plugin_service`: the program that `plugin add` registers.
 
 use nix::unistd::getppid;
 use nu_plugin::{MsgPackSerializer, serve_plugin};
 use nu_plugin_service::{ServicePlugin, mismatch};
 use std::time::Duration;
 
-/// How often to look whether the Nushell that this is a plugin of still lives.
-const LOOK: Duration = Duration::from_millis(500);
+/// The interval at which the plugin checks that its Nushell still runs.
+const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 fn main() {
-    // Nushell ends us for it, and does not say what to do.
-    if let Some(words) = std::env::var("NU_VERSION").ok().and_then(|version| mismatch(&version)) {
-        eprintln!("{words}");
+    // Nushell ends a plugin of another version without telling what to do.
+    if let Some(message) = std::env::var("NU_VERSION").ok().and_then(|version| mismatch(&version)) {
+        eprintln!("{message}");
     }
-    end_with_the_shell();
+    exit_with_shell();
     serve_plugin(&ServicePlugin::default(), MsgPackSerializer);
 }
 
-/// A call that waits hears of the end of its Nushell only with its next row, which may never come; until then it would hold
-/// what it was given as its output. A death signal will not do: it comes at the end of the thread that started us.
-fn end_with_the_shell() {
+/// Exits when Nushell exits. A call that waits learns of that only with its next row, which may never come, and until
+/// then it holds its output open. A death signal would not do: it is sent when the thread that started the plugin ends.
+fn exit_with_shell() {
     let shell = getppid();
     std::thread::spawn(move || {
         while getppid() == shell {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(PARENT_CHECK_INTERVAL);
         }
         std::process::exit(0);
     });

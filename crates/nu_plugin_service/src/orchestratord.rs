@@ -1,4 +1,4 @@
-//! The program `orchestratord`: where it is, and what it answers when it is run once.
+//! The program `orchestratord`: how it is found, and one-shot commands without a daemon.
 
 use crate::client::decode;
 use crate::shell;
@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 const PROGRAM: &str = "orchestratord";
 
-/// Asks the program itself, once and without a daemon.
+/// Runs a one-shot command of the program, without a daemon.
 pub(crate) fn run_once<T: DeserializeOwned>(
     project: &Project,
     engine: &EngineInterface,
@@ -23,27 +23,27 @@ pub(crate) fn run_once<T: DeserializeOwned>(
     answer(command)
 }
 
-/// Asks the program which projects there are.
+/// Lists the projects.
 pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::Trace>, Problem> {
     let mut command = program(engine)?;
     command.arg("projects");
     answer(command)
 }
 
-/// Lets the program remove the state of projects that are gone.
+/// Removes the state of projects that are gone.
 pub(crate) fn prune(engine: &EngineInterface) -> Result<Vec<Pruned>, Problem> {
     let mut command = program(engine)?;
     command.args(["projects", "--prune"]);
     answer(command)
 }
 
-/// Whether services of the project with this state directory run, as the program sees it.
-pub(crate) fn runs(engine: &EngineInterface, state_dir: &Path) -> bool {
+/// Whether services of the project with this state directory run.
+pub(crate) fn has_running_services(engine: &EngineInterface, state_dir: &Path) -> bool {
     let is_it = |trace: &view::Trace| Path::new(&trace.state_dir) == state_dir;
     projects(engine).is_ok_and(|traces| traces.iter().any(|trace| is_it(trace) && trace.runs()))
 }
 
-/// Lets the program write a first services.toml.
+/// Writes a first services.toml.
 pub(crate) fn init(engine: &EngineInterface, file: &Path, force: bool) -> Result<view::Begun, Problem> {
     let mut command = program(engine)?;
     command.arg("init").arg("--config").arg(file).args(force.then_some("--force"));
@@ -61,7 +61,7 @@ fn answer<T: DeserializeOwned>(mut command: Command) -> Result<T, Problem> {
     decode(&output.stdout)
 }
 
-/// `orchestratord` with the environment of the shell, in no directory of the user's.
+/// A command of `orchestratord` with the environment of the shell and `/` as its working directory.
 pub(crate) fn program(engine: &EngineInterface) -> Result<Command, Problem> {
     let env = shell::environment(engine)?;
     let beside = std::env::current_exe().ok().map(|plugin| plugin.with_file_name(PROGRAM));

@@ -1,9 +1,9 @@
-//! [`ServicePlugin`]: what all calls share.
+//! [`ServicePlugin`]: the state that all calls share.
 
 use crate::client::Clients;
 use std::sync::Arc;
 
-/// The plugin, and what its calls share while it lives: one HTTP client a socket.
+/// The plugin, with one HTTP client per socket that its calls share.
 #[derive(Default)]
 pub struct ServicePlugin {
     pub(crate) clients: Arc<Clients>,

@@ -1,11 +1,11 @@
-//! [`Progress`]: one line on a terminal that shows what a wait is waiting for, and leaves nothing behind.
+//! [`Progress`]: a status line on the terminal that shows what a call waits for, and that is cleared afterwards.
 //!
-//! It is drawn only on standard error, only where that is a terminal, and only when nothing else has happened for a
-//! moment: Nushell prints rows right after they came, and those must find an empty line.
+//! It is drawn only on standard error, only on a terminal, and only after a moment without events: Nushell prints rows
+//! as they arrive, and each needs an empty line.
 
-use crate::client::{Client, path_of};
-use crate::stream::Follow;
-use crate::wire::Leash;
+use crate::client::{Client, service_path};
+use crate::connection::ShutdownHandle;
+use crate::ndjson_stream::NdjsonStream;
 use jiff::Timestamp;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{PipelineData, Span};
@@ -16,22 +16,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use unicode_width::UnicodeWidthChar;
 
-/// A wait shorter than this is not worth a word.
-const QUIET: Duration = Duration::from_millis(300);
-/// How often the line is drawn anew: its seconds move.
-const REDRAW: Duration = Duration::from_millis(250);
-/// How many services are told of; the others are counted.
-const TOLD: usize = 3;
-/// What stays free behind the line: the terminal writes `^C` there, and that must not begin another line.
+/// The delay before the line is first drawn.
+const SHOW_DELAY: Duration = Duration::from_millis(300);
+/// The interval at which the line is redrawn.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
+/// The limit of services in the line; the others are counted.
+const MAX_SHOWN: usize = 3;
+/// The columns that stay free: the terminal prints `^C` there, which must not wrap.
 const MARGIN: usize = 3;
-/// For the last words of a service.
-const ASKED_WITHIN: Duration = Duration::from_millis(500);
-/// Where a terminal does not say how wide it is.
-const USUAL_WIDTH: usize = 80;
+/// The limit for the request of a service's last line.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The width if the terminal does not report one.
+const DEFAULT_WIDTH: usize = 80;
 
 /// The line of one call. Dropping it clears the line.
 pub(crate) struct Progress {
-    /// What is going on, such as `starting`; nothing where nobody looks.
+    /// The current action, such as `starting`; `None` without a terminal.
     what: Option<String>,
     engine: EngineInterface,
     names: String,
@@ -40,18 +40,18 @@ pub(crate) struct Progress {
     quiet_since: Instant,
     drawn: bool,
     feed: Option<Feed>,
-    /// The command that takes back what goes on.
+    /// The command that undoes the action.
     undo: Option<String>,
 }
 
-/// The states as they change, read on a thread of its own.
+/// The current states, read on a thread.
 struct Feed {
     newest: Arc<Mutex<Vec<view::Status>>>,
-    _leash: Leash,
+    _leash: ShutdownHandle,
 }
 
 impl Progress {
-    /// Nothing is drawn yet. `names`: whose states are told, joined by commas; empty: of all that are on their way.
+    /// A line that is not drawn yet. `names`: the services to show, joined by commas; empty: all in transition.
     pub(crate) fn new(
         what: impl Into<String>,
         engine: &EngineInterface,
@@ -73,21 +73,21 @@ impl Progress {
         }
     }
 
-    /// Tells the command that takes back what goes on after a ctrl-c.
-    pub(crate) fn undone_by(&mut self, undo: Option<String>) {
+    /// Sets the command that undoes the action, to be shown after a ctrl-c.
+    pub(crate) fn set_undo(&mut self, undo: Option<String>) {
         self.undo = undo;
     }
 
-    /// How long to listen for something else before the next [`tick`](Self::tick); for ever where nobody looks.
+    /// How long to wait for other events before the next [`tick`](Self::tick); `None` without a terminal.
     pub(crate) fn pause(&self) -> Option<Duration> {
-        self.what
-            .as_ref()
-            .map(|_| if self.drawn { REDRAW } else { QUIET.saturating_sub(self.quiet_since.elapsed()) })
+        self.what.as_ref().map(|_| {
+            if self.drawn { REDRAW_INTERVAL } else { SHOW_DELAY.saturating_sub(self.quiet_since.elapsed()) }
+        })
     }
 
-    /// Draws the line, if it is time.
+    /// Draws the line if it is due.
     pub(crate) fn tick(&mut self) {
-        if self.what.is_none() || self.quiet_since.elapsed() < QUIET {
+        if self.what.is_none() || self.quiet_since.elapsed() < SHOW_DELAY {
             return;
         }
         if !self.drawn && self.feed.is_none() && is_background_job(&self.engine) {
@@ -99,14 +99,14 @@ impl Progress {
         }
         let states = self.feed.as_ref().map(Feed::newest).unwrap_or_default();
         let all = self.names.is_empty();
-        let line = line(what, self.began.elapsed(), &states, all, Timestamp::now());
+        let line = describe_progress(what, self.began.elapsed(), &states, all, Timestamp::now());
         let width =
-            terminal_size::terminal_size_of(stderr()).map_or(USUAL_WIDTH, |(width, _)| width.0.into());
+            terminal_size::terminal_size_of(stderr()).map_or(DEFAULT_WIDTH, |(width, _)| width.0.into());
         self.drawn = true;
-        print(&format!("\r{}\x1b[K", fitting(&line, width.saturating_sub(MARGIN))));
+        print(&format!("\r{}\x1b[K", fit_width(&line, width.saturating_sub(MARGIN))));
     }
 
-    /// Leaves the line empty, and alone for a moment: something is about to be printed there.
+    /// Clears the line for a moment, because something is about to be printed.
     pub(crate) fn clear(&mut self) {
         self.quiet_since = Instant::now();
         if std::mem::take(&mut self.drawn) {
@@ -114,7 +114,7 @@ impl Progress {
         }
     }
 
-    /// A ctrl-c ends the waiting, not what is waited for: says so under the terminal's `^C`.
+    /// Prints, below the terminal's `^C`, that ctrl-c has ended the wait and not the action.
     pub(crate) fn interrupted(&mut self) {
         let line = if self.drawn { "" } else { "\n" };
         self.clear();
@@ -134,14 +134,14 @@ impl Drop for Progress {
 impl Feed {
     fn open(client: &Client, names: &str) -> Option<Self> {
         let query = [("names", names), ("long", "true"), ("follow", "true")];
-        let (follow, leash) = Follow::<Vec<view::Status>>::open(client, routes::STATUS, &query).ok()?;
+        let (follow, leash) = NdjsonStream::<Vec<view::Status>>::open(client, routes::STATUS, &query).ok()?;
         let newest = Arc::new(Mutex::new(Vec::new()));
         let board = Arc::clone(&newest);
-        let client = client.within(ASKED_WITHIN);
+        let client = client.with_timeout(SNAPSHOT_TIMEOUT);
         std::thread::spawn(move || {
             for mut states in follow.map_while(Result::ok) {
                 let crashed = states.iter_mut().filter(|state| state.state == "backoff");
-                crashed.take(TOLD).for_each(|state| add_last_words(state, &client));
+                crashed.take(MAX_SHOWN).for_each(|state| add_last_words(state, &client));
                 *board.lock().unwrap_or_else(PoisonError::into_inner) = states;
             }
         });
@@ -153,9 +153,9 @@ impl Feed {
     }
 }
 
-/// Adds to the reason of a service that waits for its next try what it said last.
+/// Adds the last output of a service to the reason for which it waits for its next start.
 fn add_last_words(status: &mut view::Status, client: &Client) {
-    let why: Result<view::Why, _> = client.get(&path_of(routes::SERVICE_WHY, &status.name), &[]);
+    let why: Result<view::Why, _> = client.get(&service_path(routes::SERVICE_WHY, &status.name), &[]);
     let lines = why.map(|why| why.log).unwrap_or_default();
     let last = lines.iter().rfind(|line| line.stream == "stderr").or(lines.last());
     let reason = status.details.as_mut().and_then(|details| details.reason.as_mut());
@@ -164,7 +164,7 @@ fn add_last_words(status: &mut view::Status, client: &Client) {
     }
 }
 
-/// Whether the call comes from a `job spawn`: somebody may be typing where the line would be drawn.
+/// Whether the call runs in a background job: the user may be typing where the line would be drawn.
 fn is_background_job(engine: &EngineInterface) -> bool {
     let id = engine.find_decl("job id").ok().flatten().and_then(|job_id| {
         let call = EvaluatedCall::new(Span::unknown());
@@ -174,26 +174,32 @@ fn is_background_job(engine: &EngineInterface) -> bool {
     id.is_some_and(|id| id != 0)
 }
 
-/// What the line says: what is going on and how long, then each service, how long it has been so, and why.
-fn line(what: &str, took: Duration, states: &[view::Status], all: bool, now: Timestamp) -> String {
+/// The text of the line: the action and its duration, then each service with its state, duration and reason.
+fn describe_progress(
+    what: &str,
+    took: Duration,
+    states: &[view::Status],
+    all: bool,
+    now: Timestamp,
+) -> String {
     let on_its_way = |state: &&view::Status| {
         !all || matches!(state.state.as_str(), "waiting" | "starting" | "stopping" | "backoff")
     };
     let told: Vec<_> = states.iter().filter(on_its_way).collect();
     let mut line = format!("{what} {}", seconds(took.as_secs()));
-    for (n, state) in told.iter().take(TOLD).enumerate() {
+    for (n, state) in told.iter().take(MAX_SHOWN).enumerate() {
         line.push_str(if n == 0 { ": " } else { ", " });
         line.push_str(&describe(state, now));
     }
-    if told.len() > TOLD {
-        let _ = write!(line, ", and {} more", told.len() - TOLD); // a String takes everything
+    if told.len() > MAX_SHOWN {
+        let _ = write!(line, ", and {} more", told.len() - MAX_SHOWN); // a String never fails
     }
     line
 }
 
 fn describe(status: &view::Status, now: Timestamp) -> String {
     let details = status.details.as_ref();
-    // The reason of one that waits says more than its state, and the rest of the line says the state of the other.
+    // The reason of a waiting service says more than its state.
     let reason =
         details.and_then(|details| details.reason.as_deref()).and_then(|reason| reason.lines().next());
     if let ("waiting", Some(reason)) = (status.state.as_str(), reason) {
@@ -216,8 +222,8 @@ fn seconds(seconds: u64) -> String {
     }
 }
 
-/// As much of it as fits one line, without anything that would move the cursor.
-fn fitting(line: &str, width: usize) -> String {
+/// The part of the line that fits the width, without characters that move the cursor.
+fn fit_width(line: &str, width: usize) -> String {
     let mut room = width;
     let line = service_api::printable(line);
     let shown = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take_while(|c| {
@@ -231,7 +237,7 @@ fn fitting(line: &str, width: usize) -> String {
 
 fn print(text: &str) {
     let mut stderr = stderr().lock();
-    // A terminal that is gone misses nothing.
+    // The terminal may be closed.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
@@ -280,17 +286,17 @@ mod tests {
         let now = "2026-01-01T00:01:05Z".parse().unwrap();
         let took = Duration::from_millis(1500);
         assert_eq!(
-            line("starting", took, &states, true, now),
+            describe_progress("starting", took, &states, true, now),
             "starting 1s: db is starting 1min 5s, api waits for `db` to be ready"
         );
-        let named = line("waiting until ready", took, &states[2..], false, now);
+        let named = describe_progress("waiting until ready", took, &states[2..], false, now);
         assert_eq!(named, "waiting until ready 1s: old is ready (pending) 1min 5s");
     }
 
     #[test]
     fn the_line_is_cut_to_the_width_of_the_terminal_and_moves_no_cursor() {
-        assert_eq!(fitting("abc\ndef", 5), "abc d");
-        assert_eq!(fitting("日本語", 5), "日本");
-        assert_eq!(fitting("a\x1b[2Jb", 80), "ab");
+        assert_eq!(fit_width("abc\ndef", 5), "abc d");
+        assert_eq!(fit_width("日本語", 5), "日本");
+        assert_eq!(fit_width("a\x1b[2Jb", 80), "ab");
     }
 }

@@ -1,4 +1,4 @@
-//! The project that a call is about.
+//! Finds the project of a call.
 
 use crate::orchestratord;
 use crate::shell::{directory, home, text};
@@ -13,7 +13,8 @@ pub(crate) fn find(engine: &EngineInterface, config: Option<&Path>) -> Result<Pr
     in_environment(engine, |around| Project::find(config, around))
 }
 
-/// As [`find`]. Without a project, and without a named one, the user's own, which is created if it does not exist.
+/// As [`find`]. Without a project, and without a named one, the user's own project, which is created if it does not
+/// exist.
 pub(crate) fn find_or_own(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
     in_environment(engine, |around| match Project::find(config, around) {
         Err(problem)
@@ -42,6 +43,6 @@ fn in_environment<T>(
         env: &env,
         cwd: &cwd,
         uid,
-        runs: &|state_dir| orchestratord::runs(engine, state_dir),
+        runs: &|state_dir| orchestratord::has_running_services(engine, state_dir),
     })
 }

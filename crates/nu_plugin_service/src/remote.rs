@@ -10,10 +10,10 @@ use service_api::{Code, Problem};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What `$env.config.plugins.service` may say.
+/// The keys of `$env.config.plugins.service`.
 const KEYS: [&str; 3] = ["url", "token_file", "ca_file"];
 
-/// The daemon of another machine that the shell is set to, if it is.
+/// The daemon of another machine that the shell is configured for; `None` if there is none.
 pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddress>, Problem> {
     let wrong = |message: String| {
         Problem::new(Code::BadRequest, format!("cannot use $env.config.plugins.service: {message}"))
@@ -43,10 +43,10 @@ pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddres
     Ok(Some(DaemonAddress { endpoint: Endpoint::Tcp(remote), token: Some(token), ca_file }))
 }
 
-/// A file with more is not one of a token.
+/// The size limit of a token file.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
 
-/// The token in a file that nobody else can read.
+/// Reads the token from a file that no other user can read.
 fn token(path: &Path) -> Result<String, Problem> {
     let cannot = |why: &dyn std::fmt::Display| {
         Problem::new(Code::Unauthorized, format!("cannot use the token in `{}`: {why}", path.display()))

@@ -1,24 +1,24 @@
-//! [`Selection`]: which services a command is about, from its arguments or from the pipe.
+//! [`Selection`]: the services that a command acts on, from its arguments or from the pipe.
 
-use crate::error::refusal;
+use crate::error::invalid_call;
 use nu_protocol::{LabeledError, PipelineData, Span, Spanned, Value};
 
-/// Nushell pipes the item of a closure into its first command.
+/// Nushell pipes the item of a closure into the first command of the closure.
 pub(crate) const IN_A_CLOSURE: &str = "in a closure, whose item comes through the pipe: `null | service ...`";
 
-/// The services a command is about.
+/// The services that a command acts on.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Selection {
-    /// Neither names nor a pipe. What that means is up to the command.
-    Unsaid,
-    /// These.
+    /// Neither names nor a pipe. The command decides what that means.
+    Unspecified,
+    /// Services named as arguments.
     Named(Vec<Spanned<String>>),
-    /// These came through the pipe; none of them when an empty table did, which must never mean "all".
+    /// Services from the pipe. An empty table selects none, and never means "all".
     Piped(Vec<Spanned<String>>),
 }
 
 impl Selection {
-    /// `known` are all the services there are, asked for where names and pipe say different things.
+    /// `known` returns all services. It is called only if names and pipe differ.
     pub(crate) fn choose(
         names: Vec<Spanned<String>>,
         input: PipelineData,
@@ -27,20 +27,21 @@ impl Selection {
     ) -> Result<Self, LabeledError> {
         let piped = match input {
             PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
-            // In `1..9 | each { service status }` Nushell pipes the number in; it can mean no service.
+            // In `1..9 | each { service status }` Nushell pipes the number into the command. A number selects no
+            // service.
             PipelineData::Value(Value::Int { .. }, _) => None,
             input => Some(input.into_value(head)?),
         };
         let piped = piped.map(|value| rows(value).iter().map(name).collect::<Result<Vec<_>, _>>());
         match (names.first(), piped) {
-            (None, None) => Ok(Self::Unsaid),
+            (None, None) => Ok(Self::Unspecified),
             (None, Some(piped)) => piped.map(Self::Piped),
             (Some(_), None) => Ok(Self::Named(names)),
-            // In `each {|name| service start $name }` Nushell pipes the name in as well.
+            // In `each {|name| service start $name }` Nushell pipes the name into the command as well.
             (Some(_), Some(Ok(piped))) if same(&piped, &names) => Ok(Self::Named(names)),
-            // A closure's item that cannot be a service says nothing against the names,
+            // A piped item that cannot be a service does not contradict the names,
             (Some(_), Some(Err(_))) => Ok(Self::Named(names)),
-            // nor does one that is none.
+            // nor does one that names no service.
             (Some(first), Some(Ok(piped))) => {
                 let known = known()?;
                 match piped.iter().find(|name| known.contains(&name.item)) {
@@ -51,14 +52,16 @@ impl Selection {
         }
     }
 
-    /// For a command that acts: an unsaid selection needs `--all`, which excludes names.
+    /// For commands that change something: a selection without names needs `--all`, which excludes names.
     pub(crate) fn or_all(self, all: Option<Span>, head: Span) -> Result<Self, LabeledError> {
         match (&self, all) {
-            (Self::Unsaid, None) => Err(refusal("no_names", "no service is named", "which services?", head)
-                .with_help("name services, pipe them in (a number names none), or use `--all`")),
-            // All of the projects whose rows were piped in, and there were none.
+            (Self::Unspecified, None) => {
+                Err(invalid_call("no_names", "no service is named", "which services?", head)
+                    .with_help("name services, pipe them in (a number names none), or use `--all`"))
+            }
+            // Every project of the piped rows was selected, and there was none.
             (Self::Piped(names), Some(_)) if names.is_empty() => Ok(self),
-            (Self::Named(_) | Self::Piped(_), Some(flag)) => Err(refusal(
+            (Self::Named(_) | Self::Piped(_), Some(flag)) => Err(invalid_call(
                 "ambiguous_input",
                 "cannot take both names and `--all`",
                 "names are given as well",
@@ -69,30 +72,30 @@ impl Selection {
         }
     }
 
-    /// The names, if any were said.
+    /// The names, if there are any.
     pub(crate) fn names(&self) -> &[Spanned<String>] {
         match self {
-            Self::Unsaid => &[],
+            Self::Unspecified => &[],
             Self::Named(names) | Self::Piped(names) => names,
         }
     }
 
-    /// The names as the API takes them; empty when none were said, which the daemon takes as all.
+    /// The names as the API takes them; empty for all services.
     pub(crate) fn joined(&self) -> String {
         let names: Vec<_> = self.names().iter().map(|name| name.item.as_str()).collect();
         names.join(",")
     }
 
-    /// The pipe was there and empty: there is nothing to do.
+    /// Whether the pipe was empty, so that there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Piped(names) if names.is_empty())
     }
 }
 
-/// Two sources that differ.
+/// The error for names and a pipe that differ.
 fn both(named: &Spanned<String>, piped: Option<&Spanned<String>>) -> LabeledError {
     let piped = piped.map_or("nothing".to_owned(), |name| format!("`{}`", name.item));
-    refusal(
+    invalid_call(
         "ambiguous_input",
         "cannot take names both as arguments and from the pipe",
         &format!("given here, and {piped} is piped in"),
@@ -112,7 +115,7 @@ fn same(one: &[Spanned<String>], other: &[Spanned<String>]) -> bool {
     one.iter().map(|name| &name.item).eq(other.iter().map(|name| &name.item))
 }
 
-/// The name in a piped row, with the row's place in the user's source.
+/// The name in a piped row, with the span of the row.
 fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
     let span = row.span();
     let name = match row {
@@ -128,7 +131,7 @@ fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
                 Value::Record { .. } => "no name in this row".to_owned(),
                 other => format!("type {} names no service", other.get_type()),
             };
-            Err(refusal("bad_row", "cannot tell which service is meant", &label, span)
+            Err(invalid_call("bad_row", "cannot tell which service is meant", &label, span)
                 .with_help(format!("pipe in strings, or rows with a `name` column; {IN_A_CLOSURE}")))
         }
     }
@@ -172,9 +175,9 @@ mod tests {
         let empty = read(&[], Some(Value::test_list(vec![]))).unwrap();
         assert!(empty.is_empty());
         assert!(empty.or_all(None, Span::test_data()).unwrap().is_empty());
-        assert_eq!(read(&[], None).unwrap(), Selection::Unsaid);
-        assert_eq!(read(&[], Some(Value::test_nothing())).unwrap(), Selection::Unsaid);
-        assert_eq!(code(Selection::Unsaid.or_all(None, Span::test_data())), "service::no_names");
+        assert_eq!(read(&[], None).unwrap(), Selection::Unspecified);
+        assert_eq!(read(&[], Some(Value::test_nothing())).unwrap(), Selection::Unspecified);
+        assert_eq!(code(Selection::Unspecified.or_all(None, Span::test_data())), "service::no_names");
     }
 
     #[test]

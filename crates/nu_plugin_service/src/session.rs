@@ -1,11 +1,11 @@
-//! [`Session`]: one call of a command, with its project and its way to the daemon.
+//! [`Session`]: one call of a command, with its project and its connection to the daemon.
 
-use crate::cancel::{Heard, Worker};
 use crate::client::{Client, Clients};
 use crate::daemon_address::DaemonAddress;
 use crate::error::labeled;
 use crate::plugin::ServicePlugin;
 use crate::selector::{IN_A_CLOSURE, Selection};
+use crate::worker::{Worker, WorkerEvent};
 use crate::{launch, orchestratord, project, remote};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
@@ -14,29 +14,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// No answer that is not waited for on purpose takes longer.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// The limit for a response, except where a command waits on purpose.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// What a call knows from its beginning to its end.
+/// The state of one call.
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) engine: EngineInterface,
     pub(crate) head: Span,
-    /// The services it names, for marks in errors.
+    /// The names of the services, for labels in errors.
     pub(crate) names: Vec<Spanned<String>>,
-    /// Whether those came through the pipe, where the item of a closure comes as well.
+    /// Whether the names came through the pipe, as the item of a closure does.
     piped: bool,
-    place: Place,
+    target: Target,
     clients: Arc<Clients>,
 }
 
-/// Whose daemon is asked.
+/// The daemon of the call.
 #[derive(Clone)]
-enum Place {
-    /// That of a project of this machine, which can be started.
-    Here(Project),
-    /// That which the shell is set to.
-    There(DaemonAddress),
+enum Target {
+    /// The daemon of a project on this machine, which the plugin can start.
+    Local(Project),
+    /// The daemon of another machine.
+    Remote(DaemonAddress),
 }
 
 impl Selection {
@@ -47,38 +47,38 @@ impl Selection {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<Self, LabeledError> {
-        Self::of(plugin, engine, call, call.rest(0)?, input)
+        Self::with_names(plugin, engine, call, call.rest(0)?, input)
     }
 
-    /// Takes these names and the pipe.
-    pub(crate) fn of(
+    /// Selects these names, or those of the pipe.
+    pub(crate) fn with_names(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
         names: Vec<Spanned<String>>,
         input: PipelineData,
     ) -> Result<Self, LabeledError> {
-        let known = || Session::open(plugin, engine, call, &Self::Unsaid)?.known();
+        let known = || Session::open(plugin, engine, call, &Self::Unspecified)?.service_names();
         Self::choose(names, input, call.head, known)
     }
 }
 
 impl Session {
-    /// Finds the daemon of this call: that of the project, unless the shell is set to another machine and no `--config` is
-    /// given.
+    /// Finds the daemon of this call: that of the project, unless the shell is configured for another machine and
+    /// `--config` is absent.
     pub(crate) fn open(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
         selection: &Selection,
     ) -> Result<Self, LabeledError> {
-        match there(engine, call)? {
-            Some(way) => Ok(Self::at(plugin, engine, call, selection, Place::There(way))),
+        match remote_target(engine, call)? {
+            Some(address) => Ok(Self::at(plugin, engine, call, selection, Target::Remote(address))),
             None => Self::open_here(plugin, engine, call, selection),
         }
     }
 
-    /// The project of this machine, wherever the shell is set to: for what is about its file.
+    /// The project of this machine, also if the shell is configured for another machine: for commands about its file.
     pub(crate) fn open_here(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
@@ -90,20 +90,20 @@ impl Session {
         Self::open_at(plugin, engine, call, selection, config.as_deref(), mark)
     }
 
-    /// As [`Session::open`]; where there is no project it is the user's own.
+    /// As [`Session::open`]; without a project, it opens the user's own.
     pub(crate) fn open_anywhere(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
     ) -> Result<Self, LabeledError> {
-        if let Some(way) = there(engine, call)? {
-            return Ok(Self::at(plugin, engine, call, &Selection::Unsaid, Place::There(way)));
+        if let Some(address) = remote_target(engine, call)? {
+            return Ok(Self::at(plugin, engine, call, &Selection::Unspecified, Target::Remote(address)));
         }
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
         let project = project::find_or_own(engine, config.as_deref());
         let project = project.map_err(|problem| labeled(&problem, &[], mark))?;
-        Ok(Self::at(plugin, engine, call, &Selection::Unsaid, Place::Here(project)))
+        Ok(Self::at(plugin, engine, call, &Selection::Unspecified, Target::Local(project)))
     }
 
     /// The project of this file, which is named at `mark`.
@@ -116,7 +116,7 @@ impl Session {
         mark: Span,
     ) -> Result<Self, LabeledError> {
         let project = project::find(engine, config).map_err(|problem| labeled(&problem, &[], mark))?;
-        Ok(Self::at(plugin, engine, call, selection, Place::Here(project)))
+        Ok(Self::at(plugin, engine, call, selection, Target::Local(project)))
     }
 
     fn at(
@@ -124,41 +124,41 @@ impl Session {
         engine: &EngineInterface,
         call: &EvaluatedCall,
         selection: &Selection,
-        place: Place,
+        target: Target,
     ) -> Self {
         Self {
             engine: engine.clone(),
             head: call.head,
             names: selection.names().to_vec(),
             piped: matches!(selection, Selection::Piped(_)),
-            place,
+            target,
             clients: Arc::clone(&plugin.clients),
         }
     }
 
-    /// Whether the daemon is that of another machine, where our directories mean nothing.
+    /// Whether the daemon runs on another machine, where local directories mean nothing.
     pub(crate) fn is_remote(&self) -> bool {
-        matches!(self.place, Place::There(_))
+        matches!(self.target, Target::Remote(_))
     }
 
-    /// The hash that the content of the file must have, where it may be used only because that is trusted.
+    /// The hash that the file must have, if the file may be used only because its content is trusted.
     pub(crate) fn trusted_hash(&self) -> Option<String> {
-        match &self.place {
-            Place::Here(project) => project.trusted_hash.clone(),
-            Place::There(_) => None,
+        match &self.target {
+            Target::Local(project) => project.trusted_hash.clone(),
+            Target::Remote(_) => None,
         }
     }
 
-    /// Asks the daemon, which is started if it does not run.
+    /// Sends a request to the daemon, which is started if it does not run.
     pub(crate) fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, LabeledError> {
         let session = self.clone();
-        self.patiently(move || question(&session.reach_or_start()?))
+        self.with_timeout(move || question(&session.reach_or_start()?))
     }
 
-    /// Asks the daemon about each selected service, all at the same time.
+    /// Sends a request for each selected service, all at the same time.
     pub(crate) fn ask_each<T: Send + 'static>(
         &self,
         selection: &Selection,
@@ -169,37 +169,37 @@ impl Session {
             let names = if selected.is_empty() { all_names(client)? } else { selected };
             std::thread::scope(|scope| {
                 let asked: Vec<_> = names.iter().map(|name| scope.spawn(|| question(client, name))).collect();
-                asked.into_iter().map(|answer| answer.join().unwrap_or_else(|_| Err(lost()))).collect()
+                asked.into_iter().map(|answer| answer.join().unwrap_or_else(|_| Err(lost_answer()))).collect()
             })
         })
     }
 
-    /// The daemon, if it runs and speaks our version; blocks, for use on a thread of one's own.
+    /// The daemon, if it runs and its version matches. Blocks, for use on a worker thread.
     pub(crate) fn reach(&self) -> Result<Client, Problem> {
-        match &self.place {
-            Place::Here(project) => launch::connect(project, &self.clients),
-            Place::There(way) => launch::reach(way, &self.clients),
+        match &self.target {
+            Target::Local(project) => launch::connect(project, &self.clients),
+            Target::Remote(address) => launch::reach(address, &self.clients),
         }
     }
 
-    /// The daemon, started if it does not run here; blocks as well.
+    /// The daemon, started if it does not run on this machine. Blocks as well.
     pub(crate) fn reach_or_start(&self) -> Result<Client, Problem> {
-        match &self.place {
-            Place::Here(project) => launch::connect_or_start(project, &self.clients, &self.engine),
-            Place::There(way) => launch::reach(way, &self.clients),
+        match &self.target {
+            Target::Local(project) => launch::connect_or_start(project, &self.clients, &self.engine),
+            Target::Remote(address) => launch::reach(address, &self.clients),
         }
     }
 
-    /// Asks the daemon if it runs, whatever its version, and never starts it.
+    /// Sends a request to the daemon if it runs, whatever its version. Never starts it.
     pub(crate) fn ask_running<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, LabeledError> {
         let session = self.clone();
-        self.patiently(move || {
-            let project = match &session.place {
-                Place::Here(project) => project,
-                Place::There(way) => return question(&session.clients.to(way)?),
+        self.with_timeout(move || {
+            let project = match &session.target {
+                Target::Local(project) => project,
+                Target::Remote(address) => return question(&session.clients.for_address(address)?),
             };
             let answer = launch::running(project, &session.clients).and_then(|client| question(&client));
             answer.map_err(|problem| match problem.code {
@@ -216,17 +216,21 @@ impl Session {
         })
     }
 
-    /// The same, but nothing where none runs here.
+    /// The same; `None` if no daemon runs on this machine.
     pub(crate) fn ask_if_running<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Option<T>, LabeledError> {
         let session = self.clone();
-        self.patiently(move || {
-            let answer = match &session.place {
-                Place::Here(project) => launch::running(project, &session.clients),
-                Place::There(way) => {
-                    return session.clients.to(way).and_then(|client| question(&client)).map(Some);
+        self.with_timeout(move || {
+            let answer = match &session.target {
+                Target::Local(project) => launch::running(project, &session.clients),
+                Target::Remote(address) => {
+                    return session
+                        .clients
+                        .for_address(address)
+                        .and_then(|client| question(&client))
+                        .map(Some);
                 }
             };
             match answer.and_then(|client| question(&client)) {
@@ -236,36 +240,39 @@ impl Session {
         })
     }
 
-    /// The project, if it is one of this machine.
+    /// The project, if it is on this machine.
     pub(crate) fn project(&self) -> Option<&Project> {
-        match &self.place {
-            Place::Here(project) => Some(project),
-            Place::There(_) => None,
+        match &self.target {
+            Target::Local(project) => Some(project),
+            Target::Remote(_) => None,
         }
     }
 
     /// Whether services of the project run, with or without a daemon.
     pub(crate) fn has_services(&self) -> bool {
-        self.project().is_some_and(|project| orchestratord::runs(&self.engine, &project.state_dir))
+        self.project()
+            .is_some_and(|project| orchestratord::has_running_services(&self.engine, &project.state_dir))
     }
 
-    /// Asks the daemon if it runs, else reads the project without leaving a daemon behind.
+    /// Sends a request to the daemon if it runs, or else runs a one-shot command.
     pub(crate) fn read<T: serde::de::DeserializeOwned + Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
         words: Vec<String>,
     ) -> Result<T, LabeledError> {
         let session = self.clone();
-        self.patiently(move || match (session.reach().and_then(|client| question(&client)), &session.place) {
-            (Err(problem), Place::Here(project)) if problem.code == Code::DaemonUnreachable => {
-                let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                orchestratord::run_once(project, &session.engine, &words)
+        self.with_timeout(move || {
+            match (session.reach().and_then(|client| question(&client)), &session.target) {
+                (Err(problem), Target::Local(project)) if problem.code == Code::DaemonUnreachable => {
+                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                    orchestratord::run_once(project, &session.engine, &words)
+                }
+                (answer, _) => answer,
             }
-            (answer, _) => answer,
         })
     }
 
-    /// Whether this call is made in the foreground, and not in a background job, which goes on while others use the prompt.
+    /// Whether this call runs in the foreground, and not in a background job.
     pub(crate) fn is_in_foreground(&self) -> bool {
         let job = || {
             let id = self.engine.find_decl("job id").ok()??;
@@ -276,29 +283,31 @@ impl Session {
         job() == Some(0)
     }
 
-    /// What the program says without a daemon. Blocks likewise.
-    pub(crate) fn program_says<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
-        match &self.place {
-            Place::Here(project) => orchestratord::run_once(project, &self.engine, words),
-            // What is on its disk is known there; this says why it cannot be asked.
-            Place::There(way) => Err(launch::reach(way, &self.clients).err().unwrap_or_else(lost)),
+    /// Runs a one-shot command of the program. Blocks as well.
+    pub(crate) fn run_program<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
+        match &self.target {
+            Target::Local(project) => orchestratord::run_once(project, &self.engine, words),
+            // Its files are on the other machine; this error tells why its daemon cannot be reached.
+            Target::Remote(address) => {
+                Err(launch::reach(address, &self.clients).err().unwrap_or_else(lost_answer))
+            }
         }
     }
 
-    /// The services there are; starts no daemon.
-    pub(crate) fn known(&self) -> Result<Vec<String>, LabeledError> {
+    /// The names of all services. Starts no daemon.
+    pub(crate) fn service_names(&self) -> Result<Vec<String>, LabeledError> {
         let services: Vec<view::Service> =
             self.read(|client| client.get(routes::LIST, &[]), vec!["list".into()])?;
         Ok(services.into_iter().map(|service| service.name).collect())
     }
 
-    /// Asks the program itself about the project, without a daemon.
+    /// Runs a one-shot command about the project, without a daemon.
     pub(crate) fn one_shot<T: serde::de::DeserializeOwned + Send + 'static>(
         &self,
         words: &'static [&'static str],
     ) -> Result<T, LabeledError> {
         let session = self.clone();
-        self.patiently(move || session.program_says(words))
+        self.with_timeout(move || session.run_program(words))
     }
 
     /// The Nushell error for a problem of this call.
@@ -312,32 +321,37 @@ impl Session {
         }
     }
 
-    /// What to tell when nothing was heard.
-    pub(crate) fn unheard<T>(&self, heard: &Heard<T>) -> LabeledError {
-        match heard {
-            Heard::Interrupted => ShellError::Interrupted { span: self.head }.into(),
-            Heard::Late => self.error(&Problem::new(Code::Timeout, "the daemon did not answer in time")),
-            Heard::Said(_) | Heard::Over => self.error(&lost()),
+    /// The error for an event that is no response.
+    pub(crate) fn explain_no_answer<T>(&self, event: &WorkerEvent<T>) -> LabeledError {
+        match event {
+            WorkerEvent::Interrupted => ShellError::Interrupted { span: self.head }.into(),
+            WorkerEvent::TimedOut => {
+                self.error(&Problem::new(Code::Timeout, "the daemon did not answer in time"))
+            }
+            WorkerEvent::Item(_) | WorkerEvent::Finished => self.error(&lost_answer()),
         }
     }
 
-    /// Does something that takes no longer than an answer may.
-    pub(crate) fn patiently<T: Send + 'static>(
+    /// Runs work with the limit of a response.
+    pub(crate) fn with_timeout<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, LabeledError> {
-        let worker = Worker::spawn(&self.engine, move |mouth| {
-            mouth.say(work());
+        let worker = Worker::spawn(&self.engine, move |sender| {
+            sender.send(work());
         })?;
-        match worker.hear(Some(PATIENCE)) {
-            Heard::Said(answer) => answer.map_err(|problem| self.error(&problem)),
-            heard => Err(self.unheard(&heard)),
+        match worker.receive(Some(ANSWER_TIMEOUT)) {
+            WorkerEvent::Item(answer) => answer.map_err(|problem| self.error(&problem)),
+            event => Err(self.explain_no_answer(&event)),
         }
     }
 }
 
-/// Where the shell is set to, unless this call names a file of this machine.
-fn there(engine: &EngineInterface, call: &EvaluatedCall) -> Result<Option<DaemonAddress>, LabeledError> {
+/// The other machine that the shell is configured for; `None` if this call has `--config`.
+fn remote_target(
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+) -> Result<Option<DaemonAddress>, LabeledError> {
     if call.get_flag_value("config").is_some() {
         return Ok(None);
     }
@@ -349,7 +363,7 @@ fn all_names(client: &Client) -> Result<Vec<String>, Problem> {
     Ok(services.into_iter().map(|service| service.name).collect())
 }
 
-/// A thread of ours broke; its panic is on standard error.
-fn lost() -> Problem {
+/// A worker thread panicked; its message is on standard error.
+fn lost_answer() -> Problem {
     Problem::new(Code::Internal, "the plugin lost the daemon's answer")
 }

@@ -1,6 +1,7 @@
-//! What a call learns from the shell it was made in: its directory and its environment.
+//! The working directory and the environment of the shell that makes a call.
 //!
-//! The plugin's own process has the environment of the moment it was spawned; only the engine knows the present one.
+//! The plugin's own process has the environment of the moment at which it was started; only the engine knows the
+//! current one.
 
 use nu_plugin::EngineInterface;
 use nu_protocol::{ShellError, Spanned, Value};
@@ -10,12 +11,12 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Variables that describe the shell, not what runs from it.
-const SHELLS_OWN: [&str; 3] = ["PWD", "OLDPWD", "SERVICE_CALLER"];
-/// Where Nushell keeps how a variable becomes text.
+/// Variables that describe the shell itself and are not passed on.
+const SHELL_VARIABLES: [&str; 3] = ["PWD", "OLDPWD", "SERVICE_CALLER"];
+/// The variable in which Nushell keeps the conversions of variables to text.
 const CONVERSIONS: &str = "ENV_CONVERSIONS";
 
-/// The directory of the shell. It may be gone: Nushell does not say where it is then, and its variable does.
+/// The directory of the shell. If it is deleted, Nushell does not name it, but `$env.PWD` does.
 pub(crate) fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     match engine.get_current_dir() {
         Ok(directory) => Ok(directory.into()),
@@ -26,23 +27,23 @@ pub(crate) fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     }
 }
 
-/// The home directory of a user whose environment does not name it.
+/// The home directory of the user, if the environment does not name it.
 pub(crate) fn home() -> Option<OsString> {
     let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
     Some(user.dir.into())
 }
 
-/// The directory of the shell, for what is to be done there.
+/// The existing directory of the shell.
 pub(crate) fn here(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     let directory = directory(engine)?;
     if directory.is_dir() { Ok(directory) } else { Err(gone::directory(&directory)) }
 }
 
-/// The environment as a program started from this shell would see it: what `$env.ENV_CONVERSIONS` turns into text first,
-/// as Nushell does for external programs.
+/// The environment that an external program of this shell would have: `$env.ENV_CONVERSIONS` converts values to text
+/// first, as Nushell does.
 ///
 /// # Errors
-/// [`Code::Internal`] if the shell cannot be asked, or one of its conversions fails.
+/// [`Code::Internal`] if the engine does not answer, or if a conversion fails.
 pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, String>, Problem> {
     let mut variables = engine.get_env_vars().map_err(|error| unanswered(&error))?;
     let conversions =
@@ -62,12 +63,12 @@ pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, St
     let home = variables.get("HOME").and_then(|home| home.coerce_string().ok());
     Ok(variables
         .into_iter()
-        .filter(|(name, _)| !SHELLS_OWN.contains(&name.as_str()))
+        .filter(|(name, _)| !SHELL_VARIABLES.contains(&name.as_str()))
         .filter_map(|(name, value)| text(&name, &value, home.as_deref()).map(|text| (name, text)))
         .collect())
 }
 
-/// A path as the shell means it: `~` is its home, and what is relative is so to its directory.
+/// A path relative to the shell's directory; `~` is its home.
 pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, Problem> {
     let rest = written.strip_prefix("~/");
     let home = || {
@@ -81,13 +82,13 @@ pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, P
     if written.is_absolute() { Ok(written.to_path_buf()) } else { Ok(here(engine)?.join(written)) }
 }
 
-/// The `nu` that runs this plugin.
+/// The `nu` program that runs this plugin.
 pub(crate) fn nu() -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{}/exe", nix::unistd::getppid())).ok()
 }
 
-/// A variable as text, with `~` in a list of directories as `home`. Closures, records and the like mean something in
-/// Nushell only and stay there.
+/// A variable as text, with `~` in a list of directories replaced by `home`. Closures, records and similar values are
+/// left out, because only Nushell understands them.
 pub(crate) fn text(name: &str, value: &Value, home: Option<&str>) -> Option<String> {
     let expand = |dir: &Value| {
         let dir = dir.coerce_str().ok()?;

@@ -1,11 +1,11 @@
-//! `--since`: a duration back from now, a datetime, or the number of an event, as the API takes it.
+//! `--since`: a duration back from now, a datetime, or the number of an event, in the form of the API.
 
-use crate::error::refusal;
+use crate::error::invalid_call;
 use jiff::{SignedDuration, Timestamp};
 use nu_plugin::EvaluatedCall;
 use nu_protocol::{LabeledError, Value};
 
-/// What `--since` says; `None` if it is not there.
+/// The value of `--since`; `None` if it is absent.
 pub(crate) fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError> {
     let Some(value) = call.get_flag_value("since") else {
         return Ok(None);
@@ -21,7 +21,7 @@ pub(crate) fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError
     };
     said.map(Some).ok_or_else(|| {
         let label = "expected a duration, a datetime or the number of an event";
-        refusal("bad_request", "cannot use this as a point in time", label, value.span())
+        invalid_call("bad_request", "cannot use this as a point in time", label, value.span())
             .with_help("for example `--since 10min`, `--since ((date now) - 1hr)` or `--since 17`")
     })
 }

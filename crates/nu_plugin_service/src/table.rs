@@ -1,4 +1,4 @@
-//! [`Row`]: how each view looks as a Nushell record. Columns are constant and typed; what is not known is null.
+//! [`Row`]: converts each view to a Nushell record. Columns are constant and typed; unknown values are null.
 
 pub(crate) mod events;
 mod status;
@@ -12,26 +12,26 @@ use std::path::PathBuf;
 
 /// A view that is one row of a table.
 pub(crate) trait Row {
-    /// Columns that stay whole when the terminal is too narrow for all.
-    const KEPT: &'static [&'static str] = &["name"];
+    /// Columns that keep their width on a narrow terminal.
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["name"];
 
-    /// The row.
-    fn row(self, span: Span) -> Value;
+    /// The record of this row.
+    fn into_row(self, span: Span) -> Value;
 }
 
-/// The whole table.
+/// A table of these rows.
 pub(crate) fn table<R: Row>(rows: Vec<R>, span: Span) -> PipelineData {
-    let rows = rows.into_iter().map(|row| row.row(span)).collect();
+    let rows = rows.into_iter().map(|row| row.into_row(span)).collect();
     Value::list(rows, span).into_pipeline_data_with_metadata(metadata::<R>(span))
 }
 
-/// What the display should know about a table of these rows.
+/// The display hints for a table of these rows.
 pub(crate) fn metadata<R: Row>(span: Span) -> PipelineMetadata {
-    PipelineMetadata::default().with_table_width_priority_columns(span, R::KEPT)
+    PipelineMetadata::default().with_table_width_priority_columns(span, R::PRIORITY_COLUMNS)
 }
 
 impl Row for view::Service {
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         let dependencies = self.dependencies.into_iter().map(|need| need.name).collect();
         Value::record(
             record! {
@@ -51,7 +51,7 @@ impl Row for view::Service {
 }
 
 impl Row for view::Step {
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "step" => count(self.step, span),
@@ -65,17 +65,17 @@ impl Row for view::Step {
 }
 
 impl Row for view::Change {
-    const KEPT: &'static [&'static str] = &["service", "change", "warning"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["service", "change", "warning"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         let mut row = record! {
             "service" => Value::string(self.service, span),
             "change" => Value::string(self.change, span),
-            // As text: in a list nobody would see them in a terminal of 80 columns.
+            // As text: a terminal of 80 columns would not show the items of a list.
             "because" => Value::string(self.because.join(", "), span),
             "affects" => Value::string(self.affects.join(", "), span),
         };
-        // Seldom there is one, as the note of an outcome.
+        // A rare column, so it exists only where it has a value.
         if !self.warnings.is_empty() {
             row.push("warning", Value::string(self.warnings.join("; "), span));
         }
@@ -84,9 +84,9 @@ impl Row for view::Change {
 }
 
 impl Row for view::Node {
-    const KEPT: &'static [&'static str] = &["name", "state"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["name", "state"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         let dependencies = self.dependencies.into_iter().map(|need| need.name).collect();
         Value::record(
             record! {
@@ -102,9 +102,9 @@ impl Row for view::Node {
 }
 
 impl Row for Finding {
-    const KEPT: &'static [&'static str] = &["severity", "message"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["severity", "message"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "severity" => Value::string(self.severity.as_str(), span),
@@ -122,10 +122,10 @@ impl Row for Finding {
 }
 
 impl Row for Outcome {
-    const KEPT: &'static [&'static str] = &["error"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["error"];
 
-    fn row(self, span: Span) -> Value {
-        // Seldom there is one, and then nobody should overlook it.
+    fn into_row(self, span: Span) -> Value {
+        // A rare column, so it exists only where it has a value.
         let note = self.note.map(|note| Value::string(note, span));
         let mut row = Value::record(
             record! {
@@ -147,9 +147,9 @@ impl Row for Outcome {
 }
 
 impl Row for view::Health {
-    const KEPT: &'static [&'static str] = &["name", "healthy", "message"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["name", "healthy", "message"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "name" => Value::string(self.name, span),
@@ -166,7 +166,7 @@ impl Row for view::Health {
 }
 
 impl Row for view::Manager {
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "name" => Value::string(self.name, span),
@@ -185,9 +185,9 @@ impl Row for view::Manager {
 }
 
 impl Row for view::LogLine {
-    const KEPT: &'static [&'static str] = &["line"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["line"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "time" => date(self.time, span),
@@ -201,7 +201,7 @@ impl Row for view::LogLine {
 }
 
 impl Row for view::Daemon {
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "running" => Value::bool(true, span),
@@ -262,12 +262,12 @@ pub(crate) fn count(number: usize, span: Span) -> Value {
     Value::int(i64::try_from(number).unwrap_or(i64::MAX), span)
 }
 
-/// How long something took: milliseconds, or microseconds where those would say too little.
+/// A duration in milliseconds, or in microseconds below one millisecond.
 fn took(ms: f64, span: Span) -> Value {
     duration(if ms < 1.0 { (ms * 1e3).round() * 1e3 } else { ms.round() * 1e6 }, span)
 }
 
-/// How long something has been running: seconds, or milliseconds in the first one.
+/// An uptime in seconds, or in milliseconds within the first second.
 fn uptime(ms: f64, span: Span) -> Value {
     duration(if ms < 1e3 { ms.floor() * 1e6 } else { (ms / 1e3).floor() * 1e9 }, span)
 }
@@ -277,7 +277,8 @@ fn duration(nanoseconds: f64, span: Span) -> Value {
     Value::duration(nanoseconds as i64, span)
 }
 
-/// A datetime in the zone of this machine, as Nushell's own are; text that is none (from a newer daemon, say) stays text rather than being lost.
+/// A datetime in the local time zone, as Nushell's own are. Text that is no datetime, from a newer daemon for example,
+/// stays text.
 fn date(rfc3339: String, span: Span) -> Value {
     match rfc3339.parse::<chrono::DateTime<chrono::FixedOffset>>() {
         Ok(time) => Value::date(time.with_timezone(&chrono::Local).fixed_offset(), span),
@@ -314,7 +315,7 @@ mod tests {
             error: Some(Problem::new(Code::StartFailed, "cannot start `web`").help("run `service logs web`")),
             note: None,
         };
-        let row = outcome.row(SPAN);
+        let row = outcome.into_row(SPAN);
         assert_eq!(columns(&row), ["name", "ok", "action", "status", "health", "took", "error"]);
         assert_eq!(get(&row, "took"), Value::test_duration(250_000));
         assert_eq!(get(&row, "error"), Value::test_string("cannot start `web` (run `service logs web`)"));

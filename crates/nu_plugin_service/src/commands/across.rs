@@ -1,10 +1,10 @@
-//! [`Across`]: a command that takes rows of `service projects` from the pipe as well, and is then carried out in each of
-//! those projects.
+//! [`Across`]: a command that also accepts rows of `service projects` from the pipe, and then runs in each of those
+//! projects.
 //!
-//! Every project is asked before the first row is given back: whoever takes only some rows has not stopped only some of
-//! them. What fails in one keeps nobody from the others.
+//! Every project is called before the first row is returned: a consumer that takes only some rows still acts on all
+//! projects. An error in one project does not stop the others.
 
-use crate::error::{code, refusal};
+use crate::error::{code, invalid_call};
 use crate::plugin::ServicePlugin;
 use nu_plugin::{DynamicCompletionCall, EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::engine::ArgType;
@@ -14,10 +14,10 @@ use nu_protocol::{
 };
 use service_api::Code;
 
-/// The column that says of which project a row is.
+/// The column with the project of a row.
 const PROJECT: &str = "project";
 
-/// This command, across projects.
+/// A command that runs across projects.
 pub(super) struct Across<C>(pub(super) C);
 
 impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Across<C> {
@@ -59,7 +59,8 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Across<C> {
             input => input,
         };
         let projects = match &input {
-            // Of no rows no daemon is meant, this project's neither; the other commands see by themselves that these are no services.
+            // An empty table of projects selects no daemon, not even this project's. The other commands check the
+            // columns themselves.
             PipelineData::Value(Value::List { vals, .. }, _) if vals.is_empty() && self.is_about_daemon() => {
                 Some(Projects::Many(Vec::new()))
             }
@@ -69,13 +70,16 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Across<C> {
         let run = |call: &EvaluatedCall, input| self.0.run(plugin, engine, call, input);
         match projects {
             None => run(call, input),
-            // The item of a closure says nothing against a project that is named.
+            // The item of a closure does not contradict a project that is named.
             Some(_) if call.get_flag_value("config").is_some() => run(call, PipelineData::empty()),
-            Some(Projects::One(path)) => run(&at(call, path), PipelineData::empty()),
-            Some(Projects::Many(_)) if call.has_flag("follow")? => {
-                Err(refusal("bad_request", "cannot follow several projects at once", "which one?", call.head)
-                    .with_help("pipe in one row, as in `service projects | first | service logs --follow`"))
-            }
+            Some(Projects::One(path)) => run(&call_for(call, path), PipelineData::empty()),
+            Some(Projects::Many(_)) if call.has_flag("follow")? => Err(invalid_call(
+                "bad_request",
+                "cannot follow several projects at once",
+                "which one?",
+                call.head,
+            )
+            .with_help("pipe in one row, as in `service projects | first | service logs --follow`")),
             Some(Projects::Many(paths)) => Ok(self.each(paths, engine, call, run)),
         }
     }
@@ -105,7 +109,7 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> Across<C> {
         call: &EvaluatedCall,
         run: impl Fn(&EvaluatedCall, PipelineData) -> Result<PipelineData, LabeledError>,
     ) -> PipelineData {
-        // Nothing is left of a project that is gone, and there is no daemon to stop where none runs.
+        // A project that is gone has nothing left, and a daemon that does not run cannot be stopped.
         let is_nothing = |error: &LabeledError| match error.code.as_deref() {
             Some(told) if told == code(Code::NoProject) => true,
             Some(told) if told == code(Code::DaemonUnreachable) => self.is_about_daemon(),
@@ -113,7 +117,7 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> Across<C> {
         };
         let (mut answers, mut failed) = (Vec::new(), Vec::new());
         for path in paths {
-            match run(&at(call, path.clone()), PipelineData::empty()) {
+            match run(&call_for(call, path.clone()), PipelineData::empty()) {
                 Ok(answer) => answers.push((path.item, answer)),
                 Err(error) if is_nothing(&error) => {}
                 Err(error) => failed.push(Value::error(ShellError::from(error), path.span)),
@@ -124,7 +128,7 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> Across<C> {
     }
 }
 
-/// Rows of all projects, and then what failed.
+/// The rows of all projects, followed by the errors.
 struct Rows {
     answers: std::vec::IntoIter<(String, PipelineData)>,
     current: Option<(String, <PipelineData as IntoIterator>::IntoIter)>,
@@ -140,7 +144,7 @@ impl Iterator for Rows {
             if let Some((project, rows)) = &mut self.current {
                 match rows.next() {
                     Some(error @ Value::Error { .. }) => self.failed.push(error),
-                    Some(row) => return Some(marked(row, project, self.head)),
+                    Some(row) => return Some(with_project_column(row, project, self.head)),
                     None => self.current = None,
                 }
             } else if let Some((project, answer)) = self.answers.next() {
@@ -152,7 +156,7 @@ impl Iterator for Rows {
     }
 }
 
-fn marked(row: Value, project: &str, head: Span) -> Value {
+fn with_project_column(row: Value, project: &str, head: Span) -> Value {
     match row {
         Value::Record { val, internal_span, .. } if val.get(PROJECT).is_none() => {
             let mut row = val.into_owned();
@@ -163,19 +167,19 @@ fn marked(row: Value, project: &str, head: Span) -> Value {
     }
 }
 
-/// The call in this project.
-fn at(call: &EvaluatedCall, path: Spanned<String>) -> EvaluatedCall {
+/// The same call for another project.
+fn call_for(call: &EvaluatedCall, path: Spanned<String>) -> EvaluatedCall {
     let name = Spanned { item: "config".to_owned(), span: path.span };
     call.clone().with_named(name, Value::string(path.item, path.span))
 }
 
-/// What rows of `service projects` name.
+/// The projects that the piped rows name.
 enum Projects {
     One(Spanned<String>),
     Many(Vec<Spanned<String>>),
 }
 
-/// The projects, if these are such rows.
+/// The projects of these rows; `None` if they are no rows of `service projects`.
 fn projects(value: &Value) -> Option<Projects> {
     match value {
         Value::List { vals, .. } if !vals.is_empty() => {
@@ -185,7 +189,7 @@ fn projects(value: &Value) -> Option<Projects> {
     }
 }
 
-/// Such a row has no name of a service, and has a path, and says how its daemon is or where its state lies.
+/// A row of `service projects` has no service name, but a path and either the daemon's state or the state directory.
 fn project(row: &Value) -> Option<Spanned<String>> {
     let Value::Record { val, .. } = row else { return None };
     let is_about_one = val.contains("daemon") || val.contains("state_dir");

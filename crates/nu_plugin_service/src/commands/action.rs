@@ -1,10 +1,10 @@
-//! [`Verb`]: start, stop, restart, apply, remove.
+//! [`ActionKind`]: start, stop, restart, apply, remove.
 
 use service_api::routes;
 
-/// What a command asks of services.
+/// The kind of an action.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Verb {
+pub(super) enum ActionKind {
     Start,
     Stop,
     Restart,
@@ -14,8 +14,8 @@ pub(super) enum Verb {
     Remove,
 }
 
-impl Verb {
-    pub(super) fn word(self) -> &'static str {
+impl ActionKind {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
@@ -25,8 +25,8 @@ impl Verb {
         }
     }
 
-    /// What is done to those for which it went well.
-    pub(super) fn done(self) -> &'static str {
+    /// The past participle, for a summary of successes.
+    pub(super) fn past_tense(self) -> &'static str {
         match self {
             Self::Start => "started",
             Self::Stop => "stopped",
@@ -36,8 +36,8 @@ impl Verb {
         }
     }
 
-    /// The participle for the progress line.
-    pub(super) fn doing(self) -> &'static str {
+    /// The present participle, for the progress line.
+    pub(super) fn participle(self) -> &'static str {
         match self {
             Self::Start => "starting",
             Self::Stop => "stopping",
@@ -57,8 +57,8 @@ impl Verb {
         }
     }
 
-    /// The flag that leaves dependencies or dependents alone.
-    pub(super) fn alone(self) -> &'static str {
+    /// The flag that excludes dependencies or dependents.
+    pub(super) fn alone_flag(self) -> &'static str {
         match self {
             Self::Start => "no-deps",
             Self::Stop | Self::Restart | Self::Apply | Self::Remove => "no-dependents",

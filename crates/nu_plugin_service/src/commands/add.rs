@@ -1,11 +1,11 @@
-//! `service add`, and what `service run` sends in the same way.
+//! `service add`, and the request that `service run` shares with it.
 
 use super::signature::signature;
-use crate::cells;
-use crate::error::{labeled_at, refusal};
+use crate::error::{invalid_call, labeled_at};
 use crate::plugin::ServicePlugin;
 use crate::session::Session;
 use crate::table::table;
+use crate::value_conversion;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Type, Value};
 use service_api::Cell;
@@ -80,16 +80,16 @@ impl PluginCommand for Add {
         }
         let session = Session::open_anywhere(plugin, engine, call)?;
         let body = service_api::Add { services, transient: false };
-        let added = send(&session, body, |cell| cells::span(&rows, cell))?;
+        let added = send(&session, body, |cell| value_conversion::find_span(&rows, cell))?;
         Ok(table(added, call.head))
     }
 }
 
 fn definition(row: &Value) -> Result<serde_json::Map<String, serde_json::Value>, LabeledError> {
     match row {
-        Value::Record { val, .. } => cells::keys(val),
+        Value::Record { val, .. } => value_conversion::record_to_json(val),
         Value::Error { error, .. } => Err(LabeledError::from((**error).clone())),
-        other => Err(refusal(
+        other => Err(invalid_call(
             "bad_row",
             "cannot add this: it is no record of a service",
             "no record",
@@ -99,7 +99,7 @@ fn definition(row: &Value) -> Result<serde_json::Map<String, serde_json::Value>,
     }
 }
 
-/// Sends definitions; what is wrong with one is marked where `place` says that it stands.
+/// Sends definitions. `place` returns the span for an error in a definition.
 pub(super) fn send(
     session: &Session,
     body: service_api::Add,

@@ -1,8 +1,8 @@
 //! `service apply`.
 
-use super::action::Verb;
+use super::action::ActionKind;
+use super::run_action;
 use super::signature::signature;
-use super::verb;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
@@ -65,15 +65,15 @@ impl PluginCommand for Apply {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let timeout = verb::timeout(call)?;
-        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
+        let timeout = run_action::timeout(call)?;
+        let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         let body = service_api::Apply {
             if_hash: session.trusted_hash(),
             start: call.has_flag("start")?,
             rollback: !call.has_flag("no-rollback")?,
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         };
-        // The daemon keeps the time of each step; there may be several between two rows.
-        verb::follow(Verb::Apply, body, session, None, true)
+        // The daemon enforces the time limit of each step, and there may be several steps between two rows.
+        run_action::send(ActionKind::Apply, body, session, None, true)
     }
 }

@@ -72,33 +72,33 @@ impl PluginCommand for Check {
                 plugin,
                 engine,
                 call,
-                &Selection::Unsaid,
+                &Selection::Unspecified,
                 Some(Path::new(&file.item)),
                 file.span,
             )?,
-            None => Session::open_here(plugin, engine, call, &Selection::Unsaid)?,
+            None => Session::open_here(plugin, engine, call, &Selection::Unspecified)?,
         };
         let findings: Vec<Finding> = session.one_shot(&["check"])?;
-        match call.has_flag("strict")?.then(|| verdict(&findings)).flatten() {
-            // Not after the rows: Nushell shows no row of a table that ends in an error.
+        match call.has_flag("strict")?.then(|| check_result(&findings)).flatten() {
+            // The error replaces the rows: Nushell shows no row of a table that ends in an error.
             Some(problem) => Err(labeled_at(&problem, call.head)),
             None => Ok(table(findings, call.head)),
         }
     }
 }
 
-/// The failure of a strict check, which tells all that was found.
-fn verdict(findings: &[Finding]) -> Option<Problem> {
+/// The error of a strict check, with all findings.
+fn check_result(findings: &[Finding]) -> Option<Problem> {
     let first = findings.iter().find(|finding| finding.severity == Severity::Error)?;
     let mut told = vec![format!("cannot start services with `{}`", first.file)];
-    told.extend(findings.iter().map(in_words));
+    told.extend(findings.iter().map(describe));
     Some(Problem::new(Code::BadDefinition, told.join("\n\n")))
 }
 
-fn in_words(finding: &Finding) -> String {
+fn describe(finding: &Finding) -> String {
     let mut words = format!("{}: {}", finding.severity.as_str(), finding.message);
     if let (Some(line), Some(column)) = (finding.line, finding.column) {
-        let _ = write!(words, "\n --> {}:{line}:{column}", finding.file); // a String takes everything
+        let _ = write!(words, "\n --> {}:{line}:{column}", finding.file); // a String never fails
     }
     if let Some(help) = &finding.help {
         let _ = write!(words, "\nhelp: {help}");
@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn only_errors_fail_a_strict_check() {
-        assert!(verdict(&[finding(Severity::Warning)]).is_none());
-        let found = verdict(&[finding(Severity::Warning), finding(Severity::Error)]).unwrap();
+        assert!(check_result(&[finding(Severity::Warning)]).is_none());
+        let found = check_result(&[finding(Severity::Warning), finding(Severity::Error)]).unwrap();
         assert_eq!(
             found.message,
             "cannot start services with `f`\n\nwarning: no\n --> f:3:1\nhelp: do\n\nerror: no\n --> f:3:1\nhelp: do"

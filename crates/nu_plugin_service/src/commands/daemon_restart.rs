@@ -1,7 +1,7 @@
 //! `service daemon restart`.
 
 use super::signature::about_daemon;
-use crate::error::refusal;
+use crate::error::invalid_call;
 use crate::launch;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
@@ -52,14 +52,14 @@ impl PluginCommand for DaemonRestart {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
+        let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         if session.is_remote() {
             let message = "cannot restart the daemon of another machine: it cannot be started from here";
-            return Err(refusal("remote", message, "works only on its own machine", call.head)
+            return Err(invalid_call("remote", message, "works only on its own machine", call.head)
                 .with_help("run it there, or name a project of this machine with `--config`"));
         }
         session.ask_running(|client| launch::end(client, &[]))?;
         let daemon: view::Daemon = session.ask(|client| client.get(routes::DAEMON, &[]))?;
-        Ok(PipelineData::value(daemon.row(call.head), None))
+        Ok(PipelineData::value(daemon.into_row(call.head), None))
     }
 }

@@ -49,11 +49,11 @@ impl PluginCommand for DaemonStatus {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
+        let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         let daemon: Option<view::Daemon> =
             session.ask_if_running(|client| client.get(routes::DAEMON, &[]))?;
         let row = match daemon {
-            Some(daemon) => daemon.row(call.head),
+            Some(daemon) => daemon.into_row(call.head),
             None => no_daemon(session.project(), call.head),
         };
         Ok(PipelineData::value(row, None))

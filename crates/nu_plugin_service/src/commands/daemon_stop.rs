@@ -58,15 +58,16 @@ impl PluginCommand for DaemonStop {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
+        let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         let services = if call.has_flag("services")? { "true" } else { "false" };
         let end = move |client: &Client| launch::end(client, &[("services", services)]);
-        // The answer decides, not a look before it: a daemon that was killed holds its lock for a moment longer.
+        // The response decides and not an earlier check: the lock of a daemon that was killed is held for a moment
+        // longer.
         let daemon = match session.ask_if_running(end)? {
             Some(daemon) => daemon,
             None if services == "true" && session.has_services() => session.ask(end)?,
             None => session.ask_running(end)?,
         };
-        Ok(PipelineData::value(daemon.row(call.head), None))
+        Ok(PipelineData::value(daemon.into_row(call.head), None))
     }
 }

@@ -49,7 +49,8 @@ impl PluginCommand for Disable {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let unit: Unit = Session::open(plugin, engine, call, &Selection::Unsaid)?.one_shot(&["disable"])?;
-        Ok(PipelineData::value(unit.row(call.head), None))
+        let unit: Unit =
+            Session::open(plugin, engine, call, &Selection::Unspecified)?.one_shot(&["disable"])?;
+        Ok(PipelineData::value(unit.into_row(call.head), None))
     }
 }

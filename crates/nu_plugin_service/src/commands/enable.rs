@@ -1,6 +1,6 @@
 //! `service enable`.
 
-use super::names::completes;
+use super::completion::completes;
 use super::signature::signature;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
@@ -84,9 +84,10 @@ impl PluginCommand for Enable {
         }
         words.extend(selection.names().iter().map(|name| name.item.clone()));
         let asking = session.clone();
-        let unit: Unit = session
-            .patiently(move || asking.program_says(&words.iter().map(String::as_str).collect::<Vec<_>>()))?;
-        Ok(PipelineData::value(unit.row(call.head), None))
+        let unit: Unit = session.with_timeout(move || {
+            asking.run_program(&words.iter().map(String::as_str).collect::<Vec<_>>())
+        })?;
+        Ok(PipelineData::value(unit.into_row(call.head), None))
     }
 
     completes!(All);

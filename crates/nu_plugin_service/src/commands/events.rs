@@ -1,10 +1,10 @@
 //! `service events`.
 
-use super::names::completes;
-use super::reading::{Reading, last_of, tail};
+use super::completion::completes;
+use super::query::{Query, keep_last, tail};
 use super::signature::selecting;
-use crate::error::refusal;
-use crate::follow::Follower;
+use crate::error::invalid_call;
+use crate::event_stream::EventStream;
 use crate::plugin::ServicePlugin;
 use crate::since::since;
 use crate::table::events::Long;
@@ -15,7 +15,7 @@ use nu_protocol::{
 };
 use service_api::{Event, routes};
 
-/// How many events, unless something else is asked for.
+/// The default number of events.
 const USUAL: &str = "100";
 
 pub(super) struct Events;
@@ -106,16 +106,16 @@ impl PluginCommand for Events {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
+        let Some(reading) = Query::open(plugin, engine, call, input)? else {
             return Ok(table::<Event>(Vec::new(), call.head));
         };
         let since = since(call)?;
         let by = call.get_flag::<String>("by")?.filter(|by| !by.is_empty());
-        // Who asks for somebody wants to see whom.
+        // A filter by actor shows the actor's column.
         let long = call.has_flag("long")? || by.is_some();
         if call.has_flag("follow")? {
             if let Some(tail) = call.get_flag_value("tail") {
-                return Err(refusal(
+                return Err(invalid_call(
                     "bad_request",
                     "cannot combine `--follow` and `--tail`",
                     "a followed stream has no end",
@@ -124,7 +124,7 @@ impl PluginCommand for Events {
                 .with_help("use `--since` to begin earlier"));
             }
             let names = reading.names();
-            let rows = Follower::new(reading.session, names, since, by).rows(long)?;
+            let rows = EventStream::new(reading.session, names, since, by).rows(long)?;
             let metadata = if long { metadata::<Long>(call.head) } else { metadata::<Event>(call.head) };
             return Ok(rows.into_pipeline_data_with_metadata(call.head, engine.signals().clone(), metadata));
         }
@@ -132,7 +132,7 @@ impl PluginCommand for Events {
         let last = || tail.map_or_else(|| USUAL.to_owned(), |tail| tail.to_string());
         let from = since.map_or_else(|| ("limit", last()), |since| ("since", since));
         let asked = std::iter::once(from).chain(by.map(|by| ("by", by))).collect();
-        let rows: Vec<Event> = last_of(tail, reading.ask(routes::EVENTS, asked)?);
+        let rows: Vec<Event> = keep_last(tail, reading.ask(routes::EVENTS, asked)?);
         Ok(match long {
             true => table(rows.into_iter().map(Long).collect(), call.head),
             false => table(rows, call.head),

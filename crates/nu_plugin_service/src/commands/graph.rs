@@ -1,7 +1,7 @@
 //! `service graph`.
 
-use super::names::completes;
-use super::reading::Reading;
+use super::completion::completes;
+use super::query::Query;
 use super::signature::{inputs, selecting};
 use crate::plugin::ServicePlugin;
 use crate::table::table;
@@ -76,7 +76,7 @@ impl PluginCommand for Graph {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let format = call.get_flag::<Spanned<String>>("format")?;
-        let reading = Reading::open(plugin, engine, call, input)?;
+        let reading = Query::open(plugin, engine, call, input)?;
         match (reading, format) {
             (None, None) => Ok(table::<view::Node>(Vec::new(), call.head)),
             (None, Some(_)) => Ok(PipelineData::value(Value::string("", call.head), None)),

@@ -1,9 +1,9 @@
 //! `service health`.
 
-use super::names::completes;
-use super::reading::Reading;
+use super::completion::completes;
+use super::query::Query;
 use super::signature::selecting;
-use crate::client::path_of;
+use crate::client::service_path;
 use crate::plugin::ServicePlugin;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -63,12 +63,13 @@ impl PluginCommand for Health {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
+        let Some(reading) = Query::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Health>(Vec::new(), call.head));
         };
-        let Reading { selection, session } = reading;
-        let rows: Vec<view::Health> = session
-            .ask_each(&selection, |client, name| client.get(&path_of(routes::SERVICE_HEALTH, name), &[]))?;
+        let Query { selection, session } = reading;
+        let rows: Vec<view::Health> = session.ask_each(&selection, |client, name| {
+            client.get(&service_path(routes::SERVICE_HEALTH, name), &[])
+        })?;
         Ok(table(rows, call.head))
     }
 

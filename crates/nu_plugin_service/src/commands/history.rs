@@ -1,7 +1,7 @@
 //! `service history`.
 
-use super::names::completes;
-use super::reading::{Reading, last_of, tail};
+use super::completion::completes;
+use super::query::{Query, keep_last, tail};
 use super::signature::selecting;
 use crate::plugin::ServicePlugin;
 use crate::since::since;
@@ -101,12 +101,12 @@ fn rows<R: Row + serde::de::DeserializeOwned + Send + 'static>(
     input: PipelineData,
     switches: &[&'static str],
 ) -> Result<PipelineData, LabeledError> {
-    let Some(reading) = Reading::open(plugin, engine, call, input)? else {
+    let Some(reading) = Query::open(plugin, engine, call, input)? else {
         return Ok(table::<R>(Vec::new(), call.head));
     };
     let switches = switches.iter().map(|switch| (*switch, "true".to_owned()));
     let since = since(call)?.map(|since| ("since", since));
     let tail = tail(call)?;
     let rows: Vec<R> = reading.ask(routes::HISTORY, switches.chain(since).collect())?;
-    Ok(table(last_of(tail, rows), call.head))
+    Ok(table(keep_last(tail, rows), call.head))
 }

@@ -1,7 +1,7 @@
 //! `service list`.
 
-use super::names::completes;
-use super::reading::Reading;
+use super::completion::completes;
+use super::query::Query;
 use super::signature::selecting;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
@@ -62,14 +62,14 @@ impl PluginCommand for List {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
+        let Some(reading) = Query::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Service>(Vec::new(), call.head));
         };
-        let Reading { selection, session } = reading;
+        let Query { selection, session } = reading;
         let all: Vec<view::Service> =
             session.read(|client| client.get(routes::LIST, &[]), vec!["list".into()])?;
         let rows = match &selection {
-            Selection::Unsaid => all,
+            Selection::Unspecified => all,
             Selection::Named(names) | Selection::Piped(names) => {
                 pick(&all, names).map_err(|problem| session.error(&problem))?
             }
@@ -80,7 +80,7 @@ impl PluginCommand for List {
     completes!(All);
 }
 
-/// The services named, in the order in which they are named.
+/// The named services, in the order of the names.
 fn pick(all: &[view::Service], names: &[Spanned<String>]) -> Result<Vec<view::Service>, Problem> {
     let find = |name: &Spanned<String>| {
         let found = all.iter().find(|service| service.name == name.item);
@@ -89,13 +89,13 @@ fn pick(all: &[view::Service], names: &[Spanned<String>]) -> Result<Vec<view::Se
     names.iter().map(find).collect()
 }
 
-/// What is longer is like no name.
-const LONGEST_COMPARED: usize = 64;
+/// Longer names are not compared.
+const MAX_COMPARED_CHARS: usize = 64;
 
 fn unknown(name: &str, all: &[view::Service]) -> Problem {
     let near = all
         .iter()
-        .filter(|_| name.len() <= LONGEST_COMPARED)
+        .filter(|_| name.len() <= MAX_COMPARED_CHARS)
         .map(|service| (strsim::jaro_winkler(name, &service.name), &service.name))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(one, _), (other, _)| one.total_cmp(other));

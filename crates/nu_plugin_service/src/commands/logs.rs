@@ -1,15 +1,15 @@
 //! `service logs`.
 
-use super::names::completes;
+use super::completion::completes;
 use super::signature::selecting;
-use crate::cancel::Heard;
 use crate::client::Client;
-use crate::error::refusal;
+use crate::error::invalid_call;
+use crate::log_follow::{LogFollower, LogRequest};
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use crate::table::{Row, metadata, table};
-use crate::tailing::{Tailing, Wanted};
+use crate::worker::WorkerEvent;
 use jiff::{SignedDuration, Timestamp};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
@@ -21,16 +21,16 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
-/// How many lines of each service, unless something else is asked for.
-const TAIL: i64 = 100;
-/// The word for as many as there are.
+/// The default number of lines of each service.
+const DEFAULT_TAIL: i64 = 100;
+/// The value for all lines.
 const ALL: &str = "all";
-/// The same before what comes live.
-const TAIL_BEFORE_LIVE: i64 = 10;
-/// How often a silent stream looks whether it is still read.
-const IS_READ: Duration = Duration::from_millis(500);
-/// Text is handed on in pieces of about this size.
-const PIECE: usize = 64 * 1024;
+/// The default number of lines before new ones.
+const FOLLOW_TAIL: i64 = 10;
+/// The interval at which an idle stream checks that it is still read.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
+/// The approximate size of the chunks of text.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 pub(super) struct Logs;
 
@@ -42,7 +42,7 @@ impl PluginCommand for Logs {
     }
 
     fn signature(&self) -> Signature {
-        // With `--raw` it is a string, so the type can only be any.
+        // With `--raw` the result is a string, so the type can only be any.
         selecting(self.name(), &Type::Any)
             .named(
                 "tail",
@@ -133,21 +133,21 @@ impl PluginCommand for Logs {
         let session = Session::open(plugin, engine, call, &selection)?;
         let names = selection.joined();
         let (client, width) = session.ask(move |client| {
-            let names = if raw { names_of(client, &names)? } else { Vec::new() };
+            let names = if raw { resolve_names(client, &names)? } else { Vec::new() };
             let width = names.iter().map(String::len).max().filter(|_| names.len() > 1);
             Ok((client.clone(), width))
         })?;
         let is_cut = !follow && call.get_flag_value("tail").is_none() && tail.is_some();
-        let wanted = Wanted {
+        let request = LogRequest {
             names: selection.joined(),
             tail: tail.unwrap_or_default(),
             since: since.unwrap_or_default(),
             follow,
         };
-        let tailing = Tailing::open(&session, client, wanted)?;
+        let follower = LogFollower::open(&session, client, request)?;
         let signals = engine.signals().clone();
         let counts = (is_cut && stderr().is_terminal() && session.is_in_foreground()).then(BTreeMap::new);
-        let mut lines = Lines { tailing, session, over: false, counts };
+        let mut lines = Lines { follower, session, over: false, counts };
         if raw {
             let stream = ByteStream::from_fn(call.head, signals, ByteStreamType::String, move |text| {
                 lines.text(text, width)
@@ -160,8 +160,8 @@ impl PluginCommand for Logs {
     completes!(All);
 }
 
-/// These, or all.
-fn names_of(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
+/// These names, or those of all services.
+fn resolve_names(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
     if !names.is_empty() {
         return Ok(names.split(',').map(str::to_owned).collect());
     }
@@ -169,12 +169,12 @@ fn names_of(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
     Ok(services.into_iter().map(|service| service.name).collect())
 }
 
-/// The lines as they come, until ctrl-c.
+/// The lines as they arrive, until ctrl-c.
 struct Lines {
-    tailing: Tailing,
+    follower: LogFollower,
     session: Session,
     over: bool,
-    /// How many lines each service had, where nobody said how many are wanted and somebody looks.
+    /// The number of lines of each service, if the default limit applies and a user reads the result.
     counts: Option<BTreeMap<String, i64>>,
 }
 
@@ -186,13 +186,13 @@ impl Iterator for Lines {
             return None;
         }
         let head = self.session.head;
-        match self.hear() {
-            Heard::Said(Ok(line)) => Some(line.row(head)),
-            Heard::Said(Err(problem)) => {
+        match self.receive() {
+            WorkerEvent::Item(Ok(line)) => Some(line.into_row(head)),
+            WorkerEvent::Item(Err(problem)) => {
                 self.over = true;
                 Some(Value::error(ShellError::from(self.session.error(&problem)), head))
             }
-            Heard::Over | Heard::Interrupted | Heard::Late => {
+            WorkerEvent::Finished | WorkerEvent::Interrupted | WorkerEvent::TimedOut => {
                 self.over = true;
                 None
             }
@@ -201,22 +201,24 @@ impl Iterator for Lines {
 }
 
 impl Lines {
-    /// The next line, or the end. Nushell does not tell a stream that nobody reads it any more, except when it says
-    /// something; one that is silent has to ask.
-    fn hear(&mut self) -> Heard<Result<view::LogLine, Problem>> {
+    /// The next line, or the end. Nushell tells a stream only at its next row that it is not read any more, so an idle
+    /// stream checks that the shell still answers.
+    fn receive(&mut self) -> WorkerEvent<Result<view::LogLine, Problem>> {
         loop {
-            match self.tailing.hear(Some(IS_READ)) {
-                Heard::Over => {
-                    self.tell_of_more();
-                    return Heard::Over;
+            match self.follower.receive(Some(LIVENESS_INTERVAL)) {
+                WorkerEvent::Finished => {
+                    self.print_truncation();
+                    return WorkerEvent::Finished;
                 }
-                Heard::Said(Ok(line)) => {
+                WorkerEvent::Item(Ok(line)) => {
                     self.count(&line);
-                    return Heard::Said(Ok(line));
+                    return WorkerEvent::Item(Ok(line));
                 }
-                Heard::Late if self.session.engine.get_env_var("PWD").is_err() => return Heard::Over,
-                Heard::Late => {}
-                heard => return heard,
+                WorkerEvent::TimedOut if self.session.engine.get_env_var("PWD").is_err() => {
+                    return WorkerEvent::Finished;
+                }
+                WorkerEvent::TimedOut => {}
+                event => return event,
             }
         }
     }
@@ -227,60 +229,63 @@ impl Lines {
         }
     }
 
-    /// What is shown is a part, and whoever searches it should know.
-    fn tell_of_more(&mut self) {
+    /// Tells the user that the default limit has cut the result.
+    fn print_truncation(&mut self) {
         let counts = self.counts.take().unwrap_or_default();
-        let cut: Vec<_> =
-            counts.iter().filter(|(_, count)| **count >= TAIL).map(|(name, _)| format!("`{name}`")).collect();
+        let cut: Vec<_> = counts
+            .iter()
+            .filter(|(_, count)| **count >= DEFAULT_TAIL)
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
         if !cut.is_empty() {
             let names = service_api::printable(&cut.join(", ")).into_owned();
-            eprintln!("these are the last {TAIL} lines of {names}; `--tail all` shows every line");
+            eprintln!("these are the last {DEFAULT_TAIL} lines of {names}; `--tail all` shows every line");
         }
     }
 
-    /// Adds the text of the next lines, each after the name of its service where there are several; `width` is that of
-    /// the longest. Waits for one line and takes those that are there as well. Returns whether more may come.
+    /// Appends the text of the next lines, each after its service's name if there are several; `width` is the length of
+    /// the longest name. Waits for one line and appends those that are there as well. Returns whether more may come.
     fn text(&mut self, text: &mut Vec<u8>, width: Option<usize>) -> Result<bool, ShellError> {
-        // Nushell asks again after the end if there was a last piece.
+        // Nushell calls again after the end if there was a last chunk.
         if self.over {
             return Ok(false);
         }
-        let mut heard = self.hear();
+        let mut event = self.receive();
         loop {
-            match heard {
-                Heard::Said(Ok(line)) => {
+            match event {
+                WorkerEvent::Item(Ok(line)) => {
                     if let Some(width) = width {
                         text.extend(format!("{:width$} | ", line.service).into_bytes());
                     }
                     text.extend(line.line.into_bytes());
                     text.push(b'\n');
                 }
-                Heard::Said(Err(problem)) => {
+                WorkerEvent::Item(Err(problem)) => {
                     self.over = true;
                     return Err(self.session.error(&problem).into());
                 }
-                Heard::Late => return Ok(true),
-                Heard::Over | Heard::Interrupted => {
+                WorkerEvent::TimedOut => return Ok(true),
+                WorkerEvent::Finished | WorkerEvent::Interrupted => {
                     self.over = true;
                     return Ok(false);
                 }
             }
-            if text.len() >= PIECE {
+            if text.len() >= CHUNK_BYTES {
                 return Ok(true);
             }
-            heard = self.tailing.hear(Some(Duration::ZERO));
-            match &heard {
-                Heard::Said(Ok(line)) => self.count(line),
-                Heard::Over => self.tell_of_more(),
+            event = self.follower.receive(Some(Duration::ZERO));
+            match &event {
+                WorkerEvent::Item(Ok(line)) => self.count(line),
+                WorkerEvent::Finished => self.print_truncation(),
                 _ => {}
             }
         }
     }
 }
 
-/// How many lines; none for what the daemon thinks right.
+/// The number of lines; `None` for the daemon's default.
 fn tail(call: &EvaluatedCall, follow: bool, since: bool) -> Result<Option<String>, LabeledError> {
-    let refused = |label: &str, message: &str, span| Err(refusal("bad_request", message, label, span));
+    let refused = |label: &str, message: &str, span| Err(invalid_call("bad_request", message, label, span));
     match &call.get_flag_value("tail") {
         Some(said @ Value::Int { val, .. }) if *val < 0 => {
             refused("must not be negative", "cannot show a negative number of lines", said.span())
@@ -289,8 +294,8 @@ fn tail(call: &EvaluatedCall, follow: bool, since: bool) -> Result<Option<String
         Some(Value::String { val, .. }) if val == ALL => Ok(Some(i32::MAX.to_string())),
         Some(said) => refused("a number, or `all`", "cannot use this as a number of lines", said.span()),
         None if since => Ok(None),
-        None if follow => Ok(Some(TAIL_BEFORE_LIVE.to_string())),
-        None => Ok(Some(TAIL.to_string())),
+        None if follow => Ok(Some(FOLLOW_TAIL.to_string())),
+        None => Ok(Some(DEFAULT_TAIL.to_string())),
     }
 }
 
@@ -307,7 +312,7 @@ fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError> {
         _ => None,
     };
     let time = time.ok_or_else(|| {
-        refusal(
+        invalid_call(
             "bad_request",
             "cannot use this as a point in time",
             "expected a duration or a datetime",

@@ -52,7 +52,7 @@ impl PluginCommand for Managers {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
+        let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         let managers: Vec<view::Manager> = session.ask(|client| client.get(routes::MANAGERS, &[]))?;
         Ok(table(managers, call.head))
     }

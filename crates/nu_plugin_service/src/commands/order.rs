@@ -1,7 +1,7 @@
 //! `service order`.
 
-use super::names::completes;
-use super::reading::Reading;
+use super::completion::completes;
+use super::query::Query;
 use super::signature::selecting;
 use crate::plugin::ServicePlugin;
 use crate::table::table;
@@ -62,7 +62,7 @@ impl PluginCommand for Order {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
+        let Some(reading) = Query::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Step>(Vec::new(), call.head));
         };
         let steps: Vec<view::Step> = reading.ask(routes::ORDER, Vec::new())?;

@@ -56,7 +56,7 @@ impl PluginCommand for Plan {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let session = Session::open(plugin, engine, call, &Selection::Unsaid)?;
+        let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         let all = call.has_flag("all")?;
         let mut changes: Vec<view::Change> = session.ask(|client| client.get(routes::PLAN, &[]))?;
         changes.retain(|change| all || change.change != "none");

@@ -1,11 +1,11 @@
 //! `service projects`.
 
 use super::signature::category;
-use crate::cancel::{Heard, Worker};
 use crate::client::Clients;
 use crate::error::labeled_at;
 use crate::plugin::ServicePlugin;
 use crate::table::{Row, count, integer, string, table};
+use crate::worker::{Worker, WorkerEvent};
 use crate::{launch, orchestratord};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Span, Type, Value, record};
@@ -15,8 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A daemon that does not answer within this hangs.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The limit for a daemon's answer.
+const DAEMON_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) struct Projects;
 
@@ -92,34 +92,34 @@ impl PluginCommand for Projects {
             let pruned = orchestratord::prune(engine).map_err(|problem| labeled_at(&problem, call.head))?;
             return Ok(table(pruned, call.head));
         }
-        let worker = Worker::spawn(engine, move |mouth| {
-            mouth.say(orchestratord::projects(&shell).map(|traces| look(traces, &clients)));
+        let worker = Worker::spawn(engine, move |sender| {
+            sender.send(orchestratord::projects(&shell).map(|traces| inspect(traces, &clients)));
         })?;
-        match worker.hear(None) {
-            Heard::Said(Ok(rows)) if call.has_flag("long")? => {
+        match worker.receive(None) {
+            WorkerEvent::Item(Ok(rows)) if call.has_flag("long")? => {
                 Ok(table(rows.into_iter().map(Long).collect(), call.head))
             }
-            Heard::Said(Ok(rows)) => Ok(table(rows, call.head)),
-            Heard::Said(Err(problem)) => Err(labeled_at(&problem, call.head)),
-            Heard::Interrupted => Err(ShellError::Interrupted { span: call.head }.into()),
-            Heard::Over | Heard::Late => {
+            WorkerEvent::Item(Ok(rows)) => Ok(table(rows, call.head)),
+            WorkerEvent::Item(Err(problem)) => Err(labeled_at(&problem, call.head)),
+            WorkerEvent::Interrupted => Err(ShellError::Interrupted { span: call.head }.into()),
+            WorkerEvent::Finished | WorkerEvent::TimedOut => {
                 Err(labeled_at(&Problem::new(Code::Internal, "the plugin lost the result"), call.head))
             }
         }
     }
 }
 
-/// One project, and what its daemon said.
+/// A project and the status of its daemon.
 struct Found {
     trace: view::Trace,
     status: Option<Vec<view::Status>>,
 }
 
-/// Asks every daemon at the same time.
-fn look(traces: Vec<view::Trace>, clients: &Clients) -> Vec<Found> {
+/// Requests the status of every daemon, all at the same time.
+fn inspect(traces: Vec<view::Trace>, clients: &Clients) -> Vec<Found> {
     let ask = |trace: &view::Trace| -> Option<Vec<view::Status>> {
-        let client = launch::at(Path::new(trace.socket.as_ref()?), clients).ok()?;
-        client.within(PATIENCE).get(routes::STATUS, &[]).ok()
+        let client = launch::client_at(Path::new(trace.socket.as_ref()?), clients).ok()?;
+        client.with_timeout(DAEMON_TIMEOUT).get(routes::STATUS, &[]).ok()
     };
     std::thread::scope(|scope| {
         let asked: Vec<_> = traces
@@ -130,15 +130,15 @@ fn look(traces: Vec<view::Trace>, clients: &Clients) -> Vec<Found> {
     })
 }
 
-/// With the paths that few need, and that leave no room for the others.
+/// A project with its paths, which few users need and which are wide.
 struct Long(Found);
 
 impl Row for Long {
-    const KEPT: &'static [&'static str] = Found::KEPT;
+    const PRIORITY_COLUMNS: &'static [&'static str] = Found::PRIORITY_COLUMNS;
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         let (socket, state_dir) = (self.0.trace.socket.clone(), self.0.trace.state_dir.clone());
-        let mut row = self.0.row(span).into_record().unwrap_or_default();
+        let mut row = self.0.into_row(span).into_record().unwrap_or_default();
         row.push("socket", string(socket, span));
         row.push("state_dir", Value::string(state_dir, span));
         Value::record(row, span)
@@ -146,9 +146,9 @@ impl Row for Long {
 }
 
 impl Row for Found {
-    const KEPT: &'static [&'static str] = &["path", "up", "failed", "file"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["path", "up", "failed", "file"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         let Self { trace, status } = self;
         let with = |word: &str| {
             let rows = status.as_ref()?.iter().filter(|row| row.status == word);
@@ -179,9 +179,9 @@ impl Row for Found {
 }
 
 impl Row for Pruned {
-    const KEPT: &'static [&'static str] = &["path"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["path"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "path" => Value::string(self.path, span),

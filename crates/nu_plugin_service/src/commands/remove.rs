@@ -1,9 +1,9 @@
 //! `service remove`.
 
-use super::action::Verb;
-use super::names::completes;
+use super::action::ActionKind;
+use super::completion::completes;
+use super::run_action;
 use super::signature::selecting;
-use super::verb;
 use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
@@ -64,7 +64,7 @@ impl PluginCommand for Remove {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        verb::run(Verb::Remove, plugin, engine, call, input)
+        run_action::run(ActionKind::Remove, plugin, engine, call, input)
     }
 
     completes!(Added);

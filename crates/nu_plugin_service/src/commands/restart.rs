@@ -1,8 +1,8 @@
 //! `service restart`.
 
-use super::action::Verb;
-use super::names::completes;
-use super::verb;
+use super::action::ActionKind;
+use super::completion::completes;
+use super::run_action;
 use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Value};
@@ -17,7 +17,7 @@ impl PluginCommand for Restart {
     }
 
     fn signature(&self) -> Signature {
-        verb::signature(self.name())
+        run_action::signature(self.name())
             .switch("no-dependents", "Restart only the named services, not their dependents", None)
             .switch("oneshots", "With --all: also run completed one-shots again", None)
     }
@@ -64,7 +64,7 @@ impl PluginCommand for Restart {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        verb::run(Verb::Restart, plugin, engine, call, input)
+        run_action::run(ActionKind::Restart, plugin, engine, call, input)
     }
 
     completes!(All);

@@ -1,14 +1,14 @@
 //! `service run`.
 
-use super::action::Verb;
+use super::action::ActionKind;
 use super::add::send;
+use super::run_action;
 use super::signature::signature;
-use super::verb;
-use crate::cells;
-use crate::error::{labeled_at, refusal};
+use crate::error::{invalid_call, labeled_at};
 use crate::plugin::ServicePlugin;
 use crate::session::Session;
 use crate::shell;
+use crate::value_conversion;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Completion, Example, Flag, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value,
@@ -18,7 +18,7 @@ use service_api::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The daemon keeps the time; this is how much later it may tell.
+/// The daemon enforces the time limit; its response may arrive this much later.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The flags that are keys of services.toml.
@@ -133,13 +133,13 @@ impl PluginCommand for Run {
     ) -> Result<PipelineData, LabeledError> {
         let words = words(call)?;
         let (Some(first), Some(last)) = (words.first(), words.last()) else {
-            return Err(refusal("no_command", "missing command line", "run what?", call.head)
+            return Err(invalid_call("no_command", "missing command line", "run what?", call.head)
                 .with_help("give a command line as one string, or after `--` word by word"));
         };
         let command = Span::new(first.span.start, last.span.end);
-        let timeout = verb::timeout(call)?;
+        let timeout = run_action::timeout(call)?;
         let mut session = Session::open_anywhere(plugin, engine, call)?;
-        // A directory of ours means nothing on another machine.
+        // A local directory means nothing on another machine.
         let here = || shell::here(engine).map_err(|problem| labeled_at(&problem, call.head));
         let here = if session.is_remote() { None } else { Some(here()?.display().to_string()) };
         let keys = definition(here.as_deref(), call, &words)?;
@@ -151,7 +151,7 @@ impl PluginCommand for Run {
         };
         let name = match send(&session, body, place)?.pop() {
             Some(added) => added.name,
-            None => return Err(refusal("internal", "nothing was added", "failed here", call.head)),
+            None => return Err(invalid_call("internal", "nothing was added", "failed here", call.head)),
         };
         session.names = vec![Spanned { item: name.clone(), span: command }];
         let wish = service_api::Wish {
@@ -162,17 +162,17 @@ impl PluginCommand for Run {
             ..service_api::Wish::default()
         };
         let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
-        verb::follow(Verb::Start, wish, session, due, false)
+        run_action::send(ActionKind::Start, wish, session, due, false)
     }
 }
 
-/// `true` and `false` are programs too.
+/// The words of the command. `true` and `false` are programs too.
 fn words(call: &EvaluatedCall) -> Result<Vec<Spanned<String>>, LabeledError> {
     let word = |value: &Value| Ok(Spanned { item: value.coerce_string()?, span: value.span() });
     call.positional.iter().map(word).collect()
 }
 
-/// What services.toml would say of it.
+/// The definition in the form of services.toml.
 fn definition(
     here: Option<&str>,
     call: &EvaluatedCall,
@@ -181,7 +181,7 @@ fn definition(
     let mut keys = Map::new();
     for (flag, key) in KEYS {
         if let Some(value) = call.get_flag_value(flag) {
-            keys.insert(key.to_owned(), cells::json(&value)?);
+            keys.insert(key.to_owned(), value_conversion::to_json(&value)?);
         }
     }
     let there = keys.get("working_dir").and_then(Json::as_str);

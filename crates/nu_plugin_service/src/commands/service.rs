@@ -1,12 +1,12 @@
-//! `service`: the help, and a way back from a mistyped subcommand.
+//! `service`: the help, and suggestions for a mistyped subcommand.
 
 use super::signature::category;
-use crate::error::refusal;
+use crate::error::invalid_call;
 use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
 
-/// What `help service` says under the first line.
+/// The text of `help service` below the first line.
 const MANUAL: &str = "\
 A project is a directory with a services.toml, searched from the current directory upward (or --config, or
 $env.SERVICES_CONFIG). `service init` writes one:
@@ -109,22 +109,22 @@ impl PluginCommand for Service {
     }
 }
 
-/// The commands of `nu/service`, which are there once it is used.
-const OF_THE_MODULE: [&str; 9] = ["up", "down", "watch", "top", "tail", "prompt", "hook", "trust", "paint"];
+/// The commands of the module `nu/service`.
+const MODULE_COMMANDS: [&str; 9] = ["up", "down", "watch", "top", "tail", "prompt", "hook", "trust", "paint"];
 
 fn unknown(words: &[&str], commands: &[String], span: Span) -> LabeledError {
-    if let Some(word) = words.first().filter(|word| OF_THE_MODULE.contains(word)) {
+    if let Some(word) = words.first().filter(|word| MODULE_COMMANDS.contains(word)) {
         let message = format!(
             "unknown command `service {word}`: it belongs to the module, which is not \
                                loaded"
         );
-        return refusal("unknown_subcommand", &message, "not loaded", span).with_help(
+        return invalid_call("unknown_subcommand", &message, "not loaded", span).with_help(
             "call `use service` first, also in config.nu (`nu install.nu` installs the module); `nu -c` \
              reads no config.nu: `nu -c 'use service; service up'`",
         );
     }
     let names = commands.iter().filter_map(|command| command.strip_prefix("service "));
-    let near = match words.first().and_then(|word| MEANT.iter().find(|(said, _)| said == word)) {
+    let near = match words.first().and_then(|word| ALIASES.iter().find(|(said, _)| said == word)) {
         Some((_, meant)) => Some(*meant),
         None => names
             .filter_map(|name| Some((distance(words, name)?, name)))
@@ -136,21 +136,22 @@ fn unknown(words: &[&str], commands: &[String], span: Span) -> LabeledError {
         None => "`service` alone lists the subcommands".into(),
     };
     let message = format!("no command `service {}`", words.join(" "));
-    refusal("unknown_subcommand", &message, "unknown subcommand", span)
+    invalid_call("unknown_subcommand", &message, "unknown subcommand", span)
         .with_help(format!("{hint} (the system's own tool is `^service`)"))
 }
 
-/// What other programs call it.
-const MEANT: [(&str, &str); 4] = [("ps", "status"), ("ls", "list"), ("rm", "remove"), ("kill", "stop")];
+/// The names of these commands in other programs.
+const ALIASES: [(&str, &str); 4] = [("ps", "status"), ("ls", "list"), ("rm", "remove"), ("kill", "stop")];
 
-/// By how many letters as many words as the name has differ from it, if few enough that it is meant; none where they begin it.
+/// The number of letters in which the first words differ from the name; `None` if they differ too much or are a prefix
+/// of it.
 fn distance(words: &[&str], name: &str) -> Option<usize> {
     let count = name.split(' ').count().min(words.len());
     let said = words[..count].join(" ");
     if name.starts_with(&said) {
         return Some(0);
     }
-    // What is longer is like no name.
+    // Longer words are not compared.
     if said.len() > 64 {
         return None;
     }

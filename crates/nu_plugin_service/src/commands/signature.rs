@@ -1,4 +1,4 @@
-//! What the signatures of the commands have in common.
+//! The common parts of the commands' signatures.
 
 use nu_protocol::{Category, Signature, SyntaxShape, Type};
 
@@ -19,13 +19,13 @@ pub(super) fn selecting(name: &str, output: &Type) -> Signature {
         .input_output_types(inputs().map(|input| (input, output.clone())).collect())
 }
 
-/// What services may be piped in as. Anything else is taken too: the item of a closure, which names none, comes this way.
+/// The input types for services. Any other value is accepted too, because the item of a closure arrives this way.
 pub(super) fn inputs() -> impl Iterator<Item = Type> {
     let named = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
     named.into_iter().chain([Type::Any])
 }
 
-/// A command about the daemon of a project, or of those whose rows of `service projects` are piped in.
+/// A command about the daemon of a project, or of the projects in piped rows of `service projects`.
 pub(super) fn about_daemon(name: &str) -> Signature {
     signature(name).input_output_types(vec![
         (Type::Nothing, Type::record()),

@@ -1,8 +1,8 @@
 //! `service start`.
 
-use super::action::Verb;
-use super::names::completes;
-use super::verb;
+use super::action::ActionKind;
+use super::completion::completes;
+use super::run_action;
 use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Value};
@@ -17,7 +17,7 @@ impl PluginCommand for Start {
     }
 
     fn signature(&self) -> Signature {
-        verb::signature(self.name())
+        run_action::signature(self.name())
             .switch("no-deps", "Start only the named services, not their dependencies", None)
             .named(
                 "if-hash",
@@ -68,7 +68,7 @@ impl PluginCommand for Start {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        verb::run(Verb::Start, plugin, engine, call, input)
+        run_action::run(ActionKind::Start, plugin, engine, call, input)
     }
 
     completes!(Idle);

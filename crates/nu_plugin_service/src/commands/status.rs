@@ -1,7 +1,7 @@
 //! `service status`.
 
-use super::names::completes;
-use super::reading::Reading;
+use super::completion::completes;
+use super::query::Query;
 use super::signature::selecting;
 use crate::client::Client;
 use crate::plugin::ServicePlugin;
@@ -78,15 +78,17 @@ impl PluginCommand for Status {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let Some(reading) = Reading::open(plugin, engine, call, input)? else {
+        let Some(reading) = Query::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Status>(Vec::new(), call.head));
         };
-        let Reading { selection, session } = reading;
+        let Query { selection, session } = reading;
         let names = selection.joined();
         let long = if call.has_flag("long")? { "true" } else { "false" };
-        let question =
-            move |client: &Client| client.noted(routes::STATUS, &[("names", &names), ("long", long)]);
-        let kept: &[&str] = if long == "true" { &["name", "state", "reason"] } else { view::Status::KEPT };
+        let question = move |client: &Client| {
+            client.get_with_notes(routes::STATUS, &[("names", &names), ("long", long)])
+        };
+        let kept: &[&str] =
+            if long == "true" { &["name", "state", "reason"] } else { view::Status::PRIORITY_COLUMNS };
         let (rows, notes): (Vec<view::Status>, Vec<String>) = match call.has_flag("no-start")? {
             true => session.ask_running(question)?,
             false => session.ask(question)?,

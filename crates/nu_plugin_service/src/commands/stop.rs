@@ -1,8 +1,8 @@
 //! `service stop`.
 
-use super::action::Verb;
-use super::names::completes;
-use super::verb;
+use super::action::ActionKind;
+use super::completion::completes;
+use super::run_action;
 use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Value};
@@ -17,7 +17,7 @@ impl PluginCommand for Stop {
     }
 
     fn signature(&self) -> Signature {
-        verb::signature(self.name()).switch(
+        run_action::signature(self.name()).switch(
             "no-dependents",
             "Stop only the named services, not their dependents",
             None,
@@ -65,7 +65,7 @@ impl PluginCommand for Stop {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        verb::run(Verb::Stop, plugin, engine, call, input)
+        run_action::run(ActionKind::Stop, plugin, engine, call, input)
     }
 
     completes!(Running);

@@ -1,6 +1,6 @@
-//! Examples, and whole calls from Nushell source to table against a pretend daemon.
+//! Examples, and whole calls from Nushell source to table against a mock daemon.
 
-use crate::fake::{self, Daemon, Reply, outcome};
+use crate::mock_daemon::{self, MockDaemon, Reply, outcome};
 use crate::plugin::ServicePlugin;
 use nu_plugin_test_support::PluginTest;
 use nu_protocol::{ShellError, Span, Value};
@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 const STATUS: &str = r#"[{"name":"web","status":"running","state":"ready","health":"healthy","pid":7,
     "uptime_ms":1500.0,"memory":1024,"restarts":0}]"#;
 
-/// A Nushell whose project is a directory of its own.
+/// A Nushell with a temporary project.
 struct Shell {
     nu: PluginTest,
     dir: tempfile::TempDir,
@@ -43,11 +43,11 @@ impl Shell {
         Project::find(None, &Environment { env: &env, cwd: dir, uid, runs: &|_| false }).unwrap()
     }
 
-    /// A daemon of this project that answers as its version and, for the rest, as the test says.
-    fn daemon(&self, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> Daemon {
+    /// A daemon of this project that answers its version itself and every other request as the test says.
+    fn daemon(&self, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> MockDaemon {
         let socket = self.project().socket;
         std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
-        Daemon::serving_at(&socket, move |request| {
+        MockDaemon::serving_at(&socket, move |request| {
             if request.contains(routes::VERSION) { version(API_VERSION) } else { reply(request) }
         })
     }
@@ -98,7 +98,7 @@ fn status_asks_for_the_names_from_the_pipe_and_types_the_answer() {
     let table = shell.eval("[{name: web}] | service status").unwrap();
     let uptime = table.as_list().unwrap()[0].get_data_by_key("uptime").unwrap();
     assert_eq!(uptime.as_duration().unwrap(), 1_000_000_000);
-    assert!(daemon.heard()[1].starts_with("GET /api/v1/services/status?names=web&long=false "));
+    assert!(daemon.requests()[1].starts_with("GET /api/v1/services/status?names=web&long=false "));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn start_sends_the_whole_wish_and_gives_the_rows_in_their_order() {
     let table = shell.eval("service start web --no-deps --timeout 2sec").unwrap();
     assert_eq!(names(&table), ["db", "web"]);
     let wish = r#"{"names":["web"],"all":false,"relatives":false,"wait":true,"timeout_ms":2000}"#;
-    assert!(daemon.heard()[1].ends_with(wish), "{:?}", daemon.heard());
+    assert!(daemon.requests()[1].ends_with(wish), "{:?}", daemon.requests());
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn run_sends_the_definition_and_then_starts_what_it_was_called() {
     });
     let source = "service run --env {A: 1} --memory-limit 100MB --timeout 2sec -- ssh -N host";
     assert_eq!(names(&shell.eval(source).unwrap()), ["ssh-2"]);
-    let heard = daemon.heard();
+    let heard = daemon.requests();
     let body = |nth: usize| -> serde_json::Value {
         serde_json::from_str(heard[nth].split("\r\n\r\n").nth(1).unwrap()).unwrap()
     };
@@ -165,7 +165,7 @@ fn a_daemon_of_another_version_is_told_in_one_sentence_with_the_fix() {
     let mut shell = Shell::new();
     let socket = shell.project().socket;
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
-    let daemon = Daemon::serving_at(&socket, |_| version(API_VERSION + 1));
+    let daemon = MockDaemon::serving_at(&socket, |_| version(API_VERSION + 1));
     for command in ["status", "start web", "wait web", "logs -f", "why web"] {
         let Err(ShellError::LabeledError(error)) = shell.eval(&format!("service {command}")) else {
             panic!("`{command}` spoke to a stranger");
@@ -174,7 +174,10 @@ fn a_daemon_of_another_version_is_told_in_one_sentence_with_the_fix() {
         assert!(error.msg.starts_with("cannot talk to the daemon: it is version 0.9.0"), "{}", error.msg);
         assert!(error.help.unwrap().starts_with("run `service daemon stop`"));
     }
-    assert!(daemon.heard().iter().all(|request| request.contains(routes::VERSION)), "nothing else is asked");
+    assert!(
+        daemon.requests().iter().all(|request| request.contains(routes::VERSION)),
+        "nothing else is asked"
+    );
 }
 
 #[test]
@@ -190,7 +193,9 @@ fn logs_come_line_by_line_and_typed() {
     let time = table.as_list().unwrap()[0].get_data_by_key("time").unwrap();
     assert_eq!(time.as_date().unwrap().to_rfc3339(), "2026-01-01T00:00:00+00:00");
     assert!(
-        daemon.heard()[1..].iter().any(|request| request.starts_with("GET /api/v1/logs?names=a,b&tail=3 "))
+        daemon.requests()[1..]
+            .iter()
+            .any(|request| request.starts_with("GET /api/v1/logs?names=a,b&tail=3 "))
     );
 }
 
@@ -198,7 +203,7 @@ fn logs_come_line_by_line_and_typed() {
 fn a_daemon_is_started_with_the_environment_of_the_shell_and_its_reason_to_fail_is_told() {
     let mut shell = Shell::new();
     let [program, seen] = ["orchestratord", "seen"].map(|name| shell.dir.path().join(name));
-    fake::program(
+    mock_daemon::program(
         &program,
         r#"echo "$GREETING $PWD $*" >> "$HOME/seen"
            echo '{"failed":{"code":"bad_definition","message":"unknown key `prot`"}}'"#,
@@ -216,7 +221,7 @@ fn a_daemon_is_started_with_the_environment_of_the_shell_and_its_reason_to_fail_
 fn what_only_reads_asks_the_program_once_when_no_daemon_runs() {
     let mut shell = Shell::new();
     let program = shell.dir.path().join("orchestratord");
-    fake::program(
+    mock_daemon::program(
         &program,
         r#"[ "$1 $2" = "order web" ] || exit 1
            echo '{"success":true,"data":[{"step":1,"name":"web","level":0,"dependencies":[]}],"error":null}'"#,

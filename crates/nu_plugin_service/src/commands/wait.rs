@@ -1,16 +1,16 @@
-//! `service wait`: looks on until services are as asked, or never can be. It wishes nothing.
+//! `service wait`: waits until services reach a state, or can never reach it. It changes nothing.
 
-use super::names::completes;
-use super::verb;
-use crate::cancel::{Heard, Worker};
+use super::completion::completes;
+use super::run_action;
 use crate::client::Client;
-use crate::error::refusal;
+use crate::error::invalid_call;
+use crate::ndjson_stream::NdjsonStream;
 use crate::plugin::ServicePlugin;
 use crate::progress::Progress;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::stream::Follow;
 use crate::table::{Row, table};
+use crate::worker::{Worker, WorkerEvent};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::engine::Closure;
 use nu_protocol::{
@@ -21,9 +21,9 @@ use service_api::{Code, Outcome, Problem, routes, view};
 use std::time::{Duration, Instant};
 
 const UNTIL: &[&str] = &["ready", "healthy", "running", "stopped", "completed"];
-/// How often a closure is asked again although no state has changed: it may speak of memory or time.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// The daemon keeps the time; this is how much later it may tell.
+/// The interval at which a closure runs again without a change of state: it may use memory or time.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The daemon enforces the time limit; its response may arrive this much later.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(super) struct Wait;
@@ -105,9 +105,9 @@ impl PluginCommand for Wait {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let (names, closure) = arguments(call)?;
-        let selection = Selection::of(plugin, engine, call, names, input)?;
+        let selection = Selection::with_names(plugin, engine, call, names, input)?;
         let until = until(call, closure.is_some())?;
-        let timeout = verb::timeout(call)?;
+        let timeout = run_action::timeout(call)?;
         let selection = match (&closure, selection) {
             (Some(_), selection) => selection,
             (None, selection) => {
@@ -144,7 +144,7 @@ fn arguments(call: &EvaluatedCall) -> Result<Arguments, LabeledError> {
     });
     if let Some(second) = closures.next() {
         let error =
-            refusal("bad_request", "cannot wait for two closures", "only one is allowed", second.span());
+            invalid_call("bad_request", "cannot wait for two closures", "only one is allowed", second.span());
         return Err(error.with_help("combine the conditions with `and`"));
     }
     let names = names.into_iter().map(|name| {
@@ -157,7 +157,7 @@ fn arguments(call: &EvaluatedCall) -> Result<Arguments, LabeledError> {
 fn until(call: &EvaluatedCall, closure: bool) -> Result<String, LabeledError> {
     let Some(word) = call.get_flag::<Spanned<String>>("for")? else { return Ok(UNTIL[0].to_owned()) };
     if closure {
-        return Err(refusal(
+        return Err(invalid_call(
             "ambiguous_input",
             "cannot take both a closure and `--for`",
             "conflicts with the closure",
@@ -169,31 +169,31 @@ fn until(call: &EvaluatedCall, closure: bool) -> Result<String, LabeledError> {
         true => Ok(word.item),
         false => {
             let message = format!("cannot wait for `{}`", word.item);
-            Err(refusal("bad_request", &message, "expected a state to wait for", word.span)
+            Err(invalid_call("bad_request", &message, "expected a state to wait for", word.span)
                 .with_help(format!("one of: {}", UNTIL.join(", "))))
         }
     }
 }
 
-/// One wait.
+/// The parameters of one wait.
 struct Waiting {
     session: Session,
     client: Client,
-    /// Joined; empty for all.
+    /// The names, joined by commas; empty for all.
     names: String,
     timeout: Option<Duration>,
 }
 
 impl Waiting {
-    /// Waits for states, on which the daemon keeps an eye.
+    /// Waits for states; the daemon checks them.
     fn states(&self, until: &str) -> Result<Vec<view::Status>, LabeledError> {
         let timeout = self.timeout.map(|limit| limit.as_millis().to_string()).unwrap_or_default();
         let query = [("names", self.names.as_str()), ("for", until), ("timeout_ms", &timeout)];
-        let opened = Follow::<Outcome>::open(&self.client, routes::WAIT, &query);
+        let opened = NdjsonStream::<Outcome>::open(&self.client, routes::WAIT, &query);
         let (follow, _leash) = opened.map_err(|problem| self.session.error(&problem))?;
-        let worker = Worker::spawn(&self.session.engine, move |mouth| {
+        let worker = Worker::spawn(&self.session.engine, move |sender| {
             for outcome in follow {
-                if !mouth.say(outcome) {
+                if !sender.send(outcome) {
                     break;
                 }
             }
@@ -203,16 +203,16 @@ impl Waiting {
         let due = self.timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
         let mut late = Vec::new();
         loop {
-            match worker.hear_with(&mut progress, due) {
-                Heard::Said(Ok(outcome)) => match outcome.error {
-                    // All that are late are told together; anything else is the end.
+            match worker.receive_with_progress(&mut progress, due) {
+                WorkerEvent::Item(Ok(outcome)) => match outcome.error {
+                    // Services that are late are reported together; any other problem ends the wait.
                     Some(problem) if problem.code == Code::Timeout => late.push(problem),
                     Some(problem) => return Err(self.session.error(&problem)),
                     None => {}
                 },
-                Heard::Said(Err(problem)) => return Err(self.session.error(&problem)),
-                Heard::Over => break,
-                heard => return Err(self.session.unheard(&heard)),
+                WorkerEvent::Item(Err(problem)) => return Err(self.session.error(&problem)),
+                WorkerEvent::Finished => break,
+                event => return Err(self.session.explain_no_answer(&event)),
             }
         }
         let mut late = late.into_iter();
@@ -222,14 +222,14 @@ impl Waiting {
         }
     }
 
-    /// Asks a closure whenever a state has changed, and now and then.
+    /// Runs a closure at each change of a state, and at an interval.
     fn closure(&self, closure: &Spanned<Closure>) -> Result<Vec<view::Status>, LabeledError> {
         let query = [("names", self.names.as_str()), ("follow", "true")];
-        let opened = Follow::<Vec<view::Status>>::open(&self.client, routes::STATUS, &query);
+        let opened = NdjsonStream::<Vec<view::Status>>::open(&self.client, routes::STATUS, &query);
         let (follow, _leash) = opened.map_err(|problem| self.session.error(&problem))?;
-        let worker = Worker::spawn(&self.session.engine, move |mouth| {
+        let worker = Worker::spawn(&self.session.engine, move |sender| {
             for table in follow {
-                if !mouth.say(table.map(drop)) {
+                if !sender.send(table.map(drop)) {
                     break;
                 }
             }
@@ -238,11 +238,11 @@ impl Waiting {
         let mut progress = Progress::new(what, &self.session.engine, self.client.clone(), self.names.clone());
         let due = self.timeout.and_then(|limit| Instant::now().checked_add(limit));
         loop {
-            let again = Instant::now() + LOOK_AGAIN;
-            match worker.hear_with(&mut progress, due.into_iter().chain([again]).min()) {
-                Heard::Said(Ok(())) | Heard::Late => {}
-                Heard::Said(Err(problem)) => return Err(self.session.error(&problem)),
-                Heard::Over => {
+            let again = Instant::now() + POLL_INTERVAL;
+            match worker.receive_with_progress(&mut progress, due.into_iter().chain([again]).min()) {
+                WorkerEvent::Item(Ok(())) | WorkerEvent::TimedOut => {}
+                WorkerEvent::Item(Err(problem)) => return Err(self.session.error(&problem)),
+                WorkerEvent::Finished => {
                     let problem = Problem::new(
                         Code::DaemonUnreachable,
                         "the daemon ended before the closure returned true",
@@ -250,10 +250,10 @@ impl Waiting {
                     .help("services keep running, and the next command starts a daemon: wait again");
                     return Err(self.session.error(&problem));
                 }
-                heard @ Heard::Interrupted => return Err(self.session.unheard(&heard)),
+                event @ WorkerEvent::Interrupted => return Err(self.session.explain_no_answer(&event)),
             }
             let states = self.status("true")?;
-            if self.says_true(closure, &states)? {
+            if self.is_true(closure, &states)? {
                 let short = |state| view::Status { details: None, ..state };
                 return Ok(states.into_iter().map(short).collect());
             }
@@ -265,16 +265,17 @@ impl Waiting {
         }
     }
 
-    fn says_true(&self, closure: &Spanned<Closure>, states: &[view::Status]) -> Result<bool, LabeledError> {
+    fn is_true(&self, closure: &Spanned<Closure>, states: &[view::Status]) -> Result<bool, LabeledError> {
         let span = closure.span;
-        let all: Record = states.iter().map(|state| (state.name.clone(), state.clone().row(span))).collect();
+        let all: Record =
+            states.iter().map(|state| (state.name.clone(), state.clone().into_row(span))).collect();
         match self.session.engine.eval_closure(closure, Vec::new(), Some(Value::record(all, span)))? {
             Value::Bool { val, .. } => Ok(val),
-            // `$in.web.uptime > 1min` of one that does not run.
+            // `$in.web.uptime > 1min` of a service that does not run.
             Value::Nothing { .. } => Ok(false),
             other => {
                 let label = format!("says {}", other.get_type());
-                Err(refusal(
+                Err(invalid_call(
                     "bad_request",
                     "cannot use the result of this closure: expected true or false",
                     &label,
@@ -288,6 +289,6 @@ impl Waiting {
     fn status(&self, long: &'static str) -> Result<Vec<view::Status>, LabeledError> {
         let names = self.names.clone();
         let client = self.client.clone();
-        self.session.patiently(move || client.get(routes::STATUS, &[("names", &names), ("long", long)]))
+        self.session.with_timeout(move || client.get(routes::STATUS, &[("names", &names), ("long", long)]))
     }
 }

@@ -1,8 +1,8 @@
 //! `service why`.
 
-use super::names::completes;
-use crate::client::path_of;
-use crate::error::refusal;
+use super::completion::completes;
+use crate::client::service_path;
+use crate::error::invalid_call;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
@@ -73,7 +73,7 @@ impl PluginCommand for Why {
                 return Ok(table(all, call.head));
             }
             [_, second, ..] => {
-                return Err(refusal(
+                return Err(invalid_call(
                     "bad_request",
                     "cannot explain several services at once",
                     "only one is allowed",
@@ -84,8 +84,8 @@ impl PluginCommand for Why {
         };
         let session = Session::open(plugin, engine, call, &selection)?;
         let why: view::Why =
-            session.ask(move |client| client.get(&path_of(routes::SERVICE_WHY, &name), &[]))?;
-        Ok(why.row(call.head).into_pipeline_data())
+            session.ask(move |client| client.get(&service_path(routes::SERVICE_WHY, &name), &[]))?;
+        Ok(why.into_row(call.head).into_pipeline_data())
     }
 
     completes!(All);

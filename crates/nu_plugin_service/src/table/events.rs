@@ -1,4 +1,4 @@
-//! Rows of the journal: events, history, starts.
+//! The rows of the journal: events, history, starts.
 
 use super::{Row, date, integer, string, took};
 use nu_protocol::{Span, Value, record};
@@ -6,9 +6,9 @@ use service_api::Event;
 use service_api::event::{Past, Start};
 
 impl Row for Event {
-    const KEPT: &'static [&'static str] = &["seq", "service", "from", "to"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["seq", "service", "from", "to"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "seq" => Value::int(i64::try_from(self.seq).unwrap_or(i64::MAX), span),
@@ -24,13 +24,13 @@ impl Row for Event {
     }
 }
 
-/// An event with all that it says: who brought it about, and how a run ended.
+/// An event with all columns: its cause, and how a run ended.
 pub(crate) struct Long(pub(crate) Event);
 
 impl Row for Long {
-    const KEPT: &'static [&'static str] = &["seq", "service", "from", "to", "by"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["seq", "service", "from", "to", "by"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         let event = self.0;
         let more = record! {
             "by" => string(event.by.clone(), span),
@@ -39,7 +39,7 @@ impl Row for Long {
             "exit_signal" => string(event.exit_signal.clone(), span),
             "need" => string(event.need.clone(), span),
         };
-        let mut row = event.row(span);
+        let mut row = event.into_row(span);
         if let Value::Record { val, .. } = &mut row {
             val.to_mut().extend(more);
         }
@@ -48,9 +48,9 @@ impl Row for Long {
 }
 
 impl Row for Past {
-    const KEPT: &'static [&'static str] = &["service", "kind", "to", "healthy"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["service", "kind", "to", "healthy"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "time" => date(self.time, span),
@@ -71,9 +71,9 @@ impl Row for Past {
 }
 
 impl Row for Start {
-    const KEPT: &'static [&'static str] = &["service", "waited_for", "took"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["service", "waited_for", "took"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "service" => Value::string(self.service, span),

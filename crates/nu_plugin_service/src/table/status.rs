@@ -1,13 +1,13 @@
-//! How the state of a service looks, short and long.
+//! The rows of `service status`, short and long.
 
 use super::{Row, date, filesize, integer, string, strings, uptime};
 use nu_protocol::{Record, Span, Value, record};
 use service_api::view;
 
 impl Row for view::Status {
-    const KEPT: &'static [&'static str] = &["name", "state", "health"];
+    const PRIORITY_COLUMNS: &'static [&'static str] = &["name", "state", "health"];
 
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         let age = if self.details.is_some() { uptime } else { short_uptime };
         let mut row = record! {
             "name" => Value::string(self.name, span),
@@ -28,7 +28,7 @@ impl Row for view::Status {
 
 fn push_details(row: &mut Record, details: view::Details, span: Span) {
     let nothing = Value::nothing(span);
-    // What somebody looks for first comes first: of a table as wide as this a terminal shows the beginning.
+    // The most important columns come first, because a terminal shows only the beginning of a wide table.
     row.push("reason", string(details.reason, span));
     row.push("cpu", details.cpu.map_or(nothing.clone(), |percent| Value::float(percent, span)));
     row.push("since", details.since.map_or(nothing.clone(), |time| date(time, span)));
@@ -45,7 +45,7 @@ fn push_details(row: &mut Record, details: view::Details, span: Span) {
     row.push("project", Value::string(details.project, span));
 }
 
-/// An uptime in at most two units: whole minutes from ten minutes on, hours from a day on, days from a week on.
+/// An uptime in at most two units: minutes from ten minutes on, hours from a day on, days from a week on.
 fn short_uptime(ms: f64, span: Span) -> Value {
     const MINUTE: f64 = 60e3;
     const HOUR: f64 = 60.0 * MINUTE;
@@ -76,7 +76,7 @@ mod tests {
             restarts: 1,
             details,
         }
-        .row(SPAN)
+        .into_row(SPAN)
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! What was done with a unit of systemd, as a record.
+//! The row of a systemd unit.
 
 use super::{Row, string};
 use nu_protocol::{Span, Value, record};
 use service_api::Unit;
 
 impl Row for Unit {
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         Value::record(
             record! {
                 "unit" => Value::string(self.unit, span),

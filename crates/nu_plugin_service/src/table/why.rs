@@ -1,13 +1,13 @@
-//! How the answer to `service why` looks.
+//! The record of `service why`.
 
 use super::{Row, date, integer, string, took};
 use nu_protocol::{Span, Value, record};
 use service_api::view;
 
 impl Row for view::Why {
-    fn row(self, span: Span) -> Value {
+    fn into_row(self, span: Span) -> Value {
         let nothing = || Value::nothing(span);
-        let log = self.log.into_iter().map(|line| line.row(span)).collect();
+        let log = self.log.into_iter().map(|line| line.into_row(span)).collect();
         Value::record(
             record! {
                 "name" => Value::string(self.name, span),

@@ -1,4 +1,4 @@
-//! A pretend daemon for tests: a Unix socket that answers what the test says.
+//! A mock daemon for tests: a Unix socket that returns the responses of the test.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -7,21 +7,21 @@ use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
-/// A row that is none: the daemon ends there.
+/// A special row: the daemon ends there.
 pub(crate) const CRASH: &str = "crash";
 
-/// What the daemon says to one request.
+/// The response to one request.
 pub(crate) enum Reply {
-    /// A whole answer.
+    /// A complete response.
     Json(u16, String),
-    /// One line for each string, until the sender is gone.
+    /// One line per string, until the sender is dropped.
     Rows(Receiver<String>),
-    /// Not a word, for as long as the client stays.
+    /// No response while the client stays connected.
     Silence,
 }
 
 impl Reply {
-    /// A successful envelope around this JSON.
+    /// A successful envelope with this JSON.
     pub(crate) fn data(json: &str) -> Self {
         Self::Json(200, format!(r#"{{"success":true,"data":{json},"error":null}}"#))
     }
@@ -33,16 +33,16 @@ impl Reply {
     }
 }
 
-/// A listening pretend daemon.
-pub(crate) struct Daemon {
-    /// Where it listens.
+/// A mock daemon that listens.
+pub(crate) struct MockDaemon {
+    /// The path of its socket.
     pub(crate) socket: PathBuf,
-    heard: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     _dir: Option<tempfile::TempDir>,
 }
 
-impl Daemon {
-    /// Listens on a socket of its own and answers each request, given as its whole head.
+impl MockDaemon {
+    /// Listens on a temporary socket and answers each request, given as its head.
     pub(crate) fn serving(reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let daemon = Self::serving_at(&dir.path().join("d.sock"), reply);
@@ -64,16 +64,16 @@ impl Daemon {
                 std::thread::spawn(move || answer(stream, reply));
             }
         });
-        Self { socket: socket.to_path_buf(), heard: requests, _dir: None }
+        Self { socket: socket.to_path_buf(), requests, _dir: None }
     }
 
-    /// The requests so far, head and body.
-    pub(crate) fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().clone()
+    /// The requests so far, each with head and body.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
-/// Writes a program. Another process does it: one that is open for writing here could not be run.
+/// Writes a program. Another process does it, because a file that is open for writing here could not be executed.
 pub(crate) fn program(path: &Path, script: &str) {
     let written = Command::new("sh")
         .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod +x "$0""#])
@@ -83,7 +83,7 @@ pub(crate) fn program(path: &Path, script: &str) {
     assert!(written.unwrap().success());
 }
 
-/// The line that tells what became of a named service.
+/// The row of a named service.
 pub(crate) fn outcome(name: &str, ok: bool) -> String {
     let error = if ok {
         "null".into()
@@ -113,7 +113,7 @@ fn read_request(stream: &UnixStream) -> Option<String> {
 }
 
 fn answer(mut stream: UnixStream, reply: Reply) {
-    // A client that went away is no matter for the test.
+    // A client that has hung up is no failure of the test.
     let _ = match reply {
         Reply::Json(status, body) => {
             let length = body.len();
@@ -126,7 +126,7 @@ fn answer(mut stream: UnixStream, reply: Reply) {
             let _ = write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
             for row in rows {
                 if row == CRASH {
-                    return; // without a final chunk the answer counts as broken off
+                    return; // without the last chunk the response counts as cut off
                 }
                 let _ = write!(stream, "{:x}\r\n{row}\n\r\n", row.len() + 1);
             }

@@ -1,4 +1,5 @@
-//! [`Wire`]: a bare connection to a daemon, which another thread can break off; and whom TLS trusts.
+//! [`Connection`]: a bare connection to a daemon, which another thread can shut down; and the certificates that TLS
+//! trusts.
 
 use crate::daemon_address::DaemonAddress;
 use rustls::crypto::aws_lc_rs;
@@ -15,23 +16,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long another machine may take to be reached.
-pub(crate) const REACHED_WITHIN: Duration = Duration::from_secs(5);
+/// The limit for connecting to another machine.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection.
-pub(crate) enum Wire {
+/// A connection to a daemon.
+pub(crate) enum Connection {
     Unix(UnixStream),
-    Plain(TcpStream),
-    Sealed(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-/// Ends what is read from a [`Wire`], wherever that is done, when it is dropped.
-pub(crate) enum Leash {
+/// Shuts a [`Connection`] down when it is dropped, which ends a read on any thread.
+pub(crate) enum ShutdownHandle {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
-impl Drop for Leash {
+impl Drop for ShutdownHandle {
     fn drop(&mut self) {
         // The daemon may have closed it before.
         let _ = match self {
@@ -41,43 +42,43 @@ impl Drop for Leash {
     }
 }
 
-impl Wire {
-    /// Connects. What is wrong with a certificate shows with the first word.
-    pub(crate) fn connect(way: &DaemonAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
-        let remote = match &way.endpoint {
+impl Connection {
+    /// Connects. The TLS handshake happens with the first read or write.
+    pub(crate) fn connect(address: &DaemonAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
+        let remote = match &address.endpoint {
             Endpoint::Unix(socket) => return UnixStream::connect(socket).map(Self::Unix),
             Endpoint::Tcp(remote) => remote,
         };
-        let stream = reach(remote)?;
+        let stream = connect_tcp(remote)?;
         stream.set_nodelay(true)?;
-        let Some(tls) = tls.filter(|_| remote.tls) else { return Ok(Self::Plain(stream)) };
+        let Some(tls) = tls.filter(|_| remote.tls) else { return Ok(Self::Tcp(stream)) };
         let name = ServerName::try_from(remote.host.clone()).map_err(io::Error::other)?;
         let session = ClientConnection::new(Arc::clone(tls), name).map_err(io::Error::other)?;
-        Ok(Self::Sealed(Box::new(StreamOwned::new(session, stream))))
+        Ok(Self::Tls(Box::new(StreamOwned::new(session, stream))))
     }
 
-    pub(crate) fn leash(&self) -> io::Result<Leash> {
+    pub(crate) fn shutdown_handle(&self) -> io::Result<ShutdownHandle> {
         match self {
-            Self::Unix(stream) => stream.try_clone().map(Leash::Unix),
-            Self::Plain(stream) => stream.try_clone().map(Leash::Tcp),
-            Self::Sealed(stream) => stream.sock.try_clone().map(Leash::Tcp),
+            Self::Unix(stream) => stream.try_clone().map(ShutdownHandle::Unix),
+            Self::Tcp(stream) => stream.try_clone().map(ShutdownHandle::Tcp),
+            Self::Tls(stream) => stream.sock.try_clone().map(ShutdownHandle::Tcp),
         }
     }
 
-    /// How long the next words may take.
-    pub(crate) fn patience(&self, limit: Option<Duration>) -> io::Result<()> {
+    /// Sets the limit for the next reads.
+    pub(crate) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.set_read_timeout(limit),
-            Self::Plain(stream) => stream.set_read_timeout(limit),
-            Self::Sealed(stream) => stream.sock.set_read_timeout(limit),
+            Self::Tcp(stream) => stream.set_read_timeout(limit),
+            Self::Tls(stream) => stream.sock.set_read_timeout(limit),
         }
     }
 }
 
-fn reach(remote: &Remote) -> io::Result<TcpStream> {
+fn connect_tcp(remote: &Remote) -> io::Result<TcpStream> {
     let mut last = io::Error::other("its name has no address");
-    for address in (remote.host.as_str(), remote.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, REACHED_WITHIN) {
+    for resolved in (remote.host.as_str(), remote.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&resolved, CONNECT_TIMEOUT) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
@@ -85,36 +86,36 @@ fn reach(remote: &Remote) -> io::Result<TcpStream> {
     Err(last)
 }
 
-impl Read for Wire {
+impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Unix(stream) => stream.read(buffer),
-            Self::Plain(stream) => stream.read(buffer),
-            Self::Sealed(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
         }
     }
 }
 
-impl Write for Wire {
+impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Unix(stream) => stream.write(bytes),
-            Self::Plain(stream) => stream.write(bytes),
-            Self::Sealed(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.flush(),
-            Self::Plain(stream) => stream.flush(),
-            Self::Sealed(stream) => stream.flush(),
+            Self::Tcp(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
         }
     }
 }
 
-/// Whom to trust: the authority in this file alone, else those that the machine trusts.
-pub(crate) fn trust(ca_file: Option<&Path>) -> Result<ClientConfig, Problem> {
+/// The TLS configuration. It trusts the authority in `ca_file` alone, or else those that the machine trusts.
+pub(crate) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Problem> {
     let broken = |error: rustls::Error| Problem::new(Code::Internal, format!("cannot set up TLS: {error}"));
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

@@ -1,6 +1,6 @@
-//! Values of Nushell as the keys of a definition, and the way back: where in the user's source a cell stands.
+//! Converts Nushell values to the keys of a definition, and finds the span of a cell.
 
-use crate::error::refusal;
+use crate::error::invalid_call;
 use nu_protocol::{LabeledError, Record, Span, Value};
 use serde_json::{Map, Number, Value as Json};
 use service_api::Cell;
@@ -8,13 +8,13 @@ use service_api::Cell;
 const SECOND: i64 = 1_000_000_000;
 const MILLISECOND: i64 = 1_000_000;
 
-/// The keys of a record, as `services.toml` would have them.
-pub(crate) fn keys(record: &Record) -> Result<Map<String, Json>, LabeledError> {
-    record.iter().map(|(key, value)| Ok((key.clone(), json(value)?))).collect()
+/// The keys of a record in the form of `services.toml`.
+pub(crate) fn record_to_json(record: &Record) -> Result<Map<String, Json>, LabeledError> {
+    record.iter().map(|(key, value)| Ok((key.clone(), to_json(value)?))).collect()
 }
 
-/// A value as `services.toml` would have it: durations are words, sizes are bytes.
-pub(crate) fn json(value: &Value) -> Result<Json, LabeledError> {
+/// A value in the form of `services.toml`: durations become text, sizes become bytes.
+pub(crate) fn to_json(value: &Value) -> Result<Json, LabeledError> {
     Ok(match value {
         Value::Nothing { .. } => Json::Null,
         Value::Bool { val, .. } => Json::Bool(*val),
@@ -23,17 +23,22 @@ pub(crate) fn json(value: &Value) -> Result<Json, LabeledError> {
         Value::String { val, .. } | Value::Glob { val, .. } => val.as_str().into(),
         Value::Duration { val, .. } => duration(*val).into(),
         Value::Filesize { val, .. } => val.get().into(),
-        Value::List { vals, .. } => vals.iter().map(json).collect::<Result<_, _>>()?,
-        Value::Record { val, .. } => Json::Object(keys(val)?),
+        Value::List { vals, .. } => vals.iter().map(to_json).collect::<Result<_, _>>()?,
+        Value::Record { val, .. } => Json::Object(record_to_json(val)?),
         Value::Error { error, .. } => return Err(LabeledError::from((**error).clone())),
         other => {
             let message = format!("cannot write a {} into a definition", other.get_type());
-            return Err(refusal("bad_definition", &message, "not allowed in a definition", other.span()));
+            return Err(invalid_call(
+                "bad_definition",
+                &message,
+                "not allowed in a definition",
+                other.span(),
+            ));
         }
     })
 }
 
-/// In whole units, so that a message about it shows what the user wrote.
+/// In whole units, so that a message about it shows the user's own value.
 fn duration(nanoseconds: i64) -> String {
     match nanoseconds {
         whole if whole % SECOND == 0 => format!("{}s", whole / SECOND),
@@ -42,8 +47,8 @@ fn duration(nanoseconds: i64) -> String {
     }
 }
 
-/// Where this cell stands, or what is nearest around it.
-pub(crate) fn span(rows: &[Value], cell: &Cell) -> Option<Span> {
+/// The span of this cell, or of the nearest value around it.
+pub(crate) fn find_span(rows: &[Value], cell: &Cell) -> Option<Span> {
     let mut value = rows.get(cell.row)?;
     for key in &cell.path {
         match value.as_record().ok().and_then(|record| record.get(key)) {
@@ -70,9 +75,9 @@ mod tests {
         let json = serde_json::json!({
             "stop_timeout": "1500ms", "memory_limit": 512_000_000, "health": {"interval": "5s"}, "user": null
         });
-        assert_eq!(Json::Object(keys(&record).unwrap()), json);
+        assert_eq!(Json::Object(record_to_json(&record).unwrap()), json);
         let date = Value::test_date("2026-01-01T00:00:00Z".parse().unwrap());
-        assert_eq!(super::json(&date).unwrap_err().code.as_deref(), Some("service::bad_definition"));
+        assert_eq!(to_json(&date).unwrap_err().code.as_deref(), Some("service::bad_definition"));
     }
 
     #[test]
@@ -81,7 +86,7 @@ mod tests {
         let health = Value::record(record! { "interval" => inner }, Span::new(20, 40));
         let rows = [Value::test_nothing(), Value::record(record! { "health" => health }, Span::new(10, 50))];
         let at = |row, path: &[&str]| {
-            span(&rows, &Cell { row, path: path.iter().map(|key| (*key).to_owned()).collect() })
+            find_span(&rows, &Cell { row, path: path.iter().map(|key| (*key).to_owned()).collect() })
         };
         assert_eq!(at(1, &["health", "interval"]), Some(Span::new(30, 31)));
         assert_eq!(at(1, &["start_command"]), Some(Span::new(10, 50)));

@@ -1,6 +1,6 @@
-//! [`Reading`]: one call of a command that only reads about services.
+//! [`Query`]: one call of a command that only reads about services.
 
-use crate::error::refusal;
+use crate::error::invalid_call;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
@@ -8,30 +8,35 @@ use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, Spanned};
 use serde::de::DeserializeOwned;
 
-/// How many of the last rows are asked for.
+/// The value of `--tail`.
 pub(super) fn tail(call: &EvaluatedCall) -> Result<Option<usize>, LabeledError> {
     let Some(tail) = call.get_flag::<Spanned<i64>>("tail")? else { return Ok(None) };
     let refused = |_| {
-        refusal("bad_request", "cannot show a negative number of rows", "must not be negative", tail.span)
+        invalid_call(
+            "bad_request",
+            "cannot show a negative number of rows",
+            "must not be negative",
+            tail.span,
+        )
     };
     usize::try_from(tail.item).map(Some).map_err(refused)
 }
 
-/// So many of the last, or all.
-pub(super) fn last_of<T>(tail: Option<usize>, mut rows: Vec<T>) -> Vec<T> {
+/// The last `tail` rows, or all.
+pub(super) fn keep_last<T>(tail: Option<usize>, mut rows: Vec<T>) -> Vec<T> {
     let surplus = tail.map_or(0, |tail| rows.len().saturating_sub(tail));
     rows.drain(..surplus);
     rows
 }
 
-/// Which services it is about, and how to learn about them.
-pub(super) struct Reading {
+/// The selected services, and the session.
+pub(super) struct Query {
     pub(super) selection: Selection,
     pub(super) session: Session,
 }
 
-impl Reading {
-    /// Reads names and pipe; `None` where an empty pipe leaves nothing to read about.
+impl Query {
+    /// Reads names and pipe; `None` for an empty pipe.
     pub(super) fn open(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
@@ -46,18 +51,18 @@ impl Reading {
         Ok(Some(Self { selection, session }))
     }
 
-    /// The names, for who needs them one by one.
+    /// The names, one by one.
     pub(super) fn names(&self) -> Vec<String> {
         self.selection.names().iter().map(|name| name.item.clone()).collect()
     }
 
-    /// A refusal that speaks of this word marks it.
+    /// Adds a word that an error about it can label.
     pub(super) fn mark(&mut self, word: Spanned<String>) {
         self.session.names.push(word);
     }
 
-    /// What the route answers; without a daemon, what the program says, which has the same words: the route's last one is its
-    /// command, and `since=17` its `--since 17`.
+    /// Requests a route. Without a daemon it runs the one-shot command with the same arguments: the last segment of the
+    /// route is the command, and `since=17` becomes `--since 17`.
     pub(super) fn ask<T: DeserializeOwned + Send + 'static>(
         &self,
         route: &'static str,

@@ -1,4 +1,5 @@
-//! Completion of service names. It runs while the user types: short patience, no daemon started, no error shown.
+//! Completion of service names. It runs while the user types: it has a short limit, starts no daemon and shows no
+//! error.
 
 use crate::client::Client;
 use crate::plugin::ServicePlugin;
@@ -11,24 +12,25 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// How long it may take in all.
-const PATIENCE: Duration = Duration::from_millis(150);
-/// How much of that a daemon may take, which answers within a few milliseconds unless it hangs.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(75);
+/// The limit of a completion.
+const COMPLETION_TIMEOUT: Duration = Duration::from_millis(150);
+/// The part of the limit for the daemon, which answers within a few milliseconds unless it hangs.
+const DAEMON_TIMEOUT: Duration = Duration::from_millis(75);
 
-/// Which services a command can do something with: those come first, and of the others the state tells why they do not.
+/// Which services a command applies to. They come first; the others follow with the state that tells why they come
+/// later.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Offer {
+pub(super) enum CompletionKind {
     All,
     Running,
     Idle,
-    /// In no file.
+    /// Services that no file defines.
     Added,
 }
 
-/// Completes the names of a command with what the [`Offer`] says.
+/// Completes the names of a command with this [`CompletionKind`].
 macro_rules! completes {
-    ($offer:ident) => {
+    ($kind:ident) => {
         #[expect(deprecated, reason = "the last argument marks the method as experimental")]
         fn get_dynamic_completion(
             &self,
@@ -38,8 +40,8 @@ macro_rules! completes {
             argument: ::nu_protocol::engine::ArgType,
             _: ::nu_protocol::engine::ExperimentalMarker,
         ) -> Option<Vec<::nu_protocol::DynamicSuggestion>> {
-            use $crate::commands::names::{Offer, complete};
-            complete(plugin, engine, &call, &argument, Offer::$offer)
+            use $crate::commands::completion::{CompletionKind, complete};
+            complete(plugin, engine, &call, &argument, CompletionKind::$kind)
         }
     };
 }
@@ -51,10 +53,10 @@ pub(super) fn complete(
     engine: &EngineInterface,
     call: &DynamicCompletionCall,
     argument: &ArgType<'_>,
-    offer: Offer,
+    kind: CompletionKind,
 ) -> Option<Vec<DynamicSuggestion>> {
     match argument {
-        ArgType::Positional(_) => Some(suggestions(plugin, engine, call, offer).unwrap_or_default()),
+        ArgType::Positional(_) => Some(suggestions(plugin, engine, call, kind).unwrap_or_default()),
         ArgType::Flag(_) => None,
     }
 }
@@ -63,55 +65,61 @@ fn suggestions(
     plugin: &ServicePlugin,
     engine: &EngineInterface,
     call: &DynamicCompletionCall,
-    offer: Offer,
+    kind: CompletionKind,
 ) -> Result<Vec<DynamicSuggestion>, Problem> {
     let began = Instant::now();
     if config(call).is_none()
-        && let Some(way) = remote::configured(engine)?
+        && let Some(address) = remote::configured(engine)?
     {
-        // Another machine is farther away, and there is nobody else to ask.
-        return known(&plugin.clients.to(&way)?.within(PATIENCE), offer);
+        // Another machine may take the whole limit, and there is no other source.
+        return ask_daemon(&plugin.clients.for_address(&address)?.with_timeout(COMPLETION_TIMEOUT), kind);
     }
     let project = project::find(engine, config(call).as_deref())?;
-    let client = launch::running(&project, &plugin.clients)?.within(ANSWERS_WITHIN);
-    known(&client, offer).or_else(|_| {
-        // Without a daemon, or with one that hangs, nobody knows what runs.
-        let services = defined(project, engine, PATIENCE.saturating_sub(began.elapsed()))?;
-        Ok(fitting(services, offer, &[]).into_iter().map(|service| suggestion(service, &[])).collect())
+    let client = launch::running(&project, &plugin.clients)?.with_timeout(DAEMON_TIMEOUT);
+    ask_daemon(&client, kind).or_else(|_| {
+        // Without a daemon the states are unknown, so the names come from the file.
+        let services = read_definitions(project, engine, COMPLETION_TIMEOUT.saturating_sub(began.elapsed()))?;
+        Ok(sort_candidates(services, kind, &[]).into_iter().map(|service| suggestion(service, &[])).collect())
     })
 }
 
-/// What the daemon knows, asked for both at once: the patience is for both.
-fn known(client: &Client, offer: Offer) -> Result<Vec<DynamicSuggestion>, Problem> {
+/// Requests services and states from the daemon, both at once.
+fn ask_daemon(client: &Client, kind: CompletionKind) -> Result<Vec<DynamicSuggestion>, Problem> {
     std::thread::scope(|scope| {
         let status = scope.spawn(|| client.get(routes::STATUS, &[]));
         let services = client.get(routes::LIST, &[])?;
-        // Names are worth more than knowing which of them run.
+        // Names are useful even without states.
         let status: Vec<view::Status> = status.join().ok().and_then(Result::ok).unwrap_or_default();
-        let services = fitting(services, offer, &status).into_iter();
+        let services = sort_candidates(services, kind, &status).into_iter();
         Ok(services.map(|service| suggestion(service, &status)).collect())
     })
 }
 
-/// What the file defines.
-fn defined(
+/// The services that the file defines.
+fn read_definitions(
     project: Project,
     engine: &EngineInterface,
-    patience: Duration,
+    limit: Duration,
 ) -> Result<Vec<view::Service>, Problem> {
-    let (say, services) = channel();
+    let (sender, services) = channel();
     let engine = engine.clone();
-    std::thread::spawn(move || say.send(orchestratord::run_once(&project, &engine, &["list"])));
-    services.recv_timeout(patience).unwrap_or_else(|_| Ok(Vec::new()))
+    std::thread::spawn(move || sender.send(orchestratord::run_once(&project, &engine, &["list"])));
+    services.recv_timeout(limit).unwrap_or_else(|_| Ok(Vec::new()))
 }
 
-/// The services that fit, and then the others: a name that is not offered looks as if there were none.
-fn fitting(services: Vec<view::Service>, offer: Offer, status: &[view::Status]) -> Vec<view::Service> {
-    let wanted = match offer {
-        Offer::All => return services,
-        Offer::Added => return services.into_iter().filter(|service| service.origin != "file").collect(),
-        Offer::Running => false,
-        Offer::Idle => true,
+/// Sorts the applicable services first. The others follow, because a missing name would look undefined.
+fn sort_candidates(
+    services: Vec<view::Service>,
+    kind: CompletionKind,
+    status: &[view::Status],
+) -> Vec<view::Service> {
+    let wanted = match kind {
+        CompletionKind::All => return services,
+        CompletionKind::Added => {
+            return services.into_iter().filter(|service| service.origin != "file").collect();
+        }
+        CompletionKind::Running => false,
+        CompletionKind::Idle => true,
     };
     let idle = |service: &view::Service| {
         let state = state(&service.name, status);
@@ -126,7 +134,7 @@ fn state<'a>(name: &str, status: &'a [view::Status]) -> Option<&'a str> {
     status.iter().find(|row| row.name == name).map(|row| row.state.as_str())
 }
 
-/// The name, with its state and what it is for, as far as that is known.
+/// The name, with its state and its description as far as they are known.
 fn suggestion(service: view::Service, status: &[view::Status]) -> DynamicSuggestion {
     let state = state(&service.name, status).unwrap_or_default();
     let words = [state, service.description.as_str()];
@@ -135,7 +143,7 @@ fn suggestion(service: view::Service, status: &[view::Status]) -> DynamicSuggest
     DynamicSuggestion { value: service.name, description, ..Default::default() }
 }
 
-/// `--config`, where it is already typed out.
+/// The value of `--config`, if it is complete.
 fn config(call: &DynamicCompletionCall) -> Option<PathBuf> {
     let path = call.call.get_flag_expr("config")?;
     path.as_filepath().map(|(path, _)| path).or_else(|| path.as_string()).map(PathBuf::from)
@@ -145,7 +153,7 @@ fn config(call: &DynamicCompletionCall) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn offered(offer: Offer, known: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
+    fn offered(kind: CompletionKind, known: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
         let services = ["a", "b"].map(|name| view::Service {
             name: name.into(),
             description: String::new(),
@@ -169,7 +177,7 @@ mod tests {
             details: None,
         });
         let status: Vec<_> = status.collect();
-        let fit = fitting(services.into(), offer, &status).into_iter();
+        let fit = sort_candidates(services.into(), kind, &status).into_iter();
         let offered = fit.map(|service| suggestion(service, &status));
         offered.map(|suggestion| (suggestion.value, suggestion.description)).collect()
     }
@@ -182,14 +190,14 @@ mod tests {
     fn all_are_offered_with_their_state_and_those_that_it_means_something_for_come_first() {
         let states = [("a", "ready"), ("b", "failed")];
         let (a, b) = (pair("a", "ready"), pair("b", "failed"));
-        assert_eq!(offered(Offer::Running, &states), [a.clone(), b.clone()]);
-        assert_eq!(offered(Offer::Idle, &states), [b.clone(), a.clone()]);
-        assert_eq!(offered(Offer::All, &states), [a, b]);
-        assert_eq!(offered(Offer::Running, &[]), [pair("a", ""), pair("b", "")]);
+        assert_eq!(offered(CompletionKind::Running, &states), [a.clone(), b.clone()]);
+        assert_eq!(offered(CompletionKind::Idle, &states), [b.clone(), a.clone()]);
+        assert_eq!(offered(CompletionKind::All, &states), [a, b]);
+        assert_eq!(offered(CompletionKind::Running, &[]), [pair("a", ""), pair("b", "")]);
     }
 
     #[test]
     fn a_remove_offers_what_is_in_no_file() {
-        assert_eq!(offered(Offer::Added, &[("a", "ready")]), [pair("b", "")]);
+        assert_eq!(offered(CompletionKind::Added, &[("a", "ready")]), [pair("b", "")]);
     }
 }

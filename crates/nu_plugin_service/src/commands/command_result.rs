@@ -1,37 +1,37 @@
-//! [`Verdict`]: whether the rows of a start, stop or restart amount to an error, and to which.
+//! [`CommandResult`]: decides whether the rows of a start, stop or restart amount to an error, and builds it.
 //!
-//! Nushell shows no row of a table that ends in an error, so the error tells what the rows would have told.
+//! Nushell shows no row of a table that ends in an error, so the error contains what the rows would have shown.
 
-use super::action::Verb;
+use super::action::ActionKind;
 use crate::error::labeled_at;
 use nu_protocol::{LabeledError, Span, Spanned};
 use service_api::{Action, Code, Outcome, Problem};
 
-/// How many services an error lists.
-const LISTED: usize = 5;
-/// From so many rows on a line tells how many failed.
-const MANY: usize = 5;
-/// How many of those that went well, which take less room.
-const LISTED_WELL: usize = 12;
+/// The limit of services that an error lists.
+const MAX_LISTED: usize = 5;
+/// The number of rows from which a summary line is printed.
+const MIN_SUMMARY_ROWS: usize = 5;
+/// The limit of successful services that an error lists.
+const MAX_LISTED_OK: usize = 12;
 
-/// What the rows so far say.
-pub(super) struct Verdict {
-    verb: Verb,
+/// The rows so far.
+pub(super) struct CommandResult {
+    action: ActionKind,
     strict: bool,
     named_ok: bool,
     failed: Vec<Outcome>,
-    /// What went well, by what was done, in the order in which it was.
+    /// The successful services, grouped by action, in the order of the actions.
     done: Vec<(Action, Vec<String>)>,
 }
 
-impl Verdict {
-    /// Nothing yet. `strict`: any failure is an error, not only that of all that were named.
-    pub(super) fn new(verb: Verb, strict: bool) -> Self {
-        Self { verb, strict, named_ok: false, failed: Vec::new(), done: Vec::new() }
+impl CommandResult {
+    /// An empty result. `strict`: any failure is an error, and not only the failure of all named services.
+    pub(super) fn new(action: ActionKind, strict: bool) -> Self {
+        Self { action, strict, named_ok: false, failed: Vec::new(), done: Vec::new() }
     }
 
-    /// Takes one more row into account.
-    pub(super) fn note(&mut self, outcome: &Outcome) {
+    /// Adds a row.
+    pub(super) fn add(&mut self, outcome: &Outcome) {
         self.named_ok |= outcome.named && outcome.ok;
         if !outcome.ok {
             self.failed.push(outcome.clone());
@@ -39,7 +39,7 @@ impl Verdict {
         }
         let name = format!("`{}`", outcome.name);
         if outcome.action == Action::RolledBack {
-            // What was done to it before has been taken back.
+            // Its earlier action was undone.
             self.done.iter_mut().for_each(|(_, names)| names.retain(|done| *done != name));
             self.done.retain(|(_, names)| !names.is_empty());
         }
@@ -49,22 +49,29 @@ impl Verdict {
         }
     }
 
-    /// How many went well, and who did not, where there are so many rows that one does not see it.
-    pub(super) fn in_short(&self) -> Option<String> {
+    /// The number of successes and the names of the failures, if there are many rows.
+    pub(super) fn short_summary(&self) -> Option<String> {
         let well: usize = self.done.iter().map(|(_, names)| names.len()).sum();
         let (failed, all) = (self.failed.len(), well + self.failed.len());
-        if failed == 0 || all < MANY {
+        if failed == 0 || all < MIN_SUMMARY_ROWS {
             return None;
         }
-        let names: Vec<&str> = self.failed.iter().take(LISTED).map(|outcome| outcome.name.as_str()).collect();
-        let more = if failed > LISTED { format!(" and {} more", failed - LISTED) } else { String::new() };
-        Some(format!("{well} of {all} {}, {failed} failed: {}{more}", self.verb.done(), names.join(", ")))
+        let names: Vec<&str> =
+            self.failed.iter().take(MAX_LISTED).map(|outcome| outcome.name.as_str()).collect();
+        let more =
+            if failed > MAX_LISTED { format!(" and {} more", failed - MAX_LISTED) } else { String::new() };
+        Some(format!(
+            "{well} of {all} {}, {failed} failed: {}{more}",
+            self.action.past_tense(),
+            names.join(", ")
+        ))
     }
 
-    /// The error after the last row, with a mark at each name that failed. Relatives that failed explain it.
+    /// The error after the last row, with a label at each failed name. Failed dependencies explain it.
     pub(super) fn error(&self, names: &[Spanned<String>], head: Span) -> Option<LabeledError> {
         let mut error = self.failure(names, head)?;
-        let done: Vec<String> = self.done.iter().map(|(action, names)| told(*action, names)).collect();
+        let done: Vec<String> =
+            self.done.iter().map(|(action, names)| describe_done(*action, names)).collect();
         if !done.is_empty() {
             error.msg = format!("{}\n\n{}", error.msg, done.join("\n"));
         }
@@ -93,40 +100,41 @@ impl Verdict {
         }
     }
 
-    /// The problem of one service, with those of its relatives that it does not mention.
+    /// The problem of one service, with those of its dependencies that it does not mention.
     fn problem(&self, outcome: &Outcome, relatives: &[&Outcome]) -> Problem {
         let mut problem = outcome.error.clone().unwrap_or_else(|| {
-            Problem::new(Code::Internal, format!("cannot {} `{}`", self.verb.word(), outcome.name))
+            Problem::new(Code::Internal, format!("cannot {} `{}`", self.action.as_str(), outcome.name))
         });
         let unsaid = |relative: &&&Outcome| !problem.message.contains(&format!("`{}`", relative.name));
         let others: Vec<_> = relatives
             .iter()
             .filter(unsaid)
-            .take(LISTED)
+            .take(MAX_LISTED)
             .map(|relative| self.problem(relative, &[]))
             .collect();
         problem.others.extend(others);
         problem
     }
 
-    /// One problem for several services: the code and the help are those of the first.
+    /// One problem for several services: code and help are those of the first.
     fn summary(&self, failed: &[&Outcome], others: &[&Outcome]) -> Problem {
-        let names: Vec<_> = failed.iter().take(LISTED).map(|outcome| format!("`{}`", outcome.name)).collect();
-        let more = if failed.len() > LISTED { ", ..." } else { "" };
-        let message = format!("cannot {} {}{more}", self.verb.word(), names.join(", "));
+        let names: Vec<_> =
+            failed.iter().take(MAX_LISTED).map(|outcome| format!("`{}`", outcome.name)).collect();
+        let more = if failed.len() > MAX_LISTED { ", ..." } else { "" };
+        let message = format!("cannot {} {}{more}", self.action.as_str(), names.join(", "));
         Problem { message, place: None, ..self.problem(failed[0], others) }
     }
 }
 
-/// What was done, and to whom.
-fn told(action: Action, names: &[String]) -> String {
-    let word = match action {
+/// The services of one action.
+fn describe_done(action: Action, names: &[String]) -> String {
+    let label = match action {
         Action::RolledBack => "as before",
         action => action.as_str(),
     };
-    let listed = names[..names.len().min(LISTED_WELL)].join(", ");
-    let more = names.len().saturating_sub(LISTED_WELL);
-    if more > 0 { format!("{word}: {listed} and {more} more") } else { format!("{word}: {listed}") }
+    let listed = names[..names.len().min(MAX_LISTED_OK)].join(", ");
+    let more = names.len().saturating_sub(MAX_LISTED_OK);
+    if more > 0 { format!("{label}: {listed} and {more} more") } else { format!("{label}: {listed}") }
 }
 
 #[cfg(test)]
@@ -151,13 +159,13 @@ mod tests {
     }
 
     fn error(strict: bool, outcomes: &[Outcome]) -> Option<LabeledError> {
-        let mut verdict = Verdict::new(Verb::Start, strict);
+        let mut result = CommandResult::new(ActionKind::Start, strict);
         for outcome in outcomes {
-            verdict.note(outcome);
+            result.add(outcome);
         }
         let names = [("a", 20), ("b", 22)];
         let names = names.map(|(item, at)| Spanned { item: item.into(), span: Span::new(at, at + 1) });
-        verdict.error(&names, Span::new(0, 5))
+        result.error(&names, Span::new(0, 5))
     }
 
     #[test]
@@ -171,14 +179,14 @@ mod tests {
 
     #[test]
     fn of_many_a_line_tells_how_many_failed_and_who() {
-        let in_short = |failed: usize, all: usize| {
-            let mut verdict = Verdict::new(Verb::Start, false);
-            (0..all).for_each(|nth| verdict.note(&outcome(&format!("s{nth}"), nth >= failed, true)));
-            verdict.in_short()
+        let short_summary = |failed: usize, all: usize| {
+            let mut result = CommandResult::new(ActionKind::Start, false);
+            (0..all).for_each(|nth| result.add(&outcome(&format!("s{nth}"), nth >= failed, true)));
+            result.short_summary()
         };
-        assert_eq!(in_short(2, 30).unwrap(), "28 of 30 started, 2 failed: s0, s1");
-        assert_eq!(in_short(7, 8).unwrap(), "1 of 8 started, 7 failed: s0, s1, s2, s3, s4 and 2 more");
-        assert_eq!((in_short(0, 30), in_short(1, 4)), (None, None));
+        assert_eq!(short_summary(2, 30).unwrap(), "28 of 30 started, 2 failed: s0, s1");
+        assert_eq!(short_summary(7, 8).unwrap(), "1 of 8 started, 7 failed: s0, s1, s2, s3, s4 and 2 more");
+        assert_eq!((short_summary(0, 30), short_summary(1, 4)), (None, None));
     }
 
     #[test]

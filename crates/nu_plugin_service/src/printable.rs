@@ -1,7 +1,7 @@
-//! [`Shown`]: a command whose answers and errors hold nothing that a terminal would obey.
+//! [`Printable`]: a command whose results and errors contain no control characters for the terminal.
 //!
-//! Every command is wrapped in it (`commands::all`), so what a service, a file or a stranger wrote is made printable in one
-//! place, at the last step. Text in pieces (`service logs --raw`) goes through as it was written.
+//! `commands::all` wraps every command in it, so text from services, files and other users is made printable in one
+//! place, at the last step. A byte stream (`service logs --raw`) passes unchanged.
 
 use crate::plugin::ServicePlugin;
 use nu_plugin::{DynamicCompletionCall, EngineInterface, EvaluatedCall, PluginCommand};
@@ -10,13 +10,13 @@ use nu_protocol::{DynamicSuggestion, Example, LabeledError, PipelineData, ShellE
 use service_api::printable::{coloured, printable};
 use std::borrow::Cow;
 
-/// The column in which the lines of services are, and keep their colours.
+/// The column of log lines, which keep their colours.
 const LINE: &str = "line";
 
-/// The command, with printable answers.
-pub(crate) struct Shown<C>(pub(crate) C);
+/// A command with printable results.
+pub(crate) struct Printable<C>(pub(crate) C);
 
-impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Shown<C> {
+impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Printable<C> {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &str {
@@ -78,21 +78,21 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Shown<C> {
     }
 }
 
-/// The value with printable text.
+/// Makes the text of a value printable.
 fn shown(mut value: Value) -> Value {
     make_printable(&mut value, printable);
     value
 }
 
-fn make_printable(value: &mut Value, way: fn(&str) -> Cow<'_, str>) {
+fn make_printable(value: &mut Value, make: fn(&str) -> Cow<'_, str>) {
     match value {
         Value::String { val, .. } | Value::Glob { val, .. } => {
-            if let Cow::Owned(shown) = way(val) {
+            if let Cow::Owned(shown) = make(val) {
                 *val = shown;
             }
         }
         Value::List { vals, .. } => {
-            vals.to_mut().iter_mut().for_each(|value| make_printable(value, way));
+            vals.to_mut().iter_mut().for_each(|value| make_printable(value, make));
         }
         Value::Record { val, .. } => {
             for (column, cell) in val.to_mut().iter_mut() {
@@ -108,7 +108,7 @@ fn make_printable(value: &mut Value, way: fn(&str) -> Cow<'_, str>) {
     }
 }
 
-/// The error with printable text.
+/// Makes the text of an error printable.
 fn error(mut error: LabeledError) -> LabeledError {
     error.msg = text(error.msg);
     error.help = error.help.map(text);
