@@ -4,7 +4,7 @@ use support.nu *
 
 const ONE = '
 [services.a]
-start_command = "ACTOR say hello"
+start_command = "TEST_SERVICE say hello"
 '
 
 # A project in a directory of its own, in which `a` runs; its file.

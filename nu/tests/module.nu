@@ -6,13 +6,13 @@ const HERE = path self .
 
 const PAIR = '
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.web]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["db"]
 auto = true
 [services.once]
-start_command = "ACTOR exit 0"
+start_command = "TEST_SERVICE exit 0"
 oneshot = true
 '
 
@@ -27,9 +27,9 @@ export def "test up and down" [] {
 export def "test up fails if any service failed, and takes the flags of a start" [] {
     define '
 [services.good]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.bad]
-start_command = "ACTOR exit 3"
+start_command = "TEST_SERVICE exit 3"
 restart = "no"
 '
     equal (code-of { service up | ignore }) "service::start_failed"

@@ -61,7 +61,7 @@ export def "test a hostile service and its checks command nothing" [] {
     define $"
 [services.loud]
 description = '''DESCRIBED'''
-start_command = [ACTOR, 'say', \"($BAD)\"]
+start_command = [TEST_SERVICE, 'say', \"($BAD)\"]
 health_check_endpoint = \"exec:printf '($BAD)'; exit 1\"
 [services.loud.ready]
 timeout = '300ms'
@@ -112,7 +112,7 @@ export def "test a hostile Procfile commands nothing" [] {
 export def "test a hostile directory commands nothing" [] {
     # Nushell itself enters no such directory.
     ^mkdir $NAME
-    define "[services.web]\nstart_command = \"ACTOR\"\n"
+    define "[services.web]\nstart_command = \"TEST_SERVICE\"\n"
     ^cp services.toml $NAME
     let config = $"($NAME)/services.toml"
     for work in [

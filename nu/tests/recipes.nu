@@ -16,9 +16,9 @@ export def main [file: path]: nothing -> table<file: string, name: string, line:
 def preparation []: nothing -> string {
     'define "
 [services.database]
-start_command = \"ACTOR say hello\"
+start_command = \"TEST_SERVICE say hello\"
 [services.web-app]
-start_command = \"ACTOR say listening\"
+start_command = \"TEST_SERVICE say listening\"
 dependencies = [\"database\"]
 health_check_endpoint = \"exec:test ! -e sick\"
 health = { interval = \"50ms\", retries = 1 }

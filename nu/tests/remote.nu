@@ -6,9 +6,9 @@ const FAR = '
 [orchestrator.api]
 listen = "127.0.0.1:0"
 [services.far]
-start_command = "ACTOR say hello"
+start_command = "TEST_SERVICE say hello"
 [services.further]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["far"]
 '
 

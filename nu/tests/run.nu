@@ -10,12 +10,12 @@ const HERE = path self .
 const LIMIT = 90
 # The first minor version that the composed commands are for; in an older one their tests are left out.
 const COMPOSED_FROM = 115
-const FOR_THOSE = [module.nu newer.nu]
+const COMPOSED_TESTS = [module.nu since_0_115.nu]
 
 # Run the tests, print a line for each, and fail if any failed.
 def main [
     --front: string = plugin # plugin or http
-    --programs: path # where orchestratord, service-shim, actor and nu_plugin_service are (default: target/debug)
+    --programs: path # where orchestratord, service-shim, test_service and nu_plugin_service are (default: target/debug)
     --only: string = "" # those whose name matches this regular expression
 ] {
     let programs = $programs | default ($HERE | path join ../../target/debug) | path expand
@@ -23,7 +23,7 @@ def main [
     let tests = glob ($HERE | path join "*.nu") | where ($it | path basename) not-in [run.nu support.nu recipes.nu]
         | each {|file| tests $file } | flatten
         | append (recipes $"($HERE)/../../docs/nushell.md")
-        | where name =~ $only and ((version).minor >= $COMPOSED_FROM or $it.file not-in $FOR_THOSE)
+        | where name =~ $only and ((version).minor >= $COMPOSED_FROM or $it.file not-in $COMPOSED_TESTS)
     let results = $tests | enumerate | par-each --threads 4 {|it|
         let result = attempt $it.item $front $programs ($place | path join $"($it.index)")
         print $"(if $result.ok { 'PASS' } else { 'FAIL' }) [($result.took)] nu ($front) ($it.item.file) ($it.item.name)"
@@ -52,7 +52,7 @@ def attempt [test: record, front: string, programs: path, place: path]: nothing 
     let env_of_test = $homes | reduce --fold {} {|it, all| $all | insert $it.name $it.path } | merge {
         ORCHESTRATORD: ($programs | path join orchestratord)
         SERVICE_SHIM: ($programs | path join service-shim)
-        TEST_ACTOR: ($programs | path join actor)
+        TEST_SERVICE_PROGRAM: ($programs | path join test_service)
         TEST_FRONT: $front
         SERVICES_CONFIG: null
     }

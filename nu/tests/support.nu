@@ -3,11 +3,11 @@
 # How long a test waits for what must happen, on a machine under load.
 const PATIENCE = 20sec
 
-# Writes the services.toml of the test; ACTOR in it stands for the test program. A service without a check is ready sooner
+# Writes the services.toml of the test; TEST_SERVICE in it stands for the test program. A service without a check is ready sooner
 # than a user's would be.
 export def define [text: string]: nothing -> nothing {
     let quick = if "service_defaults" in $text { "" } else { "\n[orchestrator.service_defaults.ready]\ndelay = \"100ms\"\n" }
-    $"($text | str replace --all ACTOR $"'($env.TEST_ACTOR)'")($quick)" | save --force services.toml
+    $"($text | str replace --all TEST_SERVICE $"'($env.TEST_SERVICE_PROGRAM)'")($quick)" | save --force services.toml
 }
 
 # Fails unless both are the same value, of the same type.

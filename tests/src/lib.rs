@@ -8,27 +8,25 @@
 // A harness panics wherever a test fails.
 #![allow(clippy::missing_panics_doc)]
 
-mod dice;
-mod docker;
-mod podman;
+mod containers;
 mod port;
 mod process;
 mod programs;
 mod project;
 mod relay;
+mod rng;
 mod socket;
 mod systemd;
 mod terminal;
 mod wait;
 
-pub use dice::{Dice, rounds};
-pub use docker::Docker;
-pub use podman::Podman;
+pub use containers::{ContainerEngine, Containers};
 pub use port::free_port;
 pub use process::{alive, descriptors, marked, memory, name, signal};
 pub use programs::{Lack, installed, program, python_program, skip, skip_for};
 pub use project::{Answer, Project, ServiceTable};
 pub use relay::Relay;
+pub use rng::{SeededRng, rounds};
 pub use socket::{follow, http, joined, post, request, tcp};
 pub use systemd::Systemd;
 pub use terminal::Terminal;

@@ -28,7 +28,7 @@ pub fn marked(directory: &Path) -> Vec<u32> {
     processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_marked).collect()
 }
 
-/// What a process is called: `orchestratord`, `service-shim`, `actor`. Empty if there is none.
+/// What a process is called: `orchestratord`, `service-shim`, `test_service`. Empty if there is none.
 pub fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }

@@ -36,7 +36,7 @@ pub struct Answer {
 }
 
 impl Project {
-    /// A directory with this `services.toml`; `ACTOR` in it stands for the path of the test program. `None`, said
+    /// A directory with this `services.toml`; `TEST_SERVICE` in it stands for the path of the test program. `None`, said
     /// aloud, if there is no Nushell to use it with.
     pub fn new(services: &str) -> Option<Self> {
         let Some(nu) = nu() else {
@@ -48,7 +48,7 @@ impl Project {
             fs::create_dir(directory.path().join(private)).expect("the directory is ours");
         }
         // In a process group of its own, since the group of a test that hangs is killed.
-        let guard = Command::new(program("actor"))
+        let guard = Command::new(program("test_service"))
             .arg("guard")
             .arg(directory.path())
             .process_group(0)
@@ -72,10 +72,13 @@ impl Project {
     /// Replaces `services.toml`. A service without a check is ready sooner than a user's would be, unless the file says
     /// something of defaults.
     pub fn define(&self, services: &str) {
-        let actor = format!("'{}'", program("actor").display());
+        let test_service = format!("'{}'", program("test_service").display());
         let has_own = services.contains("service_defaults") || !services.contains("[services.");
         let defaults = if has_own { "" } else { QUICK };
-        self.write("services.toml", &format!("{}{defaults}", services.replace("ACTOR", &actor)));
+        self.write(
+            "services.toml",
+            &format!("{}{defaults}", services.replace("TEST_SERVICE", &test_service)),
+        );
     }
 
     /// Writes a file of the project.

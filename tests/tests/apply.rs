@@ -5,14 +5,14 @@ use service_tests::{Project, ServiceTable, eventually};
 
 const BEFORE: &str = r#"
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.api]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["db"]
 [services.old]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.idle]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 "#;
 
 fn started() -> Option<Project> {
@@ -43,17 +43,17 @@ fn a_plan_says_what_would_be_done_and_why_and_whom_that_affects() {
     project.define(
         r#"
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 env = { A = "1" }
 health.interval = "3s"
 [services.api]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 description = "new words"
 dependencies = ["db", "idle"]
 [services.idle]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.fresh]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 "#,
     );
     let rows = project.value("service plan");
@@ -83,16 +83,16 @@ fn an_apply_does_what_was_planned_and_then_there_is_nothing_left_to_do() {
     project.define(
         r#"
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 stop_timeout = "3s"
 [services.api]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 env = { A = "1" }
 dependencies = ["db", "idle"]
 [services.idle]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.fresh]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 "#,
     );
     let rows = project.value("service apply");
@@ -105,8 +105,10 @@ start_command = "ACTOR"
     assert_eq!(rows.row("fresh")["action"], "added");
     assert_eq!(project.status("fresh")["state"], "stopped", "nothing needs it");
     assert_eq!(plan(&project), [""; 0]);
-    project
-        .define(&format!("{}\n[services.more]\nstart_command = \"ACTOR\"\n", project.read("services.toml")));
+    project.define(&format!(
+        "{}\n[services.more]\nstart_command = \"TEST_SERVICE\"\n",
+        project.read("services.toml")
+    ));
     assert_eq!(plan(&project), ["add more"]);
     assert_eq!(project.value("service apply --start").row("more")["action"], "started");
 }
@@ -117,14 +119,14 @@ fn an_apply_that_fails_goes_back_to_what_ran_before() {
     project.define(
         r#"
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 env = { A = "1" }
 [services.api]
 start_command = "false"
 restart = "no"
 dependencies = ["db"]
 [services.idle]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 "#,
     );
     let error = project.error("service apply");
@@ -138,7 +140,7 @@ start_command = "ACTOR"
         eventually(name, || (project.status(name)["state"] == "ready").then_some(()));
     }
     let command = project.status("api")["command"].as_str().unwrap().to_owned();
-    assert!(command.ends_with("actor'"), "{command}");
+    assert!(command.ends_with("test_service'"), "{command}");
     project.value("service restart db");
     assert_eq!(project.status("api")["state"], "ready", "the good definitions stay in force");
     assert_eq!(plan(&project), ["restart db", "restart api", "remove old"], "against the file as it is");
@@ -148,7 +150,7 @@ start_command = "ACTOR"
 fn a_changed_check_has_to_pass_before_an_apply_has_gone_well() {
     let checked = |file: &str| {
         format!(
-            "[services.db]\nstart_command = ACTOR\nhealth_check_endpoint = 'exec:test -e {file}'\n\
+            "[services.db]\nstart_command = TEST_SERVICE\nhealth_check_endpoint = 'exec:test -e {file}'\n\
              health = {{ interval = '50ms', retries = 2 }}\n"
         )
     };
@@ -184,7 +186,7 @@ fn what_is_to_be_done_after_an_apply_that_was_taken_back_is_another_apply() {
 #[test]
 fn without_rollback_a_failed_apply_leaves_what_it_did() {
     let Some(project) = started() else { return };
-    let good = "start_command = \"ACTOR\"";
+    let good = "start_command = \"TEST_SERVICE\"";
     project.define(&BEFORE.replacen(good, "start_command = \"false\"\nrestart = \"no\"", 1));
     let error = project.error("service apply --no-rollback");
     assert!(!error["msg"].as_str().unwrap().contains("as before"), "{error:#}");
@@ -211,10 +213,10 @@ fn a_wrong_file_changes_nothing() {
 fn an_apply_that_fails_takes_back_nothing_that_others_were_told() {
     let file = |zeta: &str, check: &str| {
         format!(
-            "[services.zeta]\nstart_command = \"ACTOR {zeta}\"\nrestart = \"no\"\n\
+            "[services.zeta]\nstart_command = \"TEST_SERVICE {zeta}\"\nrestart = \"no\"\n\
              health_check_endpoint = \"exec:test -e {check}\"\n\
-             [services.up]\nstart_command = \"ACTOR\"\n[services.mid]\nstart_command = \"ACTOR\"\n\
-             [services.down]\nstart_command = \"ACTOR\"\n"
+             [services.up]\nstart_command = \"TEST_SERVICE\"\n[services.mid]\nstart_command = \"TEST_SERVICE\"\n\
+             [services.down]\nstart_command = \"TEST_SERVICE\"\n"
         )
     };
     let Some(project) = Project::new(&file("", "ready")) else { return };
@@ -224,7 +226,7 @@ fn an_apply_that_fails_takes_back_nothing_that_others_were_told() {
     project.value("service start added");
     let mid = project.pid("mid");
     project.define(&format!(
-        "{}[services.fresh]\nstart_command = \"ACTOR\"\n",
+        "{}[services.fresh]\nstart_command = \"TEST_SERVICE\"\n",
         file("gate fail exit 1", "never")
     ));
     let apply = project.spawn("service apply");
@@ -244,7 +246,7 @@ fn an_apply_that_fails_takes_back_nothing_that_others_were_told() {
 #[test]
 fn an_apply_that_goes_back_brings_what_was_added_again_as_well() {
     let zeta = |command: &str| format!("[services.zeta]\nstart_command = \"{command}\"\nrestart = \"no\"\n");
-    let with_need = format!("{}[services.need]\nstart_command = \"ACTOR\"\n", zeta("ACTOR"));
+    let with_need = format!("{}[services.need]\nstart_command = \"TEST_SERVICE\"\n", zeta("TEST_SERVICE"));
     let Some(project) = Project::new(&with_need) else { return };
     project.value("[{name: added start_command: \"sleep 1000\" dependencies: [need]}] | service add");
     project.value("service start zeta need");
@@ -260,18 +262,18 @@ fn what_an_apply_removes_is_forgotten_when_it_is_over_and_all_at_once() {
     let Some(project) = Project::new(
         r#"
 [services.kept]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.quick]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.slow]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 stop_command = "sh -c 'until [ -e go ]; do sleep 0.02; done; exit 1'"
 "#,
     ) else {
         return;
     };
     project.value("service start --all");
-    project.define("[services.kept]\nstart_command = \"ACTOR\"");
+    project.define("[services.kept]\nstart_command = \"TEST_SERVICE\"");
     let apply = project.spawn("service apply | to json --raw");
     let states = || {
         let rows = project.value("service status");

@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 
 const PAIR: &str = r#"
 [services.redis]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 ready = { delay = "1ms" }
 [services.api]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 ready = { delay = "1ms" }
 dependencies = ["redis"]
 "#;
@@ -69,16 +69,16 @@ fn events_are_found_by_who_brought_them_about() {
     let Some(project) = Project::new(
         r#"
         [services.phoenix]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         restart = "always"
         [services.late]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         ready = { log = "never said", timeout = "100ms" }
         restart = "no"
         [services.db]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         [services.web]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         dependencies = [{ name = "db", when_lost = "stop" }]
         "#,
     ) else {
@@ -169,7 +169,9 @@ fn what_is_added_and_applied_is_told_with_who_did_it() {
     let Some(project) = Project::new(PAIR) else { return };
     project.value("{name: extra start_command: 'sleep 100'} | service add");
     project.value("service start redis");
-    project.define(&PAIR.replace("start_command = \"ACTOR\"", "start_command = \"ACTOR say new\""));
+    project.define(
+        &PAIR.replace("start_command = \"TEST_SERVICE\"", "start_command = \"TEST_SERVICE say new\""),
+    );
     project.value("service apply");
     let events = project.value("service events --by user");
     let of = |service: &str, event: &str| {

@@ -56,7 +56,7 @@ restrat = "no"
 
 #[test]
 fn a_file_without_problems_gives_an_empty_table_and_success() {
-    let Some(project) = Project::new("[services.a]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.a]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     assert_eq!(project.value("service check"), Value::Array(Vec::new()));
     assert!(project.nu("service check --strict").success);
     assert!(project.processes().is_empty());
@@ -93,14 +93,14 @@ start_command = "no-such-program-anywhere --now"
 user = "nobody-of-this-name"
 health_check_endpoint = "http://localhost:18080/health"
 [services.b]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 working_dir = "nowhere"
 health_check_endpoint = "tcp://127.0.0.1:18080"
 [services.migrate]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 oneshot = true
 [services.c]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = [{ name = "migrate", when_lost = "restart" }]
 "#,
     ) else {

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-const ONE: &str = "[services.web]\nstart_command = \"ACTOR\"\nrestart = \"no\"";
+const ONE: &str = "[services.web]\nstart_command = \"TEST_SERVICE\"\nrestart = \"no\"";
 
 #[test]
 fn a_killed_daemon_leaves_its_services_alone_and_takes_them_back() {
@@ -45,7 +45,8 @@ fn an_exit_code_is_known_though_nobody_was_there() {
 
 #[test]
 fn what_was_wanted_is_wanted_when_the_daemon_comes_back() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\nrestart = \"always\"")
+    let Some(project) =
+        Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\nrestart = \"always\"")
     else {
         return;
     };
@@ -132,7 +133,9 @@ fn the_api_answers_in_the_envelope_of_the_guide() {
 
 #[test]
 fn a_new_daemon_takes_over_at_once_and_restarts_no_service() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR note starts\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE note starts\"") else {
+        return;
+    };
     project.value("service start web");
     let (daemon, web) = (project.daemon(), project.pid("web"));
     for _ in 0..5 {
@@ -165,7 +168,9 @@ fn a_killed_shim_takes_the_whole_service_along_and_the_service_comes_back() {
 
 #[test]
 fn a_record_that_cannot_be_read_does_not_start_a_service_twice() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR note starts\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE note starts\"") else {
+        return;
+    };
     project.value("service start web");
     let pid = project.pid("web");
     project.kill_daemon();
@@ -199,7 +204,7 @@ fn whoever_stops_the_daemon_gets_an_answer_however_late_the_body_comes() {
 fn who_waits_is_told_when_the_daemon_ends() {
     let port = free_port();
     let Some(project) = Project::new(&format!(
-        "[services.slow]\nstart_command = \"ACTOR wait 60000\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
+        "[services.slow]\nstart_command = \"TEST_SERVICE wait 60000\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
     )) else {
         return;
     };
@@ -225,9 +230,9 @@ fn a_daemon_whose_socket_was_removed_is_found_again() {
 
 #[test]
 fn a_service_that_is_removed_from_the_file_goes_when_it_has_stopped() {
-    let Some(project) =
-        Project::new("[services.a]\nstart_command = \"ACTOR\"\n[services.b]\nstart_command = \"ACTOR\"")
-    else {
+    let Some(project) = Project::new(
+        "[services.a]\nstart_command = \"TEST_SERVICE\"\n[services.b]\nstart_command = \"TEST_SERVICE\"",
+    ) else {
         return;
     };
     project.value("service start --all");
@@ -240,7 +245,7 @@ fn a_service_that_is_removed_from_the_file_goes_when_it_has_stopped() {
 
 #[test]
 fn with_a_broken_file_a_new_daemon_shows_and_stops_what_runs_and_takes_the_mended_file_up() {
-    let services = "[services.web]\nstart_command = \"ACTOR note starts\"\nrestart = \"always\"\n[services.other]\nstart_command = \"ACTOR\"";
+    let services = "[services.web]\nstart_command = \"TEST_SERVICE note starts\"\nrestart = \"always\"\n[services.other]\nstart_command = \"TEST_SERVICE\"";
     let Some(project) = Project::new(services) else { return };
     project.value("service start --all");
     let (web, other) = (project.pid("web"), project.pid("other"));
@@ -261,8 +266,9 @@ fn with_a_broken_file_a_new_daemon_shows_and_stops_what_runs_and_takes_the_mende
 
 #[test]
 fn no_value_of_an_environment_is_in_the_state_directory_and_a_new_daemon_sees_that_it_is_the_same() {
-    let services =
-        |value: &str| format!("[services.web]\nstart_command = \"ACTOR\"\nenv = {{ TOKEN = \"{value}\" }}");
+    let services = |value: &str| {
+        format!("[services.web]\nstart_command = \"TEST_SERVICE\"\nenv = {{ TOKEN = \"{value}\" }}")
+    };
     let Some(project) = Project::new(&services("s3cr3t-value")) else { return };
     project.value("service start web");
     project.kill_daemon();

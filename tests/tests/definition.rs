@@ -90,7 +90,9 @@ fn a_reserved_name_is_refused() {
 
 #[test]
 fn a_service_that_is_not_there_is_refused_with_a_suggestion() {
-    let Some(project) = Project::new("[services.web-app]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web-app]\nstart_command = \"TEST_SERVICE\"\n") else {
+        return;
+    };
     for line in ["start", "stop", "status", "health", "logs", "order"] {
         let error = project.error(&format!("service {line} web-ap"));
         assert_eq!(error["code"], "service::not_found", "{line}: {error}");
@@ -109,23 +111,23 @@ fn a_directory_without_a_project_says_how_to_get_one() {
 
 #[test]
 fn a_change_of_the_file_is_seen_by_the_next_command() {
-    let Some(project) = Project::new("[services.a]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.a]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     project.value("service start a");
     let pid = project.pid("a");
-    project.define("[services.a]\nstart_command = \"ACTOR\"\n[services.b]\nstart_command = \"ACTOR\"\ndependencies = [\"a\"]\n");
+    project.define("[services.a]\nstart_command = \"TEST_SERVICE\"\n[services.b]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"a\"]\n");
     assert_eq!(project.value("service start b").row("b")["action"], "started");
     assert_eq!(project.pid("a"), pid, "what did not change runs on");
     project.define("[services.a]\nstart_command = 1\n");
     assert_eq!(project.error("service start a")["code"], "service::bad_definition");
-    project.define("[services.a]\nstart_command = \"ACTOR\"\n");
+    project.define("[services.a]\nstart_command = \"TEST_SERVICE\"\n");
     assert_eq!(project.pid("a"), pid);
 }
 
 #[test]
 fn a_reading_command_leaves_no_daemon_behind() {
-    let Some(project) =
-        Project::new("[services.a]\nstart_command = \"ACTOR\"\n[services.b]\nstart_command = \"ACTOR\"\n")
-    else {
+    let Some(project) = Project::new(
+        "[services.a]\nstart_command = \"TEST_SERVICE\"\n[services.b]\nstart_command = \"TEST_SERVICE\"\n",
+    ) else {
         return;
     };
     assert_eq!(project.value("service list").column("name"), ["a", "b"]);

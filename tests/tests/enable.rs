@@ -7,13 +7,13 @@ use std::path::Path;
 
 const SERVICES: &str = r#"
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.web]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["db"]
 auto = true
 [services.lone]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 "#;
 
 fn unit(row: &Value) -> String {

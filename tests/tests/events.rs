@@ -6,7 +6,7 @@
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
-use service_tests::{Answer, Dice, Project, ServiceTable, eventually, http, rounds, skip};
+use service_tests::{Answer, Project, SeededRng, ServiceTable, eventually, http, rounds, skip};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const WEB: &str = "[services.web]\nstart_command = \"ACTOR\"\nready = { delay = \"1ms\" }";
+const WEB: &str = "[services.web]\nstart_command = \"TEST_SERVICE\"\nready = { delay = \"1ms\" }";
 
 fn numbers(events: &Value) -> Vec<u64> {
     events.as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()).collect()
@@ -54,16 +54,16 @@ fn next(stream: &mut impl BufRead, beginning: &str) -> String {
 #[test]
 fn numbers_and_states_are_unbroken_over_daemons_killed_at_random_moments() {
     let Some(project) = Project::new(
-        "[services.crashing]\nstart_command = \"ACTOR wait 20 exit 3\"\nrestart = \"always\"\nready = { delay = \"1ms\" }\n\
+        "[services.crashing]\nstart_command = \"TEST_SERVICE wait 20 exit 3\"\nrestart = \"always\"\nready = { delay = \"1ms\" }\n\
          backoff = { initial = \"10ms\", max = \"20ms\", limit = 100000 }\n\
-         [services.web]\nstart_command = \"ACTOR\"\nready = { delay = \"1ms\" }\n",
+         [services.web]\nstart_command = \"TEST_SERVICE\"\nready = { delay = \"1ms\" }\n",
     ) else {
         return;
     };
     project.value("service start crashing web --no-wait");
-    let mut dice = Dice::default();
+    let mut rng = SeededRng::default();
     for _ in 0..rounds() {
-        std::thread::sleep(dice.moment(Duration::from_millis(150)));
+        std::thread::sleep(rng.random_delay(Duration::from_millis(150)));
         project.kill_daemon();
         project.value("service restart web");
     }
@@ -256,9 +256,9 @@ fn a_slow_reader_is_cut_off_and_told_and_old_events_make_room() {
 #[test]
 fn history_has_events_and_checks_and_tells_the_way_that_decided_a_start() {
     let Some(project) = Project::new(
-        "[services.db]\nstart_command = \"ACTOR wait 300 notify\"\nready = { notify = true }\n\
+        "[services.db]\nstart_command = \"TEST_SERVICE wait 300 notify\"\nready = { notify = true }\n\
          health_check_endpoint = \"exec:test ! -e sick\"\nhealth = { interval = \"50ms\", retries = 2 }\n\
-         [services.web]\nstart_command = \"ACTOR\"\nready = { delay = \"1ms\" }\ndependencies = [\"db\"]\n",
+         [services.web]\nstart_command = \"TEST_SERVICE\"\nready = { delay = \"1ms\" }\ndependencies = [\"db\"]\n",
     ) else {
         return;
     };

@@ -10,11 +10,11 @@ fn a_killed_service_shows_within_a_second_and_restarts_by_its_policy() {
     let Some(project) = Project::new(
         r#"
         [services.phoenix]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         restart = "on-failure"
 
         [services.mortal]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         restart = "no"
         "#,
     ) else {
@@ -39,7 +39,7 @@ fn a_service_that_crashes_at_first_is_started_until_it_lives() {
     let Some(project) = Project::new(
         r#"
         [services.late]
-        start_command = "ACTOR crash-until 3 crashes"
+        start_command = "TEST_SERVICE crash-until 3 crashes"
         restart = "on-failure"
         backoff = { initial = "20ms" }
         ready = { delay = "200ms" }
@@ -59,12 +59,12 @@ fn a_service_that_never_lives_is_given_up() {
     let Some(project) = Project::new(
         r#"
         [services.broken]
-        start_command = "ACTOR moan 'out of memory' note starts exit 3"
+        start_command = "TEST_SERVICE moan 'out of memory' note starts exit 3"
         restart = "always"
         backoff = { initial = "5ms", limit = 4 }
 
         [services.dependent]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         dependencies = ["broken"]
         "#,
     ) else {
@@ -85,14 +85,14 @@ fn a_launch_failure_names_its_stage() {
     let Some(project) = Project::new(
         r#"
         [services.nowhere]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         working_dir = "/does/not/exist"
 
         [services.nothing]
         start_command = "no-such-program --port 1"
 
         [services.nobody]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         user = "no-such-user"
         "#,
     ) else {
@@ -114,7 +114,7 @@ fn a_taken_port_fails_the_service_that_wants_it() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     let Some(project) = Project::new(&format!(
-        "[services.web]\nstart_command = \"ACTOR listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\nrestart = \"no\""
+        "[services.web]\nstart_command = \"TEST_SERVICE listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\nrestart = \"no\""
     )) else {
         return;
     };
@@ -130,7 +130,7 @@ fn a_port_that_somebody_else_holds_proves_nothing_and_the_holder_is_named() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     let Some(project) = Project::new(&format!(
-        "[services.web]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
+        "[services.web]\nstart_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
     )) else {
         return;
     };
@@ -145,7 +145,7 @@ fn a_health_endpoint_that_hangs_ends_the_start_by_its_timeout() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.silent]
-        start_command = "ACTOR hang {port}"
+        start_command = "TEST_SERVICE hang {port}"
         health_check_endpoint = "http://127.0.0.1:{port}/"
         health = {{ timeout = "200ms" }}
         ready = {{ timeout = "1s" }}
@@ -167,17 +167,18 @@ fn a_health_endpoint_that_hangs_ends_the_start_by_its_timeout() {
 fn when_lost_decides_about_the_dependent() {
     let dependent = |name: &str, when_lost: &str| {
         format!(
-            "[services.{name}]\nstart_command = \"ACTOR\"\n\
+            "[services.{name}]\nstart_command = \"TEST_SERVICE\"\n\
              dependencies = [{{ name = \"needed\", when_lost = \"{when_lost}\" }}]\n"
         )
     };
-    let services = ["[services.needed]\nstart_command = \"ACTOR\"\nrestart = \"always\"\n".to_string()]
-        .into_iter()
-        .chain(
-            [("keeps", "keep"), ("restarts", "restart"), ("stops", "stop")]
-                .map(|(name, word)| dependent(name, word)),
-        )
-        .collect::<String>();
+    let services =
+        ["[services.needed]\nstart_command = \"TEST_SERVICE\"\nrestart = \"always\"\n".to_string()]
+            .into_iter()
+            .chain(
+                [("keeps", "keep"), ("restarts", "restart"), ("stops", "stop")]
+                    .map(|(name, word)| dependent(name, word)),
+            )
+            .collect::<String>();
     let Some(project) = Project::new(&services) else { return };
     project.value("service start --all");
     let [keeps, restarts] = ["keeps", "restarts"].map(|name| project.pid(name));
@@ -194,7 +195,7 @@ fn when_lost_decides_about_the_dependent() {
 #[test]
 fn a_partial_failure_is_a_row_and_an_error_only_when_strict() {
     let Some(project) = Project::new(
-        "[services.good]\nstart_command = \"ACTOR\"\n[services.bad]\nstart_command = \"no-such-program\"",
+        "[services.good]\nstart_command = \"TEST_SERVICE\"\n[services.bad]\nstart_command = \"no-such-program\"",
     ) else {
         return;
     };
@@ -208,7 +209,7 @@ fn a_partial_failure_is_a_row_and_an_error_only_when_strict() {
 #[test]
 fn the_error_of_a_start_says_that_the_disk_is_full() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR say hello exit 3\"\nrestart = \"no\"\noneshot = true",
+        "[services.web]\nstart_command = \"TEST_SERVICE say hello exit 3\"\nrestart = \"no\"\noneshot = true",
     ) else {
         return;
     };

@@ -24,7 +24,7 @@ const fn case(name: &'static str, toml: &'static str, cause: &'static str, step:
 const CASES: &[Case] = &[
     case(
         "taken",
-        "start_command = \"ACTOR listen HELD\"\nhealth_check_endpoint = \"tcp://127.0.0.1:HELD\"",
+        "start_command = \"TEST_SERVICE listen HELD\"\nhealth_check_endpoint = \"tcp://127.0.0.1:HELD\"",
         "is held by pid ",
         "end pid ",
     ),
@@ -116,37 +116,37 @@ const CASES: &[Case] = &[
     ),
     case(
         "wrongport",
-        "start_command = \"ACTOR listen OWN\"\nhealth_check_endpoint = \"tcp://127.0.0.1:OTHER\"\nready = { timeout = \"1s\" }",
+        "start_command = \"TEST_SERVICE listen OWN\"\nhealth_check_endpoint = \"tcp://127.0.0.1:OTHER\"\nready = { timeout = \"1s\" }",
         "connection refused at ",
         "correct `health_check_endpoint` (`tcp://127.0.0.1:OTHER`)",
     ),
     case(
         "sick",
-        "start_command = \"ACTOR\"\nhealth_check_endpoint = \"exec:sh -c 'echo 503 Service Unavailable; exit 1'\"\nready = { timeout = \"1s\" }",
+        "start_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"exec:sh -c 'echo 503 Service Unavailable; exit 1'\"\nready = { timeout = \"1s\" }",
         "503 Service Unavailable",
         "correct `health_check_endpoint`",
     ),
     case(
         "nocheck",
-        "start_command = \"ACTOR\"\nhealth_check_endpoint = \"exec:nosuchcheck-x\"\nready = { timeout = \"1s\" }",
+        "start_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"exec:nosuchcheck-x\"\nready = { timeout = \"1s\" }",
         "nosuchcheck-x",
         "correct `health_check_endpoint`",
     ),
     case(
         "nosocket",
-        "start_command = \"ACTOR\"\nhealth_check_endpoint = \"unix:///nowhere/x.sock\"\nready = { timeout = \"1s\" }",
+        "start_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"unix:///nowhere/x.sock\"\nready = { timeout = \"1s\" }",
         "within 1s: ",
         "correct `health_check_endpoint`",
     ),
     case(
         "unready",
-        "start_command = \"ACTOR say booting say listening\"\nready = { log = \"never said\", timeout = \"1s\" }",
+        "start_command = \"TEST_SERVICE say booting say listening\"\nready = { log = \"never said\", timeout = \"1s\" }",
         "none of its 2 lines matches `ready.log` = `never said`, the last is `listening`",
         "correct `ready.log` (`never said`)",
     ),
     case(
         "unsaid",
-        "start_command = \"ACTOR\"\nready = { notify = true, timeout = \"1s\" }",
+        "start_command = \"TEST_SERVICE\"\nready = { notify = true, timeout = \"1s\" }",
         "it has not said READY=1",
         "$NOTIFY_SOCKET",
     ),
@@ -168,7 +168,7 @@ const CASES: &[Case] = &[
     ),
     case(
         "waits",
-        "start_command = \"ACTOR\"\ndependencies = [{ name = \"exit1\", condition = \"ready\" }]",
+        "start_command = \"TEST_SERVICE\"\ndependencies = [{ name = \"exit1\", condition = \"ready\" }]",
         "it needs `exit1`, which failed: exited with code 1",
         "mend what it said last: `boom: cannot open config.yml`",
     ),
@@ -249,16 +249,16 @@ fn all_is_not_well_where_a_dependency_is_lost_or_a_service_went_with_another() {
     let Some(project) = Project::new(
         r#"
         [services.brief]
-        start_command = "ACTOR wait 300 exit 3"
+        start_command = "TEST_SERVICE wait 300 exit 3"
         restart = "no"
         ready = { delay = "50ms" }
         [services.keeper]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         dependencies = [{ name = "brief", when_lost = "keep" }]
         [services.base]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         [services.top]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         dependencies = ["base"]
         "#,
     ) else {
@@ -284,19 +284,19 @@ fn a_stop_command_that_fails_or_does_nothing_is_told() {
         r#"
         [services.fails]
         manager = "process"
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         stop_command = "./stop.sh"
         [services.idles]
         manager = "process"
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         stop_command = "echo done"
         stop_timeout = "300ms"
         [services.deaf]
-        start_command = "ACTOR deaf"
+        start_command = "TEST_SERVICE deaf"
         stop_timeout = "200ms"
         [services.gone]
         manager = "process"
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         stop_command = "./nosuch-stop.sh"
         "#,
     ) else {

@@ -34,7 +34,9 @@ fn lines_come_live_after_the_tail_without_gap_or_repetition_over_rotations_and_d
 
 #[test]
 fn a_restart_of_the_service_is_followed_into_its_next_run() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello\"\n") else {
+        return;
+    };
     project.value("service start web");
     let following = project.spawn("service logs web -f | where line == hello | first 2 | length");
     project.value("service restart web");
@@ -44,8 +46,8 @@ fn a_restart_of_the_service_is_followed_into_its_next_run() {
 #[test]
 fn several_services_are_told_apart_in_raw_text() {
     let Some(project) = Project::new(
-        "[services.b]\nstart_command = \"ACTOR say first\"\n\
-         [services.longer]\nstart_command = \"ACTOR say second\"\ndependencies = [\"b\"]\n",
+        "[services.b]\nstart_command = \"TEST_SERVICE say first\"\n\
+         [services.longer]\nstart_command = \"TEST_SERVICE say second\"\ndependencies = [\"b\"]\n",
     ) else {
         return;
     };
@@ -60,7 +62,9 @@ fn several_services_are_told_apart_in_raw_text() {
 
 #[test]
 fn a_service_that_has_never_run_can_be_followed() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello\"\n") else {
+        return;
+    };
     project.value("service status");
     let socket = project.socket();
     let mut lines = follow(&socket, "/api/v1/logs?names=web&follow=true");
@@ -71,7 +75,7 @@ fn a_service_that_has_never_run_can_be_followed() {
 #[test]
 fn a_reader_that_reads_nothing_holds_nobody_up_and_one_that_leaves_is_forgotten() {
     let Some(project) = Project::new(
-        "[services.job]\nstart_command = \"ACTOR chatter 200000 exit 0\"\noneshot = true\n[services.other]\nstart_command = \"ACTOR\"",
+        "[services.job]\nstart_command = \"TEST_SERVICE chatter 200000 exit 0\"\noneshot = true\n[services.other]\nstart_command = \"TEST_SERVICE\"",
     ) else {
         return;
     };
@@ -92,7 +96,9 @@ fn a_reader_that_reads_nothing_holds_nobody_up_and_one_that_leaves_is_forgotten(
 
 #[test]
 fn whoever_follows_ends_when_nobody_brings_the_daemon_back() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello\"\n") else {
+        return;
+    };
     project.value("service start web");
     let following = project.spawn("try { service logs web -f | each {|line| print $line.line } | ignore } catch {|e| print $e.details.code }");
     eventually("it follows", || {

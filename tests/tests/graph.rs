@@ -4,15 +4,15 @@ use service_tests::{Project, ServiceTable};
 
 const DIAMOND: &str = r#"
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.api]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = [{ name = "db", condition = "healthy", when_lost = "restart" }]
 [services.jobs]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["db"]
 [services.web]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["api", "jobs"]
 [services.coredns]
 start_command = "true"

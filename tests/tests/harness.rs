@@ -11,7 +11,7 @@ const NOTE: &str = "SERVICE_TEST_NOTE";
 #[test]
 #[ignore = "another test runs this one, and kills it"]
 fn hangs() {
-    let Some(project) = Project::new("[services.a]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.a]\nstart_command = \"TEST_SERVICE\"") else { return };
     project.value("service start a");
     let note = std::env::var(NOTE).unwrap();
     fs::write(format!("{note}.new"), project.path("").display().to_string()).unwrap();

@@ -20,12 +20,12 @@ fn http_is_healthy_when_the_status_is_accepted() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.web]
-        start_command = "ACTOR http {port} answer"
+        start_command = "TEST_SERVICE http {port} answer"
         health_check_endpoint = "http://127.0.0.1:{port}/health"
         health = {{ interval = "50ms", retries = 1 }}
 
         [services.choosy]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         health_check_endpoint = "http://127.0.0.1:{port}/health"
         health = {{ status = [404], listener = "any" }}
         dependencies = ["web"]
@@ -56,7 +56,7 @@ fn a_server_of_one_thread_that_keeps_connections_answers_everybody_while_it_is_c
     let Some(project) = Project::new(&format!(
         r#"
         [services.web]
-        start_command = "ACTOR keep {port}"
+        start_command = "TEST_SERVICE keep {port}"
         health_check_endpoint = "http://127.0.0.1:{port}/"
         health = {{ interval = "5ms" }}
         "#
@@ -81,7 +81,7 @@ fn a_service_that_listens_no_more_is_unhealthy_whatever_connections_live_on() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.web]
-        start_command = "ACTOR retire {port} retired listen {other}"
+        start_command = "TEST_SERVICE retire {port} retired listen {other}"
         health_check_endpoint = "http://localhost:{port}/"
         health = {{ interval = "20ms", retries = 1 }}
         "#
@@ -112,11 +112,11 @@ fn of_the_addresses_of_a_name_the_one_where_the_service_listens_is_asked() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.web]
-        start_command = "ACTOR http [::1]:{port} 204"
+        start_command = "TEST_SERVICE http [::1]:{port} 204"
         health_check_endpoint = "http://app.localhost:{port}/"
 
         [services.elsewhere]
-        start_command = "ACTOR listen {}"
+        start_command = "TEST_SERVICE listen {}"
         health_check_endpoint = "tcp://localhost:{port}"
         ready = {{ timeout = "500ms" }}
         restart = "no"
@@ -176,11 +176,11 @@ fn a_machine_without_certificates_fails_only_checks_that_need_them() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.web]
-        start_command = "ACTOR http {port} '204 No Content'"
+        start_command = "TEST_SERVICE http {port} '204 No Content'"
         health_check_endpoint = "http://127.0.0.1:{port}/"
 
         [services.safe]
-        start_command = "ACTOR http {other} '204 No Content'"
+        start_command = "TEST_SERVICE http {other} '204 No Content'"
         health_check_endpoint = "https://127.0.0.1:{other}/"
         ready = {{ timeout = "500ms" }}
         restart = "no"
@@ -199,7 +199,7 @@ fn a_machine_without_certificates_fails_only_checks_that_need_them() {
 fn a_redirect_to_another_host_is_not_followed() {
     let port = free_port();
     let Some(project) = Project::new(&format!(
-        "[services.web]\nstart_command = \"ACTOR http {port} '302 Found\\r\\nLocation: http://127.0.0.2:{port}/'\"\n\
+        "[services.web]\nstart_command = \"TEST_SERVICE http {port} '302 Found\\r\\nLocation: http://127.0.0.2:{port}/'\"\n\
          health_check_endpoint = \"http://127.0.0.1:{port}/\"\nready = {{ timeout = \"500ms\" }}\nrestart = \"no\""
     )) else {
         return;
@@ -213,7 +213,7 @@ fn an_unhealthy_service_is_restarted_where_that_is_asked_for() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.web]
-        start_command = "ACTOR http {port} answer"
+        start_command = "TEST_SERVICE http {port} answer"
         health_check_endpoint = "http://127.0.0.1:{port}/"
         health = {{ interval = "50ms", retries = 2, on_failure = "restart" }}
         "#
@@ -236,7 +236,7 @@ fn an_unhealthy_service_is_restarted_where_that_is_asked_for() {
 fn tcp_is_healthy_when_somebody_accepts() {
     let port = free_port();
     let Some(project) = Project::new(&format!(
-        "[services.web]\nstart_command = \"ACTOR wait 100 listen {port}\"\nhealth_check_endpoint = \"tcp://localhost:{port}\""
+        "[services.web]\nstart_command = \"TEST_SERVICE wait 100 listen {port}\"\nhealth_check_endpoint = \"tcp://localhost:{port}\""
     )) else {
         return;
     };
@@ -251,7 +251,7 @@ fn unix_is_healthy_when_somebody_accepts() {
     let Some(project) = Project::new("") else { return };
     let socket = project.path("web.sock");
     project.define(&format!(
-        "[services.web]\nstart_command = \"ACTOR wait 100 unix web.sock\"\nhealth_check_endpoint = \"unix://{}\"",
+        "[services.web]\nstart_command = \"TEST_SERVICE wait 100 unix web.sock\"\nhealth_check_endpoint = \"unix://{}\"",
         socket.display()
     ));
     project.value("service start web");
@@ -263,7 +263,7 @@ fn exec_is_healthy_when_the_command_succeeds() {
     let Some(project) = Project::new(
         r#"
         [services.web]
-        start_command = "ACTOR wait 100 note well"
+        start_command = "TEST_SERVICE wait 100 note well"
         health_check_endpoint = "exec:cat well"
         health = { interval = "50ms", retries = 1 }
         "#,
@@ -284,7 +284,7 @@ fn an_exec_check_that_hangs_is_ended_with_its_children() {
     let Some(project) = Project::new(
         r#"
         [services.web]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         health_check_endpoint = "exec:sh -c 'sleep 600 & sleep 600'"
         health = { timeout = "100ms" }
         ready = { timeout = "400ms" }
@@ -301,7 +301,7 @@ fn an_exec_check_that_hangs_is_ended_with_its_children() {
 
 #[test]
 fn without_an_endpoint_the_process_itself_is_the_check() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     project.value("service start web");
     let health = wait_for(&project, true);
     assert_eq!((&health["kind"], &health["endpoint"]), (&"process".into(), &serde_json::Value::Null));

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 const SHORT: &str = "idle_timeout = \"1s\"";
-const ONE: &str = "[services.web]\nstart_command = \"ACTOR\"\n";
+const ONE: &str = "[services.web]\nstart_command = \"TEST_SERVICE\"\n";
 
 #[test]
 fn a_daemon_that_nobody_needs_ends_and_the_next_one_knows_all() {

@@ -27,7 +27,7 @@ fn cgroup_of(project: &Project, name: &str) -> Option<std::path::PathBuf> {
 #[test]
 fn a_service_that_takes_too_much_memory_ends_and_the_reason_is_told() {
     let Some(project) = Project::new(
-        "[services.greedy]\nstart_command = \"ACTOR await go eat 400\"\nmemory_limit = '200MB'\nrestart = 'no'\n",
+        "[services.greedy]\nstart_command = \"TEST_SERVICE await go eat 400\"\nmemory_limit = '200MB'\nrestart = 'no'\n",
     ) else {
         return;
     };
@@ -84,8 +84,8 @@ fn a_limit_holds_from_the_first_instruction_and_not_for_the_keeper() {
 fn limits_are_shown_typed_with_a_word_of_who_keeps_them_also_by_the_next_daemon() {
     let Some(project) = Project::new(
         "[orchestrator.service_defaults]\ncpu_limit = '50%'\n\
-         [services.a]\nstart_command = \"ACTOR\"\nmemory_limit = '200MB'\n\
-         [services.b]\nstart_command = \"ACTOR\"\ncpu_limit = 2\n",
+         [services.a]\nstart_command = \"TEST_SERVICE\"\nmemory_limit = '200MB'\n\
+         [services.b]\nstart_command = \"TEST_SERVICE\"\ncpu_limit = 2\n",
     ) else {
         return;
     };
@@ -105,7 +105,7 @@ fn limits_are_shown_typed_with_a_word_of_who_keeps_them_also_by_the_next_daemon(
     assert_eq!(project.status("b")["cpu_limit"], 2.0);
     assert_eq!(project.status("b")["memory_limit"], Value::Null);
 
-    project.define("[services.a]\nstart_command = \"ACTOR\"\nmemory_limit = '300MB'\n");
+    project.define("[services.a]\nstart_command = \"TEST_SERVICE\"\nmemory_limit = '300MB'\n");
     project.kill_daemon();
     let after = project.status("a");
     assert_eq!(after["pid"], before["pid"]);
@@ -121,7 +121,7 @@ fn limits_are_shown_typed_with_a_word_of_who_keeps_them_also_by_the_next_daemon(
 #[test]
 fn a_limit_that_was_reached_while_no_daemon_ran_is_told_by_the_next() {
     let Some(project) = Project::new(
-        "[services.greedy]\nstart_command = \"ACTOR await go eat 400\"\nmemory_limit = '200MB'\nrestart = 'no'\n",
+        "[services.greedy]\nstart_command = \"TEST_SERVICE await go eat 400\"\nmemory_limit = '200MB'\nrestart = 'no'\n",
     ) else {
         return;
     };
@@ -145,7 +145,7 @@ fn a_limit_that_was_reached_while_no_daemon_ran_is_told_by_the_next() {
 #[test]
 fn a_limit_goes_with_its_keeper() {
     let Some(project) =
-        Project::new("[services.a]\nstart_command = \"ACTOR daemonize\"\nmemory_limit = '200MB'\n")
+        Project::new("[services.a]\nstart_command = \"TEST_SERVICE daemonize\"\nmemory_limit = '200MB'\n")
     else {
         return;
     };
@@ -163,7 +163,7 @@ fn a_limit_goes_with_its_keeper() {
     eventually("it is back", || project.status("a")["pid"].as_u64());
 }
 
-/// A project of root's whose services may become `nobody`, and a copy of the actor that `nobody` may run.
+/// A project of root's whose services may become `nobody`, and a copy of the test service that `nobody` may run.
 fn with_users(services: &str) -> Option<(Project, tempfile::TempDir)> {
     if !nix::unistd::geteuid().is_root() {
         service_tests::skip_for(Lack::Root, "only root can start a service as another user");
@@ -172,8 +172,8 @@ fn with_users(services: &str) -> Option<(Project, tempfile::TempDir)> {
     let public = tempfile::tempdir().expect("a temporary directory can be made");
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(public.path(), open).expect("it is ours");
-    let copy = public.path().join("actor");
-    std::fs::copy(program("actor"), &copy).expect("it can be copied");
+    let copy = public.path().join("test_service");
+    std::fs::copy(program("test_service"), &copy).expect("it can be copied");
     let services = services.replace("PUBLIC", &public.path().display().to_string());
     Some((Project::new(&services)?, public))
 }
@@ -181,7 +181,7 @@ fn with_users(services: &str) -> Option<(Project, tempfile::TempDir)> {
 #[test]
 fn a_user_has_its_groups_its_home_and_its_word_on_the_notify_socket() {
     let Some((project, _public)) = with_users(
-        "[services.a]\nuser = 'nobody'\nstart_command = 'id -u; id -G; echo $USER $HOME; exec PUBLIC/actor notify'\n\
+        "[services.a]\nuser = 'nobody'\nstart_command = 'id -u; id -G; echo $USER $HOME; exec PUBLIC/test_service notify'\n\
          shell = 'sh'\nworking_dir = 'PUBLIC'\nready.notify = true\nmemory_limit = '500MB'\n\
          health_check_endpoint = 'exec:sh -c \"echo $(id -u) $(id -G) $USER $HOME\"'\n",
     ) else {
@@ -204,7 +204,7 @@ fn a_user_has_its_groups_its_home_and_its_word_on_the_notify_socket() {
 #[test]
 fn a_user_that_does_not_exist_is_an_error_and_nothing_is_run() {
     let Some(project) =
-        Project::new("[services.a]\nuser = 'no-such-user'\nstart_command = \"ACTOR note ran\"\n")
+        Project::new("[services.a]\nuser = 'no-such-user'\nstart_command = \"TEST_SERVICE note ran\"\n")
     else {
         return;
     };
@@ -215,7 +215,8 @@ fn a_user_that_does_not_exist_is_an_error_and_nothing_is_run() {
 
 #[test]
 fn a_group_without_a_user_is_an_error_with_its_place() {
-    let Some(project) = Project::new("[services.a]\nstart_command = \"ACTOR\"\ngroup = 'daemon'\n") else {
+    let Some(project) = Project::new("[services.a]\nstart_command = \"TEST_SERVICE\"\ngroup = 'daemon'\n")
+    else {
         return;
     };
     let error = project.error("service start a");

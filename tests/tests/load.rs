@@ -28,7 +28,8 @@ struct Stage {
 
 impl Stage {
     fn new() -> Option<Self> {
-        let project = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\nrestart = \"no\"")?;
+        let project =
+            Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello\"\nrestart = \"no\"")?;
         project.value("service start web");
         let (socket, daemon, web) = (project.socket(), project.daemon(), project.pid("web"));
         Some(Self { project, socket, daemon, web })

@@ -4,7 +4,8 @@ use service_tests::{Project, ServiceTable, eventually};
 
 #[test]
 fn each_line_is_there_with_its_time_and_stream() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say one moan two say three\"")
+    let Some(project) =
+        Project::new("[services.web]\nstart_command = \"TEST_SERVICE say one moan two say three\"")
     else {
         return;
     };
@@ -25,7 +26,7 @@ fn each_line_is_there_with_its_time_and_stream() {
 #[test]
 fn no_line_of_many_is_lost_and_the_tail_is_the_end() {
     let Some(project) =
-        Project::new("[services.web]\nstart_command = \"ACTOR chatter 20000 exit 0\"\noneshot = true")
+        Project::new("[services.web]\nstart_command = \"TEST_SERVICE chatter 20000 exit 0\"\noneshot = true")
     else {
         return;
     };
@@ -42,7 +43,7 @@ fn no_line_of_many_is_lost_and_the_tail_is_the_end() {
 #[test]
 fn since_leaves_out_what_is_older() {
     let Some(project) =
-        Project::new("[services.web]\nstart_command = \"ACTOR say hello exit 0\"\noneshot = true")
+        Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello exit 0\"\noneshot = true")
     else {
         return;
     };
@@ -57,8 +58,8 @@ fn since_leaves_out_what_is_older() {
 #[test]
 fn logs_of_many_services_come_by_time() {
     let Some(project) = Project::new(
-        "[services.b]\nstart_command = \"ACTOR say first\"\n\
-         [services.a]\nstart_command = \"ACTOR say second\"\ndependencies = [\"b\"]",
+        "[services.b]\nstart_command = \"TEST_SERVICE say first\"\n\
+         [services.a]\nstart_command = \"TEST_SERVICE say second\"\ndependencies = [\"b\"]",
     ) else {
         return;
     };

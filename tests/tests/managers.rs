@@ -352,7 +352,7 @@ fn an_answer_of_the_wrong_kind_is_told_in_plain_words() {
 #[test]
 fn a_stop_command_does_not_change_who_runs_a_service() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR note started\"\nstop_command = \"sh -c 'echo > asked; exit 1'\"\n\
+        "[services.web]\nstart_command = \"TEST_SERVICE note started\"\nstop_command = \"sh -c 'echo > asked; exit 1'\"\n\
          [services.client]\nstart_command = \"systemctl start nothing-of-ours\"\nstop_command = \"true\"\n",
     ) else {
         return;

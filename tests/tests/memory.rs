@@ -14,7 +14,7 @@ const LINES: usize = 250_000;
 #[test]
 fn twenty_readers_of_a_long_log_who_do_not_read_cost_next_to_nothing() {
     let chatter = format!(
-        "[services.web]\nstart_command = \"ACTOR chatter {LINES} exit 0\"\noneshot = true\n\
+        "[services.web]\nstart_command = \"TEST_SERVICE chatter {LINES} exit 0\"\noneshot = true\n\
          log = {{ max_size = \"256MiB\" }}\n"
     );
     let Some(project) = Project::new(&chatter) else { return };
@@ -93,7 +93,8 @@ fn fill_the_journal(project: &Project) {
 
 #[test]
 fn two_hundred_unread_answers_out_of_a_full_journal_cost_a_piece_each() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\nrestart = \"no\"")
+    let Some(project) =
+        Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello\"\nrestart = \"no\"")
     else {
         return;
     };
@@ -146,7 +147,7 @@ fn followers_of_long_logs_who_do_not_read_cost_next_to_nothing() {
     let services: Vec<String> = (0..10)
         .map(|n| {
             format!(
-                "[services.s{n}]\nstart_command = \"ACTOR chatter 10000 exit 0\"\noneshot = true\n\
+                "[services.s{n}]\nstart_command = \"TEST_SERVICE chatter 10000 exit 0\"\noneshot = true\n\
                  log = {{ max_size = \"64MiB\" }}\n"
             )
         })
@@ -173,7 +174,8 @@ fn followers_of_long_logs_who_do_not_read_cost_next_to_nothing() {
 /// The kernel gives a user 128 instances, and other programs need them too.
 #[test]
 fn two_hundred_who_follow_logs_share_one_inotify_instance_and_are_all_told() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\nrestart = \"no\"")
+    let Some(project) =
+        Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello\"\nrestart = \"no\"")
     else {
         return;
     };

@@ -167,7 +167,7 @@ fn what_happens_to_services_is_counted() {
 
 #[test]
 fn failed_checks_are_counted_and_so_is_the_time_they_took() {
-    let services = "[services.web]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = 'exec:sh -c \"sleep 0.03; test -e well\"'\n\
+    let services = "[services.web]\nstart_command = \"TEST_SERVICE\"\nhealth_check_endpoint = 'exec:sh -c \"sleep 0.03; test -e well\"'\n\
                     health = { interval = '50ms', retries = 1 }";
     let Some(project) = Project::new(services) else { return };
     let well = project.write("well", "");

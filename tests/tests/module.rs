@@ -14,7 +14,7 @@ fn load() -> String {
 #[test]
 fn a_live_table_shows_what_changes_and_leaves_nothing_behind() {
     let Some(project) = Project::new(
-        "[services.first]\nstart_command = \"ACTOR\"\n[services.second]\nstart_command = \"ACTOR\"\n",
+        "[services.first]\nstart_command = \"TEST_SERVICE\"\n[services.second]\nstart_command = \"TEST_SERVICE\"\n",
     ) else {
         return;
     };
@@ -41,7 +41,7 @@ fn a_live_table_shows_what_changes_and_leaves_nothing_behind() {
 #[test]
 fn a_live_table_in_a_narrow_terminal_still_tells_memory_and_restarts() {
     let Some(project) = Project::new(
-        "[services.database]\nstart_command = \"ACTOR\"\n[services.migrations]\nstart_command = \"ACTOR\"\n",
+        "[services.database]\nstart_command = \"TEST_SERVICE\"\n[services.migrations]\nstart_command = \"TEST_SERVICE\"\n",
     ) else {
         return;
     };
@@ -57,8 +57,8 @@ fn a_live_table_in_a_narrow_terminal_still_tells_memory_and_restarts() {
 #[test]
 fn tab_offers_services_to_up_tail_and_watch_and_starts_no_daemon() {
     let Some(project) = Project::new(
-        "[services.one-running]\nstart_command = \"ACTOR\"\n[services.one-idle]\nstart_command = \"ACTOR\"\n\
-         [services.unmistakable]\nstart_command = \"ACTOR\"\n",
+        "[services.one-running]\nstart_command = \"TEST_SERVICE\"\n[services.one-idle]\nstart_command = \"TEST_SERVICE\"\n\
+         [services.unmistakable]\nstart_command = \"TEST_SERVICE\"\n",
     ) else {
         return;
     };
@@ -92,8 +92,8 @@ fn tab_offers_services_to_up_tail_and_watch_and_starts_no_daemon() {
 #[test]
 fn a_tail_follows_until_ctrl_c() {
     let Some(project) = Project::new(
-        "[services.first]\nstart_command = \"ACTOR say hello moan ouch count 5000\"\n\
-         [services.second]\nstart_command = \"ACTOR say there\"\n",
+        "[services.first]\nstart_command = \"TEST_SERVICE say hello moan ouch count 5000\"\n\
+         [services.second]\nstart_command = \"TEST_SERVICE say there\"\n",
     ) else {
         return;
     };

@@ -64,9 +64,9 @@ fn tells_its_life(project: &Project, socket: &UnixDatagram, address: &str) {
 
 const SERVICES: &str = r#"
 [services.web]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.bad]
-start_command = "ACTOR exit 3"
+start_command = "TEST_SERVICE exit 3"
 restart = "no"
 "#;
 

@@ -49,7 +49,7 @@ fn a_restart_that_cannot_succeed_stops_nothing_and_says_what_is_missing() {
     let Some(project) = Project::new(
         "[services.program]\nstart_command = './program'\n\
          [services.absolute]\nstart_command = '/bin/sleep 1000'\nworking_dir = 'place'\n\
-         [services.variables]\nstart_command = ACTOR\nenv_file = ['other.env', 'its.env']\n\
+         [services.variables]\nstart_command = TEST_SERVICE\nenv_file = ['other.env', 'its.env']\n\
          [services.on-path]\nstart_command = 'tool'\nenv_file = 'path.env'\n\
          [services.shell]\nshell = './shell'\nstart_command = 'exec sleep 1000'\n",
     ) else {
@@ -134,7 +134,7 @@ fn a_restart_that_cannot_succeed_stops_nothing_and_says_what_is_missing() {
 #[test]
 fn a_restart_is_refused_for_all_that_it_would_start_and_only_where_something_runs() {
     let Some(project) = Project::new(
-        "[services.needed]\nstart_command = ACTOR\n\
+        "[services.needed]\nstart_command = TEST_SERVICE\n\
          [services.dependent]\nstart_command = './dependent'\ndependencies = ['needed']\n\
          [services.idle]\nstart_command = './idle'\nrestart = 'no'\n",
     ) else {
@@ -186,7 +186,7 @@ fn a_user_or_a_module_of_a_manager_that_is_not_there_stops_nothing_either() {
     let file = |user: &str| {
         format!(
             "[services.somebody]\nstart_command = 'sleep 1000'\nuser = '{user}'\n\
-             [services.desk]\nmanager = 'lamps.nu'\n[services.other]\nstart_command = ACTOR\n"
+             [services.desk]\nmanager = 'lamps.nu'\n[services.other]\nstart_command = TEST_SERVICE\n"
         )
     };
     let Some(project) = Project::new(&file(&who)) else { return };
@@ -219,14 +219,14 @@ fn service_tests_user() -> String {
 
 #[test]
 fn an_apply_with_one_bad_among_good_ones_stops_nothing_and_the_plan_has_said_so() {
-    let before = "[services.old]\nstart_command = ACTOR\n[services.db]\nstart_command = ACTOR\n\
-                  [services.api]\nstart_command = ACTOR\ndependencies = ['db']\n";
+    let before = "[services.old]\nstart_command = TEST_SERVICE\n[services.db]\nstart_command = TEST_SERVICE\n\
+                  [services.api]\nstart_command = TEST_SERVICE\ndependencies = ['db']\n";
     let Some(project) = Project::new(before) else { return };
     project.value("service start --all");
     project.define(
-        "[services.db]\nstart_command = ACTOR\nenv = { A = '1' }\n\
+        "[services.db]\nstart_command = TEST_SERVICE\nenv = { A = '1' }\n\
          [services.api]\nstart_command = './api'\ndependencies = ['db', 'fresh']\n\
-         [services.fresh]\nstart_command = ACTOR\nenv_file = 'fresh.env'\n",
+         [services.fresh]\nstart_command = TEST_SERVICE\nenv_file = 'fresh.env'\n",
     );
     let rows = project.value("service plan");
     let row = |name: &str| {

@@ -39,7 +39,7 @@ fn order(text: &str) -> Option<String> {
 #[test]
 fn no_byte_that_commands_a_terminal_comes_out_of_either_front() {
     let hostile = format!(
-        "[services.loud]\ndescription = \"{BAD}\"\nstart_command = [ACTOR, \"say\", \"{BAD}\"]\n\
+        "[services.loud]\ndescription = \"{BAD}\"\nstart_command = [TEST_SERVICE, \"say\", \"{BAD}\"]\n\
          health_check_endpoint = \"exec:printf '{BAD}'\"\n\
          [services.lost]\nstart_command = \"x{BAD}\"\nworking_dir = \"/nowhere{BAD}\"\n"
     );

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 const TWO: &str = r#"
 [services.good]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.bad]
 start_command = "false"
 restart = "no"

@@ -12,7 +12,7 @@ fn twenty_services_in_a_chain_start_in_little_more_than_the_sum_of_their_own_wai
         let needs = if n == 0 { String::new() } else { format!("\"s{}\"", n - 1) };
         write!(
             services,
-            "[services.s{n}]\nstart_command = \"ACTOR wait 50 listen {port}\"\n\
+            "[services.s{n}]\nstart_command = \"TEST_SERVICE wait 50 listen {port}\"\n\
              health_check_endpoint = \"tcp://127.0.0.1:{port}\"\ndependencies = [{needs}]\n"
         )
         .unwrap();

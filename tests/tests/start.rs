@@ -9,19 +9,19 @@ fn chain() -> String {
     format!(
         r#"
         [services.web-app]
-        start_command = "ACTOR need {cache} wait 50 listen {web}"
+        start_command = "TEST_SERVICE need {cache} wait 50 listen {web}"
         health_check_endpoint = "tcp://127.0.0.1:{web}"
         dependencies = ["cache"]
         restart = "no"
 
         [services.cache]
-        start_command = "ACTOR need {database} wait 200 listen {cache}"
+        start_command = "TEST_SERVICE need {database} wait 200 listen {cache}"
         health_check_endpoint = "tcp://127.0.0.1:{cache}"
         dependencies = ["database"]
         restart = "no"
 
         [services.database]
-        start_command = "ACTOR wait 200 listen {database}"
+        start_command = "TEST_SERVICE wait 200 listen {database}"
         health_check_endpoint = "tcp://127.0.0.1:{database}"
         restart = "no"
         "#
@@ -56,7 +56,7 @@ fn what_runs_already_stays_as_it_is() {
 #[test]
 fn two_shells_that_start_a_service_at_once_start_one_process() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR note starts wait 200\"\n[services.web.ready]\ndelay = \"300ms\"",
+        "[services.web]\nstart_command = \"TEST_SERVICE note starts wait 200\"\n[services.web.ready]\ndelay = \"300ms\"",
     ) else {
         return;
     };
@@ -68,7 +68,7 @@ fn two_shells_that_start_a_service_at_once_start_one_process() {
 
 #[test]
 fn an_empty_pipe_starts_and_stops_nothing() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     assert_eq!(project.value("[] | service start").column("name").len(), 0);
     project.value("service start web");
     let pid = project.pid("web");
@@ -82,7 +82,7 @@ fn an_empty_pipe_starts_and_stops_nothing() {
 #[test]
 fn names_come_from_a_pipe_of_names_or_of_rows() {
     let Some(project) = Project::new(
-        "[services.a]\nstart_command = \"ACTOR\"\n[services.b]\nstart_command = \"ACTOR\"\n[services.c]\nstart_command = \"ACTOR\"",
+        "[services.a]\nstart_command = \"TEST_SERVICE\"\n[services.b]\nstart_command = \"TEST_SERVICE\"\n[services.c]\nstart_command = \"TEST_SERVICE\"",
     ) else {
         return;
     };
@@ -100,7 +100,7 @@ fn names_come_from_a_pipe_of_names_or_of_rows() {
 fn without_waiting_the_answer_comes_at_once() {
     let port = free_port();
     let Some(project) = Project::new(&format!(
-        "[services.slow]\nstart_command = \"ACTOR wait 60000 listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
+        "[services.slow]\nstart_command = \"TEST_SERVICE wait 60000 listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\""
     )) else {
         return;
     };
@@ -136,11 +136,11 @@ fn a_one_shot_is_complete_before_what_needs_its_result() {
     let Some(project) = Project::new(
         r#"
         [services.migrate]
-        start_command = "ACTOR wait 200 note migrated exit 0"
+        start_command = "TEST_SERVICE wait 200 note migrated exit 0"
         oneshot = true
 
         [services.web]
-        start_command = ["sh", "-c", "test -e migrated && exec ACTOR"]
+        start_command = ["sh", "-c", "test -e migrated && exec TEST_SERVICE"]
         dependencies = [{ name = "migrate", condition = "completed" }]
         restart = "no"
         "#,
@@ -158,8 +158,8 @@ fn a_one_shot_is_complete_before_what_needs_its_result() {
 fn a_start_of_what_is_done_is_answered_at_once_and_does_it_once_more_only_if_it_has_changed() {
     let services = |work: &str| {
         format!(
-            "[services.migrate]\nstart_command = \"ACTOR note {work} exit 0\"\noneshot = true\n\
-             [services.web]\nstart_command = \"ACTOR\"\nready = {{ delay = \"10ms\" }}\n\
+            "[services.migrate]\nstart_command = \"TEST_SERVICE note {work} exit 0\"\noneshot = true\n\
+             [services.web]\nstart_command = \"TEST_SERVICE\"\nready = {{ delay = \"10ms\" }}\n\
              dependencies = [{{ name = \"migrate\", condition = \"completed\" }}]\n"
         )
     };
@@ -183,9 +183,9 @@ fn a_start_of_what_is_done_is_answered_at_once_and_does_it_once_more_only_if_it_
 fn what_dies_while_it_begins_has_not_started_and_what_only_lives_is_not_called_healthy() {
     // With the defaults of a user.
     let Some(project) = Project::new(
-        "[services.dies]\nstart_command = \"ACTOR wait 300 moan 'no module' exit 3\"\nrestart = \"no\"\n\
-         [services.top]\nstart_command = \"ACTOR\"\ndependencies = [\"dies\"]\n\
-         [services.lives]\nstart_command = \"ACTOR\"\n\
+        "[services.dies]\nstart_command = \"TEST_SERVICE wait 300 moan 'no module' exit 3\"\nrestart = \"no\"\n\
+         [services.top]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"dies\"]\n\
+         [services.lives]\nstart_command = \"TEST_SERVICE\"\n\
          [orchestrator.service_defaults]\n",
     ) else {
         return;
@@ -211,10 +211,10 @@ fn what_dies_while_it_begins_has_not_started_and_what_only_lives_is_not_called_h
 #[test]
 fn a_one_shot_is_tried_once_and_a_crash_is_an_answer_while_the_policy_goes_on() {
     let Some(project) = Project::new(
-        "[services.migrate]\nstart_command = \"ACTOR note migrated exit 1\"\noneshot = true\n\
+        "[services.migrate]\nstart_command = \"TEST_SERVICE note migrated exit 1\"\noneshot = true\n\
          [services.db]\nstart_command = \"sh -c 'test -e mended || exit 7; exec sleep 1000'\"\n\
          backoff = { initial = \"400ms\", limit = 7 }\n\
-         [services.web]\nstart_command = \"ACTOR\"\ndependencies = [\"db\"]\n\
+         [services.web]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"db\"]\n\
          [orchestrator.service_defaults]\nrestart = \"on-failure\"\nready = { delay = \"100ms\" }\n",
     ) else {
         return;
@@ -240,9 +240,9 @@ fn a_one_shot_is_tried_once_and_a_crash_is_an_answer_while_the_policy_goes_on() 
 #[test]
 fn what_is_done_is_done_again_only_where_that_is_asked() {
     let Some(project) = Project::new(
-        "[services.db]\nstart_command = \"ACTOR\"\n\
-         [services.migrate]\nstart_command = \"ACTOR note migrated exit 0\"\noneshot = true\ndependencies = [\"db\"]\n\
-         [services.web]\nstart_command = \"ACTOR\"\ndependencies = [\"migrate\"]\n",
+        "[services.db]\nstart_command = \"TEST_SERVICE\"\n\
+         [services.migrate]\nstart_command = \"TEST_SERVICE note migrated exit 0\"\noneshot = true\ndependencies = [\"db\"]\n\
+         [services.web]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"migrate\"]\n",
     ) else {
         return;
     };
@@ -268,11 +268,11 @@ fn a_service_can_say_itself_that_it_is_ready() {
     let Some(project) = Project::new(
         r#"
         [services.notifies]
-        start_command = "ACTOR wait 150 note notified notify"
+        start_command = "TEST_SERVICE wait 150 note notified notify"
         ready = { notify = true }
 
         [services.logs]
-        start_command = "ACTOR wait 150 note logged say 'accepting connections'"
+        start_command = "TEST_SERVICE wait 150 note logged say 'accepting connections'"
         ready = { log = "accepting \\w+" }
         "#,
     ) else {
@@ -349,7 +349,7 @@ fn a_service_that_asks_for_time_gets_it_and_what_it_says_is_told() {
 #[test]
 fn of_many_those_that_failed_come_last_and_a_line_tells_how_many() {
     let quick = |nth: usize| {
-        format!("[services.s{nth}]\nstart_command = \"ACTOR\"\nready = {{ delay = \"300ms\" }}\n")
+        format!("[services.s{nth}]\nstart_command = \"TEST_SERVICE\"\nready = {{ delay = \"300ms\" }}\n")
     };
     let services: String = (0..6).map(quick).collect();
     let Some(project) = Project::new(&format!(

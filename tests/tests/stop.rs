@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 const CHAIN: &str = r#"
     [services.database]
-    start_command = "ACTOR"
+    start_command = "TEST_SERVICE"
 
     [services.cache]
-    start_command = "ACTOR"
+    start_command = "TEST_SERVICE"
     dependencies = ["database"]
 
     [services.web]
-    start_command = "ACTOR"
+    start_command = "TEST_SERVICE"
     dependencies = ["cache"]
 
     [services.bystander]
-    start_command = "ACTOR"
+    start_command = "TEST_SERVICE"
 "#;
 
 #[test]
@@ -31,9 +31,9 @@ fn a_stop_takes_running_dependents_down_first() {
 
 #[test]
 fn what_a_stop_waits_for_is_told() {
-    let Some(project) =
-        Project::new("[services.web]\nstart_command = \"ACTOR fork deaf say up\"\nready = { log = \"up\" }")
-    else {
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"TEST_SERVICE fork deaf say up\"\nready = { log = \"up\" }",
+    ) else {
         return;
     };
     project.value("service start web");
@@ -43,7 +43,7 @@ fn what_a_stop_waits_for_is_told() {
         let status = project.status("web");
         status["reason"].as_str().filter(|reason| reason.contains("still there")).map(str::to_owned)
     });
-    let told = [format!("pid {pid} (actor)"), ", killed in ".to_owned()];
+    let told = [format!("pid {pid} (test_service)"), ", killed in ".to_owned()];
     assert!(told.iter().all(|words| reason.contains(words)), "{reason}");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL)
         .unwrap();
@@ -74,7 +74,7 @@ fn a_restart_gives_back_what_it_took_down() {
 #[test]
 fn a_service_that_ignores_term_is_killed_when_its_time_is_over() {
     let Some(project) = Project::new(
-        "[services.deaf]\nstart_command = \"ACTOR deaf say listening\"\nstop_timeout = \"300ms\"\nready = { log = \"listening\" }",
+        "[services.deaf]\nstart_command = \"TEST_SERVICE deaf say listening\"\nstop_timeout = \"300ms\"\nready = { log = \"listening\" }",
     ) else {
         return;
     };
@@ -88,14 +88,14 @@ fn a_service_that_ignores_term_is_killed_when_its_time_is_over() {
 #[test]
 fn a_stop_has_succeeded_when_the_whole_tree_is_gone() {
     let Some(project) = Project::new(
-        "[services.tree]\nstart_command = \"ACTOR fork fork daemonize say grown\"\nready = { log = \"grown\" }",
+        "[services.tree]\nstart_command = \"TEST_SERVICE fork fork daemonize say grown\"\nready = { log = \"grown\" }",
     ) else {
         return;
     };
     project.value("service start tree");
     let actors = || {
         let named = |pid: &u32| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "actor\n")
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "test_service\n")
         };
         project.processes().into_iter().filter(named).count()
     };
@@ -107,7 +107,7 @@ fn a_stop_has_succeeded_when_the_whole_tree_is_gone() {
 #[test]
 fn stop_signal_is_the_one_asked_for() {
     let Some(project) = Project::new(
-        "[services.deaf]\nstart_command = \"ACTOR deaf say listening\"\nstop_signal = \"INT\"\nready = { log = \"listening\" }",
+        "[services.deaf]\nstart_command = \"TEST_SERVICE deaf say listening\"\nstop_signal = \"INT\"\nready = { log = \"listening\" }",
     ) else {
         return;
     };
@@ -120,8 +120,8 @@ fn stop_signal_is_the_one_asked_for() {
 fn up_and_down_are_start_and_stop_of_everything() {
     let port = free_port();
     let Some(project) = Project::new(&format!(
-        "[services.a]\nstart_command = \"ACTOR listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\n\
-         [services.b]\nstart_command = \"ACTOR\"\ndependencies = [\"a\"]"
+        "[services.a]\nstart_command = \"TEST_SERVICE listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\n\
+         [services.b]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"a\"]"
     )) else {
         return;
     };

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Not ready before there is a file `go`.
-const GATED: &str = "[services.slow]\nstart_command = \"ACTOR gate go say ready\"\n\
+const GATED: &str = "[services.slow]\nstart_command = \"TEST_SERVICE gate go say ready\"\n\
     ready = { log = \"^ready$\", timeout = \"20min\" }\n";
 
 /// Types a line whose output cannot be mistaken for the line itself, and waits for it.
@@ -27,7 +27,7 @@ fn is_at_the_prompt(terminal: &Terminal) {
 fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
     let port = free_port();
     let Some(project) = Project::new(&format!(
-        "[services.slow]\nstart_command = \"ACTOR wait 600000 listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\n\
+        "[services.slow]\nstart_command = \"TEST_SERVICE wait 600000 listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\n\
          ready = {{ timeout = \"20min\" }}"
     )) else {
         return;
@@ -47,7 +47,7 @@ fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
 
 #[test]
 fn a_stream_that_nobody_reads_any_more_ends_with_its_line_and_that_of_a_background_job_does_not() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     project.value("service status");
     let Some(terminal) = Terminal::open(&project) else { return };
     let plugins = || project.processes().into_iter().filter(|pid| name(*pid) == "nu_plugin_servi").count();
@@ -75,7 +75,9 @@ fn a_stream_that_nobody_reads_any_more_ends_with_its_line_and_that_of_a_backgrou
 
 #[test]
 fn tab_completes_names_and_starts_no_daemon() {
-    let Some(project) = Project::new("[services.unmistakable]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.unmistakable]\nstart_command = \"TEST_SERVICE\"\n") else {
+        return;
+    };
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types("service start unm", &["Tab"]);
     terminal.shows("service start unmistakable");
@@ -191,7 +193,7 @@ fn ctrl_c_ends_an_apply_for_the_shell_and_the_daemon_goes_on() {
 
 #[test]
 fn ctrl_c_ends_following_events() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     project.value("service start web");
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types(
@@ -215,7 +217,9 @@ fn ctrl_c_ends_following_events() {
 
 #[test]
 fn ctrl_c_ends_following_a_log_as_text_and_as_rows() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello\"\n") else {
+        return;
+    };
     project.value("service start web");
     let Some(terminal) = Terminal::open(&project) else { return };
     for flags in ["--raw", "| each { print $in.line }"] {
@@ -265,7 +269,7 @@ fn a_plugin_that_is_killed_in_the_middle_of_a_call_costs_that_call_only() {
 
 #[test]
 fn a_plugin_that_nushell_has_put_away_comes_back_with_the_next_call() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types("$env.config.plugin_gc.default.stop_after = 0sec; service list | ignore", &["Enter"]);
     is_at_the_prompt(&terminal);
@@ -278,7 +282,7 @@ fn a_plugin_that_nushell_has_put_away_comes_back_with_the_next_call() {
 
 #[test]
 fn a_flag_with_fixed_words_is_completed() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types("service wait web --for comp", &["Tab"]);
     terminal.shows("--for completed");
@@ -287,7 +291,7 @@ fn a_flag_with_fixed_words_is_completed() {
 #[test]
 fn tab_offers_every_service_to_a_stop_and_to_a_start() {
     let Some(project) = Project::new(
-        "[services.one-running]\nstart_command = \"ACTOR\"\n[services.one-idle]\nstart_command = \"ACTOR\"\n",
+        "[services.one-running]\nstart_command = \"TEST_SERVICE\"\n[services.one-idle]\nstart_command = \"TEST_SERVICE\"\n",
     ) else {
         return;
     };

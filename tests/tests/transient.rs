@@ -6,11 +6,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-const FILE: &str = "[services.db]\nstart_command = \"ACTOR\"\n";
+const FILE: &str = "[services.db]\nstart_command = \"TEST_SERVICE\"\n";
 
 /// A command line of the test program.
-fn actor() -> String {
-    format!("'{}'", program("actor").display())
+fn test_service() -> String {
+    format!("'{}'", program("test_service").display())
 }
 
 fn origin(project: &Project, name: &str) -> String {
@@ -26,17 +26,17 @@ fn names(project: &Project) -> Vec<String> {
 fn a_command_line_runs_as_a_service_in_the_directory_of_the_shell_and_is_named_after_its_program() {
     let Some(project) = Project::new(FILE) else { return };
     project.write("below/file", "");
-    let rows = project.value(&format!("cd below; service run ({:?})", actor()));
-    assert_eq!(rows.row("actor")["action"], "started", "{rows}");
-    let again =
-        project.value(&format!("service run --env {{COLOUR: blue}} -- {:?} ", program("actor").display()));
-    assert_eq!(again.column("name"), ["actor-2"]);
-    let status = project.status("actor");
+    let rows = project.value(&format!("cd below; service run ({:?})", test_service()));
+    assert_eq!(rows.row("test_service")["action"], "started", "{rows}");
+    let again = project
+        .value(&format!("service run --env {{COLOUR: blue}} -- {:?} ", program("test_service").display()));
+    assert_eq!(again.column("name"), ["test_service-2"]);
+    let status = project.status("test_service");
     assert_eq!(status["state"], "ready");
     assert!(status["cwd"].as_str().is_some_and(|cwd| cwd.ends_with("/below")), "{status}");
-    let environment = fs::read(format!("/proc/{}/environ", project.pid("actor-2"))).unwrap();
+    let environment = fs::read(format!("/proc/{}/environ", project.pid("test_service-2"))).unwrap();
     assert!(String::from_utf8_lossy(&environment).contains("COLOUR=blue"));
-    assert_eq!([origin(&project, "db"), origin(&project, "actor")], ["file", "transient"]);
+    assert_eq!([origin(&project, "db"), origin(&project, "test_service")], ["file", "transient"]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn words_after_a_double_dash_are_taken_as_they_are() {
 #[test]
 fn a_run_survives_its_shell_and_a_killed_daemon_and_can_be_asked_until_it_is_forgotten() {
     let Some(project) = Project::new(FILE) else { return };
-    project.value(&format!("service run --name tunnel {:?}", actor()));
+    project.value(&format!("service run --name tunnel {:?}", test_service()));
     let pid = project.pid("tunnel");
     project.kill_daemon();
     assert_eq!(project.pid("tunnel"), pid);
@@ -113,7 +113,7 @@ fn what_is_added_takes_part_in_dependencies_and_a_changed_file_leaves_it_alone()
     let row = |name: &str, need: &str| {
         format!(
             "{{name: {name} start_command: [{:?}] dependencies: [{need}] stop_timeout: 3sec}}",
-            program("actor").display()
+            program("test_service").display()
         )
     };
     let add = format!("[{} {}] | service add", row("b", "a"), row("a", "db"));
@@ -141,7 +141,7 @@ fn a_name_is_the_files_as_soon_as_the_file_defines_it() {
     let add = |name: &str| format!("{{name: {name} start_command: 'sleep 100'}} | service add");
     assert_eq!(project.error(&add("db"))["code"], "service::name_taken");
     project.value(&add("web"));
-    project.define(&format!("{FILE}[services.web]\nstart_command = \"ACTOR\"\n"));
+    project.define(&format!("{FILE}[services.web]\nstart_command = \"TEST_SERVICE\"\n"));
     assert_eq!(origin(&project, "web"), "file");
     project.define(FILE);
     assert_eq!(names(&project), ["db"], "it is not there twice");
@@ -189,7 +189,7 @@ fn without_a_services_toml_a_command_runs_in_a_project_of_the_users_own() {
     let Some(project) = Project::new(FILE) else { return };
     let elsewhere = tempfile::tempdir().unwrap();
     let elsewhere = elsewhere.path().display();
-    let rows = project.value(&format!("cd '{elsewhere}'; service run --name lonely {:?}", actor()));
+    let rows = project.value(&format!("cd '{elsewhere}'; service run --name lonely {:?}", test_service()));
     assert_eq!(rows.row("lonely")["ok"], true);
     let own = "home/.config/service-orchestrator/services.toml";
     assert!(project.read(own).starts_with("# "), "it says what it is");
@@ -200,8 +200,11 @@ fn without_a_services_toml_a_command_runs_in_a_project_of_the_users_own() {
 
 #[test]
 fn what_cannot_be_written_down_as_removed_stays_with_its_past() {
-    let Some(project) = Project::new("[services.a]\nstart_command = \"ACTOR\"") else { return };
-    project.value(&format!("{{name: x start_command: [{} exit '0'] oneshot: true}} | service add", actor()));
+    let Some(project) = Project::new("[services.a]\nstart_command = \"TEST_SERVICE\"") else { return };
+    project.value(&format!(
+        "{{name: x start_command: [{} exit '0'] oneshot: true}} | service add",
+        test_service()
+    ));
     assert_eq!(project.value("service start x").row("x")["ok"], true);
     // In the way of the file that replaces the one of what is added.
     let obstacle = project.state_dir().join("additions.new");

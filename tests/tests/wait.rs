@@ -5,7 +5,7 @@ use std::time::Instant;
 
 /// Ready when told; nothing of it is hurried.
 const SLOW: &str =
-    "[services.slow]\nstart_command = \"ACTOR gate go say ready\"\nready = { log = \"^ready$\" }\n";
+    "[services.slow]\nstart_command = \"TEST_SERVICE gate go say ready\"\nready = { log = \"^ready$\" }\n";
 
 #[test]
 fn a_wait_ends_when_the_service_is_ready_and_gives_its_status() {
@@ -20,10 +20,10 @@ fn a_wait_ends_when_the_service_is_ready_and_gives_its_status() {
 #[test]
 fn a_wait_that_is_over_says_so_at_once_and_why() {
     let Some(project) = Project::new(
-        "[services.bad]\nstart_command = \"ACTOR exit 3\"\nrestart = \"no\"\n\
-         [services.top]\nstart_command = \"ACTOR\"\ndependencies = [\"bad\"]\n\
-         [services.steady]\nstart_command = \"ACTOR\"\nrestart = \"always\"\n\
-         [services.idle]\nstart_command = \"ACTOR\"\n",
+        "[services.bad]\nstart_command = \"TEST_SERVICE exit 3\"\nrestart = \"no\"\n\
+         [services.top]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"bad\"]\n\
+         [services.steady]\nstart_command = \"TEST_SERVICE\"\nrestart = \"always\"\n\
+         [services.idle]\nstart_command = \"TEST_SERVICE\"\n",
     ) else {
         return;
     };
@@ -54,9 +54,9 @@ fn a_wait_fails_when_somebody_stops_what_it_waits_for() {
 
 #[test]
 fn each_state_can_be_waited_for_and_time_has_an_end() {
-    let Some(project) =
-        Project::new(&format!("{SLOW}[services.job]\nstart_command = \"ACTOR exit 0\"\noneshot = true\n"))
-    else {
+    let Some(project) = Project::new(&format!(
+        "{SLOW}[services.job]\nstart_command = \"TEST_SERVICE exit 0\"\noneshot = true\n"
+    )) else {
         return;
     };
     project.value("service start slow job --no-wait");
@@ -73,7 +73,8 @@ fn each_state_can_be_waited_for_and_time_has_an_end() {
 
 #[test]
 fn a_closure_sees_all_services_by_name() {
-    let Some(project) = Project::new(&format!("{SLOW}[services.web]\nstart_command = \"ACTOR\"\n")) else {
+    let Some(project) = Project::new(&format!("{SLOW}[services.web]\nstart_command = \"TEST_SERVICE\"\n"))
+    else {
         return;
     };
     project.value("service start --all --no-wait");
@@ -121,7 +122,7 @@ fn following_the_states_needs_a_client_that_reads_lines() {
 
 #[test]
 fn a_plugin_ends_with_its_nushell_though_nothing_ends_what_it_waits_for() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     project.value("service start web");
     for line in ["service wait web --for stopped", "service events --follow"] {
         let mut nu = project.spawn(line);

@@ -6,8 +6,8 @@ use std::net::TcpListener;
 #[test]
 fn what_runs_without_what_it_needs_says_so() {
     let Some(project) = Project::new(
-        "[services.db]\nstart_command = \"ACTOR gate crash exit 4\"\nrestart = \"no\"\n\
-         [services.web]\nstart_command = \"ACTOR\"\ndependencies = [\"db\"]\n",
+        "[services.db]\nstart_command = \"TEST_SERVICE gate crash exit 4\"\nrestart = \"no\"\n\
+         [services.web]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"db\"]\n",
     ) else {
         return;
     };
@@ -23,7 +23,7 @@ fn what_runs_without_what_it_needs_says_so() {
 #[test]
 fn a_healthy_service_is_well_and_an_unwanted_one_can_be_started() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR say hello\"\nhealth_check_endpoint = \"exec:true\"\n",
+        "[services.web]\nstart_command = \"TEST_SERVICE say hello\"\nhealth_check_endpoint = \"exec:true\"\n",
     ) else {
         return;
     };
@@ -45,7 +45,7 @@ fn a_healthy_service_is_well_and_an_unwanted_one_can_be_started() {
 fn a_failure_is_told_in_words_with_the_last_lines() {
     let Some(project) = Project::new(
         "[services.bad]\nstart_command = \"sh -c 'echo oops; exit 127'\"\nrestart = \"no\"\n\
-         [services.top]\nstart_command = \"ACTOR\"\ndependencies = [{ name = \"bad\", condition = \"healthy\" }]\n",
+         [services.top]\nstart_command = \"TEST_SERVICE\"\ndependencies = [{ name = \"bad\", condition = \"healthy\" }]\n",
     ) else {
         return;
     };
@@ -71,7 +71,7 @@ fn a_failure_is_told_in_words_with_the_last_lines() {
 fn the_holder_of_its_port_and_the_next_try_are_named() {
     let port = free_port();
     let Some(project) = Project::new(&format!(
-        "[services.web]\nstart_command = \"ACTOR listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\n\
+        "[services.web]\nstart_command = \"TEST_SERVICE listen {port}\"\nhealth_check_endpoint = \"tcp://127.0.0.1:{port}\"\n\
          backoff = {{ initial = \"10min\", max = \"10min\", limit = 0 }}\n"
     )) else {
         return;
@@ -95,7 +95,7 @@ fn the_holder_of_its_port_and_the_next_try_are_named() {
 
 #[test]
 fn one_service_at_a_time_is_explained() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     assert_eq!(project.value("service why"), serde_json::json!([]), "nobody has started anything");
     assert_eq!(project.error("service why web web")["code"], "service::bad_request");
     assert_eq!(project.error("service why wbe")["code"], "service::not_found");

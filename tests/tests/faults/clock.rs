@@ -56,13 +56,13 @@ fn nothing_is_restarted_and_every_span_of_time_stays_what_it_was() {
     let Some(project) = project(
         r#"
         [services.web]
-        start_command = "ACTOR count 20"
+        start_command = "TEST_SERVICE count 20"
         restart = "always"
         health_check_endpoint = "exec:cat well"
         health = { interval = "50ms" }
 
         [services.crashing]
-        start_command = "ACTOR note crashes exit 3"
+        start_command = "TEST_SERVICE note crashes exit 3"
         restart = "always"
         backoff = { initial = "1s", max = "1s", limit = 0 }
         "#,
@@ -107,7 +107,7 @@ fn nothing_is_restarted_and_every_span_of_time_stays_what_it_was() {
 
 #[test]
 fn the_log_keeps_every_line_in_order_and_since_shows_what_is_new() {
-    let Some(project) = project("[services.web]\nstart_command = \"ACTOR count 5\"") else { return };
+    let Some(project) = project("[services.web]\nstart_command = \"TEST_SERVICE count 5\"") else { return };
     project.value("service start web");
     let count = || {
         let lines = project.value("service logs web --tail 1000000 | where stream == stdout").column("line");
@@ -141,11 +141,11 @@ fn patience_and_stop_timeout_are_neither_cut_short_nor_drawn_out() {
     let Some(project) = project(
         r#"
         [services.slow]
-        start_command = "ACTOR wait 700 say up"
+        start_command = "TEST_SERVICE wait 700 say up"
         ready = { log = "up", timeout = "20s" }
 
         [services.deaf]
-        start_command = "ACTOR deaf say listening"
+        start_command = "TEST_SERVICE deaf say listening"
         ready = { log = "listening" }
         stop_timeout = "600ms"
         "#,
@@ -174,7 +174,7 @@ fn patience_and_stop_timeout_are_neither_cut_short_nor_drawn_out() {
 #[test]
 fn a_daemon_that_comes_back_on_another_day_knows_its_services() {
     let Some(project) = project(
-        "[services.web]\nstart_command = \"ACTOR alone lock\"\nrestart = \"always\"\n[services.once]\nstart_command = \"ACTOR exit 7\"\nrestart = \"no\"",
+        "[services.web]\nstart_command = \"TEST_SERVICE alone lock\"\nrestart = \"always\"\n[services.once]\nstart_command = \"TEST_SERVICE exit 7\"\nrestart = \"no\"",
     ) else {
         return;
     };

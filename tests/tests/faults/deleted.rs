@@ -10,8 +10,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::Stdio;
 
-const SERVICES: &str = "[services.web]\nstart_command = \"ACTOR alone web.lock\"\n\
-    [services.work]\nstart_command = \"ACTOR alone work.lock\"\n";
+const SERVICES: &str = "[services.web]\nstart_command = \"TEST_SERVICE alone web.lock\"\n\
+    [services.work]\nstart_command = \"TEST_SERVICE alone work.lock\"\n";
 
 /// What is deleted of a state directory, in words and in deed.
 type Case<'a> = (&'a str, &'a dyn Fn(&Path));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_daemon_that_was_frozen_learns_what_happened_and_answers_who_waits() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR\"\nrestart = \"always\"\n[services.other]\nstart_command = \"ACTOR\"",
+        "[services.web]\nstart_command = \"TEST_SERVICE\"\nrestart = \"always\"\n[services.other]\nstart_command = \"TEST_SERVICE\"",
     ) else {
         return;
     };
@@ -32,7 +32,7 @@ fn a_daemon_that_was_frozen_learns_what_happened_and_answers_who_waits() {
 /// What is asked of a frozen shim waits for it.
 #[test]
 fn a_frozen_shim_does_not_disturb_its_service_and_obeys_when_it_goes_on() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     project.value("service start web");
     let (shim, web) = project.run_of("web");
     let held = Footprint::of(&project);
@@ -54,7 +54,7 @@ fn a_frozen_shim_does_not_disturb_its_service_and_obeys_when_it_goes_on() {
 #[test]
 fn a_new_daemon_takes_over_a_service_whose_shim_is_frozen() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR alone lock note starts\"\nrestart = \"always\"\nbackoff = { initial = \"1ms\" }",
+        "[services.web]\nstart_command = \"TEST_SERVICE alone lock note starts\"\nrestart = \"always\"\nbackoff = { initial = \"1ms\" }",
     ) else {
         return;
     };
@@ -78,24 +78,25 @@ fn a_new_daemon_takes_over_a_service_whose_shim_is_frozen() {
 #[test]
 fn a_frozen_child_disturbs_nobody_and_ends_with_its_service() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR alone lock fork say up\"\nready = { log = \"up\" }",
+        "[services.web]\nstart_command = \"TEST_SERVICE alone lock fork say up\"\nready = { log = \"up\" }",
     ) else {
         return;
     };
     project.value("service start web");
     let (held, web) = (Footprint::of(&project), project.pid("web"));
-    let child = named(&project, "actor").into_iter().find(|pid| *pid != web).unwrap();
+    let child = named(&project, "test_service").into_iter().find(|pid| *pid != web).unwrap();
     signal(child, Signal::SIGSTOP);
     assert_eq!((project.pid("web"), project.status("web")["state"].as_str()), (web, Some("ready")));
     assert_eq!(project.value("service stop web --timeout 5sec").row("web")["ok"], true);
-    assert_eq!(named(&project, "actor"), Vec::<u32>::new());
+    assert_eq!(named(&project, "test_service"), Vec::<u32>::new());
     held.has_not_grown();
     leaves_nothing(&project);
 }
 
 #[test]
 fn a_frozen_shim_that_is_killed_takes_its_service_along() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR alone lock fork\"") else {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE alone lock fork\"")
+    else {
         return;
     };
     project.value("service start web");
@@ -106,7 +107,7 @@ fn a_frozen_shim_that_is_killed_takes_its_service_along() {
         let status = project.status("web");
         (status["state"] == "ready" && status["pid"] != web).then_some(())
     });
-    assert_eq!((named(&project, "actor").len(), project.read("lock.twice").as_str()), (2, ""));
+    assert_eq!((named(&project, "test_service").len(), project.read("lock.twice").as_str()), (2, ""));
     leaves_nothing(&project);
 }
 
@@ -115,10 +116,10 @@ fn a_frozen_service_stops_at_once_and_a_deaf_one_when_its_time_is_over() {
     let Some(project) = Project::new(
         r#"
         [services.well]
-        start_command = "ACTOR fork"
+        start_command = "TEST_SERVICE fork"
 
         [services.deaf]
-        start_command = "ACTOR deaf say listening"
+        start_command = "TEST_SERVICE deaf say listening"
         ready = { log = "listening" }
         stop_timeout = "300ms"
         "#,
@@ -133,7 +134,7 @@ fn a_frozen_service_stops_at_once_and_a_deaf_one_when_its_time_is_over() {
         assert!(begun.elapsed() < Duration::from_secs(8), "before the usual 10 s are over");
         assert_eq!(project.status(name)["exit_signal"], end);
     }
-    assert_eq!(named(&project, "actor"), Vec::<u32>::new());
+    assert_eq!(named(&project, "test_service"), Vec::<u32>::new());
     leaves_nothing(&project);
 }
 
@@ -143,7 +144,7 @@ fn a_frozen_service_is_unhealthy_and_restarted_where_that_is_asked_for() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.web]
-        start_command = "ACTOR http {port} 200"
+        start_command = "TEST_SERVICE http {port} 200"
         health_check_endpoint = "http://127.0.0.1:{port}/"
         health = {{ interval = "50ms", timeout = "300ms", retries = 2, on_failure = "restart" }}
         "#

@@ -50,7 +50,7 @@ fn without_home_state_lies_where_the_system_says_that_this_user_lives() {
     if !own_mounts() {
         return;
     }
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
     let home = project.path("home");
     know(&project, &format!("root:x:0:0:root:{}:/bin/sh\n", home.display()));
@@ -86,7 +86,7 @@ fn of_a_user_whom_nobody_knows_it_is_said_what_to_set() {
     if !own_mounts() {
         return;
     }
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
     know(&project, "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n");
     for front in fronts() {

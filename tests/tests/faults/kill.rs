@@ -3,7 +3,7 @@
 use crate::{Footprint, leaves_nothing, named};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
-use service_tests::{Dice, Project, ServiceTable, alive, eventually, request, rounds, signal};
+use service_tests::{Project, SeededRng, ServiceTable, alive, eventually, request, rounds, signal};
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Says that it is up before it notes its start, so that no line that is missing in the log can hide.
 const TREE: &str = r#"
     [services.web]
-    start_command = "ACTOR alone lock fork say up note starts say complete"
+    start_command = "TEST_SERVICE alone lock fork say up note starts say complete"
     ready = { log = "complete" }
     restart = "always"
     backoff = { max = "1ms", limit = 0 }
@@ -53,7 +53,7 @@ impl Cast {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.ends_with(b"\0wait\x000\0")
         };
-        let (grandchild, leader) = named(project, "actor").into_iter().partition(is_child);
+        let (grandchild, leader) = named(project, "test_service").into_iter().partition(is_child);
         let (daemon, template) = (named(project, "orchestratord"), named(project, "shim-template"));
         let shim = named(project, "service-shim");
         Self { daemon, template, shim, leader, grandchild }
@@ -73,32 +73,32 @@ impl Cast {
 
 #[test]
 fn the_daemon() {
-    play(Victim::Daemon);
+    run_rounds(Victim::Daemon);
 }
 
 #[test]
 fn the_template_of_shims() {
-    play(Victim::Template);
+    run_rounds(Victim::Template);
 }
 
 #[test]
 fn a_shim() {
-    play(Victim::Shim);
+    run_rounds(Victim::Shim);
 }
 
 #[test]
 fn a_service() {
-    play(Victim::Leader);
+    run_rounds(Victim::Leader);
 }
 
 #[test]
 fn a_child_of_a_service() {
-    play(Victim::Grandchild);
+    run_rounds(Victim::Grandchild);
 }
 
-fn play(victim: Victim) {
+fn run_rounds(victim: Victim) {
     let Some(project) = Project::new(TREE) else { return };
-    let mut dice = Dice::default();
+    let mut rng = SeededRng::default();
     project.value("service start web");
     let (first, held) = (project.daemon(), Footprint::of(&project));
     let mut kills = 0;
@@ -106,7 +106,7 @@ fn play(victim: Victim) {
         let phase = [Phase::Start, Phase::Run, Phase::Stop][round % 3];
         project.value(if phase == Phase::Start { "service stop web" } else { "service start web" });
         let leader = Cast::of(&project).leader;
-        let killed = strike(&project, victim, phase, dice.moment(LONGEST));
+        let killed = inject(&project, victim, phase, rng.random_delay(LONGEST));
         kills += usize::from(killed);
         eprintln!("round {round}: {phase:?}, killed: {killed}");
         comes_right(&project);
@@ -129,16 +129,16 @@ fn play(victim: Victim) {
 }
 
 /// Brings the phase about, and kills the victim at that moment of it, or as soon after it as there is one.
-fn strike(project: &Project, victim: Victim, phase: Phase, moment: Duration) -> bool {
+fn inject(project: &Project, victim: Victim, phase: Phase, moment: Duration) -> bool {
     let verb = match phase {
         Phase::Start => Some("start"),
         Phase::Stop => Some("stop"),
         Phase::Run => None,
     };
-    strike_while(project, verb.map(|verb| format!("/api/v1/services/web/{verb}")), victim, moment)
+    inject_during(project, verb.map(|verb| format!("/api/v1/services/web/{verb}")), victim, moment)
 }
 
-fn strike_while(project: &Project, path: Option<String>, victim: Victim, moment: Duration) -> bool {
+fn inject_during(project: &Project, path: Option<String>, victim: Victim, moment: Duration) -> bool {
     let socket = project.socket();
     let asked = thread::spawn(move || path.map(|path| drop(request(&socket, "POST", &path))));
     let begun = Instant::now();
@@ -186,16 +186,18 @@ fn comes_right(project: &Project) {
 #[test]
 fn the_daemon_and_every_exit_code_is_known() {
     let define = |code: usize| {
-        format!("[services.web]\nstart_command = \"ACTOR note starts wait 10 exit {code}\"\nrestart = \"no\"")
+        format!(
+            "[services.web]\nstart_command = \"TEST_SERVICE note starts wait 10 exit {code}\"\nrestart = \"no\""
+        )
     };
     let Some(project) = Project::new(&define(1)) else { return };
-    let mut dice = Dice::default();
+    let mut rng = SeededRng::default();
     for round in 0..rounds() {
         let code = round % 100 + 1;
         project.define(&define(code));
         project.value("service status");
         let starts = project.read("starts").lines().count();
-        strike(&project, Victim::Daemon, Phase::Start, dice.moment(2 * LONGEST));
+        inject(&project, Victim::Daemon, Phase::Start, rng.random_delay(2 * LONGEST));
         let status = eventually("the run has ended", || {
             let status = project.status("web");
             (status["pid"].is_null() && status["state"] != "starting").then_some(status)
@@ -215,21 +217,21 @@ fn the_daemon_and_the_exit_code_before_a_restart_is_known() {
     let Some(project) = Project::new(
         r#"
         [services.web]
-        start_command = "ACTOR crash-until 2 starts"
+        start_command = "TEST_SERVICE crash-until 2 starts"
         restart = "always"
         backoff = { initial = "1ms", max = "1ms" }
         "#,
     ) else {
         return;
     };
-    let mut dice = Dice::default();
+    let mut rng = SeededRng::default();
     for round in 0..rounds() {
         project.write("starts", "");
         project.value("service restart web --no-wait");
         eventually("it has crashed and runs again", || {
             (project.read("starts").lines().count() == 2).then_some(())
         });
-        assert!(strike(&project, Victim::Daemon, Phase::Run, dice.moment(LONGEST)));
+        assert!(inject(&project, Victim::Daemon, Phase::Run, rng.random_delay(LONGEST)));
         let status = project.status("web");
         assert!(status["pid"].is_u64(), "round {round}: {status}");
         assert_eq!(
@@ -247,7 +249,7 @@ fn a_shim_that_has_just_launched_a_one_shot() {
     let Some(project) = Project::new(
         r#"
         [services.once]
-        start_command = "ACTOR note starts wait 10 exit 0"
+        start_command = "TEST_SERVICE note starts wait 10 exit 0"
         oneshot = true
         restart = "no"
         "#,
@@ -255,11 +257,11 @@ fn a_shim_that_has_just_launched_a_one_shot() {
         return;
     };
     project.value("service start once");
-    let mut dice = Dice::default();
+    let mut rng = SeededRng::default();
     for round in 0..2 * rounds() {
         let starts = project.read("starts").lines().count();
         let path = Some("/api/v1/services/once/restart".to_owned());
-        strike_while(&project, path, Victim::Shim, dice.moment(LONGEST / 2));
+        inject_during(&project, path, Victim::Shim, rng.random_delay(LONGEST / 2));
         let status = eventually("the run is over", || {
             let status = project.status("once");
             (status["pid"].is_null() && status["state"] != "starting").then_some(status)
@@ -276,7 +278,7 @@ fn a_shim_that_has_just_launched_a_one_shot() {
 #[test]
 fn a_shim_whose_service_is_being_killed() {
     let Some(project) = Project::new(
-        "[services.deaf]\nstart_command = \"ACTOR deaf fork say listening\"\nready = { log = \"listening\" }\nstop_timeout = \"10s\"",
+        "[services.deaf]\nstart_command = \"TEST_SERVICE deaf fork say listening\"\nready = { log = \"listening\" }\nstop_timeout = \"10s\"",
     ) else {
         return;
     };
@@ -288,7 +290,7 @@ fn a_shim_whose_service_is_being_killed() {
     let stopped = service_tests::Answer::of(stop).value();
     assert_eq!(stopped.row("deaf")["ok"], true, "{stopped}");
     assert!(!alive(leader));
-    assert_eq!(named(&project, "actor"), Vec::<u32>::new());
+    assert_eq!(named(&project, "test_service"), Vec::<u32>::new());
     assert_eq!(project.status("deaf")["status"], "stopped");
 }
 
@@ -307,11 +309,11 @@ fn a_shim_whose_service_is_forking() {
     ) else {
         return;
     };
-    let mut dice = Dice::default();
+    let mut rng = SeededRng::default();
     project.value("service start web");
     for round in 0..rounds() {
         let (shim, before) = project.run_of("web");
-        thread::sleep(dice.moment(LONGEST));
+        thread::sleep(rng.random_delay(LONGEST));
         signal(shim, Signal::SIGKILL);
         let leader = eventually("it runs anew", || {
             let status = project.status("web");

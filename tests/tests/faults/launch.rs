@@ -7,14 +7,14 @@ use service_tests::{Project, ServiceTable, alive, eventually, signal};
 
 /// `db` is ready when the test wants it to be. The others wait for it, and each notes its starts.
 fn crowd(number: usize) -> String {
-    let db = "[services.db]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = \"exec:test -e go\"\n";
+    let db = "[services.db]\nstart_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"exec:test -e go\"\n";
     let one = |n: usize| {
         format!(
-            "[services.w{n}]\nstart_command = \"ACTOR alone lock{n} note starts{n}\"\ndependencies = [\"db\"]\n"
+            "[services.w{n}]\nstart_command = \"TEST_SERVICE alone lock{n} note starts{n}\"\ndependencies = [\"db\"]\n"
         )
     };
     let waiting: String = (0..number).map(one).collect();
-    format!("{db}{waiting}[services.free]\nstart_command = \"ACTOR\"\n")
+    format!("{db}{waiting}[services.free]\nstart_command = \"TEST_SERVICE\"\n")
 }
 
 const WAITING: usize = 5;
@@ -82,7 +82,7 @@ fn a_launch_that_is_on_its_way_does_not_begin_after_a_stop() {
 #[test]
 fn nor_if_it_has_a_stop_command() {
     let Some(project) = Project::new(
-        "[services.free]\nstart_command = \"ACTOR\"\n[services.web]\nstart_command = \"ACTOR note starts\"\nstop_command = \"touch asked\"\nmanager = \"process\"",
+        "[services.free]\nstart_command = \"TEST_SERVICE\"\n[services.web]\nstart_command = \"TEST_SERVICE note starts\"\nstop_command = \"touch asked\"\nmanager = \"process\"",
     ) else {
         return;
     };
@@ -101,9 +101,9 @@ fn the_time_that_a_service_has_begins_with_its_process() {
     let Some(project) = Project::new(
         r#"
         [services.free]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         [services.web]
-        start_command = "ACTOR say up"
+        start_command = "TEST_SERVICE say up"
         ready = { log = "up", timeout = "500ms" }
         "#,
     ) else {

@@ -90,11 +90,13 @@ fn named(project: &Project, wanted: &str) -> Vec<u32> {
 }
 
 /// A process of nobody's, which nobody may touch.
-struct Stranger(std::process::Child);
+struct UnrelatedProcess(std::process::Child);
 
-impl Stranger {
+impl UnrelatedProcess {
     fn new() -> Self {
-        Self(std::process::Command::new(program("actor")).spawn().expect("the actor can be run"))
+        Self(
+            std::process::Command::new(program("test_service")).spawn().expect("the test service can be run"),
+        )
     }
 
     fn pid(&self) -> u32 {
@@ -102,7 +104,7 @@ impl Stranger {
     }
 }
 
-impl Drop for Stranger {
+impl Drop for UnrelatedProcess {
     fn drop(&mut self) {
         let untouched = alive(self.pid());
         signal(self.pid(), nix::sys::signal::Signal::SIGKILL);

@@ -48,7 +48,7 @@ fn one_that_forks_twice_is_seen_to_end_and_leaves_nothing_behind() {
     let Some(project) = Project::new(
         r#"
         [services.forks]
-        start_command = "ACTOR alone lock daemonize note starts exit 0"
+        start_command = "TEST_SERVICE alone lock daemonize note starts exit 0"
         restart = "always"
         stop_timeout = "200ms"
         backoff = { initial = "10ms", limit = 2 }
@@ -58,7 +58,11 @@ fn one_that_forks_twice_is_seen_to_end_and_leaves_nothing_behind() {
     };
     assert_eq!(project.error("service start forks")["code"], "service::start_failed");
     assert_eq!(project.status("forks")["exit_code"], 0);
-    assert_eq!(named(&project, "actor"), Vec::<u32>::new(), "what left the session was ended with its run");
+    assert_eq!(
+        named(&project, "test_service"),
+        Vec::<u32>::new(),
+        "what left the session was ended with its run"
+    );
     assert_eq!(project.read("lock.twice"), "");
     leaves_nothing(&project);
 }
@@ -68,13 +72,13 @@ fn one_that_ends_at_once_a_hundred_times_costs_the_daemon_nothing() {
     let Some(project) = Project::new(
         r#"
         [services.brief]
-        start_command = "ACTOR alone lock note starts exit 3"
+        start_command = "TEST_SERVICE alone lock note starts exit 3"
         restart = "always"
         backoff = { initial = "1ms", max = "1ms", limit = 0 }
         ready = { delay = "1s" }
 
         [services.other]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         "#,
     ) else {
         return;
@@ -95,7 +99,7 @@ fn one_that_ends_at_once_a_hundred_times_costs_the_daemon_nothing() {
     } else {
         assert!(ended["exit_code"] == 3 || ended["exit_signal"] == "SIGTERM", "{ended}");
     }
-    assert_eq!((named(&project, "actor").len(), project.read("lock.twice").as_str()), (1, ""));
+    assert_eq!((named(&project, "test_service").len(), project.read("lock.twice").as_str()), (1, ""));
     held.has_not_grown();
     leaves_nothing(&project);
 }

@@ -22,7 +22,7 @@ fn one_that_answers_byte_by_byte_is_unhealthy_when_its_time_is_over() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.slow]
-        start_command = "ACTOR drip {port} 50"
+        start_command = "TEST_SERVICE drip {port} 50"
         health_check_endpoint = "http://127.0.0.1:{port}/"
         health = {{ timeout = "200ms", interval = "10ms" }}
         ready = {{ timeout = "1s" }}
@@ -43,7 +43,7 @@ fn one_with_an_endless_body_is_healthy_by_its_status_and_the_body_is_not_read() 
     let Some(project) = Project::new(&format!(
         r#"
         [services.big]
-        start_command = "ACTOR endless {port}"
+        start_command = "TEST_SERVICE endless {port}"
         health_check_endpoint = "http://127.0.0.1:{port}/"
         health = {{ interval = "1ms" }}
         "#
@@ -70,13 +70,13 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
     let Some(project) = Project::new(&format!(
         r#"
         [services.silent]
-        start_command = "ACTOR hang {port}"
+        start_command = "TEST_SERVICE hang {port}"
         health_check_endpoint = "http://127.0.0.1:{port}/"
         health = {{ timeout = "20ms", interval = "1ms" }}
         restart = "no"
 
         [services.other]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         health_check_endpoint = "exec:true"
         "#
     )) else {
@@ -102,9 +102,9 @@ fn a_name_server_that_never_answers_keeps_nobody_waiting_and_the_check_ends_in_i
     // It is bound and never read, so no question is refused and none is answered.
     let Ok(server) = UdpSocket::bind("127.77.0.53:53") else { return skip("somebody listens on port 53") };
     let Some(project) = Project::new(
-        "[services.far]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = \"http://far.away.example:8080/\"\n\
+        "[services.far]\nstart_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"http://far.away.example:8080/\"\n\
          health = { interval = \"50ms\", timeout = \"300ms\", listener = \"any\", retries = 1 }\nready = { timeout = \"2min\" }\n\
-         [services.web]\nstart_command = \"ACTOR\"\n",
+         [services.web]\nstart_command = \"TEST_SERVICE\"\n",
     ) else {
         return;
     };

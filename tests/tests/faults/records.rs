@@ -1,13 +1,13 @@
 //! Files that lie: of another process, of another boot, cut off, garbled, or of a version that is still to come.
 
-use crate::{Stranger, leaves_nothing, named};
+use crate::{UnrelatedProcess, leaves_nothing, named};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use service_tests::{Project, ServiceTable, alive, eventually, signal};
 use std::fs;
 use std::path::Path;
 
-const WEB: &str = "[services.web]\nstart_command = \"ACTOR alone lock note starts\"\nrestart = \"always\"\nbackoff = { initial = \"1ms\", limit = 0 }";
+const WEB: &str = "[services.web]\nstart_command = \"TEST_SERVICE alone lock note starts\"\nrestart = \"always\"\nbackoff = { initial = \"1ms\", limit = 0 }";
 
 /// What the last line of a file says: of records there may be more than one.
 fn last(bytes: &[u8]) -> Value {
@@ -41,7 +41,7 @@ fn start_time(pid: u32) -> u64 {
 fn runs_anew(project: &Project) {
     project.value("service status");
     eventually("it runs again", || (project.status("web")["state"] == "ready").then_some(()));
-    assert_eq!(named(project, "actor"), [project.pid("web")]);
+    assert_eq!(named(project, "test_service"), [project.pid("web")]);
     assert_eq!(project.read("lock.twice"), "");
 }
 
@@ -50,7 +50,7 @@ fn a_pid_that_another_process_has_now_is_never_signalled() {
     // Also if it has the very start time that is written down: nobody holds the lock of the service.
     for off_by in [1, 0] {
         let Some(project) = Project::new(WEB) else { return };
-        let stranger = Stranger::new();
+        let stranger = UnrelatedProcess::new();
         project.value("service start web");
         kill_all(&project);
         change(&project.run_json("web"), |record| {
@@ -68,7 +68,7 @@ fn a_pid_that_another_process_has_now_is_never_signalled() {
 #[test]
 fn a_record_of_another_boot_says_nothing_even_if_pid_and_time_are_right() {
     let Some(project) = Project::new(WEB) else { return };
-    let stranger = Stranger::new();
+    let stranger = UnrelatedProcess::new();
     project.value("service start web");
     kill_all(&project);
     change(&project.run_json("web"), |record| {
@@ -191,8 +191,8 @@ fn files_of_the_first_version_are_read_as_they_were_meant() {
     let this = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     for boot in [this.trim(), "another boot"] {
         let Some(project) = Project::new(
-            "[services.web]\nstart_command = \"ACTOR note starts\"\nrestart = \"always\"\n[services.once]\nstart_command = \"ACTOR note starts\"\n\
-             restart = \"no\"\n[services.down]\nstart_command = \"ACTOR note starts\"",
+            "[services.web]\nstart_command = \"TEST_SERVICE note starts\"\nrestart = \"always\"\n[services.once]\nstart_command = \"TEST_SERVICE note starts\"\n\
+             restart = \"no\"\n[services.down]\nstart_command = \"TEST_SERVICE note starts\"",
         ) else {
             return;
         };

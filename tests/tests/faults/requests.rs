@@ -10,13 +10,13 @@ use std::thread;
 /// Two services, the second of which needs the first; neither may ever run twice.
 const PAIR: &str = r#"
     [services.base]
-    start_command = "ACTOR alone base.lock"
+    start_command = "TEST_SERVICE alone base.lock"
     restart = "always"
     backoff = { limit = 0 }
     ready = { delay = "5ms" }
 
     [services.top]
-    start_command = "ACTOR alone top.lock fork"
+    start_command = "TEST_SERVICE alone top.lock fork"
     restart = "always"
     backoff = { limit = 0 }
     ready = { delay = "5ms" }
@@ -101,8 +101,8 @@ fn after_fifty_requests_at_once_each_service_runs_once() {
     project.value("service start top");
     let (base, top) = (project.pid("base"), project.pid("top"));
     assert_eq!(named(&project, "service-shim").len(), 2);
-    let actors = named(&project, "actor");
-    assert!(actors.len() == 3 && actors.contains(&base) && actors.contains(&top), "{actors:?}");
+    let processes = named(&project, "test_service");
+    assert!(processes.len() == 3 && processes.contains(&base) && processes.contains(&top), "{processes:?}");
     assert_eq!(project.read("base.lock.twice") + &project.read("top.lock.twice"), "", "two ran at once");
     held.has_not_grown();
     leaves_nothing(&project);
@@ -141,7 +141,7 @@ fn a_service_that_is_removed_runs_until_it_is_stopped_also_over_a_new_daemon() {
     let Some(project) = Project::new(PAIR) else { return };
     project.value("service start top");
     let top = project.pid("top");
-    project.define("[services.base]\nstart_command = \"ACTOR alone base.lock\"\n");
+    project.define("[services.base]\nstart_command = \"TEST_SERVICE alone base.lock\"\n");
     assert_eq!(project.pid("top"), top);
     project.kill_daemon();
     assert_eq!(project.pid("top"), top);
@@ -155,12 +155,13 @@ fn a_service_that_is_removed_runs_until_it_is_stopped_also_over_a_new_daemon() {
 
 #[test]
 fn a_changed_definition_is_that_of_the_next_run_and_the_present_one_is_not_disturbed() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR alone lock say old\"") else {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE alone lock say old\"")
+    else {
         return;
     };
     project.value("service start web");
     let web = project.pid("web");
-    project.define("[services.web]\nstart_command = \"ACTOR alone lock say new\"");
+    project.define("[services.web]\nstart_command = \"TEST_SERVICE alone lock say new\"");
     assert_eq!(project.value("service start web").row("web")["action"], "unchanged");
     assert_eq!(project.pid("web"), web);
     project.value("service restart web");

@@ -67,7 +67,9 @@ fn on_a_full_disk_a_killed_daemon_comes_back_and_knows_its_services() {
     if !own_mounts() {
         return;
     }
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR alone lock\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE alone lock\"") else {
+        return;
+    };
     let disk = project.path("state");
     mount_tmpfs(&disk, "size=512k", MsFlags::empty());
     project.value("service start web");
@@ -86,7 +88,7 @@ fn a_state_directory_that_cannot_be_written_is_named_and_nothing_is_started() {
     if !own_mounts() {
         return;
     }
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     let disk = project.path("state");
     mount_tmpfs(&disk, "size=512k", MsFlags::MS_RDONLY);
     let error = project.error("service start web");
@@ -115,19 +117,19 @@ fn a_state_directory_that_becomes_read_only_disturbs_nobody_and_no_wish_is_forgo
     let Some(project) = Project::new(
         r#"
         [services.web]
-        start_command = "ACTOR alone web.lock note starts"
+        start_command = "TEST_SERVICE alone web.lock note starts"
         restart = "always"
 
         [services.stays]
-        start_command = "ACTOR alone stays.lock note starts"
+        start_command = "TEST_SERVICE alone stays.lock note starts"
         restart = "always"
 
         [services.brief]
-        start_command = "ACTOR wait 300 exit 5"
+        start_command = "TEST_SERVICE wait 300 exit 5"
         restart = "no"
 
         [services.other]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         restart = "no"
         "#,
     ) else {
@@ -171,7 +173,7 @@ fn limit(pid: u32, what: &str, number: u64) {
 #[test]
 fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR alone lock\"\n[services.other]\nstart_command = \"ACTOR\"\nrestart = \"no\"",
+        "[services.web]\nstart_command = \"TEST_SERVICE alone lock\"\n[services.other]\nstart_command = \"TEST_SERVICE\"\nrestart = \"no\"",
     ) else {
         return;
     };
@@ -199,7 +201,7 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
 
 #[test]
 fn a_daemon_that_cannot_read_a_file_for_want_of_descriptors_takes_it_neither_for_damaged_nor_for_gone() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     let Some(prlimit) = service_tests::installed("prlimit") else { return skip("prlimit, of util-linux") };
     project.value("{name: x start_command: 'sleep 1000'} | service add");
     project.value("service start web x");
@@ -292,7 +294,7 @@ fn template(project: &Project) -> Option<u32> {
 
 #[test]
 fn a_template_that_was_killed_is_replaced_before_anybody_asks_for_it() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     project.value("service start web");
     let first = template(&project).expect("a daemon that has started something has one");
     signal(first, Signal::SIGKILL);
@@ -310,7 +312,7 @@ fn an_env_file_on_a_file_system_that_does_not_answer_keeps_nobody_else_waiting()
         return skip("there is no /dev/fuse");
     };
     let Some(project) = Project::new(
-        "[services.web]\nstart_command = \"ACTOR\"\n[services.hangs]\nstart_command = \"ACTOR\"\nenv_file = \"silent/env\"",
+        "[services.web]\nstart_command = \"TEST_SERVICE\"\n[services.hangs]\nstart_command = \"TEST_SERVICE\"\nenv_file = \"silent/env\"",
     ) else {
         return;
     };
@@ -346,7 +348,7 @@ fn on_a_full_disk_nothing_is_added_or_removed_and_that_is_said_until_there_is_ro
     if !own_mounts() {
         return;
     }
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
     let disk = project.path("state");
     mount_tmpfs(&disk, "size=512k", MsFlags::empty());
@@ -369,7 +371,7 @@ fn on_a_read_only_disk_nothing_is_added_removed_or_started_and_that_is_said_unti
     if !own_mounts() {
         return;
     }
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
     let disk = project.path("state");
     for front in fronts() {
@@ -401,7 +403,7 @@ fn a_memory_limit_by_address_space_is_named_in_the_error_and_in_why() {
         mount_tmpfs(cgroups, "size=4k", MsFlags::empty());
     }
     let Some(project) = Project::new(
-        "[services.says]\nstart_command = \"ACTOR eat 400\"\nmemory_limit = '200MB'\nrestart = 'no'\nready = { log = 'up' }\n\
+        "[services.says]\nstart_command = \"TEST_SERVICE eat 400\"\nmemory_limit = '200MB'\nrestart = 'no'\nready = { log = 'up' }\n\
          [services.dies]\nstart_command = \"sh -c 'kill -ABRT $$'\"\nmemory_limit = '200MB'\nrestart = 'no'\nready = { log = 'up' }\n\
          [services.well]\nstart_command = \"sh -c 'echo a plain fault; exit 3'\"\nmemory_limit = '200MB'\nrestart = 'no'\nready = { log = 'up' }\n",
     ) else {

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, alive, eventually, name, signal};
 use std::fs;
 
-const TWO: &str = "[services.web]\nstart_command = \"ACTOR alone lock say up\"\n[services.other]\nstart_command = \"ACTOR\"";
+const TWO: &str = "[services.web]\nstart_command = \"TEST_SERVICE alone lock say up\"\n[services.other]\nstart_command = \"TEST_SERVICE\"";
 
 #[test]
 fn a_frozen_template_is_woken_when_a_service_is_to_start() {
@@ -46,10 +46,10 @@ fn a_template_that_has_shims_outlives_its_daemon_and_one_that_has_none_does_not(
 /// `db` is ready when the test wants it to be, and `web` waits for it.
 const WAITS: &str = r#"
     [services.db]
-    start_command = "ACTOR"
+    start_command = "TEST_SERVICE"
     health_check_endpoint = "exec:test -e go"
     [services.web]
-    start_command = "ACTOR alone lock say up"
+    start_command = "TEST_SERVICE alone lock say up"
     dependencies = ["db"]
 "#;
 
@@ -147,7 +147,7 @@ fn below(pid: u32) -> Vec<u32> {
 fn a_shim_whose_socket_was_removed_keeps_its_service_and_can_be_stopped() {
     for deaf in [false, true] {
         let Some(project) = Project::new(&format!(
-            "[services.web]\nstart_command = \"ACTOR {} say up\"\nstop_timeout = \"200ms\"",
+            "[services.web]\nstart_command = \"TEST_SERVICE {} say up\"\nstop_timeout = \"200ms\"",
             if deaf { "deaf" } else { "alone lock" }
         )) else {
             return;

@@ -11,15 +11,15 @@ use std::path::Path;
 
 const SERVICES: &str = r#"
     [services.web]
-    start_command = "ACTOR alone web.lock note starts"
+    start_command = "TEST_SERVICE alone web.lock note starts"
     restart = "always"
 
     [services.app]
-    start_command = "ACTOR alone app.lock note starts"
+    start_command = "TEST_SERVICE alone app.lock note starts"
     dependencies = ["web"]
 
     [services.other]
-    start_command = "ACTOR alone other.lock note starts"
+    start_command = "TEST_SERVICE alone other.lock note starts"
 "#;
 
 /// In the way of the lock of a service, in whose directory, and how it goes again.
@@ -130,7 +130,7 @@ fn what_cannot_be_told_to_run_is_unknown_and_a_stop_of_it_is_no_success() {
 #[test]
 fn how_it_ended_meanwhile_is_told_when_it_can_be_read_and_its_policy_goes_on() {
     let Some(project) = Project::new(
-        "[services.once]\nstart_command = \"ACTOR gate go exit 3\"\nrestart = \"no\"\nready = { delay = \"1ms\" }",
+        "[services.once]\nstart_command = \"TEST_SERVICE gate go exit 3\"\nrestart = \"no\"\nready = { delay = \"1ms\" }",
     ) else {
         return;
     };
@@ -141,7 +141,7 @@ fn how_it_ended_meanwhile_is_told_when_it_can_be_read_and_its_policy_goes_on() {
     obstruct(&directory);
     assert_eq!(project.status("once")["state"], "unknown");
     project.write("go", "");
-    eventually("it has ended", || named(&project, "actor").is_empty().then_some(()));
+    eventually("it has ended", || named(&project, "test_service").is_empty().then_some(()));
     project.kill_daemon();
     assert_eq!(project.status("once")["state"], "unknown", "and what it was is remembered");
     assert!(

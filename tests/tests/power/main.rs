@@ -18,7 +18,7 @@ const PROMISED: f64 = 5.0;
 const MOMENTS: usize = 24;
 /// What is recorded.
 const CALLS: &str = "trace=openat,write,pwrite64,ftruncate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync";
-const SERVICES: &str = "[services.a]\nstart_command = \"ACTOR\"\n[services.b]\nstart_command = \"ACTOR\"\n[services.c]\nstart_command = \"ACTOR\"\n";
+const SERVICES: &str = "[services.a]\nstart_command = \"TEST_SERVICE\"\n[services.b]\nstart_command = \"TEST_SERVICE\"\n[services.c]\nstart_command = \"TEST_SERVICE\"\n";
 
 /// Something that was asked for, and when that was answered.
 struct Asked {

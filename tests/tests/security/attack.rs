@@ -38,13 +38,13 @@ fn again(at: &str, over: &AtomicBool, request: &str) {
 fn whoever_asks_on_the_socket_is_answered_while_others_attack() {
     let noisy = |name: &str, byte: &str| {
         format!(
-            "[services.{name}]\nstart_command = \"ACTOR\"\nhealth.interval = \"100ms\"\n\
+            "[services.{name}]\nstart_command = \"TEST_SERVICE\"\nhealth.interval = \"100ms\"\n\
              health_check_endpoint = {PRINTS}\n",
         )
         .replace("BYTE", byte)
     };
     let Some(project) = Project::new(&format!(
-        "[orchestrator.api]\nlisten = \"127.0.0.1:0\"\n[services.web]\nstart_command = \"ACTOR\"\n{}{}",
+        "[orchestrator.api]\nlisten = \"127.0.0.1:0\"\n[services.web]\nstart_command = \"TEST_SERVICE\"\n{}{}",
         noisy("loud", "@"),
         noisy("louder", ":"),
     )) else {

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-const ONE: &str = "[services.web]\nstart_command = \"ACTOR\"";
+const ONE: &str = "[services.web]\nstart_command = \"TEST_SERVICE\"";
 /// The daemon's own limits are ten seconds.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(40);
 

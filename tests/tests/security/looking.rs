@@ -29,8 +29,8 @@ fn watched() -> Option<Project> {
         "[orchestrator.managers]\nnu = \"nu.sh\"\n\
          [services.command]\nmanager = \"command\"\nstart_command = \"true\"\nstop_command = \"true\"\nstatus_command = \"{}\"\n\
          [services.module]\nmanager = \"m.nu\"\n\
-         [services.checked]\nstart_command = \"ACTOR\"\nhealth_check_endpoint = \"exec:{}\"\n\
-         [services.plain]\nstart_command = \"ACTOR\"\n",
+         [services.checked]\nstart_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"exec:{}\"\n\
+         [services.plain]\nstart_command = \"TEST_SERVICE\"\n",
         note("status"),
         note("check"),
     ));
@@ -108,7 +108,7 @@ fn what_a_file_says_anew_is_not_asked_before_it_is_accepted_anew() {
         project.define(&format!(
             "[services.web]\nmanager = \"command\"\nstart_command = \"true\"\nstop_command = \"true\"\n\
              status_command = \"sh -c 'echo {who} >> {}; false'\"\nhealth.interval = \"50ms\"\n\
-             [services.plain]\nstart_command = \"ACTOR\"\n",
+             [services.plain]\nstart_command = \"TEST_SERVICE\"\n",
             project.path("ran").display()
         ));
     };
@@ -132,15 +132,15 @@ fn what_a_file_says_anew_is_not_asked_before_it_is_accepted_anew() {
 
 #[test]
 fn what_is_started_is_what_was_trusted() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let module = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../nu/service");
     let trusted = project.value(&format!("use {}; service trust", module.display()));
     let hash = trusted["hash"].as_str().expect("it has a hash").to_owned();
-    project.define("[services.web]\nstart_command = \"ACTOR say swapped\"\n");
+    project.define("[services.web]\nstart_command = \"TEST_SERVICE say swapped\"\n");
     let error = project.error(&format!("service start web --if-hash {hash}"));
     assert_eq!(error["code"], "service::untrusted_file", "{error}");
     assert_eq!(project.status("web")["state"], "stopped");
-    project.define("[services.web]\nstart_command = \"ACTOR\"\n");
+    project.define("[services.web]\nstart_command = \"TEST_SERVICE\"\n");
     project.value(&format!("service start web --if-hash {hash}"));
     assert_eq!(project.status("web")["state"], "ready");
 }
@@ -161,7 +161,7 @@ fn what_is_no_regular_file_of_bounded_size_is_an_error_in_words() {
     let error = project.error("service list");
     assert!(error["msg"].as_str().is_some_and(|told| told.contains("more than 16 MiB")), "{error}");
     fs::remove_file(&file).expect("it is ours");
-    project.define("[services.web]\nstart_command = \"ACTOR\"\nenv_file = \"pipe\"\n[services.mod]\nmanager = \"m.nu\"\n");
+    project.define("[services.web]\nstart_command = \"TEST_SERVICE\"\nenv_file = \"pipe\"\n[services.mod]\nmanager = \"m.nu\"\n");
     fifo(&project.path("pipe"));
     fifo(&project.path("m.nu"));
     for name in ["web", "mod"] {
@@ -189,7 +189,7 @@ fn a_manager_that_somebody_has_changed_is_as_it_came_before_it_is_run() {
 
 #[test]
 fn an_answer_is_kept_by_nobody_and_is_what_it_says_to_be() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"\n") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     project.value("service start web");
     let socket = project.socket();
     for request in [

@@ -3,7 +3,6 @@
 
 mod attack;
 mod bounds;
-mod door;
 mod looking;
 mod names;
 mod ownership;
@@ -12,6 +11,7 @@ mod remote;
 mod rights;
 mod secrets;
 mod socket;
+mod tcp_auth;
 
 use serde_json::Value;
 use service_tests::{Project, tcp};
@@ -19,7 +19,7 @@ use service_tests::{Project, tcp};
 /// A project whose daemon answers over TCP as well.
 fn open_project(keys: &str) -> Option<Project> {
     let project = Project::new(&format!(
-        "[orchestrator.api]\nlisten = \"127.0.0.1:0\"\n{keys}\n[services.web]\nstart_command = \"ACTOR say hello\"\n"
+        "[orchestrator.api]\nlisten = \"127.0.0.1:0\"\n{keys}\n[services.web]\nstart_command = \"TEST_SERVICE say hello\"\n"
     ))?;
     project.value("service start web");
     Some(project)

@@ -5,7 +5,7 @@ use std::fs;
 
 #[test]
 fn no_name_leads_out_of_the_state_directory() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     project.value("service start web");
     let (socket, state) = (project.socket(), project.state_dir());
     let outside = project.write("state/service-orchestrator/outside/log", "not for you");
@@ -40,9 +40,9 @@ fn no_name_leads_out_of_the_state_directory() {
         let error = project.error(&format!("[{{name: ({name}) start_command: 'true'}}] | service add"));
         assert!(error["code"].as_str().is_some_and(|code| code.starts_with("service::")), "{name}: {error}");
     }
-    project.define("[services.\"../x\"]\nstart_command = \"ACTOR\"");
+    project.define("[services.\"../x\"]\nstart_command = \"TEST_SERVICE\"");
     assert_eq!(project.error("service list")["code"], "service::bad_definition");
-    project.define("[services.web]\nstart_command = \"ACTOR\"");
+    project.define("[services.web]\nstart_command = \"TEST_SERVICE\"");
     let inside: Vec<_> = fs::read_dir(state.join("services"))
         .expect("it is there")
         .flatten()
@@ -69,7 +69,9 @@ fn a_link_in_place_of_a_services_directory_is_removed_and_not_what_it_leads_to()
 #[test]
 fn a_state_directory_behind_a_link_of_ones_own_is_used_and_stays_private() {
     use std::os::unix::fs::PermissionsExt;
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR say hello\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE say hello\"") else {
+        return;
+    };
     fs::create_dir(project.path("real")).expect("it is ours");
     fs::remove_dir(project.path("state")).expect("it is empty");
     std::os::unix::fs::symlink(project.path("real"), project.path("state")).expect("it is ours");

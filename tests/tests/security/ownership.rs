@@ -251,7 +251,7 @@ fn a_directory_of_somebody_else_keeps_no_state_and_no_socket() {
     ];
     for (place, make) in cases {
         for (front, load) in fronts() {
-            let services = "[services.web]\nstart_command = \"ACTOR\"\n";
+            let services = "[services.web]\nstart_command = \"TEST_SERVICE\"\n";
             let Some(project) = Project::new(services).map(with_the_program) else { return };
             make(&project);
             let error = project.error(&format!("{load}service start web"));

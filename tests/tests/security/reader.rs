@@ -11,13 +11,13 @@ fn who_may_only_read_has_checks_run_once_for_all_and_reads_nothing_that_they_wri
     let services = format!(
         r#"
         [services.counted]
-        start_command = "ACTOR say up"
+        start_command = "TEST_SERVICE say up"
         ready = {{ log = "up" }}
         health_check_endpoint = "exec:sh -c 'echo run >> runs; sleep 0.5; echo {PRIVATE}'"
         health = {{ interval = "1h" }}
 
         [services.failing]
-        start_command = "ACTOR say up"
+        start_command = "TEST_SERVICE say up"
         ready = {{ log = "up" }}
         health_check_endpoint = "exec:sh -c 'echo {PRIVATE} >&2; exit 3'"
         health = {{ interval = "50ms", retries = 1, start_period = "0s" }}
@@ -84,7 +84,7 @@ fn who_may_only_read_is_told_nothing_that_a_manager_or_a_stop_command_said() {
         health = {{ interval = "100ms" }}
 
         [services.knob]
-        start_command = "ACTOR say up"
+        start_command = "TEST_SERVICE say up"
         ready = {{ log = "up" }}
         stop_command = "print --stderr {PRIVATE}; exit 3"
         "#
@@ -135,7 +135,7 @@ fn what_is_run_for_who_may_only_read_is_bounded() {
     let check = "exec:sh -c 'echo begin >> runs; sleep 0.3; echo end >> runs'";
     let service = |nth: usize| {
         format!(
-            "[services.s{nth}]\nstart_command = \"ACTOR say up\"\nready = {{ log = \"up\" }}\n\
+            "[services.s{nth}]\nstart_command = \"TEST_SERVICE say up\"\nready = {{ log = \"up\" }}\n\
              health_check_endpoint = \"{check}\"\nhealth = {{ interval = \"1h\" }}\n"
         )
     };

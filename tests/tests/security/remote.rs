@@ -35,9 +35,9 @@ fn there() -> Option<(Project, String)> {
         listen = "127.0.0.1:0"
         tls = { certificate = "cert.pem", key = "key.pem" }
         [services.far]
-        start_command = "ACTOR say hello"
+        start_command = "TEST_SERVICE say hello"
         [services.further]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         dependencies = ["far"]
         "#,
     );
@@ -134,7 +134,7 @@ fn who_cannot_be_trusted_or_reached_is_told_with_the_way_out() {
 #[test]
 fn a_file_that_is_named_is_one_of_this_machine() {
     let (Some((_far, to)), Some(here)) =
-        (there(), Project::new("[services.near]\nstart_command = \"ACTOR\""))
+        (there(), Project::new("[services.near]\nstart_command = \"TEST_SERVICE\""))
     else {
         return;
     };

@@ -22,7 +22,7 @@ fn another_user_can_open_its_own_outputs() {
     let Some(project) = as_nobody(
         "[services.says]\nuser = \"nobody\"\nshell = \"sh\"\noneshot = true\n\
          start_command = \"echo x > /dev/stdout; echo y > /dev/stderr\"\n\
-         [services.checked]\nuser = \"nobody\"\nstart_command = \"ACTOR\"\nready = { timeout = \"20s\" }\n\
+         [services.checked]\nuser = \"nobody\"\nstart_command = \"TEST_SERVICE\"\nready = { timeout = \"20s\" }\n\
          health_check_endpoint = \"exec:sh -c 'echo x > /dev/stdout'\"",
     ) else {
         return;
@@ -39,7 +39,7 @@ fn another_user_has_an_environment_of_its_own() {
         "[services.nobody]\nuser = \"nobody\"\nstart_command = \"env\"\noneshot = true\n\
          [services.passed]\nuser = \"nobody\"\npass_env = [\"OF_ROOT\"]\nstart_command = \"env\"\noneshot = true\n\
          [services.cleared]\nenv_clear = true\nstart_command = \"env\"\noneshot = true\nenv = { MINE = \"1\" }\n\
-         [services.checked]\nuser = \"nobody\"\nstart_command = \"ACTOR\"\nready = { timeout = \"20s\" }\n\
+         [services.checked]\nuser = \"nobody\"\nstart_command = \"TEST_SERVICE\"\nready = { timeout = \"20s\" }\n\
          health_check_endpoint = \"exec:sh -c 'test -z $OF_ROOT$XDG_STATE_HOME'\"",
     ) else {
         return;
@@ -121,7 +121,7 @@ fn another_user_gains_no_rights_by_executing_a_program_unless_it_is_allowed() {
 fn the_umask_of_the_shell_is_not_that_of_services_and_checks() {
     let Some(project) = Project::new(
         "[services.mask]\nshell = \"sh\"\nstart_command = \"umask\"\noneshot = true\n\
-         [services.checked]\nstart_command = \"ACTOR\"\nready = { timeout = \"20s\" }\n\
+         [services.checked]\nstart_command = \"TEST_SERVICE\"\nready = { timeout = \"20s\" }\n\
          health_check_endpoint = \"exec:sh -c 'test $(umask) = 0022'\"",
     ) else {
         return;
@@ -135,9 +135,9 @@ fn the_umask_of_the_shell_is_not_that_of_services_and_checks() {
 #[test]
 fn what_marks_a_run_cannot_be_set() {
     for name in ["SERVICE_RUN_ID", "SERVICE_CALL_ID", "NOTIFY_SOCKET"] {
-        let Some(project) =
-            Project::new(&format!("[services.web]\nstart_command = \"ACTOR\"\nenv = {{ {name} = \"x\" }}"))
-        else {
+        let Some(project) = Project::new(&format!(
+            "[services.web]\nstart_command = \"TEST_SERVICE\"\nenv = {{ {name} = \"x\" }}"
+        )) else {
             return;
         };
         let refused = project.nu("service start web");
@@ -145,7 +145,7 @@ fn what_marks_a_run_cannot_be_set() {
             !refused.success && refused.stderr.contains(&format!("`{name}` cannot be set")),
             "{refused:?}"
         );
-        project.define("[services.web]\nstart_command = \"ACTOR\"\nenv_file = \".env\"");
+        project.define("[services.web]\nstart_command = \"TEST_SERVICE\"\nenv_file = \".env\"");
         project.write(".env", &format!("{name}=x\n"));
         let refused = project.nu("service start web");
         assert!(!refused.success && refused.stderr.contains(name), "{refused:?}");

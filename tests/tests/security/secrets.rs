@@ -10,7 +10,7 @@ fn project() -> Option<Project> {
         r#"
         [services.web]
         description = "--api-key {SECRET}"
-        start_command = "ACTOR --token={SECRET}"
+        start_command = "TEST_SERVICE --token={SECRET}"
         stop_command = "curl -H 'Authorization: Bearer {SECRET}' localhost"
         manager = "process"
         env = {{ DB_PASSWORD = "{SECRET}", PLAIN = "{SECRET}" }}
@@ -18,7 +18,7 @@ fn project() -> Option<Project> {
         ready = {{ timeout = "1s" }}
         restart = "no"
         [services.says]
-        start_command = "ACTOR"
+        start_command = "TEST_SERVICE"
         env = {{ DB_PASSWORD = "{SECRET}" }}
         health_check_endpoint = "exec:sh -c 'echo $DB_PASSWORD >&2; exit 1'"
         ready = {{ timeout = "1s" }}
@@ -27,7 +27,7 @@ fn project() -> Option<Project> {
         start_command = "no-such-program --password {SECRET}"
         restart = "no"
         [services.moved]
-        start_command = "ACTOR --secret {SECRET}"
+        start_command = "TEST_SERVICE --secret {SECRET}"
         working_dir = "nowhere/token={SECRET}"
         restart = "no"
         "#
@@ -126,7 +126,7 @@ fn what_has_to_hold_secrets_on_disk_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let Some(project) = project() else { return };
     drop(project.nu("service start says"));
-    project.value("[{name: other start_command: ACTOR env: {TOKEN: abc}}] | service add");
+    project.value("[{name: other start_command: TEST_SERVICE env: {TOKEN: abc}}] | service add");
     let state = project.state_dir();
     for file in [
         "additions.json",

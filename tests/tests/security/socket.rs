@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const ONE: &str = "[services.web]\nstart_command = \"ACTOR\"";
+const ONE: &str = "[services.web]\nstart_command = \"TEST_SERVICE\"";
 /// `nobody`.
 const STRANGER: u32 = 65534;
 

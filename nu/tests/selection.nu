@@ -4,9 +4,9 @@ use support.nu *
 
 const PAIR = '
 [services.web-app]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.db]
-start_command = "ACTOR say hello"
+start_command = "TEST_SERVICE say hello"
 '
 
 export def "test names come through the pipe in every shape" [] {

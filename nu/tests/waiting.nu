@@ -4,16 +4,16 @@ use support.nu *
 
 const SERVICES = '
 [services.web]
-start_command = "ACTOR say one wait 100 say two"
+start_command = "TEST_SERVICE say one wait 100 say two"
 [services.late]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["slow"]
 [services.slow]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 health_check_endpoint = "exec:test -e go"
 ready = { timeout = "10min" }
 [services.bad]
-start_command = "ACTOR exit 3"
+start_command = "TEST_SERVICE exit 3"
 restart = "no"
 '
 

@@ -5,12 +5,12 @@ use service_tests::{Project, ServiceTable};
 
 const SERVICES: &str = r#"
 [services.db]
-start_command = "ACTOR say hello"
+start_command = "TEST_SERVICE say hello"
 [services.api]
-start_command = "ACTOR say hello"
+start_command = "TEST_SERVICE say hello"
 dependencies = ["db"]
 [services.bad]
-start_command = "ACTOR exit 3"
+start_command = "TEST_SERVICE exit 3"
 restart = "no"
 "#;
 

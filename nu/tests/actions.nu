@@ -4,15 +4,15 @@ use support.nu *
 
 const CHAIN = '
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.cache]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["db"]
 [services.web]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["cache"]
 [services.lone]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 '
 
 export def "test a start takes along what is needed" [] {
@@ -77,9 +77,9 @@ export def "test services outlive their daemon" [] {
 export def "test one that fails is a row, all that fail are an error" [] {
     define '
 [services.good]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 [services.bad]
-start_command = "ACTOR exit 3"
+start_command = "TEST_SERVICE exit 3"
 restart = "no"
 '
     let rows = service start good bad
@@ -94,7 +94,7 @@ restart = "no"
 export def "test nobody waits for longer than the timeout" [] {
     define '
 [services.slow]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 health_check_endpoint = "exec:false"
 ready = { timeout = "10min" }
 '
@@ -106,7 +106,7 @@ ready = { timeout = "10min" }
 export def "test a changed file is planned and applied" [] {
     define $CHAIN
     service start web | ignore
-    define ($CHAIN | str replace "[services.cache]\nstart_command = \"ACTOR\"" "[services.cache]\nstart_command = \"ACTOR say new\"")
+    define ($CHAIN | str replace "[services.cache]\nstart_command = \"TEST_SERVICE\"" "[services.cache]\nstart_command = \"TEST_SERVICE say new\"")
     equal (service plan | where change != none) [[service change because affects]; [cache restart start_command web]]
     holds (service apply | all {|row| $row.ok }) "all of it was done"
     equal (service plan | where change != none) []
@@ -115,7 +115,7 @@ export def "test a changed file is planned and applied" [] {
 export def "test what cannot be started again is not stopped" [] {
     define '
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 working_dir = "data"
 [services.web]
 start_command = "./web"

@@ -5,9 +5,9 @@ use support.nu *
 const PAIR = '
 [services.db]
 description = "keeps"
-start_command = "ACTOR say hello moan ouch"
+start_command = "TEST_SERVICE say hello moan ouch"
 [services.web]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["db"]
 auto = true
 '

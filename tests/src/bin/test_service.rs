@@ -91,7 +91,7 @@ fn main() {
             // Crash until this file has so many lines.
             "crash-until" => crash_until(number(&next()), &next()),
             "exit" => exit(i32::try_from(number(&next())).expect("an exit code is small")),
-            _ => panic!("no actor knows how to `{act}`"),
+            _ => panic!("no test service knows how to `{act}`"),
         }
     }
     loop {

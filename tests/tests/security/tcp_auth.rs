@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn nothing_listens_on_tcp_unless_it_is_asked_for() {
-    let Some(project) = Project::new("[services.web]\nstart_command = \"ACTOR\"") else { return };
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     project.value("service status");
     assert!(project.value("service daemon status")["listen"].is_null());
     assert!(!project.state_dir().join("tokens").exists());
@@ -145,7 +145,7 @@ fn a_port_that_is_taken_keeps_nobody_from_the_socket_and_is_tried_again() {
     let port = free_port();
     let taken = TcpListener::bind(("127.0.0.1", port)).expect("it is free");
     let Some(project) = Project::new(&format!(
-        "[orchestrator.api]\nlisten = \"127.0.0.1:{port}\"\n[services.web]\nstart_command = \"ACTOR\""
+        "[orchestrator.api]\nlisten = \"127.0.0.1:{port}\"\n[services.web]\nstart_command = \"TEST_SERVICE\""
     )) else {
         return;
     };
@@ -161,7 +161,7 @@ fn a_port_that_is_taken_keeps_nobody_from_the_socket_and_is_tried_again() {
 fn an_address_of_the_network_needs_tls_unless_that_is_waived() {
     let file = |keys: &str| {
         format!(
-            "[orchestrator.api]\nlisten = \"0.0.0.0:0\"\n{keys}\n[services.web]\nstart_command = \"ACTOR\""
+            "[orchestrator.api]\nlisten = \"0.0.0.0:0\"\n{keys}\n[services.web]\nstart_command = \"TEST_SERVICE\""
         )
     };
     let Some(project) = Project::new(&file("")) else { return };

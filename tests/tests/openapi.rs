@@ -6,10 +6,10 @@ use std::path::Path;
 
 const SERVICES: &str = r#"
     [services.database]
-    start_command = "ACTOR"
+    start_command = "TEST_SERVICE"
 
     [services.web-app]
-    start_command = "ACTOR say hello"
+    start_command = "TEST_SERVICE say hello"
     dependencies = ["database"]
 "#;
 

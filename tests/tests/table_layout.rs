@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 const SERVICES: &str = r#"
 [services.database]
 description = "Orders and customers"
-start_command = "ACTOR listen DATABASE say 'accepting connections'"
+start_command = "TEST_SERVICE listen DATABASE say 'accepting connections'"
 health_check_endpoint = "tcp://127.0.0.1:DATABASE"
 
 [services.migrations]
-start_command = "ACTOR exit 0"
+start_command = "TEST_SERVICE exit 0"
 oneshot = true
 dependencies = ["database"]
 
 [services.cache]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = [{ name = "migrations", condition = "completed" }]
 
 [services.web-frontend]
 description = "What customers see"
-start_command = "ACTOR listen FRONTEND say 'listening on port FRONTEND'"
+start_command = "TEST_SERVICE listen FRONTEND say 'listening on port FRONTEND'"
 health_check_endpoint = "tcp://127.0.0.1:FRONTEND"
 dependencies = ["database", "cache"]
 
 [services.mailer]
-start_command = "ACTOR moan 'the post office is closed' exit 3"
+start_command = "TEST_SERVICE moan 'the post office is closed' exit 3"
 restart = "no"
 ready = { delay = "20s" }
 dependencies = ["web-frontend"]
@@ -35,17 +35,17 @@ dependencies = ["web-frontend"]
 /// The same after an afternoon's work.
 const CHANGED: &str = r#"
 [services.database]
-start_command = "ACTOR listen DATABASE say 'accepting connections'"
+start_command = "TEST_SERVICE listen DATABASE say 'accepting connections'"
 health_check_endpoint = "tcp://127.0.0.1:DATABASE"
 env = { TZ = "UTC" }
 
 [services.cache]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 dependencies = ["database"]
 
 [services.web-frontend]
 description = "What customers see"
-start_command = "ACTOR listen FRONTEND say 'listening on port FRONTEND'"
+start_command = "TEST_SERVICE listen FRONTEND say 'listening on port FRONTEND'"
 health_check_endpoint = "tcp://127.0.0.1:FRONTEND"
 dependencies = ["database", "cache"]
 "#;
@@ -81,12 +81,12 @@ impl Shop {
 
     /// The words that load the commands and settle a value.
     fn settle(&self) -> (String, String) {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/layout.nu");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/table_layout.nu");
         let stands_for = [
-            (format!("'{}'", program("actor").display()), "shop-server"),
+            (format!("'{}'", program("test_service").display()), "shop-server"),
             ("process [0-9]+".into(), "process 1234567"),
             ("/tmp[^/]*-[0-9a-f]{16}".into(), "/shop-0123456789abcdef"),
-            (program("actor").display().to_string(), "shop-server"),
+            (program("test_service").display().to_string(), "shop-server"),
             (self.project.path("").display().to_string(), "/home/me/shop/"),
             (self.project.path("").display().to_string().trim_end_matches('/').into(), "/home/me/shop"),
             (self.ports[0].to_string(), "5432"),

@@ -1,4 +1,4 @@
-//! [`Dice`]: chance that can be repeated, for faults at random moments.
+//! [`SeededRng`]: chance that can be repeated, for faults at random moments.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ pub fn rounds() -> usize {
 }
 
 /// The moments of one test: `SplitMix64`, seeded by `SERVICE_FAULTS_SEED`, else always the same.
-pub struct Dice(u64);
+pub struct SeededRng(u64);
 
-impl Default for Dice {
+impl Default for SeededRng {
     fn default() -> Self {
         let seed =
             std::env::var("SERVICE_FAULTS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026);
@@ -19,9 +19,9 @@ impl Default for Dice {
     }
 }
 
-impl Dice {
+impl SeededRng {
     /// A moment between now and `longest`.
-    pub fn moment(&mut self, longest: Duration) -> Duration {
+    pub fn random_delay(&mut self, longest: Duration) -> Duration {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

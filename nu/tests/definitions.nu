@@ -4,29 +4,29 @@ use support.nu *
 
 const DB = '
 [services.db]
-start_command = "ACTOR"
+start_command = "TEST_SERVICE"
 '
 
 export def "test a command line runs as a service of its own" [] {
     define $DB
-    let rows = service run --name tunnel $env.TEST_ACTOR say hello
+    let rows = service run --name tunnel $env.TEST_SERVICE_PROGRAM say hello
     equal ($rows | types) { name: string ok: bool action: string status: string health: string took: duration error: nothing }
     equal ($rows | select name action) [[name action]; [tunnel started]]
     equal (service list | select name origin) [[name origin]; [db file] [tunnel transient]]
     mkdir below
-    equal (service run -e { COLOUR: blue } --working-dir below --restart "no" $"'($env.TEST_ACTOR)'" | get name) [actor]
-    let status = service status actor --long | first
+    equal (service run -e { COLOUR: blue } --working-dir below --restart "no" $"'($env.TEST_SERVICE_PROGRAM)'" | get name) [test_service]
+    let status = service status test_service --long | first
     equal $status.cwd ($env.PWD | path join below)
     holds ((open --raw $"/proc/($status.pid)/environ" | decode utf-8) =~ "COLOUR=blue") "the variable is set"
     equal (service run --oneshot --name words printf "<%s>" "a b" true 5 | get ok) [true]
     eventually "it has written" { (service logs words --raw) =~ "<a b><true><5>" }
-    equal (service remove tunnel actor words | get action) [removed removed removed]
+    equal (service remove tunnel test_service words | get action) [removed removed removed]
 }
 
 export def "test a run that is refused says what to do" [] {
     define $DB
     equal (code-of { service run }) "service::no_command"
-    let error = error-of { service run $"'($env.TEST_ACTOR)' exit 0" }
+    let error = error-of { service run $"'($env.TEST_SERVICE_PROGRAM)' exit 0" }
     holds ($error.rendered =~ "--oneshot") "the flag is named"
     let error = error-of { service run no-such-program-anywhere }
     equal (code-of { service run no-such-program-anywhere }) "service::start_failed"
@@ -40,8 +40,8 @@ export def "test a run that is refused says what to do" [] {
 export def "test records become services and go again" [] {
     define $DB
     let rows = [
-        { name: b start_command: [$env.TEST_ACTOR] dependencies: [a] stop_timeout: 3sec user: null }
-        { name: a start_command: [$env.TEST_ACTOR] health: { interval: 500ms } memory_limit: 1gb }
+        { name: b start_command: [$env.TEST_SERVICE_PROGRAM] dependencies: [a] stop_timeout: 3sec user: null }
+        { name: a start_command: [$env.TEST_SERVICE_PROGRAM] health: { interval: 500ms } memory_limit: 1gb }
     ]
     equal ($rows | service add | select name action) [[name action]; [b added] [a added]]
     equal ($rows | service add | get action) [unchanged unchanged]
@@ -67,7 +67,7 @@ export def "test what cannot be added is refused as a whole" [] {
 }
 
 export def "test without a file a command runs in a project of the user" [] {
-    equal (service run --name lonely $"'($env.TEST_ACTOR)'" | get ok) [true]
+    equal (service run --name lonely $"'($env.TEST_SERVICE_PROGRAM)'" | get ok) [true]
     let own = $env.XDG_CONFIG_HOME | path join service-orchestrator/services.toml
     holds ((open --raw $own) =~ "^# Services of no project in particular") "it says what it is"
     equal (service status | get name) [lonely]
