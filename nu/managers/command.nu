@@ -2,6 +2,8 @@
 #
 # The manager of a service that says `manager = "command"`. See docs/managers.md.
 
+use quote.nu
+
 export const CONTRACT = 1
 
 # Runs the service's `start_command`; exit code 0 means that it runs.
@@ -34,7 +36,7 @@ export def status []: record -> record {
         return {state: unknown message: "no status_command to ask"}
     }
     let answer = answer-of status $service $service.status_command
-    let said = $answer.stdout + $answer.stderr | str trim | lines | last 1 | to text | str trim | quoted
+    let said = $answer.stdout + $answer.stderr | str trim | lines | last 1 | to text | str trim | quote
     {
         state: (if $answer.exit_code == 0 { "running" } else { "stopped" })
         message: (if ($said | is-empty) { $"status_command ended with exit code ($answer.exit_code)" } else { $said })
@@ -50,14 +52,6 @@ export def "status all" []: table -> table {
     }
 }
 
-# What a program wrote, as it stands in a message: one can tell where it begins and ends.
-def quoted []: string -> string {
-    let text = $in
-    if ($text | is-empty) { return $text }
-    let inner = $text | str replace --all --regex '[“”]' (char double_quote)
-    $"“($inner)”"
-}
-
 # Runs one command line to its end and fails as it fails.
 def carry-out [verb: string service: record line: string]: nothing -> nothing {
     let answer = answer-of $verb $service $line
@@ -65,7 +59,7 @@ def carry-out [verb: string service: record line: string]: nothing -> nothing {
         let said = $answer.stderr | lines | where ($it | str trim | is-not-empty) | last 10
         let failure = $"cannot ($verb) `($service.name)`: `($line)` ended with exit code ($answer.exit_code)"
         error make --unspanned {
-            msg: ([$failure ($said | str join (char newline) | quoted)] | where ($it | is-not-empty) | str join (char newline))
+            msg: ([$failure ($said | str join (char newline) | quote)] | where ($it | is-not-empty) | str join (char newline))
             help: $"run `($line)` by hand in ($service.working_dir)"
         }
     }

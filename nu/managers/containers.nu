@@ -4,6 +4,8 @@
 # written, as long as its definition and its image are the same; otherwise it makes way for a new one.
 # See docs/managers.md.
 
+use quote.nu
+
 const PROJECT = "service-orchestrator.project"
 const SERVICE = "service-orchestrator.service"
 const DEFINITION = "service-orchestrator.definition"
@@ -26,7 +28,7 @@ export def check [engine: string]: nothing -> record {
     }
     let version = ^$engine --version | complete | get stdout | parse --regex '(?<version>\d+\.\d+[\w.~+-]*)' | get version.0?
     let asked = ^$engine ps --quiet --last 1 | complete
-    let message = if $asked.exit_code == 0 { "its engine answers" } else { said $asked | quoted }
+    let message = if $asked.exit_code == 0 { "its engine answers" } else { said $asked | quote }
     {present: ($asked.exit_code == 0) program: $program version: $version message: $message}
 }
 
@@ -227,7 +229,7 @@ def inspect [engine: string names: list<string> cannot: string]: nothing -> tabl
     let answer = ^$engine container inspect --format $ASKED -- ...$names | complete
     let trouble = $answer.stderr | lines | where ($it | str trim | is-not-empty) | where $it !~ '(?i)no such (container|object)|Emulate Docker'
     if $answer.exit_code != 0 and ($trouble | is-not-empty) {
-        error make --unspanned {msg: $"($cannot): ($trouble | str join '; ' | quoted)" help: $"try `($engine) ps`"}
+        error make --unspanned {msg: $"($cannot): ($trouble | str join '; ' | quote)" help: $"try `($engine) ps`"}
     }
     $answer.stdout | from json --objects
 }
@@ -259,7 +261,7 @@ def report [engine: string container: record]: nothing -> record {
         (if $health != null and not $paused { $health })
         (if $ended { $"exit code ($state.ExitCode)" })
         (if ($state.OOMKilled? | default false) { "it had no memory left" })
-        ($state.Error? | default "" | if $in != "" { $in | quoted })
+        ($state.Error? | default "" | if $in != "" { $in | quote })
         (if not $ended { published $container })
     ]
     {
@@ -326,14 +328,6 @@ def said [answer: record]: nothing -> string {
     $told | last 1 | to text | str trim | str replace --regex '(?i)^(docker: )?error( response from daemon)?: ' ''
 }
 
-# What a program wrote, as it stands in a message: one can tell where it begins and ends.
-def quoted []: string -> string {
-    let text = $in
-    if ($text | is-empty) { return $text }
-    let inner = $text | str replace --all --regex '[“”]' (char double_quote)
-    $"“($inner)”"
-}
-
 def refuse [engine: string service: record verb: string why: string]: nothing -> error {
     let help = match $why {
         _ if $why =~ '(?i)address already in use|port is already allocated' => "something else has that port: change `ports`, or stop it"
@@ -343,5 +337,5 @@ def refuse [engine: string service: record verb: string why: string]: nothing ->
         _ if $why =~ '(?i)executable file not found|no such file or directory' => "is that program in the image? `start_command` is run inside of it"
         _ => $"see `($engine) ps --all`, or try `($engine) run --rm ($service.image)`"
     }
-    error make --unspanned {msg: $"cannot ($verb) `($service.name)`: ($why | quoted)" help: $help}
+    error make --unspanned {msg: $"cannot ($verb) `($service.name)`: ($why | quote)" help: $help}
 }

@@ -4,6 +4,8 @@
 # The unit has the service's name unless `with.unit` names it; `.service` is added where no type of unit is named.
 # See docs/managers.md.
 
+use quote.nu
+
 export const CONTRACT = 1
 
 # The keys of a service's `with`.
@@ -140,14 +142,6 @@ export def check []: nothing -> record {
     {present: true program: $program version: $version message: $message}
 }
 
-# What a program wrote, as it stands in a message: one can tell where it begins and ends.
-def quoted []: string -> string {
-    let text = $in
-    if ($text | is-empty) { return $text }
-    let inner = $text | str replace --all --regex '[“”]' (char double_quote)
-    $"“($inner)”"
-}
-
 def asked-for []: nothing -> list<string> {
     [$"--property=($PROPERTIES | str join ',')"]
 }
@@ -178,7 +172,7 @@ def report [unit: string]: string -> record {
     } else if $well and $code not-in [0 null] {
         $": exit code ($code), which is in order for the unit"
     } else if ($known.StatusText? | is-not-empty) {
-        $": ($known.StatusText | quoted)"
+        $": ($known.StatusText | quote)"
     }
     {
         state: $state
@@ -240,7 +234,7 @@ def systemctl [verb: string service: record ...args: string]: nothing -> string 
         let said = $answer.stderr | lines | each { str trim } | where $it != "" and $it !~ '^See "?(systemctl|user logs|system logs)' | str join " "
         let absent = $said =~ $ABSENT
         let look = $"see `systemctl ($whose) status (unit-of $service)`"
-        error make --unspanned {msg: $"($cannot): ($said | quoted)" help: (if $absent { $WITHOUT_SYSTEMD } else { $look })}
+        error make --unspanned {msg: $"($cannot): ($said | quote)" help: (if $absent { $WITHOUT_SYSTEMD } else { $look })}
     }
     $answer.stdout
 }

@@ -4,4 +4,4 @@
 # the commands that are composed from these. It needs `http get --unix-socket` (Nushell 0.109), and `orchestratord` on PATH.
 
 export use service *
-export use transient.nu *
+export use run.nu *

@@ -1,6 +1,6 @@
 # `service down`: the opposite of `service up`, daemon included.
 
-use caller.nu
+use error_span.nu
 
 # Stop all services of the project, dependents first, then its daemon.
 #
@@ -14,15 +14,15 @@ export def "service down" [
 ]: any -> table {
     let projects = rows $in
     if $config != null {
-        let stopped = caller null { null | service stop --all --config $config }
+        let stopped = error_span null { null | service stop --all --config $config }
         null | service daemon stop --config $config | ignore
         $stopped
     } else if $projects != null {
-        let stopped = caller null { $projects | service stop --all }
+        let stopped = error_span null { $projects | service stop --all }
         $projects | service daemon stop | ignore
         $stopped
     } else {
-        let stopped = caller null { null | service stop --all }
+        let stopped = error_span null { null | service stop --all }
         null | service daemon stop | ignore
         $stopped
     }

@@ -6,7 +6,7 @@
 use ../service-http/ownership.nu
 use ../service-http/printable.nu
 use ../service-http/trusted.nu
-use place.nu
+use paths.nu
 
 # Return the hook that starts services with `auto = true` when a shell enters the project's directory, and stops them on leaving.
 #
@@ -18,8 +18,8 @@ use place.nu
 @example "in config.nu" "use service\n$env.config.hooks.env_change.PWD = ($env.config.hooks.env_change.PWD? | default [] | append (service hook))"
 export def --env "service hook" []: nothing -> closure {
     {|before, after|
-        let left = if $before == null { null } else { place project $before }
-        let entered = place project $after
+        let left = if $before == null { null } else { paths project $before }
+        let entered = paths project $after
         $env.SERVICE_HOOK_INSIDE = $entered
         if $left != $entered {
             if $left != null { leave $left }
@@ -84,7 +84,7 @@ def stop [file: string, notes: string]: nothing -> nothing {
 
 # The notes of one boot: after another nothing of it is true.
 def notes [file: string]: nothing -> string {
-    place cache hook $"($file) (open --raw /proc/sys/kernel/random/boot_id)"
+    paths cache hook $"($file) (open --raw /proc/sys/kernel/random/boot_id)"
 }
 
 def mine [notes: string]: nothing -> string { $notes | path join shells $"($nu.pid)" }

@@ -2,7 +2,7 @@
 
 use ../service-http/ownership.nu
 use ../service-http/printable.nu
-use place.nu
+use paths.nu
 
 # How long a daemon may take; after that the file says what there is.
 const PATIENCE = 150ms
@@ -37,6 +37,6 @@ def asked []: nothing -> any {
 # What the file says.
 def written []: nothing -> table<name: string, state: any> {
     try {
-        ownership read-toml (place usable $env.PWD) | get services | columns | each {|name| { name: $name state: null } }
+        ownership read-toml (paths usable $env.PWD) | get services | columns | each {|name| { name: $name state: null } }
     } catch { [] }
 }

@@ -1,6 +1,6 @@
 # `service paint`: states in colour, in every table.
 
-use palette.nu
+use colors.nu
 
 # Return the part of `color_config` that shows states in colour: green, yellow, red, grey.
 #
@@ -13,7 +13,7 @@ export def "service paint" []: nothing -> record<string: closure> {
     let usual = $env.config.color_config.string? | default white
     {
         string: {|text|
-            let style = palette style $text
+            let style = colors style $text
             if $style != null { $style } else if ($usual | describe) == closure { do $usual $text } else { $usual }
         }
     }

@@ -3,8 +3,8 @@
 # What is shown was written to a file by a job in the background, which is begun here when the file is older than a moment.
 # So it is as it was at the prompt before; from a file that is older than that its age is told.
 
-use place.nu
-use palette.nu
+use paths.nu
+use colors.nu
 use summary.nu
 
 # From what age on the file is written anew, and its age is told.
@@ -23,16 +23,16 @@ const PATIENCE = 10sec
 export def "service prompt" [
     --color (-c) # green, yellow, or red if a service fails
 ]: nothing -> string {
-    let config = place usable $env.PWD
+    let config = paths usable $env.PWD
     if $config == null { return "" }
-    let file = place cache prompt $config
+    let file = paths cache prompt $config
     let snapshot = try { open --raw $file | from json } catch { { at: 0 text: "" } }
     let age = (date now | into int) - $snapshot.at | into duration
     if $age > $FRESH and not (is-asked $file) { ask $config $file }
     let text = if $snapshot.text == "" or $age < $RECENT { $snapshot.text } else {
         $"($snapshot.text) \(($age | into string | split row ' ' | first)\)"
     }
-    if $color and $text != "" { $"(ansi (palette style (mood $text)))($text)(ansi reset)" } else { $text }
+    if $color and $text != "" { $"(ansi (colors style (mood $text)))($text)(ansi reset)" } else { $text }
 }
 
 def mood [text: string]: nothing -> string {
@@ -55,7 +55,7 @@ def ask [config: string, file: string]: nothing -> nothing {
     job spawn {
         let text = try { service status --no-start --quiet --config $config | summary } catch {|error| trouble $error }
         # Where nobody can tell, the snapshot of before grows old and says so.
-        if $text != null { { at: (date now | into int) text: $text } | to json --raw | place keep $file }
+        if $text != null { { at: (date now | into int) text: $text } | to json --raw | paths keep $file }
         # Somebody who lost patience may be asking by now.
         if (try { open --raw $asked } catch { "" }) == $begun { rm --force $asked }
     } | ignore

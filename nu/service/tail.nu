@@ -1,6 +1,6 @@
 # `service tail`: what services write, as they write it.
 
-use caller.nu
+use error_span.nu
 use names.nu
 use screen.nu
 
@@ -21,7 +21,7 @@ export def "service tail" [
     ...names: string@"names all" # the services (default: all of the project)
     --lines (-n): int = 10 # number of past lines of each service
 ]: nothing -> nothing {
-    let known = caller (metadata $names).span { service list ...$names | get name }
+    let known = error_span (metadata $names).span { service list ...$names | get name }
     let width = $known | each { str length } | append 0 | math max
     let colours = $known | enumerate | reduce --fold {} {|it, all|
         $all | insert $it.item ($COLOURS | get ($it.index mod ($COLOURS | length)))

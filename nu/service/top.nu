@@ -1,7 +1,7 @@
 # `service top`: who uses most.
 
-use caller.nu
-use palette.nu
+use error_span.nu
+use colors.nu
 use screen.nu
 
 # From so many columns on there is room for all of them.
@@ -27,13 +27,13 @@ export def "service top" [
             labels: [{ text: "no such column" span: (metadata $by).span }]
         }
     }
-    let first = caller null { rows $by }
+    let first = error_span null { rows $by }
     if $once { return $first }
     screen $interval {|size|
         let rows = rows $by
         let memory = $rows.memory | compact | append 0b | math sum
         let cpu = $rows.cpu | compact | append 0.0 | math sum
-        let shown = $rows | update uptime {|row| short $row.uptime } | palette coloured state health
+        let shown = $rows | update uptime {|row| short $row.uptime } | colors coloured state health
         # All of them run, and a number is rarely looked for here.
         let shown = if $size.columns < $WIDE { $shown | reject state pid } else { $shown }
         let table = $shown | table --width $size.columns

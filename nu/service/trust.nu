@@ -3,7 +3,7 @@
 use ../service-http/printable.nu
 use ../service-http/trusted.nu
 use hook.nu
-use place.nu
+use paths.nu
 
 # Trust the present content of the project's services.toml.
 #
@@ -21,7 +21,7 @@ export def --env "service trust" [
 ]: nothing -> any {
     let all = trusted rows
     if $list { return ($all | each {|row| { file: ($row.file | printable plain) since: ($row.since | into datetime) current: (trusted is-trusted $row.file) } }) }
-    let file = place project $env.PWD
+    let file = paths project $env.PWD
     if $file == null {
         error make --unspanned {
             msg: $"no services.toml in `($env.PWD | printable plain)` or above it"
@@ -31,7 +31,7 @@ export def --env "service trust" [
     }
     let others = $all | where file != $file
     let row = { file: $file ...(trusted digest $file) since: (date now) }
-    (if $revoke { $others } else { $others | append $row }) | to json | place keep (trusted store)
+    (if $revoke { $others } else { $others | append $row }) | to json | paths keep (trusted store)
     # The shell is inside already, and told so.
     if not $revoke and $env.SERVICE_HOOK_INSIDE? == $file { hook enter $file }
     { file: ($file | printable plain) trusted: (not $revoke) hash: $row.hash }

@@ -1,6 +1,6 @@
 # `service up`: everything this project has, in one word.
 
-use caller.nu
+use error_span.nu
 use names.nu
 
 # Start the named services, or all of the project, after their dependencies.
@@ -22,7 +22,7 @@ export def "service up" [
     let mark = (metadata $names).span
     with-env $place {
         # Not around the start itself, whose rows come one by one.
-        caller $mark { service list ...$names | ignore }
+        error_span $mark { service list ...$names | ignore }
         match [($names | is-empty) ($timeout == null)] {
             [true true] => { service start --all --no-wait=$no_wait }
             [true false] => { service start --all --no-wait=$no_wait --timeout $timeout }

@@ -1,8 +1,8 @@
 # `service watch`: the table of `service status`, alive.
 
-use caller.nu
+use error_span.nu
 use names.nu
-use palette.nu
+use colors.nu
 use screen.nu
 use summary.nu
 
@@ -23,7 +23,7 @@ export def "service watch" [
     --interval (-i): duration = 1sec # refresh interval
 ]: nothing -> nothing {
     # What is wrong with the names is an error before anything is drawn.
-    caller (metadata $names).span { service status --quiet ...$names | ignore }
+    error_span (metadata $names).span { service status --quiet ...$names | ignore }
     screen $interval {|size|
         let rows = service status --quiet ...$names
         # What is wrong stands where one looks first, and is never among what does not fit.
@@ -31,7 +31,7 @@ export def "service watch" [
         let room = [($size.rows - $FRAME) 1] | math max
         let fitting = if ($rows | length) <= $room { $sorted } else { $sorted | first ([($room - 1) 1] | math max) }
         let hidden = ($rows | length) - ($fitting | length)
-        let painted = $fitting | palette coloured status state health
+        let painted = $fitting | colors coloured status state health
         # What `state` says as well, and what is rarely looked at, make room for the rest.
         let shown = if $size.columns < $WIDE { $painted | reject --optional status pid } else { $painted }
         let table = $shown | table --width $size.columns

@@ -1,7 +1,7 @@
 # `service apply`.
 
 use ../client.nu
-use ../wish.nu
+use ../action.nu
 
 # Apply a changed services.toml to the running services, and roll back on failure.
 @category service
@@ -14,6 +14,6 @@ export def "service apply" [
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $config).span
-    let body = { start: $start rollback: (not $no_rollback) timeout_ms: (wish milliseconds $timeout $span) }
-    wish carry-out (client connect $config $span) apply /api/v1/apply $body true
+    let body = { start: $start rollback: (not $no_rollback) timeout_ms: (action milliseconds $timeout $span) }
+    action send (client connect $config $span) apply /api/v1/apply $body true
 }

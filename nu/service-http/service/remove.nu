@@ -3,7 +3,7 @@
 use ../client.nu
 use ../names.nu
 use ../selector.nu
-use ../wish.nu
+use ../action.nu
 
 # Stop added and transient services, and delete them with their logs.
 #
@@ -19,7 +19,7 @@ export def "service remove" [
 ]: any -> table {
     let piped = $in
     let span = selector mark $names $piped (metadata $names).span
-    wish { client connect $config $span } remove (selector $names $piped $config $span) $span {
+    action { client connect $config $span } remove (selector $names $piped $config $span) $span {
         all: $all
         relatives: null
         wait: true

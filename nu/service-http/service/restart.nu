@@ -4,7 +4,7 @@ use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../selector.nu
-use ../wish.nu
+use ../action.nu
 
 # Restart services, together with their running dependents.
 #
@@ -27,7 +27,7 @@ export def "service restart" [
         return (across in-each $projects {|path| null | service restart ...$names --config $path --all=$all --no-wait=$no_wait --strict=$strict --timeout $timeout --no-dependents=$no_dependents })
     }
     let span = selector mark $names $piped (metadata $names).span
-    wish { client connect $config $span } restart (selector $names $piped $config $span) $span {
+    action { client connect $config $span } restart (selector $names $piped $config $span) $span {
         all: $all
         relatives: (if $no_dependents { false } else { null })
         wait: (not $no_wait)

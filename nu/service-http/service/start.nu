@@ -4,7 +4,7 @@ use ../across.nu
 use ../client.nu
 use ../names.nu
 use ../selector.nu
-use ../wish.nu
+use ../action.nu
 
 # Start services after their dependencies, and wait until they are ready.
 #
@@ -27,7 +27,7 @@ export def "service start" [
         return (across in-each $projects {|path| null | service start ...$names --config $path --all=$all --no-wait=$no_wait --strict=$strict --timeout $timeout --no-deps=$no_deps })
     }
     let span = selector mark $names $piped (metadata $names).span
-    wish { client connect $config $span | upsert if_hash $if_hash } start (selector $names $piped $config $span) $span {
+    action { client connect $config $span | upsert if_hash $if_hash } start (selector $names $piped $config $span) $span {
         all: $all
         relatives: (if $no_deps { false } else { null })
         wait: (not $no_wait)

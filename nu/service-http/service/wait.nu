@@ -5,7 +5,7 @@ use ../names.nu
 use ../problem.nu
 use ../rows.nu
 use ../selector.nu
-use ../wish.nu
+use ../action.nu
 
 const UNTIL = [ready healthy running stopped completed]
 # How often a closure is asked.
@@ -33,7 +33,7 @@ export def "service wait" [
     if ($closures | is-empty) { selector or-all $selected $all $span }
     if (selector is-nothing $selected) { return [] }
     if $for != null { check-word $for ($closures | is-not-empty) $span }
-    let limit = wish milliseconds $timeout $span
+    let limit = action milliseconds $timeout $span
     let way = client connect $config $span
     let names = selector joined $selected
     if ($closures | is-empty) {

@@ -18,7 +18,10 @@ const BUILT_IN: [(&str, &str); 4] = [
 ];
 
 /// What some of them have in common. It is no manager itself.
-const SHARED: &[(&str, &str)] = &[("containers", include_str!("../../../../nu/managers/containers.nu"))];
+const SHARED: &[(&str, &str)] = &[
+    ("containers", include_str!("../../../../nu/managers/containers.nu")),
+    ("quote", include_str!("../../../../nu/managers/quote.nu")),
+];
 
 /// Writes the modules where Nushell can read them.
 pub(crate) fn install(paths: &Paths) -> std::io::Result<()> {

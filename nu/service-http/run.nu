@@ -4,7 +4,7 @@ use client.nu
 use definition.nu
 use problem.nu
 use project.nu
-use wish.nu
+use action.nu
 
 # Run one command line as a supervised service outside the file.
 #
@@ -33,7 +33,7 @@ export def "service run" [
         problem raise { code: no_command message: "missing command line"
             help: "give a command line as one string, or after `--` word by word" } $span
     }
-    let limit = wish milliseconds $timeout $span
+    let limit = action milliseconds $timeout $span
     let words = $command | each { into string }
     let keys = {
         name: $name
@@ -50,8 +50,8 @@ export def "service run" [
     let body = { services: [($keys | select ...$said | definition $span)] transient: (not $keep) }
     let way = client connect $config $span --anywhere
     let added = client post $way /api/v1/services/add $body | first
-    let wish = { names: [$added.name] wait: (not $no_wait) timeout_ms: $limit }
-    wish carry-out $way start /api/v1/services/start $wish false
+    let request = { names: [$added.name] wait: (not $no_wait) timeout_ms: $limit }
+    action send $way start /api/v1/services/start $request false
 }
 
 def policies []: nothing -> list<string> { [no on-failure always unless-stopped] }
