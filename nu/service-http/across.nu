@@ -1,10 +1,10 @@
-# Commands that take rows of `service projects` from the pipe as well, and are then carried out in each of those projects.
+# Commands that also accept rows of `service projects` from the pipe, and then run in each of those projects.
 
 use problem.nu
 
-# Which projects are meant, as their rows in the pipe say; null if these are no such rows. A project that is named goes before
-# the item of a closure. Of no rows no daemon is meant, this project's neither; the other commands see by themselves that these are
-# no services.
+# The projects of the piped rows; null if they are no rows of `service projects`. A named project takes precedence over the item
+# of a closure. An empty table of projects selects no daemon, not even this project's; the other commands check the columns
+# themselves.
 export def main [piped: any, config: any, --about-daemon]: nothing -> any {
     let is_many = ($piped | describe) =~ '^(list|table)'
     let rows = if $is_many { $piped } else { [$piped] }
@@ -13,8 +13,8 @@ export def main [piped: any, config: any, --about-daemon]: nothing -> any {
     if $config != null { { paths: [$config] many: false } } else { { paths: $rows.path many: $is_many } }
 }
 
-# Does it in each of them; a row says of which project it is. Of one that is gone nothing is left, and what fails in one keeps
-# nobody from the others.
+# Runs a command in each project, and adds the project to each row. A project that is gone has nothing left, and an error in one
+# project does not stop the others.
 export def in-each [projects: record, work: closure, --about-daemon]: nothing -> any {
     if not $projects.many { return (do $work $projects.paths.0) }
     let nothing = if $about_daemon { [service::no_project service::daemon_unreachable] } else { [service::no_project] }
@@ -33,7 +33,7 @@ export def in-each [projects: record, work: closure, --about-daemon]: nothing ->
     $all
 }
 
-# A stream that goes on is of one project.
+# Only one project can be followed.
 export def one-at-a-time [span: record]: nothing -> error {
     problem raise { code: bad_request message: "cannot follow several projects at once"
         help: "pipe in one row, as in `service projects | first | service logs --follow`" } $span
@@ -47,7 +47,7 @@ def code [error: record]: nothing -> string {
     $error.details?.code? | default { try { $error.json | from json | get code } catch { "" } }
 }
 
-# Such a row has no name of a service, and has a path, and says how its daemon is or where its state lies.
+# A row of `service projects` has no service name, but a path and either the daemon's state or the state directory.
 def is-project [row: any]: nothing -> bool {
     if ($row | describe) !~ '^record' { return false }
     let columns = $row | columns

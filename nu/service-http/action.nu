@@ -1,18 +1,18 @@
-# What start, stop, restart and apply have in common: rows are data, also those of services that failed; only when every service
-# that was named failed (or, when strict, any) is that an error.
+# The common part of start, stop, restart and apply. Rows are data, also those of failed services. The command fails only if
+# every named service failed, or in strict mode if any did.
 
 use client.nu
 use problem.nu
 use rows.nu
 use selector.nu
 
-# From so many rows on a line tells how many failed, and so many of these by name.
+# The number of rows from which a summary line is printed, and the limit of names in it.
 const MIN_SUMMARY_ROWS = 5
 const MAX_LISTED = 5
 
-# Wishes it and gives back the rows.
+# Sends the request and returns the rows.
 export def main [
-    connect: closure # how to reach the daemon, when there is something to wish
+    connect: closure # connects to the daemon, if there is anything to do
     verb: string
     selected: any
     span: record
@@ -30,16 +30,15 @@ export def main [
     send (do $connect) $verb $"/api/v1/services/($verb)" $request ($options.strict or $request.all)
 }
 
-# Sends it, and gives each row as it comes; what the rows amount to is judged after the last.
+# Sends the request and returns each row as it arrives; after the last row it checks the results.
 export def send [way: record, verb: string, route: string, body: record, strict: bool]: nothing -> table {
     # A file that may be used only because its content is trusted must have that content.
     let hash = if $verb in [start restart apply] { $way.if_hash? | default $way.project?.trusted_hash? }
     let body = if $hash == null { $body } else { $body | insert if_hash $hash }
-    # Not `each`: an error in there would lose its code.
-    # Those that failed come last; an apply tells all in the order in which it went.
+    # Not `each`: an error in it would lose its code. Failed rows come last; an apply returns all rows in their order.
     let has_order = $verb == apply
     client envelopes $way $route $body | generate {|envelope, outcomes|
-        # An error in a stream, of one that broke off, is raised by who looks at it.
+        # An error in a stream that was cut off is raised when it is read.
         let envelope = try { $envelope | describe | ignore; $envelope } catch {|error| client lost $error $way }
         if $envelope == null {
             if not $has_order { print-summary $verb $outcomes }
@@ -53,7 +52,7 @@ export def send [way: record, verb: string, route: string, body: record, strict:
     } [] | flatten
 }
 
-# How many went well, and who did not, where there are so many rows that one does not see it.
+# Prints the number of successes and the names of the failures, if there are many rows.
 def print-summary [verb: string, outcomes: list]: nothing -> nothing {
     let failed = $outcomes | where not ok | get name
     if ($failed | is-empty) or ($outcomes | length) < $MIN_SUMMARY_ROWS { return }
@@ -68,7 +67,7 @@ def check-results [verb: string, outcomes: list, strict: bool, span: record]: no
     if ($failed | is-not-empty) { problem raise (combine-problems $verb $failed $outcomes) $span }
 }
 
-# One problem for those that failed: code and help are the first one's, the others are told along.
+# One problem for all failures: code and help are those of the first.
 def combine-problems [verb: string, failed: list, outcomes: list]: nothing -> record {
     let problems = $failed | each {|it|
         $it.error? | default { code: internal message: $"cannot ($verb) `($it.name)`" }
@@ -82,7 +81,7 @@ def combine-problems [verb: string, failed: list, outcomes: list]: nothing -> re
     $first | upsert others $others
 }
 
-# A duration as the API takes it.
+# A duration in the form of the API.
 export def milliseconds [limit: any, span: record]: nothing -> any {
     if $limit == null { return null }
     if $limit < 0sec { problem raise { code: bad_request message: "cannot wait for a negative time" } $span }

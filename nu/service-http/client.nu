@@ -1,4 +1,4 @@
-# Talking to the daemon: the way to it, and what it answers.
+# Requests to the daemon: how it is reached, and its responses.
 
 use launch.nu
 use ownership.nu
@@ -8,16 +8,16 @@ use project.nu
 use remote.nu
 
 const API = 2
-# How long a daemon may take to come, or to leave.
+# The limit for a daemon to start or to exit.
 const PATIENCE = 10sec
 const PAUSE = 10ms
 const ACCEPT_ROWS = { Accept: application/x-ndjson }
 
-# The way to a running daemon of our version, started if there is none: what every other command here takes.
+# The connection to a running daemon of this version; the daemon is started if it does not run. Most commands use this.
 export def connect [
     config: any
     span: record
-    --anywhere # where there is no project, in the user's own
+    --anywhere # without a project, use the user's own
 ]: nothing -> any {
     let there = remote way $config $span
     if $there != null { return (speaking-ours $there (ask $there /api/v1/version)) }
@@ -25,7 +25,7 @@ export def connect [
     let reached = running $project $span
     if $reached != null { return $reached }
     launch $project $span
-    # Another one may be on its way up instead of ours.
+    # Another shell may be starting the daemon at the same time.
     let deadline = (date now) + $PATIENCE
     loop {
         let reached = running $project $span
@@ -35,7 +35,7 @@ export def connect [
     }
 }
 
-# The same, but null where none runs.
+# The same; null if no daemon runs.
 export def running [project: record, span: record]: nothing -> any {
     let way = { socket: (project socket $project) span: $span project: $project }
     let version = version $way
@@ -43,7 +43,7 @@ export def running [project: record, span: record]: nothing -> any {
     speaking-ours $way $version
 }
 
-# The same way, if the version that is spoken there is ours.
+# The same connection, if the daemon's version matches.
 def speaking-ours [way: record, version: record]: nothing -> record {
     let span = $way.span
     if $version.api != $API {
@@ -56,7 +56,7 @@ def speaking-ours [way: record, version: record]: nothing -> record {
     $way
 }
 
-# The way to a daemon that runs, whatever its version; null where none runs.
+# The connection to a running daemon, whatever its version; null if none runs.
 export def any-running [config: any, span: record]: nothing -> any {
     let there = remote way $config $span
     if $there != null { return $there }
@@ -65,7 +65,7 @@ export def any-running [config: any, span: record]: nothing -> any {
     if (version $way) == null { null } else { $way }
 }
 
-# The same, but an error where none runs.
+# The same; an error if none runs.
 export def must-run [config: any, span: record]: nothing -> any {
     let there = remote way $config $span
     if $there != null { return $there }
@@ -79,13 +79,13 @@ export def must-run [config: any, span: record]: nothing -> any {
     } $span
 }
 
-# What a route answers.
+# The data of a GET response.
 export def ask [way: record, route: string, query: record = {}, --as-written]: nothing -> any {
     envelope $way $route $query --as-written=$as_written | data $way.span
 }
 
-# What a route below each service answers, all at the same time. An error is raised out here: inside of `par-each` it would
-# lose its code.
+# The data of a route of each service, all at the same time. An error is raised here, because inside of `par-each` it would lose
+# its code.
 export def ask-each [way: record, names: list<string>, what: string, query: record = {}]: nothing -> list {
     let envelopes = $names | par-each --keep-order {|name| envelope $way $"/api/v1/services/($name | url encode --all)/($what)" $query }
     mut all = []
@@ -93,7 +93,7 @@ export def ask-each [way: record, names: list<string>, what: string, query: reco
     $all
 }
 
-# What a route answers; what should be known along with it is said on standard error.
+# The data of a GET response; its notes are printed on standard error.
 export def ask-noted [way: record, route: string, query: record, quiet: bool]: nothing -> any {
     let envelope = envelope $way $route $query
     cd /
@@ -101,7 +101,7 @@ export def ask-noted [way: record, route: string, query: record, quiet: bool]: n
     $envelope | data $way.span
 }
 
-# What a route answers, or why it does not; printable, unless it is wanted as it was written.
+# The envelope of a GET response. Its text is printable unless --as-written.
 export def envelope [way: record, route: string, query: record, --as-written]: nothing -> any {
     try {
         let json = remote get $way (target $route $query)
@@ -109,15 +109,15 @@ export def envelope [way: record, route: string, query: record, --as-written]: n
     } catch {|error| lost $error $way }
 }
 
-# What a route answers, in so short a time.
+# The data of a GET response within a limit.
 export def peek [way: record, route: string, patience: duration]: nothing -> any {
     if $way.url? == null { distrust-strangers $way }
     remote get-within $patience $way (target $route {}) | printable decode | get data
 }
 
-# What a route answers row by row, as it comes.
+# The rows of a streamed GET response, as they arrive.
 export def follow [way: record, route: string, query: record, --as-written]: nothing -> any {
-    # A refusal is an error of the command, with its code, and not one of a row.
+    # A refusal must be an error of the command, with its code, and not an error of a row.
     ask $way $route ($query | merge { follow: false limit: 1 tail: 0 }) | ignore
     remote get $way (target $route $query) $ACCEPT_ROWS
     | lines
@@ -125,22 +125,22 @@ export def follow [way: record, route: string, query: record, --as-written]: not
     | each {|line| (if $as_written { $line | from json } else { $line | printable decode }) | data $way.span }
 }
 
-# Waits until a stream says its next word, or is over.
+# Waits for the next line of a stream, or its end.
 export def await [way: record, route: string, query: record]: nothing -> nothing {
     try {
-        # The first line says up to where the past was told.
+        # The first line tells the last event number of the past.
         remote get $way (target $route $query) $ACCEPT_ROWS | lines | skip 1 | first | ignore
     } catch {|error| lost $error $way | ignore }
 }
 
-# What a wish comes to.
+# The data of a POST response.
 export def post [way: record, route: string, body: record]: nothing -> any {
     send $way $route $body {} | data $way.span
 }
 
-# What a wish comes to, as it comes: an envelope for each row, and null after the last.
+# The envelopes of a streamed POST response, as they arrive, and null after the last.
 export def envelopes [way: record, route: string, body: record]: nothing -> any {
-    # In no variable and no `try`: those would wait for the end.
+    # No variable and no `try` here: those would wait for the end.
     remote post $way (target $route {}) $body $ACCEPT_ROWS
     | lines | where $it != "" | each {|line| $line | printable decode } | append [null]
 }
@@ -149,24 +149,24 @@ def send [way: record, route: string, body: record, query: record]: nothing -> a
     try { remote post $way (target $route $query) $body | printable decode } catch {|error| lost $error $way }
 }
 
-# A running daemon answers, else the program itself, which leaves no daemon behind.
+# The data from a running daemon, or else from a one-shot command, which starts no daemon.
 export def read [config: any, span: record, route: string, query: record, words: list<string>]: nothing -> any {
     let there = remote way $config $span
     if $there != null { return (ask (speaking-ours $there (ask $there /api/v1/version)) $route $query) }
     let project = project $config $span
     let way = running $project $span
     let answer = if $way == null { null } else { envelope $way $route $query }
-    # One that has ended since then has not answered.
+    # A daemon that has exited since then sends no response.
     if $answer == null or $answer.error.code? == daemon_unreachable { return (say $project $words $span) }
     $answer | data $span
 }
 
-# What the program says to these words about a project.
+# The data of a one-shot command about a project.
 export def say [project: record, words: list<string>, span: record]: nothing -> any {
     program-says ([...$words --config $project.config]) $span
 }
 
-# What the program says to these words.
+# The data of a one-shot command.
 export def program-says [words: list<string>, span: record]: nothing -> any {
     cd /
     let said = ^(launch program $span) ...$words | complete
@@ -174,11 +174,11 @@ export def program-says [words: list<string>, span: record]: nothing -> any {
     $said.stdout | printable decode | data $span
 }
 
-# Ends a daemon and waits until it is gone.
+# Stops a daemon and waits until it has exited.
 export def end [way: record, query: record]: nothing -> record {
     let daemon = ask $way /api/v1/daemon
     let answer = send $way /api/v1/daemon/stop {} $query
-    # A daemon that is gone before its answer was read has ended all the same.
+    # A daemon that exits before its response is read has stopped all the same.
     let daemon = if $answer.success or $answer.error.code != daemon_unreachable { $answer | data $way.span } else { $daemon }
     let deadline = (date now) + $PATIENCE
     while (version $way) != null {
@@ -196,7 +196,7 @@ def version [way: record]: nothing -> any {
     try { remote get-within $PATIENCE $way (target /api/v1/version {}) | from json | get data } catch { null }
 }
 
-# A socket in a directory of somebody else's may be answered by anybody.
+# A socket in a directory of another user may belong to any process of that user.
 def distrust-strangers [way: record]: nothing -> any {
     cd /
     let directory = $way.socket | path dirname
@@ -213,14 +213,14 @@ def target [route: string, query: record]: nothing -> string {
     $"($route)(if $query == '' { '' } else { $'?($query)' })"
 }
 
-# What is in an envelope, or the error in it.
+# The data of an envelope, or its error.
 export def data [span: record]: record -> any {
     let envelope = $in
     if not $envelope.success { problem raise $envelope.error $span }
     $envelope.data
 }
 
-# No answer, in an envelope; unless it was ctrl-c.
+# An envelope for a failed request; ctrl-c stays an error.
 export def lost [error: record, way: record]: nothing -> any {
     if $error.msg =~ "(?i)interrupted" {
         error make { msg: "Operation interrupted" label: { text: "ended by ctrl-c" span: $way.span } }

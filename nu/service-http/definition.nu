@@ -1,11 +1,11 @@
-# Records as the keys of a definition, as services.toml has them: durations are words, sizes are bytes.
+# Converts records to the keys of a definition in the form of services.toml: durations become text, sizes become bytes.
 
 use problem.nu
 
-# A value as services.toml would have it.
+# A value in the form of services.toml.
 export def main [span: record]: any -> any {
     let value = $in
-    # Not `each`: an error in there would lose its code.
+    # Not `each`: an error in it would lose its code.
     match ($value | describe --detailed | get type) {
         "record" => ($value | columns | reduce --fold {} {|key, all| $all | insert $key ($value | get $key | main $span) })
         "list" => ($value | reduce --fold [] {|item, all| $all ++ [($item | main $span)] })
@@ -18,7 +18,7 @@ export def main [span: record]: any -> any {
     }
 }
 
-# In whole units, so that a message about it shows what the user wrote.
+# In whole units, so that a message about it shows the user's own value.
 def duration [nanoseconds: int]: nothing -> string {
     if $nanoseconds mod 1_000_000_000 == 0 {
         $"($nanoseconds // 1_000_000_000)s"

@@ -1,11 +1,11 @@
-# Events as they happen, over daemons that end and come back. A stream of Nushell cannot go on in another, so each step asks
-# for what came after the last number, and waits for a word of the daemon when there was nothing.
+# Events as they happen, across daemon restarts. A stream of Nushell cannot continue in another one, so each step requests the
+# events after the last number, and waits for the daemon if there are none.
 
 use client.nu
 use project.nu
 use remote.nu
 
-# How long to wait before a daemon is looked for again.
+# The delay before a reconnection.
 const PAUSE = 100ms
 
 # The events of these services, or of all, from now on or from `since`; a refusal is an error of the command.
@@ -27,7 +27,7 @@ def past [config: any, names: list<string>, since: any, by: any, span: record]: 
     client read $config $span /api/v1/events $query ([events ...$words ...$names])
 }
 
-# What came after a number. All of it is asked for: also who hears nothing of theirs goes on from the newest.
+# The events after a number. All events are requested, so that the last number advances without events of the selected services.
 def step [there: any, project: any, names: list<string>, last: int, span: record]: nothing -> record {
     let way = if $there == null { client running $project $span } else { $there }
     if $way == null {
@@ -41,7 +41,7 @@ def step [there: any, project: any, names: list<string>, last: int, span: record
     { out: ($new | where {|it| ($names | is-empty) or $it.service? in $names }) next: { last: ([$last ...$new.seq] | math max) } }
 }
 
-# Whether somebody of this kind brought an event about, or somebody whose words have this in them.
+# Whether an actor of this kind, or with this text, caused an event.
 def is-by [event: record, who: any]: nothing -> bool {
     if ($who | is-empty) { return true }
     let by = $event.by? | default ""

@@ -1,15 +1,15 @@
-# Starting a daemon. It is no child of this shell, so that it stays when the shell ends.
+# Starts a daemon. It is no child of this shell, so that it outlives the shell.
 
 use ownership.nu
 use problem.nu
 
-# How long a daemon has to greet.
+# The limit for a daemon's first line.
 const GREETS_WITHIN = 10sec
 const PAUSE = 5ms
-# How much of its log explains why it did not.
+# The number of log lines that explain a failed start.
 const LAST_WORDS = 5
 
-# Starts a daemon and hears how that went; fine is also that another one was quicker.
+# Starts a daemon and waits for the result. A daemon that another shell started first is a success too.
 export def main [project: record, span: record]: nothing -> any {
     cd /
     let why = ownership foreign-directory $project.state
@@ -20,9 +20,9 @@ export def main [project: record, span: record]: nothing -> any {
             help: "remove it, or set HOME and XDG_* to directories of your own"
         } $span
     }
-    # Of the hook, and not of what it starts.
+    # This variable is meant for the hook, and not for services that the daemon starts.
     hide-env --ignore-errors SERVICE_CALLER
-    # One program for all of it: what Nushell says of a directory that cannot be made does not say why.
+    # One external program for everything: Nushell's error for a directory that cannot be created does not tell the reason.
     let make = 'mkdir -p "$1" && chmod 700 "$1" && touch "$2" && chmod 600 "$2"'
     let made = with-env { LC_ALL: C } { ^sh -c $make sh $project.state $project.log | complete }
     if $made.exit_code != 0 {
@@ -49,7 +49,7 @@ export def main [project: record, span: record]: nothing -> any {
     problem raise $silent $span
 }
 
-# Its first line; empty if it ended before, or has none in time.
+# The daemon's first line; empty if it exits before or exceeds the limit.
 def greeting [file: string, pid: string]: nothing -> any {
     let deadline = (date now) + $GREETS_WITHIN
     loop {
@@ -60,7 +60,7 @@ def greeting [file: string, pid: string]: nothing -> any {
     }
 }
 
-# `orchestratord`: `$env.ORCHESTRATORD`, else the one on PATH.
+# `orchestratord`: `$env.ORCHESTRATORD`, or else the one on PATH.
 export def program [span: record]: nothing -> string {
     cd /
     let named = $env.ORCHESTRATORD? | default ""

@@ -1,11 +1,11 @@
-# `service` itself: its help is a manual, alone it lists the commands, and it answers a mistyped one with the right one.
+# `service` itself: its help is a manual, without arguments it lists the commands, and a mistyped subcommand gets a suggestion.
 
 use problem.nu
 
-# What other programs call it.
+# The names of these commands in other programs.
 const MEANT = { ps: status ls: list rm: remove kill: stop }
 
-# The commands of `nu/service`, which are there once it is used.
+# The commands of the module `nu/service`.
 const OF_THE_MODULE = [up down watch top tail prompt hook trust paint]
 
 # Start, stop and watch the services of a project.
@@ -78,10 +78,10 @@ export def service [
     } (metadata $words).span
 }
 
-# By how many letters it differs from a name, if few enough that it is meant; none where it begins it.
+# The number of letters in which it differs from a name; null if it differs too much or is a prefix.
 def distance [said: string, name: string]: nothing -> any {
     if ($name | str starts-with $said) { return 0 }
-    # What is longer is like no name.
+    # Longer words are not compared.
     let said = $said | str substring 0..<65
     let name = $name | split row " " | first
     let far = if ($said | split chars | sort) == ($name | split chars | sort) { 1 } else { $name | str distance $said }

@@ -1,4 +1,4 @@
-# Completion of service names, while the user types: short patience, no daemon started, no error shown.
+# Completion of service names while the user types: it has a short limit, starts no daemon and shows no error.
 
 use client.nu
 use ownership.nu
@@ -6,19 +6,19 @@ use printable.nu
 use project.nu
 use remote.nu
 
-# How long a daemon may take.
+# The limit for a daemon.
 const PATIENCE = 150ms
 
-# All of the project.
+# All services of the project.
 export def all []: nothing -> list { offer [] }
 
-# Those that a stop means something for.
+# All services, those that can be stopped first.
 export def running []: nothing -> list { offer [stopped completed failed] }
 
-# Those that a start means something for.
+# All services, those that can be started first.
 export def idle []: nothing -> list { offer [waiting starting ready stopping backoff] }
 
-# Those that are in no file.
+# The services that no file defines.
 export def added []: nothing -> list {
     let span = (metadata $PATIENCE).span
     try {
@@ -30,7 +30,7 @@ export def added []: nothing -> list {
     } catch { [] }
 }
 
-# All of them, those that fit first; with their state, which tells why the others do not.
+# All services, the applicable ones first; each with the state that tells why it comes later.
 def offer [without: list<string>]: nothing -> list {
     try {
         let span = (metadata $without).span

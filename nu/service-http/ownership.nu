@@ -1,20 +1,20 @@
-# Whose file a services.toml is: one that was found, and not named, is used only where nobody else can have written it.
+# Whether a services.toml is safe: one that was found, and not named, is used only if no other user can have written it.
 #
-# The rule is that of `crates/service-api/src/ownership.rs`; `tests/tests/security/ownership.rs` holds both against one table.
+# The rule is that of `crates/service-api/src/ownership.rs`; `tests/tests/security/ownership.rs` tests both with one table.
 
-# The largest services.toml, and the largest of the files that it names.
+# The size limits of a services.toml and of the files that it names.
 const MAX_FILE_SIZE = 16mib
-# How many links may lead from one to the next.
+# The limit of consecutive links.
 const MAX_LINKS = 40
 
-# Who else than this user and root can have written a file, or can put another in its place; null if nobody can. Where it is a
-# link, each link on the way and its directory are asked about as well.
+# The user other than this one and root who can have written a file, or who can replace it; null if there is none. Each link on
+# the way and its directory are checked as well.
 export def foreign [file: string]: nothing -> any {
     let me = me
     mut path = $file
     for _ in 1..$MAX_LINKS {
         let directory = $path | path dirname
-        # What cannot be looked at cannot be read either, and that is told where it is tried.
+        # A path that cannot be inspected cannot be read either; the error is raised when it is read.
         let inside = look ($directory | path expand)
         if $inside == null { return null }
         let why = suspicion $inside $me $directory
@@ -34,7 +34,7 @@ export def foreign [file: string]: nothing -> any {
     "too many links lead to it"
 }
 
-# Who else can put something in the place of what is to be kept in this directory, whether it is there or not; null if nobody can.
+# The other user who can write to this directory, whether it exists or not; null if there is none.
 export def foreign-directory [directory: string]: nothing -> any {
     let me = me
     mut path = $directory
@@ -44,7 +44,7 @@ export def foreign-directory [directory: string]: nothing -> any {
         if $found != null {
             if $found.type == symlink and $found.user not-in [$me root "0"] { return (belongs $found.user $path) }
             let found = look ($path | path expand)
-            # It is closed to others when it is used; those above it are not.
+            # The directory itself is made private when it is used; its parents are not.
             if $path == $directory {
                 if $found.user != $me { return (belongs $found.user $path) }
             } else if $looks < 2 {
@@ -58,13 +58,13 @@ export def foreign-directory [directory: string]: nothing -> any {
     }
 }
 
-# Whose a directory is, if it is neither this user's nor root's; null where there is none.
+# The owner of a directory, if it is neither this user nor root; null if the directory does not exist.
 export def stranger [directory: string]: nothing -> any {
     let found = look $directory
     if $found != null and $found.user not-in [(me) root "0"] { $found.user }
 }
 
-# An error at once for what is no regular file of bounded size: a pipe, a device or a file without end is not read.
+# An error for anything but a regular file of bounded size: a pipe, a device or an endless file is not read.
 export def must-be-regular [file: string]: nothing -> nothing {
     let found = look ($file | path expand)
     let wrong = if $found == null { "there is no such file" } else if $found.type != file { "it is no regular file" } else if $found.size > $MAX_FILE_SIZE {
@@ -73,13 +73,13 @@ export def must-be-regular [file: string]: nothing -> nothing {
     if $wrong != null { error make --unspanned { msg: $"cannot read `($file)`: ($wrong)" code: "service::bad_definition" } }
 }
 
-# What a TOML file of that kind says.
+# The contents of such a TOML file.
 export def read-toml [file: string]: nothing -> any {
     must-be-regular $file
     open --raw $file | decode utf-8 | from toml
 }
 
-# The user that this Nushell runs as.
+# The user of this Nushell.
 def me []: nothing -> string { (look $"/proc/($nu.pid)").user }
 
 def look [path: string]: nothing -> any {
@@ -88,7 +88,7 @@ def look [path: string]: nothing -> any {
     $found | merge { user: $"($found.user)" group: $"($found.group)" }
 }
 
-# A directory in which everybody may write, but nobody may replace what is another's, is no danger to what is in it.
+# A directory in which everybody may write, but only owners may replace files, does not endanger its files.
 def suspicion [found: record, me: string, place: any]: nothing -> any {
     if $found.user not-in [$me root "0"] { return (belongs $found.user $place) }
     let mode = $found.mode | split chars
@@ -102,8 +102,7 @@ def belongs [user: string, place: any]: nothing -> string {
     if $place == null { $"it belongs to user ($user)" } else { $"`($place)` belongs to user ($user)" }
 }
 
-# Whether a group is that of its owner alone, as many systems give one to each user: it has the user's name, and nobody else is
-# in it.
+# Whether a group has no member but its owner, as many systems create one per user: it has the user's name and no members.
 def is-private [group: string, user: string]: nothing -> bool {
     if $group != $user { return false }
     let line = open --raw /etc/group | lines | where ($it | str starts-with $"($group):")

@@ -1,5 +1,5 @@
-# What may be shown on a terminal of what a service, a file or a stranger wrote: text, and no orders to the terminal. As the
-# plugin has it (`service-api`, printable.rs).
+# Removes control sequences from text of services, files and other users before it is shown on a terminal, as the plugin does
+# (`service-api`, printable.rs).
 
 # One of Unicode's `Bidi_Control`, which change the direction of writing.
 const TURNS = '\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}'
@@ -8,7 +8,7 @@ const COLOUR = '(?!\x1b\[[0-9;:]*m)'
 # Escape sequences (ECMA-48): control sequences, strings (which end with their line if they do not end before), short ones.
 const SEQUENCE = '(?:\x1b\[|\x{9b})[\x20-\x3f]*[\x40-\x7e]?|(?:\x1b[\]PX^_]|[\x{90}\x{98}\x{9d}\x{9e}\x{9f}])[^\x07\x{9c}\x1b\n]*(?:\x07|\x{9c}|\x1b\\)?|\x1b[\x20-\x2f]*[\x30-\x7e]?'
 
-# The text without them and without control characters but newline and tab.
+# The text without escape sequences and control characters; newline and tab stay.
 export def plain []: string -> string { str replace --all --regex $"($SEQUENCE)|[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{9f}($TURNS)]" "" }
 
 # The same, but colours stay: for lines of logs.
@@ -16,11 +16,11 @@ export def coloured []: string -> string {
     str replace --all --regex $"($COLOUR)\(?:($SEQUENCE)|[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{9f}($TURNS)])" ""
 }
 
-# What a JSON text says, with printable strings.
+# Parses JSON, with printable strings.
 export def decode []: string -> any {
     let json = $in
     let value = $json | from json
-    # Most texts have nothing of it, neither as it is nor as a number.
+    # Most texts contain neither such a character nor its number.
     if $json =~ $'\\u|[\x7f-\x{9f}($TURNS)]' { shown $value } else { $value }
 }
 

@@ -1,11 +1,11 @@
-# Problems become errors here, with the codes that the plugin has: `service::not_found` and the like.
+# Converts problems to Nushell errors with the plugin's codes, such as `service::not_found`.
 
 use printable.nu
 
-# Nushell pipes the item of a closure into its first command.
+# Nushell pipes the item of a closure into the first command of the closure.
 export const IN_A_CLOSURE = "in a closure, whose item comes through the pipe: `null | service ...`"
 
-# Raises a problem of the API, or one of ours in the same shape. The span is that of the command's names, which says as well
+# Raises a problem of the API, or one of this module in the same form. The span is that of the command's names, and also tells
 # whether they were piped in.
 export def raise [problem: record, span: record]: nothing -> error {
     let place = { start: $span.start end: $span.end }
@@ -16,7 +16,7 @@ export def raise [problem: record, span: record]: nothing -> error {
     error make (if $help == null { $error } else { $error | insert help $help })
 }
 
-# The message, the line of the file it is about, and what else was found along with it.
+# The message, the line of the file, and further problems.
 def text [problem: record]: nothing -> string {
     let place = $problem.place?
     let place = if $place == null { "" } else {

@@ -1,4 +1,4 @@
-# Which services.toml is meant, and where its daemon is: the same answer as the plugin's.
+# Finds the services.toml of a call and the socket of its daemon, as the plugin does.
 
 use launch.nu
 use ownership.nu
@@ -7,19 +7,19 @@ use trusted.nu
 
 const FOLDER = "service-orchestrator"
 
-# What a services.toml of the user's own begins with.
+# The beginning of a new services.toml of the user's own.
 const OWN = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n"
 
-# The project: `config` if given, else `$env.SERVICES_CONFIG`, else the nearest services.toml upward, else the user's own,
-# which is written if need be where a project is needed and no file. One whose file is gone is found by its path while its
-# state is there, and upward while its daemon or services of it run.
+# The project: `config`, or else `$env.SERVICES_CONFIG`, or else the nearest services.toml upward, or else the user's own, which
+# is created where a command needs a project and no file. A project whose file is gone is found by its path while its state
+# exists, and upward while its daemon or its services run.
 export def main [
     config: any
     span: record
     --anywhere
 ]: nothing -> record<config: string, state: string, record: string, log: string, trusted_hash: any> {
     let here = $env.PWD
-    # From a directory that is gone Nushell looks at nothing.
+    # Nushell cannot inspect files from a directory that is gone.
     cd /
     let is_here = ($here | path type) == dir
     let named = $config | default ($env.SERVICES_CONFIG? | default "") | str replace --regex '^~' (home-directory | default "~")
@@ -34,7 +34,7 @@ export def main [
     let inside = $path | path join services.toml
     let candidates = if ($path | path type) == dir { [$inside $path] } else { [$path $inside] }
     let there = $candidates | where {|file| is-there $file }
-    # What is gone says nothing; what still runs of it can be stopped whoever could write there.
+    # A project that is gone defines nothing; its running services can be stopped whoever can write to its directory.
     let why = if $named == "" and ($there | is-not-empty) { ownership foreign $there.0 }
     let hash = if $why != null { trusted hash-if-trusted $there.0 }
     if $why != null and $hash == null {
@@ -54,12 +54,12 @@ export def main [
         state: $state
         record: ($state | path join orchestratord.json)
         log: ($state | path join orchestratord.log)
-        # The content is what is trusted, and not the file.
+        # Trust applies to the content, and not to the file.
         trusted_hash: $hash
     }
 }
 
-# The directory of the shell, for what is to be done there.
+# The existing directory of the shell.
 export def here [span: record]: nothing -> string {
     let here = $env.PWD
     cd /
@@ -81,7 +81,7 @@ def state [file: string]: nothing -> string {
     $states | path join $FOLDER (slug $file)
 }
 
-# A path with the links of its directories resolved, as far as they are there. The last step stays as it is.
+# A path with the links of its directories resolved, as far as they exist. The last component stays as it is.
 export def settled [file: string]: nothing -> string {
     resolved ($file | path dirname) | path join ($file | path basename)
 }
@@ -91,7 +91,7 @@ def resolved [directory: string]: nothing -> string {
     resolved ($directory | path dirname) | path join ($directory | path basename)
 }
 
-# Where the daemon listens, as it has written down itself; null where none has.
+# The socket that the daemon has recorded; null if there is none.
 export def socket [project: record]: nothing -> any {
     cd /
     try { open --raw $project.record | from json | get ready.socket } catch { null }
@@ -108,15 +108,15 @@ export def upward [from: string]: nothing -> any {
     }
 }
 
-# Whether a file is there, behind links; a directory in its place is none.
+# Whether a file exists, behind links; a directory of that name does not count.
 def is-there [file: string]: nothing -> bool {
-    # Below a file nothing can be.
+    # Nothing can exist below a file.
     let type: any = try { $file | path type } catch { null }
     let type: any = if $type == symlink { $file | path expand | path type } else { $type }
     $type not-in [null dir symlink]
 }
 
-# The nearest project upward. In a directory that is gone it can only be one that is gone with it.
+# The nearest project upward. From a directory that is gone, it can only be a project that is gone.
 def upward-or-left [here: string, is_here: bool, span: record]: nothing -> any {
     mut directory = $here
     loop {
@@ -129,13 +129,13 @@ def upward-or-left [here: string, is_here: bool, span: record]: nothing -> any {
     }
 }
 
-# Whether a daemon or services of the project with this state directory run, as the program sees it.
+# Whether a daemon or services of the project with this state directory run.
 def lives [state: string, span: record]: nothing -> bool {
     if ($state | path type) != dir { return false }
     traces $state $span | any {|it| $it.daemon or (has-services $it) }
 }
 
-# Whether services of the project run, for all that is known.
+# Whether services of the project may run.
 export def runs [config: any, span: record]: nothing -> bool {
     traces (main $config $span | get state) $span | any {|it| has-services $it }
 }
@@ -160,7 +160,7 @@ def users-own [make: bool]: nothing -> any {
     $file
 }
 
-# Null where nobody knows this user's home.
+# Null if this user's home is unknown.
 def home [variable: string, below_home: string]: nothing -> any {
     let set = $env | get --optional $variable | default ""
     if ($set | str starts-with "/") { return $set }
@@ -168,19 +168,19 @@ def home [variable: string, below_home: string]: nothing -> any {
     if $home != null { $home | path join $below_home }
 }
 
-# As the environment says, else as Nushell does.
+# From the environment, or else from Nushell.
 def home-directory []: nothing -> any {
     let known = [$env.HOME? ($nu | get --optional home-dir) ($nu | get --optional home-path)]
     $known | where {|home| ($home | default "" | str starts-with "/") } | get --optional 0
 }
 
-# A name that a person recognises and no other project has: the directory's name, and a hash of the file's path.
+# A readable and unique name: the directory's name, and a hash of the file's path.
 export def slug [path: string]: nothing -> string {
     let folder = $path | path dirname | path basename | str replace --all --regex '[^A-Za-z0-9_-]' '' | str substring 0..<20
     $"($folder)-(fnv1a $path)"
 }
 
-# FNV-1a of 64 bits, in two halves: a number of Nushell has a sign and does not wrap.
+# FNV-1a of 64 bits, in two halves: Nushell's integers have a sign and do not wrap.
 export def fnv1a [text: string]: nothing -> string {
     let bytes = $text | encode utf-8 | encode hex | parse --regex '(?<byte>..)' | get byte | into int --radix 16
     let half = 0x100000000

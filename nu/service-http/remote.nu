@@ -1,17 +1,17 @@
-# A daemon on another machine: `$env.config.plugins.service`, as for the plugin; and asking, here or there.
+# The daemon of another machine (`$env.config.plugins.service`, as for the plugin), and requests to any daemon.
 
 use ownership.nu
 use problem.nu
 
 const KEYS = [url token_file ca_file]
-# No proxy is asked for anything. A token is for the daemon alone.
+# Requests use no proxy: the token is meant for the daemon alone.
 const NO_PROXY = { NO_PROXY: "*" no_proxy: "*" }
 const PROXIES = [http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY]
-# From this minor version on Nushell does what NO_PROXY says.
+# The first minor version of Nushell that honours NO_PROXY.
 const HEARS_NO_PROXY = 115
 const HELP = "copy `tokens/read` or `tokens/admin` from the remote state directory"
 
-# The way to the daemon that the shell is set to; null if it is set to none, or the call names a file of this machine.
+# The address of the daemon that the shell is configured for; null if there is none, or if the call names a local file.
 export def way [config: any, span: record]: nothing -> any {
     let said = $env.config.plugins?.service? | default {}
     if $config != null or $said.url? == null { return null }
@@ -48,7 +48,7 @@ def token [file: string, span: record]: nothing -> string {
     open --raw $file | decode utf-8 | str trim
 }
 
-# What is answered there, or over the socket.
+# A GET request to that address, or over the socket.
 export def get [way: record, target: string, headers: record = {}]: nothing -> any {
     let url = url $way $target
     let headers = $headers | merge ($way.headers? | default {})
@@ -62,7 +62,7 @@ export def get [way: record, target: string, headers: record = {}]: nothing -> a
     }
 }
 
-# The same, in so much time.
+# The same with a limit.
 export def get-within [limit: duration, way: record, target: string]: nothing -> any {
     let url = url $way $target
     if $way.url? != null {
@@ -72,10 +72,10 @@ export def get-within [limit: duration, way: record, target: string]: nothing ->
     http get --raw --max-time $limit --unix-socket $way.socket $url
 }
 
-# What a wish is answered.
+# A POST request.
 export def post [way: record, target: string, body: record, headers: record = {}]: nothing -> any {
     let url = url $way $target
-    # What acts in the shell's name, `service hook`, says so of itself.
+    # `service hook` acts on behalf of the shell and names itself.
     let caller = if $env.SERVICE_CALLER? == hook { { Service-Caller: hook } } else { {} }
     let headers = $headers | merge ($way.headers? | default {}) | merge $caller
     # Not `return`: that would wait for the end.
@@ -90,12 +90,12 @@ export def post [way: record, target: string, body: record, headers: record = {}
     }
 }
 
-# Whether the shell is in a directory that is gone: then its `http` finds no socket, whatever its path.
+# Whether the shell's directory is gone: then Nushell's `http` finds no socket.
 def is-lost []: nothing -> bool {
     try { http get --unix-socket /proc/self/none http://localhost; false } catch {|error| $error.msg =~ "non-existent directory" }
 }
 
-# The same, asked by a Nushell in another directory.
+# The same request from a Nushell in another directory.
 def from-elsewhere [request: record]: nothing -> any {
     cd /
     $request | to nuon | ^$nu.current-exe --no-config-file --no-std-lib --stdin --commands '
@@ -108,7 +108,7 @@ def from-elsewhere [request: record]: nothing -> any {
     ' e> /dev/null
 }
 
-# The proxy that an older Nushell would send the token to, whatever it is told: it goes by the variables that it began with.
+# The proxy to which an older Nushell would send the token: it uses the variables with which it was started.
 def proxy []: nothing -> any {
     if (($env.NU_VERSION | parse "{major}.{minor}.{patch}").0.minor | into int) >= $HEARS_NO_PROXY { return null }
     let began = try { open --raw $"/proc/($nu.pid)/environ" | decode utf-8 | split row (char --integer 0) } catch { [] }

@@ -1,4 +1,4 @@
-# How an answer looks as rows: the columns of the plugin, with durations, sizes and times.
+# The rows of responses: the columns of the plugin, with durations, sizes and times.
 
 use printable.nu
 use problem.nu
@@ -141,7 +141,7 @@ export def event []: list -> table {
     }
 }
 
-# Events with all that they say.
+# Events with all columns.
 export def event-long []: list -> table {
     each {|it|
         [$it] | event | first | merge {
@@ -245,14 +245,14 @@ export def why [it: record]: nothing -> record {
 
 def inside [value: any, row: closure]: nothing -> any { if $value == null { null } else { do $row $value } }
 
-# How long something took: milliseconds, or microseconds where those would say too little.
+# A duration in milliseconds, or in microseconds below one millisecond.
 def took [ms: any]: nothing -> any {
     if $ms == null { return null }
     let nanoseconds = if $ms < 1.0 { ($ms * 1e3 | math round) * 1e3 } else { ($ms | math round) * 1e6 }
     $nanoseconds | into int | into duration
 }
 
-# How long something has been running: seconds, or milliseconds in the first one.
+# An uptime in seconds, or in milliseconds within the first second.
 def uptime [ms: any]: nothing -> any {
     if $ms == null { return null }
     let nanoseconds = if $ms < 1e3 { ($ms | math floor) * 1e6 } else { ($ms / 1e3 | math floor) * 1e9 }

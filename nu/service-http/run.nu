@@ -1,4 +1,4 @@
-# `service run`, which stands here by its whole name: `run` alone is a word of Nushell's own, and no module may have it.
+# `service run`, defined by its whole name: `run` alone is a keyword of Nushell, which no module may export.
 
 use client.nu
 use definition.nu
@@ -8,8 +8,8 @@ use action.nu
 
 # Run one command line as a supervised service outside the file.
 #
-# It is transient: five minutes after its end (`forget_transient` in services.toml) it is forgotten, with --keep never.
-# Nushell keeps the name `env` for itself, so variables are set with -e alone.
+# It is transient: five minutes after its end (`forget_transient` in services.toml) it is removed, unless --keep. Nushell
+# reserves the name `env`, so variables are set with -e alone.
 @category service
 @search-terms systemd-run transient background job nohup spawn
 export def "service run" [

@@ -1,4 +1,4 @@
-# `--since`: a duration back from now, a datetime, or the number of an event, as the API takes it.
+# `--since`: a duration back from now, a datetime, or the number of an event, in the form of the API.
 
 use problem.nu
 

@@ -1,9 +1,9 @@
-# What a user trusts: a file with one row for each services.toml, which `service trust` writes and `crates/service-api/src/trust.rs`
-# reads as well. It is JSON, which is NUON too.
+# The trusted files: a file with one row per services.toml, which `service trust` writes and `crates/service-api/src/trust.rs`
+# reads as well. It is JSON, and therefore also NUON.
 
 use ownership.nu
 
-# The file.
+# The path of the file.
 export def store []: nothing -> string {
     let set = $env.XDG_STATE_HOME? | default ""
     let home = [$env.HOME? ($nu | get --optional home-dir) ($nu | get --optional home-path)]
@@ -15,7 +15,7 @@ export def store []: nothing -> string {
     $states | path join service-orchestrator trusted.nuon
 }
 
-# Its rows; none, if it is not this user's own.
+# Its rows; none if the file belongs to another user.
 export def rows []: nothing -> list<any> {
     let store = try { store } catch { null }
     if $store == null or not ($store | path exists) or (ownership foreign $store) != null { return [] }
@@ -25,7 +25,7 @@ export def rows []: nothing -> list<any> {
     } catch { [] }
 }
 
-# What the content of a file is known by: its hash; where it names manager modules, that of its own and of theirs.
+# The hash of a services.toml: of its content, and of the manager modules that it names.
 export def digest [file: string]: nothing -> record<hash: string, modules: list<string>> {
     let own = hash-of $file
     let services = try { ownership read-toml $file | get services | values } catch { [] }
@@ -41,7 +41,7 @@ def hash-of [file: string]: nothing -> string {
     open --raw $file | hash sha256
 }
 
-# The hash by which this file is trusted, if it is as it was then; else null.
+# The hash by which this file is trusted; null if it is not, or has changed.
 export def hash-if-trusted [file: string]: nothing -> any {
     let file = $file | path dirname | path expand | path join ($file | path basename)
     let row = rows | where file == $file
@@ -49,5 +49,5 @@ export def hash-if-trusted [file: string]: nothing -> any {
     $row.0.hash
 }
 
-# Whether this file, as it is now, is trusted.
+# Whether this file is trusted with its current content.
 export def is-trusted [file: string]: nothing -> bool { (hash-if-trusted $file) != null }

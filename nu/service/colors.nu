@@ -1,6 +1,6 @@
-# Which colour a state has: one place for `watch`, `top`, `prompt` and `paint`.
+# The colour of each state, for `watch`, `top`, `prompt` and `paint`.
 
-# The colour of a state, a status or a health, by a name of `ansi`; null for any other word.
+# The colour of a state, a status or a health, as a name of `ansi`; null for any other word.
 export def style [word: string]: nothing -> any {
     match $word {
         ready | running | healthy | alive => "green"
@@ -11,7 +11,7 @@ export def style [word: string]: nothing -> any {
     }
 }
 
-# Colours the cells of these columns; for the eyes only, since `where` then finds nothing in them.
+# Colours the cells of these columns. The result is for display only: `where` no longer matches the words.
 export def coloured [...columns: string]: table -> table {
     let rows = $in
     $columns | reduce --fold $rows {|column, rows|

@@ -1,4 +1,4 @@
-# `service down`: the opposite of `service up`, daemon included.
+# `service down`: the opposite of `service up`, including the daemon.
 
 use error_span.nu
 
@@ -28,7 +28,7 @@ export def "service down" [
     }
 }
 
-# The rows of `service projects` in the pipe, if it has such; the item of a closure is none.
+# The piped rows of `service projects`; null for any other input, such as the item of a closure.
 def rows [piped: any]: nothing -> any {
     let rows = if ($piped | describe) =~ '^(list|table)' { $piped } else { [$piped] }
     let is_project = {|row| ($row | describe) =~ '^record' and ($row | columns | any {|column| $column in [daemon state_dir] }) }

@@ -1,7 +1,7 @@
-# Errors of the commands that are combined here, marked in the text of who called rather than in a file of this module.
+# Marks errors of composed commands in the caller's text rather than in a file of this module.
 
-# Does it. An error of `service ...` is marked where the caller named services, which is the command itself if they named
-# none; with null for the place it is not marked at all.
+# Runs `work`. An error of `service ...` is marked at the names that the caller gave, or at the command itself; with a null span
+# it is not marked at all.
 export def main [place: any, work: closure]: nothing -> any {
     try { do $work } catch {|error|
         let said = $error.details?
@@ -13,7 +13,7 @@ export def main [place: any, work: closure]: nothing -> any {
     }
 }
 
-# The name that is meant, if it is one of these; else all of them.
+# The span of the name that the error is about, if it is one of these; else the span of all names.
 def within [place: record, mark: record]: nothing -> record {
     if $mark.start >= $place.start and $mark.end <= $place.end { $mark } else { $place }
 }

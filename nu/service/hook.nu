@@ -1,7 +1,7 @@
-# `service hook`: services that come and go with the directory one is in.
+# `service hook`: starts services when the shell enters a directory, and stops them when it leaves.
 #
-# What was started is noted in a directory of the project: `shells/` has a file for each shell that is inside, `started/` one
-# for each service. The last shell to leave stops what is noted, and nothing else.
+# The started services are recorded in a directory of the project: `shells/` has a file per shell that is inside, `started/` one
+# per service. The last shell that leaves stops the recorded services, and no others.
 
 use ../service-http/ownership.nu
 use ../service-http/printable.nu
@@ -28,13 +28,13 @@ export def --env "service hook" []: nothing -> closure {
     }
 }
 
-# Starts what is marked, if the file is trusted; `service trust` asks for it as well.
+# Starts services with `auto = true`, if the file is trusted. `service trust` calls it as well.
 export def --env enter [file: string]: nothing -> nothing {
     let parsed = try { ownership read-toml $file } catch { return }
     let by_default = $parsed.orchestrator?.service_defaults?.auto? | default false
     let marked = $parsed.services? | default {} | values | any {|service| $service.auto? | default $by_default }
     if not $marked { return }
-    # What is trusted now is what is started: the daemon compares.
+    # The daemon compares the hash, so that the trusted content is what starts.
     let hash = trusted hash-if-trusted $file
     if $hash == null {
         tell-once $file
@@ -46,7 +46,7 @@ export def --env enter [file: string]: nothing -> nothing {
     job spawn {
         $env.SERVICE_CALLER = "hook"
         try { start $file $notes $hash } catch {|error| $error.msg | save --force ($notes | path join error) }
-        # Somebody was quicker on the way out than we on the way in.
+        # Another shell left before this one entered.
         if not (mine $notes | path exists) { try { stop $file $notes } }
     } | ignore
 }
@@ -74,7 +74,7 @@ def stop [file: string, notes: string]: nothing -> nothing {
     if (ls ($notes | path join shells) | any {|shell| is-alive $shell.name }) { return }
     let started = ls ($notes | path join started) | get name | path basename
     if ($started | is-empty) { return }
-    # No daemon is started to stop what it would first have to take over.
+    # No daemon is started only to stop services that it would first have to adopt.
     service status --no-start --quiet --config $file
     | where name in $started and status == running
     | service stop --no-wait --config $file
@@ -82,21 +82,21 @@ def stop [file: string, notes: string]: nothing -> nothing {
     $started | each {|name| rm --force ($notes | path join started $name) } | ignore
 }
 
-# The notes of one boot: after another nothing of it is true.
+# The records of one boot: they are invalid after the next.
 def notes [file: string]: nothing -> string {
     paths cache hook $"($file) (open --raw /proc/sys/kernel/random/boot_id)"
 }
 
 def mine [notes: string]: nothing -> string { $notes | path join shells $"($nu.pid)" }
 
-# Whether a shell with a file still lives; the file of one that does not is removed.
+# Whether a shell of these files still runs; removes the files of those that do not.
 def is-alive [shell: string]: nothing -> bool {
     let lives = $"/proc/($shell | path basename)" | path exists
     if not $lives { rm --force $shell }
     $lives
 }
 
-# One line, once in a shell for one content of a file.
+# Prints a line once per shell and content of a file.
 def --env tell-once [file: string]: nothing -> nothing {
     let hash = try { (trusted digest $file).hash } catch { "" }
     if $hash in ($env.SERVICE_HOOK_TOLD? | default []) { return }

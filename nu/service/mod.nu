@@ -1,6 +1,6 @@
-# Commands composed from those of the plugin `service`: `use nu/service` merges them into `service ...`.
+# Commands composed of the plugin's: `use nu/service` merges them into `service ...`.
 #
-# Only the plugin talks to the daemon; no name in here may equal one of its commands.
+# Only the plugin talks to the daemon. No name here may equal one of its commands.
 
 use up.nu *
 use down.nu *
@@ -12,8 +12,8 @@ use hook.nu ["service hook"]
 use trust.nu *
 use paint.nu *
 
-# Each command is defined by its whole name, which its help, its errors and `nu --mcp` say then; `use nu/service` puts `service`
-# before what is exported, so that is an alias without it.
+# Each command is defined by its whole name, which its help, its errors and `nu --mcp` then show. `use nu/service` puts
+# `service` before exported names, so an alias without it is exported.
 
 # Start the named services, or all of the project, after their dependencies.
 export alias up = service up
@@ -42,7 +42,7 @@ export alias trust = service trust
 # Return the part of `color_config` that shows states in colour: green, yellow, red, grey.
 export alias paint = service paint
 
-# Without the plugin `service ...` would be the program of that name in /usr/sbin.
+# Without the plugin, `service ...` would be the program /usr/sbin/service.
 export-env {
     if (which "service status" | is-empty) {
         error make --unspanned {

@@ -1,29 +1,29 @@
-# Completion of service names, while the user types: no daemon is started for it, nobody waits long, and no error is shown.
+# Completion of service names while the user types: it has a short limit, starts no daemon and shows no error.
 
 use ../service-http/ownership.nu
 use ../service-http/printable.nu
 use paths.nu
 
-# How long a daemon may take; after that the file says what there is.
+# The limit for a daemon; after it the names come from the file.
 const PATIENCE = 150ms
 
-# All of the project.
+# All services of the project.
 export def all []: nothing -> list { offer [] }
 
-# Those that a start means something for first.
+# All services, those that can be started first.
 export def idle []: nothing -> list { offer [waiting starting ready stopping backoff] }
 
-# All of them, those that fit first; with their state, which tells why the others do not.
+# All services, the applicable ones first; each with the state that tells why it comes later.
 def offer [without: list<string>]: nothing -> list {
     let status = asked | default { written }
     let fitting = $status | where state not-in $without
     $fitting ++ ($status | where state in $without) | each {|it| { value: ($it.name | printable plain) description: $it.state } }
 }
 
-# What a running daemon says; null where none runs, or none answers in time.
+# The services and states of a running daemon; null if none runs, or none answers in time.
 def asked []: nothing -> any {
     let here = job id
-    # An answer that comes too late is nobody's.
+    # A late answer has another tag and is ignored.
     let tag = random int
     let asking = job spawn {
         let status = try { service status --no-start --quiet | select name state } catch { null }
@@ -34,7 +34,7 @@ def asked []: nothing -> any {
     $status
 }
 
-# What the file says.
+# The services of the file.
 def written []: nothing -> table<name: string, state: any> {
     try {
         ownership read-toml (paths usable $env.PWD) | get services | columns | each {|name| { name: $name state: null } }

@@ -1,11 +1,11 @@
-# Where a project is, and where these commands keep what they have to remember. Nobody is asked for it.
+# The paths of projects, and of the files that these commands store. None of it needs a daemon.
 
 use ../service-http/ownership.nu
 use ../service-http/project.nu upward
 use ../service-http/trusted.nu
 
-# The `services.toml` that a directory belongs to: `$env.SERVICES_CONFIG`, else the nearest one upward; null without one. It may
-# be anybody's: what is not to be trusted alone asks for it.
+# The `services.toml` of a directory: `$env.SERVICES_CONFIG`, or else the nearest one upward; null if there is none. It may
+# belong to another user, so only commands that do not execute it use this.
 export def project [directory: any]: nothing -> any {
     let named = $env.SERVICES_CONFIG? | default ""
     if $named != "" { return ($named | settled) }
@@ -13,7 +13,7 @@ export def project [directory: any]: nothing -> any {
     if $found != null { $found | settled }
 }
 
-# The same; null where the file that was found may not be used, because somebody else can have written it.
+# The same; null if another user can have written the file.
 export def usable [directory: any]: nothing -> any {
     let named = $env.SERVICES_CONFIG? | default ""
     if $named != "" { return ($named | settled) }
@@ -22,18 +22,18 @@ export def usable [directory: any]: nothing -> any {
     $found | settled
 }
 
-# Links of its directories are resolved; one as the last step is not.
+# Resolves links of the directories, but not of the last component.
 def settled []: string -> string {
     let file = $in | path expand --no-symlink
     $file | path dirname | path expand | path join ($file | path basename)
 }
 
-# A file or directory for what may be lost, of one project.
+# A cache file or directory of one project.
 export def cache [kind: string, file: string]: nothing -> string {
     home XDG_CACHE_HOME .cache | path join service-orchestrator $kind ($file | hash md5)
 }
 
-# Writes a file that its owner alone can read, whole or not at all.
+# Writes a file that only its owner can read, atomically.
 export def keep [file: string]: string -> nothing {
     let text = $in
     let fresh = $"($file).(random chars --length 8)"
@@ -45,7 +45,7 @@ export def keep [file: string]: string -> nothing {
     touch $fresh
     ^chmod 600 $fresh
     $text | save --raw --force $fresh
-    # So that a power failure leaves this or what was there before.
+    # After a power failure the file has the old or the new content.
     try { ^sync --data $fresh }
     mv --force $fresh $file
 }
@@ -55,7 +55,7 @@ def home [variable: string, below_home: string]: nothing -> string {
     if ($set | str starts-with "/") { $set } else { home-directory | path join $below_home }
 }
 
-# As the environment says, else as Nushell does.
+# From the environment, or else from Nushell.
 def home-directory []: nothing -> string {
     let set = $env.HOME? | default ""
     if $set != "" { $set } else { $nu | get --optional home-dir | default ($nu | get --optional home-path) }

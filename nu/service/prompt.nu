@@ -1,16 +1,16 @@
-# `service prompt`: how the project is, for a prompt, without waiting for anybody.
+# `service prompt`: a summary of the project for a prompt, without any wait.
 #
-# What is shown was written to a file by a job in the background, which is begun here when the file is older than a moment.
-# So it is as it was at the prompt before; from a file that is older than that its age is told.
+# The text comes from a file that a background job writes. The job is started here when the file is older than a moment, so the
+# text is that of the previous prompt; an older text also shows its age.
 
 use paths.nu
 use colors.nu
 use summary.nu
 
-# From what age on the file is written anew, and its age is told.
+# The age at which the file is refreshed, and the age that is shown.
 const FRESH = 1sec
 const RECENT = 15sec
-# A job that was begun so long ago is not waited for any more.
+# The limit of a background job.
 const PATIENCE = 10sec
 
 # Return a summary of the project for the prompt, such as `3/4 up, db failing`: from a snapshot, in less than 5 ms.
@@ -39,7 +39,7 @@ def mood [text: string]: nothing -> string {
     if $text =~ "failing|wrong" { "failed" } else if $text =~ "way|unknown" { "starting" } else { "ready" }
 }
 
-# Somebody is asking at this moment.
+# A job is already running.
 def is-asked [file: string]: nothing -> bool {
     let asked = try { open --raw $"($file).asked" | into int } catch { return false }
     ((date now | into int) - $asked | into duration) < $PATIENCE
@@ -54,9 +54,9 @@ def ask [config: string, file: string]: nothing -> nothing {
     }
     job spawn {
         let text = try { service status --no-start --quiet --config $config | summary } catch {|error| trouble $error }
-        # Where nobody can tell, the snapshot of before grows old and says so.
+        # If the job fails, the old snapshot stays and shows its age.
         if $text != null { { at: (date now | into int) text: $text } | to json --raw | paths keep $file }
-        # Somebody who lost patience may be asking by now.
+        # Another job may have started after the limit.
         if (try { open --raw $asked } catch { "" }) == $begun { rm --force $asked }
     } | ignore
 }

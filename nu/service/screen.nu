@@ -1,13 +1,13 @@
-# A picture that is drawn again and again in the same place, on the terminal's other screen, so that nothing is left of it.
+# Draws a picture repeatedly on the terminal's alternate screen, and restores the screen afterwards.
 #
-# While it waits it reads keys, and then ctrl-c is one of them. While it draws, ctrl-c is an error that is caught.
+# While it waits it reads keys, of which ctrl-c is one. While it draws, ctrl-c is an error that is caught.
 
-# The other screen, no cursor, long lines cut off rather than wrapped; and back.
+# The alternate screen, no cursor, long lines cut instead of wrapped; and the reverse.
 const ENTER = "\e[?1049h\e[?25l\e[?7l"
 const LEAVE = "\e[?7h\e[?25h\e[?1049l"
 
-# Shows what `frame` gives for a size of `columns` and `rows`, anew after each interval, after a key or a resize, until
-# `q`, escape or ctrl-c.
+# Draws the result of `frame` for a size of `columns` and `rows`, again after each interval, key or resize, until `q`, escape or
+# ctrl-c.
 export def main [interval: duration, frame: closure]: nothing -> nothing {
     if not ((is-terminal --stdout) and (is-terminal --stdin)) {
         error make --unspanned {
@@ -29,7 +29,7 @@ def redraw [interval: duration, frame: closure]: nothing -> nothing {
     }
 }
 
-# A key or a resize; null when nothing came.
+# A key or a resize; null if there was none.
 def hear [interval: duration]: nothing -> any {
     try { input listen --types [key resize] --timeout $interval } catch {|error|
         if $error.msg !~ "^Timed out" { error make $error }

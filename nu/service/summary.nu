@@ -1,9 +1,9 @@
-# How a whole project is, in a few words: what `prompt` shows and what stands above `watch`.
+# A summary of a whole project: for `prompt`, and above `watch`.
 
-# So many names are said; of more only the number.
+# The limit of names; further services are counted.
 const NAMED = 2
 
-# Such as `3/4 up, db failing`. A one-shot that has done its work is neither up nor down.
+# For example `3/4 up, db failing`. A completed one-shot counts as neither up nor down.
 export def main []: table -> string {
     let rows = $in | where state != completed
     if ($rows | is-empty) { return "" }

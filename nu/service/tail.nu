@@ -1,13 +1,13 @@
-# `service tail`: what services write, as they write it.
+# `service tail`: follows the logs of services.
 
 use error_span.nu
 use names.nu
 use screen.nu
 
-# The colours that services get, in turn.
+# The colours of services, in turn.
 const COLOURS = [cyan magenta green yellow blue light_cyan light_magenta light_green light_yellow light_blue]
 
-# Of a line so much is shown; `service logs` has all of it.
+# The limit of a shown line; `service logs` has the whole line.
 const LONGEST = 2000
 
 # Print the last log lines of services, and new ones as they are written, in one colour for each service, until ctrl-c.
@@ -41,7 +41,7 @@ def follow [names: list<string>, lines: int, width: int, colours: record]: nothi
     } | ignore
 }
 
-# A line that would fill the screen says how much more there is of it.
+# A cut line shows how much is missing.
 def shortened [line: string]: nothing -> string {
     let length = $line | str length --grapheme-clusters
     if $length <= $LONGEST { return $line }

@@ -1,10 +1,10 @@
-# `service top`: who uses most.
+# `service top`: the services that use most.
 
 use error_span.nu
 use colors.nu
 use screen.nu
 
-# From so many columns on there is room for all of them.
+# The width from which all columns fit.
 const WIDE = 100
 
 # Show a live table of running services by CPU or memory use, until `q` or ctrl-c.
@@ -34,7 +34,7 @@ export def "service top" [
         let memory = $rows.memory | compact | append 0b | math sum
         let cpu = $rows.cpu | compact | append 0.0 | math sum
         let shown = $rows | update uptime {|row| short $row.uptime } | colors coloured state health
-        # All of them run, and a number is rarely looked for here.
+        # All services run, and their pids are rarely needed here.
         let shown = if $size.columns < $WIDE { $shown | reject state pid } else { $shown }
         let table = $shown | table --width $size.columns
         $"(ansi attr_bold)($rows | length) running, cpu ($cpu | math round)%, memory ($memory)(ansi reset)  by ($by), q leaves\n($table)"

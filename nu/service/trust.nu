@@ -1,4 +1,4 @@
-# `service trust`: which files may start something by themselves.
+# `service trust`: the files that may run something on their own.
 
 use ../service-http/printable.nu
 use ../service-http/trusted.nu
@@ -32,7 +32,7 @@ export def --env "service trust" [
     let others = $all | where file != $file
     let row = { file: $file ...(trusted digest $file) since: (date now) }
     (if $revoke { $others } else { $others | append $row }) | to json | paths keep (trusted store)
-    # The shell is inside already, and told so.
+    # The shell is already inside, so the hook runs now.
     if not $revoke and $env.SERVICE_HOOK_INSIDE? == $file { hook enter $file }
     { file: ($file | printable plain) trusted: (not $revoke) hash: $row.hash }
 }

@@ -1,4 +1,4 @@
-# `service up`: everything this project has, in one word.
+# `service up`: starts the whole project.
 
 use error_span.nu
 use names.nu
@@ -21,7 +21,7 @@ export def "service up" [
     let place = if $config == null { {} } else { { SERVICES_CONFIG: ($config | path expand) } }
     let mark = (metadata $names).span
     with-env $place {
-        # Not around the start itself, whose rows come one by one.
+        # Not around the start itself, whose rows arrive one by one.
         error_span $mark { service list ...$names | ignore }
         match [($names | is-empty) ($timeout == null)] {
             [true true] => { service start --all --no-wait=$no_wait }

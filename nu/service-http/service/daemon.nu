@@ -30,7 +30,7 @@ export def "service daemon stop" [
     if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon stop --config $path --services=$services }) }
     let span = (metadata $config).span
     let reached = client any-running $config $span
-    # Without a daemon there may be services all the same.
+    # Services may run without a daemon.
     let way = if $reached == null and $services and (project runs $config $span) { client connect $config $span } else {
         client must-run $config $span
     }

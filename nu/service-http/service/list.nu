@@ -32,14 +32,14 @@ export def "service list" [
 }
 
 def unknown [name: string, all: list, span: record]: nothing -> error {
-    # What is longer than any name is like none.
+    # A name that is longer than any other matches none.
     let compared = $name | str substring 0..<65
     let near = $all | get name | sort-by {|known| likeness $known $compared } | first
     let help = if ($near | str distance $compared) < 3 { $"did you mean `($near)`?" } else { "`service list` shows all" }
     problem raise { code: not_found message: $"there is no service `($name)`" help: $help } $span
 }
 
-# Less is more alike; the first letter is rarely the wrong one.
+# Fewer changes come first; the first letter is rarely wrong.
 def likeness [known: string, name: string]: nothing -> int {
     let same = ($known | str substring 0..0) == ($name | str substring 0..0)
     ($known | str distance $name) * 2 + (if $same { 0 } else { 1 })

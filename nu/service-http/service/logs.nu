@@ -8,7 +8,7 @@ use ../rows.nu
 use ../selector.nu
 use ../since.nu
 
-# How many lines of each service, unless something else is asked for.
+# The default number of lines of each service.
 const TAIL = 100
 
 # Show the log lines of services, merged by time.
@@ -40,7 +40,7 @@ export def "service logs" [
     let tail = if $tail == all { 2147483647 } else if $tail != null { $tail } else if $follow { 10 } else if $since == null { $TAIL } else { null }
     let way = client connect $config $span
     let query = { names: (selector joined $selected) tail: $tail since: $since follow: $follow }
-    # Kept in no variable: that would wait for the end.
+    # No variable here: that would wait for the end.
     if $follow and $raw {
         client follow $way /api/v1/logs $query --as-written | each {|it| $"($it.line)\n" }
     } else if $follow {
@@ -52,7 +52,7 @@ export def "service logs" [
     }
 }
 
-# What is shown is a part, and whoever searches it should know.
+# Tells the user that the default limit has cut the result.
 def tell-of-more [lines: list]: nothing -> nothing {
     if ($lines | length) < $TAIL or not (is-terminal --stderr) { return }
     let cut = $lines | group-by service --to-table | where {|it| ($it.items | length) >= $TAIL } | get service

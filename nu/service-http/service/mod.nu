@@ -1,4 +1,4 @@
-# The commands. Each is defined by its whole name, which its help and its errors say then.
+# The commands. Each is defined by its whole name, which its help and its errors then show.
 
 export use add.nu *
 export use apply.nu *

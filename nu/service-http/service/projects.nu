@@ -2,7 +2,7 @@
 
 use ../client.nu
 
-# A daemon that does not answer within this hangs.
+# The limit for a daemon's answer.
 const PATIENCE = 500ms
 
 # List your projects with running services or without a file.
@@ -42,7 +42,7 @@ export def "service projects" [
     if $long { $rows } else { $rows | each {|row| $row | reject socket state_dir } }
 }
 
-# What runs all the same; null where a container engine did not answer.
+# The services that run without a daemon; null if a container engine did not answer.
 def up [trace: record]: nothing -> any {
     if $trace.containers == null { null } else { $trace.kept + $trace.managed + $trace.containers }
 }

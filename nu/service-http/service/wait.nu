@@ -1,4 +1,4 @@
-# `service wait`: looks on until services are as asked, or never can be. It wishes nothing.
+# `service wait`: waits until services reach a state, or can never reach it. It changes nothing.
 
 use ../client.nu
 use ../names.nu
@@ -8,7 +8,7 @@ use ../selector.nu
 use ../action.nu
 
 const UNTIL = [ready healthy running stopped completed]
-# How often a closure is asked.
+# The interval at which a closure runs.
 const LOOK_AGAIN = 100ms
 
 # Wait until services are ready, healthy, running, stopped or completed; starts nothing.
@@ -63,7 +63,7 @@ def until-true [way: record, names: string, closure: closure, timeout: any]: not
         let rows = client ask $way /api/v1/services/status { names: $names long: true } | rows status true
         let all = $rows | reduce --fold {} {|row, all| $all | insert $row.name $row }
         let said = $all | do $closure $all
-        # Nothing is what `$in.web.uptime > 1min` says of one that does not run.
+        # `$in.web.uptime > 1min` of a service that does not run.
         if $said != null and ($said | describe) != bool {
             problem raise { code: bad_request message: "cannot use the result of this closure: expected true or false"
                 help: "return true or false, as in `{ $in.web.health == healthy }`" } $way.span
