@@ -205,7 +205,7 @@ pub(crate) fn stops_all(project: &Project, promises: &Promises) {
     let mut left = Vec::new();
     let is_over = within(Duration::from_secs(20), || {
         let all = processes::all(project);
-        left = all.into_iter().filter(|one| !matches!(one.kind, Kind::Daemon | Kind::Template)).collect();
+        left = all.into_iter().filter(|one| !matches!(one.kind, Kind::Daemon | Kind::Zygote)).collect();
         left.is_empty()
     });
     if !is_over {

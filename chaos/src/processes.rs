@@ -8,7 +8,7 @@ use std::fs;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Daemon,
-    Template,
+    Zygote,
     Shim,
     Service,
     Child,
@@ -45,7 +45,7 @@ fn look(pid: u32) -> Option<Process> {
         line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     let kind = match name.as_str() {
         "orchestratord" => Kind::Daemon,
-        "shim-template" => Kind::Template,
+        "shim-template" => Kind::Zygote,
         "service-shim" => Kind::Shim,
         "chaos-service" if words.iter().any(|word| word == "child" || word == "detach") => Kind::Child,
         "chaos-service" => Kind::Service,

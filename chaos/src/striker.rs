@@ -108,7 +108,7 @@ pub(crate) fn strike(project: &Project, round: u64, trouble: Trouble, time: Dura
 fn aim(project: &Project, chance: &mut Chance) -> Option<(Process, Signal)> {
     let kind = match chance.below(100) {
         0..15 => Kind::Daemon,
-        15..30 => Kind::Template,
+        15..30 => Kind::Zygote,
         30..62 => Kind::Shim,
         62..90 => Kind::Service,
         _ => Kind::Child,

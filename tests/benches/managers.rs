@@ -1,12 +1,12 @@
-//! What it costs to look after 50 services of systemd, and 50 containers of podman, at the default interval, in processor time of the daemon and all
-//! that it calls, and of systemd itself. Processor time, because a busy machine makes everything slow and little dear.
+//! The CPU time of watching 50 services of systemd and 50 containers of podman at the default interval: that of the daemon
+//! with its calls, and that of systemd. Unlike wall time, CPU time hardly depends on the machine's other load.
 //!
 //! `cargo xtask bench` builds what this needs and runs it.
 
-// A bench ends where something is not as it should be.
+// A bench panics when something fails.
 #![allow(clippy::unwrap_used)]
 
-use service_tests::{Podman, Project, ServiceTable, Systemd, follow};
+use service_tests::{ContainerEngine, Containers, Project, ServiceTable, Systemd, follow};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ fn containers() {
         )
         .unwrap();
     }
-    let Some(podman) = Project::new(&services).and_then(Podman::of) else { return };
+    let Some(project) = Project::new(&services) else { return };
+    let Some(podman) = Containers::new(ContainerEngine::Podman, project) else { return };
     let rows = podman.value("service start --all --timeout 5min");
     assert!(rows.column("ok").iter().all(|ok| ok == "true"), "{rows}");
     std::thread::sleep(Duration::from_secs(10));
@@ -39,10 +40,10 @@ fn containers() {
         std::thread::sleep(WINDOW);
         share(spent(daemon).saturating_sub(before))
     };
-    println!("looking after {SERVICES} containers of podman: {:.2} % of one core (bound: 2 %)", window());
+    println!("watching {SERVICES} containers of podman: {:.2} % of one core (bound: 2 %)", window());
     for (path, whom) in [("services/c0/logs?", "one of them"), ("logs?", "all of them")] {
         let reader = follow(&podman.socket(), &format!("/api/v1/{path}follow=true"));
-        println!("the same, with the silent log of {whom} followed: {:.2} %", window());
+        println!("the same, with the idle log of {whom} followed: {:.2} %", window());
         drop(reader);
     }
 }
@@ -61,13 +62,13 @@ fn units() {
     let rows = project.value("service start --all");
     assert!(rows.column("ok").iter().all(|ok| ok == "true"), "{rows}");
     println!("a start of {SERVICES} services of systemd: {:?}", begun.elapsed());
-    // One interval, in which those that were started one after the other come together.
+    // One interval, after which the checks of all services are batched.
     std::thread::sleep(Duration::from_secs(10));
     let daemon = project.daemon();
     let (before, systemd_before) = (spent(daemon), spent(systemd.pid()));
     std::thread::sleep(WINDOW);
     println!(
-        "looking after {SERVICES} services of systemd: {:.2} % of one core (bound: 2 %); systemd's answers: {:.2} %",
+        "watching {SERVICES} services of systemd: {:.2} % of one core (bound: 2 %); systemd's answers: {:.2} %",
         share(spent(daemon).saturating_sub(before)),
         share(spent(systemd.pid()).saturating_sub(systemd_before)),
     );
@@ -78,7 +79,7 @@ fn share(spent: Duration) -> f64 {
     100.0 * spent.as_secs_f64() / WINDOW.as_secs_f64()
 }
 
-/// Processor time of a process and of all its children that have ended: fields 14 to 17 of `/proc/<pid>/stat`.
+/// CPU time of a process and of all its children that have exited: fields 14 to 17 of `/proc/<pid>/stat`.
 fn spent(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(4);

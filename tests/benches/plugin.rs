@@ -1,9 +1,9 @@
-//! What the face costs: what a warm `service status` adds to a call that does nothing, a cold one to a Nushell that does
-//! nothing, and how long many log lines take as rows, beside the same as text. All in one run, taken in turns.
+//! The overhead of the plugin: of a warm `service status` over a call without work, of a cold one over a Nushell without
+//! work, of a status of 100 services, and of many log lines as rows over the same lines as text. Measured in turns.
 //!
 //! `cargo xtask bench` builds what this needs and runs it.
 
-// A bench ends where something is not as it should be.
+// A bench panics when something fails.
 #![allow(clippy::unwrap_used)]
 
 use service_tests::{Project, program};
@@ -25,6 +25,21 @@ fn main() {
     warm(&project);
     cold(&project);
     logs(&project);
+    drop(project);
+    many_services();
+}
+
+/// The status of a hundred running services.
+fn many_services() {
+    let mut services = String::new();
+    for n in 0..100 {
+        writeln!(services, "[services.s{n}]\nstart_command = \"sleep 1000\"\nready = {{ delay = \"0s\" }}")
+            .unwrap();
+    }
+    let Some(project) = Project::new(&services) else { return };
+    project.value("service start --all");
+    let [full, empty] = in_one_shell(&project, ROUNDS, ["service status", "[] | service status"]);
+    println!("warm `service status` of 100 services: {full:?}; a call without work: {empty:?}");
 }
 
 /// The median times of lines that run in turns in one shell.
@@ -41,11 +56,11 @@ fn warm(project: &Project) {
     let [full, empty] = in_one_shell(project, ROUNDS, ["service status", "[] | service status"]);
     let added = full.saturating_sub(empty);
     println!(
-        "warm `service status` of 10 services: {full:?}; a call that does nothing: {empty:?}; added: {added:?} (bound: 3 ms)"
+        "warm `service status` of 10 services: {full:?}; a call without work: {empty:?}; added: {added:?} (bound: 3 ms)"
     );
 }
 
-/// As it is for a user: the plugin is in the registry, so Nushell starts it only for a call.
+/// As for a user, the plugin is registered, so Nushell starts it only for a call.
 fn cold(project: &Project) {
     project.write("empty.nu", "");
     let [nu, ..] = project.shell();

@@ -1,8 +1,8 @@
-//! What the end-to-end tests share: a project of its own for each test, used through the real `nu`.
+//! The harness of the end-to-end tests: a project per test, used through the real `nu`.
 //!
 //! A [`Project`] is a directory with a `services.toml` and private XDG directories. Commands run in it as a user would
-//! type them; when it goes out of scope its daemon and services are stopped, and whatever is left then fails the test.
-//! Programs come from the directory of the test itself, so `cargo build --workspace --bins` has to come first, or from
+//! type them. Dropping it stops its daemon and its services, and a process that is still running then fails the test.
+//! Programs come from the directory of the test itself, so run `cargo build --workspace --bins` first, or from
 //! `$SERVICE_TEST_PROGRAMS`.
 
 // A harness panics wherever a test fails.

@@ -1,15 +1,15 @@
-//! Ports that no other test has, also when all run at once.
+//! Ports that no concurrent test uses.
 
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below the range from which the kernel gives ports to outgoing connections.
+/// Below the range of ports that the kernel assigns to outgoing connections.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 10_000;
 
-/// A port on which nobody listens, kept for this process by a file lock.
+/// A free port, reserved for this process by a file lock.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let locks = std::env::temp_dir().join("service-tests-ports");
@@ -22,7 +22,7 @@ pub fn free_port() -> u16 {
             continue;
         };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            // The port belongs to this process until it ends.
+            // The port belongs to this process until it exits.
             std::mem::forget(lock);
             return port;
         }

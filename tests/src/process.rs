@@ -1,4 +1,4 @@
-//! Looks at processes from outside, as a stranger would: through `/proc`.
+//! Inspects processes through `/proc`.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,7 +17,7 @@ pub fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("the process is there and ours");
 }
 
-/// The processes with this directory in their environment: all that a project started.
+/// The processes with this directory in their environment: all processes of a project.
 pub fn marked(directory: &Path) -> Vec<u32> {
     let mark = format!("{}/", directory.display()).into_bytes();
     let is_marked = |pid: &u32| {
@@ -28,12 +28,12 @@ pub fn marked(directory: &Path) -> Vec<u32> {
     processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_marked).collect()
 }
 
-/// What a process is called: `orchestratord`, `service-shim`, `test_service`. Empty if there is none.
+/// The name of a process: `orchestratord`, `service-shim`, `test_service`. Empty if there is none.
 pub fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
-/// How many descriptors a process has open.
+/// The number of open descriptors of a process.
 pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
@@ -44,7 +44,7 @@ pub(crate) fn describe(pid: u32) -> String {
     format!("{pid}: {}", String::from_utf8_lossy(&line).replace('\0', " "))
 }
 
-/// How many bytes of memory a process has resident.
+/// The resident memory of a process in bytes.
 pub fn memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! Programs that tests run: those that cargo built, and those that are installed.
+//! Programs that tests run: those that cargo built, and installed ones.
 
 use std::path::{Path, PathBuf};
 
-/// The directory of `$SERVICE_TEST_PROGRAMS`, for example of release builds, else where cargo puts programs: tests lie in
-/// a directory of it.
+/// The directory of `$SERVICE_TEST_PROGRAMS`, for example of release builds, or else the directory of cargo's programs:
+/// tests lie in a directory of it.
 pub(crate) fn programs() -> PathBuf {
     if let Some(named) = std::env::var_os("SERVICE_TEST_PROGRAMS") {
         return named.into();
@@ -25,36 +25,36 @@ pub fn python_program(name: &str) -> Option<PathBuf> {
     there.is_file().then_some(there).or_else(|| installed(name))
 }
 
-/// The first program of this name on `PATH`, or in the directories of a system's own programs.
+/// The first program of this name on `PATH`, or in the directories of system programs.
 pub fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
-/// What a machine of CI may lack although everything is installed: its kernel or its container forbids it.
+/// What CI may lack although everything is installed, because its kernel or its container forbids it.
 const MAY_LACK: [Lack; 3] = [Lack::Docker, Lack::Podman, Lack::MemoryCgroup];
 
-/// What no package brings.
+/// A capability that no package provides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
-    /// A docker engine that can run here.
+    /// A docker engine that runs here.
     Docker,
-    /// Containers of podman that can run here.
+    /// Podman containers that run here.
     Podman,
-    /// A cgroup v2 with a memory controller that this user may divide.
+    /// A cgroup v2 with a memory controller that this user may delegate.
     MemoryCgroup,
-    /// The rights of root.
+    /// The privileges of root.
     Root,
 }
 
-/// Says that a test is skipped because something is not installed; on CI that is a failure.
+/// Reports a test as skipped because a program is not installed; on CI that is a failure.
 pub fn skip(want: &str) {
     assert!(std::env::var_os("CI").is_none(), "on CI nothing may be missing: {want}");
     eprintln!("SKIPPED: {want}");
 }
 
-/// Says that a test is skipped because this machine cannot do something; on CI that is a failure unless it is listed.
+/// Reports a test as skipped because the machine lacks a capability; on CI that is a failure unless it is listed.
 pub fn skip_for(lack: Lack, why: &str) {
     let fails = std::env::var_os("CI").is_some() && !MAY_LACK.contains(&lack);
     assert!(!fails, "on CI this may not be missing: {lack:?}: {why}");

@@ -1,4 +1,4 @@
-//! [`Project`]: one `services.toml`, used through the real Nushell as its user would.
+//! [`Project`]: one `services.toml`, used through the real Nushell as a user would.
 
 use crate::process::{alive, describe, marked, signal};
 use crate::programs::{program, skip};
@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a test waits for where nothing is checked.
+/// The ready delay of services without a check.
 const QUICK: &str = "\n[orchestrator.service_defaults.ready]\ndelay = \"100ms\"\n";
 
-/// A project of one test. Dropping it stops what it started and fails the test if anything is left.
+/// The project of one test. Dropping it stops its processes and fails the test if one is left.
 pub struct Project {
     directory: tempfile::TempDir,
     nu: PathBuf,
     env: Vec<(String, String)>,
-    /// Kills what is left of the project when the test's process is killed, as one that hangs is.
+    /// Kills the project's processes when the test's process is killed, as one that hangs is.
     guard: Child,
 }
 
-/// What a Nushell printed and how it ended.
+/// The output of a Nushell, and its result.
 #[derive(Debug)]
 pub struct Answer {
     /// Whether its exit code was 0.
@@ -36,8 +36,8 @@ pub struct Answer {
 }
 
 impl Project {
-    /// A directory with this `services.toml`; `TEST_SERVICE` in it stands for the path of the test program. `None`, said
-    /// aloud, if there is no Nushell to use it with.
+    /// A directory with this `services.toml`; `TEST_SERVICE` in it stands for the path of the test program. `None`,
+    /// after a message, if no Nushell is installed.
     pub fn new(services: &str) -> Option<Self> {
         let Some(nu) = nu() else {
             skip("there is no nu 0.115: run `cargo xtask test`, which gets one, or set SERVICE_TEST_NU");
@@ -47,7 +47,7 @@ impl Project {
         for private in ["state", "run", "home"] {
             fs::create_dir(directory.path().join(private)).expect("the directory is ours");
         }
-        // In a process group of its own, since the group of a test that hangs is killed.
+        // A process group of its own, because the group of a test that hangs is killed.
         let guard = Command::new(program("test_service"))
             .arg("guard")
             .arg(directory.path())
@@ -62,15 +62,15 @@ impl Project {
         Some(project)
     }
 
-    /// Sets an environment variable for everything that runs in this project.
+    /// Sets an environment variable for every program of this project.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    /// Replaces `services.toml`. A service without a check is ready sooner than a user's would be, unless the file says
-    /// something of defaults.
+    /// Replaces `services.toml`. Services without a check become ready sooner than a user's would, unless the file sets
+    /// defaults.
     pub fn define(&self, services: &str) {
         let test_service = format!("'{}'", program("test_service").display());
         let has_own = services.contains("service_defaults") || !services.contains("[services.");
@@ -90,7 +90,7 @@ impl Project {
         path
     }
 
-    /// Copies all that lies in a directory into the project's.
+    /// Copies the contents of a directory into the project's.
     pub fn copy(&self, from: &Path) {
         let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(self.directory.path()).status();
         assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", from.display());
@@ -119,7 +119,7 @@ impl Project {
         command
     }
 
-    /// The environment of the project: private directories, and a bus that is not there unless a test brings it.
+    /// The environment of the project: private directories, and no bus unless a test starts one.
     pub fn surroundings(&self) -> Vec<(String, OsString)> {
         let run = self.path("run");
         let mut bus = OsString::from("unix:path=");
@@ -141,7 +141,7 @@ impl Project {
         [self.nu.clone(), "--no-config-file".into(), "--plugins".into(), program("nu_plugin_service")]
     }
 
-    /// Starts a line and does not wait for it.
+    /// Starts a Nushell line without waiting for it.
     pub fn spawn(&self, line: &str) -> Child {
         let [nu, options @ ..] = self.shell();
         let mut command = self.command(&nu);
@@ -149,7 +149,7 @@ impl Project {
         command.spawn().expect("nu can be run")
     }
 
-    /// Runs a line to its end.
+    /// Runs a Nushell line to its end.
     pub fn nu(&self, line: &str) -> Answer {
         Answer::of(self.spawn(line))
     }
@@ -169,7 +169,7 @@ impl Project {
             .some(line)
     }
 
-    /// Trusts `services.toml` as it is, so that also who only looks has managers asked.
+    /// Trusts the current `services.toml`, so that read-only commands call managers too.
     pub fn trust(&self) {
         let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nu/service");
         self.value(&format!("use {}; service trust", module.display()));
@@ -181,7 +181,7 @@ impl Project {
         self.value(&format!("service status {name} --long")).row(name).clone()
     }
 
-    /// The process of a service that runs.
+    /// The process of a running service.
     #[track_caller]
     pub fn pid(&self, name: &str) -> u32 {
         let status = self.status(name);
@@ -203,19 +203,19 @@ impl Project {
         self.value("service daemon status")["socket"].as_str().expect("a running daemon has a socket").into()
     }
 
-    /// The daemon's own directory for this project.
+    /// The state directory of this project.
     pub fn state_dir(&self) -> PathBuf {
         let inside = self.path("state/service-orchestrator");
         let mut projects = fs::read_dir(inside).expect("a daemon has run").flatten();
         projects.next().expect("this project has one").path()
     }
 
-    /// What the shim of a service's last run wrote down about it.
+    /// The record of a service's last run.
     pub fn run_json(&self, name: &str) -> PathBuf {
         self.state_dir().join("services").join(name).join("run.json")
     }
 
-    /// The process ids in [`Project::run_json`]: the shim's own, and that of the service it runs.
+    /// The process ids in [`Project::run_json`]: of the shim, and of its service.
     pub fn run_of(&self, name: &str) -> (u32, u32) {
         let records =
             fs::read_to_string(self.run_json(name)).expect("a service that was started has a record");
@@ -227,14 +227,14 @@ impl Project {
         (pid(&record["shim"]), pid(&record["phase"]["running"]["leader"]))
     }
 
-    /// Kills the daemon and waits until it is gone.
+    /// Kills the daemon and waits until it has exited.
     pub fn kill_daemon(&self) {
         let daemon = self.daemon();
         signal(daemon, Signal::SIGKILL);
         eventually("the daemon is gone", || (!alive(daemon)).then_some(()));
     }
 
-    /// What of this project still runs.
+    /// The running processes of this project.
     pub fn processes(&self) -> Vec<u32> {
         marked(self.directory.path())
     }
@@ -249,7 +249,7 @@ impl Drop for Project {
 }
 
 impl Project {
-    /// Stops all that runs. Fails the test if that leaves anything.
+    /// Stops every process. Fails the test if one is left.
     fn stop(&self) {
         if self.processes().is_empty() {
             return;
@@ -261,7 +261,7 @@ impl Project {
         }
         let left = self.processes();
         let described: Vec<String> = left.iter().map(|pid| describe(*pid)).collect();
-        // Killing one may end or start others, so look again until there are none.
+        // Killing one process may end or start others, so repeat until none is left.
         let deadline = Instant::now() + PATIENCE;
         while let Some(pid) = self.processes().into_iter().find(|pid| alive(*pid))
             && Instant::now() < deadline
@@ -276,7 +276,7 @@ impl Project {
     }
 }
 
-/// The daemon's last words, to read beside a failed test.
+/// The last lines of the daemon's log, for the report of a failed test.
 fn daemon_log(states: &Path) -> String {
     let logs = fs::read_dir(states).into_iter().flatten().flatten();
     logs.map(|project| fs::read_to_string(project.path().join("orchestratord.log")).unwrap_or_default())
@@ -284,14 +284,14 @@ fn daemon_log(states: &Path) -> String {
 }
 
 impl Answer {
-    /// Waits for a Nushell to end.
+    /// Waits for a Nushell to exit.
     pub fn of(nu: Child) -> Self {
         let output = nu.wait_with_output().expect("nu was started");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// The JSON it printed.
+    /// The JSON that it printed.
     #[track_caller]
     pub fn value(&self) -> Value {
         assert!(self.success, "{}{}", self.stdout, self.stderr);
@@ -299,7 +299,7 @@ impl Answer {
     }
 }
 
-/// Reads a table of services.
+/// Accessors of a table of services.
 pub trait ServiceTable {
     /// The row of this service.
     fn row(&self, name: &str) -> &Value;
@@ -331,7 +331,8 @@ impl ServiceTable for Value {
     }
 }
 
-/// `$SERVICE_TEST_NU`, else a fitting `nu` on `PATH`, else the one that `cargo xtask` has got into the target directory.
+/// `$SERVICE_TEST_NU`, or else a matching `nu` on `PATH`, or else the one that `cargo xtask` has installed in the
+/// target directory.
 fn nu() -> Option<PathBuf> {
     if let Some(nu) = std::env::var_os("SERVICE_TEST_NU") {
         return Some(nu.into());

@@ -1,4 +1,4 @@
-//! [`Relay`]: a loopback port that leads to a Unix socket, for programs that speak TCP alone.
+//! [`Relay`]: a loopback port that forwards to a Unix socket, for programs that speak only TCP.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,13 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// The port leads to the socket as long as the test runs.
+/// Forwards until the test ends.
 pub struct Relay {
     port: u16,
 }
 
 impl Relay {
-    /// Begins to lead connections to a socket.
+    /// Starts to forward connections to a socket.
     pub fn to(socket: &Path) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
@@ -26,7 +26,7 @@ impl Relay {
         Self { port }
     }
 
-    /// Where it listens.
+    /// The URL of the port.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -40,7 +40,7 @@ fn lead(client: &TcpStream, socket: &Path) -> io::Result<()> {
         let _ = to_daemon.shutdown(Shutdown::Write);
     });
     pass(daemon, client);
-    // What the client still says, nobody hears.
+    // Further input of the client is dropped.
     let _ = client.shutdown(Shutdown::Both);
     asking.join().map_err(|_| io::Error::other("the other direction failed"))
 }

@@ -1,13 +1,13 @@
-//! [`SeededRng`]: chance that can be repeated, for faults at random moments.
+//! [`SeededRng`]: reproducible random delays, for faults at random moments.
 
 use std::time::Duration;
 
-/// How many rounds a test of random moments plays: 10, or 200 with `SERVICE_FAULTS=long`.
+/// The rounds of a test with random moments: 10, or 200 with `SERVICE_FAULTS=long`.
 pub fn rounds() -> usize {
     if std::env::var("SERVICE_FAULTS").is_ok_and(|form| form == "long") { 200 } else { 10 }
 }
 
-/// The moments of one test: `SplitMix64`, seeded by `SERVICE_FAULTS_SEED`, else always the same.
+/// The delays of one test: `SplitMix64`, seeded by `SERVICE_FAULTS_SEED`, or else by a constant.
 pub struct SeededRng(u64);
 
 impl Default for SeededRng {
@@ -20,7 +20,7 @@ impl Default for SeededRng {
 }
 
 impl SeededRng {
-    /// A moment between now and `longest`.
+    /// A delay below `longest`.
     pub fn random_delay(&mut self, longest: Duration) -> Duration {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

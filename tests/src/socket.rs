@@ -1,4 +1,4 @@
-//! One HTTP request over a Unix socket or TCP, by hand: what `curl --unix-socket` does.
+//! Simple HTTP requests over a Unix socket or TCP, as `curl --unix-socket` sends them.
 
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// Sends a request without a body and gives the status and the JSON of the answer.
+/// Sends a request without a body and returns the status and the JSON of the response.
 pub fn http(socket: &Path, method: &str, path: &str) -> (u16, Value) {
     parsed(&request(socket, method, path).expect("the daemon answers"))
 }
@@ -19,7 +19,7 @@ fn parsed(answer: &str) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in {answer}")))
 }
 
-/// A body that came in chunks, each behind its length.
+/// Joins a chunked body.
 pub fn joined(mut chunks: &str) -> String {
     let mut body = String::new();
     while let Some((length, rest)) = chunks.split_once("\r\n") {
@@ -30,7 +30,7 @@ pub fn joined(mut chunks: &str) -> String {
     body
 }
 
-/// Follows an answer that comes line by line: each line's JSON, as it comes.
+/// Follows a streamed response: the JSON of each line, as it arrives.
 pub fn follow(socket: &Path, path: &str) -> impl Iterator<Item = Value> + use<> {
     let mut stream = UnixStream::connect(socket).expect("the daemon listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
@@ -41,12 +41,12 @@ pub fn follow(socket: &Path, path: &str) -> impl Iterator<Item = Value> + use<> 
     rows.map(|line| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}")))
 }
 
-/// Sends a request with a body and gives the status and the JSON of the answer.
+/// Sends a request with a body and returns the status and the JSON of the response.
 pub fn post(socket: &Path, path: &str, body: &str) -> (u16, Value) {
     parsed(&send(socket, "POST", path, body).expect("the daemon answers"))
 }
 
-/// One request where the daemon may die over it: whatever it said until then.
+/// A request during which the daemon may die: returns the received bytes.
 pub fn request(socket: &Path, method: &str, path: &str) -> io::Result<String> {
     send(socket, method, path, "")
 }
@@ -61,7 +61,7 @@ fn send(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<Strin
     Ok(answer)
 }
 
-/// Says something to a daemon over TCP, and gives all that it answers until it hangs up.
+/// Sends bytes to a daemon over TCP, and returns its output until it hangs up.
 pub fn tcp(address: &str, request: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;

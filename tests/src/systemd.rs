@@ -1,4 +1,4 @@
-//! [`Systemd`]: a `systemd --user` of a test's own, with a bus of its own, also where systemd does not run the machine.
+//! [`Systemd`]: a `systemd --user` for one test, with its own bus, also on machines that systemd does not run.
 
 use crate::process;
 use crate::programs::{installed, skip};
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 const MANAGER: &str = "/lib/systemd/systemd";
-/// Systemd and its libraries look there to see whether it runs the machine.
+/// Systemd and its libraries check this path to see whether systemd runs the machine.
 const BOOTED: &str = "/run/systemd/system";
-/// Puts itself into a cgroup of its own first, so that two managers do not clean up after each other.
+/// Enters a cgroup of its own first, so that two managers do not clean up each other's.
 const SCRIPT: &str = r#"
 for root in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
     [ -e "$root/cgroup.procs" ] && mkdir "$root/$1" && echo $$ > "$root/$1/cgroup.procs"
@@ -23,8 +23,7 @@ done 2> /dev/null
 exec "$2" --user --log-target=console
 "#;
 
-/// A manager for the project of this test. It, and all it runs, ends when this is dropped, which has to be before the
-/// project is.
+/// A manager for the project of a test. Dropping it ends it with its services; it has to be dropped before the project.
 pub struct Systemd {
     bus: Child,
     manager: Child,
@@ -33,12 +32,12 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// Starts it; `None`, said aloud, where that cannot be. This thread sees a `/run` of its own from then on, if it must.
+    /// Starts systemd; `None`, after a message, if it cannot run. The calling thread gets a private `/run` if needed.
     pub fn start(project: &Project) -> Option<Self> {
         Self::within(&project.path("run"), &project.path("home/.config/systemd/user"), project.surroundings())
     }
 
-    /// The same, with these directories for its sockets and for units, and this environment.
+    /// The same, with these directories for sockets and units, and this environment.
     pub fn within(run: &Path, units: &Path, environment: Vec<(String, OsString)>) -> Option<Self> {
         let missing = ["systemctl", "dbus-daemon"]
             .into_iter()
@@ -84,7 +83,7 @@ impl Systemd {
         Some(systemd)
     }
 
-    /// What `systemctl --user` answers.
+    /// The output of `systemctl --user`.
     pub fn systemctl(&self, words: &[&str]) -> String {
         let output = (self.command)("systemctl").arg("--user").args(words).stderr(Stdio::null()).output();
         String::from_utf8_lossy(&output.expect("systemctl can be run").stdout).trim().to_owned()
@@ -106,7 +105,7 @@ impl Systemd {
         self.systemctl(&["show", "--property", name, "--value", unit])
     }
 
-    /// Ends as at a logout, and returns when nothing of it runs.
+    /// Ends as at a logout, and returns when none of its processes runs.
     pub fn end(mut self) {
         self.stop();
     }

@@ -1,23 +1,23 @@
-//! [`Terminal`]: a Nushell at a real terminal, typed at and read through tmux.
+//! [`Terminal`]: a Nushell at a real terminal, driven through tmux.
 
 use crate::programs::{installed, skip};
 use crate::project::Project;
 use crate::wait::eventually;
 use std::path::PathBuf;
 
-/// One terminal with one Nushell in it. Dropping it closes the terminal.
+/// A terminal with one Nushell. Dropping it closes the terminal.
 pub struct Terminal<'p> {
     project: &'p Project,
     tmux: PathBuf,
 }
 
 impl<'p> Terminal<'p> {
-    /// A Nushell in the project's directory, at its prompt. `None`, said aloud, without tmux.
+    /// A Nushell in the project's directory, at its prompt. `None`, after a message, without tmux.
     pub fn open(project: &'p Project) -> Option<Self> {
         Self::of_width(project, 150)
     }
 
-    /// The same in a terminal so many columns wide.
+    /// The same in a terminal of this width.
     pub fn of_width(project: &'p Project, columns: u32) -> Option<Self> {
         let Some(tmux) = installed("tmux") else {
             skip("tmux is not installed");
@@ -51,12 +51,12 @@ impl<'p> Terminal<'p> {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
-    /// What stands on the screen.
+    /// The text on the screen.
     pub fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    /// Waits until the screen shows this.
+    /// Waits until the screen shows this text.
     #[track_caller]
     pub fn shows(&self, text: &str) {
         eventually(&format!("the screen shows `{text}`"), || self.screen().contains(text).then_some(()));

@@ -1,17 +1,17 @@
-//! Waiting for conditions, with a deadline.
+//! Waits for conditions, with a deadline.
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what must happen, on a machine under load.
+/// The limit of a wait, on a machine under load.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until `condition` gives something, and fails the test when it has not within [`PATIENCE`].
+/// Waits until `condition` returns a value, and fails the test after [`PATIENCE`].
 #[track_caller]
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     within(PATIENCE, what, condition)
 }
 
-/// Waits until `condition` gives something, and fails the test when it has not in this time.
+/// Waits until `condition` returns a value, and fails the test after this time.
 #[track_caller]
 pub fn within<T>(time: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + time;

@@ -1,4 +1,4 @@
-//! `service plan` and `service apply`: what a changed file would do, doing it, and going back.
+//! `service plan` and `service apply`: the effects of a changed file, their execution, and the rollback.
 
 use serde_json::{Value, json};
 use service_tests::{Project, ServiceTable, eventually};

@@ -1,4 +1,4 @@
-//! Who did what: every order is in the journal with its actor, and a stop tells on whose word it was.
+//! The audit trail: every request is in the journal with its actor, and a stop names the request that caused it.
 
 use serde_json::Value;
 use service_tests::{Project, eventually, post, signal, tcp};

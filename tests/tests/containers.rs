@@ -1,5 +1,8 @@
 //! The managers `docker` and `podman`, against real container engines. The suite runs with both; tests of one engine follow.
 
+// A test panics where it fails, also in the functions that run with each engine.
+#![allow(clippy::unwrap_used)]
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use service_tests::{

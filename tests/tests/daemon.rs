@@ -1,4 +1,4 @@
-//! The daemon: it outlives shells, its services outlive it, and what it finds broken it sets aside.
+//! The daemon: it outlives shells, its services outlive it, and it sets damaged files aside.
 
 use nix::sys::signal::Signal;
 use service_tests::{
@@ -160,7 +160,7 @@ fn a_killed_shim_takes_the_whole_service_along_and_the_service_comes_back() {
         (status["state"] == "ready" && status["pid"] != leader).then_some(status)
     });
     assert_eq!(again["restarts"], 1, "{again}");
-    // The daemon and its template stay; of the old run nothing does, not even what had left the session.
+    // The daemon and its zygote stay; of the old run nothing does, not even what had left the session.
     let stays = |pid: &u32| ["orchestratord", "shim-template"].contains(&name(*pid).as_str());
     let survivors: Vec<u32> = before.into_iter().filter(|pid| alive(*pid) && !stays(pid)).collect();
     assert_eq!(survivors, Vec::<u32>::new());

@@ -1,4 +1,4 @@
-//! A `services.toml` that says something wrong, and requests for what is not in it: exact places and a way out.
+//! Errors in a `services.toml`, and requests for undefined services: exact places, with help.
 
 use serde_json::Value;
 use service_tests::{Project, ServiceTable};

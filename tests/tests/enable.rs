@@ -1,4 +1,4 @@
-//! `service enable` and `disable` with a real systemd: the daemon is a unit, and services outlive it all the same.
+//! `service enable` and `disable` with a real systemd: the daemon is a unit, and services outlive it.
 
 use nix::sys::signal::Signal;
 use serde_json::Value;

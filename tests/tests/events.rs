@@ -1,4 +1,4 @@
-//! The journal: what happened, in an unbroken row of numbers, whatever becomes of daemons, disks and readers.
+//! The journal: events with consecutive numbers, across failures of daemons, disks and readers.
 
 // What a test stands on is there, or the test fails.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! The projects in `examples/`, as their readers use them: with real servers, in a copy of their directory.
+//! The projects in `examples/`, with real servers, in a copy of their directory.
 
 use service_tests::{Project, ServiceTable, eventually, installed, program, skip};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What managers run, started and ended by others, with and without a daemon that looks.
+//! Services of managers that other programs start and stop, with and without a running daemon.
 
 use service_tests::{Project, ServiceTable, eventually};
 

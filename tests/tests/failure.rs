@@ -1,4 +1,4 @@
-//! What goes wrong: services that die, cannot start, never get ready, or lose what they need.
+//! Failures: services that crash, cannot start, never become ready, or lose a dependency.
 
 use nix::sys::signal::Signal;
 use service_tests::{PATIENCE, Project, ServiceTable, eventually, free_port, signal, within};

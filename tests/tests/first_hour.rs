@@ -1,5 +1,5 @@
-//! A new user's first hour: services that are broken in all the ways in which services are. Of each, the answer of
-//! `service start` or of `service why` alone names the cause and the next step, and both say the same.
+//! A new user's first hour: services that are broken in many ways. For each, the result of `service start` or of
+//! `service why` alone names the cause and the next step, and both agree.
 
 use serde_json::Value;
 use service_tests::{Project, ServiceTable, eventually, free_port};

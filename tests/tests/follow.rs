@@ -1,4 +1,4 @@
-//! `service logs --follow`: live, nothing lost and nothing twice, whoever is restarted meanwhile.
+//! `service logs --follow`: live, without gaps or repeated lines, across restarts.
 
 use service_tests::{Answer, Project, ServiceTable, descriptors, eventually, follow};
 

@@ -1,5 +1,5 @@
-//! Projects whose file, directory or name is gone: what runs of them is seen and can be stopped, by path and by row, with
-//! a daemon and without one; and what is left of them is removed when nothing runs.
+//! Projects whose file, directory or name is gone: their services are listed and can be stopped, by path and by row,
+//! with and without a daemon; and their state is removed when nothing runs.
 
 use serde_json::json;
 use service_tests::{Project, ServiceTable, eventually};

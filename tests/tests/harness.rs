@@ -1,4 +1,4 @@
-//! The harness itself: a test that is killed leaves nothing running.
+//! The harness itself: a killed test leaves no process running.
 
 use service_tests::{Project, eventually, marked};
 use std::path::Path;

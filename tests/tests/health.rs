@@ -1,4 +1,4 @@
-//! Health: every kind of check, seen from outside, and what it is good for.
+//! Health: every kind of check, its results, and its effects.
 
 use service_tests::{Project, ServiceTable, eventually, free_port, installed};
 use std::io::{Read, Write};

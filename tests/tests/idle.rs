@@ -1,4 +1,4 @@
-//! The end of a daemon that nobody needs, and what keeps one.
+//! The idle timeout of the daemon, and what prevents it.
 
 use service_tests::{Project, ServiceTable, alive, eventually, follow, free_port, program};
 use std::io::{BufRead, BufReader};

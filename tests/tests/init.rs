@@ -1,4 +1,4 @@
-//! `service init`: a first services.toml that explains itself, and suggests without starting anything.
+//! `service init`: creates a commented services.toml, with suggestions that start nothing.
 
 use service_tests::{Project, ServiceTable};
 

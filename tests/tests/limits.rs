@@ -1,7 +1,6 @@
-//! Limits and users: what a service may use, who it is, and what is said where that cannot be had.
+//! Limits and users: the resources and the identity of a service, and the errors where they cannot be applied.
 //!
-//! On a machine with a cgroup v2 that is ours the limits are kept by it, on any other by rlimits; both are tried here,
-//! whichever it is.
+//! With a delegated cgroup v2 the limits are enforced by it, and otherwise by rlimits; the tests pass with both.
 
 use serde_json::Value;
 use service_tests::{Lack, Project, ServiceTable, eventually, program};

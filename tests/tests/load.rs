@@ -1,5 +1,5 @@
-//! Load: a thousand who only listen, a body without end, requests that mean nothing, and readers that do not read. Nothing
-//! hangs, memory stays within bounds, and services are not disturbed. `SERVICE_LOAD=long` asks ten times as often.
+//! Load: a thousand idle streams, an endless body, malformed requests, and readers that do not read. Nothing hangs,
+//! memory is bounded, and services are not disturbed. `SERVICE_LOAD=long` sends ten times as many requests.
 
 use service_tests::{Project, alive, http, within};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Logs: every line, in order, by its stream, over restarts, also one that has not ended.
+//! Logs: every line, in order, with its stream, across restarts, including unfinished lines.
 
 use service_tests::{Project, ServiceTable, eventually};
 

@@ -1,4 +1,4 @@
-//! The contract of docs/managers.md: what a module gets, what it may answer, and what becomes of one that does not keep it.
+//! The contract of docs/managers.md: the input of a module, its valid results, and the handling of invalid ones.
 
 use serde_json::json;
 use service_tests::{PATIENCE, Project, ServiceTable, eventually};

@@ -1,4 +1,4 @@
-//! Logs that managers tell: read, bounded, and followed though a manager cannot say when there is something new.
+//! Logs of managers: read, bounded, and followed although a manager cannot report new lines.
 
 use service_tests::{Project, ServiceTable, alive, eventually, follow, memory};
 use std::fs::OpenOptions;

@@ -1,4 +1,4 @@
-//! The manager layer: services that others run, through the shipped modules and through one's own.
+//! Managers: services that other programs run, through the built-in modules and through custom ones.
 
 use service_tests::{PATIENCE, Project, ServiceTable, eventually};
 use std::os::unix::fs::PermissionsExt;

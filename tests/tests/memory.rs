@@ -1,4 +1,4 @@
-//! The daemon's memory: what readers ask for and do not read is not in it.
+//! The daemon's memory does not hold responses that readers request and do not read.
 
 use service_tests::{Project, ServiceTable, http, memory, request};
 use std::fs;

@@ -1,4 +1,4 @@
-//! `GET /metrics` of the real daemon: both formats by the tools that define them, and the values by what happens.
+//! `GET /metrics` of the real daemon: both formats, validated by their tools, and the values after known events.
 
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 

@@ -1,4 +1,4 @@
-//! What the daemon tells whoever supervises it, on a real datagram socket: `sd_notify(3)`.
+//! The messages of the daemon to its supervisor, on a real datagram socket: `sd_notify(3)`.
 
 use nix::sys::signal::Signal;
 use service_tests::{PATIENCE, Project, program, signal};

@@ -1,4 +1,4 @@
-//! Values in, values out: what Nushell does with tables works with ours, and what is wrong is told with a code and a mark.
+//! Nushell values as input and output: table commands work with the results, and errors have a code and a label.
 
 use serde_json::json;
 use service_tests::{Project, ServiceTable};

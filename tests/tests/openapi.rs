@@ -1,5 +1,5 @@
-//! The OpenAPI document and the daemon say the same: schemathesis asks whatever the document allows, and much that it does
-//! not, and holds each answer against it.
+//! The daemon matches its OpenAPI document: schemathesis sends the requests that the document allows, and many that it
+//! does not, and validates each response.
 
 use service_tests::{Project, Relay, ServiceTable, http, post, python_program, skip};
 use std::path::Path;

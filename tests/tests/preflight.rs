@@ -1,4 +1,4 @@
-//! The look before a stop: a restart or an apply of which a start would fail is refused, and what runs goes on.
+//! The preflight check: a restart or an apply whose start would fail is refused, and running services continue.
 
 use serde_json::Value;
 use service_tests::{Project, ServiceTable};

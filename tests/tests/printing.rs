@@ -1,5 +1,5 @@
-//! What comes out of Nushell is text, whatever a service, its file and its directory are called and say. What each command
-//! tells is looked at in `nu/tests/printing.nu`; here, what reaches standard output and error.
+//! The output of Nushell is printable, whatever a service, its file and its directory contain. `nu/tests/printing.nu`
+//! tests the values of each command; these tests check standard output and standard error.
 
 use service_tests::{Project, eventually};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `service projects`: every project that something runs of, whatever has become of its daemon.
+//! `service projects`: every project with running services, whatever happened to its daemon.
 
 use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, signal};

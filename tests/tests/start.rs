@@ -1,4 +1,4 @@
-//! Starting: in the order of the graph, each service gated on what it needs, nothing twice.
+//! Starts: in dependency order, each service after the conditions of its dependencies, none twice.
 
 use serde_json::Value;
 use service_tests::{Answer, Project, ServiceTable, eventually, free_port};

@@ -1,4 +1,4 @@
-//! Stopping and restarting: dependents first, whole trees, deaf services too.
+//! Stops and restarts: dependents first, whole process trees, also services that ignore signals.
 
 use service_tests::{Project, ServiceTable, alive, eventually, free_port};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! How every table looks at 80 and at 200 columns: `tests/golden/`, rewritten with `SERVICE_REWRITE_GOLDEN=1`.
+//! The layout of every table at 80 and at 200 columns: `tests/golden/`, rewritten with `SERVICE_REWRITE_GOLDEN=1`.
 
 use service_tests::{Project, Terminal, eventually, free_port, program};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Tidy: the invariants of ARCHITECTURE.md that a compiler does not see, read from the repository itself.
+//! Tidy: the invariants of ARCHITECTURE.md that the compiler does not check, read from the repository itself.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Services that are in no file: `service run`, `service add`, `service remove`.
+//! Services that no file defines: `service run`, `service add`, `service remove`.
 
 use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, alive, eventually, program, signal};

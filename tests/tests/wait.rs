@@ -1,4 +1,4 @@
-//! Waiting without wishing: `service wait`, and the stream of states it stands on.
+//! `service wait`, and the stream of states that it uses. Waiting changes nothing.
 
 use service_tests::{Answer, Project, ServiceTable, eventually, follow, http, name};
 use std::time::Instant;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How long the last lines may take from a service that writes no more into its log.
 const ARRIVES: Duration = Duration::from_secs(20);
-/// What a run may lose if its shim is killed after the daemon and the template that its shim came from, which may be older.
+/// What a run may lose if its shim is killed after the daemon and the zygote that its shim came from, which may be older.
 const BEFORE: i64 = 15_000_000_000;
 
 /// How far a log has been judged.
@@ -140,7 +140,7 @@ impl<C: Fn(&Run) -> u64> Judged<'_, C> {
         }
     }
 
-    /// What lay between the service and its log is lost with all three: shim, template and daemon. And who knows what a full disk
+    /// What lay between the service and its log is lost with all three: shim, zygote and daemon. And who knows what a full disk
     /// has lost may be killed before there is room to say it.
     fn may_lose_its_end(&self, run: &Run) -> bool {
         let is_over = |from: i64| run.end.is_some_and(|(end, _)| end < from);

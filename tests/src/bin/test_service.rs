@@ -1,6 +1,6 @@
-//! A service that behaves as a test tells it: late, deaf, forking, crashing, or well.
+//! A service that behaves as a test asks: slow, deaf to signals, forking, crashing, or well.
 //!
-//! Its arguments are its script, played one by one; at the end it stays until a signal ends it.
+//! Its arguments are a script that it executes in order; afterwards it waits for a signal.
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::setsid;
@@ -18,11 +18,11 @@ fn main() {
     while let Some(act) = script.next() {
         let mut next = || script.next().unwrap_or_else(|| panic!("{act} needs an argument"));
         match act.as_str() {
-            // When standard input ends, kill every process that belongs to the project in this directory, and end.
+            // When standard input ends, kill every process that belongs to the project in this directory, and exit.
             "guard" => guard(std::path::Path::new(&next())),
-            // Wait so many milliseconds.
+            // Wait this many milliseconds.
             "wait" => sleep(Duration::from_millis(number(&next()))),
-            // Wait until there is this file.
+            // Wait until this file exists.
             "gate" => {
                 let file = next();
                 while !std::path::Path::new(&file).exists() {
@@ -31,64 +31,64 @@ fn main() {
             }
             "say" => println!("{}", next()),
             "moan" => eprintln!("{}", next()),
-            // Say a numbered line every so many milliseconds, for ever.
+            // Print a numbered line every this many milliseconds, without end.
             "count" => {
                 let pause = Duration::from_millis(number(&next()));
                 thread::spawn(move || count(pause));
             }
-            // Say so many numbered lines.
+            // Print this many numbered lines.
             "chatter" => (1..=number(&next())).for_each(|n| println!("line {n}")),
-            // Be the only one that holds this file locked, or say so in a file beside it and crash.
+            // Lock this file, or record in a file beside it that another process holds it, and crash.
             "alone" => alone(&next()),
-            // Leave a line in this file.
+            // Append a line to this file.
             "note" => note(&next()),
-            // Go on only if somebody listens on this port.
+            // Continue only if a process listens on this port.
             "need" => need(&next()),
             // Accept on this port and hang up.
             "listen" => listen(&next(), |_| ()),
-            // Accept on this port and say nothing, ever.
+            // Accept on this port and never answer.
             "hang" => listen(&next(), std::mem::forget),
-            // Answer every HTTP request on this port with the status in this file, or with this number.
+            // Answer every HTTP request on this port with the status in this file, or with this status.
             "http" => http(&next(), next()),
-            // Answer every HTTP request on this port with 204, of one connection after the other, each for as long as the
-            // other side keeps it.
+            // Answer every HTTP request on this port with 204, one connection after the other, each for as long as the
+            // client keeps it open.
             "keep" => listen(&next(), |stream| keep(&stream)),
-            // The same of all connections at once; when there is this file, only those that are there go on.
+            // The same for all connections at once; once this file exists, only existing connections are served.
             "retire" => retire(&next(), next()),
-            // Answer on this port byte by byte, one in so many milliseconds.
+            // Answer on this port byte by byte, one every this many milliseconds.
             "drip" => {
                 let (port, pause) = (next(), Duration::from_millis(number(&next())));
                 listen(&port, move |stream| drip(stream, pause));
             }
-            // Answer on this port with 200 and a body that never ends.
+            // Answer on this port with 200 and an endless body.
             "endless" => listen(&next(), endless),
             "unix" => drop(thread::spawn({
                 let listener = UnixListener::bind(next()).expect("the path is free");
                 move || listener.incoming().for_each(drop)
             })),
-            // Tell the shim that we are ready.
+            // Report readiness to the shim.
             "notify" => notify(),
-            // From here on a TERM is ignored.
+            // Ignore TERM from here on.
             "deaf" => SigSet::from(Signal::SIGTERM).thread_block().expect("a signal can be blocked"),
             // Start a child that stays.
             "fork" => drop(idle("wait").spawn().expect("a child can be started")),
-            // Start a grandchild that leaves our session and whose parent is gone.
+            // Start a grandchild that leaves the session and whose parent has exited.
             "daemonize" => drop(idle("detach").status().expect("a child can be started")),
             "detach" => {
                 setsid().expect("a fresh child leads no group");
                 idle("wait").spawn().expect("a child can be started");
                 exit(0);
             }
-            // Go on when there is this file.
+            // Continue when this file exists.
             "await" => {
                 let file = next();
                 while !std::path::Path::new(&file).exists() {
                     sleep(Duration::from_millis(5));
                 }
             }
-            // Take so many mebibytes and use them, or crash if they are refused.
+            // Allocate and use this many mebibytes, or crash if that fails.
             "eat" => eat(number(&next())),
-            // Crash until this file has so many lines.
+            // Crash until this file has this many lines.
             "crash-until" => crash_until(number(&next()), &next()),
             "exit" => exit(i32::try_from(number(&next())).expect("an exit code is small")),
             _ => panic!("no test service knows how to `{act}`"),
@@ -123,7 +123,7 @@ fn alone(file: &str) {
         note(&format!("{file}.twice"));
         exit(9);
     }
-    // It is held until this process ends.
+    // The lock is held until this process exits.
     std::mem::forget(lock);
 }
 
@@ -139,7 +139,7 @@ fn listen(port: &str, serve: impl FnMut(TcpStream) + Send + 'static) {
     thread::spawn(move || listener.incoming().flatten().for_each(serve));
 }
 
-/// On the loopback address where only a port is given.
+/// The loopback address is used if only a port is given.
 fn bind(port: &str) -> TcpListener {
     let address = if port.contains(':') { port.to_owned() } else { format!("127.0.0.1:{port}") };
     TcpListener::bind(address).unwrap_or_else(|error| {
@@ -252,7 +252,7 @@ fn crash_until(lines: u64, file: &str) {
 
 fn guard(directory: &std::path::Path) -> ! {
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-    // Whoever starts others may be among them, so look again until there are none.
+    // A killed process may have started others, so repeat until none is left.
     for _ in 0..100 {
         let left = service_tests::marked(directory);
         if left.is_empty() {

@@ -1,5 +1,5 @@
-//! A clock that jumps: `libfaketime` gives daemon, shims, services and shells another time of day, which the test changes
-//! under them. Only `CLOCK_REALTIME` jumps, as on a machine whose clock is set.
+//! A clock that jumps: `libfaketime` gives daemon, shims, services and shells another time of day, which the test
+//! changes while they run. Only `CLOCK_REALTIME` jumps, as on a machine whose clock is set.
 
 use crate::{Footprint, leaves_nothing};
 use nix::sys::signal::Signal;

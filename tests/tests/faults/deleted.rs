@@ -1,4 +1,4 @@
-//! Files that are deleted under those who hold them: the lock of a daemon, the lock, record and socket of a run, whole
+//! Files that are deleted while processes use them: the lock of a daemon; the lock, record and socket of a run; whole
 //! directories.
 
 use crate::leaves_nothing;

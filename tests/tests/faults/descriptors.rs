@@ -1,4 +1,4 @@
-//! A daemon that may have fewer descriptors open than it has services to look after.
+//! A daemon with a descriptor limit that is too low for its services.
 
 use crate::leaves_nothing;
 use nix::sys::signal::Signal;

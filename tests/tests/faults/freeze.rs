@@ -1,4 +1,4 @@
-//! SIGSTOP of each: who does not run for a while, and is not dead.
+//! SIGSTOP of each process: frozen for a while, but not dead.
 
 use crate::{Footprint, leaves_nothing, named};
 use nix::sys::signal::Signal;

@@ -1,4 +1,5 @@
-//! A shell without `HOME` and `XDG_*`: state lies in the home directory that the system knows, or it is said what is missing.
+//! A shell without `HOME` and `XDG_*`: the state is in the home directory of the user database, or the error names what
+//! is missing.
 
 use crate::resources::own_mounts;
 use nix::mount::{MsFlags, mount};

@@ -1,4 +1,4 @@
-//! `kill -9` of every process there is, at random moments of start, run and stop.
+//! `kill -9` of every process, at random moments of start, run and stop.
 
 use crate::{Footprint, leaves_nothing, named};
 use nix::sys::signal::Signal;
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_millis(25);
 #[derive(Clone, Copy, PartialEq)]
 enum Victim {
     Daemon,
-    Template,
+    Zygote,
     Shim,
     Leader,
     Grandchild,
@@ -41,7 +41,7 @@ enum Phase {
 #[derive(Debug)]
 struct Cast {
     daemon: Vec<u32>,
-    template: Vec<u32>,
+    zygote: Vec<u32>,
     shim: Vec<u32>,
     leader: Vec<u32>,
     grandchild: Vec<u32>,
@@ -54,15 +54,15 @@ impl Cast {
             line.ends_with(b"\0wait\x000\0")
         };
         let (grandchild, leader) = named(project, "test_service").into_iter().partition(is_child);
-        let (daemon, template) = (named(project, "orchestratord"), named(project, "shim-template"));
+        let (daemon, zygote) = (named(project, "orchestratord"), named(project, "shim-template"));
         let shim = named(project, "service-shim");
-        Self { daemon, template, shim, leader, grandchild }
+        Self { daemon, zygote, shim, leader, grandchild }
     }
 
     fn victim(&self, victim: Victim) -> Option<u32> {
         let candidates = match victim {
             Victim::Daemon => &self.daemon,
-            Victim::Template => &self.template,
+            Victim::Zygote => &self.zygote,
             Victim::Shim => &self.shim,
             Victim::Leader => &self.leader,
             Victim::Grandchild => &self.grandchild,
@@ -77,8 +77,8 @@ fn the_daemon() {
 }
 
 #[test]
-fn the_template_of_shims() {
-    run_rounds(Victim::Template);
+fn the_zygote_of_shims() {
+    run_rounds(Victim::Zygote);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn run_rounds(victim: Victim) {
         kills += usize::from(killed);
         eprintln!("round {round}: {phase:?}, killed: {killed}");
         comes_right(&project);
-        if phase == Phase::Run && matches!(victim, Victim::Daemon | Victim::Template | Victim::Grandchild) {
+        if phase == Phase::Run && matches!(victim, Victim::Daemon | Victim::Zygote | Victim::Grandchild) {
             assert_eq!(Cast::of(&project).leader, leader, "the service was disturbed");
         }
     }

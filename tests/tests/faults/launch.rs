@@ -1,4 +1,4 @@
-//! A launch on its way: through the template that is killed or frozen, to a shim that is. It begins once, or not at all.
+//! A launch in flight: through a zygote that is killed or frozen, to a shim that is. It begins once, or not at all.
 
 use crate::shim::unborn;
 use crate::{leaves_nothing, named};
@@ -29,19 +29,19 @@ fn crowded(project: &Project) -> Vec<u32> {
 }
 
 #[test]
-fn a_template_that_is_killed_while_services_wait_takes_no_launch_along() {
+fn a_zygote_that_is_killed_while_services_wait_takes_no_launch_along() {
     for frozen in [false, true] {
         let Some(project) = Project::new(&crowd(WAITING)) else { return };
         let waiting = crowded(&project);
-        let template = named(&project, "shim-template")[0];
+        let zygote = named(&project, "shim-template")[0];
         if frozen {
             for shim in &waiting {
                 signal(*shim, Signal::SIGSTOP);
             }
         }
-        signal(template, Signal::SIGKILL);
+        signal(zygote, Signal::SIGKILL);
         eventually("there is another one", || {
-            (named(&project, "shim-template").first()? != &template).then_some(())
+            (named(&project, "shim-template").first()? != &zygote).then_some(())
         });
         eventually("nobody waits that it had forked", || {
             waiting.iter().all(|shim| !alive(*shim)).then_some(())
@@ -60,7 +60,7 @@ fn a_template_that_is_killed_while_services_wait_takes_no_launch_along() {
     }
 }
 
-/// The launches lie in the socket of the template, which takes none.
+/// The launches lie in the socket of the zygote, which takes none.
 #[test]
 fn a_launch_that_is_on_its_way_does_not_begin_after_a_stop() {
     let Some(project) = Project::new(&crowd(WAITING)) else { return };
@@ -110,9 +110,9 @@ fn the_time_that_a_service_has_begins_with_its_process() {
         return;
     };
     project.value("service start free");
-    let template = named(&project, "shim-template")[0];
+    let zygote = named(&project, "shim-template")[0];
     // It is woken when a shim has been silent for a second.
-    signal(template, Signal::SIGSTOP);
+    signal(zygote, Signal::SIGSTOP);
     let started = project.value("service start web");
     assert_eq!(started.row("web")["ok"], true, "{started}");
     assert_eq!(project.status("web")["restarts"], 0);

@@ -1,4 +1,4 @@
-//! The fault matrix with real processes: docs/reliability.md has it as a table. Ten rounds of each random fault, or two
+//! The fault matrix with real processes; docs/reliability.md has it as a table. Ten rounds of each random fault, or two
 //! hundred with `SERVICE_FAULTS=long`.
 
 // What a test stands on is there, or the test fails.

@@ -1,4 +1,4 @@
-//! Services that behave badly: flooding, endless lines, forking twice, ending at once.
+//! Services that misbehave: floods of output, endless lines, double forks, immediate exits.
 
 use crate::{Footprint, leaves_nothing, named};
 use service_tests::{Project, ServiceTable, alive, eventually};

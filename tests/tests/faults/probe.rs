@@ -1,4 +1,4 @@
-//! Health endpoints that do not play by the rules, and what they cost the daemon.
+//! Health endpoints that violate their protocol, and their cost for the daemon.
 
 use crate::resources::own_mounts;
 use crate::{Footprint, leaves_nothing};

@@ -1,4 +1,4 @@
-//! Files that lie: of another process, of another boot, cut off, garbled, or of a version that is still to come.
+//! Files with wrong contents: of another process, of another boot, truncated, garbled, or of a later version.
 
 use crate::{UnrelatedProcess, leaves_nothing, named};
 use nix::sys::signal::Signal;

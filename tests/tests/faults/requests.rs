@@ -1,4 +1,4 @@
-//! Many at once: daemons, requests, and a file that changes under them.
+//! Concurrency: several daemons, concurrent requests, and a file that changes meanwhile.
 
 use crate::{Footprint, leaves_nothing, named};
 use serde_json::Value;

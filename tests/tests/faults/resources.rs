@@ -1,4 +1,4 @@
-//! What a machine can run out of: space, permission to write, descriptors, processes.
+//! Exhausted resources: disk space, write permission, descriptors, processes.
 
 use crate::{Footprint, leaves_nothing};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -243,13 +243,13 @@ fn without_processes_a_start_fails_and_says_which_limits_there_are() {
     };
     project.value("service start other");
     let (daemon, other) = (project.daemon(), project.pid("other"));
-    let template = template(&project).expect("a daemon that has started something has one");
-    limit(template, "nproc", 0);
+    let zygote = zygote(&project).expect("a daemon that has started something has one");
+    limit(zygote, "nproc", 0);
     let error = project.error("service start web");
     let message = error["msg"].as_str().unwrap();
     assert!(message.contains("as many processes run as may; see `ulimit -u` (0 here)"), "{error}");
     assert_eq!((project.daemon(), project.pid("other")), (daemon, other));
-    limit(template, "nproc", 65536);
+    limit(zygote, "nproc", 65536);
     assert_eq!(project.value("service start web").row("web")["ok"], true);
     leaves_nothing(&project);
 }
@@ -288,17 +288,17 @@ fn a_daemon_that_cannot_write_says_that_it_is_unfit_and_counts_what_is_lost() {
 }
 
 /// The process that shims are forked from.
-fn template(project: &Project) -> Option<u32> {
+fn zygote(project: &Project) -> Option<u32> {
     project.processes().into_iter().find(|pid| name(*pid) == "shim-template")
 }
 
 #[test]
-fn a_template_that_was_killed_is_replaced_before_anybody_asks_for_it() {
+fn a_zygote_that_was_killed_is_replaced_before_anybody_asks_for_it() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     project.value("service start web");
-    let first = template(&project).expect("a daemon that has started something has one");
+    let first = zygote(&project).expect("a daemon that has started something has one");
     signal(first, Signal::SIGKILL);
-    eventually("there is another one", || template(&project).filter(|second| *second != first));
+    eventually("there is another one", || zygote(&project).filter(|second| *second != first));
     assert_eq!(http(&project.socket(), "GET", "/api/v1/health").0, 200);
     leaves_nothing(&project);
 }

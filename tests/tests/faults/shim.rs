@@ -1,5 +1,4 @@
-//! What stands between the daemon and its shims: the template that they are forked from, and the socket at which they are
-//! found again.
+//! Between the daemon and its shims: the zygote that forks them, and the socket over which they are found again.
 
 use crate::{leaves_nothing, named};
 use nix::sys::signal::Signal;
@@ -9,7 +8,7 @@ use std::fs;
 const TWO: &str = "[services.web]\nstart_command = \"TEST_SERVICE alone lock say up\"\n[services.other]\nstart_command = \"TEST_SERVICE\"";
 
 #[test]
-fn a_frozen_template_is_woken_when_a_service_is_to_start() {
+fn a_frozen_zygote_is_woken_when_a_service_is_to_start() {
     let Some(project) = Project::new(TWO) else { return };
     project.value("service start web");
     signal(named(&project, "shim-template")[0], Signal::SIGSTOP);
@@ -19,7 +18,7 @@ fn a_frozen_template_is_woken_when_a_service_is_to_start() {
 
 /// The kernel takes some 280 parcels for a process that takes none.
 #[test]
-fn a_frozen_template_is_woken_however_many_services_are_to_start() {
+fn a_frozen_zygote_is_woken_however_many_services_are_to_start() {
     let one = |number: i32| format!("[services.s{number}]\nstart_command = \"sleep 600\"\n");
     let Some(project) = Project::new(&(0..350).map(one).collect::<String>()) else { return };
     project.value("service start s0");
@@ -30,7 +29,7 @@ fn a_frozen_template_is_woken_however_many_services_are_to_start() {
 }
 
 #[test]
-fn a_template_that_has_shims_outlives_its_daemon_and_one_that_has_none_does_not() {
+fn a_zygote_that_has_shims_outlives_its_daemon_and_one_that_has_none_does_not() {
     let Some(project) = Project::new(TWO) else { return };
     project.value("service start web");
     let web = project.pid("web");
@@ -68,22 +67,22 @@ fn one_unborn(project: &Project) -> u32 {
 #[test]
 fn a_service_that_waited_starts_whoever_of_those_that_wait_for_it_was_killed_or_frozen() {
     for victim in
-        ["nobody", "asked to end", "the shim that waits", "the template", "both", "the daemon", "frozen"]
+        ["nobody", "asked to end", "the shim that waits", "the zygote", "both", "the daemon", "frozen"]
     {
         let Some(project) = Project::new(WAITS) else { return };
         project.value("service start web --no-wait");
         let shim = one_unborn(&project);
-        let template = named(&project, "shim-template")[0];
+        let zygote = named(&project, "shim-template")[0];
         match victim {
             "asked to end" => {
                 signal(shim, Signal::SIGTERM);
                 eventually("it does", || (!alive(shim)).then_some(()));
             }
             "the shim that waits" => signal(shim, Signal::SIGKILL),
-            "the template" => signal(template, Signal::SIGKILL),
-            "both" => [template, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGKILL)),
+            "the zygote" => signal(zygote, Signal::SIGKILL),
+            "both" => [zygote, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGKILL)),
             "the daemon" => project.kill_daemon(),
-            "frozen" => [template, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGSTOP)),
+            "frozen" => [zygote, shim].into_iter().for_each(|pid| signal(pid, Signal::SIGSTOP)),
             _ => {}
         }
         project.write("go", "");

@@ -1,4 +1,4 @@
-//! Services of which a new daemon cannot tell whether they run: what would tell cannot be opened.
+//! Services whose state a new daemon cannot determine, because a file cannot be opened.
 
 use crate::resources::{make_read_only, own_mounts};
 use crate::{leaves_nothing, named};

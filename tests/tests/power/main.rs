@@ -1,5 +1,5 @@
-//! A power failure at every moment of a daemon's life: what it did to its files is recorded, cut off somewhere, and a daemon is
-//! brought up on what a file system may have kept.
+//! A power failure at every moment of a daemon's life: its file operations are recorded and cut off at each point, and
+//! a daemon starts on what a file system may have kept.
 
 mod trace;
 

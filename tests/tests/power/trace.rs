@@ -1,4 +1,5 @@
-//! What a daemon does to its state directory, as `strace` saw it, and what a power failure may leave of that.
+//! The file operations of a daemon in its state directory, as traced by `strace`, and the states that a power failure
+//! may leave.
 
 use std::collections::BTreeMap;
 use std::fs;

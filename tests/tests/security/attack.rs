@@ -1,5 +1,5 @@
-//! Four attackers at once: heads full of what redaction reacts to, streams that nobody reads, checks that print much, names
-//! without end. Whoever asks on the socket is answered meanwhile, and the daemon ends when it is asked to.
+//! Four attackers at once: headers that trigger redaction, streams that nobody reads, checks with much output, endless
+//! names. Meanwhile the socket answers, and the daemon stops when asked to.
 
 use crate::{address, bearer, token};
 use service_tests::{Project, eventually, http};

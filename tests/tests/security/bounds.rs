@@ -1,4 +1,4 @@
-//! Requests without end: heads, bodies, time and connections are bounded, on the socket as over TCP.
+//! Endless requests: heads, bodies, times and connections are limited, on the socket and over TCP.
 
 use crate::{address, ask, bearer, open_project, token};
 use serde_json::Value;

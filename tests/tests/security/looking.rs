@@ -1,4 +1,5 @@
-//! Who only looks runs nothing of a `services.toml` that nobody has accepted: no program, no manager module, no check.
+//! Read-only commands run nothing of a `services.toml` that nobody has accepted: no program, no manager module, no
+//! check.
 
 use service_tests::{Project, ServiceTable, eventually};
 use std::fs::{self, Permissions};

@@ -1,5 +1,5 @@
-//! What `docs/security.md` promises, tried from where an attacker would stand: another user, a page in a browser, somebody on
-//! the network with no token or a lesser one, a client without end, and a name that wants out of its directory.
+//! The claims of `docs/security.md`, tested from an attacker's position: another user, a web page, a network client
+//! without a token or with a lesser one, an endless client, and a name that leaves its directory.
 
 mod attack;
 mod bounds;

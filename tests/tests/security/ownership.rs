@@ -1,5 +1,5 @@
-//! Whose file it is: a `services.toml` that was found, and not named, is used only where nobody else can have written it. One
-//! table of cases for the program, the plugin and the plain front.
+//! File ownership: a `services.toml` that was found, and not named, is used only if no other user can have written it.
+//! One table of cases for the program, the plugin and the plain front.
 
 use nix::unistd::{Gid, Uid, chown, geteuid};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The token for reading: it is no lever on the machine, and tells nothing that a program wrote.
+//! The read token: it changes nothing on the machine, and reveals no program output.
 
 use crate::{address, ask, bearer, open_project, token};
 use service_tests::{ServiceTable, eventually};

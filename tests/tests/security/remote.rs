@@ -1,4 +1,4 @@
-//! Nushell on one machine, the daemon on another: over TCP with TLS, a token and an authority of one's own.
+//! Nushell on one machine, the daemon on another: over TCP with TLS, a token and a private authority.
 
 use crate::address;
 use service_tests::{Project, ServiceTable, installed, skip};

@@ -1,4 +1,4 @@
-//! What a service gets of who runs the daemon, and what another user does not.
+//! The privileges and variables of the daemon's user that a service gets, and that another user does not get.
 
 use service_tests::{Project, ServiceTable, skip};
 

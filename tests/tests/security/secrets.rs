@@ -1,4 +1,4 @@
-//! Secrets that are in a `services.toml`: in no answer, no event, no log of ours and no error.
+//! Secrets of a `services.toml` appear in no response, event, log or error.
 
 use service_tests::{Project, eventually, http};
 use std::fs;

@@ -1,4 +1,4 @@
-//! The Unix socket: for its user and root alone, from its first moment on.
+//! The Unix socket is accessible to its user and to root only, from its creation on.
 
 use service_tests::{Project, eventually, installed, program, skip};
 use std::fs::{self, Permissions};

@@ -1,4 +1,4 @@
-//! The door on TCP: shut unless it is asked for; then a token, the right name, and no page of a browser.
+//! TCP access: off by default; then it needs a token and a known host name, and refuses web pages.
 
 use crate::{address, ask, bearer, open_project, token};
 use service_tests::{Project, ServiceTable, eventually, free_port};
