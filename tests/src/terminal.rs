@@ -4,6 +4,11 @@ use crate::programs::{installed, skip};
 use crate::project::Project;
 use crate::wait::eventually;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long one attempt to read the screen may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A terminal with one Nushell. Dropping it closes the terminal.
 pub struct Terminal<'p> {
@@ -14,11 +19,11 @@ pub struct Terminal<'p> {
 impl<'p> Terminal<'p> {
     /// A Nushell in the project's directory, at its prompt. `None`, after a message, without tmux.
     pub fn open(project: &'p Project) -> Option<Self> {
-        Self::of_width(project, 150)
+        Self::with_width(project, 150)
     }
 
     /// The same in a terminal of this width.
-    pub fn of_width(project: &'p Project, columns: u32) -> Option<Self> {
+    pub fn with_width(project: &'p Project, columns: u32) -> Option<Self> {
         let Some(tmux) = installed("tmux") else {
             skip("tmux is not installed");
             return None;
@@ -60,6 +65,36 @@ impl<'p> Terminal<'p> {
     #[track_caller]
     pub fn shows(&self, text: &str) {
         eventually(&format!("the screen shows `{text}`"), || self.screen().contains(text).then_some(()));
+    }
+
+    /// Waits for the prompt: types a line whose output differs from the line itself, and waits for the output.
+    #[track_caller]
+    pub fn wait_for_prompt(&self) {
+        // A ctrl-c empties the input, so a line that is typed too early is lost and has to be typed again.
+        eventually("the prompt is back", || {
+            self.types("print $'at the prompt (20 + 3)'", &["Enter"]);
+            self.shows_soon(&["at the prompt 23"]).then_some(())
+        });
+    }
+
+    /// Whether the screen shows all these texts within two seconds.
+    pub fn shows_soon(&self, texts: &[&str]) -> bool {
+        let deadline = Instant::now() + ATTEMPT_TIMEOUT;
+        loop {
+            let screen = self.screen();
+            let all = texts.iter().all(|text| screen.contains(text));
+            if all || Instant::now() >= deadline {
+                return all;
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Clears the screen and waits until it no longer shows this text.
+    #[track_caller]
+    pub fn clear(&self, text: &str) {
+        self.types("clear", &["Enter"]);
+        eventually("the screen is empty", || (!self.screen().contains(text)).then_some(()));
     }
 
     fn tmux(&self, arguments: &[&str]) -> String {

@@ -164,7 +164,7 @@ fn every_table_looks_as_it_was_last_agreed_at_80_and_at_200_columns() {
 #[test]
 fn a_terminal_shows_a_table_as_the_golden_pages_do() {
     let Some(shop) = Shop::new() else { return };
-    let Some(terminal) = Terminal::of_width(&shop.project, 80) else { return };
+    let Some(terminal) = Terminal::with_width(&shop.project, 80) else { return };
     let (load, settle) = shop.settle();
     shop.project.write("shown.nu", &format!("{load}\ndef shown []: any -> any {{ {settle} }}\n"));
     let line = "service list | reject start_command";

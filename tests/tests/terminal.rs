@@ -2,26 +2,10 @@
 
 use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, Terminal, eventually, free_port, name, signal};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 /// Not ready before there is a file `go`.
 const GATED: &str = "[services.slow]\nstart_command = \"TEST_SERVICE gate go say ready\"\n\
     ready = { log = \"^ready$\", timeout = \"20min\" }\n";
-
-/// Types a line whose output cannot be mistaken for the line itself, and waits for it.
-#[track_caller]
-fn is_at_the_prompt(terminal: &Terminal) {
-    // What is typed before the shell reads again may be lost: a ctrl-c empties the terminal.
-    eventually("the prompt is back", || {
-        terminal.types("print $'at the prompt (20 + 3)'", &["Enter"]);
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < deadline && !terminal.screen().contains("at the prompt 23") {
-            sleep(Duration::from_millis(10));
-        }
-        terminal.screen().contains("at the prompt 23").then_some(())
-    });
-}
 
 #[test]
 fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
@@ -40,7 +24,7 @@ fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
     // What is typed before would be echoed into the line that is being cleared.
     terminal.shows("the daemon continues");
     terminal.shows("`service stop slow` reverts it");
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     assert!(!terminal.screen().contains("is starting"), "the line is left");
     assert_eq!(project.status("slow")["state"], "starting");
 }
@@ -101,7 +85,7 @@ fn the_line_that_shows_the_waiting_is_gone_when_it_is_over() {
     terminal.shows("slow is starting");
     project.write("go", "");
     terminal.shows("started");
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     assert!(!terminal.screen().contains("is starting"), "the line is left");
 }
 
@@ -112,14 +96,14 @@ fn the_line_that_shows_the_waiting_is_cut_to_the_terminal() {
     else {
         return;
     };
-    let Some(terminal) = Terminal::of_width(&project, 40) else { return };
+    let Some(terminal) = Terminal::with_width(&project, 40) else { return };
     terminal.types("service start --all", &["Enter"]);
     terminal.shows("starting 1s: a-service-with-a-name");
     terminal.shows("starting 2s: a-service-with-a-name");
     let drawn = terminal.screen().matches(": a-service-with").count();
     assert_eq!(drawn, 1, "it is drawn in one place");
     project.write("go", "");
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
 }
 
 #[test]
@@ -129,12 +113,12 @@ fn ctrl_c_leaves_nothing_of_a_line_that_is_as_wide_as_the_terminal_and_no_empty_
     else {
         return;
     };
-    let Some(terminal) = Terminal::of_width(&project, 40) else { return };
+    let Some(terminal) = Terminal::with_width(&project, 40) else { return };
     terminal.types("service start --all", &["Enter"]);
     terminal.shows("starting 1s: a-service-with-a-name");
     terminal.press(&["C-c"]);
     terminal.shows("the daemon continues");
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     assert!(!terminal.screen().contains("a-service-with"), "a rest of the line is left");
     assert!(!terminal.screen().contains("empty"), "rows that nobody waited for are shown as none");
 }
@@ -153,7 +137,7 @@ fn the_line_stays_while_a_closure_is_asked_again_and_again() {
         screen.contains(&format!("{line} 4s")).then_some(())
     });
     terminal.press(&["C-c"]);
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     assert!(!terminal.screen().contains(line), "the line is left");
 }
 
@@ -166,7 +150,7 @@ fn ctrl_c_ends_a_wait_and_nothing_else() {
     terminal.shows("waiting until ready");
     terminal.press(&["C-c"]);
     terminal.shows("interrupted");
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     assert!(!terminal.screen().contains("waiting until ready"), "the line is left");
     assert_eq!(project.status("slow")["state"], "starting");
 }
@@ -184,7 +168,7 @@ fn ctrl_c_ends_an_apply_for_the_shell_and_the_daemon_goes_on() {
     terminal.press(&["C-c"]);
     // What is typed before would be echoed into the line that is being cleared.
     terminal.shows("the daemon continues");
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     assert!(!terminal.screen().contains("slow is starting"), "the line is left");
     project.write("go", "");
     eventually("it is ready all the same", || (project.status("slow")["state"] == "ready").then_some(()));
@@ -202,7 +186,7 @@ fn ctrl_c_ends_following_events() {
     );
     terminal.shows("ready it is");
     terminal.press(&["C-c"]);
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     // Before the first event.
     terminal.types("clear; service events --follow", &["Enter"]);
     eventually("it is over", || {
@@ -211,7 +195,7 @@ fn ctrl_c_ends_following_events() {
         let screen = terminal.screen();
         (!screen.contains("at the prompt") && screen.contains("interrupted")).then_some(())
     });
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     assert!(!terminal.screen().contains("empty"), "{}", terminal.screen());
 }
 
@@ -230,7 +214,7 @@ fn ctrl_c_ends_following_a_log_as_text_and_as_rows() {
             (!screen.contains("at the prompt") && screen.lines().any(|line| line == "hello")).then_some(())
         });
         terminal.press(&["C-c"]);
-        is_at_the_prompt(&terminal);
+        terminal.wait_for_prompt();
     }
 }
 
@@ -241,7 +225,7 @@ fn a_wait_in_a_background_job_is_not_cut_short_by_the_next_prompt_and_draws_noth
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types("job spawn { service wait slow | get 0.state | save done.txt }", &["Enter"]);
     for _ in 0..3 {
-        is_at_the_prompt(&terminal);
+        terminal.wait_for_prompt();
         terminal.types("clear", &["Enter"]);
     }
     terminal.types("sleep 600ms; print $'slept (1 + 1)'", &["Enter"]);
@@ -272,7 +256,7 @@ fn a_plugin_that_nushell_has_put_away_comes_back_with_the_next_call() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types("$env.config.plugin_gc.default.stop_after = 0sec; service list | ignore", &["Enter"]);
-    is_at_the_prompt(&terminal);
+    terminal.wait_for_prompt();
     let plugins =
         || project.processes().into_iter().filter(|pid| name(*pid).starts_with("nu_plugin_")).count();
     eventually("the plugin is put away", || (plugins() == 0).then_some(()));
@@ -304,7 +288,6 @@ fn tab_offers_every_service_to_a_stop_and_to_a_start() {
         terminal.shows("one-running");
         terminal.shows("one-idle");
         terminal.press(&["Escape", "C-u"]);
-        terminal.types("clear", &["Enter"]);
-        eventually("the screen is empty", || (!terminal.screen().contains("one-idle")).then_some(()));
+        terminal.clear("one-idle");
     }
 }
