@@ -1,5 +1,5 @@
-//! What has to take no more than twice the time for twice as much: whatever others may make long. `cargo xtask counts` compares
-//! the instructions of each case at a size and at twice that.
+//! The cases whose cost may at most double for twice the input: all input of other users. `cargo xtask counts` compares
+//! the instructions of each case at a size and at twice that size.
 
 use crate::{need, obey, plan};
 use service_api::redact;
@@ -15,17 +15,17 @@ use std::hint::black_box;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Something that is done once with an input of a size.
+/// An operation on an input of a given size.
 pub struct Growing {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The smaller of the two sizes.
     pub size: usize,
-    /// Does it.
+    /// Runs it.
     pub act: Box<dyn Fn(usize)>,
 }
 
-/// What text that reaches redaction may be made of: each byte that it reacts to, alone, and with what makes it look further.
+/// Text that redaction scans: each byte that it reacts to, alone and with a context that makes it scan further.
 const TEXTS: [&str; 44] = [
     "@",
     "a:b@",
@@ -73,7 +73,7 @@ const TEXTS: [&str; 44] = [
     "é",
 ];
 
-/// All of them.
+/// All cases.
 pub fn all() -> Vec<Growing> {
     let mut all: Vec<Growing> = TEXTS
         .iter()
@@ -148,7 +148,7 @@ fn environment(size: usize) {
     drop(black_box(redact::without(&"a".repeat(size), &values)));
 }
 
-/// The answer of a DNS server with so many addresses of the name `a`.
+/// The answer of a DNS server with this many addresses of the name `a`.
 fn addresses(count: usize) -> Vec<u8> {
     let count = u16::try_from(count).expect("no answer has more");
     let mut answer = vec![0, 1, 0x81, 0x80, 0, 1];
@@ -182,7 +182,7 @@ fn chain(count: usize, closed: bool) -> Vec<Service> {
     (0..count).map(|nth| needing(nth, &on(nth))).collect()
 }
 
-/// Pairs that need each other, each with an edge to the next.
+/// Pairs that depend on each other, each with an edge to the next pair.
 fn circles(count: usize) -> Vec<Service> {
     let on = |nth: usize| match nth % 2 {
         0 if nth + 2 < count => vec![nth + 1, nth + 2],
@@ -206,7 +206,7 @@ fn service(nth: usize) -> String {
     )
 }
 
-/// As many starts of a service, one after the other.
+/// This many consecutive starts of a service.
 fn starts(count: usize) {
     let event = |seq: usize, to: &str| {
         format!(
@@ -220,7 +220,7 @@ fn starts(count: usize) {
     assert_eq!(measured::starts(&journal.path().join("journal.jsonl")), count);
 }
 
-/// Starts all of it, one after the other.
+/// Starts all services, one after the other.
 fn start(services: Vec<Service>) {
     let (mut fleet, all, mut now) = fleet(services);
     fleet.start(&all, Relatives::Along, now);
@@ -228,7 +228,7 @@ fn start(services: Vec<Service>) {
     black_box(&fleet);
 }
 
-/// Lets the one fail that all others wait for, and asks each what becomes of it.
+/// Fails the service that all others wait for, and asks for the outlook of each.
 fn fail(services: Vec<Service>) {
     let (mut fleet, all, now) = fleet(services);
     fleet.start(&all, Relatives::Along, now);
@@ -251,7 +251,7 @@ fn written(name: &str, text: &str) -> TempDir {
     directory
 }
 
-/// As the daemon reads it, and as `service check` tells what is wrong with it.
+/// As the daemon reads the file, and as `service check` reports its problems.
 fn file(text: &str) {
     if let Err(problem) = black_box(load::config_from_str(text, "services.toml")) {
         drop(black_box(problem.redacted().to_string()));

@@ -1,5 +1,6 @@
-//! The cases of the small benches: what the core, the log and the API do most, each prepared once and then done again and
-//! again. `benches/cases.rs` times them, `counted` runs them under valgrind, which counts their instructions.
+//! The cases of the small benches: the most frequent operations of the core, the log and the API. Each is prepared once
+//! and then repeated. `benches/cases.rs` times them; `counted` runs them under valgrind, which counts their
+//! instructions.
 
 // A bench ends where something is not as it should be.
 #![allow(clippy::missing_panics_doc)]
@@ -18,15 +19,15 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Something that is done again and again.
+/// An operation that is repeated.
 pub struct Case {
-    /// What it is called in the file of counts.
+    /// Its name in the file of counts.
     pub name: &'static str,
-    /// Prepares it.
+    /// Prepares the operation.
     pub prepare: fn() -> Box<dyn FnMut()>,
 }
 
-/// All of them.
+/// All cases.
 pub const CASES: [Case; 5] = [
     Case { name: "order and levels of 1,000 services", prepare: || again(services(1_000), plan) },
     Case { name: "plan and diff of 1,000 services", prepare: || again(Changed::of(1_000), Changed::compare) },
@@ -57,17 +58,18 @@ fn again<In: Clone + 'static, Out>(input: In, act: impl Fn(In) -> Out + 'static)
     Box::new(move || drop(black_box(act(input.clone()))))
 }
 
-/// Services that each need three of those before, the same in every run.
+/// Services with three dependencies among the previous ones, the same in every run.
 fn services(count: usize) -> Vec<Service> {
     let name = |index: usize| Name::new(&format!("service-{index}")).expect("a good name");
-    let mut dice: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
     (0..count)
         .map(|index| {
             let mut service = Service::new(name(index));
             let mut on = BTreeSet::new();
             while on.len() < index.min(3) {
-                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                on.insert(usize::try_from(dice >> 33).unwrap_or_default() % index);
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                on.insert(usize::try_from(random >> 33).unwrap_or_default() % index);
             }
             service.dependencies = on.into_iter().map(|on| need(name(on))).collect();
             service
@@ -88,7 +90,7 @@ fn plan(services: Vec<Service>) -> Plan {
     Plan::compile(Config { services, ..Config::default() }).expect("a good plan")
 }
 
-/// All of so many run; one in ten is changed since, and one in ten is gone.
+/// A plan in which all services run, one in ten has changed, and one in ten is gone.
 #[derive(Clone)]
 struct Changed {
     present: Arc<BTreeMap<Name, Arc<Service>>>,
@@ -117,7 +119,7 @@ impl Changed {
     }
 }
 
-/// Every one comes up, is killed, comes up again, and is stopped.
+/// Every service starts, is killed, starts again, and is stopped.
 fn life() -> Box<dyn FnMut()> {
     let plan = Arc::new(plan(services(100)));
     Box::new(move || {
@@ -137,7 +139,7 @@ fn life() -> Box<dyn FnMut()> {
     })
 }
 
-/// Does what the fleet orders, in a world where everything works, until it orders nothing more.
+/// Executes the effects of the fleet, all of which succeed, until there are none.
 fn obey(fleet: &mut Fleet, now: &mut Moment) {
     loop {
         let orders = fleet.take_orders();

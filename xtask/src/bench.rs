@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: release builds, measured beside others on the same machine in the same run.
+//! `cargo xtask bench`: measures release builds and other systems on the same machine, in one run.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::{nu, paths};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 const PACKAGES: [&str; 4] = ["service-bench", "service-orchestrator", "service-shim", "nu_plugin_service"];
 
-/// What stands between these is written by the bench.
+/// The bench writes the text between these markers.
 const MARKS: [&str; 2] = ["<!-- measured -->\n", "<!-- measured until here -->\n"];
 
 pub(crate) fn run(arguments: &[String]) -> TaskResult {

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: all that a change has to pass.
+//! `cargo xtask check`: everything that a change has to pass.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::{instructions, paths, readme, test};
@@ -18,7 +18,7 @@ pub(crate) fn run() -> TaskResult {
     readme::check()
 }
 
-/// Whether a tool can be run. On CI it has to be installed; elsewhere its check is skipped.
+/// Whether a tool can be run. On CI it must be installed; elsewhere its check is skipped.
 fn is_installed(mut tool: Command, install: &str) -> TaskResult<bool> {
     tool.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
     if tool.status().is_ok_and(|status| status.success()) {

@@ -1,5 +1,6 @@
-//! `cargo xtask dist`: what a release consists of, in `target/dist`: an archive with the three programs and the Nushell
-//! modules, a Debian package where `cargo deb` is installed, and their checksums. `--tag v1.2.3` fails for another version.
+//! `cargo xtask dist`: the files of a release in `target/dist`: an archive with the three programs and the Nushell
+//! modules, a Debian package if `cargo deb` is installed, and their checksums. `--tag v1.2.3` fails for another
+//! version.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::paths;
@@ -9,7 +10,7 @@ use std::process::{Command, Stdio};
 
 const PACKAGES: [&str; 3] = ["service-orchestrator", "service-shim", "nu_plugin_service"];
 const PROGRAMS: [&str; 3] = ["orchestratord", "service-shim", "nu_plugin_service"];
-/// What the archive has beside the programs. `install.nu` reads in `Cargo.lock` which Nushell the plugin was built for.
+/// Further files of the archive. `install.nu` reads the Nushell version of the plugin from `Cargo.lock`.
 const FILES: [&str; 9] = [
     "install.nu",
     "nu/managers",
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &[String]) -> TaskResult {
     sum(&dist)
 }
 
-/// Puts programs and files into a directory of this name, and the directory into an archive.
+/// Copies programs and files into a directory of this name, and packs the directory.
 fn pack(dist: &Path, name: &str, release: &Path) -> TaskResult {
     let top = dist.join(name);
     fs::create_dir_all(top.join("bin"))?;

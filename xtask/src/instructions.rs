@@ -1,6 +1,6 @@
-//! `cargo xtask counts`: instructions of the small benches, counted by valgrind, which does not mind what else the machine does.
-//! They are compared with `bench/counts.txt`; `--write` writes that anew. What others may make long is done at a size and at twice
-//! that, and may take no more than a little over twice as many.
+//! `cargo xtask counts`: instructions of the small benches, counted by valgrind, independent of other load. The counts
+//! are compared with `bench/counts.txt`; `--write` rewrites it. Cases with input of other users run at a size and at
+//! twice that size, and may take little more than twice as many instructions.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::paths;
@@ -11,18 +11,19 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How much more a case may take than is written down, before somebody has to look.
+/// The accepted excess of a case over its recorded count.
 const MARGIN: f64 = 1.05;
 
-/// How much more of them what grows may take at twice the size: searches and sorts take a little more than twice as much.
+/// The accepted excess over twice the count at twice the size: searches and sorts take a little more than twice as
+/// much.
 const GROWTH: f64 = 2.3;
 
-/// What takes fewer is too little to compare.
+/// A smaller count is not compared.
 const FEWEST: u64 = 50_000;
-/// The case that does nothing.
+/// The case without work.
 const NOTHING: &str = "nothing";
 
-/// A case is done once and eleven times; the difference is ten times the case alone.
+/// A case runs once and eleven times; the difference is ten runs.
 const FEW: u64 = 1;
 const MANY: u64 = 11;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &[String]) -> TaskResult {
     compare(&counted, &read(&std::fs::read_to_string(file)?))
 }
 
-/// Whether nothing grows faster than what it is given.
+/// Checks that no case grows faster than its input.
 fn grow(program: &Path) -> TaskResult {
     let listed = String::from_utf8(Command::new(program).arg("grow").output()?.stdout)?;
     let cases: Vec<(u64, &str)> = listed

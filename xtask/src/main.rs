@@ -1,4 +1,5 @@
-//! What a developer types: `cargo xtask demo | test | faults | chaos | bench | counts | readme | dist | check`. Each task is one file. Only the standard library is used.
+//! The developer's tasks: `cargo xtask demo | test | faults | chaos | bench | counts | readme | dist | check`. Each
+//! task is one file. Only the standard library is used.
 
 mod bench;
 mod chaos;
@@ -18,16 +19,16 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
-  demo    build, play examples/quickstart in a real Nushell, leave no process behind
+  demo    build, run examples/quickstart in a real Nushell, leave no process behind
   test    every test: unit, property, doctests, end to end with the real nu and real servers, both Nushell fronts, faults under load
   faults  the fault matrix alone, also with every core kept busy; --long: 200 rounds of each fault; --release
-  chaos   random graphs, eight clients, one that strikes every process and the machine beneath, and a judge: --minutes N (1), --seed S,
+  chaos   random graphs, eight clients, faults in every process and in the machine, and a check of all results: --minutes N (1), --seed S,
           --without disk,descriptors,read-only,power, --keep, --release
-  bench   how fast this is, in release builds, beside the bare machine and the peers that it has; writes docs/performance.md.
-          With arguments, those of the bench: only what they ask for, and nothing is written
-  counts  instructions of the small benches, compared with bench/counts.txt (--write); what others may make long, at twice the length
-  readme  plays the five commands of the README and writes their answers into it, where they have changed
-  dist    what a release consists of, in target/dist: archive, Debian package, checksums
+  bench   speed of release builds, compared with the bare machine and the installed peers; writes docs/performance.md.
+          With the bench's own arguments it runs only the selected part, and writes nothing
+  counts  instructions of the small benches, compared with bench/counts.txt (--write); cases with input of other users also at twice the size
+  readme  runs the five commands of the README and updates their output in it
+  dist    the files of a release in target/dist: archive, Debian package, checksums
   check   formatting, clippy with warnings denied, test, counts, and whether the README is up to date";
 
 fn main() -> ExitCode {

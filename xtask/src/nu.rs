@@ -1,18 +1,19 @@
-//! Finds the Nushell that the plugin was built for, or gets it.
+//! Finds the Nushell that the plugin is built for, or installs it.
 
 use crate::command::{TaskResult, cargo, run};
 use crate::paths;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is got where there is none.
+/// The version that is installed if there is none.
 const VERSION: &str = "0.115.1";
-/// What a plugin of this version can be loaded into.
+/// The versions that can load the plugin.
 const FITTING: &str = "0.115.";
-/// The oldest that the plain front is for.
+/// The oldest version of the plain front.
 const OLDEST: &str = "0.109.1";
 
-/// A fitting `nu`: `$SERVICE_TEST_NU`, else the one on `PATH`, else one in the target directory: from npm, or built.
+/// A matching `nu`: `$SERVICE_TEST_NU`, or else the one on `PATH`, or else one in the target directory: from npm, or
+/// built.
 pub(crate) fn get() -> TaskResult<PathBuf> {
     let home = paths::target()?.join("nu");
     if let Some(nu) = std::env::var_os("SERVICE_TEST_NU").map(PathBuf::from).or_else(|| found(&home)) {
@@ -31,7 +32,7 @@ pub(crate) fn get() -> TaskResult<PathBuf> {
     found(&home).ok_or_else(|| format!("cannot find a Nushell {FITTING}x: put one on PATH").into())
 }
 
-/// The oldest `nu` that the plain front is for, in the target directory; `None`, said aloud, where npm has none.
+/// The oldest `nu` of the plain front, in the target directory; `None`, after a message, if npm has none.
 pub(crate) fn oldest() -> TaskResult<Option<PathBuf>> {
     let home = paths::target()?.join("nu-oldest");
     let got = || got(&home).find(|nu| is(nu, OLDEST));
@@ -60,7 +61,8 @@ fn found(home: &Path) -> Option<PathBuf> {
     on_path().chain(got(home)).chain([home.join("bin/nu")]).find(|nu| is(nu, FITTING))
 }
 
-/// What npm has brought here. Its package `nushell` is a script around the binary of one of these, called by system.
+/// The binary that npm has installed. Its package `nushell` is a script around the binary of one of these packages,
+/// named by system.
 fn got(home: &Path) -> impl Iterator<Item = PathBuf> {
     let packages = std::fs::read_dir(home.join("node_modules/@nushell")).into_iter().flatten().flatten();
     packages.map(|package| package.path().join("bin/nu"))

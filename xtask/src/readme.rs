@@ -1,7 +1,7 @@
-//! `cargo xtask readme`: the five commands of the README with their real output, so that they cannot go stale.
+//! `cargo xtask readme`: the five commands of the README with their real output, so that they cannot become outdated.
 //!
-//! Process ids, times and sizes differ from run to run, and with them the widths of columns. What is compared is what is
-//! left without them; the README is written only where that differs.
+//! Process ids, times and sizes differ between runs, and with them the widths of columns. Texts are compared without
+//! them, and the README is written only if the rest differs.
 
 use crate::command::TaskResult;
 use crate::{demo, paths};
@@ -11,30 +11,29 @@ use std::process::{Command, Stdio};
 const OPENS: &str = "## Five commands\n\n```nu\n";
 const CLOSES: &str = "```\n\n## All commands";
 
-/// Writes the section anew where it has gone stale.
+/// Rewrites the section if it is outdated.
 pub(crate) fn run() -> TaskResult {
     let (before, old, after) = split()?;
-    let new = played()?;
-    if shape(&old) == shape(&new) {
+    let new = run_commands()?;
+    if without_numbers(&old) == without_numbers(&new) {
         eprintln!("the README is up to date");
         return Ok(());
     }
     fs::write(paths::root().join("README.md"), [before, new, after].concat())?;
-    eprintln!("README.md has been written anew");
+    eprintln!("rewrote README.md");
     Ok(())
 }
 
-/// Fails where the section has gone stale.
+/// Fails if the section is outdated.
 pub(crate) fn check() -> TaskResult {
     let (_, old, _) = split()?;
-    if shape(&old) == shape(&played()?) {
+    if without_numbers(&old) == without_numbers(&run_commands()?) {
         return Ok(());
     }
-    Err("cannot go on: the five commands in README.md answer differently by now; run `cargo xtask readme`"
-        .into())
+    Err("the output of the five commands in README.md is outdated: run `cargo xtask readme`".into())
 }
 
-/// The README before the section, the section, and what follows.
+/// The README before the section, the section, and the rest.
 fn split() -> TaskResult<(String, String, String)> {
     let readme = fs::read_to_string(paths::root().join("README.md"))?;
     let unknown = || format!("cannot find the section of `{}` in README.md", OPENS.trim());
@@ -43,20 +42,20 @@ fn split() -> TaskResult<(String, String, String)> {
     Ok((format!("{before}{OPENS}"), section.to_owned(), format!("{CLOSES}{after}")))
 }
 
-fn played() -> TaskResult<String> {
-    let hear = |command: &mut Command| -> TaskResult<String> {
+fn run_commands() -> TaskResult<String> {
+    let capture = |command: &mut Command| -> TaskResult<String> {
         let output = command.stderr(Stdio::inherit()).output()?;
         match output.status.success() {
             true => Ok(String::from_utf8(output.stdout)?),
-            false => Err(format!("cannot play the five commands: nu ended with {}", output.status).into()),
+            false => Err(format!("cannot run the five commands: nu ended with {}", output.status).into()),
         }
     };
-    let text = demo::play("readme", "readme.nu", hear)?;
+    let text = demo::run_script("readme", "readme.nu", capture)?;
     Ok(format!("{}\n", text.trim_end()))
 }
 
 /// A text without its numbers, their units, and the widths of its columns.
-fn shape(text: &str) -> String {
+fn without_numbers(text: &str) -> String {
     let words = |line: &str| {
         let words = line.split_whitespace().map(word).filter(|word| !word.is_empty());
         words.collect::<Vec<_>>().join(" ")
@@ -72,12 +71,15 @@ fn word(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shape;
+    use super::without_numbers;
 
     #[test]
     fn numbers_and_widths_make_no_difference_and_words_do() {
         let one = "│ 0 │ db │ 14ms │ 2.3 MB │ now │\n╰───┴──╯";
-        assert_eq!(shape(one), shape("│ 0 │ db │ 1sec 214ms │   12.3 kB │ 2 seconds ago │\n╰─────┴──╯"));
-        assert_ne!(shape(one), shape(&one.replace("db", "web")));
+        assert_eq!(
+            without_numbers(one),
+            without_numbers("│ 0 │ db │ 1sec 214ms │   12.3 kB │ 2 seconds ago │\n╰─────┴──╯")
+        );
+        assert_ne!(without_numbers(one), without_numbers(&one.replace("db", "web")));
     }
 }

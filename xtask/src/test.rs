@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test there is.
+//! `cargo xtask test`: all tests.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::{faults, nextest, nu, paths};
@@ -31,7 +31,7 @@ pub(crate) fn run() -> TaskResult {
     Ok(())
 }
 
-/// The tests of the Nushell side, through this front in this Nushell.
+/// The tests of the Nushell side, with this front in this Nushell.
 fn front(front: &str, nu: &Path, programs: &Path) -> TaskResult {
     let mut tests = Command::new(nu);
     tests.args(["--no-config-file", "nu/tests/run.nu", "--front", front, "--programs"]).arg(programs);
