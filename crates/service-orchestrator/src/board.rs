@@ -30,7 +30,7 @@ pub(crate) struct Entry {
     /// The service's own process, while there is one.
     pub(crate) pid: Option<u32>,
     /// The root of its process tree: the shim.
-    pub(crate) keeper: Option<u32>,
+    pub(crate) shim: Option<u32>,
     /// The last check of the present run.
     pub(crate) check: Option<Arc<CheckResult>>,
     /// What the manager last complained of.
@@ -82,7 +82,7 @@ impl Entry {
     pub(crate) fn begin_run(&mut self) {
         let said = self.check.take().filter(|check| check.kind == "manager" && !check.healthy);
         self.ending = said.map(|check| check.message.clone());
-        (self.complaint, self.pid, self.keeper) = (None, None, None);
+        (self.complaint, self.pid, self.shim) = (None, None, None);
         (self.left, self.out_of_reach) = (None, None);
         self.told = ManagerInfo::default();
         self.said = None;

@@ -29,8 +29,8 @@ pub(crate) struct Tally {
     pub(crate) failed_checks: u64,
     /// What former runs gave the log.
     former: Option<u64>,
-    /// The desk of the run, on which its shim counts.
-    desk: Option<Arc<File>>,
+    /// The shared buffer of the run, in which its shim counts.
+    buffer: Option<Arc<File>>,
 }
 
 /// How often what was observed was at most each bound.
@@ -45,7 +45,7 @@ pub(crate) struct Histogram {
 impl Default for Tally {
     fn default() -> Self {
         let (starts, checks) = (Histogram::new(&STARTS), Histogram::new(&CHECKS));
-        Self { restarts: 0, starts, checks, failed_checks: 0, former: None, desk: None }
+        Self { restarts: 0, starts, checks, failed_checks: 0, former: None, buffer: None }
     }
 }
 
@@ -72,19 +72,19 @@ impl Tally {
     }
 
     /// Another run has begun, or is found, whose shim counts here.
-    pub(crate) fn counts_at(&mut self, desk: Arc<File>) {
+    pub(crate) fn counts_at(&mut self, buffer: Arc<File>) {
         self.settle();
-        self.desk = Some(desk);
+        self.buffer = Some(buffer);
     }
 
-    /// The run is over, and its desk is let go of.
+    /// The run is over, and its shared buffer is released.
     pub(crate) fn settle(&mut self) {
-        (self.former, self.desk) = (self.log_bytes(), None);
+        (self.former, self.buffer) = (self.log_bytes(), None);
     }
 
     /// What the log was given, in bytes; `None` if nobody counts that.
     pub(crate) fn log_bytes(&self) -> Option<u64> {
-        let now = self.desk.as_deref().and_then(shared_buffer::bytes_written);
+        let now = self.buffer.as_deref().and_then(shared_buffer::bytes_written);
         (now.is_some() || self.former.is_some()).then(|| now.unwrap_or(0) + self.former.unwrap_or(0))
     }
 }
@@ -133,17 +133,17 @@ mod tests {
     fn what_former_runs_gave_the_log_is_kept_and_a_desk_without_a_count_adds_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let limits = service_shim::LogLimits { max_size: 1 << 20, max_files: 1 };
-        let desk = |bytes| {
+        let buffer = |bytes| {
             let memory = Arc::new(File::from(shared_buffer::SharedBuffer::create().unwrap()));
-            let desk = shared_buffer::SharedBuffer::open(&memory).unwrap();
-            desk.set_owner(directory.path(), limits);
-            desk.add_written(bytes);
+            let buffer = shared_buffer::SharedBuffer::open(&memory).unwrap();
+            buffer.set_owner(directory.path(), limits);
+            buffer.add_written(bytes);
             memory
         };
         let mut tally = Tally::default();
         assert_eq!(tally.log_bytes(), None);
-        tally.counts_at(desk(5));
-        tally.counts_at(desk(7));
+        tally.counts_at(buffer(5));
+        tally.counts_at(buffer(7));
         assert_eq!(tally.log_bytes(), Some(12));
         tally.settle();
         tally.counts_at(Arc::new(File::from(shared_buffer::SharedBuffer::create().unwrap())));

@@ -189,15 +189,15 @@ pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
         Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
     };
     let out_of_reach = entry.out_of_reach.clone().filter(|_| entry.snapshot.state.is_alive());
-    let [keeper, process] = [frozen("shim", entry.keeper), frozen("process", entry.pid)];
-    let facts = [keeper, process, out_of_reach, dropped, kept.and_then(Kept::caveat)];
+    let [shim, process] = [frozen("shim", entry.shim), frozen("process", entry.pid)];
+    let facts = [shim, process, out_of_reach, dropped, kept.and_then(Kept::caveat)];
     facts.into_iter().flatten().collect()
 }
 
 /// What a stop waits for, and how long it will.
 pub(crate) fn remains(entry: &Entry) -> Option<String> {
     let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
-    let pids = procfs::descendants(entry.keeper?);
+    let pids = procfs::descendants(entry.shim?);
     let told: Vec<String> = pids.iter().take(MOST_TOLD).map(|pid| procfs::describe(*pid)).collect();
     let others = pids.len().saturating_sub(MOST_TOLD);
     let others = if others > 0 { format!(" and {others} more") } else { String::new() };

@@ -93,7 +93,7 @@ impl Known {
                 .definition
                 .endpoint
                 .as_ref()
-                .and_then(|endpoint| probe::foreign_listener(endpoint, entry.keeper))
+                .and_then(|endpoint| probe::foreign_listener(endpoint, entry.shim))
         };
         let mut words = Words::of(entry, paths);
         if lines == Lines::Hidden {

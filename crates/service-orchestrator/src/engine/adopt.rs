@@ -122,7 +122,7 @@ impl Engine {
                 | Phase::Finished { .. }
                 | Phase::LaunchFailed { .. } => None,
             };
-            news.learn(name, record.run, Observation::Processes { leader, keeper: record.shim });
+            news.learn(name, record.run, Observation::Processes { leader, shim: record.shim });
             if leader.is_some() {
                 self.drivers.reports.happened(name, record.run, Event::Launched);
             }
@@ -140,7 +140,7 @@ impl Engine {
         let run = record.map_or(remembered, |record| record.run.max(remembered));
         let definition = kept(&self.drivers.paths, plan.service(id), run, &self.left_over);
         if definition.as_deref().is_some_and(Service::is_managed) {
-            // It was no keeper that ran it.
+            // No shim ran it.
             trace = trace.filter(|trace| trace.doubt().is_none());
         }
         let judged = definition.as_ref().unwrap_or(plan.service(id));

@@ -77,7 +77,7 @@ impl Engine {
                 self.killed(order.id);
                 if let Some(keeper) = self.keepers.get(&definition.name) {
                     keeper.signal(nix::libc::SIGKILL);
-                    wake(self.entries[order.id.index()].keeper);
+                    wake(self.entries[order.id.index()].shim);
                 }
             }
         }
@@ -220,8 +220,8 @@ fn own_stop_command(definition: &Service) -> Option<&String> {
 }
 
 /// A shim that somebody has stopped (`SIGSTOP`) hears no order.
-fn wake(keeper: Option<u32>) {
-    if let Some(pid) = keeper.and_then(|pid| i32::try_from(pid).ok()) {
+fn wake(shim: Option<u32>) {
+    if let Some(pid) = shim.and_then(|pid| i32::try_from(pid).ok()) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT);
     }
 }

@@ -51,7 +51,7 @@ impl Drivers {
     async fn check(&self, settings: &Settings, entry: &Entry) -> CheckResult {
         let definition = &entry.definition;
         if let Some(endpoint) = &definition.endpoint {
-            return self.prober.check(definition, endpoint, entry.keeper).await;
+            return self.prober.check(definition, endpoint, entry.shim).await;
         }
         let began = clock::now();
         let (kind, answer) = if definition.is_managed() {

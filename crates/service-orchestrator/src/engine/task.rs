@@ -91,7 +91,7 @@ impl Entry {
             definition: Arc::clone(fleet.machine(id).definition()),
             since: clock::now(),
             pid: None,
-            keeper: None,
+            shim: None,
             check: None,
             complaint: None,
             out_of_reach: None,
@@ -327,7 +327,7 @@ impl Engine {
         }
         if !snapshot.state.is_alive() {
             self.has_gone |= self.left_over.contains(name);
-            (entry.pid, entry.keeper, entry.told) = (None, None, ManagerInfo::default());
+            (entry.pid, entry.shim, entry.told) = (None, None, ManagerInfo::default());
             entry.tally.settle();
             self.keepers.remove(name);
             if let Some(listener) = self.listeners.remove(name) {
@@ -353,9 +353,9 @@ impl Engine {
         };
         let entry = Arc::make_mut(&mut self.entries[id.index()]);
         match report {
-            Observation::Processes { leader, keeper } => {
+            Observation::Processes { leader, shim } => {
                 entry.pid = leader.map(|leader| leader.pid);
-                entry.keeper = Some(keeper.pid);
+                entry.shim = Some(shim.pid);
             }
             Observation::Manager(told) => {
                 entry.pid = told.pid;
@@ -372,7 +372,7 @@ impl Engine {
             Observation::StopCommand(ended) => self.stop_command_ended(id, ended),
             Observation::Missing(missing) => entry.missing = missing,
             Observation::Status(said) => entry.said = said,
-            Observation::Desk(desk) => entry.tally.counts_at(desk),
+            Observation::SharedBuffer(buffer) => entry.tally.counts_at(buffer),
             Observation::StopError(complaint) => {
                 let env = &entry.definition.env;
                 entry.complaint = complaint.map(|complaint| redact::without(&complaint, env));

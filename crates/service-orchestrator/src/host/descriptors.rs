@@ -94,7 +94,7 @@ impl DescriptorPermit {
     }
 
     /// DescriptorBudget for what its shim would leave, too.
-    pub(crate) fn and_heritage(&mut self) -> bool {
+    pub(crate) fn and_orphaned_output(&mut self) -> bool {
         self.0 > 1 || self.take(OF_A_HERITAGE, DescriptorBudget::now().with_heritage())
     }
 
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken_again_and_heritages_leave_room_for_connections() {
+    fn what_is_given_back_can_be_taken_again_and_orphaned_outputs_leave_room_for_connections() {
         let room = DescriptorBudget { limit: 200 };
         let mut held: Vec<DescriptorPermit> = Vec::new();
         let mut whole = 0;

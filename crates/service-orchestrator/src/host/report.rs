@@ -57,7 +57,7 @@ impl ReportSender {
 #[derive(Debug)]
 pub(crate) enum Observation {
     /// The processes of the run: the service's own, if there is one, and its shim.
-    Processes { leader: Option<Process>, keeper: Process },
+    Processes { leader: Option<Process>, shim: Process },
     /// What a manager shows of it.
     Manager(ManagerInfo),
     /// The result of a check.
@@ -75,7 +75,7 @@ pub(crate) enum Observation {
     /// What the service said last of itself, as `STATUS=`.
     Status(Option<String>),
     /// Where the shim of the run counts what it gives the log.
-    Desk(Arc<File>),
+    SharedBuffer(Arc<File>),
 }
 
 /// The result of one check.

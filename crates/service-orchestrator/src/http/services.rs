@@ -192,7 +192,7 @@ pub(super) fn statuses(
 }
 
 fn root(entry: &Entry) -> Option<ProcessTree> {
-    entry.keeper.map(ProcessTree::Shim).or_else(|| entry.pid.map(ProcessTree::Own))
+    entry.shim.map(ProcessTree::Shim).or_else(|| entry.pid.map(ProcessTree::Own))
 }
 
 /// Check one service now

@@ -62,7 +62,7 @@ impl Prober {
     ) -> Result<CheckText, CheckText> {
         let (base, limit) = (&self.paths.base_dir, service.health.timeout);
         // A port that answers must be the service's own, unless anybody's will do.
-        let keeper = shim.filter(|_| service.health.listener == Listener::Own);
+        let own = shim.filter(|_| service.health.listener == Listener::Own);
         let shown = match endpoint {
             Endpoint::Http(url) | Endpoint::Https(url) => http::shown(url),
             endpoint => truncate(&endpoint.to_string(), MAX_MESSAGE_CHARS / 2),
@@ -71,12 +71,12 @@ impl Prober {
             let answer = match endpoint {
                 Endpoint::Http(url) | Endpoint::Https(url) => {
                     let (names, trust, health) = (&self.names, &self.trust, &service.health);
-                    http::Asks { names, trust, health, base, keeper }.get(url).await
+                    http::Asks { names, trust, health, base, shim: own }.get(url).await
                 }
                 Endpoint::Tcp(address) => {
                     let (host, port) = port_of(endpoint).ok_or_else(|| format!("{address} has no port"))?;
                     let (names, shown, host) = (&self.names, &*shown, &*host);
-                    socket::tcp(&Reach { names, shown, host, port, keeper, limit }).await
+                    socket::tcp(&Reach { names, shown, host, port, shim: own, limit }).await
                 }
                 Endpoint::Unix(name) => socket::unix(name, &shown).await,
                 Endpoint::Dns { server, name } => dns::ask(&self.names, server, name).await,

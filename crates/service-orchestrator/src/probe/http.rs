@@ -47,7 +47,7 @@ pub(super) struct Asks<'c> {
     /// What a file of certificates is relative to.
     pub(super) base: &'c Path,
     /// The root of the tree that has to listen there; `None` if anybody will do.
-    pub(super) keeper: Option<u32>,
+    pub(super) shim: Option<u32>,
 }
 
 /// Where a URL leads.
@@ -96,7 +96,7 @@ impl Asks<'_> {
             _ => None,
         };
         let reach =
-            Reach { names: self.names, shown, host, port, keeper: self.keeper, limit: self.health.timeout };
+            Reach { names: self.names, shown, host, port, shim: self.shim, limit: self.health.timeout };
         reach.ask(Get { url, host: strip_brackets(host), shown, tls }).await
     }
 }
@@ -282,7 +282,7 @@ mod tests {
     async fn get(url: &str, status: &[u16]) -> Result<String, String> {
         let health = Health { status: status.to_vec(), ..Health::default() };
         let (names, trust, base) = (&Names::default(), &Trust::default(), Path::new("/"));
-        let asks = Asks { names, trust, health: &health, base, keeper: None };
+        let asks = Asks { names, trust, health: &health, base, shim: None };
         tokio::time::timeout(Duration::from_secs(20), asks.get(url)).await.unwrap()
     }
 

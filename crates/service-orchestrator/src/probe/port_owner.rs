@@ -26,11 +26,11 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// Who outside the tree below `keeper`, if there is one, listens on a port of this machine.
-pub(super) fn foreign_listener(keeper: Option<u32>, host: &str, port: u16) -> Option<Holder> {
+/// Who outside the tree below `shim`, if there is one, listens on a port of this machine.
+pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Option<Holder> {
     let listeners = local_addresses(host).into_iter().map(|address| listeners(address, port));
     let listeners: Vec<Vec<String>> = listeners.filter(|sockets| !sockets.is_empty()).collect();
-    let tree = keeper.map(descendants).unwrap_or_default();
+    let tree = shim.map(descendants).unwrap_or_default();
     let own =
         |pid: u32| listeners.iter().any(|sockets| holds(pid, sockets).is_some_and(|held| !held.is_empty()));
     let first = listeners.first()?;
@@ -53,21 +53,21 @@ pub(super) enum Accepts {
 }
 
 /// Who would be reached at this address: that the service listens at another one of the same port proves nothing.
-pub(super) fn accepts(keeper: u32, at: SocketAddr) -> Accepts {
+pub(super) fn accepts(shim: u32, at: SocketAddr) -> Accepts {
     let address = at.ip().to_canonical();
     let sockets = if address.is_loopback() { listeners(address, at.port()) } else { Vec::new() };
     if sockets.is_empty() {
         return Accepts::Nobody;
     }
     // Several sockets may share an address (`SO_REUSEPORT`), and each of them may answer the next time.
-    let mut others: Vec<String> = sockets.into_iter().filter(|socket| !is_known(keeper, socket)).collect();
+    let mut others: Vec<String> = sockets.into_iter().filter(|socket| !is_known(shim, socket)).collect();
     let mut is_certain = true;
     if !others.is_empty() {
-        for pid in descendants(keeper) {
+        for pid in descendants(shim) {
             match held(pid, &others) {
                 Some(held) => {
                     others.retain(|socket| held.iter().all(|(held, _)| held != socket));
-                    know(keeper, held);
+                    know(shim, held);
                 }
                 None => is_certain = false,
             }
@@ -80,8 +80,8 @@ pub(super) fn accepts(keeper: u32, at: SocketAddr) -> Accepts {
 /// not let us look, nobody is accused.
 ///
 /// It looks once more, and perhaps through all processes: not for the thread of the runtime.
-pub(super) fn accuse(keeper: u32, at: SocketAddr) -> Option<String> {
-    let Accepts::Others { sockets, is_certain } = accepts(keeper, at) else { return None };
+pub(super) fn accuse(shim: u32, at: SocketAddr) -> Option<String> {
+    let Accepts::Others { sockets, is_certain } = accepts(shim, at) else { return None };
     let holder = match holder(&sockets) {
         Some(pid) => format!("pid {pid} ({})", name(pid)),
         None if !is_certain => return None,
@@ -94,14 +94,14 @@ pub(super) fn accuse(keeper: u32, at: SocketAddr) -> Option<String> {
 }
 
 /// Where the tree below a shim accepts connections; nothing where that cannot be told.
-pub(super) fn listens(keeper: u32) -> Option<Vec<SocketAddr>> {
+pub(super) fn listens(shim: u32) -> Option<Vec<SocketAddr>> {
     let mut all = Vec::new();
     Listeners::new()
         .and_then(|listeners| listeners.each(|port, listener| all.push((port, listener))))
         .ok()?;
     let sockets: Vec<String> = all.iter().map(|(_, listener)| socket(listener)).collect();
     let mut own = Vec::new();
-    for pid in descendants(keeper) {
+    for pid in descendants(shim) {
         own.extend(holds(pid, &sockets)?);
     }
     let own = all.into_iter().filter(|(_, listener)| own.contains(&socket(listener)));
@@ -114,18 +114,18 @@ static HELD: Mutex<BTreeMap<(u32, String), PathBuf>> = Mutex::new(BTreeMap::new(
 /// More are forgotten all at once: those of sockets that are gone are among them.
 const MOST_HELD: usize = 4096;
 
-fn is_known(keeper: u32, socket: &str) -> bool {
+fn is_known(shim: u32, socket: &str) -> bool {
     let known = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    let holder = known.get(&(keeper, socket.to_owned()));
+    let holder = known.get(&(shim, socket.to_owned()));
     holder.is_some_and(|link| std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == socket))
 }
 
-fn know(keeper: u32, held: Vec<(String, PathBuf)>) {
+fn know(shim: u32, held: Vec<(String, PathBuf)>) {
     let mut known = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     if known.len() >= MOST_HELD {
         known.clear();
     }
-    known.extend(held.into_iter().map(|(socket, descriptor)| ((keeper, socket), descriptor)));
+    known.extend(held.into_iter().map(|(socket, descriptor)| ((shim, socket), descriptor)));
 }
 
 fn socket(listener: &Listener) -> String {

@@ -22,7 +22,7 @@ pub(super) struct Reach<'c> {
     pub(super) host: &'c str,
     pub(super) port: u16,
     /// The root of the tree that has to listen there; `None` if anybody will do.
-    pub(super) keeper: Option<u32>,
+    pub(super) shim: Option<u32>,
     /// How long the whole check may take.
     pub(super) limit: Duration,
 }
@@ -47,8 +47,8 @@ impl Reach<'_> {
     pub(super) async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, String> {
         let addresses = self.names.addresses(self.host).await?;
         let all: Vec<SocketAddr> = addresses.into_iter().map(|address| (address, self.port).into()).collect();
-        let trouble = match self.keeper {
-            Some(keeper) => match self.ask_own(keeper, &all, &question).await {
+        let trouble = match self.shim {
+            Some(shim) => match self.ask_own(shim, &all, &question).await {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             },
@@ -66,13 +66,13 @@ impl Reach<'_> {
     /// Asks where the service listens; where it does not as far as the kernel tells, whoever is no foreign_listener.
     async fn ask_own<Q: Question>(
         &self,
-        keeper: u32,
+        shim: u32,
         all: &[SocketAddr],
         question: &Q,
     ) -> Result<Q::Answer, Trouble> {
         let (mut own, mut unknown, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for at in all {
-            match port_owner::accepts(keeper, *at) {
+            match port_owner::accepts(shim, *at) {
                 Accepts::Own => own.push(*at),
                 Accepts::Nobody => unknown.push(*at),
                 Accepts::Others { .. } => others.push(*at),
@@ -86,7 +86,7 @@ impl Reach<'_> {
             }
         }
         for at in others.iter().filter(|_| own.is_empty()) {
-            match accuse(keeper, *at).await {
+            match accuse(shim, *at).await {
                 Some(message) => last = Some(Trouble::CheckText(message)),
                 None => unknown.push(*at),
             }
@@ -96,7 +96,7 @@ impl Reach<'_> {
             let answer = match connected {
                 Err(error) => Err(Trouble::Unreached(error)),
                 // It may have begun to listen, or somebody else may, since we looked.
-                Ok(stream) => match accuse(keeper, *at).await {
+                Ok(stream) => match accuse(shim, *at).await {
                     None => question.put(stream).await.map_err(Trouble::CheckText),
                     Some(message) => Err(Trouble::CheckText(message)),
                 },
@@ -153,8 +153,8 @@ impl Reach<'_> {
             let addresses: Vec<String> = all.iter().map(|at| at.ip().to_string()).collect();
             message = format!("{message} ({})", addresses.join(", "));
         }
-        let Some(keeper) = self.keeper else { return message };
-        let found = tokio::task::spawn_blocking(move || port_owner::listens(keeper)).await.ok().flatten();
+        let Some(shim) = self.shim else { return message };
+        let found = tokio::task::spawn_blocking(move || port_owner::listens(shim)).await.ok().flatten();
         match found.map(|found| elsewhere(&found, self.port)) {
             Some(Some(places)) => format!("{message}; it listens on {places}"),
             Some(None) => format!("{message}; it listens on no port"),
@@ -168,8 +168,8 @@ async fn put<Q: Question>(at: SocketAddr, question: &Q) -> Result<Q::Answer, Tro
     question.put(stream).await.map_err(Trouble::CheckText)
 }
 
-async fn accuse(keeper: u32, at: SocketAddr) -> Option<String> {
-    tokio::task::spawn_blocking(move || port_owner::accuse(keeper, at)).await.ok().flatten()
+async fn accuse(shim: u32, at: SocketAddr) -> Option<String> {
+    tokio::task::spawn_blocking(move || port_owner::accuse(shim, at)).await.ok().flatten()
 }
 
 /// What somebody said tells more than that nobody was there.
@@ -211,7 +211,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
-    fn keeper() -> u32 {
+    fn shim() -> u32 {
         nix::unistd::getppid().as_raw().unsigned_abs()
     }
 
@@ -228,10 +228,10 @@ mod tests {
         }
     }
 
-    async fn ask(host: &str, port: u16, keeper: Option<u32>) -> Result<String, String> {
+    async fn ask(host: &str, port: u16, shim: Option<u32>) -> Result<String, String> {
         let (names, shown) = (Names::default(), format!("tcp://{host}:{port}"));
         let limit = Duration::from_millis(300);
-        let reach = Reach { names: &names, shown: &shown, host, port, keeper, limit };
+        let reach = Reach { names: &names, shown: &shown, host, port, shim, limit };
         let answer = tokio::time::timeout(Duration::from_secs(20), reach.ask(Hear));
         answer.await.expect("it is no question of time")
     }
@@ -257,8 +257,8 @@ mod tests {
         let refused = ask("localhost", port, None).await.unwrap_err();
         assert_eq!(refused, format!("connection refused at tcp://localhost:{port} (127.0.0.1, ::1)"));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let refused = ask("127.0.0.1", port, Some(keeper())).await.unwrap_err();
-        if port_owner::listens(keeper()).is_some() {
+        let refused = ask("127.0.0.1", port, Some(shim())).await.unwrap_err();
+        if port_owner::listens(shim()).is_some() {
             assert!(refused.contains("; it listens on "), "{refused}");
         }
         drop(listener);

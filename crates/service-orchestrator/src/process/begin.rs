@@ -179,7 +179,7 @@ async fn place() -> Result<Place, NoDescriptors> {
             held => break held?,
         }
     };
-    if held.and_heritage() {
+    if held.and_orphaned_output() {
         return Ok(Place { held, narrow: None });
     }
     match tokio::time::timeout(NARROW_WITHIN, NARROW.acquire()).await {
@@ -204,7 +204,7 @@ impl RunFollower {
         let (mut lines, writer) = connection.split();
         let memory = Arc::clone(&orphaned_output.shared_buffer);
         if narrow.is_none() {
-            self.observed(Observation::Desk(Arc::clone(&memory)));
+            self.observed(Observation::SharedBuffer(Arc::clone(&memory)));
         }
         // What is asked of a shim that has begun and has not said so yet.
         let mut waiting = Vec::new();
@@ -346,9 +346,9 @@ mod tests {
         for claims in [false, true] {
             let (launch_fds, stream, orphaned_output) = LaunchFds::create().unwrap();
             let mut shim = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-            let desk = SharedBuffer::open(&launch_fds.shared_buffer).unwrap();
-            desk.set_holder(Process::find(shim.id()).unwrap());
-            assert!(!claims || desk.claim());
+            let buffer = SharedBuffer::open(&launch_fds.shared_buffer).unwrap();
+            buffer.set_holder(Process::find(shim.id()).unwrap());
+            assert!(!claims || buffer.claim());
             stream.set_nonblocking(true).unwrap();
             let (_alive, lifeline) = watch::channel(());
             let sent = Sent {
@@ -367,7 +367,7 @@ mod tests {
             let fate = follower.await_word(sent, &mut asked, &Direct::default()).await;
             assert!(matches!(fate, Fate::GivenUp));
             assert!(!shim.wait().unwrap().success());
-            assert!(!desk.claim(), "it never begins");
+            assert!(!buffer.claim(), "it never begins");
         }
     }
 }

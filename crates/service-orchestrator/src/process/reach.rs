@@ -86,7 +86,7 @@ impl RunFollower {
             };
             let Some(Reached { mut connection, mut held }) = connection else { break };
             let lends = last.as_ref().is_some_and(|record| record.version >= SHARES_OUTPUT);
-            if orphaned_output.is_none() && lends && held.and_heritage() {
+            if orphaned_output.is_none() && lends && held.and_orphaned_output() {
                 orphaned_output = self.borrow(&mut connection).await;
             }
             let (lines, writer) = connection.split();
@@ -102,7 +102,7 @@ impl RunFollower {
                 |error| tracing::warn!(service = %self.name, %error, "its shim does not lend its output"),
             )
             .ok()?;
-        self.observed(Observation::Desk(Arc::clone(&orphaned_output.shared_buffer)));
+        self.observed(Observation::SharedBuffer(Arc::clone(&orphaned_output.shared_buffer)));
         Some(orphaned_output)
     }
 

@@ -198,11 +198,11 @@ impl RunFollower {
         match &record.phase {
             Phase::Launching { .. } => {}
             Phase::Running { leader, at } => {
-                self.observed(Observation::Processes { leader: Some(*leader), keeper: record.shim });
+                self.observed(Observation::Processes { leader: Some(*leader), shim: record.shim });
                 self.report(Event::Begun(Moment::from_nanos(*at)));
             }
             Phase::Exited { exit, .. } => {
-                self.observed(Observation::Processes { leader: None, keeper: record.shim });
+                self.observed(Observation::Processes { leader: None, shim: record.shim });
                 self.report(Event::Exited(self.exit(*exit)));
             }
             Phase::Finished { .. } | Phase::LaunchFailed { .. } => self.end(&record.phase),

@@ -122,7 +122,7 @@ impl Zygote {
             self.refill();
             return Ok(idle);
         }
-        // Packed in turn: a thousand parcels that wait for the zygote would hold ten thousand descriptors.
+        // Packed in turn: a thousand sets of launch descriptors that wait for the zygote would hold ten thousand descriptors.
         let (launch_fds, ours, orphaned_output) = LaunchFds::create()?;
         let known = match &*current {
             Some(zygote) if !zygote.lifeline.has_ended() => zygote.send(&launch_fds).await.is_ok(),
