@@ -101,6 +101,18 @@ const CASES: &[Case] = &[
         "`Error: no port`",
     ),
     case("noexec", "start_command = \"./noexec.sh\"", "is not executable", "chmod +x ./noexec.sh"),
+    case(
+        "noprogram",
+        "start_command = \"./empty\"",
+        "program `./empty` is empty",
+        "build or copy `./empty` again",
+    ),
+    case(
+        "halfprogram",
+        "start_command = \"./half\"",
+        "program `./half` is cut off",
+        "build or copy `./half` again",
+    ),
     case("noshebang", "start_command = \"./noshebang.sh\"", "no `#!` line", "`#!/usr/bin/env sh`"),
     case(
         "badshebang",
@@ -198,6 +210,8 @@ fn each_of_the_ways_in_which_a_service_is_broken_is_told_with_cause_and_next_ste
     for (file, content, mode) in [
         ("noexec.sh", "#!/bin/sh\nsleep 9\n", 0o644),
         ("noshebang.sh", "sleep 9\n", 0o755),
+        ("empty", "", 0o755),
+        ("half", "\x7fELF\x02\x01\x01", 0o755),
         ("badshebang.sh", "#!/nowhere/sh -e\nsleep 9\n", 0o755),
         ("crlf.sh", "#!/bin/sh\r\nsleep 9\r\n", 0o755),
         ("bad.env", "A=1\nB C=2\n", 0o644),

@@ -21,9 +21,10 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, NulError, OsStr, OsString, c_char};
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
@@ -337,21 +338,81 @@ impl User {
 
 /// The interpreter in the first line of a script, with invisible characters escaped.
 fn interpreter(file: &CString) -> Option<String> {
-    let mut head = [0; 256];
-    let mut file = fs::File::open(OsStr::from_bytes(file.as_bytes())).ok()?;
-    let read = file.read(&mut head).ok()?;
-    let line = head[..read].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let (_, head) = head(file).ok()?;
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let named = String::from_utf8_lossy(line);
     let named = named.trim_matches([' ', '\t']).split([' ', '\t']).next()?;
     Some(named.escape_debug().to_string())
 }
 
+fn head(file: &CString) -> io::Result<(fs::File, Vec<u8>)> {
+    let file = fs::File::open(OsStr::from_bytes(file.as_bytes()))?;
+    let mut head = vec![0; 256];
+    let read = file.read_at(&mut head, 0)?;
+    head.truncate(read);
+    Ok((file, head))
+}
+
+/// Why the kernel takes a file for no program.
+fn format_error(file: &CString, program: &str) -> String {
+    let Ok((file, head)) = head(file) else {
+        return format!("program `{program}` is neither a binary for this machine nor a script");
+    };
+    if head.is_empty() {
+        return format!("program `{program}` is empty");
+    }
+    if head.starts_with(b"#!") {
+        return format!("the first line of program `{program}` names no interpreter");
+    }
+    if head.starts_with(ELF) || ELF.starts_with(&head) {
+        return match elf_defect(&file, &head) {
+            ElfDefect::CutOff => format!("program `{program}` is cut off"),
+            ElfDefect::Object => format!("program `{program}` is compiled and not linked"),
+            ElfDefect::Foreign => format!("program `{program}` is a binary, and not one for this machine"),
+        };
+    }
+    format!("program `{program}` is neither a binary for this machine nor a script: it has no `#!` line")
+}
+
+const ELF: &[u8] = b"\x7fELF";
+
+/// Why a binary is not executed.
+enum ElfDefect {
+    CutOff,
+    Object,
+    Foreign,
+}
+
+/// Looks at the header of a binary that the kernel does not execute.
+fn elf_defect(file: &fs::File, head: &[u8]) -> ElfDefect {
+    let is_wide = head.get(4) == Some(&2);
+    if head.len() < if is_wide { 64 } else { 52 } {
+        return ElfDefect::CutOff;
+    }
+    let is_big_endian = head[5] == 2;
+    let number = |at: usize, length: usize| {
+        let bytes = head[at..at + length].iter();
+        let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
+        if is_big_endian { bytes.fold(0, add) } else { bytes.rev().fold(0, add) }
+    };
+    let (table, size, count) = match is_wide {
+        true => (number(32, 8), number(54, 2), number(56, 2)),
+        false => (number(28, 4), number(42, 2), number(44, 2)),
+    };
+    let length = file.metadata().map_or(u64::MAX, |file| file.len());
+    match number(16, 2) {
+        1 => ElfDefect::Object,
+        2 | 3 if table.saturating_add(size * count) > length => ElfDefect::CutOff,
+        _ => ElfDefect::Foreign,
+    }
+}
+
 fn exec_failure(file: &CString, program: &str, error: io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOEXEC) => {
-            format!(
-                "program `{program}` is neither a binary for this machine nor a script: it has no `#!` line"
-            )
+        Some(Errno::ENOEXEC) => format_error(file, program),
+        // Where less is there than the header of a binary says.
+        Some(Errno::EIO) if head(file).is_ok_and(|(_, head)| head.starts_with(ELF)) => {
+            format!("program `{program}` is cut off")
         }
         // The program itself was found, so its interpreter is missing.
         Some(Errno::ENOENT) => match interpreter(file) {

@@ -90,6 +90,15 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
             "let `{first}` begin with a line such as `#!/usr/bin/env sh`, or name the program that reads it{again}"
         );
     }
+    if has("program `") && (has("` is empty") || has("` is cut off")) {
+        return format!("build or copy `{first}` again{again}");
+    }
+    if has("not one for this machine") {
+        return format!("build `{first}` for this machine{again}");
+    }
+    if has("is compiled and not linked") {
+        return format!("link `{first}`, or name what was linked{again}");
+    }
     if has("open files") {
         let more = "let the daemon have more open files: raise `ulimit -n`, or `LimitNOFILE=` of its unit";
         return format!("{more}, and run `service daemon restart`{again}");

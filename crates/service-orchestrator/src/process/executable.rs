@@ -23,6 +23,8 @@ const MAX_SCRIPTS: usize = 4;
 /// The longest path of a loader, and the most program headers, that are read.
 const MAX_LOADER_BYTES: usize = 4096;
 const MAX_HEADERS: usize = 64;
+/// What a binary begins with.
+const ELF: &[u8] = b"\x7fELF";
 /// Where it shows which other formats the kernel has been told to execute.
 const FORMATS: &str = "/proc/sys/fs/binfmt_misc";
 
@@ -121,14 +123,14 @@ impl Search<'_> {
         if let Some(rest) = head.strip_prefix(b"#!") {
             return self.check_script(rest, path, name, scripts);
         }
-        if head.starts_with(b"\x7fELF") {
-            return self.check_binary(&file, &head, name);
-        }
         if head.is_empty() {
             return Err(refusal(
                 format!("program `{name}` is empty"),
                 format!("write `{}` anew", path.display()),
             ));
+        }
+        if head.starts_with(ELF) || ELF.starts_with(&head) {
+            return self.check_binary(&file, &head, name);
         }
         if knows_other_formats() {
             return Ok(());

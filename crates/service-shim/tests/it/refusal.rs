@@ -65,6 +65,28 @@ fn the_kernel() {
         launch_error(file("./x", "echo hi\n", 0o755)),
         refused("program `./x` is neither a binary for this machine nor a script: it has no `#!` line")
     );
+    assert_eq!(launch_error(file("./x", "", 0o755)), refused("program `./x` is empty"));
+    assert_eq!(
+        launch_error(file("./x", "#!\n", 0o755)),
+        refused("the first line of program `./x` names no interpreter")
+    );
+    let binary = |change: fn(&mut Vec<u8>)| {
+        let service = file("./x", "", 0o755);
+        let mut program = std::fs::read("/proc/self/exe").unwrap();
+        change(&mut program);
+        std::fs::write(service.directory.path().join("x"), program).unwrap();
+        launch_error(service)
+    };
+    let cut = refused("program `./x` is cut off");
+    assert_eq!(binary(|program| program.truncate(2)), cut);
+    assert_eq!(binary(|program| program.truncate(4)), cut);
+    assert_eq!(binary(|program| program.truncate(63)), cut);
+    assert_eq!(binary(|program| program.truncate(200)), cut);
+    assert_eq!(binary(|program| program[16] = 1), refused("program `./x` is compiled and not linked"));
+    assert_eq!(
+        binary(|program| program[18..20].copy_from_slice(&[243, 0])),
+        refused("program `./x` is a binary, and not one for this machine")
+    );
     assert_eq!(
         launch_error(file("./x", "#!/no/such/shell\n", 0o755)),
         refused("the interpreter `/no/such/shell` of program `./x` does not exist")
