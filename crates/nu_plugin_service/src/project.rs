@@ -3,7 +3,7 @@
 use crate::orchestratord;
 use crate::shell::{directory, home, text};
 use nu_plugin::EngineInterface;
-use service_api::project::Environment;
+use service_api::project::{Environment, home_directory};
 use service_api::{Code, Problem, Project};
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,11 +17,7 @@ pub(crate) fn find(engine: &EngineInterface, config: Option<&Path>) -> Result<Pr
 /// exist.
 pub(crate) fn find_or_own(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
     in_environment(engine, |around| match Project::find(config, around) {
-        Err(problem)
-            if problem.code == Code::NoProject
-                && config.is_none()
-                && (around.env)("SERVICES_CONFIG").is_none() =>
-        {
+        Err(problem) if problem.code == Code::NoProject && config.is_none() && around.named().is_none() => {
             Project::users_own(around)
         }
         found => found,
@@ -36,7 +32,7 @@ fn in_environment<T>(
     let env = |name: &str| {
         let value = engine.get_env_var(name).ok().flatten();
         let text = value.and_then(|value| text(name, &value, None)).map(OsString::from);
-        text.or_else(|| (name == "HOME").then(home).flatten())
+        if name == "HOME" { home_directory(text, home) } else { text }
     };
     let uid = nix::unistd::getuid().as_raw();
     find(&Environment {

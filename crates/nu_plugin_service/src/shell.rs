@@ -5,7 +5,7 @@
 
 use nu_plugin::EngineInterface;
 use nu_protocol::{ShellError, Spanned, Value};
-use service_api::project::gone;
+use service_api::project::{gone, home_directory};
 use service_api::{Code, Problem};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -60,7 +60,8 @@ pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, St
                 .help(format!("correct $env.{CONVERSIONS}.{name}.to_string"))
         })?;
     }
-    let home = variables.get("HOME").and_then(|home| home.coerce_string().ok());
+    let named = variables.get("HOME").and_then(|home| home.coerce_string().ok());
+    let home = home_directory(named.map(OsString::from), home).and_then(|home| home.into_string().ok());
     Ok(variables
         .into_iter()
         .filter(|(name, _)| !SHELL_VARIABLES.contains(&name.as_str()))
@@ -73,7 +74,7 @@ pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, P
     let rest = written.strip_prefix("~/");
     let home = || {
         let named = engine.get_env_var("HOME").ok().flatten();
-        named.and_then(|value| text("HOME", &value, None)).map(OsString::from).or_else(home)
+        home_directory(named.and_then(|value| text("HOME", &value, None)).map(OsString::from), home)
     };
     if let Some((rest, home)) = rest.zip(rest.and_then(|_| home())) {
         return Ok(Path::new(&home).join(rest));

@@ -25,9 +25,23 @@ impl Environment<'_> {
         (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
+    /// The file that `$SERVICES_CONFIG` names; an empty variable names none.
+    pub fn named(&self) -> Option<PathBuf> {
+        (self.env)("SERVICES_CONFIG").filter(|named| !named.is_empty()).map(PathBuf::from)
+    }
+
     pub(crate) fn home(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         self.dir(variable).or_else(|| self.dir("HOME").map(|home| home.join(below_home)))
     }
+}
+
+/// The home directory of a user: what `$HOME` says, else what the system knows. A variable that is empty or no absolute path is
+/// unset, as the XDG base directory specification has it.
+pub fn home_directory(
+    variable: Option<OsString>,
+    system: impl FnOnce() -> Option<OsString>,
+) -> Option<OsString> {
+    variable.filter(|home| Path::new(home).is_absolute()).or_else(system)
 }
 
 /// The directory that has the state directory of every project of this user.

@@ -10,7 +10,7 @@
 
 pub mod gone;
 
-pub use crate::environment::{Environment, states};
+pub use crate::environment::{Environment, home_directory, states};
 pub use crate::file_names::{FILE, LOCK, NOTE, RECORD};
 
 use crate::environment::FOLDER;
@@ -68,7 +68,7 @@ impl Project {
     /// [`Code::UntrustedFile`] if the one that was found is somebody else's, or others can write to it;
     /// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where state may be kept.
     pub fn find(config: Option<&Path>, around: &Environment<'_>) -> Result<Self, Problem> {
-        let named = config.map(PathBuf::from).or_else(|| (around.env)("SERVICES_CONFIG").map(PathBuf::from));
+        let named = config.map(PathBuf::from).or_else(|| around.named());
         let is_here = around.cwd.is_dir();
         let Some(named) = named else {
             let found = upward(around, is_here).or_else(|| users_own(around).filter(|_| is_here));

@@ -2,7 +2,8 @@
 
 use lexopt::prelude::*;
 use service_api::finding::{Finding, Severity};
-use service_api::{Envelope, Greeting, Problem, Project, printable, project::Environment};
+use service_api::project::{Environment, home_directory};
+use service_api::{Envelope, Greeting, Problem, Project, printable};
 use service_orchestrator::daemon::{self, DaemonOptions};
 use service_orchestrator::systemd::{self, StartSet, StartTrigger, SystemdEnv};
 use service_orchestrator::{init, load, offline, prune};
@@ -168,7 +169,10 @@ fn with_environment<T>(run: impl FnOnce(&Environment<'_>) -> Result<T, Problem>)
     // The kernel has no path for a directory that is gone; the variable may still name it.
     let named = || std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
     let cwd = std::env::current_dir().ok().or_else(|| named().filter(|named| !named.exists()));
-    let env = |name: &str| std::env::var_os(name).or_else(|| (name == "HOME").then(home).flatten());
+    let env = |name: &str| {
+        let variable = std::env::var_os(name);
+        if name == "HOME" { home_directory(variable, home) } else { variable }
+    };
     let uid = nix::unistd::geteuid().as_raw();
     run(&Environment { env: &env, cwd: &cwd.unwrap_or_default(), uid, runs: &offline::runs })
 }

@@ -1,5 +1,5 @@
-//! A shell without `HOME` and `XDG_*`: the state is in the home directory of the user database, or the error names what
-//! is missing.
+//! A shell without `HOME` and `XDG_*`, or with empty ones: the state is in the home directory of the user database, or the
+//! error names what is missing.
 
 use crate::resources::own_mounts;
 use nix::mount::{MsFlags, mount};
@@ -47,16 +47,19 @@ fn know(project: &Project, users: &str) {
 }
 
 #[test]
-fn without_home_state_lies_where_the_system_says_that_this_user_lives() {
+fn without_home_or_with_an_empty_one_state_lies_where_the_system_says_that_this_user_lives() {
     if !own_mounts() {
         return;
     }
     let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
+    let program_path = program("orchestratord").display().to_string();
     let home = project.path("home");
     know(&project, &format!("root:x:0:0:root:{}:/bin/sh\n", home.display()));
     let states = home.join(".local/state/service-orchestrator");
-    for front in fronts() {
+    let empty = SAYS_WHERE.map(|name| format!("$env.{name} = ''; ")).concat() + "$env.SERVICES_CONFIG = ''; ";
+    let shells = fronts().into_iter().flat_map(|front| [front.clone(), format!("{front}{empty}")]);
+    for front in shells {
         let all = "{
             before: (service status | get state.0)
             started: (service start web | get ok.0)
@@ -74,8 +77,11 @@ fn without_home_state_lies_where_the_system_says_that_this_user_lives() {
         assert!(kept > 0 && !project.path("state/service-orchestrator").exists());
     }
     // The program alone finds the same project.
-    let told = told(&project, &program("orchestratord"), ["order"]);
-    assert!(told.contains("\"web\""), "{told}");
+    let found = told(&project, &program("orchestratord"), ["order"]);
+    assert!(found.contains("\"web\""), "{found}");
+    let found =
+        told(&project, Path::new("/usr/bin/env"), ["HOME=", "SERVICES_CONFIG=", &program_path, "order"]);
+    assert!(found.contains("\"web\""), "{found}");
     assert_eq!(
         std::fs::read_dir(&states).unwrap().flatten().filter(|entry| entry.path().is_dir()).count(),
         1
