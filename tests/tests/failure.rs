@@ -164,6 +164,31 @@ fn a_health_endpoint_that_hangs_ends_the_start_by_its_timeout() {
 }
 
 #[test]
+fn a_start_is_told_with_the_check_that_hung_until_its_end_and_not_with_an_earlier_one() {
+    let port = free_port();
+    let Some(project) = Project::new(&format!(
+        r#"
+        [services.silent]
+        start_command = "ACTOR wait 300 hang {port}"
+        health_check_endpoint = "http://127.0.0.1:{port}/"
+        health = {{ timeout = "10m" }}
+        ready = {{ timeout = "3s" }}
+        restart = "no"
+        "#
+    )) else {
+        return;
+    };
+    let error = project.error("service start silent");
+    let (message, hung) =
+        (error["msg"].to_string(), format!("no answer from http://127.0.0.1:{port}/ within"));
+    assert!(message.contains(&hung), "{error}");
+    // The end of the service closes the connection of a check that is under way.
+    eventually("it has ended", || (project.status("silent")["state"] == "failed").then_some(()));
+    let why = project.value("service why silent").to_string();
+    assert!(why.contains(&hung) && !why.contains("reset"), "{why}");
+}
+
+#[test]
 fn when_lost_decides_about_the_dependent() {
     let dependent = |name: &str, when_lost: &str| {
         format!(

@@ -171,6 +171,12 @@ impl Machine {
         own.into_iter().chain(probe).min()
     }
 
+    /// When a start that is under way is given up.
+    pub fn start_ends(&self) -> Option<Moment> {
+        let State::Starting { since } = self.memory.state else { return None };
+        self.start_timeout(since)
+    }
+
     fn start_timeout(&self, since: Moment) -> Option<Moment> {
         // Nobody ends what somebody else has begun.
         let timeout = self.definition.start_timeout().filter(|_| self.memory.starter == Starter::Us);

@@ -46,7 +46,9 @@ impl Engine {
                 }
                 // The entry may be of the turn before: what a check needs of it is the pid.
                 let entry = Entry { definition, ..Entry::clone(&self.entries[order.id.index()]) };
-                tokio::spawn(self.drivers.clone().check_and_report(self.settings(), entry, order.run));
+                let left = self.fleet.machine(order.id).start_ends().map(|end| end.since(clock::now()));
+                let check = self.drivers.clone().check_and_report(self.settings(), entry, order.run, left);
+                tokio::spawn(check);
             }
             Effect::Look => {
                 tokio::spawn(self.drivers.managers.clone().check_presence(

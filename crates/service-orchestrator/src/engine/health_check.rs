@@ -14,9 +14,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
+/// Between the end of a check and the end of the start that it decides, so that its result is known in time.
+const REPORT_MARGIN: Duration = Duration::from_millis(50);
+
+/// Ends a check before the start that it decides ends. Returns its time limit, if that is shorter than the configured one.
+fn shorten(entry: &mut Entry, left: Duration) -> Option<Duration> {
+    let limit = left.saturating_sub(REPORT_MARGIN.min(left / 10));
+    let limit = Duration::from_millis(limit.as_millis().try_into().unwrap_or(u64::MAX).max(1));
+    if limit >= entry.definition.health.timeout {
+        return None;
+    }
+    Arc::make_mut(&mut entry.definition).health.timeout = limit;
+    Some(limit)
+}
+
 impl Drivers {
-    /// Checks a run once and reports the result.
-    pub(super) async fn check_and_report(self, settings: Settings, entry: Entry, run: u64) {
+    /// Checks a run once and reports the result. `left` is the time that is left to a start.
+    pub(super) async fn check_and_report(
+        self,
+        settings: Settings,
+        mut entry: Entry,
+        run: u64,
+        left: Option<Duration>,
+    ) {
         let definition = Arc::clone(&entry.definition);
         if definition.is_managed() {
             let managers = self.managers.clone();
@@ -28,7 +48,15 @@ impl Drivers {
                 tokio::spawn(managers.report_status(settings.clone(), Arc::clone(&definition), run));
             }
         }
+        let limit = left.and_then(|left| shorten(&mut entry, left));
         let result = self.check(&settings, &entry).await;
+        let took_longer = |before: &Arc<CheckResult>| !before.healthy && before.latency > result.latency;
+        if limit.is_some_and(|limit| !result.healthy && result.latency >= limit)
+            && entry.check.as_ref().is_some_and(took_longer)
+        {
+            // It had less time than the previous check needed for its answer.
+            return;
+        }
         let verdict = if result.healthy { Verdict::Healthy } else { Verdict::Unhealthy };
         self.reports.observed(&definition.name, run, Observation::Checked(result));
         self.reports.happened(&definition.name, run, Event::Probed(verdict));

@@ -1,8 +1,9 @@
 //! What a stop came to beside the end of the service: a stop command that failed or did nothing, a kill.
 
 use super::task::Engine;
+use crate::host::report::Observation;
 use crate::why::short;
-use service_core::Id;
+use service_core::{Id, Name};
 use service_core::service::{State, signal_name};
 use std::sync::Arc;
 
@@ -12,6 +13,14 @@ const FAILED: &str = "failed";
 const KILLED: &str = "killed";
 
 impl Engine {
+    /// Whether this is the result of a check that the end of its run has cut off: it says nothing of the service.
+    pub(super) fn is_cut_off(&self, name: &Name, what: &Observation) -> bool {
+        let Some(id) = self.fleet.plan().id(name) else { return false };
+        let state = self.fleet.machine(id).state();
+        let may_check = state.is_going() || matches!(state, State::Unknown { .. });
+        matches!(what, Observation::Checked(_)) && !may_check
+    }
+
     /// Its own stop command is over. One that failed is followed by the stop signal.
     pub(super) fn stop_command_ended(&mut self, id: Id, ended: Result<(), String>) {
         let is_stopping = matches!(self.fleet.machine(id).state(), State::Stopping { .. });

@@ -154,6 +154,9 @@ impl Engine {
             RunReport::Happened { name, run, event } => self.happened(&name, run, told(event)),
             RunReport::ManagerRestarted { name, run, info } => self.restarted(&name, run, info),
             RunReport::FoundRunning { name, run, report } => self.looked(&name, run, report),
+            RunReport::Observed { name, what, .. } if self.is_cut_off(&name, &what) => {
+                return LoopAction::Learned;
+            }
             RunReport::Observed { name, run, what } => {
                 self.learned(&name, run, what);
                 return LoopAction::Learned;
