@@ -9,6 +9,7 @@ use crate::host::clock;
 use crate::host::report::ManagerReport;
 use crate::host::report::Observation;
 use crate::manager;
+use crate::store::run_definition;
 use service_core::config::Service;
 use service_core::service::{Event, Found, Memory, State};
 use service_core::{Id, Moment, Name, Plan};
@@ -92,11 +93,14 @@ impl Engine {
         let plan = Arc::clone(self.fleet.plan());
         let returned = plan.ids().filter(|id| !before.contains_key(&plan.service(*id).name));
         for id in returned {
-            let Ok(Some(record)) = self.drivers.paths.files(&plan.service(id).name).read_record() else {
-                continue;
-            };
-            let memory = Memory { run: record.run, ..Memory::default() };
-            self.fleet.recall(id, memory, Found::Nothing, clock::now());
+            let files = self.drivers.paths.files(&plan.service(id).name);
+            let recorded = files.read_record().ok().flatten().map_or(0, |record| record.run);
+            // What a manager runs has no record.
+            let run = recorded.max(run_definition::last_run(&files));
+            if run > 0 {
+                let memory = Memory { run, ..Memory::default() };
+                self.fleet.recall(id, memory, Found::Nothing, clock::now());
+            }
         }
     }
 
@@ -186,7 +190,9 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use crate::ServiceOrchestrator;
+    use crate::host::paths::Paths;
     use crate::load;
+    use crate::store::run_definition;
     use service_core::Plan;
 
     #[tokio::test]
@@ -201,6 +207,26 @@ mod tests {
             orchestrator.stop_service("web").await.unwrap();
             orchestrator.replan(plan("")).await.unwrap();
         }
+        orchestrator.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn so_does_one_that_a_manager_runs() {
+        let state = tempfile::tempdir().unwrap();
+        let (project, base_dir, boot_id, disk) = Default::default();
+        let state_dir = state.path().to_owned();
+        let paths =
+            Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk };
+        let text = "[services.web]\nstart_command = \"sleep 1000\"\nmanager = \"command\"\nstop_command = \"true\"\n";
+        let plan = |text: &str| Plan::compile(load::config_from_str(text, "services.toml").unwrap()).unwrap();
+        let web = plan(text);
+        for run in [6, 7] {
+            run_definition::keep(&paths, web.service(web.ids().next().unwrap()), run, run == 7).unwrap();
+        }
+        let orchestrator =
+            ServiceOrchestrator::builder().state_dir(state.path()).start_plan(plan("")).await.unwrap();
+        orchestrator.replan(web).await.unwrap();
+        assert_eq!(orchestrator.board().entry("web").unwrap().snapshot.run, 7);
         orchestrator.shutdown().await;
     }
 }

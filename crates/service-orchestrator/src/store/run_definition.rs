@@ -101,6 +101,13 @@ pub(crate) fn kept(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
     (last.map_or(first, |Again { run }| run) == run && definition.name == now.name).then_some(definition)
 }
 
+/// The number of the last run of a service of which a definition was written down; 0 if there is none that can be read.
+pub(crate) fn last_run(files: &Files) -> u64 {
+    let text = std::fs::read(path(files)).unwrap_or_default();
+    let runs = text.split(|&byte| byte == b'\n').filter_map(|line| disk::unseal::<Again>(line).ok());
+    runs.map(|Again { run }| run).max().unwrap_or(0)
+}
+
 /// Who ran a service last.
 pub(crate) fn last_manager(files: &Files) -> io::Result<Manager> {
     #[derive(Deserialize)]
