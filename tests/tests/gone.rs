@@ -109,7 +109,7 @@ fn in_a_renamed_directory_nothing_is_started_twice() {
     let looked = project.nu("cd new; service status | to json --raw");
     assert_eq!(looked.value().column("state"), ["stopped"]);
     let said = looked.stderr.matches(&file).count();
-    assert_eq!((said, looked.stderr.contains("`a` still run")), (2, true), "{looked:?}");
+    assert_eq!((said, looked.stderr.contains("`a` still runs as a service of")), (2, true), "{looked:?}");
     for line in ["service start a", "service restart a", "service start --all", "service apply"] {
         let refused = project.error(&format!("cd new; {line}"));
         assert_eq!(refused["code"], "service::moved", "{refused}");

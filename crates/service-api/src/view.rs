@@ -144,8 +144,8 @@ pub struct Details {
     /// What they may use of processors, in cores.
     #[serde(default)]
     pub cpu_limit: Option<f64>,
-    /// What keeps it within its limits while it runs: `cgroup`, `rlimit` or `none`, or one for each limit; `reason`
-    /// says why not better.
+    /// What keeps it within its limits while it runs: `cgroup`, `rlimit` or `none`, or one for each limit; `unknown` where
+    /// that cannot be read. `reason` says why not better.
     #[serde(default)]
     pub limits: Option<String>,
     /// Why it is in this state, in words.

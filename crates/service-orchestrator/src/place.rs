@@ -105,15 +105,30 @@ pub(crate) struct Renames {
 /// What changes when a directory is renamed.
 type Stamp = (Place, i64, i64);
 
+/// Which services run under a former path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Running {
+    These(Vec<String>),
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
 impl Renames {
-    /// The former projects of this directory of which services still run, with those.
-    pub(crate) fn running(&self, project: &Project) -> Vec<(Former, Vec<String>)> {
+    /// The former projects of this directory of which services still run, or may, with those.
+    pub(crate) fn running(&self, project: &Project) -> Vec<(Former, Running)> {
         let former = self.former(project).unwrap_or_default();
-        former
-            .into_iter()
-            .map(|former| (former.clone(), liveness::supervised(&former.state_dir)))
-            .filter(|(_, kept)| !kept.is_empty())
-            .collect()
+        let running = |former: Former| {
+            let running = match liveness::supervised(&former.state_dir) {
+                Ok(names) if names.is_empty() => return None,
+                Ok(names) => Running::These(names),
+                Err(error) => {
+                    let services = former.state_dir.join("services");
+                    Running::Unknown(format!("cannot read `{}`: {error}", services.display()))
+                }
+            };
+            Some((former, running))
+        };
+        former.into_iter().filter_map(running).collect()
     }
 
     /// A rename changes the directory; until it has changed, what was found last is so.
@@ -160,36 +175,99 @@ fn search(project: &Project, place: Place) -> Vec<Former> {
     others.filter_map(former).collect()
 }
 
-/// Refuses to start what runs already, under the former path of the directory.
-pub(crate) fn refuse_second(former: &[(Former, Vec<String>)], starting: &[&Name]) -> Result<(), Problem> {
-    for (former, kept) in former {
-        let twice: Vec<&str> = starting
-            .iter()
-            .map(|name| &***name)
-            .filter(|name| kept.iter().any(|kept| kept == name))
-            .collect();
+/// Refuses to start what runs already, or may, under the former path of the directory.
+pub(crate) fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result<(), Problem> {
+    for (former, running) in former {
+        let config = former.config.display();
+        let starting = starting.iter().map(|name| &***name);
+        let place = format!("as a service of `{config}`, where this directory was before it was renamed");
+        let (twice, why, help): (Vec<&str>, _, _) = match running {
+            Running::These(names) => (
+                starting.filter(|name| names.iter().any(|running| running == name)).collect(),
+                format!("it runs {place}"),
+                format!("`service down --config {config}` stops what runs there; then start it here"),
+            ),
+            Running::Unknown(why) => (
+                starting.collect(),
+                format!("it cannot be told whether it runs {place}: {why}"),
+                "let that directory be read, then try again".to_owned(),
+            ),
+        };
         if !twice.is_empty() {
-            let config = former.config.display();
-            return Err(Problem::new(
-                Code::Moved,
-                format!("cannot start {}: it runs as a service of `{config}`, where this directory was before it was renamed", listed(&twice)),
-            )
-            .help(format!("`service down --config {config}` stops what runs there; then start it here")));
+            let message = format!("cannot start {}: {why}", listed(&twice));
+            return Err(Problem::new(Code::Moved, message).help(help));
         }
     }
     Ok(())
 }
 
 /// What a person should know who looks at the services of the renamed directory.
-pub(crate) fn note((former, kept): &(Former, Vec<String>)) -> String {
+pub(crate) fn note((former, running): &(Former, Running)) -> String {
     let config = former.config.display();
-    let kept: Vec<&str> = kept.iter().map(String::as_str).collect();
-    format!(
-        "{} still run as services of `{config}`, where this directory was before it was renamed; `service down --config {config}` stops them",
-        listed(&kept)
-    )
+    let before = "where this directory was before it was renamed";
+    match running {
+        Running::These(names) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let (run, them) = match names.len() {
+                1 => ("still runs as a service", "it"),
+                _ => ("still run as services", "them"),
+            };
+            let names = listed(&names);
+            format!("{names} {run} of `{config}`, {before}; `service down --config {config}` stops {them}")
+        }
+        Running::Unknown(why) => {
+            format!("services of `{config}`, {before}, may still run; that cannot be told: {why}")
+        }
+    }
 }
 
 fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn where_a_former_path_cannot_be_looked_at_nothing_is_started_twice() {
+        let states = tempfile::tempdir().unwrap();
+        let (directory, state_dir) = (states.path().join("here"), states.path().join("former"));
+        let services = state_dir.join("services");
+        for directory in [&directory, &services, &services.join("a"), &services.join("b")] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        write_down(&state_dir, Place::of(&directory).unwrap());
+        std::fs::write(state_dir.join(NOTE), states.path().join("gone/services.toml").to_str().unwrap())
+            .unwrap();
+        let project = Project {
+            config: directory.join("services.toml"),
+            state_dir: states.path().join("state"),
+            socket: Path::new("/nowhere").to_owned(),
+            trusted_hash: None,
+        };
+        std::fs::create_dir(&project.state_dir).unwrap();
+        let a = Name::new("a").unwrap();
+        let renames = Renames::default();
+        let refused =
+            || refuse_second(&renames.running(&project), &[&a]).err().map(|problem| problem.message);
+        assert_eq!(refused(), None);
+        std::fs::remove_dir_all(&services).unwrap();
+        std::os::unix::fs::symlink(&services, &services).unwrap();
+        let why = format!("cannot read `{}`", services.display());
+        assert!(refused().is_some_and(|message| message.contains(&why)), "{:?}", refused());
+        let notes: Vec<String> = renames.running(&project).iter().map(note).collect();
+        assert!(notes[0].contains("may still run") && notes[0].contains(&why), "{notes:?}");
+        std::fs::remove_file(&services).unwrap();
+        assert_eq!(refused(), None);
+    }
+
+    #[test]
+    fn one_runs_and_several_run() {
+        let former = || Former { config: "/old/services.toml".into(), state_dir: "/state".into() };
+        let names = |names: &[&str]| Running::These(names.iter().map(ToString::to_string).collect());
+        assert!(note(&(former(), names(&["a"]))).starts_with("`a` still runs as a service of"));
+        assert!(note(&(former(), names(&["a", "b"]))).starts_with("`a`, `b` still run as services of"));
+    }
 }

@@ -160,12 +160,12 @@ fn details(
             .map(|need| board.plan.service(need.on).name.to_string())
             .collect(),
         memory_limit: match &kept {
-            Some(kept) => kept.memory.as_ref().map(|limit| limit.most),
-            None => definition.limits.memory,
+            Some(kept) if kept.is_read() => kept.memory.as_ref().map(|limit| limit.most),
+            _ => definition.limits.memory,
         },
         cpu_limit: match &kept {
-            Some(kept) => kept.cpu.as_ref().map(|limit| limit.most),
-            None => definition.limits.cpu,
+            Some(kept) if kept.is_read() => kept.cpu.as_ref().map(|limit| limit.most),
+            _ => definition.limits.cpu,
         },
         limits: kept.as_ref().map(Kept::word),
         reason: reason(entry, kept.as_ref()),

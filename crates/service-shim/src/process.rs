@@ -22,6 +22,18 @@ impl Process {
         Self::parse(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
+    /// The same where it matters that the kernel cannot be asked, for want of a descriptor say.
+    ///
+    /// # Errors
+    /// Why nothing is known of this pid.
+    pub fn try_find(pid: u32) -> io::Result<Option<Self>> {
+        match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => Ok(Self::parse(pid, &stat)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn parse(pid: u32, stat: &str) -> Option<Self> {
         let fields = fields(stat)?;
         (!matches!(fields.0, "Z" | "X")).then_some(Self { pid, start_time: fields.1 })
@@ -53,14 +65,17 @@ impl Process {
     pub fn may_be_alive(self) -> bool {
         match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
             Ok(stat) => Self::parse(self.pid, &stat) == Some(self),
-            Err(error) => {
-                error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(nix::libc::ESRCH)
-            }
+            Err(error) => !is_gone(&error),
         }
     }
 }
 
-/// State and start time. The command name, field 2, is in parentheses and may contain any character.
+/// Whether this is what the kernel says of a pid that nobody has.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// State and start time. The command name, field 2, is in parentheses and may itself contain anything.
 fn fields(stat: &str) -> Option<(&str, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;

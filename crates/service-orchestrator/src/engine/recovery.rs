@@ -7,6 +7,7 @@ use crate::host::clock;
 use crate::host::descriptors::DescriptorBudget;
 use crate::host::paths::Paths;
 use crate::host::report::ManagerReport;
+use crate::process::lost::Lost;
 use crate::process::{self, Reached};
 use crate::store::run_definition;
 use service_api::redact;
@@ -40,6 +41,8 @@ pub(super) struct Traces {
     pub(super) runs: BTreeMap<Name, RunTrace>,
     /// Whether not even the names of the services can be read.
     pub(super) unlisted: bool,
+    /// Whether there may be shims whose files are gone.
+    pub(super) unsearched: bool,
     /// When the look began.
     pub(super) began: Moment,
 }
@@ -56,13 +59,18 @@ struct Last {
 /// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
 pub(super) async fn look(paths: &Arc<Paths>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
     let managed = |name: &Name| plan.id(name).is_some_and(|id| plan.service(id).is_managed());
-    let lost = process::lost::call_back(paths, memories, managed).await;
+    let Lost { records: lost, unsearched } = process::lost::call_back(paths, memories, managed).await;
     wait_for_launches(paths, memories).await;
     let began = clock::now();
     let (mut runs, unlisted) = match names(paths) {
         Ok(mut names) => {
+            if unsearched.is_some() && !paths.state_dir.join("state.json").exists() {
+                // Nothing says which of them ran.
+                let defined = plan.ids().map(|id| &plan.service(id).name).filter(|name| !managed(name));
+                names.extend(defined.cloned());
+            }
             names.retain(|name| !lost.contains_key(name));
-            (traces(paths, names, memories, began).await, false)
+            (traces(paths, names, memories, began, unsearched.as_deref()).await, false)
         }
         Err(why) => {
             let defined = plan.ids().map(|id| &plan.service(id).name);
@@ -72,10 +80,7 @@ pub(super) async fn look(paths: &Arc<Paths>, plan: Plan, memories: &BTreeMap<Nam
             (all.into_iter().map(unclear).collect(), true)
         }
     };
-    for (name, record) in lost {
-        let found = found(&record, true, paths, &name).await;
-        runs.insert(name, RunTrace { found, record: Some(record), reached: None });
-    }
+    runs.extend(traces_of_lost(paths, lost).await);
     let may_run = runs.iter().filter(|(_, trace)| trace.may_run());
     let mut left_over: BTreeSet<Name> =
         may_run.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
@@ -83,7 +88,21 @@ pub(super) async fn look(paths: &Arc<Paths>, plan: Plan, memories: &BTreeMap<Nam
         .iter()
         .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(paths, name, memory));
     left_over.extend(unknown.map(|(name, _)| name.clone()));
-    Traces { plan: with_left_overs(plan, &left_over), left_over, runs, unlisted, began }
+    let unsearched = unsearched.is_some();
+    Traces { plan: with_left_overs(plan, &left_over), left_over, runs, unlisted, unsearched, began }
+}
+
+/// What is found of shims that live without files.
+pub(super) async fn traces_of_lost(
+    paths: &Paths,
+    lost: BTreeMap<Name, RunRecord>,
+) -> BTreeMap<Name, RunTrace> {
+    let mut traces = BTreeMap::new();
+    for (name, record) in lost {
+        let found = found(&record, true, paths, &name).await;
+        traces.insert(name, RunTrace { found, record: Some(record), reached: None });
+    }
+    traces
 }
 
 /// With what a run was started, as far as it is known.
@@ -100,11 +119,14 @@ pub(super) fn kept(
 
 /// Whether a manager runs it for us, for all that is known, by the definition with which it was started.
 fn runs_elsewhere(paths: &Paths, name: &Name, memory: &Memory) -> bool {
-    let is_ours = memory.goal != Goal::Down || matches!(memory.state, State::Stopping { .. });
-    is_ours
-        && memory.state.is_alive()
+    was_wanted(memory)
         && run_definition::kept(paths, &Service::new(name.clone()), memory.run)
             .is_some_and(|definition| definition.is_managed())
+}
+
+/// Whether it was up when the former daemon ended, and that was wanted.
+fn was_wanted(memory: &Memory) -> bool {
+    memory.state.is_alive() && (memory.goal != Goal::Down || matches!(memory.state, State::Stopping { .. }))
 }
 
 /// The services that have ever run. The error says why that cannot be told.
@@ -119,12 +141,14 @@ pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, String> {
     Ok(entries.iter().filter_map(name).collect())
 }
 
-/// What is found of these services, in a look that began then or goes on since then.
+/// What is found of these services, in a look that began then or goes on since then. `unsearched` says why there may be
+/// shims without files.
 pub(super) async fn traces(
     paths: &Arc<Paths>,
     names: BTreeSet<Name>,
     memories: &BTreeMap<Name, Memory>,
     began: Moment,
+    unsearched: Option<&str>,
 ) -> BTreeMap<Name, RunTrace> {
     let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
     let at_once = DescriptorBudget::now().looks(AT_ONCE);
@@ -133,8 +157,9 @@ pub(super) async fn traces(
             runs.extend(looks.join_next().await.and_then(Result::ok));
         }
         let (paths, name, memory) = (Arc::clone(paths), name.clone(), memories.get(name).cloned());
+        let unsearched = unsearched.map(str::to_owned);
         looks.spawn(async move {
-            let trace = trace(&paths, &name, memory.as_ref(), began).await;
+            let trace = trace(&paths, &name, memory.as_ref(), began, unsearched.as_deref()).await;
             (name, trace)
         });
     }
@@ -147,7 +172,13 @@ pub(super) async fn traces(
     runs
 }
 
-async fn trace(paths: &Paths, name: &Name, memory: Option<&Memory>, began: Moment) -> RunTrace {
+async fn trace(
+    paths: &Paths,
+    name: &Name,
+    memory: Option<&Memory>,
+    began: Moment,
+    unsearched: Option<&str>,
+) -> RunTrace {
     let files = paths.files(name);
     let (found, record, reached) = match last_record(&files, began).await {
         Ok(Some(Last { record, is_kept, reached })) => {
@@ -157,19 +188,42 @@ async fn trace(paths: &Paths, name: &Name, memory: Option<&Memory>, began: Momen
         Err(why) => return RunTrace { found: Found::Unclear { why }, record: None, reached: None },
     };
     if !matches!(found, Found::Running { .. }) {
-        let unseen = memory.filter(|memory| {
+        let unseen = |memory: &&Memory| {
             let told = record.as_ref().map_or(0, |record| record.run);
             memory.state.is_alive() && told < memory.run
-        });
+        };
+        let manager = run_definition::last_manager(&files);
+        let by_shim = !matches!(&manager, Ok(manager) if *manager != Manager::Process);
+        let unseen = match memory {
+            Some(memory) => Some(memory).filter(unseen).map(Some),
+            // Nothing was remembered of it.
+            None => record.is_none().then_some(None),
+        };
+        match (unseen, unsearched) {
+            (Some(_), Some(why)) if by_shim => return RunTrace::unclear(why),
+            (Some(Some(memory)), _) if was_wanted(memory) => {
+                if let Err(error) = &manager
+                    && !is_absent_or_damaged(error)
+                {
+                    let definition = files.directory().join("definition.json");
+                    return RunTrace::unclear(&format!("cannot read `{}`: {error}", definition.display()));
+                }
+            }
+            _ => {}
+        }
         // What it was when nobody wrote down more; what a manager runs has never had a shim.
-        if let Some(memory) = unseen.filter(
-            |_| !matches!(run_definition::last_manager(&files), Ok(manager) if manager != Manager::Process),
-        ) {
+        if let Some(memory) = unseen.flatten().filter(|_| by_shim) {
             process::orphans::end(paths, name, memory.run, None).await;
         }
         process::limits::leave_over(paths, name).await;
     }
     RunTrace { found, record, reached }
+}
+
+/// Whether there is nothing to be read, now or ever. Every other error may be another one at another moment.
+fn is_absent_or_damaged(error: &io::Error) -> bool {
+    use ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidData | IsADirectory | UnexpectedEof)
 }
 
 /// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
@@ -239,8 +293,12 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<Last>, String> {
             || clock::now() >= began.plus(READ_WITHIN)
     };
     let record = files.read_record();
-    let is_kept =
-        matches!(&record, Ok(Some(record)) if !record.is_end() && process::lost::keeps(record.shim, files));
+    let is_kept = match &record {
+        Ok(Some(record)) if !record.is_end() => {
+            process::lost::keeps(record.shim, files).map_err(|why| unknown(&why))?
+        }
+        _ => false,
+    };
     if !is_kept {
         // Nobody listens there; a shim that ended on a disk that could not be written has left it.
         let _ = std::fs::remove_file(files.socket());
@@ -345,103 +403,4 @@ pub(super) async fn hear(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use service_core::Config;
-    use service_shim::{PROTOCOL_VERSION, Process};
-
-    /// Of a shim that has ended, whatever its pid is used for now.
-    fn record(phase: Phase) -> RunRecord {
-        RunRecord {
-            version: PROTOCOL_VERSION,
-            service: "web".to_owned(),
-            run: 3,
-            boot_id: String::new(),
-            shim: Process { pid: std::process::id(), start_time: 0 },
-            phase,
-            notified: false,
-            dropped: 0,
-            notify_status: service_shim::NotifyStatus::default(),
-            unreported: 0,
-            leftover: None,
-        }
-    }
-
-    fn paths(directory: &tempfile::TempDir) -> Paths {
-        let (project, base_dir, boot_id, disk) = Default::default();
-        let state_dir = directory.path().to_owned();
-        Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk }
-    }
-
-    /// It cannot be opened: it leads to itself.
-    fn link(path: &std::path::Path) {
-        std::os::unix::fs::symlink(path, path).unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unseen() {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = paths(&directory);
-        let name = Name::new("web").unwrap();
-        let files = paths.files(&name);
-        let look = async |began| trace(&paths, &name, None, began).await.found;
-        let unclear = |found: &Found, path: std::path::PathBuf| {
-            let Found::Unclear { why } = found else { panic!("it is {found:?}") };
-            assert!(why.contains(path.to_str().unwrap()) && why.contains("symbolic links"), "{why}");
-        };
-        let (now, long_ago) = (clock::now(), Moment::default());
-        assert_eq!(look(now).await, Found::Nothing, "its directory has just gone");
-        std::fs::create_dir_all(files.directory()).unwrap();
-        assert_eq!(look(now).await, Found::Nothing);
-        // Nobody has the lock, so it does not run. How it ended may be read at another moment.
-        link(&files.record());
-        unclear(&look(now).await, files.record());
-        assert_eq!(look(long_ago).await, Found::Nothing, "but not for ever");
-        std::fs::remove_file(files.record()).unwrap();
-        for damaged in ["", "{", "{}"] {
-            std::fs::write(files.record(), damaged).unwrap();
-            assert_eq!(look(now).await, Found::Nothing);
-        }
-        std::fs::remove_file(files.lock()).unwrap();
-        link(&files.lock());
-        for began in [now, long_ago] {
-            unclear(&look(began).await, files.lock());
-        }
-    }
-
-    #[tokio::test]
-    async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = Arc::new(paths(&directory));
-        link(&paths.services());
-        let (web, gone) = (Name::new("web").unwrap(), Name::new("gone").unwrap());
-        let services = vec![Service::new(web.clone())];
-        let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
-        let state = State::Ready { launched: Moment::default(), since: Moment::default() };
-        let memories = BTreeMap::from([(gone.clone(), Memory { state, ..Memory::default() })]);
-        let traces = look(&paths, plan, &memories).await;
-        assert_eq!(traces.left_over, BTreeSet::from([gone.clone()]), "it was up");
-        assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
-        assert!(traces.runs.values().all(|trace| trace.doubt().is_some()));
-    }
-
-    #[tokio::test]
-    async fn who_was_kept_when_it_was_looked_at_is_running_although_its_shim_has_ended_since() {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = paths(&directory);
-        let name = Name::new("web").unwrap();
-        let leader = Process { pid: std::process::id(), start_time: 0 };
-        let exit = service_shim::Exit::Code(0);
-        for phase in [Phase::Running { leader, at: 1 }, Phase::Exited { leader, exit, at: 1 }] {
-            let found = found(&record(phase), true, &paths, &name).await;
-            assert_eq!(found, Found::Running { run: 3, launched: Moment::from_nanos(1) });
-        }
-        let ended = record(Phase::Finished { exit, at: 2 });
-        for is_kept in [true, false] {
-            let over = Found::Over { run: 3, event: Event::Gone(Exit::Code(0)) };
-            assert_eq!(found(&ended, is_kept, &paths, &name).await, over);
-        }
-        let killed = found(&record(Phase::Running { leader, at: 1 }), false, &paths, &name).await;
-        assert_eq!(killed, Found::Over { run: 3, event: Event::Gone(Exit::Unknown) });
-    }
-}
+mod tests;

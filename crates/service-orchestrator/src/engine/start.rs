@@ -69,7 +69,7 @@ pub(crate) async fn run(
     };
     task.note_definitions();
     task.note_unasked();
-    let unclear = Unclear::new(&found.runs, found.unlisted, &memories, found.began);
+    let unclear = Unclear::new(&found.runs, [found.unlisted, found.unsearched], &memories, found.began);
     let known = task.recall(memories, found.runs, heard);
     task.after().await;
     for (name, run, report) in known {

@@ -3,8 +3,8 @@
 use super::task::Engine;
 use crate::host::report::Observation;
 use crate::why::short;
-use service_core::{Id, Name};
 use service_core::service::{State, signal_name};
+use service_core::{Id, Name};
 use std::sync::Arc;
 
 /// How its stop command ended, in the journal.

@@ -7,6 +7,8 @@ use super::run_trace::RunTrace;
 use super::task::Engine;
 use crate::host::paths::Paths;
 use crate::lookup::state_unknown;
+use crate::process;
+use crate::process::lost::Lost;
 use crate::request::Verb;
 use service_api::Problem;
 use service_core::service::Memory;
@@ -27,6 +29,8 @@ pub(super) struct Unclear {
     services: BTreeMap<Name, String>,
     /// Whether not even their names can be read.
     unlisted: bool,
+    /// Whether there may be shims whose files are gone.
+    unsearched: bool,
     memories: BTreeMap<Name, Memory>,
     began: Moment,
 }
@@ -35,7 +39,7 @@ impl Unclear {
     /// What is left to find out after a look.
     pub(super) fn new(
         runs: &BTreeMap<Name, RunTrace>,
-        unlisted: bool,
+        [unlisted, unsearched]: [bool; 2],
         memories: &BTreeMap<Name, Memory>,
         began: Moment,
     ) -> Self {
@@ -44,13 +48,13 @@ impl Unclear {
         let is_unclear = |(name, _): &(&Name, &Memory)| services.contains_key(*name);
         let of_these = memories.iter().filter(is_unclear);
         let memories = of_these.map(|(name, memory)| (name.clone(), memory.clone())).collect();
-        Self { services, unlisted, memories, began }
+        Self { services, unlisted, unsearched, memories, began }
     }
 
     /// Looks again until all is known, and tells the owner whatever is new.
     pub(super) async fn find_out(mut self, paths: Arc<Paths>, commands: UnboundedSender<Command>) {
         let mut pause = LOOK_AGAIN;
-        while (self.unlisted || !self.services.is_empty()) && !commands.is_closed() {
+        while (self.unlisted || self.unsearched || !self.services.is_empty()) && !commands.is_closed() {
             tokio::time::sleep(pause).await;
             pause = LONGEST.min(pause * 2);
             for (name, trace) in self.look(&paths).await {
@@ -79,7 +83,13 @@ impl Unclear {
             }
             self.unlisted = false;
         }
-        recovery::traces(paths, names, &self.memories, self.began).await
+        let lost = if self.unsearched { process::lost::search(paths).await } else { Lost::default() };
+        self.unsearched = lost.unsearched.is_some();
+        names.retain(|name| !lost.records.contains_key(name));
+        let unsearched = lost.unsearched.as_deref();
+        let mut traces = recovery::traces(paths, names, &self.memories, self.began, unsearched).await;
+        traces.extend(recovery::traces_of_lost(paths, lost.records).await);
+        traces
     }
 }
 

@@ -11,6 +11,7 @@ use service_core::Name;
 use service_core::config::Limits;
 use service_core::service::Exit;
 use service_shim::protocol;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub(crate) struct Kept {
     cgroup: Option<PathBuf>,
     pub(crate) memory: Option<Limit<u64>>,
     pub(crate) cpu: Option<Limit<f64>>,
+    /// Why none of it is known, but for the cgroup that is there.
+    #[serde(skip)]
+    unread: Option<String>,
 }
 
 /// One limit.
@@ -60,11 +64,30 @@ impl By {
 impl Kept {
     /// What was written down about this run.
     pub(crate) fn of(paths: &Paths, name: &Name, run: u64) -> Option<Self> {
-        noted(paths, name).filter(|kept| kept.run == run)
+        match noted(paths, name) {
+            Ok(kept) => kept.filter(|kept| kept.run == run),
+            Err(error) => Some(Self::unread(paths, name, run, &error)),
+        }
     }
 
-    /// The word for who keeps them: `cgroup`, `rlimit` or `none`, or one for each.
+    fn unread(paths: &Paths, name: &Name, run: u64, error: &std::io::Error) -> Self {
+        let note = note(paths, name);
+        let why =
+            format!("how its limits are enforced cannot be told: cannot read `{}`: {error}", note.display());
+        let cgroup = cgroups(paths, name).into_iter().find_map(|(of, cgroup)| (of == run).then_some(cgroup));
+        Self { run, cgroup, memory: None, cpu: None, unread: Some(why) }
+    }
+
+    /// Whether what was written down could be read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.unread.is_none()
+    }
+
+    /// The word for who keeps them: `cgroup`, `rlimit` or `none`, or one for each; `unknown` if that cannot be told.
     pub(crate) fn word(&self) -> String {
+        if !self.is_read() {
+            return "unknown".to_owned();
+        }
         match (self.memory.as_ref().map(|limit| limit.by), self.cpu.as_ref().map(|limit| limit.by)) {
             (Some(memory), Some(cpu)) if memory != cpu => {
                 format!("memory: {}, cpu: {}", memory.word(), cpu.word())
@@ -81,6 +104,9 @@ impl Kept {
 
     /// What a user must know who counts on them.
     pub(crate) fn caveat(&self) -> Option<String> {
+        if self.unread.is_some() {
+            return self.unread.clone();
+        }
         let why = |why: &Option<String>| why.clone().unwrap_or_default();
         let memory = self.memory.as_ref().and_then(|limit| match limit.by {
             By::Cgroup => None,
@@ -99,16 +125,16 @@ impl Kept {
 /// Decides how the limits of a run are kept, and prepares it. Whatever stands in the way, the service is started: with
 /// what can be had, and with a word about what cannot.
 pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> protocol::Limits {
-    if let Some(old) = noted(paths, name).and_then(|kept| kept.cgroup).map(Cgroup)
-        && let Err(error) = old.remove()
-    {
-        tracing::warn!(service = %name, cgroup = %old.0.display(), %error, "cannot remove the cgroup of its last run");
+    for old in last(paths, name).into_iter().filter_map(|kept| kept.cgroup).map(Cgroup) {
+        if let Err(error) = old.remove() {
+            tracing::warn!(service = %name, cgroup = %old.0.display(), %error, "cannot remove the cgroup of its last run");
+        }
     }
     if limits.is_none() {
         let _ = std::fs::remove_file(note(paths, name));
         return protocol::Limits::default();
     }
-    let cgroup = format!("run.{}.{name}.{run}", paths.fingerprint());
+    let cgroup = format!("{}{run}", prefix(paths, name));
     let mut kept = plan(Site::find(&Around::us()), limits, &cgroup, run);
     let wanted = kept.cgroup.clone();
     // Before it exists, so that it is found whenever we are killed.
@@ -144,7 +170,7 @@ fn plan(site: Result<Site, String>, limits: &Limits, name: &str, run: u64) -> Ke
     });
     let needed = [memory.as_ref().map(|limit| limit.by), cpu.as_ref().map(|limit| limit.by)];
     let site = site.ok().filter(|_| needed.contains(&Some(By::Cgroup)));
-    Kept { run, cgroup: site.map(|site| site.place(name)), memory, cpu }
+    Kept { run, cgroup: site.map(|site| site.place(name)), memory, cpu, unread: None }
 }
 
 fn make(cgroup: &Cgroup, kept: &Kept) -> Result<(), String> {
@@ -216,7 +242,7 @@ pub(super) async fn leave(paths: &Paths, name: &Name, run: u64) {
 
 /// Removes what a former daemon left of a service that does not run, with whatever is still in there.
 pub(crate) async fn leave_over(paths: &Paths, name: &Name) {
-    if let Some(kept) = noted(paths, name) {
+    for kept in last(paths, name) {
         kill(paths, name, kept.run);
         clear(paths, name, &kept).await;
     }
@@ -239,7 +265,7 @@ async fn clear(paths: &Paths, name: &Name, kept: &Kept) {
         return;
     }
     // The next run may have begun meanwhile; what is written down now is about that one.
-    if noted(paths, name).as_ref() == Some(kept) {
+    if matches!(noted(paths, name), Ok(Some(now)) if now == *kept) {
         let _ = std::fs::remove_file(note(paths, name));
     }
 }
@@ -248,10 +274,72 @@ fn note(paths: &Paths, name: &Name) -> PathBuf {
     paths.files(name).directory().join("limits.json")
 }
 
-fn noted(paths: &Paths, name: &Name) -> Option<Kept> {
-    serde_json::from_slice(&std::fs::read(note(paths, name)).ok()?).ok()
+/// What was written down about the last run.
+///
+/// # Errors
+/// Why that is not known.
+fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<Kept>> {
+    match std::fs::read(note(paths, name)) {
+        Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same; where it is not known, the cgroups that are there.
+fn last(paths: &Paths, name: &Name) -> Vec<Kept> {
+    noted(paths, name).map_or_else(
+        |error| {
+            let runs = cgroups(paths, name).into_iter();
+            runs.map(|(run, _)| Kept::unread(paths, name, run, &error)).collect()
+        },
+        Vec::from_iter,
+    )
+}
+
+/// What the names of all cgroups of a service begin with; the number of the run follows.
+fn prefix(paths: &Paths, name: &Name) -> String {
+    format!("run.{}.{name}.", paths.fingerprint())
+}
+
+/// The cgroups of this service that are there, with the numbers of their runs.
+fn cgroups(paths: &Paths, name: &Name) -> Vec<(u64, PathBuf)> {
+    let Ok(site) = Site::find(&Around::us()) else { return Vec::new() };
+    let entries = std::fs::read_dir(site.place("")).into_iter().flatten().flatten();
+    let prefix = prefix(paths, name);
+    let run = |entry: &std::fs::DirEntry| entry.file_name().to_str()?.strip_prefix(&*prefix)?.parse().ok();
+    entries.filter_map(|entry| Some((run(&entry)?, entry.path()))).collect()
 }
 
 fn write_down(paths: &Paths, name: &Name, kept: &Kept) -> std::io::Result<()> {
     write_private(&note(paths, name), &serde_json::to_vec(kept)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_cannot_be_read_are_not_told_as_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let (project, base_dir, boot_id, disk) = Default::default();
+        let state_dir = directory.path().to_owned();
+        let paths =
+            Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk };
+        let name = Name::new("web").unwrap();
+        assert_eq!(Kept::of(&paths, &name, 3), None, "nothing was written down");
+        let note = note(&paths, &name);
+        std::fs::create_dir_all(note.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&note, &note).unwrap();
+        let unread = || Kept::of(&paths, &name, 3).unwrap();
+        assert_eq!(unread().word(), "unknown");
+        assert!(unread().caveat().is_some_and(|why| why.contains(note.to_str().unwrap())), "{:?}", unread());
+        std::fs::remove_file(&note).unwrap();
+        std::fs::write(&note, "").unwrap();
+        assert_eq!(unread().word(), "unknown", "it is damaged");
+        let kept = Kept { run: 3, cgroup: None, memory: None, cpu: None, unread: None };
+        write_down(&paths, &name, &kept).unwrap();
+        assert_eq!(Kept::of(&paths, &name, 3), Some(kept));
+        assert_eq!(Kept::of(&paths, &name, 4), None, "it is about another run");
+    }
 }

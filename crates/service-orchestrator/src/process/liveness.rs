@@ -2,7 +2,7 @@
 //! a shim.
 
 use service_shim::{Files, Phase};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Whether a service has a shim. Where that cannot be told, it may have one.
@@ -30,18 +30,29 @@ pub(crate) fn boot() -> Option<String> {
 }
 
 /// The names of the services of a project that have a shim.
-pub(crate) fn supervised(state_dir: &Path) -> Vec<String> {
+///
+/// # Errors
+/// Why that cannot be told: their directory cannot be read.
+pub(crate) fn supervised(state_dir: &Path) -> io::Result<Vec<String>> {
     let boot = boot();
-    let services = entries(&state_dir.join("services")).filter(|service| has_shim(service, boot.as_deref()));
-    services.filter_map(|service| Some(service.file_name()?.to_str()?.to_owned())).collect()
+    let services = services(state_dir)?.into_iter().filter(|service| has_shim(service, boot.as_deref()));
+    Ok(services.filter_map(|service| Some(service.file_name()?.to_str()?.to_owned())).collect())
 }
 
 /// How many services of a project have a shim. Where their directory cannot be read, one may.
 pub(crate) fn count_supervised(state_dir: &Path, boot: Option<&str>) -> usize {
-    let services = state_dir.join("services");
-    match std::fs::read_dir(&services) {
-        Ok(_) => entries(&services).filter(|service| has_shim(service, boot)).count(),
-        Err(error) => usize::from(!matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)),
+    let services = services(state_dir);
+    services.map_or(1, |services| services.iter().filter(|service| has_shim(service, boot)).count())
+}
+
+/// The directories of the services of a project; none where nothing ever ran.
+fn services(state_dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(state_dir.join("services")) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
     }
 }
 

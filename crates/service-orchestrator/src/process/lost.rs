@@ -10,13 +10,15 @@ use crate::host::clock;
 use crate::host::environment::RUN_ID_VARIABLE;
 use crate::host::paths::Paths;
 use crate::host::procfs;
+use nix::libc::ESRCH;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use service_core::Name;
 use service_core::service::Memory;
 use service_shim::{Files, NotifyStatus, PROTOCOL_VERSION, Phase, Process, RunRecord};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,17 +29,30 @@ const DELETED: &str = " (deleted)";
 /// How long a shim may take to make its files anew.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(1);
 
-/// Finds those of this state directory, and has them make their files anew. Returns what is known of those that do not: they
-/// are frozen, or of a former version.
+/// What a search for such shims found.
+#[derive(Debug, Default)]
+pub(crate) struct Lost {
+    /// What is known of those that did not make their files anew: they are frozen, or of a former version.
+    pub(crate) records: BTreeMap<Name, RunRecord>,
+    /// Why there may be others: not all processes could be inspected.
+    pub(crate) unsearched: Option<String>,
+}
+
+/// Searches for shims of this state directory, if anything is missing, and has them make their files anew.
 pub(crate) async fn call_back(
     paths: &Paths,
     memories: &BTreeMap<Name, Memory>,
     is_managed: impl Fn(&Name) -> bool,
-) -> BTreeMap<Name, RunRecord> {
-    if !is_anything_missing(paths, memories, is_managed) {
-        return BTreeMap::new();
+) -> Lost {
+    if is_anything_missing(paths, memories, is_managed) { search(paths).await } else { Lost::default() }
+}
+
+/// Searches all processes for shims of this state directory, and has them make their files anew.
+pub(crate) async fn search(paths: &Paths) -> Lost {
+    let (mut found, unsearched) = find(Path::new("/proc"), &paths.services());
+    if let Some(why) = &unsearched {
+        tracing::warn!(why, "cannot search for shims whose files are gone");
     }
-    let mut found = find(&paths.services());
     for (name, shim) in &found {
         tracing::warn!(service = %name, pid = shim.pid, "its shim lives and its files are gone; asking it to make them anew");
         if crate::host::fs::private_dir(paths.files(name).directory()).is_ok() {
@@ -52,7 +67,8 @@ pub(crate) async fn call_back(
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    found.into_iter().map(|(name, shim)| (name.clone(), record(paths, &name, shim))).collect()
+    let records = found.into_iter().map(|(name, shim)| (name.clone(), record(paths, &name, shim))).collect();
+    Lost { records, unsearched }
 }
 
 /// Asks a shim to make its files anew.
@@ -61,11 +77,17 @@ pub(super) fn ask(shim: Process) {
 }
 
 /// Whether this is a shim that lives and holds the lock of these files, which was deleted.
-pub(crate) fn keeps(shim: Process, files: &Files) -> bool {
+///
+/// # Errors
+/// Why that cannot be told.
+pub(crate) fn keeps(shim: Process, files: &Files) -> Result<bool, String> {
     let services = files.directory().parent().unwrap_or(Path::new("/"));
-    shim.is_alive()
-        && is_shim(shim.pid)
-        && lost_name(shim.pid, services).is_some_and(|name| files.directory().ends_with(&*name))
+    let proc = Path::new("/proc");
+    if !shim.may_be_alive() || !is_shim(proc, shim.pid)? {
+        return Ok(false);
+    }
+    let name = lost_name(proc, shim.pid, services)?;
+    Ok(name.is_some_and(|name| files.directory().ends_with(&*name)))
 }
 
 fn is_anything_missing(
@@ -78,7 +100,7 @@ fn is_anything_missing(
         let is_over = files.read_record().is_ok_and(|record| record.is_some_and(|record| record.is_end()));
         let is_held = files.try_lock().map(|lock| lock.is_none());
         // One that cannot be looked at is not missing.
-        is_over || is_held.unwrap_or_else(|error| error.kind() != io::ErrorKind::NotFound)
+        is_over || is_held.unwrap_or_else(|error| error.kind() != ErrorKind::NotFound)
     };
     let mut up = memories.iter().filter(|(name, memory)| memory.state.is_alive() && !is_managed(name));
     !paths.state_dir.join("state.json").exists() || !up.all(|(name, _)| is_kept(name))
@@ -89,34 +111,85 @@ fn is_back(files: &Files, shim: Process) -> bool {
     !shim.is_alive() || files.socket().exists() && says() && files.try_lock().is_ok_and(|lock| lock.is_none())
 }
 
-/// Every shim that lives and holds the lock of a service of this directory, which is not there any more.
-fn find(services: &Path) -> BTreeMap<Name, Process> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let shims = pids.filter(|pid| is_shim(*pid));
-    shims.filter_map(|pid| Some((lost_name(pid, services)?, Process::find(pid)?))).collect()
+/// Every shim that lives and holds the lock of a service of this directory, which is not there any more; and why there may be
+/// more of them.
+fn find(proc: &Path, services: &Path) -> (BTreeMap<Name, Process>, Option<String>) {
+    let (mut found, mut unsearched) = (BTreeMap::new(), None);
+    let entries = match std::fs::read_dir(proc) {
+        Ok(entries) => entries,
+        Err(error) => return (found, Some(unreadable(proc, &error))),
+    };
+    for entry in entries {
+        let inspected = entry.map_err(|error| unreadable(proc, &error)).and_then(|entry| {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                return Ok(None);
+            };
+            let name = if is_shim(proc, pid)? { lost_name(proc, pid, services)? } else { None };
+            let Some(name) = name else { return Ok(None) };
+            let process =
+                Process::try_find(pid).map_err(|error| unreadable(&entry.path().join("stat"), &error))?;
+            Ok(process.map(|process| (name, process)))
+        });
+        match inspected {
+            Ok(shim) => found.extend(shim),
+            Err(why) => unsearched = Some(why),
+        }
+    }
+    (found, unsearched)
 }
 
-fn is_shim(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == SHIM)
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("cannot read `{}`: {error}", path.display())
+}
+
+/// What was read of a process; `None` if it has ended, or is another user's. Every other error says nothing of whether it is
+/// there.
+fn unless_gone<T>(proc: &Path, pid: u32, path: &Path, read: io::Result<T>) -> Result<Option<T>, String> {
+    let is_foreign = || {
+        let directory = std::fs::metadata(proc.join(pid.to_string()));
+        directory.is_ok_and(|directory| directory.uid() != geteuid().as_raw())
+    };
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && is_foreign() => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn is_shim(proc: &Path, pid: u32) -> Result<bool, String> {
+    let path = proc.join(format!("{pid}/comm"));
+    let name = unless_gone(proc, pid, &path, std::fs::read_to_string(&path))?;
+    Ok(name.is_some_and(|name| name.trim_end() == SHIM))
 }
 
 /// The service of this directory that a shim keeps without files.
-fn lost_name(shim: u32, services: &Path) -> Option<Name> {
+fn lost_name(proc: &Path, shim: u32, services: &Path) -> Result<Option<Name>, String> {
     let resolved = services.canonicalize().unwrap_or_else(|_| services.to_path_buf());
-    let lock = lock_of(shim)?;
-    let directory = lost_directory(&lock).or_else(|| marked_directory(shim, services))?;
+    let Some(lock) = lock_of(proc, shim)? else { return Ok(None) };
+    let directory = match lost_directory(&lock) {
+        Some(directory) => Some(directory),
+        None => marked_directory(proc, shim, services)?,
+    };
+    let Some(directory) = directory else { return Ok(None) };
     let below = directory.parent().is_some_and(|parent| parent == resolved || parent == services);
-    Name::new(directory.file_name()?.to_str()?).ok().filter(|_| below)
+    let name = directory.file_name().and_then(|name| Name::new(name.to_str()?).ok());
+    Ok(name.filter(|_| below))
 }
 
 /// The file that a shim holds as its lock, as the kernel names it.
-fn lock_of(pid: u32) -> Option<String> {
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-    let targets =
-        open.filter_map(|entry| std::fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok());
-    let mut locks = targets.filter(|target| target.trim_end_matches(DELETED).ends_with("/run.lock"));
-    locks.next()
+fn lock_of(proc: &Path, pid: u32) -> Result<Option<String>, String> {
+    let path = proc.join(format!("{pid}/fd"));
+    let Some(open) = unless_gone(proc, pid, &path, std::fs::read_dir(&path))? else { return Ok(None) };
+    for entry in open {
+        let Some(entry) = unless_gone(proc, pid, &path, entry)? else { continue };
+        let target = unless_gone(proc, pid, &entry.path(), std::fs::read_link(entry.path()))?;
+        let target = target.and_then(|target| target.into_os_string().into_string().ok());
+        if let Some(lock) = target.filter(|target| target.trim_end_matches(DELETED).ends_with("/run.lock")) {
+            return Ok(Some(lock));
+        }
+    }
+    Ok(None)
 }
 
 /// The directory of a lock that is deleted.
@@ -125,22 +198,35 @@ fn lost_directory(lock: &str) -> Option<PathBuf> {
 }
 
 /// The directory that the service of a shim was given, by its mark, where the lock is not there any more: it was moved away.
-fn marked_directory(shim: u32, services: &Path) -> Option<PathBuf> {
-    let directory = PathBuf::from(mark(shim)?.0);
-    (directory.parent() == Some(services) && !directory.join("run.lock").exists()).then_some(directory)
+fn marked_directory(proc: &Path, shim: u32, services: &Path) -> Result<Option<PathBuf>, String> {
+    let directory = mark(proc, shim)?.map(|(directory, _)| PathBuf::from(directory));
+    let Some(directory) = directory.filter(|directory| directory.parent() == Some(services)) else {
+        return Ok(None);
+    };
+    let lock = directory.join("run.lock");
+    let exists = lock.try_exists().map_err(|error| unreadable(&lock, &error))?;
+    Ok((!exists).then_some(directory))
 }
 
 /// What stands in the environment of what a shim keeps: directory and number of the run.
-fn mark(shim: u32) -> Option<(String, u64)> {
-    procfs::children(shim).into_iter().find_map(|pid| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let mut variables = environment.split(|byte| *byte == 0);
-        let mark = variables.find_map(|variable| {
-            std::str::from_utf8(variable).ok()?.strip_prefix(RUN_ID_VARIABLE)?.strip_prefix('=')
-        })?;
-        let (directory, run) = mark.rsplit_once('#')?;
-        Some((directory.to_owned(), run.parse().ok()?))
-    })
+fn mark(proc: &Path, shim: u32) -> Result<Option<(String, u64)>, String> {
+    for pid in procfs::children(shim) {
+        let path = proc.join(format!("{pid}/environ"));
+        let environment = match std::fs::read(&path) {
+            // A program that has become another user has no mark that we could read.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
+            read => unless_gone(proc, pid, &path, read)?,
+        };
+        let environment = environment.unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0).filter_map(|line| str::from_utf8(line).ok());
+        let mark = variables.find_map(|variable| variable.strip_prefix(RUN_ID_VARIABLE)?.strip_prefix('='));
+        let mark = mark.and_then(|mark| mark.rsplit_once('#'));
+        if let Some((directory, run)) = mark.and_then(|(directory, run)| Some((directory, run.parse().ok()?)))
+        {
+            return Ok(Some((directory.to_owned(), run)));
+        }
+    }
+    Ok(None)
 }
 
 /// What can be told of a run from outside.
@@ -151,7 +237,7 @@ fn record(paths: &Paths, name: &Name, shim: Process) -> RunRecord {
     known.unwrap_or_else(|| RunRecord {
         version: PROTOCOL_VERSION,
         service: name.to_string(),
-        run: mark(shim.pid).map_or(1, |(_, run)| run),
+        run: mark(Path::new("/proc"), shim.pid).ok().flatten().map_or(1, |(_, run)| run),
         boot_id: paths.boot_id.clone(),
         shim,
         phase: leader.map_or(Phase::Launching { at }, |leader| Phase::Running { leader, at }),
@@ -161,4 +247,37 @@ fn record(paths: &Paths, name: &Name, shim: Process) -> RunRecord {
         unreported: 0,
         leftover: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It cannot be read: it leads to itself.
+    fn link(path: &Path) {
+        std::os::unix::fs::symlink(path, path).unwrap();
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_inspected_may_be_a_lost_shim() {
+        let directory = tempfile::tempdir().unwrap();
+        let (proc, services) = (directory.path().join("proc"), directory.path().join("services"));
+        let why = || find(&proc, &services).1;
+        assert!(why().is_some_and(|why| why.contains("No such file")), "there is no list of processes");
+        std::fs::create_dir_all(proc.join("7")).unwrap();
+        std::fs::create_dir(proc.join("self")).unwrap();
+        assert_eq!(why(), None, "it has just ended");
+        let (comm, open) = (proc.join("7/comm"), proc.join("7/fd"));
+        for (unreadable, others) in [(&comm, None), (&open, Some((&comm, "service-shim\n")))] {
+            if let Some((path, text)) = others {
+                std::fs::remove_file(path).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            link(unreadable);
+            let why = why().unwrap();
+            assert!(why.contains(unreadable.to_str().unwrap()), "{why}");
+        }
+        std::fs::write(&comm, "sh\n").unwrap();
+        assert_eq!(why(), None, "no shim");
+    }
 }

@@ -47,8 +47,8 @@ pub(crate) async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Pro
 }
 
 fn kin(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
-    let processes = std::fs::read_dir("/proc")?.flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let processes = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
+    let pids = processes.iter().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let mut kin = Vec::new();
     for pid in pids {
         if is_kin(pid, leader, mark)? {
@@ -66,7 +66,7 @@ fn is_kin(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
         // It is gone, or another user's.
         read => read.unwrap_or_default(),
     };
-    let Some(process) = Process::find(pid) else { return Ok(false) };
+    let Some(process) = Process::try_find(pid)? else { return Ok(false) };
     let in_session = leader.is_some_and(|leader| {
         let taken = Process::find(leader.pid).is_some_and(|now| now != leader);
         !taken && session(pid) == Some(leader.pid) && process.start_time >= leader.start_time

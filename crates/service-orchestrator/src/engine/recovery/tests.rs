@@ -1,0 +1,126 @@
+//! What is found after a daemon that ended, whatever cannot be read.
+
+use super::*;
+use service_core::Config;
+use service_shim::{PROTOCOL_VERSION, Process};
+
+/// Of a shim that has ended, whatever its pid is used for now.
+fn record(phase: Phase) -> RunRecord {
+    RunRecord {
+        version: PROTOCOL_VERSION,
+        service: "web".to_owned(),
+        run: 3,
+        boot_id: String::new(),
+        shim: Process { pid: std::process::id(), start_time: 0 },
+        phase,
+        notified: false,
+        dropped: 0,
+        unreported: 0,
+        notify_status: service_shim::NotifyStatus::default(),
+        leftover: None,
+    }
+}
+
+fn paths(directory: &tempfile::TempDir) -> Paths {
+    let (project, base_dir, boot_id, disk) = Default::default();
+    let state_dir = directory.path().to_owned();
+    Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk }
+}
+
+/// It cannot be opened: it leads to itself.
+fn link(path: &std::path::Path) {
+    std::os::unix::fs::symlink(path, path).unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unseen() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = paths(&directory);
+    let name = Name::new("web").unwrap();
+    let files = paths.files(&name);
+    let look = async |began| trace(&paths, &name, None, began, None).await.found;
+    let unclear = |found: &Found, path: std::path::PathBuf| {
+        let Found::Unclear { why } = found else { panic!("it is {found:?}") };
+        assert!(why.contains(path.to_str().unwrap()) && why.contains("symbolic links"), "{why}");
+    };
+    let (now, long_ago) = (clock::now(), Moment::default());
+    assert_eq!(look(now).await, Found::Nothing, "its directory has just gone");
+    std::fs::create_dir_all(files.directory()).unwrap();
+    assert_eq!(look(now).await, Found::Nothing);
+    // Nobody has the lock, so it does not run. How it ended may be read at another moment.
+    link(&files.record());
+    unclear(&look(now).await, files.record());
+    assert_eq!(look(long_ago).await, Found::Nothing, "but not for ever");
+    std::fs::remove_file(files.record()).unwrap();
+    for damaged in ["", "{", "{}"] {
+        std::fs::write(files.record(), damaged).unwrap();
+        assert_eq!(look(now).await, Found::Nothing);
+    }
+    std::fs::remove_file(files.lock()).unwrap();
+    link(&files.lock());
+    for began in [now, long_ago] {
+        unclear(&look(began).await, files.lock());
+    }
+}
+
+#[tokio::test]
+async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = Arc::new(paths(&directory));
+    link(&paths.services());
+    let (web, gone) = (Name::new("web").unwrap(), Name::new("gone").unwrap());
+    let services = vec![Service::new(web.clone())];
+    let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
+    let state = State::Ready { launched: Moment::default(), since: Moment::default() };
+    let memories = BTreeMap::from([(gone.clone(), Memory { state, ..Memory::default() })]);
+    let traces = look(&paths, plan, &memories).await;
+    assert_eq!(traces.left_over, BTreeSet::from([gone.clone()]), "it was up");
+    assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
+    assert!(traces.runs.values().all(|trace| trace.doubt().is_some()));
+}
+
+#[tokio::test]
+async fn what_was_up_is_unclear_while_its_definition_or_the_processes_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = Arc::new(paths(&directory));
+    let name = Name::new("gone").unwrap();
+    let definition = paths.files(&name).directory().join("definition.json");
+    std::fs::create_dir_all(definition.parent().unwrap()).unwrap();
+    link(&definition);
+    let state = State::Ready { launched: Moment::default(), since: Moment::default() };
+    let memory = Memory { state, goal: Goal::Up, run: 3, ..Memory::default() };
+    let memories = BTreeMap::from([(name.clone(), memory)]);
+    let plan = || Plan::compile(Config::default()).unwrap();
+    let traces = look(&paths, plan(), &memories).await;
+    assert_eq!(traces.left_over, BTreeSet::from([name.clone()]), "a manager may run it");
+    let doubt = traces.runs[&name].doubt().unwrap();
+    assert!(doubt.contains(definition.to_str().unwrap()), "{doubt}");
+    std::fs::remove_file(&definition).unwrap();
+    assert!(look(&paths, plan(), &memories).await.left_over.is_empty(), "it has ended unseen");
+    let names = || BTreeSet::from([name.clone()]);
+    let unsearched = super::traces(&paths, names(), &memories, clock::now(), Some("no list")).await;
+    assert!(unsearched[&name].doubt().is_some_and(|why| why.contains("no list")));
+    let known = BTreeMap::from([(name.clone(), Memory { run: 3, ..Memory::default() })]);
+    let at_rest = super::traces(&paths, names(), &known, clock::now(), Some("no list")).await;
+    assert_eq!(at_rest[&name].doubt(), None, "it was at rest");
+}
+
+#[tokio::test]
+async fn who_was_kept_when_it_was_looked_at_is_running_although_its_shim_has_ended_since() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = paths(&directory);
+    let name = Name::new("web").unwrap();
+    let leader = Process { pid: std::process::id(), start_time: 0 };
+    let exit = service_shim::Exit::Code(0);
+    for phase in [Phase::Running { leader, at: 1 }, Phase::Exited { leader, exit, at: 1 }] {
+        let found = found(&record(phase), true, &paths, &name).await;
+        assert_eq!(found, Found::Running { run: 3, launched: Moment::from_nanos(1) });
+    }
+    let ended = record(Phase::Finished { exit, at: 2 });
+    for is_kept in [true, false] {
+        let over = Found::Over { run: 3, event: Event::Gone(Exit::Code(0)) };
+        assert_eq!(found(&ended, is_kept, &paths, &name).await, over);
+    }
+    let killed = found(&record(Phase::Running { leader, at: 1 }), false, &paths, &name).await;
+    assert_eq!(killed, Found::Over { run: 3, event: Event::Gone(Exit::Unknown) });
+}
