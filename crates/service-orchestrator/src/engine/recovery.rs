@@ -295,7 +295,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<Last>, String> {
     let record = files.read_record();
     let is_kept = match &record {
         Ok(Some(record)) if !record.is_end() => {
-            process::lost::keeps(record.shim, files).map_err(|why| unknown(&why))?
+            process::lost::keeps(record.shim, files).map_err(|why| unknown_because(&why))?
         }
         _ => false,
     };
