@@ -169,7 +169,7 @@ fn a_start_is_told_with_the_check_that_hung_until_its_end_and_not_with_an_earlie
     let Some(project) = Project::new(&format!(
         r#"
         [services.silent]
-        start_command = "ACTOR wait 300 hang {port}"
+        start_command = "TEST_SERVICE wait 300 hang {port}"
         health_check_endpoint = "http://127.0.0.1:{port}/"
         health = {{ timeout = "10m" }}
         ready = {{ timeout = "3s" }}
