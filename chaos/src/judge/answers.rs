@@ -37,11 +37,15 @@ pub(super) fn judge(round: &Round) -> usize {
             } else if let Some(code) = row["error"]["code"].as_str() {
                 // The secrets of an environment are not kept for another daemon to go back to.
                 let is_forgotten = code == "bad_definition" && wish.what.contains("/apply ");
+                let lacks_descriptors =
+                    row["error"]["message"].as_str().is_some_and(|text| text.contains("Too many open files"));
                 let is_expected = EXPECTED.contains(&code)
                     || is_forgotten
+                    || lacks_descriptors
                     || code == "stop_failed" && !round.disk_was_well()
-                    // What cannot be read says nothing of what runs.
-                    || code == "state_unknown" && matches!(round.trouble, Trouble::ReadOnly);
+                    // A file that cannot be read, or not for want of descriptors, says nothing of a run.
+                    || code == "state_unknown"
+                        && matches!(round.trouble, Trouble::ReadOnly | Trouble::Descriptors);
                 if !is_expected {
                     round.project.violation("words", &format!("{}: {row}", wish.what));
                 }

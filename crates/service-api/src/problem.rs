@@ -1,6 +1,7 @@
 //! [`Problem`]: one failure in words a person can act on, with a stable code a script can branch on.
 
 use crate::redact::{self, redact};
+use nix::libc::{EMFILE, ENFILE};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -227,7 +228,19 @@ impl Problem {
                 | ErrorKind::ReadOnlyFilesystem
                 | ErrorKind::PermissionDenied
         );
-        Self::new(if is_disk { Code::Storage } else { Code::Internal }, message)
+        let mut problem = Self::new(if is_disk { Code::Storage } else { Code::Internal }, message);
+        if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+            problem.help =
+                Some("try again, or raise the limit of open files (`ulimit -n`) for the daemon".to_owned());
+        }
+        problem
+    }
+
+    /// Adds the way out, unless there is one.
+    #[must_use]
+    pub fn or_help(mut self, help: impl Into<String>) -> Self {
+        self.help.get_or_insert_with(|| help.into());
+        self
     }
 
     /// Adds the way out.
@@ -322,6 +335,15 @@ impl fmt::Display for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_out_of_a_full_table_of_descriptors_is_not_that_of_a_full_disk() {
+        let problem =
+            |errno| Problem::of_io(&io::Error::from_raw_os_error(errno), "cannot").or_help("free space");
+        assert!(problem(EMFILE).help.is_some_and(|help| help.contains("open files")));
+        assert_eq!(problem(nix::libc::ENOSPC).code, Code::Storage);
+        assert_eq!(problem(nix::libc::ENOSPC).help.as_deref(), Some("free space"));
+    }
 
     #[test]
     fn a_place_marks_the_cause_under_its_line() {

@@ -206,7 +206,7 @@ fn persist(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem>
     additions.replace(all).map_err(|error| {
         let path = additions.path().display();
         Problem::of_io(&error, format!("cannot write down in `{path}` what is added: {error}"))
-            .help("nothing was changed; the state directory has to be writable")
+            .or_help("nothing was changed; the state directory has to be writable")
     })
 }
 
