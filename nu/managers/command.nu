@@ -1,12 +1,12 @@
-# Services that other programs run: start, stop and status are Nushell command lines of the service's own.
+# Services that other programs run: start, stop and status are command lines of the service.
 #
-# The manager of a service that says `manager = "command"`. See docs/managers.md.
+# The manager of services with `manager = "command"`. See docs/managers.md.
 
 use quote.nu
 
 export const CONTRACT = 1
 
-# Runs the service's `start_command`; exit code 0 means that it runs.
+# Runs the service's `start_command`; exit code 0 means that the service runs.
 @category service
 export def start []: record -> record {
     let service = $in
@@ -14,7 +14,7 @@ export def start []: record -> record {
     {state: running}
 }
 
-# Runs the service's `stop_command`; exit code 0 means that it has stopped.
+# Runs the service's `stop_command`; exit code 0 means that the service has stopped.
 @category service
 export def stop []: record -> record {
     let service = $in
@@ -28,7 +28,7 @@ export def stop []: record -> record {
     {state: stopped}
 }
 
-# Asks the service's `status_command`: exit code 0 means that it runs. Without one nobody knows.
+# Runs the service's `status_command`: exit code 0 means that the service runs. Without one the state is unknown.
 @category service
 export def status []: record -> record {
     let service = $in
@@ -43,7 +43,7 @@ export def status []: record -> record {
     }
 }
 
-# The same for many at once, side by side.
+# The same for many services, concurrently.
 @category service
 export def "status all" []: table -> table {
     par-each --keep-order {|service|
@@ -52,7 +52,7 @@ export def "status all" []: table -> table {
     }
 }
 
-# Runs one command line to its end and fails as it fails.
+# Runs one command line, and fails if it fails.
 def carry-out [verb: string service: record line: string]: nothing -> nothing {
     let answer = answer-of $verb $service $line
     if $answer.exit_code != 0 {
@@ -65,7 +65,7 @@ def carry-out [verb: string service: record line: string]: nothing -> nothing {
     }
 }
 
-# What a command line printed and how it ended, run by a Nushell of its own in the service's directory and environment.
+# The output and the exit code of a command line, run by another Nushell in the service's directory and environment.
 def answer-of [verb: string service: record line: string]: nothing -> record {
     if ($service.working_dir | path type) != dir {
         error make --unspanned {

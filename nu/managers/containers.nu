@@ -1,8 +1,7 @@
-# What the managers `podman` and `docker` have in common: one container for each service, found by its labels.
+# The common part of the managers `podman` and `docker`: one container per service, found by its labels.
 #
-# A container is kept when it ends, for its logs and its exit code. The next start starts it again, with all it has
-# written, as long as its definition and its image are the same; otherwise it makes way for a new one.
-# See docs/managers.md.
+# A stopped container is kept for its logs and its exit code. The next start starts it again, with its file system, as long as
+# its definition and its image are unchanged; otherwise it is replaced. See docs/managers.md.
 
 use quote.nu
 
@@ -10,17 +9,17 @@ const PROJECT = "service-orchestrator.project"
 const SERVICE = "service-orchestrator.service"
 const DEFINITION = "service-orchestrator.definition"
 
-# What is asked of a container, one line of JSON each: all that an engine tells is ten times that, and is read every
+# The requested fields of a container, one line of JSON each. All fields would be ten times that, and would be parsed every
 # `health.interval`.
 const ASKED = r#'{"Id":{{json .ID}},"Name":{{json .Name}},"Image":{{json .Image}},"State":{{json .State}},"RestartCount":{{json .RestartCount}},"Config":{"Labels":{{json .Config.Labels}},"Healthcheck":{{json .Config.Healthcheck}}},"NetworkSettings":{"Ports":{{json .NetworkSettings.Ports}}}}'#
 
-# As many lines are asked for by who wants all.
+# The number of lines that stands for all.
 const ALL = 2147483647
 
-# Networks that every engine has by itself.
+# Networks that every engine has.
 const OWN_NETWORKS = [host none bridge default private pasta slirp4netns podman]
 
-# Whether the program is here, and whether its engine answers.
+# Whether the program is installed, and whether its engine answers.
 export def check [engine: string]: nothing -> record {
     let program = which $engine | where type == external | get path.0?
     if $program == null {
@@ -32,7 +31,7 @@ export def check [engine: string]: nothing -> record {
     {present: ($asked.exit_code == 0) program: $program version: $version message: $message}
 }
 
-# Starts the service's container, and makes it where there is none that fits.
+# Starts the service's container; creates it if there is none with this definition and image.
 export def start [engine: string]: record -> record {
     let service = $in
     let name = name-of $service
@@ -53,8 +52,8 @@ export def start [engine: string]: record -> record {
         ask $engine $service start [rm --force -- $name] | ignore
     }
     for network in ($service.networks? | default []) { provide $engine $service $network }
-    # What can stand in a line is read from standard input, so that no value is in a command line or a file. The few that
-    # cannot, the engine's program inherits.
+    # Values without line breaks are read from standard input, so that no command line and no file contains them. The engine's
+    # program inherits the others.
     let lines = $service.env? | default {} | transpose name value
     let plain = $lines | where value !~ '[\r\n\x00"''`]'
     let inherited = $lines | where value =~ '[\r\n\x00"''`]'
@@ -64,14 +63,14 @@ export def start [engine: string]: record -> record {
     let text = $plain | each {|line| $"($line.name)=($line.value)(char newline)" } | str join
     let made = with-env ($inherited | reduce --fold {} {|line all| $all | insert $line.name $line.value }) { $text | ^$engine ...$words | complete }
     if $made.exit_code != 0 {
-        # It may have come into being, and then failed to start.
+        # The container may have been created before the start failed.
         ^$engine rm --force -- $name | complete | ignore
         refuse $engine $service start (said $made)
     }
     find $engine $service start | answer $engine $name
 }
 
-# Stops the service's container, and leaves it there for its logs.
+# Stops the service's container and keeps it for its logs.
 export def stop [engine: string]: record -> record {
     let service = $in
     let old = find $engine $service stop
@@ -80,16 +79,16 @@ export def stop [engine: string]: record -> record {
     if $now.state in [running starting] { $now } else { $now | merge {state: stopped} }
 }
 
-# How the service's container is.
+# The state of the service's container.
 export def status [engine: string]: record -> record {
     let service = $in
     find $engine $service status | answer $engine (name-of $service)
 }
 
-# How the containers of all these services are; the engine is asked once.
+# The states of the containers of all these services, with one request to the engine.
 export def "status all" [engine: string]: table -> table {
     let services = $in
-    # All are of one project.
+    # All services belong to one project.
     let prefix = prefix-of ($services | get 0?.project | default "")
     let names = $services | each {|service| $prefix + $service.name }
     let found = inspect $engine $names "cannot ask for containers"
@@ -106,17 +105,17 @@ export def "status all" [engine: string]: table -> table {
     }
 }
 
-# The last lines that the container wrote, with their times.
+# The last lines of the container, with their times.
 export def logs [engine: string]: record -> table {
     let service = $in
     if (find $engine $service "show the log of") == null { return [] }
-    # podman leaves out what was written at that very moment, so it is asked for a moment more.
+    # podman omits lines of that very moment, so the request begins a moment earlier.
     let since = $service.since? | if $in != null { [$"--since=($in - 1ms | format date '%Y-%m-%dT%H:%M:%S%.9f%:z')"] } else { [] }
-    # podman makes room for as many lines as it is asked for, so who wants all says nothing.
+    # podman allocates memory for the requested number of lines, so a request for all lines names no number.
     let tail = if $service.tail < $ALL { [$"--tail=($service.tail)"] } else { [] }
     let words = [logs --timestamps] ++ $tail ++ $since ++ [-- (name-of $service)]
     let answer = ^$engine ...$words | complete
-    # podman 4 stumbles over a line that is being written.
+    # podman 4 fails at a line that is being written.
     let answer = if $answer.stderr =~ 'not a valid container log line' { ^$engine ...$words | complete } else { $answer }
     if $answer.exit_code != 0 { refuse $engine $service "show the log of" (said $answer) }
     [stdout stderr]
@@ -130,19 +129,19 @@ export def logs [engine: string]: record -> table {
     | last $service.tail
 }
 
-# The name of a service's container: readable, and of this project alone.
+# The name of a service's container: readable and unique.
 def name-of [service: record]: nothing -> string {
     (prefix-of $service.project) + $service.name
 }
 
-# What the names of a project's containers begin with.
+# The prefix of the names of a project's containers.
 def prefix-of [project: string]: nothing -> string {
     let directory = $project | path dirname | path basename | str replace --all --regex '[^a-zA-Z0-9_.-]' '-'
     let fingerprint = $project | hash sha256 | str substring 0..7
     $"($directory)-($fingerprint)-" | str replace --regex '^[^a-zA-Z0-9]+' ''
 }
 
-# The options that make this container, but for its environment.
+# The options that create this container, without its environment.
 def options-of [service: record name: string]: nothing -> list<string> {
     let each_of = {|key flag| $service | get --optional $key | default [] | each {|value| $"--($flag)=($value)" } }
     let one_of = {|key flag| $service | get --optional $key | if $in != null { [$"--($flag)=($in)"] } else { [] } }
@@ -155,7 +154,7 @@ def options-of [service: record name: string]: nothing -> list<string> {
         ...(do $each_of ports publish)
         ...(do $each_of volumes volume)
         ...(do $each_of networks network)
-        # So the services of one network find each other by their names.
+        # Services of one network find each other by their names.
         ...(if ($named | is-not-empty) { [$"--network-alias=($service.name)"] } else { [] })
         ...(if ($user | is-not-empty) { [$"--user=($user)"] } else { [] })
         ...(do $one_of memory_limit memory)
@@ -166,7 +165,7 @@ def options-of [service: record name: string]: nothing -> list<string> {
     ]
 }
 
-# Whether a stopped container is of the image that its service would get now.
+# Whether a stopped container has the image that a new one would have.
 def is-current [engine: string service: record container: record]: nothing -> bool {
     if ($service.pull? | default missing) in [always newer] { return false }
     if $container.State.Status not-in [exited stopped running paused] { return false }
@@ -174,7 +173,7 @@ def is-current [engine: string service: record container: record]: nothing -> bo
     $image.exit_code == 0 and ($image.stdout | str trim | str replace "sha256:" "") == ($container.Image | str replace "sha256:" "")
 }
 
-# Ends a container that runs, as its service wants to be ended.
+# Stops a running container with the service's signal and timeout.
 def halt [engine: string service: record verb: string container: record]: nothing -> nothing {
     let name = name-of $service
     if ($container.State.Paused? | default false) { ask $engine $service $verb [unpause -- $name] | ignore }
@@ -184,13 +183,13 @@ def halt [engine: string service: record verb: string container: record]: nothin
     }
 }
 
-# Makes a network that is not there yet.
+# Creates a network that does not exist.
 def provide [engine: string service: record network: string]: nothing -> nothing {
     if not (is-named $network) { return }
     let is_there = {|| (^$engine network inspect -- $network | complete).exit_code == 0 }
     if (do $is_there) { return }
     let made = ^$engine network create $"--label=($PROJECT)=($service.project)" -- $network | complete
-    # Another service of ours may have been faster.
+    # Another service of this project may have created it meanwhile.
     if $made.exit_code != 0 and not (do $is_there) {
         refuse $engine $service start $"its network `($network)` cannot be made: (said $made)"
     }
@@ -207,7 +206,7 @@ def find [engine: string service: record verb: string]: nothing -> any {
     $found
 }
 
-# Fails where somebody else has a container of that name.
+# Fails if a container of that name belongs to another project.
 def own [service: record verb: string container: record]: nothing -> nothing {
     let labels = $container.Config.Labels? | default {}
     if ($labels | get --optional $PROJECT) != $service.project or ($labels | get --optional $SERVICE) != $service.name {
@@ -218,7 +217,7 @@ def own [service: record verb: string container: record]: nothing -> nothing {
     }
 }
 
-# What the engine knows of these containers; what it does not know is left out.
+# The engine's data of these containers; unknown ones are left out.
 def inspect [engine: string names: list<string> cannot: string]: nothing -> table {
     if (which $engine | where type == external | is-empty) {
         error make --unspanned {
@@ -234,13 +233,13 @@ def inspect [engine: string names: list<string> cannot: string]: nothing -> tabl
     $answer.stdout | from json --objects
 }
 
-# What to say of a container, also of one that is not there.
+# The state of a container, which may not exist.
 def answer [engine: string name: string]: any -> record {
     let container = $in
     if $container == null { {state: stopped message: $"there is no container ($name)"} } else { report $engine $container }
 }
 
-# One row of typed values from what the engine knows.
+# One row of typed values from the engine's data.
 def report [engine: string container: record]: nothing -> record {
     let state = $container.State
     let paused = $state.Paused? | default false
@@ -252,7 +251,7 @@ def report [engine: string container: record]: nothing -> record {
         "exited" | "stopped" => (if $state.ExitCode == 0 { "completed" } else { "failed" })
         "dead" => "failed"
         "restarting" => "starting"
-        # Made, and never started.
+        # Created and never started.
         _ => "stopped"
     }
     let ended = $what in [completed failed]
@@ -276,7 +275,7 @@ def report [engine: string container: record]: nothing -> record {
     }
 }
 
-# `127.0.0.1:8080->80/tcp`, as the engines write it. With loops, since a closure costs more than all it does here.
+# `127.0.0.1:8080->80/tcp`, as the engines write it. Loops are used because a closure costs more than the work here.
 def published [container: record]: nothing -> any {
     let ports = $container.NetworkSettings?.Ports? | default {}
     mut words = []
@@ -289,9 +288,9 @@ def published [container: record]: nothing -> any {
     if ($words | is-not-empty) { $words | uniq | str join ", " }
 }
 
-# What the container's own health check says; nothing, where it has none.
+# The result of the container's own health check; nothing if it has none.
 #
-# podman leaves it to systemd to run the check. Where there is no systemd nobody would, so it is run here when it is due.
+# podman lets systemd run the check. Without systemd, it is run here when it is due.
 def health-of [engine: string container: record]: nothing -> any {
     let rule = $container.Config.Healthcheck? | default {}
     let known = $container.State.Health? | default ($container.State.Healthcheck? | default {})
@@ -307,20 +306,20 @@ def health-of [engine: string container: record]: nothing -> any {
     $state.Health?.Status? | default ($state.Healthcheck?.Status? | default $known.Status)
 }
 
-# A time, or nothing where the engine writes the year 1 for never.
+# A time, or nothing for the year 1, by which the engine means never.
 def moment [text: any]: nothing -> any {
     if $text == null or ($text | str starts-with "0001") { return null }
     try { $text | into datetime }
 }
 
-# What the engine printed; fails with what it said.
+# The engine's output; fails with its error.
 def ask [engine: string service: record verb: string words: list<string>]: nothing -> string {
     let answer = ^$engine ...$words | complete
     if $answer.exit_code != 0 { refuse $engine $service $verb (said $answer) }
     $answer.stdout
 }
 
-# Why an engine did not do what it was asked to: its error, without the warnings and the progress around it.
+# The reason of an engine's failure: its error without warnings and progress.
 def said [answer: record]: nothing -> string {
     let lines = $answer.stderr | lines | each { str trim } | where ($it | is-not-empty) | where $it !~ '^Emulate Docker|level='
     let errors = $lines | where $it =~ '(?i)^(docker: )?error'

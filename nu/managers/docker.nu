@@ -1,6 +1,6 @@
-# Services that docker runs as containers, at the engine that `DOCKER_HOST` or the current context names.
+# Services that docker runs as containers, with the engine of `DOCKER_HOST` or of the current context.
 #
-# Everything is as in containers.nu. See docs/managers.md.
+# Everything else is in containers.nu. See docs/managers.md.
 
 use containers.nu
 
@@ -17,18 +17,18 @@ export def start []: record -> record { $in | containers start docker }
 @category service
 export def stop []: record -> record { $in | containers stop docker }
 
-# How the service's container is.
+# The state of the service's container.
 @category service
 export def status []: record -> record { $in | containers status docker }
 
-# How the containers of all these services are.
+# The states of the containers of all these services.
 @category service
 export def "status all" []: table -> table { $in | containers status all docker }
 
-# The last lines that the container wrote.
+# The last lines of the container.
 @category service
 export def logs []: record -> table { $in | containers logs docker }
 
-# Whether docker is here and answers.
+# Whether docker is installed and answers.
 @category service
 export def check []: nothing -> record { containers check docker }

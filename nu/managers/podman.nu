@@ -1,6 +1,6 @@
-# Services that podman runs as containers: root's own podman for root, the user's own for everybody else.
+# Services that podman runs as containers: the system's podman for root, the rootless one for other users.
 #
-# Everything is as in containers.nu. See docs/managers.md.
+# Everything else is in containers.nu. See docs/managers.md.
 
 use containers.nu
 
@@ -17,18 +17,18 @@ export def start []: record -> record { $in | containers start podman }
 @category service
 export def stop []: record -> record { $in | containers stop podman }
 
-# How the service's container is.
+# The state of the service's container.
 @category service
 export def status []: record -> record { $in | containers status podman }
 
-# How the containers of all these services are.
+# The states of the containers of all these services.
 @category service
 export def "status all" []: table -> table { $in | containers status all podman }
 
-# The last lines that the container wrote.
+# The last lines of the container.
 @category service
 export def logs []: record -> table { $in | containers logs podman }
 
-# Whether podman is here and answers.
+# Whether podman is installed and answers.
 @category service
 export def check []: nothing -> record { containers check podman }

@@ -1,8 +1,8 @@
-# Services that systemd runs as units: the system's for root, the user's own for everybody else, or as the service says:
+# Services that systemd runs as units: of the system for root, of the user otherwise, or as the service sets it:
 # with = { scope = "user", unit = "shop.service" }
 #
-# The unit has the service's name unless `with.unit` names it; `.service` is added where no type of unit is named.
-# See docs/managers.md.
+# The unit has the service's name unless `with.unit` names it; `.service` is appended to a name without a unit type. See
+# docs/managers.md.
 
 use quote.nu
 
@@ -19,24 +19,24 @@ const TYPES = '\.(service|socket|timer|target|path|mount|slice|scope)$'
 const ABSENT = '(?i)not been booted with systemd|connect to bus'
 const WITHOUT_SYSTEMD = "let the orchestrator keep the program itself: manager = \"process\" and a start_command that stays"
 
-# Starts the unit and waits until systemd says that it is up.
+# Starts the unit and waits until systemd reports it as up.
 @category service
 export def start []: record -> record {
     let service = $in
     let refused = try { systemctl start $service start (unit-of $service) | ignore; null } catch {|error| $error }
     let status = $service | status
     if $refused != null {
-        # It has run, and how it ended says more than that the start came to nothing.
+        # The unit has run, and its exit tells more than the failed start.
         if $status.state == "failed" and ($status.exit_code? != null or $status.exit_signal? != null) {
             return ($status | update message $"(unit-of $service) ($status.message)")
         }
         error make --unspanned {msg: $refused.msg help: ($refused.details?.help? | default "")}
     }
-    # What has been started and does not run has done its work.
+    # A started unit that does not run has completed.
     if $status.state == "stopped" { $status | update state completed } else { $status }
 }
 
-# Stops the unit and waits until systemd says that it is down.
+# Stops the unit and waits until systemd reports it as down.
 @category service
 export def stop []: record -> record {
     let service = $in
@@ -44,7 +44,7 @@ export def stop []: record -> record {
     $service | status
 }
 
-# Has systemd stop the unit and start it, in one go.
+# Lets systemd restart the unit in one step.
 @category service
 export def restart []: record -> record {
     let service = $in
@@ -52,14 +52,14 @@ export def restart []: record -> record {
     $service | status
 }
 
-# What systemd knows of the unit.
+# The state of the unit.
 @category service
 export def status []: record -> record {
     let service = $in
     systemctl check $service show ...(asked-for) (unit-of $service) | report (unit-of $service)
 }
 
-# The same for many units, with one question for the system's and one for the user's own.
+# The same for many units, with one request per scope.
 @category service
 export def "status all" []: table -> table {
     let asked = each {|service|
@@ -67,7 +67,7 @@ export def "status all" []: table -> table {
             {service: $service scope: (scope-of $service) unit: (unit-of $service)}
         } catch {|error| {service: $service wrong: $error.msg} }
     }
-    # What is wrong with one, or with one of the two systemds, is no matter of the others.
+    # A failure of one unit, or of one systemd, does not affect the others.
     let wrong = $asked | where wrong? != null | each {|one| unknown $one.service $one.wrong }
     $asked
     | where wrong? == null
@@ -76,7 +76,7 @@ export def "status all" []: table -> table {
         try {
             look-at $group
         } catch {|error|
-            # A name that systemd does not take spoils the answer for all.
+            # An invalid name would spoil the answer for all units.
             let each_alone = ($group | length) > 1 and $error.msg !~ $ABSENT
             $group | each {|one|
                 let why = if $each_alone { try { look-at [$one] | first } catch {|error| $error.msg } } else { $error.msg }
@@ -88,12 +88,12 @@ export def "status all" []: table -> table {
     | append $wrong
 }
 
-# A row for what cannot be asked about.
+# A row for a unit that cannot be queried.
 def unknown [service: record why: string]: nothing -> record {
     {name: $service.name state: unknown message: ($why | str replace --regex '^cannot (check|ask systemd for) `[^`]*`: ' '')}
 }
 
-# What systemd knows of these units, which are all of one scope.
+# The states of these units of one scope.
 def look-at [group: table]: nothing -> table {
     let blocks = systemctl check ($group | first | get service) show ...(asked-for) ...$group.unit | split row "\n\n"
     $group | zip $blocks | each {|pair| $pair.1 | report $pair.0.unit | insert name $pair.0.service.name }
@@ -121,15 +121,15 @@ export def logs []: record -> table {
         {
             time: ($entry.__REALTIME_TIMESTAMP | into int | $in * 1000 | into datetime)
             stream: stdout
-            # What is not UTF-8 stands there as a list of bytes.
+            # Text that is not UTF-8 is a list of bytes.
             line: (if ($said | describe) == string { $said } else { $said | each { into binary --compact } | bytes collect | decode utf-8 })
         }
     }
-    # journalctl was asked for whole seconds.
+    # journalctl takes whole seconds.
     | where $service.since == null or $it.time >= $service.since
 }
 
-# Whether systemd is there.
+# Whether systemd runs.
 @category service
 export def check []: nothing -> record {
     let program = which systemctl | get 0?.path
@@ -146,7 +146,7 @@ def asked-for []: nothing -> list<string> {
     [$"--property=($PROPERTIES | str join ',')"]
 }
 
-# One row of typed values from what `systemctl show` printed of a unit.
+# One row of typed values from the output of `systemctl show`.
 def report [unit: string]: string -> record {
     let known = $in | lines | split column --number 2 "=" name value | transpose --header-row --as-record
     if $known.LoadState? == "not-found" {
@@ -160,7 +160,7 @@ def report [unit: string]: string -> record {
         "active" if $known.SubState == "exited" => "completed"
         "active" | "reloading" | "deactivating" => "running"
         "activating" => "starting"
-        # What has not failed has ended well, whatever ended it: the unit says which signals and codes are in order.
+        # A unit that has not failed has ended well: the unit defines which signals and codes are accepted.
         "inactive" => (if $signal != null or $code not-in [0 null] { "completed" } else { "stopped" })
         "failed" => "failed"
         _ => "unknown"
@@ -178,7 +178,7 @@ def report [unit: string]: string -> record {
         state: $state
         pid: (if $known.MainPID? not-in ["0" null] { number $known.MainPID })
         message: $"($known.ActiveState) \(($known.SubState))($cause)"
-        # Of what has ended well systemd often forgets the code, and another one than 0 would count as a failure.
+        # systemd often forgets the code of an accepted exit, and any other code than 0 would count as a failure.
         exit_code: (if $failed { $code } else if $well and $signal == null { 0 })
         exit_signal: (if $ended { $signal })
         since: (if $state == "running" { time $known.ActiveEnterTimestamp? })
@@ -187,7 +187,7 @@ def report [unit: string]: string -> record {
     }
 }
 
-# A number, or nothing where systemd says `[not set]` or an unsigned -1.
+# A number, or nothing for `[not set]` and an unsigned -1.
 def number [text?: string]: nothing -> any {
     try { $text | into int }
 }
@@ -200,7 +200,7 @@ def time [text?: string]: nothing -> any {
 
 def unit-of [service: record]: nothing -> string {
     let name = $service.with?.unit? | default $service.name
-    # What systemd.unit(5) allows; a pattern would mean several units, and a dash an option.
+    # The rules of systemd.unit(5); a pattern would select several units, and a dash would be an option.
     if ($name | describe) != string or $name !~ '^[a-zA-Z0-9_:.\\@][a-zA-Z0-9_:.\\@-]*$' {
         error make --unspanned {
             msg: $"cannot ask systemd for `($service.name)`: `with.unit` is `($name)`, which is no name of a unit"
@@ -221,7 +221,7 @@ def scope-of [service: record]: nothing -> string {
     $scope | default (if (is-admin) { "system" } else { "user" })
 }
 
-# What systemctl printed, asked of the right manager; fails with what it said.
+# The output of systemctl for the right scope; fails with its error.
 def systemctl [verb: string service: record ...args: string]: nothing -> string {
     let cannot = $"cannot ($verb) `($service.name)`"
     if (which systemctl | is-empty) {
@@ -230,7 +230,7 @@ def systemctl [verb: string service: record ...args: string]: nothing -> string 
     let whose = $"--(scope-of $service)"
     let answer = with-env {TZ: UTC} { ^systemctl $whose --no-pager --no-ask-password ...$args | complete }
     if $answer.exit_code != 0 {
-        # What it says after that is advice, of which there is some already.
+        # The rest of the message is advice, which the help already contains.
         let said = $answer.stderr | lines | each { str trim } | where $it != "" and $it !~ '^See "?(systemctl|user logs|system logs)' | str join " "
         let absent = $said =~ $ABSENT
         let look = $"see `systemctl ($whose) status (unit-of $service)`"

@@ -1,16 +1,16 @@
-# A manager to copy: services that are files, so that you can try it before you put your own words in.
+# A manager to copy: its services are files, so that you can try it before you insert your own commands.
 #
-# Copy it beside your services.toml, say `manager = "lamps.nu"` in a service, and change what stands between the lines
-# marked with ---. Only `start`, `stop` and `status` are required; leave out what you have no use for.
-# The contract is in docs/managers.md.
+# Copy it beside your services.toml, set `manager = "lamps.nu"` in a service, and change the code between the lines marked with
+# ---. Only `start`, `stop` and `status` are required; remove the commands that you do not need. The contract is in
+# docs/managers.md.
 
-# Which version of the contract this follows.
+# The version of the contract.
 export const CONTRACT = 1
 
-# The keys that a service's `with` may have; another one is an error. Leave it out to take any.
+# The allowed keys of a service's `with`; any other key is an error. Without this constant every key is allowed.
 export const WITH = [text]
 
-# Lets the service run, and answers when it does.
+# Starts the service, and returns when it runs.
 export def start []: record -> record {
     let service = $in
     # --- start it; here: the file is written
@@ -22,7 +22,7 @@ export def start []: record -> record {
     $service | status
 }
 
-# Lets it end, and answers when nothing of it runs any more. One that does not run is no error.
+# Stops the service, and returns when nothing of it runs. Stopping a stopped service is no error.
 export def stop []: record -> record {
     let service = $in
     # --- stop it
@@ -31,11 +31,11 @@ export def stop []: record -> record {
     {state: stopped}
 }
 
-# How it is now. Asked again and again: quick, and without a trace. Of what has ended it may say the exit_code, or the
-# exit_signal that ended it, such as 9 or SIGKILL.
+# The state of the service. It is queried often, so it should be quick and without side effects. A stopped service may have
+# exit_code, or exit_signal, such as 9 or SIGKILL.
 export def status []: record -> record {
     let service = $in
-    # --- look at it
+    # --- query it
     if not (file $service | path exists) { return {state: stopped} }
     {
         state: running
@@ -46,12 +46,12 @@ export def status []: record -> record {
     # ---
 }
 
-# The same for many at once: a row for each, with its name. Worth having where one question answers for all.
+# The states of many services at once: a row for each, with its name. Useful if one request answers for all.
 export def "status all" []: table -> table {
     each {|service| $service | status | insert name $service.name }
 }
 
-# The last lines it wrote: `tail` lines at most, none from before `since`, where that is not null.
+# The last lines of the service: at most `tail` lines, none from before `since` if that is not null.
 export def logs []: record -> table {
     let service = $in
     # --- read them
@@ -60,9 +60,9 @@ export def logs []: record -> table {
     # ---
 }
 
-# Whether the program that this needs is here.
+# Whether the program that this manager needs is installed.
 export def check []: nothing -> record {
-    # --- look for it
+    # --- check for it
     {present: true program: "files" version: null message: null}
     # ---
 }

@@ -1,4 +1,4 @@
-# Acting: starts in order, stops of the whole tree, restarts that give back, plans that are carried out.
+# Actions: starts in order, stops of whole process trees, restarts with dependents, plans and applies.
 
 use support.nu *
 

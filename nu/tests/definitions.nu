@@ -1,4 +1,4 @@
-# What is in no file: run, add, remove; and how a project begins.
+# Services that no file defines: run, add, remove; and the creation of a project.
 
 use support.nu *
 

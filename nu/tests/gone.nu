@@ -1,4 +1,4 @@
-# Projects whose file or directory is gone: seen and stopped by path, by row and from where they were; then removed.
+# Projects whose file or directory is gone: listed and stopped by path, by row and from their former directory; then removed.
 
 use support.nu *
 
@@ -7,7 +7,7 @@ const ONE = '
 start_command = "TEST_SERVICE say hello"
 '
 
-# A project in a directory of its own, in which `a` runs; its file.
+# Creates a project in a directory of its own, in which `a` runs. Returns its file.
 def begun [name: string]: nothing -> string {
     mkdir $name
     cd $name
@@ -92,7 +92,7 @@ export def "test lost services are stopped with a daemon that has to come first"
     service start a | ignore
     let lock = service projects --long | first | get state_dir | path join orchestratord.lock
     kill-daemon services.toml
-    # As one that was killed does, for a moment.
+    # The lock of a killed daemon is held for a moment.
     ^sh -c $"flock ($lock) sleep 0.5 > /dev/null 2>&1 &"
     eventually "it is held" { (^flock --nonblock $lock true | complete).exit_code != 0 }
     equal (service daemon stop --services).running true

@@ -1,4 +1,4 @@
-# The commands that are composed of others: up, down, prompt, hook, trust, paint, top, watch.
+# The composed commands: up, down, prompt, hook, trust, paint, top, watch.
 
 use support.nu *
 
@@ -62,7 +62,7 @@ export def "test an old snapshot tells its age" [] {
     service start web once | ignore
     eventually "it has been told" { (service prompt) == "2/2 up" }
     let file = prompt-file | first
-    # While somebody asks, nobody else does: first wait for who does, then seem to be one.
+    # Only one job refreshes the snapshot: wait for it, and then pretend to be one.
     eventually "nobody is asking" { not ($"($file).asked" | path exists) }
     date now | into int | into string | save --force $"($file).asked"
     { at: ((date now) - 5min | into int) text: "9/9 up" } | to json | save --force $file
@@ -74,7 +74,7 @@ export def "test a prompt takes less than five milliseconds" [] {
     service start web once | ignore
     eventually "it has been told" { (service prompt) == "2/2 up" }
     let file = prompt-file | first
-    # Other tests run beside this one and slow everything down: what reads the snapshot and runs one program is slowed down as much.
+    # Concurrent tests slow everything down: compare with a program that reads the same file.
     let times = 1..50 | each { { prompt: (timeit { service prompt }) read: (timeit { open --raw $file | from json; ^true }) } }
     let half = {|column| $times | get $column | sort | get 25 }
     let bound = [5ms (4 * (do $half read))] | math max
@@ -113,7 +113,7 @@ export def "test another shell keeps them" [] {
     let hook = service hook
     do $hook null $env.PWD
     eventually "they run" { (states) == [ready ready stopped] }
-    # Process 1 is alive, and so is a shell with that number.
+    # Process 1 runs, as a shell with that pid would.
     let shells = glob $"($env.XDG_CACHE_HOME)/**/shells" | first
     touch $"($shells)/1"
     do $hook $env.PWD "/"
@@ -199,7 +199,7 @@ export def "test an error is marked in the text of who called" [] {
     }
 }
 
-# What the error of this is marked at; with a plain front all names are one place.
+# The text at the label of this error; with the plain front all names have one span.
 def marked [wrong: closure]: nothing -> string {
     let label = (error-of $wrong).details.labels.0
     open --raw $label.location.file | encode utf-8 | bytes at $label.location.start..<$label.location.end | decode utf-8 | split row " "

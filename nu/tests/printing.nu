@@ -1,15 +1,15 @@
-# Nothing that a service, a file or a stranger writes commands the terminal.
+# Output of services, files and other users contains no control sequence for the terminal.
 
 use support.nu *
 use ../service-http/printable.nu
 
-# What a terminal would obey: control characters, escape sequences other than colours, turns of the direction of writing.
+# Control sequences: control characters, escape sequences other than colours, changes of the writing direction.
 const ORDER = '[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x{9f}\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}]|\x1b(?!\[[0-9;:]*m)'
-# The same as a string of TOML has it: clipboard, clear, title, C1, direction; and a colour.
+# Such text as a TOML string: clipboard, clear, title, C1, direction; and a colour.
 const BAD = '\u001b]52;c;eA==\u0007\u001b[2J\u001b[H\u009b2J\u009d0;t\u0007\u202e\u001b[31mred\u001b[0m'
 const NAME = "evil\u{1b}]0;t\u{7}\u{9b}2J\u{202e}"
 
-# All that a call shows: the table of its answer, or its error.
+# Everything that a call shows: the table of its result, or its error.
 def told [work: closure]: nothing -> string {
     let answer = try { { rows: (do $work) } } catch {|error|
         { rows: ([$error.msg ($error.details?.help? | default "") ($error.rendered? | default "")] | str join "\n") }
@@ -110,7 +110,7 @@ export def "test a hostile Procfile commands nothing" [] {
 }
 
 export def "test a hostile directory commands nothing" [] {
-    # Nushell itself enters no such directory.
+    # Nushell itself cannot enter such a directory.
     ^mkdir $NAME
     define "[services.web]\nstart_command = \"TEST_SERVICE\"\n"
     ^cp services.toml $NAME

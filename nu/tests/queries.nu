@@ -1,4 +1,4 @@
-# Reading: the columns and types of every table, and that looking starts nothing.
+# Queries: the columns and types of every table. Queries start nothing.
 
 use support.nu *
 

@@ -1,7 +1,7 @@
-# The recipes of a document, as tests: the blocks of each section that begin with "```nu test", and in comments of the page
-# what a reader need not see: `<!-- test ... -->`.
+# The recipes of a document, as tests: the code blocks that begin with "```nu test", and hidden preparations in comments of the
+# page: `<!-- test ... -->`.
 
-# One test for each section that has some; its name is the heading.
+# One test per section with such blocks; its name is the heading.
 export def main [file: path]: nothing -> table<file: string, name: string, line: string> {
     open --raw $file | split row "\n#" | skip 1 | each {|section|
         let name = $section | lines | first | str trim --left --char "#" | str trim
@@ -12,7 +12,7 @@ export def main [file: path]: nothing -> table<file: string, name: string, line:
     } | flatten
 }
 
-# What recipes speak of: services of these names, one of them sick.
+# The services that the recipes use, one of them unhealthy.
 def preparation []: nothing -> string {
     'define "
 [services.database]

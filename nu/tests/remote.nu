@@ -1,4 +1,4 @@
-# The daemon of another machine: here it is one of another directory, reached over TCP.
+# The daemon of another machine: here that of another directory, reached over TCP.
 
 use support.nu *
 

@@ -1,22 +1,22 @@
-# The tests of the Nushell side: `nu nu/tests/run.nu --front plugin`. Each runs in a Nushell and a project of its own.
+# Runs the tests of the Nushell side: `nu nu/tests/run.nu --front plugin`. Each test has a Nushell and a project of its own.
 #
-# A test is an exported command `test ...` of a file beside this one. Both fronts have to pass the same: the plugin, and the
-# plain Nushell in `nu/service-http`. A test fails if it raises an error, takes too long, or leaves a process behind.
+# A test is an exported command `test ...` of a file in this directory. Both fronts have to pass the same tests: the plugin, and
+# the plain Nushell in `nu/service-http`. A test fails if it raises an error, takes too long, or leaves a process behind.
 
 use recipes.nu
 
 const HERE = path self .
-# How long one test may take, on a machine under load.
+# The limit of one test in seconds, on a machine under load.
 const LIMIT = 90
-# The first minor version that the composed commands are for; in an older one their tests are left out.
+# The first minor version of the composed commands; an older Nushell skips their tests.
 const COMPOSED_FROM = 115
 const COMPOSED_TESTS = [module.nu since_0_115.nu]
 
 # Run the tests, print a line for each, and fail if any failed.
 def main [
     --front: string = plugin # plugin or http
-    --programs: path # where orchestratord, service-shim, test_service and nu_plugin_service are (default: target/debug)
-    --only: string = "" # those whose name matches this regular expression
+    --programs: path # the directory of orchestratord, service-shim, test_service and nu_plugin_service (default: target/debug)
+    --only: string = "" # only tests whose name matches this regular expression
 ] {
     let programs = $programs | default ($HERE | path join ../../target/debug) | path expand
     let place = mktemp --directory --tmpdir
@@ -43,7 +43,7 @@ def tests [file: path]: nothing -> table<file: string, name: string, line: strin
     }
 }
 
-# Runs one in its own place.
+# Runs one test in its own directory.
 def attempt [test: record, front: string, programs: path, place: path]: nothing -> record<ok: bool, took: duration, said: string> {
     let homes = { HOME: home XDG_STATE_HOME: state XDG_RUNTIME_DIR: run XDG_CACHE_HOME: cache XDG_CONFIG_HOME: config }
         | transpose name directory | each {|it| { name: $it.name path: ($place | path join $it.directory) } }
@@ -58,7 +58,7 @@ def attempt [test: record, front: string, programs: path, place: path]: nothing 
     }
     let root = $HERE | path join ../.. | path expand
     let front_module = if $front == http { $"use ($root)/nu/service-http *; " } else { "" }
-    # What is composed needs a Nushell of its own time.
+    # The composed commands need a recent Nushell.
     let composed = if (version).minor < $COMPOSED_FROM { "" } else { $"use ($root)/nu/service" }
     let modules = $"($front_module)($composed)"
     let plugins = if $front == http { [] } else { [--plugins ($programs | path join nu_plugin_service)] }
@@ -79,7 +79,7 @@ def attempt [test: record, front: string, programs: path, place: path]: nothing 
 
 def format-ms []: duration -> duration { $in // 1ms * 1ms }
 
-# What still runs of a place after a moment; it is ended.
+# Ends the processes of a directory that still run after a moment, and returns them.
 def left-behind [place: path]: nothing -> list<string> {
     mut left = processes $place
     let deadline = (date now) + 5sec
@@ -91,7 +91,7 @@ def left-behind [place: path]: nothing -> list<string> {
     $left | each {|it| $"($it.name) ($it.pid)" }
 }
 
-# The processes that have this place in their environment.
+# The processes with this directory in their environment.
 def processes [place: path]: nothing -> table<pid: string, name: string> {
     let found = ^grep --files-with-matches --text $"XDG_STATE_HOME=($place)/" ...(glob /proc/[0-9]*/environ) | complete
     $found.stdout | lines | each {|file|

@@ -1,4 +1,4 @@
-# Which services a command is about: words, strings, lists, rows, closures, and what is refused.
+# The selection of services: words, strings, lists, rows, closures, and refused input.
 
 use support.nu *
 

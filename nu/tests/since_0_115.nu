@@ -1,4 +1,4 @@
-# What an older Nushell cannot even read, so it stands in a file of its own.
+# Syntax that an older Nushell cannot parse, in a file of its own.
 
 use support.nu *
 

@@ -1,10 +1,10 @@
-# What tests of the Nushell side are written with.
+# Helpers of the tests of the Nushell side.
 
-# How long a test waits for what must happen, on a machine under load.
+# The limit of a wait, on a machine under load.
 const PATIENCE = 20sec
 
-# Writes the services.toml of the test; TEST_SERVICE in it stands for the test program. A service without a check is ready sooner
-# than a user's would be.
+# Writes the services.toml of the test; TEST_SERVICE in it stands for the test program. Services without a check become ready
+# sooner than a user's would.
 export def define [text: string]: nothing -> nothing {
     let quick = if "service_defaults" in $text { "" } else { "\n[orchestrator.service_defaults.ready]\ndelay = \"100ms\"\n" }
     $"($text | str replace --all TEST_SERVICE $"'($env.TEST_SERVICE_PROGRAM)'")($quick)" | save --force services.toml
@@ -17,32 +17,32 @@ export def equal [found: any, wanted: any]: nothing -> nothing {
     }
 }
 
-# Fails unless it is so.
+# Fails unless the condition holds.
 export def holds [condition: bool, what: string]: nothing -> nothing {
     if not $condition { error make --unspanned { msg: $"it is not so that ($what)" } }
 }
 
-# The code of the error that this raises; fails if it raises none.
+# The code of the error that a closure raises; fails if it raises none.
 export def code-of [work: closure]: nothing -> string {
     let error = error-of $work
     # An older Nushell has the details as text.
     $error.details?.code? | default { $error.json | from json | get code }
 }
 
-# What would help, as the error that this raises has it: in one line, which it is not where it is rendered.
+# The help of the error that a closure raises, as one line; the rendered error wraps it.
 export def help-of [work: closure]: nothing -> string {
     let error = error-of $work
     $error.details?.help? | default { $error.json | from json | get help }
 }
 
-# The error that this raises.
+# The error that a closure raises.
 export def error-of [work: closure]: nothing -> record {
     let error = try { do $work | ignore; null } catch {|error| $error }
     if $error == null { error make --unspanned { msg: $"(view source $work) raised no error" } }
     $error
 }
 
-# Waits until this gives true.
+# Waits until a closure returns true.
 export def eventually [what: string, condition: closure]: nothing -> nothing {
     let deadline = (date now) + $PATIENCE
     while not (do $condition) {
@@ -51,7 +51,7 @@ export def eventually [what: string, condition: closure]: nothing -> nothing {
     }
 }
 
-# The type of each column, as the values have it.
+# The type of each column, from its values.
 export def types []: table -> record {
     let rows = $in
     $rows | columns | reduce --fold {} {|column, all|

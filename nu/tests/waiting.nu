@@ -1,4 +1,4 @@
-# Looking on: wait, why, and what is followed as it happens.
+# Waits: wait, why, and followed streams.
 
 use support.nu *
 
@@ -117,7 +117,7 @@ export def "test events are followed over the end of a daemon" [] {
 
 export def "test rows of a start come as they are known" [] {
     define $SERVICES
-    # The first is there before the second can be, which waits for a file that the first row writes.
+    # The second row cannot come before the first, because its service waits for a file that the first row's consumer writes.
     let rows = service start web slow --timeout 20sec | each {|row| touch go; $row } | collect
     equal ($rows | select name ok) [[name ok]; [web true] [slow true]]
 }
