@@ -43,8 +43,8 @@ const GIVES_UP: u32 = 300;
 /// How long a shim that is killed may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// What is told of a run whose shim hangs.
-const GIVEN_UP: &str = "its shim has not begun it within 5 minutes: a disk or a file system does not answer, that of its program, its \
-                        working directory or its log";
+const GIVEN_UP: &str = "its shim has not begun the launch within 5 minutes: the disk or file system of its program, its working \
+                        directory or its log does not answer";
 /// How often a launch is made that gets lost, and the pause after the second time; doubled after each further one.
 const LAUNCHES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -69,7 +69,7 @@ impl Shims {
         tokio::spawn(async move {
             let follower =
                 RunFollower { name: definition.name.clone(), run, log: log_limits(&definition), shims };
-            let mut why = "its shim ends before it has said a word".to_owned();
+            let mut why = "the shim exited before it reported".to_owned();
             for attempt in 0..LAUNCHES {
                 if attempt > 1 {
                     tokio::time::sleep(PAUSE * (1 << (attempt - 2))).await;
@@ -269,7 +269,7 @@ impl RunFollower {
     fn tell_slow(&self, memory: &File) {
         let Some(shim) = claim::holder(memory) else { return };
         let why =
-            format!("its shim (pid {}) has not begun it yet: it waits for a disk or a file system", shim.pid);
+            format!("its shim (pid {}) has not begun the launch: it waits for a disk or a file system", shim.pid);
         self.observed(Observation::Unreachable(Some(why)));
     }
 

@@ -54,7 +54,7 @@ pub(crate) async fn search(paths: &Paths) -> Lost {
         tracing::warn!(why, "cannot search for shims whose files are gone");
     }
     for (name, shim) in &found {
-        tracing::warn!(service = %name, pid = shim.pid, "its shim lives and its files are gone; asking it to make them anew");
+        tracing::warn!(service = %name, pid = shim.pid, "the shim runs, but its files are gone; requesting new ones");
         if crate::host::fs::private_dir(paths.files(name).directory()).is_ok() {
             ask(*shim);
         }

@@ -31,19 +31,19 @@ pub(crate) async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Pro
         match kin(leader, mark.as_bytes()) {
             Ok(left) if left.is_empty() => return,
             Ok(left) => {
-                tracing::warn!(service = %name, run, ?left, "its shim died; ending what it kept");
+                tracing::warn!(service = %name, run, ?left, "the shim died; killing its processes");
                 for pid in left {
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 }
             }
             // Who cannot be looked at may be left.
             Err(error) => {
-                tracing::warn!(service = %name, run, %error, "its shim died; cannot look for what it kept");
+                tracing::warn!(service = %name, run, %error, "the shim died; cannot find its processes");
             }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    tracing::error!(service = %name, run, "cannot end all that its dead shim kept");
+    tracing::error!(service = %name, run, "cannot kill every process of the dead shim");
 }
 
 fn kin(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {

@@ -99,7 +99,7 @@ impl RunFollower {
         let lent = connection.borrow().await;
         let orphaned_output = lent
             .inspect_err(
-                |error| tracing::warn!(service = %self.name, %error, "its shim does not lend its output"),
+                |error| tracing::warn!(service = %self.name, %error, "the shim does not share its output"),
             )
             .ok()?;
         self.observed(Observation::SharedBuffer(Arc::clone(&orphaned_output.shared_buffer)));
@@ -136,7 +136,7 @@ impl RunFollower {
                 let way_out = no_room.map(|_| format!("; {RAISE_LIMIT_HELP}")).unwrap_or_default();
                 let why = format!("its shim (pid {}) is not connected: {error}{way_out}", shim.pid);
                 if told.as_ref() != Some(&why) {
-                    tracing::warn!(service = %self.name, %error, "cannot reach its shim, which lives; trying again");
+                    tracing::warn!(service = %self.name, %error, "cannot reach the running shim; trying again");
                     self.observed(Observation::Unreachable(Some(why.clone())));
                     told = Some(why);
                 }
