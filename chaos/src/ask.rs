@@ -1,4 +1,4 @@
-//! One request over the daemon's socket, with every way in which it can fail told apart.
+//! One request over the daemon's socket, with each kind of failure told apart.
 
 use serde_json::Value;
 use std::io::{self, Read, Write};
@@ -6,21 +6,21 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// What came back.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A status, and JSON; text where it is none.
+    /// A status with JSON, or with text if it is no JSON.
     Told(u16, Value),
-    /// Nobody listens.
+    /// Nothing listens on the socket.
     Nobody,
-    /// The connection broke off: the daemon was struck.
+    /// The connection was closed early: the daemon was killed.
     #[expect(dead_code, reason = "it is printed")]
     Broken(String),
-    /// The connection is open, and nothing came in all the time that a client waits.
+    /// The connection is open, but nothing arrived within the client's limit.
     Silence,
 }
 
-/// Sends a request and waits for its answer.
+/// Sends a request and waits for its response.
 pub(crate) fn ask(socket: &Path, method: &str, path: &str, body: &str, wait: Duration) -> Answer {
     let Ok(mut stream) = UnixStream::connect(socket) else { return Answer::Nobody };
     let asked = stream.set_read_timeout(Some(wait)).and_then(|()| stream.set_write_timeout(Some(wait)));

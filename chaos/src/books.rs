@@ -1,4 +1,4 @@
-//! What the services themselves wrote down of their runs.
+//! The books: what the services themselves recorded of their runs.
 
 use crate::project::Project;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -6,7 +6,7 @@ use nix::libc;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 
-/// One run, as its service saw it.
+/// One run, as its service recorded it.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) number: u64,
@@ -14,14 +14,14 @@ pub(crate) struct Run {
     pub(crate) started: u64,
     pub(crate) begin: i64,
     pub(crate) ready: Option<i64>,
-    /// When it said that it ends, and with which code. Who is killed says nothing.
+    /// When the service recorded its exit, with the code. A killed service records nothing.
     pub(crate) end: Option<(i64, i64)>,
-    /// What it found beside itself.
+    /// Other processes that the run found.
     pub(crate) twice: Option<String>,
 }
 
 impl Run {
-    /// Whether its process is there now.
+    /// Whether its process runs now.
     pub(crate) fn is_alive(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').collect();
@@ -30,7 +30,7 @@ impl Run {
     }
 }
 
-/// The runs of a service, in the order of their begins.
+/// The runs of a service, in the order of their beginnings.
 pub(crate) fn runs(project: &Project, name: &str) -> Vec<Run> {
     let text = fs::read_to_string(project.books().join(format!("{name}.book"))).unwrap_or_default();
     let mut runs: Vec<Run> = Vec::new();
@@ -60,7 +60,7 @@ pub(crate) fn runs(project: &Project, name: &str) -> Vec<Run> {
     runs
 }
 
-/// How many lines each run has written whole, by its number.
+/// The number of complete lines of each run, by run number.
 pub(crate) fn counts(project: &Project, name: &str) -> Vec<u64> {
     let mut bytes = Vec::new();
     let file = File::open(project.books().join(format!("{name}.counts")));
@@ -69,7 +69,7 @@ pub(crate) fn counts(project: &Project, name: &str) -> Vec<u64> {
     bytes.chunks_exact(8).map(|eight| eight.try_into().map_or(0, u64::from_le_bytes)).collect()
 }
 
-/// Whether somebody holds a lock of this service, as the kernel knows.
+/// Whether a process holds a lock of this service, as the kernel reports it.
 pub(crate) fn is_held(project: &Project, name: &str, which: &str) -> bool {
     let path = project.books().join(format!("{name}.{which}"));
     let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { return false };

@@ -1,4 +1,5 @@
-//! After the disturbance: everything that is wanted comes up, all can be started, nothing is left over, nothing has grown.
+//! The checks after a disturbance: every requested service starts, all can be started, nothing is left over, and no
+//! resource has grown.
 
 use crate::books;
 use crate::client::{CLIENTS, Held, Promises, wish};
@@ -9,26 +10,26 @@ use serde_json::{Value, json};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long what is wanted may take to come up, on a machine under load.
+/// The limit for requested services to start, on a machine under load.
 const COMES_UP: Duration = Duration::from_mins(1);
-/// How fast the daemon is when nothing happens: half of all answers come within this.
+/// The latency of an idle daemon: half of all responses arrive within this time.
 const PROMPT: Duration = Duration::from_millis(50);
-/// What was asked for so long before a power loss is there afterwards.
+/// A request that is this old at a power loss has to survive it.
 const SYNCED: i64 = 5_500_000_000;
-/// How much the daemon may hold at rest.
+/// The limits of an idle daemon.
 const MOST_MEMORY: u64 = 64 << 20;
 
-/// What a daemon holds when all that can be is started.
+/// The resources of a daemon when every possible service runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rest {
     pub(crate) descriptors: u64,
     pub(crate) tasks: u64,
     pub(crate) memory: u64,
-    /// How many services run, each of which has its share.
+    /// The number of running services; each has its share of the resources.
     running: u64,
 }
 
-/// Waits until `holds`, and says whether it came to that.
+/// Waits until `holds`, and returns whether it came true.
 pub(crate) fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + time;
     loop {
@@ -42,14 +43,14 @@ pub(crate) fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Without another wish, what is on its way arrives, and what was promised of those that stand alone is so.
+/// Without further requests, pending transitions finish, and the promises about independent services hold.
 pub(crate) fn settles(project: &Project, promises: &Promises) {
-    // A service that was added is defined only while the file defines what it depends on: the whole file comes first.
+    // An added service is defined only while the file defines its dependencies, so the whole file comes first.
     if let Err(error) = project.define(&Edit::default()) {
         project.violation("calm", &format!("cannot write services.toml: {error}"));
     }
     knows_what_was_added(project, promises);
-    // One that is broken in what was applied last crashes until the file is applied.
+    // A service that is broken in the last applied file crashes until the file is applied.
     let is_broken = |row: &Value| row["command"].as_str().is_some_and(|command| command.ends_with(" bad"));
     let mut last = Value::Null;
     let is_settled = within(COMES_UP, || {
@@ -72,7 +73,7 @@ pub(crate) fn settles(project: &Project, promises: &Promises) {
     for service in project.graph.services.iter().filter(|service| service.is_alone && !service.is_oneshot()) {
         let held = promises.get(&service.name);
         let failure =
-            project.strikes().iter().rev().find(|strike| strike.what == "power loss").map(|strike| strike.at);
+            project.faults().iter().rev().find(|fault| fault.what == "power loss").map(|fault| fault.at);
         let is_so = match held {
             Held::Up(at) | Held::Down(at)
                 if failure.is_some_and(|failure| at < failure && at + SYNCED > failure) =>
@@ -93,20 +94,20 @@ pub(crate) fn settles(project: &Project, promises: &Promises) {
     }
 }
 
-/// What was added is defined, and what was removed is not; but for what a power loss may take.
+/// Added services are defined and removed ones are not, except for what a power loss may undo.
 fn knows_what_was_added(project: &Project, promises: &Promises) {
     let Some(list) = project.data("/api/v1/services/list") else { return };
     let defined: Vec<&str> =
         list.as_array().into_iter().flatten().filter_map(|row| row["name"].as_str()).collect();
     let failure =
-        project.strikes().iter().rev().find(|strike| strike.what == "power loss").map(|strike| strike.at);
+        project.faults().iter().rev().find(|fault| fault.what == "power loss").map(|fault| fault.at);
     for (name, added) in promises.added() {
         let may_be_lost =
             failure.is_some_and(|failure| added.is_none_or(|at| at + SYNCED > failure && at < failure));
         if defined.contains(&name.as_str()) == added.is_some() {
             continue;
         }
-        // What the power took stays lost, or stays there again, in the rounds that follow.
+        // What a power loss undid stays undone in the following rounds.
         promises.forget(&name);
         if !may_be_lost {
             let when = added.map(seconds);
@@ -118,7 +119,7 @@ fn knows_what_was_added(project: &Project, promises: &Promises) {
     }
 }
 
-/// By the file in which all is well everything comes up.
+/// With the file without errors, every service starts.
 pub(crate) fn starts_all(project: &Project, promises: &Promises) {
     let before = now();
     let apply = || ("/api/v1/apply", json!({ "timeout_ms": 60000 }));
@@ -145,7 +146,7 @@ pub(crate) fn starts_all(project: &Project, promises: &Promises) {
             }
             _ => books::is_held(project, &service.name, "lock"),
         };
-        // One without a word of its own is ready before it has written that it begins.
+        // A service that does not report its readiness is ready before it records its beginning.
         if !within(Duration::from_secs(10), is_up) {
             project.violation("calm", &format!("`start --all` is ok, and {} does not run", service.name));
         }
@@ -155,7 +156,7 @@ pub(crate) fn starts_all(project: &Project, promises: &Promises) {
     }
 }
 
-/// The daemon is prompt, and holds no more than it did.
+/// The daemon responds quickly, and its resources have not grown.
 pub(crate) fn is_at_rest(project: &Project, first: Option<Rest>) -> Rest {
     let mut times: Vec<Duration> = (0..21)
         .map(|_| {
@@ -195,7 +196,7 @@ pub(crate) fn is_at_rest(project: &Project, first: Option<Rest>) -> Rest {
     rest
 }
 
-/// Nothing is left after a stop of all.
+/// Nothing is left after a stop of all services.
 pub(crate) fn stops_all(project: &Project, promises: &Promises) {
     let wish = wish(project, CLIENTS, "/api/v1/services/stop", &json!({ "all": true, "timeout_ms": 60000 }));
     let failed: Vec<&Value> = wish.rows.iter().filter(|row| row["ok"] != true).collect();
@@ -217,7 +218,7 @@ pub(crate) fn stops_all(project: &Project, promises: &Promises) {
     }
 }
 
-/// The end: neither a process nor a socket is left.
+/// The end: no process and no socket is left.
 pub(crate) fn goes_down(project: &Project) {
     drop(project.ask("POST", "/api/v1/daemon/stop?services=true", "", Duration::from_mins(1)));
     let mut left = Vec::new();

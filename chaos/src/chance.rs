@@ -1,11 +1,11 @@
-//! [`Chance`]: what is random, the same for the same seed.
+//! [`Chance`]: random numbers that are the same for the same seed.
 
 /// `SplitMix64`.
 #[derive(Debug, Clone)]
 pub(crate) struct Chance(u64);
 
 impl Chance {
-    /// The chance of one part of the play: each seed and each place in it has its own.
+    /// Random numbers for one part of the run: each seed and each part has its own sequence.
     pub(crate) fn new(seed: u64, place: &[u64]) -> Self {
         let mut chance = Self(seed);
         for part in place {
@@ -33,12 +33,12 @@ impl Chance {
         low + self.below(high - low + 1)
     }
 
-    /// Whether something happens that happens in so many of a hundred cases.
+    /// True with this probability in percent.
     pub(crate) fn percent(&mut self, cases: u64) -> bool {
         self.below(100) < cases
     }
 
-    /// One of these, each as likely.
+    /// One of these, with equal probability.
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         let at = self.below(of.len() as u64);
         &of[usize::try_from(at).unwrap_or(0)]

@@ -1,4 +1,4 @@
-//! Eight clients: six have wishes about the graph, two look after the services that stand alone.
+//! Eight clients: six send requests about the graph, two about the independent services.
 
 use crate::ask::Answer;
 use crate::books;
@@ -12,23 +12,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How many clients there are.
+/// The number of clients.
 pub(crate) const CLIENTS: usize = 8;
-/// Those behind this number look after the services that stand alone.
+/// Clients from this number on use the independent services.
 const OF_THE_GRAPH: usize = 6;
-/// How long a client waits for an answer; what it asks for takes a few seconds at most.
+/// The limit for a response; requests take a few seconds at most.
 const WAIT: Duration = Duration::from_secs(90);
 
-/// How a service that stands alone has to be: what was answered last, and when.
+/// The required state of an independent service: the last response, and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
     Up(i64),
     Down(i64),
-    /// A wish about it was not answered with `ok`.
+    /// A request about it was not answered with `ok`.
     Unknown,
 }
 
-/// What was promised of those that stand alone, and of those that are in no file.
+/// The promises about independent services, and about added ones.
 #[derive(Default)]
 pub(crate) struct Promises(Mutex<BTreeMap<String, Held>>, Mutex<BTreeMap<String, Option<i64>>>);
 
@@ -37,7 +37,7 @@ impl Promises {
         self.0.lock().map_or(Held::Unknown, |held| held.get(name).copied().unwrap_or(Held::Unknown))
     }
 
-    /// Services that were added and when, `None` for what was added and removed.
+    /// The services that were added, with the time; `None` for services that were added and removed.
     pub(crate) fn added(&self) -> BTreeMap<String, Option<i64>> {
         self.1.lock().map(|added| added.clone()).unwrap_or_default()
     }
@@ -49,7 +49,7 @@ impl Promises {
         }
     }
 
-    /// Nobody knows what became of a removal that was not answered with `ok`.
+    /// The result of a removal without `ok` is unknown.
     pub(crate) fn forget(&self, name: &str) {
         if let Ok(mut added) = self.1.lock() {
             added.remove(name);
@@ -84,7 +84,7 @@ pub(crate) fn play(project: &Project, promises: &Promises, round: u64, client: u
     }
 }
 
-/// Sends a wish, and writes down what comes of it.
+/// Sends a request and records its result.
 pub(crate) fn wish(project: &Project, client: usize, path: &str, body: &Value) -> Wish {
     let sent = now();
     let answer = project.ask("POST", path, &body.to_string(), WAIT);
@@ -142,7 +142,7 @@ fn connected(project: &Project, chance: &mut Chance, client: usize) {
     }
 }
 
-/// A question of one of many kinds.
+/// Sends one of many kinds of queries.
 fn look(project: &Project, chance: &mut Chance, name: &str) {
     let path = match chance.below(12) {
         0 => format!("/api/v1/services/{name}/why"),
@@ -172,7 +172,7 @@ fn look(project: &Project, chance: &mut Chance, name: &str) {
     }
 }
 
-/// Changes the file, now and then so that it cannot be carried out, and applies it.
+/// Changes the file, sometimes to one that cannot be applied, and applies it.
 fn edit(project: &Project, chance: &mut Chance, turn: u64) {
     let (names, leaves) = (project.graph.connected(), project.graph.leaves());
     let mut edit = Edit::default();
@@ -194,7 +194,7 @@ fn edit(project: &Project, chance: &mut Chance, turn: u64) {
     sleep(Duration::from_millis(chance.below(1500)));
 }
 
-/// Adds a service that is in no file, uses it, and takes it away again or not.
+/// Adds a service, uses it, and removes it or not.
 fn add(project: &Project, promises: &Promises, chance: &mut Chance, client: usize, round: u64, turn: u64) {
     let name = format!("x{round}-{turn}");
     let program = project.programs.join("chaos-service");
@@ -221,7 +221,8 @@ fn add(project: &Project, promises: &Promises, chance: &mut Chance, client: usiz
     }
 }
 
-/// Nobody else has a say about these, so what was answered is held against the kernel's lock, now and in calm.
+/// No other client controls these services, so the response is compared with the kernel's lock, now and after the
+/// disturbance.
 fn alone(project: &Project, promises: &Promises, chance: &mut Chance, client: usize) {
     let own: Vec<usize> = (0..ALONE).filter(|n| n % 2 == client % 2).collect();
     let name = format!("alone{}", chance.pick(&own));
@@ -246,10 +247,10 @@ fn alone(project: &Project, promises: &Promises, chance: &mut Chance, client: us
         promises.set(&name, Held::Down(wish.answered));
     } else {
         promises.set(&name, Held::Up(wish.answered));
-        // One that is ready by delay may not have come to write anything, and one that was struck comes back.
+        // A service that is ready by delay may not have written anything, and one that was killed restarts.
         let is_slow =
             project.graph.get(&name).is_some_and(|one| one.readiness == crate::graph::Readiness::Delay);
-        if !is_held && !is_slow && !was_struck(project, &name, wish.sent) {
+        if !is_held && !is_slow && !was_hit(project, &name, wish.sent) {
             project.violation("start", &format!("{told}, and it does not run; before: {before:?}"));
         }
     }
@@ -271,15 +272,15 @@ fn judge_oneshot(project: &Project, name: &str, verb: &str, wish: &Wish) {
     }
 }
 
-/// Whether a process of this service, or one whose service we could not tell, was struck since shortly before.
-pub(crate) fn was_struck(project: &Project, name: &str, since: i64) -> bool {
+/// Whether a process of this service, or of an unknown one, was hit by a fault since shortly before.
+pub(crate) fn was_hit(project: &Project, name: &str, since: i64) -> bool {
     let since = since - 1_000_000_000;
-    let hits = |strike: &crate::project::Strike| {
-        strike.at >= since
-            && match &strike.service {
+    let hits = |fault: &crate::project::InjectedFault| {
+        fault.at >= since
+            && match &fault.service {
                 Some(service) => service == name,
-                None => strike.whom == "service-shim" || strike.whom == "all",
+                None => fault.whom == "service-shim" || fault.whom == "all",
             }
     };
-    project.strikes().iter().any(hits)
+    project.faults().iter().any(hits)
 }

@@ -1,15 +1,15 @@
-//! The services of one play: thirty in a random graph, and six alone.
+//! The services of one run: thirty in a random graph, and six independent ones.
 
 use crate::chance::Chance;
 use std::fmt::Write;
 use std::path::Path;
 
-/// How many services need each other.
+/// The number of services in the graph.
 const CONNECTED: usize = 30;
-/// How many stand alone.
+/// The number of independent services.
 pub(crate) const ALONE: usize = 6;
 
-/// What one edge asks for.
+/// The condition of one edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     Started,
@@ -29,7 +29,7 @@ impl Condition {
     }
 }
 
-/// How a service tells that it is ready.
+/// How a service reports its readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readiness {
     Delay,
@@ -55,7 +55,7 @@ pub(crate) struct Service {
     pub(crate) readiness: Readiness,
     pub(crate) is_alone: bool,
     pub(crate) has_lines: bool,
-    /// How many rotated files its log keeps.
+    /// The number of rotated files of its log.
     pub(crate) log_files: usize,
     log_size: &'static str,
     restart: &'static str,
@@ -68,20 +68,20 @@ impl Service {
     }
 }
 
-/// All of them, each behind what it needs.
+/// All services, each after its dependencies.
 #[derive(Debug, Clone)]
 pub(crate) struct Graph {
     pub(crate) services: Vec<Service>,
 }
 
-/// How a file differs from the one that everything can be started by.
+/// The difference between a file and the one without errors.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Edit {
     /// Services with another environment.
     pub(crate) changed: Vec<(String, u64)>,
     /// A service that cannot be started.
     pub(crate) broken: Option<String>,
-    /// A service that is not in the file.
+    /// A service that the file does not define.
     pub(crate) missing: Option<String>,
 }
 
@@ -101,12 +101,12 @@ impl Graph {
         self.services.iter().find(|service| service.name == name)
     }
 
-    /// The names of those that need each other.
+    /// The names of the services in the graph.
     pub(crate) fn connected(&self) -> Vec<String> {
         self.services.iter().filter(|service| !service.is_alone).map(|service| service.name.clone()).collect()
     }
 
-    /// Services that no other needs: these can be missing.
+    /// Services without dependents: these can be left out.
     pub(crate) fn leaves(&self) -> Vec<String> {
         let is_needed = |name: &str| {
             self.services.iter().any(|service| service.needs.iter().any(|need| need.name == name))
@@ -114,7 +114,7 @@ impl Graph {
         self.connected().into_iter().filter(|name| !is_needed(name)).collect()
     }
 
-    /// The file.
+    /// The text of the file.
     pub(crate) fn to_toml(&self, program: &Path, books: &Path, edit: &Edit) -> String {
         let mut text = String::new();
         for service in &self.services {
@@ -245,7 +245,7 @@ fn connected(n: usize, before: &[Service], chance: &mut Chance) -> Service {
     service
 }
 
-/// Only one client has a say about each of these, so that what it was answered has to stay true.
+/// Only one client controls each of these, so its last response has to stay true.
 fn alone(n: usize) -> Service {
     let readiness = [
         Readiness::Notify,

@@ -1,4 +1,4 @@
-//! The judge: holds what was answered, told and logged against the books.
+//! The judge: compares responses, events and logs with the books.
 
 mod answers;
 mod edges;
@@ -7,17 +7,17 @@ mod lines;
 mod runs;
 
 use crate::books::{self, Run};
-use crate::project::{Project, Strike, Wish, now};
-use crate::striker::Trouble;
+use crate::fault_injector::Trouble;
+use crate::project::{InjectedFault, Project, Wish, now};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long it takes until what was lost on a full disk is written down.
+/// The time until lines that a full disk lost are reported.
 const AFTERWARDS: i64 = 6_000_000_000;
 
-/// What is remembered from round to round.
+/// What is kept between rounds.
 #[derive(Default)]
 pub(crate) struct Judge {
-    /// Runs with a number below have been judged, by service.
+    /// Runs with a smaller number are judged, by service.
     judged: BTreeMap<String, usize>,
     lines: BTreeMap<String, lines::Place>,
     events: events::Chain,
@@ -25,7 +25,7 @@ pub(crate) struct Judge {
     pub(crate) counts: Counts,
 }
 
-/// What has been judged in all.
+/// Totals of all rounds.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) runs: usize,
@@ -36,64 +36,64 @@ pub(crate) struct Counts {
     pub(crate) codes: usize,
 }
 
-/// One round, as far as it is written down.
+/// The records of one round.
 struct Round<'a> {
     project: &'a Project,
     trouble: Trouble,
-    strikes: Vec<Strike>,
+    faults: Vec<InjectedFault>,
     wishes: Vec<Wish>,
     runs: BTreeMap<String, Vec<Run>>,
-    /// Services that were not defined for a while: nobody knows their needs then, and their runs are counted anew.
+    /// Services that were undefined for a while: their dependencies are unknown then, and their runs are counted from 1
+    /// again.
     removed: BTreeSet<String>,
-    /// Since when the runs of a service have numbers that were not given before.
+    /// Since when the run numbers of a service have been unique.
     counted_since: BTreeMap<String, i64>,
 }
 
 impl Round<'_> {
     fn lost_power(&self) -> Option<i64> {
-        self.strikes.iter().find(|strike| strike.what == "power loss").map(|strike| strike.at)
+        self.faults.iter().find(|fault| fault.what == "power loss").map(|fault| fault.at)
     }
 
-    /// Whether the disk took everything that was written in this round.
+    /// Whether every write of this round succeeded.
     fn disk_was_well(&self) -> bool {
         !matches!(self.trouble, Trouble::Disk | Trouble::ReadOnly | Trouble::Power)
     }
 
-    /// From when to when the disk took nothing, if a daemon was killed meanwhile: what it knew of that is lost with it.
+    /// The time in which no write succeeded, if a daemon was killed meanwhile: its knowledge is lost.
     fn forgot_what_was_lost(&self) -> Option<(i64, i64)> {
-        let mut of_the_disk =
-            self.strikes.iter().filter(|strike| strike.whom == "disk").map(|strike| strike.at);
+        let mut of_the_disk = self.faults.iter().filter(|fault| fault.whom == "disk").map(|fault| fault.at);
         let (from, to) = (of_the_disk.next()?, of_the_disk.next()?);
-        let is_lost = |strike: &&Strike| {
-            strike.whom == "orchestratord"
-                && strike.what.starts_with("SIGKILL")
-                && (from..to + AFTERWARDS).contains(&strike.at)
+        let is_lost = |fault: &&InjectedFault| {
+            fault.whom == "orchestratord"
+                && fault.what.starts_with("SIGKILL")
+                && (from..to + AFTERWARDS).contains(&fault.at)
         };
-        self.strikes.iter().find(is_lost).map(|_| (from, to + AFTERWARDS))
+        self.faults.iter().find(is_lost).map(|_| (from, to + AFTERWARDS))
     }
 
-    /// Whether the shim of a service did not go on at this moment, so that nobody could know of an end.
+    /// Whether the shim of a service was frozen at this moment, so that an exit went unnoticed.
     fn was_frozen(&self, name: &str, at: i64) -> bool {
-        let of_shim = |strike: &&Strike| {
-            strike.whom == "service-shim" && strike.service.as_deref() == Some(name) && strike.at <= at
+        let of_shim = |fault: &&InjectedFault| {
+            fault.whom == "service-shim" && fault.service.as_deref() == Some(name) && fault.at <= at
         };
-        self.strikes.iter().rfind(of_shim).is_some_and(|strike| strike.what.starts_with("SIGSTOP"))
+        self.faults.iter().rfind(of_shim).is_some_and(|fault| fault.what.starts_with("SIGSTOP"))
     }
 
-    fn was_struck(&self, name: &str, from: i64, to: i64) -> bool {
-        self.strikes.iter().any(|strike| {
-            strike.at >= from
-                && strike.at <= to
-                && match &strike.service {
+    fn was_hit(&self, name: &str, from: i64, to: i64) -> bool {
+        self.faults.iter().any(|fault| {
+            fault.at >= from
+                && fault.at <= to
+                && match &fault.service {
                     Some(service) => service == name,
-                    None => strike.whom == "service-shim" || strike.whom == "all",
+                    None => fault.whom == "service-shim" || fault.whom == "all",
                 }
         })
     }
 }
 
 impl Judge {
-    /// Collects what the daemon tells, and judges it with all the rest. Nothing may be on its way.
+    /// Collects the daemon's data and judges everything. No transition may be pending.
     pub(crate) fn judge(&mut self, project: &Project, trouble: Trouble) {
         let mut names: Vec<String> =
             project.graph.services.iter().map(|service| service.name.clone()).collect();
@@ -106,9 +106,9 @@ impl Judge {
             names.extend(added.map(str::to_owned));
         }
         let runs = names.iter().map(|name| (name.clone(), books::runs(project, name))).collect();
-        let (strikes, wishes) = (project.strikes(), project.wishes());
+        let (faults, wishes) = (project.faults(), project.wishes());
         let (removed, counted_since) = (project.removed(), self.counted_since.clone());
-        let round = Round { project, trouble, strikes, wishes, runs, removed, counted_since };
+        let round = Round { project, trouble, faults, wishes, runs, removed, counted_since };
         let events = self.events.collect(&round);
         self.counts.events += events.len();
         self.counts.edges += edges::judge(&round, &events, &self.judged);

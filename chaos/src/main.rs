@@ -1,22 +1,24 @@
-//! `service-chaos`: thirty services in a random graph and six alone, eight clients, one that strikes every process of ours and the
-//! machine beneath, and a judge. A round disturbs, lets go, waits for calm and judges. `cargo xtask chaos` runs it.
+//! `service-chaos`: thirty services in a random graph and six independent ones, eight clients, faults in every process
+//! and in the machine, and a judge. A round injects faults, stops, waits until nothing is pending and judges. `cargo
+//! xtask chaos` runs it.
 //!
-//! The same seed has the same graph and the same sequence of wishes and strikes; when each comes varies.
+//! The same seed yields the same graph and the same sequence of requests and faults; their timing varies.
 
 mod ask;
 mod books;
 mod calm;
 mod chance;
 mod client;
+mod fault_injector;
 mod graph;
 mod judge;
 mod power;
 mod processes;
 mod project;
-mod striker;
 
 use calm::Rest;
 use client::{CLIENTS, Promises};
+use fault_injector::Trouble;
 use judge::Judge;
 use project::Project;
 use std::error::Error;
@@ -25,19 +27,18 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
-use striker::Trouble;
 
 const USAGE: &str =
     "usage: service-chaos [--minutes N] [--seed S] [--without disk,descriptors,read-only,power] [--keep]
 
   --minutes  how long, 1 unless given; the round that has begun is played to its end
-  --seed     which graph, wishes and strikes
+  --seed     which graph, wishes and faults
   --without  troubles of the machine that are left out
   --keep     keep the directory also where nothing was found";
 
-/// How long a round disturbs.
+/// The time in which a round injects faults.
 const DISTURBS: Duration = Duration::from_secs(12);
-/// A round in so many ends with a stop of all.
+/// One round in this many ends with a stop of all services.
 const STOPS_EACH: u64 = 3;
 
 struct Options {
@@ -84,25 +85,25 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, Box<dyn E
     Ok(options)
 }
 
-/// Plays until the time is over or something is not as it must be, and says how often it was not.
+/// Runs rounds until the time is over or a violation is found, and returns the number of violations.
 fn play(options: &Options) -> Result<usize, Box<dyn Error>> {
     let programs = std::env::current_exe()?.parent().ok_or("a program lies in a directory")?.to_path_buf();
     let project = Project::new(options.seed, programs)?;
     println!("seed {}, in {}", options.seed, project.root.display());
-    let troubles = striker::troubles(&project, &options.without);
-    let (promises, mut judge, mut first, mut strikes) = (Promises::default(), Judge::default(), None, 0);
+    let troubles = fault_injector::troubles(&project, &options.without);
+    let (promises, mut judge, mut first, mut faults) = (Promises::default(), Judge::default(), None, 0);
     let begin = Instant::now();
     for (round, trouble) in (1..).zip(troubles.into_iter().cycle()) {
         project.round.store(round, Ordering::Relaxed);
         let hits = disturb(&project, &promises, round, trouble);
-        strikes += hits;
+        faults += hits;
         let is_last = begin.elapsed() > options.time;
         settle(&project, &promises, &mut judge, trouble, &mut first);
         if is_last || round.is_multiple_of(STOPS_EACH) {
             calm::stops_all(&project, &promises);
         }
         println!(
-            "round {round} ({}): {hits} strikes; so far {:.0?}, {} daemons, {:?}",
+            "round {round} ({}): {hits} faults; so far {:.0?}, {} daemons, {:?}",
             trouble.as_str(),
             begin.elapsed(),
             project.daemons.load(Ordering::Relaxed),
@@ -113,9 +114,9 @@ fn play(options: &Options) -> Result<usize, Box<dyn Error>> {
         }
     }
     calm::goes_down(&project);
-    striker::end_all(&project);
+    fault_injector::end_all(&project);
     let violations = project.violations();
-    println!("seed {}: {strikes} strikes, {:?}, {violations} violations", options.seed, judge.counts);
+    println!("seed {}: {faults} faults, {:?}, {violations} violations", options.seed, judge.counts);
     tidy_up(&project, violations > 0 || options.keep);
     Ok(violations)
 }
@@ -123,7 +124,7 @@ fn play(options: &Options) -> Result<usize, Box<dyn Error>> {
 fn disturb(project: &Project, promises: &Promises, round: u64, trouble: Trouble) -> u64 {
     project.log(&format!("round {round}: {}", trouble.as_str()));
     for sign in ["calm", "quiet"] {
-        // In the first round they are not there.
+        // They do not exist in the first round.
         let _ = fs::remove_file(project.books().join(sign));
     }
     let over = AtomicBool::new(false);
@@ -132,9 +133,9 @@ fn disturb(project: &Project, promises: &Promises, round: u64, trouble: Trouble)
             let over = &over;
             scope.spawn(move || client::play(project, promises, round, client, over));
         }
-        let hits = striker::strike(project, round, trouble, DISTURBS);
+        let hits = fault_injector::inject_faults(project, round, trouble, DISTURBS);
         over.store(true, Ordering::Relaxed);
-        project.log("the striker rests");
+        project.log("no more faults are injected");
         hits
     })
 }
@@ -153,7 +154,7 @@ fn settle(
     }
     calm::settles(project, promises);
     calm::starts_all(project, promises);
-    // From here on nobody writes.
+    // Nothing writes from here on.
     let _ = sign("quiet");
     thread::sleep(Duration::from_millis(300));
     judge.judge(project, trouble);
@@ -162,16 +163,16 @@ fn settle(
     project.forget();
 }
 
-/// Removes what was made, or says where it is.
+/// Removes the files of the run, or prints where they are.
 fn tidy_up(project: &Project, keep: bool) {
     if keep {
-        // The disk of the state ends with this process.
+        // The disk of the state disappears with this process.
         let kept = project.root.join("kept");
         let copied = std::process::Command::new("cp").arg("-r").arg(project.state()).arg(&kept).status();
         println!("kept: {} ({copied:?})", project.root.display());
         return;
     }
-    // Mounts of our own are in the way of the names beneath them.
+    // This process's mounts hide the directories below them.
     let _ = nix::mount::umount2("/proc/sys/kernel/random/boot_id", nix::mount::MntFlags::MNT_DETACH);
     let _ = nix::mount::umount2(&project.state(), nix::mount::MntFlags::MNT_DETACH);
     if let Err(error) = fs::remove_dir_all(&project.root) {

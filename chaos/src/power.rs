@@ -1,6 +1,6 @@
-//! A power loss, as far as it can be played: nobody is left, another boot begins, and of what was written in the last second or
-//! two the disk has all, some, zeros or nothing, for each file by chance. (`tests/tests/power` knows what was synced; this does not,
-//! so it takes away only what is too young to have been.)
+//! A simulated power loss: every process is killed, another boot begins, and of the writes of the last second or two
+//! the disk has all, some, zeros or nothing, at random for each file. (`tests/tests/power` knows which writes were
+//! synced; this does not, so it removes only writes that are too recent to be synced.)
 
 use crate::chance::Chance;
 use crate::project::{Project, boot_id};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What files have.
+/// The contents of files.
 pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// All regular files of the state.
@@ -33,7 +33,7 @@ fn gather(directory: &Path, files: &mut Files) {
     }
 }
 
-/// Leaves what a disk may have kept. Nobody may run.
+/// Leaves what a disk may have kept. No process may run.
 pub(crate) fn lose(project: &Project, before: &Files, chance: &mut Chance) {
     let after = files(project);
     for (path, bytes) in &after {
@@ -57,7 +57,7 @@ pub(crate) fn lose(project: &Project, before: &Files, chance: &mut Chance) {
             say(project, path, "is there again", fs::write(path, bytes));
         }
     }
-    // What lies in memory goes.
+    // The contents of tmpfs are lost.
     let run = project.root.join("run");
     say(project, &run, "is empty", fs::remove_dir_all(&run).and_then(|()| fs::create_dir(&run)));
     let boot = boot_id(chance.between(1, 999_999_999));

@@ -1,10 +1,10 @@
-//! Which processes are ours, and to which service each belongs.
+//! Finds the processes of the run, and the service of each.
 
 use crate::project::Project;
 use service_tests::{marked, name};
 use std::fs;
 
-/// What can be struck.
+/// The kinds of processes that faults hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Daemon,
@@ -14,17 +14,17 @@ pub(crate) enum Kind {
     Child,
 }
 
-/// One process of the play.
+/// One process of the run.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) kind: Kind,
     pub(crate) name: String,
-    /// The service that it is, or is for.
+    /// The service that it runs or supervises.
     pub(crate) service: Option<String>,
 }
 
-/// All of them, in the order of their numbers.
+/// All processes, ordered by pid.
 pub(crate) fn all(project: &Project) -> Vec<Process> {
     let mut pids = marked(&project.root);
     pids.sort_unstable();

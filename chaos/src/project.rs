@@ -1,4 +1,4 @@
-//! [`Project`]: where one play takes place, its daemon, and what all its parts write down.
+//! [`Project`]: the directories of one run, its daemon, and the records of all parts.
 
 use crate::ask::{Answer, ask};
 use crate::graph::{Edit, Graph};
@@ -17,25 +17,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-/// How long a daemon may take to answer, on a machine under load.
+/// The limit for a daemon's response, on a machine under load.
 const UP_WITHIN: Duration = Duration::from_mins(1);
-/// So many violations of one kind are printed; the rest is in `chaos.log`.
+/// The number of violations of one kind that are printed; the others are in `chaos.log`.
 const FEW: usize = 5;
-/// How large the disk of the state directory is, where it has one of its own.
+/// The size of the state directory's disk, if it has one.
 const DISK: &str = "size=160m,mode=700";
 
-/// What was struck, and when.
+/// An injected fault, and its time.
 #[derive(Debug, Clone)]
-pub(crate) struct Strike {
+pub(crate) struct InjectedFault {
     pub(crate) at: i64,
     pub(crate) what: String,
-    /// What was hit: `orchestratord`, `shim-template`, `service-shim`, `chaos-service`.
+    /// The target: `orchestratord`, `shim-template`, `service-shim`, `chaos-service`.
     pub(crate) whom: String,
-    /// The service that it belongs to.
+    /// The service of the target.
     pub(crate) service: Option<String>,
 }
 
-/// What was wished for, and what came of it.
+/// A request and its result.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     pub(crate) client: usize,
@@ -46,28 +46,28 @@ pub(crate) struct Wish {
     pub(crate) trouble: Option<String>,
 }
 
-/// The place of one play.
+/// The directories of one run.
 pub(crate) struct Project {
     pub(crate) seed: u64,
     pub(crate) graph: Graph,
     pub(crate) root: PathBuf,
     pub(crate) programs: PathBuf,
-    /// Whether the state directory has a disk of its own, and a reboot can be pretended.
+    /// Whether the state directory has a disk of its own, and a reboot can be simulated.
     pub(crate) has_own_disk: bool,
     pub(crate) round: AtomicU64,
-    /// Whoever brings a daemon up holds this to read, whoever takes the power away to write.
+    /// Held for reading while a daemon is started, and for writing during a power loss.
     pub(crate) power: RwLock<()>,
     socket: Mutex<Option<PathBuf>>,
-    strikes: Mutex<Vec<Strike>>,
+    faults: Mutex<Vec<InjectedFault>>,
     wishes: Mutex<Vec<Wish>>,
     violations: Mutex<Vec<String>>,
-    /// Services that a file did not define, in this round.
+    /// Services that a file of this round did not define.
     removed: Mutex<BTreeSet<String>>,
     pub(crate) daemons: AtomicU64,
 }
 
 impl Project {
-    /// Makes the directories. Must come before the first thread, because the mounts are this process's own.
+    /// Creates the directories. Must be called before the first thread, because the mounts are private to the process.
     pub(crate) fn new(seed: u64, programs: PathBuf) -> Result<Self, Box<dyn Error>> {
         let root = tempfile::Builder::new().prefix("chaos-").tempdir()?.keep();
         for name in ["books", "state", "run", "home"] {
@@ -82,7 +82,7 @@ impl Project {
             round: AtomicU64::new(0),
             power: RwLock::new(()),
             socket: Mutex::default(),
-            strikes: Mutex::default(),
+            faults: Mutex::default(),
             wishes: Mutex::default(),
             violations: Mutex::default(),
             removed: Mutex::default(),
@@ -100,14 +100,14 @@ impl Project {
         self.root.join("state")
     }
 
-    /// The daemon's own directory.
+    /// The daemon's state directory.
     pub(crate) fn state_of_daemon(&self) -> Option<PathBuf> {
         let projects =
             fs::read_dir(self.state().join("service-orchestrator")).into_iter().flatten().flatten();
         projects.map(|entry| entry.path()).find(|path| path.is_dir())
     }
 
-    /// Writes `services.toml` in one step.
+    /// Writes `services.toml` atomically.
     pub(crate) fn define(&self, edit: &Edit) -> std::io::Result<()> {
         let text = self.graph.to_toml(&self.programs.join("chaos-service"), &self.books(), edit);
         lock(&self.removed).extend(edit.missing.clone());
@@ -116,7 +116,7 @@ impl Project {
         fs::rename(fresh, self.root.join("services.toml"))
     }
 
-    /// Asks the daemon, and brings one up where there is none.
+    /// Sends a request to the daemon, and starts one if none runs.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str, wait: Duration) -> Answer {
         let deadline = Instant::now() + UP_WITHIN;
         loop {
@@ -136,7 +136,7 @@ impl Project {
         }
     }
 
-    /// The data of an answer that must be there, in calm.
+    /// The data of a response that has to succeed, after the disturbance.
     pub(crate) fn data(&self, path: &str) -> Option<Value> {
         let deadline = Instant::now() + UP_WITHIN;
         while Instant::now() < deadline {
@@ -154,7 +154,7 @@ impl Project {
         None
     }
 
-    /// Runs a daemon; there may be one already.
+    /// Starts a daemon; one may run already.
     fn bring_up(&self) -> Option<()> {
         let _power = self.power.read().unwrap_or_else(PoisonError::into_inner);
         let log = OpenOptions::new().create(true).append(true).open(self.root.join("daemon.err")).ok()?;
@@ -177,7 +177,7 @@ impl Project {
         let stdout = child.stdout.take()?;
         let (send, greeting) = mpsc::channel();
         thread::spawn(move || {
-            // It may have been killed before it said a word.
+            // It may have been killed before it reported.
             let line = BufReader::new(stdout).lines().next().and_then(Result::ok).unwrap_or_default();
             let _ = send.send(line);
             let _ = child.wait();
@@ -194,7 +194,7 @@ impl Project {
         Some(())
     }
 
-    /// Writes down that something is not as it must be.
+    /// Records a violation.
     pub(crate) fn violation(&self, which: &str, what: &str) {
         let round = self.round.load(Ordering::Relaxed);
         let text = format!("VIOLATION of {which} (seed {}, round {round}): {what}", self.seed);
@@ -214,18 +214,18 @@ impl Project {
     /// A line of evidence.
     pub(crate) fn log(&self, what: &str) {
         let file = OpenOptions::new().create(true).append(true).open(self.root.join("chaos.log"));
-        // Evidence that cannot be written is no reason to stop.
+        // A failed write of evidence does not end the run.
         let _ = file.and_then(|mut file: File| writeln!(file, "{} {what}", seconds(now())));
     }
 
-    pub(crate) fn struck(&self, strike: Strike) {
-        let (at, service) = (seconds(strike.at), strike.service.as_deref().unwrap_or("-"));
-        self.log(&format!("strike at {at}: {} {} of {service}", strike.what, strike.whom));
-        lock(&self.strikes).push(strike);
+    pub(crate) fn record_fault(&self, fault: InjectedFault) {
+        let (at, service) = (seconds(fault.at), fault.service.as_deref().unwrap_or("-"));
+        self.log(&format!("fault at {at}: {} {} of {service}", fault.what, fault.whom));
+        lock(&self.faults).push(fault);
     }
 
-    pub(crate) fn strikes(&self) -> Vec<Strike> {
-        lock(&self.strikes).clone()
+    pub(crate) fn faults(&self) -> Vec<InjectedFault> {
+        lock(&self.faults).clone()
     }
 
     pub(crate) fn wished(&self, wish: Wish) {
@@ -244,30 +244,31 @@ impl Project {
         lock(&self.wishes).clone()
     }
 
-    /// What was wished and struck is judged: the next round begins with nothing, but for what a shim may have outlived.
+    /// The requests and faults are judged: the next round begins without them, except for kills that a shim may have
+    /// outlived.
     pub(crate) fn forget(&self) {
         lock(&self.wishes).clear();
         lock(&self.removed).clear();
-        lock(&self.strikes).retain(|strike| strike.service.is_none() && strike.what.starts_with("SIGKILL"));
+        lock(&self.faults).retain(|fault| fault.service.is_none() && fault.what.starts_with("SIGKILL"));
     }
 }
 
-/// A list is whole also when a thread that added to it has failed.
+/// A list stays intact when a thread that added to it panics.
 fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nanoseconds of the clock that never jumps; the books have the same.
+/// Nanoseconds of the monotonic clock that the books use.
 pub(crate) fn now() -> i64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec())
 }
 
-/// For people.
+/// Formats seconds for people.
 pub(crate) fn seconds(nanoseconds: i64) -> String {
     format!("{:.4}", nanoseconds as f64 / 1e9)
 }
 
-/// A view of the file system of our own, with a small disk for the state, and with a name of this boot that can be changed.
+/// A private view of the file system, with a small disk for the state, and with a boot id that can be changed.
 fn own_disk(root: &std::path::Path) -> bool {
     let boot = root.join("boot");
     let none = None::<&str>;
@@ -286,7 +287,7 @@ fn own_disk(root: &std::path::Path) -> bool {
     named.is_ok()
 }
 
-/// The name of a boot.
+/// A boot id.
 pub(crate) fn boot_id(boot: u64) -> String {
     format!("11111111-2222-4333-8444-{boot:012}\n")
 }

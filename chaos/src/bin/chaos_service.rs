@@ -1,9 +1,9 @@
-//! A service that keeps books of its own: each run writes its begin, its readiness and its end into a file outside the state
-//! directory, and counts the lines that it has written.
+//! A service that keeps books of its own: each run records its beginning, its readiness and its exit in a file outside
+//! of the state directory, and counts the lines that it has written.
 //!
-//! `chaos-service BOOKS NAME WORD...`; the words say what it is like: `deaf`, `children`, `work=MS`, `fail=N`, `crash=MS`,
-//! `lines=MS`, `long`, `warm=MS`, `ready=log|notify|socket`, `bad`. While there is a file `calm` in BOOKS it does not crash, and
-//! while there is `quiet` it writes no lines.
+//! `chaos-service BOOKS NAME WORD...`; the words set its behaviour: `deaf`, `children`, `work=MS`, `fail=N`,
+//! `crash=MS`, `lines=MS`, `long`, `warm=MS`, `ready=log|notify|socket`, `bad`. While a file `calm` exists in BOOKS it
+//! does not crash, and while `quiet` exists it writes no lines.
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -23,17 +23,17 @@ use std::time::Duration;
 
 /// The longest line.
 const LONGEST: u64 = 65_000;
-/// How many runs a service can count the lines of.
+/// The number of runs whose lines a service can count.
 const ROOM: u64 = 1 << 24;
 
-/// One run, and where it is written down.
+/// One run, and where it is recorded.
 struct Run {
     books: PathBuf,
     name: String,
     number: u64,
     book: File,
     words: Vec<String>,
-    /// Who ends the run says so first, and nobody after.
+    /// The first thread that ends the run records it, and no other does.
     over: Mutex<()>,
 }
 
@@ -77,7 +77,7 @@ fn run(books: PathBuf, name: String, words: Vec<String>) -> ! {
     if run.has("bad") {
         run.end(9);
     }
-    // It lives as long as the process.
+    // The lock lives as long as the process.
     let run: &'static Run = Box::leak(Box::new(run));
     run.write_lines();
     run.get_ready();
@@ -110,7 +110,7 @@ impl Run {
         self.books.join(name).exists()
     }
 
-    /// One line in the book, in one write.
+    /// Writes one line to the book, in one write.
     fn note(&self, what: &str) {
         let line = format!("{} {} {} {what}\n", now(), self.number, std::process::id());
         (&self.book).write_all(line.as_bytes()).expect("books can be written");
@@ -122,7 +122,7 @@ impl Run {
         exit(code);
     }
 
-    /// A lock of the kernel's that is asked about without taking it.
+    /// A kernel lock that can be queried without acquiring it.
     fn lock(&self, which: &str, kind: i32) -> Option<File> {
         lock(&self.books, &self.name, which, kind)
     }
@@ -155,7 +155,7 @@ impl Run {
             }
             Some("socket") => {
                 let path = self.books.join(format!("{}.sock", self.name));
-                // One that a former run has left.
+                // A file that a former run has left.
                 let _ = std::fs::remove_file(&path);
                 let listener = UnixListener::bind(path).expect("the path is free");
                 thread::spawn(move || listener.incoming().for_each(drop));
@@ -164,7 +164,7 @@ impl Run {
         }
     }
 
-    /// Numbered lines, each counted when it is written whole.
+    /// Writes numbered lines, and counts each after it is written completely.
     fn write_lines(&'static self) {
         let Some(pause) = self.number_of("lines") else { return };
         let counts = self.books.join(format!("{}.counts", self.name));
@@ -203,7 +203,7 @@ impl Run {
     }
 }
 
-/// Takes an open file description lock, which ends with the last process that has it open.
+/// Acquires an open file description lock, which ends with the last process that has it open.
 fn lock(books: &Path, name: &str, which: &str, kind: i32) -> Option<File> {
     let path = books.join(format!("{name}.{which}"));
     let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).ok()?;
@@ -227,7 +227,7 @@ fn detach(books: &Path, name: &str) -> ! {
 
 /// Stays until it is killed.
 fn stay(books: &Path, name: &str) -> ! {
-    // The service has it blocked, and so had we.
+    // The service has blocked the signal, and this child inherited that.
     SigSet::from(Signal::SIGTERM).thread_unblock().expect("a signal can be unblocked");
     let _held = lock(books, name, "tree", libc::F_RDLCK);
     loop {
@@ -241,12 +241,12 @@ fn idle(books: &Path, name: &str, what: &str) -> Command {
     command
 }
 
-/// Nanoseconds of the clock that never jumps.
+/// Nanoseconds of the monotonic clock.
 fn now() -> i64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec())
 }
 
-/// When a process was started, in ticks: with its pid it is the only one.
+/// The start time of a process in ticks: with its pid it is unique.
 fn started(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);

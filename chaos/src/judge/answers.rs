@@ -1,17 +1,17 @@
-//! What was answered to starts, stops and restarts, held against the books.
+//! Judges the responses to starts, stops and restarts by the books.
 
 use super::Round;
 use crate::books::Run;
 use crate::client::CLIENTS;
+use crate::fault_injector::Trouble;
 use crate::graph::Readiness;
 use crate::project::{Wish, seconds};
-use crate::striker::Trouble;
 use serde_json::Value;
 
-/// How long a process may take from its launch to its first line in the book.
+/// The limit between a launch and the first line in the book.
 const SLOW: i64 = 3_000_000_000;
 
-/// Codes that a client has to reckon with while we strike.
+/// Error codes that a client may receive while faults are injected.
 const EXPECTED: [&str; 10] = [
     "timeout",
     "cancelled",
@@ -25,7 +25,7 @@ const EXPECTED: [&str; 10] = [
     "name_taken",
 ];
 
-/// How many answers were judged.
+/// The number of judged responses.
 pub(super) fn judge(round: &Round) -> usize {
     let mut count = 0;
     for wish in &round.wishes {
@@ -35,7 +35,7 @@ pub(super) fn judge(round: &Round) -> usize {
             if row["ok"] == true {
                 count += usize::from(is_true(round, wish, row, name, runs));
             } else if let Some(code) = row["error"]["code"].as_str() {
-                // The secrets of an environment are not kept for another daemon to go back to.
+                // The secrets of an environment are not stored, so another daemon cannot roll back to them.
                 let is_forgotten = code == "bad_definition" && wish.what.contains("/apply ");
                 let lacks_descriptors =
                     row["error"]["message"].as_str().is_some_and(|text| text.contains("Too many open files"));
@@ -43,7 +43,7 @@ pub(super) fn judge(round: &Round) -> usize {
                     || is_forgotten
                     || lacks_descriptors
                     || code == "stop_failed" && !round.disk_was_well()
-                    // A file that cannot be read, or not for want of descriptors, says nothing of a run.
+                    // A file that cannot be read, or not for want of descriptors, says nothing about a run.
                     || code == "state_unknown"
                         && matches!(round.trouble, Trouble::ReadOnly | Trouble::Descriptors);
                 if !is_expected {
@@ -63,29 +63,29 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
     if wish.client > CLIENTS || is_fuzzy {
         return false;
     }
-    // The last moment at which a run may have been there: its own word, or the begin of the next.
+    // The last moment at which a run may have existed: its own record, or the beginning of the next run.
     let until = |at: usize| {
         runs[at].end.map(|end| end.0).or_else(|| runs.get(at + 1).map(|next| next.begin)).unwrap_or(i64::MAX)
     };
-    // Who has no word of its own may be struck before it has written a line.
+    // A service that records nothing itself may be killed before it has written a line.
     let is_mute = round.project.graph.get(name).is_some_and(|service| service.readiness == Readiness::Delay);
-    let was_struck = || is_mute && round.was_struck(name, from - SLOW, to + SLOW);
+    let was_hit = || is_mute && round.was_hit(name, from - SLOW, to + SLOW);
     match action {
         "started" | "unchanged" if wish.what.contains("/start ") => {
             let was_up = (0..runs.len()).any(|at| runs[at].begin <= to + SLOW && until(at) >= from);
             let does_work = round.project.graph.get(name).is_none_or(crate::graph::Service::is_oneshot);
             let was_done =
                 does_work && runs.iter().any(|run| run.begin <= to && run.end.is_some_and(|end| end.1 == 0));
-            if !was_up && !was_done && !was_struck() && !round.was_frozen(name, from) {
+            if !was_up && !was_done && !was_hit() && !round.was_frozen(name, from) {
                 round
                     .project
                     .violation("start", &format!("{told}, and no run was there then: {:?}", runs.last()));
             }
         }
-        // One that only comes along may be on its way by another's wish.
+        // A dependency or dependent may be in transition by another request.
         "restarted" if row["named"] == true && wish.what.contains("/restart ") => {
             let is_anew = runs.iter().any(|run| run.begin >= from && run.begin <= to + SLOW);
-            if !is_anew && !was_struck() {
+            if !is_anew && !was_hit() {
                 round
                     .project
                     .violation("restart", &format!("{told}, and no run has begun then: {:?}", runs.last()));
@@ -102,7 +102,7 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
     true
 }
 
-/// Whether a run was there for certain after that moment: it says so itself, or it is there still.
+/// Whether a run certainly existed after that moment: by its own record, or because it still runs.
 fn is_seen_after(run: &Run, moment: i64) -> bool {
     run.end.is_some_and(|end| end.0 > moment)
         || run.ready.is_some_and(|ready| ready > moment)

@@ -1,4 +1,4 @@
-//! Edges: no service begins before what it needs is as its condition asks, by the journal and by the books.
+//! Judges the edges: no service begins before its dependencies meet their conditions, by the journal and by the books.
 
 use super::Round;
 use super::events::Event;
@@ -7,15 +7,15 @@ use crate::graph::{Condition, Need, Readiness};
 use crate::project::seconds;
 use std::collections::BTreeMap;
 
-/// What was true so long ago may be what the daemon knows: it may be frozen, and so may those that launch for it.
+/// A state this old may be what the daemon knows: the daemon and its shims may have been frozen.
 const SLACK: i64 = 8_000_000_000;
 
-/// How many edges were judged.
+/// The number of judged edges.
 pub(super) fn judge(round: &Round, events: &[Event], judged: &BTreeMap<String, usize>) -> usize {
     by_journal(round, events) + by_books(round, judged)
 }
 
-/// How a service is, as far as it is told.
+/// The state of a service, as far as events tell it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Told {
     state: Option<String>,
@@ -23,7 +23,7 @@ struct Told {
 }
 
 impl Told {
-    /// `None` while nothing has been told.
+    /// `None` while there was no event.
     fn satisfies(&self, condition: Condition) -> Option<bool> {
         let state = self.state.as_deref()?;
         Some(match condition {
@@ -36,7 +36,7 @@ impl Told {
 }
 
 fn by_journal(round: &Round, events: &[Event]) -> usize {
-    // Some of it may be missing.
+    // Some events may be missing.
     if !round.disk_was_well() {
         return 0;
     }
@@ -109,7 +109,7 @@ fn by_books(round: &Round, judged: &BTreeMap<String, usize>) -> usize {
     count
 }
 
-/// Whether a run of what is needed had come so far by then, and had not been over for long.
+/// Whether a run of the dependency met the condition by then, and had not ended long before.
 fn held(round: &Round, need: &Need, runs: &[Run], moment: i64) -> bool {
     let is_mute =
         round.project.graph.get(&need.name).is_some_and(|service| service.readiness == Readiness::Delay);
@@ -122,13 +122,13 @@ fn held(round: &Round, need: &Need, runs: &[Run], moment: i64) -> bool {
         let over =
             run.end.map(|end| end.0).or_else(|| runs.get(at + 1).map(|next| next.begin)).unwrap_or(i64::MAX);
         let has_come = match need.condition {
-            // It may be launched and not have come to write a line.
+            // It may be launched and may not have written a line yet.
             Condition::Started => run.begin <= moment + SLACK,
             Condition::Ready | Condition::Healthy if is_mute => run.begin <= moment + SLACK,
             Condition::Ready | Condition::Healthy => run.ready.is_some_and(|ready| ready <= moment),
             Condition::Completed => done,
         };
         has_come && over >= moment - SLACK
-    }) || is_mute && round.was_struck(&need.name, moment - SLACK, moment)
-        || need.condition == Condition::Started && round.was_struck(&need.name, moment - SLACK, moment)
+    }) || is_mute && round.was_hit(&need.name, moment - SLACK, moment)
+        || need.condition == Condition::Started && round.was_hit(&need.name, moment - SLACK, moment)
 }

@@ -1,4 +1,4 @@
-//! What the daemon tells of itself: numbers without a gap, and each service goes on from the state it was in.
+//! Judges the events: consecutive numbers, and each service continues from its previous state.
 
 use super::Round;
 use crate::ask::Answer;
@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) seq: u64,
-    /// Nanoseconds of the clock that the books have.
+    /// Nanoseconds of the clock that the books use.
     pub(super) time: i64,
     pub(super) service: Option<String>,
     pub(super) kind: String,
@@ -45,16 +45,16 @@ impl Event {
     }
 }
 
-/// Where the telling stood.
+/// The position of the previous round.
 #[derive(Default)]
 pub(super) struct Chain {
     last: u64,
-    /// How each service was, by what was told last.
+    /// The state of each service, by its last event.
     pub(super) states: BTreeMap<String, String>,
 }
 
 impl Chain {
-    /// All events since those of the last round.
+    /// All events since the previous round.
     pub(super) fn collect(&mut self, round: &Round) -> Vec<Event> {
         let project = round.project;
         let mut path = format!("/api/v1/events?since={}&limit=1000000", self.last);
@@ -69,7 +69,7 @@ impl Chain {
             .filter_map(Event::new)
             .filter(|event| event.seq > self.last)
             .collect();
-        // What a power loss leaves between is not known; what begins anew is behind all that was told.
+        // The events around a power loss are unknown; new events follow all known ones.
         let begin =
             events.iter().rposition(|event| event.kind == "daemon" && event.to.as_deref() == Some("running"));
         if round.lost_power().is_some() {
@@ -84,7 +84,7 @@ impl Chain {
         let is_told = |event: &Event| event.kind == "journal";
         let has_lost = events.iter().any(is_told) && !round.disk_was_well();
         for event in &events {
-            // What was told on a full disk, by a daemon that was killed then, has its numbers for good.
+            // Events that a daemon reported on a full disk before it was killed keep their numbers.
             let has_lost = has_lost
                 || event.kind == "daemon" && event.to.as_deref() == Some("running") && !round.disk_was_well();
             if has_lost {

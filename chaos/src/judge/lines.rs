@@ -1,4 +1,4 @@
-//! Lines: each one that a service has written whole is in its log, once, in order; unless it is told that it is not.
+//! Judges the lines: each complete line of a service is in its log, once, in order, unless its loss is reported.
 
 use super::Round;
 use crate::books::{self, Run};
@@ -10,32 +10,32 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long the last lines may take from a service that writes no more into its log.
+/// The limit for the last lines of a service that writes no more.
 const ARRIVES: Duration = Duration::from_secs(20);
-/// What a run may lose if its shim is killed after the daemon and the zygote that its shim came from, which may be older.
+/// What a run may lose if its shim is killed after the daemon and the shim's zygote, which may be older.
 const BEFORE: i64 = 15_000_000_000;
 
-/// How far a log has been judged.
+/// The position up to which a log is judged.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    /// The run, counted by its begin, and the line.
+    /// The run, by its beginning, and the line.
     last: Option<(usize, u64)>,
-    /// When the last one came into the log.
+    /// When the last line was written to the log.
     since: String,
 }
 
-/// What stands in the log.
+/// The contents of the log.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
-    /// Run and number, whole.
+    /// Run and number of a complete line.
     Whole(u64, u64),
-    /// Something that is no whole line: its end was never written.
+    /// Something that is no complete line: its end was never written.
     Torn(String),
-    /// So many lines could not be written.
+    /// A report that this many lines could not be written.
     Dropped(u64),
 }
 
-/// How many lines were judged.
+/// The number of judged lines.
 pub(super) fn judge(round: &Round, service: &Service, place: &mut Place) -> u64 {
     let project = round.project;
     let runs = round.runs.get(&service.name).cloned().unwrap_or_default();
@@ -62,8 +62,8 @@ pub(super) fn judge(round: &Round, service: &Service, place: &mut Place) -> u64 
     place.since = newest.unwrap_or_else(|| place.since.clone());
     let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     if round.lost_power().is_some() || round.removed.contains(&service.name) {
-        // The log of a service that was removed goes with it.
-        // What the disk has kept of a log nobody knows. What is written from now on counts again.
+        // The log of a removed service is removed with it.
+        // The contents of a log after a power loss are unknown. Later lines count again.
         place.last = runs.len().checked_sub(1).map(|at| (at, last.map_or(0, |last| last.1)));
         return 0;
     }
@@ -76,7 +76,7 @@ struct Judged<'a, C: Fn(&Run) -> u64> {
     service: &'a Service,
     runs: &'a [Run],
     count: C,
-    /// Whether as many files are kept as may be, so that older ones are gone.
+    /// Whether the log has its maximum of files, so that older ones are gone.
     is_full: bool,
 }
 
@@ -134,14 +134,14 @@ impl<C: Fn(&Run) -> u64> Judged<'_, C> {
             }
         }
         let lost: u64 = missing.iter().map(|(_, begin, end)| end - begin + 1).sum();
-        // Beside those that were counted here, lines may be counted that were broken off or not counted by the service.
+        // Besides the lines counted here, a report may include lines that were cut off or not counted by the service.
         if lost > told {
             self.violation(&format!("(run, first, last) missing: {missing:?}; told are {told}"));
         }
     }
 
-    /// What lay between the service and its log is lost with all three: shim, zygote and daemon. And who knows what a full disk
-    /// has lost may be killed before there is room to say it.
+    /// The output between the service and its log is lost if shim, zygote and daemon are all killed. A shim that knows
+    /// of lines lost on a full disk may be killed before it can report them.
     fn may_lose_its_end(&self, run: &Run) -> bool {
         let is_over = |from: i64| run.end.is_some_and(|(end, _)| end < from);
         if self.round.forgot_what_was_lost().is_some_and(|(from, to)| run.begin < to && !is_over(from)) {
@@ -150,20 +150,20 @@ impl<C: Fn(&Run) -> u64> Judged<'_, C> {
         let killed = |whom: &str| {
             let hits = self
                 .round
-                .strikes
+                .faults
                 .iter()
-                .filter(|strike| strike.whom == whom && strike.what.starts_with("SIGKILL"));
-            hits.filter(|strike| strike.at > run.begin - BEFORE).map(|strike| strike.at).collect::<Vec<_>>()
+                .filter(|fault| fault.whom == whom && fault.what.starts_with("SIGKILL"));
+            hits.filter(|fault| fault.at > run.begin - BEFORE).map(|fault| fault.at).collect::<Vec<_>>()
         };
-        let shim = self.round.strikes.iter().any(|strike| {
-            strike.whom == "service-shim"
-                && strike.service.as_deref().is_none_or(|name| name == self.service.name)
-                && strike.at > run.begin
+        let shim = self.round.faults.iter().any(|fault| {
+            fault.whom == "service-shim"
+                && fault.service.as_deref().is_none_or(|name| name == self.service.name)
+                && fault.at > run.begin
         });
         shim && !killed("shim-template").is_empty() && !killed("orchestratord").is_empty()
     }
 
-    /// Only the last line of a run may break off.
+    /// Only the last line of a run may be cut off.
     fn torn(&self, lines: &[Line], at: usize, text: &str) {
         let run_of = |line: &Line| match line {
             Line::Whole(run, _) => Some(*run),
@@ -186,7 +186,7 @@ impl<C: Fn(&Run) -> u64> Judged<'_, C> {
     }
 }
 
-/// The lines of all files of a log, the oldest first, and how many files there are.
+/// The lines of all files of a log, the oldest first, and the number of files.
 fn log(directory: &std::path::Path) -> (Vec<(String, Line)>, usize) {
     let mut files: Vec<PathBuf> = (1..1000)
         .map(|n| directory.join(format!("service.log.{n}")))

@@ -1,4 +1,4 @@
-//! Runs: never two at once, no number twice, each end told as it was, no work done twice.
+//! Judges the runs: never two at once, no number twice, each exit reported as it was, no one-shot repeated.
 
 use super::Round;
 use super::events::Event;
@@ -6,7 +6,7 @@ use crate::books::Run;
 use crate::project::seconds;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many runs and how many exit codes were judged.
+/// The numbers of judged runs and exit codes.
 pub(super) fn judge(round: &Round, events: &[Event], judged: &mut BTreeMap<String, usize>) -> (usize, usize) {
     let (mut count, mut codes) = (0, 0);
     for (name, runs) in &round.runs {
@@ -25,14 +25,14 @@ pub(super) fn judge(round: &Round, events: &[Event], judged: &mut BTreeMap<Strin
         }
         strangers(round, runs, &told);
         work(round, name, &runs[from..], &told);
-        // What still runs is looked at again when it has ended.
+        // A run that continues is judged when it has ended.
         let open = runs[from..].iter().position(|run| run.end.is_none() && run.is_alive());
         judged.insert(name.clone(), open.map_or(runs.len(), |open| from + open));
     }
     (count, codes)
 }
 
-/// Each number once, as far back as its service has been defined without a break, and as the disk is whole.
+/// Each number is unique, as far back as its service has been defined without a break and the disk is intact.
 fn numbers(round: &Round, name: &str, runs: &[Run], from: usize) {
     if round.removed.contains(name) {
         return;
@@ -47,9 +47,9 @@ fn numbers(round: &Round, name: &str, runs: &[Run], from: usize) {
     }
 }
 
-/// The exit code that is told of a run is the one that it wrote down.
+/// The reported exit code of a run is the one that it recorded.
 fn code(round: &Round, name: &str, run: &Run, told: &[&Event]) -> bool {
-    // After a power loss the numbers of the last moments are given again.
+    // After a power loss the numbers of the last moments are reused.
     let lost = round.lost_power().unwrap_or(0);
     let is_known = run.begin > lost && !round.removed.contains(name);
     let Some((at, code)) = run.end.filter(|_| is_known) else { return false };
@@ -60,11 +60,11 @@ fn code(round: &Round, name: &str, run: &Run, told: &[&Event]) -> bool {
     if ends.iter().any(|end| *end != code) {
         violation(round, "exit codes", name, run, &format!("ended with {code}, and told is {ends:?}"));
     }
-    // Killed between its word and its end, by us or because it was too slow.
+    // Killed between its record and its exit, by a fault or because it was too slow.
     let was_killed = of_run().any(|event| event.exit_signal.is_some());
-    // A shim that dies takes the exit status with it, and a stop is told without one.
+    // A shim that dies loses the exit status, and a stop is reported without one.
     let may_be_unknown = was_killed
-        || round.was_struck(name, run.begin, at + 3_000_000_000)
+        || round.was_hit(name, run.begin, at + 3_000_000_000)
         || of_run().any(|event| event.to.as_deref().is_some_and(|to| to == "stopping" || to == "stopped"))
         || !round.disk_was_well();
     if ends.is_empty() && !may_be_unknown && of_run().next().is_some() {
@@ -80,7 +80,7 @@ fn code(round: &Round, name: &str, run: &Run, told: &[&Event]) -> bool {
     !ends.is_empty()
 }
 
-/// What is told to have ended with a code has begun.
+/// A run whose exit is reported has begun.
 fn strangers(round: &Round, runs: &[Run], told: &[&Event]) {
     if round.lost_power().is_some() {
         return;
@@ -93,7 +93,7 @@ fn strangers(round: &Round, runs: &[Run], told: &[&Event]) {
     }
 }
 
-/// A one-shot that has done its work is done again only where somebody asked for it.
+/// A completed one-shot runs again only on request.
 fn work(round: &Round, name: &str, runs: &[Run], told: &[&Event]) {
     if !round.project.graph.get(name).is_some_and(crate::graph::Service::is_oneshot)
         || round.lost_power().is_some()
@@ -109,7 +109,7 @@ fn work(round: &Round, name: &str, runs: &[Run], told: &[&Event]) {
             |event: &&&Event| event.run == Some(again.number) && event.to.as_deref() == Some("starting");
         let Some(begin) = told.iter().find(begins) else { continue };
         let by = begin.by.as_deref().unwrap_or_default();
-        // Whoever stops it, or asks for it again while it works, has it done again with the next start.
+        // A stop, or another start while it works, makes the next start run it again.
         let is_end =
             |event: &Event| event.to.as_deref().is_some_and(|to| to == "stopped" || to == "stopping");
         let was_stopped =

@@ -1,9 +1,9 @@
-//! One that strikes every process of ours, and the machine beneath.
+//! Injects faults: in every process of the run, and in the machine.
 
 use crate::chance::Chance;
 use crate::power;
 use crate::processes::{self, Kind, Process};
-use crate::project::{Project, Strike, now};
+use crate::project::{InjectedFault, Project, now};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +14,7 @@ use std::sync::PoisonError;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// What a round has beside kills, freezes and requests to end.
+/// The fault of the machine in a round, besides kills, freezes and termination signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     Nothing,
@@ -43,7 +43,7 @@ impl Trouble {
     }
 }
 
-/// The troubles of a play, one for each round, in a random order that repeats.
+/// The machine faults of a run, one per round, in a random order that repeats.
 pub(crate) fn troubles(project: &Project, without: &[String]) -> Vec<Trouble> {
     let mut chance = Chance::new(project.seed, &[3]);
     let is_wanted = |trouble: &Trouble| {
@@ -60,16 +60,16 @@ pub(crate) fn troubles(project: &Project, without: &[String]) -> Vec<Trouble> {
     order
 }
 
-/// Strikes for this long, and gives everything back. How often it hit.
-pub(crate) fn strike(project: &Project, round: u64, trouble: Trouble, time: Duration) -> u64 {
+/// Injects faults for this long, and reverts them. Returns their number.
+pub(crate) fn inject_faults(project: &Project, round: u64, trouble: Trouble, time: Duration) -> u64 {
     let mut chance = Chance::new(project.seed, &[4, round]);
     let begin = Instant::now();
-    // In the middle of it, for a third of the time.
+    // In the middle, for a third of the time.
     let (from, until) = (time / 3, time * 2 / 3);
     let (mut is_on, mut is_done, mut hits) = (false, false, 0);
     let mut frozen: Vec<(Instant, Process)> = Vec::new();
     while begin.elapsed() < time {
-        // Some come in one moment, where one covers for the other.
+        // Some faults come at once, where one hides the other.
         let pause = if chance.percent(25) { chance.below(8) } else { chance.between(20, 350) };
         sleep(Duration::from_millis(pause));
         let elapsed = begin.elapsed();
@@ -126,31 +126,36 @@ fn aim(project: &Project, chance: &mut Chance) -> Option<(Process, Signal)> {
 }
 
 fn signal(project: &Project, process: &Process, how: Signal) {
-    // It is written down before, so that whoever sees what it did sees also that it was done.
-    project.struck(Strike {
+    // It is recorded first, so that every effect of a fault has a record.
+    project.record_fault(InjectedFault {
         at: now(),
         what: format!("{how} to {}", process.pid),
         whom: process.name.clone(),
         service: process.service.clone(),
     });
     if let Ok(pid) = i32::try_from(process.pid) {
-        // It may have ended by itself.
+        // The process may have exited by itself.
         let _ = kill(Pid::from_raw(pid), how);
     }
 }
 
 fn turn_on(project: &Project, trouble: Trouble, chance: &mut Chance) {
-    let struck = |what: &str, whom: &str| {
-        project.struck(Strike { at: now(), what: what.into(), whom: whom.into(), service: None });
+    let record = |what: &str, whom: &str| {
+        project.record_fault(InjectedFault {
+            at: now(),
+            what: what.into(),
+            whom: whom.into(),
+            service: None,
+        });
     };
     match trouble {
         Trouble::Nothing => (),
         Trouble::Disk => {
-            struck("the disk is full", "disk");
+            record("the disk is full", "disk");
             fill(project);
         }
         Trouble::ReadOnly => {
-            struck("the disk is read-only", "disk");
+            record("the disk is read-only", "disk");
             let directory = project.state();
             let bind = |flags| {
                 mount(Some(&directory), &directory, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>)
@@ -163,7 +168,7 @@ fn turn_on(project: &Project, trouble: Trouble, chance: &mut Chance) {
         Trouble::Descriptors => {
             for daemon in processes::all(project).iter().filter(|process| process.kind == Kind::Daemon) {
                 let limit = service_tests::descriptors(daemon.pid) as u64 + chance.below(6);
-                struck(&format!("{} may have {limit} descriptors", daemon.pid), "orchestratord");
+                record(&format!("{} may have {limit} descriptors", daemon.pid), "orchestratord");
                 limit_descriptors(daemon.pid, limit);
             }
         }
@@ -175,12 +180,17 @@ fn lose_power(project: &Project, chance: &mut Chance) {
     let before = power::files(project);
     sleep(Duration::from_millis(chance.between(200, 1500)));
     let _nobody_begins = project.power.write().unwrap_or_else(PoisonError::into_inner);
-    let struck = |what: &str| {
-        project.struck(Strike { at: now(), what: what.into(), whom: "all".into(), service: None });
+    let record = |what: &str| {
+        project.record_fault(InjectedFault {
+            at: now(),
+            what: what.into(),
+            whom: "all".into(),
+            service: None,
+        });
     };
-    struck("the power fails");
+    record("the power fails");
     end_all(project);
-    struck("power loss");
+    record("power loss");
     power::lose(project, &before, chance);
 }
 
@@ -204,7 +214,7 @@ fn turn_off(project: &Project, trouble: Trouble) {
 }
 
 fn back(project: &Project, what: &str) {
-    project.struck(Strike { at: now(), what: what.into(), whom: "disk".into(), service: None });
+    project.record_fault(InjectedFault { at: now(), what: what.into(), whom: "disk".into(), service: None });
 }
 
 fn limit_descriptors(pid: u32, limit: u64) {
@@ -214,7 +224,7 @@ fn limit_descriptors(pid: u32, limit: u64) {
     drop(done);
 }
 
-/// Writes until nothing more fits.
+/// Writes until the disk is full.
 fn fill(project: &Project) {
     let Ok(mut file) = File::create(project.state().join("filler")) else { return };
     for size in [1 << 16, 4096, 1] {
@@ -222,7 +232,7 @@ fn fill(project: &Project) {
     }
 }
 
-/// Kills all that is ours until nothing is.
+/// Kills all processes of the run until none is left.
 pub(crate) fn end_all(project: &Project) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -231,7 +241,7 @@ pub(crate) fn end_all(project: &Project) {
             return;
         }
         for pid in left.into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
-            // It may have ended by itself.
+            // The process may have exited by itself.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         sleep(Duration::from_millis(2));
