@@ -1,4 +1,4 @@
-//! A log is followed without a gap or a line twice.
+//! Tests of following a log: no gaps and no repeated lines.
 
 use super::*;
 use crate::cri::{MAX_PART_BYTES, RecordWriter, Tag};
@@ -22,7 +22,7 @@ fn say(files: &Files, text: &str) {
     append(files, &record);
 }
 
-/// As the shim does it, with so many rotated files kept.
+/// Rotates as the shim does, keeping this many files.
 fn rotate(files: &Files, kept: u32) {
     for n in (1..kept).rev() {
         let _ = fs::rename(files.rotated(n), files.rotated(n + 1));

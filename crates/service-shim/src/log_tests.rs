@@ -1,4 +1,4 @@
-//! What becomes of lines that cannot be written, of files that others touch, and of the count of bytes.
+//! Tests of lines that cannot be written, of files that other programs change, and of the byte counter.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn shared_buffer() -> SharedBuffer {
     SharedBuffer::open(SharedBuffer::create().unwrap()).unwrap()
 }
 
-/// A log of which nothing can be written to the file.
+/// A log whose file cannot be written.
 fn on_a_full_disk() -> (tempfile::TempDir, Log) {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
@@ -60,7 +60,7 @@ fn what_the_log_was_given_is_counted_for_whoever_has_the_memory() {
         log.flush(&shared_buffer);
     }
     assert_eq!(crate::shared_buffer::bytes_written(&memory), Some(sum));
-    // It goes on counting what has long been rotated away.
+    // The counter continues after rotated files are removed.
     assert!(std::fs::metadata(files.log()).unwrap().len() < sum);
     (log.file, log.size) = (open_append(Path::new("/dev/full")).unwrap(), 0);
     log.write_line(&shared_buffer, &writer, b"lost");
@@ -135,7 +135,7 @@ fn a_log_that_cannot_be_rotated_grows() {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
     let mut log = Log::open(files, LogLimits { max_size: 100, max_files: 1 }).unwrap();
-    // A directory in the way of the new file.
+    // A directory in place of the new file.
     std::fs::create_dir(directory.path().join("service.log.new")).unwrap();
     write(&mut log, &["a"; 10]);
     assert_eq!((texts(&log).len(), log.dropped_lines().total), (10, 0));

@@ -133,7 +133,7 @@ mod tests {
     const LIMITS: LogLimits = LogLimits { max_size: 1 << 20, max_files: 3 };
     const NONE: DroppedLines = DroppedLines { total: 0, unreported: 0 };
 
-    /// A service that has said this, whose shim has not read it.
+    /// A service with this output, which its shim has not read.
     fn with_unread_output(text: &str) -> (LaunchFds, OrphanedOutput) {
         let (launch_fds, _, orphaned_output) = LaunchFds::create().unwrap();
         fs::File::from(launch_fds.pipes[0].write.try_clone().unwrap()).write_all(text.as_bytes()).unwrap();
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(texts(&files), ["one", "two", "begun"]);
     }
 
-    /// Wherever the last write was cut off, and wherever between two notes that happened.
+    /// For each length at which the last write was cut off, and between any two checkpoints.
     #[test]
     fn what_was_written_in_part_is_completed_to_the_byte() {
         let whole = "one\ntwo\nthree\n";
@@ -188,7 +188,7 @@ mod tests {
                 break;
             }
             lengths.push(length);
-            // As if it had been killed within the last write.
+            // As if the shim had been killed during the last write.
             let (done, _) = shared_buffer.progress();
             fs::File::options().write(true).open(files.log()).unwrap().set_len(cut).unwrap();
             fs::File::from(launch_fds.pipes[0].write.try_clone().unwrap()).write_all(b" so on\n").unwrap();
@@ -206,7 +206,7 @@ mod tests {
         assert!(lengths.len() > 40, "{lengths:?}");
     }
 
-    /// Puts a shared buffer back to where it was before the last write of a read's records.
+    /// Resets a shared buffer to the moment before the last write of a read's records.
     fn refill(shared_buffer: &SharedBuffer, text: &str, done: u64, files: &Files) {
         let (read, write) = nix::unistd::pipe().unwrap();
         fs::File::from(write).write_all(text.as_bytes()).unwrap();

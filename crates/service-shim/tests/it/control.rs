@@ -1,4 +1,4 @@
-//! Who is connected, and what may go wrong with them.
+//! Peers of the shim, and failures of their connections.
 
 use crate::harness::{Connection, eventually, program, script};
 use nix::sys::signal::Signal;
@@ -24,7 +24,7 @@ fn a_service_goes_on_without_the_daemon_and_nothing_is_lost() {
     shim.connection.record().unwrap();
     let files = shim.files.clone();
     let other = Connection::open(&files);
-    // The daemon is gone, and so is everyone else.
+    // The daemon and all other peers have gone.
     drop(std::mem::replace(&mut shim.connection, other));
     shim.wait_for_line("stdout: before");
     std::fs::write(files.directory().join("go"), "").unwrap();
@@ -49,7 +49,7 @@ fn the_end_of_a_run_is_on_disk_when_nobody_is_connected() {
 fn an_end_that_cannot_be_written_is_kept_until_someone_comes_to_hear_it() {
     let service = script("while [ ! -e go ]; do sleep 0.01; done; exit 5");
     let directory = service.directory.path().to_owned();
-    // A directory in the way of the record.
+    // A directory in place of the record.
     std::fs::create_dir(directory.join("run.json")).unwrap();
     let mut shim = service.start();
     let Phase::Running { leader, .. } = shim.connection.record().unwrap().phase else {
@@ -74,7 +74,7 @@ fn who_talks_nonsense_is_cut_off_and_the_service_runs_on() {
         peer.send_line(nonsense);
         assert_eq!(peer.record(), None, "{nonsense:?}");
     }
-    // A number that is no signal is an order that nobody can be reached with.
+    // A number that is no signal is a request without effect.
     shim.connection.send_line("{\"signal\":0}\n{\"signal\":4711}\n");
     shim.connection.request_signal(Signal::SIGTERM);
     assert_eq!(shim.exit(), Exit::Signal(15));
@@ -111,7 +111,7 @@ fn a_service_says_that_it_is_ready() {
     for message in ["STATUS=READY=1", "READY=10", "STATUS=up\nREADY=1\n", "READY=1"] {
         service.send_to_addr(message.as_bytes(), &address).unwrap();
     }
-    // Its status is told by itself.
+    // The status is sent without another change.
     while !shim.connection.record().unwrap().notified {}
     shim.connection.request_signal(Signal::SIGTERM);
     let last = shim.records().pop().unwrap();

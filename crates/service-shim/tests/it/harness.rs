@@ -1,4 +1,4 @@
-//! [`Shim`]: a shim that was started, from the daemon's side.
+//! [`Shim`]: a running shim, from the daemon's side.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_service-shim");
-/// Far longer than anything here takes.
+/// Far longer than any step takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A launch of a service in a directory of its own.
@@ -24,12 +24,12 @@ pub(crate) struct Prepared {
     pub(crate) launch: Launch,
 }
 
-/// A service that is this shell script.
+/// A service that runs this shell script.
 pub(crate) fn script(script: &str) -> Prepared {
     program(&["sh", "-c", script])
 }
 
-/// A service that is this program.
+/// A service that runs this program.
 pub(crate) fn program(argv: &[&str]) -> Prepared {
     let directory = tempfile::tempdir().unwrap();
     let launch = Launch {
@@ -62,7 +62,7 @@ impl Prepared {
         self.start_as(Command::new(PROGRAM))
     }
 
-    /// Takes the command, as it holds the zygote's end of the connection open for as long as it exists.
+    /// Takes the command by value, because it holds the zygote's end of the connection open.
     pub(crate) fn start_as(self, program: Command) -> Shim {
         let zygote = Zygote::start(program);
         let (connection, orphaned_output) = zygote.shim(&self.launch);
@@ -71,7 +71,7 @@ impl Prepared {
     }
 }
 
-/// A zygote process, which ends with this.
+/// A zygote process, which ends when this is dropped.
 pub(crate) struct Zygote {
     socket: Option<UnixStream>,
     process: Child,
@@ -88,7 +88,7 @@ impl Zygote {
         Self { socket: Some(ours), process }
     }
 
-    /// Another shim.
+    /// Launches a shim.
     pub(crate) fn shim(&self, launch: &Launch) -> (Connection, OrphanedOutput) {
         let mut line = serde_json::to_vec(launch).unwrap();
         line.push(b'\n');
@@ -97,7 +97,7 @@ impl Zygote {
         (Connection(BufReader::new(stream)), orphaned_output)
     }
 
-    /// One that waits for its launch.
+    /// Creates a shim that waits for its launch.
     pub(crate) fn prepare_shim(&self) -> (UnixStream, OrphanedOutput) {
         let (launch_fds, stream, orphaned_output) = LaunchFds::create().unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -107,17 +107,17 @@ impl Zygote {
 }
 
 impl Zygote {
-    /// As a daemon that has gone.
+    /// Hangs up, as a daemon that has exited.
     pub(crate) fn hang_up(&mut self) {
         self.socket = None;
     }
 
-    /// Our end of its socket.
+    /// The daemon's end of the socket.
     pub(crate) fn socket(&self) -> &UnixStream {
         self.socket.as_ref().unwrap()
     }
 
-    /// Ends it as nobody should.
+    /// Kills the zygote.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -125,7 +125,7 @@ impl Zygote {
 }
 
 impl Drop for Zygote {
-    /// Hangs up. When nothing is left of its shims it ends.
+    /// Hangs up, and waits until the zygote has ended after its last shim.
     fn drop(&mut self) {
         self.socket = None;
         self.process.wait().unwrap();
@@ -147,7 +147,7 @@ impl Connection {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
             Ok(0) => None,
-            // Hanging up on someone whose words were not all read.
+            // The shim hung up without reading everything.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
             read => {
                 read.unwrap();
@@ -160,7 +160,7 @@ impl Connection {
         self.0.get_mut().write_all(line.as_bytes()).unwrap();
     }
 
-    /// What the shim lends; the records that it sends first are not heard.
+    /// The output that the shim shares; earlier records are skipped.
     pub(crate) fn request_output(&mut self) -> OrphanedOutput {
         self.send_line(&(serde_json::to_string(&ShimRequest::ShareOutput).unwrap() + "\n"));
         let shim = self.0.get_ref();
@@ -190,7 +190,7 @@ pub(crate) struct Shim {
 }
 
 impl Shim {
-    /// Everything that is said until the shim ends, which it does well.
+    /// All records until the shim exits.
     pub(crate) fn records(&mut self) -> Vec<RunRecord> {
         let records: Vec<_> = std::iter::from_fn(|| self.connection.record()).collect();
         assert_eq!(
@@ -202,7 +202,7 @@ impl Shim {
         records
     }
 
-    /// The shim's own process, once it has written down that it runs.
+    /// The process of the shim, once it has written its first record.
     pub(crate) fn process(&mut self) -> Process {
         if self.process.is_none() {
             eventually("there is a record", || self.files.read_record().unwrap().is_some());
@@ -211,20 +211,20 @@ impl Shim {
         self.process.unwrap()
     }
 
-    /// Ends the shim as nobody should, and waits until it is gone.
+    /// Kills the shim and waits until it has exited.
     pub(crate) fn kill(&mut self) {
         let shim = self.process();
         kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGKILL).unwrap();
         self.wait();
     }
 
-    /// Waits until the shim is gone.
+    /// Waits until the shim has exited.
     pub(crate) fn wait(&mut self) {
         let shim = self.process();
         eventually("the shim has ended", || !shim.is_alive());
     }
 
-    /// Lets the run end and says how its process did.
+    /// Waits for the end of the run and returns the exit of its process.
     pub(crate) fn exit(&mut self) -> Exit {
         match self.records().pop().unwrap().phase {
             Phase::Finished { exit, .. } => exit,
@@ -232,13 +232,13 @@ impl Shim {
         }
     }
 
-    /// Lets the run end and returns its log.
+    /// Waits for the end of the run and returns its log.
     pub(crate) fn output(&mut self) -> Vec<String> {
         self.exit();
         self.lines()
     }
 
-    /// The log so far.
+    /// The current lines of the log.
     pub(crate) fn lines(&self) -> Vec<String> {
         let lines = self.files.tail(usize::MAX, None).unwrap().all().unwrap();
         lines.into_iter().map(|line| format!("{}: {}", line.stream.as_str(), line.text)).collect()
@@ -250,7 +250,7 @@ impl Shim {
 }
 
 impl Drop for Shim {
-    /// Leaves nothing behind, whatever the test came to.
+    /// Leaves no process behind, whatever the result of the test.
     fn drop(&mut self) {
         let Ok(Some(RunRecord { shim, .. })) = self.files.read_record() else { return };
         if let Ok(stream) = self.files.with_socket_path(|path| UnixStream::connect(path)) {

@@ -1,4 +1,4 @@
-//! A launch begins once, or it is known that it never will.
+//! A launch begins once, or it is certain that it never will.
 
 use crate::harness::{Connection, PROGRAM, Zygote, eventually, script};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -24,7 +24,7 @@ fn send_line(stream: &mut UnixStream, launch: &Launch) {
     stream.write_all(&[serde_json::to_vec(launch).unwrap(), b"\n".to_vec()].concat()).unwrap();
 }
 
-/// Everything that is sent, until the other end hangs up.
+/// Everything that is sent until the other end hangs up.
 fn end(stream: &mut UnixStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -73,7 +73,7 @@ fn a_launch_that_has_begun_cannot_be_withdrawn() {
     shim.exit();
 }
 
-/// The next daemon looks for what runs as soon as this one has gone, and not again.
+/// The next daemon looks for running services once, right after this one has exited.
 #[test]
 fn a_launch_of_a_daemon_that_has_gone_does_not_begin() {
     let prepared = script("echo begun");
@@ -100,7 +100,7 @@ fn a_frozen_shim_that_waits_does_not_outlive_the_daemon() {
     eventually("it has ended", || !shim.is_alive());
 }
 
-/// Whoever comes later and finds no shim knows from this that the run may have begun.
+/// A later daemon that finds no shim learns from this record that the run may have begun.
 #[test]
 fn that_a_run_may_have_begun_is_on_disk_before_its_process_exists() {
     let prepared = script("cat run.json > seen");

@@ -1,4 +1,4 @@
-//! Launches that come to nothing, and the words for it.
+//! Launches that fail, and their errors.
 
 use crate::harness::{PROGRAM, Prepared, Zygote, eventually, program, script};
 use service_shim::protocol::{Identity, Limits};
@@ -18,7 +18,7 @@ fn launch_error(service: Prepared) -> (Stage, String) {
     }
 }
 
-/// A service that is this file in its working directory.
+/// A service that runs this file of its working directory.
 fn file(name: &str, text: &str, mode: u32) -> Prepared {
     let service = program(&[name]);
     let path = service.directory.path().join(name);
@@ -100,7 +100,7 @@ fn the_kernel() {
 
 #[test]
 fn the_user() {
-    // Nobody may have so many groups, and who is not root may not become anyone.
+    // No process may have so many groups, and without root no user can be changed.
     let groups = vec![0; 65_537];
     let identity = Identity { name: "nobody".into(), home: "/".into(), uid: 0, gid: 0, groups };
     let identity = Identity { uid: u32::from(nix::unistd::Uid::effective().is_root()) * 65_534, ..identity };
@@ -117,7 +117,7 @@ fn the_limits() {
         launch_error(script("exit").with(|launch| launch.limits = limits)),
         (Stage::Prepare, "it cannot be put under its limits: no such file or directory".into())
     );
-    // It can be opened, and then takes no process.
+    // It can be opened, but accepts no process.
     let full = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/full", full.path().join("cgroup.procs")).unwrap();
     let limits = Limits { cgroup: Some(full.path().into()), address_space: None };

@@ -1,4 +1,4 @@
-//! How a run begins and ends.
+//! The beginning and the end of a run.
 
 use crate::harness::{PROGRAM, Shim, eventually, program, script};
 use nix::sys::signal::{Signal, kill};
@@ -7,7 +7,7 @@ use service_shim::protocol::{Identity, Limits};
 use service_shim::{Exit, Phase, Process, process};
 use std::process::Command;
 
-/// What is said next is that the service's process has ended and something of it still runs.
+/// Waits for the record that the service's process has exited while a descendant still runs.
 fn expect_exited(shim: &mut Shim) -> Exit {
     match shim.connection.record().unwrap().phase {
         Phase::Exited { exit, .. } => exit,
@@ -136,7 +136,7 @@ fn a_service_inherits_no_blocked_and_no_ignored_signal() {
     let mut shim = program(&["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]).start_as(nohup);
     for line in shim.output() {
         let (_, mask) = line.rsplit_once('\t').unwrap();
-        // Of the others the C library keeps two for itself, and they stay as the test runner has them.
+        // The C library reserves two of the other signals, and they stay as the test runner has them.
         let classic = u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff;
         assert_eq!(classic, 0, "{line}");
     }
@@ -156,7 +156,7 @@ fn a_service_has_its_directory_its_variables_and_nothing_to_read() {
 #[test]
 fn a_service_runs_as_its_user() {
     let us = nix::unistd::Uid::effective();
-    // Only root can become another; anyone can ask for itself.
+    // Only root can become another user; any user can name itself.
     let uid = if us.is_root() { 65534 } else { us.as_raw() };
     let identity =
         Identity { name: "someone".into(), home: "/somewhere".into(), uid, gid: uid, groups: vec![uid] };

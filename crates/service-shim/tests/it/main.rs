@@ -1,10 +1,10 @@
 //! The real shim over a real socket, with small shell scripts as services.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod control;
 mod harness;
 mod launch;
+mod launch_error;
 mod life;
 mod output;
-mod refusal;

@@ -1,4 +1,4 @@
-//! What a service writes is in its log.
+//! The output of a service is in its log.
 
 use crate::harness::{Connection, eventually, program, script};
 use service_shim::cri::Part;
@@ -67,7 +67,7 @@ fn without_a_daemon_the_zygote_writes_down_what_a_killed_shim_had_not() {
         lines.iter().map(|line| line.strip_prefix("stdout: ").unwrap().parse().unwrap()).collect()
     };
     eventually("all that it said is in the log", || lines().len() >= said);
-    // One look: the zygote may have more to write than the service had time to note.
+    // Both are read at once: the zygote may still write lines that the service had no time to record.
     let lines = lines();
     assert!(lines.iter().copied().eq(1..=lines.len()), "{lines:?}");
 }
@@ -193,7 +193,7 @@ fn a_log_that_was_moved_away_is_made_anew() {
 
 #[test]
 fn what_is_written_by_turns_to_both_streams_keeps_its_order() {
-    // A pause longer than it takes to be read, so that it is the order of reading that is tried.
+    // The pause is longer than a read takes, so that the order of reads is tested.
     let mut shim =
         script("for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep .02; echo $i >&2; sleep .02; done").start();
     let wanted = (1..10).flat_map(|n| [format!("stdout: {n}"), format!("stderr: {n}")]);
