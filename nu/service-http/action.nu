@@ -9,6 +9,8 @@ use selector.nu
 # The number of rows from which a summary line is printed, and the limit of names in it.
 const MIN_SUMMARY_ROWS = 5
 const MAX_LISTED = 5
+# The limit of failed services whose cause the error contains.
+const MAX_CAUSE_COUNT = 30
 
 # Sends the request and returns the rows.
 export def main [
@@ -67,7 +69,7 @@ def check-results [verb: string, outcomes: list, strict: bool, span: record]: no
     if ($failed | is-not-empty) { problem raise (combine-problems $verb $failed $outcomes) $span }
 }
 
-# One problem for all failures: code and help are those of the first.
+# One problem for all failures. Several are the whole problems behind a line with the names; each has a help of its own.
 def combine-problems [verb: string, failed: list, outcomes: list]: nothing -> record {
     let problems = $failed | each {|it|
         $it.error? | default { code: internal message: $"cannot ($verb) `($it.name)`" }
@@ -77,8 +79,16 @@ def combine-problems [verb: string, failed: list, outcomes: list]: nothing -> re
         | where {|it| not $it.ok and $it.name not-in $failed.name and $it.error? != null and $messages !~ $"`($it.name)`" }
         | get error
     let first = $problems | first
-    let others = ($first.others? | default []) ++ ($problems | skip 1) ++ $relatives
-    $first | upsert others $others
+    if ($problems | length) == 1 { return ($first | upsert others (($first.others? | default []) ++ $relatives)) }
+    let named = $failed | first $MAX_LISTED | each {|it| $"`($it.name)`" } | str join ", "
+    let more = if ($failed | length) > $MAX_LISTED { ", ..." } else { "" }
+    let untold = ($failed | length) - $MAX_CAUSE_COUNT
+    let rest = if $untold > 0 { [{ code: internal message: $"and ($untold) more failed" help: "run `service why`" }] } else { [] }
+    {
+        code: $first.code
+        message: $"cannot ($verb) ($named)($more)"
+        others: (($problems | first $MAX_CAUSE_COUNT) ++ ($relatives | first $MAX_LISTED) ++ $rest)
+    }
 }
 
 # A duration in the form of the API.

@@ -91,6 +91,24 @@ restart = "no"
     equal (code-of { service start good bad --strict }) "service::start_failed"
 }
 
+export def "test of several that failed each has its cause, its log and its help" [] {
+    define '
+[services.a]
+start_command = "ACTOR say boomA exit 3"
+restart = "no"
+[services.b]
+start_command = "./missing"
+'
+    for error in [(error-of { service start --all }) (error-of { service start b a })] {
+        for part in ["cannot start `a`: exited with code 3" "  | boomA" "cannot start `b`: program `./missing` does not exist" "help: correct `start_command` in [services.b]"] {
+            holds ($part in $error.msg) $"`($part)` is in ($error.msg)"
+        }
+    }
+    for error in [(error-of { service start b a --timeout 0sec }) (error-of { service start --all --timeout 0sec })] {
+        for name in [a b] { holds ($"`($name)`" in $error.msg) $"`($name)` is in ($error.msg)" }
+    }
+}
+
 export def "test nobody waits for longer than the timeout" [] {
     define '
 [services.slow]

@@ -56,7 +56,8 @@ fn text(problem: &Problem) -> String {
     text
 }
 
-fn label(code: Code) -> &'static str {
+/// The text of the label for a code.
+pub(crate) fn label(code: Code) -> &'static str {
     match code {
         Code::NotFound => "no service of this name",
         Code::BadDefinition => "needs a valid services.toml",

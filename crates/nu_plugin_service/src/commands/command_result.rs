@@ -3,12 +3,14 @@
 //! Nushell shows no row of a table that ends in an error, so the error contains what the rows would have shown.
 
 use super::action::ActionKind;
-use crate::error::labeled_at;
+use crate::error::{label, labeled_at};
 use nu_protocol::{LabeledError, Span, Spanned};
 use service_api::{Action, Code, Outcome, Problem};
 
 /// The limit of services that an error lists.
 const MAX_LISTED: usize = 5;
+/// The limit of failed services whose cause an error contains.
+const MAX_CAUSE_COUNT: usize = 30;
 /// The number of rows from which a summary line is printed.
 const MIN_SUMMARY_ROWS: usize = 5;
 /// The limit of successful services that an error lists.
@@ -87,14 +89,14 @@ impl CommandResult {
             [] => None,
             [one] => Some(labeled_at(&self.problem(one, &relatives), mark(one).unwrap_or(head))),
             several => {
-                let (marked, unmarked): (Vec<_>, Vec<_>) =
-                    several.iter().partition(|outcome| mark(outcome).is_some());
-                let mut error = labeled_at(&self.summary(several, &[relatives, unmarked].concat()), head);
+                let mut error = labeled_at(&self.summary(several, &relatives), head);
+                let marked: Vec<_> =
+                    several.iter().filter_map(|outcome| Some((outcome, mark(outcome)?))).collect();
                 if !marked.is_empty() {
                     error.labels.clear();
                 }
-                Some(marked.iter().fold(error, |error, outcome| {
-                    error.with_label(self.problem(outcome, &[]).message, mark(outcome).unwrap_or(head))
+                Some(marked.into_iter().fold(error, |error, (outcome, span)| {
+                    error.with_label(label(self.problem(outcome, &[]).code), span)
                 }))
             }
         }
@@ -116,13 +118,33 @@ impl CommandResult {
         problem
     }
 
-    /// One problem for several services: code and help are those of the first.
-    fn summary(&self, failed: &[&Outcome], others: &[&Outcome]) -> Problem {
+    /// One problem for several services: a line with their names, the code of the first, and the whole problem of each with its
+    /// help.
+    fn summary(&self, failed: &[&Outcome], relatives: &[&Outcome]) -> Problem {
         let names: Vec<_> =
             failed.iter().take(MAX_LISTED).map(|outcome| format!("`{}`", outcome.name)).collect();
         let more = if failed.len() > MAX_LISTED { ", ..." } else { "" };
-        let message = format!("cannot {} {}{more}", self.action.as_str(), names.join(", "));
-        Problem { message, place: None, ..self.problem(failed[0], others) }
+        let causes: Vec<_> = failed.iter().take(MAX_CAUSE_COUNT).map(|one| self.problem(one, &[])).collect();
+        let mut summary = Problem::new(
+            causes[0].code,
+            format!("cannot {} {}{more}", self.action.as_str(), names.join(", ")),
+        );
+        let unsaid = |relative: &&&Outcome| {
+            let name = format!("`{}`", relative.name);
+            !causes.iter().any(|cause| cause.message.contains(&name))
+        };
+        let explaining: Vec<_> = relatives
+            .iter()
+            .filter(unsaid)
+            .take(MAX_LISTED)
+            .map(|relative| self.problem(relative, &[]))
+            .collect();
+        let untold = failed.len().saturating_sub(MAX_CAUSE_COUNT);
+        let rest = (untold > 0).then(|| {
+            Problem::new(Code::Internal, format!("and {untold} more failed")).help("run `service why`")
+        });
+        summary.others = causes.into_iter().chain(explaining).chain(rest).collect();
+        summary
     }
 }
 
@@ -209,11 +231,34 @@ mod tests {
         let outcomes = [outcome("dep", false, false), outcome("a", false, true), outcome("b", false, true)];
         let error = error(false, &outcomes).unwrap();
         assert_eq!(error.code.as_deref(), Some("service::start_failed"));
-        assert_eq!(error.msg, "cannot start `a`, `b`\n\ncannot start `dep`: no");
+        let all =
+            "cannot start `a`, `b`\n\ncannot start `a`: no\n\ncannot start `b`: no\n\ncannot start `dep`: no";
+        assert_eq!(error.msg, all);
         let marks: Vec<_> = error.labels.iter().map(|label| (label.text.as_str(), label.span)).collect();
-        assert_eq!(
-            marks,
-            [("cannot start `a`: no", Span::new(20, 21)), ("cannot start `b`: no", Span::new(22, 23))]
-        );
+        assert_eq!(marks, [("did not start", Span::new(20, 21)), ("did not start", Span::new(22, 23))]);
+    }
+
+    #[test]
+    fn of_several_that_failed_each_has_its_cause_its_log_and_its_help() {
+        let failed = |name: &str| {
+            let mut outcome = outcome(name, false, true);
+            let problem = outcome.error.as_mut().unwrap();
+            problem.log = vec![format!("boom {name}")];
+            problem.help = Some(format!("mend {name}"));
+            outcome
+        };
+        for names in [["a", "b"], ["x", "y"]] {
+            let error = error(true, &names.map(failed)).unwrap();
+            assert_eq!(error.help, None);
+            for name in names {
+                let whole = format!("\n\ncannot start `{name}`: no\n  | boom {name}\nhelp: mend {name}");
+                assert!(error.msg.contains(&whole), "{}", error.msg);
+            }
+        }
+        let many: Vec<Outcome> = (0..33).map(|nth| failed(&format!("s{nth}"))).collect();
+        let error = error(true, &many).unwrap();
+        assert!(error.msg.starts_with("cannot start `s0`, `s1`, `s2`, `s3`, `s4`, ...\n\n"), "{}", error.msg);
+        assert!(error.msg.ends_with("\n\nand 3 more failed\nhelp: run `service why`"), "{}", error.msg);
+        assert_eq!(error.msg.matches("boom").count(), 30);
     }
 }
