@@ -94,7 +94,7 @@ restart = "no"
 export def "test of several that failed each has its cause, its log and its help" [] {
     define '
 [services.a]
-start_command = "ACTOR say boomA exit 3"
+start_command = "TEST_SERVICE say boomA exit 3"
 restart = "no"
 [services.b]
 start_command = "./missing"
