@@ -184,7 +184,7 @@ impl ServiceOrchestrator {
     }
 }
 
-/// ChecksInFlight at one service after the other, on a thread of its own.
+/// Checks one service after the other, on a thread of its own.
 async fn look_at(
     looks: &Arc<ChecksInFlight>,
     upcoming: &[Upcoming],

@@ -8,7 +8,7 @@
 //! are gathered for a moment, because what the shims leave behind tells the same. Environments and other secrets are not
 //! in it.
 //!
-//! While it cannot be written (a full disk, one that became read-only) the same goes to a fallback_state_file beside the daemon's
+//! While it cannot be written (a full disk, one that became read-only) the same goes to a fallback file beside the daemon's
 //! socket, which is in memory. Of the two files the one that was written later is believed.
 
 pub(crate) mod run_definition;

@@ -92,7 +92,7 @@ impl Engine {
             }
         };
         let ids: Vec<Id> = ids.into_iter().filter(|id| !self.is_overtaken(*id, wish)).collect();
-        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_left_over(**id)) {
+        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_orphaned(**id)) {
             let name = &self.fleet.plan().service(*id).name;
             let message = format!("`{name}` is no longer defined; it can only be stopped");
             return Err(Problem::new(Code::NotFound, message).help("define it again in services.toml"));
@@ -136,7 +136,7 @@ impl Engine {
             let has_done = matches!(self.fleet.machine(*id).state(), State::Completed { .. });
             let runs = |id: &Id| self.fleet.machine(*id).state().is_going();
             let is_free = has_done && service.oneshot && !plan.dependents(*id).iter().any(runs);
-            let last = self.ran.get(&service.name).filter(|_| is_free);
+            let last = self.services[id.index()].last_definition().filter(|_| is_free);
             last.is_some_and(|last| {
                 differing(last, service).iter().any(|(_, effect)| *effect == Effect::AtStart)
             })

@@ -3,8 +3,8 @@
 use super::leftover::with_left_overs;
 use super::recovery::{elsewhere, kept};
 use super::run_trace::RunTrace;
+use super::runtime::{LastRun, Orphaned, RunTasks, Saved};
 use super::task::Engine;
-use crate::board::Entry;
 use crate::host::clock;
 use crate::host::report::ManagerReport;
 use crate::host::report::Observation;
@@ -82,17 +82,16 @@ impl Engine {
     async fn found_left_over(&mut self, name: &Name) {
         let plan = with_left_overs(Plan::clone(self.fleet.plan()), &BTreeSet::from([name.clone()]));
         self.replan(plan).await;
-        self.left_over.insert(name.clone());
         let Some(id) = self.fleet.plan().id(name) else { return };
+        self.services[id.index()].orphaned = Orphaned::Yes;
         self.fleet.recall(id, Memory::default(), Found::Unclear { why: String::new() }, clock::now());
     }
 
     /// A service that comes back goes on with the numbers of its runs, as far as its directory is still there: with a number
     /// that was given before, what is written of the earlier run would be believed of the later one.
-    pub(super) fn number_runs(&mut self, before: &BTreeMap<Name, Arc<Entry>>) {
+    pub(super) fn number_runs(&mut self, returned: &[Id]) {
         let plan = Arc::clone(self.fleet.plan());
-        let returned = plan.ids().filter(|id| !before.contains_key(&plan.service(*id).name));
-        for id in returned {
+        for id in returned.iter().copied() {
             let files = self.drivers.paths.files(&plan.service(id).name);
             let recorded = files.read_record().ok().flatten().map_or(0, |record| record.run);
             // What a manager runs has no record.
@@ -116,6 +115,7 @@ impl Engine {
     ) {
         let plan = Arc::clone(self.fleet.plan());
         let name = &plan.service(id).name;
+        let mut found_shim = None;
         if let Some(RunTrace { found: Found::Running { .. }, record: Some(record), reached }) = &mut trace {
             // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
             // frozen.
@@ -130,8 +130,8 @@ impl Engine {
             if leader.is_some() {
                 self.drivers.reports.happened(name, record.run, Event::Launched);
             }
-            let keeper = self.drivers.shims.reattach(plan.service(id), record.clone(), reached.take());
-            self.keepers.insert(name.clone(), keeper);
+            let shim = self.drivers.shims.reattach(plan.service(id), record.clone(), reached.take());
+            found_shim = Some(shim);
         }
         let record = trace.as_ref().and_then(|trace| trace.record.as_ref());
         if let Some(record) = record {
@@ -142,7 +142,7 @@ impl Engine {
         }
         let remembered = memory.as_ref().map_or(0, |memory| memory.run);
         let run = record.map_or(remembered, |record| record.run.max(remembered));
-        let definition = kept(&self.drivers.paths, plan.service(id), run, &self.left_over);
+        let definition = kept(&self.drivers.paths, plan.service(id), run, self.is_orphaned(id));
         if definition.as_deref().is_some_and(Service::is_managed) {
             // No shim ran it.
             trace = trace.filter(|trace| trace.doubt().is_none());
@@ -159,7 +159,7 @@ impl Engine {
             _ => trace.map_or(Found::Nothing, |trace| trace.found),
         };
         if let Some(heard) = heard {
-            let entry = Arc::make_mut(&mut self.entries[id.index()]);
+            let entry = self.services[id.index()].edit();
             // It is of that run, whatever comes next.
             entry.snapshot.run = run;
             entry.check = Some(Arc::new(heard.check));
@@ -172,16 +172,19 @@ impl Engine {
             if let Found::Running { .. } | Found::Unclear { .. } = &found {
                 self.fleet.remember(id, Arc::clone(&definition));
             }
-            self.ran.insert(name.clone(), definition);
+            self.services[id.index()].last_run = Some(LastRun { definition, saved: Saved::Yes });
         }
         let stranger = || {
             if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
         };
         let memory = memory.unwrap_or_else(stranger);
         // What the former daemon has counted is not counted again.
-        Arc::make_mut(&mut self.entries[id.index()]).snapshot.restarts = memory.restarts;
+        self.services[id.index()].edit().snapshot.restarts = memory.restarts;
         self.fleet.recall(id, memory, found, now);
-        if self.left_over.contains(name) {
+        if let Some(shim) = found_shim {
+            self.services[id.index()].run = RunTasks::of_found_run(self.fleet.machine(id).run(), shim);
+        }
+        if self.is_orphaned(id) {
             self.fleet.retire(id);
         }
     }

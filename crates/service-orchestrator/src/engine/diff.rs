@@ -15,13 +15,13 @@ impl Engine {
         let plan = self.fleet.plan();
         let is_present = |id: &Id| {
             let machine = self.fleet.machine(*id);
-            let is_left_over = || self.left_over.contains(&machine.definition().name);
+            let is_left_over = || self.is_orphaned(*id);
             machine.goal() != Goal::Down || (machine.state().is_alive() && is_left_over())
         };
         let definition = |id: Id| {
             let machine = self.fleet.machine(id);
             let name = machine.definition().name.clone();
-            let last = self.ran.get(&name).unwrap_or(machine.definition());
+            let last = self.services[id.index()].last_definition().unwrap_or(machine.definition());
             (name, Arc::clone(last))
         };
         let done = plan.ids().filter(|id| self.fleet.is_done(*id));
@@ -31,7 +31,7 @@ impl Engine {
         };
         Presence {
             present: plan.ids().filter(is_present).map(definition).collect(),
-            known: self.known.clone(),
+            known: self.applied.clone(),
             done: done.map(|id| plan.service(id).name.clone()).collect(),
             plan: Arc::clone(plan),
             wishes: self.wishes.clone(),
@@ -53,7 +53,7 @@ impl Engine {
         self.fleet.update(ids, now);
         for id in ids {
             let definition = Arc::clone(self.fleet.plan().service(*id));
-            self.keep(&definition, self.fleet.machine(*id).run());
+            self.keep(*id, &definition, self.fleet.machine(*id).run());
         }
         ids.to_vec()
     }
@@ -63,6 +63,6 @@ impl Engine {
         let plan = self.fleet.plan();
         let names: BTreeSet<Name> = plan.ids().map(|id| plan.service(id).name.clone()).collect();
         run_definition::know(&self.drivers.paths, &names);
-        self.known = names;
+        self.applied = names;
     }
 }

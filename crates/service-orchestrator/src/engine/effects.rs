@@ -1,5 +1,6 @@
 //! Carries out what the fleet decides. Nothing is waited for here: whatever takes time is a task that reports back.
 
+use super::runtime::{AbortOnDrop, LastRun, RunTasks, Saved, ServiceRuntime};
 use super::task::Engine;
 use crate::board::Entry;
 use crate::host::clock;
@@ -11,6 +12,7 @@ use service_core::config::{Service, Settings};
 use service_core::fleet::Order;
 use service_core::service::{Effect, Event, Exit, Goal, State};
 use service_core::{Id, Name};
+use service_shim::Files;
 use std::io;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
@@ -21,31 +23,32 @@ const MAX_INLINE_COUNT: usize = 8;
 impl Engine {
     pub(super) fn perform(&mut self, order: Order) {
         let definition = Arc::clone(self.fleet.machine(order.id).definition());
+        let service = &mut self.services[order.id.index()];
+        service.run.enter_run(order.run);
         // What was started with a shim is stopped by it, whatever the definition says by now.
-        let managed = definition.is_managed() && !self.keepers.contains_key(&definition.name);
+        let managed = definition.is_managed() && service.run.shim.is_none();
         match order.effect {
             Effect::Spawn if managed => {
-                if let Some(told) = self.restarted.remove(&definition.name) {
-                    return self.drivers.managers.report_started(&definition, order.run, told);
+                if let Some(info) = service.run.restarted_by_manager.take() {
+                    return self.drivers.managers.report_started(&definition, order.run, info);
                 }
-                let name = definition.name.clone();
                 let call =
                     tokio::spawn(self.drivers.managers.clone().start(self.settings(), definition, order.run));
-                self.calls.insert(name, call.abort_handle());
+                self.runtime(order.id).manager_call = Some(call.abort_handle());
             }
             Effect::Spawn => {
-                let missing = self.entries[order.id.index()].missing;
-                let keeper = self.drivers.shims.launch(Arc::clone(&definition), order.run, missing);
-                self.keepers.insert(definition.name.clone(), keeper);
+                let missing = service.snapshot.missing;
+                let shim = self.drivers.shims.launch(Arc::clone(&definition), order.run, missing);
+                service.run.shim = Some(shim);
             }
             Effect::Probe => {
                 let starting = matches!(self.fleet.machine(order.id).state(), State::Starting { .. });
-                if starting && !self.listeners.contains_key(&definition.name) {
+                if starting && service.run.readiness.is_none() {
                     let task = self.drivers.watch_port(&definition, order.run);
-                    self.listeners.extend(task.map(|task| (definition.name.clone(), task)));
+                    service.run.readiness = task.map(AbortOnDrop::from);
                 }
-                // The entry may be of the turn before: what a check needs of it is the pid.
-                let entry = Entry { definition, ..Entry::clone(&self.entries[order.id.index()]) };
+                // The snapshot may be of the turn before: what a check needs of it is the pid.
+                let entry = Entry { definition, ..Entry::clone(&service.snapshot) };
                 let left = self.fleet.machine(order.id).start_ends().map(|end| end.since(clock::now()));
                 let check = self.drivers.clone().check_and_report(self.settings(), entry, order.run, left);
                 tokio::spawn(check);
@@ -59,30 +62,35 @@ impl Engine {
             }
             Effect::Listen => self.listen(order.id, &definition, order.run),
             Effect::Terminate if managed => {
-                self.have_stopped(definition, order.run, self.only_again(order.id));
+                self.have_stopped(order.id, definition, order.run, self.only_again(order.id));
             }
             // A call that is under way has its own deadline; another one beside it would help nobody.
             Effect::Kill if managed => {
-                if self.calls.get(&definition.name).is_none_or(AbortHandle::is_finished) {
-                    self.have_stopped(definition, order.run, Then::Rest);
+                if service.run.manager_call.as_ref().is_none_or(AbortHandle::is_finished) {
+                    self.have_stopped(order.id, definition, order.run, Then::Rest);
                 }
             }
-            Effect::Terminate => match (own_stop_command(&definition), self.keepers.get(&definition.name)) {
-                (Some(_), Some(keeper)) => {
-                    let (shims, keeper) = (self.drivers.shims.clone(), keeper.clone());
-                    tokio::spawn(shims.stop_with_command(definition, keeper, order.run));
+            Effect::Terminate => match (own_stop_command(&definition), &service.run.shim) {
+                (Some(_), Some(shim)) => {
+                    let (shims, shim) = (self.drivers.shims.clone(), shim.clone());
+                    tokio::spawn(shims.stop_with_command(definition, shim, order.run));
                 }
-                (None, Some(keeper)) => keeper.ask_to_end(&definition),
+                (None, Some(shim)) => shim.ask_to_end(&definition),
                 (_, None) => {}
             },
             Effect::Kill => {
                 self.killed(order.id);
-                if let Some(keeper) = self.keepers.get(&definition.name) {
-                    keeper.signal(nix::libc::SIGKILL);
-                    wake(self.entries[order.id.index()].shim);
+                let service = &self.services[order.id.index()];
+                if let Some(shim) = &service.run.shim {
+                    shim.signal(nix::libc::SIGKILL);
+                    wake(service.snapshot.shim);
                 }
             }
         }
+    }
+
+    fn runtime(&mut self, id: Id) -> &mut RunTasks {
+        &mut self.services[id.index()].run
     }
 
     /// Writes down with what the runs are started that begin now; if they are many, while others have the thread.
@@ -91,74 +99,74 @@ impl Engine {
         let begun: Vec<_> = orders
             .iter()
             .filter(begins)
-            .map(|order| (Arc::clone(self.fleet.machine(order.id).definition()), order.run))
+            .map(|order| (order.id, Arc::clone(self.fleet.machine(order.id).definition()), order.run))
             .collect();
         if begun.len() <= MAX_INLINE_COUNT {
-            return begun.iter().for_each(|(definition, run)| self.keep(definition, *run));
+            return begun.iter().for_each(|(id, definition, run)| self.keep(*id, definition, *run));
         }
         let begun: Vec<_> = begun
             .into_iter()
-            .map(|(definition, run)| {
-                let same = self.is_known(&definition);
-                (definition, run, same)
+            .map(|(id, definition, run)| {
+                let same = self.enter_definition(id, &definition);
+                (id, definition, run, same)
             })
             .collect();
         let paths = Arc::clone(&self.drivers.paths);
         let kept = tokio::task::spawn_blocking(move || {
-            let keep = |(definition, run, same): (Arc<Service>, u64, bool)| {
-                let kept = run_definition::keep(&paths, &definition, run, same);
-                (definition, kept)
+            let keep = |(id, definition, run, same): (Id, Arc<Service>, u64, bool)| {
+                (id, run_definition::keep(&paths, &definition, run, same))
             };
             begun.into_iter().map(keep).collect::<Vec<_>>()
         });
         match self.slice.release_while(kept).await {
-            Ok(kept) => kept.into_iter().for_each(|(definition, kept)| self.note_kept(&definition, kept)),
+            Ok(kept) => kept.into_iter().for_each(|(id, kept)| self.note_saved(id, kept)),
             Err(error) => tracing::error!(%error, "cannot write down definitions"),
         }
     }
 
     /// Writes down with what a run is started.
-    pub(super) fn keep(&mut self, definition: &Arc<Service>, run: u64) {
-        let same = self.is_known(definition);
-        self.note_kept(definition, run_definition::keep(&self.drivers.paths, definition, run, same));
+    pub(super) fn keep(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
+        let same = self.enter_definition(id, definition);
+        self.note_saved(id, run_definition::keep(&self.drivers.paths, definition, run, same));
     }
 
     /// Notes with what a service runs now. Returns whether that is written down already.
-    fn is_known(&mut self, definition: &Arc<Service>) -> bool {
-        let last = self.ran.insert(definition.name.clone(), Arc::clone(definition));
-        !self.unkept.remove(&definition.name) && last.is_some_and(|last| last == *definition)
+    fn enter_definition(&mut self, id: Id, definition: &Arc<Service>) -> bool {
+        let now = LastRun { definition: Arc::clone(definition), saved: Saved::Yes };
+        let last = self.services[id.index()].last_run.replace(now);
+        last.is_some_and(|last| last.saved == Saved::Yes && last.definition == *definition)
     }
 
-    fn note_kept(&mut self, definition: &Service, kept: io::Result<()>) {
-        if let Err(error) = kept {
-            tracing::warn!(service = %definition.name, %error, "cannot write down its definition");
-            self.unkept.insert(definition.name.clone());
+    fn note_saved(&mut self, id: Id, saved: io::Result<()>) {
+        let service = &mut self.services[id.index()];
+        if let (Err(error), Some(last)) = (saved, &mut service.last_run) {
+            tracing::warn!(service = %last.definition.name, %error, "cannot write down its definition");
+            last.saved = Saved::No;
         }
     }
 
-    /// What starts will need that wait for others is made meanwhile.
-    pub(super) fn prepare(&mut self) {
-        let waits =
-            |entry: &&Arc<Entry>| entry.snapshot.waits_for.is_some() && !entry.definition.is_managed();
-        self.drivers.shims.zygote().want(self.entries.iter().filter(waits).count());
-        let ahead = std::mem::take(&mut self.ahead);
-        if !ahead.is_empty() {
-            tokio::task::spawn_blocking(move || ahead.iter().for_each(run_definition::prepare));
+    /// What starts will need that wait for others is made meanwhile: shims, and the files of those that have just begun to wait.
+    pub(super) fn prepare(&self, waiting: Vec<Files>) {
+        let waits = |service: &&ServiceRuntime| {
+            service.snapshot.snapshot.waits_for.is_some() && !service.snapshot.definition.is_managed()
+        };
+        self.drivers.shims.zygote().want(self.services.iter().filter(waits).count());
+        if !waiting.is_empty() {
+            tokio::task::spawn_blocking(move || waiting.iter().for_each(run_definition::prepare));
         }
     }
 
     /// Has a manager stop a service; a start that is still under way ends first.
-    fn have_stopped(&mut self, definition: Arc<Service>, run: u64, then: Then) {
-        if let Some(call) = self.calls.remove(&definition.name) {
+    fn have_stopped(&mut self, id: Id, definition: Arc<Service>, run: u64, then: Then) {
+        if let Some(call) = self.runtime(id).manager_call.take() {
             call.abort();
         }
-        let name = definition.name.clone();
         let (managers, settings) = (self.drivers.managers.clone(), self.settings());
         let call = match then {
             Then::Rest => tokio::spawn(managers.stop(settings, definition, run)),
             Then::Start => tokio::spawn(managers.restart(settings, definition, run)),
         };
-        self.calls.insert(name, call.abort_handle());
+        self.runtime(id).manager_call = Some(call.abort_handle());
     }
 
     /// A service that is stopped to be started at once, as it was: nobody has to be waited for in between.
@@ -182,9 +190,9 @@ impl Engine {
             return;
         }
         match self.only_again(id) {
-            Then::Rest => self.have_stopped(Arc::clone(machine.definition()), run, Then::Rest),
+            Then::Rest => self.have_stopped(id, Arc::clone(machine.definition()), run, Then::Rest),
             Then::Start => {
-                self.restarted.insert(name.clone(), told);
+                self.runtime(id).restarted_by_manager = Some(told);
                 // It is at rest and cleared in the same turn, and the order that follows finds that it is done.
                 self.fleet.happened(id, run, Event::Gone(Exit::Untold), clock::now());
             }
@@ -198,13 +206,13 @@ impl Engine {
     /// `READY=1` and a line in the log come through the shim by themselves. One of a former version does not look for the
     /// line.
     fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
-        if self.keepers.get(&definition.name).is_some_and(ShimHandle::hears_log) {
+        if self.runtime(id).shim.as_ref().is_some_and(ShimHandle::hears_log) {
             return;
         }
         let launched = self.fleet.machine(id).state().launched();
         if let (Some(_), Some(launched)) = (&definition.ready.log, launched) {
             let task = self.drivers.watch_log(definition, run, launched);
-            self.listeners.insert(definition.name.clone(), task);
+            self.runtime(id).readiness = Some(task.into());
         }
     }
 }

@@ -25,8 +25,8 @@ impl Engine {
         let definition = Arc::clone(machine.definition());
         tracing::info!(service = %name, run, "was started by somebody else");
         // By which definition others did so nobody knows; most likely by that of the last start.
-        let last = Arc::clone(self.ran.get(name).unwrap_or(&definition));
-        self.keep(&last, run);
+        let last = Arc::clone(self.services[id.index()].last_definition().unwrap_or(&definition));
+        self.keep(id, &last, run);
         self.refresh(id);
         self.learned(name, run, Observation::Manager(heard.info));
         if manager::decides(&definition) {

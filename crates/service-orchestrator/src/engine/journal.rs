@@ -10,7 +10,7 @@ use service_core::{Id, Plan};
 impl Engine {
     /// Tells how a service looks now, with the reason that a reader of its status sees.
     pub(super) fn note(&mut self, id: Id) {
-        let entry = &self.entries[id.index()];
+        let entry = &self.services[id.index()].snapshot;
         let plan = self.fleet.plan();
         let need = self.fleet.unsatisfied_need(id).map(|need| &*plan.service(need.on).name);
         let look = ObservedState::of(&entry.snapshot, entry.ending(), entry.reason(), need);
@@ -20,18 +20,16 @@ impl Engine {
     /// Tells which services there are.
     pub(super) fn note_definitions(&mut self) {
         let plan = self.fleet.plan();
-        self.journal.defined(
-            plan.ids().map(|id| &plan.service(id).name),
-            &self.left_over,
-            self.by.as_deref(),
-        );
+        let orphaned = plan.ids().filter(|id| self.is_orphaned(*id));
+        let orphaned = orphaned.map(|id| plan.service(id).name.clone()).collect();
+        self.journal.defined(plan.ids().map(|id| &plan.service(id).name), &orphaned, self.by.as_deref());
     }
 
     /// Tells which services another plan defines otherwise.
     pub(super) fn note_changes(&mut self, next: &Plan) {
-        let plan = self.fleet.plan();
-        for service in plan.ids().map(|id| plan.service(id)).filter(|old| !self.left_over.contains(&old.name))
-        {
+        let (plan, services) = (self.fleet.plan(), &self.services);
+        let defined = plan.ids().filter(|id| !services[id.index()].is_orphaned());
+        for service in defined.map(|id| plan.service(id)) {
             if next.id(&service.name).is_some_and(|id| next.service(id) != service) {
                 self.journal.changed(&service.name, self.by.as_deref());
             }

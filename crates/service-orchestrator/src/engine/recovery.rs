@@ -106,15 +106,9 @@ pub(super) async fn traces_of_lost(
 }
 
 /// With what a run was started, as far as it is known.
-pub(super) fn kept(
-    paths: &Paths,
-    now: &Service,
-    run: u64,
-    left_over: &BTreeSet<Name>,
-) -> Option<Arc<Service>> {
+pub(super) fn kept(paths: &Paths, now: &Service, run: u64, is_orphaned: bool) -> Option<Arc<Service>> {
     let definition = run_definition::kept(paths, now, run)?;
-    let is_left_over = left_over.contains(&now.name);
-    Some(Arc::new(if is_left_over { run_definition::without_unknown(definition) } else { definition }))
+    Some(Arc::new(if is_orphaned { run_definition::without_unknown(definition) } else { definition }))
 }
 
 /// Whether a manager runs it for us, for all that is known, by the definition with which it was started.
@@ -389,7 +383,7 @@ pub(super) async fn hear(
         |name: &Name| found.runs.get(name).is_some_and(|trace| matches!(trace.found, Found::Running { .. }));
     let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
-        let definition = kept(&drivers.paths, service, memory.run, &found.left_over);
+        let definition = kept(&drivers.paths, service, memory.run, found.left_over.contains(&service.name));
         // Where it is lost with which it was started, that of now is asked only if it was accepted.
         let definition =
             definition.or_else(|| drivers.acceptance.covers(service).then(|| Arc::clone(service)))?;

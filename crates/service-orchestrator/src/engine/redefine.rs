@@ -16,13 +16,13 @@ impl Engine {
     ) -> Result<Vec<Name>, Problem> {
         let old = self.fleet.plan();
         removed.retain(|name| self.may_go(name));
-        let goes = |service: &Service| {
-            self.left_over.contains(&service.name)
+        let goes = |id: Id, service: &Service| {
+            self.is_orphaned(id)
                 || removed.contains(&service.name)
                 || added.iter().any(|fresh| fresh.name == service.name)
         };
-        let stay = old.ids().map(|id| old.service(id)).filter(|service| !goes(service));
-        let mut services: Vec<Service> = stay.map(|service| Service::clone(service)).collect();
+        let stay = old.ids().map(|id| (id, old.service(id))).filter(|(id, service)| !goes(*id, service));
+        let mut services: Vec<Service> = stay.map(|(_, service)| Service::clone(service)).collect();
         services.extend(added);
         let config = Config { settings: old.settings().clone(), services };
         let plan = Plan::compile(config).map_err(|errors| {
@@ -51,6 +51,6 @@ impl Engine {
     pub(super) fn may_be_meant(&self, id: Id) -> bool {
         let is_over = self.fleet.plan().service(id).origin == Origin::Transient
             && !self.fleet.machine(id).state().is_alive();
-        !self.is_left_over(id) && !is_over
+        !self.is_orphaned(id) && !is_over
     }
 }

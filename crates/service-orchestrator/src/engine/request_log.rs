@@ -1,6 +1,6 @@
 //! [`RequestLog`]: which requests were made, in which order.
 
-use service_core::Name;
+use service_core::{Name, Plan};
 use std::collections::BTreeMap;
 
 /// Which wishes were made, so that nobody undoes one that is later than what was planned.
@@ -15,6 +15,11 @@ impl RequestLog {
     pub(super) fn note<'a>(&mut self, names: impl Iterator<Item = &'a Name>) {
         self.count += 1;
         self.last.extend(names.map(|name| (name.clone(), self.count)));
+    }
+
+    /// Forgets services that the plan does not have.
+    pub(super) fn retain(&mut self, plan: &Plan) {
+        self.last.retain(|name, _| plan.id(name).is_some());
     }
 
     /// The number of the last.

@@ -5,6 +5,7 @@ use super::inbox::Inbox;
 use super::message::Command;
 use super::recovery;
 use super::request_log::RequestLog;
+use super::runtime::{Orphaned, ServiceRuntime};
 use super::task::Engine;
 use super::unclear::Unclear;
 use crate::board::{Board, Entry};
@@ -31,33 +32,27 @@ pub(crate) async fn run(
 ) -> std::io::Result<watch::Receiver<Arc<Board>>> {
     let (store, memories) = Store::open(&drivers.paths)?;
     let journal = Journal::open(&drivers.paths, store.last_event());
-    let known = run_definition::known(&drivers.paths, &plan);
+    let applied = run_definition::known(&drivers.paths, &plan);
     let found = recovery::look(&drivers.paths, plan, &memories).await;
     let heard = recovery::hear(&drivers, &found, &memories).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
-    let entries = fleet.plan().ids().map(|id| Arc::new(Entry::new(&fleet, id))).collect::<Vec<_>>();
-    let board = Board { plan: Arc::clone(fleet.plan()), entries: entries.clone() };
+    let services = fleet.plan().ids().map(|id| {
+        let is_orphaned = found.left_over.contains(&fleet.plan().service(id).name);
+        let orphaned = if is_orphaned { Orphaned::Yes } else { Orphaned::No };
+        ServiceRuntime::new(Entry::new(&fleet, id), orphaned)
+    });
+    let services: Vec<ServiceRuntime> = services.collect();
+    let entries = services.iter().map(|service| Arc::clone(&service.snapshot)).collect();
+    let board = Board { plan: Arc::clone(fleet.plan()), entries };
     let (board, reader) = watch::channel(Arc::new(board));
-    let (keepers, listeners, calls, restarted) = Default::default();
-    let (waiters, lookouts, ran, unkept, ahead) = Default::default();
-    let left_over = found.left_over;
     let slice = TimeSlice::new(Arc::clone(&drivers.loop_metrics));
     let mut task = Engine {
         drivers,
         fleet,
-        entries,
-        keepers,
-        listeners,
-        calls,
-        restarted,
-        waiters,
+        services,
+        waiters: Vec::new(),
         wishes: RequestLog::default(),
-        lookouts,
-        left_over,
-        ran,
-        unkept,
-        known,
-        ahead,
+        applied,
         complained: BTreeSet::new(),
         has_gone: false,
         walks: 0,

@@ -24,7 +24,7 @@ impl Engine {
     /// Its own stop command is over. One that failed is followed by the stop signal.
     pub(super) fn stop_command_ended(&mut self, id: Id, ended: Result<(), String>) {
         let is_stopping = matches!(self.fleet.machine(id).state(), State::Stopping { .. });
-        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        let entry = self.services[id.index()].edit();
         entry.stopped_by = Some(ended.is_ok());
         let Err(message) = ended else { return };
         let message = short(&message, &entry.definition.env);
@@ -36,7 +36,7 @@ impl Engine {
     /// It did not end in time, and is killed.
     pub(super) fn killed(&mut self, id: Id) {
         let State::Stopping { kills: 1, .. } = self.fleet.machine(id).state() else { return };
-        let entry = &self.entries[id.index()];
+        let entry = &self.services[id.index()].snapshot;
         let definition = Arc::clone(self.fleet.machine(id).definition());
         let signal = signal_name(definition.stop_signal).unwrap_or("its stop signal");
         let why = match (&definition.stop_command, entry.stopped_by) {
@@ -48,7 +48,7 @@ impl Engine {
     }
 
     fn note_stop(&mut self, id: Id, to: &'static str, note: String) {
-        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        let entry = self.services[id.index()].edit();
         let (name, run) = (entry.definition.name.clone(), entry.snapshot.run);
         entry.stop = Some(match entry.stop.take() {
             Some(before) => format!("{before}; {note}"),

@@ -1,12 +1,12 @@
-//! The owner: one task that holds the fleet. Letters come in, orders go out, the board is published after each turn.
+//! [`Engine`]: the task that owns the fleet. Commands and reports come in, effects go out, a snapshot is published after each turn.
 
 use super::drivers::Drivers;
 use super::inbox::{Inbox, Input};
 use super::leftover::with_left_overs;
 use super::message::Command;
 use super::request_log::RequestLog;
+use super::runtime::{Orphaned, ServiceRuntime};
 use super::waiters::Waiter;
-use super::watchers::Lookout;
 use crate::board::{Board, Entry, describe_left};
 use crate::host::clock;
 use crate::host::report::ManagerInfo;
@@ -14,7 +14,6 @@ use crate::host::report::Observation;
 use crate::host::report::RunReport;
 use crate::host::time_slice::TimeSlice;
 use crate::journal::Journal;
-use crate::process::ShimHandle;
 use crate::store::Store;
 use crate::tally::Tally;
 
@@ -30,38 +29,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::task::AbortHandle;
 
 /// So many orders are prepared together.
 const BATCH_COUNT: usize = 64;
 /// How long the disk may take when the daemon ends.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 
-/// Everything the owner owns.
+/// Everything the engine owns.
 pub(super) struct Engine {
     pub(super) drivers: Drivers,
     pub(super) fleet: Fleet,
-    pub(super) entries: Vec<Arc<Entry>>,
-    pub(super) keepers: BTreeMap<Name, ShimHandle>,
-    /// Tasks that wait for a sign that a service is ready, in its log or on its port; ended with the run.
-    pub(super) listeners: BTreeMap<Name, AbortHandle>,
-    /// The last call of a manager for each service.
-    pub(super) calls: BTreeMap<Name, AbortHandle>,
-    /// What a manager has restarted in one go, until the order to start it comes.
-    pub(super) restarted: BTreeMap<Name, ManagerInfo>,
+    /// By the id of the plan.
+    pub(super) services: Vec<ServiceRuntime>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) wishes: RequestLog,
-    pub(super) lookouts: Vec<Lookout>,
-    /// Services that run although the plan does not define them any more; they go when they have stopped.
-    pub(super) left_over: BTreeSet<Name>,
-    /// The definition of the last run of each service.
-    pub(super) ran: BTreeMap<Name, Arc<Service>>,
-    /// Those of which that could not be written down.
-    pub(super) unkept: BTreeSet<Name>,
     /// The services that were defined when the file was last applied.
-    pub(super) known: BTreeSet<Name>,
-    /// Of services that have just begun to wait.
-    pub(super) ahead: Vec<Files>,
+    pub(super) applied: BTreeSet<Name>,
     /// Those of which a manager has just complained.
     pub(super) complained: BTreeSet<Id>,
     /// A left-over has stopped.
@@ -133,7 +116,7 @@ impl Engine {
                 continue;
             }
             self.after().await;
-            self.let_go().await;
+            self.prune_orphaned().await;
             self.slice.end();
             if let LoopAction::Last = turn {
                 break;
@@ -144,9 +127,8 @@ impl Engine {
 
     fn next_deadline(&self) -> Option<Moment> {
         let patience = self.waiters.iter().filter_map(Waiter::deadline);
-        let limits = self.lookouts.iter().filter_map(Lookout::deadline);
         let files = self.store.due().into_iter().chain(self.journal.due());
-        self.fleet.next_deadline().into_iter().chain(patience).chain(limits).chain(files).min()
+        self.fleet.next_deadline().into_iter().chain(patience).chain(files).min()
     }
 
     fn receive(&mut self, report: RunReport) -> LoopAction {
@@ -174,8 +156,8 @@ impl Engine {
                 let _ = reply.send(self.foresee(&wish));
             }
             Command::Watch { watch, rows, reply } => {
-                let lookout = Lookout::new(&watch, self.fleet.plan(), rows, clock::now());
-                let _ = reply.send(lookout.map(|lookout| self.lookouts.push(lookout)));
+                let waiter = Waiter::for_state(&watch, self.fleet.plan(), rows, clock::now());
+                let _ = reply.send(waiter.map(|waiter| self.waiters.push(waiter)));
             }
             Command::Found { name, trace } => self.found(&name, *trace).await,
             Command::Accepted => self.note_unasked(),
@@ -194,7 +176,7 @@ impl Engine {
             Command::Walk { begins, reply } => {
                 self.walks = if begins { self.walks + 1 } else { self.walks.saturating_sub(1) };
                 if !begins {
-                    self.let_go().await;
+                    self.prune_orphaned().await;
                 }
                 let _ = reply.send(());
             }
@@ -221,8 +203,7 @@ impl Engine {
     async fn finish(&mut self, reply: oneshot::Sender<()>) -> LoopAction {
         self.journal.end(clock::now());
         let board = Arc::clone(&self.board.borrow());
-        self.waiters.drain(..).for_each(|mut waiter| waiter.abandon(&board, clock::now()));
-        self.lookouts.drain(..).for_each(|mut lookout| lookout.abandon(&board, clock::now()));
+        self.waiters.drain(..).for_each(|mut waiter| waiter.cancel(&board, clock::now()));
         self.store.flush(&self.fleet, &mut self.slice).await;
         self.drivers.paths.disk.finish(LAST_SYNC);
         let _ = reply.send(());
@@ -238,8 +219,9 @@ impl Engine {
         if !Arc::ptr_eq(&self.board.borrow().plan, self.fleet.plan()) {
             self.publish();
         }
+        let mut waiting = Vec::new();
         for id in &changed {
-            self.refresh(*id);
+            waiting.extend(self.refresh(*id));
             self.slice.yield_if_spent().await;
         }
         self.store.write_if_due(&self.fleet, self.journal.last(), now, &mut self.slice).await;
@@ -258,7 +240,7 @@ impl Engine {
         }
         self.slice.yield_if_spent().await;
         if !changed.is_empty() {
-            self.prepare();
+            self.prepare(waiting);
         }
         self.answer(&changed, &board, now).await;
     }
@@ -270,31 +252,25 @@ impl Engine {
         self.slice.yield_if_spent().await;
         let mut prospects = self.fleet.prospects();
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if waiter.look(&mut prospects, board, now, &concerned, &mut self.slice).await {
+            if waiter.answer(&mut prospects, board, now, &concerned, &mut self.slice).await {
                 self.waiters.push(waiter);
-            }
-        }
-        for mut lookout in std::mem::take(&mut self.lookouts) {
-            if lookout.look(&mut prospects, board, now, &concerned, &mut self.slice).await {
-                self.lookouts.push(lookout);
             }
         }
     }
 
     /// Forgets left-overs that have stopped; all at once, where more are about to, since each time takes as long as there are
     /// services.
-    async fn let_go(&mut self) {
-        let is_ending = |name: &Name| {
-            let machine = self.fleet.plan().id(name).map(|id| self.fleet.machine(id));
-            machine.is_some_and(|machine| machine.goal() == Goal::Down && machine.state().is_alive())
+    async fn prune_orphaned(&mut self) {
+        let plan = self.fleet.plan();
+        let is_ending = |id: Id| {
+            let machine = self.fleet.machine(id);
+            self.is_orphaned(id) && machine.goal() == Goal::Down && machine.state().is_alive()
         };
-        if !self.has_gone || self.walks > 0 || self.left_over.iter().any(is_ending) {
+        if !self.has_gone || self.walks > 0 || plan.ids().any(is_ending) {
             return;
         }
-        let plan = self.fleet.plan();
-        let defined =
-            plan.ids().map(|id| plan.service(id)).filter(|service| !self.left_over.contains(&service.name));
-        let services = defined.map(|service| Service::clone(service)).collect();
+        let defined = plan.ids().filter(|id| !self.is_orphaned(*id));
+        let services = defined.map(|id| Service::clone(plan.service(id))).collect();
         self.slice.yield_if_spent().await;
         match Plan::compile(Config { settings: plan.settings().clone(), services }) {
             Ok(plan) => self.replan(plan).await,
@@ -304,15 +280,23 @@ impl Engine {
     }
 
     fn publish(&self) -> Arc<Board> {
-        let board = Arc::new(Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() });
+        let board = Arc::new(self.snapshot());
         self.board.send_replace(Arc::clone(&board));
         board
     }
 
-    /// Brings one entry up to date with the fleet.
-    pub(super) fn refresh(&mut self, id: Id) {
+    fn snapshot(&self) -> Board {
+        let entries = self.services.iter().map(|service| Arc::clone(&service.snapshot)).collect();
+        Board { plan: Arc::clone(self.fleet.plan()), entries }
+    }
+
+    /// Brings one snapshot up to date with the fleet. Returns the files of a service that has begun to wait for others.
+    pub(super) fn refresh(&mut self, id: Id) -> Option<Files> {
         let snapshot = self.fleet.snapshot(id);
-        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        let service = &mut self.services[id.index()];
+        let is_orphaned = service.is_orphaned();
+        service.run.enter_run(snapshot.run);
+        let entry = Arc::make_mut(&mut service.snapshot);
         if entry.snapshot.run != snapshot.run {
             entry.begin_run();
         }
@@ -325,23 +309,20 @@ impl Engine {
             let (from, to, run) = (entry.snapshot.state_word(), snapshot.state_word(), snapshot.run);
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
-        if snapshot.waits_for.is_some() && entry.snapshot.waits_for.is_none() {
-            self.ahead.push(self.drivers.paths.files(name));
-        }
+        let waits = snapshot.waits_for.is_some() && entry.snapshot.waits_for.is_none();
+        let files = waits.then(|| self.drivers.paths.files(name));
         if !snapshot.state.is_alive() {
-            self.has_gone |= self.left_over.contains(name);
+            self.has_gone |= is_orphaned;
             (entry.pid, entry.shim, entry.told) = (None, None, ManagerInfo::default());
             entry.tally.settle();
-            self.keepers.remove(name);
-            if let Some(listener) = self.listeners.remove(name) {
-                listener.abort();
-            }
+            service.run.end();
         }
         self.store.changed(&entry.snapshot, &snapshot, clock::now());
         entry.tally.changed(&entry.snapshot, &snapshot);
         entry.snapshot = snapshot;
         entry.definition = Arc::clone(self.fleet.machine(id).definition());
         self.note(id);
+        files
     }
 
     pub(super) fn happened(&mut self, name: &Name, run: u64, event: Event) {
@@ -354,7 +335,7 @@ impl Engine {
         let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
             return;
         };
-        let entry = Arc::make_mut(&mut self.entries[id.index()]);
+        let entry = self.services[id.index()].edit();
         match report {
             Observation::Processes { leader, shim } => {
                 entry.pid = leader.map(|leader| leader.pid);
@@ -390,8 +371,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn is_left_over(&self, id: Id) -> bool {
-        self.left_over.contains(&self.fleet.plan().service(id).name)
+    pub(super) fn is_orphaned(&self, id: Id) -> bool {
+        self.services[id.index()].is_orphaned()
     }
 
     /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped. Others have their
@@ -401,48 +382,65 @@ impl Engine {
         // What others run here is theirs.
         let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_left_alone();
         let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
-        let left_over = names.filter(|name| plan.id(name).is_none()).cloned().collect();
-        let defined_again = std::mem::replace(&mut self.left_over, left_over);
+        let orphaned: BTreeSet<Name> = names.filter(|name| plan.id(name).is_none()).cloned().collect();
         self.has_gone = false;
-        let plan = Arc::new(with_left_overs(plan, &self.left_over));
+        let plan = Arc::new(with_left_overs(plan, &orphaned));
         self.slice.yield_if_spent().await;
-        let old: BTreeMap<Name, Arc<Entry>> =
-            self.entries.drain(..).map(|entry| (entry.definition.name.clone(), entry)).collect();
         self.complained.clear();
         self.store.planned_anew();
         self.note_changes(&plan);
         self.slice.yield_if_spent().await;
+        let mut old: BTreeMap<Name, ServiceRuntime> = self
+            .services
+            .drain(..)
+            .map(|service| (service.snapshot.definition.name.clone(), service))
+            .collect();
         self.fleet.replan(plan, clock::now());
+        self.wishes.retain(self.fleet.plan());
+        let (mut defined_again, mut returned) = (Vec::new(), Vec::new());
+        for id in self.fleet.plan().ids() {
+            let name = &self.fleet.plan().service(id).name;
+            let is_orphaned = if orphaned.contains(name) { Orphaned::Yes } else { Orphaned::No };
+            let mut service = old.remove(name).unwrap_or_else(|| {
+                returned.push(id);
+                ServiceRuntime::new(Entry::new(&self.fleet, id), is_orphaned)
+            });
+            if service.is_orphaned() && is_orphaned == Orphaned::No {
+                defined_again.push(id);
+            }
+            service.orphaned = is_orphaned;
+            self.services.push(service);
+        }
+        // What is defined no more goes with its runtime.
+        drop(old);
         self.slice.yield_if_spent().await;
         self.note_definitions();
         self.slice.yield_if_spent().await;
-        for id in self.left_over.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
+        for id in orphaned.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
             self.fleet.retire(id);
         }
         self.fleet.resume(clock::now());
-        for name in defined_again.difference(&self.left_over) {
+        for id in defined_again {
             // They were to end for good, and are not any more.
-            let id = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).state().is_alive());
-            if let (Some(id), Some(definition)) = (id, self.ran.get(name)) {
-                self.fleet.remember(id, Arc::clone(definition));
+            let last = self.services[id.index()].last_definition().map(Arc::clone);
+            if let Some(definition) = last.filter(|_| self.fleet.machine(id).state().is_alive()) {
+                self.fleet.remember(id, definition);
             }
         }
-        self.number_runs(&old);
-        let fresh = |id: Id| {
-            let known = old.get(&self.fleet.plan().service(id).name).map(Arc::clone);
-            known.unwrap_or_else(|| Arc::new(Entry::new(&self.fleet, id)))
-        };
-        self.entries = self.fleet.plan().ids().map(fresh).collect();
-        let plan = Arc::clone(self.fleet.plan());
+        self.number_runs(&returned);
+        for id in returned {
+            self.services[id.index()].snapshot = Arc::new(Entry::new(&self.fleet, id));
+        }
+        let (plan, mut waiting) = (Arc::clone(self.fleet.plan()), Vec::new());
         for id in plan.ids() {
             self.slice.yield_if_spent().await;
-            self.refresh(id);
+            waiting.extend(self.refresh(id));
         }
         self.slice.yield_if_spent().await;
+        self.prepare(waiting);
         self.note_unasked();
-        let board = Board { plan: Arc::clone(self.fleet.plan()), entries: self.entries.clone() };
+        let board = self.snapshot();
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
-        self.lookouts.iter_mut().for_each(|lookout| lookout.replan(&board, clock::now()));
     }
 }
 

@@ -1,26 +1,29 @@
-//! Who waits for the fate of a wish. The owner asks after every event, so no state that passes is missed.
+//! [`Waiter`]: a client that waits for services. It is asked after every turn of the engine, so no state that passes is missed.
 
 use crate::board::{Board, Entry};
 use crate::host::clock;
 use crate::host::time_slice::TimeSlice;
+use crate::lookup::resolve;
 use crate::lookup::state_unknown;
-use crate::request::{Patience, Verb};
+use crate::request::{Patience, Verb, Watch};
 use service_api::{Action, Code, Outcome, Problem};
+use service_core::config::word;
 use service_core::fleet::progress::Prospects;
-use service_core::fleet::{Obstacle, Progress};
+use service_core::fleet::{Obstacle, Progress, Until};
 use service_core::plan::Id;
-use service_core::why::{STATE_NOT_WRITTEN, after_start};
-use service_core::{Moment, Name};
+use service_core::service::Goal;
+use service_core::why::{STATE_NOT_WRITTEN, after_start, unknown};
+use service_core::{Moment, Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// One wish that has not come to its end.
+/// Somebody who waits for services: after a request, or for a state that others bring about.
 pub(super) struct Waiter {
-    verb: Verb,
+    condition: Condition,
     began: Moment,
     patience: Patience,
-    /// In the order in which they were wished for.
+    /// In the order in which rows are sent.
     open: BTreeMap<usize, Open>,
     /// Where in that order each is.
     places: BTreeMap<Id, usize>,
@@ -29,7 +32,16 @@ pub(super) struct Waiter {
     rows: UnboundedSender<Outcome>,
 }
 
-/// One service of a wish.
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+enum Condition {
+    /// That a request is carried out.
+    Request(Verb),
+    /// That a service comes to this point.
+    State(Until),
+}
+
+/// One service that is waited for.
 pub(super) struct Open {
     pub(super) id: Id,
     pub(super) name: Name,
@@ -42,6 +54,7 @@ pub(super) struct Open {
 }
 
 impl Waiter {
+    /// After a request.
     pub(super) fn new(
         verb: Verb,
         patience: Patience,
@@ -49,9 +62,42 @@ impl Waiter {
         rows: UnboundedSender<Outcome>,
         now: Moment,
     ) -> Self {
+        Self::with(Condition::Request(verb), patience, open, rows, now)
+    }
+
+    /// For a state of these services, or of all.
+    ///
+    /// # Errors
+    /// There is no such service.
+    pub(super) fn for_state(
+        watch: &Watch,
+        plan: &Plan,
+        rows: UnboundedSender<Outcome>,
+        now: Moment,
+    ) -> Result<Self, Problem> {
+        let ids: BTreeSet<Id> = match watch.names.is_empty() {
+            true => plan.ids().collect(),
+            false => resolve(plan, &watch.names)?.into_iter().collect(),
+        };
+        let open = |id: Id| {
+            let name = plan.service(id).name.clone();
+            Open { id, name, named: true, settled: false, was_alive: false }
+        };
+        let patience = watch.limit.map_or(Patience::Endless, Patience::For);
+        let open = ids.into_iter().map(open).collect();
+        Ok(Self::with(Condition::State(watch.until), patience, open, rows, now))
+    }
+
+    fn with(
+        condition: Condition,
+        patience: Patience,
+        open: Vec<Open>,
+        rows: UnboundedSender<Outcome>,
+        now: Moment,
+    ) -> Self {
         let places = open.iter().enumerate().map(|(place, service)| (service.id, place)).collect();
         let open = open.into_iter().enumerate().collect();
-        Self { verb, began: now, patience, open, places, is_new: true, rows }
+        Self { condition, began: now, patience, open, places, is_new: true, rows }
     }
 
     /// When its patience ends.
@@ -66,7 +112,7 @@ impl Waiter {
     /// Sends a row for every service among `concerned` whose fate is known; for all that are left when patience is over.
     /// Returns whether somebody still waits. It takes a time that grows with those that are concerned, and not with those
     /// that are waited for.
-    pub(super) async fn look(
+    pub(super) async fn answer(
         &mut self,
         prospects: &mut Prospects<'_>,
         board: &Board,
@@ -101,28 +147,45 @@ impl Waiter {
                 true
             }
             None => {
-                let problem =
-                    Problem::new(Code::Cancelled, format!("`{}` was removed from the project", service.name));
-                let _ = self.rows.send(gone(service, problem, took));
+                let message = format!("`{}` was removed from the project", service.name);
+                let row = match self.condition {
+                    Condition::Request(_) => gone(service, Problem::new(Code::Cancelled, message), took),
+                    // What is gone has stopped.
+                    Condition::State(Until::Stopped) => stopped(service, None, took),
+                    Condition::State(_) => stopped(service, Some(Problem::new(Code::Never, message)), took),
+                };
+                let _ = self.rows.send(row);
                 false
             }
         });
     }
 
-    /// Says that nobody is left who could tell more.
-    pub(super) fn abandon(&mut self, board: &Board, now: Moment) {
+    /// Tells everybody that the engine ends.
+    pub(super) fn cancel(&mut self, board: &Board, now: Moment) {
+        let took = now.since(self.began);
         for service in std::mem::take(&mut self.open).into_values() {
-            let (action, _) = self.unfinished(service.id, board);
-            let message = format!("the daemon ended while `{}` was {}", service.name, action.as_str());
-            let problem = Problem::new(Code::DaemonUnreachable, message)
-                .help("the next daemon goes on with it: see `service status`");
-            let _ = self.rows.send(outcome(&service, board, action, now.since(self.began), Some(problem)));
+            let name = &service.name;
+            let (action, message, help) = match self.condition {
+                Condition::Request(verb) => {
+                    let action = under_way(verb).0;
+                    let message = format!("the daemon ended while `{name}` was {}", action.as_str());
+                    (action, message, "the next daemon goes on with it: see `service status`")
+                }
+                Condition::State(until) => {
+                    let message =
+                        format!("the daemon ended before `{name}` was {}", word(&Until::ALL, until));
+                    let help = "services keep running, and the next command starts a daemon: wait again";
+                    (Action::Unchanged, message, help)
+                }
+            };
+            let problem = Problem::new(Code::DaemonUnreachable, message).help(help);
+            let _ = self.rows.send(outcome(&service, board, action, took, Some(problem)));
         }
     }
 
     /// Says that a manager refuses to stop a service.
     pub(super) fn refused(&mut self, name: &Name, message: &str, board: &Board, now: Moment) {
-        if matches!(self.verb, Verb::Start | Verb::Update) {
+        if !matches!(self.condition, Condition::Request(Verb::Stop | Verb::Restart)) {
             return;
         }
         let problem = Problem::new(Code::StopFailed, format!("cannot stop `{name}`: {message}"));
@@ -140,104 +203,171 @@ impl Waiter {
     fn row(
         &self,
         service: &Open,
-        prospects: &Prospects<'_>,
+        prospects: &mut Prospects<'_>,
         board: &Board,
         now: Moment,
         over: bool,
     ) -> Option<Outcome> {
-        let id = service.id;
-        let progress = match self.verb {
-            Verb::Start | Verb::Restart => prospects.start(id),
-            Verb::Stop => prospects.fleet().stop_progress(id),
-            Verb::Update if service.settled => Progress::Done,
-            Verb::Update => prospects.fleet().update_progress(id),
-        };
-        let (action, problem) = match progress {
-            Progress::Done => (self.done(service), None),
-            Progress::Never(obstacle) => (Action::Failed, Some(self.explain(id, obstacle, board))),
-            Progress::Pending if self.verb == Verb::Start && is_held(board.at(id)) => {
-                (Action::Failed, Some(held(board.at(id))))
-            }
-            Progress::Pending if !over => return None,
-            Progress::Pending => self.unfinished(id, board),
+        let (id, entry) = (service.id, board.at(service.id));
+        let (action, problem) = match self.condition {
+            Condition::State(until) => match prospects.outlook(id, until) {
+                Progress::Done => (Action::Unchanged, None),
+                Progress::Never(obstacle) => (Action::Unchanged, Some(never(until, id, obstacle, board))),
+                Progress::Pending if over => (Action::Unchanged, Some(self.late(until, entry))),
+                Progress::Pending => return None,
+            },
+            Condition::Request(verb) => match request_progress(verb, service, prospects) {
+                Progress::Done => (done(verb, service), None),
+                Progress::Never(obstacle) => (Action::Failed, Some(explain(verb, id, obstacle, board))),
+                Progress::Pending if verb == Verb::Start && is_held(entry) => {
+                    (Action::Failed, Some(held(entry)))
+                }
+                Progress::Pending if !over => return None,
+                Progress::Pending => self.unfinished(verb, entry),
+            },
         };
         Some(outcome(service, board, action, now.since(self.began), problem))
     }
 
-    fn done(&self, service: &Open) -> Action {
-        match self.verb {
-            Verb::Update => Action::Updated,
-            _ if service.settled => Action::Unchanged,
-            Verb::Stop => Action::Stopped,
-            Verb::Restart if service.was_alive => Action::Restarted,
-            Verb::Start | Verb::Restart => Action::Started,
-        }
-    }
-
-    fn unfinished(&self, id: Id, board: &Board) -> (Action, Option<Problem>) {
-        let (action, goal) = match self.verb {
-            Verb::Start | Verb::Restart => (Action::Starting, "ready"),
-            Verb::Stop => (Action::Stopping, "stopped"),
-            Verb::Update => (Action::Updated, "healthy by its new check"),
-        };
+    /// A request that is not carried out in time.
+    fn unfinished(&self, verb: Verb, entry: &Entry) -> (Action, Option<Problem>) {
+        let (action, goal) = under_way(verb);
         let Patience::For(limit) = self.patience else { return (action, None) };
-        let entry = board.at(id);
-        let name = &entry.definition.name;
         let state = match entry.snapshot.state_word() {
             "backoff" => "waiting for its next try",
             word => word,
         };
-        let reason = entry.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let problem = Problem::new(
-            Code::Timeout,
-            format!("`{name}` is not {goal} after {limit:?}; it is {state}{reason}"),
-        )
-        .help("the daemon goes on with it; see `service status --long`");
+        let problem = Problem::new(Code::Timeout, not_yet(entry, goal, limit, state))
+            .help("the daemon goes on with it; see `service status --long`");
         (action, Some(problem))
     }
 
-    fn explain(&self, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
-        let name = &board.at(id).definition.name;
-        let verb = self.verb.word();
-        match obstacle {
-            Obstacle::Failed => {
-                let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
-                let entry = board.at(id);
-                let disk = match entry.missing.unreported {
-                    0 => "",
-                    _ => "; lines of its log cannot be written: see whether the disk is full",
-                };
-                let mut message = format!("cannot {verb} `{name}`: {reason}{disk}");
-                let mut help = after_start(&entry.definition, &entry.snapshot.state);
-                if let Some(again) = entry.retry_note() {
-                    message += &again;
-                    help = format!(
-                        "{help}; `service wait {name}` waits for it, `service stop {name}` gives it up"
-                    );
-                }
-                let code =
-                    if reason.starts_with(STATE_NOT_WRITTEN) { Code::Storage } else { Code::StartFailed };
-                Problem::new(code, message).help(help)
+    /// A state that has not come in time.
+    fn late(&self, until: Until, entry: &Entry) -> Problem {
+        let limit = if let Patience::For(limit) = self.patience { limit } else { Duration::ZERO };
+        let message = not_yet(entry, word(&Until::ALL, until), limit, state_now(entry));
+        Problem::new(Code::Timeout, message).help(format!("see `service why {}`", entry.definition.name))
+    }
+}
+
+/// How far a request is with one service.
+fn request_progress(verb: Verb, service: &Open, prospects: &Prospects<'_>) -> Progress {
+    let id = service.id;
+    match verb {
+        Verb::Start | Verb::Restart => prospects.start(id),
+        Verb::Stop => prospects.fleet().stop_progress(id),
+        Verb::Update if service.settled => Progress::Done,
+        Verb::Update => prospects.fleet().update_progress(id),
+    }
+}
+
+fn done(verb: Verb, service: &Open) -> Action {
+    match verb {
+        Verb::Update => Action::Updated,
+        _ if service.settled => Action::Unchanged,
+        Verb::Stop => Action::Stopped,
+        Verb::Restart if service.was_alive => Action::Restarted,
+        Verb::Start | Verb::Restart => Action::Started,
+    }
+}
+
+/// What is under way, and what it leads to.
+fn under_way(verb: Verb) -> (Action, &'static str) {
+    match verb {
+        Verb::Start | Verb::Restart => (Action::Starting, "ready"),
+        Verb::Stop => (Action::Stopping, "stopped"),
+        Verb::Update => (Action::Updated, "healthy by its new check"),
+    }
+}
+
+fn not_yet(entry: &Entry, goal: &str, limit: Duration, state: &str) -> String {
+    let reason = entry.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("`{}` is not {goal} after {limit:?}; it is {state}{reason}", entry.definition.name)
+}
+
+/// Why a request cannot be carried out.
+fn explain(verb: Verb, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
+    let name = &board.at(id).definition.name;
+    let verb = verb.word();
+    match obstacle {
+        Obstacle::Failed => {
+            let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
+            let entry = board.at(id);
+            let disk = match entry.missing.unreported {
+                0 => "",
+                _ => "; lines of its log cannot be written: see whether the disk is full",
+            };
+            let mut message = format!("cannot {verb} `{name}`: {reason}{disk}");
+            let mut help = after_start(&entry.definition, &entry.snapshot.state);
+            if let Some(again) = entry.retry_note() {
+                message += &again;
+                help =
+                    format!("{help}; `service wait {name}` waits for it, `service stop {name}` gives it up");
             }
-            Obstacle::Dependency(need) => {
-                let need = board.at(need);
-                let state = need.blocking_reason();
-                let needed = &need.definition.name;
-                Problem::new(
-                    Code::DependencyFailed,
-                    format!("cannot {verb} `{name}`: it needs `{needed}`, {state}"),
-                )
-                .help(format!("see `service why {needed}`"))
-            }
-            Obstacle::Unclear => {
-                let why = board.at(id).snapshot.state.unknown_because().unwrap_or_default();
-                state_unknown(verb, name, why)
-            }
-            Obstacle::Countermanded | Obstacle::Endless => Problem::new(
-                Code::Cancelled,
-                format!("cannot {verb} `{name}`: another request wanted the opposite"),
-            ),
+            let code = if reason.starts_with(STATE_NOT_WRITTEN) { Code::Storage } else { Code::StartFailed };
+            Problem::new(code, message).help(help)
         }
+        Obstacle::Dependency(need) => {
+            let need = board.at(need);
+            let state = need.blocking_reason();
+            let needed = &need.definition.name;
+            Problem::new(
+                Code::DependencyFailed,
+                format!("cannot {verb} `{name}`: it needs `{needed}`, {state}"),
+            )
+            .help(format!("see `service why {needed}`"))
+        }
+        Obstacle::Unclear => {
+            let why = board.at(id).snapshot.state.unknown_because().unwrap_or_default();
+            state_unknown(verb, name, why)
+        }
+        Obstacle::Countermanded | Obstacle::Endless => Problem::new(
+            Code::Cancelled,
+            format!("cannot {verb} `{name}`: another request wanted the opposite"),
+        ),
+    }
+}
+/// Why a service will not come to a state.
+fn never(until: Until, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
+    let entry = board.at(id);
+    let name = &entry.definition.name;
+    let (why, help) = match obstacle {
+        Obstacle::Failed => {
+            let reason = entry.reason().unwrap_or_else(|| "it ended".to_owned());
+            (format!("it is {}: {reason}", state_now(entry)), format!("see `service why {name}`"))
+        }
+        Obstacle::Dependency(need) => {
+            let need = board.at(need);
+            let needed = &need.definition.name;
+            (
+                format!("it needs `{needed}`, {}", need.blocking_reason()),
+                format!("see `service why {needed}`"),
+            )
+        }
+        Obstacle::Unclear => {
+            let why = entry.snapshot.state.unknown_because().unwrap_or_default();
+            (why.to_owned(), unknown(name))
+        }
+        Obstacle::Countermanded if entry.snapshot.state.is_alive() => {
+            ("somebody stops it".to_owned(), format!("run `service start {name}`"))
+        }
+        Obstacle::Countermanded => (
+            format!("it is {}, and nobody wants it to run", state_now(entry)),
+            format!("run `service start {name}`"),
+        ),
+        Obstacle::Endless => (
+            "its restart policy starts it again whenever it ends".to_owned(),
+            format!("wait for another state, or change `restart` of [services.{name}]"),
+        ),
+    };
+    let message = format!("`{name}` will not be {}: {why}", word(&Until::ALL, until));
+    Problem::new(Code::Never, message).help(help)
+}
+
+fn state_now(entry: &Entry) -> &'static str {
+    match entry.snapshot.state_word() {
+        "backoff" if entry.snapshot.goal != Goal::Down => "waiting for its next try",
+        word => word,
     }
 }
 
@@ -280,4 +410,10 @@ fn gone(service: &Open, problem: Problem, took: Duration) -> Outcome {
         error: Some(problem),
         note: None,
     }
+}
+
+/// One that was removed, of which a state was awaited.
+fn stopped(service: &Open, error: Option<Problem>, took: Duration) -> Outcome {
+    let (ok, action, status) = (error.is_none(), Action::Unchanged, "stopped".to_owned());
+    Outcome { ok, action, status, error, ..gone(service, Problem::new(Code::Cancelled, ""), took) }
 }

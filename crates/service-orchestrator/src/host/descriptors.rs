@@ -86,14 +86,14 @@ impl DescriptorBudget {
 pub(crate) struct DescriptorPermit(usize);
 
 impl DescriptorPermit {
-    /// DescriptorBudget for a connection.
+    /// Takes what a connection needs.
     pub(crate) fn connection() -> Result<Self, NoDescriptors> {
         let room = DescriptorBudget::now();
         let mut held = Self(0);
         if held.take(1, room.services()) { Ok(held) } else { Err(NoDescriptors { limit: room.limit }) }
     }
 
-    /// DescriptorBudget for what its shim would leave, too.
+    /// Takes what its orphaned output would need, too; whether there is room for that.
     pub(crate) fn and_orphaned_output(&mut self) -> bool {
         self.0 > 1 || self.take(OF_A_HERITAGE, DescriptorBudget::now().with_heritage())
     }

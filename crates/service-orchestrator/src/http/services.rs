@@ -239,7 +239,7 @@ pub(super) async fn why(
 ) -> Reply<view::Why> {
     let board = api.orchestrator.board();
     let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
-    let paths = Arc::clone(&api.orchestrator.paths());
+    let paths = Arc::clone(api.orchestrator.paths());
     let lines = lines_for(role);
     // It reads a log and walks through /proc.
     let explained = tokio::task::spawn_blocking(move || {
@@ -277,7 +277,7 @@ pub(super) async fn whys(
 ) -> Reply<Vec<view::Why>> {
     let board = api.orchestrator.board();
     let ids = resolve(&board.plan, &names.list())?;
-    let paths = Arc::clone(&api.orchestrator.paths());
+    let paths = Arc::clone(api.orchestrator.paths());
     let lines = lines_for(role);
     let explained = tokio::task::spawn_blocking(move || {
         let _held = permit;

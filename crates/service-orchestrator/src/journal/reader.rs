@@ -42,7 +42,7 @@ pub(super) struct Pages {
     pub(super) daemon: Option<String>,
     /// In which boot that was.
     pub(super) boot_id: Option<String>,
-    /// SegmentedLog that could not be understood.
+    /// Lines that could not be understood.
     pub(super) broken: usize,
     /// The current file is not of our version, so nothing may be added to it.
     pub(super) stranger: bool,

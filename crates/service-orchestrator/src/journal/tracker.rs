@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_launch_that_is_taken_back_has_not_the_exit_of_the_run_before() {
         let before = Some((4, Exit::Code(3)));
-        // StateTracker as it went on, and seen only when it was over.
+        // Observed as it went on, and only when it was over.
         for state in ["starting", "failed"] {
             let run = if state == "starting" { 5 } else { 4 };
             let mut seen = StateTracker { state: Some(state.into()), run, ..StateTracker::default() };

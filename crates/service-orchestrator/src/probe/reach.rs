@@ -1,4 +1,4 @@
-//! [`Reach`]: how a check comes to a port. Always by a connection of its own, as any foreign_listener would: one that was kept would
+//! [`Reach`]: how a check comes to a port. Always by a connection of its own, as any client would: one that was kept would
 //! tell of whoever accepted it, however long that has listened no more, and takes a server of one thread from all others.
 //!
 //! A name is all of its addresses. Where only the service itself will do, the kernel is asked first who listens at each of
@@ -63,7 +63,7 @@ impl Reach<'_> {
         }
     }
 
-    /// Asks where the service listens; where it does not as far as the kernel tells, whoever is no foreign_listener.
+    /// Asks where the service listens; where it does not as far as the kernel tells, every address that no other process holds.
     async fn ask_own<Q: Question>(
         &self,
         shim: u32,

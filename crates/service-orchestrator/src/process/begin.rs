@@ -108,7 +108,7 @@ struct Sent {
 /// The descriptors of a launch.
 struct Place {
     held: DescriptorPermit,
-    /// Its orphaned_output is let go of once it has begun.
+    /// What its shim would leave is let go of once it has begun.
     narrow: Option<SemaphorePermit<'static>>,
 }
 
@@ -170,7 +170,7 @@ async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<
     }
 }
 
-/// DescriptorBudget for one launch. That of a run which is just ending is waited for.
+/// Takes the descriptors of one launch. Those of a run that is just ending are waited for.
 async fn place() -> Result<Place, NoDescriptors> {
     let deadline = clock::now().plus(ROOM_WITHIN);
     let mut held = loop {

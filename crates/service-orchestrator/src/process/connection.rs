@@ -1,4 +1,4 @@
-//! [`ShimConnection`]: a connection to a shim, with what it has said that nobody has dealt with.
+//! [`ShimConnection`]: a connection to a shim, with what was received and not read yet.
 
 use service_shim::{Files, OrphanedOutput, RunRecord, ShimRequest};
 use std::io::{self, Cursor};

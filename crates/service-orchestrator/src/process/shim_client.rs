@@ -1,9 +1,8 @@
-//! The daemon's side of a shim: launching one, following it, taking one up again.
+//! [`Shims`], the driver; [`ShimHandle`], which reaches the shim of one run; [`RunFollower`], the task that follows a run.
 //!
-//! One task follows one run. It ends when the shim has: either with a record that says how the run ended, or without
-//! one, and then what the shim kept is ended too, what its service had still said is written down, and the exit is
-//! unknown. That a connection ends says nothing about the shim: while it lives it is reached again, and meanwhile followed by
-//! the record that it writes.
+//! The task ends when the shim has ended: with a record that says how the run ended, or without one. If the shim dies first, its
+//! processes are killed, buffered output is flushed to the log, and the exit status is unknown. The end of a connection says
+//! nothing about the shim: while it lives the connection is made again, and meanwhile the record that it writes is read.
 
 use super::connection::{Frames, ShimConnection, send, try_send};
 use super::zygote::Zygote;

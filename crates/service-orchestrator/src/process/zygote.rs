@@ -1,11 +1,11 @@
 //! [`Zygote`]: the process that shims are forked from. It is started with the daemon, and at once again when it has died;
 //! shims outlive it, as they outlive the daemon.
 //!
-//! While services wait for others, shims are made that wait for their launch: to fork takes longer than to launch. One that
-//! is not needed any more ends when it is hung up on, as all of them do with the daemon.
+//! While services wait for others, idle shims are forked ahead of their launch: to fork takes longer than to launch. An idle
+//! shim ends when its connection is closed, by this module or with the daemon.
 //!
-//! Each zygote is waited for. When it ends, the shims that it had forked ahead are let go, and every launch that was sent
-//! to it learns of it ([`IdleShim::orphaned`]): no launch relies on a socket telling that nobody reads it.
+//! The end of a zygote is awaited. Then its idle shims are dropped, and every launch that was sent to it learns of it
+//! ([`Lifeline::ended`]): no launch relies on a socket to tell that nobody reads it.
 
 use crate::host::descriptors::DescriptorBudget;
 use crate::host::{clock, procfs};
@@ -37,7 +37,7 @@ const FIRST_WORD: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody who is needed is frozen, in nanoseconds.
 const WAKE_AGAIN: u64 = 500_000_000;
-/// At least so far apart are the starts of zygote that die. Whoever launches meanwhile starts one and does not wait.
+/// At least so far apart are the starts of zygotes that die. Whoever launches meanwhile starts one and does not wait.
 const APART: Duration = Duration::from_millis(100);
 
 /// At most so many shims wait for a launch; each has 90 KB and holds four descriptors here.
@@ -91,7 +91,7 @@ pub(crate) struct Zygote {
     wanted: AtomicUsize,
     /// Whether that will be seen to after the lull.
     stocking: AtomicBool,
-    /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a launch_fds.
+    /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a launch.
     pid: AtomicU32,
     /// When it was woken last, in nanoseconds since boot.
     woken: AtomicU64,

@@ -1,0 +1,190 @@
+//! [`ServiceRuntime`]: what the engine keeps of one service; [`RunTasks`]: what must not outlive a run.
+
+use crate::board::Entry;
+use crate::host::report::ManagerInfo;
+use crate::process::ShimHandle;
+use service_core::config::Service;
+use std::sync::Arc;
+use tokio::task::AbortHandle;
+
+/// What is kept of one service, as long as the plan has it.
+pub(super) struct ServiceRuntime {
+    pub(super) snapshot: Arc<Entry>,
+    /// With what it was last started.
+    pub(super) last_run: Option<LastRun>,
+    pub(super) run: RunTasks,
+    pub(super) orphaned: Orphaned,
+}
+
+/// The definition of a run.
+pub(super) struct LastRun {
+    pub(super) definition: Arc<Service>,
+    pub(super) saved: Saved,
+}
+
+/// Whether the definition of a run is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Saved {
+    Yes,
+    No,
+}
+
+/// Whether a service runs although nothing defines it any more. It goes when it has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Orphaned {
+    Yes,
+    No,
+}
+
+/// What belongs to one run. Dropping it ends what waits for the run.
+#[derive(Default)]
+pub(super) struct RunTasks {
+    /// The number of the run.
+    id: u64,
+    pub(super) shim: Option<ShimHandle>,
+    /// Waits for a sign that the service is ready, in its log or on its port.
+    pub(super) readiness: Option<AbortOnDrop>,
+    /// The last call of its manager. It is ended only for another call: one that is cut off may leave half of its work.
+    pub(super) manager_call: Option<AbortHandle>,
+    /// That its manager has started this run already, when it restarted the run before in one go.
+    pub(super) restarted_by_manager: Option<ManagerInfo>,
+}
+
+/// A task that ends with its owner.
+pub(super) struct AbortOnDrop(AbortHandle);
+
+impl From<AbortHandle> for AbortOnDrop {
+    fn from(task: AbortHandle) -> Self {
+        Self(task)
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl ServiceRuntime {
+    /// One that has not run.
+    pub(super) fn new(snapshot: Entry, orphaned: Orphaned) -> Self {
+        Self { snapshot: Arc::new(snapshot), last_run: None, run: RunTasks::default(), orphaned }
+    }
+
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.orphaned == Orphaned::Yes
+    }
+
+    /// Its snapshot, to be changed.
+    pub(super) fn edit(&mut self) -> &mut Entry {
+        Arc::make_mut(&mut self.snapshot)
+    }
+
+    /// The definition of its last run.
+    pub(super) fn last_definition(&self) -> Option<&Arc<Service>> {
+        self.last_run.as_ref().map(|last| &last.definition)
+    }
+}
+
+impl RunTasks {
+    /// What belongs to a run of a shim that is found running.
+    pub(super) fn of_found_run(id: u64, shim: ShimHandle) -> Self {
+        Self { id, shim: Some(shim), ..Self::default() }
+    }
+
+    /// Drops what belongs to an earlier run. That its manager has started the next run belongs to that.
+    pub(super) fn enter_run(&mut self, id: u64) {
+        if self.id < id {
+            let restarted_by_manager = self.restarted_by_manager.take();
+            *self = Self { id, restarted_by_manager, ..Self::default() };
+        }
+    }
+
+    /// Drops everything: the run has ended, and no other has begun.
+    pub(super) fn end(&mut self) {
+        *self = Self { id: self.id, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ServiceOrchestrator, load};
+    use service_core::config::Origin;
+    use std::path::Path;
+    use std::sync::Weak;
+    use std::time::Duration;
+
+    fn transient(name: &str, command: &str) -> Service {
+        let text = format!("[services.{name}]\noneshot = true\nstart_command = \"{command}\"\n");
+        let config = load::config_from_str(&text, "services.toml").unwrap();
+        Service { origin: Origin::Transient, ..config.services[0].clone() }
+    }
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        for _ in 0..3_000 {
+            if is_so() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{what}");
+    }
+
+    #[tokio::test]
+    async fn runs_that_are_forgotten_leave_no_definition() {
+        let orchestrator = ServiceOrchestrator::new().await.unwrap();
+        let mut definitions: Vec<Weak<Service>> = Vec::new();
+        for nth in 0..100 {
+            let service = transient(&format!("run-{nth}"), "true");
+            let name = service.name.clone();
+            orchestrator.redefine(vec![service], Vec::new()).await.unwrap();
+            orchestrator.start_service(&name).await.unwrap();
+            definitions.push(Arc::downgrade(&orchestrator.board().entry(&name).unwrap().definition));
+            assert_eq!(orchestrator.redefine(Vec::new(), vec![name.clone()]).await.unwrap(), [name]);
+        }
+        let is_gone = |definition: &Weak<Service>| definition.upgrade().is_none();
+        until("a definition is kept", || definitions.iter().all(is_gone)).await;
+        orchestrator.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_launch_that_is_refused_leaves_no_file_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let builder = ServiceOrchestrator::builder().state_dir(directory.path());
+        let orchestrator = builder.start().await.unwrap();
+        orchestrator.redefine(vec![transient("web", "/not/there")], Vec::new()).await.unwrap();
+        orchestrator.start_service("web").await.unwrap_err();
+        let files = directory.path().join("services");
+        let is_open = |files: &Path| {
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            open.filter_map(|open| std::fs::read_link(open.path()).ok()).any(|path| path.starts_with(files))
+        };
+        until("a file of the service is open", || !is_open(&files)).await;
+        orchestrator.shutdown().await;
+    }
+
+    #[test]
+    fn that_a_manager_has_restarted_a_service_is_for_the_next_run_alone() {
+        let info = || Some(ManagerInfo::default());
+        let mut run = RunTasks { id: 1, restarted_by_manager: info(), ..RunTasks::default() };
+        run.enter_run(2);
+        assert_eq!(run.restarted_by_manager, info());
+        run.restarted_by_manager = info();
+        // The goal turned down in between.
+        run.end();
+        run.enter_run(3);
+        assert_eq!(run.restarted_by_manager, None);
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_run_ends_with_it() {
+        let task = tokio::spawn(std::future::pending::<()>());
+        let mut run = RunTasks { id: 1, readiness: Some(task.abort_handle().into()), ..RunTasks::default() };
+        run.enter_run(1);
+        assert!(run.readiness.is_some());
+        run.enter_run(2);
+        assert!(run.readiness.is_none());
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+}
