@@ -255,18 +255,18 @@ impl DeliveredLines {
             return None;
         }
         let stream = (line.service.clone(), line.stream.clone());
-        let mut told = self.open.remove(&stream).unwrap_or_default();
+        let mut text = self.open.remove(&stream).unwrap_or_default();
         let mut is_over = false;
         if let Some(before) = self.reopened.remove(&stream).filter(|_| !line.continues)
             && let Some(rest) = line.line.strip_prefix(&before)
         {
-            told = before.clone();
+            text = before.clone();
             (line.line, line.continues) = (rest.to_owned(), true);
             is_over = line.line.is_empty();
         }
-        if line.partial && told.len() < MAX_OPEN_LINE_BYTES {
-            let told = if line.continues { told + &line.line } else { line.line.clone() };
-            self.open.insert(stream, told);
+        if line.partial && text.len() < MAX_OPEN_LINE_BYTES {
+            let text = if line.continues { text + &line.line } else { line.line.clone() };
+            self.open.insert(stream, text);
         }
         Some(line).filter(|_| !is_over)
     }
@@ -314,24 +314,24 @@ mod tests {
     #[test]
     fn a_line_that_has_not_ended_is_not_told_again_by_the_next_daemon() {
         let mut delivered = DeliveredLines::new(Timestamp::from_second(100).unwrap());
-        let told = |delivered: &mut DeliveredLines, second, text: &str, partial, continues| {
+        let part = |delivered: &mut DeliveredLines, second, text: &str, partial, continues| {
             let line = view::LogLine { line: text.into(), partial, continues, ..line("a", second) };
             delivered.keep_new_part(line).map(|line| (line.line, line.continues))
         };
         let row = |text: &str, continues| Some((text.to_owned(), continues));
-        assert_eq!(told(&mut delivered, 101, "Overwrite", true, false), row("Overwrite", false));
-        assert_eq!(told(&mut delivered, 102, "? ", true, true), row("? ", true));
+        assert_eq!(part(&mut delivered, 101, "Overwrite", true, false), row("Overwrite", false));
+        assert_eq!(part(&mut delivered, 102, "? ", true, true), row("? ", true));
         delivered.resume_time();
-        assert_eq!(told(&mut delivered, 103, "Overwrite? yes", false, false), row("yes", true));
-        assert_eq!(told(&mut delivered, 104, "Overwrite? no", false, false), row("Overwrite? no", false));
-        assert_eq!(told(&mut delivered, 105, "all", true, false), row("all", false));
+        assert_eq!(part(&mut delivered, 103, "Overwrite? yes", false, false), row("yes", true));
+        assert_eq!(part(&mut delivered, 104, "Overwrite? no", false, false), row("Overwrite? no", false));
+        assert_eq!(part(&mut delivered, 105, "all", true, false), row("all", false));
         assert_eq!(
-            told(&mut delivered, 106, "all of another line", false, false),
+            part(&mut delivered, 106, "all of another line", false, false),
             row("all of another line", false)
         );
-        assert_eq!(told(&mut delivered, 107, "all", true, false), row("all", false));
+        assert_eq!(part(&mut delivered, 107, "all", true, false), row("all", false));
         delivered.resume_time();
-        assert_eq!(told(&mut delivered, 108, "all", false, false), None, "it has ended, which shows nothing");
+        assert_eq!(part(&mut delivered, 108, "all", false, false), None, "it has ended, which shows nothing");
     }
 
     #[test]
@@ -342,8 +342,8 @@ mod tests {
         assert!(delivered.is_new(&line("a", 101)));
         assert!(delivered.is_new(&line("a", 101)));
         assert_eq!(delivered.resume_time().as_second(), 101);
-        let told = [line("a", 50), line("a", 101), line("a", 101), line("b", 99)];
-        assert!(told.iter().all(|line| !delivered.is_new(line)));
+        let repeated = [line("a", 50), line("a", 101), line("a", 101), line("b", 99)];
+        assert!(repeated.iter().all(|line| !delivered.is_new(line)));
         assert!(delivered.is_new(&line("a", 101)), "a third line of that moment");
         assert!(delivered.is_new(&line("b", 102)));
         assert!(delivered.is_new(&line("a", 103)));

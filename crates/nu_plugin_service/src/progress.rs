@@ -185,14 +185,14 @@ fn describe_progress(
     let on_its_way = |state: &&view::Status| {
         !all || matches!(state.state.as_str(), "waiting" | "starting" | "stopping" | "backoff")
     };
-    let told: Vec<_> = states.iter().filter(on_its_way).collect();
+    let shown: Vec<_> = states.iter().filter(on_its_way).collect();
     let mut line = format!("{what} {}", seconds(took.as_secs()));
-    for (n, state) in told.iter().take(MAX_SHOWN).enumerate() {
+    for (n, state) in shown.iter().take(MAX_SHOWN).enumerate() {
         line.push_str(if n == 0 { ": " } else { ", " });
         line.push_str(&describe(state, now));
     }
-    if told.len() > MAX_SHOWN {
-        let _ = write!(line, ", and {} more", told.len() - MAX_SHOWN); // a String never fails
+    if shown.len() > MAX_SHOWN {
+        let _ = write!(line, ", and {} more", shown.len() - MAX_SHOWN); // a String never fails
     }
     line
 }

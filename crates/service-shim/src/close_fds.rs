@@ -24,7 +24,7 @@ pub fn close_except(kept: &mut [RawFd]) -> bool {
     }) && close_range(from, RawFd::MAX)
 }
 
-#[expect(unsafe_code, reason = "closing what somebody else may use is unsafe in general")]
+#[expect(unsafe_code, reason = "closing a descriptor that other code may use is unsafe in general")]
 fn close_range(first: RawFd, last: RawFd) -> bool {
     let [first, last]: [c_uint; 2] = [first, last].map(RawFd::cast_unsigned);
     // SAFETY: nothing uses these descriptors any more, as the callers of `close_all` and `close_except` ensure.

@@ -70,7 +70,7 @@ impl Process {
     }
 }
 
-/// Whether this is what the kernel says of a pid that nobody has.
+/// Whether this is the kernel's error for a pid without a process.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }

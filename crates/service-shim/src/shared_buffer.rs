@@ -49,7 +49,7 @@ const LINE_FLAGS: usize = 320;
 /// The offset of the owner, and of its path.
 const OWNER: usize = 512;
 const PATH: usize = 1024;
-/// The offset of the number of bytes written to the log, plus one; zero if nobody counts.
+/// The offset of the number of bytes written to the log, plus one; zero if the shim does not count.
 const WRITTEN: usize = 768;
 const MAX_PATH_BYTES: usize = DATA - PATH;
 /// The data without its first page.

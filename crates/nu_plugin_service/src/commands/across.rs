@@ -111,8 +111,8 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> Across<C> {
     ) -> PipelineData {
         // A project that is gone has nothing left, and a daemon that does not run cannot be stopped.
         let is_nothing = |error: &LabeledError| match error.code.as_deref() {
-            Some(told) if told == code(Code::NoProject) => true,
-            Some(told) if told == code(Code::DaemonUnreachable) => self.is_about_daemon(),
+            Some(found) if found == code(Code::NoProject) => true,
+            Some(found) if found == code(Code::DaemonUnreachable) => self.is_about_daemon(),
             _ => false,
         };
         let (mut answers, mut failed) = (Vec::new(), Vec::new());

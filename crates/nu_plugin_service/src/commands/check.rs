@@ -90,9 +90,9 @@ impl PluginCommand for Check {
 /// The error of a strict check, with all findings.
 fn check_result(findings: &[Finding]) -> Option<Problem> {
     let first = findings.iter().find(|finding| finding.severity == Severity::Error)?;
-    let mut told = vec![format!("cannot start services with `{}`", first.file)];
-    told.extend(findings.iter().map(describe));
-    Some(Problem::new(Code::BadDefinition, told.join("\n\n")))
+    let mut messages = vec![format!("cannot start services with `{}`", first.file)];
+    messages.extend(findings.iter().map(describe));
+    Some(Problem::new(Code::BadDefinition, messages.join("\n\n")))
 }
 
 fn describe(finding: &Finding) -> String {
