@@ -63,7 +63,7 @@ impl Definitions {
         Self { path, state: Mutex::new(state) }
     }
 
-    /// LogWatcher to the plan that the file describes. A file that is wrong changes nothing and is an error each time.
+    /// Changes to the plan that the file describes. A file that is wrong changes nothing and is an error each time.
     pub(super) async fn refresh(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
         self.load_if_changed(&mut *self.state.lock().await, orchestrator).await
     }
@@ -82,7 +82,7 @@ impl Definitions {
         Ok((FileRevision { file, stamp }, plan))
     }
 
-    /// LogWatcher to the plan of a revision, with the additions of now: other requests may have added or removed services since
+    /// Changes to the plan of a revision, with the additions of now: other requests may have added or removed services since
     /// the file was read, and these answers stay true. If another revision is loaded by now, nothing changes.
     pub(super) async fn enact(
         &self,

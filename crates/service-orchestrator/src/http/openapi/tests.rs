@@ -116,7 +116,7 @@ fn who_adds_a_service_finds_every_key_of_one() {
         .collect();
     let read = concat!(include_str!("../../load/definition.rs"), include_str!("../../load/container.rs"));
     let words =
-        ["string", "flag", "take", "duration", "number", "word", "list", "section", "get", "environment"];
+        ["string", "flag", "read", "duration", "number", "choice", "list", "section", "get", "environment"];
     let calls = words.map(|word| format!(".{word}(\"")).into_iter().chain(["list(section, \"".to_owned()]);
     let keys: Vec<&str> = calls
         .flat_map(|call| read.split(&*call).skip(1).collect::<Vec<_>>())
