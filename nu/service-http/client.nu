@@ -202,8 +202,8 @@ def distrust-strangers [way: record]: nothing -> any {
     let directory = $way.socket | path dirname
     let owner = ownership stranger $directory
     if $owner == null { return }
-    problem raise { code: internal message: $"cannot trust the socket in `($directory)`: it belongs to user ($owner)"
-        help: "set $env.XDG_RUNTIME_DIR to a directory of your own" } $way.span
+    problem raise { code: storage message: $"cannot trust the socket in `($directory)`: it belongs to user ($owner)"
+        help: "unset $env.XDG_RUNTIME_DIR, or set it to a directory of your own" } $way.span
 }
 
 def target [route: string, query: record]: nothing -> string {

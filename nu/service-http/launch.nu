@@ -14,10 +14,13 @@ export def main [project: record, span: record]: nothing -> any {
     cd /
     let why = ownership foreign-directory $project.state
     if $why != null or ($project.log | path type) not-in [null file] {
+        let writable = $why | default "" | parse "others can write to `{directory}`" | get --optional 0.directory
         problem raise {
-            code: daemon_unreachable
-            message: $"cannot keep state in `($project.state)`: ($why | default $'`($project.log)` is no regular file')"
-            help: "remove it, or set HOME and XDG_* to directories of your own"
+            code: storage
+            message: $"cannot store state in `($project.state)`: ($why | default $'`($project.log)` is no regular file')"
+            help: (if $why == null { "remove the log" } else if $writable != null { $"run `chmod go-w '($writable)'`" } else {
+                "unset $XDG_STATE_HOME, or set it to a directory of your own; HOME must be your own as well"
+            })
         } $span
     }
     # This variable is meant for the hook, and not for services that the daemon starts.

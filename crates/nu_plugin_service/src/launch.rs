@@ -50,7 +50,8 @@ fn check_socket_owner(socket: &Path) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("cannot trust the socket in `{}`: it belongs to user {owner}", directory.display());
-    Err(Problem::new(Code::Internal, message).help("set $env.XDG_RUNTIME_DIR to a directory of your own"))
+    Err(Problem::new(Code::Storage, message)
+        .help("unset $env.XDG_RUNTIME_DIR, or set it to a directory of your own"))
 }
 
 /// The running daemon, if its version matches.
@@ -132,7 +133,7 @@ fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> 
     let log = open_log(project).map_err(|error| {
         let dir = project.state_dir.display();
         Problem::of_io(&error, format!("cannot store state in `{dir}`: {error}"))
-            .help("make the directory writable, or set $env.XDG_STATE_HOME to a writable one")
+            .or_help("make the directory writable, or set $env.XDG_STATE_HOME to a writable one")
     })?;
     let mut command = program(engine)?;
     command.arg("run").arg("--config").arg(&project.config);

@@ -3,9 +3,11 @@
 //!
 //! `nu/service-http/ownership.nu` is the same rule for Nushell; `tests/tests/security/ownership.rs` holds both against one table.
 
+use crate::environment::FOLDER;
 use crate::file_names::FILE;
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
+use std::fmt;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -102,6 +104,41 @@ pub(crate) fn foreign_directory(directory: &Path, uid: u32) -> Option<String> {
     suspicion(&found, uid).map(|why| why.about(Some(&place.to_path_buf())))
 }
 
+/// Why a directory is not used, and the next step.
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    remedy: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The next step for an error of [`private_dir`] that says whose a directory is.
+pub(crate) fn remedy(error: &io::Error) -> Option<&str> {
+    Some(&error.get_ref()?.downcast_ref::<Refusal>()?.remedy)
+}
+
+/// What to do about `place`, on the way to `target`. What may be a home or the directory of a login is never to be removed.
+fn remedy_for(why: Suspicion, place: &Path, target: &Path) -> String {
+    // The socket lies in the directory of this program itself, state below it.
+    let variable = if target.ends_with(FOLDER) { "XDG_RUNTIME_DIR" } else { "XDG_STATE_HOME" };
+    match why {
+        Suspicion::Writable => format!("run `chmod go-w '{}'`", place.display()),
+        Suspicion::Belongs(_) if place.starts_with(target) => {
+            format!("make it your own with `chown`, or set ${variable} to a directory of your own")
+        }
+        Suspicion::Belongs(_) => {
+            format!("unset ${variable}, or set it to a directory of your own; HOME must be your own as well")
+        }
+    }
+}
+
 /// Makes a directory that only its user may enter, with those above it, and gives it open. One that is there is closed to
 /// others; one that belongs to somebody else, in which something does, or that somebody else could put another in the place
 /// of, is not used.
@@ -110,13 +147,15 @@ pub(crate) fn foreign_directory(directory: &Path, uid: u32) -> Option<String> {
 /// In words where it cannot be trusted, else those of making it.
 pub fn private_dir(path: &Path) -> io::Result<File> {
     let uid = geteuid().as_raw();
-    let refused = |why: String| {
-        io::Error::other(format!("{why}; remove it, or set HOME and XDG_* to directories of your own"))
+    let refused = |why: Suspicion, place: &Path| {
+        let refusal =
+            Refusal { why: why.about(Some(&place.to_path_buf())), remedy: remedy_for(why, place, path) };
+        io::Error::new(io::ErrorKind::PermissionDenied, refusal)
     };
     let exists = |path: &&Path| std::fs::symlink_metadata(path).is_ok();
     for place in path.ancestors().skip(1).filter(exists).take(2) {
         if let Some(why) = suspicion(&std::fs::metadata(place)?, uid) {
-            return Err(refused(why.about(Some(&place.to_path_buf()))));
+            return Err(refused(why, place));
         }
     }
     for link in path.ancestors() {
@@ -125,7 +164,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
             && found.uid() != uid
             && found.uid() != 0
         {
-            return Err(refused(Suspicion::Belongs(found.uid()).about(Some(&link.to_path_buf()))));
+            return Err(refused(Suspicion::Belongs(found.uid()), link));
         }
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -143,7 +182,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     };
     let found = directory.metadata()?;
     if found.uid() != uid {
-        return Err(refused(Suspicion::Belongs(found.uid()).about(Some(&path.to_path_buf()))));
+        return Err(refused(Suspicion::Belongs(found.uid()), path));
     }
     if found.mode() & 0o777 != 0o700 {
         directory.set_permissions(Permissions::from_mode(0o700))?;
@@ -153,7 +192,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
         if let Ok(owner) = entry.metadata().map(|found| found.uid())
             && owner != uid
         {
-            return Err(refused(Suspicion::Belongs(owner).about(Some(&entry.path()))));
+            return Err(refused(Suspicion::Belongs(owner), &entry.path()));
         }
     }
     Ok(directory)

@@ -1,5 +1,6 @@
 //! [`Problem`]: one failure in words a person can act on, with a stable code a script can branch on.
 
+use crate::ownership;
 use crate::redact::{self, redact};
 use nix::libc::{EMFILE, ENFILE};
 use serde::{Deserialize, Serialize};
@@ -229,6 +230,7 @@ impl Problem {
                 | ErrorKind::PermissionDenied
         );
         let mut problem = Self::new(if is_disk { Code::Storage } else { Code::Internal }, message);
+        problem.help = ownership::remedy(error).map(str::to_owned);
         if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
             problem.help =
                 Some("try again, or raise the limit of open files (`ulimit -n`) for the daemon".to_owned());

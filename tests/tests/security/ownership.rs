@@ -259,6 +259,14 @@ fn a_directory_of_somebody_else_keeps_no_state_and_no_socket() {
                 error["msg"].as_str().is_some_and(|told| told.contains(place)),
                 "{front} {place}: {error}"
             );
+            let (code, help) = (error["code"].to_string(), error["help"].as_str().unwrap_or_default());
+            assert!(code.contains("service::storage"), "{front} {place}: {error}");
+            assert!(
+                ["chmod go-w", "unset $", "chown", "remove the log"].iter().any(|step| help.contains(step)),
+                "{front} {place}: {error}"
+            );
+            let log = place == "orchestratord.log";
+            assert!(log || !error.to_string().contains("remove"), "{front} {place}: {error}");
             assert!(!project.path("made").exists(), "{front}: nothing was written through a link");
             assert!(project.processes().is_empty(), "{front} {place}");
         }
