@@ -67,7 +67,7 @@ export def stranger [directory: string]: nothing -> any {
 # An error for anything but a regular file of bounded size: a pipe, a device or an endless file is not read.
 export def must-be-regular [file: string]: nothing -> nothing {
     let found = look ($file | path expand)
-    let wrong = if $found == null { "there is no such file" } else if $found.type != file { "it is no regular file" } else if $found.size > $MAX_FILE_SIZE {
+    let wrong = if $found == null { "there is no such file" } else if $found.type != file { "it is not a regular file" } else if $found.size > $MAX_FILE_SIZE {
         $"it has more than ($MAX_FILE_SIZE)"
     }
     if $wrong != null { error make --unspanned { msg: $"cannot read `($file)`: ($wrong)" code: "service::bad_definition" } }

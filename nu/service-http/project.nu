@@ -39,13 +39,13 @@ export def main [
     let hash = if $why != null { trusted hash-if-trusted $there.0 }
     if $why != null and $hash == null {
         problem raise { code: untrusted_file message: $"cannot use `($path)`: ($why)"
-            help: "it says what runs here: read it, then say `service trust`, or name it with `--config` or $env.SERVICES_CONFIG; what is yours is closed to others by `chmod go-w`" } $span
+            help: "it defines commands to run: read it, then run `service trust`, or name it with `--config` or $env.SERVICES_CONFIG; `chmod go-w` restricts your own file" } $span
     }
     let left = $candidates | where {|file| (state (settled $file) | path type) == dir }
     let file = $there ++ $left | get --optional 0
     if $file == null {
         problem raise { code: no_project message: $"cannot read `($candidates.0)`: there is no such file"
-            help: "name an existing file with `--config`, or write one here" } $span
+            help: "name an existing file with `--config`, or create one here" } $span
     }
     let file = settled $file
     let state = state $file
@@ -75,8 +75,8 @@ def directory-is-gone [here: string, span: record]: nothing -> error {
 def state [file: string]: nothing -> string {
     let states = home XDG_STATE_HOME .local/state
     if $states == null {
-        problem raise { code: internal message: "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set"
-            help: "set XDG_STATE_HOME to a directory of yours" } (metadata $file).span
+        problem raise { code: internal message: "cannot find the state directory: neither HOME nor XDG_STATE_HOME is set"
+            help: "set XDG_STATE_HOME to a directory of your own" } (metadata $file).span
     }
     $states | path join $FOLDER (slug $file)
 }

@@ -9,8 +9,8 @@ export def store []: nothing -> string {
     let home = [$env.HOME? ($nu | get --optional home-dir) ($nu | get --optional home-path)]
         | where {|home| ($home | default "" | str starts-with "/") }
     let states = if ($set | str starts-with "/") { $set } else if ($home | is-not-empty) { $home.0 | path join .local/state } else {
-        error make --unspanned { msg: "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set"
-            code: "service::internal" help: "set XDG_STATE_HOME to a directory of yours" }
+        error make --unspanned { msg: "cannot find the state directory: neither HOME nor XDG_STATE_HOME is set"
+            code: "service::internal" help: "set XDG_STATE_HOME to a directory of your own" }
     }
     $states | path join service-orchestrator trusted.nuon
 }

@@ -154,7 +154,7 @@ dependencies = ["db"]
     define (open --raw services.toml | str replace "working_dir" "env = { A = '1' }\nworking_dir")
     let plan = service plan
     equal ($plan | get service) [db]
-    holds ($plan.0.warning | str contains "`web`, which it takes along, could not start") $plan.0.warning
+    holds ($plan.0.warning | str contains "`web`, which would restart too, could not start") $plan.0.warning
     equal (code-of { service apply }) "service::start_failed"
     equal (service status | get pid) $before
 }

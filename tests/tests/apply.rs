@@ -178,7 +178,7 @@ fn what_is_to_be_done_after_an_apply_that_was_taken_back_is_another_apply() {
     project.define("[services.desk]\nmanager = \"lamps.nu\"\nworking_dir = \"nowhere\"");
     let error = project.error("service apply");
     let help = error["help"].as_str().unwrap();
-    assert!(help.contains("runs again, and `service apply` tries anew"), "{error:#}");
+    assert!(help.contains("run again, and `service apply` tries again"), "{error:#}");
     assert_eq!(project.status("desk")["state"], "ready");
     project.value("service stop desk");
 }

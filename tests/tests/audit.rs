@@ -108,7 +108,7 @@ fn events_are_found_by_who_brought_them_about() {
     assert!(of_users.iter().all(|row| !row.contains("policy")), "{of_users:?}");
     assert_eq!(by("nobody at all"), Vec::<String>::new());
     let told = event(&project, "web", "stopped");
-    assert_eq!(text(&told, "reason"), "stopped because `db`, which it needs, was lost (policy when_lost)");
+    assert_eq!(text(&told, "reason"), "stopped because its dependency `db` was lost (policy when_lost)");
     let ended = event(&project, "late", "failed");
     assert!(text(&ended, "reason").starts_with("was not ready within 100ms"), "{ended}");
 }

@@ -110,7 +110,7 @@ dependencies = [{ name = "migrate", when_lost = "restart" }]
     assert!(rows.column("severity").iter().all(|severity| severity == "warning"), "{rows:#}");
     assert_eq!(about(&rows, "`nobody-of-this-name`")["key"], "user");
     assert_eq!(about(&rows, "port 18080")["service"], "b");
-    assert_eq!(about(&rows, "no directory")["key"], "working_dir");
+    assert_eq!(about(&rows, "not a directory")["key"], "working_dir");
     assert_eq!(about(&rows, "secrets.env")["line"], 2, "what all have in common is said once");
     let lost = about(&rows, "one-shot");
     assert_eq!((&lost["service"], &lost["key"]), (&"c".into(), &"dependencies".into()));

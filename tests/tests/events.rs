@@ -95,7 +95,7 @@ fn a_torn_line_and_garbage_are_passed_over_and_reported_once() {
     project.value("service restart web");
     is_unbroken(&project.value("service events --since 0"));
     let log = fs::read_to_string(project.state_dir().join("orchestratord.log")).unwrap();
-    assert_eq!(log.matches("cannot understand some lines of the journal").count(), 1, "{log}");
+    assert_eq!(log.matches("cannot parse some lines of the journal").count(), 1, "{log}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn what_somebody_else_starts_is_shown_left_alone_and_can_be_taken_over() {
     let status = eventually("it is seen", seen);
     assert_eq!(status["health"], "healthy", "{status}");
     assert_eq!(status["id"], project.path("desk.lamp").to_str().unwrap(), "{status}");
-    assert!(status["reason"].as_str().unwrap().contains("somebody else"), "{status}");
+    assert!(status["reason"].as_str().unwrap().contains("outside the orchestrator"), "{status}");
     remove(&project, "desk.lamp");
     eventually("its end is seen", || (project.status("desk")["state"] == "stopped").then_some(()));
     assert!(!project.path("desk.lamp").exists(), "nobody starts it again");
@@ -46,7 +46,7 @@ fn what_somebody_else_starts_is_shown_left_alone_and_can_be_taken_over() {
     assert_eq!(project.value("service stop desk").row("desk")["action"], "stopped");
     assert!(!project.path("desk.lamp").exists());
     let told = project.value("service events desk | where event == state and to == ready | get reason");
-    assert!(told[0].as_str().unwrap().contains("somebody else"), "{told}");
+    assert!(told[0].as_str().unwrap().contains("outside the orchestrator"), "{told}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_restart_says_what_the_manager_said_of_the_end_before() {
         Some(project.status("desk")).filter(|status| status["state"] == "ready" && status["restarts"] == 1)
     });
     assert_eq!(
-        status["reason"], "started again after it ended, as its manager says: “it is dark”",
+        status["reason"], "started again after it ended, according to its manager: “it is dark”",
         "{status}"
     );
     let events = project.value("service events desk | where event == state and to == waiting | get reason");

@@ -34,10 +34,10 @@ const CASES: &[Case] = &[
         "exit1",
         "start_command = [\"sh\", \"-c\", \"echo starting; echo boom: cannot open config.yml >&2; exit 1\"]",
         "exited with code 1",
-        "mend what it said last: `boom: cannot open config.yml`; then run `service start exit1`",
+        "fix the reported problem: `boom: cannot open config.yml`; then run `service start exit1`",
     ),
     case("silent", "start_command = \"false\"", "exited with code 1", "run its command by hand"),
-    case("usage", "start_command = \"ls --nosuch\"", "called in a wrong way", "mend what it said last"),
+    case("usage", "start_command = \"ls --nosuch\"", "wrong command line", "fix the reported problem"),
     case(
         "missing",
         "start_command = \"nosuchprogram-x\"",
@@ -56,7 +56,7 @@ const CASES: &[Case] = &[
         "`./nosuch.sh` does not exist",
         "correct `start_command`",
     ),
-    case("noenv", "start_command = \"sleep 9\"\nenv_file = \".env.missing\"", ".env.missing", "make `"),
+    case("noenv", "start_command = \"sleep 9\"\nenv_file = \".env.missing\"", ".env.missing", "create `"),
     case(
         "nodir",
         "start_command = \"sleep 9\"\nworking_dir = \"nosuchdir\"",
@@ -78,8 +78,8 @@ const CASES: &[Case] = &[
     case(
         "direnv",
         "start_command = \"sleep 9\"\nenv_file = \".\"",
-        "it is no regular file",
-        "let `env_file` name a file",
+        "it is not a regular file",
+        "set `env_file` to a readable file",
     ),
     case("directory", "start_command = \"./dir\"", "`./dir` is a directory", "correct `start_command`"),
     case(
@@ -92,7 +92,7 @@ const CASES: &[Case] = &[
         "library",
         "start_command = [\"sh\", \"-c\", \"echo serve: cannot open libx.so >&2; exit 127\"]",
         "exited with code 127",
-        "mend what it said last: `serve: cannot open libx.so`",
+        "fix the reported problem: `serve: cannot open libx.so`",
     ),
     case(
         "node",
@@ -159,30 +159,30 @@ const CASES: &[Case] = &[
     case(
         "unsaid",
         "start_command = \"TEST_SERVICE\"\nready = { notify = true, timeout = \"1s\" }",
-        "it has not said READY=1",
+        "it has not sent READY=1",
         "$NOTIFY_SOCKET",
     ),
     case(
         "variable",
         "start_command = \"sleep $NOSUCHPORT\"",
         "exited with code 1",
-        "`$NOSUCHPORT` stays as it is",
+        "`$NOSUCHPORT` is not expanded",
     ),
-    case("home", "start_command = \"cat ~/nosuchnotes\"", "exited with code 1", "`~` stays as it is"),
-    case("pipe", "start_command = \"echo hi | cat\"", "exited with code 0", "`|` is passed on as a word"),
-    case("done", "start_command = \"true\"", "exited with code 0", "say `oneshot = true`"),
+    case("home", "start_command = \"cat ~/nosuchnotes\"", "exited with code 1", "`~` is not expanded"),
+    case("pipe", "start_command = \"echo hi | cat\"", "exited with code 0", "`|` is passed as an argument"),
+    case("done", "start_command = \"true\"", "exited with code 0", "set `oneshot = true`"),
     case("watcher", "start_command = \"cat\"", "exited with code 0", "standard input"),
     case(
         "background",
         "shell = \"sh\"\nstart_command = \"sleep 4901 & exit 0\"",
-        "it left 1 process (sleep) behind, which was ended",
-        "let it run in the foreground",
+        "it left 1 process (sleep) behind, which was killed",
+        "run it in the foreground",
     ),
     case(
         "waits",
         "start_command = \"TEST_SERVICE\"\ndependencies = [{ name = \"exit1\", condition = \"ready\" }]",
-        "it needs `exit1`, which failed: exited with code 1",
-        "mend what it said last: `boom: cannot open config.yml`",
+        "it depends on `exit1`, which failed: exited with code 1",
+        "fix the reported problem: `boom: cannot open config.yml`",
     ),
 ];
 
@@ -284,7 +284,7 @@ fn all_is_not_well_where_a_dependency_is_lost_or_a_service_went_with_another() {
         (rows.column("name") == ["brief", "keeper"]).then_some(rows)
     });
     let keeper = rows.row("keeper");
-    assert!(text(keeper, "summary").starts_with("it runs, and needs `brief`, which failed"), "{rows}");
+    assert!(text(keeper, "summary").starts_with("it runs, and depends on `brief`, which failed"), "{rows}");
     assert_eq!(keeper["help"], "run `service why brief`");
     project.value("service stop base");
     let top = project.value("service why top");
@@ -325,7 +325,7 @@ fn a_stop_command_that_fails_or_does_nothing_is_told() {
             "fails",
             "its stop command failed, so it got SIGTERM: `./stop.sh` ended with code 3: “pg_ctl: no such cluster”",
         ),
-        ("idles", "killed after 300ms: its stop command ended with code 0, but the service went on"),
+        ("idles", "killed after 300ms: its stop command ended with code 0, but the service did not end"),
         ("deaf", "killed after 200ms: it did not end on SIGTERM"),
         ("gone", "its stop command failed, so it got SIGTERM: cannot run `./nosuch-stop.sh`"),
     ] {

@@ -151,7 +151,7 @@ fn what_is_left_of_a_project_goes_when_it_is_gone_and_nothing_of_it_runs() {
     ));
     let nothing = project.error(&format!("service status --config {runs}"));
     assert_eq!(nothing["code"], "service::no_project", "{nothing}");
-    assert!(nothing["msg"].as_str().unwrap().contains("nothing of it runs"), "{nothing}");
+    assert!(nothing["msg"].as_str().unwrap().contains("no service of it runs"), "{nothing}");
     assert_eq!(project.value("service projects --prune | get path"), json!([runs, served]));
     assert_eq!((project.value("service projects --prune"), states()), (json!([]), 1));
 }

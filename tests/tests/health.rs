@@ -166,7 +166,7 @@ fn a_certificate_of_its_own_is_trusted_where_it_is_named_and_else_it_is_said_wha
     assert_eq!(project.status("anybody")["health"], "healthy");
     let error = project.error("service start unknown");
     let message = error["msg"].as_str().unwrap_or_default();
-    assert!(message.contains("its certificate is its own"), "{message}");
+    assert!(message.contains("its certificate is self-signed"), "{message}");
     assert!(message.contains("`health.ca_file`") && !message.contains("Other("), "{message}");
 }
 

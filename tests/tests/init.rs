@@ -18,7 +18,7 @@ fn the_file_is_valid_and_never_replaced_unless_forced() {
         let error = project.error(line);
         assert_eq!(error["code"], "service::not_found", "{line}: {error}");
         assert!(error.to_string().contains("services.toml defines no service"), "{line}: {error}");
-        assert!(error["help"].as_str().unwrap().contains("take the `# ` off"), "{line}: {error}");
+        assert!(error["help"].as_str().unwrap().contains("remove the `# `"), "{line}: {error}");
     }
     assert_eq!(project.value("service stop --all"), serde_json::json!([]));
 }

@@ -96,7 +96,7 @@ fn limits_are_shown_typed_with_a_word_of_who_keeps_them_also_by_the_next_daemon(
     match by.as_str() {
         "cgroup" => assert_eq!(reason, ""),
         "memory: rlimit, cpu: none" => {
-            assert!(reason.starts_with("memory_limit holds for each process by itself: "), "{reason}");
+            assert!(reason.starts_with("memory_limit applies to each process separately: "), "{reason}");
             assert!(reason.contains("; cpu_limit is not enforced: "), "{reason}");
         }
         _ => panic!("an unexpected mixture: {before}"),

@@ -175,7 +175,7 @@ fn a_module_that_does_not_keep_the_contract_is_told_how() {
     };
     fault(
         &format!("export const CONTRACT = 2\n{FILES}"),
-        "follows contract 2, and this orchestrator knows 1",
+        "uses contract 2, and this orchestrator supports 1",
     );
     fault(
         "export def stop []: record -> record { {state: stopped} }",

@@ -309,7 +309,7 @@ fn a_question_that_hangs_keeps_the_answers_about_others_back_once() {
     project.value("service start --all");
     project.write("now", "");
     let cannot_be_asked =
-        || project.status("hangs")["reason"].as_str().is_some_and(|reason| reason.contains("cannot ask"));
+        || project.status("hangs")["reason"].as_str().is_some_and(|reason| reason.contains("cannot query"));
     eventually("it hangs", || cannot_be_asked().then_some(()));
     std::fs::remove_file(project.path("lamp")).unwrap();
     eventually("the end of the other is seen", || {
@@ -383,6 +383,6 @@ fn a_start_command_that_stays_where_it_has_to_end_is_told_so() {
     };
     let error = project.error("service start web");
     let (message, help) = (error["msg"].as_str().unwrap(), error["help"].as_str().unwrap());
-    assert!(message.contains("`start_command` did not end within 1s and was ended"), "{error}");
+    assert!(message.contains("`start_command` did not exit within 1s and was killed"), "{error}");
     assert!(message.contains("manager = \"process\"") && !help.contains("nothing ran"), "{error}");
 }

@@ -38,7 +38,7 @@ fn refused(project: &Project, line: &str) -> (String, String) {
     let message = error["msg"].as_str().expect("an error says what is wrong").to_owned();
     assert!(message.contains("; nothing was stopped"), "{message}");
     let help = error["help"].as_str().unwrap_or_default().to_owned();
-    assert!(help.contains("say `service stop ") && help.contains("`, then `service start "), "{help}");
+    assert!(help.contains("run `service stop ") && help.contains("`, then `service start "), "{help}");
     (message, help)
 }
 
@@ -80,7 +80,7 @@ fn a_restart_that_cannot_succeed_stops_nothing_and_says_what_is_missing() {
         ),
         ("#!/bin/sh\r\nsleep 1000\r\n", "its first line ends with a carriage return"),
         ("sleep 1000\n", "it has no `#!` line"),
-        ("\x7fELF", "program `./program` is cut off"),
+        ("\x7fELF", "program `./program` is truncated"),
         ("", "program `./program` is empty"),
     ] {
         script(&project, "program", text);
@@ -144,7 +144,7 @@ fn a_restart_is_refused_for_all_that_it_would_start_and_only_where_something_run
     project.value("service start dependent");
     fs::remove_file(project.path("dependent")).unwrap();
     let (message, _) = refused(&project, "service restart needed");
-    let told = "cannot restart `needed`: `dependent`, which it takes along, could not start again: program `./dependent` does not exist";
+    let told = "cannot restart `needed`: `dependent`, which would restart too, could not start again: program `./dependent` does not exist";
     assert!(message.starts_with(told), "{message}");
     let (message, _) = refused(&project, "service restart needed --no-wait");
     assert!(message.starts_with(told), "{message}");
@@ -235,7 +235,7 @@ fn an_apply_with_one_bad_among_good_ones_stops_nothing_and_the_plan_has_said_so(
     };
     let told = "program `./api` does not exist";
     assert_eq!(row("api")["warning"], format!("could not start: {told}"));
-    assert_eq!(row("db")["warning"], format!("`api`, which it takes along, could not start: {told}"));
+    assert_eq!(row("db")["warning"], format!("`api`, which would restart too, could not start: {told}"));
     assert!(row("fresh")["warning"].as_str().unwrap().contains("fresh.env` cannot be read"));
     assert!(row("old")["warning"].is_null());
     for line in ["service apply", "service apply --no-rollback", "service apply --start"] {

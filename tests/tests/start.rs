@@ -230,7 +230,7 @@ fn a_one_shot_is_tried_once_and_a_crash_is_an_answer_while_the_policy_goes_on() 
 
     let rows = project.error("service start web");
     let message = rows["msg"].as_str().expect("it has a message");
-    assert!(message.contains("it needs `db`") && message.contains("exited with code 7"), "{rows}");
+    assert!(message.contains("it depends on `db`") && message.contains("exited with code 7"), "{rows}");
     assert!(message.contains("trying again (1 of 7)"), "{rows}");
     project.write("mended", "");
     let waited = project.value("service wait web");

@@ -126,7 +126,7 @@ fn what_is_added_takes_part_in_dependencies_and_a_changed_file_leaves_it_alone()
     project.value("service apply --start");
     assert_eq!(project.pid("b"), pid);
     let error = project.error("service remove a");
-    assert!(error["msg"].as_str().unwrap().contains("`b` needs it"), "{error:#}");
+    assert!(error["msg"].as_str().unwrap().contains("`b` depends on it"), "{error:#}");
     assert_eq!(project.error("service remove db")["code"], "service::bad_request");
     project.value("service daemon stop");
     assert_eq!(names(&project), ["db", "b", "a"], "without a daemon too");

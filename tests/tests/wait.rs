@@ -32,10 +32,10 @@ fn a_wait_that_is_over_says_so_at_once_and_why() {
         assert_eq!(error["code"], "service::never", "{line}: {error}");
         assert!(error["msg"].as_str().unwrap().contains(why), "{line}: {error}");
     };
-    never("service wait idle", "nobody wants it to run");
+    never("service wait idle", "its goal is down");
     project.value("service start top --no-wait");
     never("service wait bad --timeout 1min", "exited with code 3");
-    never("service wait top --for running --timeout 1min", "it needs `bad`, which failed");
+    never("service wait top --for running --timeout 1min", "it depends on `bad`, which failed");
     project.value("service start steady");
     never("service wait steady --for completed", "starts it again whenever it ends");
     assert_eq!(project.value("service wait bad --for stopped").column("name"), ["bad"]);

@@ -16,7 +16,7 @@ fn what_runs_without_what_it_needs_says_so() {
     project.value("service wait db --for stopped");
     assert_eq!(project.status("web")["state"], "ready");
     let why = project.value("service why web");
-    assert_eq!(why["summary"], "it runs, and needs `db`, which failed: exited with code 4", "{why}");
+    assert_eq!(why["summary"], "it runs, and depends on `db`, which failed: exited with code 4", "{why}");
     assert_eq!(why["help"], "run `service why db`");
 }
 
@@ -82,7 +82,7 @@ fn the_holder_of_its_port_and_the_next_try_are_named() {
         let why = project.value("service why web");
         (why["state"] == "backoff").then_some(why)
     });
-    assert_eq!(why["exit"], "exited with code 98: the address it wants is in use");
+    assert_eq!(why["exit"], "exited with code 98: its address is in use");
     assert_eq!(
         (&why["port_holder"]["port"], &why["port_holder"]["pid"]),
         (&port.into(), &std::process::id().into())

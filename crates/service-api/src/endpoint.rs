@@ -31,7 +31,7 @@ impl Remote {
     /// [`Code::BadRequest`].
     pub fn parse(url: &str) -> Result<Self, Problem> {
         let wrong = || {
-            let message = format!("cannot find a daemon by the URL `{}`", crate::redact(url));
+            let message = format!("cannot use the URL `{}`", crate::redact(url));
             Problem::new(Code::BadRequest, message)
                 .help("write it as `https://host:7777`, without a path; the token is in `token_file`")
         };
@@ -85,7 +85,7 @@ mod tests {
             ["box:7777", "ftp://a", "https://", "https://a/b", "https://u:p@a", "https://a:x", "https://a?b"]
         {
             let message = read(wrong).unwrap_err().message;
-            assert!(message.starts_with("cannot find") && !message.contains("u:p"), "{message}");
+            assert!(message.starts_with("cannot use") && !message.contains("u:p"), "{message}");
         }
     }
 }

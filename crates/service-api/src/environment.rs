@@ -52,9 +52,9 @@ pub fn states(around: &Environment<'_>) -> Result<PathBuf, Problem> {
     let state_home = around.home("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
         Problem::new(
             Code::Internal,
-            "cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set",
+            "cannot find the state directory: neither HOME nor XDG_STATE_HOME is set",
         )
-        .help("set XDG_STATE_HOME to a directory of yours")
+        .help("set XDG_STATE_HOME to a directory of your own")
     })?;
     Ok(state_home.join(FOLDER))
 }

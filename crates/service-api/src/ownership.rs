@@ -206,7 +206,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
 pub fn read_regular(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let regular = |found: &std::fs::Metadata| match found.is_file() {
         true => Ok(()),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     };
     // To open some devices does something already; and a pipe that was put there meanwhile keeps nobody waiting.
     regular(&std::fs::metadata(path)?)?;
@@ -217,7 +217,7 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     match bytes.len() as u64 > max_bytes {
         true => Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!("it has more than {} MiB", max_bytes >> 20),
+            format!("it is larger than {} MiB", max_bytes >> 20),
         )),
         false => Ok(bytes),
     }
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(read_regular(&file, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         for irregular in [dir.path(), Path::new("/dev/zero")] {
             let said = read_regular(irregular, 5).unwrap_err().to_string();
-            assert_eq!(said, "it is no regular file");
+            assert_eq!(said, "it is not a regular file");
         }
     }
 }

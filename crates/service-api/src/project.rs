@@ -91,7 +91,7 @@ impl Project {
     /// [`Code::NoProject`] if it cannot be written.
     pub fn users_own(around: &Environment<'_>) -> Result<Self, Problem> {
         let cannot = |why: &dyn fmt::Display| {
-            Problem::new(Code::NoProject, format!("cannot write a services.toml of your own: {why}"))
+            Problem::new(Code::NoProject, format!("cannot create a services.toml: {why}"))
         };
         let directory = around
             .home("XDG_CONFIG_HOME", ".config")
@@ -133,7 +133,7 @@ impl Project {
         let [file, _] = candidates;
         let error = std::fs::metadata(file).err().unwrap_or_else(|| ErrorKind::IsADirectory.into());
         Err(Problem::new(Code::NoProject, format!("cannot read `{}`: {error}", file.display()))
-            .help("name an existing file with `--config`, or write one here"))
+            .help("name an existing file with `--config`, or create one here"))
     }
 
     /// The project of a file, whether that is there or not.

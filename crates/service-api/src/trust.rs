@@ -38,8 +38,8 @@ pub(crate) fn may_be_used(found: &Path, around: &Environment<'_>) -> Result<Opti
         return Ok(Some(hash));
     }
     Err(Problem::new(Code::UntrustedFile, format!("cannot use `{}`: {why}", found.display())).help(
-        "it says what runs here: read it, then say `service trust`, or name it with `--config` or \
-         $env.SERVICES_CONFIG; what is yours is closed to others by `chmod go-w`",
+        "it defines commands to run: read it, then run `service trust`, or name it with `--config` or \
+         $env.SERVICES_CONFIG; `chmod go-w` restricts your own file",
     ))
 }
 

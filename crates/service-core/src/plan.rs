@@ -50,7 +50,7 @@ pub enum PlanError {
         suggestion: Option<Name>,
     },
     /// Services that need each other.
-    #[error("services depend on each other in a circle: {}", Circle(.edges))]
+    #[error("dependency cycle: {}", Circle(.edges))]
     Cycle {
         /// Each service of the circle, with the place where it names the next.
         edges: Vec<(Name, Span)>,
@@ -311,7 +311,7 @@ mod tests {
         let told = errors((0..5_000).map(|nth| needing(nth, &[(nth + 1) % 5_000])).collect());
         assert_eq!(
             told,
-            ["services depend on each other in a circle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> \
+            ["dependency cycle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> \
               … 4984 more … -> s4992 -> s4993 -> s4994 -> s4995 -> s4996 -> s4997 -> s4998 -> s4999 -> s0"]
         );
         let whole = errors((0..17).map(|nth| needing(nth, &[(nth + 1) % 17])).collect());
@@ -327,6 +327,6 @@ mod tests {
         services.extend([needing(998, &[999]), needing(999, &[998])]);
         let told = errors(services);
         assert_eq!(told.len(), 500);
-        assert_eq!(told[0], "services depend on each other in a circle: s0 -> s1 -> s0");
+        assert_eq!(told[0], "dependency cycle: s0 -> s1 -> s0");
     }
 }

@@ -49,7 +49,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
         (State::Stopped, Goal::Up | Goal::Again) => waiting(facts, snapshot.reason.as_deref()),
         (State::Launching { .. } | State::Starting { .. }, _) => {
             let text = match facts.holder {
-                Some(holder) => format!("it is starting, and the port it wants is held by {holder}"),
+                Some(holder) => format!("it is starting, and its port is held by {holder}"),
                 None => format!("{}{}", starting(facts), before(snapshot)),
             };
             let is_late = facts.check.is_some() || facts.ready.is_some();
@@ -59,9 +59,9 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
         }
         (State::Ready { .. }, Goal::Down) if snapshot.starter == Starter::Others => (
             say(
-                "it runs, and somebody else started it; nobody here stops it, or starts it again when it ends",
+                "it was started outside the orchestrator, which neither stops nor restarts it",
             ),
-            Some(format!("run `service start {name}` to take it over, or `service stop {name}`")),
+            Some(format!("run `service start {name}` to adopt it, or `service stop {name}`")),
         ),
         (State::Ready { .. }, Goal::Down | Goal::Again) => {
             (say("it runs until its dependents have stopped"), run("wait --for stopped"))
@@ -69,12 +69,12 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
         (State::Ready { .. }, Goal::Up) => match snapshot.health {
             Health::Unhealthy => {
                 let help = facts.holder.map(free_the_port).or_else(|| run("health"));
-                (say("it runs, and its checks fail"), help)
+                (say("it runs, and its health checks fail"), help)
             }
             _ if let Some((need, how)) = facts.lost => {
-                (format!("it runs, and needs `{need}`, {how}"), Some(format!("run `service why {need}`")))
+                (format!("it runs, and depends on `{need}`, {how}"), Some(format!("run `service why {need}`")))
             }
-            Health::Pending => (say("it runs, and no check has decided yet"), run("health")),
+            Health::Pending => (say("it runs, and no health check has completed yet"), run("health")),
             Health::Alive => (say("it runs, and no health check is defined"), None),
             Health::Healthy | Health::None => (say("all is well"), None),
         },
@@ -83,7 +83,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
             facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
         ),
         (State::Stopping { kills: 0, .. }, _) => (say("it is stopping"), run("wait --for stopped")),
-        (State::Stopping { .. }, _) => (say("it does not end, not even when killed"), run("logs")),
+        (State::Stopping { .. }, _) => (say("it does not end, not even after SIGKILL"), run("logs")),
         (State::Unknown { why, .. }, _) => (why.clone(), Some(unknown(name))),
         (State::Backoff { failure, .. }, _) => (
             format!("{}{}, and is started again", told(failure, facts), hindered(facts)),
@@ -99,12 +99,13 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
         (State::Failed { failure, attempts, .. }, _) => (
             match attempts {
                 0 | 1 => format!(
-                    "{}{}, and is not started again until somebody asks",
+                    "{}{}, and is not started again without a request",
                     told(failure, facts),
                     hindered(facts)
                 ),
                 more => format!(
-                    "{}{}; tried {more} times, it has reached its restart limit, and is not started again until somebody asks",
+                    "{}{}; after {more} tries it has reached its restart limit, and is not started again \
+                     without a request",
                     told(failure, facts),
                     hindered(facts)
                 ),
@@ -117,14 +118,15 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
 /// The way out where it cannot be told whether a service runs.
 pub fn unknown(name: &str) -> String {
     format!(
-        "put that right; the daemon looks again every few seconds, and `service status {name}` tells what it finds"
+        "correct the cause; the daemon checks again every few seconds, and `service status {name}` shows the \
+         result"
     )
 }
 
 fn waiting(facts: &Facts<'_>, reason: Option<&str>) -> (String, Option<String>) {
     match facts.need {
         Some((need, Some(_))) => (
-            format!("it waits for `{need}`, which will not come by itself"),
+            format!("it waits for `{need}`, which does not start by itself"),
             Some(format!("run `service why {need}`")),
         ),
         Some((need, None)) => {
@@ -138,12 +140,12 @@ fn waiting(facts: &Facts<'_>, reason: Option<&str>) -> (String, Option<String>) 
 }
 
 fn free_the_port(holder: &str) -> String {
-    format!("end {holder}, or give one of the two another port")
+    format!("end {holder}, or change one of the two ports")
 }
 
 /// Who has the port it wants, which most often is why it ended.
 fn hindered(facts: &Facts<'_>) -> String {
-    facts.holder.map(|holder| format!("; the port it wants is held by {holder}")).unwrap_or_default()
+    facts.holder.map(|holder| format!("; its port is held by {holder}")).unwrap_or_default()
 }
 
 fn told(failure: &Failure, facts: &Facts<'_>) -> String {
@@ -164,7 +166,7 @@ fn told(failure: &Failure, facts: &Facts<'_>) -> String {
 }
 
 fn left_behind(facts: &Facts<'_>) -> String {
-    facts.left.map(|left| format!("; it left {left} behind, which was ended")).unwrap_or_default()
+    facts.left.map(|left| format!("; it left {left} behind, which was killed")).unwrap_or_default()
 }
 
 fn starting(facts: &Facts<'_>) -> String {
@@ -177,7 +179,7 @@ fn starting(facts: &Facts<'_>) -> String {
 fn before(snapshot: &Snapshot) -> String {
     match snapshot.last_exit {
         Some(exit) if snapshot.restarts > 0 && snapshot.ended.is_none() && !exit.is_success() => {
-            format!("; before, it {}", in_words(exit))
+            format!("; its last run {}", in_words(exit))
         }
         _ => String::new(),
     }
@@ -188,7 +190,7 @@ pub fn missing_sign(facts: &Facts<'_>) -> Option<String> {
     if let Some(pattern) = facts.ready {
         return Some(match (facts.lines, facts.said) {
             (0, _) | (_, None) => {
-                format!("it has written no line, and one is to match `ready.log` = `{pattern}`")
+                format!("it has written no line, and none matches `ready.log` = `{pattern}`")
             }
             (lines, Some(said)) => {
                 format!("none of its {lines} lines matches `ready.log` = `{pattern}`, the last is `{said}`")
@@ -196,7 +198,7 @@ pub fn missing_sign(facts: &Facts<'_>) -> Option<String> {
         });
     }
     if facts.notifies {
-        return Some("it has not said READY=1 (`ready.notify`)".to_string());
+        return Some("it has not sent READY=1 (`ready.notify`)".to_string());
     }
     facts.check.map(ToString::to_string)
 }
@@ -226,11 +228,11 @@ pub fn in_words(exit: Exit) -> String {
 
 fn meaning(exit: Exit) -> Option<&'static str> {
     Some(match exit {
-        Exit::Code(2) => "most often it was called in a wrong way",
-        Exit::Code(64) => "it was called in a wrong way",
+        Exit::Code(2) => "usually a wrong command line",
+        Exit::Code(64) => "wrong command line",
         Exit::Code(77) => "a permission is missing",
-        Exit::Code(78) => "something in its configuration is wrong",
-        Exit::Code(ADDRESS_IN_USE) => "the address it wants is in use",
+        Exit::Code(78) => "invalid configuration",
+        Exit::Code(ADDRESS_IN_USE) => "its address is in use",
         Exit::Code(101) => "a panic, if it is written in Rust",
         Exit::Code(126) => "the command was found and cannot be executed",
         Exit::Code(127) => "the command was not found",
@@ -242,19 +244,19 @@ fn meaning(exit: Exit) -> Option<&'static str> {
 
 fn signal(number: i32) -> Option<&'static str> {
     Some(match number {
-        1 => "its terminal was closed, or somebody sent SIGHUP",
-        2 => "somebody pressed ctrl-c, or sent SIGINT",
-        4 => "it is not built for this processor, or is broken (SIGILL)",
-        6 => "it gave itself up, as after a failed assertion (SIGABRT)",
-        7 => "it touched memory that is not there (SIGBUS)",
+        1 => "its terminal was closed, or SIGHUP was sent",
+        2 => "ctrl-c was pressed, or SIGINT was sent",
+        4 => "it is not built for this processor, or is corrupt (SIGILL)",
+        6 => "it aborted, as after a failed assertion (SIGABRT)",
+        7 => "it accessed memory that does not exist (SIGBUS)",
         8 => "it divided by zero (SIGFPE)",
-        9 => "it was killed: by the kernel for want of memory, or by somebody (SIGKILL)",
-        11 => "it touched memory that is not its own (SIGSEGV)",
-        13 => "it wrote to somebody who had gone (SIGPIPE)",
-        15 => "somebody asked it to end (SIGTERM)",
-        24 => "it used more time than it may (SIGXCPU)",
-        25 => "it wrote a larger file than it may (SIGXFSZ)",
-        31 => "it did something that it may not (SIGSYS)",
+        9 => "it was killed: by the kernel for lack of memory, or by another process (SIGKILL)",
+        11 => "it accessed invalid memory (SIGSEGV)",
+        13 => "it wrote to a closed pipe or connection (SIGPIPE)",
+        15 => "it was asked to end (SIGTERM)",
+        24 => "it exceeded its CPU time limit (SIGXCPU)",
+        25 => "it exceeded its file size limit (SIGXFSZ)",
+        31 => "it made a forbidden system call (SIGSYS)",
         _ => return None,
     })
 }

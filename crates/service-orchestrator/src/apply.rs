@@ -43,7 +43,7 @@ impl ServiceOrchestrator {
         if !plan.settings().manager_enabled {
             return Err(Problem::new(
                 Code::ManagerDisabled,
-                "cannot apply anything: `manager_enabled` is false",
+                "cannot apply: `manager_enabled` is false",
             )
             .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
         }
@@ -84,7 +84,7 @@ impl ServiceOrchestrator {
             false => Outcome { named: false, ..row },
         };
         if let Err(problem) = self.go_back(&before, &how, back, rows).await {
-            tracing::error!(%problem, "cannot go back to what ran before");
+            tracing::error!(%problem, "cannot roll back");
             for name in before.present.keys() {
                 let _ = rows.send(failure(name, &problem));
             }
@@ -215,10 +215,10 @@ impl Steps {
 fn told(row: Outcome, how: &Apply) -> Outcome {
     let taken_back = |problem: Problem| match problem.code {
         Code::Timeout if how.rollback => {
-            problem.help("what ran before runs again; see `service status --long`")
+            problem.help("the former services run again; see `service status --long`")
         }
         Code::StartFailed if how.rollback => {
-            let back = "what ran before runs again, and `service apply` tries anew";
+            let back = "the former services run again, and `service apply` tries again";
             // Nothing is tried again that is taken back.
             let kept = |text: &String, end: &str| text.split(end).next().unwrap_or_default().to_owned();
             let help = problem.help.as_ref().map(|help| kept(help, "; `service wait "));

@@ -96,7 +96,7 @@ pub async fn run(project: Project, options: DaemonOptions) -> io::Result<()> {
             serve(running, notifier, options.unit.map(|(_, starts)| starts), idle_exit).await
         }
         Ok(Start::AlreadyRunning) => {
-            notifier.status("another daemon has the project and does not end");
+            notifier.status("another daemon serves the project and does not end");
             print_startup_message(&Greeting::Taken)
         }
         Err(problem) => {
@@ -136,7 +136,7 @@ fn identity(path: &Path) -> Option<(u64, u64, u32)> {
 fn write_record(project: &Project, greeting: &Greeting) {
     let record = serde_json::to_vec(greeting).map_err(io::Error::from);
     if let Err(error) = record.and_then(|record| write_private(&project.record(), &record)) {
-        tracing::error!(%error, "cannot write down where it listens");
+        tracing::error!(%error, "cannot save the address of its socket");
     }
 }
 
@@ -161,7 +161,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
     };
     if let Err(error) = disk::write_now(&project.note(), project.config.as_os_str().as_encoded_bytes()) {
-        tracing::warn!(%error, "cannot write down which project this is");
+        tracing::warn!(%error, "cannot save the path of the project");
     }
     let began = clock::now();
     let boot_id = service_shim::process::boot_id()
@@ -208,8 +208,8 @@ fn explain_missing_file(project: &Project, problem: Problem) -> Problem {
         Presence::Present => problem,
         Presence::Gone | Presence::Unknown => {
             let config = project.config.display();
-            Problem::new(Code::NoProject, format!("`{config}` is gone, and nothing of it runs"))
-                .help("`service projects --prune` removes the state of projects that are gone")
+            Problem::new(Code::NoProject, format!("`{config}` does not exist, and no service of it runs"))
+                .help("`service projects --prune` deletes the state of projects that no longer exist")
         }
     }
 }
@@ -266,20 +266,20 @@ async fn stop_other(project: &Project) {
     };
     match tokio::time::timeout(HANDOVER_TIMEOUT, ask).await {
         Ok(Ok(_)) => {
-            tracing::info!("the daemon that had the project ends");
+            tracing::info!("the former daemon of the project ends");
             let deadline = clock::now().plus(HANDOVER_TIMEOUT);
             while answers(&socket).await && clock::now() < deadline {
                 tokio::time::sleep(HANDOVER_POLL_INTERVAL).await;
             }
         }
-        Ok(Err(error)) => tracing::warn!(%error, "cannot ask the daemon that has the project to end"),
-        Err(_) => tracing::warn!("the daemon that has the project does not answer"),
+        Ok(Err(error)) => tracing::warn!(%error, "cannot ask the other daemon of the project to end"),
+        Err(_) => tracing::warn!("the other daemon of the project does not answer"),
     }
 }
 
 /// Asks a daemon whose socket cannot be reached to bind it again.
 fn request_rebind(pid: Option<i32>) -> io::Result<()> {
-    let pid = pid.ok_or_else(|| io::Error::other("another daemon has it, and does not say which"))?;
+    let pid = pid.ok_or_else(|| io::Error::other("another daemon serves the project, with an unknown pid"))?;
     tracing::warn!(pid, "a daemon runs and does not answer; asking it to listen again");
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)?)
 }
@@ -360,7 +360,7 @@ async fn serve(
     let _ = std::fs::remove_file(&api.project.socket);
     let _ = std::fs::remove_file(idle::hidden_path(&api.project.socket));
     let _ = std::fs::remove_file(api.project.record());
-    tracing::info!("ended; services live on");
+    tracing::info!("ended; services keep running");
     Ok(())
 }
 

@@ -148,7 +148,7 @@ impl Builder {
     /// As [`Builder::start`], with a plan instead of a configuration.
     pub(crate) async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
         let state_dir = self.state_dir.take().map_or_else(make_temporary_dir, Ok).map_err(|error| {
-            Problem::new(Code::Internal, format!("cannot make a temporary state directory: {error}"))
+            Problem::new(Code::Internal, format!("cannot create a temporary state directory: {error}"))
         })?;
         let internal = |what: &str, error: &dyn std::fmt::Display| {
             Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", state_dir.display()))
@@ -423,7 +423,7 @@ impl ServiceOrchestrator {
     ) -> Result<T, Problem> {
         let gone = || {
             Problem::new(Code::DaemonUnreachable, "the orchestrator has been shut down")
-                .help("services keep running; ask again, the next daemon answers")
+                .help("services keep running; try again, the next daemon answers")
         };
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).map_err(|_| gone())?;

@@ -69,8 +69,8 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<Begun, Problem> {
         options.open(&path).and_then(|mut file| file.write_all(page(&suggestions, env_file).as_bytes()));
     written.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
-            Problem::new(Code::Exists, format!("there is a `{}` already", path.display()))
-                .help("leave it, or replace it with `--force`")
+            Problem::new(Code::Exists, format!("`{}` exists already", path.display()))
+                .help("keep it, or replace it with `--force`")
         }
         _ => cannot(error),
     })?;

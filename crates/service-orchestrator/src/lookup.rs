@@ -11,11 +11,11 @@ pub(crate) fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem>
 }
 
 /// How a first service is defined.
-const BEGIN: &str = "take the `# ` off the lines of one, or write a `[services.NAME]` with a `start_command`";
+const BEGIN: &str = "remove the `# ` before one, or write a `[services.NAME]` with a `start_command`";
 
 /// There is nothing to start: not even a service that is done.
 pub(crate) fn nothing_defined() -> Problem {
-    Problem::new(Code::NotFound, "cannot start anything: services.toml defines no service").help(BEGIN)
+    Problem::new(Code::NotFound, "cannot start services: services.toml defines no service").help(BEGIN)
 }
 
 /// There is no such service, but perhaps this one is meant.

@@ -185,7 +185,7 @@ pub(crate) fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) ->
             Running::These(names) => (
                 starting.filter(|name| names.iter().any(|running| running == name)).collect(),
                 format!("it runs {place}"),
-                format!("`service down --config {config}` stops what runs there; then start it here"),
+                format!("`service down --config {config}` stops the services there; then start it here"),
             ),
             Running::Unknown(why) => (
                 starting.collect(),

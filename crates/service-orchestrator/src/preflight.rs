@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, mpsc};
 /// How long a look at one service may take.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
 const TOO_LATE: &str =
-    "its files could not be looked at within 5s: the disk that they are on does not answer";
+    "its files could not be checked within 5s: their disk does not answer";
 /// So many look at once. Those that a dead disk keeps hold their place.
 const MAX_LOOKS: usize = 16;
 static LOOKS: Semaphore = Semaphore::const_new(MAX_LOOKS);
@@ -91,7 +91,7 @@ impl ServiceOrchestrator {
         let name = first.service.name.clone();
         let cannot = match wish.names.first() {
             Some(asked) if !named(&name) => {
-                format!("cannot restart `{asked}`: `{name}`, which it takes along, could not start again")
+                format!("cannot restart `{asked}`: `{name}`, which would restart too, could not start again")
             }
             _ => format!("cannot restart `{name}`"),
         };
@@ -99,7 +99,7 @@ impl ServiceOrchestrator {
         // A hundred names are typed by nobody.
         let them = if wish.names.len() > MAX_NAMED { "...names".to_owned() } else { them };
         let all_the_same =
-            format!("to have it done all the same, say `service stop {them}`, then `service start {them}`");
+            format!("to restart nevertheless, run `service stop {them}`, then `service start {them}`");
         Err(refusal(&cannot, &all_the_same, failures, |failure| failure.service.name == name))
     }
 
@@ -113,7 +113,7 @@ impl ServiceOrchestrator {
         let failures = self.failures(of_changes(changes, next, start), next, Modules::All).await;
         let Some(first) = failures.first() else { return Ok(()) };
         let cannot = format!("cannot apply services.toml: `{}` could not start", first.service.name);
-        let all_the_same = "to have it done all the same, say `service stop NAME`, then `service start NAME`";
+        let all_the_same = "to restart nevertheless, run `service stop NAME`, then `service start NAME`";
         Err(refusal(&cannot, all_the_same, failures, |_| true))
     }
 
@@ -128,7 +128,7 @@ impl ServiceOrchestrator {
             let rows = changes.iter().filter(|change| change.affects.contains(&service.name));
             for row in rows {
                 let why =
-                    format!("`{}`, which it takes along, could not start: {}", service.name, blocker.why);
+                    format!("`{}`, which would restart too, could not start: {}", service.name, blocker.why);
                 found.entry(row.name.clone()).or_default().push(why);
             }
             if own.is_some_and(|own| own.kind != Kind::None) {
@@ -175,7 +175,7 @@ impl ServiceOrchestrator {
         let mut failures = Vec::new();
         for Upcoming { service, .. } in managed.filter(|upcoming| may_be_run(&upcoming.service)) {
             if let Err(why) = fitness.check(self.managers(), plan.settings(), service).await {
-                let help = "mend the module; `service managers` shows what is wrong with it".to_owned();
+                let help = "fix the module; `service managers` shows the problem".to_owned();
                 let blocker = Blocker { key: &["manager"], why, help, may_be_made: false };
                 failures.push(Failure { service: Arc::clone(service), blocker, place: None });
             }
@@ -194,7 +194,7 @@ async fn look_at(
     for upcoming in upcoming {
         let free = looks.wait_for(&upcoming.service.name);
         if tokio::time::timeout(SERVICE_TIMEOUT, free).await.is_err() {
-            return vec![late(upcoming, "an earlier look at its files has not come back".to_owned())];
+            return vec![late(upcoming, "an earlier check of its files has not ended".to_owned())];
         }
     }
     let Ok(Ok(permit)) = tokio::time::timeout(SERVICE_TIMEOUT, LOOKS.acquire()).await else {
@@ -216,7 +216,7 @@ async fn look_at(
     };
     // Not one of the runtime's, which would wait for it when the daemon ends.
     if let Err(error) = std::thread::Builder::new().name("preflight".to_owned()).spawn(work) {
-        return vec![late(first, format!("its files cannot be looked at: {error}"))];
+        return vec![late(first, format!("its files cannot be checked: {error}"))];
     }
     let mut failures = Vec::new();
     for upcoming in upcoming {
@@ -233,7 +233,7 @@ async fn look_at(
 
 /// That there is no telling.
 fn late(upcoming: &Upcoming, why: String) -> Failure {
-    let help = "try again, or see to the disk that its files are on".to_owned();
+    let help = "try again, or check the disk with its files".to_owned();
     let blocker = Blocker { key: &[], why, help, may_be_made: false };
     Failure { service: Arc::clone(&upcoming.service), blocker, place: None }
 }
@@ -316,7 +316,7 @@ mod tests {
         let (found, ()) = tokio::join!(first, wait);
         assert_eq!((found.len(), &*found[0].blocker.why), (1, TOO_LATE));
         let again = look_at(&looks, &services[..1], |_| unreachable!("nobody looks there again")).await;
-        assert!(again[0].blocker.why.contains("an earlier look"), "{}", again[0].blocker.why);
+        assert!(again[0].blocker.why.contains("an earlier check"), "{}", again[0].blocker.why);
         tokio::time::resume();
         assert!(look_at(&looks, &services[1..], |_| Vec::new()).await.is_empty(), "others are looked at");
         drop(release);

@@ -184,7 +184,7 @@ impl Store {
             let (target, count) = (self.target.clone(), services.len());
             match aside(count, slice, move || target.append(written, &services, events)).await {
                 Ok(written) => return self.written = Some(written),
-                Err(error) => tracing::debug!(%error, "cannot append to the state; writing it anew"),
+                Err(error) => tracing::debug!(%error, "cannot append to the state; rewriting it"),
             }
         }
         let services = memories(fleet, fleet.plan().ids(), slice).await;
@@ -228,7 +228,7 @@ impl Target {
         let line = line(&change)?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
         if file.metadata()?.len() != written.length {
-            return Err(io::Error::other("somebody else has changed it"));
+            return Err(io::Error::other("it was changed by another process"));
         }
         file.write_all(&line)?;
         self.disk.mark(&self.path);
@@ -287,7 +287,7 @@ pub(crate) fn were_up(state_dir: &Path, boot: &str) -> io::Result<Vec<Name>> {
     let path = state_dir.join("state.json");
     let contents = disk::peek(&path, parse);
     if contents.is_none() && path.try_exists()? {
-        return Err(io::Error::other("cannot read what was remembered"));
+        return Err(io::Error::other("cannot read the saved state"));
     }
     let contents = contents.filter(|contents| contents.boot_id == boot);
     let services = contents.map(|contents| contents.change.services).unwrap_or_default();
@@ -332,7 +332,7 @@ fn parse(bytes: &[u8]) -> io::Result<Contents> {
     let mut contents: Contents = disk::unseal(lines.next().unwrap_or_default())?;
     if !(1..=VERSION).contains(&contents.version) {
         let version = contents.version;
-        return Err(io::Error::other(format!("it is of version {version}, this program reads {VERSION}")));
+        return Err(io::Error::other(format!("it has version {version}, this program reads {VERSION}")));
     }
     // A power failure may have taken a part of what was written last. Each line is true without those before it.
     for change in lines.filter_map(|line| disk::unseal::<Change>(line).ok()) {

@@ -186,7 +186,7 @@ pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
     let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
         let pid = pid.filter(|pid| procfs::is_frozen(*pid))?;
-        Some(format!("its {who} (pid {pid}) is frozen by a signal; `kill -CONT {pid}` lets it go on"))
+        Some(format!("its {who} (pid {pid}) is stopped by a signal; `kill -CONT {pid}` continues it"))
     };
     let out_of_reach = entry.out_of_reach.clone().filter(|_| entry.snapshot.state.is_alive());
     let [shim, process] = [frozen("shim", entry.shim), frozen("process", entry.pid)];
@@ -225,9 +225,9 @@ fn told(text: &str) -> String {
 pub(crate) fn at_rest(entry: &Entry) -> Option<view::Health> {
     let definition = &entry.definition;
     let message = match (&entry.snapshot.state, entry.snapshot.goal) {
-        (State::Stopped, Goal::Down) => "nothing is checked: it is stopped, and nobody wants it to run",
+        (State::Stopped, Goal::Down) => "not checked: it is stopped, and its goal is down",
         (State::Completed { exit, .. }, _) if definition.oneshot && exit.is_success() => {
-            "nothing is checked: it has done its work"
+            "not checked: it has done its work"
         }
         (State::Unknown { why, .. }, _) if definition.endpoint.is_none() => why,
         _ => return None,

@@ -67,7 +67,7 @@ pub(crate) fn cause(board: &Board, name: &str, paths: &Paths, lines: Lines) -> O
     // What its check said, or it said itself, is in the reason.
     let sign = facts.check.is_none() && root.said.is_none() && late;
     let detail = missing_sign(&facts).filter(|_| own && sign);
-    let taken = facts.holder.filter(|_| own).map(|holder| format!("the port it wants is held by {holder}"));
+    let taken = facts.holder.filter(|_| own).map(|holder| format!("its port is held by {holder}"));
     Some(Cause { detail: detail.or(taken), help, lines: known.words.last })
 }
 

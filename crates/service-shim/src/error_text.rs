@@ -21,7 +21,8 @@ pub fn explain_process_limit(error: io::Error) -> io::Error {
     let own = getrlimit(Resource::RLIMIT_NPROC).map_or(RLIM_INFINITY, |(soft, _)| soft);
     let own = if own == RLIM_INFINITY { String::new() } else { format!(" ({own} here)") };
     let why = format!(
-        "as many processes run as may; see `ulimit -u`{own}, `pids.max` of the cgroup, and `kernel.pid_max`"
+        "the limit on processes is reached; see `ulimit -u`{own}, `pids.max` of the cgroup, and \
+         `kernel.pid_max`"
     );
     io::Error::new(error.kind(), why)
 }

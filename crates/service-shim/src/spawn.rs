@@ -95,7 +95,7 @@ impl Prepared<'_> {
         // A stream ends when the service closes it, so no other process may hold its writing end.
         drop(outputs);
         let process = Process::find_child(child.as_raw().cast_unsigned()).ok_or_else(|| {
-            failure(Stage::Exec, "its process cannot be watched: it is not in /proc".into())
+            failure(Stage::Exec, "its process cannot be supervised: it is not in /proc".into())
         })?;
         Ok(Leader { process, at })
     }
@@ -106,7 +106,7 @@ fn failure(stage: Stage, message: String) -> LaunchError {
 }
 
 fn limits_failed(error: &io::Error) -> LaunchError {
-    failure(Stage::Prepare, format!("it cannot be put under its limits: {}", describe_error(error)))
+    failure(Stage::Prepare, format!("its limits cannot be applied: {}", describe_error(error)))
 }
 
 /// Enters the working directory. The shim does this and not the child, because here the error differs from one of
@@ -126,7 +126,7 @@ fn enter(directory: &Path) -> Result<(), LaunchError> {
 fn find(launch: &Launch) -> Result<PathBuf, LaunchError> {
     let refuse = |why: String| failure(Stage::Program, why);
     let name = launch.argv.first().filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| refuse("no program is named".into()))?;
+    let name = name.ok_or_else(|| refuse("the command is empty".into()))?;
     let in_path = !name.contains('/');
     let candidates = if in_path {
         env::split_paths(&search_path(launch)).map(|directory| directory.join(name)).collect()

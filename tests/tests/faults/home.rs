@@ -102,7 +102,7 @@ fn of_a_user_whom_nobody_knows_it_is_said_what_to_set() {
             let error = value(&project, &format!("{front}try {{ {line} | ignore }} catch {{|e| {caught} }}"));
             let (said, help) = (error["msg"].to_string(), error["help"].to_string());
             assert!(said.contains("neither HOME nor XDG_STATE_HOME is set"), "{front}{line}: {error}");
-            assert!(help.contains("set XDG_STATE_HOME to a directory of yours"), "{front}{line}: {error}");
+            assert!(help.contains("set XDG_STATE_HOME to a directory of your own"), "{front}{line}: {error}");
         }
         // And that helps.
         let state = project.path("state");

@@ -247,7 +247,7 @@ fn without_processes_a_start_fails_and_says_which_limits_there_are() {
     limit(zygote, "nproc", 0);
     let error = project.error("service start web");
     let message = error["msg"].as_str().unwrap();
-    assert!(message.contains("as many processes run as may; see `ulimit -u` (0 here)"), "{error}");
+    assert!(message.contains("the limit on processes is reached; see `ulimit -u` (0 here)"), "{error}");
     assert_eq!((project.daemon(), project.pid("other")), (daemon, other));
     limit(zygote, "nproc", 65536);
     assert_eq!(project.value("service start web").row("web")["ok"], true);

@@ -93,7 +93,7 @@ fn what_cannot_be_told_to_run_is_unknown_and_a_stop_of_it_is_no_success() {
             assert_eq!(error["code"], "service::state_unknown", "{error}");
             let said = error["msg"].as_str().unwrap();
             assert!(said.starts_with(&format!("cannot {verb} `web`")) && said.contains(reason), "{error}");
-            assert!(error["help"].as_str().unwrap().contains("looks again"), "{error}");
+            assert!(error["help"].as_str().unwrap().contains("checks again"), "{error}");
         }
         let error = project.error("service restart app");
         assert!(

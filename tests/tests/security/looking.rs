@@ -83,7 +83,7 @@ fn who_only_looks_runs_nothing_of_a_file_that_nobody_has_accepted() {
     assert!(
         health.row("checked")["message"]
             .as_str()
-            .is_some_and(|told| told.starts_with("nothing is checked: "))
+            .is_some_and(|told| told.starts_with("not checked: "))
     );
     assert_eq!(project.read("ran"), "", "nothing of it ran");
     // A new daemon knows no more.
@@ -156,7 +156,7 @@ fn what_is_no_regular_file_of_bounded_size_is_an_error_in_words() {
     };
     fifo(&file);
     let error = project.error("service list");
-    assert!(error["msg"].as_str().is_some_and(|told| told.contains("no regular file")), "{error}");
+    assert!(error["msg"].as_str().is_some_and(|told| told.contains("not a regular file")), "{error}");
     fs::remove_file(&file).expect("it is ours");
     fs::File::create(&file).and_then(|file| file.set_len(10 << 30)).expect("it takes no room");
     let error = project.error("service list");
@@ -167,7 +167,7 @@ fn what_is_no_regular_file_of_bounded_size_is_an_error_in_words() {
     fifo(&project.path("m.nu"));
     for name in ["web", "mod"] {
         let error = project.error(&format!("service start {name}"));
-        assert!(error["msg"].as_str().is_some_and(|told| told.contains("no regular file")), "{error}");
+        assert!(error["msg"].as_str().is_some_and(|told| told.contains("not a regular file")), "{error}");
     }
 }
 

@@ -101,7 +101,7 @@ fn who_cannot_be_trusted_or_reached_is_told_with_the_way_out() {
         path.display().to_string()
     };
     let wrong = file("wrong", &"0".repeat(64));
-    says(&format!("{config}.token_file = '{wrong}'"), "unauthorized", "none of ours", "token_file");
+    says(&format!("{config}.token_file = '{wrong}'"), "unauthorized", "invalid token", "token_file");
     says(&format!("{config}.token_file = 'nowhere'"), "unauthorized", "cannot use the token", "copy");
     let open = file("open", "abc");
     fs::set_permissions(&open, Permissions::from_mode(0o644)).expect("it is ours");
@@ -120,7 +120,7 @@ fn who_cannot_be_trusted_or_reached_is_told_with_the_way_out() {
     says(
         &format!("{config}.url = 'https://localhost/x'"),
         "bad_request",
-        "cannot find a daemon",
+        "cannot use the URL",
         "without a path",
     );
     says(&format!("{config}.token_file = null"), "bad_request", "`token_file` is missing", "copy");

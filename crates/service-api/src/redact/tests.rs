@@ -53,7 +53,7 @@ fn what_a_sentence_tells_of_a_service_is_its_cause_whatever_the_service_is_calle
     for name in names {
         for text in [
             format!("cannot start `{name}`: exited with code 3 after 0.2 s"),
-            format!("cannot restart `{name}`: `other`, which it takes along, could not start again"),
+            format!("cannot restart `{name}`: `other`, which would restart too, could not start again"),
             format!("cannot stop `{name}`: it needs `auth`, which failed: HTTP 401"),
             format!("cannot remove `{name}`: `web` needs it"),
             format!("cannot read the log of `{name}`: it has none"),

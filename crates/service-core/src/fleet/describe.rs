@@ -64,7 +64,7 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         }
         State::Starting { .. } | State::Ready { .. } if machine.is_left_alone() => {
             let name = &machine.definition().name;
-            Some(format!("started by somebody else; `service start {name}` takes it over"))
+            Some(format!("started outside the orchestrator; `service start {name}` adopts it"))
         }
         State::Ready { .. } if machine.goal() != Goal::Up => {
             Some("waits until its dependents have stopped".to_string())
@@ -79,13 +79,13 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
             })
         }
         State::Starting { .. } | State::Ready { .. } if machine.starter() == Starter::Others => {
-            Some("started by somebody else".to_string())
+            Some("started outside the orchestrator".to_string())
         }
         State::Stopping { kills, .. } if *kills > 0 && machine.definition().manager != Manager::Process => {
             Some("its manager has not stopped it yet".to_string())
         }
         State::Stopping { kills, .. } if *kills > 0 => {
-            Some(format!("did not end when asked; killed {kills} times"))
+            Some(format!("did not end after the stop signal; killed {kills} times"))
         }
         State::Stopping { cause: Cause::Failure(failure), .. } | State::Backoff { failure, .. } => {
             Some(machine.describe(failure))

@@ -38,7 +38,7 @@ impl Asked {
     pub fn describe(&self, done: &str) -> String {
         let Asker { command, by } = &self.asker;
         match &self.with {
-            Some(need) if by == LOST => format!("{done} because `{need}`, which it needs, was lost ({by})"),
+            Some(need) if by == LOST => format!("{done} because its dependency `{need}` was lost ({by})"),
             Some(named) => format!("{done} with `{named}`, by `{command} {named}` of {by}"),
             None => format!("{done} by `{command}` of {by}"),
         }
@@ -57,6 +57,6 @@ mod tests {
         let along = Asked { with: Name::new("redis").ok(), ..own };
         assert!(along.describe("stopped").starts_with("stopped with `redis`, by `service stop redis` of"));
         let lost = Asked::lost(&Name::new("db").unwrap()).describe("restarted");
-        assert_eq!(lost, "restarted because `db`, which it needs, was lost (policy when_lost)");
+        assert_eq!(lost, "restarted because its dependency `db` was lost (policy when_lost)");
     }
 }

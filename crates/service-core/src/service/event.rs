@@ -117,7 +117,7 @@ impl fmt::Display for Exit {
             Self::OutOfMemory(limit) => {
                 write!(f, "was ended by SIGKILL: it reached its memory_limit of {}", Size(*limit))
             }
-            Self::Untold => f.write_str("ended, as its manager says"),
+            Self::Untold => f.write_str("ended, according to its manager"),
             Self::Unknown => f.write_str("ended unseen"),
         }
     }

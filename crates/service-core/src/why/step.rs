@@ -21,7 +21,7 @@ pub(super) fn after(name: &str, failure: &Failure, facts: &Facts<'_>) -> String 
         Failure::Exited(exit) => exited(name, *exit, facts),
         Failure::StartTimeout => late(name, facts),
         Failure::Unhealthy => {
-            format!("run `service health {name}` to ask again, and `service logs {name}` for what it wrote")
+            format!("run `service health {name}` to check again, and `service logs {name}` for its output")
         }
     }
 }
@@ -30,27 +30,27 @@ pub(super) fn after(name: &str, failure: &Failure, facts: &Facts<'_>) -> String 
 pub(super) fn after_work(name: &str, facts: &Facts<'_>) -> String {
     if facts.left.is_some() {
         let help =
-            "let it run in the foreground (for example nginx with `daemon off;`, others with `--foreground`)";
+            "run it in the foreground (for example nginx with `daemon off;`, others with `--foreground`)";
         return format!("{help}, then run `service start {name}`");
     }
     if let Some(help) = no_shell(facts) {
         return help;
     }
     let oneshot = match facts.origin {
-        Origin::File => "say `oneshot = true`",
+        Origin::File => "set `oneshot = true`",
         Origin::Added => "add it with `oneshot: true`",
         Origin::Transient => "run it with `--oneshot`",
     };
     let input = match facts.lived {
         Some(lived) if lived < SOON => {
-            "; if it ends with its standard input, which is closed, keep that open, as in `shell = \"sh\"` with \
-             `sleep infinity | program`"
+            "; if it exits because its standard input is closed, keep the input open, as in `shell = \"sh\"` \
+             with `sleep infinity | program`"
         }
         _ => "",
     };
     let words =
-        if facts.said.is_some() { format!("; what it wrote: `service logs {name}`") } else { String::new() };
-    format!("if it does its work and ends, {oneshot}{input}{words}")
+        if facts.said.is_some() { format!("; its output: `service logs {name}`") } else { String::new() };
+    format!("if it is meant to exit, {oneshot}{input}{words}")
 }
 
 /// To correct what is written, and to try again.
@@ -60,9 +60,9 @@ fn correct(name: &str, what: &str, facts: &Facts<'_>) -> String {
             format!("{what} in [services.{name}] of services.toml, then run `service start {name}`")
         }
         Origin::Added => {
-            format!("{what}: add `{name}` again as it should be, then run `service start {name}`")
+            format!("{what}: add `{name}` again with the correction, then run `service start {name}`")
         }
-        Origin::Transient => format!("{what}: run it again as it should be"),
+        Origin::Transient => format!("{what}: run it again with the correction"),
     }
 }
 
@@ -77,9 +77,9 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
     if has("interpreter") {
         return match first.contains("\\r") {
             true => {
-                format!("`{second}` has the line ends of Windows: run `sed -i 's/\\r$//' {second}`{again}")
+                format!("`{second}` has Windows line ends: run `sed -i 's/\\r$//' {second}`{again}")
             }
-            false => format!("correct the first line of `{second}`, or install what it names{again}"),
+            false => format!("correct the first line of `{second}`, or install its interpreter{again}"),
         };
     }
     if has("is not executable") {
@@ -87,7 +87,8 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
     }
     if has("`#!` line") {
         return format!(
-            "let `{first}` begin with a line such as `#!/usr/bin/env sh`, or name the program that reads it{again}"
+            "begin `{first}` with a line such as `#!/usr/bin/env sh`, or name its interpreter as the \
+             program{again}"
         );
     }
     if has("program `") && (has("` is empty") || has("` is cut off")) {
@@ -100,23 +101,23 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
         return format!("link `{first}`, or name what was linked{again}");
     }
     if has("open files") {
-        let more = "let the daemon have more open files: raise `ulimit -n`, or `LimitNOFILE=` of its unit";
+        let more = "raise the limit on open files of the daemon: `ulimit -n`, or `LimitNOFILE=` of its unit";
         return format!("{more}, and run `service daemon restart`{again}");
     }
     if has("env_file") && has("is not understood") {
         return format!("correct `{first}`{again}");
     }
     if has("env_file") && has(" sets `") {
-        return format!("take `{second}` out of `{first}`{again}");
+        return format!("remove `{second}` from `{first}`{again}");
     }
     if has("env_file") && has("cannot be read") && !has("No such file") {
         let what = format!(
-            "let `env_file` name a file that can be read, of lines `NAME=value`, in place of `{first}`,"
+            "set `env_file` to a readable file of lines `NAME=value` instead of `{first}`,"
         );
         return correct(name, &what, facts);
     }
     if has("env_file") {
-        return format!("make `{first}`, or take it out of `env_file` of [services.{name}]{again}");
+        return format!("create `{first}`, or remove it from `env_file` of [services.{name}]{again}");
     }
     if has("working directory") && has("is not a directory") {
         return correct(name, "correct `working_dir`", facts);
@@ -131,7 +132,7 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
         return correct(name, "correct `group`", facts);
     }
     if why.starts_with(STATE_NOT_WRITTEN) {
-        return format!("make room on that disk, or have it writable{again}");
+        return format!("free space on that disk, or make it writable{again}");
     }
     if why.starts_with("program") {
         return no_shell(facts).unwrap_or_else(|| correct(name, "correct `start_command`", facts));
@@ -147,16 +148,17 @@ fn not_found(name: &str, facts: &Facts<'_>) -> String {
     match facts.path {
         Some(path) if path.contains('$') => {
             let what =
-                "`PATH` has `$` in it, which stays as it is: write every directory of `env.PATH` in full";
+                "`PATH` contains `$`, which is not expanded: write every directory of `env.PATH` in full";
             correct(name, what, facts)
         }
         Some(path) => {
-            let what = format!("it is looked for in `{path}`: add its directory to `env.PATH`");
+            let what = format!("the search path is `{path}`: add its directory to `env.PATH`");
             correct(name, &what, facts)
         }
         None => format!(
-            "is it installed? The daemon looks on the PATH of the shell that started it: name the whole path, or say \
-             `service daemon restart` where it is on $env.PATH, then `service start {name}`"
+            "is it installed? The daemon searches the PATH of the shell that started it: write the full \
+             path, or run `service daemon restart` in a shell that has it on $env.PATH, then `service start \
+             {name}`"
         ),
     }
 }
@@ -175,38 +177,38 @@ fn exited(name: &str, exit: Exit, facts: &Facts<'_>) -> String {
             || matches!(exit, Exit::Signal(6 | 9 | 11)))
     {
         let what = format!(
-            "`memory_limit` ({limit} bytes) bounds the address space of each process here (RLIMIT_AS), which is more than the \
-             memory that it uses: raise it, or leave it out,"
+            "`memory_limit` ({limit} bytes) limits the address space of each process here (RLIMIT_AS), which \
+             is larger than its memory use: raise it, or remove it,"
         );
         return correct(name, &what, facts);
     }
     if let Some(limit) = facts.memory
         && facts.telling.or(facts.said).is_some_and(is_about_memory)
     {
-        let what = format!("raise `memory_limit` ({limit} bytes), or leave it out,");
+        let what = format!("raise `memory_limit` ({limit} bytes), or remove it,");
         return correct(name, &what, facts);
     }
     match exit {
-        Exit::OutOfMemory(_) => correct(name, "raise `memory_limit`, or let it use less,", facts),
+        Exit::OutOfMemory(_) => correct(name, "raise `memory_limit`, or reduce its memory use,", facts),
         Exit::Code(126 | 127) => match facts.origin {
             Origin::File => {
-                let said = facts.said.map(|said| format!(", or mend what it said last: `{said}`"));
+                let said = facts.said.map(|said| format!(", or fix the reported problem: `{said}`"));
                 format!("correct [services.{name}] in services.toml{}; {again}", said.unwrap_or_default())
             }
-            Origin::Added => format!("add `{name}` again as it should be, {again}"),
-            Origin::Transient => "run it again as it should be".into(),
+            Origin::Added => format!("add `{name}` again with the correction, {again}"),
+            Origin::Transient => "run it again with the correction".into(),
         },
         Exit::Signal(9) | Exit::Code(137) => {
-            format!("see in `dmesg` whether the kernel killed it for want of memory, {again}")
+            format!("check with `dmesg` whether the kernel killed it for lack of memory, {again}")
         }
         Exit::Signal(4 | 6 | 7 | 8 | 11) | Exit::Code(132 | 134 | 135 | 136 | 139) => {
-            let words = facts.said.map(|said| format!(" (it said last: `{said}`)")).unwrap_or_default();
-            format!("the fault is in the program{words}: see `coredumpctl`, mend it, {again}")
+            let words = facts.said.map(|said| format!(" (its last line: `{said}`)")).unwrap_or_default();
+            format!("the program crashed{words}: see `coredumpctl`, fix it, {again}")
         }
         _ => match facts.telling.or(facts.said) {
-            Some(said) => format!("mend what it said last: `{said}`; {again}"),
+            Some(said) => format!("fix the reported problem: `{said}`; {again}"),
             None if facts.managed => format!("see `service logs {name}`, {again}"),
-            None => format!("it wrote nothing: run its command by hand to see why it ends, {again}"),
+            None => format!("it wrote nothing: run its command by hand to see why it exits, {again}"),
         },
     }
 }
@@ -219,7 +221,7 @@ fn late(name: &str, facts: &Facts<'_>) -> String {
         None => match facts.endpoint {
             Some(endpoint) => format!("correct `health_check_endpoint` (`{endpoint}`), {more}"),
             None if facts.notifies => {
-                format!("let it send READY=1 to $NOTIFY_SOCKET, take `ready.notify` out, {more}")
+                format!("make it send READY=1 to $NOTIFY_SOCKET, remove `ready.notify`, {more}")
             }
             None => "give it more time with `ready.timeout`,".into(),
         },

@@ -79,13 +79,13 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
         ),
         (
             "its env_file `/x/.env` sets `NOTIFY_SOCKET`, which is set for each run",
-            "take `NOTIFY_SOCKET` out of `/x/.env`, then",
+            "remove `NOTIFY_SOCKET` from `/x/.env`, then",
         ),
         (
-            "its env_file `/x` cannot be read: it is no regular file",
-            "let `env_file` name a file that can be read",
+            "its env_file `/x` cannot be read: it is not a regular file",
+            "set `env_file` to a readable file",
         ),
-        ("its env_file `/x` cannot be read: No such file or directory (os error 2)", "make `/x`, or"),
+        ("its env_file `/x` cannot be read: No such file or directory (os error 2)", "create `/x`, or"),
         ("working directory `/x` is not a directory", "correct `working_dir` in [services.a]"),
         ("program `./x` is a directory", "correct `start_command` in [services.a]"),
     ] {
@@ -99,12 +99,12 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
 
 #[test]
 fn who_got_a_pipe_as_an_argument_is_told_of_the_shell_also_where_it_ended_well() {
-    let shell = Some(("`|` is passed on as a word", "say `shell = \"sh\"`"));
+    let shell = Some(("`|` is passed as an argument", "set `shell = \"sh\"`"));
     let facts = Facts { shell, ..Facts::default() };
     let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
     for state in [failed(Exit::Code(1)), completed] {
         let (_, help) = told(state.clone(), Goal::Up, Health::None, facts);
-        assert_eq!(help.unwrap(), "`|` is passed on as a word: say `shell = \"sh\"`");
+        assert_eq!(help.unwrap(), "`|` is passed as an argument: set `shell = \"sh\"`");
         let facts = Facts { origin: Origin::Transient, ..facts };
         assert!(told(state, Goal::Up, Health::None, facts).1.unwrap().ends_with("`--shell sh`"));
     }
@@ -132,8 +132,8 @@ fn what_goes_to_the_background_or_ends_with_its_input_is_told_so() {
     let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
     let left = Facts { left: Some("1 process (sleep)"), ..Facts::default() };
     let (text, help) = told(completed.clone(), Goal::Up, Health::None, left);
-    assert_eq!(text, "it exited with code 0; it left 1 process (sleep) behind, which was ended");
-    assert!(help.unwrap().starts_with("let it run in the foreground"));
+    assert_eq!(text, "it exited with code 0; it left 1 process (sleep) behind, which was killed");
+    assert!(help.unwrap().starts_with("run it in the foreground"));
     let soon = Facts { lived: Some(Duration::from_millis(20)), ..Facts::default() };
     let help = told(completed, Goal::Up, Health::None, soon).1.unwrap();
     assert!(help.contains("`oneshot = true`") && help.contains("standard input"), "{help}");
@@ -144,7 +144,7 @@ fn whoever_was_started_again_and_again_is_told_of_the_limit() {
     let state = State::Failed { at: Moment::default(), failure: Failure::Exited(Exit::Code(4)), attempts: 6 };
     let (text, _) = told(state, Goal::Up, Health::None, Facts::default());
     assert!(
-        text.starts_with("it exited with code 4; tried 6 times, it has reached its restart limit"),
+        text.starts_with("it exited with code 4; after 6 tries it has reached its restart limit"),
         "{text}"
     );
 }
@@ -171,7 +171,7 @@ fn a_healthy_service_needs_no_help() {
 fn all_is_not_well_without_what_it_needs_and_a_look_at_the_process_alone_is_no_check() {
     let facts = Facts { lost: Some(("db", "which failed: exited with code 1")), ..Facts::default() };
     let (text, help) = told(ready(), Goal::Up, Health::Alive, facts);
-    assert_eq!(text, "it runs, and needs `db`, which failed: exited with code 1");
+    assert_eq!(text, "it runs, and depends on `db`, which failed: exited with code 1");
     assert_eq!(help.as_deref(), Some("run `service why db`"));
     let (text, _) = told(ready(), Goal::Up, Health::Alive, Facts::default());
     assert_ne!(text, "all is well");
@@ -187,7 +187,7 @@ fn what_nobody_wants_is_started_with_a_start() {
 fn whoever_waits_points_at_what_it_waits_for() {
     let facts = Facts { need: Some(("db", Some(Obstacle::Failed))), ..Facts::default() };
     let (text, help) = told(State::Stopped, Goal::Up, Health::None, facts);
-    assert_eq!(text, "it waits for `db`, which will not come by itself");
+    assert_eq!(text, "it waits for `db`, which does not start by itself");
     let mut snapshot = snapshot(State::Stopped, Goal::Up, Health::None);
     snapshot.reason = Some("waits for `db` to be completed; it is ready".to_string());
     let (text, _) = explain("web", &snapshot, &Facts { need: Some(("db", None)), ..Facts::default() });
@@ -199,8 +199,8 @@ fn whoever_waits_points_at_what_it_waits_for() {
 fn the_holder_of_a_port_comes_before_other_help() {
     let facts = Facts { holder: Some("pid 7 (nginx)"), ..Facts::default() };
     let (text, help) = told(failed(Exit::Code(98)), Goal::Up, Health::None, facts);
-    assert!(text.contains("; the port it wants is held by pid 7 (nginx), and"), "{text}");
-    assert_eq!(help.as_deref(), Some("end pid 7 (nginx), or give one of the two another port"));
+    assert!(text.contains("; its port is held by pid 7 (nginx), and"), "{text}");
+    assert_eq!(help.as_deref(), Some("end pid 7 (nginx), or change one of the two ports"));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_wrong_command_is_corrected_in_the_file() {
 fn the_memory_limit_is_named_where_the_program_speaks_of_memory() {
     let facts = Facts { said: Some("MemoryError"), memory: Some(50_000_000), ..Facts::default() };
     let (_, help) = told(failed(Exit::Code(1)), Goal::Up, Health::None, facts);
-    assert!(help.unwrap().starts_with("raise `memory_limit` (50000000 bytes), or leave it out, in"));
+    assert!(help.unwrap().starts_with("raise `memory_limit` (50000000 bytes), or remove it, in"));
 }
 
 #[test]
@@ -233,12 +233,12 @@ fn what_starts_again_after_a_crash_says_how_it_ended_before() {
     let mut snapshot = snapshot(State::Launching { since: Moment::default() }, Goal::Up, Health::Pending);
     (snapshot.last_exit, snapshot.restarts) = (Some(Exit::Code(3)), 2);
     let (text, _) = explain("web", &snapshot, &Facts::default());
-    assert_eq!(text, "it is starting; before, it exited with code 3");
+    assert_eq!(text, "it is starting; its last run exited with code 3");
 }
 
 #[test]
 fn exits_are_told_with_what_they_usually_mean() {
-    let killed = "it was killed: by the kernel for want of memory, or by somebody (SIGKILL)";
+    let killed = "it was killed: by the kernel for lack of memory, or by another process (SIGKILL)";
     assert_eq!(in_words(Exit::Code(137)), format!("exited with code 137: {killed}"));
     assert_eq!(in_words(Exit::Signal(9)), format!("was ended by SIGKILL: {killed}"));
     assert_eq!(in_words(Exit::Code(0)), "exited with code 0");

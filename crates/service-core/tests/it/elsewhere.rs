@@ -34,7 +34,7 @@ fn what_somebody_else_starts_is_shown_and_left_alone() {
     let snapshot = world.fleet.snapshot(world.id("a"));
     assert!(matches!(snapshot.state, State::Ready { .. }), "{snapshot:?}");
     assert_eq!(snapshot.goal, Goal::Down);
-    assert!(snapshot.reason.unwrap().contains("somebody else"));
+    assert!(snapshot.reason.unwrap().contains("outside the orchestrator"));
     assert_eq!(world.fleet.outlook(world.id("a"), Until::Ready), Progress::Done);
     world.pass(60 * SECOND);
     assert_eq!(world.diary, [""; 0], "nobody stops it");

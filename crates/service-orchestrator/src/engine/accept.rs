@@ -20,7 +20,7 @@ impl Engine {
         if !settings.manager_enabled {
             return Err(Problem::new(
                 Code::ManagerDisabled,
-                "cannot start or stop anything: `manager_enabled` is false",
+                "cannot start or stop services: `manager_enabled` is false",
             )
             .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
         }
@@ -150,11 +150,11 @@ impl Engine {
         let name = |id| &self.fleet.plan().service(id).name;
         let state = self.fleet.snapshot(need).state_word();
         let message = format!(
-            "cannot start `{}`: it needs `{}`, which is {state}; nothing was started",
+            "cannot start `{}`: it depends on `{}`, which is {state}; nothing was started",
             name(id),
             name(need)
         );
         Err(Problem::new(Code::DependencyNotRunning, message)
-            .help(format!("start `{}` first, or let dependencies be started along", name(need))))
+            .help(format!("start `{}` first, or allow the start of dependencies", name(need))))
     }
 }

@@ -120,7 +120,7 @@ impl Engine {
         });
         match self.slice.release_while(kept).await {
             Ok(kept) => kept.into_iter().for_each(|(id, kept)| self.note_saved(id, kept)),
-            Err(error) => tracing::error!(%error, "cannot write down definitions"),
+            Err(error) => tracing::error!(%error, "cannot save definitions"),
         }
     }
 
@@ -140,7 +140,7 @@ impl Engine {
     fn note_saved(&mut self, id: Id, saved: io::Result<()>) {
         let service = &mut self.services[id.index()];
         if let (Err(error), Some(last)) = (saved, &mut service.last_run) {
-            tracing::warn!(service = %last.definition.name, %error, "cannot write down its definition");
+            tracing::warn!(service = %last.definition.name, %error, "cannot save its definition");
             last.saved = Saved::No;
         }
     }

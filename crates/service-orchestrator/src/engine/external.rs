@@ -23,7 +23,7 @@ impl Engine {
             return;
         }
         let definition = Arc::clone(machine.definition());
-        tracing::info!(service = %name, run, "was started by somebody else");
+        tracing::info!(service = %name, run, "was started outside the orchestrator");
         // By which definition others did so nobody knows; most likely by that of the last start.
         let last = Arc::clone(self.services[id.index()].last_definition().unwrap_or(&definition));
         self.keep(id, &last, run);

@@ -38,13 +38,13 @@ pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Pro
     if let Some((name, _)) = before.present.iter().find(|(_, service)| run_definition::is_incomplete(service))
     {
         let message = format!(
-            "cannot go back to what ran before: the former environment of `{name}` was known to another daemon only"
+            "cannot roll back: only a former daemon knew the environment of `{name}`"
         );
         return Err(Problem::new(Code::BadDefinition, message).help("the new definitions stay in force"));
     }
     // Definitions of different times may not go together; what ran has to.
     compile(all).or_else(|_| compile(runs(&before.present).collect())).map_err(|errors| {
-        let message = format!("cannot go back to what ran before: {}", errors[0]);
+        let message = format!("cannot roll back: {}", errors[0]);
         Problem::new(Code::BadDefinition, message).help("the new definitions stay in force")
     })
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
     let left_over = |name: Name| {
         let mut service = Service::new(name);
-        service.description = "no longer defined; goes when it is stopped".to_owned();
+        service.description = "no longer defined; removed when it is stopped".to_owned();
         service.restart = Restart::No;
         service.start_command = Command { text: "true".to_owned(), argv: vec!["true".to_owned()] };
         service

@@ -161,7 +161,7 @@ pub(super) async fn traces(
         runs.extend(look.ok());
     }
     for name in names {
-        runs.entry(name).or_insert_with(|| RunTrace::unclear("the look at its files came to no end"));
+        runs.entry(name).or_insert_with(|| RunTrace::unclear("the check of its files did not end"));
     }
     runs
 }
@@ -269,7 +269,7 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<Last>, Strin
                 if clock::now() >= deadline.plus(FIRST_WORDS) {
                     let lock = files.lock();
                     let why =
-                        format!("its shim has locked `{}` and does not answer: {error}", lock.display());
+                        format!("its shim holds the lock `{}` and does not answer: {error}", lock.display());
                     return Err(unknown_because(&why));
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -305,7 +305,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<Last>, String> {
         }
         Err(error) => {
             let record = files.record();
-            Err(format!("it has ended, and how cannot be told: cannot read `{}`: {error}", record.display()))
+            Err(format!("it has ended with an unknown exit status: cannot read `{}`: {error}", record.display()))
         }
     }
 }

@@ -30,5 +30,5 @@ impl RunTrace {
 }
 
 pub(super) fn unknown_because(why: &str) -> String {
-    format!("it cannot be told whether it runs: {why}")
+    format!("unknown whether it runs: {why}")
 }

@@ -274,7 +274,7 @@ impl Engine {
         self.slice.yield_if_spent().await;
         match Plan::compile(Config { settings: plan.settings().clone(), services }) {
             Ok(plan) => self.replan(plan).await,
-            Err(errors) => tracing::error!(?errors, "cannot forget services that are no longer defined"),
+            Err(errors) => tracing::error!(?errors, "cannot delete services that are no longer defined"),
         }
         self.after().await;
     }

@@ -108,7 +108,7 @@ impl Engine {
                 let mut named = ids.iter().map(|id| &self.fleet.machine(*id).definition().name);
                 Err(match named.clone().find(|named| *named == name).or(named.next()) {
                     Some(named) if named != name => {
-                        let why = format!("`{name}`, which is in its way, is unknown: {why}");
+                        let why = format!("`{name}`, which blocks it, is unknown: {why}");
                         Problem { help: Some(unknown(name)), ..state_unknown(verb.word(), named, &why) }
                     }
                     _ => state_unknown(verb.word(), name, why),

@@ -169,7 +169,7 @@ impl Waiter {
                 Condition::Request(verb) => {
                     let action = under_way(verb).0;
                     let message = format!("the daemon ended while `{name}` was {}", action.as_str());
-                    (action, message, "the next daemon goes on with it: see `service status`")
+                    (action, message, "the next daemon continues: see `service status`")
                 }
                 Condition::State(until) => {
                     let message =
@@ -234,11 +234,11 @@ impl Waiter {
         let (action, goal) = under_way(verb);
         let Patience::For(limit) = self.patience else { return (action, None) };
         let state = match entry.snapshot.state_word() {
-            "backoff" => "waiting for its next try",
+            "backoff" => "waiting for the next try",
             word => word,
         };
         let problem = Problem::new(Code::Timeout, not_yet(entry, goal, limit, state))
-            .help("the daemon goes on with it; see `service status --long`");
+            .help("the daemon continues; see `service status --long`");
         (action, Some(problem))
     }
 
@@ -276,7 +276,7 @@ fn under_way(verb: Verb) -> (Action, &'static str) {
     match verb {
         Verb::Start | Verb::Restart => (Action::Starting, "ready"),
         Verb::Stop => (Action::Stopping, "stopped"),
-        Verb::Update => (Action::Updated, "healthy by its new check"),
+        Verb::Update => (Action::Updated, "healthy by its new health check"),
     }
 }
 
@@ -295,14 +295,15 @@ fn explain(verb: Verb, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
             let entry = board.at(id);
             let disk = match entry.missing.unreported {
                 0 => "",
-                _ => "; lines of its log cannot be written: see whether the disk is full",
+                _ => "; its log cannot be written: check whether the disk is full",
             };
             let mut message = format!("cannot {verb} `{name}`: {reason}{disk}");
             let mut help = after_start(&entry.definition, &entry.snapshot.state);
             if let Some(again) = entry.retry_note() {
                 message += &again;
                 help =
-                    format!("{help}; `service wait {name}` waits for it, `service stop {name}` gives it up");
+                    format!("{help}; `service wait {name}` waits for it, `service stop {name}` cancels the \
+                             start");
             }
             let code = if reason.starts_with(STATE_NOT_WRITTEN) { Code::Storage } else { Code::StartFailed };
             Problem::new(code, message).help(help)
@@ -313,7 +314,7 @@ fn explain(verb: Verb, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
             let needed = &need.definition.name;
             Problem::new(
                 Code::DependencyFailed,
-                format!("cannot {verb} `{name}`: it needs `{needed}`, {state}"),
+                format!("cannot {verb} `{name}`: it depends on `{needed}`, {state}"),
             )
             .help(format!("see `service why {needed}`"))
         }
@@ -323,7 +324,7 @@ fn explain(verb: Verb, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
         }
         Obstacle::Countermanded | Obstacle::Endless => Problem::new(
             Code::Cancelled,
-            format!("cannot {verb} `{name}`: another request wanted the opposite"),
+            format!("cannot {verb} `{name}`: another request asked for the opposite"),
         ),
     }
 }
@@ -340,7 +341,7 @@ fn never(until: Until, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
             let need = board.at(need);
             let needed = &need.definition.name;
             (
-                format!("it needs `{needed}`, {}", need.blocking_reason()),
+                format!("it depends on `{needed}`, {}", need.blocking_reason()),
                 format!("see `service why {needed}`"),
             )
         }
@@ -349,10 +350,10 @@ fn never(until: Until, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
             (why.to_owned(), unknown(name))
         }
         Obstacle::Countermanded if entry.snapshot.state.is_alive() => {
-            ("somebody stops it".to_owned(), format!("run `service start {name}`"))
+            ("it is being stopped by request".to_owned(), format!("run `service start {name}`"))
         }
         Obstacle::Countermanded => (
-            format!("it is {}, and nobody wants it to run", state_now(entry)),
+            format!("it is {}, and its goal is down", state_now(entry)),
             format!("run `service start {name}`"),
         ),
         Obstacle::Endless => (
@@ -366,7 +367,7 @@ fn never(until: Until, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
 
 fn state_now(entry: &Entry) -> &'static str {
     match entry.snapshot.state_word() {
-        "backoff" if entry.snapshot.goal != Goal::Down => "waiting for its next try",
+        "backoff" if entry.snapshot.goal != Goal::Down => "waiting for the next try",
         word => word,
     }
 }
@@ -380,7 +381,8 @@ fn held(entry: &Entry) -> Problem {
     let (name, why) = (&entry.definition.name, entry.complaint.as_deref().unwrap_or_default());
     let message = format!("cannot start `{name}`: it has to stop first, and its manager refuses: {why}");
     Problem::new(Code::StopFailed, message)
-        .help(format!("it is asked again, and then `{name}` starts; `service stop {name}` gives that up"))
+        .help(format!("the stop is tried again, and then `{name}` starts; `service stop {name}` cancels the \
+                       start"))
 }
 
 fn outcome(service: &Open, board: &Board, action: Action, took: Duration, error: Option<Problem>) -> Outcome {

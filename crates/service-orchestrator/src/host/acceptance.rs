@@ -20,11 +20,11 @@ use tokio::sync::watch;
 
 /// What is told in place of an answer.
 pub(crate) const NOT_ASKED: &str =
-    "not asked: nobody has said `service start` or `service trust` for this services.toml as it is";
+    "not asked: its definition was not accepted by `service start` or `service trust`";
 /// What is refused because of that.
 pub(crate) fn not_asked(cannot: &str) -> Problem {
     Problem::new(Code::UntrustedFile, format!("{cannot}: {NOT_ASKED}"))
-        .help("read services.toml, and say `service trust`; or start what you need")
+        .help("read services.toml, and run `service trust`; or start the services you need")
 }
 /// How many hashes are remembered; then those of now alone.
 const MAX_MARKS: usize = 8192;
@@ -132,7 +132,7 @@ impl Acceptance {
             let written = Written { version: 1, marks: state.accepted.clone() };
             let bytes = disk::seal(serde_json::to_vec(&written).unwrap_or_default());
             if let Err(error) = self.disk.replace(&places.accepted, &bytes) {
-                tracing::warn!(%error, "cannot write down what was accepted");
+                tracing::warn!(%error, "cannot save the acceptance");
             }
         }
         self.changes.send_modify(|_| {});

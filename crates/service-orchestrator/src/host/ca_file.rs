@@ -19,7 +19,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
     let known: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let known = known.map_err(|error| wrong(&error))?;
     if known.is_empty() {
-        return Err(wrong(&"there is no certificate in it (PEM is wanted)"));
+        return Err(wrong(&"it contains no certificate (expected PEM)"));
     }
     Ok(known)
 }
@@ -28,7 +28,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("it is not a file"));
     }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;

@@ -143,7 +143,7 @@ async fn many(State(api): Shares, actor: Actor, headers: &HeaderMap, body: &[u8]
     let wish = read(body)?;
     match (wish.names.is_empty(), wish.all) {
         (true, false) => Err(bad("no services are named").help("fill `names`, or set `all` to true").into()),
-        (false, true) => Err(bad("both `names` and `all` are given").help("leave one of the two out").into()),
+        (false, true) => Err(bad("both `names` and `all` are given").help("use only one of the two").into()),
         _ => answer(&api, actor, headers, verb, wish).await,
     }
 }
@@ -230,9 +230,9 @@ pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> 
     let file = api.project.config.display();
     Err(Problem::new(
         Code::UntrustedFile,
-        format!("cannot use `{file}`: it is not as it was when it was trusted"),
+        format!("cannot use `{file}`: it has changed since it was trusted"),
     )
-    .help("read it again, then say `service trust`"))
+    .help("read it again, then run `service trust`"))
 }
 
 /// What is asked to stop and may run, for all that is known, is not said to have stopped.

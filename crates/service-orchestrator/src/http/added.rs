@@ -147,7 +147,7 @@ fn name_conflict(addition: &Addition, file: &Plan, old: Option<&Addition>, board
     if file.id(name).is_some() {
         return Some(
             problem("services.toml defines a service of this name")
-                .help("choose another name, or change it there and say `service apply`"),
+                .help("choose another name, or change it there and run `service apply`"),
         );
     }
     if !transient {
@@ -155,8 +155,8 @@ fn name_conflict(addition: &Addition, file: &Plan, old: Option<&Addition>, board
     }
     if old.is_some_and(|old| !old.transient) {
         return Some(
-            problem("a service of this name was added to stay")
-                .help(format!("choose another name, or say `service remove {name}` first")),
+            problem("a permanent service of this name was added")
+                .help(format!("choose another name, or run `service remove {name}` first")),
         );
     }
     let entry = board.entry(name);
@@ -165,7 +165,7 @@ fn name_conflict(addition: &Addition, file: &Plan, old: Option<&Addition>, board
     {
         return Some(
             problem(&format!("it is {state} already"))
-                .help(format!("choose another name, or say `service stop {name}` first")),
+                .help(format!("choose another name, or run `service stop {name}` first")),
         );
     }
     // A service that has never run is about to be started by another request.
@@ -222,7 +222,7 @@ pub(super) async fn remove(
             return Err(bad("no services are named").help("fill `names`, or set `all` to true").into());
         }
         (false, true) => {
-            return Err(bad("both `names` and `all` are given").help("leave one of the two out").into());
+            return Err(bad("both `names` and `all` are given").help("use only one of the two").into());
         }
         (_, true) => added.iter().map(|addition| addition.name.clone()).collect(),
         (_, false) => removable(&api.orchestrator.plan(), &added, &asked.names)?,
@@ -262,7 +262,7 @@ fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Na
                 return Err(bad(&format!(
                     "cannot remove `{name}`: it was not added, services.toml defines it"
                 ))
-                .help("remove it there, then say `service apply`"));
+                .help("remove it there, then run `service apply`"));
             }
         }
     }
@@ -270,7 +270,7 @@ fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Na
         let dependents = plan.id(name).map(|id| plan.dependents(id)).unwrap_or_default();
         let stays = dependents.iter().map(|id| &plan.service(*id).name).find(|name| !go.contains(*name));
         if let Some(dependent) = stays {
-            return Err(bad(&format!("cannot remove `{name}`: `{dependent}` needs it"))
+            return Err(bad(&format!("cannot remove `{name}`: `{dependent}` depends on it"))
                 .help(format!("remove `{dependent}` as well: `service remove {dependent} {name}`")));
         }
     }
@@ -299,7 +299,7 @@ async fn remove_stopped(
         let row = match &result {
             Ok(gone) if gone.iter().any(|name| **name == *removed.name) => removed.clone(),
             Ok(_) => {
-                let message = format!("cannot remove `{}`: somebody has started it again", removed.name);
+                let message = format!("cannot remove `{}`: it was started again", removed.name);
                 failed(Problem::new(Code::Cancelled, message))
             }
             Err(problem) => failed(problem.clone()),

@@ -102,12 +102,13 @@ impl AuthPolicy {
         match host {
             Some(name) if self.has_host(&name, at) => {}
             Some(name) => {
-                let message = format!("cannot answer to the name `{}`", brief(&name));
+                let message = format!("cannot accept the host `{}`", brief(&name));
                 return Err(Problem::new(Code::Forbidden, message)
                     .help("add it to `hosts` in [orchestrator.api], if it is a name of this machine"));
             }
             None => {
-                return Err(Problem::new(Code::BadRequest, "cannot tell by which one name it was called")
+                return Err(Problem::new(Code::BadRequest, "cannot accept the request: it needs exactly one \
+                                                           valid `Host`")
                     .help("send one `Host`, the name and the port of the URL"));
             }
         }
@@ -117,9 +118,9 @@ impl AuthPolicy {
             (Some(origin), None) if self.allows_origin(origin) => Ok(Some(origin.clone())),
             (Some(origin), _) => {
                 let page = String::from_utf8_lossy(origin.as_bytes());
-                let message = format!("cannot answer to the web page `{}`", brief(&page));
+                let message = format!("cannot accept the origin `{}`", brief(&page));
                 Err(Problem::new(Code::Forbidden, message)
-                    .help("add it to `origins` in [orchestrator.api], if it may see and do everything"))
+                    .help("add it to `origins` in [orchestrator.api], if that page may use the whole API"))
             }
         }
     }
@@ -140,22 +141,22 @@ impl AuthPolicy {
         let mut given = request.headers().get_all(header::AUTHORIZATION).into_iter();
         let (given, another) = (given.next(), given.next());
         if another.is_some() {
-            let message = "cannot tell which of two tokens is meant";
+            let message = "cannot accept two tokens";
             return Err(Problem::new(Code::BadRequest, message).help("send one `Authorization`"));
         }
         let Some(given) = given else {
-            return Err(Problem::new(Code::Unauthorized, "a token is needed")
-                .help("send one as a bearer token; they lie beside the daemon's state, in `tokens/`"));
+            return Err(Problem::new(Code::Unauthorized, "the request needs a token")
+                .help("send a bearer token from `tokens/` of the state directory"));
         };
         let role = bearer(given.as_bytes()).and_then(|token| self.tokens.role(token)).ok_or_else(|| {
-            Problem::new(Code::Unauthorized, "this token is none of ours")
-                .help("use what is in `tokens/read` or `tokens/admin` beside the daemon's state")
+            Problem::new(Code::Unauthorized, "invalid token")
+                .help("use the content of `tokens/read` or `tokens/admin` of the state directory")
         })?;
         if role == Role::Read && !is_allowed_to_readers(request) {
             let (method, path) = (brief(request.method().as_str()), brief(request.uri().path()));
-            let message = format!("the token for reading does not allow {method} {path}");
+            let message = format!("the token `read` does not allow {method} {path}");
             return Err(Problem::new(Code::Forbidden, message)
-                .help("what changes something, and what services write to their logs, needs the token in `tokens/admin`"));
+                .help("changes and the logs of services need the token in `tokens/admin`"));
         }
         Ok(role)
     }

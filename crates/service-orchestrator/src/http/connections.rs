@@ -191,8 +191,8 @@ pub(super) async fn admit(
         return next.run(request).await;
     }
     if !accepted.permit.become_stream() {
-        let problem = Problem::new(Code::Busy, "cannot stream to one more client: too many are connected");
-        return Failure(problem.help("end some of those who follow, then ask again")).into_response();
+        let problem = Problem::new(Code::Busy, "cannot open another stream: too many are open");
+        return Failure(problem.help("close some streams, then try again")).into_response();
     }
     let mut response = next.run(request).await;
     // The connection holds a stream permit, so it ends with the stream.

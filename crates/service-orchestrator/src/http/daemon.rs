@@ -59,8 +59,8 @@ pub(super) async fn health(State(api): State<Arc<ApiState>>) -> Reply<Vitals> {
     if failures.is_empty() {
         return Ok(Data(health::vitals(&api, warnings)));
     }
-    let help = "services run on meanwhile; the daemon's log tells more";
-    Err(Problem::new(Code::Unfit, format!("cannot do all of its work: {}", failures.join("; ")))
+    let help = "services keep running; the daemon's log has the details";
+    Err(Problem::new(Code::Unfit, format!("cannot do its work: {}", failures.join("; ")))
         .help(help)
         .into())
 }

@@ -135,8 +135,8 @@ impl Form {
 
     fn lag_message(self) -> String {
         let problem =
-            Problem::new(Code::TooSlow, "events came faster than they were read; the stream ends here")
-                .help("ask again since the last number you have");
+            Problem::new(Code::TooSlow, "events were not read fast enough; the stream ends here")
+                .help("repeat the request with `since` and the last known number");
         let json = serde_json::to_string(&Envelope::<()>::failure(problem)).unwrap_or_default();
         match self {
             Self::Sse => format!("event: problem\ndata: {json}\n\n"),
@@ -174,8 +174,8 @@ pub(super) async fn events(
 ) -> Result<Response, Failure> {
     let form = Form::from_headers(&headers);
     if follow && form == Form::List {
-        return Err(Problem::new(Code::BadRequest, "a list cannot be followed")
-            .help(format!("say `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
+        return Err(Problem::new(Code::BadRequest, "cannot follow a list")
+            .help(format!("send `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
             .into());
     }
     // A header that is not text is not a number either.

@@ -104,7 +104,7 @@ async fn answer(
     let follow = lines.follow;
     let by_line = takes_lines(headers);
     if follow && !by_line {
-        return Err(Problem::new(Code::BadRequest, "cannot follow in one answer")
+        return Err(Problem::new(Code::BadRequest, "cannot follow in a single JSON document")
             .help("send `Accept: application/x-ndjson`")
             .into());
     }
@@ -149,8 +149,8 @@ async fn acquire(
     let acquired = Arc::clone(permits).acquire_many_owned(needed);
     let acquired = tokio::time::timeout(PERMIT_TIMEOUT, acquired).await.map(Result::ok);
     acquired.ok().flatten().ok_or_else(|| {
-        Problem::new(Code::Busy, "cannot read the logs for one more client: too many read them already")
-            .help("name fewer services, or ask again")
+        Problem::new(Code::Busy, "cannot read the logs: too many clients read logs")
+            .help("name fewer services, or try again")
     })
 }
 
@@ -208,7 +208,7 @@ async fn read_manager_logs(
             Ok(None) => continue,
             Err(problem) if wanted.services.len() == 1 => return Err(problem),
             Err(problem) => {
-                tracing::warn!(why = problem.message, "a log is left out");
+                tracing::warn!(why = problem.message, "a log is omitted");
                 (None, LogCursor::default())
             }
         };

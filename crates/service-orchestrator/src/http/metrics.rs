@@ -74,12 +74,12 @@ enum Value {
 const FAMILIES: [Family; 10] = [
     Family {
         name: "service_wanted",
-        help: "Whether somebody wants the service to run.",
+        help: "Whether the goal of the service is up.",
         of: Value::Flag(|entry| Some(entry.snapshot.goal != Goal::Down)),
     },
     Family {
         name: "service_up",
-        help: "Whether the service runs, ready or not. Absent while that cannot be told.",
+        help: "Whether the service runs, ready or not. Absent while unknown.",
         of: Value::Flag(|entry| {
             let state = &entry.snapshot.state;
             state.unknown_because().is_none().then(|| state.is_alive())
@@ -94,7 +94,8 @@ const FAMILIES: [Family; 10] = [
     },
     Family {
         name: "service_healthy",
-        help: "Whether the health checks of the service pass. Absent while nothing is known, and where there are none.",
+        help: "Whether the health checks of the service pass. Absent while unknown, and without a health \
+               check.",
         of: Value::Flag(|entry| match entry.snapshot.health {
             Health::Healthy => Some(true),
             Health::Unhealthy => Some(false),
@@ -108,22 +109,22 @@ const FAMILIES: [Family; 10] = [
     },
     Family {
         name: "service_start_duration_seconds",
-        help: "Time from the launch of the service until it was ready or had done its work.",
+        help: "Time from the launch of the service until it was ready or completed.",
         of: Value::Distribution(|entry| &entry.tally.starts),
     },
     Family {
         name: "service_probe_duration_seconds",
-        help: "Time that health checks of the service took.",
+        help: "Duration of the service's health checks.",
         of: Value::Distribution(|entry| &entry.tally.checks),
     },
     Family {
         name: "service_probe_failures",
-        help: "Health checks of the service that failed.",
+        help: "Failed health checks of the service.",
         of: Value::Count(|entry| Some(entry.tally.failed_checks)),
     },
     Family {
         name: "service_log_written_bytes",
-        help: "Bytes written to the log of the service, with time and stream in front of each line.",
+        help: "Bytes written to the log of the service, including time and stream of each line.",
         of: Value::Count(|entry| entry.tally.log_bytes()),
     },
     Family {
@@ -208,20 +209,20 @@ fn daemon(text: &mut TextWriter, api: &ApiState) {
     let (open, most) = (procfs::count_descriptors() as f64, procfs::max_descriptors() as f64);
     let name = text.family("orchestratord_build", Kind::Info, "The version of the daemon.");
     text.sample(&name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    one(text, "orchestratord_tasks", Kind::Gauge, "Tasks of the daemon that are alive.", tasks);
+    one(text, "orchestratord_tasks", Kind::Gauge, "Live tasks of the daemon.", tasks);
     let turns = api.orchestrator.loop_metrics();
     let [longest, total] = turns.spans().map(|span| span.as_secs_f64());
-    let help = "Turns of the daemon's owner of the services, in each of which nobody else is answered.";
+    let help = "Turns of the owner task of the services, each of which delays other requests.";
     one(text, "orchestratord_turns", Kind::Counter, help, turns.number() as f64);
-    let help = "Time that these turns took together.";
+    let help = "Total duration of these turns.";
     one(text, "orchestratord_turn_seconds", Kind::Counter, help, total);
-    let help = "Time that the longest of these turns took, since the daemon started.";
+    let help = "Duration of the longest of these turns since the daemon started.";
     one(text, "orchestratord_longest_turn_seconds", Kind::Gauge, help, longest);
-    let help = "Start of the daemon, in seconds since 1970.";
+    let help = "Start time of the daemon, in seconds since 1970.";
     one(text, "process_start_time_seconds", Kind::Gauge, help, began);
-    one(text, "process_cpu_seconds", Kind::Counter, "CPU time that the daemon has used.", own.cpu_seconds);
-    let help = "Memory of the daemon that is resident.";
+    one(text, "process_cpu_seconds", Kind::Counter, "CPU time of the daemon.", own.cpu_seconds);
+    let help = "Resident memory of the daemon.";
     one(text, "process_resident_memory_bytes", Kind::Gauge, help, own.memory as f64);
-    one(text, "process_open_fds", Kind::Gauge, "Descriptors that the daemon has open.", open);
-    one(text, "process_max_fds", Kind::Gauge, "Descriptors that the daemon may have open.", most);
+    one(text, "process_open_fds", Kind::Gauge, "Open descriptors of the daemon.", open);
+    one(text, "process_max_fds", Kind::Gauge, "Maximum number of open descriptors of the daemon.", most);
 }

@@ -97,7 +97,7 @@ pub(super) async fn apply(
         }
         let complete = api.definitions.restore_additions(&api.orchestrator);
         if let Err(problem) = ON_BEHALF.scope(by, complete).await {
-            tracing::warn!(%problem, "cannot define again what was added");
+            tracing::warn!(%problem, "cannot define the added services again");
         }
     });
     Ok(rows::outcomes(&headers, receiver).await)

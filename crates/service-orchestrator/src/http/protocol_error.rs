@@ -25,15 +25,15 @@ pub(super) fn reject_unsupported(headers: &HeaderMap) -> Option<Response> {
         (status, Failure(Problem::new(Code::BadRequest, message).help(help))).into_response()
     };
     if !values(header::TRANSFER_ENCODING).all(|value| is(value, "chunked")) {
-        let message = "cannot undo this transfer encoding";
+        let message = "cannot decode this transfer encoding";
         return Some(refuse(
             StatusCode::NOT_IMPLEMENTED,
             message,
-            "send the body as it is, or `chunked` alone",
+            "send the body without encoding, or `chunked` alone",
         ));
     }
     if !values(header::EXPECT).all(|value| is(value, "100-continue")) {
-        let message = "cannot do what the request expects";
+        let message = "cannot meet this expectation";
         return Some(refuse(StatusCode::EXPECTATION_FAILED, message, "expect `100-continue`, or nothing"));
     }
     None

@@ -119,7 +119,7 @@ impl From<QueryRejection> for Failure {
 /// Which values a parameter has, derived from the error of serde.
 fn explain_parameter(error: &str) -> String {
     if let Some(name) = error.split_once("duplicate field ").map(|(_, name)| name) {
-        return format!("{name} is given twice");
+        return format!("{name} is set twice");
     }
     let Some((name, why)) = error.split_once(": ") else { return error.to_owned() };
     let number = ["digit", "number too", "integer", "is beyond"].iter().any(|word| why.contains(word));
@@ -136,7 +136,7 @@ impl From<BytesRejection> for Failure {
             return too_large();
         }
         let message =
-            "cannot read the body of the request: it ends too early, or its chunks are not as they should be";
+            "cannot read the body of the request: it ends too early, or its chunks are malformed";
         Self(Problem::new(Code::BadRequest, message))
     }
 }
@@ -166,6 +166,6 @@ mod tests {
             assert_eq!(message(query), number, "{query}");
         }
         assert_eq!(message("follow=maybe"), "cannot read the query: `follow` takes `true` or `false`");
-        assert_eq!(message("tail=1&tail=2"), "cannot read the query: `tail` is given twice");
+        assert_eq!(message("tail=1&tail=2"), "cannot read the query: `tail` is set twice");
     }
 }

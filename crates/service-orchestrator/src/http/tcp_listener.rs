@@ -99,10 +99,10 @@ fn check_key_permissions(key: &Path) -> Result<(), String> {
     let uid = geteuid().as_raw();
     let forbidden = if found.uid() == uid { 0o077 } else { 0o037 };
     if !found.is_file() {
-        return Err("it is no regular file".to_owned());
+        return Err("it is not a regular file".to_owned());
     }
     if found.uid() != uid && found.uid() != 0 {
-        return Err("it belongs to somebody else".to_owned());
+        return Err("it belongs to another user".to_owned());
     }
     match found.mode() & forbidden {
         0 => Ok(()),

@@ -78,13 +78,13 @@ fn token(path: &Path) -> io::Result<Vec<u8>> {
     };
     let found = file.metadata()?;
     if !found.is_file() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        return Err(wrong("can be read by others: `chmod 600` it, or remove it to have a new one"));
+        return Err(wrong("can be read by others: `chmod 600` it, or remove it to get a new one"));
     }
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     let token = text.trim().as_bytes();
     if token.len() < MIN_TOKEN_LENGTH {
-        return Err(wrong("is too short for a token: remove it to have a new one"));
+        return Err(wrong("is too short for a token: remove it to get a new one"));
     }
     Ok(token.to_vec())
 }

@@ -299,13 +299,13 @@ impl Backlog {
         match oldest {
             Some(oldest) if seq.saturating_add(1) < oldest => {
                 let message =
-                    format!("events after {seq} are not all kept any more; the oldest kept is {oldest}");
+                    format!("some events after {seq} were deleted; the oldest is {oldest}");
                 Err(Problem::new(Code::Gap, message)
-                    .help(format!("ask since {} for all that there is", oldest - 1)))
+                    .help(format!("use `since` {} for all events", oldest - 1)))
             }
             _ if self.last != u64::MAX && seq > self.last => {
                 let message = format!("there is no event {seq} yet; the newest is {}", self.last);
-                Err(Problem::new(Code::Gap, message).help("ask since a number up to that, or without one"))
+                Err(Problem::new(Code::Gap, message).help("use a `since` up to that, or none"))
             }
             _ => Ok(()),
         }

@@ -83,18 +83,18 @@ impl Journal {
     pub(super) fn open_limited(paths: &Paths, last_event: u64, limit: u64) -> Self {
         let mut file = SegmentedLog::open(path(&paths.state_dir), limit, Some(paths.disk.clone()));
         let texts = file.shelf().read().unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot read the journal; its numbers begin anew");
+            tracing::error!(%error, "cannot read the journal; event numbers start again");
             Default::default()
         });
         let pages = Pages::read(&texts);
         if pages.broken > 0 {
             tracing::error!(
                 lines = pages.broken,
-                "cannot understand some lines of the journal; passing over them"
+                "cannot parse some lines of the journal; skipping them"
             );
         }
         if pages.stranger {
-            tracing::error!("the journal is of another version; setting it aside and beginning a new file");
+            tracing::error!("the journal has another version; moving it aside and starting a new file");
             file.close();
         }
         let checks = SegmentedLog::open(checks_path(&paths.state_dir), limit, None);
@@ -124,7 +124,7 @@ impl Journal {
         };
         if is_cut_off || last_event > pages.highest {
             let reason =
-                format!("the machine ended without notice: events after {} may be lost", pages.highest);
+                format!("the machine crashed: events after {} may be lost", pages.highest);
             journal.record(EventDraft {
                 event: kind::JOURNAL,
                 reason: Some(reason),
@@ -329,7 +329,7 @@ impl Journal {
         match self.checks.append(&lines, Vec::new) {
             Ok(()) => self.fresh_checks.clear(),
             Err(error) => {
-                tracing::debug!(%error, "cannot write down the results of checks");
+                tracing::debug!(%error, "cannot save health check results");
                 let surplus = self.fresh_checks.len().saturating_sub(MAX_WAITING_CHECKS);
                 self.fresh_checks.drain(..surplus);
             }

@@ -50,7 +50,7 @@ pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> P
         Ok(service) => Some(service),
         Err(invalid) => {
             let why = invalid.first().map_or(UNREADABLE, |invalid| invalid.diagnostic.message.as_str());
-            tracing::warn!(service = %addition.name, why, "cannot take up what was added");
+            tracing::warn!(service = %addition.name, why, "cannot load the added services");
             None
         }
     };
@@ -62,7 +62,7 @@ pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> P
             Err(errors) => {
                 let before = added.len();
                 for error in &errors {
-                    tracing::warn!(%error, "cannot take up what was added");
+                    tracing::warn!(%error, "cannot load the added services");
                 }
                 let gone = with_dependents(errors.iter().flat_map(offending_services), &added);
                 added.retain(|service| !gone.contains(&service.name));
@@ -139,7 +139,7 @@ fn problem_between(error: &PlanError, fresh: &[Addition]) -> Problem {
     let mut problem = Problem::new(Code::BadDefinition, format!("{cannot}: {error}"));
     problem.help = match error {
         PlanError::Unknown { suggestion: None, dependency, .. } => {
-            Some(format!("add `{dependency}` as well, or leave the dependency out"))
+            Some(format!("add `{dependency}` as well, or remove the dependency"))
         }
         error => error.help(),
     };
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(column, "env.A=B");
         let (message, _, column) =
             at(json!({"start_command": "x", "health_check_endpoint": "http://h:99999/"}));
-        assert_eq!(message, "cannot add `b`: `http://h:99999/` cannot be asked: invalid port number");
+        assert_eq!(message, "cannot add `b`: `http://h:99999/` is not usable: invalid port number");
         assert_eq!(column, "health_check_endpoint");
     }
 

@@ -87,7 +87,7 @@ impl Additions {
         if !taken.is_empty()
             && let Err(error) = self.replace(left)
         {
-            tracing::warn!(%error, "cannot write down that the file defines what was added");
+            tracing::warn!(%error, "cannot save which added services the file defines");
         }
     }
 

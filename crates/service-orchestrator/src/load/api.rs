@@ -12,15 +12,17 @@ pub(super) fn api(mut section: Section<'_>) -> Option<Api> {
     let origins = section.list("origins");
     if let Some(wrong) = origins.iter().find(|origin| !is_origin(origin)) {
         let help =
-            "name each page as the browser does, such as \"https://board.example:8443\": no path, no `*`";
+            "write each origin as the browser sends it, such as \"https://board.example:8443\": no path, no \
+             `*`";
         section.report_contradiction("origins", &format!("\"{wrong}\""), help);
     }
     let tls = section.section("tls").and_then(tls);
     let mut insecure = false;
     section.flag("insecure", &mut insecure);
     if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback() && tls.is_none() && !insecure) {
-        let what = format!("\"{listen}\" without `tls`: whoever is on the way could read the tokens");
-        let help = "give `tls = { certificate, key }`; or listen on 127.0.0.1 behind a tunnel or proxy; or say `insecure = true`";
+        let what = format!("\"{listen}\" without `tls`: the network could read the tokens");
+        let help = "set `tls = { certificate, key }`; or listen on 127.0.0.1 behind a tunnel or proxy; or \
+                    set `insecure = true`";
         section.report_contradiction("listen", &what, help);
     }
     section.reject_unknown_keys();

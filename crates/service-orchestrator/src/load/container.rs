@@ -42,21 +42,21 @@ pub(super) fn read(section: &mut Section<'_>, service: &Service) -> Option<Conta
             section.push(diagnostic(
                 key,
                 message,
-                "say which: `manager = \"podman\"` or `manager = \"docker\"`",
+                "set `manager = \"podman\"` or `manager = \"docker\"`",
             ));
             return None;
         }
         Some(key) if section.span_of("image").is_none() => {
             section.push(Diagnostic {
                 missing: Some("image"),
-                ..diagnostic(key, format!("`{key}` needs an `image`"), "say which image it is run from")
+                ..diagnostic(key, format!("`{key}` needs an `image`"), "set the image of its container")
             });
         }
         None if is_engine => {
             let message = format!("service `{}` has no `image`", service.name);
             section.push(Diagnostic {
                 missing: Some("image"),
-                ..diagnostic("manager", message, "say which image it is run from")
+                ..diagnostic("manager", message, "set the image of its container")
             });
         }
         _ => {}

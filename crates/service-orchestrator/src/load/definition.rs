@@ -44,7 +44,7 @@ pub(super) fn service(
     section.string("shell", |text| shell = Some(text));
     if shell.as_ref().is_some_and(|shell| shell.trim().is_empty()) {
         shell = None;
-        section.report_contradiction("shell", "\"\"", "leave it out to run `start_command` directly");
+        section.report_contradiction("shell", "\"\"", "remove it to run `start_command` directly");
     }
     service.start_command = start_command(&mut section, &service, shell.as_deref(), span);
     service.dependencies = dependencies(&mut section);
@@ -180,7 +180,7 @@ fn command(value: &DeValue<'_>, shell: Option<&str>, is_line: bool) -> Result<Co
         }
     };
     if written.argv.iter().any(|word| word.contains('\0')) {
-        return Err("`start_command` cannot have a NUL in it".to_owned());
+        return Err("`start_command` cannot contain a NUL".to_owned());
     }
     if written.argv.first().is_none_or(|program| program.trim().is_empty()) {
         return Err("`start_command` is empty".to_owned());
@@ -246,7 +246,7 @@ fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
     let endpoint =
         Endpoint::parse(text).map_err(|error| refuse(error.to_string(), BadEndpoint::HELP)).ok()?;
     if let (Endpoint::Http(url) | Endpoint::Https(url), Some(why)) = (&endpoint, check_url(text)) {
-        refuse(format!("`{url}` cannot be asked: {why}"), "write it as http://host:port/path");
+        refuse(format!("`{url}` is not usable: {why}"), "write it as http://host:port/path");
         return None;
     }
     Some(endpoint)
@@ -272,7 +272,7 @@ fn health(mut section: Section<'_>, health: &mut Health) {
         section.report_contradiction(
             "interval",
             "0s",
-            "checks in a row without a pause would use up a core; try \"1s\"",
+            "continuous checks would use a whole core; try \"1s\"",
         );
     }
     section.duration("timeout", &mut health.timeout);
@@ -321,7 +321,7 @@ fn ready(mut section: Section<'_>, ready: &mut Ready) {
         section.report_contradiction(
             "timeout",
             "0s",
-            "no start would ever succeed; leave it out for \"60s\"",
+            "no start would ever succeed; remove it for \"60s\"",
         );
     }
     section.duration("delay", &mut ready.delay);
@@ -344,7 +344,7 @@ fn backoff(mut section: Section<'_>, backoff: &mut Backoff) {
     section.number("limit", &mut backoff.limit);
     section.duration("window", &mut backoff.window);
     if backoff.window.is_zero() {
-        section.report_contradiction("window", "0s", "for restarts without a limit say `limit = 0`");
+        section.report_contradiction("window", "0s", "for restarts without a limit set `limit = 0`");
     }
     section.reject_unknown_keys();
 }
@@ -369,7 +369,7 @@ fn convert(span: &Range<usize>) -> Span {
 /// Why nobody can ever be asked at this URL.
 fn check_url(url: &str) -> Option<String> {
     match Url::parse(url) {
-        Ok(url) if url.port() == Some(0) => Some("nobody listens on port 0".to_owned()),
+        Ok(url) if url.port() == Some(0) => Some("port 0 is not usable".to_owned()),
         Ok(_) => None,
         Err(error) => Some(error.to_string()),
     }

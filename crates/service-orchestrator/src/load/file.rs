@@ -105,7 +105,7 @@ pub(super) fn parse_services(services: Section<'_>, defaults: &Service) -> Vec<S
 
 pub(crate) fn parse_service_name(text: &str) -> Result<Name, String> {
     if service_api::routes::RESERVED_NAMES.contains(&text) {
-        return Err(format!("`{text}` cannot be a service's name: it stands for something else in the API"));
+        return Err(format!("`{text}` cannot be a service's name: it is part of an API path"));
     }
     Name::new(text).map_err(|error| error.to_string())
 }
@@ -116,7 +116,7 @@ const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 fn parse_settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
     orchestrator.duration("idle_timeout", &mut settings.idle_timeout);
     if !settings.idle_timeout.is_zero() && settings.idle_timeout < MIN_IDLE_TIMEOUT {
-        let help = "it would end before it is asked; try \"15m\", or \"0s\" for never";
+        let help = "the daemon would exit before the first request; try \"15m\", or \"0s\" for never";
         orchestrator.report_contradiction("idle_timeout", "less than 1s", help);
     }
     if let Some(mut services) = orchestrator.section("services") {

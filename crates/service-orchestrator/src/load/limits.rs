@@ -42,15 +42,15 @@ pub(super) fn report_contradictions(section: &Section<'_>, service: &Service) {
         diagnostic(
             "group",
             "`group` needs `user`".to_owned(),
-            "say as which user it runs: `user = \"www-data\"`",
+            "set the user: `user = \"www-data\"`",
         );
     }
     if service.manager != Manager::Process {
         let keys = ["env_clear", "pass_env", "no_new_privileges", "kill_mode"];
         for key in keys.into_iter().filter(|key| section.span_of(key).is_some()) {
             let message =
-                format!("`{key}` is for services that we run ourselves, and this one has a manager");
-            diagnostic(key, message, "leave it out, or run the service with `manager = \"process\"`");
+                format!("`{key}` applies only to `manager = \"process\"`");
+            diagnostic(key, message, "remove it, or run the service with `manager = \"process\"`");
         }
     }
     if service.manager != Manager::Process && service.container.is_none() {
@@ -59,19 +59,21 @@ pub(super) fn report_contradictions(section: &Section<'_>, service: &Service) {
             [("user", &service.user), ("group", &service.group)].iter().filter(|(_, who)| who.is_some())
         {
             let message = format!(
-                "`{key}` is for services that we run ourselves, and the manager of `{}` would run it as somebody else",
+                "`{key}` applies only to `manager = \"process\"`, and the manager of `{}` would use another \
+                 user",
                 service.name
             );
             let help = match section.span_of(key) {
-                Some(_) => "say it where the service is run, such as `User=` of a unit",
-                None => "it comes from `service_defaults`: say it in each service that we run instead",
+                Some(_) => "configure it in the manager, such as `User=` of a unit",
+                None => "it comes from `service_defaults`: set it in each service with `manager = \
+                         \"process\"` instead",
             };
             diagnostic(key, message, help);
         }
         for key in ["memory_limit", "cpu_limit"].into_iter().filter(|key| section.span_of(key).is_some()) {
             let message =
-                format!("`{key}` is for services that we run ourselves, and this one has a manager");
-            diagnostic(key, message, "limit it where it is run");
+                format!("`{key}` applies only to `manager = \"process\"`");
+            diagnostic(key, message, "configure the limit in the manager");
         }
     }
 }

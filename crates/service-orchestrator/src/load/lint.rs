@@ -72,9 +72,9 @@ fn directory(service: &Service, base: &Path) -> PathBuf {
 
 fn check_working_dir(service: &Service, map: &KeyMap<'_>, base: &Path) -> Option<Diagnostic> {
     let directory = directory(service, base);
-    let message = format!("`working_dir` is `{}`, which is no directory", directory.display());
+    let message = format!("`working_dir` is `{}`, which is not a directory", directory.display());
     let help = service.working_dir.as_deref().and_then(shell_syntax::find_in_path);
-    let help = help.as_deref().unwrap_or("make it, or name another");
+    let help = help.as_deref().unwrap_or("create it, or name another");
     (!directory.is_dir()).then(|| warning(service, map, "working_dir", message, help))
 }
 
@@ -89,7 +89,7 @@ fn check_program(service: &Service, map: &KeyMap<'_>, base: &Path) -> Option<Dia
     let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
     if name.contains('/') {
         let path = directory(service, base).join(name);
-        let message = format!("`{}` is not there, or not a program", path.display());
+        let message = format!("`{}` does not exist, or is not a program", path.display());
         return (!is_program(&path)).then(|| warning(service, map, key, message, "correct the path"));
     }
     let own = service.env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, path)| OsString::from(path));
@@ -99,13 +99,13 @@ fn check_program(service: &Service, map: &KeyMap<'_>, base: &Path) -> Option<Dia
     let path = own.or_else(|| std::env::var_os("PATH"))?;
     let found = std::env::split_paths(&path).any(|directory| is_program(&directory.join(name)));
     let message = format!("the program `{name}` is not on PATH");
-    (!found).then(|| warning(service, map, key, message, "install it, or write its whole path"))
+    (!found).then(|| warning(service, map, key, message, "install it, or write its full path"))
 }
 
 fn check_user(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
     let why = resolve_identity(service).err()?;
     let key = if why.contains("group") { "group" } else { "user" };
-    Some(warning(service, map, key, why, "without it the service runs as whoever runs the daemon"))
+    Some(warning(service, map, key, why, "without it the service runs as the daemon's user"))
 }
 
 /// Checks the env files. A missing one is a warning, because it may still be made. One that cannot be read is an error,
@@ -124,16 +124,17 @@ fn check_env_files(
                 warnings.extend(check_env_file_expansion(service, map, &path, &variables));
                 errors.extend(reserved_name(&variables).map(|name| {
                     let why = format!("`{}` sets `{name}`, which is set for each run", path.display());
-                    warning(service, map, "env_file", why, "take it out: with it every start fails")
+                    warning(service, map, "env_file", why, "remove it: with it every start fails")
                 }));
             }
             Err(why) if path.is_file() => {
-                let help = "write each line as NAME=value; it is read at each start, and every start fails";
+                let help = "write each line as NAME=value; the file is read at each start, and every start \
+                            fails";
                 errors.push(warning(service, map, "env_file", why, help));
             }
             Err(why) => {
                 let help = shell_syntax::find_in_path(written)
-                    .unwrap_or_else(|| "it is read at each start".to_owned());
+                    .unwrap_or_else(|| "the file is read at each start".to_owned());
                 warnings.push(warning(service, map, "env_file", why, &help));
             }
         }
@@ -165,7 +166,7 @@ fn check_env_file_expansion(
         }
         Variable::Set { .. } | Variable::Inherited(_) => None,
     })?;
-    let message = format!("`{name}` in `{}` has `${used}` in it, which stays as it is", path.display());
+    let message = format!("`{name}` in `{}` contains `${used}`, which is not expanded", path.display());
     Some(warning(service, map, "env_file", message, "nothing is expanded: write the value itself"))
 }
 
@@ -176,13 +177,13 @@ fn check_env_expansion(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic
     let (name, used) = service.env.iter().find_map(|(name, value)| {
         shell_syntax::variables(value).find(|used| is_set(used)).map(|used| (name, used))
     })?;
-    let message = format!("`{name}` has `${used}` in it, which stays as it is");
+    let message = format!("`{name}` contains `${used}`, which is not expanded");
     Some(warning(
         service,
         map,
         "env",
         message,
-        "nothing is expanded: write the value itself, or say `shell = \"sh\"` and set it there",
+        "nothing is expanded: write the value itself, or set `shell = \"sh\"` and the variable there",
     ))
 }
 
@@ -204,7 +205,7 @@ fn check_shell_syntax(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
         .map(|(key, found)| {
             let help = match key {
                 "start_command" => found.help.to_owned(),
-                _ => "write it into a script, and run that".to_owned(),
+                _ => "move it into a script, and run the script".to_owned(),
             };
             warning(service, map, key, found.message, &help)
         })
@@ -219,11 +220,11 @@ fn check_implied_manager(service: &Service, map: &KeyMap<'_>) -> Option<Diagnost
     }
     let of_systemd = service.start_command.text.contains("systemctl");
     let message =
-        "its `start_command` asks somebody else to run it and ends, so it is run by `manager = \"command\"`";
+        "its `start_command` calls another supervisor and exits, so it is run with `manager = \"command\"`";
     let help = if of_systemd {
-        "write `manager = \"command\"`, or `manager = \"systemd\"` in place of the commands"
+        "set `manager = \"command\"`, or `manager = \"systemd\"` instead of the commands"
     } else {
-        "write `manager = \"command\"`"
+        "set `manager = \"command\"`"
     };
     Some(warning(service, map, "stop_command", message.to_owned(), help))
 }
@@ -240,7 +241,7 @@ fn check_shared_port<'s>(
         return None;
     }
     let message = format!(
-        "its check asks port {}, and so does that of `{}`: only one of them can own it",
+        "its check uses port {}, and so does the check of `{}`: only one of them can own the port",
         port.1, other.name
     );
     Some(warning(
@@ -248,7 +249,7 @@ fn check_shared_port<'s>(
         map,
         "health_check_endpoint",
         message,
-        "give each a port, or set `health.listener = \"any\"`",
+        "use different ports, or set `health.listener = \"any\"`",
     ))
 }
 
@@ -289,10 +290,11 @@ fn check_dependency(
         let lost = word(&WhenLost::ALL, edge.when_lost);
         (
             format!(
-                "`when_lost = \"{lost}\"` is about `{}`, a one-shot: once completed, it is lost only if it is run again or stopped",
+                "`when_lost = \"{lost}\"` depends on `{}`, a one-shot: once completed, it is lost only if it \
+                 is run again or stopped",
                 need.name
             ),
-            "leave `when_lost` out unless that is meant",
+            "remove `when_lost` unless that is intended",
         )
     } else if edge.condition == Condition::Completed
         && !need.oneshot
@@ -300,7 +302,7 @@ fn check_dependency(
         && matches!(need.restart, Restart::Always | Restart::UnlessStopped)
     {
         (
-            format!("waits until `{}` is completed, which is started again whenever it ends", need.name),
+            format!("waits until `{}` is completed, but its restart policy starts it again whenever it ends", need.name),
             "make it a one-shot, or wait for another condition",
         )
     } else if edge.condition == Condition::Completed && !need.oneshot && need.endpoint.is_some() {
@@ -327,12 +329,12 @@ fn explain_unchecked(need: &Service) -> Option<(String, &'static str)> {
     let name = &need.name;
     if need.manager == Manager::Process {
         let message =
-            format!("`condition = \"healthy\"`: nothing checks `{name}`, so it asks no more than `ready`");
-        return Some((message, "give that one a `health_check_endpoint`, or leave `condition` out"));
+            format!("`condition = \"healthy\"`: `{name}` has no health check, so this is the same as `ready`");
+        return Some((message, "set its `health_check_endpoint`, or remove `condition`"));
     }
     let is_asked = need.manager != Manager::BuiltIn("command".to_owned()) || need.status_command.is_some();
     let message =
-        format!("`condition = \"healthy\"`: nothing tells how `{name}` is, so it is waited for without end");
-    let help = "give that one a `status_command` or a `health_check_endpoint`, or leave `condition` out";
+        format!("`condition = \"healthy\"`: the health of `{name}` is never known, so the wait never ends");
+    let help = "set its `status_command` or `health_check_endpoint`, or remove `condition`";
     (!is_asked).then_some((message, help))
 }

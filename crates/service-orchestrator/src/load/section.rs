@@ -175,15 +175,15 @@ impl<'t> Section<'t> {
             let (spelled, text) = (name.get_ref(), scalar(value.get_ref()));
             if RESERVED_VARIABLES.contains(&&**spelled) {
                 let mut diagnostic = Diagnostic::new(name.span(), format!("`{spelled}` cannot be set"));
-                diagnostic.help = Some("leave it out: it is set for each run".to_owned());
+                diagnostic.help = Some("remove it: it is set for each run".to_owned());
                 self.push(diagnostic);
             } else if spelled.is_empty() || spelled.contains(['=', '\0']) {
                 let mut diagnostic =
                     Diagnostic::new(name.span(), format!("{spelled:?} cannot be the name of a variable"));
-                diagnostic.help = Some("a name is not empty, and has no `=` and no NUL in it".to_owned());
+                diagnostic.help = Some("a name is not empty, and contains no `=` and no NUL".to_owned());
                 self.push(diagnostic);
             } else if text.as_ref().is_some_and(|text| text.contains('\0')) {
-                self.report(value.span(), format!("`{spelled}` cannot have a NUL in it"));
+                self.report(value.span(), format!("`{spelled}` cannot contain a NUL"));
             } else if let Some(text) = text {
                 pairs.push((spelled.to_string(), text));
             } else {
@@ -209,7 +209,7 @@ impl<'t> Section<'t> {
     pub(super) fn has_no_nul(&self, key: &str, text: &str) -> bool {
         let fits = !text.contains('\0');
         if !fits {
-            self.report(self.span_of(key).unwrap_or_default(), format!("`{key}` cannot have a NUL in it"));
+            self.report(self.span_of(key).unwrap_or_default(), format!("`{key}` cannot contain a NUL"));
         }
         fits
     }

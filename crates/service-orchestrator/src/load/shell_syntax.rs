@@ -58,9 +58,9 @@ pub(super) fn is_for_shell(command: &str) -> bool {
 pub(super) fn find_in_path(path: &str) -> Option<String> {
     let written = path.chars().map(|character| (character, Quoting::None)).collect();
     if begins_with_home(&written) {
-        return Some("`~` stays as it is here: write the whole path".to_owned());
+        return Some("`~` is not expanded here: write the full path".to_owned());
     }
-    variable(&written, false).map(|name| format!("`{name}` stays as it is here: write the whole path"))
+    variable(&written, false).map(|name| format!("`{name}` is not expanded here: write the full path"))
 }
 
 /// The names of the variables that a shell would expand in this text.
@@ -82,16 +82,16 @@ fn first_word(program: &str, word: &Word) -> Option<ShellSyntax> {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     {
         return Some(ShellSyntax {
-            message: format!("`{name}=` is taken for a part of the program's name"),
-            help: "give the variable in `env`, or say `shell = \"sh\"`",
+            message: format!("`{name}=` is read as part of the program's name"),
+            help: "set the variable in `env`, or set `shell = \"sh\"`",
         });
     }
     BUILTINS.contains(&program).then(|| ShellSyntax {
-        message: format!("`{program}` is a command of a shell, and no program"),
+        message: format!("`{program}` is a shell command, not a program"),
         help: match program {
-            "cd" => "say `working_dir`, or `shell = \"sh\"`",
-            "exec" => "leave `exec` out, or say `shell = \"sh\"`",
-            _ => "say `shell = \"sh\"`",
+            "cd" => "set `working_dir`, or `shell = \"sh\"`",
+            "exec" => "remove `exec`, or set `shell = \"sh\"`",
+            _ => "set `shell = \"sh\"`",
         },
     })
 }
@@ -107,22 +107,22 @@ fn operator(word: &Word) -> Option<ShellSyntax> {
         || bare.contains("||")
         || (bare.len() > 1 && bare.ends_with([';', '&']) && !bare.contains("://"));
     is_operator.then(|| ShellSyntax {
-        message: format!("`{}` is passed on as a word", text(word)),
-        help: "say `shell = \"sh\"` to have a shell read the command",
+        message: format!("`{}` is passed as an argument", text(word)),
+        help: "set `shell = \"sh\"` to run the command in a shell",
     })
 }
 
 fn expansion(word: &Word, interprets: bool) -> Option<ShellSyntax> {
-    let help = "say `shell = \"sh\"` to have a shell read the command";
+    let help = "set `shell = \"sh\"` to run the command in a shell";
     if let Some(name) = variable(word, interprets) {
-        return Some(ShellSyntax { message: format!("`{name}` stays as it is: nothing is expanded"), help });
+        return Some(ShellSyntax { message: format!("`{name}` is not expanded"), help });
     }
     if begins_with_home(word) {
-        return Some(ShellSyntax { message: "`~` stays as it is: nothing is expanded".to_owned(), help });
+        return Some(ShellSyntax { message: "`~` is not expanded".to_owned(), help });
     }
     if word.iter().any(|(c, quoting)| *c == '`' && expands(*quoting, interprets)) {
         return Some(ShellSyntax {
-            message: "a command between back-ticks is passed on as text".to_owned(),
+            message: "a command between back-ticks is passed as text".to_owned(),
             help,
         });
     }
@@ -130,7 +130,7 @@ fn expansion(word: &Word, interprets: bool) -> Option<ShellSyntax> {
     // A program that knows `**` expands patterns itself, and so does one that takes them in an option or a URL.
     let is_pattern = bare.contains(['.', '/']) && bare.contains('*') && !bare.contains("**");
     (is_pattern && !bare.starts_with('-') && !bare.contains("://")).then(|| ShellSyntax {
-        message: format!("`{}` stays as it is: no files are looked for", text(word)),
+        message: format!("`{}` is not expanded to file names", text(word)),
         help,
     })
 }

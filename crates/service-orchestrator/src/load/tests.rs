@@ -50,7 +50,7 @@ fn a_service_is_never_run_as_somebody_else_than_it_says() {
     ] {
         let problem = wrong(&text);
         assert!(
-            problem.message.contains(&format!("`{key}` is for services that we run ourselves")),
+            problem.message.contains(&format!("`{key}` applies only to `manager = ")),
             "{problem}"
         );
     }
@@ -164,7 +164,7 @@ fn a_circle_is_shown_as_a_path_with_the_place_of_each_edge() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
     let problem = super::plan(file.path()).unwrap_err();
-    assert_eq!(problem.message, "services depend on each other in a circle: a -> b -> c -> a");
+    assert_eq!(problem.message, "dependency cycle: a -> b -> c -> a");
     let lines: Vec<usize> = std::iter::once(&problem)
         .chain(&problem.others)
         .filter_map(|p| p.place.as_ref())
@@ -227,7 +227,7 @@ fn limits_are_sizes_and_cores() {
 fn a_limit_for_what_a_manager_runs_is_said_to_have_no_effect() {
     let problem = wrong("[services.a]\nmanager = 'systemd'\nmemory_limit = '1GB'");
     assert_eq!(problem.place.as_ref().map(|place| place.line), Some(3));
-    assert!(problem.message.contains("this one has a manager"), "{problem}");
+    assert!(problem.message.contains("applies only to"), "{problem}");
     read("[orchestrator.service_defaults]\nmemory_limit = '1GB'\n[services.a]\nmanager = 'systemd'");
 }
 
@@ -307,10 +307,10 @@ fn to_wait_for_the_end_of_a_server_is_a_warning() {
 
 #[test]
 fn what_only_a_shell_would_act_on_is_a_warning_where_it_stands() {
-    finds("[services.a]\nstart_command = 'true && true'", &[], "warning start_command: `&&` is passed on");
+    finds("[services.a]\nstart_command = 'true && true'", &[], "warning start_command: `&&` is passed as");
     finds("[services.a]\nstart_command = 'PORT=1 true'", &[], "warning start_command: `PORT=`");
-    finds("[services.a]\nstart_command = 'cd web'", &[], "`cd` is a command of a shell");
-    finds("[services.a]\nstart_command = '~/bin/serve'", &[], "`~` stays as it is");
+    finds("[services.a]\nstart_command = 'cd web'", &[], "`cd` is a shell command");
+    finds("[services.a]\nstart_command = '~/bin/serve'", &[], "`~` is not expanded");
     finds(
         "[services.a]\nstart_command = 'true'\nmanager = 'process'\nstop_command = 'kill $MAINPID'",
         &[],
@@ -325,7 +325,7 @@ fn what_only_a_shell_would_act_on_is_a_warning_where_it_stands() {
     finds(
         "[services.a]\nstart_command = 'true'\nenv = { X = '/bin:$PATH' }",
         &[],
-        "warning env: `X` has `$PATH`",
+        "warning env: `X` contains `$PATH`",
     );
     for silent in [
         "[services.a]\nstart_command = 'true && true'\nshell = 'sh'",
@@ -365,9 +365,9 @@ fn to_wait_for_the_health_of_what_nothing_checks_is_a_warning() {
              dependencies = [{{ name = 'need', condition = 'healthy' }}]"
         )
     };
-    finds(&with(""), &[], "nothing checks `need`, so it asks no more than `ready`");
+    finds(&with(""), &[], "`need` has no health check, so this is the same as `ready`");
     let managed = "manager = 'command'\nstop_command = 'true'";
-    finds(&with(managed), &[], "nothing tells how `need` is");
+    finds(&with(managed), &[], "the health of `need` is never known");
     for silent in [
         "health_check_endpoint = 'exec:true'".to_owned(),
         "oneshot = true".to_owned(),

@@ -10,8 +10,8 @@ use toml::de::{DeTable, DeValue};
 pub(super) fn read(section: &mut Section<'_>, manager: &Manager) -> Option<String> {
     let table = section.read("with", "a table", DeValue::as_table)?;
     let who = match manager {
-        Manager::Process => "who runs by itself",
-        Manager::BuiltIn(name) if name == "command" => "whose manager is \"command\"",
+        Manager::Process => "with `manager = \"process\"`",
+        Manager::BuiltIn(name) if name == "command" => "with `manager = \"command\"`",
         Manager::BuiltIn(name) => {
             check_keys(section, name);
             return Some(object(table).to_string());

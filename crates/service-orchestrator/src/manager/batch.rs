@@ -194,7 +194,7 @@ async fn ask_all(
     let patience = settings.manager_timeout / PATIENCE;
     let Ok(answer) = tokio::time::timeout(patience, call.make::<Rows>(&managers.caller, settings)).await
     else {
-        tracing::warn!(module = %module.display(), "`status all` hangs: its services are asked about one by one");
+        tracing::warn!(module = %module.display(), "`status all` hangs: its services are queried one by one");
         return asked;
     };
     let answer = answer.map_err(ManagerError::plain);
@@ -215,9 +215,9 @@ fn json(subject: &ManagerRequest<'_>) -> Result<String, String> {
 /// What the rows say of one service.
 fn of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
     let row = rows.rows.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
-    let (_, row) = row.ok_or("its manager's `status all` has no row for it")?;
+    let (_, row) = row.ok_or("`status all` of its manager returned no row for it")?;
     Status::read(row.clone(), rows.author)
-        .map_err(|error| format!("its manager's row in `status all` is wrong: {error}"))
+        .map_err(|error| format!("`status all` of its manager returned an invalid row: {error}"))
 }
 
 /// Reports what was replied about one service.
@@ -232,7 +232,7 @@ fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<S
 /// Tells the owner of the fleet whether a service runs that is at rest here.
 fn found(managers: &Managers, service: &Service, run: u64, began: Moment, answer: Result<Status, String>) {
     if let Err(message) = &answer {
-        tracing::debug!(service = %service.name, message, "cannot ask its manager whether it runs");
+        tracing::debug!(service = %service.name, message, "cannot query its manager");
     }
     let there = answer.ok().filter(Status::is_there);
     let found = there.map(|status| Box::new(status.heard(clock::now().since(began))));
@@ -260,11 +260,11 @@ fn tell(managers: &Managers, service: &Service, run: u64, began: Moment, answer:
             status.event()
         }
         Err(message) => {
-            tracing::warn!(service = %service.name, message, "cannot ask its manager");
+            tracing::warn!(service = %service.name, message, "cannot query its manager");
             if !decides {
                 return;
             }
-            let message = format!("cannot ask its manager: {message}");
+            let message = format!("cannot query its manager: {message}");
             learn(Observation::Checked(status::checked(false, message, latency)));
             Event::Probed(Verdict::Unknown)
         }

@@ -99,7 +99,8 @@ impl Call<'_> {
             }
         };
         answered.map_err(|wrong| {
-            ManagerError::Failed(format!("its manager `{module}` answers `{command}` wrongly: {wrong}"))
+            ManagerError::Failed(format!("its manager `{module}` returned an invalid result of `{command}`: \
+                                          {wrong}"))
         })
     }
 
@@ -111,7 +112,7 @@ impl Call<'_> {
     ) -> Result<log_file::Printed, ManagerError> {
         let file = tempfile::tempfile_in(&caller.paths.state_dir).map_err(|error| {
             ManagerError::Failed(format!(
-                "there is no room for it in {}: {error}",
+                "there is no space for it in {}: {error}",
                 caller.paths.state_dir.display()
             ))
         })?;
@@ -175,7 +176,7 @@ impl Call<'_> {
                 Err(ManagerError::TooMuch)
             }
             Ok(Err(error)) => {
-                Err(ManagerError::Failed(format!("its manager was to answer `{command}`, but {error}")))
+                Err(ManagerError::Failed(format!("its manager returned no result of `{command}`: {error}")))
             }
             Err(_) => Err(ManagerError::Failed(self.late(limit))),
         }
@@ -186,10 +187,10 @@ impl Call<'_> {
         let own = self.module.file_stem().is_some_and(|name| name == "command");
         match self.command {
             "start" if own => format!(
-                "`start_command` did not end within {limit:?} and was ended: with `manager = \"command\"` it has to end; \
-                 for a program that stays say `manager = \"process\"`"
+                "`start_command` did not exit within {limit:?} and was killed: with `manager = \"command\"` \
+                 it has to exit; for a program that keeps running set `manager = \"process\"`"
             ),
-            command => format!("its manager did not answer `{command}` within {limit:?}"),
+            command => format!("its manager did not finish `{command}` within {limit:?}"),
         }
     }
 }
@@ -228,7 +229,7 @@ impl Printed {
         let said = [self.output.stderr.trim(), self.output.stdout.trim()];
         let said = said.into_iter().find(|said| !said.is_empty());
         said.map_or_else(
-            || format!("it ended with {} and no answer", self.output.status),
+            || format!("it ended with {} and without a result", self.output.status),
             |said| quoted(&readable(said)),
         )
     }
@@ -267,7 +268,7 @@ impl Shell<'_> {
         let output = output?;
         group.leave();
         let said = match output.stderr.trim() {
-            "" => format!("it ended with {} and no answer", output.status),
+            "" => format!("it ended with {} and without a result", output.status),
             said => said.to_owned(),
         };
         // Whoever writes into it still has one of its own.

@@ -51,7 +51,7 @@ pub(super) fn assure(paths: &Paths, module: &Path) -> Result<(), String> {
     if BUILT_IN.iter().chain(SHARED).all(is_as_it_came) {
         return Ok(());
     }
-    tracing::warn!("somebody has changed the managers that come with us; writing them anew");
+    tracing::warn!("the built-in managers were modified; restoring them");
     install(paths).map_err(|error| format!("its manager `{}` cannot be written: {error}", module.display()))
 }
 

@@ -33,7 +33,7 @@ impl ManagerError {
     pub(super) fn plain(self) -> String {
         match self {
             Self::Failed(message) => message,
-            Self::TooMuch => format!("it has more than {} MiB", MAX_LOG_BYTES >> 20),
+            Self::TooMuch => format!("it is larger than {} MiB", MAX_LOG_BYTES >> 20),
             Self::Raised { msg, help, author } => author.mark(with_help(msg, help)),
         }
     }
@@ -44,7 +44,7 @@ impl ManagerError {
         match word("msg") {
             // An error without words is one that was made without them.
             Some(msg) if !msg.trim().is_empty() => Self::Raised { msg, help: word("help"), author },
-            _ => Self::Failed("its manager failed and did not say why".to_owned()),
+            _ => Self::Failed("its manager failed without a message".to_owned()),
         }
     }
 }

@@ -97,7 +97,7 @@ impl Managers {
         let result = self.ask::<Status>(&settings, &service, "stop").await;
         let result = result.and_then(|status| match status.state {
             State::Running | State::Starting => {
-                Err(status.message.unwrap_or_else(|| "its manager says that it still runs".to_owned()))
+                Err(status.message.unwrap_or_else(|| "it still runs, according to its manager".to_owned()))
             }
             State::Stopped | State::Failed | State::Completed | State::Unknown => Ok(status),
         });

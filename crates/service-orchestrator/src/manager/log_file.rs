@@ -58,11 +58,11 @@ impl Printed {
     ) -> Result<(LogFile, Vec<Position>), ManagerError> {
         let service = service.clone();
         let found = reading(move || self.find(service)?.checked(most, marked)).await;
-        found.map_err(|error| ManagerError::Failed(format!("its log cannot be kept: {error}")))?
+        found.map_err(|error| ManagerError::Failed(format!("its log cannot be stored: {error}")))?
     }
 
     fn find(mut self, service: Name) -> Result<LogFile, ManagerError> {
-        let lost = |error| ManagerError::Failed(format!("its log cannot be kept: {error}"));
+        let lost = |error| ManagerError::Failed(format!("its log cannot be stored: {error}"));
         self.file.seek(SeekFrom::Start(0)).map_err(lost)?;
         let mut file = BufReader::new(self.file);
         let (mut text, mut first) = (Vec::new(), String::new());
@@ -95,7 +95,7 @@ impl Printed {
 
 impl LogFile {
     fn checked(mut self, most: usize, marked: usize) -> Result<(Self, Vec<Position>), ManagerError> {
-        let lost = |error| ManagerError::Failed(format!("its log cannot be kept: {error}"));
+        let lost = |error| ManagerError::Failed(format!("its log cannot be stored: {error}"));
         let begin = self.file.stream_position().map_err(lost)?;
         let (mut lines, mut marks) = (0_usize, VecDeque::new());
         while let Some(line) = self.next().map_err(ManagerError::Failed)? {
@@ -119,7 +119,7 @@ impl LogFile {
             let read = self.file.read_until(b'\n', &mut self.text);
             let read = read.map_err(|error| format!("its log cannot be read: {error}"))?;
             if read == 0 {
-                return Err("its manager ended in the middle of its answer".to_owned());
+                return Err("its manager ended in the middle of its result".to_owned());
             }
             let text = self.text.trim_ascii();
             if text.starts_with(self.call_id.as_bytes()) {

@@ -80,7 +80,7 @@ fn problem(service: &Service, trouble: ManagerError) -> Problem {
     let cannot = |why: &str| format!("cannot read the log of `{}`: {why}", service.name);
     match trouble {
         ManagerError::TooMuch => Problem::new(Code::TooMuch, cannot(&ManagerError::TooMuch.plain()))
-            .help("ask for fewer lines: the last of it (`--tail 100`), or what is new (`--since 5min`)"),
+            .help("request fewer lines: the last ones (`--tail 100`), or new ones (`--since 5min`)"),
         ManagerError::Raised { msg, help, .. } => {
             let doing = ["read the log of", "show the log of", "logs"];
             let why = doing.iter().fold(msg.as_str(), |msg, doing| without(doing, &service.name, msg));
@@ -207,7 +207,7 @@ impl Asker {
         let New { is_new, gap } = self.seen.news(marks, all);
         let new = is_new.iter().filter(|new| **new).count();
         if gap {
-            self.say("lines are missing here: more came at once than its manager can tell".to_owned())
+            self.say("lines are missing here: more arrived at once than its manager can return".to_owned())
                 .await?;
         }
         let mut rest = Some((record, is_new.into_iter())).filter(|_| new > 0);
@@ -229,7 +229,7 @@ impl Asker {
         if self.failures != 2 {
             return Ok(());
         }
-        self.say(format!("its manager does not tell its log: {}", why.lines().next().unwrap_or_default()))
+        self.say(format!("its manager does not return its log: {}", why.lines().next().unwrap_or_default()))
             .await
     }
 

@@ -47,7 +47,7 @@ impl Module {
             Some(word) => format!("did you mean `{word}`?"),
             None => format!("it knows {}", quoted(known)),
         };
-        Err(format!("its manager does not know the key `{key}` of `with` ({help})"))
+        Err(format!("its manager has no key `{key}` of `with` ({help})"))
     }
 
     /// An error for a command that it ought to have.
@@ -108,7 +108,7 @@ impl Modules {
 fn stamp(path: &Path) -> std::io::Result<Stamp> {
     let about = std::fs::metadata(path)?;
     if !about.is_file() || about.len() > MAX_FILE_BYTES {
-        return Err(std::io::Error::other("it is no regular file of bounded size"));
+        return Err(std::io::Error::other("it is not a regular file of bounded size"));
     }
     Ok(Stamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
 }
@@ -131,7 +131,7 @@ async fn look(caller: &Caller, settings: &Settings, path: &Path) -> Result<Modul
             Ok(Module { path: path.to_owned(), contract: CONTRACT, commands: seen.commands, with })
         }
         _ => Err(format!(
-            "its manager `{}` follows contract {contract}, and this orchestrator knows {CONTRACT}",
+            "its manager `{}` uses contract {contract}, and this orchestrator supports {CONTRACT}",
             path.display()
         )),
     }

@@ -56,7 +56,7 @@ pub(super) fn request_for<'a>(paths: &'a Paths, service: &'a Service) -> Result<
 
 pub(super) fn with(service: &Service) -> Result<serde_json::Value, String> {
     let with = service.with.as_deref().unwrap_or("{}");
-    serde_json::from_str(with).map_err(|error| format!("`with` cannot be handed on: {error}"))
+    serde_json::from_str(with).map_err(|error| format!("`with` cannot be passed on: {error}"))
 }
 
 impl Managers {

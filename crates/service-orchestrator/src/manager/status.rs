@@ -209,13 +209,13 @@ impl Status {
     /// It in words.
     pub(super) fn said(&self) -> String {
         let words = match self.state {
-            State::Running if self.healthy == Some(false) => "it is running, but not well",
+            State::Running if self.healthy == Some(false) => "it is running, but unhealthy",
             State::Running => "it is running",
             State::Starting => "it is starting",
             State::Stopped => "it is stopped",
             State::Failed => "it has failed",
             State::Completed => "it has done its work",
-            State::Unknown => "its manager cannot tell how it is",
+            State::Unknown => "its manager cannot tell its state",
         };
         let message = self.message.clone().filter(|message| !message.is_empty());
         message.unwrap_or_else(|| words.to_owned())

@@ -35,7 +35,7 @@ fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, Stri
                 answer.answers.iter().map(|record| record.data.to_string()).collect();
             Ok(format!("{name} is {}", addresses.join(", ")))
         }
-        (code, _) => Err(format!("{server} says of {name}: {code}")),
+        (code, _) => Err(format!("{server} answered for {name}: {code}")),
     }
 }
 

@@ -79,7 +79,8 @@ impl Asks<'_> {
                 }
                 Some((target, to)) => {
                     let same = target.is_ok_and(|target| place(&target) == place(&url));
-                    let why = if same { "redirected too often" } else { "not followed to another host" };
+                    let why = if same { "redirected too often" } else { "a redirect to another host is not \
+                                                                         followed" };
                     return Err(format!("{said} at {shown}, to {to}: {why}"));
                 }
                 None => return Err(format!("{said}, wanted {}, at {shown}", wanted(accepted))),
@@ -135,7 +136,7 @@ async fn exchange<S>(stream: S, url: &Url, shown: &str) -> Result<Head, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let request = request(url).map_err(|error| format!("{shown} cannot be asked: {error}"))?;
+    let request = request(url).map_err(|error| format!("cannot send a request to {shown}: {error}"))?;
     let broken = |error: hyper::Error| describe(&error, shown);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let mut connection = Box::pin(connection);
@@ -229,15 +230,15 @@ fn wanted(accepted: &[u16]) -> String {
 /// Why there was no answer.
 fn describe(error: &hyper::Error, shown: &str) -> String {
     if error.is_parse() {
-        let tls = if shown.starts_with("http:") { "; if it speaks TLS, write `https://`" } else { "" };
-        return format!("what answers at {shown} does not speak HTTP/1.1 ({error}){tls}");
+        let tls = if shown.starts_with("http:") { "; if it uses TLS, write `https://`" } else { "" };
+        return format!("the server at {shown} does not use HTTP/1.1 ({error}){tls}");
     }
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return format!("{shown} closed the connection before it answered");
     }
     match error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
         Some(cause) => {
-            format!("{shown} broke off the connection before it answered: {}", describe_io_error(cause))
+            format!("{shown} closed the connection before it answered: {}", describe_io_error(cause))
         }
         None => format!("cannot ask {shown}: {error}"),
     }
@@ -319,7 +320,7 @@ mod tests {
         let url = format!("http://a%20b:p%40ss@127.0.0.1:{port}/");
         assert_eq!(get(&url, &[]).await.unwrap(), "HTTP 200 OK");
         let refused = get(&url, &[]).await.unwrap_err();
-        assert!(refused.ends_with("to http://127.0.0.2/: not followed to another host"), "{refused}");
+        assert!(refused.ends_with("to http://127.0.0.2/: a redirect to another host is not followed"), "{refused}");
         assert!(!refused.contains("p%40ss"), "{refused}");
         let asked = ended(server).await;
         assert!(asked[1].0.starts_with("GET /there HTTP/1.1\r\n"), "{}", asked[1].0);
@@ -340,7 +341,7 @@ mod tests {
         let wrong = get(&url, &[]).await.unwrap_err();
         assert_eq!(wrong, format!("HTTP 500 Internal Server Error, wanted 200 to 299, at {url}"));
         let wrong = get(&url, &[]).await.unwrap_err();
-        assert!(wrong.starts_with(&format!("what answers at {url} does not speak HTTP/1.1")), "{wrong}");
+        assert!(wrong.starts_with(&format!("the server at {url} does not use HTTP/1.1")), "{wrong}");
         let ends = get(&url, &[]);
         let ends = tokio::time::timeout(Duration::from_millis(50), ends).await;
         assert!(ends.is_err(), "it waits for as long as it may");

@@ -27,7 +27,7 @@ impl Names {
         }
         let mut lookup = self.lookup(host)?;
         let found = lookup.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
-        found.unwrap_or_else(|| Err(format!("cannot look up `{host}`: the lookup broke off")))
+        found.unwrap_or_else(|| Err(format!("cannot look up `{host}`: the lookup was aborted")))
     }
 
     fn lookup(&self, host: &str) -> Result<Lookup, String> {

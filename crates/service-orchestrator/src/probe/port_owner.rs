@@ -89,7 +89,8 @@ pub(super) fn accuse(shim: u32, at: SocketAddr) -> Option<String> {
     };
     let port = at.port();
     Some(format!(
-        "port {port} is held by {holder} at {at}, not by this service; if that is meant, set `listener = \"any\"`"
+        "port {port} is held by {holder} at {at}, not by this service; if that is intended, set `listener = \
+         \"any\"`"
     ))
 }
 

@@ -53,7 +53,7 @@ impl PortWatcher {
             let watch = move || {
                 // Where the kernel does not answer nobody is told, and checks come in their own time.
                 if let Err(error) = watcher.watch() {
-                    tracing::debug!(%error, "cannot see who listens");
+                    tracing::debug!(%error, "cannot query listeners");
                     watcher.forget();
                 }
             };

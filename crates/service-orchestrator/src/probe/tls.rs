@@ -50,7 +50,8 @@ impl Trust {
         let make = async || {
             let unknown = |why: String| {
                 format!(
-                    "whom to trust is not known: {why}; install them, name their file in $SSL_CERT_FILE, or say `health.ca_file`"
+                    "there is no trust store: {why}; install it, name its file in $SSL_CERT_FILE, or set \
+                     `health.ca_file`"
                 )
             };
             let machine = Arc::clone(&provider);
@@ -174,13 +175,14 @@ fn describe(error: &io::Error, host: &str, shown: &str) -> String {
             format!("cannot trust {shown}: {}", certificate(wrong, host))
         }
         Some(Error::InvalidMessage(_)) => {
-            format!("what answers at {shown} does not speak TLS: write `http://` if that is meant")
+            format!("the server at {shown} does not use TLS: write `http://` if that is intended")
         }
         Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
-            format!("{shown} asks for a certificate of who asks, and a check has none: try `exec:` with one")
+            format!("{shown} requires a client certificate, and a check has none: use an `exec:` check with \
+                     one")
         }
-        Some(Error::AlertReceived(alert)) => format!("{shown} broke off the TLS handshake ({alert:?})"),
-        Some(Error::PeerIncompatible(_)) => format!("{shown} speaks no TLS that is still safe (1.2 or 1.3)"),
+        Some(Error::AlertReceived(alert)) => format!("{shown} aborted the TLS handshake ({alert:?})"),
+        Some(Error::PeerIncompatible(_)) => format!("{shown} supports no secure version of TLS (1.2 or 1.3)"),
         Some(error) => format!("cannot begin TLS with {shown}: {error}"),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             format!("{shown} ended the connection during the TLS handshake")
@@ -199,13 +201,13 @@ fn certificate(wrong: &CertificateError, host: &str) -> String {
             "its certificate is not valid yet".to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("its certificate is not for `{host}`: ask by a name that it is for, or {WAY_OUT}")
+            format!("its certificate is not for `{host}`: use a name of the certificate, or {WAY_OUT}")
         }
         CertificateError::UnknownIssuer => {
-            format!("its certificate is its own, or of an authority that is not known here: {WAY_OUT}")
+            format!("its certificate is self-signed, or of an unknown authority: {WAY_OUT}")
         }
         CertificateError::Revoked => "its certificate has been revoked".to_owned(),
-        CertificateError::Other(_) => format!("its certificate is its own: {WAY_OUT}"),
-        _ => format!("its certificate is not good: {WAY_OUT}"),
+        CertificateError::Other(_) => format!("its certificate is self-signed: {WAY_OUT}"),
+        _ => format!("its certificate is invalid: {WAY_OUT}"),
     }
 }

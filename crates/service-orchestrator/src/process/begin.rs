@@ -58,7 +58,7 @@ const NARROW_WITHIN: Duration = Duration::from_secs(5);
 /// How long env files may take to be read, and a user to be looked up.
 const LOOKED_UP_WITHIN: Duration = Duration::from_mins(1);
 /// What is told of a run that was stopped before it began.
-const CALLED_OFF: &str = "it was stopped before it began";
+const CALLED_OFF: &str = "it was stopped before its launch";
 
 impl Shims {
     /// Starts a run.
@@ -164,7 +164,7 @@ async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<
     let composed = tokio::task::spawn_blocking(move || compose(&paths, &definition, run));
     match tokio::time::timeout(LOOKED_UP_WITHIN, composed).await {
         Ok(composed) => {
-            composed.unwrap_or_else(|error| Err(format!("its launch cannot be put together: {error}")))
+            composed.unwrap_or_else(|error| Err(format!("its launch cannot be prepared: {error}")))
         }
         Err(_) => Err(format!("{waits} within {} s", LOOKED_UP_WITHIN.as_secs())),
     }

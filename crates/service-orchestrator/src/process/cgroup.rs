@@ -77,7 +77,7 @@ impl Site {
             hand_on(root, controller, || Ok(()))?;
             match fs::create_dir(&self.directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(format!("cgroup `{}` cannot be made: {error}", self.directory.display()));
+                    return Err(format!("cgroup `{}` cannot be created: {error}", self.directory.display()));
                 }
                 _ => {}
             }
@@ -198,7 +198,7 @@ fn hand_on(directory: &Path, controller: &str, clear: impl FnOnce() -> io::Resul
     }
     clear()
         .and_then(|()| write(&directory.join("cgroup.subtree_control"), &format!("+{controller}")))
-        .map_err(|error| format!("cgroup `{shown}` cannot hand on the `{controller}` controller: {error}"))
+        .map_err(|error| format!("cgroup `{shown}` cannot delegate the `{controller}` controller: {error}"))
 }
 
 /// In one write, to a file that the kernel has made.

@@ -61,7 +61,7 @@ impl Search<'_> {
             let user = self.identity.map_or("", |identity| &identity.name);
             let why = format!("program `{name}` cannot be executed by user `{user}`");
             let help =
-                format!("let `{user}` execute `{}`, and enter the directories above it", path.display());
+                format!("allow `{user}` to execute `{}`, and to enter the directories above it", path.display());
             return Err(refusal(why, help));
         }
         self.check_image(&path, name, MAX_SCRIPTS)
@@ -84,7 +84,7 @@ impl Search<'_> {
         let there = there.find(|path| path.exists());
         Err(match there {
             Some(path) if path.is_dir() => {
-                refusal(format!("program `{name}` is a directory"), "name the program in it")
+                refusal(format!("program `{name}` is a directory"), "name a program in it")
             }
             Some(path) => refusal(
                 format!("program `{name}` is not executable"),
@@ -96,7 +96,7 @@ impl Search<'_> {
             ),
             None => refusal(
                 format!("program `{name}` is not in PATH"),
-                "install it, write its whole path, or set PATH in `env`",
+                "install it, write its full path, or set PATH in `env`",
             ),
         })
     }
@@ -126,7 +126,7 @@ impl Search<'_> {
         if head.is_empty() {
             return Err(refusal(
                 format!("program `{name}` is empty"),
-                format!("write `{}` anew", path.display()),
+                format!("create `{}` again", path.display()),
             ));
         }
         if head.starts_with(ELF) || ELF.starts_with(&head) {
@@ -138,7 +138,7 @@ impl Search<'_> {
         let why = format!(
             "program `{name}` is neither a binary for this machine nor a script: it has no `#!` line"
         );
-        let help = "build it for this machine, or begin it with a `#!` line that names its interpreter";
+        let help = "build it for this machine, or begin it with a `#!` line";
         Err(refusal(why, help))
     }
 
@@ -148,7 +148,7 @@ impl Search<'_> {
         let line = trim_blanks(line);
         let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
         let (interpreter, argument) = (&line[..end], trim_blanks(&line[end..]));
-        let correct = format!("correct the first line of `{}`, or install what it names", path.display());
+        let correct = format!("correct the first line of `{}`, or install its interpreter", path.display());
         if interpreter.is_empty() {
             return Err(refusal(format!("the first line of program `{name}` names no interpreter"), correct));
         }
@@ -185,14 +185,14 @@ impl Search<'_> {
 
     fn check_binary(&self, file: &File, head: &[u8], name: &str) -> Result<(), Refusal> {
         let cut = || {
-            let why = format!("program `{name}` is cut off");
-            refusal(why, "it is being written, or was not written whole: build or copy it again")
+            let why = format!("program `{name}` is truncated");
+            refusal(why, "it is being written, or is incomplete: build or copy it again")
         };
         let kind = Kind::of(head).ok_or_else(cut)?;
         if !kind.is_program() {
             return Err(refusal(
-                format!("program `{name}` is compiled and not linked"),
-                "link it, or name what was linked",
+                format!("program `{name}` is an object file"),
+                "link it, or name the linked program",
             ));
         }
         let ours = Kind::ours();
@@ -202,13 +202,13 @@ impl Search<'_> {
             if !is_foreign || knows_other_formats() {
                 return Ok(());
             }
-            let why = format!("program `{name}` is built for {}, and this machine is none", kind.machine());
+            let why = format!("program `{name}` is built for {}, not for this machine", kind.machine());
             return Err(refusal(why, "build it for this machine"));
         }
         match loader(file, head) {
             Ok(Some(loader)) if !self.directory.join(&loader).exists() => {
                 let why = format!("the loader `{}` of program `{name}` does not exist", loader.display());
-                Err(refusal(why, "install the C library that it was built for, or build it for this one"))
+                Err(refusal(why, "install its C library, or build it for the installed one"))
             }
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(cut()),
@@ -219,7 +219,7 @@ impl Search<'_> {
 
 fn of_windows(why: &str, path: &Path) -> Refusal {
     let why = format!("{why}: its first line ends with a carriage return");
-    refusal(why, format!("give it the line ends of Unix: `sed -i 's/\\r$//' {}`", path.display()))
+    refusal(why, format!("convert it to Unix line ends: `sed -i 's/\\r$//' {}`", path.display()))
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -110,7 +110,7 @@ impl Kept {
         let why = |why: &Option<String>| why.clone().unwrap_or_default();
         let memory = self.memory.as_ref().and_then(|limit| match limit.by {
             By::Cgroup => None,
-            By::Rlimit => Some(format!("memory_limit holds for each process by itself: {}", why(&limit.why))),
+            By::Rlimit => Some(format!("memory_limit applies to each process separately: {}", why(&limit.why))),
             By::None => Some(format!("memory_limit is not enforced: {}", why(&limit.why))),
         });
         let cpu = self.cpu.as_ref().filter(|limit| limit.by != By::Cgroup);
@@ -144,7 +144,7 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
     if let Err(why) = made {
         kept.give_up(&why);
         if let Err(error) = write_down(paths, name, &kept) {
-            tracing::warn!(service = %name, %error, "cannot write down how its limits are kept");
+            tracing::warn!(service = %name, %error, "cannot save how its limits are enforced");
         }
     }
     if let Some(caveat) = kept.caveat() {
@@ -186,7 +186,7 @@ fn make(cgroup: &Cgroup, kept: &Kept) -> Result<(), String> {
     };
     limits().map_err(|error: std::io::Error| {
         let _ = cgroup.remove();
-        format!("cgroup `{}` cannot be made: {error}", cgroup.0.display())
+        format!("cgroup `{}` cannot be created: {error}", cgroup.0.display())
     })
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     let who = if ours { resolve_identity(service) } else { Ok(None) };
     let who = who.unwrap_or_else(|why| {
         let key: &[_] = if why.contains("group") { &["group"] } else { &["user"] };
-        let help = "make it, or name another in services.toml".to_owned();
+        let help = "create it, or name another in services.toml".to_owned();
         found.push(Blocker { key, why, help, may_be_made: false });
         None
     });
@@ -50,13 +50,13 @@ pub(crate) fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     if is_entered && !directory.is_dir() {
         let what = if directory.exists() { "is not a directory" } else { "does not exist" };
         let why = format!("working directory `{}` {what}", directory.display());
-        found.push(Blocker::of_file(&["working_dir"], why, "make it, or correct `working_dir`"));
+        found.push(Blocker::of_file(&["working_dir"], why, "create it, or correct `working_dir`"));
     }
     let variables = read_environment(&paths.base_dir, service).map_err(|why| {
         found.push(Blocker::of_file(
             &["env_file"],
             why,
-            "make it anew or correct it, or leave it out of `env_file`",
+            "create or correct it, or remove it from `env_file`",
         ));
     });
     if ours {
@@ -92,5 +92,5 @@ fn authority(paths: &Paths, service: &Service) -> Option<Blocker> {
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;
     let file = health.ca_file.as_ref().filter(|_| is_used && service.readiness() == Readiness::Check)?;
     let why = check_ca_file(&paths.base_dir.join(file))?;
-    Some(Blocker::of_file(&["health", "ca_file"], why, "put it back, or correct `health.ca_file`"))
+    Some(Blocker::of_file(&["health", "ca_file"], why, "restore it, or correct `health.ca_file`"))
 }

@@ -179,7 +179,7 @@ fn pass_on(files: &Files, shim: Process, order: ShimRequest) {
     let sent = ShimConnection::with(files).and_then(|connection| try_send(connection.stream(), order));
     if let Err(error) = sent {
         if !is_short(&error) {
-            tracing::debug!(%error, "cannot pass an order on; sending a signal");
+            tracing::debug!(%error, "cannot send a request to its shim; sending a signal");
         }
         by_signal(shim, order);
     }

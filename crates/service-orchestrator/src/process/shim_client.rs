@@ -286,9 +286,9 @@ impl RunFollower {
             Ok(Ok(now)) if now == missing => {}
             Ok(Ok(now)) => self.observed(Observation::Missing(now)),
             Ok(Err(error)) => {
-                tracing::error!(service = %self.name, %error, "cannot write down the last words of a service");
+                tracing::error!(service = %self.name, %error, "cannot save the last output of a service");
             }
-            Err(error) => tracing::error!(service = %self.name, %error, "writing down its last words failed"),
+            Err(error) => tracing::error!(service = %self.name, %error, "saving its last output failed"),
         }
     }
 }

@@ -241,7 +241,7 @@ impl Zygote {
             // Somebody has killed it.
             _ if line.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Err(io::Error::other(format!(
-                "`{}` is not of this daemon's version; install both from the same release",
+                "`{}` has another version than the daemon; install both from the same release",
                 self.program.display()
             ))),
         }

@@ -172,7 +172,7 @@ pub(crate) fn known(paths: &Paths, plan: &Plan) -> BTreeSet<Name> {
 pub(crate) fn know(paths: &Paths, names: &BTreeSet<Name>) {
     let json = serde_json::to_vec(names).map_err(io::Error::from);
     if let Err(error) = json.and_then(|json| paths.disk.replace(&applied(paths), &json)) {
-        tracing::warn!(%error, "cannot write down what was applied");
+        tracing::warn!(%error, "cannot save the applied definitions");
     }
 }
 

@@ -70,17 +70,19 @@ pub fn enable(
         .map_err(|error| undo(cannot(format!("`{}` cannot be written: {error}", path.display()))))?;
     systemctl(&["daemon-reload"]).map_err(|why| undo(cannot(why)))?;
     systemctl(&["enable", &name]).map_err(|why| {
-        undo(cannot(why).help("does the user manager look into this $env.XDG_CONFIG_HOME? `systemctl --user show-environment` tells its own"))
+        undo(cannot(why).help("check that the user manager uses this $env.XDG_CONFIG_HOME: `systemctl --user \
+                               show-environment` shows its own"))
     })?;
     let marked = plan.ids().any(|id| starts.contains(plan.service(id)));
-    let nothing = (!marked).then(|| "no service is marked `auto = true`, so the daemon comes up alone; mark some, name some, or use --all".to_owned());
+    let nothing = (!marked).then(|| "no service has `auto = true`, so the daemon starts alone; set the key, \
+                                     name services, or use --all".to_owned());
     let linger = (trigger == StartTrigger::Boot).then(enable_linger).flatten();
     if now {
         let _ = fs::remove_file(project.session_mark());
         // A daemon that runs already is replaced, which no service notices.
         systemctl(&["restart", &name]).map_err(|why| {
             let help =
-                format!("the unit is enabled all the same; `journalctl --user --unit {name}` tells more");
+                format!("the unit is enabled nevertheless; `journalctl --user --unit {name}` has the details");
             cannot(format!("it does not start: {why}")).help(help)
         })?;
     }
@@ -108,7 +110,8 @@ pub fn disable(project: &Project) -> Result<Unit, Problem> {
     let _ = systemctl(&["reset-failed", &name]); // it may not have failed
     let _ = fs::remove_file(project.session_mark());
     let starts = if text.contains(" --all\n") { "all" } else { "auto" };
-    let still = "its services run on; the next command that needs a daemon starts one, or `service daemon stop --services` ends them";
+    let still = "its services keep running; the next command that needs a daemon starts one, or `service \
+                 daemon stop --services` stops them";
     let lingers = is_lingering()
         .then(|| "your systemd still runs without a login; `loginctl disable-linger` ends that".to_owned());
     let note = [Some(still.to_owned()), lingers].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -144,7 +147,8 @@ fn unit_path(project: &Project) -> Result<PathBuf, Problem> {
         dir.map(|dir| dir.join(below))
     };
     let config = home("XDG_CONFIG_HOME", "").or_else(|| home("HOME", ".config")).ok_or_else(|| {
-        Problem::new(Code::Internal, "cannot tell where units lie: neither HOME nor XDG_CONFIG_HOME is set")
+        Problem::new(Code::Internal, "cannot find the directory of units: neither HOME nor XDG_CONFIG_HOME \
+                                      is set")
     })?;
     Ok(unit::directory(&config).join(unit::name(project)))
 }
@@ -161,7 +165,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 /// # Errors
 /// [`Code::NoSystemd`] if it does not answer.
 fn require_systemd() -> Result<Option<u32>, Problem> {
-    let run = "run `orchestratord run` from whatever starts programs on this machine";
+    let run = "run `orchestratord run` from another supervisor of this machine";
     let no = |why: &str, help: &str| {
         Problem::new(Code::NoSystemd, format!("cannot reach systemd: {why}")).help(help)
     };
@@ -194,7 +198,8 @@ fn enable_linger() -> Option<String> {
     };
     let user = user().map_or_else(|| Uid::effective().to_string(), |user| user.name);
     Some(format!(
-        "it starts at login and not at boot ({why}); an administrator can change that: `sudo loginctl enable-linger {user}`"
+        "it starts at login and not at boot ({why}); an administrator can run `sudo loginctl enable-linger \
+         {user}`"
     ))
 }
 
@@ -227,5 +232,5 @@ fn query_systemctl(words: &[&str]) -> String {
 
 fn last_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing").trim().to_owned()
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message").trim().to_owned()
 }

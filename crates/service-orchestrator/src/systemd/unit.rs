@@ -89,12 +89,13 @@ pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
     let config = utf8(&unit.project.config)?;
     let mut text = String::new();
     let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").unwrap_or_default();
-    line(format_args!("# Written by `service enable`, which explains it; `service disable` removes it."));
+    line(format_args!("# Written by `service enable`; `service disable` removes it."));
     line(format_args!("[Unit]"));
     line(format_args!("Description=Services of {}", escape_text(config)));
     line(format_args!("\n[Service]"));
     line(format_args!(
-        "# Ready when it answers and has taken up what runs already. It tells how its services are."
+        "# Ready when the daemon answers and has adopted running services. The status line counts the \
+         services."
     ));
     line(format_args!("Type=notify"));
     line(format_args!("ExecStart={}", command(unit, config)?));
@@ -103,15 +104,15 @@ pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
         let value = value.to_str().ok_or_else(|| format!("${name} is not UTF-8"))?;
         line(format_args!("Environment={}", quote(&format!("{name}={value}"))));
     }
-    line(format_args!("# Services outlive their daemon: to restart this unit disturbs none of them."));
+    line(format_args!("# Services outlive the daemon: a restart of this unit disturbs none of them."));
     line(format_args!("KillMode=process"));
-    line(format_args!("# A service that the kernel kills for its memory is none of systemd's business."));
+    line(format_args!("# The daemon handles a service that the kernel kills for its memory."));
     line(format_args!("OOMPolicy=continue"));
     line(format_args!("Restart=on-failure"));
     line(format_args!("RestartSec=1"));
-    line(format_args!("# It says that it does its work; a daemon that hangs is replaced."));
+    line(format_args!("# systemd replaces a daemon that hangs."));
     line(format_args!("WatchdogSec=30"));
-    line(format_args!("# When the session ends it stops the services in order first."));
+    line(format_args!("# At the end of the session the daemon stops the services in order first."));
     line(format_args!("TimeoutStopSec=120"));
     if unit.systemd.is_some_and(|version| version >= MIN_SUBGROUP_VERSION) {
         line(format_args!("# memory_limit and cpu_limit become cgroups below this one."));

@@ -44,7 +44,7 @@ fn the_program() {
     assert_eq!(launch_error(program(&["./x"])), refused("program `./x` does not exist"));
     assert_eq!(launch_error(file("./x", "#!/bin/sh\n", 0o644)), refused("program `./x` is not executable"));
     assert_eq!(launch_error(program(&["/usr"])), refused("program `/usr` is a directory"));
-    assert_eq!(launch_error(program(&[])), refused("no program is named"));
+    assert_eq!(launch_error(program(&[])), refused("the command is empty"));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn the_limits() {
     let limits = Limits { cgroup, address_space: None };
     assert_eq!(
         launch_error(script("exit").with(|launch| launch.limits = limits)),
-        (Stage::Prepare, "it cannot be put under its limits: no such file or directory".into())
+        (Stage::Prepare, "its limits cannot be applied: no such file or directory".into())
     );
     // It can be opened, but accepts no process.
     let full = tempfile::tempdir().unwrap();
@@ -123,7 +123,7 @@ fn the_limits() {
     let limits = Limits { cgroup: Some(full.path().into()), address_space: None };
     assert_eq!(
         launch_error(script("exit").with(|launch| launch.limits = limits)),
-        (Stage::Prepare, "it cannot be put under its limits: no space left on device".into())
+        (Stage::Prepare, "its limits cannot be applied: no space left on device".into())
     );
 }
 
@@ -178,7 +178,10 @@ fn a_second_shim_of_one_service_is_refused_and_leaves_the_first_alone() {
     let mut second = script("echo down").with(|launch| launch.directory = directory).start();
     let told = second.connection.record().unwrap();
     assert_eq!(second.connection.record(), None);
-    let refused = |phase: &Phase| matches!(phase, Phase::LaunchFailed { message, .. } if message.ends_with("another one has it"));
+    let refused = |phase: &Phase| matches!(phase, Phase::LaunchFailed { message, .. } if message.ends_with("another \
+                                                                                                            process \
+                                                                                                            holds \
+                                                                                                            it"));
     assert!(refused(&told.phase), "{told:?}");
     assert_eq!(first.files.read_record().unwrap(), record);
     assert_eq!(first.lines().len(), 1);

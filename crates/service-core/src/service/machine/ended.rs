@@ -43,14 +43,14 @@ impl Machine {
                     .map_or_else(|| format!("{done} on request"), |asked| asked.describe(done))
             }
             Cause::Failure(failure @ (Failure::StartTimeout | Failure::Unhealthy)) => {
-                format!("ended by us, because it {}", self.describe(failure))
+                format!("ended by the orchestrator, because it {}", self.describe(failure))
             }
             Cause::Failure(Failure::Exited(_) | Failure::Refused(_)) => return None,
         };
         let killed = matches!(self.memory.state, State::Stopping { kills: 1.., .. });
         let limit = self.definition.stop_timeout;
         Some(if killed {
-            format!("{why}; killed after {limit:?}, as it had not ended").into()
+            format!("{why}; killed after {limit:?}, because it had not ended").into()
         } else {
             why.into()
         })

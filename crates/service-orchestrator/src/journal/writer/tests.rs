@@ -110,7 +110,7 @@ fn the_files_stay_within_their_limit_and_what_is_gone_is_called_a_gap() {
     let after = |seq| EventQuery { since: Some(Since::After(seq)), ..EventQuery::default() };
     let problem = find(&mut journal, &after(3)).unwrap_err();
     assert_eq!(problem.code, Code::Gap);
-    assert!(problem.message.ends_with(&format!("the oldest kept is {oldest}")), "{problem}");
+    assert!(problem.message.ends_with(&format!("the oldest is {oldest}")), "{problem}");
     assert_eq!(find(&mut journal, &after(202)).unwrap_err().code, Code::Gap);
     assert_eq!(numbers(&find(&mut journal, &after(oldest - 1)).unwrap()), kept);
     assert_eq!(numbers(&find(&mut journal, &after(199)).unwrap()), [200, 201]);

@@ -30,24 +30,24 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>, base: &Path) -> Vec<Dia
         let help = "give the socket a shorter path";
         warnings.push(warning(
             &["health_check_endpoint"],
-            format!("nobody can listen at `unix://{name}`: {why}"),
+            format!("`unix://{name}` is no possible socket: {why}"),
             help,
         ));
     }
     let is_tls = matches!(service.endpoint, Some(Endpoint::Https(_)));
     let is_own = |key: &str| map.value(&["services", &service.name, "health", key]).is_some();
     for key in ["ca_file", "insecure"].into_iter().filter(|key| is_own(key) && !is_tls) {
-        let message = format!("`health.{key}` is about `https://`, and that is not how it is asked");
+        let message = format!("`health.{key}` applies only to an `https://` check");
         warnings.push(warning(
             &["health", key],
             message,
-            "write `https://` in `health_check_endpoint`, or leave it out",
+            "write `https://` in `health_check_endpoint`, or remove the key",
         ));
     }
     match &health.ca_file {
         Some(_) if is_tls && health.insecure => {
-            let message = "`health.insecure` trusts anybody, so `health.ca_file` is not read".to_owned();
-            warnings.push(warning(&["health", "ca_file"], message, "leave one of them out"));
+            let message = "`health.insecure` trusts every certificate, so `health.ca_file` is not read".to_owned();
+            warnings.push(warning(&["health", "ca_file"], message, "remove one of them"));
         }
         Some(file) if is_tls => {
             if let Some(why) = check_ca_file(&base.join(file)) {
@@ -62,7 +62,7 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>, base: &Path) -> Vec<Dia
 /// Why no socket can have this name.
 fn impossible_socket(name: &str) -> Option<String> {
     if name.contains('\0') {
-        return Some("there is a NUL in it".to_owned());
+        return Some("it contains a NUL".to_owned());
     }
     match name.strip_prefix('@') {
         Some(name) if name.len() > MAX_SOCKET_NAME_BYTES => Some(format!(

@@ -35,40 +35,40 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
     };
     if service.oneshot && service.manager == Manager::Process {
         for key in ["log", "notify", "delay"] {
-            report(&["ready", key], "a one-shot is ready when it has ended with code 0", "leave it out");
+            report(&["ready", key], "a one-shot is ready when it has exited with code 0", "remove it");
         }
         report(
             &["health_check_endpoint"],
-            "a one-shot is not checked: it is ready when it has ended with code 0",
-            "leave it out",
+            "a one-shot has no health check: it is ready when it has exited with code 0",
+            "remove it",
         );
     } else if service.ready.log.is_some() && service.ready.notify {
         report(
             &["ready", "log"],
-            "`ready.notify` is given too, and either makes it ready",
+            "`ready.notify` is set too, and either makes it ready",
             "choose one of them",
         );
     }
     let announces = service.ready.log.is_some() || service.ready.notify;
     if !service.oneshot && (announces || service.endpoint.is_some()) {
         let why = if announces {
-            "`ready.log` or `ready.notify` says when it is ready"
+            "`ready.log` or `ready.notify` determines when it is ready"
         } else {
-            "the check says when it is ready"
+            "the health check determines when it is ready"
         };
-        report(&["ready", "delay"], why, "leave it out");
+        report(&["ready", "delay"], why, "remove it");
     } else if !service.oneshot && service.manager == Manager::Process {
         report(
             &["ready", "timeout"],
             "without a check it is ready after `ready.delay`",
-            "give it a `health_check_endpoint`, or leave it out",
+            "set `health_check_endpoint`, or remove it",
         );
     }
     if service.manager == Manager::Process {
         report(
             &["status_command"],
-            "only `manager = \"command\"` asks it",
-            "say `manager = \"command\"`, or leave it out",
+            "only `manager = \"command\"` uses it",
+            "set `manager = \"command\"`, or remove it",
         );
     }
     match &service.endpoint {
@@ -77,26 +77,26 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
             report(
                 &["health", "status"],
                 "only `http://` and `https://` checks have a status",
-                "leave it out",
+                "remove it",
             );
         }
     }
     if matches!(service.endpoint, Some(Endpoint::Exec(_))) {
-        report(&["health", "listener"], "an `exec:` check asks no port", "leave it out");
+        report(&["health", "listener"], "an `exec:` check has no port", "remove it");
     }
     if service.endpoint.is_none() && service.manager == Manager::Process {
         for key in ["timeout", "retries", "start_period", "listener", "on_failure"] {
             report(
                 &["health", key],
-                "there is no `health_check_endpoint` to check",
-                "give it one, or leave this out",
+                "there is no `health_check_endpoint`",
+                "set one, or remove this key",
             );
         }
     }
     if service.backoff.initial > service.backoff.max {
         report(
             &["backoff", "initial"],
-            "it is longer than `backoff.max`, which no pause exceeds",
+            "it is longer than `backoff.max`, the maximum delay",
             "make `backoff.max` longer",
         );
     }
@@ -108,7 +108,7 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
             span,
             format!("`{signal}` does not ask a program to end: it is killed after `stop_timeout`"),
         );
-        diagnostic.help = Some("leave it out for \"TERM\", or try \"INT\", \"QUIT\" or \"HUP\"".to_owned());
+        diagnostic.help = Some("remove it for \"TERM\", or try \"INT\", \"QUIT\" or \"HUP\"".to_owned());
         found.push(diagnostic);
     }
     found

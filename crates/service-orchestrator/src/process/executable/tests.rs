@@ -53,11 +53,11 @@ fn what_it_does_not_execute_is() {
         (b"sleep 1\n", no_program),
         (&[0; 512], no_program),
         (b"\xcf\xfa\xed\xfe", no_program),
-        (&own[..2], "program `./program` is cut off"),
-        (&own[..32], "program `./program` is cut off"),
-        (&own[..64], "program `./program` is cut off"),
-        (&foreign, "program `./program` is built for RISC-V, and this machine is none"),
-        (&object, "program `./program` is compiled and not linked"),
+        (&own[..2], "program `./program` is truncated"),
+        (&own[..32], "program `./program` is truncated"),
+        (&own[..64], "program `./program` is truncated"),
+        (&foreign, "program `./program` is built for RISC-V, not for this machine"),
+        (&object, "program `./program` is an object file"),
     ] {
         assert_eq!(refused(unfit).as_deref(), Some(told));
     }
