@@ -9,23 +9,23 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Wish {
-    /// The services meant.
+    /// The services.
     pub names: Vec<String>,
     /// Every service of the project instead of names.
     pub all: bool,
-    /// Restart of `all`: also one-shots that have completed, which otherwise stay as they are.
+    /// Restart of `all`: also run completed one-shots again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub oneshots: bool,
-    /// Start: take dependencies along. Stop: take running dependents down first. Restart: both.
-    /// Absent: what `services.toml` says (`auto_start_dependencies`), else yes.
+    /// Start: also start dependencies. Stop: stop running dependents first. Restart: both. Absent: the value of
+    /// `auto_start_dependencies` for a start, else true.
     pub relatives: Option<bool>,
-    /// Answer when it is done (the default), or as soon as it is under way.
+    /// Answer when the action is done (the default), or as soon as it is under way.
     pub wait: bool,
-    /// How long to wait, in milliseconds; absent: until it is done or can never be.
+    /// How long to wait, in milliseconds; absent: until the action is done or can no longer succeed.
     #[serde(deserialize_with = "count")]
     #[cfg_attr(feature = "openapi", schema(maximum = 9_007_199_254_740_991_u64))]
     pub timeout_ms: Option<u64>,
-    /// Start, restart: only if `services.toml` has the content that is known by this hash, as `service trust` tells it.
+    /// Start, restart: only if `services.toml` has this hash of `service trust`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_hash: Option<String>,
 }
@@ -49,15 +49,15 @@ impl Default for Wish {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Apply {
-    /// Start every service that is new, not only those that something that is up needs.
+    /// Start every new service, not only dependencies of active services.
     pub start: bool,
-    /// Go back to the definitions that ran before if any of it fails.
+    /// Roll back to the former definitions if a step fails.
     pub rollback: bool,
-    /// How long each step may take, in milliseconds; absent: until it is done or can never be.
+    /// Timeout of each step, in milliseconds; absent: none.
     #[serde(deserialize_with = "count")]
     #[cfg_attr(feature = "openapi", schema(maximum = 9_007_199_254_740_991_u64))]
     pub timeout_ms: Option<u64>,
-    /// Only if `services.toml` has the content that is known by this hash, as `service trust` tells it.
+    /// Only if `services.toml` has this hash of `service trust`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_hash: Option<String>,
 }
@@ -75,7 +75,7 @@ impl Default for Apply {
 pub struct Add {
     /// A definition each: `name` and the keys of `services.toml`. Of a transient service the name may be left out.
     pub services: Vec<serde_json::Map<String, serde_json::Value>>,
-    /// Forget them some time after they have run.
+    /// Delete them some time after their run.
     pub transient: bool,
 }
 
@@ -98,13 +98,13 @@ pub fn count<'de, D: Deserializer<'de>>(body: D) -> Result<Option<u64>, D::Error
     number.map(|number| whole(&number).ok_or_else(|| wrong(number))).transpose()
 }
 
-/// What became of one service. The rows of a start come in the order in which services got ready.
+/// The result for one service. The rows of a start are in the order in which services became ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Outcome {
     /// The service.
     pub name: String,
-    /// Whether the service is now as it was wished.
+    /// Whether the service is now as requested.
     pub ok: bool,
     /// What was done.
     pub action: Action,
@@ -112,18 +112,18 @@ pub struct Outcome {
     pub status: String,
     /// Health: `healthy`, `unhealthy`, `alive`, `pending` or `none`.
     pub health: String,
-    /// From the wish to the result.
+    /// From the request to the result.
     pub took_ms: f64,
-    /// Whether the service was named, or came along as a relative.
+    /// Whether the service was named, or is included as a dependency or dependent.
     pub named: bool,
-    /// Why it is not as it was wished.
+    /// Why it is not as requested.
     pub error: Option<Problem>,
-    /// What one should know although it is as it was wished: a stop command that failed, a service that had to be killed.
+    /// A note about a successful action: a failed stop command, a service that had to be killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// What was done to a service.
+/// The effect of an action on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

@@ -24,44 +24,44 @@ pub mod kind {
     pub const CHECK: &str = "check";
 }
 
-/// One thing that happened. In the journal's file each is one line of JSON.
+/// An event. In the journal file each event is one line of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Its number: one more than that of the event before, from 1, over every daemon of the project.
+    /// Its number: one more than that of the previous event, from 1, across all daemons of the project.
     pub seq: u64,
     /// When.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub time: String,
-    /// The same in milliseconds since boot, for spans that a clock set anew must not spoil.
+    /// The time in milliseconds since boot, which a change of the clock does not affect.
     pub since_boot_ms: f64,
-    /// The service; `null` for a word about the daemon.
+    /// The service; `null` for the daemon.
     pub service: Option<String>,
-    /// What it is about: `state`, `health`, `stop`, `defined`, `changed`, `removed`, `daemon` or `journal`.
+    /// Its kind: `state`, `health`, `stop`, `defined`, `changed`, `removed`, `daemon` or `journal`.
     pub event: String,
-    /// How it was before, where that is known.
+    /// The former value, if known.
     pub from: Option<String>,
-    /// How it is now.
+    /// The new value.
     pub to: Option<String>,
     /// Why.
     pub reason: Option<String>,
-    /// Who brought it about: the first word is `user`, `hook`, `token`, `policy`, `program` or `daemon`; absent where the
-    /// service came to it by itself.
+    /// The cause: the first word is `user`, `hook`, `token`, `policy`, `program` or `daemon`; absent if the service
+    /// changed by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Number of the service's run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u64>,
-    /// Exit code, where this is the end of a run.
+    /// Exit code, at the end of a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// Signal that ended it, where this is the end of a run.
+    /// Signal that ended the run, at the end of a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_signal: Option<String>,
-    /// The service that it waits for, or for which it has waited last.
+    /// The awaited dependency, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub need: Option<String>,
-    /// The kernel's id of this boot, where a daemon begins.
+    /// The kernel's boot id, at the start of a daemon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
 }
@@ -87,11 +87,11 @@ pub struct Past {
     pub time: String,
     /// The service.
     pub service: String,
-    /// What it is about: a word of an event, or `check` for a health check.
+    /// Its kind: that of an event, or `check` for a health check.
     pub kind: String,
-    /// How it was before.
+    /// The former value.
     pub from: Option<String>,
-    /// How it is since then.
+    /// The new value.
     pub to: Option<String>,
     /// Number of the service's run.
     pub run: Option<u64>,
@@ -99,11 +99,11 @@ pub struct Past {
     pub healthy: Option<bool>,
     /// How long a check took.
     pub latency_ms: Option<f64>,
-    /// Exit code, where this is the end of a run.
+    /// Exit code, at the end of a run.
     pub exit_code: Option<i32>,
-    /// Signal that ended it, where this is the end of a run.
+    /// Signal that ended the run, at the end of a run.
     pub exit_signal: Option<String>,
-    /// Why, or what a check that failed said.
+    /// The reason, or the message of a failed check.
     pub message: Option<String>,
 }
 
@@ -113,18 +113,18 @@ pub struct Past {
 pub struct Start {
     /// The service.
     pub service: String,
-    /// Number of its run; `null` as long as it waits.
+    /// Number of its run; `null` while it waits.
     pub run: Option<u64>,
-    /// When it was wanted.
+    /// Time of the request.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub began: String,
-    /// The need that was satisfied last; `null` if it waited for none.
+    /// The last dependency that was satisfied; `null` without a wait.
     pub waited_for: Option<String>,
-    /// From the wish to the launch.
+    /// From the request to the launch.
     pub waited_ms: f64,
-    /// From the launch to the result; `null` as long as there is none.
+    /// From the launch to the result; `null` before the result.
     pub took_ms: Option<f64>,
-    /// `ready`, `completed`, `failed`, `stopped`; `waiting` or `starting` as long as it is not known.
+    /// `ready`, `completed`, `failed`, `stopped`; `waiting` or `starting` before that.
     pub result: String,
 }
 

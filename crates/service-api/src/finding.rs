@@ -19,7 +19,7 @@ pub struct Finding {
     pub line: Option<usize>,
     /// Column in characters, counted from 1.
     pub column: Option<usize>,
-    /// The way out, where there is one.
+    /// The remedy, if there is one.
     pub help: Option<String>,
 }
 

@@ -8,24 +8,24 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 
-/// What went wrong, where, and the way out.
+/// An error with its place and a remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Stable, for scripts.
     pub code: Code,
-    /// One sentence without a full stop: what failed, on what, why.
+    /// One sentence without a full stop: the failed step, the service, the reason.
     pub message: String,
-    /// The way out, where there is one.
+    /// The remedy, if there is one.
     #[serde(default)]
     pub help: Option<String>,
-    /// Where in the user's own file, where that is the cause.
+    /// The place in the user's file that is the cause, if there is one.
     #[serde(default)]
     pub place: Option<Place>,
-    /// Where in the rows that were sent, where that is the cause.
+    /// The cell of the request that is the cause, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cell: Option<Cell>,
-    /// The last lines of the service that is the cause, where it wrote any: three at most, of its standard error if there are any.
+    /// The last lines of the service that is the cause: at most three, of its standard error if there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
     /// Further problems found in the same step, for example in the same file.
@@ -50,7 +50,7 @@ pub struct Place {
     pub snippet: String,
 }
 
-/// A cell of the rows that were sent.
+/// A cell of the rows in the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cell {

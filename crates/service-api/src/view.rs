@@ -2,25 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A service as it is defined.
+/// The definition of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
-    /// What it needs.
+    /// Its dependencies.
     pub dependencies: Vec<Dependency>,
-    /// Who runs it: `process`, `command`, `systemd`, or the path of a Nushell module.
+    /// Its manager: `process`, `command`, `systemd`, or the path of a Nushell module.
     pub manager: String,
     /// Its command line.
     pub start_command: String,
-    /// The command line that stops it, where it is not simply signalled.
+    /// The command line that stops it instead of a signal.
     pub stop_command: Option<String>,
-    /// Where its health is asked; `null` is a process check.
+    /// Target of its health check; `null` is a process check.
     pub health_check_endpoint: Option<String>,
-    /// Where its definition comes from: `file`, `added` or `transient`.
+    /// The origin of its definition: `file`, `added` or `transient`.
     #[serde(default)]
     pub origin: String,
     /// Whether a shell that enters the project's directory may start it.
@@ -32,7 +32,7 @@ pub struct Service {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Dependency {
-    /// The service needed.
+    /// The dependency.
     pub name: String,
     /// `started`, `ready`, `healthy` or `completed`.
     pub condition: String,
@@ -48,13 +48,13 @@ pub struct Step {
     pub step: usize,
     /// The service.
     pub name: String,
-    /// Services of one level do not need each other; level 0 needs nothing.
+    /// Services of one level do not depend on each other; level 0 has no dependencies.
     pub level: usize,
-    /// The names of what it needs.
+    /// The names of its dependencies.
     pub dependencies: Vec<String>,
 }
 
-/// What a changed `services.toml` would do with one service.
+/// The effect of a changed `services.toml` on one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Change {
@@ -62,11 +62,11 @@ pub struct Change {
     pub service: String,
     /// `add`, `remove`, `restart`, `update` or `none`.
     pub change: String,
-    /// The keys that differ.
+    /// The changed keys.
     pub because: Vec<String>,
-    /// The dependents that would be started anew along with it.
+    /// The dependents that would restart too.
     pub affects: Vec<String>,
-    /// What an apply would be refused for: what a start needs and is not there.
+    /// The reasons for which an apply would be refused: missing requirements of a start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -77,13 +77,13 @@ pub struct Change {
 pub struct Node {
     /// The service.
     pub name: String,
-    /// Services of one level do not need each other; level 0 needs nothing.
+    /// Services of one level do not depend on each other; level 0 has no dependencies.
     pub level: usize,
-    /// What it needs, and how.
+    /// Its dependencies and their conditions.
     pub dependencies: Vec<Dependency>,
-    /// The names of those that need it.
+    /// The names of its dependents.
     pub dependents: Vec<String>,
-    /// Its fine state. Without a daemon: `stopped`, or `unknown` where something may run that nobody watches.
+    /// Its detailed state. Without a daemon: `stopped`, or `unknown` if it may run.
     pub state: String,
 }
 
@@ -95,10 +95,10 @@ pub struct Status {
     pub name: String,
     /// Coarse: `running`, `stopped`, `failed` or `unknown`.
     pub status: String,
-    /// Fine: `stopped`, `waiting`, `starting`, `ready`, `stopping`, `backoff`, `completed`, `failed` or `unknown`.
+    /// Detailed: `stopped`, `waiting`, `starting`, `ready`, `stopping`, `backoff`, `completed`, `failed` or `unknown`.
     pub state: String,
-    /// `healthy`, `unhealthy`, `alive` (no check is defined: its process is there), `pending` (not known yet) or `none`
-    /// (nothing runs).
+    /// `healthy`, `unhealthy`, `alive` (its process runs without a health check), `pending` (not known yet) or `none`
+    /// (it does not run).
     pub health: String,
     /// Process id of the service itself.
     pub pid: Option<u32>,
@@ -106,7 +106,7 @@ pub struct Status {
     pub uptime_ms: Option<f64>,
     /// Resident memory of its whole process tree, in bytes.
     pub memory: Option<u64>,
-    /// How often it was started again: by its restart policy since it was last asked for, and by its manager.
+    /// Number of restarts: by its restart policy since the last request, and by its manager.
     pub restarts: u32,
     /// The columns that `long` adds.
     #[serde(flatten)]
@@ -114,7 +114,7 @@ pub struct Status {
     pub details: Option<Details>,
 }
 
-/// What `long` adds to a `Status`.
+/// The fields that `long` adds to a `Status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Details {
@@ -135,22 +135,22 @@ pub struct Details {
     pub cwd: String,
     /// Path of its log.
     pub log: Option<String>,
-    /// The names of what it needs.
+    /// The names of its dependencies.
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub dependencies: Vec<String>,
-    /// What all its processes together may use of memory, in bytes.
+    /// Memory limit of all its processes together, in bytes.
     #[serde(default)]
     pub memory_limit: Option<u64>,
-    /// What they may use of processors, in cores.
+    /// CPU limit, in cores.
     #[serde(default)]
     pub cpu_limit: Option<f64>,
     /// What keeps it within its limits while it runs: `cgroup`, `rlimit` or `none`, or one for each limit; `unknown` where
     /// that cannot be read. `reason` says why not better.
     #[serde(default)]
     pub limits: Option<String>,
-    /// Why it is in this state, in words.
+    /// The reason of its state, as text.
     pub reason: Option<String>,
-    /// What its manager calls it, such as the id of a container.
+    /// The manager's identifier, such as the id of a container.
     #[serde(default)]
     pub id: Option<String>,
     /// Path of the project's `services.toml`.
@@ -164,22 +164,22 @@ pub struct Details {
 pub struct Health {
     /// The service.
     pub name: String,
-    /// Whether the check passed; `null` of what nobody wants to run, and of a one-shot that has done its work.
+    /// Whether the check passed; `null` for a service with goal down, and for a completed one-shot.
     pub healthy: Option<bool>,
     /// `http`, `https`, `tcp`, `unix`, `dns`, `exec`, `process` or `manager`.
     pub kind: String,
-    /// What the check saw.
+    /// The result as text.
     pub message: String,
     /// How long the check took.
     pub latency_ms: f64,
     /// When.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub checked: String,
-    /// What was asked; `null` for a process check.
+    /// The endpoint; `null` for a process check.
     pub endpoint: Option<String>,
 }
 
-/// Why a service is as it is.
+/// An explanation of a service's state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Why {
@@ -196,23 +196,23 @@ pub struct Why {
     /// Since when it is in this state.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub since: Option<String>,
-    /// What it waits for before it may start.
+    /// The dependencies that it waits for.
     pub waits_for: Option<WaitsFor>,
-    /// The last check of its present run.
+    /// The last health check of its present run.
     pub last_check: Option<LastCheck>,
-    /// How its last process ended, with what that usually means.
+    /// The exit of its last process, with its usual meaning.
     pub exit: Option<String>,
-    /// Who holds the port it wants.
+    /// The owner of its port.
     pub port_holder: Option<PortHolder>,
     /// When it is started again.
     pub next_retry: Option<NextRetry>,
     /// The end of its log.
     pub log: Vec<LogLine>,
-    /// What would help.
+    /// The remedy.
     pub help: Option<String>,
 }
 
-/// The edge that holds a service back.
+/// The dependency that blocks a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WaitsFor {
@@ -226,13 +226,13 @@ pub struct WaitsFor {
     pub waiting_ms: f64,
 }
 
-/// A check that was made.
+/// A completed health check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LastCheck {
     /// Whether it passed.
     pub healthy: bool,
-    /// What it saw.
+    /// The result as text.
     pub message: String,
     /// How long it took.
     pub latency_ms: f64,
@@ -241,7 +241,7 @@ pub struct LastCheck {
     pub checked: String,
 }
 
-/// A process that listens on a port.
+/// The owner of a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PortHolder {
@@ -268,28 +268,28 @@ pub struct NextRetry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
-    /// When it was written; empty where only a manager knows, and does not say.
+    /// When it was written; empty if its manager does not return the time.
     pub time: String,
     /// The service.
     pub service: String,
-    /// `stdout` or `stderr`; `shim` for a word of ours among them.
+    /// `stdout` or `stderr`; `shim` for a message of the shim.
     pub stream: String,
-    /// The text as a terminal would show it, without its line end: after a carriage return what follows overwrites. Bytes
-    /// that are not UTF-8 are replaced by U+FFFD.
+    /// The text as a terminal would show it, without the line end: text after a carriage return overwrites the text
+    /// before. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub line: String,
-    /// It has not ended: more of it may come, in a row with `continues` where the log is followed.
+    /// The line is incomplete: its continuation may follow, in a row with `continues` if the log is followed.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub partial: bool,
-    /// It goes on where the last row of this stream ended, which had `partial`.
+    /// The continuation of the last row of this stream, which had `partial`.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub continues: bool,
 }
 
-/// Who can run services: a Nushell module.
+/// A manager: a Nushell module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Manager {
-    /// As it is written in a service's `manager`.
+    /// The value of a service's `manager`.
     pub name: String,
     /// Path of the module.
     pub module: String,
@@ -297,15 +297,15 @@ pub struct Manager {
     pub contract: Option<i64>,
     /// The commands it exports.
     pub commands: Vec<String>,
-    /// Whether its program is there; `null` if it has no `check`.
+    /// Whether its program exists; `null` without a `check`.
     pub present: Option<bool>,
     /// The program it uses.
     pub program: Option<String>,
     /// The version of that program.
     pub version: Option<String>,
-    /// How many services have this manager.
+    /// Number of services with this manager.
     pub services: usize,
-    /// What is wrong with it, or what its `check` says.
+    /// Its problem, or the message of its `check`.
     pub message: Option<String>,
 }
 
@@ -315,7 +315,7 @@ pub struct Manager {
 pub struct Version {
     /// Version of the daemon.
     pub version: String,
-    /// Version of the API: the number of these words.
+    /// Version of the API.
     pub api: u32,
 }
 
@@ -339,10 +339,10 @@ pub struct Daemon {
     pub services_running: usize,
     /// How many services are defined.
     pub services: usize,
-    /// Where it answers over TCP, as a URL, or why it does not; `null` where nobody asked for it.
+    /// The TCP address as a URL, or the error; `null` without `listen`.
     #[serde(default)]
     pub listen: Option<String>,
-    /// How many of its own tasks are alive. It does not grow with time, only with services and requests under way.
+    /// Number of its live tasks. It grows only with services and requests under way, not with time.
     #[serde(default)]
     pub tasks: usize,
     /// How many descriptors it has open.

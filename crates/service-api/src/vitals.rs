@@ -7,33 +7,32 @@ pub const OK: &str = "ok";
 /// It does its work, and somebody should look at something.
 pub const DEGRADED: &str = "degraded";
 
-/// The daemon that can do its work. One that cannot answers with a `Problem` of the code
-/// `unfit`.
+/// The daemon can do its work. Otherwise the answer is a `Problem` with the code `unfit`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Vitals {
     /// `ok` or `degraded`.
     pub status: String,
-    /// What should be looked at, each in a sentence.
+    /// Warnings, each one sentence.
     pub doubts: Vec<String>,
     /// How long it has been running.
     pub uptime_ms: f64,
-    /// How its services are, which says nothing about itself.
+    /// The states of its services, which have no influence on `status`.
     pub services: Services,
 }
 
-/// How many services are how.
+/// The number of services by state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Services {
-    /// All of them.
+    /// All services.
     pub defined: usize,
-    /// Those that have a process, or whose manager says that they run.
+    /// Services with a process, or running according to their manager.
     pub running: usize,
-    /// Those that are ready.
+    /// Ready services.
     pub ready: usize,
-    /// Those whose checks fail.
+    /// Services with failed health checks.
     pub unhealthy: usize,
-    /// Those that ended and should not have, for good or until they are tried again.
+    /// Failed services, permanently or until the next try.
     pub failed: usize,
 }

@@ -24,7 +24,8 @@ type Answer = Result<Response, Failure>;
 
 /// Start services
 ///
-/// Each starts as soon as what it needs is as it has to be. With `application/x-ndjson` a row comes as soon as it is known.
+/// Each service starts as soon as the conditions of its dependencies hold. With `application/x-ndjson` each row is sent
+/// as soon as it is known.
 #[utoipa::path(
     post,
     path = routes::START,
@@ -39,7 +40,7 @@ pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, JsonBod
 
 /// Stop services
 ///
-/// Running dependents go first. What has stopped has left no process behind.
+/// Running dependents stop first. A stopped service has no process left.
 #[utoipa::path(
     post,
     path = routes::STOP,
@@ -54,8 +55,8 @@ pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, JsonBody
 
 /// Restart services
 ///
-/// Stopped in order, then started in order, with the dependents that were up given back. Refused as `start_failed` before anything
-/// is stopped if a start would fail.
+/// Stops in order, then starts in order, with the active dependents. It is refused as `start_failed` before anything is
+/// stopped if a start would fail.
 #[utoipa::path(
     post,
     path = routes::RESTART,
@@ -75,7 +76,7 @@ pub(super) async fn restart(
 
 /// Start service that the path names
 ///
-/// As for many; the body may be left out.
+/// The same as for several services; the body is optional.
 #[utoipa::path(
     post,
     path = routes::SERVICE_START,
@@ -97,7 +98,7 @@ pub(super) async fn start_one(
 
 /// Stop service that the path names
 ///
-/// As for many; the body may be left out.
+/// The same as for several services; the body is optional.
 #[utoipa::path(
     post,
     path = routes::SERVICE_STOP,
@@ -119,7 +120,7 @@ pub(super) async fn stop_one(
 
 /// Restart service that the path names
 ///
-/// As for many; the body may be left out.
+/// The same as for several services; the body is optional.
 #[utoipa::path(
     post,
     path = routes::SERVICE_RESTART,

@@ -26,9 +26,9 @@ const DEFAULT_NAME: &str = "run";
 /// The states of inactive services.
 const INACTIVE_STATES: [&str; 3] = ["stopped", "completed", "failed"];
 
-/// Define services that are in no file
+/// Define services outside the file
 ///
-/// All of them or none; nothing is started. What is wrong with one is told with its `cell`: the row, and the key.
+/// All of them or none; nothing is started. The error of an invalid one has its `cell`: the row and the key.
 #[utoipa::path(
     post,
     path = routes::ADD,
@@ -198,9 +198,9 @@ fn free_name(
     free.next().expect("there are more numbers than services")
 }
 
-/// Stop and forget services that were added
+/// Stop and delete added services
 ///
-/// With their logs. What else needs one of them has to be removed along; one that does not stop stays defined.
+/// With their logs. Dependents have to be removed in the same request; a service that does not stop stays defined.
 #[utoipa::path(
     post,
     path = routes::REMOVE,

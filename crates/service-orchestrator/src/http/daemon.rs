@@ -32,13 +32,13 @@ pub(super) async fn version() -> Data<view::Version> {
 
 /// The daemon itself
 ///
-/// Where it lives, since when, and what it holds.
+/// Socket, start time and resources.
 #[utoipa::path(
     get,
     path = routes::DAEMON,
     operation_id = "daemon",
     tag = tag::DAEMON,
-    responses((status = 200, description = "how it is", body = DaemonAnswer)),
+    responses((status = 200, description = "the status of the daemon", body = DaemonAnswer)),
 )]
 pub(super) async fn status(State(api): State<Arc<ApiState>>) -> Data<view::Daemon> {
     Data(describe(&api))
@@ -46,13 +46,13 @@ pub(super) async fn status(State(api): State<Arc<ApiState>>) -> Data<view::Daemo
 
 /// Whether the daemon can do its work
 ///
-/// For a supervisor or a load balancer. How its services are is counted, and decides nothing.
+/// For a supervisor or a load balancer. The states of the services are counted and have no influence.
 #[utoipa::path(
     get,
     path = routes::HEALTH,
     operation_id = "daemon_health",
     tag = tag::DAEMON,
-    responses((status = 200, description = "it can; `degraded` has doubts that somebody should look at", body = VitalsAnswer), Unfit),
+    responses((status = 200, description = "it can; `degraded` has warnings", body = VitalsAnswer), Unfit),
 )]
 pub(super) async fn health(State(api): State<Arc<ApiState>>) -> Reply<Vitals> {
     let HealthReport { failures, warnings } = health::self_check(&api).await;
@@ -99,14 +99,14 @@ pub(super) struct Stop {
 
 /// End the daemon
 ///
-/// Services live on unless `services` says otherwise. Answers with how the daemon was, then ends it.
+/// Services keep running without `services`. Returns the last status of the daemon, then ends it.
 #[utoipa::path(
     post,
     path = routes::DAEMON_STOP,
     operation_id = "stop_daemon",
     tag = tag::DAEMON,
     params(Stop),
-    responses((status = 200, description = "how it was", body = DaemonAnswer), Malformed, Conflict, StopFailed, Broken),
+    responses((status = 200, description = "the last status of the daemon", body = DaemonAnswer), Malformed, Conflict, StopFailed, Broken),
 )]
 pub(super) async fn stop(
     State(api): State<Arc<ApiState>>,

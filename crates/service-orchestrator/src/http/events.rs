@@ -35,12 +35,13 @@ pub(super) struct EventRange {
     /// Those after the event of this number, or from this time on.
     #[param(value_type = openapi::Since, required = false, example = 17)]
     since: Option<String>,
-    /// With `since` the first so many, else the last. Absent: all with `since`, else 100 events, or all of history.
+    /// Maximum number of rows: with `since` the first ones, else the last. Absent: all with `since`, else 100 events,
+    /// or the whole history.
     #[serde(default, deserialize_with = "deserialize_count")]
     #[param(example = 20, maximum = 9_007_199_254_740_991_u64)]
     limit: Option<u64>,
-    /// What somebody of this kind has brought about (`user`, `hook`, `token`, `policy`, `program`, `daemon`), or somebody in
-    /// whose words this stands. Of a history it leaves the checks as they are.
+    /// Events by cause: a kind (`user`, `hook`, `token`, `policy`, `program`, `daemon`), or a text that the cause
+    /// contains. It does not filter the checks of a history.
     #[param(required = false, example = "user")]
     by: Option<String>,
 }
@@ -66,7 +67,7 @@ impl EventRange {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Following {
-    /// As NDJSON or server-sent events alone: go on with what happens, from now on or from `since`.
+    /// Only as NDJSON or server-sent events: continue with new events, from now or from `since`.
     #[serde(default)]
     #[param(default = false, example = false)]
     follow: bool,
@@ -145,11 +146,11 @@ impl Form {
     }
 }
 
-/// What happened
+/// The events
 ///
-/// The oldest first, by numbers that rise by one and are never given twice. When followed there is neither gap nor
-/// duplicate between what was and what comes; every 15 seconds comes an empty line or a comment, and who falls 4096
-/// events behind gets `too_slow` as the last word.
+/// Oldest first, with numbers that rise by one and are never assigned twice. A followed stream has neither gap nor
+/// duplicate between past and new events; every 15 seconds it has an empty line or a comment as heartbeat, and a client
+/// that is 4096 events behind gets `too_slow` as the last message.
 #[utoipa::path(
     get,
     path = routes::EVENTS,
@@ -157,7 +158,7 @@ impl Form {
     tag = tag::EVENTS,
     params(Names, EventRange, Following, LastSeen),
     responses(
-        (status = 200, description = "event by event", content(
+        (status = 200, description = "the events", content(
             (EventsAnswer = "application/json"),
             (EventOnALine = routes::NDJSON),
             (String = routes::SSE, example = "id: 18\nevent: state\ndata: {\"seq\":18}\n\n"),
@@ -223,9 +224,9 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
     if all { Ok(view) } else { Err(unknown) }
 }
 
-/// What happened to services, and what their checks said
+/// Events and health check results of services
 ///
-/// By time. Of the checks during a start the last is kept.
+/// Ordered by time. Of the checks during a start only the last is retained.
 #[utoipa::path(
     get,
     path = routes::HISTORY,
@@ -233,7 +234,7 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
     tag = tag::EVENTS,
     params(Names, EventRange, Starts),
     responses(
-        (status = 200, description = "row by row, the oldest first", body = HistoryAnswer),
+        (status = 200, description = "the rows, oldest first", body = HistoryAnswer),
         Malformed, NoService, Gone, Broken,
     ),
 )]

@@ -36,14 +36,14 @@ const DEFAULT_TAIL: usize = 1_000;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Lines {
-    /// Of each service the last so many. Absent: 1000, or with `since` as many as there are.
+    /// Number of last lines of each service. Absent: 1000, or with `since` all.
     #[serde(default, deserialize_with = "deserialize_count")]
     #[param(example = 100, maximum = 9_007_199_254_740_991_u64)]
     tail: Option<u64>,
-    /// None from before.
+    /// No lines from before this time.
     #[param(format = DateTime, example = "2026-01-02T03:04:05Z")]
     since: Option<String>,
-    /// As NDJSON alone: go on with what is written.
+    /// Only as NDJSON: continue with new lines.
     #[serde(default)]
     #[param(default = false, example = false)]
     follow: bool,
@@ -51,7 +51,7 @@ pub(super) struct Lines {
 
 /// The log of one service
 ///
-/// The last lines of it, or those since a time. A reader sets the pace: nothing waits in memory for it.
+/// Its last lines, or those since a time. The client sets the pace: no lines are buffered in memory.
 #[utoipa::path(
     get,
     path = routes::SERVICE_LOGS,
@@ -72,9 +72,9 @@ pub(super) async fn one(
     answer(api, vec![name], lines, &headers).await
 }
 
-/// The logs of many services
+/// The logs of several services
 ///
-/// Merged by time; `tail` counts the lines of each. A reader sets the pace: nothing waits in memory for it.
+/// Merged by time; `tail` counts the lines of each service. The client sets the pace: no lines are buffered in memory.
 #[utoipa::path(
     get,
     path = routes::LOGS,

@@ -12,10 +12,9 @@ use std::time::Duration;
 /// So old may be what the token for reading is told.
 const LIST_MAX_AGE: Duration = Duration::from_secs(10);
 
-/// Who can run services
+/// The managers
 ///
-/// The modules that come with the daemon and those that services name by path, what each can do, and whether its program
-/// is there.
+/// The built-in modules and those that services name by path, their commands, and whether their programs exist.
 #[utoipa::path(
     get,
     path = routes::MANAGERS,

@@ -25,15 +25,15 @@ use std::sync::Arc;
 use text::{Format, Kind, TextWriter};
 use tokio::runtime::Handle;
 
-/// Everything in numbers
+/// All metrics
 ///
-/// `OpenMetrics` 1.0 to those whose `Accept` prefers it, as Prometheus does, else Prometheus text 0.0.4.
+/// As `OpenMetrics` 1.0 if `Accept` prefers it, as Prometheus does, else as Prometheus text 0.0.4.
 #[utoipa::path(
     get,
     path = routes::METRICS,
     operation_id = "metrics",
     tag = tag::DAEMON,
-    responses((status = 200, description = "the numbers of now", content(
+    responses((status = 200, description = "the present metrics", content(
         (String = "text/plain", example = "service_up{service=\"web-app\"} 1\n"),
         (String = "application/openmetrics-text", example = "service_up{service=\"web-app\"} 1\n# EOF\n"),
     ))),

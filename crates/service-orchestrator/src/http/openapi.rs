@@ -35,21 +35,21 @@ pub(super) mod tag {
     info(
         title = "service-orchestrator",
         version = "1",
-        description = "The API of one project's `orchestratord`. Every answer is JSON in one envelope, `{ success, \
-                       data, error }`; `error.code` is for programs, `error.message` and `error.help` for people. With \
-                       `Accept: application/x-ndjson` many answers come line by line, one envelope a line. Durations \
-                       are milliseconds (`*_ms`), sizes bytes, times RFC 3339 in UTC. Fields may be added; a client \
-                       ignores those it does not know. A method that a route does not have is answered with 405, \
-                       `bad_request` and `Allow`.",
+        description = "The API of one project's `orchestratord`. Every answer is JSON in one envelope, `{ \
+                       success, data, error }`; `error.code` is for programs, `error.message` and \
+                       `error.help` for people. With `Accept: application/x-ndjson` many answers are streams \
+                       of one envelope a line. Durations are milliseconds (`*_ms`), sizes bytes, times RFC \
+                       3339 in UTC. Fields may be added; a client ignores those it does not know. A method \
+                       that a route does not have is answered with 405, `bad_request` and `Allow`.",
         contact(),
         license(name = "MIT", identifier = "MIT"),
     ),
     tags(
-        (name = tag::SERVICES, description = "How services are defined and how they are."),
-        (name = tag::WISHES, description = "Starting, stopping, adding, changing. What was accepted is answered with \
-                                            200 and a row a service, also where a row failed."),
-        (name = tag::LOGS, description = "What services wrote."),
-        (name = tag::EVENTS, description = "What happened."),
+        (name = tag::SERVICES, description = "Definitions and states of services."),
+        (name = tag::WISHES, description = "Starting, stopping, adding, changing. An accepted action returns \
+                                            200 and a row for each service, even if a row failed."),
+        (name = tag::LOGS, description = "Logs of services."),
+        (name = tag::EVENTS, description = "Events."),
         (name = tag::DAEMON, description = "The daemon itself."),
     ),
     components(schemas(
@@ -66,7 +66,7 @@ struct Token;
 impl Modify for Token {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let words =
-            "Over TCP, the token `read` or `admin`. On the socket none is asked for: its owner may do all.";
+            "Over TCP, the token `read` or `admin`. The socket needs none: its owner may do everything.";
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(words)).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(bearer));

@@ -15,16 +15,16 @@ use service_core::change::Change;
 use std::sync::Arc;
 use tokio::sync::mpsc::unbounded_channel;
 
-/// What the `services.toml` of now would change
+/// The changes that an apply would make
 ///
-/// Compared with what runs: a row for each service, also where nothing would change. `warnings` are what an apply would be
-/// refused for.
+/// The difference to the running services: a row for each service, also without a change. `warnings` are the reasons
+/// for which an apply would be refused.
 #[utoipa::path(
     get,
     path = routes::PLAN,
     operation_id = "plan",
     tag = tag::WISHES,
-    responses((status = 200, description = "a row a service", body = ChangesAnswer), WrongFile, Broken),
+    responses((status = 200, description = "a row for each service", body = ChangesAnswer), WrongFile, Broken),
 )]
 pub(super) async fn plan(State(api): State<Arc<ApiState>>) -> Reply<Vec<view::Change>> {
     let plan = api.definitions.plan().await?;
@@ -47,11 +47,11 @@ fn change(change: Change, warnings: Vec<String>) -> view::Change {
     }
 }
 
-/// Change what runs to what `services.toml` says
+/// Apply the changed `services.toml`
 ///
-/// Does what the plan shows: stops what is removed, updates, restarts with dependents, starts what is needed. It is
-/// carried out to its end when the client leaves; two at once take turns. Refused as `start_failed` before anything is stopped if
-/// a start would fail.
+/// Makes the changes of the plan: stops removed services, updates, restarts with dependents, starts dependencies. It
+/// continues if the client disconnects; concurrent applies run one after the other. It is refused as `start_failed`
+/// before anything is stopped if a start would fail.
 #[utoipa::path(
     post,
     path = routes::APPLY,

@@ -28,9 +28,9 @@ use utoipa::IntoParams;
 /// So old may be the check that the token for reading is told.
 const CHECK_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// All services as they are defined
+/// The definitions of all services
 ///
-/// In the order of the file, and then those that were added.
+/// In the order of the file, followed by added services.
 #[utoipa::path(
     get,
     path = routes::LIST,
@@ -44,9 +44,9 @@ pub(super) async fn list(Current(api): Current) -> Result<Response, Failure> {
     Ok(list_body::list((0..).map_while(told)))
 }
 
-/// One service as it is defined
+/// The definition of one service
 ///
-/// What the file, or whoever added it, says now.
+/// The present definition, from the file or added.
 #[utoipa::path(
     get,
     path = routes::SERVICE,
@@ -68,7 +68,7 @@ pub(super) async fn service(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Names {
-    /// Names with commas between them; all services if there is none.
+    /// Names, separated by commas; without it all services.
     #[serde(default)]
     #[param(default = "", example = "web-app,database")]
     names: String,
@@ -80,9 +80,9 @@ impl Names {
     }
 }
 
-/// The order of a start
+/// The start order
 ///
-/// Of all services, or of these with all that they need. Those of one level do not need each other.
+/// Of all services, or of these with all their dependencies. Services of one level do not depend on each other.
 #[utoipa::path(
     get,
     path = routes::ORDER,
@@ -113,21 +113,21 @@ fn chosen(plan: &Plan, ids: &[Id]) -> Option<Vec<Id>> {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Drawn {
-    /// Draw it in one text instead: `tree` for a terminal, `mermaid` or `dot` for documents.
+    /// Return a drawing as one text: `tree` for a terminal, `mermaid` or `dot` for documents.
     #[param(value_type = Drawing, required = false, example = "tree")]
     format: Option<String>,
 }
 
-/// Who needs whom
+/// The dependency graph
 ///
-/// All services, or these with all that they need, in start order, each with how it is.
+/// All services, or these with all their dependencies, in start order, with their states.
 #[utoipa::path(
     get,
     path = routes::GRAPH,
     operation_id = "graph",
     tag = tag::SERVICES,
     params(Names, Drawn),
-    responses((status = 200, description = "the graph, node by node or drawn", body = GraphAnswer), Malformed, NoService, WrongFile, Broken),
+    responses((status = 200, description = "the nodes of the graph, or a drawing", body = GraphAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn graph(
     QueryParams(names): QueryParams<Names>,
@@ -151,7 +151,7 @@ pub(super) async fn graph(
 
 /// The state of one service
 ///
-/// With all that `long` adds to the state of many.
+/// With all fields of `long`.
 #[utoipa::path(
     get,
     path = routes::SERVICE_STATUS,
@@ -197,14 +197,14 @@ fn root(entry: &Entry) -> Option<ProcessTree> {
 
 /// Check one service now
 ///
-/// By its endpoint, or by its process where it has none. A check that fails is an answer too.
+/// By its endpoint, or by its process without one. A failed check is a regular answer.
 #[utoipa::path(
     get,
     path = routes::SERVICE_HEALTH,
     operation_id = "check_health",
     tag = tag::SERVICES,
     params(Service),
-    responses((status = 200, description = "what the check saw", body = HealthAnswer), Malformed, NoService, Broken),
+    responses((status = 200, description = "the result of the check", body = HealthAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn health(
     role: Option<Extension<Role>>,
@@ -220,9 +220,9 @@ pub(super) async fn health(
     Ok(Data(views::health(&entry.definition, checked)))
 }
 
-/// Why one service is as it is
+/// Explain the state of one service
 ///
-/// What it waits for, how it ended, who holds its port, when it is tried again, the end of its log, and what would help.
+/// The awaited dependency, the exit, the owner of its port, the next try, the last log lines, and the remedy.
 #[utoipa::path(
     get,
     path = routes::SERVICE_WHY,
@@ -258,9 +258,9 @@ pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     if reads { Lines::Hidden } else { Lines::Told }
 }
 
-/// Why services are as they are
+/// Explain the states of services
 ///
-/// All of which something is not as it was wished, or these. None if all is well.
+/// Every service that is not as requested, or these. No rows without a problem.
 #[utoipa::path(
     get,
     path = routes::WHY,

@@ -35,26 +35,26 @@ const FEW: usize = 16;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct States {
-    /// Add what `Details` has.
+    /// Add the fields of `Details`.
     #[serde(default)]
     #[param(default = false)]
     long: bool,
-    /// As NDJSON alone: the whole table as one line, at once and again whenever it looks different.
+    /// Only as NDJSON: the whole table as one line, at once and after every visible change.
     #[serde(default)]
     #[param(default = false, example = false)]
     follow: bool,
 }
 
-/// The state of many services
+/// The state of several services
 ///
-/// Of all, or of these. When followed, a reader that is slow gets the newest table and no queue.
+/// Of all services, or of these. A slow follower gets the newest table, without a queue.
 #[utoipa::path(
     get,
     path = routes::STATUS,
     operation_id = "status",
     tag = tag::SERVICES,
     params(Names, States),
-    responses((status = 200, description = "a row a service", content((StatusTableAnswer = "application/json"), (StatusesOnALine = routes::NDJSON))), Malformed, NoService, Broken),
+    responses((status = 200, description = "a row for each service", content((StatusTableAnswer = "application/json"), (StatusesOnALine = routes::NDJSON))), Malformed, NoService, Broken),
 )]
 pub(super) async fn status(
     State(api): State<Arc<ApiState>>,
@@ -134,17 +134,17 @@ fn entries(board: &Board, names: &[String]) -> Vec<Arc<Entry>> {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Waiting {
-    /// What is waited for.
+    /// The awaited state.
     #[serde(rename = "for")]
     #[param(value_type = Awaited, required = false, default = "ready")]
     until: Option<String>,
-    /// How long to wait, in milliseconds; absent: until it is so or can never be.
+    /// How long to wait, in milliseconds; absent: until the state is reached or can no longer be reached.
     #[serde(default, deserialize_with = "deserialize_count")]
     #[param(example = 1000, maximum = 9_007_199_254_740_991_u64)]
     timeout_ms: Option<u64>,
 }
 
-/// Wait until services are as asked
+/// Wait for a state of services
 ///
 /// Starts nothing. A row for each service: `ok`, or an error that is `never` or `timeout`.
 #[utoipa::path(

@@ -13,7 +13,7 @@ pub(crate) struct Definitions {
     /// All of them are added, or none.
     #[schema(required = false)]
     services: Vec<Definition>,
-    /// Forget them some time after they have run.
+    /// Delete them some time after their run.
     #[schema(required = false, default = false)]
     transient: bool,
 }
@@ -22,17 +22,17 @@ pub(crate) struct Definitions {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Definition {
-    /// Its name; of a transient service it may be left out, and is then made from the program.
+    /// Its name; optional for a transient service, with a default from the program.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     name: Option<String>,
     /// The service itself: a program and its arguments, split as a shell would, or a list of them.
     start_command: Option<CommandLine>,
-    /// What it is for.
+    /// Its purpose.
     description: Option<String>,
-    /// The services that have to be ready first, by their names, or with what is asked of them.
+    /// The dependencies, by name, or with a condition.
     #[schema(required = false)]
     dependencies: Vec<Need>,
-    /// Where its health is asked: `http://`, `https://`, `tcp://`, `unix://`, `dns://` or `exec:`.
+    /// Target of its health check: `http://`, `https://`, `tcp://`, `unix://`, `dns://` or `exec:`.
     #[schema(
         pattern = r"^(https?://[^/]|tcp://.+:[0-9]{1,5}/*$|unix:///|dns://[^:/][^/]*/[\s\S]|exec:\s*\S)",
         example = "http://127.0.0.1:8080/health"
@@ -43,67 +43,68 @@ pub(crate) struct Definition {
     shell: Option<String>,
     /// The command line that stops it.
     stop_command: Option<String>,
-    /// For the manager `command`: exit code 0 says that it runs.
+    /// For the manager `command`: exit code 0 means that it runs.
     status_command: Option<String>,
-    /// Who runs it: `process`, `command`, `systemd`, `podman`, `docker`, or the path of a Nushell module.
+    /// Its manager: `process`, `command`, `systemd`, `podman`, `docker`, or the path of a Nushell module.
     #[schema(example = "process")]
     manager: Option<String>,
-    /// What its manager alone reads.
+    /// Table for its manager.
     with: Option<BTreeMap<String, serde_json::Value>>,
-    /// What its container is made of.
+    /// Image of its container.
     #[schema(pattern = r"^[^\s-]\S*$", example = "docker.io/library/postgres:16")]
     image: Option<String>,
     /// When the image is fetched.
     pull: Option<Pull>,
     /// Ports of the container, as `[[address:]port:]port[/protocol]`.
     ports: Option<Words>,
-    /// What the container sees, as `[source:]target[:options]`.
+    /// Mounts of the container, as `[source:]target[:options]`.
     volumes: Option<Words>,
     /// Networks of the container.
     networks: Option<Words>,
-    /// Where it runs.
+    /// Its working directory.
     working_dir: Option<String>,
-    /// Variables on top of the environment of the daemon.
+    /// Variables added to the environment of the daemon.
     #[schema(required = false)]
     env: BTreeMap<String, String>,
     /// Files of `NAME=value` lines.
     env_file: Option<Words>,
-    /// Whether it gets only the few variables of the daemon that every program needs.
+    /// Whether it gets only the basic variables of the daemon.
     env_clear: Option<bool>,
-    /// Variables of the daemon that it gets all the same.
+    /// Variables of the daemon that it gets in spite of `env_clear`.
     pass_env: Option<Words>,
-    /// Whether it can gain no rights by executing a program; absent: with `user`.
+    /// Whether it can gain no privileges by executing a program; absent: with `user`.
     no_new_privileges: Option<bool>,
     /// User to run as.
     user: Option<String>,
     /// Group to run as; needs `user`.
     group: Option<String>,
-    /// How much memory it may use.
+    /// Maximum memory.
     memory_limit: Option<Size>,
-    /// How many cores it may use, or a share of one, such as `50%`.
+    /// Maximum number of cores, or a share of one, such as `50%`.
     cpu_limit: Option<Share>,
-    /// It does its work and ends.
+    /// Whether it does its work and exits.
     #[schema(required = false, default = false)]
     oneshot: bool,
     /// Whether a shell that enters the project's directory may start it.
     auto: Option<bool>,
-    /// What to do when it ends by itself.
+    /// Its restart policy.
     restart: Option<Restart>,
     /// The signal that asks it to end.
     #[schema(example = "TERM")]
     stop_signal: Option<String>,
-    /// Whom that signal goes to: `tree`, every process of it; `main`, the first one, and the rest is killed after it.
+    /// Recipients of the stop signal: `tree`, every process; `main`, the main process, and the rest is killed after its
+    /// exit.
     kill_mode: Option<KillMode>,
-    /// How long it may take to end.
+    /// Timeout of a stop.
     #[schema(example = "10s")]
     stop_timeout: Option<String>,
-    /// How its health is watched.
+    /// Settings of its health check.
     health: Option<HealthKeys>,
     /// When it is ready.
     ready: Option<ReadyKeys>,
-    /// How it is started again.
+    /// The delays between its restarts.
     backoff: Option<BackoffKeys>,
-    /// How much of its log is kept.
+    /// Retention of its log.
     log: Option<LogKeys>,
 }
 
@@ -144,7 +145,7 @@ pub(crate) enum Share {
     Written(String),
 }
 
-/// A service that is needed: its name, or with more about it.
+/// A dependency: its name, or a table.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Need {
@@ -152,19 +153,19 @@ pub(crate) enum Need {
     Edge(Edge),
 }
 
-/// A service that is needed, and how.
+/// A dependency and its condition.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Edge {
     /// Its name.
     name: String,
-    /// What is asked of it.
+    /// The condition.
     condition: Option<Condition>,
-    /// What happens when that ceases to be true.
+    /// The reaction when the condition ceases to be true.
     when_lost: Option<WhenLost>,
 }
 
-/// What is asked of a service that is needed.
+/// The required state of a dependency.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Condition {
@@ -174,7 +175,7 @@ pub(crate) enum Condition {
     Completed,
 }
 
-/// What happens to a service that lost what it needs.
+/// The reaction of a service to a lost dependency.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WhenLost {
@@ -192,7 +193,7 @@ pub(crate) enum Pull {
     Never,
 }
 
-/// Whom a stop signal goes to.
+/// Recipients of a stop signal.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum KillMode {
@@ -200,7 +201,7 @@ pub(crate) enum KillMode {
     Main,
 }
 
-/// What to do when a service ends by itself.
+/// The restart policy.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Restart {
@@ -210,26 +211,26 @@ pub(crate) enum Restart {
     UnlessStopped,
 }
 
-/// How health is watched.
+/// Settings of a health check.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HealthKeys {
     /// From the end of a check to the next.
     #[schema(example = "10s")]
     interval: Option<String>,
-    /// How long a check may take.
+    /// Timeout of a check.
     #[schema(example = "3s")]
     timeout: Option<String>,
     /// Failures in a row that make it unhealthy.
     #[schema(minimum = 1)]
     retries: Option<u32>,
-    /// Failures this soon after the launch do not count.
+    /// Time after the launch in which failures do not count.
     #[schema(example = "30s")]
     start_period: Option<String>,
-    /// Statuses of HTTP that are accepted.
+    /// Accepted HTTP statuses.
     #[schema(required = false)]
     status: Vec<u16>,
-    /// `own`: a process of the service has to listen. `any`: whoever listens will do.
+    /// `own`: a process of the service has to listen. `any`: any process may listen.
     #[schema(example = "own")]
     listener: Option<String>,
     /// Certificates in PEM that `https://` trusts instead of those of the machine.
@@ -246,48 +247,48 @@ pub(crate) struct HealthKeys {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadyKeys {
-    /// When a line of its output matches this regular expression.
+    /// Ready when a line of its output matches this regular expression.
     log: Option<String>,
-    /// When it says `READY=1` on `$NOTIFY_SOCKET`.
+    /// Ready when it sends `READY=1` to `$NOTIFY_SOCKET`.
     notify: Option<bool>,
-    /// How long a start may take.
+    /// Timeout of a start.
     #[schema(example = "60s")]
     timeout: Option<String>,
-    /// When it has been alive for so long.
+    /// Ready when it has been alive for this time.
     #[schema(example = "100ms")]
     delay: Option<String>,
 }
 
-/// How a service is started again.
+/// The delays between restarts.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackoffKeys {
-    /// The first pause.
+    /// The first delay.
     #[schema(example = "500ms")]
     initial: Option<String>,
-    /// By how much each is longer than the one before.
+    /// Factor from one delay to the next.
     #[schema(minimum = 1)]
     factor: Option<f64>,
-    /// The longest.
+    /// The longest delay.
     #[schema(example = "30s")]
     max: Option<String>,
-    /// Having been ready for so long clears the count.
+    /// Time of being ready that resets the count.
     #[schema(example = "30s")]
     reset_after: Option<String>,
-    /// More restarts than this within `window`, and it has failed; 0: never.
+    /// With more restarts than this within `window` the service has failed; 0: never.
     limit: Option<u32>,
     /// See `limit`.
     #[schema(example = "60s")]
     window: Option<String>,
 }
 
-/// How much of a log is kept.
+/// Retention of a log.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogKeys {
-    /// The log is rotated when it has grown to this.
+    /// Size at which the log is rotated.
     max_size: Option<Size>,
-    /// Rotated files that are kept.
+    /// Number of rotated files.
     #[schema(maximum = 1000)]
     max_files: Option<u32>,
 }

@@ -61,7 +61,7 @@ answers! {
     VitalsAnswer(Vitals)
 }
 
-/// An answer, with what should be known of the project.
+/// An answer, with notes about the project.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StatusTableAnswer {
     #[schema(schema_with = yes)]
@@ -77,7 +77,7 @@ pub(crate) struct StatusTableAnswer {
 /// Lines of streams: an envelope each.
 macro_rules! lines {
     ($($name:ident($answer:ident))*) => {$(
-        /// One line of a stream. A failure is the last.
+        /// One line of a stream. An error is the last line.
         #[derive(Serialize, ToSchema)]
         #[serde(untagged)]
         pub(crate) enum $name {
@@ -94,7 +94,7 @@ lines! {
     EventOnALine(EventAnswer)
 }
 
-/// No answer, and why.
+/// An error.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Failed {
     #[schema(schema_with = no)]
@@ -104,7 +104,7 @@ pub(crate) struct Failed {
     error: Problem,
 }
 
-/// A row of history: something that happened, or with `starts` one start.
+/// A row of history: an event or check, or with `starts` one start.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Told {
@@ -112,17 +112,17 @@ pub(crate) enum Told {
     Start(event::Start),
 }
 
-/// A wish for the service that the path names.
+/// An action request for the service in the path.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OneWish {
-    /// Start: take dependencies along. Stop: take running dependents down first. Restart: both.
-    /// Absent: what `services.toml` says (`auto_start_dependencies`), else yes.
+    /// Start: also start dependencies. Stop: stop running dependents first. Restart: both. Absent: the value of
+    /// `auto_start_dependencies` for a start, else true.
     relatives: Option<bool>,
-    /// Answer when it is done, or as soon as it is under way.
+    /// Answer when the action is done, or as soon as it is under way.
     #[schema(required = false, default = true)]
     wait: bool,
-    /// How long to wait, in milliseconds; absent: until it is done or can never be.
+    /// How long to wait, in milliseconds; absent: until the action is done or can no longer succeed.
     #[schema(maximum = 9_007_199_254_740_991_u64)]
     timeout_ms: Option<u64>,
 }
@@ -147,7 +147,7 @@ pub(crate) enum Drawing {
     Dot,
 }
 
-/// What can be waited for.
+/// The states to wait for.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Awaited {
@@ -163,7 +163,7 @@ pub(crate) enum Awaited {
     Completed,
 }
 
-/// From where on events are asked for: after the event of this number, or from this time on.
+/// The position in the events: after the event of this number, or from this time on.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Since {
@@ -194,7 +194,7 @@ pub(crate) struct Service {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct LastSeen {
-    /// The `id` of the last event that was seen; stronger than `since`.
+    /// The `id` of the last known event; takes precedence over `since`.
     #[param(rename = "Last-Event-ID", value_type = u64, required = false, maximum = 9_007_199_254_740_991_u64, example = 17)]
     last_event_id: Option<String>,
 }
@@ -219,9 +219,9 @@ macro_rules! row_answers {
 }
 
 row_answers! {
-    OutcomeRows: "OutcomesAnswer" "OutcomeOnALine", "a row a service";
-    ActionRows: "OutcomesAnswer" "OutcomeOnALine", "a row for each service it is about";
-    LogRows: "LogLinesAnswer" "LogLineOnALine", "line by line, the oldest first";
+    OutcomeRows: "OutcomesAnswer" "OutcomeOnALine", "a row for each service";
+    ActionRows: "OutcomesAnswer" "OutcomeOnALine", "a row for each service";
+    LogRows: "LogLinesAnswer" "LogLineOnALine", "the lines, oldest first";
 }
 
 /// Failures that an operation may end in. The status is that of the code.
@@ -241,25 +241,31 @@ failures! {
     Malformed: BadRequest, "`since` is not a time", "`bad_request`: the request is malformed; nothing was done";
     NoService: NotFound, "there is no service `web`", "`not_found`: there is no service of this name; nothing was done";
     Gone: Gap, "events after 3 are not all kept any more; the oldest kept is 907",
-        "`gap`: events after this number are not all kept any more, or it was never given";
+        "`gap`: some events after this number were deleted, or the number was never assigned";
     Conflict: DependencyNotRunning, "cannot start `web-app`: `database` is not running",
         "nothing was done: `manager_disabled`, `dependency_not_running` or `name_taken`";
-    WrongFile: BadDefinition, "`prot` is not a key of a service", "`bad_definition`: `services.toml`, or what was sent, is wrong; nothing was done";
+    WrongFile: BadDefinition, "`prot` is not a key of a service", "`bad_definition`: `services.toml`, or the \
+                                                                   definition in the request, is invalid; \
+                                                                   nothing was done";
     NotStarted: StartFailed, "cannot restart `web-app`: program `./shop` does not exist; nothing was stopped",
-        "`start_failed`: nothing was done, as a start would fail: `others` has the rest of what it would fail for";
+        "`start_failed`: nothing was done, because a start would fail; `others` has the further failures";
     StopFailed: StopFailed, "cannot stop the services: cannot stop `database`: it did not end",
-        "`stop_failed`: not every service could be stopped, so the daemon goes on";
+        "`stop_failed`: not every service could be stopped, so the daemon continues";
     Untold: ManagerFailed, "cannot read the log of `web`: there is no `podman` on this machine",
-        "`manager_failed`: its manager does not tell its log. `too_much`: it has more than is taken at once; ask for less";
+        "`manager_failed`: its manager does not return its log. `too_much`: the log exceeds the limit; \
+         request fewer lines";
     Unfit: Unfit, "cannot do all of its work: the journal cannot be written: No space left on device",
         "`unfit`: the daemon answers, and cannot do its work. `busy`: too many clients are connected";
-    Stranger: Unauthorized, "cannot tell who asks: there is no token", "`unauthorized`: over TCP, no token or a wrong one";
+    Stranger: Unauthorized, "cannot tell who asks: there is no token", "`unauthorized`: over TCP, no token \
+                                                                        or an invalid one";
     Barred: Forbidden, "the token `read` may only read",
-        "`forbidden`: over TCP, the token does not allow it, or the name that was called or the page that asks is not known";
-    Busy: Busy, "too many streams are open", "`busy`: too many clients are connected, or read logs. `daemon_unreachable`: the daemon is just ending; ask again";
+        "`forbidden`: over TCP, the token does not allow the request, or its host or origin is not accepted";
+    Busy: Busy, "too many streams are open", "`busy`: too many streams or log readers. `daemon_unreachable`: \
+                                              the daemon is ending; try again";
     Large: TooLarge, "a request may have 1 MiB", "`too_large`: the body is too large";
-    Late: TooSlow, "the body did not come within 10 s", "`too_slow`: the body did not come in time";
-    Broken: Internal, "cannot read the journal: Input/output error", "`internal`: a fault of the daemon or of the machine";
+    Late: TooSlow, "the body did not come within 10 s", "`too_slow`: the body did not arrive in time";
+    Broken: Internal, "cannot read the journal: Input/output error", "`internal`: an error of the daemon or \
+                                                                      of the machine";
 }
 
 /// What every operation may end in before it is begun, and those that may have a body.
