@@ -58,9 +58,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
             (text, facts.holder.map(free_the_port).or_else(|| if is_late { Some(help) } else { run("wait") }))
         }
         (State::Ready { .. }, Goal::Down) if snapshot.starter == Starter::Others => (
-            say(
-                "it was started outside the orchestrator, which neither stops nor restarts it",
-            ),
+            say("it was started outside the orchestrator, which neither stops nor restarts it"),
             Some(format!("run `service start {name}` to adopt it, or `service stop {name}`")),
         ),
         (State::Ready { .. }, Goal::Down | Goal::Again) => {
@@ -71,9 +69,10 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
                 let help = facts.holder.map(free_the_port).or_else(|| run("health"));
                 (say("it runs, and its health checks fail"), help)
             }
-            _ if let Some((need, how)) = facts.lost => {
-                (format!("it runs, and depends on `{need}`, {how}"), Some(format!("run `service why {need}`")))
-            }
+            _ if let Some((need, how)) = facts.lost => (
+                format!("it runs, and depends on `{need}`, {how}"),
+                Some(format!("run `service why {need}`")),
+            ),
             Health::Pending => (say("it runs, and no health check has completed yet"), run("health")),
             Health::Alive => (say("it runs, and no health check is defined"), None),
             Health::Healthy | Health::None => (say("all is well"), None),

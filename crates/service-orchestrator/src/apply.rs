@@ -41,11 +41,8 @@ impl ServiceOrchestrator {
         enact: impl Future<Output = Result<Enacted, Problem>>,
     ) -> Result<Option<UnboundedReceiver<Outcome>>, Problem> {
         if !plan.settings().manager_enabled {
-            return Err(Problem::new(
-                Code::ManagerDisabled,
-                "cannot apply: `manager_enabled` is false",
-            )
-            .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
+            return Err(Problem::new(Code::ManagerDisabled, "cannot apply: `manager_enabled` is false")
+                .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
         }
         let before = self.compare(plan.clone()).await?;
         refuse_unclear(&before, &Steps::forward(&before, how.start), &plan)?;

@@ -279,7 +279,8 @@ async fn stop_other(project: &Project) {
 
 /// Asks a daemon whose socket cannot be reached to bind it again.
 fn request_rebind(pid: Option<i32>) -> io::Result<()> {
-    let pid = pid.ok_or_else(|| io::Error::other("another daemon serves the project, with an unknown pid"))?;
+    let pid =
+        pid.ok_or_else(|| io::Error::other("another daemon serves the project, with an unknown pid"))?;
     tracing::warn!(pid, "a daemon runs and does not answer; asking it to listen again");
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)?)
 }

@@ -27,8 +27,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// How long a look at one service may take.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
-const TOO_LATE: &str =
-    "its files could not be checked within 5s: their disk does not answer";
+const TOO_LATE: &str = "its files could not be checked within 5s: their disk does not answer";
 /// So many look at once. Those that a dead disk keeps hold their place.
 const MAX_LOOKS: usize = 16;
 static LOOKS: Semaphore = Semaphore::const_new(MAX_LOOKS);

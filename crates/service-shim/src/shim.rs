@@ -65,7 +65,8 @@ pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result
         held => {
             // Another shim holds the lock, or the directory cannot be written: only the connected peer receives the
             // record.
-            let why = held.err().map_or("another process holds it".to_owned(), |error| describe_error(&error));
+            let why =
+                held.err().map_or("another process holds it".to_owned(), |error| describe_error(&error));
             let message = format!("lock `{}` cannot be taken: {why}", files.lock().display());
             daemon.send_last(&record(prepare_failed(message)));
             return Ok(());

@@ -80,11 +80,7 @@ fn who_only_looks_runs_nothing_of_a_file_that_nobody_has_accepted() {
     }
     assert_eq!(rows.row("plain")["state"], "stopped");
     let health = project.value("service health checked");
-    assert!(
-        health.row("checked")["message"]
-            .as_str()
-            .is_some_and(|told| told.starts_with("not checked: "))
-    );
+    assert!(health.row("checked")["message"].as_str().is_some_and(|told| told.starts_with("not checked: ")));
     assert_eq!(project.read("ran"), "", "nothing of it ran");
     // A new daemon knows no more.
     project.kill_daemon();

@@ -111,9 +111,7 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
         return format!("remove `{second}` from `{first}`{again}");
     }
     if has("env_file") && has("cannot be read") && !has("No such file") {
-        let what = format!(
-            "set `env_file` to a readable file of lines `NAME=value` instead of `{first}`,"
-        );
+        let what = format!("set `env_file` to a readable file of lines `NAME=value` instead of `{first}`,");
         return correct(name, &what, facts);
     }
     if has("env_file") {

@@ -81,10 +81,7 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
             "its env_file `/x/.env` sets `NOTIFY_SOCKET`, which is set for each run",
             "remove `NOTIFY_SOCKET` from `/x/.env`, then",
         ),
-        (
-            "its env_file `/x` cannot be read: it is not a regular file",
-            "set `env_file` to a readable file",
-        ),
+        ("its env_file `/x` cannot be read: it is not a regular file", "set `env_file` to a readable file"),
         ("its env_file `/x` cannot be read: No such file or directory (os error 2)", "create `/x`, or"),
         ("working directory `/x` is not a directory", "correct `working_dir` in [services.a]"),
         ("program `./x` is a directory", "correct `start_command` in [services.a]"),

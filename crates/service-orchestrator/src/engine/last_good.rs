@@ -37,9 +37,7 @@ pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Pro
     let compile = |services| Plan::compile(Config { settings: settings(), services: whole(services) });
     if let Some((name, _)) = before.present.iter().find(|(_, service)| run_definition::is_incomplete(service))
     {
-        let message = format!(
-            "cannot roll back: only a former daemon knew the environment of `{name}`"
-        );
+        let message = format!("cannot roll back: only a former daemon knew the environment of `{name}`");
         return Err(Problem::new(Code::BadDefinition, message).help("the new definitions stay in force"));
     }
     // Definitions of different times may not go together; what ran has to.

@@ -305,7 +305,10 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<Last>, String> {
         }
         Err(error) => {
             let record = files.record();
-            Err(format!("it has ended with an unknown exit status: cannot read `{}`: {error}", record.display()))
+            Err(format!(
+                "it has ended with an unknown exit status: cannot read `{}`: {error}",
+                record.display()
+            ))
         }
     }
 }

@@ -40,7 +40,9 @@ impl Engine {
         let definition = Arc::clone(self.fleet.machine(id).definition());
         let signal = signal_name(definition.stop_signal).unwrap_or("its stop signal");
         let why = match (&definition.stop_command, entry.stopped_by) {
-            (Some(_), Some(true)) => "its stop command ended with code 0, but the service did not end".to_owned(),
+            (Some(_), Some(true)) => {
+                "its stop command ended with code 0, but the service did not end".to_owned()
+            }
             (Some(_), None) => "its stop command had not ended".to_owned(),
             (Some(_), Some(false)) | (None, _) => format!("it did not end on {signal}"),
         };

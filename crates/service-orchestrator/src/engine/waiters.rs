@@ -380,9 +380,10 @@ fn is_held(entry: &Entry) -> bool {
 fn held(entry: &Entry) -> Problem {
     let (name, why) = (&entry.definition.name, entry.complaint.as_deref().unwrap_or_default());
     let message = format!("cannot start `{name}`: it has to stop first, and its manager refuses: {why}");
-    Problem::new(Code::StopFailed, message)
-        .help(format!("the stop is tried again, and then `{name}` starts; `service stop {name}` cancels the \
-                       start"))
+    Problem::new(Code::StopFailed, message).help(format!(
+        "the stop is tried again, and then `{name}` starts; `service stop {name}` cancels the \
+                       start"
+    ))
 }
 
 fn outcome(service: &Open, board: &Board, action: Action, took: Duration, error: Option<Problem>) -> Outcome {

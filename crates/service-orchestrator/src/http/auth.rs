@@ -107,9 +107,12 @@ impl AuthPolicy {
                     .help("add it to `hosts` in [orchestrator.api], if it is a name of this machine"));
             }
             None => {
-                return Err(Problem::new(Code::BadRequest, "cannot accept the request: it needs exactly one \
-                                                           valid `Host`")
-                    .help("send one `Host`, the name and the port of the URL"));
+                return Err(Problem::new(
+                    Code::BadRequest,
+                    "cannot accept the request: it needs exactly one \
+                                                           valid `Host`",
+                )
+                .help("send one `Host`, the name and the port of the URL"));
             }
         }
         let mut origins = request.headers().get_all(header::ORIGIN).into_iter();

@@ -60,9 +60,7 @@ pub(super) async fn health(State(api): State<Arc<ApiState>>) -> Reply<Vitals> {
         return Ok(Data(health::vitals(&api, warnings)));
     }
     let help = "services keep running; the daemon's log has the details";
-    Err(Problem::new(Code::Unfit, format!("cannot do its work: {}", failures.join("; ")))
-        .help(help)
-        .into())
+    Err(Problem::new(Code::Unfit, format!("cannot do its work: {}", failures.join("; "))).help(help).into())
 }
 
 fn describe(api: &ApiState) -> view::Daemon {

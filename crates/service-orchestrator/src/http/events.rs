@@ -135,9 +135,8 @@ impl Form {
     }
 
     fn lag_message(self) -> String {
-        let problem =
-            Problem::new(Code::TooSlow, "events were not read fast enough; the stream ends here")
-                .help("repeat the request with `since` and the last known number");
+        let problem = Problem::new(Code::TooSlow, "events were not read fast enough; the stream ends here")
+            .help("repeat the request with `since` and the last known number");
         let json = serde_json::to_string(&Envelope::<()>::failure(problem)).unwrap_or_default();
         match self {
             Self::Sse => format!("event: problem\ndata: {json}\n\n"),

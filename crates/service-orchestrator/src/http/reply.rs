@@ -135,8 +135,7 @@ impl From<BytesRejection> for Failure {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             return too_large();
         }
-        let message =
-            "cannot read the body of the request: it ends too early, or its chunks are malformed";
+        let message = "cannot read the body of the request: it ends too early, or its chunks are malformed";
         Self(Problem::new(Code::BadRequest, message))
     }
 }

@@ -69,10 +69,13 @@ pub(super) async fn status(
     resolve(&board.plan, &names)?;
     let detail = if states.long { Detail::Long } else { Detail::Short };
     match states.follow {
-        true if !takes_lines(&headers) => Err(Problem::new(Code::BadRequest, "cannot follow in a single JSON \
-                                                                              document")
-            .help("send `Accept: application/x-ndjson`")
-            .into()),
+        true if !takes_lines(&headers) => Err(Problem::new(
+            Code::BadRequest,
+            "cannot follow in a single JSON \
+                                                                              document",
+        )
+        .help("send `Accept: application/x-ndjson`")
+        .into()),
         true => Ok(follow(api, names, detail)),
         false => {
             let chosen = (!names.is_empty()).then(|| entries(&board, &names));

@@ -298,8 +298,7 @@ impl Backlog {
     fn refuse_gap(&self, seq: u64, oldest: Option<u64>) -> Result<(), Problem> {
         match oldest {
             Some(oldest) if seq.saturating_add(1) < oldest => {
-                let message =
-                    format!("some events after {seq} were deleted; the oldest is {oldest}");
+                let message = format!("some events after {seq} were deleted; the oldest is {oldest}");
                 Err(Problem::new(Code::Gap, message)
                     .help(format!("use `since` {} for all events", oldest - 1)))
             }

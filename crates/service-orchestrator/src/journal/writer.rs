@@ -88,10 +88,7 @@ impl Journal {
         });
         let pages = Pages::read(&texts);
         if pages.broken > 0 {
-            tracing::error!(
-                lines = pages.broken,
-                "cannot parse some lines of the journal; skipping them"
-            );
+            tracing::error!(lines = pages.broken, "cannot parse some lines of the journal; skipping them");
         }
         if pages.stranger {
             tracing::error!("the journal has another version; moving it aside and starting a new file");
@@ -123,8 +120,7 @@ impl Journal {
             live,
         };
         if is_cut_off || last_event > pages.highest {
-            let reason =
-                format!("the machine crashed: events after {} may be lost", pages.highest);
+            let reason = format!("the machine crashed: events after {} may be lost", pages.highest);
             journal.record(EventDraft {
                 event: kind::JOURNAL,
                 reason: Some(reason),

@@ -11,8 +11,7 @@ pub(super) fn api(mut section: Section<'_>) -> Option<Api> {
     let hosts = section.list("hosts");
     let origins = section.list("origins");
     if let Some(wrong) = origins.iter().find(|origin| !is_origin(origin)) {
-        let help =
-            "write each origin as the browser sends it, such as \"https://board.example:8443\": no path, no \
+        let help = "write each origin as the browser sends it, such as \"https://board.example:8443\": no path, no \
              `*`";
         section.report_contradiction("origins", &format!("\"{wrong}\""), help);
     }

@@ -32,8 +32,7 @@ fn empty(path: &Path) -> Finding {
     Finding {
         severity: Severity::Warning,
         help: Some(
-            "write a `[services.NAME]` with a `start_command`, or remove the `# ` before one"
-                .to_owned(),
+            "write a `[services.NAME]` with a `start_command`, or remove the `# ` before one".to_owned(),
         ),
         ..unreadable(path, "this file defines no service".to_owned())
     }

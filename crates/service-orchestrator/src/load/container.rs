@@ -39,11 +39,7 @@ pub(super) fn read(section: &mut Section<'_>, service: &Service) -> Option<Conta
     match given {
         Some(key) if is_other => {
             let message = format!("`{key}` is for services that a container engine runs");
-            section.push(diagnostic(
-                key,
-                message,
-                "set `manager = \"podman\"` or `manager = \"docker\"`",
-            ));
+            section.push(diagnostic(key, message, "set `manager = \"podman\"` or `manager = \"docker\"`"));
             return None;
         }
         Some(key) if section.span_of("image").is_none() => {

@@ -318,11 +318,7 @@ fn ready(mut section: Section<'_>, ready: &mut Ready) {
         ready.timeout = Some(timeout);
     }
     if ready.timeout.is_some_and(|timeout| timeout.is_zero()) {
-        section.report_contradiction(
-            "timeout",
-            "0s",
-            "no start would ever succeed; remove it for \"60s\"",
-        );
+        section.report_contradiction("timeout", "0s", "no start would ever succeed; remove it for \"60s\"");
     }
     section.duration("delay", &mut ready.delay);
     section.reject_unknown_keys();

@@ -39,17 +39,12 @@ pub(super) fn report_contradictions(section: &Section<'_>, service: &Service) {
         section.push(diagnostic);
     };
     if service.group.is_some() && service.user.is_none() {
-        diagnostic(
-            "group",
-            "`group` needs `user`".to_owned(),
-            "set the user: `user = \"www-data\"`",
-        );
+        diagnostic("group", "`group` needs `user`".to_owned(), "set the user: `user = \"www-data\"`");
     }
     if service.manager != Manager::Process {
         let keys = ["env_clear", "pass_env", "no_new_privileges", "kill_mode"];
         for key in keys.into_iter().filter(|key| section.span_of(key).is_some()) {
-            let message =
-                format!("`{key}` applies only to `manager = \"process\"`");
+            let message = format!("`{key}` applies only to `manager = \"process\"`");
             diagnostic(key, message, "remove it, or run the service with `manager = \"process\"`");
         }
     }
@@ -65,14 +60,15 @@ pub(super) fn report_contradictions(section: &Section<'_>, service: &Service) {
             );
             let help = match section.span_of(key) {
                 Some(_) => "configure it in the manager, such as `User=` of a unit",
-                None => "it comes from `service_defaults`: set it in each service with `manager = \
-                         \"process\"` instead",
+                None => {
+                    "it comes from `service_defaults`: set it in each service with `manager = \
+                         \"process\"` instead"
+                }
             };
             diagnostic(key, message, help);
         }
         for key in ["memory_limit", "cpu_limit"].into_iter().filter(|key| section.span_of(key).is_some()) {
-            let message =
-                format!("`{key}` applies only to `manager = \"process\"`");
+            let message = format!("`{key}` applies only to `manager = \"process\"`");
             diagnostic(key, message, "configure the limit in the manager");
         }
     }

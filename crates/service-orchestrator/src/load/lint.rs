@@ -302,7 +302,10 @@ fn check_dependency(
         && matches!(need.restart, Restart::Always | Restart::UnlessStopped)
     {
         (
-            format!("waits until `{}` is completed, but its restart policy starts it again whenever it ends", need.name),
+            format!(
+                "waits until `{}` is completed, but its restart policy starts it again whenever it ends",
+                need.name
+            ),
             "make it a one-shot, or wait for another condition",
         )
     } else if edge.condition == Condition::Completed && !need.oneshot && need.endpoint.is_some() {
@@ -328,8 +331,9 @@ fn check_dependency(
 fn explain_unchecked(need: &Service) -> Option<(String, &'static str)> {
     let name = &need.name;
     if need.manager == Manager::Process {
-        let message =
-            format!("`condition = \"healthy\"`: `{name}` has no health check, so this is the same as `ready`");
+        let message = format!(
+            "`condition = \"healthy\"`: `{name}` has no health check, so this is the same as `ready`"
+        );
         return Some((message, "set its `health_check_endpoint`, or remove `condition`"));
     }
     let is_asked = need.manager != Manager::BuiltIn("command".to_owned()) || need.status_command.is_some();

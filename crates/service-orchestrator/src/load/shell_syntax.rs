@@ -129,10 +129,8 @@ fn expansion(word: &Word, interprets: bool) -> Option<ShellSyntax> {
     let bare: String = word.iter().filter(|(_, quoting)| *quoting == Quoting::None).map(|(c, _)| c).collect();
     // A program that knows `**` expands patterns itself, and so does one that takes them in an option or a URL.
     let is_pattern = bare.contains(['.', '/']) && bare.contains('*') && !bare.contains("**");
-    (is_pattern && !bare.starts_with('-') && !bare.contains("://")).then(|| ShellSyntax {
-        message: format!("`{}` is not expanded to file names", text(word)),
-        help,
-    })
+    (is_pattern && !bare.starts_with('-') && !bare.contains("://"))
+        .then(|| ShellSyntax { message: format!("`{}` is not expanded to file names", text(word)), help })
 }
 
 fn begins_with_home(word: &Word) -> bool {

@@ -49,10 +49,7 @@ fn a_service_is_never_run_as_somebody_else_than_it_says() {
         ("[services.a]\nmanager = 'own.nu'\nuser = 'nobody'\ngroup = 'nogroup'".to_owned(), "user"),
     ] {
         let problem = wrong(&text);
-        assert!(
-            problem.message.contains(&format!("`{key}` applies only to `manager = ")),
-            "{problem}"
-        );
+        assert!(problem.message.contains(&format!("`{key}` applies only to `manager = ")), "{problem}");
     }
     read("[services.a]\nmanager = 'podman'\nimage = 'a'\nuser = 'nobody'");
     read("[services.a]\nstart_command = 'a'\nstop_command = 'b'\nuser = 'nobody'");

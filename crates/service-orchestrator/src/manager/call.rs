@@ -99,8 +99,10 @@ impl Call<'_> {
             }
         };
         answered.map_err(|wrong| {
-            ManagerError::Failed(format!("its manager `{module}` returned an invalid result of `{command}`: \
-                                          {wrong}"))
+            ManagerError::Failed(format!(
+                "its manager `{module}` returned an invalid result of `{command}`: \
+                                          {wrong}"
+            ))
         })
     }
 

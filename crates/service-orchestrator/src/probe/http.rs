@@ -79,8 +79,12 @@ impl Asks<'_> {
                 }
                 Some((target, to)) => {
                     let same = target.is_ok_and(|target| place(&target) == place(&url));
-                    let why = if same { "redirected too often" } else { "a redirect to another host is not \
-                                                                         followed" };
+                    let why = if same {
+                        "redirected too often"
+                    } else {
+                        "a redirect to another host is not \
+                                                                         followed"
+                    };
                     return Err(format!("{said} at {shown}, to {to}: {why}"));
                 }
                 None => return Err(format!("{said}, wanted {}, at {shown}", wanted(accepted))),
@@ -320,7 +324,10 @@ mod tests {
         let url = format!("http://a%20b:p%40ss@127.0.0.1:{port}/");
         assert_eq!(get(&url, &[]).await.unwrap(), "HTTP 200 OK");
         let refused = get(&url, &[]).await.unwrap_err();
-        assert!(refused.ends_with("to http://127.0.0.2/: a redirect to another host is not followed"), "{refused}");
+        assert!(
+            refused.ends_with("to http://127.0.0.2/: a redirect to another host is not followed"),
+            "{refused}"
+        );
         assert!(!refused.contains("p%40ss"), "{refused}");
         let asked = ended(server).await;
         assert!(asked[1].0.starts_with("GET /there HTTP/1.1\r\n"), "{}", asked[1].0);

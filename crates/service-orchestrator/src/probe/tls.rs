@@ -178,8 +178,10 @@ fn describe(error: &io::Error, host: &str, shown: &str) -> String {
             format!("the server at {shown} does not use TLS: write `http://` if that is intended")
         }
         Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
-            format!("{shown} requires a client certificate, and a check has none: use an `exec:` check with \
-                     one")
+            format!(
+                "{shown} requires a client certificate, and a check has none: use an `exec:` check with \
+                     one"
+            )
         }
         Some(Error::AlertReceived(alert)) => format!("{shown} aborted the TLS handshake ({alert:?})"),
         Some(Error::PeerIncompatible(_)) => format!("{shown} supports no secure version of TLS (1.2 or 1.3)"),

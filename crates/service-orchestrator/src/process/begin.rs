@@ -268,8 +268,10 @@ impl RunFollower {
     /// One that has the launch. While that lies in a queue there is nothing to tell.
     fn tell_slow(&self, memory: &File) {
         let Some(shim) = claim::holder(memory) else { return };
-        let why =
-            format!("its shim (pid {}) has not begun the launch: it waits for a disk or a file system", shim.pid);
+        let why = format!(
+            "its shim (pid {}) has not begun the launch: it waits for a disk or a file system",
+            shim.pid
+        );
         self.observed(Observation::Unreachable(Some(why)));
     }
 

@@ -60,8 +60,10 @@ impl Search<'_> {
         if !self.may_execute(&program) {
             let user = self.identity.map_or("", |identity| &identity.name);
             let why = format!("program `{name}` cannot be executed by user `{user}`");
-            let help =
-                format!("allow `{user}` to execute `{}`, and to enter the directories above it", path.display());
+            let help = format!(
+                "allow `{user}` to execute `{}`, and to enter the directories above it",
+                path.display()
+            );
             return Err(refusal(why, help));
         }
         self.check_image(&path, name, MAX_SCRIPTS)

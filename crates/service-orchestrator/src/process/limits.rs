@@ -110,7 +110,9 @@ impl Kept {
         let why = |why: &Option<String>| why.clone().unwrap_or_default();
         let memory = self.memory.as_ref().and_then(|limit| match limit.by {
             By::Cgroup => None,
-            By::Rlimit => Some(format!("memory_limit applies to each process separately: {}", why(&limit.why))),
+            By::Rlimit => {
+                Some(format!("memory_limit applies to each process separately: {}", why(&limit.why)))
+            }
             By::None => Some(format!("memory_limit is not enforced: {}", why(&limit.why))),
         });
         let cpu = self.cpu.as_ref().filter(|limit| limit.by != By::Cgroup);

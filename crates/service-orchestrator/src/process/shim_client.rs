@@ -180,8 +180,9 @@ impl RunFollower {
 
     pub(super) fn note(&self, line: &str) -> Option<RunRecord> {
         let record = serde_json::from_str(line);
-        let record = record
-            .inspect_err(|error| tracing::warn!(service = %self.name, %error, "cannot parse a message of the shim"));
+        let record = record.inspect_err(
+            |error| tracing::warn!(service = %self.name, %error, "cannot parse a message of the shim"),
+        );
         record.ok().inspect(|record| self.note_record(record))
     }
 

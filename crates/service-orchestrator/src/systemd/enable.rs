@@ -70,19 +70,25 @@ pub fn enable(
         .map_err(|error| undo(cannot(format!("`{}` cannot be written: {error}", path.display()))))?;
     systemctl(&["daemon-reload"]).map_err(|why| undo(cannot(why)))?;
     systemctl(&["enable", &name]).map_err(|why| {
-        undo(cannot(why).help("check that the user manager uses this $env.XDG_CONFIG_HOME: `systemctl --user \
-                               show-environment` shows its own"))
+        undo(cannot(why).help(
+            "check that the user manager uses this $env.XDG_CONFIG_HOME: `systemctl --user \
+                               show-environment` shows its own",
+        ))
     })?;
     let marked = plan.ids().any(|id| starts.contains(plan.service(id)));
-    let nothing = (!marked).then(|| "no service has `auto = true`, so the daemon starts alone; set the key, \
-                                     name services, or use --all".to_owned());
+    let nothing = (!marked).then(|| {
+        "no service has `auto = true`, so the daemon starts alone; set the key, \
+                                     name services, or use --all"
+            .to_owned()
+    });
     let linger = (trigger == StartTrigger::Boot).then(enable_linger).flatten();
     if now {
         let _ = fs::remove_file(project.session_mark());
         // A daemon that runs already is replaced, which no service notices.
         systemctl(&["restart", &name]).map_err(|why| {
-            let help =
-                format!("the unit is enabled nevertheless; `journalctl --user --unit {name}` has the details");
+            let help = format!(
+                "the unit is enabled nevertheless; `journalctl --user --unit {name}` has the details"
+            );
             cannot(format!("it does not start: {why}")).help(help)
         })?;
     }
@@ -147,8 +153,11 @@ fn unit_path(project: &Project) -> Result<PathBuf, Problem> {
         dir.map(|dir| dir.join(below))
     };
     let config = home("XDG_CONFIG_HOME", "").or_else(|| home("HOME", ".config")).ok_or_else(|| {
-        Problem::new(Code::Internal, "cannot find the directory of units: neither HOME nor XDG_CONFIG_HOME \
-                                      is set")
+        Problem::new(
+            Code::Internal,
+            "cannot find the directory of units: neither HOME nor XDG_CONFIG_HOME \
+                                      is set",
+        )
     })?;
     Ok(unit::directory(&config).join(unit::name(project)))
 }

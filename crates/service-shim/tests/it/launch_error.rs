@@ -178,10 +178,12 @@ fn a_second_shim_of_one_service_is_refused_and_leaves_the_first_alone() {
     let mut second = script("echo down").with(|launch| launch.directory = directory).start();
     let told = second.connection.record().unwrap();
     assert_eq!(second.connection.record(), None);
-    let refused = |phase: &Phase| matches!(phase, Phase::LaunchFailed { message, .. } if message.ends_with("another \
+    let refused = |phase: &Phase| {
+        matches!(phase, Phase::LaunchFailed { message, .. } if message.ends_with("another \
                                                                                                             process \
                                                                                                             holds \
-                                                                                                            it"));
+                                                                                                            it"))
+    };
     assert!(refused(&told.phase), "{told:?}");
     assert_eq!(first.files.read_record().unwrap(), record);
     assert_eq!(first.lines().len(), 1);

@@ -46,7 +46,8 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>, base: &Path) -> Vec<Dia
     }
     match &health.ca_file {
         Some(_) if is_tls && health.insecure => {
-            let message = "`health.insecure` trusts every certificate, so `health.ca_file` is not read".to_owned();
+            let message =
+                "`health.insecure` trusts every certificate, so `health.ca_file` is not read".to_owned();
             warnings.push(warning(&["health", "ca_file"], message, "remove one of them"));
         }
         Some(file) if is_tls => {

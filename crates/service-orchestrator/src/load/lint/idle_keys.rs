@@ -74,11 +74,7 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
     match &service.endpoint {
         Some(Endpoint::Http(_) | Endpoint::Https(_)) => {}
         _ => {
-            report(
-                &["health", "status"],
-                "only `http://` and `https://` checks have a status",
-                "remove it",
-            );
+            report(&["health", "status"], "only `http://` and `https://` checks have a status", "remove it");
         }
     }
     if matches!(service.endpoint, Some(Endpoint::Exec(_))) {
@@ -86,11 +82,7 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
     }
     if service.endpoint.is_none() && service.manager == Manager::Process {
         for key in ["timeout", "retries", "start_period", "listener", "on_failure"] {
-            report(
-                &["health", key],
-                "there is no `health_check_endpoint`",
-                "set one, or remove this key",
-            );
+            report(&["health", key], "there is no `health_check_endpoint`", "set one, or remove this key");
         }
     }
     if service.backoff.initial > service.backoff.max {
