@@ -301,9 +301,10 @@ fn explain(verb: Verb, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
             let mut help = after_start(&entry.definition, &entry.snapshot.state);
             if let Some(again) = entry.retry_note() {
                 message += &again;
-                help =
-                    format!("{help}; `service wait {name}` waits for it, `service stop {name}` cancels the \
-                             start");
+                help = format!(
+                    "{help}; `service wait {name}` waits for it, `service stop {name}` cancels the \
+                             start"
+                );
             }
             let code = if reason.starts_with(STATE_NOT_WRITTEN) { Code::Storage } else { Code::StartFailed };
             Problem::new(code, message).help(help)
