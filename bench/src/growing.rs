@@ -4,7 +4,7 @@
 use crate::{need, obey, plan};
 use service_api::redact;
 use service_core::config::{Config, Service};
-use service_core::fleet::{Fleet, Progress, Relatives};
+use service_core::fleet::{Fleet, Progress, Propagate};
 use service_core::health::Endpoint;
 use service_core::plan::Plan;
 use service_core::service::Event;
@@ -223,7 +223,7 @@ fn starts(count: usize) {
 /// Starts all services, one after the other.
 fn start(services: Vec<Service>) {
     let (mut fleet, all, mut now) = fleet(services);
-    fleet.start(&all, Relatives::Along, now);
+    fleet.start(&all, Propagate::Yes, now);
     obey(&mut fleet, &mut now);
     black_box(&fleet);
 }
@@ -231,11 +231,11 @@ fn start(services: Vec<Service>) {
 /// Fails the service that all others wait for, and asks for the outlook of each.
 fn fail(services: Vec<Service>) {
     let (mut fleet, all, now) = fleet(services);
-    fleet.start(&all, Relatives::Along, now);
-    let first = fleet.take_orders()[0];
-    fleet.happened(first.id, first.run, Event::Refused("no such program".to_owned()), now);
+    fleet.start(&all, Propagate::Yes, now);
+    let first = fleet.take_effects()[0];
+    fleet.happened(first.id, first.run, Event::LaunchFailed("no such program".to_owned()), now);
     let prospects = fleet.prospects();
-    let never = all.iter().filter(|id| matches!(prospects.start(**id), Progress::Never(_)));
+    let never = all.iter().filter(|id| matches!(prospects.start(**id), Progress::Impossible(_)));
     assert_eq!(never.count(), all.len());
 }
 

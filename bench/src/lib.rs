@@ -9,8 +9,8 @@ pub mod growing;
 
 use service_core::change::{Change, compare};
 use service_core::config::{Condition, Config, Dependency, Service, Span, WhenLost};
-use service_core::fleet::{Fleet, Relatives};
-use service_core::health::Verdict;
+use service_core::fleet::{Fleet, Propagate};
+use service_core::health::ProbeResult;
 use service_core::service::{Effect, Event, Exit, Presence};
 use service_core::{Moment, Name, Plan};
 use service_shim::cri::{RecordWriter, Stream};
@@ -126,14 +126,14 @@ fn life() -> Box<dyn FnMut()> {
         let mut now = Moment::from_nanos(1_000_000_000_000);
         let mut fleet = Fleet::new(Arc::clone(&plan), 7);
         let all: Vec<_> = plan.ids().collect();
-        fleet.start(&all, Relatives::Along, now);
+        fleet.start(&all, Propagate::Yes, now);
         obey(&mut fleet, &mut now);
         for id in &all {
             let run = fleet.snapshot(*id).run;
-            fleet.happened(*id, run, Event::Gone(Exit::Signal(9)), now);
+            fleet.happened(*id, run, Event::TreeExited(Exit::Signal(9)), now);
         }
         obey(&mut fleet, &mut now);
-        fleet.stop(&all, Relatives::Along, now);
+        fleet.stop(&all, Propagate::Yes, now);
         obey(&mut fleet, &mut now);
         black_box(&fleet);
     })
@@ -142,7 +142,7 @@ fn life() -> Box<dyn FnMut()> {
 /// Executes the effects of the fleet, all of which succeed, until there are none.
 fn obey(fleet: &mut Fleet, now: &mut Moment) {
     loop {
-        let orders = fleet.take_orders();
+        let orders = fleet.take_effects();
         if orders.is_empty() {
             return;
         }
@@ -150,10 +150,10 @@ fn obey(fleet: &mut Fleet, now: &mut Moment) {
         for order in orders {
             let event = match order.effect {
                 Effect::Spawn => Event::Launched,
-                Effect::Probe => Event::Probed(Verdict::Healthy),
-                Effect::Look => Event::Looked(Presence::Absent),
-                Effect::Listen => Event::Announced,
-                Effect::Terminate | Effect::Kill => Event::Gone(Exit::Code(0)),
+                Effect::Probe => Event::Probed(ProbeResult::Success),
+                Effect::CheckPresence => Event::PresenceChecked(Presence::Absent),
+                Effect::WatchReadiness => Event::ReadyNotified,
+                Effect::Terminate | Effect::Kill => Event::TreeExited(Exit::Code(0)),
             };
             fleet.happened(order.id, order.run, event, *now);
         }

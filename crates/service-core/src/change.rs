@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 /// What would be done with a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ChangeKind {
     /// It is new, or newly needed by something that is up.
     Add,
     /// It is no longer defined: it is stopped.
@@ -23,7 +23,7 @@ pub enum Kind {
     None,
 }
 
-impl Kind {
+impl ChangeKind {
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ pub struct Change {
     /// The service.
     pub name: Name,
     /// What would be done.
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// Whether something that is up needs it.
     pub needed: bool,
     /// The keys that differ.
@@ -53,54 +53,54 @@ pub struct Change {
 
 /// When a key that differs takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub enum ApplyMode {
     /// At once, or the next time it is looked at.
-    UnderWay,
+    Live,
     /// When the service is started: it was handed to the process.
-    AtStart,
+    NeedsRestart,
 }
 
 /// The services that are up or meant to be, each with the definition of its last run.
-pub type Present = BTreeMap<Name, Arc<Service>>;
+pub type RunningDefinitions = BTreeMap<Name, Arc<Service>>;
 
 /// Compares what runs with what is defined: first what is defined, in start order, then what is not any more, dependents
 /// first. `known` are the services that are no news.
-pub fn compare(present: &Present, known: &BTreeSet<Name>, next: &Plan) -> Vec<Change> {
+pub fn compare(present: &RunningDefinitions, known: &BTreeSet<Name>, next: &Plan) -> Vec<Change> {
     let up: Vec<Id> = present.keys().filter_map(|name| next.id(name)).collect();
-    let needed = marks(&next.with_dependencies(&up), next);
-    let up = marks(&up, next);
+    let needed = mask(&next.with_dependencies(&up), next);
+    let up = mask(&up, next);
     let defined = next.order().iter().map(|id| {
         let service = next.service(*id);
         let is_needed = needed[id.index()];
         let (kind, keys) = match present.get(&service.name) {
-            Some(old) => judge(&differing(old, service)),
-            None if is_needed || !known.contains(&service.name) => (Kind::Add, Vec::new()),
-            None => (Kind::None, Vec::new()),
+            Some(old) => classify(&changed_keys(old, service)),
+            None if is_needed || !known.contains(&service.name) => (ChangeKind::Add, Vec::new()),
+            None => (ChangeKind::None, Vec::new()),
         };
-        let affects = if kind == Kind::Restart { dependents(*id, &up, next) } else { Vec::new() };
+        let affects = if kind == ChangeKind::Restart { dependents(*id, &up, next) } else { Vec::new() };
         Change { name: service.name.clone(), kind, needed: is_needed, keys, affects }
     });
     defined.chain(removed(present, next)).collect()
 }
 
-fn judge(differing: &[(&'static str, Effect)]) -> (Kind, Vec<&'static str>) {
-    let kind = if differing.iter().any(|(_, effect)| *effect == Effect::AtStart) {
-        Kind::Restart
+fn classify(differing: &[(&'static str, ApplyMode)]) -> (ChangeKind, Vec<&'static str>) {
+    let kind = if differing.iter().any(|(_, effect)| *effect == ApplyMode::NeedsRestart) {
+        ChangeKind::Restart
     } else if differing.is_empty() {
-        Kind::None
+        ChangeKind::None
     } else {
-        Kind::Update
+        ChangeKind::Update
     };
     (kind, differing.iter().map(|(key, _)| *key).collect())
 }
 
 /// For each service, whether it is among these.
-fn marks(ids: &[Id], plan: &Plan) -> Vec<bool> {
-    let mut marks = alloc::vec![false; plan.len()];
+fn mask(ids: &[Id], plan: &Plan) -> Vec<bool> {
+    let mut mask = alloc::vec![false; plan.len()];
     for id in ids {
-        marks[id.index()] = true;
+        mask[id.index()] = true;
     }
-    marks
+    mask
 }
 
 /// Those that are up.
@@ -110,7 +110,7 @@ fn dependents(id: Id, up: &[bool], next: &Plan) -> Vec<Name> {
 }
 
 /// What is no longer defined, each before all that it needed; by name where that leaves a choice.
-fn removed(present: &Present, next: &Plan) -> Vec<Change> {
+fn removed(present: &RunningDefinitions, next: &Plan) -> Vec<Change> {
     let mut left: BTreeMap<&Name, &Service> = present
         .iter()
         .filter(|(name, _)| next.id(name).is_none())
@@ -133,7 +133,7 @@ fn removed(present: &Present, next: &Plan) -> Vec<Change> {
             }
         }
         let (keys, affects) = Default::default();
-        changes.push(Change { name: name.clone(), kind: Kind::Remove, needed: false, keys, affects });
+        changes.push(Change { name: name.clone(), kind: ChangeKind::Remove, needed: false, keys, affects });
     }
     changes
 }
@@ -144,8 +144,8 @@ fn needs(service: &Service) -> impl Iterator<Item = &Name> {
 }
 
 /// The keys in which two definitions of a service differ, as they stand in the file.
-pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
-    use Effect::{AtStart, UnderWay};
+pub fn changed_keys(old: &Service, new: &Service) -> Vec<(&'static str, ApplyMode)> {
+    use ApplyMode::{Live, NeedsRestart};
     // Taken apart in full, so that a new key is noticed here.
     let Service {
         name: _,
@@ -179,31 +179,31 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
         surroundings,
     } = old;
     let keys = [
-        ("manager", AtStart, *manager == new.manager),
-        ("start_command", AtStart, *start_command == new.start_command),
-        ("with", AtStart, *with == new.with),
-        ("working_dir", AtStart, *working_dir == new.working_dir),
-        ("env", AtStart, *env == new.env),
-        ("env_file", AtStart, *env_file == new.env_file),
-        ("user", AtStart, *user == new.user),
-        ("group", AtStart, *group == new.group),
-        ("env_clear", AtStart, surroundings.env_clear == new.surroundings.env_clear),
-        ("pass_env", AtStart, surroundings.pass_env == new.surroundings.pass_env),
-        ("no_new_privileges", AtStart, old.has_no_new_privileges() == new.has_no_new_privileges()),
-        ("memory_limit", AtStart, limits.memory == new.limits.memory),
-        ("cpu_limit", AtStart, limits.cpu == new.limits.cpu),
-        ("oneshot", AtStart, *oneshot == new.oneshot),
+        ("manager", NeedsRestart, *manager == new.manager),
+        ("start_command", NeedsRestart, *start_command == new.start_command),
+        ("with", NeedsRestart, *with == new.with),
+        ("working_dir", NeedsRestart, *working_dir == new.working_dir),
+        ("env", NeedsRestart, *env == new.env),
+        ("env_file", NeedsRestart, *env_file == new.env_file),
+        ("user", NeedsRestart, *user == new.user),
+        ("group", NeedsRestart, *group == new.group),
+        ("env_clear", NeedsRestart, surroundings.env_clear == new.surroundings.env_clear),
+        ("pass_env", NeedsRestart, surroundings.pass_env == new.surroundings.pass_env),
+        ("no_new_privileges", NeedsRestart, old.has_no_new_privileges() == new.has_no_new_privileges()),
+        ("memory_limit", NeedsRestart, limits.memory == new.limits.memory),
+        ("cpu_limit", NeedsRestart, limits.cpu == new.limits.cpu),
+        ("oneshot", NeedsRestart, *oneshot == new.oneshot),
         // Asked of it by shells, not by us.
-        ("auto", UnderWay, *auto == new.auto),
-        ("description", UnderWay, *description == new.description),
-        ("stop_command", UnderWay, *stop_command == new.stop_command),
-        ("status_command", UnderWay, *status_command == new.status_command),
-        ("dependencies", UnderWay, edges(dependencies).eq(edges(&new.dependencies))),
-        ("health_check_endpoint", UnderWay, *endpoint == new.endpoint),
-        ("restart", UnderWay, *restart == new.restart),
-        ("stop_signal", UnderWay, *stop_signal == new.stop_signal),
-        ("kill_mode", UnderWay, *kill_mode == new.kill_mode),
-        ("stop_timeout", UnderWay, *stop_timeout == new.stop_timeout),
+        ("auto", Live, *auto == new.auto),
+        ("description", Live, *description == new.description),
+        ("stop_command", Live, *stop_command == new.stop_command),
+        ("status_command", Live, *status_command == new.status_command),
+        ("dependencies", Live, edges(dependencies).eq(edges(&new.dependencies))),
+        ("health_check_endpoint", Live, *endpoint == new.endpoint),
+        ("restart", Live, *restart == new.restart),
+        ("stop_signal", Live, *stop_signal == new.stop_signal),
+        ("kill_mode", Live, *kill_mode == new.kill_mode),
+        ("stop_timeout", Live, *stop_timeout == new.stop_timeout),
     ];
     let tables = health_keys(health, &new.health)
         .into_iter()
@@ -215,7 +215,7 @@ pub fn differing(old: &Service, new: &Service) -> Vec<(&'static str, Effect)> {
     all.filter(|(_, _, same)| !same).map(|(key, effect, _)| (key, effect)).collect()
 }
 
-type Key = (&'static str, Effect, bool);
+type Key = (&'static str, ApplyMode, bool);
 
 fn edges(dependencies: &[Dependency]) -> impl Iterator<Item = (&Name, u8, u8)> {
     dependencies.iter().map(|need| (&need.name, need.condition as u8, need.when_lost as u8))
@@ -226,12 +226,12 @@ fn container_keys(old: Option<&Container>, new: Option<&Container>) -> [Key; 5] 
     let Container { image, pull, ports, volumes, networks } = old.unwrap_or(&none);
     let new = new.unwrap_or(&none);
     [
-        ("image", Effect::AtStart, *image == new.image),
+        ("image", ApplyMode::NeedsRestart, *image == new.image),
         // What runs has its image.
-        ("pull", Effect::UnderWay, *pull == new.pull),
-        ("ports", Effect::AtStart, *ports == new.ports),
-        ("volumes", Effect::AtStart, *volumes == new.volumes),
-        ("networks", Effect::AtStart, *networks == new.networks),
+        ("pull", ApplyMode::Live, *pull == new.pull),
+        ("ports", ApplyMode::NeedsRestart, *ports == new.ports),
+        ("volumes", ApplyMode::NeedsRestart, *volumes == new.volumes),
+        ("networks", ApplyMode::NeedsRestart, *networks == new.networks),
     ]
 }
 
@@ -239,38 +239,38 @@ fn health_keys(old: &Health, new: &Health) -> [Key; 9] {
     let Health { interval, timeout, retries, start_period, status, on_failure, listener, ca_file, insecure } =
         old;
     [
-        ("health.interval", Effect::UnderWay, *interval == new.interval),
-        ("health.timeout", Effect::UnderWay, *timeout == new.timeout),
-        ("health.retries", Effect::UnderWay, *retries == new.retries),
-        ("health.start_period", Effect::UnderWay, *start_period == new.start_period),
-        ("health.status", Effect::UnderWay, *status == new.status),
-        ("health.on_failure", Effect::UnderWay, *on_failure == new.on_failure),
-        ("health.listener", Effect::UnderWay, *listener == new.listener),
-        ("health.ca_file", Effect::UnderWay, *ca_file == new.ca_file),
-        ("health.insecure", Effect::UnderWay, *insecure == new.insecure),
+        ("health.interval", ApplyMode::Live, *interval == new.interval),
+        ("health.timeout", ApplyMode::Live, *timeout == new.timeout),
+        ("health.retries", ApplyMode::Live, *retries == new.retries),
+        ("health.start_period", ApplyMode::Live, *start_period == new.start_period),
+        ("health.status", ApplyMode::Live, *status == new.status),
+        ("health.on_failure", ApplyMode::Live, *on_failure == new.on_failure),
+        ("health.listener", ApplyMode::Live, *listener == new.listener),
+        ("health.ca_file", ApplyMode::Live, *ca_file == new.ca_file),
+        ("health.insecure", ApplyMode::Live, *insecure == new.insecure),
     ]
 }
 
 fn ready_keys(old: &Ready, new: &Ready) -> [Key; 4] {
     let Ready { log, notify, timeout, delay } = old;
     [
-        ("ready.log", Effect::UnderWay, *log == new.log),
+        ("ready.log", ApplyMode::Live, *log == new.log),
         // The socket for it is made at the start.
-        ("ready.notify", Effect::AtStart, *notify == new.notify),
-        ("ready.timeout", Effect::UnderWay, *timeout == new.timeout),
-        ("ready.delay", Effect::UnderWay, *delay == new.delay),
+        ("ready.notify", ApplyMode::NeedsRestart, *notify == new.notify),
+        ("ready.timeout", ApplyMode::Live, *timeout == new.timeout),
+        ("ready.delay", ApplyMode::Live, *delay == new.delay),
     ]
 }
 
 fn backoff_keys(old: &Backoff, new: &Backoff) -> [Key; 6] {
     let Backoff { initial, factor, max, reset_after, limit, window } = old;
     [
-        ("backoff.initial", Effect::UnderWay, *initial == new.initial),
-        ("backoff.factor", Effect::UnderWay, factor.to_bits() == new.factor.to_bits()),
-        ("backoff.max", Effect::UnderWay, *max == new.max),
-        ("backoff.reset_after", Effect::UnderWay, *reset_after == new.reset_after),
-        ("backoff.limit", Effect::UnderWay, *limit == new.limit),
-        ("backoff.window", Effect::UnderWay, *window == new.window),
+        ("backoff.initial", ApplyMode::Live, *initial == new.initial),
+        ("backoff.factor", ApplyMode::Live, factor.to_bits() == new.factor.to_bits()),
+        ("backoff.max", ApplyMode::Live, *max == new.max),
+        ("backoff.reset_after", ApplyMode::Live, *reset_after == new.reset_after),
+        ("backoff.limit", ApplyMode::Live, *limit == new.limit),
+        ("backoff.window", ApplyMode::Live, *window == new.window),
     ]
 }
 
@@ -278,8 +278,8 @@ fn backoff_keys(old: &Backoff, new: &Backoff) -> [Key; 6] {
 fn log_keys(old: &Log, new: &Log) -> [Key; 2] {
     let Log { max_size, max_files } = old;
     [
-        ("log.max_size", Effect::UnderWay, *max_size == new.max_size),
-        ("log.max_files", Effect::UnderWay, *max_files == new.max_files),
+        ("log.max_size", ApplyMode::Live, *max_size == new.max_size),
+        ("log.max_files", ApplyMode::Live, *max_files == new.max_files),
     ]
 }
 
@@ -308,17 +308,21 @@ mod tests {
         Plan::compile(Config { settings: Settings::default(), services: services.to_vec() }).unwrap()
     }
 
-    fn present(services: &[Service]) -> Present {
+    fn present(services: &[Service]) -> RunningDefinitions {
         services.iter().map(|service| (service.name.clone(), Arc::new(service.clone()))).collect()
     }
 
-    fn changes(before: &[Service], known: &[&str], after: &[Service]) -> Vec<(alloc::string::String, Kind)> {
+    fn changes(
+        before: &[Service],
+        known: &[&str],
+        after: &[Service],
+    ) -> Vec<(alloc::string::String, ChangeKind)> {
         let known = known.iter().map(|name| Name::new(name).unwrap()).collect();
         let changes = compare(&present(before), &known, &plan(after));
         changes.into_iter().map(|change| (change.name.to_string(), change.kind)).collect()
     }
 
-    fn pair(name: &str, kind: Kind) -> (alloc::string::String, Kind) {
+    fn pair(name: &str, kind: ChangeKind) -> (alloc::string::String, ChangeKind) {
         (name.to_string(), kind)
     }
 
@@ -329,12 +333,12 @@ mod tests {
         new.health.interval *= 2;
         new.description = "x".to_string();
         assert_eq!(
-            judge(&differing(&old, &new)),
-            (Kind::Update, alloc::vec!["description", "health.interval"])
+            classify(&changed_keys(&old, &new)),
+            (ChangeKind::Update, alloc::vec!["description", "health.interval"])
         );
         new.env.push(("A".to_string(), "1".to_string()));
-        let (kind, keys) = judge(&differing(&old, &new));
-        assert_eq!((kind, keys[0]), (Kind::Restart, "env"));
+        let (kind, keys) = classify(&changed_keys(&old, &new));
+        assert_eq!((kind, keys[0]), (ChangeKind::Restart, "env"));
     }
 
     #[test]
@@ -343,7 +347,7 @@ mod tests {
         let mut new = old.clone();
         new.span.start = 7;
         new.dependencies[0].span.end = 9;
-        assert_eq!(differing(&old, &new), []);
+        assert_eq!(changed_keys(&old, &new), []);
     }
 
     #[test]
@@ -352,7 +356,7 @@ mod tests {
         let mut after = [before[0].clone(), before[1].clone(), service("c", &["b"])];
         after[0].oneshot = true;
         let changes = compare(&present(&before), &BTreeSet::new(), &plan(&after));
-        assert_eq!(changes[0].kind, Kind::Restart);
+        assert_eq!(changes[0].kind, ChangeKind::Restart);
         assert_eq!(changes[0].affects, [before[1].name.clone()]);
     }
 
@@ -363,10 +367,10 @@ mod tests {
         assert_eq!(
             changes(&before, &["a", "old", "idle"], &after),
             [
-                pair("old", Kind::Add),
-                pair("idle", Kind::None),
-                pair("new", Kind::Add),
-                pair("a", Kind::Update)
+                pair("old", ChangeKind::Add),
+                pair("idle", ChangeKind::None),
+                pair("new", ChangeKind::Add),
+                pair("a", ChangeKind::Update)
             ]
         );
     }
@@ -374,7 +378,8 @@ mod tests {
     #[test]
     fn what_is_removed_goes_before_what_it_needed() {
         let before = [service("a", &[]), service("b", &["a"]), service("c", &["b"])];
-        let removed = [pair("c", Kind::Remove), pair("b", Kind::Remove), pair("a", Kind::Remove)];
+        let removed =
+            [pair("c", ChangeKind::Remove), pair("b", ChangeKind::Remove), pair("a", ChangeKind::Remove)];
         assert_eq!(changes(&before, &[], &[]), removed);
         let circle = [service("a", &["b"]), service("b", &["a"])];
         assert_eq!(changes(&circle, &[], &[]).len(), 2);

@@ -208,13 +208,13 @@ impl Service {
     /// What tells that a start of this service has come to its end.
     pub fn readiness(&self) -> Readiness {
         if self.oneshot {
-            Readiness::Completion
+            Readiness::Exit
         } else if self.ready.log.is_some() || self.ready.notify {
-            Readiness::Announcement
+            Readiness::Notify
         } else if self.is_probed() {
-            Readiness::Check
+            Readiness::Probe
         } else {
-            Readiness::Alive(self.ready.delay)
+            Readiness::Delay(self.ready.delay)
         }
     }
 
@@ -224,16 +224,16 @@ impl Service {
     }
 
     /// Whether the end of a start shows only when somebody is asked: a one-shot of a manager ends where we do not see it.
-    pub fn is_asked_while_starting(&self) -> bool {
+    pub fn has_startup_probe(&self) -> bool {
         match self.readiness() {
-            Readiness::Check => true,
-            Readiness::Completion => self.manager != Manager::Process,
-            Readiness::Announcement | Readiness::Alive(_) => false,
+            Readiness::Probe => true,
+            Readiness::Exit => self.manager != Manager::Process,
+            Readiness::Notify | Readiness::Delay(_) => false,
         }
     }
 
     /// Whether both are asked the same way how they are, and the same answer is a good one.
-    pub fn is_asked_as(&self, other: &Self) -> bool {
+    pub fn same_probe(&self, other: &Self) -> bool {
         self.endpoint == other.endpoint
             && self.health.status == other.health.status
             && self.health.listener == other.health.listener
@@ -242,7 +242,7 @@ impl Service {
     }
 
     /// Whether somebody else may start it, and can tell: what `command` runs is known to its `status_command` alone.
-    pub fn may_be_started_elsewhere(&self) -> bool {
+    pub fn may_start_externally(&self) -> bool {
         match &self.manager {
             Manager::Process => false,
             Manager::BuiltIn(name) if name == "command" => self.status_command.is_some(),

@@ -29,7 +29,7 @@ pub enum Endpoint {
 
 /// Why something is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadEndpoint {
+pub enum InvalidEndpoint {
     /// No scheme that we know.
     #[error("`{0}` is not an endpoint")]
     Scheme(String),
@@ -43,7 +43,7 @@ pub enum BadEndpoint {
     },
 }
 
-impl BadEndpoint {
+impl InvalidEndpoint {
     /// The schemes there are.
     pub const HELP: &str = "use http://, https://, tcp://host:port, unix:///path, unix://@name, dns://server:port/name or exec:command";
 }
@@ -53,8 +53,8 @@ const DNS_PORT: u16 = 53;
 
 impl Endpoint {
     /// Reads an endpoint.
-    pub fn parse(text: &str) -> Result<Self, BadEndpoint> {
-        let incomplete = |form| BadEndpoint::Incomplete { endpoint: text.to_owned(), form };
+    pub fn parse(text: &str) -> Result<Self, InvalidEndpoint> {
+        let incomplete = |form| InvalidEndpoint::Incomplete { endpoint: text.to_owned(), form };
         if let Some(command) = text.strip_prefix("exec:") {
             let command = command.trim();
             return if command.is_empty() {
@@ -63,7 +63,8 @@ impl Endpoint {
                 Ok(Self::Exec(command.to_owned()))
             };
         }
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| BadEndpoint::Scheme(text.to_owned()))?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| InvalidEndpoint::Scheme(text.to_owned()))?;
         match scheme {
             "http" | "https" if rest.is_empty() || rest.starts_with('/') => {
                 Err(incomplete("http://host:port/path"))
@@ -78,7 +79,7 @@ impl Endpoint {
             }
             "unix" => Err(incomplete("unix:///absolute/path or unix://@name")),
             "dns" => dns(rest).ok_or_else(|| incomplete("dns://server:port/name")),
-            _ => Err(BadEndpoint::Scheme(text.to_owned())),
+            _ => Err(InvalidEndpoint::Scheme(text.to_owned())),
         }
     }
 

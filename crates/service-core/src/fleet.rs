@@ -12,16 +12,16 @@
 mod asking;
 mod changed;
 mod describe;
-mod outlook;
 pub mod progress;
 mod wait;
+mod wait_progress;
 
-pub use wait::{Obstacle, Progress, Until};
+pub use wait::{Blocker, Progress, WaitCondition};
 
 use crate::config::{Condition, Service};
 use crate::health::Health;
-use crate::plan::{Id, Need, Plan};
-use crate::service::{Asker, Effect, Event, Exit, Found, Goal, Machine, Memory, State};
+use crate::plan::{DependencyEdge, Id, Plan};
+use crate::service::{Asker, Discovered, Effect, Event, Exit, Goal, Machine, PersistedState, State};
 use crate::time::Moment;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Fleet {
     armed: Vec<Option<Moment>>,
     touched: Vec<Id>,
     changed: Changed,
-    orders: Vec<Order>,
+    orders: Vec<ServiceEffect>,
     random: u64,
     asking: Asking,
 }
@@ -52,7 +52,7 @@ struct Asking {
 
 /// What is to be done, and for which run of which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Order {
+pub struct ServiceEffect {
     /// The service.
     pub id: Id,
     /// Number of its run.
@@ -63,11 +63,11 @@ pub struct Order {
 
 /// Whether the relatives of a service come along: dependencies on a start, dependents on a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relatives {
+pub enum Propagate {
     /// They do.
-    Along,
+    Yes,
     /// Only what is named.
-    Apart,
+    No,
 }
 
 impl Fleet {
@@ -109,7 +109,7 @@ impl Fleet {
     }
 
     /// What is to be done, in order; empties the list.
-    pub fn take_orders(&mut self) -> Vec<Order> {
+    pub fn take_effects(&mut self) -> Vec<ServiceEffect> {
         core::mem::take(&mut self.orders)
     }
 
@@ -155,16 +155,18 @@ impl Fleet {
     }
 
     /// Takes up what a former daemon left. Call [`Fleet::resume`] when every service has been recalled.
-    pub fn recall(&mut self, id: Id, memory: Memory, found: Found, now: Moment) {
+    pub fn recall(&mut self, id: Id, memory: PersistedState, found: Discovered, now: Moment) {
         let machine = &mut self.machines[id.index()];
         let effects = machine.recall(memory, &found, now);
         let run = machine.run();
-        self.orders.extend(effects.into_iter().map(|effect| Order { id, run, effect }));
+        self.orders.extend(effects.into_iter().map(|effect| ServiceEffect { id, run, effect }));
         let is_left = machine.state().is_alive();
         match found {
-            Found::Over { run: ended, event } if ended == run => self.step(id, event, now),
+            Discovered::Exited { run: ended, event } if ended == run => self.step(id, event, now),
             // The record of an earlier run says nothing of how this one has ended.
-            Found::Over { .. } | Found::Nothing if is_left => self.step(id, Event::Gone(Exit::Unknown), now),
+            Discovered::Exited { .. } | Discovered::Absent if is_left => {
+                self.step(id, Event::TreeExited(Exit::Unknown), now)
+            }
             _ => {
                 machine.redefine(self.plan.service(id));
                 self.touch(id);
@@ -178,20 +180,20 @@ impl Fleet {
     }
 
     /// The first need of one of `ids` that is neither satisfied nor among them.
-    pub fn missing_need(&self, ids: &[Id]) -> Option<(Id, Id)> {
+    pub fn missing_dependency(&self, ids: &[Id]) -> Option<(Id, Id)> {
         let among: BTreeSet<Id> = ids.iter().copied().collect();
         ids.iter()
-            .flat_map(|id| self.plan.needs(*id).iter().map(|need| (*id, need)))
+            .flat_map(|id| self.plan.dependencies(*id).iter().map(|need| (*id, need)))
             .find(|(_, need)| !among.contains(&need.on) && !self.is_satisfied(**need))
             .map(|(id, need)| (id, need.on))
     }
 
     /// Wishes that these services run. Returns all that the wish is about, in start order. A one-shot that has completed
     /// is as wished; a restart runs it again.
-    pub fn start(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
+    pub fn start(&mut self, ids: &[Id], relatives: Propagate, now: Moment) -> Vec<Id> {
         let wanted = match relatives {
-            Relatives::Along => self.plan.with_dependencies(ids),
-            Relatives::Apart => self.plan.sorted(ids.iter().copied()),
+            Propagate::Yes => self.plan.with_dependencies(ids),
+            Propagate::No => self.plan.sorted(ids.iter().copied()),
         };
         self.trace(ids, &wanted);
         for id in &wanted {
@@ -205,8 +207,8 @@ impl Fleet {
     }
 
     /// Wishes that these services do not run. Returns all that the wish is about, in stop order.
-    pub fn stop(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
-        let mut wanted = self.going_down(ids, relatives);
+    pub fn stop(&mut self, ids: &[Id], relatives: Propagate, now: Moment) -> Vec<Id> {
+        let mut wanted = self.stop_set(ids, relatives);
         self.trace(ids, &wanted);
         for id in &wanted {
             self.wish(*id, Goal::Down);
@@ -220,11 +222,11 @@ impl Fleet {
     /// Wishes that these services stop and start, and with them their running dependents. Services that do not run are
     /// started, and with them their dependencies. A one-shot that has completed is run again only if it is named. Returns
     /// all that the wish is about, in start order.
-    pub fn restart(&mut self, ids: &[Id], relatives: Relatives, now: Moment) -> Vec<Id> {
+    pub fn restart(&mut self, ids: &[Id], relatives: Propagate, now: Moment) -> Vec<Id> {
         let (again, wanted) = self.restarted(ids, relatives);
         self.trace(ids, &again);
         for id in &again {
-            self.wish(*id, Goal::Again);
+            self.wish(*id, Goal::Restart);
         }
         let stops: BTreeSet<Id> = again.iter().copied().collect();
         self.trace(ids, &wanted);
@@ -237,14 +239,14 @@ impl Fleet {
     }
 
     /// What a restart of these services would stop and start, and all that it would start; both in start order.
-    pub fn restarted(&self, ids: &[Id], relatives: Relatives) -> (Vec<Id>, Vec<Id>) {
-        let mut again = self.going_down(ids, relatives);
+    pub fn restarted(&self, ids: &[Id], relatives: Propagate) -> (Vec<Id>, Vec<Id>) {
+        let mut again = self.stop_set(ids, relatives);
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         again.retain(|id| named.contains(id) || !self.is_done(*id));
         let stops: BTreeSet<Id> = again.iter().copied().collect();
         let mut wanted = match relatives {
-            Relatives::Along => self.plan.with_dependencies(&again),
-            Relatives::Apart => again.clone(),
+            Propagate::Yes => self.plan.with_dependencies(&again),
+            Propagate::No => again.clone(),
         };
         wanted.retain(|id| {
             stops.contains(id) || self.machines[id.index()].goal() != Goal::Up || !self.is_up(*id)
@@ -260,10 +262,10 @@ impl Fleet {
     }
 
     /// The named services and those dependents that run or want to, in start order.
-    fn going_down(&self, ids: &[Id], relatives: Relatives) -> Vec<Id> {
+    fn stop_set(&self, ids: &[Id], relatives: Propagate) -> Vec<Id> {
         match relatives {
-            Relatives::Apart => self.plan.sorted(ids.iter().copied()),
-            Relatives::Along => {
+            Propagate::No => self.plan.sorted(ids.iter().copied()),
+            Propagate::Yes => {
                 let mut wanted = self.plan.with_dependents(ids);
                 let named: BTreeSet<Id> = ids.iter().copied().collect();
                 wanted.retain(|id| {
@@ -311,7 +313,7 @@ impl Fleet {
             self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         // What is due at one time has happened at one time: all of it, before anything follows from it.
         for id in due {
-            self.step(id, Event::Elapsed, now);
+            self.step(id, Event::TimerElapsed, now);
         }
         self.settle(now);
     }
@@ -322,7 +324,7 @@ impl Fleet {
         let effects = machine.step(event, now, jitter);
         let run = machine.run();
         machine.redefine(self.plan.service(id));
-        self.orders.extend(effects.into_iter().map(|effect| Order { id, run, effect }));
+        self.orders.extend(effects.into_iter().map(|effect| ServiceEffect { id, run, effect }));
         self.touch(id);
     }
 
@@ -331,7 +333,7 @@ impl Fleet {
         self.arm(id);
         self.touched.push(id);
         self.touched.extend(self.plan.dependents(id));
-        self.touched.extend(self.plan.needs(id).iter().map(|need| need.on));
+        self.touched.extend(self.plan.dependencies(id).iter().map(|need| need.on));
     }
 
     fn arm(&mut self, id: Id) {
@@ -351,41 +353,41 @@ impl Fleet {
             while let Some(id) = self.touched.pop() {
                 looked_at.insert(id);
                 self.changed.insert(id);
-                self.heed_lost_needs(id);
+                self.apply_lost_dependencies(id);
             }
             // Then one service whose way is clear moves.
             let Some(id) = looked_at.pop_first() else { break };
-            if self.may_start(id) || self.may_stop(id) {
-                self.step(id, Event::Cleared, now);
+            if self.can_start(id) || self.can_stop(id) {
+                self.step(id, Event::Unblocked, now);
             }
         }
     }
 
-    fn may_start(&self, id: Id) -> bool {
+    fn can_start(&self, id: Id) -> bool {
         let machine = self.machine(id);
         machine.goal() == Goal::Up
             && *machine.state() == State::Stopped
-            && self.plan.needs(id).iter().all(|need| self.is_satisfied(*need))
+            && self.plan.dependencies(id).iter().all(|need| self.is_satisfied(*need))
     }
 
-    fn may_stop(&self, id: Id) -> bool {
+    fn can_stop(&self, id: Id) -> bool {
         let machine = self.machine(id);
         let holds_back = |dependent: &&Id| {
             let dependent = self.machine(**dependent);
-            let is_ours = dependent.state().is_alive() && !dependent.is_left_alone();
+            let is_ours = dependent.state().is_alive() && !dependent.is_unmanaged();
             // Nobody can tell when one ends that may run or not.
             dependent.goal() != Goal::Up && is_ours && dependent.state().unknown_because().is_none()
         };
         machine.goal() != Goal::Up
             && machine.state().is_going()
-            && !machine.is_left_alone()
+            && !machine.is_unmanaged()
             && !self.plan.dependents(id).iter().any(|id| holds_back(&id))
     }
 
     /// Whether what an edge asks is true now, and meant to stay so.
-    pub fn is_satisfied(&self, need: Need) -> bool {
+    pub fn is_satisfied(&self, need: DependencyEdge) -> bool {
         let machine = self.machine(need.on);
-        let wanted = machine.goal() == Goal::Up || machine.is_left_alone();
+        let wanted = machine.goal() == Goal::Up || machine.is_unmanaged();
         match (need.condition, machine.state()) {
             (Condition::Completed, State::Completed { exit, .. }) => exit.is_success(),
             (Condition::Started, State::Starting { .. } | State::Ready { .. })
@@ -400,7 +402,7 @@ impl Fleet {
 
     /// Whether what an edge asks was true and is not any more. A dependency on its way up is not lost: a daemon that
     /// comes back looks at its services anew, and that must disturb nobody. What may run or not is not lost either.
-    fn is_lost(&self, need: Need) -> bool {
+    fn is_lost(&self, need: DependencyEdge) -> bool {
         let machine = self.machine(need.on);
         match (machine.state(), machine.goal()) {
             (State::Unknown { .. }, _) => false,
@@ -413,8 +415,8 @@ impl Fleet {
     }
 
     /// The first need of a waiting service that is not satisfied.
-    pub fn unsatisfied_need(&self, id: Id) -> Option<Need> {
-        self.plan.needs(id).iter().copied().find(|need| !self.is_satisfied(*need))
+    pub fn unmet_dependency(&self, id: Id) -> Option<DependencyEdge> {
+        self.plan.dependencies(id).iter().copied().find(|need| !self.is_satisfied(*need))
     }
 
     /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>: it spreads pauses, it protects nothing.

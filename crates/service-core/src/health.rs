@@ -1,6 +1,6 @@
 //! Health: what can be asked ([`Endpoint`]), when to ask next and what a row of answers means ([`Tracker`]).
 
-pub use crate::endpoint::{BadEndpoint, Endpoint};
+pub use crate::endpoint::{Endpoint, InvalidEndpoint};
 
 use crate::config;
 use crate::time::Moment;
@@ -44,13 +44,13 @@ impl Health {
 
 /// What one check said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProbeResult {
     /// It passed.
-    Healthy,
+    Success,
     /// It failed or took too long.
-    Unhealthy,
+    Failure,
     /// It is unhealthy by the word of who has counted its failures already.
-    Condemned,
+    ConfirmedFailure,
     /// There is no way to tell.
     Unknown,
 }
@@ -83,7 +83,7 @@ impl Tracker {
 
     /// For a run that goes on and is asked in another way.
     #[must_use]
-    pub fn asked_anew(self) -> Self {
+    pub fn reset(self) -> Self {
         Self { has_started: self.has_started || self.health != Health::Pending, ..Self::pending() }
     }
 
@@ -98,17 +98,17 @@ impl Tracker {
     }
 
     /// Counts a verdict, `age` after the launch.
-    pub fn count(&mut self, verdict: Verdict, rules: &config::Health, age: Duration) {
+    pub fn count(&mut self, verdict: ProbeResult, rules: &config::Health, age: Duration) {
         match verdict {
-            Verdict::Healthy => *self = Self::healthy(),
-            Verdict::Unknown => {}
-            Verdict::Condemned => {
+            ProbeResult::Success => *self = Self::healthy(),
+            ProbeResult::Unknown => {}
+            ProbeResult::ConfirmedFailure => {
                 self.failures = self.failures.saturating_add(1);
                 self.health = Health::Unhealthy;
             }
-            Verdict::Unhealthy
+            ProbeResult::Failure
                 if self.health == Health::Pending && !self.has_started && age < rules.start_period => {}
-            Verdict::Unhealthy => {
+            ProbeResult::Failure => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= rules.retries.max(1) {
                     self.health = Health::Unhealthy;
@@ -119,14 +119,14 @@ impl Tracker {
 }
 
 /// Shortest pause between two checks while a service starts.
-const DENSEST: Duration = Duration::from_millis(2);
+const MIN_STARTUP_PROBE_INTERVAL: Duration = Duration::from_millis(2);
 /// Longest pause between two checks while a service starts.
-const SPARSEST: Duration = Duration::from_secs(1);
+const MAX_STARTUP_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// When to check a starting service again: after a tenth of the time it has been starting, so that waiting costs at
 /// most a tenth more than the service itself needs; never sooner than 2 ms, never later than 1 s.
-pub fn next_while_starting(since: Moment, now: Moment) -> Moment {
-    now.plus((now.since(since) / 10).clamp(DENSEST, SPARSEST))
+pub fn next_startup_probe(since: Moment, now: Moment) -> Moment {
+    now.plus((now.since(since) / 10).clamp(MIN_STARTUP_PROBE_INTERVAL, MAX_STARTUP_PROBE_INTERVAL))
 }
 
 #[cfg(test)]
@@ -138,11 +138,11 @@ mod tests {
         let rules = config::Health { retries: 2, ..config::Health::default() };
         let late = Duration::from_mins(1);
         let mut tracker = Tracker::healthy();
-        tracker.count(Verdict::Unhealthy, &rules, late);
+        tracker.count(ProbeResult::Failure, &rules, late);
         assert_eq!(tracker.health(), Health::Healthy);
-        tracker.count(Verdict::Unhealthy, &rules, late);
+        tracker.count(ProbeResult::Failure, &rules, late);
         assert_eq!(tracker.health(), Health::Unhealthy);
-        tracker.count(Verdict::Healthy, &rules, late);
+        tracker.count(ProbeResult::Success, &rules, late);
         assert_eq!(tracker.health(), Health::Healthy);
     }
 
@@ -151,37 +151,37 @@ mod tests {
         let rules = config::Health { retries: 1, ..config::Health::default() };
         let early = Duration::from_secs(1);
         let mut tracker = Tracker::pending();
-        tracker.count(Verdict::Unhealthy, &rules, early);
+        tracker.count(ProbeResult::Failure, &rules, early);
         assert_eq!(tracker.health(), Health::Pending);
-        tracker.count(Verdict::Healthy, &rules, early);
-        tracker.count(Verdict::Unhealthy, &rules, early);
+        tracker.count(ProbeResult::Success, &rules, early);
+        tracker.count(ProbeResult::Failure, &rules, early);
         assert_eq!(tracker.health(), Health::Unhealthy);
     }
 
     #[test]
     fn failures_count_at_once_where_another_check_had_passed() {
         let rules = config::Health { retries: 1, ..config::Health::default() };
-        let mut tracker = Tracker::healthy().asked_anew();
+        let mut tracker = Tracker::healthy().reset();
         assert_eq!(tracker.health(), Health::Pending);
-        tracker.count(Verdict::Unhealthy, &rules, Duration::from_secs(1));
+        tracker.count(ProbeResult::Failure, &rules, Duration::from_secs(1));
         assert_eq!(tracker.health(), Health::Unhealthy);
     }
 
     #[test]
     fn waiting_for_a_start_costs_at_most_a_tenth() {
         let at = |ms: u64| Moment::from_nanos(ms * 1_000_000);
-        assert_eq!(next_while_starting(at(0), at(0)), at(2));
-        assert_eq!(next_while_starting(at(0), at(500)), at(550));
-        assert_eq!(next_while_starting(at(0), at(60_000)), at(61_000));
+        assert_eq!(next_startup_probe(at(0), at(0)), at(2));
+        assert_eq!(next_startup_probe(at(0), at(500)), at(550));
+        assert_eq!(next_startup_probe(at(0), at(60_000)), at(61_000));
     }
 
     #[test]
     fn who_has_counted_already_is_believed_at_once() {
         let rules = config::Health::default();
         let mut tracker = Tracker::pending();
-        tracker.count(Verdict::Condemned, &rules, Duration::ZERO);
+        tracker.count(ProbeResult::ConfirmedFailure, &rules, Duration::ZERO);
         assert_eq!(tracker.health(), Health::Unhealthy);
-        tracker.count(Verdict::Healthy, &rules, Duration::ZERO);
+        tracker.count(ProbeResult::Success, &rules, Duration::ZERO);
         assert_eq!(tracker.health(), Health::Healthy);
     }
 }

@@ -19,25 +19,25 @@ pub struct Name(Arc<str>);
 #[error(
     "`{0}` cannot be a service's name: use at most 64 letters, digits, `.`, `_` and `-`, and begin with a letter or digit"
 )]
-pub struct BadName(String);
+pub struct InvalidName(String);
 
 impl Name {
     /// Checks a name.
-    pub fn new(name: &str) -> Result<Self, BadName> {
+    pub fn new(name: &str) -> Result<Self, InvalidName> {
         let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
         let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         if first && rest && name.len() <= LONGEST {
             Ok(Self(name.into()))
         } else {
             let told = name.floor_char_boundary(2 * LONGEST);
-            Err(BadName(name[..told].to_owned() + if told < name.len() { "…" } else { "" }))
+            Err(InvalidName(name[..told].to_owned() + if told < name.len() { "…" } else { "" }))
         }
     }
 }
 
 impl TryFrom<String> for Name {
-    type Error = BadName;
-    fn try_from(name: String) -> Result<Self, BadName> {
+    type Error = InvalidName;
+    fn try_from(name: String) -> Result<Self, InvalidName> {
         Self::new(&name)
     }
 }

@@ -3,7 +3,7 @@
 mod graph;
 mod id;
 
-pub use id::{Id, Need};
+pub use id::{DependencyEdge, Id};
 
 use crate::config::{Config, Service, Settings, Span};
 use crate::name::Name;
@@ -20,7 +20,7 @@ pub struct Plan {
     settings: Settings,
     services: Vec<Arc<Service>>,
     by_name: HashMap<Name, Id>,
-    needs: Vec<Vec<Need>>,
+    needs: Vec<Vec<DependencyEdge>>,
     dependents: Vec<Vec<Id>>,
     levels: Vec<u32>,
     order: Vec<Id>,
@@ -50,7 +50,7 @@ pub enum PlanError {
         suggestion: Option<Name>,
     },
     /// Services that need each other.
-    #[error("dependency cycle: {}", Circle(.edges))]
+    #[error("dependency cycle: {}", Cycle(.edges))]
     Cycle {
         /// Each service of the circle, with the place where it names the next.
         edges: Vec<(Name, Span)>,
@@ -61,12 +61,12 @@ pub enum PlanError {
 }
 
 /// `a -> b -> c -> a`.
-struct Circle<'a>(&'a [(Name, Span)]);
+struct Cycle<'a>(&'a [(Name, Span)]);
 
 /// So many services of a circle are named, one half from each end.
 const NAMED: usize = 16;
 
-impl fmt::Display for Circle<'_> {
+impl fmt::Display for Cycle<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let left_out = if self.0.len() > NAMED + 1 { self.0.len() - NAMED } else { 0 };
         for (nth, (name, _)) in self.0.iter().enumerate() {
@@ -101,7 +101,7 @@ impl Plan {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let needs: Vec<Vec<Need>> =
+        let needs: Vec<Vec<DependencyEdge>> =
             needs.into_iter().map(|needs| needs.into_iter().flatten().collect()).collect();
         let mut order: Vec<Id> = numbers(count).collect();
         order.sort_by_key(|id| levels[id.index()]);
@@ -149,7 +149,7 @@ impl Plan {
     }
 
     /// What a service needs.
-    pub fn needs(&self, id: Id) -> &[Need] {
+    pub fn dependencies(&self, id: Id) -> &[DependencyEdge] {
         &self.needs[id.index()]
     }
 
@@ -170,7 +170,7 @@ impl Plan {
 
     /// These services and all that they need, in start order.
     pub fn with_dependencies(&self, ids: &[Id]) -> Vec<Id> {
-        self.reach(ids, |id| self.needs(id).iter().map(|need| need.on))
+        self.reach(ids, |id| self.dependencies(id).iter().map(|need| need.on))
     }
 
     /// These services and all that need them, in start order (so in reverse for a stop).
@@ -227,7 +227,7 @@ fn resolve(
     services: &[Service],
     by_name: &HashMap<Name, Id>,
     errors: &mut Vec<PlanError>,
-) -> Vec<Vec<Option<Need>>> {
+) -> Vec<Vec<Option<DependencyEdge>>> {
     let mut helped = 0;
     let mut need_of = |service: &Service, dependency: &crate::config::Dependency| {
         let found = by_name.get(&dependency.name);
@@ -244,7 +244,11 @@ fn resolve(
                     .and_then(|name| Name::new(name).ok()),
             });
         }
-        found.map(|on| Need { on: *on, condition: dependency.condition, when_lost: dependency.when_lost })
+        found.map(|on| DependencyEdge {
+            on: *on,
+            condition: dependency.condition,
+            when_lost: dependency.when_lost,
+        })
     };
     services
         .iter()

@@ -4,11 +4,11 @@ mod asked;
 pub mod backoff;
 mod event;
 mod machine;
-mod memory;
+mod persisted;
 mod state;
 
 pub use asked::{Asked, Asker, LOST};
-pub use event::{Effect, Event, Exit, Found, Presence, signal_name};
+pub use event::{Discovered, Effect, Event, Exit, Presence, signal_name};
 pub use machine::Machine;
-pub use memory::{Memory, Starter};
+pub use persisted::{PersistedState, StartedBy};
 pub use state::{Cause, Failure, Goal, State};

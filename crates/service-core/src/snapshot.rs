@@ -1,8 +1,8 @@
 //! [`Snapshot`]: how one service looks from outside, in the words that users see.
 
 use crate::health::Health;
-use crate::plan::{Id, Need};
-use crate::service::{Asked, Cause, Exit, Failure, Goal, Starter, State};
+use crate::plan::{DependencyEdge, Id};
+use crate::service::{Asked, Cause, Exit, Failure, Goal, StartedBy, State};
 use crate::time::Moment;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -25,7 +25,7 @@ pub struct Snapshot {
     /// When the process of this run was launched, while there is one.
     pub launched: Option<Moment>,
     /// Who started that run.
-    pub starter: Starter,
+    pub starter: StartedBy,
     /// How the last run ended; while there is one, how the run before did. `None` where that never began.
     pub last_exit: Option<Exit>,
     /// The number of the run that ended so.
@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// Why it is where it is, where the state alone does not say.
     pub reason: Option<String>,
     /// What it waits for, if it is wanted and may not start yet.
-    pub waits_for: Option<Need>,
+    pub waits_for: Option<DependencyEdge>,
     /// By whose word its goal is what it is.
     pub asked: Option<Arc<Asked>>,
     /// Why we ended the last run, where it did not end by itself.
@@ -78,7 +78,7 @@ impl Snapshot {
             | State::Backoff { failure, .. } => match failure {
                 Failure::StartTimeout => Some("policy start timeout"),
                 Failure::Unhealthy => Some("policy on_failure"),
-                Failure::Exited(_) | Failure::Refused(_) => None,
+                Failure::Exited(_) | Failure::LaunchFailed(_) => None,
             },
             State::Stopped | State::Launching { .. } | State::Starting { .. }
                 if self.restarts > 0 && self.goal == Goal::Up =>
@@ -88,7 +88,7 @@ impl Snapshot {
             State::Stopped
             | State::Launching { .. }
             | State::Starting { .. }
-            | State::Stopping { cause: Cause::Asked, .. } => {
+            | State::Stopping { cause: Cause::Requested, .. } => {
                 self.asked.as_ref().map(|asked| &*asked.asker.by)
             }
             State::Ready { .. } | State::Completed { .. } | State::Unknown { .. } => None,

@@ -10,7 +10,7 @@ pub use step::STATE_NOT_WRITTEN;
 
 use crate::config::{Condition, Manager, Service, word};
 use crate::health::Health;
-use crate::service::{Cause, Exit, Failure, Goal, Starter, State};
+use crate::service::{Cause, Exit, Failure, Goal, StartedBy, State};
 use crate::snapshot::Snapshot;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -46,7 +46,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
             Some(asked) => (format!("it was {}", asked.describe("stopped")), run("start")),
             None => (say("it was not started yet"), run("start")),
         },
-        (State::Stopped, Goal::Up | Goal::Again) => waiting(facts, snapshot.reason.as_deref()),
+        (State::Stopped, Goal::Up | Goal::Restart) => waiting(facts, snapshot.reason.as_deref()),
         (State::Launching { .. } | State::Starting { .. }, _) => {
             let text = match facts.holder {
                 Some(holder) => format!("it is starting, and its port is held by {holder}"),
@@ -57,11 +57,11 @@ pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, O
                 format!("run `service wait {name}`, or {}", step::after(name, &Failure::StartTimeout, facts));
             (text, facts.holder.map(free_the_port).or_else(|| if is_late { Some(help) } else { run("wait") }))
         }
-        (State::Ready { .. }, Goal::Down) if snapshot.starter == Starter::Others => (
+        (State::Ready { .. }, Goal::Down) if snapshot.starter == StartedBy::External => (
             say("it was started outside the orchestrator, which neither stops nor restarts it"),
             Some(format!("run `service start {name}` to adopt it, or `service stop {name}`")),
         ),
-        (State::Ready { .. }, Goal::Down | Goal::Again) => {
+        (State::Ready { .. }, Goal::Down | Goal::Restart) => {
             (say("it runs until its dependents have stopped"), run("wait --for stopped"))
         }
         (State::Ready { .. }, Goal::Up) => match snapshot.health {
@@ -150,7 +150,7 @@ fn hindered(facts: &Facts<'_>) -> String {
 fn told(failure: &Failure, facts: &Facts<'_>) -> String {
     match failure {
         Failure::Exited(exit) => format!("it {}{}", in_words(*exit), left_behind(facts)),
-        Failure::Refused(why) => format!("it could not be launched: {why}"),
+        Failure::LaunchFailed(why) => format!("it could not be launched: {why}"),
         Failure::StartTimeout => {
             let limit =
                 facts.limit.map_or_else(|| "in time".to_string(), |limit| format!("within {limit:?}"));
@@ -236,8 +236,8 @@ fn meaning(exit: Exit) -> Option<&'static str> {
         Exit::Code(126) => "the command was found and cannot be executed",
         Exit::Code(127) => "the command was not found",
         Exit::Code(code) if code > BY_SIGNAL => return signal(code - BY_SIGNAL),
-        Exit::Signal(number) | Exit::Heeded(number) => return signal(number),
-        Exit::Code(_) | Exit::OutOfMemory(_) | Exit::Untold | Exit::Unknown => return None,
+        Exit::Signal(number) | Exit::AcceptedSignal(number) => return signal(number),
+        Exit::Code(_) | Exit::OutOfMemory(_) | Exit::Unreported | Exit::Unknown => return None,
     })
 }
 

@@ -5,9 +5,9 @@ use crate::engine::comparison::{Comparison, starts};
 use crate::engine::message::Command;
 use crate::handle::ServiceOrchestrator;
 use crate::lookup::state_unknown;
-use crate::request::{Apply, Enacted, Relatives, Verb, Wish, on_behalf};
+use crate::request::{Apply, Enacted, Propagate, Verb, Wish, on_behalf};
 use service_api::{Action, Code, Outcome, Problem};
-use service_core::change::{Change, Kind};
+use service_core::change::{Change, ChangeKind};
 use service_core::{Id, Name, Plan};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl ServiceOrchestrator {
         let planned = before.wishes.count();
         let applied = self.walk(steps, planned, &how, |row| told(row, &how), rows).await;
         if applied || !how.rollback {
-            let is_left = |change: &&Change| change.kind == Kind::Add && !starts(change, how.start);
+            let is_left = |change: &&Change| change.kind == ChangeKind::Add && !starts(change, how.start);
             for change in before.changes.iter().filter(is_left) {
                 let _ = rows.send(defined(&change.name));
             }
@@ -153,7 +153,7 @@ impl ServiceOrchestrator {
             return true;
         }
         // What goes is stopped in an order of its own.
-        let relatives = Some(if verb == Verb::Stop { Relatives::Apart } else { Relatives::Along });
+        let relatives = Some(if verb == Verb::Stop { Propagate::No } else { Propagate::Yes });
         let wished = names.iter().map(ToString::to_string).collect();
         let mut all_well = true;
         let patience = how.patience;
@@ -195,12 +195,12 @@ impl Steps {
         let along: BTreeSet<&Name> = comparison.changes.iter().flat_map(|change| &change.affects).collect();
         for change in &comparison.changes {
             let step = match change.kind {
-                Kind::Remove => &mut steps.stop,
-                Kind::Update if along.contains(&change.name) => continue,
-                Kind::Update => &mut steps.update,
-                Kind::Restart => &mut steps.restart,
-                Kind::Add if starts(change, start) => &mut steps.start,
-                Kind::Add | Kind::None => continue,
+                ChangeKind::Remove => &mut steps.stop,
+                ChangeKind::Update if along.contains(&change.name) => continue,
+                ChangeKind::Update => &mut steps.update,
+                ChangeKind::Restart => &mut steps.restart,
+                ChangeKind::Add if starts(change, start) => &mut steps.start,
+                ChangeKind::Add | ChangeKind::None => continue,
             };
             step.push(change.name.clone());
         }

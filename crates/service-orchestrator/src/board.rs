@@ -90,7 +90,7 @@ impl Entry {
 
     /// What the manager said of the end of the run before, where nothing else tells.
     pub(crate) fn ending(&self) -> Option<&String> {
-        let untold = self.snapshot.last_exit == Some(Exit::Untold);
+        let untold = self.snapshot.last_exit == Some(Exit::Unreported);
         self.ending.as_ref().filter(|_| untold && self.snapshot.restarts > 0)
     }
 
@@ -101,7 +101,7 @@ impl Entry {
             State::Stopping { cause: Cause::Failure(failure), .. }
             | State::Backoff { failure, .. }
             | State::Failed { failure, .. } => *failure == Failure::StartTimeout,
-            State::Stopping { cause: Cause::Asked, .. }
+            State::Stopping { cause: Cause::Requested, .. }
             | State::Stopped
             | State::Ready { .. }
             | State::Unknown { .. }

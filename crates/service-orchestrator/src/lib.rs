@@ -136,5 +136,5 @@ mod why;
 
 pub use guide::{Service, ServiceHealth, ServiceStatus};
 pub use handle::{Builder, ServiceOrchestrator};
-pub use request::{Patience, Relatives, Verb, Wish};
+pub use request::{Patience, Propagate, Verb, Wish};
 pub use service_api::{Code, Problem};

@@ -17,7 +17,7 @@ use crate::manager;
 use crate::process::{Blocker, blockers};
 use crate::request::Wish;
 use service_api::{Code, Place, Problem};
-use service_core::change::{Change, Kind};
+use service_core::change::{Change, ChangeKind};
 use service_core::config::{Condition, Service};
 use service_core::{Id, Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +56,7 @@ fn upcoming(plan: &Plan, wanted: &[Id]) -> Vec<Upcoming> {
     // For each of them, whether work is done before it.
     let mut after_work: BTreeMap<Id, bool> = BTreeMap::new();
     for id in wanted {
-        let is_after = plan.needs(*id).iter().any(|need| {
+        let is_after = plan.dependencies(*id).iter().any(|need| {
             let does_work = need.condition == Condition::Completed || plan.service(need.on).oneshot;
             after_work.get(&need.on).is_some_and(|is_after| does_work || *is_after)
         });
@@ -70,8 +70,8 @@ fn upcoming(plan: &Plan, wanted: &[Id]) -> Vec<Upcoming> {
 
 /// What an apply would start.
 fn of_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
-    let anew = changes.iter().filter(|change| change.kind == Kind::Restart);
-    let added = changes.iter().filter(|change| change.kind == Kind::Add && starts(change, start));
+    let anew = changes.iter().filter(|change| change.kind == ChangeKind::Restart);
+    let added = changes.iter().filter(|change| change.kind == ChangeKind::Add && starts(change, start));
     let names = anew.flat_map(|change| std::iter::once(&change.name).chain(&change.affects));
     let ids: BTreeSet<Id> =
         names.chain(added.map(|change| &change.name)).filter_map(|name| next.id(name)).collect();
@@ -130,7 +130,7 @@ impl ServiceOrchestrator {
                     format!("`{}`, which would restart too, could not start: {}", service.name, blocker.why);
                 found.entry(row.name.clone()).or_default().push(why);
             }
-            if own.is_some_and(|own| own.kind != Kind::None) {
+            if own.is_some_and(|own| own.kind != ChangeKind::None) {
                 found
                     .entry(service.name.clone())
                     .or_default()

@@ -1,10 +1,10 @@
 //! What a user of the library may ask for: [`Wish`], [`Watch`], [`Apply`].
 
-use service_core::fleet::Until;
+use service_core::fleet::WaitCondition;
 use service_core::service::Asker;
 use std::time::Duration;
 
-pub use service_core::fleet::Relatives;
+pub use service_core::fleet::Propagate;
 
 tokio::task_local! {
     /// Whoever a task works for that may change definitions.
@@ -28,7 +28,7 @@ pub struct Wish {
     /// Whether a restart of every service is one of completed one-shots, too.
     pub oneshots: bool,
     /// Whether dependencies (start) or dependents (stop) or both (restart) come along; absent: as configured.
-    pub relatives: Option<Relatives>,
+    pub relatives: Option<Propagate>,
     /// How long the rows may take.
     pub patience: Patience,
     /// By which command, and who gave it.
@@ -44,7 +44,7 @@ pub(crate) struct Watch {
     /// The services; none: all.
     pub(crate) names: Vec<String>,
     /// The point they are to come to.
-    pub(crate) until: Until,
+    pub(crate) until: WaitCondition,
     /// How long to wait; absent: until it has come, or never can.
     pub(crate) limit: Option<Duration>,
 }
@@ -81,7 +81,7 @@ pub enum Patience {
     None,
     /// So long.
     For(Duration),
-    /// Until each service is as wished, or cannot be.
+    /// WaitCondition each service is as wished, or cannot be.
     Endless,
 }
 

@@ -21,7 +21,7 @@ use crate::host::paths::Paths;
 use crate::host::time_slice::TimeSlice;
 use serde::{Deserialize, Serialize};
 use service_core::fleet::Fleet;
-use service_core::service::Memory;
+use service_core::service::PersistedState;
 use service_core::{Id, Moment, Name, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -60,7 +60,7 @@ struct Target {
 
 /// What the file has.
 struct Written {
-    services: BTreeMap<Name, Memory>,
+    services: BTreeMap<Name, PersistedState>,
     /// Bytes in all, and of the first line.
     length: u64,
     first: u64,
@@ -84,7 +84,7 @@ struct Change {
     /// The number of the last event by then: the journal may lose more than this file does.
     #[serde(default)]
     events: u64,
-    services: BTreeMap<Name, Memory>,
+    services: BTreeMap<Name, PersistedState>,
 }
 
 impl Store {
@@ -92,7 +92,7 @@ impl Store {
     ///
     /// # Errors
     /// Why nobody knows what it left.
-    pub(crate) fn open(paths: &Paths) -> io::Result<(Self, BTreeMap<Name, Memory>)> {
+    pub(crate) fn open(paths: &Paths) -> io::Result<(Self, BTreeMap<Name, PersistedState>)> {
         let path = paths.state_dir.join("state.json");
         let fallback_state_file = paths.fallback_state_file.clone();
         let later = fallback_state_file
@@ -109,13 +109,13 @@ impl Store {
             Some(contents) => {
                 let mut services = contents.change.services;
                 for memory in services.values_mut() {
-                    memory.forget_boot(clock::now());
+                    memory.on_reboot(clock::now());
                 }
                 services
             }
             None => BTreeMap::new(),
         };
-        memories.retain(|_, memory| *memory != Memory::default());
+        memories.retain(|_, memory| *memory != PersistedState::default());
         let (boot_id, disk) = (paths.boot_id.clone(), paths.disk.clone());
         let target = Target { path, fallback_state_file, boot_id, disk };
         Ok((Self { target, due: None, written: None, fresh: None, last_event }, memories))
@@ -218,11 +218,11 @@ impl Target {
     fn append(
         &self,
         mut written: Written,
-        services: &BTreeMap<Name, Memory>,
+        services: &BTreeMap<Name, PersistedState>,
         events: u64,
     ) -> io::Result<Written> {
-        let is_new = |(name, memory): &(&Name, &Memory)| written.services.get(*name) != Some(*memory);
-        let services: BTreeMap<Name, Memory> =
+        let is_new = |(name, memory): &(&Name, &PersistedState)| written.services.get(*name) != Some(*memory);
+        let services: BTreeMap<Name, PersistedState> =
             services.iter().filter(is_new).map(|(name, memory)| (name.clone(), memory.clone())).collect();
         let change = Change { written: clock::now().as_nanos(), events, services };
         let line = line(&change)?;
@@ -237,7 +237,7 @@ impl Target {
         Ok(written)
     }
 
-    fn replace(&self, services: BTreeMap<Name, Memory>, events: u64) -> io::Result<Written> {
+    fn replace(&self, services: BTreeMap<Name, PersistedState>, events: u64) -> io::Result<Written> {
         let change = Change { written: clock::now().as_nanos(), events, services };
         let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
         let line = line(&contents)?;
@@ -277,7 +277,7 @@ impl Written {
     }
 
     /// Whether no service is gone that it has.
-    fn is_within(&self, services: &BTreeMap<Name, Memory>) -> bool {
+    fn is_within(&self, services: &BTreeMap<Name, PersistedState>) -> bool {
         self.services.keys().all(|name| services.contains_key(name))
     }
 }
@@ -298,7 +298,7 @@ async fn memories(
     fleet: &Fleet,
     ids: impl Iterator<Item = Id>,
     slice: &mut TimeSlice,
-) -> BTreeMap<Name, Memory> {
+) -> BTreeMap<Name, PersistedState> {
     let mut memories = BTreeMap::new();
     for id in ids {
         slice.yield_if_spent().await;

@@ -61,7 +61,7 @@ pub(crate) fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
         step,
         name: name(id),
         level: plan.level(id) as usize,
-        dependencies: plan.needs(id).iter().map(|need| name(need.on)).collect(),
+        dependencies: plan.dependencies(id).iter().map(|need| name(need.on)).collect(),
     }
 }
 
@@ -155,7 +155,7 @@ fn details(
         log: (definition.manager == Manager::Process).then(|| files.log().display().to_string()),
         dependencies: board
             .plan
-            .needs(snapshot.id)
+            .dependencies(snapshot.id)
             .iter()
             .map(|need| board.plan.service(need.on).name.to_string())
             .collect(),

@@ -14,9 +14,9 @@ use service_api::redact;
 use service_api::view::{self, Why};
 use service_core::Id;
 use service_core::config::Condition;
-use service_core::fleet::Obstacle;
+use service_core::fleet::Blocker;
 use service_core::health::Health;
-use service_core::plan::Need;
+use service_core::plan::DependencyEdge;
 use service_core::service::{Cause as Stop, Failure, Goal, State};
 use service_core::why::{Facts, explain, in_words, missing_sign, wanted};
 use service_shim::Tail;
@@ -153,7 +153,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, paths: &Paths, lines: Lines) -> 
     let lost = lost(board, entry).map(|on| (&*on.definition.name, on.blocking_reason()));
     let facts = Facts {
         lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),
-        need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Obstacle::Failed))),
+        need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Blocker::Failed))),
         ..known.facts(entry)
     };
     let (summary, help) = explain(&definition.name, snapshot, &facts);
@@ -170,7 +170,7 @@ pub(crate) fn why(board: &Board, entry: &Entry, paths: &Paths, lines: Lines) -> 
         goal: match snapshot.goal {
             Goal::Up => "up",
             Goal::Down => "down",
-            Goal::Again => "restart",
+            Goal::Restart => "restart",
         }
         .to_owned(),
         state: entry.state_word().to_owned(),
@@ -266,7 +266,7 @@ fn is_stuck(on: &Entry) -> bool {
 
 /// What a running service needs and does without: it was lost, and `when_lost` keeps the service.
 fn lost<'a>(board: &'a Board, entry: &Entry) -> Option<&'a Entry> {
-    let is_lost = |need: &&Need| match &board.at(need.on).snapshot.state {
+    let is_lost = |need: &&DependencyEdge| match &board.at(need.on).snapshot.state {
         State::Stopped | State::Backoff { .. } | State::Failed { .. } => true,
         State::Completed { exit, .. } => {
             let is_work = board.at(need.on).definition.oneshot || need.condition == Condition::Completed;
@@ -274,7 +274,7 @@ fn lost<'a>(board: &'a Board, entry: &Entry) -> Option<&'a Entry> {
         }
         _ => false,
     };
-    let need = board.plan.needs(entry.snapshot.id).iter().find(is_lost)?;
+    let need = board.plan.dependencies(entry.snapshot.id).iter().find(is_lost)?;
     Some(board.at(need.on))
 }
 

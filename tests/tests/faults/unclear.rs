@@ -23,7 +23,7 @@ const SERVICES: &str = r#"
 "#;
 
 /// In the way of the lock of a service, in whose directory, and how it goes again.
-type Obstacle = (&'static str, fn(&Path), fn(&Path));
+type Blocker = (&'static str, fn(&Path), fn(&Path));
 
 fn aside(directory: &Path) {
     fs::rename(directory.join("run.lock"), directory.join("kept")).unwrap();
@@ -33,7 +33,7 @@ fn back(directory: &Path) {
     fs::rename(directory.join("kept"), directory.join("run.lock")).unwrap();
 }
 
-const OBSTACLES: [Obstacle; 3] = [
+const OBSTACLES: [Blocker; 3] = [
     (
         "symbolic links",
         |directory| {

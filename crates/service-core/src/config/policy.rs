@@ -129,13 +129,13 @@ impl Default for Ready {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// Its end, with success.
-    Completion,
+    Exit,
     /// A log line or `READY=1`.
-    Announcement,
+    Notify,
     /// The first health check that passes, or for a manager that cannot tell, the start itself.
-    Check,
+    Probe,
     /// Being alive for so long.
-    Alive(Duration),
+    Delay(Duration),
 }
 
 /// `[services.NAME.backoff]`.

@@ -4,7 +4,7 @@
 use super::{Asking, Fleet};
 use crate::config::WhenLost;
 use crate::plan::Id;
-use crate::service::{Asked, Asker, Goal, Starter};
+use crate::service::{Asked, Asker, Goal, StartedBy};
 use alloc::collections::BTreeMap;
 
 impl Fleet {
@@ -20,7 +20,7 @@ impl Fleet {
         }
         let mut known: BTreeMap<Id, Id> = named.iter().map(|id| (*id, *id)).collect();
         for id in wanted {
-            let above = self.plan.needs(*id).iter().find_map(|need| known.get(&need.on).copied());
+            let above = self.plan.dependencies(*id).iter().find_map(|need| known.get(&need.on).copied());
             above.map(|named| *known.entry(*id).or_insert(named));
         }
         for id in wanted.iter().rev() {
@@ -38,18 +38,18 @@ impl Fleet {
     }
 
     /// A service that has lost what it needs does what its policy says.
-    pub(super) fn heed_lost_needs(&mut self, id: Id) {
+    pub(super) fn apply_lost_dependencies(&mut self, id: Id) {
         let machine = self.machine(id);
         // Whoever started it elsewhere did so without what it needs.
-        let is_ours = machine.starter() == Starter::Us;
+        let is_ours = machine.starter() == StartedBy::Orchestrator;
         if machine.goal() != Goal::Up || !machine.state().is_going() || !is_ours {
             return;
         }
-        let lost = self.plan.needs(id).iter().filter(|need| self.is_lost(**need));
+        let lost = self.plan.dependencies(id).iter().filter(|need| self.is_lost(**need));
         // To stop is more than to restart.
         let Some(lost) = lost.max_by_key(|need| need.when_lost as u8).copied() else { return };
         match lost.when_lost {
-            WhenLost::Restart => self.lose(id, Goal::Again, lost.on),
+            WhenLost::Restart => self.lose(id, Goal::Restart, lost.on),
             WhenLost::Stop => self.lose(id, Goal::Down, lost.on),
             WhenLost::Keep => {}
         }

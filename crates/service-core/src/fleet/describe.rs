@@ -4,7 +4,7 @@ use super::Fleet;
 use crate::config::{Condition, Manager, word};
 use crate::health::Health;
 use crate::plan::Id;
-use crate::service::{Cause, Goal, Starter, State};
+use crate::service::{Cause, Goal, StartedBy, State};
 use crate::snapshot::{Snapshot, Status};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -30,7 +30,7 @@ impl Fleet {
             restarts: memory.restarts,
             reason: reason(self, id),
             waits_for: match memory.state {
-                State::Stopped if memory.goal != Goal::Down => self.unsatisfied_need(id),
+                State::Stopped if memory.goal != Goal::Down => self.unmet_dependency(id),
                 _ => None,
             },
             asked: memory.asked.clone(),
@@ -62,7 +62,7 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
         State::Ready { .. } if machine.health() == Health::Unhealthy => {
             Some(format!("{} health checks in a row failed", machine.failures()))
         }
-        State::Starting { .. } | State::Ready { .. } if machine.is_left_alone() => {
+        State::Starting { .. } | State::Ready { .. } if machine.is_unmanaged() => {
             let name = &machine.definition().name;
             Some(format!("started outside the orchestrator; `service start {name}` adopts it"))
         }
@@ -78,7 +78,7 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
                 None => format!("started again after it {exit}"),
             })
         }
-        State::Starting { .. } | State::Ready { .. } if machine.starter() == Starter::Others => {
+        State::Starting { .. } | State::Ready { .. } if machine.starter() == StartedBy::External => {
             Some("started outside the orchestrator".to_string())
         }
         State::Stopping { kills, .. } if *kills > 0 && machine.definition().manager != Manager::Process => {
@@ -96,7 +96,7 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
             Some(format!("{}, tried {attempts} times", machine.describe(failure)))
         }
         State::Failed { failure, .. } => Some(machine.describe(failure)),
-        State::Stopped | State::Stopping { cause: Cause::Asked, .. } => {
+        State::Stopped | State::Stopping { cause: Cause::Requested, .. } => {
             let done = if machine.goal() == Goal::Down { "stopped" } else { "restarted" };
             machine.memory().asked.as_ref().map(|asked| asked.describe(done))
         }
@@ -105,7 +105,7 @@ fn reason(fleet: &Fleet, id: Id) -> Option<String> {
 }
 
 fn waiting(fleet: &Fleet, id: Id) -> Option<String> {
-    let need = fleet.unsatisfied_need(id)?;
+    let need = fleet.unmet_dependency(id)?;
     let on = fleet.machine(need.on);
     let wanted = match need.condition {
         Condition::Started | Condition::Ready | Condition::Healthy => word(&Condition::ALL, need.condition),

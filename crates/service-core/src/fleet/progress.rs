@@ -1,7 +1,7 @@
 //! How far a wish has come: is it done, may it still be, can it never be?
 
 use super::Fleet;
-use crate::fleet::wait::{Obstacle, Progress};
+use crate::fleet::wait::{Blocker, Progress};
 use crate::health::Health;
 use crate::plan::Id;
 use crate::service::{Cause, Failure, Goal, State};
@@ -29,7 +29,7 @@ impl Fleet {
             (State::Ready { .. }, Health::Pending) => Progress::Pending,
             (State::Ready { .. }, Health::Unhealthy)
             | (State::Stopping { cause: Cause::Failure(_), .. } | State::Backoff { .. }, _) => {
-                Progress::Never(Obstacle::Failed)
+                Progress::Impossible(Blocker::Failed)
             }
             _ => self.start_progress(id),
         }
@@ -39,10 +39,10 @@ impl Fleet {
     pub fn stop_progress(&self, id: Id) -> Progress {
         let machine = self.machine(id);
         match machine.goal() {
-            _ if machine.state().unknown_because().is_some() => Progress::Never(Obstacle::Unclear),
+            _ if machine.state().unknown_because().is_some() => Progress::Impossible(Blocker::Unclear),
             Goal::Down if machine.state().is_alive() => Progress::Pending,
             Goal::Down => Progress::Done,
-            Goal::Up | Goal::Again => Progress::Never(Obstacle::Countermanded),
+            Goal::Up | Goal::Restart => Progress::Impossible(Blocker::Superseded),
         }
     }
 
@@ -68,7 +68,11 @@ impl Fleet {
         while let Some(end) = open.pop() {
             for id in self.plan.dependents(end) {
                 let waits = *self.machine(*id).state() == State::Stopped
-                    && self.plan.needs(*id).iter().any(|need| need.on == end && !self.is_satisfied(*need));
+                    && self
+                        .plan
+                        .dependencies(*id)
+                        .iter()
+                        .any(|need| need.on == end && !self.is_satisfied(*need));
                 if waits && hindered.insert(*id) {
                     open.push(*id);
                 }
@@ -106,20 +110,20 @@ impl Prospects<'_> {
             (State::Completed { exit, .. }, _) if machine.definition().oneshot && exit.is_success() => {
                 Progress::Done
             }
-            (State::Failed { .. } | State::Completed { .. }, _) => Progress::Never(Obstacle::Failed),
-            (State::Unknown { .. }, _) if crash == Crash::Answers => Progress::Never(Obstacle::Unclear),
+            (State::Failed { .. } | State::Completed { .. }, _) => Progress::Impossible(Blocker::Failed),
+            (State::Unknown { .. }, _) if crash == Crash::Answers => Progress::Impossible(Blocker::Unclear),
             (State::Unknown { .. }, _) => Progress::Pending,
-            (State::Ready { .. }, Goal::Down) if machine.is_left_alone() => Progress::Done,
-            (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
-            (state, Goal::Up) if is_answer(state, crash) => Progress::Never(Obstacle::Failed),
+            (State::Ready { .. }, Goal::Down) if machine.is_unmanaged() => Progress::Done,
+            (_, Goal::Down) => Progress::Impossible(Blocker::Superseded),
+            (state, Goal::Up) if is_answer(state, crash) => Progress::Impossible(Blocker::Failed),
             (State::Ready { .. }, Goal::Up) => Progress::Done,
-            (State::Stopped, Goal::Up) => self.hindered(id, crash),
+            (State::Stopped, Goal::Up) => self.blocked_by(id, crash),
             _ => Progress::Pending,
         }
     }
 
-    pub(super) fn hindered(&self, id: Id, crash: Crash) -> Progress {
-        self.dead_end(id, crash).map_or(Progress::Pending, |id| Progress::Never(Obstacle::Dependency(id)))
+    pub(super) fn blocked_by(&self, id: Id, crash: Crash) -> Progress {
+        self.dead_end(id, crash).map_or(Progress::Pending, |id| Progress::Impossible(Blocker::Dependency(id)))
     }
 
     /// The service, somewhere below a waiting one, that will not satisfy it unless somebody does something. Each service is
@@ -132,8 +136,9 @@ impl Prospects<'_> {
                 open.pop();
                 continue;
             }
-            let unsatisfied =
-                || self.fleet.plan.needs(waiting).iter().filter(|need| !self.fleet.is_satisfied(**need));
+            let unsatisfied = || {
+                self.fleet.plan.dependencies(waiting).iter().filter(|need| !self.fleet.is_satisfied(**need))
+            };
             let mut found = unsatisfied().map(|need| need.on).find(|on| self.is_end(*on, crash));
             if found.is_none() {
                 let below = || unsatisfied().filter(|need| self.waits(need.on)).map(|need| need.on);

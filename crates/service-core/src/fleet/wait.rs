@@ -1,4 +1,4 @@
-//! What a client waits for, and how far it is: [`Until`], [`Progress`], [`Obstacle`].
+//! What a client waits for, and how far it is: [`WaitCondition`], [`Progress`], [`Blocker`].
 
 use crate::plan::Id;
 
@@ -10,27 +10,27 @@ pub enum Progress {
     /// As wished.
     Done,
     /// It will not come to that, unless somebody wishes anew.
-    Never(Obstacle),
+    Impossible(Blocker),
 }
 
 /// Why a wish comes to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum Blocker {
     /// The service itself has failed.
     Failed,
     /// This dependency has failed, or ended, or is not wanted.
     Dependency(Id),
     /// Somebody wished the opposite.
-    Countermanded,
+    Superseded,
     /// Its policy starts it again whenever it ends.
-    Endless,
+    RestartsForever,
     /// Whether it runs cannot be told.
     Unclear,
 }
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Until {
+pub enum WaitCondition {
     /// Dependents may go on; a one-shot has completed.
     #[default]
     Ready,
@@ -44,7 +44,7 @@ pub enum Until {
     Completed,
 }
 
-impl Until {
+impl WaitCondition {
     /// Each with its word.
     pub const ALL: [(&'static str, Self); 5] = [
         ("ready", Self::Ready),

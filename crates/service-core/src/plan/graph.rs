@@ -1,6 +1,6 @@
 //! The one file that names petgraph: levels of a graph of needs, or the circles in it.
 
-use crate::plan::id::{Id, Need};
+use crate::plan::id::{DependencyEdge, Id};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use petgraph::algo::{kosaraju_scc, toposort};
@@ -12,7 +12,7 @@ pub(super) type Path = Vec<(Id, usize)>;
 
 /// The level of each service, or of every knot of services that need each other a shortest circle. A dependency that
 /// does not exist is no edge.
-pub(super) fn levels(needs: &[Vec<Option<Need>>]) -> Result<Vec<u32>, Vec<Path>> {
+pub(super) fn levels(needs: &[Vec<Option<DependencyEdge>>]) -> Result<Vec<u32>, Vec<Path>> {
     let graph = build(needs);
     let Ok(sorted) = toposort(&graph, None) else { return Err(circles(&graph)) };
     let mut levels = alloc::vec![0; needs.len()];
@@ -24,7 +24,7 @@ pub(super) fn levels(needs: &[Vec<Option<Need>>]) -> Result<Vec<u32>, Vec<Path>>
     Ok(levels)
 }
 
-fn build(needs: &[Vec<Option<Need>>]) -> DiGraph<(), usize> {
+fn build(needs: &[Vec<Option<DependencyEdge>>]) -> DiGraph<(), usize> {
     let edges = needs.iter().map(Vec::len).sum();
     let mut graph = DiGraph::with_capacity(needs.len(), edges);
     for _ in needs {

@@ -1,4 +1,4 @@
-//! [`Id`] and [`Need`]: a service of a plan, and one edge of its graph.
+//! [`Id`] and [`DependencyEdge`]: a service of a plan, and one edge of its graph.
 
 use crate::config::{Condition, WhenLost};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ impl Id {
 
 /// One edge, seen from the service that needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
+pub struct DependencyEdge {
     /// The service needed.
     pub on: Id,
     /// What must be true of it.

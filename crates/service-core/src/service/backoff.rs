@@ -19,7 +19,7 @@ pub struct Backoff {
 
 /// What follows a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RestartDecision {
     /// Start it again after this pause.
     Retry(Duration),
     /// It has been tried too often.
@@ -40,7 +40,7 @@ impl Backoff {
         ready_since: Option<Moment>,
         now: Moment,
         jitter: u32,
-    ) -> Verdict {
+    ) -> RestartDecision {
         if ready_since.is_some_and(|ready| now.since(ready) >= rules.reset_after) {
             *self = Self::default();
         }
@@ -50,11 +50,11 @@ impl Backoff {
         self.recent.push(now);
         let attempts = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
         match (rules.limit, at_once) {
-            (limit, _) if limit > 0 && attempts > limit => Verdict::GiveUp { attempts },
-            (_, true) => Verdict::Retry(Duration::ZERO),
+            (limit, _) if limit > 0 && attempts > limit => RestartDecision::GiveUp { attempts },
+            (_, true) => RestartDecision::Retry(Duration::ZERO),
             (_, false) => {
                 self.delayed = self.delayed.saturating_add(1);
-                Verdict::Retry(self.pause(rules, jitter))
+                RestartDecision::Retry(self.pause(rules, jitter))
             }
         }
     }
@@ -87,8 +87,8 @@ mod tests {
         let mut backoff = Backoff::default();
         let pauses: Vec<Duration> = (0..9)
             .map(|n| match backoff.crashed(&rules, Some(at(n)), at(n), 0) {
-                Verdict::Retry(pause) => pause,
-                Verdict::GiveUp { .. } => unreachable!("there is no limit"),
+                RestartDecision::Retry(pause) => pause,
+                RestartDecision::GiveUp { .. } => unreachable!("there is no limit"),
             })
             .collect();
         let ms = |n| Duration::from_millis(n);
@@ -100,7 +100,7 @@ mod tests {
     fn a_service_that_never_got_ready_waits_before_its_second_try() {
         let mut backoff = Backoff::default();
         let verdict = backoff.crashed(&config::Backoff::default(), None, at(1), 0);
-        assert_eq!(verdict, Verdict::Retry(Duration::from_millis(500)));
+        assert_eq!(verdict, RestartDecision::Retry(Duration::from_millis(500)));
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
         for n in 0..3 {
             backoff.crashed(&rules, None, at(n), 0);
         }
-        assert_eq!(backoff.crashed(&rules, Some(at(10)), at(40), 0), Verdict::Retry(Duration::ZERO));
+        assert_eq!(backoff.crashed(&rules, Some(at(10)), at(40), 0), RestartDecision::Retry(Duration::ZERO));
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         let mut backoff = Backoff::default();
         backoff.crashed(&rules, None, at(0), 0);
         backoff.crashed(&rules, None, at(30), 0);
-        assert!(matches!(backoff.crashed(&rules, None, at(70), 0), Verdict::Retry(_)));
-        assert_eq!(backoff.crashed(&rules, None, at(71), 0), Verdict::GiveUp { attempts: 3 });
+        assert!(matches!(backoff.crashed(&rules, None, at(70), 0), RestartDecision::Retry(_)));
+        assert_eq!(backoff.crashed(&rules, None, at(71), 0), RestartDecision::GiveUp { attempts: 3 });
     }
 }

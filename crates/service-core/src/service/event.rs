@@ -1,6 +1,6 @@
 //! [`Event`]: what happened, in the past tense. [`Effect`]: what to do, in the imperative.
 
-use crate::health::Verdict;
+use crate::health::ProbeResult;
 use crate::time::Moment;
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
@@ -11,29 +11,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Nothing in the graph stands in the way: needs are satisfied going up, dependents are gone going down.
-    Cleared,
+    Unblocked,
     /// Its process exists (or its manager says that it started).
     Launched,
     /// The same, and it has existed since this moment: the launch may have waited for its turn until then.
     Begun(Moment),
     /// It could not be launched, for this reason.
-    Refused(String),
+    LaunchFailed(String),
     /// A check ended.
-    Probed(Verdict),
+    Probed(ProbeResult),
     /// It said that it is ready.
-    Announced,
+    ReadyNotified,
     /// Where it is to be asked somebody has begun to listen.
-    Listening,
+    PortOpened,
     /// It asks for time up to this moment, to start or to stop.
     Extended(Moment),
     /// Its process ended, but something that it started still runs.
     Exited(Exit),
     /// Nothing of it is left.
-    Gone(Exit),
+    TreeExited(Exit),
     /// Somebody looked whether it runs although it is at rest here.
-    Looked(Presence),
+    PresenceChecked(Presence),
     /// A deadline passed.
-    Elapsed,
+    TimerElapsed,
 }
 
 /// Whether a service that is at rest here runs all the same.
@@ -53,9 +53,9 @@ pub enum Effect {
     /// Check it once and report a verdict.
     Probe,
     /// Tell whether it runs, although it is at rest here.
-    Look,
+    CheckPresence,
     /// Tell when it announces that it is ready.
-    Listen,
+    WatchReadiness,
     /// Ask it to end: the stop signal to the whole tree, or the stop command.
     Terminate,
     /// End it: `SIGKILL` to the whole tree.
@@ -73,9 +73,11 @@ pub enum Exit {
     /// By `SIGKILL` from the kernel: all its processes together had reached their `memory_limit` of so many bytes.
     OutOfMemory(u64),
     /// By this signal, which was to end it: its manager says that it has done its work.
-    Heeded(i32),
+    #[serde(rename = "heeded")]
+    AcceptedSignal(i32),
     /// Its manager says that it has, and not with which code.
-    Untold,
+    #[serde(rename = "untold")]
+    Unreported,
     /// Nobody was there to see.
     Unknown,
 }
@@ -83,25 +85,29 @@ pub enum Exit {
 impl Exit {
     /// Whether it ended as a program that did its work.
     pub fn is_success(self) -> bool {
-        matches!(self, Self::Code(0) | Self::Heeded(_))
+        matches!(self, Self::Code(0) | Self::AcceptedSignal(_))
     }
 
     /// The code it ended with, if it did.
     pub fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
-            Self::Signal(_) | Self::Heeded(_) | Self::OutOfMemory(_) | Self::Untold | Self::Unknown => None,
+            Self::Signal(_)
+            | Self::AcceptedSignal(_)
+            | Self::OutOfMemory(_)
+            | Self::Unreported
+            | Self::Unknown => None,
         }
     }
 
     /// The name of the signal that ended it, if one did; its number, where it has no name.
     pub fn signal(self) -> Option<String> {
         match self {
-            Self::Signal(signal) | Self::Heeded(signal) => {
+            Self::Signal(signal) | Self::AcceptedSignal(signal) => {
                 Some(signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned))
             }
             Self::OutOfMemory(_) => Some("SIGKILL".to_owned()),
-            Self::Code(_) | Self::Untold | Self::Unknown => None,
+            Self::Code(_) | Self::Unreported | Self::Unknown => None,
         }
     }
 }
@@ -110,14 +116,14 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exited with code {code}"),
-            Self::Signal(signal) | Self::Heeded(signal) => match signal_name(*signal) {
+            Self::Signal(signal) | Self::AcceptedSignal(signal) => match signal_name(*signal) {
                 Some(name) => write!(f, "was ended by {name}"),
                 None => write!(f, "was ended by signal {signal}"),
             },
             Self::OutOfMemory(limit) => {
                 write!(f, "was ended by SIGKILL: it reached its memory_limit of {}", Size(*limit))
             }
-            Self::Untold => f.write_str("ended, according to its manager"),
+            Self::Unreported => f.write_str("ended, according to its manager"),
             Self::Unknown => f.write_str("ended unseen"),
         }
     }
@@ -166,7 +172,7 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 
 /// What a daemon that comes back finds of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum Discovered {
     /// A process of this run, launched at this moment.
     Running {
         /// Number of the run.
@@ -175,21 +181,21 @@ pub enum Found {
         launched: Moment,
     },
     /// As its manager said before; it has not answered whether that is still so.
-    Unheard {
+    Unreachable {
         /// Number of the run.
         run: u64,
         /// When it was launched.
         launched: Moment,
     },
-    /// Nothing that runs. This run was the last, and this became of it: [`Event::Gone`] or [`Event::Refused`].
-    Over {
+    /// Nothing that runs. This run was the last, and this became of it: [`Event::TreeExited`] or [`Event::LaunchFailed`].
+    Exited {
         /// Number of the run.
         run: u64,
         /// Its end.
         event: Event,
     },
     /// Nothing at all.
-    Nothing,
+    Absent,
     /// It may run or not: what would tell cannot be looked at.
     Unclear {
         /// What cannot be told, and why, with the file and the error.
@@ -204,9 +210,9 @@ mod tests {
 
     #[test]
     fn a_signal_that_was_heeded_is_told_as_one_and_is_no_failure() {
-        assert_eq!(Exit::Heeded(15).signal().as_deref(), Some("SIGTERM"));
-        assert_eq!(Exit::Heeded(15).to_string(), Exit::Signal(15).to_string());
-        assert!(Exit::Heeded(15).is_success() && !Exit::Signal(15).is_success());
+        assert_eq!(Exit::AcceptedSignal(15).signal().as_deref(), Some("SIGTERM"));
+        assert_eq!(Exit::AcceptedSignal(15).to_string(), Exit::Signal(15).to_string());
+        assert!(Exit::AcceptedSignal(15).is_success() && !Exit::Signal(15).is_success());
     }
 
     #[test]

@@ -12,17 +12,17 @@
 //!
 //! Every run has a number. The world hands it back with every event, and the [`Fleet`](crate::Fleet) drops what
 //! belongs to another run, so a late word about an old process changes nothing. Deadlines are asked for with
-//! [`Machine::deadline`]; at or after that moment the machine wants an [`Event::Elapsed`].
+//! [`Machine::deadline`]; at or after that moment the machine wants an [`Event::TimerElapsed`].
 
-mod elsewhere;
 mod ended;
+mod external;
 mod probing;
 
 use super::backoff::{self, Backoff};
 use crate::config::{KillMode, Manager, OnFailure, Readiness, Restart, Service};
-use crate::health::{self, Health, Tracker, Verdict};
-use crate::service::event::{Effect, Event, Found};
-use crate::service::memory::{Memory, Starter};
+use crate::health::{self, Health, ProbeResult, Tracker};
+use crate::service::event::{Discovered, Effect, Event};
+use crate::service::persisted::{PersistedState, StartedBy};
 use crate::service::state::{Cause, Failure, Goal, State};
 use crate::time::Moment;
 use alloc::sync::Arc;
@@ -39,9 +39,9 @@ enum Probing {
     /// There are none.
     Off,
     /// One was asked.
-    UnderWay,
+    InFlight,
     /// One was asked, and something has changed since, its definition or the world: its answer says nothing.
-    Outdated,
+    Stale,
     /// The next is asked then.
     Due(Moment),
 }
@@ -51,20 +51,20 @@ enum Probing {
 pub struct Machine {
     /// The definition of the present run; of the next one, while there is none.
     definition: Arc<Service>,
-    memory: Memory,
+    memory: PersistedState,
     probing: Probing,
 }
 
 impl Machine {
     /// A service at rest.
     pub fn new(definition: Arc<Service>) -> Self {
-        let mut machine = Self { definition, memory: Memory::default(), probing: Probing::Off };
-        machine.watch_at_rest(Moment::default());
+        let mut machine = Self { definition, memory: PersistedState::default(), probing: Probing::Off };
+        machine.schedule_presence_check(Moment::default());
         machine
     }
 
     /// What must outlive the daemon.
-    pub fn memory(&self) -> &Memory {
+    pub fn memory(&self) -> &PersistedState {
         &self.memory
     }
 
@@ -118,7 +118,7 @@ impl Machine {
 
     /// Whatever ends the present run, neither its policy nor a restart that is under way starts another.
     pub fn retire(&mut self) {
-        if self.memory.goal == Goal::Again {
+        if self.memory.goal == Goal::Restart {
             self.memory.goal = Goal::Down;
         }
         Arc::make_mut(&mut self.definition).restart = Restart::No;
@@ -126,32 +126,32 @@ impl Machine {
 
     /// Takes up what a former daemon knew, and what the world looks like now.
     /// What it left to do is returned, and the end of a run that ended unseen should follow as an event.
-    pub fn recall(&mut self, memory: Memory, found: &Found, now: Moment) -> Vec<Effect> {
+    pub fn recall(&mut self, memory: PersistedState, found: &Discovered, now: Moment) -> Vec<Effect> {
         self.memory = memory;
         self.memory.reconcile(found, now);
         self.probing = Probing::Off;
         match self.memory.state {
             State::Stopping { .. } => return vec![Effect::Terminate],
-            State::Starting { .. } if self.definition.readiness() == Readiness::Announcement => {
-                return vec![Effect::Listen];
+            State::Starting { .. } if self.definition.readiness() == Readiness::Notify => {
+                return vec![Effect::WatchReadiness];
             }
             // How it was is believed until the next check, which is due.
             State::Ready { .. } if self.definition.is_probed() && self.health() != Health::None => {
                 self.probing = Probing::Due(now);
             }
             State::Ready { .. } => self.watch(now),
-            State::Starting { .. } if self.definition.is_asked_while_starting() => {
+            State::Starting { .. } if self.definition.has_startup_probe() => {
                 self.probing = Probing::Due(now);
             }
             State::Launching { .. } | State::Starting { .. } | State::Unknown { .. } => {}
             State::Stopped | State::Backoff { .. } | State::Completed { .. } | State::Failed { .. } => {
-                self.watch_at_rest(now);
+                self.schedule_presence_check(now);
             }
         }
         Vec::new()
     }
 
-    /// When an [`Event::Elapsed`] is due.
+    /// When an [`Event::TimerElapsed`] is due.
     pub fn deadline(&self) -> Option<Moment> {
         let own = match &self.memory.state {
             State::Launching { since } => self.launch_timeout(*since),
@@ -179,7 +179,8 @@ impl Machine {
 
     fn start_timeout(&self, since: Moment) -> Option<Moment> {
         // Nobody ends what somebody else has begun.
-        let timeout = self.definition.start_timeout().filter(|_| self.memory.starter == Starter::Us);
+        let timeout =
+            self.definition.start_timeout().filter(|_| self.memory.starter == StartedBy::Orchestrator);
         timeout.map(|timeout| since.plus(timeout)).max(timeout.and(self.memory.extended_to))
     }
 
@@ -191,8 +192,8 @@ impl Machine {
     /// When a start ends by itself, one way or the other.
     fn start_deadline(&self, since: Moment) -> Option<Moment> {
         match self.definition.readiness() {
-            Readiness::Alive(delay) => Some(since.plus(delay)),
-            Readiness::Completion | Readiness::Announcement | Readiness::Check => self.start_timeout(since),
+            Readiness::Delay(delay) => Some(since.plus(delay)),
+            Readiness::Exit | Readiness::Notify | Readiness::Probe => self.start_timeout(since),
         }
     }
 
@@ -206,17 +207,17 @@ impl Machine {
         }
         let at_rest = !self.memory.state.is_alive();
         let goal = match (self.memory.goal, goal) {
-            (Goal::Again, Goal::Up) => Goal::Again,
+            (Goal::Restart, Goal::Up) => Goal::Restart,
             _ => goal,
         };
-        self.memory.goal = if at_rest && goal == Goal::Again { Goal::Up } else { goal };
+        self.memory.goal = if at_rest && goal == Goal::Restart { Goal::Up } else { goal };
         if goal != Goal::Up {
-            self.memory.starter = Starter::Us;
+            self.memory.starter = StartedBy::Orchestrator;
         }
         match &mut self.memory.state {
-            State::Stopping { cause, .. } => *cause = Cause::Asked,
+            State::Stopping { cause, .. } => *cause = Cause::Requested,
             _ if at_rest => self.memory.state = State::Stopped,
-            _ if goal == Goal::Again => {}
+            _ if goal == Goal::Restart => {}
             _ => return,
         }
         if goal != Goal::Down {
@@ -228,24 +229,26 @@ impl Machine {
     /// What follows from an event. `jitter` is a random number.
     pub fn step(&mut self, event: Event, now: Moment, jitter: u32) -> Vec<Effect> {
         match (self.memory.state.clone(), event) {
-            (State::Stopped, Event::Cleared) => self.launch(now),
-            (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }, Event::Cleared) => {
-                self.stop(Cause::Asked, now)
+            (State::Stopped, Event::Unblocked) => self.launch(now),
+            (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }, Event::Unblocked) => {
+                self.stop(Cause::Requested, now)
             }
             (State::Launching { since }, Event::Launched) => self.launched(since),
             (State::Launching { .. }, Event::Begun(at)) => self.launched(at),
-            (State::Launching { .. } | State::Starting { .. }, Event::Refused(why)) => {
-                self.settle(&Cause::Failure(Failure::Refused(why)), None, now, jitter)
+            (State::Launching { .. } | State::Starting { .. }, Event::LaunchFailed(why)) => {
+                self.settle(&Cause::Failure(Failure::LaunchFailed(why)), None, now, jitter)
             }
-            (State::Stopping { .. }, Event::Refused(_)) => self.settle(&Cause::Asked, None, now, jitter),
+            (State::Stopping { .. }, Event::LaunchFailed(_)) => {
+                self.settle(&Cause::Requested, None, now, jitter)
+            }
             (State::Starting { .. } | State::Ready { .. }, Event::Probed(_))
-                if self.probing == Probing::Outdated =>
+                if self.probing == Probing::Stale =>
             {
                 self.probing = self.next_check(now);
                 Vec::new()
             }
-            (State::Starting { since }, Event::Announced) => self.ready(since, now),
-            (State::Starting { .. }, Event::Listening) => self.ask_now(),
+            (State::Starting { since }, Event::ReadyNotified) => self.ready(since, now),
+            (State::Starting { .. }, Event::PortOpened) => self.ask_now(),
             (State::Starting { .. }, Event::Extended(to)) => {
                 self.memory.extended_to = Some(to);
                 Vec::new()
@@ -272,30 +275,31 @@ impl Machine {
             }
             (
                 state @ (State::Launching { .. } | State::Starting { .. } | State::Ready { .. }),
-                Event::Gone(exit),
+                Event::TreeExited(exit),
             ) => {
                 self.memory.ended_with(exit);
                 self.settle(&Cause::Failure(Failure::Exited(exit)), state.ready(), now, jitter)
             }
-            (State::Stopping { cause, was_ready, .. }, Event::Gone(exit)) => {
+            (State::Stopping { cause, was_ready, .. }, Event::TreeExited(exit)) => {
                 self.memory.ended_with(exit);
                 self.settle(&cause, was_ready, now, jitter)
             }
-            (State::Stopped | State::Completed { .. } | State::Failed { .. }, Event::Looked(presence)) => {
-                self.looked(presence, now)
-            }
-            (state, Event::Elapsed) => self.elapsed(state, now),
+            (
+                State::Stopped | State::Completed { .. } | State::Failed { .. },
+                Event::PresenceChecked(presence),
+            ) => self.looked(presence, now),
+            (state, Event::TimerElapsed) => self.elapsed(state, now),
             // A word that comes too late for the state it was meant for.
             (
                 _,
-                Event::Cleared
+                Event::Unblocked
                 | Event::Launched
                 | Event::Begun(_)
-                | Event::Refused(_)
+                | Event::LaunchFailed(_)
                 | Event::Probed(_)
-                | Event::Announced
-                | Event::Looked(_)
-                | Event::Listening
+                | Event::ReadyNotified
+                | Event::PresenceChecked(_)
+                | Event::PortOpened
                 | Event::Extended(_),
             )
             | (
@@ -304,7 +308,7 @@ impl Machine {
                 | State::Completed { .. }
                 | State::Failed { .. }
                 | State::Unknown { .. },
-                Event::Exited(_) | Event::Gone(_),
+                Event::Exited(_) | Event::TreeExited(_),
             ) => Vec::new(),
         }
     }
@@ -313,7 +317,7 @@ impl Machine {
         self.memory.run += 1;
         self.memory.state = State::Launching { since: now };
         self.memory.tracker = Tracker::pending();
-        self.memory.starter = Starter::Us;
+        self.memory.starter = StartedBy::Orchestrator;
         self.memory.extended_to = None;
         self.memory.launched = Some(now);
         self.probing = Probing::Off;
@@ -323,9 +327,9 @@ impl Machine {
     fn launched(&mut self, since: Moment) -> Vec<Effect> {
         self.memory.state = State::Starting { since };
         match self.definition.readiness() {
-            _ if self.definition.is_asked_while_starting() => self.probe(),
-            Readiness::Announcement => vec![Effect::Listen],
-            Readiness::Check | Readiness::Alive(_) | Readiness::Completion => Vec::new(),
+            _ if self.definition.has_startup_probe() => self.probe(),
+            Readiness::Notify => vec![Effect::WatchReadiness],
+            Readiness::Probe | Readiness::Delay(_) | Readiness::Exit => Vec::new(),
         }
     }
 
@@ -335,17 +339,17 @@ impl Machine {
         Vec::new()
     }
 
-    fn probed_while_starting(&mut self, since: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
+    fn probed_while_starting(&mut self, since: Moment, verdict: ProbeResult, now: Moment) -> Vec<Effect> {
         match verdict {
-            Verdict::Healthy if !self.definition.oneshot => {
+            ProbeResult::Success if !self.definition.oneshot => {
                 self.memory.tracker = Tracker::healthy();
                 self.ready(since, now)
             }
-            Verdict::Healthy | Verdict::Unhealthy | Verdict::Condemned => {
-                self.probing = Probing::Due(health::next_while_starting(since, now));
+            ProbeResult::Success | ProbeResult::Failure | ProbeResult::ConfirmedFailure => {
+                self.probing = Probing::Due(health::next_startup_probe(since, now));
                 Vec::new()
             }
-            Verdict::Unknown => {
+            ProbeResult::Unknown => {
                 let effects = self.ready(since, now);
                 self.probing = Probing::Due(now.plus(self.definition.health.interval));
                 effects
@@ -353,16 +357,16 @@ impl Machine {
         }
     }
 
-    fn probed(&mut self, launched: Moment, verdict: Verdict, now: Moment) -> Vec<Effect> {
+    fn probed(&mut self, launched: Moment, verdict: ProbeResult, now: Moment) -> Vec<Effect> {
         self.memory.tracker.count(verdict, &self.definition.health, now.since(launched));
-        let dense = self.memory.tracker.health() == Health::Pending && verdict == Verdict::Unhealthy;
+        let dense = self.memory.tracker.health() == Health::Pending && verdict == ProbeResult::Failure;
         self.probing = Probing::Due(if dense {
-            health::next_while_starting(launched, now)
+            health::next_startup_probe(launched, now)
         } else {
             now.plus(self.definition.health.interval)
         });
         match (self.memory.tracker.health(), self.definition.health.on_failure) {
-            (Health::Unhealthy, OnFailure::Restart) if !self.is_left_alone() => {
+            (Health::Unhealthy, OnFailure::Restart) if !self.is_unmanaged() => {
                 self.stop(Cause::Failure(Failure::Unhealthy), now)
             }
             _ => Vec::new(),
@@ -383,7 +387,7 @@ impl Machine {
             }
             State::Starting { since } if self.start_deadline(since).is_some_and(|due| now >= due) => {
                 match self.definition.readiness() {
-                    Readiness::Alive(_) => self.ready(since, now),
+                    Readiness::Delay(_) => self.ready(since, now),
                     _ => self.stop(Cause::Failure(Failure::StartTimeout), now),
                 }
             }
@@ -407,15 +411,15 @@ impl Machine {
 
     /// Nothing is left of the run: where does it rest? `was_ready` tells a stable run from one that never was.
     fn settle(&mut self, cause: &Cause, was_ready: Option<Moment>, now: Moment, jitter: u32) -> Vec<Effect> {
-        self.watch_at_rest(now.plus(self.definition.health.interval));
+        self.schedule_presence_check(now.plus(self.definition.health.interval));
         self.memory.ended = self.ended(cause);
         self.memory.state = match (self.memory.goal, cause) {
-            (Goal::Down | Goal::Again, _) | (Goal::Up, Cause::Asked) => State::Stopped,
+            (Goal::Down | Goal::Restart, _) | (Goal::Up, Cause::Requested) => State::Stopped,
             (Goal::Up, Cause::Failure(failure)) => {
                 self.after_failure(failure.clone(), was_ready, now, jitter)
             }
         };
-        if self.memory.goal == Goal::Again {
+        if self.memory.goal == Goal::Restart {
             self.memory.goal = Goal::Up;
         }
         Vec::new()
@@ -432,7 +436,7 @@ impl Machine {
             }
             (_, Restart::No) => State::Failed { at: now, failure, attempts: 1 },
             // Whoever asked for the start is told at once. A restart by the policy goes on: the obstacle may pass.
-            (Failure::Refused(_), _) if self.memory.restarts == 0 => {
+            (Failure::LaunchFailed(_), _) if self.memory.restarts == 0 => {
                 State::Failed { at: now, failure, attempts: 1 }
             }
             (_, Restart::OnFailure | Restart::Always | Restart::UnlessStopped) => {
@@ -443,7 +447,7 @@ impl Machine {
 
     fn retry(&mut self, failure: Failure, was_ready: Option<Moment>, now: Moment, jitter: u32) -> State {
         match self.memory.backoff.crashed(&self.definition.backoff, was_ready, now, jitter) {
-            backoff::Verdict::Retry(pause) => {
+            backoff::RestartDecision::Retry(pause) => {
                 self.memory.restarts = self.memory.restarts.saturating_add(1);
                 // What never was ready is told to who waits before it is tried again.
                 if pause.is_zero() && was_ready.is_some() {
@@ -452,7 +456,7 @@ impl Machine {
                     State::Backoff { until: now.plus(pause), failure }
                 }
             }
-            backoff::Verdict::GiveUp { attempts } => State::Failed { at: now, failure, attempts },
+            backoff::RestartDecision::GiveUp { attempts } => State::Failed { at: now, failure, attempts },
         }
     }
 }

@@ -19,7 +19,8 @@ pub enum Goal {
     #[default]
     Down,
     /// It should stop, in order, and then run: a wish to restart, or a dependency that was lost.
-    Again,
+    #[serde(rename = "again")]
+    Restart,
 }
 
 /// Where a service is.
@@ -100,7 +101,8 @@ pub enum State {
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Its goal says so.
-    Asked,
+    #[serde(rename = "asked")]
+    Requested,
     /// It went wrong; the restart policy decides what follows.
     Failure(Failure),
 }
@@ -110,7 +112,8 @@ pub enum Cause {
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// It could not be launched, and trying again would not help.
-    Refused(String),
+    #[serde(rename = "refused")]
+    LaunchFailed(String),
     /// It ended by itself.
     Exited(Exit),
     /// It was not ready in time.
@@ -152,7 +155,7 @@ impl State {
     /// Whether the last try to launch it came to nothing.
     pub fn is_refused(&self) -> bool {
         let (Self::Failed { failure, .. } | Self::Backoff { failure, .. }) = self else { return false };
-        matches!(failure, Failure::Refused(_))
+        matches!(failure, Failure::LaunchFailed(_))
     }
 
     /// When its process was launched, if it may have one.
@@ -205,7 +208,7 @@ impl State {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(why) => f.write_str(why),
+            Self::LaunchFailed(why) => f.write_str(why),
             Self::Exited(exit) => exit.fmt(f),
             Self::StartTimeout => f.write_str("was not ready in time"),
             Self::Unhealthy => f.write_str("became unhealthy"),

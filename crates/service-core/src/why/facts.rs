@@ -1,7 +1,7 @@
 //! [`Facts`]: what the daemon knows of a service beside its [`Snapshot`](crate::Snapshot).
 
 use crate::config::Origin;
-use crate::fleet::Obstacle;
+use crate::fleet::Blocker;
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
@@ -10,7 +10,7 @@ use core::time::Duration;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts<'a> {
     /// The service it waits for, if it waits, and why that one is in the way.
-    pub need: Option<(&'a str, Option<Obstacle>)>,
+    pub need: Option<(&'a str, Option<Blocker>)>,
     /// What it needs and runs without, and how that is.
     pub lost: Option<(&'a str, &'a str)>,
     /// A process of somebody else's that holds the port it wants.

@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// What would help after a failure.
 pub(super) fn after(name: &str, failure: &Failure, facts: &Facts<'_>) -> String {
     match failure {
-        Failure::Refused(why) => refused(name, why, facts),
+        Failure::LaunchFailed(why) => refused(name, why, facts),
         Failure::Exited(exit) => exited(name, *exit, facts),
         Failure::StartTimeout => late(name, facts),
         Failure::Unhealthy => {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::Moment;
 use crate::config::Origin;
-use crate::fleet::Obstacle;
+use crate::fleet::Blocker;
 use crate::snapshot::Status;
 use core::time::Duration;
 
@@ -23,7 +23,7 @@ fn snapshot(state: State, goal: Goal, health: Health) -> Snapshot {
         status: Status::Running,
         run: 1,
         launched: None,
-        starter: Starter::Us,
+        starter: StartedBy::Orchestrator,
         last_exit: None,
         exit_run: None,
         restarts: 0,
@@ -63,7 +63,7 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
     let service = crate::config::Service::new(crate::Name::new("a").unwrap());
     let refused = |why: &str| State::Failed {
         at: Moment::default(),
-        failure: Failure::Refused(why.to_string()),
+        failure: Failure::LaunchFailed(why.to_string()),
         attempts: 1,
     };
     assert!(after_start(&service, &refused("program `x` is not in PATH")).contains("service daemon restart"));
@@ -182,7 +182,7 @@ fn what_nobody_wants_is_started_with_a_start() {
 
 #[test]
 fn whoever_waits_points_at_what_it_waits_for() {
-    let facts = Facts { need: Some(("db", Some(Obstacle::Failed))), ..Facts::default() };
+    let facts = Facts { need: Some(("db", Some(Blocker::Failed))), ..Facts::default() };
     let (text, help) = told(State::Stopped, Goal::Up, Health::None, facts);
     assert_eq!(text, "it waits for `db`, which does not start by itself");
     let mut snapshot = snapshot(State::Stopped, Goal::Up, Health::None);

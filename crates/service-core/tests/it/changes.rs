@@ -2,7 +2,7 @@
 
 use crate::laws::{graph, histories};
 use proptest::prelude::*;
-use service_core::change::{Change, Kind, Present, compare, differing};
+use service_core::change::{Change, ChangeKind, RunningDefinitions, changed_keys, compare};
 use service_core::config::{Config, Service, Settings};
 use service_core::{Name, Plan};
 use std::collections::BTreeSet;
@@ -13,16 +13,16 @@ fn plan(services: &[Service]) -> Plan {
 }
 
 /// The services of which the bit is set.
-fn some(services: &[Service], which: u8) -> Present {
+fn some(services: &[Service], which: u8) -> RunningDefinitions {
     let chosen = services.iter().enumerate().filter(|(number, _)| which & (1 << number) != 0);
     chosen.map(|(_, service)| (service.name.clone(), Arc::new(service.clone()))).collect()
 }
 
 /// What runs once the changes were made.
-fn made(present: &Present, changes: &[Change], next: &Plan) -> Present {
+fn made(present: &RunningDefinitions, changes: &[Change], next: &Plan) -> RunningDefinitions {
     let mut after = present.clone();
     for change in changes {
-        let runs = change.kind != Kind::Remove && (change.needed || after.contains_key(&change.name));
+        let runs = change.kind != ChangeKind::Remove && (change.needed || after.contains_key(&change.name));
         match next.id(&change.name).filter(|_| runs) {
             Some(id) => after.insert(change.name.clone(), Arc::clone(next.service(id))),
             None => after.remove(&change.name),
@@ -47,7 +47,7 @@ proptest! {
         prop_assert_eq!(about.len(), changes.len(), "one row a service");
         prop_assert!(present.keys().chain(&known).all(|name| about.contains(name)), "nobody is left out");
         let again = compare(&made(&present, &changes, &next), &known, &next);
-        prop_assert!(again.iter().all(|change| change.kind == Kind::None), "{again:?}");
+        prop_assert!(again.iter().all(|change| change.kind == ChangeKind::None), "{again:?}");
     }
 
     #[test]
@@ -57,14 +57,14 @@ proptest! {
             let above = next.id(&change.name).map(|id| next.with_dependents(&[id])).unwrap_or_default();
             let above: Vec<&Name> = above.iter().map(|id| &next.service(*id).name).collect();
             prop_assert!(change.affects.iter().all(|name| present.contains_key(name) && above.contains(&name)));
-            prop_assert!(change.kind == Kind::Restart || change.affects.is_empty());
+            prop_assert!(change.kind == ChangeKind::Restart || change.affects.is_empty());
         }
     }
 
     #[test]
     fn two_definitions_differ_in_the_same_keys_whichever_is_the_older(one in graph(), other in graph()) {
         let (one, other) = (&one[0], &other[0]);
-        prop_assert_eq!(differing(one, other), differing(other, one));
-        prop_assert_eq!(differing(one, one), []);
+        prop_assert_eq!(changed_keys(one, other), changed_keys(other, one));
+        prop_assert_eq!(changed_keys(one, one), []);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::world::{World, service};
 use service_core::config::{Condition, Dependency, Manager, Restart, Service, Span, WhenLost};
-use service_core::fleet::{Progress, Until};
+use service_core::fleet::{Progress, WaitCondition};
 use service_core::service::{Goal, State};
 use service_core::{Moment, Name};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn what_somebody_else_starts_is_shown_and_left_alone() {
     assert!(matches!(snapshot.state, State::Ready { .. }), "{snapshot:?}");
     assert_eq!(snapshot.goal, Goal::Down);
     assert!(snapshot.reason.unwrap().contains("outside the orchestrator"));
-    assert_eq!(world.fleet.outlook(world.id("a"), Until::Ready), Progress::Done);
+    assert_eq!(world.fleet.wait_progress(world.id("a"), WaitCondition::Ready), Progress::Done);
     world.pass(60 * SECOND);
     assert_eq!(world.diary, [""; 0], "nobody stops it");
     world.crash(world.id("a"));
@@ -100,7 +100,7 @@ fn what_others_started_is_need_enough_and_holds_nobody_back() {
     world.pass(SECOND);
     world.start_elsewhere("b");
     world.pass(INTERVAL);
-    world.fleet.stop(&[world.id("a")], service_core::fleet::Relatives::Apart, world.now);
+    world.fleet.stop(&[world.id("a")], service_core::fleet::Propagate::No, world.now);
     world.pass(SECOND);
     assert_eq!((world.state("a"), world.state("b")), ("stopped", "ready"));
 }

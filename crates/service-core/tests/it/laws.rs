@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use service_core::Name;
-use service_core::change::{Effect, differing};
+use service_core::change::{ApplyMode, changed_keys};
 use service_core::config::{Condition, Dependency, Restart, Service, Span, WhenLost};
-use service_core::fleet::Relatives;
+use service_core::fleet::Propagate;
 use service_core::health::Endpoint;
 use service_core::service::{Exit, Goal, State};
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use std::time::Duration;
 
 #[derive(Debug, Clone)]
 enum Act {
-    Start(Index, Relatives),
-    Stop(Index, Relatives),
-    Restart(Index, Relatives),
+    Start(Index, Propagate),
+    Stop(Index, Propagate),
+    Restart(Index, Propagate),
     Crash(Index),
     Behave(Index, Manners),
     Pass(Duration),
@@ -27,8 +27,8 @@ enum Act {
     Replan(Vec<Service>),
 }
 
-fn relatives() -> impl Strategy<Value = Relatives> {
-    prop_oneof![Just(Relatives::Along), Just(Relatives::Apart)]
+fn relatives() -> impl Strategy<Value = Propagate> {
+    prop_oneof![Just(Propagate::Yes), Just(Propagate::No)]
 }
 
 fn manners() -> impl Strategy<Value = Manners> {
@@ -105,7 +105,7 @@ fn perform(world: &mut World, act: Act) {
         Act::Start(who, relatives) => {
             // As the daemon does: what is named alone is started only if what it needs is there.
             let who = [*who.get(&ids)];
-            if relatives == Relatives::Along || world.fleet.missing_need(&who).is_none() {
+            if relatives == Propagate::Yes || world.fleet.missing_dependency(&who).is_none() {
                 let about = world.fleet.start(&who, relatives, now);
                 world.waiting.add(&world.fleet, Goal::Up, &about);
             }
@@ -116,7 +116,7 @@ fn perform(world: &mut World, act: Act) {
         }
         Act::Restart(who, relatives) => {
             let about = world.fleet.restart(&[*who.get(&ids)], relatives, now);
-            world.waiting.add(&world.fleet, Goal::Again, &about);
+            world.waiting.add(&world.fleet, Goal::Restart, &about);
         }
         Act::Crash(who) => world.crash(*who.get(&ids)),
         Act::Behave(who, manners) => world.manners[who.index(ids.len())] = manners,
@@ -138,8 +138,8 @@ fn perform(world: &mut World, act: Act) {
 fn update(world: &mut World) {
     let plan = Arc::clone(world.fleet.plan());
     let goes_on = |id: &service_core::Id| {
-        let keys = differing(world.fleet.machine(*id).definition(), plan.service(*id));
-        keys.iter().all(|(_, effect)| *effect == Effect::UnderWay)
+        let keys = changed_keys(world.fleet.machine(*id).definition(), plan.service(*id));
+        keys.iter().all(|(_, effect)| *effect == ApplyMode::Live)
     };
     let ids: Vec<_> = plan.ids().filter(goes_on).collect();
     world.fleet.update(&ids, world.now);
@@ -151,7 +151,7 @@ fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
         world
             .fleet
             .plan()
-            .needs(*id)
+            .dependencies(*id)
             .iter()
             .all(|need| need.condition != Condition::Completed || world.fleet.plan().service(need.on).oneshot)
     })
@@ -172,7 +172,7 @@ pub(crate) fn histories(cases: u32) -> ProptestConfig {
 
 fn all_come_up(world: &mut World) -> Result<(), TestCaseError> {
     let (all, now) = (world.fleet.plan().ids().collect::<Vec<_>>(), world.now);
-    world.fleet.start(&all, Relatives::Along, now);
+    world.fleet.start(&all, Propagate::Yes, now);
     world.pass(Duration::from_mins(10));
     for id in all.into_iter().filter(|id| is_satisfiable(world, *id)) {
         let state = world.fleet.machine(id).state();
@@ -200,7 +200,7 @@ proptest! {
         world.pass(Duration::from_mins(10));
         for id in &all {
             let machine = world.fleet.machine(*id);
-            prop_assert!(machine.goal() != Goal::Again, "{id:?} never came to its restart");
+            prop_assert!(machine.goal() != Goal::Restart, "{id:?} never came to its restart");
             prop_assert!(machine.goal() == Goal::Up || !world.is_alive(*id), "{id:?} runs although it should not");
         }
         for id in world.waiting.services(&world.fleet) {
@@ -212,7 +212,7 @@ proptest! {
             all_come_up(&mut world)?;
         }
         let now = world.now;
-        world.fleet.stop(&all, Relatives::Along, now);
+        world.fleet.stop(&all, Propagate::Yes, now);
         world.pass(Duration::from_mins(10));
         prop_assert!(all.iter().all(|id| !world.is_alive(*id)), "something was left over");
         all_come_up(&mut world)?;

@@ -3,24 +3,24 @@
 use super::world::{World, service};
 use service_core::Name;
 use service_core::config::{Backoff, Condition, Dependency, Restart, Service, Span, WhenLost};
-use service_core::fleet::{Obstacle, Progress, Until};
+use service_core::fleet::{Blocker, Progress, WaitCondition};
 use service_core::service::{Exit, Goal};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn outlooks(world: &World, name: &str) -> [Progress; 5] {
-    Until::ALL.map(|(_, until)| world.fleet.outlook(world.id(name), until))
+    WaitCondition::ALL.map(|(_, until)| world.fleet.wait_progress(world.id(name), until))
 }
 
-fn never(obstacle: Obstacle) -> Progress {
-    Progress::Never(obstacle)
+fn never(obstacle: Blocker) -> Progress {
+    Progress::Impossible(obstacle)
 }
 
 #[test]
 fn what_nobody_wants_comes_to_nothing_but_has_stopped() {
     let world = World::new(vec![service("a")]);
-    let unwanted = never(Obstacle::Countermanded);
+    let unwanted = never(Blocker::Superseded);
     let [ready, healthy, running, stopped, completed] = outlooks(&world, "a");
     assert_eq!([ready, healthy, running, completed], [(); 4].map(|()| unwanted.clone()));
     assert_eq!(stopped, Progress::Done);
@@ -41,7 +41,10 @@ fn what_is_always_started_again_never_completes() {
     let mut world = World::new(vec![Service { restart: Restart::Always, ..service("a") }]);
     world.start("a");
     world.pass(SECOND);
-    assert_eq!(world.fleet.outlook(world.id("a"), Until::Completed), never(Obstacle::Endless));
+    assert_eq!(
+        world.fleet.wait_progress(world.id("a"), WaitCondition::Completed),
+        never(Blocker::RestartsForever)
+    );
 }
 
 #[test]
@@ -59,10 +62,10 @@ fn a_crash_answers_who_asked_for_the_start_and_not_who_looks_on() {
     world.start("b");
     world.pass(Duration::from_millis(20));
     assert_eq!(world.state("a"), "backoff");
-    assert_eq!(world.fleet.start_progress(a), never(Obstacle::Failed));
-    assert_eq!(world.fleet.start_progress(b), never(Obstacle::Dependency(a)));
-    assert_eq!(world.fleet.outlook(a, Until::Ready), Progress::Pending);
-    assert_eq!(world.fleet.outlook(b, Until::Ready), Progress::Pending);
+    assert_eq!(world.fleet.start_progress(a), never(Blocker::Failed));
+    assert_eq!(world.fleet.start_progress(b), never(Blocker::Dependency(a)));
+    assert_eq!(world.fleet.wait_progress(a, WaitCondition::Ready), Progress::Pending);
+    assert_eq!(world.fleet.wait_progress(b, WaitCondition::Ready), Progress::Pending);
     world.manners[a.index()].lives_for = None;
     world.pass(Duration::from_secs(20));
     assert_eq!((world.state("a"), world.state("b")), ("ready", "ready"));
@@ -85,11 +88,11 @@ fn a_one_shot_that_has_completed_is_ready_and_not_running() {
     let a = world.id("a");
     world.manners[0].lives_for = Some((SECOND, Exit::Code(0)));
     world.start("a");
-    assert_eq!(world.fleet.outlook(a, Until::Completed), Progress::Pending);
+    assert_eq!(world.fleet.wait_progress(a, WaitCondition::Completed), Progress::Pending);
     world.pass(2 * SECOND);
     let [ready, healthy, running, stopped, completed] = outlooks(&world, "a");
     assert_eq!([ready, healthy, stopped, completed], [(); 4].map(|()| Progress::Done));
-    assert_eq!(running, never(Obstacle::Failed));
+    assert_eq!(running, never(Blocker::Failed));
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn what_needs_a_failed_service_will_neither_run_nor_complete() {
     world.start("b");
     world.pass(SECOND);
     let [ready, healthy, running, stopped, completed] = outlooks(&world, "b");
-    assert_eq!([ready, healthy, running, completed], [(); 4].map(|()| never(Obstacle::Dependency(a))));
+    assert_eq!([ready, healthy, running, completed], [(); 4].map(|()| never(Blocker::Dependency(a))));
     assert_eq!(stopped, Progress::Pending, "it would run if its need came");
-    assert_eq!(world.fleet.outlook(a, Until::Stopped), Progress::Done);
+    assert_eq!(world.fleet.wait_progress(a, WaitCondition::Stopped), Progress::Done);
 }

@@ -3,9 +3,9 @@
 use super::world::{Manners, World, service};
 use service_core::Name;
 use service_core::config::{Condition, Dependency, OnFailure, Restart, Service, Span, WhenLost};
-use service_core::fleet::{Obstacle, Progress, Relatives, Until};
+use service_core::fleet::{Blocker, Progress, Propagate, WaitCondition};
 use service_core::health::{Endpoint, Health};
-use service_core::service::{Event, Exit, Found, Goal, Memory, State};
+use service_core::service::{Discovered, Event, Exit, Goal, PersistedState, State};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -210,8 +210,8 @@ fn a_failed_one_shot_is_told_to_who_waits_for_it() {
     world.start("web");
     world.pass(SECOND);
     let (migrate, web) = (world.id("migrate"), world.id("web"));
-    assert_eq!(world.fleet.start_progress(migrate), Progress::Never(Obstacle::Failed));
-    assert_eq!(world.fleet.start_progress(web), Progress::Never(Obstacle::Dependency(migrate)));
+    assert_eq!(world.fleet.start_progress(migrate), Progress::Impossible(Blocker::Failed));
+    assert_eq!(world.fleet.start_progress(web), Progress::Impossible(Blocker::Dependency(migrate)));
 }
 
 #[test]
@@ -249,8 +249,8 @@ fn a_start_that_hangs_ends_by_its_timeout_and_says_so() {
     assert_eq!(world.state("a"), "starting");
     world.pass(SECOND + Duration::from_millis(100));
     let (a, b) = (world.id("a"), world.id("b"));
-    assert_eq!(world.fleet.start_progress(a), Progress::Never(Obstacle::Failed));
-    assert_eq!(world.fleet.start_progress(b), Progress::Never(Obstacle::Dependency(a)));
+    assert_eq!(world.fleet.start_progress(a), Progress::Impossible(Blocker::Failed));
+    assert_eq!(world.fleet.start_progress(b), Progress::Impossible(Blocker::Dependency(a)));
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_stop_without_dependents_leaves_them_running() {
     world.start("c");
     world.pass(SECOND);
     let (a, now) = (world.id("a"), world.now);
-    world.fleet.stop(&[a], Relatives::Apart, now);
+    world.fleet.stop(&[a], Propagate::No, now);
     world.pass(SECOND);
     assert_eq!((world.state("a"), world.state("b")), ("stopped", "ready"));
 }
@@ -332,9 +332,9 @@ fn what_cannot_be_looked_at_is_unknown_and_neither_stopped_nor_started() {
     let snapshot = world.fleet.snapshot(b);
     assert_eq!((snapshot.status.word(), snapshot.reason.as_deref()), ("unknown", Some("dark")));
     world.stop("b");
-    assert_eq!(world.fleet.stop_progress(b), Progress::Never(Obstacle::Unclear));
+    assert_eq!(world.fleet.stop_progress(b), Progress::Impossible(Blocker::Unclear));
     world.start("b");
-    assert_eq!(world.fleet.start_progress(b), Progress::Never(Obstacle::Unclear));
+    assert_eq!(world.fleet.start_progress(b), Progress::Impossible(Blocker::Unclear));
     world.restart("b");
     world.pass(60 * SECOND);
     assert_eq!(world.state("b"), "unknown");
@@ -372,8 +372,8 @@ fn who_needs_what_is_unknown_is_told_and_starts_when_it_is_found() {
     dark(&mut world, "a");
     world.start("b");
     let (a, b) = (world.id("a"), world.id("b"));
-    assert_eq!(world.fleet.start_progress(b), Progress::Never(Obstacle::Dependency(a)));
-    assert_eq!(world.fleet.outlook(b, Until::Ready), Progress::Pending, "it may come to that");
+    assert_eq!(world.fleet.start_progress(b), Progress::Impossible(Blocker::Dependency(a)));
+    assert_eq!(world.fleet.wait_progress(b, WaitCondition::Ready), Progress::Pending, "it may come to that");
     assert_eq!(world.state("b"), "waiting");
     world.see();
     world.pass(SECOND);
@@ -398,10 +398,16 @@ fn how_a_run_ended_that_was_unknown_is_told_and_its_policy_goes_on() {
 fn a_run_that_left_no_word_has_ended_unseen_whatever_an_earlier_one_left() {
     let mut world = World::new(vec![Service { restart: Restart::No, ..checked("a") }]);
     let a = world.id("a");
-    for found in [Found::Nothing, Found::Over { run: 1, event: Event::Gone(Exit::Code(0)) }] {
+    for found in [Discovered::Absent, Discovered::Exited { run: 1, event: Event::TreeExited(Exit::Code(0)) }]
+    {
         let state = State::Ready { launched: world.now, since: world.now };
-        let memory =
-            Memory { goal: Goal::Up, state, run: 2, last_exit: Some(Exit::Code(0)), ..Memory::default() };
+        let memory = PersistedState {
+            goal: Goal::Up,
+            state,
+            run: 2,
+            last_exit: Some(Exit::Code(0)),
+            ..PersistedState::default()
+        };
         world.fleet.recall(a, memory, found, world.now);
         let snapshot = world.fleet.snapshot(a);
         assert_eq!((snapshot.state_word(), snapshot.last_exit), ("failed", Some(Exit::Unknown)));
@@ -412,20 +418,25 @@ fn a_run_that_left_no_word_has_ended_unseen_whatever_an_earlier_one_left() {
 fn a_run_that_never_began_has_not_the_exit_of_the_run_before() {
     let mut world = World::new(vec![checked("a")]);
     let (a, now) = (world.id("a"), world.now);
-    let last = Memory { run: 2, last_exit: Some(Exit::Code(3)), exit_run: Some(1), ..Memory::default() };
+    let last = PersistedState {
+        run: 2,
+        last_exit: Some(Exit::Code(3)),
+        exit_run: Some(1),
+        ..PersistedState::default()
+    };
     // The daemon died before it was launched.
-    let launching = Memory { state: State::Launching { since: now }, ..last.clone() };
-    world.fleet.recall(a, launching.clone(), Found::Nothing, now);
+    let launching = PersistedState { state: State::Launching { since: now }, ..last.clone() };
+    world.fleet.recall(a, launching.clone(), Discovered::Absent, now);
     assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
     // An earlier version has not written down of which run the exit is.
-    world.fleet.recall(a, Memory { exit_run: None, ..launching }, Found::Nothing, now);
+    world.fleet.recall(a, PersistedState { exit_run: None, ..launching }, Discovered::Absent, now);
     assert_eq!(world.fleet.snapshot(a).last_exit, None);
-    world.fleet.recall(a, Memory { exit_run: None, ..last.clone() }, Found::Nothing, now);
+    world.fleet.recall(a, PersistedState { exit_run: None, ..last.clone() }, Discovered::Absent, now);
     assert_eq!(world.fleet.snapshot(a).last_exit, Some(Exit::Code(3)));
     // The machine went out under it.
-    let mut running = Memory { state: State::Ready { launched: now, since: now }, ..last };
-    running.forget_boot(now);
-    world.fleet.recall(a, running, Found::Nothing, now);
+    let mut running = PersistedState { state: State::Ready { launched: now, since: now }, ..last };
+    running.on_reboot(now);
+    world.fleet.recall(a, running, Discovered::Absent, now);
     assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
 }
 
@@ -455,7 +466,7 @@ fn a_changed_check_is_asked_before_the_service_is_called_healthy() {
         world.pass(Duration::from_micros(250));
         assert_eq!(world.fleet.update_progress(a), Progress::Pending, "that was the old one");
         world.pass(SECOND * 3);
-        let wanted = if sick { Progress::Never(Obstacle::Failed) } else { Progress::Done };
+        let wanted = if sick { Progress::Impossible(Blocker::Failed) } else { Progress::Done };
         assert_eq!((world.fleet.update_progress(a), world.diary.len()), (wanted, 1));
     }
 }

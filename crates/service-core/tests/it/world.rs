@@ -2,9 +2,9 @@
 
 use super::waiting::Waiting;
 use service_core::config::{Condition, Config, Service};
-use service_core::fleet::{Fleet, Order, Relatives};
-use service_core::health::Verdict;
-use service_core::service::{Cause, Effect, Event, Exit, Found, Goal, Memory, Presence, State};
+use service_core::fleet::{Fleet, Propagate, ServiceEffect};
+use service_core::health::ProbeResult;
+use service_core::service::{Cause, Discovered, Effect, Event, Exit, Goal, PersistedState, Presence, State};
 use service_core::{Id, Moment, Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,9 +62,10 @@ pub(crate) struct World {
 }
 
 /// Who runs although nobody remembers it is wanted.
-fn memory_for(memory: Memory, found: &Found) -> Memory {
-    let is_stranger = memory == Memory::default() && !matches!(found, Found::Nothing | Found::Unclear { .. });
-    if is_stranger { Memory::of_a_stranger() } else { memory }
+fn memory_for(memory: PersistedState, found: &Discovered) -> PersistedState {
+    let is_stranger = memory == PersistedState::default()
+        && !matches!(found, Discovered::Absent | Discovered::Unclear { .. });
+    if is_stranger { PersistedState::unknown_run() } else { memory }
 }
 
 /// A service called `a`, `b`, ...
@@ -102,19 +103,19 @@ impl World {
 
     pub(crate) fn start(&mut self, name: &str) {
         let id = self.id(name);
-        self.fleet.start(&[id], Relatives::Along, self.now);
+        self.fleet.start(&[id], Propagate::Yes, self.now);
         self.act();
     }
 
     pub(crate) fn stop(&mut self, name: &str) {
         let id = self.id(name);
-        self.fleet.stop(&[id], Relatives::Along, self.now);
+        self.fleet.stop(&[id], Propagate::Yes, self.now);
         self.act();
     }
 
     pub(crate) fn restart(&mut self, name: &str) {
         let id = self.id(name);
-        self.fleet.restart(&[id], Relatives::Along, self.now);
+        self.fleet.restart(&[id], Propagate::Yes, self.now);
         self.act();
     }
 
@@ -127,7 +128,7 @@ impl World {
     pub(crate) fn crash(&mut self, id: Id) {
         if let Some(process) = self.processes.get(&id) {
             let run = process.run;
-            self.coming.push((self.now, id, run, Event::Gone(Exit::Signal(9))));
+            self.coming.push((self.now, id, run, Event::TreeExited(Exit::Signal(9))));
             self.pass(Duration::ZERO);
         }
     }
@@ -153,9 +154,12 @@ impl World {
         let plan = Arc::clone(self.fleet.plan());
         let mut next = Fleet::new(Arc::clone(&plan), 7);
         for id in plan.ids() {
-            let memory =
-                if remembers { self.fleet.machine(id).memory().last_known() } else { Memory::default() };
-            let found = if sees(id) { self.found(id) } else { Found::Unclear { why: "dark".into() } };
+            let memory = if remembers {
+                self.fleet.machine(id).memory().last_known()
+            } else {
+                PersistedState::default()
+            };
+            let found = if sees(id) { self.found(id) } else { Discovered::Unclear { why: "dark".into() } };
             next.recall(id, memory_for(memory, &found), found, self.now);
         }
         next.resume(self.now);
@@ -165,7 +169,7 @@ impl World {
         self.watch_ends(&next, &looked_at);
         self.fleet = next;
         // Checks under way died with the daemon; a shim says again what it knows.
-        self.coming.retain(|(.., event)| matches!(event, Event::Gone(_)));
+        self.coming.retain(|(.., event)| matches!(event, Event::TreeExited(_)));
         for (id, process) in &self.processes {
             self.coming.push((self.now, *id, process.run, Event::Launched));
         }
@@ -192,11 +196,11 @@ impl World {
         self.act();
     }
 
-    fn found(&self, id: Id) -> Found {
+    fn found(&self, id: Id) -> Discovered {
         match (self.processes.get(&id), self.unseen.get(&id)) {
-            (Some(process), _) => Found::Running { run: process.run, launched: process.launched },
-            (None, Some((run, event))) => Found::Over { run: *run, event: event.clone() },
-            (None, None) => Found::Nothing,
+            (Some(process), _) => Discovered::Running { run: process.run, launched: process.launched },
+            (None, Some((run, event))) => Discovered::Exited { run: *run, event: event.clone() },
+            (None, None) => Discovered::Absent,
         }
     }
 
@@ -209,8 +213,8 @@ impl World {
         for (_, id, run, event) in due {
             let runs = self.processes.get(&id).is_some_and(|process| process.run == run);
             match event {
-                Event::Gone(_) if runs => drop(self.processes.remove(&id)),
-                Event::Refused(_) => {}
+                Event::TreeExited(_) if runs => drop(self.processes.remove(&id)),
+                Event::LaunchFailed(_) => {}
                 _ => continue,
             }
             self.unseen.insert(id, (run, event));
@@ -221,7 +225,8 @@ impl World {
     fn watch_ends(&mut self, next: &Fleet, seen: &[Id]) {
         let ended: Vec<_> = seen.iter().filter_map(|id| Some((*id, self.unseen.remove(id)?))).collect();
         for (id, (run, event)) in &ended {
-            let (Event::Gone(exit), machine, before) = (event, next.machine(*id), self.fleet.machine(*id))
+            let (Event::TreeExited(exit), machine, before) =
+                (event, next.machine(*id), self.fleet.machine(*id))
             else {
                 continue;
             };
@@ -270,7 +275,7 @@ impl World {
         let work = (Duration::from_millis(30), Exit::Code(0));
         for id in self.fleet.plan().ids().filter(|id| self.fleet.machine(*id).definition().oneshot) {
             if let Some(process) = self.processes.get(&id) {
-                self.coming.push((self.now.plus(work.0), id, process.run, Event::Gone(work.1)));
+                self.coming.push((self.now.plus(work.0), id, process.run, Event::TreeExited(work.1)));
             }
         }
         for (manners, id) in self.manners.iter_mut().zip(self.fleet.plan().ids()) {
@@ -297,7 +302,7 @@ impl World {
     fn deliver(&mut self) {
         while let Some(at) = self.coming.iter().position(|(at, ..)| *at <= self.now) {
             let (_, id, run, event) = self.coming.remove(at);
-            if let Event::Gone(_) = event {
+            if let Event::TreeExited(_) = event {
                 // A process ends once.
                 if self.processes.get(&id).is_none_or(|process| process.run != run) {
                     continue;
@@ -307,7 +312,7 @@ impl World {
                     self.unseen.insert(id, (run, event.clone()));
                 }
             }
-            let looked = event == Event::Looked(Presence::Running);
+            let looked = event == Event::PresenceChecked(Presence::Running);
             self.fleet.happened(id, run, event, self.now);
             if looked && self.fleet.machine(id).run() > run {
                 self.processes.insert(id, Process { run: run + 1, launched: self.now });
@@ -317,18 +322,18 @@ impl World {
     }
 
     fn act(&mut self) {
-        for order in self.fleet.take_orders() {
+        for order in self.fleet.take_effects() {
             match order.effect {
                 Effect::Spawn => self.spawn(order),
                 Effect::Probe => self.probe(order),
-                Effect::Look => {
+                Effect::CheckPresence => {
                     let there = self.strangers.remove(&order.id);
                     let presence = if there { Presence::Running } else { Presence::Absent };
-                    self.coming.push((self.now, order.id, order.run, Event::Looked(presence)));
+                    self.coming.push((self.now, order.id, order.run, Event::PresenceChecked(presence)));
                 }
-                Effect::Listen => {
+                Effect::WatchReadiness => {
                     let ready = self.now.plus(self.manners[order.id.index()].boots_in);
-                    self.coming.push((ready, order.id, order.run, Event::Announced));
+                    self.coming.push((ready, order.id, order.run, Event::ReadyNotified));
                 }
                 Effect::Terminate => self.terminate(order),
                 Effect::Kill => self.end(order, Exit::Signal(9)),
@@ -345,26 +350,26 @@ impl World {
         self.fleet.plan().service(id).name.to_string()
     }
 
-    fn spawn(&mut self, order: Order) {
-        let Order { id, run, .. } = order;
+    fn spawn(&mut self, order: ServiceEffect) {
+        let ServiceEffect { id, run, .. } = order;
         assert!(!self.is_alive(id), "{} runs twice", self.name(id));
         self.watch_needs(id);
         self.diary.push(format!("+{}", self.name(id)));
         let manners = self.manners[id.index()].clone();
         if manners.refuses {
-            self.coming.push((self.now, id, run, Event::Refused("no such program".into())));
+            self.coming.push((self.now, id, run, Event::LaunchFailed("no such program".into())));
             return;
         }
         self.processes.insert(id, Process { run, launched: self.now });
         self.coming.push((self.now, id, run, Event::Launched));
         if let Some((span, exit)) = manners.lives_for {
-            self.coming.push((self.now.plus(span), id, run, Event::Gone(exit)));
+            self.coming.push((self.now.plus(span), id, run, Event::TreeExited(exit)));
         }
     }
 
     /// Law: nothing is spawned before its conditions hold, in the world and not only in the books.
     fn watch_needs(&self, id: Id) {
-        for need in self.fleet.plan().needs(id) {
+        for need in self.fleet.plan().dependencies(id) {
             let machine = self.fleet.machine(need.on);
             let completed = matches!(machine.state(), State::Completed { exit, .. } if exit.is_success());
             let holds = match need.condition {
@@ -385,12 +390,12 @@ impl World {
         }
     }
 
-    fn probe(&mut self, order: Order) {
+    fn probe(&mut self, order: ServiceEffect) {
         let manners = &self.manners[order.id.index()];
         let up = self.processes.get(&order.id).is_some_and(|process| {
             process.run == order.run && self.now.since(process.launched) >= manners.boots_in && !manners.sick
         });
-        let verdict = if up { Verdict::Healthy } else { Verdict::Unhealthy };
+        let verdict = if up { ProbeResult::Success } else { ProbeResult::Failure };
         self.coming.push((
             self.now.plus(Duration::from_micros(200)),
             order.id,
@@ -399,17 +404,17 @@ impl World {
         ));
     }
 
-    fn terminate(&mut self, order: Order) {
+    fn terminate(&mut self, order: ServiceEffect) {
         // Law: nothing is asked to stop before its dependents that are to stop are gone.
         let state = self.fleet.machine(order.id).state();
         let first = self.asked.insert((order.id, order.run));
-        let asked = first && matches!(state, State::Stopping { cause: Cause::Asked, .. });
+        let asked = first && matches!(state, State::Stopping { cause: Cause::Requested, .. });
         for dependent in self.fleet.plan().dependents(order.id) {
             let dependent_machine = self.fleet.machine(*dependent);
             // When one ends that may run or not nobody can tell.
             let is_known = dependent_machine.state().unknown_because().is_none();
             let goes_down =
-                is_known && dependent_machine.goal() != Goal::Up && !dependent_machine.is_left_alone();
+                is_known && dependent_machine.goal() != Goal::Up && !dependent_machine.is_unmanaged();
             assert!(
                 !(asked && goes_down && self.is_alive(*dependent)),
                 "{} was stopped before {}",
@@ -423,7 +428,12 @@ impl World {
         }
     }
 
-    fn end(&mut self, order: Order, exit: Exit) {
-        self.coming.push((self.now.plus(Duration::from_millis(1)), order.id, order.run, Event::Gone(exit)));
+    fn end(&mut self, order: ServiceEffect, exit: Exit) {
+        self.coming.push((
+            self.now.plus(Duration::from_millis(1)),
+            order.id,
+            order.run,
+            Event::TreeExited(exit),
+        ));
     }
 }

@@ -88,7 +88,7 @@ fn is_idle(board: &Board, id: Id) -> bool {
     let snapshot = &board.at(id).snapshot;
     let is_inactive = match snapshot.state {
         State::Stopped => snapshot.goal == Goal::Down,
-        State::Completed { .. } | State::Failed { .. } => snapshot.goal != Goal::Again,
+        State::Completed { .. } | State::Failed { .. } => snapshot.goal != Goal::Restart,
         State::Unknown { .. }
         | State::Launching { .. }
         | State::Starting { .. }

@@ -6,9 +6,9 @@ use crate::host::clock;
 use crate::lookup::{nothing_defined, resolve};
 use crate::request::{Verb, Wish};
 use service_api::{Code, Outcome, Problem};
-use service_core::change::{Effect, differing};
+use service_core::change::{ApplyMode, changed_keys};
 use service_core::fleet::progress::Prospects;
-use service_core::fleet::{Progress, Relatives};
+use service_core::fleet::{Progress, Propagate};
 use service_core::service::{Goal, State};
 use service_core::{Id, Moment};
 use std::collections::BTreeSet;
@@ -27,11 +27,11 @@ impl Engine {
         if wish.all && wish.verb == Verb::Start && self.fleet.plan().is_empty() {
             return Err(nothing_defined());
         }
-        let along = if settings.auto_start_dependencies { Relatives::Along } else { Relatives::Apart };
+        let along = if settings.auto_start_dependencies { Propagate::Yes } else { Propagate::No };
         let ids = self.meant(wish)?;
         let relatives =
-            wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Relatives::Along });
-        if (wish.verb, relatives) == (Verb::Start, Relatives::Apart) {
+            wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Propagate::Yes });
+        if (wish.verb, relatives) == (Verb::Start, Propagate::No) {
             self.refuse_missing_needs(&ids)?;
         }
         self.refuse_unclear(wish.verb, &ids)?;
@@ -62,7 +62,7 @@ impl Engine {
             let (settled, was_alive) = before[id.index()];
             // A dependency that was on its way up comes along, and is not restarted.
             let was_alive =
-                was_alive && (wish.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Again);
+                was_alive && (wish.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Restart);
             Open {
                 id,
                 name: self.fleet.plan().service(id).name.clone(),
@@ -101,10 +101,10 @@ impl Engine {
     }
 
     /// What is done stays done, where everything is meant and nothing is named.
-    fn restart(&mut self, ids: &[Id], relatives: Relatives, spare_done: bool, now: Moment) -> Vec<Id> {
+    fn restart(&mut self, ids: &[Id], relatives: Propagate, spare_done: bool, now: Moment) -> Vec<Id> {
         let (done, ids): (Vec<Id>, Vec<Id>) =
             ids.iter().partition(|id| spare_done && self.fleet.is_done(**id));
-        let mut about = self.fleet.start(&done, Relatives::Apart, now);
+        let mut about = self.fleet.start(&done, Propagate::No, now);
         about.extend(self.fleet.restart(&ids, relatives, now));
         about
     }
@@ -138,15 +138,15 @@ impl Engine {
             let is_free = has_done && service.oneshot && !plan.dependents(*id).iter().any(runs);
             let last = self.services[id.index()].last_definition().filter(|_| is_free);
             last.is_some_and(|last| {
-                differing(last, service).iter().any(|(_, effect)| *effect == Effect::AtStart)
+                changed_keys(last, service).iter().any(|(_, effect)| *effect == ApplyMode::NeedsRestart)
             })
         };
         let outdated: Vec<Id> = ids.iter().copied().filter(is_outdated).collect();
-        self.fleet.stop(&outdated, Relatives::Apart, clock::now());
+        self.fleet.stop(&outdated, Propagate::No, clock::now());
     }
 
     fn refuse_missing_needs(&self, ids: &[Id]) -> Result<(), Problem> {
-        let Some((id, need)) = self.fleet.missing_need(ids) else { return Ok(()) };
+        let Some((id, need)) = self.fleet.missing_dependency(ids) else { return Ok(()) };
         let name = |id| &self.fleet.plan().service(id).name;
         let state = self.fleet.snapshot(need).state_word();
         let message = format!(

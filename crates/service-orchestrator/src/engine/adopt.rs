@@ -11,7 +11,7 @@ use crate::host::report::Observation;
 use crate::manager;
 use crate::store::run_definition;
 use service_core::config::Service;
-use service_core::service::{Event, Found, Memory, State};
+use service_core::service::{Discovered, Event, PersistedState, State};
 use service_core::{Id, Moment, Name, Plan};
 use service_shim::Phase;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ impl Engine {
     /// [learned](Engine::learned) once the board shows them.
     pub(super) fn recall(
         &mut self,
-        mut memories: BTreeMap<Name, Memory>,
+        mut memories: BTreeMap<Name, PersistedState>,
         mut runs: BTreeMap<Name, RunTrace>,
         mut heard: BTreeMap<Name, ManagerReport>,
     ) -> Vec<(Name, u64, Observation)> {
@@ -68,7 +68,8 @@ impl Engine {
         if machine.state().unknown_because().is_none() {
             return;
         }
-        let memory = Some(machine.memory().last_known()).filter(|memory| *memory != Memory::default());
+        let memory =
+            Some(machine.memory().last_known()).filter(|memory| *memory != PersistedState::default());
         let (mut news, now) = (News::default(), clock::now());
         self.take_up(id, memory, Some(trace), None, &mut news, now);
         let known = self.settled(news, now);
@@ -84,7 +85,12 @@ impl Engine {
         self.replan(plan).await;
         let Some(id) = self.fleet.plan().id(name) else { return };
         self.services[id.index()].orphaned = Orphaned::Yes;
-        self.fleet.recall(id, Memory::default(), Found::Unclear { why: String::new() }, clock::now());
+        self.fleet.recall(
+            id,
+            PersistedState::default(),
+            Discovered::Unclear { why: String::new() },
+            clock::now(),
+        );
     }
 
     /// A service that comes back goes on with the numbers of its runs, as far as its directory is still there: with a number
@@ -97,8 +103,8 @@ impl Engine {
             // What a manager runs has no record.
             let run = recorded.max(run_definition::last_run(&files));
             if run > 0 {
-                let memory = Memory { run, ..Memory::default() };
-                self.fleet.recall(id, memory, Found::Nothing, clock::now());
+                let memory = PersistedState { run, ..PersistedState::default() };
+                self.fleet.recall(id, memory, Discovered::Absent, clock::now());
             }
         }
     }
@@ -107,7 +113,7 @@ impl Engine {
     fn take_up(
         &mut self,
         id: Id,
-        memory: Option<Memory>,
+        memory: Option<PersistedState>,
         mut trace: Option<RunTrace>,
         heard: Option<ManagerReport>,
         news: &mut News,
@@ -116,7 +122,9 @@ impl Engine {
         let plan = Arc::clone(self.fleet.plan());
         let name = &plan.service(id).name;
         let mut found_shim = None;
-        if let Some(RunTrace { found: Found::Running { .. }, record: Some(record), reached }) = &mut trace {
+        if let Some(RunTrace { found: Discovered::Running { .. }, record: Some(record), reached }) =
+            &mut trace
+        {
             // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
             // frozen.
             let leader = match record.phase {
@@ -156,7 +164,7 @@ impl Engine {
                 }
                 found
             }
-            _ => trace.map_or(Found::Nothing, |trace| trace.found),
+            _ => trace.map_or(Discovered::Absent, |trace| trace.found),
         };
         if let Some(heard) = heard {
             let entry = self.services[id.index()].edit();
@@ -169,13 +177,17 @@ impl Engine {
             news.learn(name, run, Observation::Manager(heard.info));
         }
         if let Some(definition) = definition {
-            if let Found::Running { .. } | Found::Unclear { .. } = &found {
+            if let Discovered::Running { .. } | Discovered::Unclear { .. } = &found {
                 self.fleet.remember(id, Arc::clone(&definition));
             }
             self.services[id.index()].last_run = Some(LastRun { definition, saved: Saved::Yes });
         }
         let stranger = || {
-            if let Found::Running { .. } = found { Memory::of_a_stranger() } else { Memory::default() }
+            if let Discovered::Running { .. } = found {
+                PersistedState::unknown_run()
+            } else {
+                PersistedState::default()
+            }
         };
         let memory = memory.unwrap_or_else(stranger);
         // What the former daemon has counted is not counted again.

@@ -2,7 +2,7 @@
 
 use super::request_log::RequestLog;
 use service_api::{Code, Problem};
-use service_core::change::{Change, Present, compare};
+use service_core::change::{Change, RunningDefinitions, compare};
 use service_core::config::Origin;
 use service_core::{Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(crate) struct Comparison {
     pub(crate) changes: Vec<Change>,
     /// What is up or meant to be, by its last definition.
-    pub(crate) present: Present,
+    pub(crate) present: RunningDefinitions,
     /// The plan of now.
     pub(crate) plan: Arc<Plan>,
     /// What was wished so far, but by an apply.
@@ -23,7 +23,7 @@ pub(crate) struct Comparison {
 
 /// What runs, as far as another plan may change something about it.
 pub(crate) struct Presence {
-    pub(crate) present: Present,
+    pub(crate) present: RunningDefinitions,
     /// The services that are no news.
     pub(super) known: BTreeSet<Name>,
     /// The one-shots that have done their work.

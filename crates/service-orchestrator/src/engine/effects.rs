@@ -7,9 +7,9 @@ use crate::host::clock;
 use crate::host::report::ManagerInfo;
 use crate::process::ShimHandle;
 use crate::store::run_definition;
-use service_core::change::differing;
+use service_core::change::changed_keys;
 use service_core::config::{Service, Settings};
-use service_core::fleet::Order;
+use service_core::fleet::ServiceEffect;
 use service_core::service::{Effect, Event, Exit, Goal, State};
 use service_core::{Id, Name};
 use service_shim::Files;
@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 const MAX_INLINE_COUNT: usize = 8;
 
 impl Engine {
-    pub(super) fn perform(&mut self, order: Order) {
+    pub(super) fn perform(&mut self, order: ServiceEffect) {
         let definition = Arc::clone(self.fleet.machine(order.id).definition());
         let service = &mut self.services[order.id.index()];
         service.run.enter_run(order.run);
@@ -53,14 +53,14 @@ impl Engine {
                 let check = self.drivers.clone().check_and_report(self.settings(), entry, order.run, left);
                 tokio::spawn(check);
             }
-            Effect::Look => {
+            Effect::CheckPresence => {
                 tokio::spawn(self.drivers.managers.clone().check_presence(
                     self.settings(),
                     definition,
                     order.run,
                 ));
             }
-            Effect::Listen => self.listen(order.id, &definition, order.run),
+            Effect::WatchReadiness => self.listen(order.id, &definition, order.run),
             Effect::Terminate if managed => {
                 self.have_stopped(order.id, definition, order.run, self.only_again(order.id));
             }
@@ -94,8 +94,8 @@ impl Engine {
     }
 
     /// Writes down with what the runs are started that begin now; if they are many, while others have the thread.
-    pub(super) async fn keep_begun(&mut self, orders: &[Order]) {
-        let begins = |order: &&Order| order.effect == Effect::Spawn;
+    pub(super) async fn keep_begun(&mut self, orders: &[ServiceEffect]) {
+        let begins = |order: &&ServiceEffect| order.effect == Effect::Spawn;
         let begun: Vec<_> = orders
             .iter()
             .filter(begins)
@@ -172,8 +172,8 @@ impl Engine {
     /// A service that is stopped to be started at once, as it was: nobody has to be waited for in between.
     fn only_again(&self, id: Id) -> Then {
         let machine = self.fleet.machine(id);
-        let same = differing(machine.definition(), self.fleet.plan().service(id)).is_empty();
-        match machine.goal() == Goal::Again && same && self.fleet.unsatisfied_need(id).is_none() {
+        let same = changed_keys(machine.definition(), self.fleet.plan().service(id)).is_empty();
+        match machine.goal() == Goal::Restart && same && self.fleet.unmet_dependency(id).is_none() {
             true => Then::Start,
             false => Then::Rest,
         }
@@ -194,7 +194,7 @@ impl Engine {
             Then::Start => {
                 self.runtime(id).restarted_by_manager = Some(told);
                 // It is at rest and cleared in the same turn, and the order that follows finds that it is done.
-                self.fleet.happened(id, run, Event::Gone(Exit::Untold), clock::now());
+                self.fleet.happened(id, run, Event::TreeExited(Exit::Unreported), clock::now());
             }
         }
     }

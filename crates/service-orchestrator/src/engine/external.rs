@@ -5,7 +5,7 @@ use crate::host::report::ManagerReport;
 use crate::host::report::Observation;
 use crate::manager;
 use service_core::Name;
-use service_core::service::{Event, Presence, Starter};
+use service_core::service::{Event, Presence, StartedBy};
 use std::sync::Arc;
 
 impl Engine {
@@ -13,13 +13,13 @@ impl Engine {
     /// begins with that.
     pub(super) fn looked(&mut self, name: &Name, run: u64, found: Option<Box<ManagerReport>>) {
         let Some(heard) = found else {
-            return self.happened(name, run, Event::Looked(Presence::Absent));
+            return self.happened(name, run, Event::PresenceChecked(Presence::Absent));
         };
-        self.happened(name, run, Event::Looked(Presence::Running));
+        self.happened(name, run, Event::PresenceChecked(Presence::Running));
         let Some(id) = self.fleet.plan().id(name) else { return };
         let machine = self.fleet.machine(id);
         let run = run + 1;
-        if machine.run() != run || machine.starter() != Starter::Others {
+        if machine.run() != run || machine.starter() != StartedBy::External {
             return;
         }
         let definition = Arc::clone(machine.definition());

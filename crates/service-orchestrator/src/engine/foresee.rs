@@ -1,7 +1,7 @@
 //! What a restart would start, told before it stops anything.
 
 use super::task::Engine;
-use crate::request::{Relatives, Wish};
+use crate::request::{Propagate, Wish};
 use service_core::{Id, Plan};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ impl Engine {
         if wish.all && !wish.oneshots {
             ids.retain(|id| !self.fleet.is_done(*id));
         }
-        let (again, wanted) = self.fleet.restarted(&ids, wish.relatives.unwrap_or(Relatives::Along));
+        let (again, wanted) = self.fleet.restarted(&ids, wish.relatives.unwrap_or(Propagate::Yes));
         let takes_down = again.iter().any(|id| self.fleet.machine(*id).state().is_alive());
         (Arc::clone(plan), if takes_down { wanted } else { Vec::new() })
     }

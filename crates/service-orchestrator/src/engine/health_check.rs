@@ -8,7 +8,7 @@ use crate::host::text::CheckText;
 use crate::probe::log_pattern;
 use service_core::Moment;
 use service_core::config::{Service, Settings};
-use service_core::health::Verdict;
+use service_core::health::ProbeResult;
 use service_core::service::{Event, State};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Drivers {
             // It had less time than the previous check needed for its answer.
             return;
         }
-        let verdict = if result.healthy { Verdict::Healthy } else { Verdict::Unhealthy };
+        let verdict = if result.healthy { ProbeResult::Success } else { ProbeResult::Failure };
         self.reports.observed(&definition.name, run, Observation::Checked(result));
         self.reports.happened(&definition.name, run, Event::Probed(verdict));
     }
@@ -97,7 +97,7 @@ impl Drivers {
         let (reports, name) = (self.reports.clone(), service.name.clone());
         let task = tokio::spawn(async move {
             if opened.await {
-                reports.happened(&name, run, Event::Listening);
+                reports.happened(&name, run, Event::PortOpened);
             }
         });
         Some(task.abort_handle())
@@ -109,7 +109,7 @@ impl Drivers {
         let matched = log_pattern::wait_for_match(Arc::clone(&self.paths), Arc::clone(service), launched);
         let task = tokio::spawn(async move {
             if matched.await {
-                reports.happened(&name, run, Event::Announced);
+                reports.happened(&name, run, Event::ReadyNotified);
             }
         });
         task.abort_handle()

@@ -12,7 +12,7 @@ impl Engine {
     pub(super) fn note(&mut self, id: Id) {
         let entry = &self.services[id.index()].snapshot;
         let plan = self.fleet.plan();
-        let need = self.fleet.unsatisfied_need(id).map(|need| &*plan.service(need.on).name);
+        let need = self.fleet.unmet_dependency(id).map(|need| &*plan.service(need.on).name);
         let look = ObservedState::of(&entry.snapshot, entry.ending(), entry.reason(), need);
         self.journal.observe(&plan.service(id).name, look);
     }

@@ -3,7 +3,7 @@
 use super::comparison::{Comparison, Presence};
 use crate::store::run_definition;
 use service_api::{Code, Problem};
-use service_core::change::Present;
+use service_core::change::RunningDefinitions;
 use service_core::config::{Config, Origin, Service};
 use service_core::{Name, Plan};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Pro
     })
 }
 
-fn runs(present: &Present) -> impl Iterator<Item = Service> {
+fn runs(present: &RunningDefinitions) -> impl Iterator<Item = Service> {
     present.values().map(|service| Arc::unwrap_or_clone(Arc::clone(service)))
 }
 

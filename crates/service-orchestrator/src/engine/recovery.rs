@@ -12,7 +12,7 @@ use crate::process::{self, Reached};
 use crate::store::run_definition;
 use service_api::redact;
 use service_core::config::{Manager, Service};
-use service_core::service::{Event, Exit, Found, Goal, Memory, State};
+use service_core::service::{Discovered, Event, Exit, Goal, PersistedState, State};
 use service_core::{Moment, Name, Plan};
 use service_shim::{Files, Phase, RunRecord};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,11 @@ struct Last {
 }
 
 /// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
-pub(super) async fn look(paths: &Arc<Paths>, plan: Plan, memories: &BTreeMap<Name, Memory>) -> Traces {
+pub(super) async fn look(
+    paths: &Arc<Paths>,
+    plan: Plan,
+    memories: &BTreeMap<Name, PersistedState>,
+) -> Traces {
     let managed = |name: &Name| plan.id(name).is_some_and(|id| plan.service(id).is_managed());
     let Lost { records: lost, unsearched } = process::lost::call_back(paths, memories, managed).await;
     wait_for_launches(paths, memories).await;
@@ -112,14 +116,14 @@ pub(super) fn kept(paths: &Paths, now: &Service, run: u64, is_orphaned: bool) ->
 }
 
 /// Whether a manager runs it for us, for all that is known, by the definition with which it was started.
-fn runs_elsewhere(paths: &Paths, name: &Name, memory: &Memory) -> bool {
+fn runs_elsewhere(paths: &Paths, name: &Name, memory: &PersistedState) -> bool {
     was_wanted(memory)
         && run_definition::kept(paths, &Service::new(name.clone()), memory.run)
             .is_some_and(|definition| definition.is_managed())
 }
 
 /// Whether it was up when the former daemon ended, and that was wanted.
-fn was_wanted(memory: &Memory) -> bool {
+fn was_wanted(memory: &PersistedState) -> bool {
     memory.state.is_alive() && (memory.goal != Goal::Down || matches!(memory.state, State::Stopping { .. }))
 }
 
@@ -140,7 +144,7 @@ pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, String> {
 pub(super) async fn traces(
     paths: &Arc<Paths>,
     names: BTreeSet<Name>,
-    memories: &BTreeMap<Name, Memory>,
+    memories: &BTreeMap<Name, PersistedState>,
     began: Moment,
     unsearched: Option<&str>,
 ) -> BTreeMap<Name, RunTrace> {
@@ -169,7 +173,7 @@ pub(super) async fn traces(
 async fn trace(
     paths: &Paths,
     name: &Name,
-    memory: Option<&Memory>,
+    memory: Option<&PersistedState>,
     began: Moment,
     unsearched: Option<&str>,
 ) -> RunTrace {
@@ -178,11 +182,11 @@ async fn trace(
         Ok(Some(Last { record, is_kept, reached })) => {
             (found(&record, is_kept, paths, name).await, Some(record), reached)
         }
-        Ok(None) => (Found::Nothing, None, None),
-        Err(why) => return RunTrace { found: Found::Unclear { why }, record: None, reached: None },
+        Ok(None) => (Discovered::Absent, None, None),
+        Err(why) => return RunTrace { found: Discovered::Unclear { why }, record: None, reached: None },
     };
-    if !matches!(found, Found::Running { .. }) {
-        let unseen = |memory: &&Memory| {
+    if !matches!(found, Discovered::Running { .. }) {
+        let unseen = |memory: &&PersistedState| {
             let told = record.as_ref().map_or(0, |record| record.run);
             memory.state.is_alive() && told < memory.run
         };
@@ -222,9 +226,9 @@ fn is_absent_or_damaged(error: &io::Error) -> bool {
 
 /// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
 /// nobody may think that there is none.
-async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, Memory>) {
+async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedState>) {
     let deadline = clock::now().plus(LAUNCH);
-    let is_out = |memory: &Memory| matches!(memory.state, State::Launching { .. });
+    let is_out = |memory: &PersistedState| matches!(memory.state, State::Launching { .. });
     for (name, memory) in memories.iter().filter(|(_, memory)| is_out(memory)) {
         let files = paths.files(name);
         // What cannot be read does not show; whoever looks next says so.
@@ -325,30 +329,34 @@ fn is_gone(files: &Files) -> bool {
 ///   the lock, and nobody begins without it, so that record is the last word.
 /// - Its shim kept it when it was asked, or had written so and lived: the run goes on for us, whatever has become of it since.
 ///   Whoever [adopts](process::adopt) it hears what comes, and when the shim has ended reads what it wrote down before that.
-async fn found(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Found {
+async fn found(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Discovered {
     let run = record.run;
     match &record.phase {
-        _ if record.boot_id != paths.boot_id => Found::Nothing,
-        Phase::Finished { exit, .. } => {
-            Found::Over { run, event: Event::Gone(process::limits::exit(paths, name, run, *exit)) }
-        }
+        _ if record.boot_id != paths.boot_id => Discovered::Absent,
+        Phase::Finished { exit, .. } => Discovered::Exited {
+            run,
+            event: Event::TreeExited(process::limits::exit(paths, name, run, *exit)),
+        },
         Phase::LaunchFailed { message, .. } => {
-            Found::Over { run, event: Event::Refused(redact(message).into_owned()) }
+            Discovered::Exited { run, event: Event::LaunchFailed(redact(message).into_owned()) }
         }
         Phase::Launching { at } | Phase::Running { at, .. } | Phase::Exited { at, .. } if is_kept => {
-            Found::Running { run, launched: Moment::from_nanos(*at) }
+            Discovered::Running { run, launched: Moment::from_nanos(*at) }
         }
         Phase::Exited { leader, exit, .. } => {
             process::orphans::end(paths, name, run, Some(*leader)).await;
-            Found::Over { run, event: Event::Gone(process::limits::exit(paths, name, run, *exit)) }
+            Discovered::Exited {
+                run,
+                event: Event::TreeExited(process::limits::exit(paths, name, run, *exit)),
+            }
         }
         Phase::Launching { .. } => {
             process::orphans::end(paths, name, run, None).await;
-            Found::Over { run, event: Event::Gone(Exit::Unknown) }
+            Discovered::Exited { run, event: Event::TreeExited(Exit::Unknown) }
         }
         Phase::Running { leader, .. } => {
             process::orphans::end(paths, name, run, Some(*leader)).await;
-            Found::Over { run, event: Event::Gone(Exit::Unknown) }
+            Discovered::Exited { run, event: Event::TreeExited(Exit::Unknown) }
         }
     }
 }
@@ -357,21 +365,21 @@ async fn found(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) ->
 /// nobody knows.
 pub(super) fn elsewhere(
     definition: &Service,
-    memory: Option<&Memory>,
+    memory: Option<&PersistedState>,
     run: u64,
     heard: Option<&ManagerReport>,
-) -> Option<Found> {
+) -> Option<Discovered> {
     let memory = memory.filter(|memory| memory.run == run && memory.state.is_alive())?;
     let launched = memory.state.launched().unwrap_or_default();
     definition.is_managed().then(|| match heard.map(|heard| &heard.event) {
-        Some(event @ Event::Gone(_)) => Found::Over { run, event: event.clone() },
-        None if is_to_be_asked(memory) => Found::Unheard { run, launched },
-        _ => Found::Running { run, launched },
+        Some(event @ Event::TreeExited(_)) => Discovered::Exited { run, event: event.clone() },
+        None if is_to_be_asked(memory) => Discovered::Unreachable { run, launched },
+        _ => Discovered::Running { run, launched },
     })
 }
 
 /// Whether it was up for all that is known, and nothing was being done about it.
-fn is_to_be_asked(memory: &Memory) -> bool {
+fn is_to_be_asked(memory: &PersistedState) -> bool {
     memory.state.is_going()
 }
 
@@ -380,10 +388,11 @@ fn is_to_be_asked(memory: &Memory) -> bool {
 pub(super) async fn hear(
     drivers: &Drivers,
     found: &Traces,
-    memories: &BTreeMap<Name, Memory>,
+    memories: &BTreeMap<Name, PersistedState>,
 ) -> BTreeMap<Name, ManagerReport> {
-    let is_kept =
-        |name: &Name| found.runs.get(name).is_some_and(|trace| matches!(trace.found, Found::Running { .. }));
+    let is_kept = |name: &Name| {
+        found.runs.get(name).is_some_and(|trace| matches!(trace.found, Discovered::Running { .. }))
+    };
     let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
         let definition = kept(&drivers.paths, service, memory.run, found.left_over.contains(&service.name));

@@ -1,12 +1,12 @@
 //! [`RunTrace`]: what was found of the last run of a service.
 
 use crate::process::Reached;
-use service_core::service::Found;
+use service_core::service::Discovered;
 use service_shim::RunRecord;
 
 /// What was found of one service.
 pub(crate) struct RunTrace {
-    pub(super) found: Found,
+    pub(super) found: Discovered,
     pub(super) record: Option<RunRecord>,
     pub(super) reached: Option<Reached>,
 }
@@ -14,18 +14,18 @@ pub(crate) struct RunTrace {
 impl RunTrace {
     /// Nobody can tell whether it runs.
     pub(super) fn unclear(why: &str) -> Self {
-        Self { found: Found::Unclear { why: unknown_because(why) }, record: None, reached: None }
+        Self { found: Discovered::Unclear { why: unknown_because(why) }, record: None, reached: None }
     }
 
     /// Why nobody can tell whether it runs, if that is so.
     pub(super) fn doubt(&self) -> Option<&str> {
-        let Found::Unclear { why } = &self.found else { return None };
+        let Discovered::Unclear { why } = &self.found else { return None };
         Some(why)
     }
 
     /// Whether it runs, for all that is known.
     pub(super) fn may_run(&self) -> bool {
-        matches!(self.found, Found::Running { .. } | Found::Unclear { .. })
+        matches!(self.found, Discovered::Running { .. } | Discovered::Unclear { .. })
     }
 }
 

@@ -230,7 +230,7 @@ impl Engine {
         self.journal.commit(now);
         // Nobody has a turn between these two: who hears of an event finds it in the picture.
         let board = self.publish();
-        let orders = self.fleet.take_orders();
+        let orders = self.fleet.take_effects();
         for orders in orders.chunks(BATCH_COUNT) {
             self.keep_begun(orders).await;
             for order in orders {
@@ -380,7 +380,7 @@ impl Engine {
     pub(super) async fn replan(&mut self, plan: Plan) {
         let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
         // What others run here is theirs.
-        let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_left_alone();
+        let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_unmanaged();
         let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
         let orphaned: BTreeSet<Name> = names.filter(|name| plan.id(name).is_none()).cloned().collect();
         self.has_gone = false;
@@ -447,7 +447,7 @@ impl Engine {
 /// What may be written down and told of it: why something cannot be launched may speak of its command line.
 fn told(event: Event) -> Event {
     match event {
-        Event::Refused(why) => Event::Refused(redact(&why).into_owned()),
+        Event::LaunchFailed(why) => Event::LaunchFailed(redact(&why).into_owned()),
         event => event,
     }
 }

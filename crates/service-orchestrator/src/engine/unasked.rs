@@ -8,8 +8,7 @@ impl Engine {
         let acceptance = &self.drivers.acceptance;
         for service in &mut self.services {
             let entry = &service.snapshot;
-            let unasked =
-                entry.definition.may_be_started_elsewhere() && !acceptance.covers(&entry.definition);
+            let unasked = entry.definition.may_start_externally() && !acceptance.covers(&entry.definition);
             if unasked != entry.unasked {
                 service.edit().unasked = unasked;
             }

@@ -11,7 +11,7 @@ use crate::process;
 use crate::process::lost::Lost;
 use crate::request::Verb;
 use service_api::Problem;
-use service_core::service::Memory;
+use service_core::service::PersistedState;
 use service_core::why::unknown;
 use service_core::{Id, Moment, Name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ pub(super) struct Unclear {
     unlisted: bool,
     /// Whether there may be shims whose files are gone.
     unsearched: bool,
-    memories: BTreeMap<Name, Memory>,
+    memories: BTreeMap<Name, PersistedState>,
     began: Moment,
 }
 
@@ -40,12 +40,12 @@ impl Unclear {
     pub(super) fn new(
         runs: &BTreeMap<Name, RunTrace>,
         [unlisted, unsearched]: [bool; 2],
-        memories: &BTreeMap<Name, Memory>,
+        memories: &BTreeMap<Name, PersistedState>,
         began: Moment,
     ) -> Self {
         let doubt = |(name, trace): (&Name, &RunTrace)| Some((name.clone(), trace.doubt()?.to_owned()));
         let services: BTreeMap<Name, String> = runs.iter().filter_map(doubt).collect();
-        let is_unclear = |(name, _): &(&Name, &Memory)| services.contains_key(*name);
+        let is_unclear = |(name, _): &(&Name, &PersistedState)| services.contains_key(*name);
         let of_these = memories.iter().filter(is_unclear);
         let memories = of_these.map(|(name, memory)| (name.clone(), memory.clone())).collect();
         Self { services, unlisted, unsearched, memories, began }

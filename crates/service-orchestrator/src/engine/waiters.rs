@@ -9,7 +9,7 @@ use crate::request::{Patience, Verb, Watch};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::config::word;
 use service_core::fleet::progress::Prospects;
-use service_core::fleet::{Obstacle, Progress, Until};
+use service_core::fleet::{Blocker, Progress, WaitCondition};
 use service_core::plan::Id;
 use service_core::service::Goal;
 use service_core::why::{STATE_NOT_WRITTEN, after_start, unknown};
@@ -38,7 +38,7 @@ enum Condition {
     /// That a request is carried out.
     Request(Verb),
     /// That a service comes to this point.
-    State(Until),
+    State(WaitCondition),
 }
 
 /// One service that is waited for.
@@ -151,7 +151,7 @@ impl Waiter {
                 let row = match self.condition {
                     Condition::Request(_) => gone(service, Problem::new(Code::Cancelled, message), took),
                     // What is gone has stopped.
-                    Condition::State(Until::Stopped) => stopped(service, None, took),
+                    Condition::State(WaitCondition::Stopped) => stopped(service, None, took),
                     Condition::State(_) => stopped(service, Some(Problem::new(Code::Never, message)), took),
                 };
                 let _ = self.rows.send(row);
@@ -173,7 +173,7 @@ impl Waiter {
                 }
                 Condition::State(until) => {
                     let message =
-                        format!("the daemon ended before `{name}` was {}", word(&Until::ALL, until));
+                        format!("the daemon ended before `{name}` was {}", word(&WaitCondition::ALL, until));
                     let help = "services keep running, and the next command starts a daemon: wait again";
                     (Action::Unchanged, message, help)
                 }
@@ -210,15 +210,17 @@ impl Waiter {
     ) -> Option<Outcome> {
         let (id, entry) = (service.id, board.at(service.id));
         let (action, problem) = match self.condition {
-            Condition::State(until) => match prospects.outlook(id, until) {
+            Condition::State(until) => match prospects.wait_progress(id, until) {
                 Progress::Done => (Action::Unchanged, None),
-                Progress::Never(obstacle) => (Action::Unchanged, Some(never(until, id, obstacle, board))),
+                Progress::Impossible(obstacle) => {
+                    (Action::Unchanged, Some(never(until, id, obstacle, board)))
+                }
                 Progress::Pending if over => (Action::Unchanged, Some(self.late(until, entry))),
                 Progress::Pending => return None,
             },
             Condition::Request(verb) => match request_progress(verb, service, prospects) {
                 Progress::Done => (done(verb, service), None),
-                Progress::Never(obstacle) => (Action::Failed, Some(explain(verb, id, obstacle, board))),
+                Progress::Impossible(obstacle) => (Action::Failed, Some(explain(verb, id, obstacle, board))),
                 Progress::Pending if verb == Verb::Start && is_held(entry) => {
                     (Action::Failed, Some(held(entry)))
                 }
@@ -243,9 +245,9 @@ impl Waiter {
     }
 
     /// A state that has not come in time.
-    fn late(&self, until: Until, entry: &Entry) -> Problem {
+    fn late(&self, until: WaitCondition, entry: &Entry) -> Problem {
         let limit = if let Patience::For(limit) = self.patience { limit } else { Duration::ZERO };
-        let message = not_yet(entry, word(&Until::ALL, until), limit, state_now(entry));
+        let message = not_yet(entry, word(&WaitCondition::ALL, until), limit, state_now(entry));
         Problem::new(Code::Timeout, message).help(format!("see `service why {}`", entry.definition.name))
     }
 }
@@ -286,11 +288,11 @@ fn not_yet(entry: &Entry, goal: &str, limit: Duration, state: &str) -> String {
 }
 
 /// Why a request cannot be carried out.
-fn explain(verb: Verb, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
+fn explain(verb: Verb, id: Id, obstacle: Blocker, board: &Board) -> Problem {
     let name = &board.at(id).definition.name;
     let verb = verb.word();
     match obstacle {
-        Obstacle::Failed => {
+        Blocker::Failed => {
             let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
             let entry = board.at(id);
             let disk = match entry.missing.unreported {
@@ -309,7 +311,7 @@ fn explain(verb: Verb, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
             let code = if reason.starts_with(STATE_NOT_WRITTEN) { Code::Storage } else { Code::StartFailed };
             Problem::new(code, message).help(help)
         }
-        Obstacle::Dependency(need) => {
+        Blocker::Dependency(need) => {
             let need = board.at(need);
             let state = need.blocking_reason();
             let needed = &need.definition.name;
@@ -319,26 +321,26 @@ fn explain(verb: Verb, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
             )
             .help(format!("see `service why {needed}`"))
         }
-        Obstacle::Unclear => {
+        Blocker::Unclear => {
             let why = board.at(id).snapshot.state.unknown_because().unwrap_or_default();
             state_unknown(verb, name, why)
         }
-        Obstacle::Countermanded | Obstacle::Endless => Problem::new(
+        Blocker::Superseded | Blocker::RestartsForever => Problem::new(
             Code::Cancelled,
             format!("cannot {verb} `{name}`: another request asked for the opposite"),
         ),
     }
 }
 /// Why a service will not come to a state.
-fn never(until: Until, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
+fn never(until: WaitCondition, id: Id, obstacle: Blocker, board: &Board) -> Problem {
     let entry = board.at(id);
     let name = &entry.definition.name;
     let (why, help) = match obstacle {
-        Obstacle::Failed => {
+        Blocker::Failed => {
             let reason = entry.reason().unwrap_or_else(|| "it ended".to_owned());
             (format!("it is {}: {reason}", state_now(entry)), format!("see `service why {name}`"))
         }
-        Obstacle::Dependency(need) => {
+        Blocker::Dependency(need) => {
             let need = board.at(need);
             let needed = &need.definition.name;
             (
@@ -346,23 +348,23 @@ fn never(until: Until, id: Id, obstacle: Obstacle, board: &Board) -> Problem {
                 format!("see `service why {needed}`"),
             )
         }
-        Obstacle::Unclear => {
+        Blocker::Unclear => {
             let why = entry.snapshot.state.unknown_because().unwrap_or_default();
             (why.to_owned(), unknown(name))
         }
-        Obstacle::Countermanded if entry.snapshot.state.is_alive() => {
+        Blocker::Superseded if entry.snapshot.state.is_alive() => {
             ("it is being stopped by request".to_owned(), format!("run `service start {name}`"))
         }
-        Obstacle::Countermanded => (
+        Blocker::Superseded => (
             format!("it is {}, and its goal is down", state_now(entry)),
             format!("run `service start {name}`"),
         ),
-        Obstacle::Endless => (
+        Blocker::RestartsForever => (
             "its restart policy starts it again whenever it ends".to_owned(),
             format!("wait for another state, or change `restart` of [services.{name}]"),
         ),
     };
-    let message = format!("`{name}` will not be {}: {why}", word(&Until::ALL, until));
+    let message = format!("`{name}` will not be {}: {why}", word(&WaitCondition::ALL, until));
     Problem::new(Code::Never, message).help(help)
 }
 

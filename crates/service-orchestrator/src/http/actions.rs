@@ -9,7 +9,7 @@ use super::rows;
 use super::state::ApiState;
 use crate::host::acceptance::not_asked;
 use crate::lookup::resolve;
-use crate::request::{Patience, Relatives, Verb, Wish};
+use crate::request::{Patience, Propagate, Verb, Wish};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -214,7 +214,7 @@ async fn answer(
     let wish = Wish {
         all: asked.all,
         oneshots: asked.oneshots,
-        relatives: asked.relatives.map(|along| if along { Relatives::Along } else { Relatives::Apart }),
+        relatives: asked.relatives.map(|along| if along { Propagate::Yes } else { Propagate::No }),
         patience: patience(asked.wait, asked.timeout_ms),
         ..Wish::new(verb, asked.names)
     };

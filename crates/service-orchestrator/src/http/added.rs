@@ -10,7 +10,7 @@ use super::state::ApiState;
 use crate::board::Board;
 use crate::load::{self, Addition};
 use crate::lookup::not_found;
-use crate::request::{ON_BEHALF, Relatives, Verb, Wish};
+use crate::request::{ON_BEHALF, Propagate, Verb, Wish};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -236,7 +236,7 @@ pub(super) async fn remove(
         let (there, apart): (Vec<&Name>, Vec<&Name>) =
             names.iter().partition(|name| board.plan.id(name).is_some());
         let wish = Wish {
-            relatives: Some(Relatives::Apart),
+            relatives: Some(Propagate::No),
             patience: patience(true, asked.timeout_ms),
             ..Wish::new(Verb::Stop, there.iter().map(ToString::to_string).collect())
         };

@@ -21,7 +21,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use service_api::redact::brief;
 use service_api::{Code, Problem, routes};
-use service_core::fleet::Until;
+use service_core::fleet::WaitCondition;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::StreamExt;
@@ -173,11 +173,11 @@ pub(super) async fn wait(
     Ok(rows::outcomes(&headers, outcomes).await)
 }
 
-fn until(word: Option<&str>) -> Result<Until, Problem> {
-    let Some(word) = word else { return Ok(Until::default()) };
-    let known = Until::ALL.iter().find(|(known, _)| *known == word);
+fn until(word: Option<&str>) -> Result<WaitCondition, Problem> {
+    let Some(word) = word else { return Ok(WaitCondition::default()) };
+    let known = WaitCondition::ALL.iter().find(|(known, _)| *known == word);
     known.map(|(_, until)| *until).ok_or_else(|| {
-        let words = Until::ALL.map(|(word, _)| word).join(", ");
+        let words = WaitCondition::ALL.map(|(word, _)| word).join(", ");
         Problem::new(Code::BadRequest, format!("cannot wait for `{}`", brief(word)))
             .help(format!("one of: {words}"))
     })

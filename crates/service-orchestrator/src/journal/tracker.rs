@@ -137,7 +137,7 @@ impl StateTracker {
                 from: self.state.replace(WAITING.to_owned()),
                 to: self.state.clone(),
                 reason: Some(match (exit.unwrap_or(Exit::Unknown), &look.ending) {
-                    (Exit::Untold, Some(ending)) => format!("{}: {ending}", Exit::Untold),
+                    (Exit::Unreported, Some(ending)) => format!("{}: {ending}", Exit::Unreported),
                     (exit, _) => exit.to_string(),
                 }),
                 run: Some(self.run),

@@ -7,7 +7,7 @@ use service_core::config::{
     Backoff, Command, Condition, Dependency, Health, KillMode, Listener, Log, Manager, OnFailure, Ready,
     Restart, Service, Span, WhenLost,
 };
-use service_core::health::{BadEndpoint, Endpoint};
+use service_core::health::{Endpoint, InvalidEndpoint};
 use std::ops::Range;
 use std::path::Path;
 use toml::de::DeValue;
@@ -244,7 +244,7 @@ fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
         section.push(diagnostic);
     };
     let endpoint =
-        Endpoint::parse(text).map_err(|error| refuse(error.to_string(), BadEndpoint::HELP)).ok()?;
+        Endpoint::parse(text).map_err(|error| refuse(error.to_string(), InvalidEndpoint::HELP)).ok()?;
     if let (Endpoint::Http(url) | Endpoint::Https(url), Some(why)) = (&endpoint, check_url(text)) {
         refuse(format!("`{url}` is not usable: {why}"), "write it as http://host:port/path");
         return None;

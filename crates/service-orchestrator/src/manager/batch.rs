@@ -23,7 +23,7 @@ use crate::manager::status;
 use serde_json::Value;
 use service_core::Name;
 use service_core::config::{Service, Settings};
-use service_core::health::Verdict;
+use service_core::health::ProbeResult;
 use service_core::service::Event;
 use service_core::{Moment, config};
 use std::collections::BTreeMap;
@@ -253,7 +253,7 @@ fn tell(managers: &Managers, service: &Service, run: u64, began: Moment, answer:
     let event = match answer {
         Ok(status) => {
             learn(Observation::Manager(status.told()));
-            if !decides && !matches!(status.event(), Event::Gone(_)) {
+            if !decides && !matches!(status.event(), Event::TreeExited(_)) {
                 return;
             }
             learn(Observation::Checked(status.checked(latency)));
@@ -266,7 +266,7 @@ fn tell(managers: &Managers, service: &Service, run: u64, began: Moment, answer:
             }
             let message = format!("cannot query its manager: {message}");
             learn(Observation::Checked(status::checked(false, message, latency)));
-            Event::Probed(Verdict::Unknown)
+            Event::Probed(ProbeResult::Unknown)
         }
     };
     managers.reports.happened(&service.name, run, event);

@@ -41,19 +41,19 @@ impl Managers {
     pub(crate) async fn start(self, settings: Settings, service: Arc<Service>, run: u64) {
         // What can be started has to be stopped and looked after.
         if let Err(message) = Fitness::default().check(&self, &settings, &service).await {
-            return self.reports.happened(&service.name, run, Event::Refused(message));
+            return self.reports.happened(&service.name, run, Event::LaunchFailed(message));
         }
         let began = clock::now();
         let status = match self.ask::<Status>(&settings, &service, "start").await {
             Ok(status) => status,
-            Err(message) => return self.reports.happened(&service.name, run, Event::Refused(message)),
+            Err(message) => return self.reports.happened(&service.name, run, Event::LaunchFailed(message)),
         };
         // With an exit code or a signal it has run, and ended at once.
         let is_down = matches!(status.state, State::Stopped | State::Failed);
         let has_run = is_down && status.exit().is_some();
         if is_down && !has_run {
             let why = status.said();
-            return self.reports.happened(&service.name, run, Event::Refused(why));
+            return self.reports.happened(&service.name, run, Event::LaunchFailed(why));
         }
         self.report_started(&service, run, status.told());
         if status.state == State::Completed || has_run {
@@ -104,7 +104,7 @@ impl Managers {
         let complaint = result.as_ref().err().cloned();
         self.reports.observed(&service.name, run, Observation::StopError(complaint));
         if let Ok(status) = result {
-            self.reports.happened(&service.name, run, Event::Gone(status.ending()));
+            self.reports.happened(&service.name, run, Event::TreeExited(status.ending()));
         }
     }
 

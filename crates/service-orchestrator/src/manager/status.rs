@@ -9,7 +9,7 @@ use crate::host::text::single_line;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use service_api::quoted;
-use service_core::health::Verdict;
+use service_core::health::ProbeResult;
 use service_core::service::{Event, Exit};
 use std::time::Duration;
 
@@ -161,11 +161,11 @@ impl Status {
     /// What it means for a service that is thought to run.
     pub(super) fn event(&self) -> Event {
         match self.state {
-            State::Running if self.healthy == Some(false) => Event::Probed(Verdict::Condemned),
-            State::Running => Event::Probed(Verdict::Healthy),
-            State::Starting => Event::Probed(Verdict::Unhealthy),
-            State::Completed | State::Stopped | State::Failed => Event::Gone(self.ending()),
-            State::Unknown => Event::Probed(Verdict::Unknown),
+            State::Running if self.healthy == Some(false) => Event::Probed(ProbeResult::ConfirmedFailure),
+            State::Running => Event::Probed(ProbeResult::Success),
+            State::Starting => Event::Probed(ProbeResult::Failure),
+            State::Completed | State::Stopped | State::Failed => Event::TreeExited(self.ending()),
+            State::Unknown => Event::Probed(ProbeResult::Unknown),
         }
     }
 
@@ -177,9 +177,9 @@ impl Status {
     /// How it ended, if it did; what has done its work and says no more has done it well.
     pub(super) fn ending(&self) -> Exit {
         match (self.state, self.exit()) {
-            (State::Completed, Some(Exit::Signal(signal))) => Exit::Heeded(signal),
+            (State::Completed, Some(Exit::Signal(signal))) => Exit::AcceptedSignal(signal),
             (State::Completed, None) => Exit::Code(0),
-            (_, exit) => exit.unwrap_or(Exit::Untold),
+            (_, exit) => exit.unwrap_or(Exit::Unreported),
         }
     }
 
@@ -253,26 +253,26 @@ mod tests {
     #[test]
     fn what_runs_and_is_not_well_is_unhealthy_and_not_gone() {
         let sick = status(r#"{"state":"running","healthy":false,"id":"c0ffee","pid":null}"#);
-        assert_eq!(sick.event(), Event::Probed(Verdict::Condemned));
+        assert_eq!(sick.event(), Event::Probed(ProbeResult::ConfirmedFailure));
         assert!(!sick.is_well());
         assert_eq!(sick.told().id.as_deref(), Some("c0ffee"));
     }
 
     #[test]
     fn what_ended_without_a_code_has_not_succeeded() {
-        assert_eq!(status(r#"{"state":"stopped"}"#).event(), Event::Gone(Exit::Untold));
-        assert_eq!(status(r#"{"state":"completed"}"#).event(), Event::Gone(Exit::Code(0)));
-        assert_eq!(status(r#"{"state":"failed","exit_code":3}"#).event(), Event::Gone(Exit::Code(3)));
+        assert_eq!(status(r#"{"state":"stopped"}"#).event(), Event::TreeExited(Exit::Unreported));
+        assert_eq!(status(r#"{"state":"completed"}"#).event(), Event::TreeExited(Exit::Code(0)));
+        assert_eq!(status(r#"{"state":"failed","exit_code":3}"#).event(), Event::TreeExited(Exit::Code(3)));
     }
 
     #[test]
     fn a_signal_that_ended_it_is_read_by_number_and_by_name() {
         for said in ["9", "\"SIGKILL\"", "\"KILL\""] {
             let status = status(&format!(r#"{{"state":"failed","exit_code":137,"exit_signal":{said}}}"#));
-            assert_eq!(status.event(), Event::Gone(Exit::Signal(9)), "{said}");
+            assert_eq!(status.event(), Event::TreeExited(Exit::Signal(9)), "{said}");
         }
         let asked = status(r#"{"state":"completed","exit_signal":15}"#);
-        assert_eq!(asked.event(), Event::Gone(Exit::Heeded(15)));
+        assert_eq!(asked.event(), Event::TreeExited(Exit::AcceptedSignal(15)));
         for wrong in ["0", "65", "\"SIGNAL\"", "true"] {
             let said = read(&format!(r#"{{"state":"failed","exit_signal":{wrong}}}"#)).unwrap_err();
             assert!(said.starts_with("`exit_signal` should be the number or the name of a signal"), "{said}");

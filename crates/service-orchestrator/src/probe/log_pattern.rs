@@ -5,7 +5,7 @@ use crate::host::paths::Paths;
 use regex::Regex;
 use service_core::Moment;
 use service_core::config::Service;
-use service_core::health::next_while_starting;
+use service_core::health::next_startup_probe;
 use service_shim::{Files, Line, Tail, tail, terminal_text};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -26,7 +26,7 @@ pub(crate) async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, lau
     let mut lines =
         files.tail(MOST_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default();
     while !lines.iter().any(|line| pattern.is_match(&terminal_text::strip_escapes(&line.text))) {
-        clock::sleep_until(Some(next_while_starting(launched, clock::now()))).await;
+        clock::sleep_until(Some(next_startup_probe(launched, clock::now()))).await;
         lines = follower.lines();
     }
     true

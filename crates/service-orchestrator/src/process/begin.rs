@@ -195,7 +195,7 @@ fn cannot(error: &io::Error) -> String {
 impl RunFollower {
     async fn not_begun(&self, message: String) {
         limits::leave(&self.shims.paths, &self.name, self.run).await;
-        self.report(Event::Refused(message));
+        self.report(Event::LaunchFailed(message));
     }
 
     /// Waits for the first word of the shim, and follows it from there on.

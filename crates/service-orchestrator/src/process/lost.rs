@@ -14,7 +14,7 @@ use nix::libc::ESRCH;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use service_core::Name;
-use service_core::service::Memory;
+use service_core::service::PersistedState;
 use service_shim::{Files, NotifyStatus, PROTOCOL_VERSION, Phase, Process, RunRecord};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -41,7 +41,7 @@ pub(crate) struct Lost {
 /// Searches for shims of this state directory, if anything is missing, and has them make their files anew.
 pub(crate) async fn call_back(
     paths: &Paths,
-    memories: &BTreeMap<Name, Memory>,
+    memories: &BTreeMap<Name, PersistedState>,
     is_managed: impl Fn(&Name) -> bool,
 ) -> Lost {
     if is_anything_missing(paths, memories, is_managed) { search(paths).await } else { Lost::default() }
@@ -92,7 +92,7 @@ pub(crate) fn keeps(shim: Process, files: &Files) -> Result<bool, String> {
 
 fn is_anything_missing(
     paths: &Paths,
-    memories: &BTreeMap<Name, Memory>,
+    memories: &BTreeMap<Name, PersistedState>,
     is_managed: impl Fn(&Name) -> bool,
 ) -> bool {
     let is_kept = |name: &Name| {

@@ -90,7 +90,7 @@ fn program(
 fn authority(paths: &Paths, service: &Service) -> Option<Blocker> {
     let health = &service.health;
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;
-    let file = health.ca_file.as_ref().filter(|_| is_used && service.readiness() == Readiness::Check)?;
+    let file = health.ca_file.as_ref().filter(|_| is_used && service.readiness() == Readiness::Probe)?;
     let why = check_ca_file(&paths.base_dir.join(file))?;
     Some(Blocker::of_file(&["health", "ca_file"], why, "restore it, or correct `health.ca_file`"))
 }

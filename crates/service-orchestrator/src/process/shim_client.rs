@@ -214,14 +214,14 @@ impl RunFollower {
             self.report(Event::Extended(Moment::from_nanos(to)));
         }
         if record.notified {
-            self.report(Event::Announced);
+            self.report(Event::ReadyNotified);
         }
     }
 
     fn end(&self, phase: &Phase) {
         match phase {
-            Phase::Finished { exit, .. } => self.report(Event::Gone(self.exit(*exit))),
-            Phase::LaunchFailed { message, .. } => self.report(Event::Refused(message.clone())),
+            Phase::Finished { exit, .. } => self.report(Event::TreeExited(self.exit(*exit))),
+            Phase::LaunchFailed { message, .. } => self.report(Event::LaunchFailed(message.clone())),
             Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {}
         }
     }
@@ -259,7 +259,7 @@ impl RunFollower {
             )
             .await;
         }
-        self.report(Event::Gone(exit));
+        self.report(Event::TreeExited(exit));
     }
 
     /// What the shim wrote down before it ended. That it cannot be read at this moment, for want of a descriptor say, does not

@@ -12,7 +12,7 @@ impl Machine {
     pub fn asked(&mut self, goal: Goal, asked: Asked) {
         let memory = &self.memory;
         let is_news = match goal {
-            Goal::Again => true,
+            Goal::Restart => true,
             Goal::Up => {
                 memory.goal == Goal::Down
                     || !matches!(memory.state, State::Stopped) && memory.state.is_at_rest()
@@ -35,7 +35,7 @@ impl Machine {
     /// Why we end the present run; `None` where it has ended by itself.
     pub(super) fn ended(&self, cause: &Cause) -> Option<Arc<str>> {
         let why = match cause {
-            Cause::Asked => {
+            Cause::Requested => {
                 let done = if self.memory.goal == Goal::Down { "stopped" } else { "restarted" };
                 self.memory
                     .asked
@@ -45,7 +45,7 @@ impl Machine {
             Cause::Failure(failure @ (Failure::StartTimeout | Failure::Unhealthy)) => {
                 format!("ended by the orchestrator, because it {}", self.describe(failure))
             }
-            Cause::Failure(Failure::Exited(_) | Failure::Refused(_)) => return None,
+            Cause::Failure(Failure::Exited(_) | Failure::LaunchFailed(_)) => return None,
         };
         let killed = matches!(self.memory.state, State::Stopping { kills: 1.., .. });
         let limit = self.definition.stop_timeout;

@@ -22,13 +22,13 @@ impl Machine {
         self.definition = Arc::clone(definition);
         let is_ready = matches!(self.memory.state, State::Ready { .. });
         match self.probing {
-            Probing::UnderWay if asks_anew || !definition.is_probed() => self.probing = Probing::Outdated,
-            Probing::UnderWay | Probing::Outdated => {}
+            Probing::InFlight if asks_anew || !definition.is_probed() => self.probing = Probing::Stale,
+            Probing::InFlight | Probing::Stale => {}
             Probing::Off | Probing::Due(_) if is_ready => self.probing = self.next_check(now),
             Probing::Off | Probing::Due(_) => {}
         }
         match is_ready {
-            true if asks_anew => self.memory.tracker = self.memory.tracker.asked_anew(),
+            true if asks_anew => self.memory.tracker = self.memory.tracker.reset(),
             true if !definition.is_probed() => self.memory.tracker = Tracker::alive(),
             _ => {}
         }
@@ -38,7 +38,7 @@ impl Machine {
     pub fn asks_anew(&self, definition: &Service) -> bool {
         self.memory.state.is_going()
             && definition.endpoint.is_some()
-            && !definition.is_asked_as(&self.definition)
+            && !definition.same_probe(&self.definition)
     }
 
     /// Health from here on: a service without endpoint is alive, and no more is known.
@@ -61,16 +61,16 @@ impl Machine {
     pub(super) fn ask_now(&mut self) -> Vec<Effect> {
         match self.probing {
             Probing::Due(_) => self.probe(),
-            Probing::UnderWay => {
-                self.probing = Probing::Outdated;
+            Probing::InFlight => {
+                self.probing = Probing::Stale;
                 Vec::new()
             }
-            Probing::Off | Probing::Outdated => Vec::new(),
+            Probing::Off | Probing::Stale => Vec::new(),
         }
     }
 
     pub(super) fn probe(&mut self) -> Vec<Effect> {
-        self.probing = Probing::UnderWay;
+        self.probing = Probing::InFlight;
         vec![Effect::Probe]
     }
 }

@@ -39,22 +39,22 @@ async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unsee
     let name = Name::new("web").unwrap();
     let files = paths.files(&name);
     let look = async |began| trace(&paths, &name, None, began, None).await.found;
-    let unclear = |found: &Found, path: std::path::PathBuf| {
-        let Found::Unclear { why } = found else { panic!("it is {found:?}") };
+    let unclear = |found: &Discovered, path: std::path::PathBuf| {
+        let Discovered::Unclear { why } = found else { panic!("it is {found:?}") };
         assert!(why.contains(path.to_str().unwrap()) && why.contains("symbolic links"), "{why}");
     };
     let (now, long_ago) = (clock::now(), Moment::default());
-    assert_eq!(look(now).await, Found::Nothing, "its directory has just gone");
+    assert_eq!(look(now).await, Discovered::Absent, "its directory has just gone");
     std::fs::create_dir_all(files.directory()).unwrap();
-    assert_eq!(look(now).await, Found::Nothing);
+    assert_eq!(look(now).await, Discovered::Absent);
     // Nobody has the lock, so it does not run. How it ended may be read at another moment.
     link(&files.record());
     unclear(&look(now).await, files.record());
-    assert_eq!(look(long_ago).await, Found::Nothing, "but not for ever");
+    assert_eq!(look(long_ago).await, Discovered::Absent, "but not for ever");
     std::fs::remove_file(files.record()).unwrap();
     for damaged in ["", "{", "{}"] {
         std::fs::write(files.record(), damaged).unwrap();
-        assert_eq!(look(now).await, Found::Nothing);
+        assert_eq!(look(now).await, Discovered::Absent);
     }
     std::fs::remove_file(files.lock()).unwrap();
     link(&files.lock());
@@ -72,7 +72,7 @@ async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
     let services = vec![Service::new(web.clone())];
     let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
     let state = State::Ready { launched: Moment::default(), since: Moment::default() };
-    let memories = BTreeMap::from([(gone.clone(), Memory { state, ..Memory::default() })]);
+    let memories = BTreeMap::from([(gone.clone(), PersistedState { state, ..PersistedState::default() })]);
     let traces = look(&paths, plan, &memories).await;
     assert_eq!(traces.left_over, BTreeSet::from([gone.clone()]), "it was up");
     assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
@@ -88,7 +88,7 @@ async fn what_was_up_is_unclear_while_its_definition_or_the_processes_cannot_be_
     std::fs::create_dir_all(definition.parent().unwrap()).unwrap();
     link(&definition);
     let state = State::Ready { launched: Moment::default(), since: Moment::default() };
-    let memory = Memory { state, goal: Goal::Up, run: 3, ..Memory::default() };
+    let memory = PersistedState { state, goal: Goal::Up, run: 3, ..PersistedState::default() };
     let memories = BTreeMap::from([(name.clone(), memory)]);
     let plan = || Plan::compile(Config::default()).unwrap();
     let traces = look(&paths, plan(), &memories).await;
@@ -100,7 +100,7 @@ async fn what_was_up_is_unclear_while_its_definition_or_the_processes_cannot_be_
     let names = || BTreeSet::from([name.clone()]);
     let unsearched = super::traces(&paths, names(), &memories, clock::now(), Some("no list")).await;
     assert!(unsearched[&name].doubt().is_some_and(|why| why.contains("no list")));
-    let known = BTreeMap::from([(name.clone(), Memory { run: 3, ..Memory::default() })]);
+    let known = BTreeMap::from([(name.clone(), PersistedState { run: 3, ..PersistedState::default() })]);
     let at_rest = super::traces(&paths, names(), &known, clock::now(), Some("no list")).await;
     assert_eq!(at_rest[&name].doubt(), None, "it was at rest");
 }
@@ -114,13 +114,13 @@ async fn who_was_kept_when_it_was_looked_at_is_running_although_its_shim_has_end
     let exit = service_shim::Exit::Code(0);
     for phase in [Phase::Running { leader, at: 1 }, Phase::Exited { leader, exit, at: 1 }] {
         let found = found(&record(phase), true, &paths, &name).await;
-        assert_eq!(found, Found::Running { run: 3, launched: Moment::from_nanos(1) });
+        assert_eq!(found, Discovered::Running { run: 3, launched: Moment::from_nanos(1) });
     }
     let ended = record(Phase::Finished { exit, at: 2 });
     for is_kept in [true, false] {
-        let over = Found::Over { run: 3, event: Event::Gone(Exit::Code(0)) };
+        let over = Discovered::Exited { run: 3, event: Event::TreeExited(Exit::Code(0)) };
         assert_eq!(found(&ended, is_kept, &paths, &name).await, over);
     }
     let killed = found(&record(Phase::Running { leader, at: 1 }), false, &paths, &name).await;
-    assert_eq!(killed, Found::Over { run: 3, event: Event::Gone(Exit::Unknown) });
+    assert_eq!(killed, Discovered::Exited { run: 3, event: Event::TreeExited(Exit::Unknown) });
 }

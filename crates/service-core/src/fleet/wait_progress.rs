@@ -5,26 +5,26 @@
 use super::Fleet;
 use super::progress::{Crash, Prospects};
 use crate::config::Restart;
-use crate::fleet::wait::{Obstacle, Progress, Until};
+use crate::fleet::wait::{Blocker, Progress, WaitCondition};
 use crate::plan::Id;
 use crate::service::{Goal, State};
 
 impl Fleet {
     /// How far a service is from what is waited for.
-    pub fn outlook(&self, id: Id, until: Until) -> Progress {
-        self.prospects().outlook(id, until)
+    pub fn wait_progress(&self, id: Id, until: WaitCondition) -> Progress {
+        self.prospects().wait_progress(id, until)
     }
 }
 
 impl Prospects<'_> {
     /// How far a service is from what is waited for.
-    pub fn outlook(&self, id: Id, until: Until) -> Progress {
+    pub fn wait_progress(&self, id: Id, until: WaitCondition) -> Progress {
         match until {
-            Until::Ready => self.up(id, Crash::Passes),
-            Until::Healthy => self.until_healthy(id),
-            Until::Running => self.until_running(id),
-            Until::Stopped => self.until_stopped(id),
-            Until::Completed => self.until_completed(id),
+            WaitCondition::Ready => self.up(id, Crash::Passes),
+            WaitCondition::Healthy => self.until_healthy(id),
+            WaitCondition::Running => self.until_running(id),
+            WaitCondition::Stopped => self.until_stopped(id),
+            WaitCondition::Completed => self.until_completed(id),
         }
     }
 
@@ -40,10 +40,12 @@ impl Prospects<'_> {
         let machine = self.fleet.machine(id);
         match (machine.state(), machine.goal()) {
             (State::Starting { .. } | State::Ready { .. }, _) => Progress::Done,
-            (State::Completed { .. } | State::Failed { .. }, Goal::Up) => Progress::Never(Obstacle::Failed),
+            (State::Completed { .. } | State::Failed { .. }, Goal::Up) => {
+                Progress::Impossible(Blocker::Failed)
+            }
             (State::Unknown { .. }, _) => Progress::Pending,
-            (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
-            (State::Stopped, Goal::Up) => self.hindered(id, Crash::Passes),
+            (_, Goal::Down) => Progress::Impossible(Blocker::Superseded),
+            (State::Stopped, Goal::Up) => self.blocked_by(id, Crash::Passes),
             _ => Progress::Pending,
         }
     }
@@ -64,11 +66,11 @@ impl Prospects<'_> {
             !definition.oneshot && matches!(definition.restart, Restart::Always | Restart::UnlessStopped);
         match (machine.state(), machine.goal()) {
             (State::Completed { exit, .. }, _) if exit.is_success() => Progress::Done,
-            (State::Completed { .. } | State::Failed { .. }, _) => Progress::Never(Obstacle::Failed),
+            (State::Completed { .. } | State::Failed { .. }, _) => Progress::Impossible(Blocker::Failed),
             (State::Unknown { .. }, _) => Progress::Pending,
-            (_, Goal::Down) => Progress::Never(Obstacle::Countermanded),
-            _ if endless => Progress::Never(Obstacle::Endless),
-            (State::Stopped, Goal::Up) => self.hindered(id, Crash::Passes),
+            (_, Goal::Down) => Progress::Impossible(Blocker::Superseded),
+            _ if endless => Progress::Impossible(Blocker::RestartsForever),
+            (State::Stopped, Goal::Up) => self.blocked_by(id, Crash::Passes),
             _ => Progress::Pending,
         }
     }

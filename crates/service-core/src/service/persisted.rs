@@ -1,9 +1,9 @@
-//! [`Memory`]: the part of a service that outlives the daemon, and how it is squared with what a new daemon finds.
+//! [`PersistedState`]: the part of a service that outlives the daemon, and how it is squared with what a new daemon finds.
 
 use super::backoff::Backoff;
 use crate::health::Tracker;
 use crate::service::asked::Asked;
-use crate::service::event::{Exit, Found};
+use crate::service::event::{Discovered, Exit};
 use crate::service::state::{Goal, State};
 use crate::time::Moment;
 use alloc::boxed::Box;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// What must outlive the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Memory {
+pub struct PersistedState {
     /// What is wanted.
     pub goal: Goal,
     /// Where it is; written down is where it was when that was last known.
@@ -34,7 +34,7 @@ pub struct Memory {
     pub tracker: Tracker,
     /// Who started the present run.
     #[serde(default)]
-    pub starter: Starter,
+    pub starter: StartedBy,
     /// The moment to which it has asked for time to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_to: Option<Moment>,
@@ -52,17 +52,19 @@ pub struct Memory {
 /// Who started a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Starter {
+pub enum StartedBy {
     /// The orchestrator.
     #[default]
-    Us,
+    #[serde(rename = "us")]
+    Orchestrator,
     /// Somebody else, with the means of whoever runs the service.
-    Others,
+    #[serde(rename = "others")]
+    External,
 }
 
-impl Memory {
+impl PersistedState {
     /// What is known of a service that runs although nobody remembers why.
-    pub fn of_a_stranger() -> Self {
+    pub fn unknown_run() -> Self {
         Self { goal: Goal::Up, ..Self::default() }
     }
 
@@ -92,28 +94,28 @@ impl Memory {
     }
 
     /// Believes the world more than the past: a process that runs may be of a later run than the one remembered.
-    pub(super) fn reconcile(&mut self, found: &Found, now: Moment) {
+    pub(super) fn reconcile(&mut self, found: &Discovered, now: Moment) {
         self.date_exit();
         match found {
-            Found::Running { run, launched } | Found::Unheard { run, launched }
+            Discovered::Running { run, launched } | Discovered::Unreachable { run, launched }
                 if *run != self.run || !self.state.is_alive() =>
             {
                 self.run = *run;
                 self.state = State::Starting { since: *launched };
             }
             // A later run than the one remembered has come and gone: it was alive until the event that follows.
-            Found::Over { run, .. } if *run > self.run => {
+            Discovered::Exited { run, .. } if *run > self.run => {
                 self.run = *run;
                 self.state = State::Starting { since: Moment::default() };
             }
-            Found::Over { run, .. } if *run < self.run => self.rest(),
-            Found::Nothing => self.rest(),
-            Found::Unclear { why } => {
+            Discovered::Exited { run, .. } if *run < self.run => self.rest(),
+            Discovered::Absent => self.rest(),
+            Discovered::Unclear { why } => {
                 let was = Box::new(core::mem::take(&mut self.state));
                 self.state = State::Unknown { since: now, why: why.clone(), was };
             }
-            Found::Unheard { .. } => self.tracker = self.tracker.asked_anew(),
-            Found::Running { .. } | Found::Over { .. } => {}
+            Discovered::Unreachable { .. } => self.tracker = self.tracker.reset(),
+            Discovered::Running { .. } | Discovered::Exited { .. } => {}
         }
     }
 
@@ -125,7 +127,7 @@ impl Memory {
     }
 
     /// Forgets the past of another boot: what was alive is not, and every moment is meaningless.
-    pub fn forget_boot(&mut self, now: Moment) {
+    pub fn on_reboot(&mut self, now: Moment) {
         self.date_exit();
         self.backoff = Backoff::default();
         self.launched = None;

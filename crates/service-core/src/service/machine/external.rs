@@ -8,7 +8,7 @@ use super::{Machine, Probing};
 use crate::health::Tracker;
 use crate::service::backoff::Backoff;
 use crate::service::event::{Effect, Presence};
-use crate::service::memory::Starter;
+use crate::service::persisted::StartedBy;
 use crate::service::state::{Goal, State};
 use crate::time::Moment;
 use alloc::vec;
@@ -16,37 +16,37 @@ use alloc::vec::Vec;
 
 impl Machine {
     /// Whether somebody else started it, and nobody here wants it up.
-    pub fn is_left_alone(&self) -> bool {
-        self.memory.starter == Starter::Others
+    pub fn is_unmanaged(&self) -> bool {
+        self.memory.starter == StartedBy::External
             && self.memory.goal == Goal::Down
             && self.memory.state.is_going()
     }
 
     /// Who started the present run.
-    pub fn starter(&self) -> Starter {
+    pub fn starter(&self) -> StartedBy {
         self.memory.starter
     }
 
     /// Nothing of it runs as far as is known; it is looked at again then.
-    pub(super) fn watch_at_rest(&mut self, at: Moment) {
-        let may_be = self.definition.may_be_started_elsewhere();
+    pub(super) fn schedule_presence_check(&mut self, at: Moment) {
+        let may_be = self.definition.may_start_externally();
         self.probing = if may_be { Probing::Due(at) } else { Probing::Off };
     }
 
     /// Another definition may name another manager.
     pub(super) fn redefined_at_rest(&mut self) {
-        match (&self.probing, self.definition.may_be_started_elsewhere()) {
-            (Probing::Off, true) => self.watch_at_rest(Moment::default()),
-            (Probing::Due(_) | Probing::UnderWay | Probing::Outdated, false) => self.probing = Probing::Off,
-            (Probing::Off, false) | (Probing::Due(_) | Probing::UnderWay | Probing::Outdated, true) => {}
+        match (&self.probing, self.definition.may_start_externally()) {
+            (Probing::Off, true) => self.schedule_presence_check(Moment::default()),
+            (Probing::Due(_) | Probing::InFlight | Probing::Stale, false) => self.probing = Probing::Off,
+            (Probing::Off, false) | (Probing::Due(_) | Probing::InFlight | Probing::Stale, true) => {}
         }
     }
 
     pub(super) fn look(&mut self, now: Moment) -> Vec<Effect> {
         match self.probing {
             Probing::Due(at) if now >= at => {
-                self.probing = Probing::UnderWay;
-                vec![Effect::Look]
+                self.probing = Probing::InFlight;
+                vec![Effect::CheckPresence]
             }
             _ => Vec::new(),
         }
@@ -55,7 +55,7 @@ impl Machine {
     pub(super) fn looked(&mut self, presence: Presence, now: Moment) -> Vec<Effect> {
         match presence {
             Presence::Absent => {
-                self.watch_at_rest(now.plus(self.definition.health.interval));
+                self.schedule_presence_check(now.plus(self.definition.health.interval));
                 Vec::new()
             }
             Presence::Running => self.found(now),
@@ -65,7 +65,7 @@ impl Machine {
     /// It runs, so whatever was wrong with the runs before is over.
     fn found(&mut self, now: Moment) -> Vec<Effect> {
         self.memory.run += 1;
-        self.memory.starter = Starter::Others;
+        self.memory.starter = StartedBy::External;
         self.memory.tracker = Tracker::pending();
         self.memory.backoff = Backoff::default();
         self.memory.restarts = 0;
