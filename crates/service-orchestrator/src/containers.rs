@@ -1,5 +1,5 @@
-//! Containers of projects without a daemon: who runs them says how many there are. Asked only of the engines that the
-//! project's services were last started with, all at the same time, and not for long.
+//! The number of running containers of projects without a daemon. Only the engines with which services of a project were last
+//! started are asked, all at the same time, with a short timeout.
 
 use crate::host::clock;
 use crate::host::descriptors;
@@ -11,27 +11,28 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// An engine that does not answer within this is not waited for.
-const PATIENCE: Duration = Duration::from_millis(300);
-/// How often it is looked whether it has.
-const LOOK: Duration = Duration::from_millis(2);
-/// The managers whose containers carry our labels.
+/// How long an engine may take to answer.
+const ENGINE_TIMEOUT: Duration = Duration::from_millis(300);
+/// How often the process is checked for its exit.
+const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// The managers whose containers have the labels of a project.
 pub(crate) const ENGINES: [&str; 2] = ["podman", "docker"];
 
 /// How many containers of each of these projects run, given its file and its state directory; `None` where an engine did
 /// not answer.
 pub(crate) fn running(projects: &[(&str, &Path)]) -> Vec<Option<usize>> {
-    let ask = |(file, state_dir): (&str, &Path)| {
-        engines(state_dir).iter().map(|engine| count(engine, file)).sum::<Option<usize>>()
+    let count_all = |(file, state_dir): (&str, &Path)| {
+        engines(state_dir).iter().map(|engine| count_containers(engine, file)).sum::<Option<usize>>()
     };
     std::thread::scope(|scope| {
-        let asked: Vec<_> = projects.iter().map(|project| scope.spawn(move || ask(*project))).collect();
-        asked.into_iter().map(|answer| answer.join().ok().flatten()).collect()
+        let threads: Vec<_> =
+            projects.iter().map(|project| scope.spawn(move || count_all(*project))).collect();
+        threads.into_iter().map(|thread| thread.join().ok().flatten()).collect()
     })
 }
 
 #[derive(Deserialize)]
-struct Kept {
+struct RunDefinition {
     definition: Definition,
 }
 
@@ -43,19 +44,19 @@ struct Definition {
 /// The engines that services of a project were last started with.
 fn engines(state_dir: &Path) -> BTreeSet<String> {
     let services = std::fs::read_dir(state_dir.join("services")).into_iter().flatten().flatten();
-    let kept = services.filter_map(|service| {
+    let definitions = services.filter_map(|service| {
         let text = std::fs::read(service.path().join("definition.json")).ok()?;
-        serde_json::from_slice::<Kept>(text.split(|&byte| byte == b'\n').next()?).ok()
+        serde_json::from_slice::<RunDefinition>(text.split(|&byte| byte == b'\n').next()?).ok()
     });
-    let engines = kept.filter_map(|kept| match kept.definition.manager {
+    let engines = definitions.filter_map(|run| match run.definition.manager {
         Manager::BuiltIn(name) if ENGINES.contains(&name.as_str()) => Some(name),
         _ => None,
     });
     engines.collect()
 }
 
-fn count(engine: &str, file: &str) -> Option<usize> {
-    let asked = clock::now();
+fn count_containers(engine: &str, file: &str) -> Option<usize> {
+    let began = clock::now();
     let mut ask = Command::new(engine);
     ask.args(["ps", "--quiet", &format!("--filter=label=service-orchestrator.project={file}")])
         .stdin(Stdio::null())
@@ -64,14 +65,14 @@ fn count(engine: &str, file: &str) -> Option<usize> {
     descriptors::as_meant(&mut ask);
     let mut child = match ask.spawn() {
         Ok(child) => child,
-        // It has gone, and its containers with it.
+        // Without its engine no container runs.
         Err(error) if error.kind() == ErrorKind::NotFound => return Some(0),
         Err(_) => return None,
     };
     let ended = loop {
         match child.try_wait().ok()? {
             Some(status) => break status,
-            None if clock::now().since(asked) < PATIENCE => std::thread::sleep(LOOK),
+            None if clock::now().since(began) < ENGINE_TIMEOUT => std::thread::sleep(EXIT_POLL_INTERVAL),
             None => {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -103,3 +103,6 @@ pub(crate) async fn serve_remote(
 fn bounded(router: Router) -> Router {
     router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).layer(from_fn(connections::admit))
 }
+
+#[cfg(test)]
+mod tests;

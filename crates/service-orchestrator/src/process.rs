@@ -1,7 +1,7 @@
 //! The daemon's side of shims: launching one, following it, taking one up again; and commands of services.
 
 mod begin;
-mod cgroup;
+pub(crate) mod cgroup;
 pub(crate) mod command;
 mod connection;
 mod executable;

@@ -1,7 +1,7 @@
-//! `orchestratord projects --prune`: removes what is left of projects whose file is gone and of which nothing runs.
+//! `orchestratord projects --prune`: removes the state of projects whose file is gone and of which nothing runs.
 //!
-//! What cannot be told is left alone: a disk that is not mounted, a lock that somebody has or that cannot be read, a manager
-//! that did not answer, a service that was up when the last daemon ended, a unit of systemd.
+//! A doubtful state is kept: on a disk that is not mounted, with a lock that is held or cannot be read, a manager that did not
+//! answer, a service that was up when the last daemon ended, or a unit of systemd.
 
 use crate::daemon::try_lock;
 use crate::host::clock;
@@ -19,9 +19,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long a daemon or a shim may hold its lock after it has ended its work.
-const ENDS_WITHIN: Duration = Duration::from_secs(1);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a lock is tried until then.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Removes it, and tells what was removed.
+/// Removes the state, and returns what was removed.
 ///
 /// # Errors
 /// If there is no directory for state.
@@ -31,27 +33,27 @@ pub fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
     let pruned = found.into_iter().filter(may_go).filter_map(|trace| {
         let path = trace.path.clone()?;
         let project = Project::at(Path::new(&path), around).ok()?;
-        // Two spellings of one path must not remove what is another's.
+        // The state must be that of this spelling of the path.
         let is_its = project.state_dir == Path::new(&trace.state_dir) && !systemd::is_enabled(&project);
-        is_its.then(|| one(&project, trace)).flatten()
+        is_its.then(|| remove_state(&project, trace)).flatten()
     });
     Ok(pruned.collect())
 }
 
-/// Removes one, unless something of it still runs.
-fn one(project: &Project, trace: Trace) -> Option<Pruned> {
+/// Removes the state of one project, unless something of it runs.
+fn remove_state(project: &Project, trace: Trace) -> Option<Pruned> {
     let state_dir = &project.state_dir;
     if !std::fs::symlink_metadata(state_dir).ok()?.is_dir() {
         return None;
     }
-    // Nobody can begin anything of it meanwhile.
-    let _daemon = soon(|| try_lock(state_dir).ok()?.acquired())?;
-    let _services = soon(|| locks(&state_dir.join("services")).ok().flatten())?;
+    // While the locks are held, no daemon and no shim of the project can start.
+    let _daemon = wait_for_lock(|| try_lock(state_dir).ok()?.acquired())?;
+    let _services = wait_for_lock(|| lock_services(&state_dir.join("services")).ok().flatten())?;
     let elsewhere = offline::elsewhere(state_dir).ok()?;
     if !elsewhere.is_empty() || Presence::of(&project.config, state_dir) != Presence::Gone {
         return None;
     }
-    let size = size(state_dir);
+    let size = directory_size(state_dir);
     let removed = std::fs::remove_dir_all(state_dir);
     for beside in [project.socket.clone(), project.refuge(), project.session_mark()] {
         let _ = std::fs::remove_file(beside);
@@ -69,20 +71,20 @@ fn serves(state_dir: &Path) -> bool {
     state_dir.join(RECORD).exists()
 }
 
-/// Who has just ended still holds its lock for a moment.
-fn soon<T>(take: impl Fn() -> Option<T>) -> Option<T> {
-    let deadline = clock::now().plus(ENDS_WITHIN);
+/// Tries a lock until a process that is ending has released it.
+fn wait_for_lock<T>(acquire: impl Fn() -> Option<T>) -> Option<T> {
+    let deadline = clock::now().plus(LOCK_TIMEOUT);
     loop {
-        let taken = take();
-        if taken.is_some() || clock::now() >= deadline {
-            return taken;
+        let lock = acquire();
+        if lock.is_some() || clock::now() >= deadline {
+            return lock;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(LOCK_POLL_INTERVAL);
     }
 }
 
-/// The locks of all services; `None` if somebody has one.
-fn locks(services: &Path) -> io::Result<Option<Vec<File>>> {
+/// The locks of all services; `None` if one is held.
+fn lock_services(services: &Path) -> io::Result<Option<Vec<File>>> {
     let entries = match std::fs::read_dir(services) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
         entries => entries?,
@@ -100,11 +102,11 @@ fn locks(services: &Path) -> io::Result<Option<Vec<File>>> {
     Ok(Some(locks))
 }
 
-/// Bytes on the disk, links not followed.
-fn size(directory: &Path) -> u64 {
+/// The size of all files, links not followed.
+fn directory_size(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| Some((entry.path(), std::fs::symlink_metadata(entry.path()).ok()?)))
-        .map(|(path, found)| if found.is_dir() { size(&path) } else { found.len() })
+        .map(|(path, found)| if found.is_dir() { directory_size(&path) } else { found.len() })
         .sum()
 }

@@ -1,6 +1,7 @@
 //! [`Managers`]: what is shared by all calls of managers.
 
 use super::call::Caller;
+use super::log_file::LogReads;
 use super::module::Modules;
 use super::poll_group::Polls;
 use super::rate_limit::RateLimiter;
@@ -20,6 +21,7 @@ pub(crate) struct Managers {
     pub(super) polls: Arc<Polls>,
     /// For those who follow logs.
     pub(super) log_rate: Arc<RateLimiter>,
+    pub(super) log_reads: LogReads,
     /// For those who ask who can run services.
     pub(super) lists: Arc<SingleFlight<Plan, Vec<view::Manager>>>,
     pub(super) reports: ReportSender,
@@ -30,8 +32,8 @@ impl Managers {
     pub(crate) fn new(paths: Arc<Paths>, acceptance: Arc<Acceptance>, reports: ReportSender) -> Self {
         let (acts, questions) = Default::default();
         let caller = Arc::new(Caller { paths, acceptance, acts, questions });
-        let (modules, polls, log_rate, lists) = Default::default();
-        Self { caller, modules, polls, log_rate, lists, reports }
+        let (modules, polls, log_rate, log_reads, lists) = Default::default();
+        Self { caller, modules, polls, log_rate, log_reads, lists, reports }
     }
 
     pub(super) fn paths(&self) -> &Paths {

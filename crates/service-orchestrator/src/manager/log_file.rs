@@ -13,12 +13,28 @@ use service_core::Name;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::vec;
 use tokio::sync::Semaphore;
 
-/// So many are looked through at once: it is the processor that reads, and it has other work.
-static READS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
+/// Logs that are read at once: that takes the processor, which has other work.
+const MAX_READ_COUNT: usize = 2;
+
+/// Bounds the reads of all logs of managers.
+#[derive(Clone)]
+pub(super) struct LogReads(Arc<Semaphore>);
+
+impl Default for LogReads {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_READ_COUNT)))
+    }
+}
+
+impl LogReads {
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+        run_blocking(&self.0, work).await
+    }
+}
 
 /// So many lines, or so many bytes, are handed on together.
 const FEW: usize = 256;
@@ -52,12 +68,13 @@ impl Printed {
     /// is told.
     pub(super) async fn record(
         self,
+        reads: &LogReads,
         service: &Name,
         most: usize,
         marked: usize,
     ) -> Result<(LogFile, Vec<Position>), ManagerError> {
         let service = service.clone();
-        let found = reading(move || self.find(service)?.checked(most, marked)).await;
+        let found = reads.run(move || self.find(service)?.checked(most, marked)).await;
         found.map_err(|error| ManagerError::Failed(format!("its log cannot be stored: {error}")))?
     }
 
@@ -134,8 +151,12 @@ impl LogFile {
     }
 
     /// Those of the next lines that are wanted, a few at once; and what is left, if there is more.
-    pub(super) async fn some(mut self, mut wanted: vec::IntoIter<bool>) -> (Vec<LogLine>, Option<Rest>) {
-        let read = reading(move || {
+    pub(super) async fn some(
+        mut self,
+        reads: &LogReads,
+        mut wanted: vec::IntoIter<bool>,
+    ) -> (Vec<LogLine>, Option<Rest>) {
+        let read = reads.run(move || {
             let (mut lines, mut bytes) = (Vec::new(), 0);
             while lines.len() < FEW && bytes < FEW_BYTES {
                 match self.next() {
@@ -153,10 +174,6 @@ impl LogFile {
     }
 }
 
-async fn reading<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
-    run_blocking(&READS, work).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +183,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         let printed = Printed { file, call_id: "7".into(), said: String::new() };
-        let (mut record, marks) = printed.record(&Name::new("a").unwrap(), most, 1).await?;
+        let (mut record, marks) =
+            printed.record(&LogReads::default(), &Name::new("a").unwrap(), most, 1).await?;
         assert!(marks.len() <= 1);
         let mut lines = Vec::new();
         while let Some((_, line)) = record.next().unwrap() {

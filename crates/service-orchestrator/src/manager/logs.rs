@@ -108,7 +108,11 @@ async fn record(
     (request.tail, request.since) = (Some(ask.tail.min(ALL)), ask.since.map(|since| since.to_string()));
     let input = serde_json::to_vec(&request).map_err(|error| ManagerError::Failed(error.to_string()))?;
     let call = Call { module: &module.path, command: "logs", input: &input };
-    call.record(&managers.caller, settings).await?.record(&service.name, most, marked).await.map(Some)
+    call.record(&managers.caller, settings)
+        .await?
+        .record(&managers.log_reads, &service.name, most, marked)
+        .await
+        .map(Some)
 }
 
 /// What managers tell later, for one reader. Dropping it ends the asking.
@@ -212,7 +216,7 @@ impl Asker {
         }
         let mut rest = Some((record, is_new.into_iter())).filter(|_| new > 0);
         while let Some((record, wanted)) = rest {
-            let (lines, more) = record.some(wanted).await;
+            let (lines, more) = record.some(&self.managers.log_reads, wanted).await;
             if !lines.is_empty() {
                 self.hand_on(lines).await?;
             }

@@ -2,7 +2,7 @@
 
 use super::http;
 use super::names::Names;
-use super::port_owner::{self, Holder};
+use super::port_owner::{self, HeldSockets, Holder};
 use super::port_watcher::PortWatcher;
 use super::reach::Reach;
 use super::tls::Trust;
@@ -28,6 +28,7 @@ pub(crate) struct Prober {
     names: Names,
     trust: Arc<Trust>,
     ports: PortWatcher,
+    held: Arc<HeldSockets>,
     /// Checks of endpoints at the same time; where few descriptors may be open the others wait.
     permits: Arc<Semaphore>,
 }
@@ -36,8 +37,8 @@ impl Prober {
     /// One that relates relative paths to these.
     pub(crate) fn new(paths: Arc<Paths>) -> Self {
         let permits = Arc::new(Semaphore::new(DescriptorBudget::now().checks()));
-        let (names, trust, ports) = Default::default();
-        Self { paths, names, trust, ports, permits }
+        let (names, trust, ports, held) = Default::default();
+        Self { paths, names, trust, ports, held, permits }
     }
 
     /// Asks an endpoint of a service once. `shim` is the process at the top of its tree.
@@ -71,12 +72,12 @@ impl Prober {
             let answer = match endpoint {
                 Endpoint::Http(url) | Endpoint::Https(url) => {
                     let (names, trust, health) = (&self.names, &self.trust, &service.health);
-                    http::Asks { names, trust, health, base, shim: own }.get(url).await
+                    http::Asks { names, held: &self.held, trust, health, base, shim: own }.get(url).await
                 }
                 Endpoint::Tcp(address) => {
                     let (host, port) = port_of(endpoint).ok_or_else(|| format!("{address} has no port"))?;
                     let (names, shown, host) = (&self.names, &*shown, &*host);
-                    socket::tcp(&Reach { names, shown, host, port, shim: own, limit }).await
+                    socket::tcp(&Reach { names, held: &self.held, shown, host, port, shim: own, limit }).await
                 }
                 Endpoint::Unix(name) => socket::unix(name, &shown).await,
                 Endpoint::Dns { server, name } => dns::ask(&self.names, server, name).await,

@@ -2,6 +2,7 @@
 //! connection of its own, and whatever proxy the environment names, none is asked.
 
 use super::names::Names;
+use super::port_owner::HeldSockets;
 use super::reach::{Question, Reach};
 use super::tls::{self, Trust};
 use crate::host::local_address::strip_brackets;
@@ -42,6 +43,7 @@ const AGENT: &str = concat!("service-orchestrator/", env!("CARGO_PKG_VERSION"));
 /// A check over HTTP.
 pub(super) struct Asks<'c> {
     pub(super) names: &'c Names,
+    pub(super) held: &'c Arc<HeldSockets>,
     pub(super) trust: &'c Trust,
     pub(super) health: &'c Health,
     /// What a file of certificates is relative to.
@@ -100,8 +102,15 @@ impl Asks<'_> {
             "https" => Some(self.trust.rules(self.health, self.base).await?),
             _ => None,
         };
-        let reach =
-            Reach { names: self.names, shown, host, port, shim: self.shim, limit: self.health.timeout };
+        let reach = Reach {
+            names: self.names,
+            held: self.held,
+            shown,
+            host,
+            port,
+            shim: self.shim,
+            limit: self.health.timeout,
+        };
         reach.ask(Get { url, host: strip_brackets(host), shown, tls }).await
     }
 }
@@ -287,7 +296,8 @@ mod tests {
     async fn get(url: &str, status: &[u16]) -> Result<String, String> {
         let health = Health { status: status.to_vec(), ..Health::default() };
         let (names, trust, base) = (&Names::default(), &Trust::default(), Path::new("/"));
-        let asks = Asks { names, trust, health: &health, base, shim: None };
+        let held = &Arc::default();
+        let asks = Asks { names, held, trust, health: &health, base, shim: None };
         tokio::time::timeout(Duration::from_secs(20), asks.get(url)).await.unwrap()
     }
 

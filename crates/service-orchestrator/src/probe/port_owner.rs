@@ -53,21 +53,22 @@ pub(super) enum Accepts {
 }
 
 /// Who would be reached at this address: that the service listens at another one of the same port proves nothing.
-pub(super) fn accepts(shim: u32, at: SocketAddr) -> Accepts {
+pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts {
     let address = at.ip().to_canonical();
     let sockets = if address.is_loopback() { listeners(address, at.port()) } else { Vec::new() };
     if sockets.is_empty() {
         return Accepts::Nobody;
     }
     // Several sockets may share an address (`SO_REUSEPORT`), and each of them may answer the next time.
-    let mut others: Vec<String> = sockets.into_iter().filter(|socket| !is_known(shim, socket)).collect();
+    let mut others: Vec<String> =
+        sockets.into_iter().filter(|socket| !known.contains(shim, socket)).collect();
     let mut is_certain = true;
     if !others.is_empty() {
         for pid in descendants(shim) {
             match held(pid, &others) {
                 Some(held) => {
                     others.retain(|socket| held.iter().all(|(held, _)| held != socket));
-                    know(shim, held);
+                    known.insert(shim, held);
                 }
                 None => is_certain = false,
             }
@@ -80,8 +81,8 @@ pub(super) fn accepts(shim: u32, at: SocketAddr) -> Accepts {
 /// not let us look, nobody is accused.
 ///
 /// It looks once more, and perhaps through all processes: not for the thread of the runtime.
-pub(super) fn accuse(shim: u32, at: SocketAddr) -> Option<String> {
-    let Accepts::Others { sockets, is_certain } = accepts(shim, at) else { return None };
+pub(super) fn accuse(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<String> {
+    let Accepts::Others { sockets, is_certain } = accepts(known, shim, at) else { return None };
     let holder = match holder(&sockets) {
         Some(pid) => format!("pid {pid} ({})", name(pid)),
         None if !is_certain => return None,
@@ -109,24 +110,28 @@ pub(super) fn listens(shim: u32) -> Option<Vec<SocketAddr>> {
     Some(own.map(|(port, listener)| SocketAddr::new(listener.address, port)).collect())
 }
 
-/// Which process of which tree holds a socket by which descriptor. A look at one link tells whether it still does; the kernel
-/// gives a socket that comes later another number.
-static HELD: Mutex<BTreeMap<(u32, String), PathBuf>> = Mutex::new(BTreeMap::new());
-/// More are forgotten all at once: those of sockets that are gone are among them.
-const MOST_HELD: usize = 4096;
+/// The descriptors by which processes of services hold sockets, as found before. Reading one link tells whether one still does;
+/// the kernel gives a later socket another number. A lock is right here: it is held for a lookup and one such read.
+#[derive(Debug, Default)]
+pub(super) struct HeldSockets(Mutex<BTreeMap<(u32, String), PathBuf>>);
 
-fn is_known(shim: u32, socket: &str) -> bool {
-    let known = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    let holder = known.get(&(shim, socket.to_owned()));
-    holder.is_some_and(|link| std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == socket))
-}
+impl HeldSockets {
+    /// Beyond this all are dropped: those of closed sockets are among them.
+    const MAX_COUNT: usize = 4096;
 
-fn know(shim: u32, held: Vec<(String, PathBuf)>) {
-    let mut known = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.len() >= MOST_HELD {
-        known.clear();
+    fn contains(&self, shim: u32, socket: &str) -> bool {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let holder = held.get(&(shim, socket.to_owned()));
+        holder.is_some_and(|link| std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == socket))
     }
-    known.extend(held.into_iter().map(|(socket, descriptor)| ((shim, socket), descriptor)));
+
+    fn insert(&self, shim: u32, sockets: Vec<(String, PathBuf)>) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= Self::MAX_COUNT {
+            held.clear();
+        }
+        held.extend(sockets.into_iter().map(|(socket, descriptor)| ((shim, socket), descriptor)));
+    }
 }
 
 fn socket(listener: &Listener) -> String {
@@ -270,11 +275,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let reached = listener.local_addr().unwrap();
         let (nobody, port) = (u32::MAX, reached.port());
-        let refusal = accuse(nobody, reached).unwrap();
+        let known = HeldSockets::default();
+        let refusal = accuse(&known, nobody, reached).unwrap();
         let holder = format!("port {port} is held by pid {}", std::process::id());
         assert!(refusal.starts_with(&holder) && refusal.contains(&format!("at {reached},")), "{refusal}");
         assert_eq!(
-            accepts(nobody, SocketAddr::from(([192, 0, 2, 1], port))),
+            accepts(&known, nobody, SocketAddr::from(([192, 0, 2, 1], port))),
             Accepts::Nobody,
             "another machine"
         );
@@ -285,14 +291,18 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let reached = listener.local_addr().unwrap();
         let above = nix::unistd::getppid().as_raw().unsigned_abs();
-        assert_eq!([accepts(above, reached), accepts(above, reached)], [Accepts::Own, Accepts::Own]);
+        let known = HeldSockets::default();
+        assert_eq!(
+            [accepts(&known, above, reached), accepts(&known, above, reached)],
+            [Accepts::Own, Accepts::Own]
+        );
         assert!(listens(above).is_none_or(|all| all.contains(&reached)), "where it may be looked at");
-        assert_eq!(accuse(above, reached), None);
+        assert_eq!(accuse(&known, above, reached), None);
         // What is connected lives on; that does not make a listener.
         let connected = std::net::TcpStream::connect(reached).unwrap();
         let accepted = listener.accept().unwrap();
         drop(listener);
-        assert_eq!(accepts(above, reached), Accepts::Nobody);
+        assert_eq!(accepts(&known, above, reached), Accepts::Nobody);
         drop((connected, accepted));
     }
 

@@ -5,18 +5,20 @@
 //! them, and nobody else is connected to.
 
 use super::names::Names;
-use super::port_owner::{self, Accepts};
+use super::port_owner::{self, Accepts, HeldSockets};
 use crate::host::local_address::strip_brackets;
 use crate::host::text::describe_io_error;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// One check's way to a port.
 pub(super) struct Reach<'c> {
     pub(super) names: &'c Names,
+    pub(super) held: &'c Arc<HeldSockets>,
     /// The endpoint as it is shown.
     pub(super) shown: &'c str,
     pub(super) host: &'c str,
@@ -72,7 +74,7 @@ impl Reach<'_> {
     ) -> Result<Q::Answer, Trouble> {
         let (mut own, mut unknown, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for at in all {
-            match port_owner::accepts(shim, *at) {
+            match port_owner::accepts(self.held, shim, *at) {
                 Accepts::Own => own.push(*at),
                 Accepts::Nobody => unknown.push(*at),
                 Accepts::Others { .. } => others.push(*at),
@@ -86,7 +88,7 @@ impl Reach<'_> {
             }
         }
         for at in others.iter().filter(|_| own.is_empty()) {
-            match accuse(shim, *at).await {
+            match accuse(self.held, shim, *at).await {
                 Some(message) => last = Some(Trouble::CheckText(message)),
                 None => unknown.push(*at),
             }
@@ -96,7 +98,7 @@ impl Reach<'_> {
             let answer = match connected {
                 Err(error) => Err(Trouble::Unreached(error)),
                 // It may have begun to listen, or somebody else may, since we looked.
-                Ok(stream) => match accuse(shim, *at).await {
+                Ok(stream) => match accuse(self.held, shim, *at).await {
                     None => question.put(stream).await.map_err(Trouble::CheckText),
                     Some(message) => Err(Trouble::CheckText(message)),
                 },
@@ -168,8 +170,9 @@ async fn put<Q: Question>(at: SocketAddr, question: &Q) -> Result<Q::Answer, Tro
     question.put(stream).await.map_err(Trouble::CheckText)
 }
 
-async fn accuse(shim: u32, at: SocketAddr) -> Option<String> {
-    tokio::task::spawn_blocking(move || port_owner::accuse(shim, at)).await.ok().flatten()
+async fn accuse(held: &Arc<HeldSockets>, shim: u32, at: SocketAddr) -> Option<String> {
+    let held = Arc::clone(held);
+    tokio::task::spawn_blocking(move || port_owner::accuse(&held, shim, at)).await.ok().flatten()
 }
 
 /// What somebody said tells more than that nobody was there.
@@ -229,9 +232,9 @@ mod tests {
     }
 
     async fn ask(host: &str, port: u16, shim: Option<u32>) -> Result<String, String> {
-        let (names, shown) = (Names::default(), format!("tcp://{host}:{port}"));
+        let (names, held, shown) = (Names::default(), Arc::default(), format!("tcp://{host}:{port}"));
         let limit = Duration::from_millis(300);
-        let reach = Reach { names: &names, shown: &shown, host, port, shim, limit };
+        let reach = Reach { names: &names, held: &held, shown: &shown, host, port, shim, limit };
         let answer = tokio::time::timeout(Duration::from_secs(20), reach.ask(Hear));
         answer.await.expect("it is no question of time")
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// Where processes go that are in the way.
-const LEAF: &str = "service-orchestrator.leaf";
+pub(crate) const LEAF: &str = "service-orchestrator.leaf";
 /// Where runs live on a machine without systemd: beside the others' cgroups.
 const TOP: &str = "service-orchestrator";
 /// Of each so many microseconds a service may use its share, as with systemd and Docker.

@@ -1,13 +1,12 @@
 //! The text of a unit. This module writes no file.
 
+use crate::process::cgroup::LEAF;
 use service_api::Project;
 use service_core::config::Service;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// The cgroup of the daemon below that of its unit, so that limits can be set beside it.
-const LEAF: &str = "service-orchestrator.leaf";
 /// The first systemd with `DelegateSubgroup=`. Without it a unit that delegates controllers cannot be started again while a
 /// process of it runs.
 const MIN_SUBGROUP_VERSION: u32 = 254;
