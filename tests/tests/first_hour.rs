@@ -110,7 +110,7 @@ const CASES: &[Case] = &[
     case(
         "halfprogram",
         "start_command = \"./half\"",
-        "program `./half` is cut off",
+        "program `./half` is truncated",
         "build or copy `./half` again",
     ),
     case("noshebang", "start_command = \"./noshebang.sh\"", "no `#!` line", "`#!/usr/bin/env sh`"),

@@ -366,9 +366,9 @@ fn format_error(file: &CString, program: &str) -> String {
     }
     if head.starts_with(ELF) || ELF.starts_with(&head) {
         return match elf_defect(&file, &head) {
-            ElfDefect::CutOff => format!("program `{program}` is cut off"),
-            ElfDefect::Object => format!("program `{program}` is compiled and not linked"),
-            ElfDefect::Foreign => format!("program `{program}` is a binary, and not one for this machine"),
+            ElfDefect::CutOff => format!("program `{program}` is truncated"),
+            ElfDefect::Object => format!("program `{program}` is an object file"),
+            ElfDefect::Foreign => format!("program `{program}` is a binary for another machine"),
         };
     }
     format!("program `{program}` is neither a binary for this machine nor a script: it has no `#!` line")
@@ -412,7 +412,7 @@ fn exec_failure(file: &CString, program: &str, error: io::Error) -> String {
         Some(Errno::ENOEXEC) => format_error(file, program),
         // Where less is there than the header of a binary says.
         Some(Errno::EIO) if head(file).is_ok_and(|(_, head)| head.starts_with(ELF)) => {
-            format!("program `{program}` is cut off")
+            format!("program `{program}` is truncated")
         }
         // The program itself was found, so its interpreter is missing.
         Some(Errno::ENOENT) => match interpreter(file) {

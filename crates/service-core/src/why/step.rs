@@ -91,13 +91,13 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
              program{again}"
         );
     }
-    if has("program `") && (has("` is empty") || has("` is cut off")) {
+    if has("program `") && (has("` is empty") || has("` is truncated")) {
         return format!("build or copy `{first}` again{again}");
     }
-    if has("not one for this machine") {
+    if has("is a binary for another machine") {
         return format!("build `{first}` for this machine{again}");
     }
-    if has("is compiled and not linked") {
+    if has("is an object file") {
         return format!("link `{first}`, or name what was linked{again}");
     }
     if has("open files") {

@@ -77,15 +77,15 @@ fn the_kernel() {
         std::fs::write(service.directory.path().join("x"), program).unwrap();
         launch_error(service)
     };
-    let cut = refused("program `./x` is cut off");
+    let cut = refused("program `./x` is truncated");
     assert_eq!(binary(|program| program.truncate(2)), cut);
     assert_eq!(binary(|program| program.truncate(4)), cut);
     assert_eq!(binary(|program| program.truncate(63)), cut);
     assert_eq!(binary(|program| program.truncate(200)), cut);
-    assert_eq!(binary(|program| program[16] = 1), refused("program `./x` is compiled and not linked"));
+    assert_eq!(binary(|program| program[16] = 1), refused("program `./x` is an object file"));
     assert_eq!(
         binary(|program| program[18..20].copy_from_slice(&[243, 0])),
-        refused("program `./x` is a binary, and not one for this machine")
+        refused("program `./x` is a binary for another machine")
     );
     assert_eq!(
         launch_error(file("./x", "#!/no/such/shell\n", 0o755)),
