@@ -26,7 +26,10 @@ impl Run {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').collect();
         let started = fields.get(19).and_then(|ticks| ticks.parse::<u64>().ok());
-        started == Some(self.started) && fields.first().is_some_and(|state| *state != "Z" && *state != "X")
+        // The main thread may be a zombie while other threads hold the files of the process.
+        let has_exited = fields.first().is_some_and(|state| *state == "Z" || *state == "X")
+            && fields.get(17).is_none_or(|threads| *threads == "1" || *threads == "0");
+        started == Some(self.started) && !has_exited
     }
 }
 

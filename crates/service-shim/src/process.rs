@@ -17,7 +17,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that has this pid now; `None` if there is none or if it is a zombie.
+    /// The process that has this pid now; `None` if there is none or if it has exited.
     pub fn find(pid: u32) -> Option<Self> {
         Self::parse(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
@@ -35,23 +35,21 @@ impl Process {
     }
 
     fn parse(pid: u32, stat: &str) -> Option<Self> {
-        let fields = fields(stat)?;
-        (!matches!(fields.0, "Z" | "X")).then_some(Self { pid, start_time: fields.1 })
+        let fields = parse_stat(stat)?;
+        (!fields.has_exited).then_some(Self { pid, start_time: fields.start_time })
     }
 
     /// The child with this pid, even if it has exited: a pid is not reused before the parent waits for it.
     pub fn find_child(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Some(Self { pid, start_time: fields(&stat)?.1 })
+        Some(Self { pid, start_time: parse_stat(&stat)?.start_time })
     }
 
     /// Whether this process still runs. If `/proc` cannot be read for want of descriptors, any process with this pid
     /// counts, so that a running process is never reported as dead.
     pub fn is_alive(self) -> bool {
         match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
-            Ok(stat) => fields(&stat).is_some_and(|(state, start_time)| {
-                !matches!(state, "Z" | "X") && start_time == self.start_time
-            }),
+            Ok(stat) => Self::parse(self.pid, &stat) == Some(self),
             Err(error)
                 if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) =>
             {
@@ -75,12 +73,24 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// State and start time. The command name, field 2, is in parentheses and may itself contain anything.
-fn fields(stat: &str) -> Option<(&str, u64)> {
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    let start_time = fields.nth(18)?.parse().ok()?;
-    Some((state, start_time))
+/// What `/proc/<pid>/stat` has of a process.
+#[derive(Debug, PartialEq)]
+pub struct ProcessStat {
+    /// Whether all of its threads have exited.
+    pub has_exited: bool,
+    /// Clock ticks after boot.
+    pub start_time: u64,
+}
+
+/// Reads a line of `/proc/<pid>/stat`. The command name, field 2, is in parentheses and may itself contain anything.
+///
+/// The main thread of a process may be a zombie while other threads of the process still exit. Until they have, they hold
+/// its files, so the process has not exited.
+pub fn parse_stat(stat: &str) -> Option<ProcessStat> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let threads: u32 = fields.get(17)?.parse().ok()?;
+    let start_time = fields.get(19)?.parse().ok()?;
+    Some(ProcessStat { has_exited: matches!(fields.first(), Some(&("Z" | "X"))) && threads <= 1, start_time })
 }
 
 /// The kernel's id of this boot.
@@ -105,11 +115,33 @@ pub fn boot_time() -> u64 {
 mod tests {
     use super::*;
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use std::process::Command;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn a_name_with_parentheses_does_not_confuse() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 9 9";
-        assert_eq!(fields(stat), Some(("S", 4711)));
+        assert_eq!(parse_stat(stat), Some(ProcessStat { has_exited: false, start_time: 4711 }));
+    }
+
+    #[test]
+    fn a_process_whose_main_thread_has_exited_is_alive_while_another_thread_runs() {
+        let script = "import ctypes, threading, time\n\
+            threading.Thread(target=time.sleep, args=(600,)).start()\n\
+            ctypes.CDLL(None).pthread_exit(None)";
+        let mut python = Command::new("python3").args(["-c", script]).spawn().unwrap();
+        let pid = python.id();
+        let main_thread = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !main_thread().contains(") Z ") {
+            assert!(Instant::now() < deadline, "{}", main_thread());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let process = Process::find(pid).expect("a thread runs");
+        assert!(process.is_alive() && process.may_be_alive());
+        python.kill().unwrap();
+        python.wait().unwrap();
+        assert!(!process.is_alive() && !process.may_be_alive() && Process::find(pid).is_none());
     }
 
     #[test]

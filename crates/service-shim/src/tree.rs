@@ -7,6 +7,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_shim::Exit;
+use service_shim::process::parse_stat;
 use service_shim::protocol::LeftoverProcesses;
 use std::collections::HashSet;
 use std::fs;
@@ -105,10 +106,8 @@ pub(crate) fn leftover() -> Option<LeftoverProcesses> {
 fn running() -> Vec<(u32, bool)> {
     let state = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let runs = !matches!(fields.next()?, "Z" | "X");
-        let flags: u32 = fields.nth(5)?.parse().ok()?;
-        runs.then_some((pid, flags & PF_FORKNOEXEC == 0))
+        let flags: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(6)?.parse().ok()?;
+        (!parse_stat(&stat)?.has_exited).then_some((pid, flags & PF_FORKNOEXEC == 0))
     };
     descendants(std::process::id()).into_iter().filter_map(state).collect()
 }
