@@ -28,4 +28,4 @@ pub(crate) use lifecycle::Fitness;
 pub(crate) use list::list;
 pub(crate) use log_cursor::LogCursor;
 pub(crate) use log_file::LogFile;
-pub(crate) use logs::{Ask, News, begin, logs};
+pub(crate) use logs::{Ask, FollowStep, News, begin, logs};

@@ -128,6 +128,39 @@ fn what_a_file_says_anew_is_not_asked_before_it_is_accepted_anew() {
 }
 
 #[test]
+fn following_all_logs_runs_no_module_before_it_is_accepted() {
+    let Some(project) = Project::new("") else { return };
+    let module = |name: &str, log: &str| {
+        let note = |what: &str| format!("\"{what}\\n\" | save --append {}", project.path(log).display());
+        project.write(
+            name,
+            &format!(
+                "export-env {{ {} }}\nexport def start [] {{ {{state: running}} }}\nexport def stop [] {{ {{state: stopped}} }}\n\
+                 export def status [] {{ {{state: stopped}} }}\nexport def logs [] {{ {}; [] }}\n",
+                note("loaded"),
+                note("asked"),
+            ),
+        );
+    };
+    module("accepted.nu", "accepted");
+    module("new.nu", "new");
+    let accepted = "[services.plain]\nstart_command = \"TEST_SERVICE\"\n[services.accepted]\nmanager = \"accepted.nu\"\n";
+    project.define(accepted);
+    project.value("service start plain");
+    project.define(&format!("{accepted}[services.new]\nmanager = \"new.nu\"\n"));
+    assert_eq!(project.status("new")["state"], "unknown");
+    let mut stream = UnixStream::connect(project.socket()).expect("the daemon listens");
+    stream.write_all(b"GET /api/v1/logs?follow=true HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it takes a request");
+    let asked = || project.read("accepted").matches("asked").count();
+    let before = asked();
+    eventually("the accepted module is asked by the follower", || (asked() > before + 2).then_some(()));
+    assert_eq!(project.read("new"), "", "nothing of the new module ran");
+    project.value("service start plain");
+    eventually("the new module is asked as well", || project.read("new").contains("asked").then_some(()));
+    drop(stream);
+}
+
+#[test]
 fn what_is_started_is_what_was_trusted() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
     let module = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../nu/service");

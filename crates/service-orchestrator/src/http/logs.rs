@@ -8,10 +8,11 @@ use super::openapi::{Broken, LogRows, Malformed, NoService, Service, Untold, tag
 use super::reply::{Failure, PathParam, QueryParams, deserialize_count, to_usize};
 use super::services::Names;
 use super::state::ApiState;
+use crate::board::Entry;
 use crate::host::acceptance::not_asked;
 use crate::host::descriptors::{DescriptorBudget, NoDescriptors, RAISE_LIMIT_HELP};
 use crate::lookup::resolve;
-use crate::manager::{self, Ask, LogCursor, News};
+use crate::manager::{self, Ask, FollowStep, LogCursor, News};
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -187,7 +188,7 @@ async fn read_manager_logs(
     for (name, _) in wanted.services.iter().filter(|(_, is_own)| !is_own) {
         let Some(entry) = board.entry(name) else { continue };
         let definition = Arc::clone(&entry.definition);
-        if !entry.snapshot.state.is_alive() && !api.orchestrator.acceptance().covers(&definition) {
+        if !may_ask(api, entry) {
             let problem = not_asked(&format!("cannot read the log of `{name}`"));
             calls.spawn(async move { (definition.name.clone(), Err(problem)) });
             continue;
@@ -216,11 +217,21 @@ async fn read_manager_logs(
         followed.push((name, seen));
     }
     let api = Arc::clone(api);
-    let defined = move |name: &Name| {
+    let next_step = move |name: &Name| {
         let board = api.orchestrator.board();
-        let definition = Arc::clone(&board.entry(name)?.definition);
-        Some((definition, board.plan.settings().clone()))
+        match board.entry(name).filter(|entry| entry.definition.is_managed()) {
+            Some(entry) if may_ask(&api, entry) => {
+                FollowStep::Ask(Arc::clone(&entry.definition), board.plan.settings().clone())
+            }
+            Some(_) => FollowStep::Wait,
+            None => FollowStep::End,
+        }
     };
-    let news = (follow && !followed.is_empty()).then(|| News::follow(managers, followed, defined));
+    let news = (follow && !followed.is_empty()).then(|| News::follow(managers, followed, next_step));
     Ok(ManagerLogs { records, news })
+}
+
+/// Whether the manager of a service may be asked for its log: that runs what the file names.
+fn may_ask(api: &ApiState, entry: &Entry) -> bool {
+    entry.snapshot.state.is_alive() || api.orchestrator.acceptance().covers(&entry.definition)
 }

@@ -121,12 +121,22 @@ pub(crate) struct News {
     _askers: JoinSet<()>,
 }
 
+/// What a follower does next about a service.
+pub(crate) enum FollowStep {
+    /// Asks its manager.
+    Ask(Arc<Service>, Settings),
+    /// Asks nobody for now: its definition has not been accepted.
+    Wait,
+    /// Ends.
+    End,
+}
+
 impl News {
-    /// Goes on asking about these; `defined` tells how a service is defined by then.
+    /// Goes on asking about these; `next_step` decides before each call of a manager.
     pub(crate) fn follow(
         managers: &Managers,
         services: Vec<(Name, LogCursor)>,
-        defined: impl Fn(&Name) -> Option<(Arc<Service>, Settings)> + Clone + Send + Sync + 'static,
+        next_step: impl Fn(&Name) -> FollowStep + Clone + Send + Sync + 'static,
     ) -> Self {
         let (sender, lines) = channel(1);
         let mut askers = JoinSet::new();
@@ -139,7 +149,7 @@ impl News {
                 tail: AT_ONCE,
                 failures: 0,
             };
-            askers.spawn(asker.run(defined.clone()));
+            askers.spawn(asker.run(next_step.clone()));
         }
         Self { lines, _askers: askers }
     }
@@ -166,7 +176,7 @@ struct Asker {
 struct Gone;
 
 impl Asker {
-    async fn run(mut self, defined: impl Fn(&Name) -> Option<(Arc<Service>, Settings)>) {
+    async fn run(mut self, next_step: impl Fn(&Name) -> FollowStep) {
         let mut pause = SOON;
         loop {
             tokio::time::sleep(pause).await;
@@ -174,9 +184,13 @@ impl Asker {
             if self.lines.reserve().await.is_err() {
                 return;
             }
-            let Some((service, settings)) = defined(&self.name).filter(|(service, _)| service.is_managed())
-            else {
-                return;
+            let (service, settings) = match next_step(&self.name) {
+                FollowStep::Ask(service, settings) => (service, settings),
+                FollowStep::Wait => {
+                    pause = LATEST;
+                    continue;
+                }
+                FollowStep::End => return,
             };
             let ask = Ask { tail: self.tail, since: self.seen.since() };
             let call = record(&self.managers, &settings, &service, ask, (self.tail, self.tail));
