@@ -150,7 +150,10 @@ fn following_all_logs_runs_no_module_before_it_is_accepted() {
     project.define(&format!("{accepted}[services.new]\nmanager = \"new.nu\"\n"));
     assert_eq!(project.status("new")["state"], "unknown");
     let mut stream = UnixStream::connect(project.socket()).expect("the daemon listens");
-    stream.write_all(b"GET /api/v1/logs?follow=true HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it takes a request");
+    stream.write_all(b"GET /api/v1/logs?follow=true HTTP/1.1\r\nhost: localhost\r\naccept: application/x-ndjson\r\n\r\n").expect("it takes a request");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).expect("it is answered");
+    assert_eq!(&head, b"HTTP/1.1 200");
     let asked = || project.read("accepted").matches("asked").count();
     let before = asked();
     eventually("the accepted module is asked by the follower", || (asked() > before + 2).then_some(()));
@@ -189,7 +192,7 @@ fn what_is_no_regular_file_of_bounded_size_is_an_error_in_words() {
     fs::remove_file(&file).expect("it is ours");
     fs::File::create(&file).and_then(|file| file.set_len(10 << 30)).expect("it takes no room");
     let error = project.error("service list");
-    assert!(error["msg"].as_str().is_some_and(|told| told.contains("more than 16 MiB")), "{error}");
+    assert!(error["msg"].as_str().is_some_and(|told| told.contains("larger than 16 MiB")), "{error}");
     fs::remove_file(&file).expect("it is ours");
     project.define("[services.web]\nstart_command = \"TEST_SERVICE\"\nenv_file = \"pipe\"\n[services.mod]\nmanager = \"m.nu\"\n");
     fifo(&project.path("pipe"));
