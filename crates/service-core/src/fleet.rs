@@ -165,7 +165,7 @@ impl Fleet {
             Discovered::Exited { run: ended, event } if ended == run => self.step(id, event, now),
             // The record of an earlier run says nothing of how this one has ended.
             Discovered::Exited { .. } | Discovered::Absent if is_left => {
-                self.step(id, Event::TreeExited(Exit::Unknown), now)
+                self.step(id, Event::TreeExited(Exit::Unknown), now);
             }
             _ => {
                 machine.redefine(self.plan.service(id));

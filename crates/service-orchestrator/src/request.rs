@@ -81,7 +81,7 @@ pub enum Patience {
     None,
     /// So long.
     For(Duration),
-    /// WaitCondition each service is as wished, or cannot be.
+    /// Until each service is as wished, or cannot be.
     Endless,
 }
 

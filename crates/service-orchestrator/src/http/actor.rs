@@ -69,16 +69,23 @@ async fn own_name() -> Option<String> {
     OWN.get_or_init(|| Lookup::start(look_up)).answer(LOOKUP_TIMEOUT).await
 }
 
+/// The state of a look-up.
+#[derive(Debug, Clone)]
+enum Answer {
+    Pending,
+    Known(Option<String>),
+}
+
 /// A look-up on a thread of its own.
 struct Lookup {
     started: Moment,
-    answer: watch::Receiver<Option<Option<String>>>,
+    answer: watch::Receiver<Answer>,
 }
 
 impl Lookup {
     fn start(look_up: impl FnOnce() -> Option<String> + Send + 'static) -> Self {
-        let (sender, answer) = watch::channel(None);
-        let find = move || drop(sender.send(Some(look_up())));
+        let (sender, answer) = watch::channel(Answer::Pending);
+        let find = move || drop(sender.send(Answer::Known(look_up())));
         if let Err(error) = std::thread::Builder::new().name("user".to_owned()).spawn(find) {
             tracing::warn!(%error, "cannot look up the name of the daemon's user");
         }
@@ -89,8 +96,11 @@ impl Lookup {
     async fn answer(&self, limit: Duration) -> Option<String> {
         let left = limit.saturating_sub(clock::now().since(self.started));
         let mut answer = self.answer.clone();
-        let answer = tokio::time::timeout(left, answer.wait_for(Option::is_some)).await;
-        answer.ok()?.ok()?.clone().flatten()
+        let is_known = |answer: &Answer| matches!(answer, Answer::Known(_));
+        match &*tokio::time::timeout(left, answer.wait_for(is_known)).await.ok()?.ok()? {
+            Answer::Known(name) => name.clone(),
+            Answer::Pending => None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Two orchestrators in one process.
 
 use super::*;
+use crate::host::disk::Disk;
 use crate::load::Additions;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -12,7 +13,7 @@ async fn serve_at(directory: &Path) -> Arc<ApiState> {
     std::fs::create_dir_all(directory).unwrap();
     let config = directory.join("services.toml");
     std::fs::write(&config, "[services.web]\nstart_command = \"sleep 60\"\n").unwrap();
-    let additions = Additions::open(directory, "boot", Default::default()).unwrap();
+    let additions = Additions::open(directory, "boot", Disk::default()).unwrap();
     let definitions = Definitions::new(config.clone(), additions, Ok(()));
     let orchestrator = ServiceOrchestrator::new().await.unwrap();
     orchestrator.replan(crate::load::plan(&config).unwrap()).await.unwrap();
