@@ -197,6 +197,12 @@ impl Search<'_> {
                 "link it, or name the linked program",
             ));
         }
+        match needed_bytes(file, head).and_then(|needed| Ok(needed > file.metadata()?.len())) {
+            Ok(false) => {}
+            Ok(true) => return Err(cut()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(cut()),
+            Err(_) => return Ok(()),
+        }
         let ours = Kind::ours();
         if ours.is_none_or(|ours| ours != kind) {
             // Others may be executed by an emulator.
@@ -345,6 +351,40 @@ fn knows_other_formats() -> bool {
     let entries = std::fs::read_dir(FORMATS).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name()).any(|name| name != "register" && name != "status")
 }
+
+/// The length that a little-endian file has at least: up to the end of its last loaded segment, see `elf(5)`. The kernel reads
+/// nothing behind that.
+fn needed_bytes(file: &File, head: &[u8]) -> io::Result<u64> {
+    let (is_64, is_little) = (head[4] == 2, head[5] == 1);
+    if !is_little {
+        return Ok(0);
+    }
+    if is_64 && head.len() < 64 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let half = |at: usize| u64::from(u16::from_le_bytes([head[at], head[at + 1]]));
+    let word = |bytes: &[u8], at: usize| match is_64 {
+        true => number(bytes, at),
+        false => number(bytes, at) & u64::from(u32::MAX),
+    };
+    // `e_phoff`, `e_phentsize`, `e_phnum`, and `p_offset`, `p_filesz` of an entry.
+    let [table, entry_size, count, offset, length] =
+        if is_64 { [32, 54, 56, 8, 32] } else { [28, 42, 44, 4, 16] };
+    let (table, entry_size) = (word(head, table), half(entry_size));
+    let mut needed = 0;
+    for nth in 0..half(count).min(MAX_HEADERS as u64) {
+        let mut header = [0; 56];
+        let header = &mut header[..if is_64 { 56 } else { 32 }];
+        file.read_exact_at(header, table.saturating_add(entry_size * nth))?;
+        if header[..4] == LOADED.to_le_bytes() {
+            needed = needed.max(word(header, offset).saturating_add(word(header, length)));
+        }
+    }
+    Ok(needed)
+}
+
+/// The type of a segment that is loaded.
+const LOADED: u32 = 1;
 
 /// The program that loads this one, of 64 bits and little-endian as all that matter are; nothing for one that needs none.
 fn loader(file: &File, head: &[u8]) -> io::Result<Option<PathBuf>> {

@@ -64,6 +64,33 @@ fn what_it_does_not_execute_is() {
 }
 
 #[test]
+fn a_binary_without_the_end_of_its_last_segment_is_refused() {
+    let own = std::fs::read("/bin/sh").unwrap();
+    let parts = [1_000, 4_096, 5_000, own.len() / 2];
+    for length in parts {
+        let told = refused(&own[..length]);
+        assert_eq!(told.as_deref(), Some("program `./program` is truncated"), "{length} of {}", own.len());
+    }
+    assert_eq!(refused(&own), None);
+}
+
+#[test]
+fn the_length_of_a_binary_of_32_bits_is_known_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut image = vec![0; 52 + 32];
+    image[..7].copy_from_slice(b"\x7fELF\x01\x01\x01");
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(28, &52_u32.to_le_bytes());
+    put(42, &[32, 0, 1, 0]);
+    put(52, &LOADED.to_le_bytes());
+    put(52 + 4, &1_000_u32.to_le_bytes());
+    put(52 + 16, &500_u32.to_le_bytes());
+    std::fs::write(directory.path().join("program"), &image).unwrap();
+    let (file, head) = head(&directory.path().join("program")).unwrap();
+    assert_eq!(needed_bytes(&file, &head).unwrap(), 1_500);
+}
+
+#[test]
 fn whether_it_may_be_executed_is_asked_for_its_user_and_from_where_it_runs() {
     if !geteuid().is_root() {
         return; // nobody else could be asked for
