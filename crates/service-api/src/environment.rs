@@ -1,11 +1,9 @@
 //! [`Environment`]: variables, directory and user of the process that looks for a project.
 
+use crate::file_names::FOLDER;
 use crate::problem::{Code, Problem};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-/// The directory of this program inside the XDG directories.
-pub(crate) const FOLDER: &str = "service-orchestrator";
 
 /// What a lookup needs to know of the calling process.
 pub struct Environment<'a> {

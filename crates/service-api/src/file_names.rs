@@ -8,3 +8,5 @@ pub const RECORD: &str = "orchestratord.json";
 pub const LOCK: &str = "orchestratord.lock";
 /// The name of [`Project::note`](crate::Project::note) in a state directory.
 pub const NOTE: &str = "project";
+/// The directory of this program inside the XDG directories.
+pub(crate) const FOLDER: &str = "service-orchestrator";

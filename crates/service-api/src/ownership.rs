@@ -3,8 +3,7 @@
 //!
 //! `nu/service-http/ownership.nu` is the same rule for Nushell; `tests/tests/security/ownership.rs` holds both against one table.
 
-use crate::environment::FOLDER;
-use crate::file_names::FILE;
+use crate::file_names::{FILE, FOLDER};
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 use std::fmt;

@@ -11,9 +11,9 @@
 pub mod gone;
 
 pub use crate::environment::{Environment, home_directory, states};
+use crate::file_names::FOLDER;
 pub use crate::file_names::{FILE, LOCK, NOTE, RECORD};
 
-use crate::environment::FOLDER;
 use crate::ownership::foreign_directory;
 use crate::problem::{Code, Problem};
 use crate::trust::may_be_used;

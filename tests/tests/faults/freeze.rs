@@ -66,7 +66,7 @@ fn a_new_daemon_takes_over_a_service_whose_shim_is_frozen() {
     eventually("it is ready", || (project.status("web")["state"] == "ready").then_some(()));
     let status = project.status("web");
     assert_eq!((&status["pid"], &status["restarts"]), (&web.into(), &0.into()));
-    assert!(status["reason"].as_str().unwrap_or_default().contains("frozen"), "{status}");
+    assert!(status["reason"].as_str().unwrap_or_default().contains("stopped by a signal"), "{status}");
     assert_eq!(project.value("service start web").row("web")["action"], "unchanged");
     signal(shim, Signal::SIGCONT);
     assert_eq!(project.value("service stop web").row("web")["ok"], true);

@@ -97,7 +97,10 @@ fn what_cannot_be_told_to_run_is_unknown_and_a_stop_of_it_is_no_success() {
         }
         let error = project.error("service restart app");
         assert!(
-            error["msg"].as_str().unwrap().starts_with("cannot restart `app`: `web`, which is"),
+            error["msg"]
+                .as_str()
+                .unwrap()
+                .starts_with("cannot restart `app`: `web`, which blocks it, is unknown"),
             "{error}"
         );
         let told = project.value("service why web");

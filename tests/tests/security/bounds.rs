@@ -139,7 +139,7 @@ fn what_is_no_request_is_refused_in_an_envelope_that_says_why() {
     let close = "Connection: close\r\n";
     let odd = |header: &str| format!("{head}{header}{close}\r\n");
     tells(&odd("Transfer-Encoding: gzip, chunked\r\n"), (501, "bad_request", "transfer encoding"));
-    tells(&odd("Expect: 200-ok\r\n"), (417, "bad_request", "expects"));
+    tells(&odd("Expect: 200-ok\r\n"), (417, "bad_request", "expectation"));
     let post = format!(
         "POST /api/v1/services/start HTTP/1.1\r\nHost: x\r\n{close}Transfer-Encoding: chunked\r\n\r\nz\r\n"
     );

@@ -124,7 +124,12 @@ fn who_cannot_be_trusted_or_reached_is_told_with_the_way_out() {
         "without a path",
     );
     says(&format!("{config}.token_file = null"), "bad_request", "`token_file` is missing", "copy");
-    says(&format!("{config} = ({config} | insert tokn x)"), "bad_request", "no key `tokn`", "token_file");
+    says(
+        &format!("{config} = ({config} | insert tokn x)"),
+        "bad_request",
+        "unknown key `tokn`",
+        "token_file",
+    );
     let read = far.state_dir().join("tokens/read");
     let line = format!("{to} {config}.token_file = '{}'; service stop far", read.display());
     assert_eq!(here.error(&line)["code"], "service::forbidden");
