@@ -2,8 +2,8 @@
 //!
 //! The owner knows neither logs nor ports, and must not wait for a disk. So its rows go through here.
 
+use crate::explain::{self, Cause, Lines};
 use crate::handle::ServiceOrchestrator;
-use crate::why::{self, Cause, Lines};
 use service_api::{Code, Outcome, Problem};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -31,8 +31,8 @@ impl ServiceOrchestrator {
     /// The row, with what `service why` would say.
     pub(crate) async fn explain(&self, mut row: Outcome, lines: Lines) -> Outcome {
         let Some(problem) = row.error.take_if(|problem| is_about_a_start(problem)) else { return row };
-        let (board, paths, name) = (self.board(), Arc::clone(self.paths()), row.name.clone());
-        let cause = tokio::task::spawn_blocking(move || why::cause(&board, &name, &paths, lines)).await;
+        let (fleet, paths, name) = (self.fleet_snapshot(), Arc::clone(self.paths()), row.name.clone());
+        let cause = tokio::task::spawn_blocking(move || explain::cause(&fleet, &name, &paths, lines)).await;
         row.error = Some(match cause {
             Ok(Some(cause)) => with(problem, cause),
             Ok(None) | Err(_) => problem,

@@ -5,13 +5,11 @@ use crate::host::fs::private_dir;
 use crate::host::report::ReportSender;
 use crate::host::time_slice::LoopMetrics;
 
-use crate::board::Board;
 use crate::checks_in_flight::ChecksInFlight;
 use crate::engine::drivers::Drivers;
 use crate::engine::inbox::Inbox;
 use crate::engine::message::Command;
 use crate::engine::start::run;
-use crate::guide::{Service, ServiceHealth, ServiceStatus};
 use crate::host::acceptance::{Acceptance, NOT_ASKED};
 use crate::host::clock;
 use crate::host::disk::Disk;
@@ -25,6 +23,8 @@ use crate::probe::Prober;
 use crate::process::Shims;
 use crate::process::shim_program::find_shim;
 use crate::request::{Verb, Watch, Wish, on_behalf};
+use crate::service::{Service, ServiceHealth, ServiceStatus};
+use crate::snapshot::FleetSnapshot;
 use service_api::{Code, Outcome, Problem};
 use service_core::config::{self, Config};
 use service_core::{Name, Plan};
@@ -42,7 +42,7 @@ pub struct ServiceOrchestrator {
     drivers: Drivers,
     commands: mpsc::UnboundedSender<Command>,
     checks_in_flight: Arc<ChecksInFlight>,
-    board: watch::Receiver<Arc<Board>>,
+    fleet: watch::Receiver<Arc<FleetSnapshot>>,
 }
 
 /// Says where an orchestrator keeps things and what it begins with.
@@ -186,10 +186,10 @@ impl Builder {
             reports,
         };
         let inbox = Inbox::new(incoming, requests);
-        let board = run(drivers.clone(), plan, inbox, commands.clone()).await.map_err(|error| {
+        let fleet = run(drivers.clone(), plan, inbox, commands.clone()).await.map_err(|error| {
             Problem::of_io(&error, format!("cannot read the state in `{}`: {error}", state_dir.display()))
         })?;
-        Ok(ServiceOrchestrator { drivers, commands, checks_in_flight: Arc::default(), board })
+        Ok(ServiceOrchestrator { drivers, commands, checks_in_flight: Arc::default(), fleet })
     }
 }
 
@@ -287,8 +287,8 @@ impl ServiceOrchestrator {
     }
 
     /// The picture as it changes.
-    pub(crate) fn boards(&self) -> watch::Receiver<Arc<Board>> {
-        self.board.clone()
+    pub(crate) fn snapshots(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
+        self.fleet.clone()
     }
 
     /// Checks a service now.
@@ -302,8 +302,8 @@ impl ServiceOrchestrator {
 
     /// The same; an answer that is not older than `kept` is one, too.
     pub(crate) async fn check(&self, name: &str, kept: Duration) -> Result<CheckResult, Problem> {
-        let board = self.board();
-        let entry = board.entry(name).ok_or_else(|| not_found(&board.plan, name))?;
+        let fleet = self.fleet_snapshot();
+        let entry = fleet.entry(name).ok_or_else(|| not_found(&fleet.plan, name))?;
         if !entry.snapshot.state.is_alive() && !self.drivers.acceptance.covers(&entry.definition) {
             let (kind, latency) = ("manager", std::time::Duration::ZERO);
             let kind = entry.definition.endpoint.as_ref().map_or(kind, |endpoint| endpoint.kind());
@@ -315,7 +315,7 @@ impl ServiceOrchestrator {
                 at: clock::today(),
             });
         }
-        Ok(self.drivers.check_for_client(board.plan.settings(), entry, kept).await)
+        Ok(self.drivers.check_for_client(fleet.plan.settings(), entry, kept).await)
     }
 
     /// The coarse state of a service.
@@ -324,8 +324,8 @@ impl ServiceOrchestrator {
     /// [`Code::NotFound`].
     #[expect(clippy::unused_async, reason = "the guide awaits it")]
     pub async fn get_service_status(&self, name: &str) -> Result<ServiceStatus, Problem> {
-        let board = self.board();
-        let entry = board.entry(name).ok_or_else(|| not_found(&board.plan, name))?;
+        let fleet = self.fleet_snapshot();
+        let entry = fleet.entry(name).ok_or_else(|| not_found(&fleet.plan, name))?;
         Ok(entry.snapshot.status.into())
     }
 
@@ -377,8 +377,8 @@ impl ServiceOrchestrator {
         self.ask(|reply| Command::Examine { reply }).await
     }
 
-    pub(crate) fn board(&self) -> Arc<Board> {
-        Arc::clone(&self.board.borrow())
+    pub(crate) fn fleet_snapshot(&self) -> Arc<FleetSnapshot> {
+        Arc::clone(&self.fleet.borrow())
     }
 
     /// Where files lie.
@@ -414,7 +414,7 @@ impl ServiceOrchestrator {
     }
 
     pub(crate) fn plan(&self) -> Arc<Plan> {
-        Arc::clone(&self.board.borrow().plan)
+        Arc::clone(&self.fleet.borrow().plan)
     }
 
     pub(crate) async fn ask<T>(

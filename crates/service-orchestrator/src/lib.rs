@@ -103,14 +103,13 @@
 //! ```
 
 mod apply;
-mod board;
 mod checks_in_flight;
 mod containers;
 pub mod daemon;
-mod drawing;
 mod engine;
+mod explain;
 mod explained;
-mod guide;
+mod graph_format;
 mod handle;
 mod host;
 mod http;
@@ -121,6 +120,7 @@ mod lookup;
 pub mod manager;
 #[doc(hidden)]
 pub mod measured;
+mod metrics;
 pub mod offline;
 mod place;
 mod preflight;
@@ -128,13 +128,13 @@ mod probe;
 mod process;
 pub mod prune;
 mod request;
+mod service;
+mod snapshot;
 mod store;
 pub mod systemd;
-mod tally;
 mod views;
-mod why;
 
-pub use guide::{Service, ServiceHealth, ServiceStatus};
 pub use handle::{Builder, ServiceOrchestrator};
 pub use request::{Patience, Propagate, Verb, Wish};
+pub use service::{Service, ServiceHealth, ServiceStatus};
 pub use service_api::{Code, Problem};

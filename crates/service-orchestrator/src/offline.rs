@@ -1,7 +1,7 @@
 //! Answers from the files of a project, without a daemon.
 
 use crate::containers;
-use crate::drawing;
+use crate::graph_format;
 use crate::journal::{EventQuery, Since, offline as journal};
 use crate::load::{self, Additions};
 use crate::lookup::resolve;
@@ -98,7 +98,7 @@ pub fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Pro
 
 /// The same, drawn.
 pub fn drawing(project: &Project, names: &[String], format: &str) -> Result<String, Problem> {
-    drawing::draw(format, &graph(project, names)?)
+    graph_format::draw(format, &graph(project, names)?)
 }
 
 /// Whether something of a project runs, as its state directory tells; also where it does not.

@@ -1,11 +1,11 @@
-//! From the board to the rows that cross the wire.
+//! From the snapshot to the rows that cross the wire.
 
-use crate::board::{Board, Entry};
 use crate::host::clock;
 use crate::host::paths::Paths;
 use crate::host::procfs::{self, Usage};
 use crate::host::report::CheckResult;
 use crate::process::limits::Kept;
+use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use service_api::{redact, view};
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
 use service_core::health::Endpoint;
@@ -104,8 +104,8 @@ pub(crate) enum Detail {
 
 /// The state of one service.
 pub(crate) fn status(
-    board: &Board,
-    entry: &Entry,
+    fleet: &FleetSnapshot,
+    entry: &ServiceSnapshot,
     usage: Option<Usage>,
     paths: &Paths,
     project: &str,
@@ -121,12 +121,12 @@ pub(crate) fn status(
         uptime_ms: uptime(entry),
         memory: entry.told.memory.or(usage.map(|usage| usage.memory)),
         restarts: snapshot.restarts.saturating_add(entry.told.restarts),
-        details: (detail == Detail::Long).then(|| details(board, entry, usage, paths, project)),
+        details: (detail == Detail::Long).then(|| details(fleet, entry, usage, paths, project)),
     }
 }
 
 /// Since its launch; where a manager says since when, since then.
-fn uptime(entry: &Entry) -> Option<f64> {
+fn uptime(entry: &ServiceSnapshot) -> Option<f64> {
     if entry.pid.is_none() && entry.told.id.is_none() {
         return None;
     }
@@ -135,8 +135,8 @@ fn uptime(entry: &Entry) -> Option<f64> {
 }
 
 fn details(
-    board: &Board,
-    entry: &Entry,
+    fleet: &FleetSnapshot,
+    entry: &ServiceSnapshot,
     usage: Option<Usage>,
     paths: &Paths,
     project: &str,
@@ -153,11 +153,11 @@ fn details(
         command: command(&definition.start_command),
         cwd: told(&paths.working_dir(definition.working_dir.as_deref()).display().to_string()),
         log: (definition.manager == Manager::Process).then(|| files.log().display().to_string()),
-        dependencies: board
+        dependencies: fleet
             .plan
             .dependencies(snapshot.id)
             .iter()
-            .map(|need| board.plan.service(need.on).name.to_string())
+            .map(|need| fleet.plan.service(need.on).name.to_string())
             .collect(),
         memory_limit: match &kept {
             Some(kept) if kept.is_read() => kept.memory.as_ref().map(|limit| limit.most),
@@ -174,14 +174,14 @@ fn details(
     }
 }
 
-fn reason(entry: &Entry, kept: Option<&Kept>) -> Option<String> {
+fn reason(entry: &ServiceSnapshot, kept: Option<&Kept>) -> Option<String> {
     let facts = [entry.reason(), remains(entry)].into_iter().flatten().chain(caveats(entry, kept));
     let facts: Vec<String> = facts.collect();
     (!facts.is_empty()).then(|| told(&facts.join("; ")))
 }
 
 /// What is amiss whatever its state.
-pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
+pub(crate) fn caveats(entry: &ServiceSnapshot, kept: Option<&Kept>) -> Vec<String> {
     let lines = entry.missing.total;
     let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
@@ -195,7 +195,7 @@ pub(crate) fn caveats(entry: &Entry, kept: Option<&Kept>) -> Vec<String> {
 }
 
 /// What a stop waits for, and how long it will.
-pub(crate) fn remains(entry: &Entry) -> Option<String> {
+pub(crate) fn remains(entry: &ServiceSnapshot) -> Option<String> {
     let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
     let pids = procfs::descendants(entry.shim?);
     let told: Vec<String> = pids.iter().take(MOST_TOLD).map(|pid| procfs::describe(*pid)).collect();
@@ -222,7 +222,7 @@ fn told(text: &str) -> String {
 }
 
 /// Where nothing is to run, there is nothing to check: what is said instead.
-pub(crate) fn at_rest(entry: &Entry) -> Option<view::Health> {
+pub(crate) fn at_rest(entry: &ServiceSnapshot) -> Option<view::Health> {
     let definition = &entry.definition;
     let message = match (&entry.snapshot.state, entry.snapshot.goal) {
         (State::Stopped, Goal::Down) => "not checked: it is stopped, and its goal is down",

@@ -5,9 +5,9 @@
 //! earlier connections are accepted; if there was one, the socket gets its name back.
 
 use super::transient_gc;
-use crate::board::Board;
 use crate::host::clock;
 use crate::http::ApiState;
+use crate::snapshot::FleetSnapshot;
 use service_core::service::{Goal, State};
 use service_core::{Id, Moment};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub(super) async fn wait_until_idle(api: &ApiState) {
         let is_alone = left.is_some() && api.connections.last_seen() == left;
         // A SIGHUP may have made the daemon bind it again meanwhile.
         let is_hidden = hidden.is_err() || !socket.exists();
-        if is_alone && is_hidden && idle_timeout(&api.orchestrator.board()).is_some() {
+        if is_alone && is_hidden && idle_timeout(&api.orchestrator.fleet_snapshot()).is_some() {
             tracing::info!("nothing ran and no client came for {limit:?}; the next command starts a daemon");
             return;
         }
@@ -50,7 +50,7 @@ pub(super) fn hidden_path(socket: &Path) -> PathBuf {
 
 /// Returns once the idle timeout is over, with its length.
 async fn wait_for_timeout(api: &ApiState) -> Duration {
-    let mut boards = api.orchestrator.boards();
+    let mut boards = api.orchestrator.snapshots();
     let mut inactive_since = None;
     loop {
         let limit = idle_timeout(&Arc::clone(&boards.borrow_and_update()));
@@ -77,15 +77,15 @@ fn due(limit: Duration, inactive_since: Moment, last_seen: Option<Moment>, now: 
 }
 
 /// The idle timeout of the daemon; none if it has none, or if it is not idle.
-fn idle_timeout(board: &Board) -> Option<Duration> {
-    let settings = board.plan.settings();
+fn idle_timeout(fleet: &FleetSnapshot) -> Option<Duration> {
+    let settings = fleet.plan.settings();
     let may_end = !settings.idle_timeout.is_zero() && settings.api.is_none();
-    (may_end && board.plan.ids().all(|id| is_idle(board, id))).then_some(settings.idle_timeout)
+    (may_end && fleet.plan.ids().all(|id| is_idle(fleet, id))).then_some(settings.idle_timeout)
 }
 
 /// Whether nothing of a service runs, is wanted or is scheduled.
-fn is_idle(board: &Board, id: Id) -> bool {
-    let snapshot = &board.at(id).snapshot;
+fn is_idle(fleet: &FleetSnapshot, id: Id) -> bool {
+    let snapshot = &fleet.at(id).snapshot;
     let is_inactive = match snapshot.state {
         State::Stopped => snapshot.goal == Goal::Down,
         State::Completed { .. } | State::Failed { .. } => snapshot.goal != Goal::Restart,
@@ -96,7 +96,7 @@ fn is_idle(board: &Board, id: Id) -> bool {
         | State::Stopping { .. }
         | State::Backoff { .. } => false,
     };
-    is_inactive && transient_gc::inactive_transient(board, id).is_none()
+    is_inactive && transient_gc::inactive_transient(fleet, id).is_none()
 }
 
 #[cfg(test)]

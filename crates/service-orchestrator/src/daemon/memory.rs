@@ -13,7 +13,7 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 
 /// Never returns while the orchestrator lives.
 pub(super) async fn trim_when_idle(api: Arc<ApiState>) {
-    let mut boards = api.orchestrator.boards();
+    let mut boards = api.orchestrator.snapshots();
     let mut changed = async || {
         tokio::select! {
             changed = boards.changed() => changed.is_ok(),

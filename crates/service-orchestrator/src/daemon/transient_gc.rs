@@ -1,8 +1,8 @@
 //! Removes transient services, some time after each has become inactive.
 
-use crate::board::Board;
 use crate::host::clock;
 use crate::http::ApiState;
+use crate::snapshot::FleetSnapshot;
 use service_core::config::Origin;
 use service_core::service::{Goal, State};
 use service_core::{Id, Moment, Name};
@@ -17,13 +17,13 @@ const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// Never returns while the orchestrator lives.
 pub(super) async fn run(api: Arc<ApiState>) {
-    let mut boards = api.orchestrator.boards();
+    let mut boards = api.orchestrator.snapshots();
     let mut inactive_since: BTreeMap<Name, Moment> = BTreeMap::new();
     loop {
-        let board = Arc::clone(&boards.borrow_and_update());
+        let fleet = Arc::clone(&boards.borrow_and_update());
         let now = clock::now();
         let inactive: BTreeMap<Name, Duration> =
-            board.plan.ids().filter_map(|id| inactive_transient(&board, id)).collect();
+            fleet.plan.ids().filter_map(|id| inactive_transient(&fleet, id)).collect();
         inactive_since.retain(|name, _| inactive.contains_key(name));
         for name in inactive.keys() {
             inactive_since.entry(name.clone()).or_insert(now);
@@ -53,18 +53,18 @@ pub(super) async fn run(api: Arc<ApiState>) {
 }
 
 /// The name and the time to live of a service, if it is transient, inactive, and no dependency of another.
-pub(super) fn inactive_transient(board: &Board, id: Id) -> Option<(Name, Duration)> {
-    let service = board.plan.service(id);
-    if service.origin != Origin::Transient || !board.plan.dependents(id).is_empty() {
+pub(super) fn inactive_transient(fleet: &FleetSnapshot, id: Id) -> Option<(Name, Duration)> {
+    let service = fleet.plan.service(id);
+    if service.origin != Origin::Transient || !fleet.plan.dependents(id).is_empty() {
         return None;
     }
-    let snapshot = &board.at(id).snapshot;
+    let snapshot = &fleet.at(id).snapshot;
     let is_inactive = match snapshot.state {
         State::Failed { .. } | State::Completed { .. } => true,
         State::Stopped => snapshot.goal == Goal::Down,
         _ => false,
     };
-    let ttl = board.plan.settings().forget_transient;
+    let ttl = fleet.plan.settings().forget_transient;
     let ttl = if snapshot.run == 0 { ttl.max(MIN_NEVER_RUN_TTL) } else { ttl };
     is_inactive.then(|| (service.name.clone(), ttl))
 }

@@ -17,7 +17,7 @@ use service_shim::Phase;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What was learned while services were taken up, and what is to be told once the board shows them.
+/// What was learned while services were taken up, and what is to be told once the snapshot shows them.
 #[derive(Default)]
 struct News {
     events: Vec<(Name, u64, Event)>,
@@ -32,7 +32,7 @@ impl News {
 
 impl Engine {
     /// Takes up every service where it is. Returns what is known of the runs that were found, to be
-    /// [learned](Engine::learned) once the board shows them.
+    /// [learned](Engine::learned) once the snapshot shows them.
     pub(super) fn recall(
         &mut self,
         mut memories: BTreeMap<Name, PersistedState>,
@@ -218,7 +218,7 @@ mod tests {
         for run in 1..=2 {
             orchestrator.replan(web()).await.unwrap();
             orchestrator.start_service("web").await.unwrap();
-            assert_eq!(orchestrator.board().entry("web").unwrap().snapshot.run, run);
+            assert_eq!(orchestrator.fleet_snapshot().entry("web").unwrap().snapshot.run, run);
             orchestrator.stop_service("web").await.unwrap();
             orchestrator.replan(plan("")).await.unwrap();
         }
@@ -241,7 +241,7 @@ mod tests {
         let orchestrator =
             ServiceOrchestrator::builder().state_dir(state.path()).start_plan(plan("")).await.unwrap();
         orchestrator.replan(web).await.unwrap();
-        assert_eq!(orchestrator.board().entry("web").unwrap().snapshot.run, 7);
+        assert_eq!(orchestrator.fleet_snapshot().entry("web").unwrap().snapshot.run, 7);
         orchestrator.shutdown().await;
     }
 }

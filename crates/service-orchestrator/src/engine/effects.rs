@@ -2,10 +2,10 @@
 
 use super::runtime::{AbortOnDrop, LastRun, RunTasks, Saved, ServiceRuntime};
 use super::task::Engine;
-use crate::board::Entry;
 use crate::host::clock;
 use crate::host::report::ManagerInfo;
 use crate::process::ShimHandle;
+use crate::snapshot::ServiceSnapshot;
 use crate::store::run_definition;
 use service_core::change::changed_keys;
 use service_core::config::{Service, Settings};
@@ -48,7 +48,7 @@ impl Engine {
                     service.run.readiness = task.map(AbortOnDrop::from);
                 }
                 // The snapshot may be of the turn before: what a check needs of it is the pid.
-                let entry = Entry { definition, ..Entry::clone(&service.snapshot) };
+                let entry = ServiceSnapshot { definition, ..ServiceSnapshot::clone(&service.snapshot) };
                 let left = self.fleet.machine(order.id).start_ends().map(|end| end.since(clock::now()));
                 let check = self.drivers.clone().check_and_report(self.settings(), entry, order.run, left);
                 tokio::spawn(check);

@@ -1,11 +1,11 @@
 //! How a service is checked: by its endpoint, by its manager, or by whether its process runs.
 
 use super::drivers::Drivers;
-use crate::board::Entry;
 use crate::host::clock;
 use crate::host::report::{CheckResult, Observation};
 use crate::host::text::CheckText;
 use crate::probe::log_pattern;
+use crate::snapshot::ServiceSnapshot;
 use service_core::Moment;
 use service_core::config::{Service, Settings};
 use service_core::health::ProbeResult;
@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 const REPORT_MARGIN: Duration = Duration::from_millis(50);
 
 /// Ends a check before the start that it decides ends. Returns its time limit, if that is shorter than the configured one.
-fn shorten(entry: &mut Entry, left: Duration) -> Option<Duration> {
+fn shorten(entry: &mut ServiceSnapshot, left: Duration) -> Option<Duration> {
     let limit = left.saturating_sub(REPORT_MARGIN.min(left / 10));
     let limit = Duration::from_millis(limit.as_millis().try_into().unwrap_or(u64::MAX).max(1));
     if limit >= entry.definition.health.timeout {
@@ -33,7 +33,7 @@ impl Drivers {
     pub(super) async fn check_and_report(
         self,
         settings: Settings,
-        mut entry: Entry,
+        mut entry: ServiceSnapshot,
         run: u64,
         left: Option<Duration>,
     ) {
@@ -67,7 +67,7 @@ impl Drivers {
     pub(crate) async fn check_for_client(
         &self,
         settings: &Settings,
-        entry: &Entry,
+        entry: &ServiceSnapshot,
         max_age: Duration,
     ) -> CheckResult {
         let service = &entry.definition;
@@ -76,7 +76,7 @@ impl Drivers {
     }
 
     /// Checks a service now, whatever its state.
-    async fn check(&self, settings: &Settings, entry: &Entry) -> CheckResult {
+    async fn check(&self, settings: &Settings, entry: &ServiceSnapshot) -> CheckResult {
         let definition = &entry.definition;
         if let Some(endpoint) = &definition.endpoint {
             return self.prober.check(definition, endpoint, entry.shim).await;
@@ -117,7 +117,7 @@ impl Drivers {
 }
 
 /// The check of a service that has no endpoint.
-fn check_process(entry: &Entry) -> Result<String, String> {
+fn check_process(entry: &ServiceSnapshot) -> Result<String, String> {
     match entry.pid {
         Some(pid) if service_shim::Process::find(pid).is_some() => Ok(format!("process {pid} runs")),
         _ => Err(format!("no process runs; it is {}", entry.snapshot.state_word())),

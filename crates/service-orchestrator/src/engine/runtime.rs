@@ -1,15 +1,15 @@
 //! [`ServiceRuntime`]: what the engine keeps of one service; [`RunTasks`]: what must not outlive a run.
 
-use crate::board::Entry;
 use crate::host::report::ManagerInfo;
 use crate::process::ShimHandle;
+use crate::snapshot::ServiceSnapshot;
 use service_core::config::Service;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 /// What is kept of one service, as long as the plan has it.
 pub(super) struct ServiceRuntime {
-    pub(super) snapshot: Arc<Entry>,
+    pub(super) snapshot: Arc<ServiceSnapshot>,
     /// With what it was last started.
     pub(super) last_run: Option<LastRun>,
     pub(super) run: RunTasks,
@@ -67,7 +67,7 @@ impl Drop for AbortOnDrop {
 
 impl ServiceRuntime {
     /// One that has not run.
-    pub(super) fn new(snapshot: Entry, orphaned: Orphaned) -> Self {
+    pub(super) fn new(snapshot: ServiceSnapshot, orphaned: Orphaned) -> Self {
         Self { snapshot: Arc::new(snapshot), last_run: None, run: RunTasks::default(), orphaned }
     }
 
@@ -76,7 +76,7 @@ impl ServiceRuntime {
     }
 
     /// Its snapshot, to be changed.
-    pub(super) fn edit(&mut self) -> &mut Entry {
+    pub(super) fn edit(&mut self) -> &mut ServiceSnapshot {
         Arc::make_mut(&mut self.snapshot)
     }
 
@@ -140,7 +140,7 @@ mod tests {
             let name = service.name.clone();
             orchestrator.redefine(vec![service], Vec::new()).await.unwrap();
             orchestrator.start_service(&name).await.unwrap();
-            definitions.push(Arc::downgrade(&orchestrator.board().entry(&name).unwrap().definition));
+            definitions.push(Arc::downgrade(&orchestrator.fleet_snapshot().entry(&name).unwrap().definition));
             assert_eq!(orchestrator.redefine(Vec::new(), vec![name.clone()]).await.unwrap(), [name]);
         }
         let is_gone = |definition: &Weak<Service>| definition.upgrade().is_none();

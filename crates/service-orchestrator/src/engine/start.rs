@@ -8,10 +8,10 @@ use super::request_log::RequestLog;
 use super::runtime::{Orphaned, ServiceRuntime};
 use super::task::Engine;
 use super::unclear::Unclear;
-use crate::board::{Board, Entry};
 use crate::host::clock;
 use crate::host::time_slice::TimeSlice;
 use crate::journal::Journal;
+use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use crate::store::{Store, run_definition};
 use service_core::Plan;
 use service_core::fleet::Fleet;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
-/// Takes up what is in the state directory and starts the owner; the board is filled when this returns.
+/// Takes up what is in the state directory and starts the owner; the first snapshot is published when this returns.
 ///
 /// # Errors
 /// Why nobody knows what is in the state directory.
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     plan: Plan,
     inbox: Inbox,
     commands: UnboundedSender<Command>,
-) -> std::io::Result<watch::Receiver<Arc<Board>>> {
+) -> std::io::Result<watch::Receiver<Arc<FleetSnapshot>>> {
     let (store, memories) = Store::open(&drivers.paths)?;
     let journal = Journal::open(&drivers.paths, store.last_event());
     let applied = run_definition::known(&drivers.paths, &plan);
@@ -39,12 +39,12 @@ pub(crate) async fn run(
     let services = fleet.plan().ids().map(|id| {
         let is_orphaned = found.left_over.contains(&fleet.plan().service(id).name);
         let orphaned = if is_orphaned { Orphaned::Yes } else { Orphaned::No };
-        ServiceRuntime::new(Entry::new(&fleet, id), orphaned)
+        ServiceRuntime::new(ServiceSnapshot::new(&fleet, id), orphaned)
     });
     let services: Vec<ServiceRuntime> = services.collect();
     let entries = services.iter().map(|service| Arc::clone(&service.snapshot)).collect();
-    let board = Board { plan: Arc::clone(fleet.plan()), entries };
-    let (board, reader) = watch::channel(Arc::new(board));
+    let published = FleetSnapshot { plan: Arc::clone(fleet.plan()), entries };
+    let (snapshots, reader) = watch::channel(Arc::new(published));
     let slice = TimeSlice::new(Arc::clone(&drivers.loop_metrics));
     let mut task = Engine {
         drivers,
@@ -60,7 +60,7 @@ pub(crate) async fn run(
         store,
         journal,
         by: None,
-        board,
+        snapshots,
     };
     task.note_definitions();
     task.note_unasked();

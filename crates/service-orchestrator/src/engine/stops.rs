@@ -1,8 +1,8 @@
 //! What a stop came to beside the end of the service: a stop command that failed or did nothing, a kill.
 
 use super::task::Engine;
+use crate::explain::short;
 use crate::host::report::Observation;
-use crate::why::short;
 use service_core::service::{State, signal_name};
 use service_core::{Id, Name};
 use std::sync::Arc;

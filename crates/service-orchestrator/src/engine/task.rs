@@ -7,15 +7,15 @@ use super::message::Command;
 use super::request_log::RequestLog;
 use super::runtime::{Orphaned, ServiceRuntime};
 use super::waiters::Waiter;
-use crate::board::{Board, Entry, describe_left};
 use crate::host::clock;
 use crate::host::report::ManagerInfo;
 use crate::host::report::Observation;
 use crate::host::report::RunReport;
 use crate::host::time_slice::TimeSlice;
 use crate::journal::Journal;
+use crate::metrics::ServiceMetrics;
+use crate::snapshot::{FleetSnapshot, ServiceSnapshot, describe_left};
 use crate::store::Store;
-use crate::tally::Tally;
 
 use service_api::redact;
 use service_core::Config;
@@ -56,7 +56,7 @@ pub(super) struct Engine {
     pub(super) journal: Journal,
     /// On whose word definitions change.
     pub(super) by: Option<String>,
-    pub(super) board: watch::Sender<Arc<Board>>,
+    pub(super) snapshots: watch::Sender<Arc<FleetSnapshot>>,
 }
 
 /// Whether the owner goes on after a letter.
@@ -67,7 +67,7 @@ enum LoopAction {
     Last,
 }
 
-impl Entry {
+impl ServiceSnapshot {
     pub(super) fn new(fleet: &Fleet, id: Id) -> Self {
         Self {
             snapshot: fleet.snapshot(id),
@@ -85,7 +85,7 @@ impl Entry {
             left: None,
             stop: None,
             stopped_by: None,
-            tally: Tally::default(),
+            metrics: ServiceMetrics::default(),
             unasked: false,
         }
     }
@@ -202,8 +202,8 @@ impl Engine {
     /// Writes everything down and answers whoever waits.
     async fn finish(&mut self, reply: oneshot::Sender<()>) -> LoopAction {
         self.journal.end(clock::now());
-        let board = Arc::clone(&self.board.borrow());
-        self.waiters.drain(..).for_each(|mut waiter| waiter.cancel(&board, clock::now()));
+        let published = Arc::clone(&self.snapshots.borrow());
+        self.waiters.drain(..).for_each(|mut waiter| waiter.cancel(&published, clock::now()));
         self.store.flush(&self.fleet, &mut self.slice).await;
         self.drivers.paths.disk.finish(LAST_SYNC);
         let _ = reply.send(());
@@ -216,7 +216,7 @@ impl Engine {
         let now = clock::now();
         let changed = self.fleet.take_changed();
         // Whoever was answered that there is another plan finds it.
-        if !Arc::ptr_eq(&self.board.borrow().plan, self.fleet.plan()) {
+        if !Arc::ptr_eq(&self.snapshots.borrow().plan, self.fleet.plan()) {
             self.publish();
         }
         let mut waiting = Vec::new();
@@ -229,7 +229,7 @@ impl Engine {
         // Before a run begins, how the one before has ended is written down; and before anybody is told.
         self.journal.commit(now);
         // Nobody has a turn between these two: who hears of an event finds it in the picture.
-        let board = self.publish();
+        let published = self.publish();
         let orders = self.fleet.take_effects();
         for orders in orders.chunks(BATCH_COUNT) {
             self.keep_begun(orders).await;
@@ -242,17 +242,17 @@ impl Engine {
         if !changed.is_empty() {
             self.prepare(waiting);
         }
-        self.answer(&changed, &board, now).await;
+        self.answer(&changed, &published, now).await;
     }
 
     /// Answers whoever waits for one of these, or for what follows from it.
-    async fn answer(&mut self, changed: &[Id], board: &Board, now: Moment) {
+    async fn answer(&mut self, changed: &[Id], published: &FleetSnapshot, now: Moment) {
         let mut concerned = self.fleet.concerned(changed);
         concerned.extend(std::mem::take(&mut self.complained));
         self.slice.yield_if_spent().await;
         let mut prospects = self.fleet.prospects();
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if waiter.answer(&mut prospects, board, now, &concerned, &mut self.slice).await {
+            if waiter.answer(&mut prospects, published, now, &concerned, &mut self.slice).await {
                 self.waiters.push(waiter);
             }
         }
@@ -279,15 +279,15 @@ impl Engine {
         self.after().await;
     }
 
-    fn publish(&self) -> Arc<Board> {
-        let board = Arc::new(self.snapshot());
-        self.board.send_replace(Arc::clone(&board));
-        board
+    fn publish(&self) -> Arc<FleetSnapshot> {
+        let published = Arc::new(self.snapshot());
+        self.snapshots.send_replace(Arc::clone(&published));
+        published
     }
 
-    fn snapshot(&self) -> Board {
+    fn snapshot(&self) -> FleetSnapshot {
         let entries = self.services.iter().map(|service| Arc::clone(&service.snapshot)).collect();
-        Board { plan: Arc::clone(self.fleet.plan()), entries }
+        FleetSnapshot { plan: Arc::clone(self.fleet.plan()), entries }
     }
 
     /// Brings one snapshot up to date with the fleet. Returns the files of a service that has begun to wait for others.
@@ -314,11 +314,11 @@ impl Engine {
         if !snapshot.state.is_alive() {
             self.has_gone |= is_orphaned;
             (entry.pid, entry.shim, entry.told) = (None, None, ManagerInfo::default());
-            entry.tally.settle();
+            entry.metrics.settle();
             service.run.end();
         }
         self.store.changed(&entry.snapshot, &snapshot, clock::now());
-        entry.tally.changed(&entry.snapshot, &snapshot);
+        entry.metrics.changed(&entry.snapshot, &snapshot);
         entry.snapshot = snapshot;
         entry.definition = Arc::clone(self.fleet.machine(id).definition());
         self.note(id);
@@ -348,7 +348,7 @@ impl Engine {
             Observation::Checked(check) => {
                 let deciding = entry.snapshot.health == Health::Pending;
                 self.journal.checked(name, run, &check, deciding);
-                entry.tally.checked(&check);
+                entry.metrics.checked(&check);
                 entry.check = Some(Arc::new(check));
             }
             Observation::Left(left) => entry.left = Some(describe_left(&left)),
@@ -356,16 +356,16 @@ impl Engine {
             Observation::StopCommand(ended) => self.stop_command_ended(id, ended),
             Observation::Missing(missing) => entry.missing = missing,
             Observation::Status(said) => entry.said = said,
-            Observation::SharedBuffer(buffer) => entry.tally.counts_at(buffer),
+            Observation::SharedBuffer(buffer) => entry.metrics.counts_at(buffer),
             Observation::StopError(complaint) => {
                 let env = &entry.definition.env;
                 entry.complaint = complaint.map(|complaint| redact::without(&complaint, env));
                 self.complained.insert(id);
                 if let Some(message) = entry.complaint.clone() {
-                    let board = Arc::clone(&self.board.borrow());
+                    let published = Arc::clone(&self.snapshots.borrow());
                     self.waiters
                         .iter_mut()
-                        .for_each(|waiter| waiter.refused(name, &message, &board, clock::now()));
+                        .for_each(|waiter| waiter.refused(name, &message, &published, clock::now()));
                 }
             }
         }
@@ -403,7 +403,7 @@ impl Engine {
             let is_orphaned = if orphaned.contains(name) { Orphaned::Yes } else { Orphaned::No };
             let mut service = old.remove(name).unwrap_or_else(|| {
                 returned.push(id);
-                ServiceRuntime::new(Entry::new(&self.fleet, id), is_orphaned)
+                ServiceRuntime::new(ServiceSnapshot::new(&self.fleet, id), is_orphaned)
             });
             if service.is_orphaned() && is_orphaned == Orphaned::No {
                 defined_again.push(id);
@@ -429,7 +429,7 @@ impl Engine {
         }
         self.number_runs(&returned);
         for id in returned {
-            self.services[id.index()].snapshot = Arc::new(Entry::new(&self.fleet, id));
+            self.services[id.index()].snapshot = Arc::new(ServiceSnapshot::new(&self.fleet, id));
         }
         let (plan, mut waiting) = (Arc::clone(self.fleet.plan()), Vec::new());
         for id in plan.ids() {
@@ -439,8 +439,8 @@ impl Engine {
         self.slice.yield_if_spent().await;
         self.prepare(waiting);
         self.note_unasked();
-        let board = self.snapshot();
-        self.waiters.iter_mut().for_each(|waiter| waiter.replan(&board, clock::now()));
+        let published = self.snapshot();
+        self.waiters.iter_mut().for_each(|waiter| waiter.replan(&published, clock::now()));
     }
 }
 

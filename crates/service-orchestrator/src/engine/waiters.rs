@@ -1,11 +1,11 @@
 //! [`Waiter`]: a client that waits for services. It is asked after every turn of the engine, so no state that passes is missed.
 
-use crate::board::{Board, Entry};
 use crate::host::clock;
 use crate::host::time_slice::TimeSlice;
 use crate::lookup::resolve;
 use crate::lookup::state_unknown;
 use crate::request::{Patience, Verb, Watch};
+use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::config::word;
 use service_core::fleet::progress::Prospects;
@@ -115,7 +115,7 @@ impl Waiter {
     pub(super) async fn answer(
         &mut self,
         prospects: &mut Prospects<'_>,
-        board: &Board,
+        fleet: &FleetSnapshot,
         now: Moment,
         concerned: &BTreeSet<Id>,
         slice: &mut TimeSlice,
@@ -128,7 +128,7 @@ impl Waiter {
         for place in places {
             slice.yield_if_spent().await;
             let service = self.open.get(&place);
-            let row = service.and_then(|service| self.row(service, prospects, board, now, over));
+            let row = service.and_then(|service| self.row(service, prospects, fleet, now, over));
             if row.is_some_and(|row| self.rows.send(row).is_ok()) {
                 self.open.remove(&place);
             }
@@ -137,10 +137,10 @@ impl Waiter {
     }
 
     /// Follows its services into another plan.
-    pub(super) fn replan(&mut self, board: &Board, now: Moment) {
+    pub(super) fn replan(&mut self, fleet: &FleetSnapshot, now: Moment) {
         let took = now.since(self.began);
         self.places.clear();
-        self.open.retain(|place, service| match board.plan.id(&service.name) {
+        self.open.retain(|place, service| match fleet.plan.id(&service.name) {
             Some(id) => {
                 service.id = id;
                 self.places.insert(id, *place);
@@ -161,7 +161,7 @@ impl Waiter {
     }
 
     /// Tells everybody that the engine ends.
-    pub(super) fn cancel(&mut self, board: &Board, now: Moment) {
+    pub(super) fn cancel(&mut self, fleet: &FleetSnapshot, now: Moment) {
         let took = now.since(self.began);
         for service in std::mem::take(&mut self.open).into_values() {
             let name = &service.name;
@@ -179,12 +179,12 @@ impl Waiter {
                 }
             };
             let problem = Problem::new(Code::DaemonUnreachable, message).help(help);
-            let _ = self.rows.send(outcome(&service, board, action, took, Some(problem)));
+            let _ = self.rows.send(outcome(&service, fleet, action, took, Some(problem)));
         }
     }
 
     /// Says that a manager refuses to stop a service.
-    pub(super) fn refused(&mut self, name: &Name, message: &str, board: &Board, now: Moment) {
+    pub(super) fn refused(&mut self, name: &Name, message: &str, fleet: &FleetSnapshot, now: Moment) {
         if !matches!(self.condition, Condition::Request(Verb::Stop | Verb::Restart)) {
             return;
         }
@@ -192,7 +192,7 @@ impl Waiter {
         for (_, service) in self.open.extract_if(.., |_, service| service.name == *name) {
             let _ = self.rows.send(outcome(
                 &service,
-                board,
+                fleet,
                 Action::Failed,
                 now.since(self.began),
                 Some(problem.clone()),
@@ -204,23 +204,23 @@ impl Waiter {
         &self,
         service: &Open,
         prospects: &mut Prospects<'_>,
-        board: &Board,
+        fleet: &FleetSnapshot,
         now: Moment,
         over: bool,
     ) -> Option<Outcome> {
-        let (id, entry) = (service.id, board.at(service.id));
+        let (id, entry) = (service.id, fleet.at(service.id));
         let (action, problem) = match self.condition {
             Condition::State(until) => match prospects.wait_progress(id, until) {
                 Progress::Done => (Action::Unchanged, None),
                 Progress::Impossible(obstacle) => {
-                    (Action::Unchanged, Some(never(until, id, obstacle, board)))
+                    (Action::Unchanged, Some(never(until, id, obstacle, fleet)))
                 }
                 Progress::Pending if over => (Action::Unchanged, Some(self.late(until, entry))),
                 Progress::Pending => return None,
             },
             Condition::Request(verb) => match request_progress(verb, service, prospects) {
                 Progress::Done => (done(verb, service), None),
-                Progress::Impossible(obstacle) => (Action::Failed, Some(explain(verb, id, obstacle, board))),
+                Progress::Impossible(obstacle) => (Action::Failed, Some(explain(verb, id, obstacle, fleet))),
                 Progress::Pending if verb == Verb::Start && is_held(entry) => {
                     (Action::Failed, Some(held(entry)))
                 }
@@ -228,11 +228,11 @@ impl Waiter {
                 Progress::Pending => self.unfinished(verb, entry),
             },
         };
-        Some(outcome(service, board, action, now.since(self.began), problem))
+        Some(outcome(service, fleet, action, now.since(self.began), problem))
     }
 
     /// A request that is not carried out in time.
-    fn unfinished(&self, verb: Verb, entry: &Entry) -> (Action, Option<Problem>) {
+    fn unfinished(&self, verb: Verb, entry: &ServiceSnapshot) -> (Action, Option<Problem>) {
         let (action, goal) = under_way(verb);
         let Patience::For(limit) = self.patience else { return (action, None) };
         let state = match entry.snapshot.state_word() {
@@ -245,7 +245,7 @@ impl Waiter {
     }
 
     /// A state that has not come in time.
-    fn late(&self, until: WaitCondition, entry: &Entry) -> Problem {
+    fn late(&self, until: WaitCondition, entry: &ServiceSnapshot) -> Problem {
         let limit = if let Patience::For(limit) = self.patience { limit } else { Duration::ZERO };
         let message = not_yet(entry, word(&WaitCondition::ALL, until), limit, state_now(entry));
         Problem::new(Code::Timeout, message).help(format!("see `service why {}`", entry.definition.name))
@@ -282,19 +282,19 @@ fn under_way(verb: Verb) -> (Action, &'static str) {
     }
 }
 
-fn not_yet(entry: &Entry, goal: &str, limit: Duration, state: &str) -> String {
+fn not_yet(entry: &ServiceSnapshot, goal: &str, limit: Duration, state: &str) -> String {
     let reason = entry.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("`{}` is not {goal} after {limit:?}; it is {state}{reason}", entry.definition.name)
 }
 
 /// Why a request cannot be carried out.
-fn explain(verb: Verb, id: Id, obstacle: Blocker, board: &Board) -> Problem {
-    let name = &board.at(id).definition.name;
+fn explain(verb: Verb, id: Id, obstacle: Blocker, fleet: &FleetSnapshot) -> Problem {
+    let name = &fleet.at(id).definition.name;
     let verb = verb.word();
     match obstacle {
         Blocker::Failed => {
-            let reason = board.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
-            let entry = board.at(id);
+            let reason = fleet.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
+            let entry = fleet.at(id);
             let disk = match entry.missing.unreported {
                 0 => "",
                 _ => "; its log cannot be written: check whether the disk is full",
@@ -312,7 +312,7 @@ fn explain(verb: Verb, id: Id, obstacle: Blocker, board: &Board) -> Problem {
             Problem::new(code, message).help(help)
         }
         Blocker::Dependency(need) => {
-            let need = board.at(need);
+            let need = fleet.at(need);
             let state = need.blocking_reason();
             let needed = &need.definition.name;
             Problem::new(
@@ -322,7 +322,7 @@ fn explain(verb: Verb, id: Id, obstacle: Blocker, board: &Board) -> Problem {
             .help(format!("see `service why {needed}`"))
         }
         Blocker::Unclear => {
-            let why = board.at(id).snapshot.state.unknown_because().unwrap_or_default();
+            let why = fleet.at(id).snapshot.state.unknown_because().unwrap_or_default();
             state_unknown(verb, name, why)
         }
         Blocker::Superseded | Blocker::RestartsForever => Problem::new(
@@ -332,8 +332,8 @@ fn explain(verb: Verb, id: Id, obstacle: Blocker, board: &Board) -> Problem {
     }
 }
 /// Why a service will not come to a state.
-fn never(until: WaitCondition, id: Id, obstacle: Blocker, board: &Board) -> Problem {
-    let entry = board.at(id);
+fn never(until: WaitCondition, id: Id, obstacle: Blocker, fleet: &FleetSnapshot) -> Problem {
+    let entry = fleet.at(id);
     let name = &entry.definition.name;
     let (why, help) = match obstacle {
         Blocker::Failed => {
@@ -341,7 +341,7 @@ fn never(until: WaitCondition, id: Id, obstacle: Blocker, board: &Board) -> Prob
             (format!("it is {}: {reason}", state_now(entry)), format!("see `service why {name}`"))
         }
         Blocker::Dependency(need) => {
-            let need = board.at(need);
+            let need = fleet.at(need);
             let needed = &need.definition.name;
             (
                 format!("it depends on `{needed}`, {}", need.blocking_reason()),
@@ -368,7 +368,7 @@ fn never(until: WaitCondition, id: Id, obstacle: Blocker, board: &Board) -> Prob
     Problem::new(Code::Never, message).help(help)
 }
 
-fn state_now(entry: &Entry) -> &'static str {
+fn state_now(entry: &ServiceSnapshot) -> &'static str {
     match entry.snapshot.state_word() {
         "backoff" if entry.snapshot.goal != Goal::Down => "waiting for the next try",
         word => word,
@@ -376,11 +376,11 @@ fn state_now(entry: &Entry) -> &'static str {
 }
 
 /// Whether its manager has refused to stop it, which has to be before it can be started.
-fn is_held(entry: &Entry) -> bool {
+fn is_held(entry: &ServiceSnapshot) -> bool {
     entry.complaint.is_some() && entry.snapshot.state_word() == "stopping"
 }
 
-fn held(entry: &Entry) -> Problem {
+fn held(entry: &ServiceSnapshot) -> Problem {
     let (name, why) = (&entry.definition.name, entry.complaint.as_deref().unwrap_or_default());
     let message = format!("cannot start `{name}`: it has to stop first, and its manager refuses: {why}");
     Problem::new(Code::StopFailed, message).help(format!(
@@ -389,8 +389,14 @@ fn held(entry: &Entry) -> Problem {
     ))
 }
 
-fn outcome(service: &Open, board: &Board, action: Action, took: Duration, error: Option<Problem>) -> Outcome {
-    let entry = board.at(service.id);
+fn outcome(
+    service: &Open,
+    fleet: &FleetSnapshot,
+    action: Action,
+    took: Duration,
+    error: Option<Problem>,
+) -> Outcome {
+    let entry = fleet.at(service.id);
     Outcome {
         name: service.name.to_string(),
         ok: error.is_none(),

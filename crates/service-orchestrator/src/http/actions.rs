@@ -238,8 +238,8 @@ pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> 
 
 /// What is asked to stop and may run, for all that is known, is not said to have stopped.
 fn may_be_stopped(api: &ApiState, names: &[String]) -> Result<(), Problem> {
-    let board = api.orchestrator.board();
-    match names.iter().find(|name| board.entry(name).is_some_and(|entry| entry.is_unknown())) {
+    let fleet = api.orchestrator.fleet_snapshot();
+    match names.iter().find(|name| fleet.entry(name).is_some_and(|entry| entry.is_unknown())) {
         Some(name) => Err(not_asked(&format!("cannot stop `{name}`"))),
         None => Ok(()),
     }

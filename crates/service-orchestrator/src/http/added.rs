@@ -7,10 +7,10 @@ use super::openapi::{Broken, Conflict, Definitions, Malformed, NoService, Outcom
 use super::reply::{Failure, JsonBody};
 use super::rows::outcomes;
 use super::state::ApiState;
-use crate::board::Board;
 use crate::load::{self, Addition};
 use crate::lookup::not_found;
 use crate::request::{ON_BEHALF, Propagate, Verb, Wish};
+use crate::snapshot::FleetSnapshot;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -44,10 +44,11 @@ pub(super) async fn add(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
     let asked: Add = body_of(&body, "what to add")?;
-    let choose =
-        |file: &Plan, before: &[Addition]| choose_names(asked, file, before, &api.orchestrator.board());
+    let choose = |file: &Plan, before: &[Addition]| {
+        choose_names(asked, file, before, &api.orchestrator.fleet_snapshot())
+    };
     let entered = ON_BEHALF.scope(by, api.definitions.add(&api.orchestrator, choose)).await?;
-    let board = api.orchestrator.board();
+    let fleet = api.orchestrator.fleet_snapshot();
     let (rows, receiver) = unbounded_channel();
     for one in entered {
         let action = match one.before {
@@ -55,14 +56,14 @@ pub(super) async fn add(
             Some(Unchanged::No) => Action::Updated,
             Some(Unchanged::Yes) => Action::Unchanged,
         };
-        let _ = rows.send(row(&board, &one.name, action)); // the receiver is ours
+        let _ = rows.send(row(&fleet, &one.name, action)); // the receiver is ours
     }
     drop(rows);
     Ok(outcomes(&headers, receiver).await)
 }
 
-fn row(board: &Board, name: &str, action: Action) -> Outcome {
-    let snapshot = board.entry(name).map(|entry| &entry.snapshot);
+fn row(fleet: &FleetSnapshot, name: &str, action: Action) -> Outcome {
+    let snapshot = fleet.entry(name).map(|entry| &entry.snapshot);
     let [status, health] = match snapshot {
         Some(snapshot) => [snapshot.status.word(), snapshot.health.word()],
         None => ["stopped", "none"],
@@ -86,7 +87,7 @@ fn choose_names(
     asked: Add,
     file: &Plan,
     before: &[Addition],
-    board: &Board,
+    fleet: &FleetSnapshot,
 ) -> Result<Vec<Addition>, Problem> {
     let mut chosen: Vec<Addition> = Vec::new();
     let known: BTreeMap<&str, &Addition> =
@@ -108,7 +109,7 @@ fn choose_names(
             None if asked.transient => {
                 let taken = |name: &str| {
                     file.id(name).is_some()
-                        || board.plan.id(name).is_some()
+                        || fleet.plan.id(name).is_some()
                         || known.contains_key(name)
                         || given.contains(name)
                 };
@@ -124,7 +125,7 @@ fn choose_names(
             return Err(wrong(message).in_cell(row, named()));
         }
         let addition = Addition { name, keys, transient: asked.transient };
-        if let Some(problem) = name_conflict(&addition, file, known.get(&*addition.name).copied(), board) {
+        if let Some(problem) = name_conflict(&addition, file, known.get(&*addition.name).copied(), fleet) {
             return Err(problem.in_cell(row, named()));
         }
         chosen.push(addition);
@@ -141,7 +142,12 @@ fn named() -> Vec<String> {
 }
 
 /// Why a name is not free.
-fn name_conflict(addition: &Addition, file: &Plan, old: Option<&Addition>, board: &Board) -> Option<Problem> {
+fn name_conflict(
+    addition: &Addition,
+    file: &Plan,
+    old: Option<&Addition>,
+    fleet: &FleetSnapshot,
+) -> Option<Problem> {
     let Addition { name, transient, .. } = addition;
     let problem = |why: &str| Problem::new(Code::NameTaken, format!("{}: {why}", addition.error_prefix()));
     if file.id(name).is_some() {
@@ -159,7 +165,7 @@ fn name_conflict(addition: &Addition, file: &Plan, old: Option<&Addition>, board
                 .help(format!("choose another name, or run `service remove {name}` first")),
         );
     }
-    let entry = board.entry(name);
+    let entry = fleet.entry(name);
     if let Some(state) =
         entry.map(|entry| entry.snapshot.state_word()).filter(|state| !INACTIVE_STATES.contains(state))
     {
@@ -231,10 +237,10 @@ pub(super) async fn remove(
     if names.is_empty() {
         drop(rows); // else an answer to nobody's removal would wait for them
     } else {
-        let board = api.orchestrator.board();
+        let fleet = api.orchestrator.fleet_snapshot();
         // An addition that does not fit the file is not in the plan and has nothing to stop.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =
-            names.iter().partition(|name| board.plan.id(name).is_some());
+            names.iter().partition(|name| fleet.plan.id(name).is_some());
         let wish = Wish {
             relatives: Some(Propagate::No),
             patience: patience(true, asked.timeout_ms),
@@ -242,7 +248,7 @@ pub(super) async fn remove(
         };
         let wish = wish.for_command("service remove").by(&by);
         let stopped = api.orchestrator.wish(wish).await?;
-        let done = apart.into_iter().map(|name| row(&board, name, Action::Removed)).collect();
+        let done = apart.into_iter().map(|name| row(&fleet, name, Action::Removed)).collect();
         // The task ends by itself, also after the client has disconnected.
         tokio::spawn(ON_BEHALF.scope(by, remove_stopped(Arc::clone(&api), stopped, done, rows)));
     }

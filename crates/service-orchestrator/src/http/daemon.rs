@@ -64,7 +64,7 @@ pub(super) async fn health(State(api): State<Arc<ApiState>>) -> Reply<Vitals> {
 }
 
 fn describe(api: &ApiState) -> view::Daemon {
-    let board = api.orchestrator.board();
+    let fleet = api.orchestrator.fleet_snapshot();
     view::Daemon {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -76,8 +76,8 @@ fn describe(api: &ApiState) -> view::Daemon {
             |unit| format!("journalctl --user --unit {unit}"),
         ),
         uptime_ms: clock::millis(clock::now().since(api.began)),
-        services_running: board.entries.iter().filter(|entry| entry.snapshot.state.is_alive()).count(),
-        services: board.entries.len(),
+        services_running: fleet.entries.iter().filter(|entry| entry.snapshot.state.is_alive()).count(),
+        services: fleet.entries.len(),
         listen: api.tcp_address.lock().map(|address| address.clone()).unwrap_or_default(),
         tasks: Handle::current().metrics().num_alive_tasks(),
         descriptors: crate::host::procfs::count_descriptors(),

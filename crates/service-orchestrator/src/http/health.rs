@@ -1,9 +1,9 @@
 //! [`HealthReport`]: whether the daemon itself can do its work. The health of the services is another question.
 
 use super::state::ApiState;
-use crate::board::Entry;
 use crate::host::clock;
 use crate::host::procfs;
+use crate::snapshot::ServiceSnapshot;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use service_api::{Vitals, vitals};
@@ -52,11 +52,11 @@ pub(super) async fn self_check(api: &ApiState) -> HealthReport {
 
 /// The services in an unknown state: the first few with the reason, of the rest their number.
 fn unknown_services(api: &ApiState) -> Vec<String> {
-    let board = api.orchestrator.board();
-    let why = |entry: &Arc<Entry>| {
+    let fleet = api.orchestrator.fleet_snapshot();
+    let why = |entry: &Arc<ServiceSnapshot>| {
         Some((entry.definition.name.clone(), entry.snapshot.state.unknown_because()?.to_owned()))
     };
-    let all: Vec<(Name, String)> = board.entries.iter().filter_map(why).collect();
+    let all: Vec<(Name, String)> = fleet.entries.iter().filter_map(why).collect();
     let describe = |(name, why): &(Name, String)| format!("`{name}`: {why}");
     let more = all.len().saturating_sub(MAX_NAMED_COUNT);
     let rest = (more > 0).then(|| format!("{more} other services are unknown"));
@@ -92,8 +92,8 @@ fn descriptors() -> Option<String> {
 
 /// Services whose shims live and are not connected, and why the first is not.
 fn disconnected_shims(api: &ApiState) -> Option<String> {
-    let board = api.orchestrator.board();
-    let mut found = board.entries.iter().filter_map(|entry| Some((entry, entry.out_of_reach.as_deref()?)));
+    let fleet = api.orchestrator.fleet_snapshot();
+    let mut found = fleet.entries.iter().filter_map(|entry| Some((entry, entry.out_of_reach.as_deref()?)));
     let (first, why) = found.next()?;
     let first = format!("`{}` is followed without a connection: {why}", first.definition.name);
     Some(match found.count() {
@@ -104,15 +104,15 @@ fn disconnected_shims(api: &ApiState) -> Option<String> {
 
 /// The answer of `GET /api/v1/health`, where there are no failures.
 pub(super) fn vitals(api: &ApiState, warnings: Vec<String>) -> Vitals {
-    let board = api.orchestrator.board();
+    let fleet = api.orchestrator.fleet_snapshot();
     let count =
-        |of: &dyn Fn(&Snapshot) -> bool| board.entries.iter().filter(|entry| of(&entry.snapshot)).count();
+        |of: &dyn Fn(&Snapshot) -> bool| fleet.entries.iter().filter(|entry| of(&entry.snapshot)).count();
     Vitals {
         status: if warnings.is_empty() { vitals::OK } else { vitals::DEGRADED }.to_owned(),
         doubts: warnings,
         uptime_ms: clock::millis(clock::now().since(api.began)),
         services: vitals::Services {
-            defined: board.entries.len(),
+            defined: fleet.entries.len(),
             running: count(&|service| service.state.is_alive()),
             ready: count(&|service| matches!(service.state, State::Ready { .. })),
             unhealthy: count(&|service| service.health == Health::Unhealthy),

@@ -8,11 +8,11 @@ use super::openapi::{Broken, LogRows, Malformed, NoService, Service, Untold, tag
 use super::reply::{Failure, PathParam, QueryParams, deserialize_count, to_usize};
 use super::services::Names;
 use super::state::ApiState;
-use crate::board::Entry;
 use crate::host::acceptance::not_asked;
 use crate::host::descriptors::{DescriptorBudget, NoDescriptors, RAISE_LIMIT_HELP};
 use crate::lookup::resolve;
 use crate::manager::{self, Ask, FollowStep, LogCursor, News};
+use crate::snapshot::ServiceSnapshot;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -160,14 +160,14 @@ fn wanted(api: &ApiState, names: &[String], lines: &Lines) -> Result<Wanted, Pro
         Problem::new(Code::BadRequest, format!("`since` is not a time: {error}"))
             .help("write it as 2026-01-02T03:04:05Z")
     })?;
-    let board = api.orchestrator.board();
+    let fleet = api.orchestrator.fleet_snapshot();
     let ids = match names.is_empty() {
-        true => board.plan.ids().collect(),
-        false => resolve(&board.plan, names)?,
+        true => fleet.plan.ids().collect(),
+        false => resolve(&fleet.plan, names)?,
     };
     let mut services: Vec<(Name, bool)> = Vec::new();
     for id in ids {
-        let definition = &board.at(id).definition;
+        let definition = &fleet.at(id).definition;
         if services.iter().all(|(name, _)| *name != definition.name) {
             services.push((definition.name.clone(), !definition.is_managed()));
         }
@@ -182,18 +182,18 @@ async fn read_manager_logs(
     wanted: &Wanted,
     follow: bool,
 ) -> Result<ManagerLogs, Problem> {
-    let (board, managers) = (api.orchestrator.board(), api.orchestrator.managers());
+    let (fleet, managers) = (api.orchestrator.fleet_snapshot(), api.orchestrator.managers());
     let ask = Ask { tail: wanted.most, since: wanted.since };
     let mut calls = JoinSet::new();
     for (name, _) in wanted.services.iter().filter(|(_, is_own)| !is_own) {
-        let Some(entry) = board.entry(name) else { continue };
+        let Some(entry) = fleet.entry(name) else { continue };
         let definition = Arc::clone(&entry.definition);
         if !may_ask(api, entry) {
             let problem = not_asked(&format!("cannot read the log of `{name}`"));
             calls.spawn(async move { (definition.name.clone(), Err(problem)) });
             continue;
         }
-        let (managers, settings) = (managers.clone(), board.plan.settings().clone());
+        let (managers, settings) = (managers.clone(), fleet.plan.settings().clone());
         calls.spawn(async move {
             let read = match follow {
                 true => manager::begin(&managers, &settings, &definition, ask).await,
@@ -218,10 +218,10 @@ async fn read_manager_logs(
     }
     let api = Arc::clone(api);
     let next_step = move |name: &Name| {
-        let board = api.orchestrator.board();
-        match board.entry(name).filter(|entry| entry.definition.is_managed()) {
+        let fleet = api.orchestrator.fleet_snapshot();
+        match fleet.entry(name).filter(|entry| entry.definition.is_managed()) {
             Some(entry) if may_ask(&api, entry) => {
-                FollowStep::Ask(Arc::clone(&entry.definition), board.plan.settings().clone())
+                FollowStep::Ask(Arc::clone(&entry.definition), fleet.plan.settings().clone())
             }
             Some(_) => FollowStep::Wait,
             None => FollowStep::End,
@@ -232,6 +232,6 @@ async fn read_manager_logs(
 }
 
 /// Whether the manager of a service may be asked for its log: that runs what the file names.
-fn may_ask(api: &ApiState, entry: &Entry) -> bool {
+fn may_ask(api: &ApiState, entry: &ServiceSnapshot) -> bool {
     entry.snapshot.state.is_alive() || api.orchestrator.acceptance().covers(&entry.definition)
 }

@@ -10,10 +10,10 @@ use super::envelope_body::CHUNK_BYTES;
 use super::list_body::{self, Chunk};
 use super::openapi::tag;
 use super::state::ApiState;
-use crate::board::{Board, Entry};
 use crate::host::clock;
 use crate::host::procfs;
-use crate::tally::Histogram;
+use crate::metrics::Histogram;
+use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -40,11 +40,11 @@ use tokio::runtime::Handle;
 )]
 pub(super) async fn metrics(State(api): State<Arc<ApiState>>, headers: HeaderMap) -> Response {
     let format = Format::from_accept(&accept::accept_header(&headers));
-    let board = api.orchestrator.board();
+    let fleet = api.orchestrator.fleet_snapshot();
     let (mut text, mut position) = (TextWriter::new(format), Position::default());
     list_body::respond(format.content_type(), move || {
         while text.len() < CHUNK_BYTES {
-            match position.write_next(&mut text, &board) {
+            match position.write_next(&mut text, &fleet) {
                 Continue(()) => {}
                 Break(()) => {
                     daemon(&mut text, &api);
@@ -66,9 +66,9 @@ struct Family {
 
 /// The value of a service; none where it is unknown.
 enum Value {
-    Flag(fn(&Entry) -> Option<bool>),
-    Count(fn(&Entry) -> Option<u64>),
-    Distribution(fn(&Entry) -> &Histogram),
+    Flag(fn(&ServiceSnapshot) -> Option<bool>),
+    Count(fn(&ServiceSnapshot) -> Option<u64>),
+    Distribution(fn(&ServiceSnapshot) -> &Histogram),
 }
 
 const FAMILIES: [Family; 10] = [
@@ -105,27 +105,27 @@ const FAMILIES: [Family; 10] = [
     Family {
         name: "service_restarts",
         help: "Starts of the service by its restart policy.",
-        of: Value::Count(|entry| Some(entry.tally.restarts)),
+        of: Value::Count(|entry| Some(entry.metrics.restarts)),
     },
     Family {
         name: "service_start_duration_seconds",
         help: "Time from the launch of the service until it was ready or completed.",
-        of: Value::Distribution(|entry| &entry.tally.starts),
+        of: Value::Distribution(|entry| &entry.metrics.starts),
     },
     Family {
         name: "service_probe_duration_seconds",
         help: "Duration of the service's health checks.",
-        of: Value::Distribution(|entry| &entry.tally.checks),
+        of: Value::Distribution(|entry| &entry.metrics.checks),
     },
     Family {
         name: "service_probe_failures",
         help: "Failed health checks of the service.",
-        of: Value::Count(|entry| Some(entry.tally.failed_checks)),
+        of: Value::Count(|entry| Some(entry.metrics.failed_checks)),
     },
     Family {
         name: "service_log_written_bytes",
         help: "Bytes written to the log of the service, including time and stream of each line.",
-        of: Value::Count(|entry| entry.tally.log_bytes()),
+        of: Value::Count(|entry| entry.metrics.log_bytes()),
     },
     Family {
         name: "service_log_dropped_lines",
@@ -143,12 +143,12 @@ struct Position {
 
 impl Position {
     /// Writes the samples of one more service, if there is one.
-    fn write_next(&mut self, text: &mut TextWriter, board: &Board) -> ControlFlow<()> {
+    fn write_next(&mut self, text: &mut TextWriter, fleet: &FleetSnapshot) -> ControlFlow<()> {
         let Some(family) = FAMILIES.get(self.family) else { return Break(()) };
         if self.entry == 0 {
             text.family(family.name, family.of.kind(), family.help);
         }
-        match board.entries.get(self.entry) {
+        match fleet.entries.get(self.entry) {
             Some(entry) => {
                 family.sample(text, entry);
                 self.entry += 1;
@@ -170,7 +170,7 @@ impl Value {
 }
 
 impl Family {
-    fn sample(&self, text: &mut TextWriter, entry: &Entry) {
+    fn sample(&self, text: &mut TextWriter, entry: &ServiceSnapshot) {
         let (service, kind) = (("service", &*entry.definition.name), self.of.kind());
         match &self.of {
             Value::Flag(of) => {

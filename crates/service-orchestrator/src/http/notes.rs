@@ -25,8 +25,8 @@ impl ApiState {
         if former.is_empty() {
             return Ok(());
         }
-        let board = self.orchestrator.board();
-        let is_up = |name: &str| board.entry(name).is_some_and(|entry| entry.snapshot.state.is_alive());
+        let fleet = self.orchestrator.fleet_snapshot();
+        let is_up = |name: &str| fleet.entry(name).is_some_and(|entry| entry.snapshot.state.is_alive());
         let starting = plan.with_dependencies(starting);
         let names = starting.into_iter().map(|id| &plan.service(id).name).filter(|name| !is_up(name));
         place::refuse_second(&former, &names.collect::<Vec<_>>())

@@ -10,12 +10,12 @@ use super::openapi::{
 use super::reply::{Data, Failure, PathParam, QueryParams, Reply};
 use super::state::ApiState;
 use super::tokens::{Role, max_age};
-use crate::board::{Board, Entry};
-use crate::drawing;
+use crate::explain::{self, Lines};
+use crate::graph_format;
 use crate::host::procfs::ProcessTree;
 use crate::lookup::{not_found, resolve};
+use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use crate::views::{self, Detail};
-use crate::why::{self, Lines};
 use axum::Extension;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -134,17 +134,17 @@ pub(super) async fn graph(
     QueryParams(drawn): QueryParams<Drawn>,
     Current(api): Current,
 ) -> Result<Response, Failure> {
-    let board = api.orchestrator.board();
-    let ids = resolve(&board.plan, &names.list())?;
+    let fleet = api.orchestrator.fleet_snapshot();
+    let ids = resolve(&fleet.plan, &names.list())?;
     if let Some(format) = drawn.format {
-        let nodes = views::graph(&board.plan, &ids, |id| board.at(id).state_word());
-        return Ok(Data(drawing::draw(&format, &nodes)?).into_response());
+        let nodes = views::graph(&fleet.plan, &ids, |id| fleet.at(id).state_word());
+        return Ok(Data(graph_format::draw(&format, &nodes)?).into_response());
     }
-    let chosen = chosen(&board.plan, &ids);
+    let chosen = chosen(&fleet.plan, &ids);
     let node = move |at: usize| {
-        let shown = chosen.as_deref().unwrap_or(board.plan.order());
-        let state = |id| board.at(id).state_word();
-        shown.get(at).map(|id| views::node(&board.plan, shown, *id, state))
+        let shown = chosen.as_deref().unwrap_or(fleet.plan.order());
+        let state = |id| fleet.at(id).state_word();
+        shown.get(at).map(|id| views::node(&fleet.plan, shown, *id, state))
     };
     Ok(list_body::list((0..).map_while(node)))
 }
@@ -164,17 +164,17 @@ pub(super) async fn service_status(
     PathParam(name): PathParam<String>,
     CurrentOrLast(api): CurrentOrLast,
 ) -> Reply<view::Status> {
-    let board = api.orchestrator.board();
-    let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
-    let mut rows = statuses(&api, &board, std::slice::from_ref(entry), Detail::Long);
+    let fleet = api.orchestrator.fleet_snapshot();
+    let entry = fleet.entry(&name).ok_or_else(|| not_found(&fleet.plan, &name))?;
+    let mut rows = statuses(&api, &fleet, std::slice::from_ref(entry), Detail::Long);
     Ok(Data(rows.swap_remove(0)))
 }
 
-/// These services of a board, with what they use now.
+/// These services of a fleet, with what they use now.
 pub(super) fn statuses(
     api: &ApiState,
-    board: &Board,
-    entries: &[Arc<Entry>],
+    fleet: &FleetSnapshot,
+    entries: &[Arc<ServiceSnapshot>],
     detail: Detail,
 ) -> Vec<view::Status> {
     // What a manager runs has no shim; its process may be the root of a tree all the same.
@@ -186,12 +186,12 @@ pub(super) fn statuses(
         .iter()
         .map(|entry| {
             let usage = root(entry).and_then(|root| usage.get(&root).copied());
-            views::status(board, entry, usage, paths, &project, detail)
+            views::status(fleet, entry, usage, paths, &project, detail)
         })
         .collect()
 }
 
-fn root(entry: &Entry) -> Option<ProcessTree> {
+fn root(entry: &ServiceSnapshot) -> Option<ProcessTree> {
     entry.shim.map(ProcessTree::Shim).or_else(|| entry.pid.map(ProcessTree::Own))
 }
 
@@ -211,8 +211,8 @@ pub(super) async fn health(
     PathParam(name): PathParam<String>,
     CurrentOrLast(api): CurrentOrLast,
 ) -> Reply<view::Health> {
-    let board = api.orchestrator.board();
-    let entry = board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?;
+    let fleet = api.orchestrator.fleet_snapshot();
+    let entry = fleet.entry(&name).ok_or_else(|| not_found(&fleet.plan, &name))?;
     if let Some(health) = views::at_rest(entry) {
         return Ok(Data(health));
     }
@@ -237,14 +237,14 @@ pub(super) async fn why(
     PathParam(name): PathParam<String>,
     CurrentOrLast(api): CurrentOrLast,
 ) -> Reply<view::Why> {
-    let board = api.orchestrator.board();
-    let entry = Arc::clone(board.entry(&name).ok_or_else(|| not_found(&board.plan, &name))?);
+    let fleet = api.orchestrator.fleet_snapshot();
+    let entry = Arc::clone(fleet.entry(&name).ok_or_else(|| not_found(&fleet.plan, &name))?);
     let paths = Arc::clone(api.orchestrator.paths());
     let lines = lines_for(role);
     // It reads a log and walks through /proc.
     let explained = tokio::task::spawn_blocking(move || {
         let _held = permit;
-        why::why(&board, &entry, &paths, lines)
+        explain::explain_one(&fleet, &entry, &paths, lines)
     })
     .await;
     let explained = explained
@@ -275,13 +275,13 @@ pub(super) async fn whys(
     QueryParams(names): QueryParams<Names>,
     CurrentOrLast(api): CurrentOrLast,
 ) -> Reply<Vec<view::Why>> {
-    let board = api.orchestrator.board();
-    let ids = resolve(&board.plan, &names.list())?;
+    let fleet = api.orchestrator.fleet_snapshot();
+    let ids = resolve(&fleet.plan, &names.list())?;
     let paths = Arc::clone(api.orchestrator.paths());
     let lines = lines_for(role);
     let explained = tokio::task::spawn_blocking(move || {
         let _held = permit;
-        why::whys(&board, &ids, &paths, lines)
+        explain::explain_all(&fleet, &ids, &paths, lines)
     })
     .await;
     let explained =

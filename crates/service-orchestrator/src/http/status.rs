@@ -11,9 +11,9 @@ use super::reply::{Failure, QueryParams, deserialize_count};
 use super::rows;
 use super::services::{Names, statuses};
 use super::state::ApiState;
-use crate::board::{Board, Entry};
 use crate::lookup::resolve;
 use crate::request::Watch;
+use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use crate::views::Detail;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -64,9 +64,9 @@ pub(super) async fn status(
 ) -> Result<Response, Failure> {
     // A definition that cannot be read hides nothing of what runs.
     let notes = api.notes().await;
-    let board = api.orchestrator.board();
+    let fleet = api.orchestrator.fleet_snapshot();
     let names = names.list();
-    resolve(&board.plan, &names)?;
+    resolve(&fleet.plan, &names)?;
     let detail = if states.long { Detail::Long } else { Detail::Short };
     match states.follow {
         true if !takes_lines(&headers) => Err(Problem::new(
@@ -78,28 +78,28 @@ pub(super) async fn status(
         .into()),
         true => Ok(follow(api, names, detail)),
         false => {
-            let chosen = (!names.is_empty()).then(|| entries(&board, &names));
+            let chosen = (!names.is_empty()).then(|| entries(&fleet, &names));
             let told = move |at| {
-                let all = chosen.as_deref().unwrap_or(&board.entries);
-                Some(statuses(&api, &board, all.get(at..)?.chunks(FEW).next()?, detail))
+                let all = chosen.as_deref().unwrap_or(&fleet.entries);
+                Some(statuses(&api, &fleet, all.get(at..)?.chunks(FEW).next()?, detail))
             };
             Ok(list_body::list_with(notes, (0..).step_by(FEW).map_while(told).flatten()))
         }
     }
 }
 
-/// The whole table as one line, now and whenever it looks different. A watch channel holds the newest board alone, so
+/// The whole table as one line, now and whenever it looks different. A watch channel holds the newest fleet alone, so
 /// a reader that is slow misses what has passed and fills no memory.
 fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
     let mut shown = None;
-    let tables = WatchStream::new(api.orchestrator.boards()).filter_map(move |board| {
-        let entries = entries(&board, &names);
+    let tables = WatchStream::new(api.orchestrator.snapshots()).filter_map(move |fleet| {
+        let entries = entries(&fleet, &names);
         let look = entries.iter().map(|entry| Look::of(entry)).collect::<Vec<_>>();
         if shown.as_ref() == Some(&look) {
             return None;
         }
         shown = Some(look);
-        Some(line(statuses(&api, &board, &entries, detail)))
+        Some(line(statuses(&api, &fleet, &entries, detail)))
     });
     rows::lines(tables)
 }
@@ -115,7 +115,7 @@ struct Look {
 }
 
 impl Look {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &ServiceSnapshot) -> Self {
         Self {
             snapshot: entry.snapshot.clone(),
             pid: entry.pid,
@@ -126,10 +126,10 @@ impl Look {
 }
 
 /// The services of these names, or all. One that has been removed meanwhile is not there.
-fn entries(board: &Board, names: &[String]) -> Vec<Arc<Entry>> {
+fn entries(fleet: &FleetSnapshot, names: &[String]) -> Vec<Arc<ServiceSnapshot>> {
     match names {
-        [] => board.entries.clone(),
-        names => names.iter().filter_map(|name| board.entry(name)).map(Arc::clone).collect(),
+        [] => fleet.entries.clone(),
+        names => names.iter().filter_map(|name| fleet.entry(name)).map(Arc::clone).collect(),
     }
 }
 

@@ -216,7 +216,7 @@ mod tests {
         orchestrator.register_service(service).await.unwrap();
         let before = sockets();
         orchestrator.start_service("web").await.unwrap();
-        let pid = || orchestrator.board().entry("web").unwrap().pid;
+        let pid = || orchestrator.fleet_snapshot().entry("web").unwrap().pid;
         let first = pid();
         for _ in 0..3 {
             let cut: Vec<RawFd> = sockets().difference(&before).copied().collect();
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(orchestrator.get_service_status("web").await.unwrap(), ServiceStatus::Running);
         orchestrator.stop_service("web").await.unwrap();
         assert_eq!(
-            orchestrator.board().entry("web").unwrap().snapshot.last_exit.unwrap().to_string(),
+            orchestrator.fleet_snapshot().entry("web").unwrap().snapshot.last_exit.unwrap().to_string(),
             "was ended by SIGTERM"
         );
         orchestrator.shutdown().await;

@@ -3,9 +3,9 @@
 //! The watchdog is notified only after the owner of the fleet has answered: systemd restarts a daemon that hangs, which affects no
 //! service. An error that a new daemon would have too, such as a full disk, does not stop the watchdog.
 
-use crate::board::Board;
 use crate::host::clock;
 use crate::http::{ApiState, ping_owner};
+use crate::snapshot::FleetSnapshot;
 use service_core::service::State;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -113,7 +113,7 @@ fn open_socket(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 
 /// Sends the status sentence whenever it changes, and the watchdog notification, for as long as it is polled.
 pub(crate) async fn report_status(notifier: Notifier, api: Arc<ApiState>) {
-    let mut boards = api.orchestrator.boards();
+    let mut boards = api.orchestrator.snapshots();
     // Half the time, as sd_watchdog_enabled(3) recommends.
     let interval = notifier.watchdog.map(|watchdog| watchdog / 2);
     let mut ticks = interval.map(tokio::time::interval);
@@ -141,10 +141,10 @@ pub(crate) async fn report_status(notifier: Notifier, api: Arc<ApiState>) {
 }
 
 /// For `systemctl status`: `12 of 14 services up, 1 failed`.
-fn describe(board: &Board) -> String {
+fn describe(fleet: &FleetSnapshot) -> String {
     let count =
-        |of: fn(&State) -> bool| board.entries.iter().filter(|entry| of(&entry.snapshot.state)).count();
-    let (up, all) = (count(State::is_going), board.entries.len());
+        |of: fn(&State) -> bool| fleet.entries.iter().filter(|entry| of(&entry.snapshot.state)).count();
+    let (up, all) = (count(State::is_going), fleet.entries.len());
     let failed = count(|state| matches!(state, State::Failed { .. } | State::Backoff { .. }));
     let services = if all == 1 { "service" } else { "services" };
     let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };

@@ -72,9 +72,9 @@ pub(crate) async fn is_session_ending() -> bool {
 /// Saves the services that are wanted and not completed, so that the next session starts them.
 pub(crate) fn save_services_to_resume(api: &ApiState) {
     let _ = std::fs::remove_file(api.project.session_mark());
-    let board = api.orchestrator.board();
+    let fleet = api.orchestrator.fleet_snapshot();
     let is_done = |state: &State| matches!(state, State::Completed { .. });
-    let wanted = board
+    let wanted = fleet
         .entries
         .iter()
         .filter(|entry| entry.snapshot.goal != Goal::Down && !is_done(&entry.snapshot.state));

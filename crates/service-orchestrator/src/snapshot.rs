@@ -1,9 +1,9 @@
-//! [`Board`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
+//! [`FleetSnapshot`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
 use crate::host::acceptance::NOT_ASKED;
 use crate::host::report::CheckResult;
 use crate::host::report::ManagerInfo;
-use crate::tally::Tally;
+use crate::metrics::ServiceMetrics;
 use service_api::quoted;
 use service_core::config::Service;
 use service_core::service::{Cause, Exit, Failure, Goal, State};
@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 /// Every service as it looked at one instant.
 #[derive(Debug, Clone)]
-pub(crate) struct Board {
+pub(crate) struct FleetSnapshot {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) entries: Vec<Arc<ServiceSnapshot>>,
 }
 
 /// One service: what the core knows and what the world adds.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct ServiceSnapshot {
     pub(crate) snapshot: Snapshot,
     /// The definition of the present run.
     pub(crate) definition: Arc<Service>,
@@ -54,20 +54,20 @@ pub(crate) struct Entry {
     /// Whether its stop command has ended, and with code 0.
     pub(crate) stopped_by: Option<bool>,
     /// What is counted of it.
-    pub(crate) tally: Tally,
+    pub(crate) metrics: ServiceMetrics,
 }
 
-impl Board {
-    pub(crate) fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
+impl FleetSnapshot {
+    pub(crate) fn entry(&self, name: &str) -> Option<&Arc<ServiceSnapshot>> {
         self.plan.id(name).and_then(|id| self.entries.get(id.index()))
     }
 
-    pub(crate) fn at(&self, id: Id) -> &Arc<Entry> {
+    pub(crate) fn at(&self, id: Id) -> &Arc<ServiceSnapshot> {
         &self.entries[id.index()]
     }
 }
 
-impl Entry {
+impl ServiceSnapshot {
     /// Whether it is at rest as far as we are concerned, and more is not known.
     pub(crate) fn is_unknown(&self) -> bool {
         self.unasked && self.snapshot.state == State::Stopped && self.snapshot.goal == Goal::Down

@@ -1,14 +1,14 @@
-//! Why a service is as it is: what the board knows, and what the world says to it.
+//! Why a service is as it is: what the snapshot knows, and what the world says to it.
 
 mod words;
 
-use crate::board::{Board, Entry};
 use crate::host::acceptance::{NOT_ASKED, not_asked};
 use crate::host::clock;
 use crate::host::paths::Paths;
 use crate::load::shell_syntax;
 use crate::probe;
 use crate::process::limits::Kept;
+use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use crate::views;
 use service_api::redact;
 use service_api::view::{self, Why};
@@ -45,12 +45,12 @@ pub(crate) struct Cause {
 }
 
 /// What an error says of a service that did not start. Nothing where it has moved on meanwhile.
-pub(crate) fn cause(board: &Board, name: &str, paths: &Paths, lines: Lines) -> Option<Cause> {
-    let entry = board.entry(name)?;
+pub(crate) fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> Option<Cause> {
+    let entry = fleet.entry(name)?;
     // What waits for others ends because of one of them; there are no circles.
     let mut root = entry;
     while let Some(need) = root.snapshot.waits_for {
-        root = board.at(need.on);
+        root = fleet.at(need.on);
     }
     if matches!(root.snapshot.state, State::Ready { .. } | State::Stopped) {
         return None;
@@ -84,7 +84,7 @@ struct Known {
 }
 
 impl Known {
-    fn of(entry: &Entry, paths: &Paths, lines: Lines) -> Self {
+    fn of(entry: &ServiceSnapshot, paths: &Paths, lines: Lines) -> Self {
         let (snapshot, definition) = (&entry.snapshot, &entry.definition);
         let holder = if is_calm(entry) {
             None
@@ -125,7 +125,7 @@ impl Known {
         }
     }
 
-    fn facts<'a>(&'a self, entry: &'a Entry) -> Facts<'a> {
+    fn facts<'a>(&'a self, entry: &'a ServiceSnapshot) -> Facts<'a> {
         let failed = entry.check.as_ref().filter(|check| !check.healthy);
         Facts {
             holder: self.held_by.as_deref(),
@@ -145,12 +145,17 @@ impl Known {
 }
 
 /// Everything. Reads the log and looks at ports, so it takes a moment.
-pub(crate) fn why(board: &Board, entry: &Entry, paths: &Paths, lines: Lines) -> Why {
+pub(crate) fn explain_one(
+    fleet: &FleetSnapshot,
+    entry: &ServiceSnapshot,
+    paths: &Paths,
+    lines: Lines,
+) -> Why {
     let snapshot = &entry.snapshot;
     let definition = &entry.definition;
-    let need = snapshot.waits_for.map(|need| (need, board.at(need.on)));
+    let need = snapshot.waits_for.map(|need| (need, fleet.at(need.on)));
     let known = Known::of(entry, paths, lines);
-    let lost = lost(board, entry).map(|on| (&*on.definition.name, on.blocking_reason()));
+    let lost = lost(fleet, entry).map(|on| (&*on.definition.name, on.blocking_reason()));
     let facts = Facts {
         lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),
         need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Blocker::Failed))),
@@ -221,22 +226,22 @@ pub(crate) fn why(board: &Board, entry: &Entry, paths: &Paths, lines: Lines) -> 
 }
 
 /// Why these services are as they are; without names all that are not as they should be.
-pub(crate) fn whys(board: &Board, named: &[Id], paths: &Paths, lines: Lines) -> Vec<Why> {
-    let explain = |id: &Id| why(board, board.at(*id), paths, lines);
+pub(crate) fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, lines: Lines) -> Vec<Why> {
+    let explain = |id: &Id| explain_one(fleet, fleet.at(*id), paths, lines);
     if !named.is_empty() {
         return named.iter().map(explain).collect();
     }
     // What nobody wants is well where nothing is left of it. Whatever else can be helped is not.
     let at_rest = |id: &&Id| {
-        let snapshot = &board.at(**id).snapshot;
+        let snapshot = &fleet.at(**id).snapshot;
         snapshot.goal == Goal::Down && !snapshot.state.is_alive()
     };
-    let all = board.plan.order().iter().filter(|id| !at_rest(id) && !is_well(board, board.at(**id), paths));
+    let all = fleet.plan.order().iter().filter(|id| !at_rest(id) && !is_well(fleet, fleet.at(**id), paths));
     all.map(explain).collect()
 }
 
 /// Whether nothing is amiss, without a look at its log.
-fn is_well(board: &Board, entry: &Entry, paths: &Paths) -> bool {
+fn is_well(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths) -> bool {
     let snapshot = &entry.snapshot;
     let kept = || Kept::of(paths, &entry.definition.name, snapshot.run);
     match snapshot.state {
@@ -244,7 +249,7 @@ fn is_well(board: &Board, entry: &Entry, paths: &Paths) -> bool {
             snapshot.goal == Goal::Up
                 && matches!(snapshot.health, Health::Alive | Health::Healthy | Health::None)
                 && is_calm(entry)
-                && lost(board, entry).is_none()
+                && lost(fleet, entry).is_none()
                 && views::caveats(entry, kept().as_ref()).is_empty()
         }
         State::Completed { exit, .. } => exit.is_success() && entry.definition.oneshot,
@@ -253,33 +258,33 @@ fn is_well(board: &Board, entry: &Entry, paths: &Paths) -> bool {
 }
 
 /// Whether nothing can be wrong with its port.
-fn is_calm(entry: &Entry) -> bool {
+fn is_calm(entry: &ServiceSnapshot) -> bool {
     let well = entry.check.as_ref().is_none_or(|check| check.healthy);
     matches!(entry.snapshot.state, State::Ready { .. }) && well
 }
 
 /// Whether a dependency will not come unless somebody does something.
-fn is_stuck(on: &Entry) -> bool {
+fn is_stuck(on: &ServiceSnapshot) -> bool {
     matches!(on.snapshot.state, State::Failed { .. } | State::Completed { .. })
         || (on.snapshot.state == State::Stopped && on.snapshot.goal == Goal::Down)
 }
 
 /// What a running service needs and does without: it was lost, and `when_lost` keeps the service.
-fn lost<'a>(board: &'a Board, entry: &Entry) -> Option<&'a Entry> {
-    let is_lost = |need: &&DependencyEdge| match &board.at(need.on).snapshot.state {
+fn lost<'a>(fleet: &'a FleetSnapshot, entry: &ServiceSnapshot) -> Option<&'a ServiceSnapshot> {
+    let is_lost = |need: &&DependencyEdge| match &fleet.at(need.on).snapshot.state {
         State::Stopped | State::Backoff { .. } | State::Failed { .. } => true,
         State::Completed { exit, .. } => {
-            let is_work = board.at(need.on).definition.oneshot || need.condition == Condition::Completed;
+            let is_work = fleet.at(need.on).definition.oneshot || need.condition == Condition::Completed;
             !(is_work && exit.is_success())
         }
         _ => false,
     };
-    let need = board.plan.dependencies(entry.snapshot.id).iter().find(is_lost)?;
-    Some(board.at(need.on))
+    let need = fleet.plan.dependencies(entry.snapshot.id).iter().find(is_lost)?;
+    Some(fleet.at(need.on))
 }
 
 /// What the manager said, what a running service's check says, and what is amiss beside its state belongs to it.
-fn summary_with_reason(summary: String, entry: &Entry, kept: Option<&Kept>) -> String {
+fn summary_with_reason(summary: String, entry: &ServiceSnapshot, kept: Option<&Kept>) -> String {
     let failed = entry
         .check
         .as_ref()

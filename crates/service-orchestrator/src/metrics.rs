@@ -1,4 +1,4 @@
-//! [`Tally`]: what is counted of one service while this daemon looks after it, for `GET /metrics`.
+//! [`ServiceMetrics`]: what is counted of one service while this daemon looks after it, for `GET /metrics`.
 //!
 //! A count begins with the daemon and never goes down; whoever scrapes knows that a count which is lower than before has
 //! begun anew. What the log was given is counted by the shims, and goes on over a daemon while a run does.
@@ -18,7 +18,7 @@ const CHECKS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
 
 /// The counts of one service.
 #[derive(Debug, Clone)]
-pub(crate) struct Tally {
+pub(crate) struct ServiceMetrics {
     /// Starts by its restart policy.
     pub(crate) restarts: u64,
     /// How long each start took, from its launch until it was ready or, where that is the aim, had done its work.
@@ -42,14 +42,14 @@ pub(crate) struct Histogram {
     pub(crate) seconds: f64,
 }
 
-impl Default for Tally {
+impl Default for ServiceMetrics {
     fn default() -> Self {
         let (starts, checks) = (Histogram::new(&STARTS), Histogram::new(&CHECKS));
         Self { restarts: 0, starts, checks, failed_checks: 0, former: None, buffer: None }
     }
 }
 
-impl Tally {
+impl ServiceMetrics {
     /// Notes what a turn of the owner has changed.
     pub(crate) fn changed(&mut self, before: &Snapshot, after: &Snapshot) {
         // It begins again from nothing when somebody asks for the service.
@@ -140,13 +140,13 @@ mod tests {
             buffer.add_written(bytes);
             memory
         };
-        let mut tally = Tally::default();
-        assert_eq!(tally.log_bytes(), None);
-        tally.counts_at(buffer(5));
-        tally.counts_at(buffer(7));
-        assert_eq!(tally.log_bytes(), Some(12));
-        tally.settle();
-        tally.counts_at(Arc::new(File::from(shared_buffer::SharedBuffer::create().unwrap())));
-        assert_eq!(tally.log_bytes(), Some(12));
+        let mut metrics = ServiceMetrics::default();
+        assert_eq!(metrics.log_bytes(), None);
+        metrics.counts_at(buffer(5));
+        metrics.counts_at(buffer(7));
+        assert_eq!(metrics.log_bytes(), Some(12));
+        metrics.settle();
+        metrics.counts_at(Arc::new(File::from(shared_buffer::SharedBuffer::create().unwrap())));
+        assert_eq!(metrics.log_bytes(), Some(12));
     }
 }

@@ -1,8 +1,8 @@
 //! [`Words`]: what a service wrote in its last run, so short that it fits into an error.
 
-use crate::board::Entry;
 use crate::host::clock;
 use crate::host::paths::Paths;
+use crate::snapshot::ServiceSnapshot;
 use service_api::redact;
 use service_shim::cri::Stream;
 use service_shim::{Line, Tail};
@@ -31,7 +31,7 @@ pub(crate) struct Words {
 
 impl Words {
     /// Reads them from its log. A run whose beginning nobody knows has none.
-    pub(crate) fn of(entry: &Entry, paths: &Paths) -> Self {
+    pub(crate) fn of(entry: &ServiceSnapshot, paths: &Paths) -> Self {
         let Some(began) = entry.snapshot.began.filter(|_| !entry.definition.is_managed()) else {
             return Self::default();
         };
