@@ -5,7 +5,7 @@ use crate::engine::comparison::{Comparison, starts};
 use crate::engine::message::Command;
 use crate::handle::ServiceOrchestrator;
 use crate::lookup::state_unknown;
-use crate::request::{Apply, Enacted, Propagate, Verb, Wish, on_behalf};
+use crate::request::{Apply, Enacted, Propagate, Request, Verb, on_behalf};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::change::{Change, ChangeKind};
 use service_core::{Id, Name, Plan};
@@ -55,7 +55,7 @@ impl ServiceOrchestrator {
         }
         let (rows, receiver) = unbounded_channel();
         let orchestrator = self.clone();
-        // It ends by itself: each of its steps is answered, or given up when its patience is over.
+        // It ends by itself: each of its steps is answered, or given up when its wait is over.
         tokio::spawn(async move {
             orchestrator.carry_out(Arc::new(before), how, &rows).await;
             let _ = orchestrator.ask(|reply| Command::Walk { begins: false, reply }).await;
@@ -156,8 +156,8 @@ impl ServiceOrchestrator {
         let relatives = Some(if verb == Verb::Stop { Propagate::No } else { Propagate::Yes });
         let wished = names.iter().map(ToString::to_string).collect();
         let mut all_well = true;
-        let patience = how.patience;
-        let wish = Wish { relatives, patience, planned: Some(planned), ..Wish::new(verb, wished) };
+        let wait = how.wait;
+        let wish = Request { relatives, wait, planned: Some(planned), ..Request::new(verb, wished) };
         match self.wish(wish.for_command("service apply").by(&how.by)).await {
             Ok(mut outcomes) => {
                 while let Some(row) = outcomes.recv().await {

@@ -22,7 +22,7 @@ use crate::http::{self, ApiState, Definitions};
 use crate::load::{self, Additions};
 use crate::offline;
 use crate::place::Presence;
-use crate::request::{Verb, Wish};
+use crate::request::{Request, Verb};
 use crate::systemd::{self, Notifier, StartSet, SystemdEnv};
 use service_api::ownership::read_regular;
 use service_api::{Code, Greeting, Problem, Project, routes};
@@ -369,7 +369,8 @@ async fn serve(
 async fn stop_for_session_end(api: &ApiState) {
     tracing::info!("the session ends; stopping the services");
     systemd::save_services_to_resume(api);
-    let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()).for_command("logout").by("daemon") };
+    let wish =
+        Request { all: true, ..Request::new(Verb::Stop, Vec::new()).for_command("logout").by("daemon") };
     match api.orchestrator.wish(wish).await {
         Ok(mut rows) => while rows.recv().await.is_some() {},
         Err(problem) => tracing::error!(%problem, "cannot stop the services"),

@@ -22,7 +22,7 @@ use crate::manager::Managers;
 use crate::probe::Prober;
 use crate::process::Shims;
 use crate::process::shim_program::find_shim;
-use crate::request::{Verb, Watch, Wish, on_behalf};
+use crate::request::{Request, Verb, WaitRequest, on_behalf};
 use crate::service::{Service, ServiceHealth, ServiceStatus};
 use crate::snapshot::FleetSnapshot;
 use service_api::{Code, Outcome, Problem};
@@ -247,7 +247,7 @@ impl ServiceOrchestrator {
     }
 
     async fn one(&self, verb: Verb, name: &str) -> Result<(), Problem> {
-        let mut rows = self.wish(Wish::new(verb, vec![name.to_owned()])).await?;
+        let mut rows = self.wish(Request::new(verb, vec![name.to_owned()])).await?;
         let mut result = Ok(());
         while let Some(row) = rows.recv().await {
             if let (true, Some(problem)) = (row.name == name, row.error) {
@@ -270,19 +270,22 @@ impl ServiceOrchestrator {
     /// # Errors
     /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], of a restart also [`Code::StartFailed`]: then
     /// nothing was done.
-    pub async fn wish(&self, wish: Wish) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+    pub async fn wish(&self, wish: Request) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         if wish.verb == Verb::Restart && wish.planned.is_none() {
             self.check_restart(&wish).await?;
         }
         let (rows, receiver) = mpsc::unbounded_channel();
-        self.ask(|reply| Command::Wish { wish, rows, reply }).await??;
+        self.ask(|reply| Command::Request { wish, rows, reply }).await??;
         Ok(self.explained(receiver))
     }
 
     /// Waits without wishing; a row comes for each service as soon as it is known whether it comes to that.
-    pub(crate) async fn watch(&self, watch: Watch) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+    pub(crate) async fn watch(
+        &self,
+        watch: WaitRequest,
+    ) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         let (rows, receiver) = mpsc::unbounded_channel();
-        self.ask(|reply| Command::Watch { watch, rows, reply }).await??;
+        self.ask(|reply| Command::Wait { watch, rows, reply }).await??;
         Ok(receiver)
     }
 

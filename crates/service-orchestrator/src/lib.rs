@@ -135,6 +135,6 @@ pub mod systemd;
 mod views;
 
 pub use handle::{Builder, ServiceOrchestrator};
-pub use request::{Patience, Propagate, Verb, Wish};
+pub use request::{Propagate, Request, Verb, WaitPolicy};
 pub use service::{Service, ServiceHealth, ServiceStatus};
 pub use service_api::{Code, Problem};

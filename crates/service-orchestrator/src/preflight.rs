@@ -15,7 +15,7 @@ use crate::handle::ServiceOrchestrator;
 use crate::load;
 use crate::manager;
 use crate::process::{Blocker, blockers};
-use crate::request::Wish;
+use crate::request::Request;
 use service_api::{Code, Place, Problem};
 use service_core::change::{Change, ChangeKind};
 use service_core::config::{Condition, Service};
@@ -81,7 +81,7 @@ fn of_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
 
 impl ServiceOrchestrator {
     /// Refuses a restart of which a start would fail.
-    pub(crate) async fn check_restart(&self, wish: &Wish) -> Result<(), Problem> {
+    pub(crate) async fn check_restart(&self, wish: &Request) -> Result<(), Problem> {
         let (plan, wanted) = self.ask(|reply| Command::Foresee { wish: wish.clone(), reply }).await?;
         let failures = self.failures(upcoming(&plan, &wanted), &plan, Modules::All).await;
         let named = |name: &Name| wish.all || wish.names.iter().any(|named| *named == **name);

@@ -1,4 +1,4 @@
-//! What a user of the library may ask for: [`Wish`], [`Watch`], [`Apply`].
+//! What a user of the library may ask for: [`Request`], [`WaitRequest`], [`Apply`].
 
 use service_core::fleet::WaitCondition;
 use service_core::service::Asker;
@@ -16,49 +16,48 @@ pub(crate) fn on_behalf() -> Option<String> {
     ON_BEHALF.try_with(Clone::clone).ok()
 }
 
-/// What somebody wants.
+/// A request to start, stop, restart or update services.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// What is to be done.
+pub struct Request {
+    /// The action.
     pub verb: Verb,
-    /// To which services.
+    /// The names of the services.
     pub names: Vec<String>,
-    /// To every service instead.
+    /// Whether the request is for every service, instead of `names`.
     pub all: bool,
-    /// Whether a restart of every service is one of completed one-shots, too.
+    /// Whether a restart of every service runs completed one-shots again.
     pub oneshots: bool,
-    /// Whether dependencies (start) or dependents (stop) or both (restart) come along; absent: as configured.
+    /// Whether the action propagates to dependencies (start), dependents (stop) or both (restart); absent: as configured.
     pub relatives: Option<Propagate>,
-    /// How long the rows may take.
-    pub patience: Patience,
-    /// By which command, and who gave it.
+    /// How long the answer may take.
+    pub wait: WaitPolicy,
+    /// The command and the actor, for the journal.
     pub asker: Asker,
-    /// The number of the last wish when this one was planned, by an apply: about a service for which somebody has wished
-    /// something since then it says nothing.
+    /// The number of the last request when an apply planned this one. A service with a later request is left as it is.
     pub planned: Option<u64>,
 }
 
-/// What somebody waits for without wishing it.
+/// A request to wait for a condition of services.
 #[derive(Debug, Clone)]
-pub(crate) struct Watch {
-    /// The services; none: all.
+pub(crate) struct WaitRequest {
+    /// The names of the services; none: all.
     pub(crate) names: Vec<String>,
-    /// The point they are to come to.
+    /// The condition.
     pub(crate) until: WaitCondition,
-    /// How long to wait; absent: until it has come, or never can.
+    /// How long to wait; absent: until the condition holds, or never can.
     pub(crate) limit: Option<Duration>,
 }
 
-/// What is to be done.
+/// What a request does to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Let it run.
+    /// Starts it.
     Start,
-    /// Let it not run.
+    /// Stops it.
     Stop,
-    /// Stop it, start it.
+    /// Stops it, then starts it.
     Restart,
-    /// Let it go on under its definition in the plan, which differs only in what may change under way.
+    /// Changes its definition while it runs, where only keys differ that apply to a running service.
     Update,
 }
 
@@ -74,19 +73,19 @@ impl Verb {
     }
 }
 
-/// How long to wait for the fate of a wish.
+/// How long the answer to a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// Not at all: the rows say what is under way.
-    None,
-    /// So long.
-    For(Duration),
-    /// Until each service is as wished, or cannot be.
-    Endless,
+pub enum WaitPolicy {
+    /// The answer comes at once: its rows say what has begun.
+    NoWait,
+    /// The answer comes when the request is done, at the latest after this time.
+    Timeout(Duration),
+    /// The answer comes when each service is as requested, or cannot be.
+    Unlimited,
 }
 
-impl Wish {
-    /// A wish with every default.
+impl Request {
+    /// A request with every default.
     pub fn new(verb: Verb, names: Vec<String>) -> Self {
         let command = match verb {
             Verb::Start => "service start",
@@ -102,20 +101,20 @@ impl Wish {
             all: false,
             oneshots: false,
             relatives: None,
-            patience: Patience::Endless,
+            wait: WaitPolicy::Unlimited,
             planned: None,
             asker,
         }
     }
 
-    /// The same wish, of somebody.
+    /// The same request, from another actor.
     #[must_use]
     pub fn by(mut self, by: impl Into<String>) -> Self {
         self.asker.by = by.into();
         self
     }
 
-    /// The same wish, as part of another command.
+    /// The same request, as a part of another command.
     #[must_use]
     pub fn for_command(mut self, command: &str) -> Self {
         command.clone_into(&mut self.asker.command);
@@ -131,7 +130,7 @@ pub(crate) struct Apply {
     /// Go back if any of it fails.
     pub(crate) rollback: bool,
     /// For each step.
-    pub(crate) patience: Patience,
+    pub(crate) wait: WaitPolicy,
     /// Who asks for it.
     pub(crate) by: String,
 }

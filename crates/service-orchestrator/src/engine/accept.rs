@@ -4,7 +4,7 @@ use super::task::Engine;
 use super::waiters::{Open, Waiter};
 use crate::host::clock;
 use crate::lookup::{nothing_defined, resolve};
-use crate::request::{Verb, Wish};
+use crate::request::{Request, Verb};
 use service_api::{Code, Outcome, Problem};
 use service_core::change::{ApplyMode, changed_keys};
 use service_core::fleet::progress::Prospects;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc::UnboundedSender;
 
 impl Engine {
-    pub(super) fn wish(&mut self, wish: &Wish, rows: UnboundedSender<Outcome>) -> Result<(), Problem> {
+    pub(super) fn wish(&mut self, wish: &Request, rows: UnboundedSender<Outcome>) -> Result<(), Problem> {
         let settings = self.fleet.plan().settings();
         if !settings.manager_enabled {
             return Err(Problem::new(
@@ -73,7 +73,7 @@ impl Engine {
         };
         self.waiters.push(Waiter::new(
             wish.verb,
-            wish.patience,
+            wish.wait,
             about.into_iter().map(open).collect(),
             rows,
             now,
@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// The services that a wish is about, without their relatives.
-    pub(super) fn meant(&self, wish: &Wish) -> Result<Vec<Id>, Problem> {
+    pub(super) fn meant(&self, wish: &Request) -> Result<Vec<Id>, Problem> {
         let mut met = BTreeSet::new();
         let ids: Vec<Id> = match wish.all {
             true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
@@ -110,13 +110,13 @@ impl Engine {
     }
 
     /// A wish is undone only by a later one.
-    fn is_overtaken(&self, id: Id, wish: &Wish) -> bool {
+    fn is_overtaken(&self, id: Id, wish: &Request) -> bool {
         let name = &self.fleet.plan().service(id).name;
         wish.planned.is_some_and(|planned| self.wishes.has_since(name, planned))
     }
 
     /// Whether a service already is as wished, and whether it has a process.
-    fn before(&self, prospects: &Prospects<'_>, wish: &Wish, id: Id) -> (bool, bool) {
+    fn before(&self, prospects: &Prospects<'_>, wish: &Request, id: Id) -> (bool, bool) {
         let machine = self.fleet.machine(id);
         let settled = match wish.verb {
             Verb::Start => prospects.start(id) == Progress::Done,

@@ -1,14 +1,14 @@
 //! What a restart would start, told before it stops anything.
 
 use super::task::Engine;
-use crate::request::{Propagate, Wish};
+use crate::request::{Propagate, Request};
 use service_core::{Id, Plan};
 use std::sync::Arc;
 
 impl Engine {
     /// What a restart would start; nothing if it would take nothing down. What is wrong with the wish itself is told by whoever
     /// carries it out.
-    pub(super) fn foresee(&self, wish: &Wish) -> (Arc<Plan>, Vec<Id>) {
+    pub(super) fn foresee(&self, wish: &Request) -> (Arc<Plan>, Vec<Id>) {
         let plan = self.fleet.plan();
         let mut ids = self.meant(wish).unwrap_or_default();
         if !plan.settings().manager_enabled {

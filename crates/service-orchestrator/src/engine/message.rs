@@ -3,7 +3,7 @@
 use super::comparison::{Comparison, Presence};
 use super::run_trace::RunTrace;
 use crate::journal::Subscription;
-use crate::request::{Watch, Wish};
+use crate::request::{Request, WaitRequest};
 use service_api::{Outcome, Problem};
 use service_core::config::Service;
 use service_core::{Id, Name, Plan};
@@ -13,11 +13,19 @@ use tokio::sync::{mpsc, oneshot};
 /// One command.
 pub(crate) enum Command {
     /// Somebody wants something; the reply says whether it is accepted, the rows what comes of it.
-    Wish { wish: Wish, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
+    Request {
+        wish: Request,
+        rows: mpsc::UnboundedSender<Outcome>,
+        reply: oneshot::Sender<Result<(), Problem>>,
+    },
     /// What would be started by a restart that stops something?
-    Foresee { wish: Wish, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
+    Foresee { wish: Request, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
     /// Somebody waits for what others bring about.
-    Watch { watch: Watch, rows: mpsc::UnboundedSender<Outcome>, reply: oneshot::Sender<Result<(), Problem>> },
+    Wait {
+        watch: WaitRequest,
+        rows: mpsc::UnboundedSender<Outcome>,
+        reply: oneshot::Sender<Result<(), Problem>>,
+    },
     /// Somebody looked again at a service of which nobody could tell whether it runs.
     Found { name: Name, trace: Box<RunTrace> },
     /// What may be asked has changed.

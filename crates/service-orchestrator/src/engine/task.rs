@@ -126,9 +126,9 @@ impl Engine {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        let patience = self.waiters.iter().filter_map(Waiter::deadline);
+        let wait = self.waiters.iter().filter_map(Waiter::deadline);
         let files = self.store.due().into_iter().chain(self.journal.due());
-        self.fleet.next_deadline().into_iter().chain(patience).chain(files).min()
+        self.fleet.next_deadline().into_iter().chain(wait).chain(files).min()
     }
 
     fn receive(&mut self, report: RunReport) -> LoopAction {
@@ -149,13 +149,13 @@ impl Engine {
 
     async fn execute(&mut self, command: Command) -> LoopAction {
         match command {
-            Command::Wish { wish, rows, reply } => {
+            Command::Request { wish, rows, reply } => {
                 let _ = reply.send(self.wish(&wish, rows));
             }
             Command::Foresee { wish, reply } => {
                 let _ = reply.send(self.foresee(&wish));
             }
-            Command::Watch { watch, rows, reply } => {
+            Command::Wait { watch, rows, reply } => {
                 let waiter = Waiter::for_state(&watch, self.fleet.plan(), rows, clock::now());
                 let _ = reply.send(waiter.map(|waiter| self.waiters.push(waiter)));
             }

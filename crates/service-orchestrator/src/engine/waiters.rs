@@ -4,7 +4,7 @@ use crate::host::clock;
 use crate::host::time_slice::TimeSlice;
 use crate::lookup::resolve;
 use crate::lookup::state_unknown;
-use crate::request::{Patience, Verb, Watch};
+use crate::request::{Verb, WaitPolicy, WaitRequest};
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::config::word;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) struct Waiter {
     condition: Condition,
     began: Moment,
-    patience: Patience,
+    wait: WaitPolicy,
     /// In the order in which rows are sent.
     open: BTreeMap<usize, Open>,
     /// Where in that order each is.
@@ -57,12 +57,12 @@ impl Waiter {
     /// After a request.
     pub(super) fn new(
         verb: Verb,
-        patience: Patience,
+        wait: WaitPolicy,
         open: Vec<Open>,
         rows: UnboundedSender<Outcome>,
         now: Moment,
     ) -> Self {
-        Self::with(Condition::Request(verb), patience, open, rows, now)
+        Self::with(Condition::Request(verb), wait, open, rows, now)
     }
 
     /// For a state of these services, or of all.
@@ -70,7 +70,7 @@ impl Waiter {
     /// # Errors
     /// There is no such service.
     pub(super) fn for_state(
-        watch: &Watch,
+        watch: &WaitRequest,
         plan: &Plan,
         rows: UnboundedSender<Outcome>,
         now: Moment,
@@ -83,33 +83,33 @@ impl Waiter {
             let name = plan.service(id).name.clone();
             Open { id, name, named: true, settled: false, was_alive: false }
         };
-        let patience = watch.limit.map_or(Patience::Endless, Patience::For);
+        let wait = watch.limit.map_or(WaitPolicy::Unlimited, WaitPolicy::Timeout);
         let open = ids.into_iter().map(open).collect();
-        Ok(Self::with(Condition::State(watch.until), patience, open, rows, now))
+        Ok(Self::with(Condition::State(watch.until), wait, open, rows, now))
     }
 
     fn with(
         condition: Condition,
-        patience: Patience,
+        wait: WaitPolicy,
         open: Vec<Open>,
         rows: UnboundedSender<Outcome>,
         now: Moment,
     ) -> Self {
         let places = open.iter().enumerate().map(|(place, service)| (service.id, place)).collect();
         let open = open.into_iter().enumerate().collect();
-        Self { condition, began: now, patience, open, places, is_new: true, rows }
+        Self { condition, began: now, wait, open, places, is_new: true, rows }
     }
 
-    /// When its patience ends.
+    /// When its wait ends.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        match self.patience {
-            Patience::None => Some(self.began),
-            Patience::For(span) => Some(self.began.plus(span)),
-            Patience::Endless => None,
+        match self.wait {
+            WaitPolicy::NoWait => Some(self.began),
+            WaitPolicy::Timeout(span) => Some(self.began.plus(span)),
+            WaitPolicy::Unlimited => None,
         }
     }
 
-    /// Sends a row for every service among `concerned` whose fate is known; for all that are left when patience is over.
+    /// Sends a row for every service among `concerned` whose fate is known; for all that are left when wait is over.
     /// Returns whether somebody still waits. It takes a time that grows with those that are concerned, and not with those
     /// that are waited for.
     pub(super) async fn answer(
@@ -234,7 +234,7 @@ impl Waiter {
     /// A request that is not carried out in time.
     fn unfinished(&self, verb: Verb, entry: &ServiceSnapshot) -> (Action, Option<Problem>) {
         let (action, goal) = under_way(verb);
-        let Patience::For(limit) = self.patience else { return (action, None) };
+        let WaitPolicy::Timeout(limit) = self.wait else { return (action, None) };
         let state = match entry.snapshot.state_word() {
             "backoff" => "waiting for the next try",
             word => word,
@@ -246,7 +246,7 @@ impl Waiter {
 
     /// A state that has not come in time.
     fn late(&self, until: WaitCondition, entry: &ServiceSnapshot) -> Problem {
-        let limit = if let Patience::For(limit) = self.patience { limit } else { Duration::ZERO };
+        let limit = if let WaitPolicy::Timeout(limit) = self.wait { limit } else { Duration::ZERO };
         let message = not_yet(entry, word(&WaitCondition::ALL, until), limit, state_now(entry));
         Problem::new(Code::Timeout, message).help(format!("see `service why {}`", entry.definition.name))
     }

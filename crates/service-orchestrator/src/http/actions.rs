@@ -9,7 +9,7 @@ use super::rows;
 use super::state::ApiState;
 use crate::host::acceptance::not_asked;
 use crate::lookup::resolve;
-use crate::request::{Patience, Propagate, Verb, Wish};
+use crate::request::{Propagate, Request, Verb, WaitPolicy};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -211,12 +211,12 @@ async fn answer(
         }
         Verb::Stop => may_be_stopped(api, &asked.names)?,
     }
-    let wish = Wish {
+    let wish = Request {
         all: asked.all,
         oneshots: asked.oneshots,
         relatives: asked.relatives.map(|along| if along { Propagate::Yes } else { Propagate::No }),
-        patience: patience(asked.wait, asked.timeout_ms),
-        ..Wish::new(verb, asked.names)
+        wait: wait(asked.wait, asked.timeout_ms),
+        ..Request::new(verb, asked.names)
     };
     let rows = api.orchestrator.wish(wish.by(actor.0)).await?;
     Ok(rows::outcomes(headers, rows).await)
@@ -245,10 +245,10 @@ fn may_be_stopped(api: &ApiState, names: &[String]) -> Result<(), Problem> {
     }
 }
 
-pub(super) fn patience(wait: bool, timeout_ms: Option<u64>) -> Patience {
+pub(super) fn wait(wait: bool, timeout_ms: Option<u64>) -> WaitPolicy {
     match (wait, timeout_ms) {
-        (false, _) => Patience::None,
-        (true, Some(millis)) => Patience::For(Duration::from_millis(millis)),
-        (true, None) => Patience::Endless,
+        (false, _) => WaitPolicy::NoWait,
+        (true, Some(millis)) => WaitPolicy::Timeout(Duration::from_millis(millis)),
+        (true, None) => WaitPolicy::Unlimited,
     }
 }

@@ -1,6 +1,6 @@
 //! Services that are in no file: adds, stops and removes them.
 
-use super::actions::{bad, body_of, patience, read};
+use super::actions::{bad, body_of, read, wait};
 use super::actor::Actor;
 use super::definitions::Unchanged;
 use super::openapi::{Broken, Conflict, Definitions, Malformed, NoService, OutcomeRows, WrongFile, tag};
@@ -9,7 +9,7 @@ use super::rows::outcomes;
 use super::state::ApiState;
 use crate::load::{self, Addition};
 use crate::lookup::not_found;
-use crate::request::{ON_BEHALF, Propagate, Verb, Wish};
+use crate::request::{ON_BEHALF, Propagate, Request, Verb};
 use crate::snapshot::FleetSnapshot;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -241,10 +241,10 @@ pub(super) async fn remove(
         // An addition that does not fit the file is not in the plan and has nothing to stop.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =
             names.iter().partition(|name| fleet.plan.id(name).is_some());
-        let wish = Wish {
+        let wish = Request {
             relatives: Some(Propagate::No),
-            patience: patience(true, asked.timeout_ms),
-            ..Wish::new(Verb::Stop, there.iter().map(ToString::to_string).collect())
+            wait: wait(true, asked.timeout_ms),
+            ..Request::new(Verb::Stop, there.iter().map(ToString::to_string).collect())
         };
         let wish = wish.for_command("service remove").by(&by);
         let stopped = api.orchestrator.wish(wish).await?;

@@ -8,7 +8,7 @@ use super::openapi::{
 use super::reply::{Data, JsonBody, QueryParams, Reply};
 use super::state::ApiState;
 use crate::host::clock;
-use crate::request::{Verb, Wish};
+use crate::request::{Request, Verb};
 use axum::extract::State;
 use serde::Deserialize;
 use service_api::{API_VERSION, Code, Problem, Vitals, routes, view};
@@ -114,7 +114,7 @@ pub(super) async fn stop(
     JsonBody(_): JsonBody,
 ) -> Reply<view::Daemon> {
     if stop.services {
-        let wish = Wish { all: true, ..Wish::new(Verb::Stop, Vec::new()) };
+        let wish = Request { all: true, ..Request::new(Verb::Stop, Vec::new()) };
         let wish = wish.for_command("service daemon stop --services").by(by);
         let mut rows = api.orchestrator.wish(wish).await?;
         let mut failed = Vec::new();

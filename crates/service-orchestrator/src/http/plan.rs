@@ -1,6 +1,6 @@
 //! What the file of now would change about what runs, and doing it.
 
-use super::actions::{agrees, body_or_default, patience};
+use super::actions::{agrees, body_or_default, wait};
 use super::actor::Actor;
 use super::openapi::{Broken, ChangesAnswer, Conflict, Malformed, NotStarted, OutcomeRows, WrongFile, tag};
 use super::reply::{Data, Failure, JsonBody, Reply};
@@ -71,7 +71,7 @@ pub(super) async fn apply(
     let how = Apply {
         start: asked.start,
         rollback: asked.rollback,
-        patience: patience(true, asked.timeout_ms),
+        wait: wait(true, asked.timeout_ms),
         by: by.clone(),
     };
     // A check takes a while. If the file is another one by then, that one is checked.

@@ -12,7 +12,7 @@ use super::rows;
 use super::services::{Names, statuses};
 use super::state::ApiState;
 use crate::lookup::resolve;
-use crate::request::Watch;
+use crate::request::WaitRequest;
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use crate::views::Detail;
 use axum::extract::State;
@@ -164,7 +164,7 @@ pub(super) async fn wait(
     headers: HeaderMap,
     CurrentOrLast(api): CurrentOrLast,
 ) -> Result<Response, Failure> {
-    let watch = Watch {
+    let watch = WaitRequest {
         names: names.list(),
         until: until(waiting.until.as_deref())?,
         limit: waiting.timeout_ms.map(Duration::from_millis),

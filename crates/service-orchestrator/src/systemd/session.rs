@@ -5,7 +5,7 @@ use super::unit::StartSet;
 use crate::host::descriptors;
 use crate::host::fs::write_private;
 use crate::http::ApiState;
-use crate::request::{Verb, Wish};
+use crate::request::{Request, Verb};
 use service_core::service::{Goal, State};
 use std::io;
 use std::path::PathBuf;
@@ -41,7 +41,8 @@ pub(crate) fn start_session(api: &Arc<ApiState>, starts: &StartSet) {
     let api = Arc::clone(api);
     tokio::spawn(async move {
         api.orchestrator.accept().await;
-        match api.orchestrator.wish(Wish::new(Verb::Start, names).for_command("login").by("daemon")).await {
+        match api.orchestrator.wish(Request::new(Verb::Start, names).for_command("login").by("daemon")).await
+        {
             Ok(mut rows) => {
                 while let Some(row) = rows.recv().await {
                     if let Some(problem) = row.error {
