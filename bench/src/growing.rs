@@ -233,7 +233,7 @@ fn fail(services: Vec<Service>) {
     let (mut fleet, all, now) = fleet(services);
     fleet.start(&all, Propagate::Yes, now);
     let first = fleet.take_effects()[0];
-    fleet.happened(first.id, first.run, Event::LaunchFailed("no such program".to_owned()), now);
+    fleet.handle_event(first.id, first.run, Event::LaunchFailed("no such program".to_owned()), now);
     let prospects = fleet.prospects();
     let never = all.iter().filter(|id| matches!(prospects.start(**id), Progress::Impossible(_)));
     assert_eq!(never.count(), all.len());

@@ -130,7 +130,7 @@ fn life() -> Box<dyn FnMut()> {
         obey(&mut fleet, &mut now);
         for id in &all {
             let run = fleet.snapshot(*id).run;
-            fleet.happened(*id, run, Event::TreeExited(Exit::Signal(9)), now);
+            fleet.handle_event(*id, run, Event::TreeExited(Exit::Signal(9)), now);
         }
         obey(&mut fleet, &mut now);
         fleet.stop(&all, Propagate::Yes, now);
@@ -155,9 +155,9 @@ fn obey(fleet: &mut Fleet, now: &mut Moment) {
                 Effect::WatchReadiness => Event::ReadyNotified,
                 Effect::Terminate | Effect::Kill => Event::TreeExited(Exit::Code(0)),
             };
-            fleet.happened(order.id, order.run, event, *now);
+            fleet.handle_event(order.id, order.run, event, *now);
         }
-        fleet.elapsed(*now);
+        fleet.handle_timeouts(*now);
     }
 }
 

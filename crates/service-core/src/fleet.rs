@@ -89,7 +89,7 @@ impl Fleet {
             random: seed,
             asking: Asking::default(),
         };
-        fleet.plan.ids().for_each(|id| fleet.arm(id));
+        fleet.plan.ids().for_each(|id| fleet.schedule(id));
         fleet
     }
 
@@ -127,37 +127,37 @@ impl Fleet {
                 let mut machine = self.machines[old.index()].clone();
                 machine.redefine(definition);
                 next.machines[id.index()] = machine;
-                next.touch(id);
+                next.mark_dirty(id);
             }
         }
-        next.settle(now);
+        next.reconcile(now);
         *self = next;
     }
 
     /// Tells with which definition the present run of a service was started. Comes before [`Fleet::recall`].
-    pub fn remember(&mut self, id: Id, definition: Arc<Service>) {
-        self.machines[id.index()].remember(definition);
+    pub fn set_running_definition(&mut self, id: Id, definition: Arc<Service>) {
+        self.machines[id.index()].set_running_definition(definition);
     }
 
     /// Lets services go on under the definitions of the plan, as far as that can be done under way.
     pub fn update(&mut self, ids: &[Id], now: Moment) {
         for id in ids {
             self.machines[id.index()].update(self.plan.service(*id), now);
-            self.touch(*id);
+            self.mark_dirty(*id);
         }
-        self.settle(now);
+        self.reconcile(now);
     }
 
     /// Lets the present run of a service be its last, however it ends.
-    pub fn retire(&mut self, id: Id) {
-        self.machines[id.index()].retire();
-        self.touch(id);
+    pub fn decommission(&mut self, id: Id) {
+        self.machines[id.index()].decommission();
+        self.mark_dirty(id);
     }
 
     /// Takes up what a former daemon left. Call [`Fleet::resume`] when every service has been recalled.
-    pub fn recall(&mut self, id: Id, memory: PersistedState, found: Discovered, now: Moment) {
+    pub fn restore(&mut self, id: Id, memory: PersistedState, found: Discovered, now: Moment) {
         let machine = &mut self.machines[id.index()];
-        let effects = machine.recall(memory, &found, now);
+        let effects = machine.restore(memory, &found, now);
         let run = machine.run();
         self.orders.extend(effects.into_iter().map(|effect| ServiceEffect { id, run, effect }));
         let is_left = machine.state().is_alive();
@@ -169,14 +169,14 @@ impl Fleet {
             }
             _ => {
                 machine.redefine(self.plan.service(id));
-                self.touch(id);
+                self.mark_dirty(id);
             }
         }
     }
 
     /// Lets recalled services go on.
     pub fn resume(&mut self, now: Moment) {
-        self.settle(now);
+        self.reconcile(now);
     }
 
     /// The first need of one of `ids` that is neither satisfied nor among them.
@@ -198,10 +198,10 @@ impl Fleet {
         self.trace(ids, &wanted);
         for id in &wanted {
             if !self.is_done(*id) {
-                self.wish(*id, Goal::Up);
+                self.set_goal(*id, Goal::Up);
             }
         }
-        self.settle(now);
+        self.reconcile(now);
         self.answer(&wanted);
         wanted
     }
@@ -211,9 +211,9 @@ impl Fleet {
         let mut wanted = self.stop_set(ids, relatives);
         self.trace(ids, &wanted);
         for id in &wanted {
-            self.wish(*id, Goal::Down);
+            self.set_goal(*id, Goal::Down);
         }
-        self.settle(now);
+        self.reconcile(now);
         self.answer(&wanted);
         wanted.reverse();
         wanted
@@ -226,14 +226,14 @@ impl Fleet {
         let (again, wanted) = self.restarted(ids, relatives);
         self.trace(ids, &again);
         for id in &again {
-            self.wish(*id, Goal::Restart);
+            self.set_goal(*id, Goal::Restart);
         }
         let stops: BTreeSet<Id> = again.iter().copied().collect();
         self.trace(ids, &wanted);
         for id in wanted.iter().filter(|id| !stops.contains(id)) {
-            self.wish(*id, Goal::Up);
+            self.set_goal(*id, Goal::Up);
         }
-        self.settle(now);
+        self.reconcile(now);
         self.answer(&wanted);
         wanted
     }
@@ -290,32 +290,32 @@ impl Fleet {
         matches!(self.machine(id).state(), State::Ready { .. } | State::Completed { .. })
     }
 
-    fn wish(&mut self, id: Id, goal: Goal) {
+    fn set_goal(&mut self, id: Id, goal: Goal) {
         if self.machine(id).state().unknown_because().is_some() {
             return;
         }
         self.note_asker(id, goal);
-        self.machines[id.index()].wish(goal);
-        self.touch(id);
+        self.machines[id.index()].set_goal(goal);
+        self.mark_dirty(id);
     }
 
     /// Takes in what happened to run number `run` of a service. A word about another run is dropped.
-    pub fn happened(&mut self, id: Id, run: u64, event: Event, now: Moment) {
+    pub fn handle_event(&mut self, id: Id, run: u64, event: Event, now: Moment) {
         if self.machines.get(id.index()).is_some_and(|machine| machine.run() == run) {
             self.step(id, event, now);
-            self.settle(now);
+            self.reconcile(now);
         }
     }
 
     /// Takes in that it is later now.
-    pub fn elapsed(&mut self, now: Moment) {
+    pub fn handle_timeouts(&mut self, now: Moment) {
         let due: Vec<Id> =
             self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         // What is due at one time has happened at one time: all of it, before anything follows from it.
         for id in due {
             self.step(id, Event::TimerElapsed, now);
         }
-        self.settle(now);
+        self.reconcile(now);
     }
 
     fn step(&mut self, id: Id, event: Event, now: Moment) {
@@ -325,18 +325,18 @@ impl Fleet {
         let run = machine.run();
         machine.redefine(self.plan.service(id));
         self.orders.extend(effects.into_iter().map(|effect| ServiceEffect { id, run, effect }));
-        self.touch(id);
+        self.mark_dirty(id);
     }
 
     /// Something about this service changed: it and its neighbours must be looked at.
-    fn touch(&mut self, id: Id) {
-        self.arm(id);
+    fn mark_dirty(&mut self, id: Id) {
+        self.schedule(id);
         self.touched.push(id);
         self.touched.extend(self.plan.dependents(id));
         self.touched.extend(self.plan.dependencies(id).iter().map(|need| need.on));
     }
 
-    fn arm(&mut self, id: Id) {
+    fn schedule(&mut self, id: Id) {
         let due = self.machine(id).deadline();
         let armed = core::mem::replace(&mut self.armed[id.index()], due);
         if armed != due {
@@ -345,7 +345,7 @@ impl Fleet {
         }
     }
 
-    fn settle(&mut self, now: Moment) {
+    fn reconcile(&mut self, now: Moment) {
         let mut looked_at = BTreeSet::new();
         loop {
             // First wishes move along the graph, so that a service sees a loss before what it lost is started again,

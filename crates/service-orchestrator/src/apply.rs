@@ -66,7 +66,7 @@ impl ServiceOrchestrator {
 
     async fn carry_out(&self, before: Arc<Comparison>, how: Apply, rows: &UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
-        let planned = before.wishes.count();
+        let planned = before.requests.count();
         let applied = self.walk(steps, planned, &how, |row| told(row, &how), rows).await;
         if applied || !how.rollback {
             let is_left = |change: &&Change| change.kind == ChangeKind::Add && !starts(change, how.start);
@@ -97,13 +97,13 @@ impl ServiceOrchestrator {
         back: impl Fn(Outcome) -> Outcome,
         rows: &UnboundedSender<Outcome>,
     ) -> Result<(), Problem> {
-        let planned = before.wishes.count();
+        let planned = before.requests.count();
         let (by, last) = (on_behalf(), Arc::clone(before));
         let (presence, plan) = self.ask(|reply| Command::GoBack { before: last, by, reply }).await??;
         let now = presence.compared(plan).await?;
         let is_up = |name: &Name| now.present.contains_key(name);
         let was_up = |name: &Name| before.present.contains_key(name);
-        let is_wished = |name: &Name| now.wishes.has_since(name, planned);
+        let is_wished = |name: &Name| now.requests.has_since(name, planned);
         let mut steps = Steps::forward(&now, false);
         steps.stop.extend(now.present.keys().filter(|name| !was_up(name)).cloned());
         steps.stop.retain(|name| !is_wished(name));
@@ -112,7 +112,7 @@ impl ServiceOrchestrator {
             before.present.keys().filter(|name| !is_up(name) && !is_wished(name)).cloned().collect();
         // What is up goes back to its definition, whoever wanted it up. Nobody looks first whether that can succeed: what failed has
         // stopped already.
-        self.walk(steps, now.wishes.count(), how, back, rows).await;
+        self.walk(steps, now.requests.count(), how, back, rows).await;
         Ok(())
     }
 
@@ -157,8 +157,8 @@ impl ServiceOrchestrator {
         let wished = names.iter().map(ToString::to_string).collect();
         let mut all_well = true;
         let wait = how.wait;
-        let wish = Request { relatives, wait, planned: Some(planned), ..Request::new(verb, wished) };
-        match self.wish(wish.for_command("service apply").by(&how.by)).await {
+        let request = Request { relatives, wait, planned: Some(planned), ..Request::new(verb, wished) };
+        match self.request(request.for_command("service apply").by(&how.by)).await {
             Ok(mut outcomes) => {
                 while let Some(row) = outcomes.recv().await {
                     all_well &= show(row);

@@ -369,9 +369,9 @@ async fn serve(
 async fn stop_for_session_end(api: &ApiState) {
     tracing::info!("the session ends; stopping the services");
     systemd::save_services_to_resume(api);
-    let wish =
+    let request =
         Request { all: true, ..Request::new(Verb::Stop, Vec::new()).for_command("logout").by("daemon") };
-    match api.orchestrator.wish(wish).await {
+    match api.orchestrator.request(request).await {
         Ok(mut rows) => while rows.recv().await.is_some() {},
         Err(problem) => tracing::error!(%problem, "cannot stop the services"),
     }

@@ -247,7 +247,7 @@ impl ServiceOrchestrator {
     }
 
     async fn one(&self, verb: Verb, name: &str) -> Result<(), Problem> {
-        let mut rows = self.wish(Request::new(verb, vec![name.to_owned()])).await?;
+        let mut rows = self.request(Request::new(verb, vec![name.to_owned()])).await?;
         let mut result = Ok(());
         while let Some(row) = rows.recv().await {
             if let (true, Some(problem)) = (row.name == name, row.error) {
@@ -265,17 +265,17 @@ impl ServiceOrchestrator {
         }
     }
 
-    /// Sends a wish; a row comes for each service it is about as soon as its fate is known, then the channel closes.
+    /// Sends a request; a row comes for each service it is about as soon as its fate is known, then the channel closes.
     ///
     /// # Errors
     /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], of a restart also [`Code::StartFailed`]: then
     /// nothing was done.
-    pub async fn wish(&self, wish: Request) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
-        if wish.verb == Verb::Restart && wish.planned.is_none() {
-            self.check_restart(&wish).await?;
+    pub async fn request(&self, request: Request) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+        if request.verb == Verb::Restart && request.planned.is_none() {
+            self.check_restart(&request).await?;
         }
         let (rows, receiver) = mpsc::unbounded_channel();
-        self.ask(|reply| Command::Request { wish, rows, reply }).await??;
+        self.ask(|reply| Command::Request { request, rows, reply }).await??;
         Ok(self.explained(receiver))
     }
 

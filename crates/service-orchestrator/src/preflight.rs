@@ -81,22 +81,22 @@ fn of_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
 
 impl ServiceOrchestrator {
     /// Refuses a restart of which a start would fail.
-    pub(crate) async fn check_restart(&self, wish: &Request) -> Result<(), Problem> {
-        let (plan, wanted) = self.ask(|reply| Command::Foresee { wish: wish.clone(), reply }).await?;
+    pub(crate) async fn check_restart(&self, request: &Request) -> Result<(), Problem> {
+        let (plan, wanted) = self.ask(|reply| Command::Foresee { request: request.clone(), reply }).await?;
         let failures = self.failures(upcoming(&plan, &wanted), &plan, Modules::All).await;
-        let named = |name: &Name| wish.all || wish.names.iter().any(|named| *named == **name);
+        let named = |name: &Name| request.all || request.names.iter().any(|named| *named == **name);
         let is_named = |failure: &&Failure| named(&failure.service.name);
         let Some(first) = failures.iter().find(is_named).or(failures.first()) else { return Ok(()) };
         let name = first.service.name.clone();
-        let cannot = match wish.names.first() {
+        let cannot = match request.names.first() {
             Some(asked) if !named(&name) => {
                 format!("cannot restart `{asked}`: `{name}`, which would restart too, could not start again")
             }
             _ => format!("cannot restart `{name}`"),
         };
-        let them = if wish.all { "--all".to_owned() } else { wish.names.join(" ") };
+        let them = if request.all { "--all".to_owned() } else { request.names.join(" ") };
         // A hundred names are typed by nobody.
-        let them = if wish.names.len() > MAX_NAMED { "...names".to_owned() } else { them };
+        let them = if request.names.len() > MAX_NAMED { "...names".to_owned() } else { them };
         let all_the_same =
             format!("to restart nevertheless, run `service stop {them}`, then `service start {them}`");
         Err(refusal(&cannot, &all_the_same, failures, |failure| failure.service.name == name))

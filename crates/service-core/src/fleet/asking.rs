@@ -59,7 +59,7 @@ impl Fleet {
     fn lose(&mut self, id: Id, goal: Goal, need: Id) {
         let asked = Asked::lost(&self.plan.service(need).name);
         self.machines[id.index()].asked(goal, asked);
-        self.machines[id.index()].wish(goal);
-        self.touch(id);
+        self.machines[id.index()].set_goal(goal);
+        self.mark_dirty(id);
     }
 }

@@ -112,12 +112,12 @@ impl Machine {
     }
 
     /// Takes the definition with which the present run was started, by another daemon.
-    pub fn remember(&mut self, definition: Arc<Service>) {
+    pub fn set_running_definition(&mut self, definition: Arc<Service>) {
         self.definition = definition;
     }
 
     /// Whatever ends the present run, neither its policy nor a restart that is under way starts another.
-    pub fn retire(&mut self) {
+    pub fn decommission(&mut self) {
         if self.memory.goal == Goal::Restart {
             self.memory.goal = Goal::Down;
         }
@@ -126,7 +126,7 @@ impl Machine {
 
     /// Takes up what a former daemon knew, and what the world looks like now.
     /// What it left to do is returned, and the end of a run that ended unseen should follow as an event.
-    pub fn recall(&mut self, memory: PersistedState, found: &Discovered, now: Moment) -> Vec<Effect> {
+    pub fn restore(&mut self, memory: PersistedState, found: &Discovered, now: Moment) -> Vec<Effect> {
         self.memory = memory;
         self.memory.reconcile(found, now);
         self.probing = Probing::Off;
@@ -201,7 +201,7 @@ impl Machine {
     /// the past of a service that is at rest or just went wrong, and one for again that of any, so that it is tried afresh.
     /// What is to run again is wanted up already: a wish for up does not keep the old run.
     /// What may run or not is asked for nothing: neither would be true.
-    pub fn wish(&mut self, goal: Goal) {
+    pub fn set_goal(&mut self, goal: Goal) {
         if let State::Unknown { .. } = self.memory.state {
             return;
         }
@@ -236,10 +236,10 @@ impl Machine {
             (State::Launching { since }, Event::Launched) => self.launched(since),
             (State::Launching { .. }, Event::Begun(at)) => self.launched(at),
             (State::Launching { .. } | State::Starting { .. }, Event::LaunchFailed(why)) => {
-                self.settle(&Cause::Failure(Failure::LaunchFailed(why)), None, now, jitter)
+                self.rest_after(&Cause::Failure(Failure::LaunchFailed(why)), None, now, jitter)
             }
             (State::Stopping { .. }, Event::LaunchFailed(_)) => {
-                self.settle(&Cause::Requested, None, now, jitter)
+                self.rest_after(&Cause::Requested, None, now, jitter)
             }
             (State::Starting { .. } | State::Ready { .. }, Event::Probed(_))
                 if self.probing == Probing::Stale =>
@@ -278,17 +278,17 @@ impl Machine {
                 Event::TreeExited(exit),
             ) => {
                 self.memory.ended_with(exit);
-                self.settle(&Cause::Failure(Failure::Exited(exit)), state.ready(), now, jitter)
+                self.rest_after(&Cause::Failure(Failure::Exited(exit)), state.ready(), now, jitter)
             }
             (State::Stopping { cause, was_ready, .. }, Event::TreeExited(exit)) => {
                 self.memory.ended_with(exit);
-                self.settle(&cause, was_ready, now, jitter)
+                self.rest_after(&cause, was_ready, now, jitter)
             }
             (
                 State::Stopped | State::Completed { .. } | State::Failed { .. },
                 Event::PresenceChecked(presence),
             ) => self.looked(presence, now),
-            (state, Event::TimerElapsed) => self.elapsed(state, now),
+            (state, Event::TimerElapsed) => self.handle_timeouts(state, now),
             // A word that comes too late for the state it was meant for.
             (
                 _,
@@ -380,7 +380,7 @@ impl Machine {
         vec![Effect::Terminate]
     }
 
-    fn elapsed(&mut self, state: State, now: Moment) -> Vec<Effect> {
+    fn handle_timeouts(&mut self, state: State, now: Moment) -> Vec<Effect> {
         match state {
             State::Launching { since } if self.launch_timeout(since).is_some_and(|due| now >= due) => {
                 self.stop(Cause::Failure(Failure::StartTimeout), now)
@@ -410,7 +410,13 @@ impl Machine {
     }
 
     /// Nothing is left of the run: where does it rest? `was_ready` tells a stable run from one that never was.
-    fn settle(&mut self, cause: &Cause, was_ready: Option<Moment>, now: Moment, jitter: u32) -> Vec<Effect> {
+    fn rest_after(
+        &mut self,
+        cause: &Cause,
+        was_ready: Option<Moment>,
+        now: Moment,
+        jitter: u32,
+    ) -> Vec<Effect> {
         self.schedule_presence_check(now.plus(self.definition.health.interval));
         self.memory.ended = self.ended(cause);
         self.memory.state = match (self.memory.goal, cause) {

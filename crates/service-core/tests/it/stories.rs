@@ -125,7 +125,7 @@ fn what_is_no_longer_defined_is_only_stopped_by_a_restart_that_is_under_way() {
     world.diary.clear();
     world.restart("a");
     let a = world.id("a");
-    world.fleet.retire(a);
+    world.fleet.decommission(a);
     world.pass(SECOND);
     assert_eq!(world.diary, ["-c", "-b", "-a"]);
     assert_eq!(world.state("a"), "stopped");
@@ -408,7 +408,7 @@ fn a_run_that_left_no_word_has_ended_unseen_whatever_an_earlier_one_left() {
             last_exit: Some(Exit::Code(0)),
             ..PersistedState::default()
         };
-        world.fleet.recall(a, memory, found, world.now);
+        world.fleet.restore(a, memory, found, world.now);
         let snapshot = world.fleet.snapshot(a);
         assert_eq!((snapshot.state_word(), snapshot.last_exit), ("failed", Some(Exit::Unknown)));
     }
@@ -426,17 +426,17 @@ fn a_run_that_never_began_has_not_the_exit_of_the_run_before() {
     };
     // The daemon died before it was launched.
     let launching = PersistedState { state: State::Launching { since: now }, ..last.clone() };
-    world.fleet.recall(a, launching.clone(), Discovered::Absent, now);
+    world.fleet.restore(a, launching.clone(), Discovered::Absent, now);
     assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
     // An earlier version has not written down of which run the exit is.
-    world.fleet.recall(a, PersistedState { exit_run: None, ..launching }, Discovered::Absent, now);
+    world.fleet.restore(a, PersistedState { exit_run: None, ..launching }, Discovered::Absent, now);
     assert_eq!(world.fleet.snapshot(a).last_exit, None);
-    world.fleet.recall(a, PersistedState { exit_run: None, ..last.clone() }, Discovered::Absent, now);
+    world.fleet.restore(a, PersistedState { exit_run: None, ..last.clone() }, Discovered::Absent, now);
     assert_eq!(world.fleet.snapshot(a).last_exit, Some(Exit::Code(3)));
     // The machine went out under it.
     let mut running = PersistedState { state: State::Ready { launched: now, since: now }, ..last };
     running.on_reboot(now);
-    world.fleet.recall(a, running, Discovered::Absent, now);
+    world.fleet.restore(a, running, Discovered::Absent, now);
     assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
 }
 

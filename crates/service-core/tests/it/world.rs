@@ -160,7 +160,7 @@ impl World {
                 PersistedState::default()
             };
             let found = if sees(id) { self.found(id) } else { Discovered::Unclear { why: "dark".into() } };
-            next.recall(id, memory_for(memory, &found), found, self.now);
+            next.restore(id, memory_for(memory, &found), found, self.now);
         }
         next.resume(self.now);
         // Whoever waited is told that the daemon has gone.
@@ -184,7 +184,7 @@ impl World {
         for id in &unknown {
             let found = self.found(*id);
             let memory = memory_for(before.machine(*id).memory().last_known(), &found);
-            self.fleet.recall(*id, memory, found, self.now);
+            self.fleet.restore(*id, memory, found, self.now);
             if let Some(process) = self.processes.get(id) {
                 self.coming.push((self.now, *id, process.run, Event::Launched));
             }
@@ -292,7 +292,7 @@ impl World {
             let event = self.coming.iter().map(|(at, ..)| *at).chain(self.fleet.next_deadline()).min();
             let Some(at) = event.filter(|at| *at <= end) else { break };
             self.now = self.now.max(at);
-            self.fleet.elapsed(self.now);
+            self.fleet.handle_timeouts(self.now);
             self.act();
             self.deliver();
         }
@@ -313,7 +313,7 @@ impl World {
                 }
             }
             let looked = event == Event::PresenceChecked(Presence::Running);
-            self.fleet.happened(id, run, event, self.now);
+            self.fleet.handle_event(id, run, event, self.now);
             if looked && self.fleet.machine(id).run() > run {
                 self.processes.insert(id, Process { run: run + 1, launched: self.now });
             }

@@ -1,4 +1,4 @@
-//! Takes up a wish: who is meant, whether it may be, and who waits for what comes of it.
+//! Takes up a request: who is meant, whether it may be, and who waits for what comes of it.
 
 use super::task::Engine;
 use super::waiters::{Open, Waiter};
@@ -15,7 +15,11 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc::UnboundedSender;
 
 impl Engine {
-    pub(super) fn wish(&mut self, wish: &Request, rows: UnboundedSender<Outcome>) -> Result<(), Problem> {
+    pub(super) fn accept(
+        &mut self,
+        request: &Request,
+        rows: UnboundedSender<Outcome>,
+    ) -> Result<(), Problem> {
         let settings = self.fleet.plan().settings();
         if !settings.manager_enabled {
             return Err(Problem::new(
@@ -24,45 +28,45 @@ impl Engine {
             )
             .help("set `manager_enabled = true` under [orchestrator.services] in services.toml"));
         }
-        if wish.all && wish.verb == Verb::Start && self.fleet.plan().is_empty() {
+        if request.all && request.verb == Verb::Start && self.fleet.plan().is_empty() {
             return Err(nothing_defined());
         }
         let along = if settings.auto_start_dependencies { Propagate::Yes } else { Propagate::No };
-        let ids = self.meant(wish)?;
+        let ids = self.meant(request)?;
         let relatives =
-            wish.relatives.unwrap_or(if wish.verb == Verb::Start { along } else { Propagate::Yes });
-        if (wish.verb, relatives) == (Verb::Start, Propagate::No) {
+            request.relatives.unwrap_or(if request.verb == Verb::Start { along } else { Propagate::Yes });
+        if (request.verb, relatives) == (Verb::Start, Propagate::No) {
             self.refuse_missing_needs(&ids)?;
         }
-        self.refuse_unclear(wish.verb, &ids)?;
-        if wish.verb == Verb::Start {
+        self.refuse_unclear(request.verb, &ids)?;
+        if request.verb == Verb::Start {
             self.forget_outdated(&ids);
         }
         let prospects = self.fleet.prospects();
         let before: Vec<(bool, bool)> =
-            self.fleet.plan().ids().map(|id| self.before(&prospects, wish, id)).collect();
+            self.fleet.plan().ids().map(|id| self.before(&prospects, request, id)).collect();
         drop(prospects);
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let now = clock::now();
-        self.fleet.asks(wish.asker.clone());
+        self.fleet.asks(request.asker.clone());
         // Nothing comes along with what may run or not, whose row says why it is left alone.
         let (unclear, ids): (Vec<Id>, Vec<Id>) = ids.iter().partition(|id| self.is_unclear(**id));
-        let mut about = match wish.verb {
+        let mut about = match request.verb {
             Verb::Start => self.fleet.start(&ids, relatives, now),
             Verb::Stop => self.fleet.stop(&ids, relatives, now),
-            Verb::Restart => self.restart(&ids, relatives, wish.all && !wish.oneshots, now),
+            Verb::Restart => self.restart(&ids, relatives, request.all && !request.oneshots, now),
             Verb::Update => self.update(&ids, now),
         };
         let others: Vec<Id> = unclear.into_iter().filter(|id| !about.contains(id)).collect();
         about.extend(others);
-        if wish.planned.is_none() {
-            self.wishes.note(about.iter().map(|id| &self.fleet.plan().service(*id).name));
+        if request.planned.is_none() {
+            self.requests.note(about.iter().map(|id| &self.fleet.plan().service(*id).name));
         }
         let open = |id: Id| {
             let (settled, was_alive) = before[id.index()];
             // A dependency that was on its way up comes along, and is not restarted.
-            let was_alive =
-                was_alive && (wish.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Restart);
+            let was_alive = was_alive
+                && (request.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Restart);
             Open {
                 id,
                 name: self.fleet.plan().service(id).name.clone(),
@@ -72,8 +76,8 @@ impl Engine {
             }
         };
         self.waiters.push(Waiter::new(
-            wish.verb,
-            wish.wait,
+            request.verb,
+            request.wait,
             about.into_iter().map(open).collect(),
             rows,
             now,
@@ -81,18 +85,18 @@ impl Engine {
         Ok(())
     }
 
-    /// The services that a wish is about, without their relatives.
-    pub(super) fn meant(&self, wish: &Request) -> Result<Vec<Id>, Problem> {
+    /// The services that a request is about, without their relatives.
+    pub(super) fn meant(&self, request: &Request) -> Result<Vec<Id>, Problem> {
         let mut met = BTreeSet::new();
-        let ids: Vec<Id> = match wish.all {
-            true if wish.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
+        let ids: Vec<Id> = match request.all {
+            true if request.verb == Verb::Stop => self.fleet.plan().order().to_vec(),
             true => self.fleet.plan().order().iter().copied().filter(|id| self.may_be_meant(*id)).collect(),
             false => {
-                resolve(self.fleet.plan(), &wish.names)?.into_iter().filter(|id| met.insert(*id)).collect()
+                resolve(self.fleet.plan(), &request.names)?.into_iter().filter(|id| met.insert(*id)).collect()
             }
         };
-        let ids: Vec<Id> = ids.into_iter().filter(|id| !self.is_overtaken(*id, wish)).collect();
-        if let Some(id) = ids.iter().find(|id| wish.verb != Verb::Stop && self.is_orphaned(**id)) {
+        let ids: Vec<Id> = ids.into_iter().filter(|id| !self.is_overtaken(*id, request)).collect();
+        if let Some(id) = ids.iter().find(|id| request.verb != Verb::Stop && self.is_orphaned(**id)) {
             let name = &self.fleet.plan().service(*id).name;
             let message = format!("`{name}` is no longer defined; it can only be stopped");
             return Err(Problem::new(Code::NotFound, message).help("define it again in services.toml"));
@@ -109,19 +113,19 @@ impl Engine {
         about
     }
 
-    /// A wish is undone only by a later one.
-    fn is_overtaken(&self, id: Id, wish: &Request) -> bool {
+    /// A request is undone only by a later one.
+    fn is_overtaken(&self, id: Id, request: &Request) -> bool {
         let name = &self.fleet.plan().service(id).name;
-        wish.planned.is_some_and(|planned| self.wishes.has_since(name, planned))
+        request.planned.is_some_and(|planned| self.requests.has_since(name, planned))
     }
 
     /// Whether a service already is as wished, and whether it has a process.
-    fn before(&self, prospects: &Prospects<'_>, wish: &Request, id: Id) -> (bool, bool) {
+    fn before(&self, prospects: &Prospects<'_>, request: &Request, id: Id) -> (bool, bool) {
         let machine = self.fleet.machine(id);
-        let settled = match wish.verb {
+        let settled = match request.verb {
             Verb::Start => prospects.start(id) == Progress::Done,
             Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
-            Verb::Restart => wish.all && !wish.oneshots && self.fleet.is_done(id),
+            Verb::Restart => request.all && !request.oneshots && self.fleet.is_done(id),
             // How it is by a check that stays is known, and decides nothing.
             Verb::Update => !machine.asks_anew(self.fleet.plan().service(id)),
         };

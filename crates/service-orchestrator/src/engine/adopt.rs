@@ -85,7 +85,7 @@ impl Engine {
         self.replan(plan).await;
         let Some(id) = self.fleet.plan().id(name) else { return };
         self.services[id.index()].orphaned = Orphaned::Yes;
-        self.fleet.recall(
+        self.fleet.restore(
             id,
             PersistedState::default(),
             Discovered::Unclear { why: String::new() },
@@ -104,7 +104,7 @@ impl Engine {
             let run = recorded.max(run_definition::last_run(&files));
             if run > 0 {
                 let memory = PersistedState { run, ..PersistedState::default() };
-                self.fleet.recall(id, memory, Discovered::Absent, clock::now());
+                self.fleet.restore(id, memory, Discovered::Absent, clock::now());
             }
         }
     }
@@ -178,7 +178,7 @@ impl Engine {
         }
         if let Some(definition) = definition {
             if let Discovered::Running { .. } | Discovered::Unclear { .. } = &found {
-                self.fleet.remember(id, Arc::clone(&definition));
+                self.fleet.set_running_definition(id, Arc::clone(&definition));
             }
             self.services[id.index()].last_run = Some(LastRun { definition, saved: Saved::Yes });
         }
@@ -192,12 +192,12 @@ impl Engine {
         let memory = memory.unwrap_or_else(stranger);
         // What the former daemon has counted is not counted again.
         self.services[id.index()].edit().snapshot.restarts = memory.restarts;
-        self.fleet.recall(id, memory, found, now);
+        self.fleet.restore(id, memory, found, now);
         if let Some(shim) = found_shim {
             self.services[id.index()].run = RunTasks::of_found_run(self.fleet.machine(id).run(), shim);
         }
         if self.is_orphaned(id) {
-            self.fleet.retire(id);
+            self.fleet.decommission(id);
         }
     }
 }

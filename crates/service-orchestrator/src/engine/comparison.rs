@@ -16,7 +16,7 @@ pub(crate) struct Comparison {
     /// The plan of now.
     pub(crate) plan: Arc<Plan>,
     /// What was wished so far, but by an apply.
-    pub(crate) wishes: RequestLog,
+    pub(crate) requests: RequestLog,
     /// Of which nobody can tell whether they run, and why.
     pub(crate) unclear: BTreeMap<Name, String>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Presence {
     /// The one-shots that have done their work.
     pub(super) done: BTreeSet<Name>,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) wishes: RequestLog,
+    pub(crate) requests: RequestLog,
     pub(super) unclear: BTreeMap<Name, String>,
 }
 
@@ -42,7 +42,7 @@ impl Presence {
 
     /// What another plan would change. Where many are needed by many it takes a while, which the owner has not.
     fn compare(self, next: &Plan) -> Comparison {
-        let Self { present, known, done, plan, wishes, unclear } = self;
+        let Self { present, known, done, plan, requests, unclear } = self;
         // What was added follows no file, so a changed one asks nothing of it.
         let follows = |change: &Change| match next.id(&change.name) {
             Some(id) => next.service(id).origin == Origin::File,
@@ -53,7 +53,7 @@ impl Presence {
         for change in &mut changes {
             change.affects.retain(|name| !done.contains(name));
         }
-        Comparison { changes, present, plan, wishes, unclear }
+        Comparison { changes, present, plan, requests, unclear }
     }
 }
 

@@ -34,7 +34,7 @@ impl Engine {
             known: self.applied.clone(),
             done: done.map(|id| plan.service(id).name.clone()).collect(),
             plan: Arc::clone(plan),
-            wishes: self.wishes.clone(),
+            requests: self.requests.clone(),
             unclear: plan.ids().filter_map(unclear).collect(),
         }
     }

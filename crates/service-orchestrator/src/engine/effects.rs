@@ -194,7 +194,7 @@ impl Engine {
             Then::Start => {
                 self.runtime(id).restarted_by_manager = Some(told);
                 // It is at rest and cleared in the same turn, and the order that follows finds that it is done.
-                self.fleet.happened(id, run, Event::TreeExited(Exit::Unreported), clock::now());
+                self.fleet.handle_event(id, run, Event::TreeExited(Exit::Unreported), clock::now());
             }
         }
     }

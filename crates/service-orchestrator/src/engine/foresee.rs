@@ -6,18 +6,18 @@ use service_core::{Id, Plan};
 use std::sync::Arc;
 
 impl Engine {
-    /// What a restart would start; nothing if it would take nothing down. What is wrong with the wish itself is told by whoever
+    /// What a restart would start; nothing if it would take nothing down. What is wrong with the request itself is told by whoever
     /// carries it out.
-    pub(super) fn foresee(&self, wish: &Request) -> (Arc<Plan>, Vec<Id>) {
+    pub(super) fn foresee(&self, request: &Request) -> (Arc<Plan>, Vec<Id>) {
         let plan = self.fleet.plan();
-        let mut ids = self.meant(wish).unwrap_or_default();
+        let mut ids = self.meant(request).unwrap_or_default();
         if !plan.settings().manager_enabled {
             ids.clear();
         }
-        if wish.all && !wish.oneshots {
+        if request.all && !request.oneshots {
             ids.retain(|id| !self.fleet.is_done(*id));
         }
-        let (again, wanted) = self.fleet.restarted(&ids, wish.relatives.unwrap_or(Propagate::Yes));
+        let (again, wanted) = self.fleet.restarted(&ids, request.relatives.unwrap_or(Propagate::Yes));
         let takes_down = again.iter().any(|id| self.fleet.machine(*id).state().is_alive());
         (Arc::clone(plan), if takes_down { wanted } else { Vec::new() })
     }

@@ -24,10 +24,10 @@ pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Pro
     let is_added =
         |name: &Name| now.plan.id(name).is_some_and(|id| now.plan.service(id).origin != Origin::File);
     all.retain(|service| !is_added(&service.name));
-    let planned = before.wishes.count();
+    let planned = before.requests.count();
     let stays = |service: &&Arc<Service>| {
         let name = &service.name;
-        let is_wanted = now.wishes.has_since(name, planned) && now.present.contains_key(name);
+        let is_wanted = now.requests.has_since(name, planned) && now.present.contains_key(name);
         service.origin != Origin::File || (is_wanted && before.plan.id(name).is_none())
     };
     all.extend(

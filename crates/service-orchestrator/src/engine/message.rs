@@ -14,12 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) enum Command {
     /// Somebody wants something; the reply says whether it is accepted, the rows what comes of it.
     Request {
-        wish: Request,
+        request: Request,
         rows: mpsc::UnboundedSender<Outcome>,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
     /// What would be started by a restart that stops something?
-    Foresee { wish: Request, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
+    Foresee { request: Request, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
     /// Somebody waits for what others bring about.
     Wait {
         watch: WaitRequest,

@@ -3,7 +3,7 @@
 use service_core::{Name, Plan};
 use std::collections::BTreeMap;
 
-/// Which wishes were made, so that nobody undoes one that is later than what was planned.
+/// Which requests were made, so that nobody undoes one that is later than what was planned.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestLog {
     count: u64,
@@ -27,7 +27,7 @@ impl RequestLog {
         self.count
     }
 
-    /// Whether something was wished of this one after the wish of this number.
+    /// Whether something was wished of this one after the request of this number.
     pub(crate) fn has_since(&self, name: &Name, number: u64) -> bool {
         self.last.get(name).is_some_and(|last| *last > number)
     }

@@ -51,7 +51,7 @@ pub(crate) async fn run(
         fleet,
         services,
         waiters: Vec::new(),
-        wishes: RequestLog::default(),
+        requests: RequestLog::default(),
         applied,
         complained: BTreeSet::new(),
         has_gone: false,

@@ -42,7 +42,7 @@ pub(super) struct Engine {
     /// By the id of the plan.
     pub(super) services: Vec<ServiceRuntime>,
     pub(super) waiters: Vec<Waiter>,
-    pub(super) wishes: RequestLog,
+    pub(super) requests: RequestLog,
     /// The services that were defined when the file was last applied.
     pub(super) applied: BTreeSet<Name>,
     /// Those of which a manager has just complained.
@@ -109,7 +109,7 @@ impl Engine {
                 Input::Deadline => LoopAction::Next,
             };
             if inbox.is_behind() || matches!(turn, LoopAction::Next) {
-                self.fleet.elapsed(clock::now());
+                self.fleet.handle_timeouts(clock::now());
             }
             if matches!(turn, LoopAction::Learned) && !inbox.is_empty() {
                 self.slice.end();
@@ -149,11 +149,11 @@ impl Engine {
 
     async fn execute(&mut self, command: Command) -> LoopAction {
         match command {
-            Command::Request { wish, rows, reply } => {
-                let _ = reply.send(self.wish(&wish, rows));
+            Command::Request { request, rows, reply } => {
+                let _ = reply.send(self.accept(&request, rows));
             }
-            Command::Foresee { wish, reply } => {
-                let _ = reply.send(self.foresee(&wish));
+            Command::Foresee { request, reply } => {
+                let _ = reply.send(self.foresee(&request));
             }
             Command::Wait { watch, rows, reply } => {
                 let waiter = Waiter::for_state(&watch, self.fleet.plan(), rows, clock::now());
@@ -327,7 +327,7 @@ impl Engine {
 
     pub(super) fn happened(&mut self, name: &Name, run: u64, event: Event) {
         if let Some(id) = self.fleet.plan().id(name) {
-            self.fleet.happened(id, run, event, clock::now());
+            self.fleet.handle_event(id, run, event, clock::now());
         }
     }
 
@@ -396,7 +396,7 @@ impl Engine {
             .map(|service| (service.snapshot.definition.name.clone(), service))
             .collect();
         self.fleet.replan(plan, clock::now());
-        self.wishes.retain(self.fleet.plan());
+        self.requests.retain(self.fleet.plan());
         let (mut defined_again, mut returned) = (Vec::new(), Vec::new());
         for id in self.fleet.plan().ids() {
             let name = &self.fleet.plan().service(id).name;
@@ -417,14 +417,14 @@ impl Engine {
         self.note_definitions();
         self.slice.yield_if_spent().await;
         for id in orphaned.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
-            self.fleet.retire(id);
+            self.fleet.decommission(id);
         }
         self.fleet.resume(clock::now());
         for id in defined_again {
             // They were to end for good, and are not any more.
             let last = self.services[id.index()].last_definition().map(Arc::clone);
             if let Some(definition) = last.filter(|_| self.fleet.machine(id).state().is_alive()) {
-                self.fleet.remember(id, definition);
+                self.fleet.set_running_definition(id, definition);
             }
         }
         self.number_runs(&returned);

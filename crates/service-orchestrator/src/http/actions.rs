@@ -218,7 +218,7 @@ async fn answer(
         wait: wait(asked.wait, asked.timeout_ms),
         ..Request::new(verb, asked.names)
     };
-    let rows = api.orchestrator.wish(wish.by(actor.0)).await?;
+    let rows = api.orchestrator.request(wish.by(actor.0)).await?;
     Ok(rows::outcomes(headers, rows).await)
 }
 

@@ -247,7 +247,7 @@ pub(super) async fn remove(
             ..Request::new(Verb::Stop, there.iter().map(ToString::to_string).collect())
         };
         let wish = wish.for_command("service remove").by(&by);
-        let stopped = api.orchestrator.wish(wish).await?;
+        let stopped = api.orchestrator.request(wish).await?;
         let done = apart.into_iter().map(|name| row(&fleet, name, Action::Removed)).collect();
         // The task ends by itself, also after the client has disconnected.
         tokio::spawn(ON_BEHALF.scope(by, remove_stopped(Arc::clone(&api), stopped, done, rows)));

@@ -116,7 +116,7 @@ pub(super) async fn stop(
     if stop.services {
         let wish = Request { all: true, ..Request::new(Verb::Stop, Vec::new()) };
         let wish = wish.for_command("service daemon stop --services").by(by);
-        let mut rows = api.orchestrator.wish(wish).await?;
+        let mut rows = api.orchestrator.request(wish).await?;
         let mut failed = Vec::new();
         while let Some(row) = rows.recv().await {
             failed.extend(row.error.map(|problem| problem.message));

@@ -41,7 +41,10 @@ pub(crate) fn start_session(api: &Arc<ApiState>, starts: &StartSet) {
     let api = Arc::clone(api);
     tokio::spawn(async move {
         api.orchestrator.accept().await;
-        match api.orchestrator.wish(Request::new(Verb::Start, names).for_command("login").by("daemon")).await
+        match api
+            .orchestrator
+            .request(Request::new(Verb::Start, names).for_command("login").by("daemon"))
+            .await
         {
             Ok(mut rows) => {
                 while let Some(row) = rows.recv().await {
