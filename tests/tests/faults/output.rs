@@ -57,6 +57,8 @@ fn one_that_forks_twice_is_seen_to_end_and_leaves_nothing_behind() {
         return;
     };
     assert_eq!(project.error("service start forks")["code"], "service::start_failed");
+    // The error comes with the first end; the restart policy goes on until its limit.
+    eventually("it is given up", || (project.status("forks")["state"] == "failed").then_some(()));
     assert_eq!(project.status("forks")["exit_code"], 0);
     assert_eq!(
         named(&project, "test_service"),
