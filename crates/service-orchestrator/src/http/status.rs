@@ -88,7 +88,7 @@ pub(super) async fn status(
     }
 }
 
-/// The whole table as one line, now and whenever it looks different. A watch channel holds the newest fleet alone, so
+/// The whole table as one line, now and whenever it looks different. A watch channel holds only the newest snapshot, so
 /// a reader that is slow misses what has passed and fills no memory.
 fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
     let mut shown = None;

@@ -1,4 +1,5 @@
-//! [`StateTracker`]: how the journal last observe a service, and what has happened to it when it looks otherwise now ([`ObservedState`]).
+//! [`StateTracker`]: the state of a service in the journal's last event. It is compared with an [`ObservedState`], and each
+//! difference becomes an event.
 //!
 //! An event begins where the one before has ended, also over a daemon that was killed: what its successor finds is
 //! compared with what was written down.

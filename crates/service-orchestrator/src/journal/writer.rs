@@ -1,7 +1,7 @@
 //! [`Journal`]: what happened to the services, numbered, on disk and live.
 //!
 //! The owner of the fleet tells what it sees; at the end of its turn [`Journal::commit`] writes all events of the turn
-//! at once and only then shows them to whoever follows. So an event that somebody observe is on disk, a number is never
+//! at once and only then shows them to whoever follows. So an event that a follower sees is on disk, a number is never
 //! given twice, and the events of a file are an unbroken row of numbers over every daemon of the project.
 //!
 //! A disk that cannot be written stops nobody. Events then wait in memory, up to [`MAX_WAITING_COUNT`], and are shown without

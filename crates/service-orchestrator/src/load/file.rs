@@ -1,4 +1,4 @@
-//! Analysis a file: its text, what of it can be understood, and everything that is wrong with it.
+//! Analyzes a file: reads its text, the services that can be read, and every error.
 
 use super::key_map::KeyMap;
 use super::section::{Diagnostic, Key, Section};

@@ -129,7 +129,7 @@ pub(crate) fn is_enabled(project: &Project) -> bool {
     unit_path(project).is_ok_and(|path| path.exists())
 }
 
-/// Has systemd start the daemon of a project whose unit it has started in this session before, instead of this process. Returns
+/// Has systemd start the daemon of a project whose unit it has already started in this login, instead of this process. Returns
 /// whether it did.
 pub fn start_instead(project: &Project) -> bool {
     let known = unit_path(project).is_ok_and(|path| path.exists()) && project.session_mark().exists();
