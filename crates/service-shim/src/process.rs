@@ -87,10 +87,11 @@ pub struct ProcessStat {
 /// The main thread of a process may be a zombie while other threads of the process still exit. Until they have, they hold
 /// its files, so the process has not exited.
 pub fn parse_stat(stat: &str) -> Option<ProcessStat> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let threads: u32 = fields.get(17)?.parse().ok()?;
-    let start_time = fields.get(19)?.parse().ok()?;
-    Some(ProcessStat { has_exited: matches!(fields.first(), Some(&("Z" | "X"))) && threads <= 1, start_time })
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let is_zombie = matches!(fields.next()?, "Z" | "X");
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let start_time = fields.nth(1)?.parse().ok()?;
+    Some(ProcessStat { has_exited: is_zombie && threads <= 1, start_time })
 }
 
 /// The kernel's id of this boot.
