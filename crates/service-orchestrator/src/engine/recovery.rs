@@ -23,19 +23,19 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// How long managers may take to say what became of what they run. Most do in a tenth of that.
-const HEARING: Duration = Duration::from_secs(2);
+const MANAGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a launch that was sent off may take to show.
-const LAUNCH: Duration = Duration::from_millis(500);
+const LAUNCH_TIMEOUT: Duration = Duration::from_millis(500);
 /// At how many services one looks side by side: each takes two descriptors.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT: usize = 64;
 /// How long a shim that was just started may take to say so.
-const FIRST_WORDS: Duration = Duration::from_secs(2);
+const FIRST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a record is tried to be read where nobody keeps the service.
-const READ_WITHIN: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The plan, with the services that run, or may run, although they are no longer defined, and what was found of each service.
-pub(super) struct Traces {
+pub(super) struct RecoveredRuns {
     pub(super) plan: Plan,
     pub(super) left_over: BTreeSet<Name>,
     pub(super) runs: BTreeMap<Name, RunTrace>,
@@ -48,7 +48,7 @@ pub(super) struct Traces {
 }
 
 /// What a service's directory says of its last run.
-struct Last {
+struct RecordedRun {
     record: RunRecord,
     /// Whether somebody holds the lock of a run.
     is_kept: bool,
@@ -57,11 +57,11 @@ struct Last {
 }
 
 /// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
-pub(super) async fn look(
+pub(super) async fn find_runs(
     paths: &Arc<Paths>,
     plan: Plan,
     memories: &BTreeMap<Name, PersistedState>,
-) -> Traces {
+) -> RecoveredRuns {
     let managed = |name: &Name| plan.id(name).is_some_and(|id| plan.service(id).is_managed());
     let Lost { records: lost, unsearched } = process::lost::call_back(paths, memories, managed).await;
     wait_for_launches(paths, memories).await;
@@ -93,7 +93,7 @@ pub(super) async fn look(
         .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(paths, name, memory));
     left_over.extend(unknown.map(|(name, _)| name.clone()));
     let unsearched = unsearched.is_some();
-    Traces { plan: with_left_overs(plan, &left_over), left_over, runs, unlisted, unsearched, began }
+    RecoveredRuns { plan: with_left_overs(plan, &left_over), left_over, runs, unlisted, unsearched, began }
 }
 
 /// What is found of shims that live without files.
@@ -149,7 +149,7 @@ pub(super) async fn traces(
     unsearched: Option<&str>,
 ) -> BTreeMap<Name, RunTrace> {
     let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
-    let at_once = DescriptorBudget::now().looks(AT_ONCE);
+    let at_once = DescriptorBudget::now().looks(MAX_CONCURRENT);
     for name in &names {
         if looks.len() >= at_once {
             runs.extend(looks.join_next().await.and_then(Result::ok));
@@ -179,7 +179,7 @@ async fn trace(
 ) -> RunTrace {
     let files = paths.files(name);
     let (found, record, reached) = match last_record(&files, began).await {
-        Ok(Some(Last { record, is_kept, reached })) => {
+        Ok(Some(RecordedRun { record, is_kept, reached })) => {
             (found(&record, is_kept, paths, name).await, Some(record), reached)
         }
         Ok(None) => (Discovered::Absent, None, None),
@@ -227,7 +227,7 @@ fn is_absent_or_damaged(error: &io::Error) -> bool {
 /// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
 /// nobody may think that there is none.
 async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedState>) {
-    let deadline = clock::now().plus(LAUNCH);
+    let deadline = clock::now().plus(LAUNCH_TIMEOUT);
     let is_out = |memory: &PersistedState| matches!(memory.state, State::Launching { .. });
     for (name, memory) in memories.iter().filter(|(_, memory)| is_out(memory)) {
         let files = paths.files(name);
@@ -248,8 +248,8 @@ async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedSta
 /// it. One that lives and says nothing, because it is frozen, has written down what it would say.
 ///
 /// The error says why it cannot be told whether anything runs, or not yet how it ended.
-async fn last_record(files: &Files, began: Moment) -> Result<Option<Last>, String> {
-    let deadline = clock::now().plus(FIRST_WORDS);
+async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String> {
+    let deadline = clock::now().plus(FIRST_REPORT_TIMEOUT);
     loop {
         match files.try_lock() {
             Ok(Some(_lock)) => return unlocked(files, began),
@@ -261,16 +261,16 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<Last>, Strin
         }
         match process::ask(files).await {
             Ok((record, talk)) => {
-                return Ok(Some(Last { record, is_kept: true, reached: Reached::keep(talk) }));
+                return Ok(Some(RecordedRun { record, is_kept: true, reached: Reached::keep(talk) }));
             }
             Err(error) if clock::now() >= deadline => {
                 // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
                 let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
                 if let Some(record) = record {
-                    return Ok(Some(Last { record, is_kept: true, reached: None }));
+                    return Ok(Some(RecordedRun { record, is_kept: true, reached: None }));
                 }
                 // It may just have ended: then the lock is free by now.
-                if clock::now() >= deadline.plus(FIRST_WORDS) {
+                if clock::now() >= deadline.plus(FIRST_REPORT_TIMEOUT) {
                     let lock = files.lock();
                     let why =
                         format!("its shim holds the lock `{}` and does not answer: {error}", lock.display());
@@ -285,10 +285,10 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<Last>, Strin
 
 /// Nobody keeps the service, unless the lock that its shim holds was deleted. What its record says, if it has one that can be
 /// read: one that is damaged says nothing, and one that cannot be read at this moment is waited for, but not for ever.
-fn unlocked(files: &Files, began: Moment) -> Result<Option<Last>, String> {
+fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String> {
     let is_lost = |error: &io::Error| {
         matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory)
-            || clock::now() >= began.plus(READ_WITHIN)
+            || clock::now() >= began.plus(READ_TIMEOUT)
     };
     let record = files.read_record();
     let is_kept = match &record {
@@ -302,7 +302,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<Last>, String> {
         let _ = std::fs::remove_file(files.socket());
     }
     match record {
-        Ok(record) => Ok(record.map(|record| Last { record, is_kept, reached: None })),
+        Ok(record) => Ok(record.map(|record| RecordedRun { record, is_kept, reached: None })),
         Err(error) if is_lost(&error) => {
             tracing::warn!(path = %files.record().display(), %error, "cannot read how its last run ended");
             Ok(None)
@@ -385,9 +385,9 @@ fn is_to_be_asked(memory: &PersistedState) -> bool {
 
 /// Asks managers what has become of what they ran when the former daemon ended, so that nobody is told what only it
 /// knew. One that does not answer soon is not waited for.
-pub(super) async fn hear(
+pub(super) async fn query_managers(
     drivers: &Drivers,
-    found: &Traces,
+    found: &RecoveredRuns,
     memories: &BTreeMap<Name, PersistedState>,
 ) -> BTreeMap<Name, ManagerReport> {
     let is_kept = |name: &Name| {
@@ -405,7 +405,7 @@ pub(super) async fn hear(
     if asked.is_empty() {
         return BTreeMap::new();
     }
-    drivers.managers.query_all(found.plan.settings(), asked, HEARING).await
+    drivers.managers.query_all(found.plan.settings(), asked, MANAGER_TIMEOUT).await
 }
 
 #[cfg(test)]

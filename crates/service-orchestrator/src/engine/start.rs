@@ -33,8 +33,8 @@ pub(crate) async fn run(
     let (store, memories) = Store::open(&drivers.paths)?;
     let journal = Journal::open(&drivers.paths, store.last_event());
     let applied = run_definition::known(&drivers.paths, &plan);
-    let found = recovery::look(&drivers.paths, plan, &memories).await;
-    let heard = recovery::hear(&drivers, &found, &memories).await;
+    let found = recovery::find_runs(&drivers.paths, plan, &memories).await;
+    let heard = recovery::query_managers(&drivers, &found, &memories).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
     let services = fleet.plan().ids().map(|id| {
         let is_orphaned = found.left_over.contains(&fleet.plan().service(id).name);
