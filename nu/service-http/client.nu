@@ -174,18 +174,35 @@ export def program-says [words: list<string>, span: record]: nothing -> any {
     $said.stdout | printable decode | data $span
 }
 
-# Stops a daemon and waits until it has exited.
+# Stops a daemon and waits until its process has ended, and with it its socket and its lock. Another shell may already have
+# started the next daemon.
 export def end [way: record, query: record]: nothing -> record {
     let daemon = ask $way /api/v1/daemon
     let answer = send $way /api/v1/daemon/stop {} $query
     # A daemon that exits before its response is read has stopped all the same.
     let daemon = if $answer.success or $answer.error.code != daemon_unreachable { $answer | data $way.span } else { $daemon }
     let deadline = (date now) + $PATIENCE
-    while (version $way) != null {
+    # The pid of a remote daemon belongs to another machine.
+    let started = if $way.url? == null { start-time $daemon.pid }
+    while (answers $way $daemon.pid) or ($started != null and (start-time $daemon.pid) == $started) {
         if (date now) > $deadline { problem raise { code: timeout message: "the daemon has not ended yet" } $way.span }
         sleep $PAUSE
     }
     $daemon
+}
+
+# Whether the daemon of this pid answers.
+def answers [way: record, pid: int]: nothing -> bool {
+    if (version $way) == null { return false }
+    let answer = envelope $way /api/v1/daemon {}
+    if $answer.success { $answer.data.pid == $pid } else { $answer.error.code != daemon_unreachable }
+}
+
+# When a process started, in ticks since the boot; null if it has ended. A zombie has ended: the kernel has released its locks.
+def start-time [pid: int]: nothing -> any {
+    cd /
+    let fields = try { open --raw $"/proc/($pid)/stat" | split row ") " | last | split row " " } catch { return null }
+    if $fields.0 in [Z X] { null } else { $fields.19 }
 }
 
 def version [way: record]: nothing -> any {

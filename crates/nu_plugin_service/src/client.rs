@@ -91,6 +91,11 @@ impl Client {
         Ok(Self { http, address: Arc::new(address.clone()), tls, limit: None, caller: None })
     }
 
+    /// Whether the daemon runs on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.address.endpoint, Endpoint::Unix(_))
+    }
+
     /// The same client with a limit for each request.
     pub(crate) fn with_timeout(&self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self.clone() }

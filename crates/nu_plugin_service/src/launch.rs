@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// The limit for a daemon that another shell is starting.
 const OTHER_START_TIMEOUT: Duration = Duration::from_secs(5);
-/// The limit for a daemon to close its socket after its last response.
+/// The limit for a daemon to end after its last response.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The size at which the daemon's log is rotated on the next start.
 const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
@@ -96,19 +96,37 @@ pub(crate) fn connect_or_start(
     }
 }
 
-/// Stops the running daemon and returns its last status. Waits until the socket is closed, so that the next command
-/// does not reach a stopping daemon.
+/// Stops the running daemon and returns its last status. Waits until its process has ended, so that the next command
+/// reaches neither its socket nor its lock. Another shell may already have started the next daemon.
 pub(crate) fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Daemon, Problem> {
-    let daemon = client.post(routes::DAEMON_STOP, options)?;
+    let daemon: view::Daemon = client.post(routes::DAEMON_STOP, options)?;
+    // The pid of a remote daemon belongs to another machine.
+    let started = if client.is_local() { start_time(daemon.pid) } else { None };
     let deadline = Instant::now() + EXIT_TIMEOUT;
     let client = client.with_timeout(Duration::from_secs(1));
-    while Instant::now() < deadline {
-        match client.get::<view::Version>(routes::VERSION, &[]) {
-            Err(problem) if problem.code == Code::DaemonUnreachable => return Ok(daemon),
-            _ => std::thread::sleep(Duration::from_millis(5)),
+    let answers = || match client.get::<view::Daemon>(routes::DAEMON, &[]) {
+        Ok(answering) => answering.pid == daemon.pid,
+        Err(problem) => problem.code != Code::DaemonUnreachable,
+    };
+    let runs = || started.is_some() && start_time(daemon.pid) == started;
+    while answers() || runs() {
+        if Instant::now() > deadline {
+            return Err(Problem::new(Code::Timeout, "the daemon has not ended yet"));
         }
+        std::thread::sleep(Duration::from_millis(5));
     }
-    Err(Problem::new(Code::Timeout, "the daemon has not ended yet"))
+    Ok(daemon)
+}
+
+/// When a process started, in ticks since the boot; `None` if it has ended. A zombie has ended: the kernel has released
+/// its locks.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(started)
 }
 
 /// The socket that the daemon has recorded: it may have been started in another environment.
@@ -258,5 +276,31 @@ mod tests {
         let problem = greeting(child, &project.log(), 4).unwrap_err();
         assert_eq!(problem.code, Code::DaemonUnreachable);
         assert!(problem.help.unwrap().ends_with(":\none\ntwo"));
+    }
+
+    /// Its next daemon answers at once, so that only the process can tell.
+    #[test]
+    fn a_daemon_has_ended_when_its_process_has_and_not_when_its_socket_is_closed() {
+        let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = process.id();
+        let json = |pid: u32| {
+            format!(
+                r#"{{"version":"1","pid":{pid},"socket":"","project":"","log":"","uptime_ms":1,
+                    "services_running":0,"services":0}}"#
+            )
+        };
+        let daemon = MockDaemon::serving(move |request| match request.starts_with("POST") {
+            true => Reply::data(&json(pid)),
+            false => Reply::data(&json(pid + 1)),
+        });
+        let client = Clients::default().for_socket(&daemon.socket).unwrap();
+        let ending = std::thread::spawn(move || end(&client, &[]));
+        while daemon.requests().len() < 5 {
+            assert!(!ending.is_finished(), "the process still runs");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        process.kill().unwrap();
+        assert_eq!(ending.join().unwrap().unwrap().pid, pid, "a zombie has ended");
+        process.wait().unwrap();
     }
 }
