@@ -41,8 +41,8 @@ const ROWS: [Rows; 15] = [
     rows("manager", "Manager"),
     rows("line", "LogLine").without(&["continues", "partial"]),
     rows("event-long", "Event").without(&["boot_id", "since_boot_ms"]),
-    rows("past", "Past"),
-    rows("begun", "Start"),
+    rows("past", "HistoryEntry"),
+    rows("begun", "StartRecord"),
     rows("daemon", "Daemon").without(&["descriptors", "services", "tasks"]).with(&["running"]),
     rows("why", "Why"),
 ];

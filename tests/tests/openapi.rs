@@ -49,7 +49,7 @@ fn a_list_is_no_body_and_a_whole_number_may_be_written_as_a_float() {
     let stop = |body| post(&project.socket(), "/api/v1/services/database/stop", body).0;
     assert_eq!(stop("[]"), 400);
     let (status, answer) = post(&project.socket(), "/api/v1/services/stop", "null");
-    let told = "the body is not a wish: it should be a record, `{ ... }`";
+    let told = "the body is not an action request: it should be a record, `{ ... }`";
     assert_eq!((status, &answer["error"]["message"]), (400, &told.into()));
     assert_eq!(stop(r#"{"timeout_ms": 9007199254740992}"#), 400);
     assert_eq!(stop(r#"{"timeout_ms": 1.5}"#), 400);

@@ -330,8 +330,8 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 mod tests {
     use super::*;
     use crate::mock_daemon::{MockDaemon, Reply};
-    use service_api::endpoint::Remote;
-    use service_api::{Outcome, Wish, view};
+    use service_api::endpoint::TcpEndpoint;
+    use service_api::{ActionRequest, Outcome, view};
 
     fn ask(daemon: &MockDaemon) -> Result<view::Version, Problem> {
         Client::new(&DaemonAddress::local(&daemon.socket))?
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn a_host_that_cannot_be_is_a_problem_and_no_panic() {
         for url in ["http://256.1.1.1:7", "https://[1:2]", "http://xn--a.b"] {
-            let endpoint = Endpoint::Tcp(Remote::parse(url).unwrap());
+            let endpoint = Endpoint::Tcp(TcpEndpoint::parse(url).unwrap());
             let client = Client::new(&DaemonAddress { endpoint, token: None, ca_file: None }).unwrap();
             let problem = client.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
             assert_eq!(problem.code, Code::BadRequest, "{url}: {}", problem.message);
@@ -378,7 +378,8 @@ mod tests {
         let mut rows = Some(rows);
         let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
-        let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
+        let mut outcomes =
+            client.stream::<Outcome, ActionRequest>(routes::START, &ActionRequest::default()).unwrap();
         for name in ["a", "b"] {
             say.send(crate::mock_daemon::outcome(name, true)).unwrap();
             assert_eq!(outcomes.next().unwrap().unwrap().name, name);
@@ -395,15 +396,17 @@ mod tests {
         let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         say.send(crate::mock_daemon::CRASH.into()).unwrap();
-        let mut outcomes = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).unwrap();
+        let mut outcomes =
+            client.stream::<Outcome, ActionRequest>(routes::START, &ActionRequest::default()).unwrap();
         assert_eq!(outcomes.next().unwrap().unwrap_err().code, Code::DaemonUnreachable);
     }
 
     #[test]
-    fn a_refused_wish_has_no_rows() {
+    fn a_refused_request_has_no_rows() {
         let daemon = MockDaemon::serving(|_| Reply::failure(409, "manager_disabled", "no"));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
-        let refused = client.stream::<Outcome, Wish>(routes::START, &Wish::default()).err().unwrap();
+        let refused =
+            client.stream::<Outcome, ActionRequest>(routes::START, &ActionRequest::default()).err().unwrap();
         assert_eq!(refused.code, Code::ManagerDisabled);
     }
 }

@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_platform_verifier::BuilderVerifierExt;
-use service_api::endpoint::{Endpoint, Remote};
+use service_api::endpoint::{Endpoint, TcpEndpoint};
 use service_api::{Code, Problem};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -75,7 +75,7 @@ impl Connection {
     }
 }
 
-fn connect_tcp(remote: &Remote) -> io::Result<TcpStream> {
+fn connect_tcp(remote: &TcpEndpoint) -> io::Result<TcpStream> {
     let mut last = io::Error::other("its name has no address");
     for resolved in (remote.host.as_str(), remote.port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&resolved, CONNECT_TIMEOUT) {

@@ -96,7 +96,7 @@ pub(crate) fn label(code: Code) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use service_api::Place;
+    use service_api::SourceLocation;
 
     fn name(item: &str, at: usize) -> Spanned<String> {
         Spanned { item: item.into(), span: Span::new(at, at + item.len()) }
@@ -113,8 +113,13 @@ mod tests {
 
     #[test]
     fn a_problem_of_the_whole_project_is_marked_at_the_command_and_shows_the_line() {
-        let place =
-            Place { file: "services.toml".into(), line: 3, column: 1, width: 4, snippet: "prot = 1".into() };
+        let place = SourceLocation {
+            file: "services.toml".into(),
+            line: 3,
+            column: 1,
+            width: 4,
+            snippet: "prot = 1".into(),
+        };
         let problem = Problem::new(Code::BadDefinition, "unknown key `prot`").at(place);
         let error = labeled(&problem, &[name("web", 14)], Span::new(0, 13));
         assert_eq!(error.labels[0].span, Span::new(0, 13));

@@ -1,7 +1,7 @@
 //! Connects to the project's daemon, and starts it if it does not run.
 //!
 //! A daemon starts with the environment of the shell, not of this plugin, and reports the result on its first line of
-//! output ([`Greeting`]). It detaches itself. Of two daemons that start at once, one exits.
+//! output ([`StartupMessage`]). It detaches itself. Of two daemons that start at once, one exits.
 
 use crate::client::{Client, Clients};
 use crate::daemon_address::DaemonAddress;
@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use nu_plugin::EngineInterface;
 use service_api::ownership::private_dir;
-use service_api::{API_VERSION, Code, Greeting, Problem, Project, routes, view};
+use service_api::{API_VERSION, Code, Problem, Project, StartupMessage, routes, view};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -89,10 +89,10 @@ pub(crate) fn connect_or_start(
     }
     let log = project.log();
     let already_there = std::fs::metadata(&log).map_or(0, |log| log.len());
-    match greeting(start(project, engine)?, &log, already_there)? {
-        Greeting::Ready { .. } => connect(project, clients),
-        Greeting::Taken => wait_for_other_daemon(project, clients),
-        Greeting::Failed(problem) => Err(problem),
+    match message(start(project, engine)?, &log, already_there)? {
+        StartupMessage::Ready { .. } => connect(project, clients),
+        StartupMessage::AlreadyRunning => wait_for_other_daemon(project, clients),
+        StartupMessage::Failed(problem) => Err(problem),
     }
 }
 
@@ -142,7 +142,7 @@ fn socket(project: &Project) -> Result<PathBuf, Problem> {
         read => read.ok(),
     };
     Ok(match record.and_then(|json| serde_json::from_slice(&json).ok()) {
-        Some(Greeting::Ready { socket, .. }) => socket,
+        Some(StartupMessage::Ready { socket, .. }) => socket,
         _ => project.socket.clone(),
     })
 }
@@ -174,7 +174,7 @@ fn open_log(project: &Project) -> std::io::Result<File> {
 }
 
 /// Parses the daemon's first line. If there is none, the new lines of its log explain the failure.
-fn greeting(child: Child, log: &Path, already_there: u64) -> Result<Greeting, Problem> {
+fn message(child: Child, log: &Path, already_there: u64) -> Result<StartupMessage, Problem> {
     let silent = |how: String| {
         let problem = Problem::new(Code::DaemonUnreachable, format!("cannot start the daemon: {how}"));
         match log_excerpt(log, already_there) {
@@ -251,8 +251,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let project = project(dir.path());
         assert_eq!(socket(&project).unwrap(), project.socket);
-        let greeting = Greeting::Ready { pid: 1, socket: "/elsewhere.sock".into() };
-        std::fs::write(project.record(), serde_json::to_vec(&greeting).unwrap()).unwrap();
+        let message = StartupMessage::Ready { pid: 1, socket: "/elsewhere.sock".into() };
+        std::fs::write(project.record(), serde_json::to_vec(&message).unwrap()).unwrap();
         assert_eq!(socket(&project).unwrap(), Path::new("/elsewhere.sock"));
     }
 
@@ -273,7 +273,7 @@ mod tests {
         let project = project(dir.path());
         std::fs::write(project.log(), "old\none\ntwo\n").unwrap();
         let child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
-        let problem = greeting(child, &project.log(), 4).unwrap_err();
+        let problem = message(child, &project.log(), 4).unwrap_err();
         assert_eq!(problem.code, Code::DaemonUnreachable);
         assert!(problem.help.unwrap().ends_with(":\none\ntwo"));
     }

@@ -24,7 +24,7 @@ pub(crate) fn run_once<T: DeserializeOwned>(
 }
 
 /// Lists the projects.
-pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::Trace>, Problem> {
+pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::ProjectSummary>, Problem> {
     let mut command = program(engine)?;
     command.arg("projects");
     answer(command)
@@ -39,12 +39,12 @@ pub(crate) fn prune(engine: &EngineInterface) -> Result<Vec<Pruned>, Problem> {
 
 /// Whether services of the project with this state directory run.
 pub(crate) fn has_running_services(engine: &EngineInterface, state_dir: &Path) -> bool {
-    let is_it = |trace: &view::Trace| Path::new(&trace.state_dir) == state_dir;
+    let is_it = |trace: &view::ProjectSummary| Path::new(&trace.state_dir) == state_dir;
     projects(engine).is_ok_and(|traces| traces.iter().any(|trace| is_it(trace) && trace.runs()))
 }
 
 /// Writes a first services.toml.
-pub(crate) fn init(engine: &EngineInterface, file: &Path, force: bool) -> Result<view::Begun, Problem> {
+pub(crate) fn init(engine: &EngineInterface, file: &Path, force: bool) -> Result<view::InitResult, Problem> {
     let mut command = program(engine)?;
     command.arg("init").arg("--config").arg(file).args(force.then_some("--force"));
     answer(command)

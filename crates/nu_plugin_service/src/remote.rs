@@ -4,7 +4,7 @@ use crate::daemon_address::DaemonAddress;
 use crate::shell;
 use nu_plugin::EngineInterface;
 use nu_protocol::Value;
-use service_api::endpoint::{Endpoint, Remote};
+use service_api::endpoint::{Endpoint, TcpEndpoint};
 use service_api::ownership::read_regular;
 use service_api::{Code, Problem};
 use std::os::unix::fs::MetadataExt;
@@ -32,7 +32,7 @@ pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddres
         }
     };
     let Some(url) = text("url")? else { return Ok(None) };
-    let remote = Remote::parse(&url)?;
+    let remote = TcpEndpoint::parse(&url)?;
     let Some(token_file) = text("token_file")? else {
         return Err(wrong("`token_file` is missing".into()).help(
             "copy `tokens/read` or `tokens/admin` from the remote state directory, and name the copy",

@@ -1,4 +1,4 @@
-//! What a client asks for ([`Wish`]) and what came of it, one row a service ([`Outcome`]).
+//! What a client asks for ([`ActionRequest`]) and what came of it, one row a service ([`Outcome`]).
 
 use crate::problem::Problem;
 use serde::de::Error;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
-pub struct Wish {
+pub struct ActionRequest {
     /// The services.
     pub names: Vec<String>,
     /// Every service of the project instead of names.
@@ -30,7 +30,7 @@ pub struct Wish {
     pub if_hash: Option<String>,
 }
 
-impl Default for Wish {
+impl Default for ActionRequest {
     fn default() -> Self {
         Self {
             names: Vec::new(),
@@ -48,7 +48,7 @@ impl Default for Wish {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
-pub struct Apply {
+pub struct ApplyRequest {
     /// Start every new service, not only dependencies of active services.
     pub start: bool,
     /// Roll back to the former definitions if a step fails.
@@ -62,7 +62,7 @@ pub struct Apply {
     pub if_hash: Option<String>,
 }
 
-impl Default for Apply {
+impl Default for ApplyRequest {
     fn default() -> Self {
         Self { start: false, rollback: true, timeout_ms: None, if_hash: None }
     }
@@ -72,7 +72,7 @@ impl Default for Apply {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
-pub struct Add {
+pub struct AddRequest {
     /// A definition each: `name` and the keys of `services.toml`. Of a transient service the name may be left out.
     pub services: Vec<serde_json::Map<String, serde_json::Value>>,
     /// Delete them some time after their run.
@@ -80,21 +80,23 @@ pub struct Add {
 }
 
 /// The largest number that is taken: as much as every client can write down exactly.
-pub const MOST: u64 = (1 << 53) - 1;
+pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// A whole number up to [`MOST`], also one that a client without integers writes as `30000.0`.
+/// A whole number up to [`MAX_SAFE_INTEGER`], also one that a client without integers writes as `30000.0`.
 ///
 /// # Errors
 /// If it is none.
 pub fn count<'de, D: Deserializer<'de>>(body: D) -> Result<Option<u64>, D::Error> {
     let whole = |number: &serde_json::Number| {
-        let float =
-            number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=MOST as f64).contains(float));
+        let float = number
+            .as_f64()
+            .filter(|float| float.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER as f64).contains(float));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and fits")]
-        number.as_u64().or(float.map(|float| float as u64)).filter(|number| *number <= MOST)
+        number.as_u64().or(float.map(|float| float as u64)).filter(|number| *number <= MAX_SAFE_INTEGER)
     };
     let number = Option::<serde_json::Number>::deserialize(body)?;
-    let wrong = |number| D::Error::custom(format!("{number} is not a whole number between 0 and {MOST}"));
+    let wrong =
+        |number| D::Error::custom(format!("{number} is not a whole number between 0 and {MAX_SAFE_INTEGER}"));
     number.map(|number| whole(&number).ok_or_else(|| wrong(number))).transpose()
 }
 

@@ -10,12 +10,12 @@ pub enum Endpoint {
     /// On this machine.
     Unix(PathBuf),
     /// Over TCP.
-    Tcp(Remote),
+    Tcp(TcpEndpoint),
 }
 
 /// `http://host:port` or `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Remote {
+pub struct TcpEndpoint {
     /// Whether it speaks TLS.
     pub tls: bool,
     /// A name or an address; one of IPv6 has no brackets here.
@@ -24,7 +24,7 @@ pub struct Remote {
     pub port: u16,
 }
 
-impl Remote {
+impl TcpEndpoint {
     /// Reads a URL that leads to a daemon, and says nothing more than that.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Remote {
     }
 }
 
-impl fmt::Display for Remote {
+impl fmt::Display for TcpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
     }
@@ -73,11 +73,11 @@ impl fmt::Display for Remote {
 
 #[cfg(test)]
 mod tests {
-    use super::Remote;
+    use super::TcpEndpoint;
 
     #[test]
     fn a_url_leads_to_a_host_and_says_nothing_more() {
-        let read = |url: &str| Remote::parse(url).map(|remote| remote.to_string());
+        let read = |url: &str| TcpEndpoint::parse(url).map(|remote| remote.to_string());
         assert_eq!(read("https://box.lan:7777/").unwrap(), "https://box.lan:7777");
         assert_eq!(read("http://127.0.0.1").unwrap(), "http://127.0.0.1:80");
         assert_eq!(read("https://[::1]:7").unwrap(), "https://[::1]:7");

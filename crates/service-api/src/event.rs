@@ -1,4 +1,4 @@
-//! [`Event`]: one thing that happened, with its number; and the rows that are made of events: [`Past`] and [`Start`].
+//! [`Event`]: one thing that happened, with its number; and the rows that are made of events: [`HistoryEntry`] and [`StartRecord`].
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub mod kind {
     pub const DAEMON: &str = "daemon";
     /// Events before this one could not be written down.
     pub const JOURNAL: &str = "journal";
-    /// Not an event: the result of a health check, in a [`Past`](super::Past).
+    /// Not an event: the result of a health check, in a [`HistoryEntry`](super::HistoryEntry).
     pub const CHECK: &str = "check";
 }
 
@@ -81,7 +81,7 @@ pub const KINDS: [&str; 6] = ["user", "hook", "token", "policy", "program", "dae
 /// A row of history: an event of a service, or the result of one health check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Past {
+pub struct HistoryEntry {
     /// When.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub time: String,
@@ -110,7 +110,7 @@ pub struct Past {
 /// One start of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Start {
+pub struct StartRecord {
     /// The service.
     pub service: String,
     /// Number of its run; `null` while it waits.

@@ -4,6 +4,7 @@
 //! bytes, times are RFC 3339 in UTC. A reader ignores fields it does not know, so a newer daemon can add some.
 
 pub mod command;
+pub mod daemon_health;
 pub mod endpoint;
 pub mod envelope;
 mod environment;
@@ -20,19 +21,18 @@ pub mod routes;
 pub mod trust;
 pub mod unit;
 pub mod view;
-pub mod vitals;
 
-pub use command::{Action, Add, Apply, Outcome, Wish};
+pub use command::{Action, ActionRequest, AddRequest, ApplyRequest, Outcome};
+pub use daemon_health::DaemonHealth;
 pub use envelope::Envelope;
 pub use event::Event;
 pub use finding::{Finding, Severity};
 pub use printable::printable;
-pub use problem::{Cell, Code, Place, Problem};
-pub use project::{Greeting, Project};
+pub use problem::{Cell, Code, Problem, SourceLocation};
+pub use project::{Project, StartupMessage};
 pub use quote::quoted;
 pub use redact::redact;
 pub use unit::Unit;
-pub use vitals::Vitals;
 
 /// Version of the words in this crate. A daemon and a client with the same number understand each other.
 pub const API_VERSION: u32 = 2;

@@ -21,7 +21,7 @@ pub struct Problem {
     pub help: Option<String>,
     /// The place in the user's file that is the cause, if there is one.
     #[serde(default)]
-    pub place: Option<Place>,
+    pub place: Option<SourceLocation>,
     /// The cell of the request that is the cause, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cell: Option<Cell>,
@@ -37,7 +37,7 @@ pub struct Problem {
 /// A position in a file, with the text of its line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Place {
+pub struct SourceLocation {
     /// Path of the file.
     pub file: String,
     /// Line, counted from 1.
@@ -204,7 +204,7 @@ impl Code {
 }
 
 /// More of a message is not told: what somebody else wrote into it has no end.
-const LONGEST_TOLD: usize = 8_000;
+const MAX_MESSAGE_BYTES: usize = 8_000;
 
 impl Problem {
     /// A problem that has no help and no place yet.
@@ -261,7 +261,7 @@ impl Problem {
 
     /// Adds the position in the user's file.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
+    pub fn at(mut self, place: SourceLocation) -> Self {
         self.place = Some(place);
         self
     }
@@ -269,7 +269,7 @@ impl Problem {
     /// The problem without secrets that its words, or the line of the file, would tell.
     #[must_use]
     pub fn redacted(self) -> Self {
-        let clean = |text: String| redact(&redact::cut(&text, LONGEST_TOLD)).into_owned();
+        let clean = |text: String| redact(&redact::cut(&text, MAX_MESSAGE_BYTES)).into_owned();
         Self {
             message: clean(self.message),
             help: self.help.map(clean),
@@ -284,7 +284,7 @@ impl Problem {
     }
 }
 
-impl Place {
+impl SourceLocation {
     /// The place without these parts of its line (byte ranges, as of [`redact::secrets`]); the mark stays under its cause.
     #[must_use]
     pub fn hiding(self, hidden: &[Range<usize>]) -> Self {
@@ -318,7 +318,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
@@ -349,8 +349,13 @@ mod tests {
 
     #[test]
     fn a_place_marks_the_cause_under_its_line() {
-        let place =
-            Place { file: "services.toml".into(), line: 12, column: 1, width: 4, snippet: "prot = 1".into() };
+        let place = SourceLocation {
+            file: "services.toml".into(),
+            line: 12,
+            column: 1,
+            width: 4,
+            snippet: "prot = 1".into(),
+        };
         assert_eq!(place.to_string(), "  --> services.toml:12:1\n12 | prot = 1\n   | ^^^^");
     }
 }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 /// What a `services.toml` of the user's own begins with.
 const OWN: &str = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n";
 /// `sun_path` holds 108 bytes; keep some in hand.
-const LONGEST_SOCKET_PATH: usize = 100;
+const MAX_SOCKET_PATH_BYTES: usize = 100;
 
 /// One project: its file, the daemon's state directory and the daemon's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Project {
 /// What `orchestratord run` prints on its first line of standard output, and leaves in its state directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Greeting {
+pub enum StartupMessage {
     /// It listens.
     Ready {
         /// Its process id.
@@ -53,7 +53,8 @@ pub enum Greeting {
         socket: PathBuf,
     },
     /// Another daemon owns this project; that one will answer.
-    Taken,
+    #[serde(rename = "taken")]
+    AlreadyRunning,
     /// It cannot run, and why.
     Failed(Problem),
 }
@@ -144,7 +145,7 @@ impl Project {
         Ok(Self { config, state_dir, socket, trusted_hash: None })
     }
 
-    /// Where the running daemon leaves its [`Greeting::Ready`]; it names the socket even when that was chosen in
+    /// Where the running daemon leaves its [`StartupMessage::Ready`]; it names the socket even when that was chosen in
     /// another environment.
     pub fn record(&self) -> PathBuf {
         self.state_dir.join(RECORD)
@@ -197,7 +198,7 @@ fn no_project(cwd: &Path) -> Problem {
 /// `$XDG_RUNTIME_DIR`, else a directory of the user's own in `/tmp`, so that the socket's path fits in a `sockaddr_un`.
 fn runtime_dir(around: &Environment<'_>, slug: &str) -> PathBuf {
     let fits = |dir: &PathBuf| {
-        dir.as_os_str().len() + slug.len() + "/.sock".len() <= LONGEST_SOCKET_PATH
+        dir.as_os_str().len() + slug.len() + "/.sock".len() <= MAX_SOCKET_PATH_BYTES
             && dir.parent().is_some_and(Path::is_dir)
     };
     around
@@ -335,6 +336,6 @@ mod tests {
         let project =
             find(None, dir.path(), &[("HOME", "/h"), ("XDG_RUNTIME_DIR", long.to_str().unwrap())]).unwrap();
         assert!(project.socket.starts_with(format!("/tmp/service-orchestrator-{}", uid())));
-        assert!(project.socket.as_os_str().len() <= LONGEST_SOCKET_PATH);
+        assert!(project.socket.as_os_str().len() <= MAX_SOCKET_PATH_BYTES);
     }
 }

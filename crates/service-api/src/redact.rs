@@ -30,11 +30,11 @@ const USERS: [&str; 5] = ["-u", "--user", "--userpwd", "-U", "--proxy-user"];
 /// A value that is shorter is no secret, and would be found in every text.
 const SHORTEST_KNOWN: usize = 4;
 /// What others say may be longer than anybody reads; a name, an address or a line of them is cut after so many bytes.
-const LONGEST_WORDS: usize = 200;
+const MAX_EXCERPT_BYTES: usize = 200;
 
 /// The beginning of what somebody else wrote, for a message: as much of it as anybody reads.
 pub fn brief(text: &str) -> Cow<'_, str> {
-    cut(text, LONGEST_WORDS)
+    cut(text, MAX_EXCERPT_BYTES)
 }
 
 /// At most so many bytes of a text, with a mark where it was cut.

@@ -18,17 +18,17 @@ pub const ORDER: &str = "/api/v1/services/order";
 pub const GRAPH: &str = "/api/v1/graph";
 /// `GET`: what the `services.toml` of now would change about what runs.
 pub const PLAN: &str = "/api/v1/plan";
-/// `POST`: do that; body [`Apply`](crate::Apply).
+/// `POST`: do that; body [`ApplyRequest`](crate::ApplyRequest).
 pub const APPLY: &str = "/api/v1/apply";
-/// `POST`: start many; body [`Wish`](crate::Wish).
+/// `POST`: start many; body [`ActionRequest`](crate::ActionRequest).
 pub const START: &str = "/api/v1/services/start";
-/// `POST`: stop many; body [`Wish`](crate::Wish).
+/// `POST`: stop many; body [`ActionRequest`](crate::ActionRequest).
 pub const STOP: &str = "/api/v1/services/stop";
-/// `POST`: restart many; body [`Wish`](crate::Wish).
+/// `POST`: restart many; body [`ActionRequest`](crate::ActionRequest).
 pub const RESTART: &str = "/api/v1/services/restart";
-/// `POST`: define services that are in no file; body [`Add`](crate::Add).
+/// `POST`: define services that are in no file; body [`AddRequest`](crate::AddRequest).
 pub const ADD: &str = "/api/v1/services/add";
-/// `POST`: stop and forget services that were added; body [`Wish`](crate::Wish).
+/// `POST`: stop and forget services that were added; body [`ActionRequest`](crate::ActionRequest).
 pub const REMOVE: &str = "/api/v1/services/remove";
 /// `GET`: one service as it is defined.
 pub const SERVICE: &str = "/api/v1/services/{name}";
@@ -42,7 +42,7 @@ pub const SERVICE_WHY: &str = "/api/v1/services/{name}/why";
 pub const WHY: &str = "/api/v1/why";
 /// `GET`: log lines of one service; `?tail=100&since=<RFC 3339>`.
 pub const SERVICE_LOGS: &str = "/api/v1/services/{name}/logs";
-/// `POST`: start one; body [`Wish`](crate::Wish) without names, or none.
+/// `POST`: start one; body [`ActionRequest`](crate::ActionRequest) without names, or none.
 pub const SERVICE_START: &str = "/api/v1/services/{name}/start";
 /// `POST`: stop one.
 pub const SERVICE_STOP: &str = "/api/v1/services/{name}/stop";
@@ -54,7 +54,7 @@ pub const EVENTS: &str = "/api/v1/events";
 pub const MANAGERS: &str = "/api/v1/managers";
 /// `GET`: versions of daemon and API.
 pub const VERSION: &str = "/api/v1/version";
-/// `GET`: whether the daemon can do its work ([`Vitals`](crate::Vitals)).
+/// `GET`: whether the daemon can do its work ([`DaemonHealth`](crate::DaemonHealth)).
 pub const HEALTH: &str = "/api/v1/health";
 /// `GET`: everything in numbers, for Prometheus.
 pub const METRICS: &str = "/metrics";

@@ -355,7 +355,7 @@ pub struct Daemon {
 
 /// A services.toml that was written to begin with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
+pub struct InitResult {
     /// Its path.
     pub path: String,
     /// Whether there was one before.
@@ -381,7 +381,7 @@ pub struct Suggestion {
 
 /// A project that something runs of, as its state directory tells without asking anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trace {
+pub struct ProjectSummary {
     /// Path of its `services.toml`; `null` where no daemon has written it down.
     pub path: Option<String>,
     /// Its state directory.

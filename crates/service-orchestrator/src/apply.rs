@@ -5,7 +5,7 @@ use crate::engine::comparison::{Comparison, starts};
 use crate::engine::message::Command;
 use crate::handle::ServiceOrchestrator;
 use crate::lookup::state_unknown;
-use crate::request::{Apply, Enacted, Propagate, Request, Verb, on_behalf};
+use crate::request::{ApplyOptions, Enacted, Propagate, Request, Verb, on_behalf};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::change::{Change, ChangeKind};
 use service_core::{Id, Name, Plan};
@@ -37,7 +37,7 @@ impl ServiceOrchestrator {
     pub(crate) async fn apply(
         &self,
         plan: Plan,
-        how: Apply,
+        how: ApplyOptions,
         enact: impl Future<Output = Result<Enacted, Problem>>,
     ) -> Result<Option<UnboundedReceiver<Outcome>>, Problem> {
         if !plan.settings().manager_enabled {
@@ -64,7 +64,7 @@ impl ServiceOrchestrator {
         Ok(Some(receiver))
     }
 
-    async fn carry_out(&self, before: Arc<Comparison>, how: Apply, rows: &UnboundedSender<Outcome>) {
+    async fn carry_out(&self, before: Arc<Comparison>, how: ApplyOptions, rows: &UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
         let planned = before.requests.count();
         let applied = self.walk(steps, planned, &how, |row| told(row, &how), rows).await;
@@ -93,7 +93,7 @@ impl ServiceOrchestrator {
     async fn go_back(
         &self,
         before: &Arc<Comparison>,
-        how: &Apply,
+        how: &ApplyOptions,
         back: impl Fn(Outcome) -> Outcome,
         rows: &UnboundedSender<Outcome>,
     ) -> Result<(), Problem> {
@@ -121,7 +121,7 @@ impl ServiceOrchestrator {
         &self,
         steps: Steps,
         planned: u64,
-        how: &Apply,
+        how: &ApplyOptions,
         shown: impl Fn(Outcome) -> Outcome,
         rows: &UnboundedSender<Outcome>,
     ) -> bool {
@@ -146,7 +146,7 @@ impl ServiceOrchestrator {
         verb: Verb,
         names: Vec<Name>,
         planned: u64,
-        how: &Apply,
+        how: &ApplyOptions,
         show: &impl Fn(Outcome) -> bool,
     ) -> bool {
         if names.is_empty() {
@@ -209,7 +209,7 @@ impl Steps {
 }
 
 /// Nobody goes on with what is taken back.
-fn told(row: Outcome, how: &Apply) -> Outcome {
+fn told(row: Outcome, how: &ApplyOptions) -> Outcome {
     let taken_back = |problem: Problem| match problem.code {
         Code::Timeout if how.rollback => {
             problem.help("the former services run again; see `service status --long`")

@@ -25,7 +25,7 @@ use crate::place::Presence;
 use crate::request::{Request, Verb};
 use crate::systemd::{self, Notifier, StartSet, SystemdEnv};
 use service_api::ownership::read_regular;
-use service_api::{Code, Greeting, Problem, Project, routes};
+use service_api::{Code, Problem, Project, StartupMessage, routes};
 use service_core::{Config, Plan};
 use std::fs::File;
 use std::io::{self, Write};
@@ -88,22 +88,22 @@ pub async fn run(project: Project, options: DaemonOptions) -> io::Result<()> {
     }
     match began {
         Ok(Start::Running(running)) => {
-            let greeting =
-                Greeting::Ready { pid: std::process::id(), socket: running.api.project.socket.clone() };
-            write_record(&running.api.project, &greeting);
-            print_startup_message(&greeting)?;
+            let message =
+                StartupMessage::Ready { pid: std::process::id(), socket: running.api.project.socket.clone() };
+            write_record(&running.api.project, &message);
+            print_startup_message(&message)?;
             let idle_exit = options.idle_exit && options.unit.is_none();
             serve(running, notifier, options.unit.map(|(_, starts)| starts), idle_exit).await
         }
         Ok(Start::AlreadyRunning) => {
             notifier.status("another daemon serves the project and does not end");
-            print_startup_message(&Greeting::Taken)
+            print_startup_message(&StartupMessage::AlreadyRunning)
         }
         Err(problem) => {
             let problem = problem.redacted();
             notifier.status(&problem.message);
             let ended = io::Error::other(problem.message.clone());
-            print_startup_message(&Greeting::Failed(problem))?;
+            print_startup_message(&StartupMessage::Failed(problem))?;
             // A supervisor reads the exit status.
             Err(ended)
         }
@@ -123,8 +123,8 @@ fn rebind(api: &Arc<ApiState>, own: &mut Option<(u64, u64, u32)>) {
             Err(error) => tracing::error!(%error, "cannot listen again"),
         }
     }
-    let greeting = Greeting::Ready { pid: std::process::id(), socket: api.project.socket.clone() };
-    write_record(&api.project, &greeting);
+    let message = StartupMessage::Ready { pid: std::process::id(), socket: api.project.socket.clone() };
+    write_record(&api.project, &message);
 }
 
 /// The inode of a file and its mode.
@@ -133,17 +133,17 @@ fn identity(path: &Path) -> Option<(u64, u64, u32)> {
 }
 
 /// Writes where the daemon listens, for clients that compute another path of the socket.
-fn write_record(project: &Project, greeting: &Greeting) {
-    let record = serde_json::to_vec(greeting).map_err(io::Error::from);
+fn write_record(project: &Project, message: &StartupMessage) {
+    let record = serde_json::to_vec(message).map_err(io::Error::from);
     if let Err(error) = record.and_then(|record| write_private(&project.record(), &record)) {
         tracing::error!(%error, "cannot save the address of its socket");
     }
 }
 
 /// Prints the one line that the parent process waits for, and closes standard output.
-fn print_startup_message(greeting: &Greeting) -> io::Result<()> {
+fn print_startup_message(message: &StartupMessage) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", serde_json::to_string(greeting)?)?;
+    writeln!(stdout, "{}", serde_json::to_string(message)?)?;
     stdout.flush()?;
     let null = File::options().write(true).open("/dev/null")?;
     Ok(nix::unistd::dup2_stdout(null)?)
@@ -254,7 +254,7 @@ async fn answers(socket: &Path) -> bool {
 async fn stop_other(project: &Project) {
     let record = std::fs::read(project.record()).ok().and_then(|json| serde_json::from_slice(&json).ok());
     let socket = match record {
-        Some(Greeting::Ready { socket, .. }) => socket,
+        Some(StartupMessage::Ready { socket, .. }) => socket,
         _ => project.socket.clone(),
     };
     let ask = async {

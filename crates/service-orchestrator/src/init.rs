@@ -3,7 +3,7 @@
 mod compose;
 mod detect;
 
-use service_api::view::{Begun, Suggestion};
+use service_api::view::{InitResult, Suggestion};
 use service_api::{Code, Problem, project};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -52,7 +52,7 @@ const ENV_FILE: &str = ".env";
 ///
 /// # Errors
 /// [`Code::Exists`] if the file exists, [`Code::Internal`] if it cannot be written.
-pub fn write(file: Option<&Path>, force: bool) -> Result<Begun, Problem> {
+pub fn write(file: Option<&Path>, force: bool) -> Result<InitResult, Problem> {
     let named = file.unwrap_or(Path::new(project::FILE));
     let cannot = |error| {
         let message = format!("cannot write `{}`: {error}", named.display());
@@ -74,7 +74,7 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<Begun, Problem> {
         }
         _ => cannot(error),
     })?;
-    Ok(Begun { path: path.display().to_string(), replaced, suggestions })
+    Ok(InitResult { path: path.display().to_string(), replaced, suggestions })
 }
 
 /// The content of the file. All of it is commented out.

@@ -3,7 +3,7 @@
 use lexopt::prelude::*;
 use service_api::finding::{Finding, Severity};
 use service_api::project::{Environment, home_directory};
-use service_api::{Envelope, Greeting, Problem, Project, printable};
+use service_api::{Envelope, Problem, Project, StartupMessage, printable};
 use service_orchestrator::daemon::{self, DaemonOptions};
 use service_orchestrator::systemd::{self, StartSet, StartTrigger, SystemdEnv};
 use service_orchestrator::{init, load, offline, prune};
@@ -231,7 +231,7 @@ fn run(arguments: Arguments) -> ExitCode {
 
 /// Tells the parent process that another daemon has the project.
 fn report_already_running() -> ExitCode {
-    match serde_json::to_string(&Greeting::Taken) {
+    match serde_json::to_string(&StartupMessage::AlreadyRunning) {
         Ok(line) => println!("{line}"),
         Err(error) => eprintln!("orchestratord: cannot write the startup message: {error}"),
     }

@@ -10,9 +10,9 @@ use crate::process::liveness::{boot, count_supervised, entries, has_shim};
 use crate::store;
 use crate::store::run_definition::last_manager;
 use crate::views;
-use service_api::event::{Past, Start};
+use service_api::event::{HistoryEntry, StartRecord};
 use service_api::project::{self, Environment};
-use service_api::{Event, Finding, Greeting, Problem, Project, view};
+use service_api::{Event, Finding, Problem, Project, StartupMessage, view};
 use service_core::config::Manager;
 use service_core::{Id, Name, Plan};
 use service_shim::Files;
@@ -72,12 +72,12 @@ pub fn events(project: &Project, asked: &Asked) -> Result<Vec<Event>, Problem> {
 }
 
 /// What happened to services, and what their checks said.
-pub fn history(project: &Project, asked: &Asked) -> Result<Vec<Past>, Problem> {
+pub fn history(project: &Project, asked: &Asked) -> Result<Vec<HistoryEntry>, Problem> {
     journal::history(&project.state_dir, &asked.question(project)?)
 }
 
 /// The critical path of starts.
-pub fn starts(project: &Project, asked: &Asked) -> Result<Vec<Start>, Problem> {
+pub fn starts(project: &Project, asked: &Asked) -> Result<Vec<StartRecord>, Problem> {
     journal::starts(&project.state_dir, &asked.question(project)?)
 }
 
@@ -124,11 +124,11 @@ pub(crate) fn elsewhere(state_dir: &Path) -> io::Result<Vec<Name>> {
 
 /// Whether services of the project with this state directory run, for all that is known.
 pub fn runs(state_dir: &Path) -> bool {
-    traces(vec![state_dir.to_path_buf()]).iter().any(view::Trace::runs)
+    traces(vec![state_dir.to_path_buf()]).iter().any(view::ProjectSummary::runs)
 }
 
 /// Every project of this user that has a daemon, shims or containers; and every one whose file is gone.
-pub fn projects(around: &Environment<'_>) -> Result<Vec<view::Trace>, Problem> {
+pub fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSummary>, Problem> {
     let mut found = traces(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
     found.retain(|trace| {
         trace.daemon || trace.runs() || trace.file.as_deref() == Some(Presence::Gone.as_str())
@@ -138,11 +138,11 @@ pub fn projects(around: &Environment<'_>) -> Result<Vec<view::Trace>, Problem> {
 }
 
 /// What these state directories tell, and of lost containers their engines.
-pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::Trace> {
+pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::ProjectSummary> {
     let boot = boot();
-    let mut found: Vec<view::Trace> =
+    let mut found: Vec<view::ProjectSummary> =
         state_dirs.into_iter().map(|state_dir| trace(&state_dir, boot.as_deref())).collect();
-    let lost = |trace: &view::Trace| !trace.daemon && trace.path.is_some();
+    let lost = |trace: &view::ProjectSummary| !trace.daemon && trace.path.is_some();
     let asked: Vec<(&str, &Path)> = found
         .iter()
         .filter(|trace| lost(trace))
@@ -155,15 +155,15 @@ pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::Trace> {
     found
 }
 
-fn trace(state_dir: &Path, boot: Option<&str>) -> view::Trace {
+fn trace(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
     let daemon = project::gone::has_daemon(state_dir);
     let record = std::fs::read(state_dir.join(project::RECORD)).ok().filter(|_| daemon);
     let (pid, socket) = match record.and_then(|record| serde_json::from_slice(&record).ok()) {
-        Some(Greeting::Ready { pid, socket }) => (Some(pid), Some(socket.display().to_string())),
-        Some(Greeting::Taken | Greeting::Failed(_)) | None => (None, None),
+        Some(StartupMessage::Ready { pid, socket }) => (Some(pid), Some(socket.display().to_string())),
+        Some(StartupMessage::AlreadyRunning | StartupMessage::Failed(_)) | None => (None, None),
     };
     let path = std::fs::read(state_dir.join(project::NOTE)).ok().map(OsString::from_vec).map(PathBuf::from);
-    view::Trace {
+    view::ProjectSummary {
         file: path.as_deref().map(|path| Presence::of(path, state_dir).as_str().to_owned()),
         path: path.map(|path| path.display().to_string()),
         state_dir: state_dir.display().to_string(),

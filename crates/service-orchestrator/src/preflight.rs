@@ -16,7 +16,7 @@ use crate::load;
 use crate::manager;
 use crate::process::{Blocker, blockers};
 use crate::request::Request;
-use service_api::{Code, Place, Problem};
+use service_api::{Code, Problem, SourceLocation};
 use service_core::change::{Change, ChangeKind};
 use service_core::config::{Condition, Service};
 use service_core::{Id, Name, Plan};
@@ -48,7 +48,7 @@ struct Upcoming {
 struct Failure {
     service: Arc<Service>,
     blocker: Blocker,
-    place: Option<Place>,
+    place: Option<SourceLocation>,
 }
 
 /// Those that are started, in start order.

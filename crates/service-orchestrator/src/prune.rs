@@ -10,7 +10,7 @@ use crate::place::Presence;
 use crate::systemd;
 use service_api::project::gone::Pruned;
 use service_api::project::{Environment, RECORD};
-use service_api::view::Trace;
+use service_api::view::ProjectSummary;
 use service_api::{Problem, Project};
 use service_shim::Files;
 use std::fs::File;
@@ -29,7 +29,8 @@ const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// If there is no directory for state.
 pub fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
     let found = offline::projects(around)?;
-    let may_go = |trace: &Trace| !(trace.runs() || trace.daemon && serves(Path::new(&trace.state_dir)));
+    let may_go =
+        |trace: &ProjectSummary| !(trace.runs() || trace.daemon && serves(Path::new(&trace.state_dir)));
     let pruned = found.into_iter().filter(may_go).filter_map(|trace| {
         let path = trace.path.clone()?;
         let project = Project::at(Path::new(&path), around).ok()?;
@@ -41,7 +42,7 @@ pub fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
 }
 
 /// Removes the state of one project, unless something of it runs.
-fn remove_state(project: &Project, trace: Trace) -> Option<Pruned> {
+fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     let state_dir = &project.state_dir;
     if !std::fs::symlink_metadata(state_dir).ok()?.is_dir() {
         return None;

@@ -1,4 +1,4 @@
-//! What a user of the library may ask for: [`Request`], [`WaitRequest`], [`Apply`].
+//! What a user of the library may ask for: [`Request`], [`WaitRequest`], [`ApplyOptions`].
 
 use service_core::fleet::WaitCondition;
 use service_core::service::Asker;
@@ -124,7 +124,7 @@ impl Request {
 
 /// How a plan is to be applied.
 #[derive(Debug, Clone)]
-pub(crate) struct Apply {
+pub(crate) struct ApplyOptions {
     /// Start every service that is new, not only those that something needs.
     pub(crate) start: bool,
     /// Go back if any of it fails.

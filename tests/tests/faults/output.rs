@@ -97,7 +97,10 @@ fn one_that_ends_at_once_a_hundred_times_costs_the_daemon_nothing() {
     // Of a run that began an exit is known. One whose launch the stop took back left no line, and has no exit of another.
     let began = project.read("starts").lines().count() as u64;
     if ended["exit_code"].is_null() && ended["exit_signal"].is_null() {
-        assert!(ended["restarts"].as_u64().is_some_and(|restarts| restarts >= began), "{began} began: {ended}");
+        assert!(
+            ended["restarts"].as_u64().is_some_and(|restarts| restarts >= began),
+            "{began} began: {ended}"
+        );
     } else {
         assert!(ended["exit_code"] == 3 || ended["exit_signal"] == "SIGTERM", "{ended}");
     }

@@ -106,9 +106,9 @@ fn what_cannot_be_told_to_run_is_unknown_and_a_stop_of_it_is_no_success() {
         let told = project.value("service why web");
         assert!(told["summary"].as_str().unwrap().contains(reason), "{told}");
         let socket = project.socket();
-        let (code, vitals) = http(&socket, "GET", "/api/v1/health");
-        assert_eq!((code, &vitals["data"]["status"]), (200, &"degraded".into()), "{vitals}");
-        assert!(vitals["data"]["doubts"][0].as_str().unwrap().contains("run.lock"), "{vitals}");
+        let (code, health) = http(&socket, "GET", "/api/v1/health");
+        assert_eq!((code, &health["data"]["status"]), (200, &"degraded".into()), "{health}");
+        assert!(health["data"]["doubts"][0].as_str().unwrap().contains("run.lock"), "{health}");
         assert!(alive(web) && alive(app), "nothing was done");
 
         let (_, answer) = post(&socket, "/api/v1/services/stop", r#"{"all":true}"#);

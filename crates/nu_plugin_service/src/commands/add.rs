@@ -79,7 +79,7 @@ impl PluginCommand for Add {
             return Ok(table::<Outcome>(Vec::new(), call.head));
         }
         let session = Session::open_anywhere(plugin, engine, call)?;
-        let body = service_api::Add { services, transient: false };
+        let body = service_api::AddRequest { services, transient: false };
         let added = send(&session, body, |cell| value_conversion::find_span(&rows, cell))?;
         Ok(table(added, call.head))
     }
@@ -102,7 +102,7 @@ fn definition(row: &Value) -> Result<serde_json::Map<String, serde_json::Value>,
 /// Sends definitions. `place` returns the span for an error in a definition.
 pub(super) fn send(
     session: &Session,
-    body: service_api::Add,
+    body: service_api::AddRequest,
     place: impl Fn(&Cell) -> Option<Span>,
 ) -> Result<Vec<Outcome>, LabeledError> {
     let sent = session.ask(move |client| {

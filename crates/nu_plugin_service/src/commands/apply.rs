@@ -67,7 +67,7 @@ impl PluginCommand for Apply {
     ) -> Result<PipelineData, LabeledError> {
         let timeout = run_action::timeout(call)?;
         let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
-        let body = service_api::Apply {
+        let body = service_api::ApplyRequest {
             if_hash: session.trusted_hash(),
             start: call.has_flag("start")?,
             rollback: !call.has_flag("no-rollback")?,

@@ -8,7 +8,7 @@ use crate::since::since;
 use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
-use service_api::event::{Past, Start};
+use service_api::event::{HistoryEntry, StartRecord};
 use service_api::routes;
 
 pub(super) struct History;
@@ -86,8 +86,8 @@ impl PluginCommand for History {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         match call.has_flag("starts")? {
-            true => rows::<Start>(plugin, engine, call, input, &["starts"]),
-            false => rows::<Past>(plugin, engine, call, input, &[]),
+            true => rows::<StartRecord>(plugin, engine, call, input, &["starts"]),
+            false => rows::<HistoryEntry>(plugin, engine, call, input, &[]),
         }
     }
 

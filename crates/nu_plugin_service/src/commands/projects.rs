@@ -93,7 +93,7 @@ impl PluginCommand for Projects {
             return Ok(table(pruned, call.head));
         }
         let worker = Worker::spawn(engine, move |sender| {
-            sender.send(orchestratord::projects(&shell).map(|traces| inspect(traces, &clients)));
+            sender.send(orchestratord::projects(&shell).map(|projects| inspect(projects, &clients)));
         })?;
         match worker.receive(None) {
             WorkerEvent::Item(Ok(rows)) if call.has_flag("long")? => {
@@ -111,20 +111,20 @@ impl PluginCommand for Projects {
 
 /// A project and the status of its daemon.
 struct Found {
-    trace: view::Trace,
+    project: view::ProjectSummary,
     status: Option<Vec<view::Status>>,
 }
 
 /// Requests the status of every daemon, all at the same time.
-fn inspect(traces: Vec<view::Trace>, clients: &Clients) -> Vec<Found> {
-    let ask = |trace: &view::Trace| -> Option<Vec<view::Status>> {
-        let client = launch::client_at(Path::new(trace.socket.as_ref()?), clients).ok()?;
+fn inspect(projects: Vec<view::ProjectSummary>, clients: &Clients) -> Vec<Found> {
+    let ask = |project: &view::ProjectSummary| -> Option<Vec<view::Status>> {
+        let client = launch::client_at(Path::new(project.socket.as_ref()?), clients).ok()?;
         client.with_timeout(DAEMON_TIMEOUT).get(routes::STATUS, &[]).ok()
     };
     std::thread::scope(|scope| {
-        let asked: Vec<_> = traces
+        let asked: Vec<_> = projects
             .into_iter()
-            .map(|trace| scope.spawn(move || Found { status: ask(&trace), trace }))
+            .map(|project| scope.spawn(move || Found { status: ask(&project), project }))
             .collect();
         asked.into_iter().filter_map(|found| found.join().ok()).collect()
     })
@@ -137,7 +137,7 @@ impl Row for Long {
     const PRIORITY_COLUMNS: &'static [&'static str] = Found::PRIORITY_COLUMNS;
 
     fn into_row(self, span: Span) -> Value {
-        let (socket, state_dir) = (self.0.trace.socket.clone(), self.0.trace.state_dir.clone());
+        let (socket, state_dir) = (self.0.project.socket.clone(), self.0.project.state_dir.clone());
         let mut row = self.0.into_row(span).into_record().unwrap_or_default();
         row.push("socket", string(socket, span));
         row.push("state_dir", Value::string(state_dir, span));
@@ -149,29 +149,29 @@ impl Row for Found {
     const PRIORITY_COLUMNS: &'static [&'static str] = &["path", "up", "failed", "file"];
 
     fn into_row(self, span: Span) -> Value {
-        let Self { trace, status } = self;
+        let Self { project, status } = self;
         let with = |word: &str| {
             let rows = status.as_ref()?.iter().filter(|row| row.status == word);
             Some(count(rows.count(), span))
         };
         let nothing = || Value::nothing(span);
-        let daemon = match (&status, trace.daemon) {
+        let daemon = match (&status, project.daemon) {
             (Some(_), _) => "running",
             (None, true) => "hangs",
             (None, false) => "none",
         };
         Value::record(
             record! {
-                "path" => string(trace.path, span),
-                "file" => string(trace.file, span),
+                "path" => string(project.path, span),
+                "file" => string(project.file, span),
                 "daemon" => Value::string(daemon, span),
                 "services" => status.as_ref().map_or_else(nothing, |rows| count(rows.len(), span)),
                 "up" => with("running").unwrap_or_else(|| {
-                    let up = trace.kept + trace.managed;
-                    trace.containers.map_or_else(nothing, |containers| count(up + containers, span))
+                    let up = project.kept + project.managed;
+                    project.containers.map_or_else(nothing, |containers| count(up + containers, span))
                 }),
                 "failed" => with("failed").unwrap_or_else(nothing),
-                "pid" => integer(trace.pid, span),
+                "pid" => integer(project.pid, span),
             },
             span,
         )

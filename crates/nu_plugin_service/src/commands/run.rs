@@ -143,7 +143,7 @@ impl PluginCommand for Run {
         let here = || shell::here(engine).map_err(|problem| labeled_at(&problem, call.head));
         let here = if session.is_remote() { None } else { Some(here()?.display().to_string()) };
         let keys = definition(here.as_deref(), call, &words)?;
-        let body = service_api::Add { services: vec![keys], transient: !call.has_flag("keep")? };
+        let body = service_api::AddRequest { services: vec![keys], transient: !call.has_flag("keep")? };
         let place = |cell: &Cell| {
             let key = cell.path.first()?;
             let flag = KEYS.iter().find(|(_, known)| known == key).map(|(flag, _)| *flag);
@@ -154,15 +154,15 @@ impl PluginCommand for Run {
             None => return Err(invalid_call("internal", "nothing was added", "failed here", call.head)),
         };
         session.names = vec![Spanned { item: name.clone(), span: command }];
-        let wish = service_api::Wish {
+        let request = service_api::ActionRequest {
             names: vec![name],
             wait: !call.has_flag("no-wait")?,
             if_hash: session.trusted_hash(),
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-            ..service_api::Wish::default()
+            ..service_api::ActionRequest::default()
         };
         let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
-        run_action::send(ActionKind::Start, wish, session, due, false)
+        run_action::send(ActionKind::Start, request, session, due, false)
     }
 }
 

@@ -20,7 +20,7 @@ use nu_protocol::{
     Type, Value,
 };
 use serde::Serialize;
-use service_api::{Outcome, Problem, Wish, printable};
+use service_api::{ActionRequest, Outcome, Problem, printable};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ pub(super) fn run(
     let timeout = timeout(call)?;
     let session = Session::open(plugin, engine, call, &selection)?;
     let if_hash = call.get_flag("if-hash")?.or_else(|| session.trusted_hash());
-    let request = Wish {
+    let request = ActionRequest {
         names: selection.names().iter().map(|name| name.item.clone()).collect(),
         all: selection == Selection::Unspecified,
         oneshots: matches!(action, ActionKind::Restart) && call.has_flag("oneshots")?,

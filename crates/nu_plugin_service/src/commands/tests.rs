@@ -102,7 +102,7 @@ fn status_asks_for_the_names_from_the_pipe_and_types_the_answer() {
 }
 
 #[test]
-fn start_sends_the_whole_wish_and_gives_the_rows_in_their_order() {
+fn start_sends_the_whole_request_and_gives_the_rows_in_their_order() {
     let mut shell = Shell::new();
     let (say, rows) = channel();
     let mut rows = Some(rows);

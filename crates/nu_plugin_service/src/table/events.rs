@@ -3,7 +3,7 @@
 use super::{Row, date, integer, string, took};
 use nu_protocol::{Span, Value, record};
 use service_api::Event;
-use service_api::event::{Past, Start};
+use service_api::event::{HistoryEntry, StartRecord};
 
 impl Row for Event {
     const PRIORITY_COLUMNS: &'static [&'static str] = &["seq", "service", "from", "to"];
@@ -47,7 +47,7 @@ impl Row for Long {
     }
 }
 
-impl Row for Past {
+impl Row for HistoryEntry {
     const PRIORITY_COLUMNS: &'static [&'static str] = &["service", "kind", "to", "healthy"];
 
     fn into_row(self, span: Span) -> Value {
@@ -70,7 +70,7 @@ impl Row for Past {
     }
 }
 
-impl Row for Start {
+impl Row for StartRecord {
     const PRIORITY_COLUMNS: &'static [&'static str] = &["service", "waited_for", "took"];
 
     fn into_row(self, span: Span) -> Value {

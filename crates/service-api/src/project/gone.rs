@@ -2,7 +2,7 @@
 
 use crate::file_names::LOCK;
 use crate::problem::{Code, Problem};
-use crate::view::Trace;
+use crate::view::ProjectSummary;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -68,7 +68,7 @@ pub struct Pruned {
     pub error: Option<String>,
 }
 
-impl Trace {
+impl ProjectSummary {
     /// Whether services of it run, for all that is known.
     pub fn runs(&self) -> bool {
         self.kept > 0 || self.managed > 0 || self.containers != Some(0)

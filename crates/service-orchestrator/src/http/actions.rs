@@ -2,7 +2,8 @@
 
 use super::actor::Actor;
 use super::openapi::{
-    ActionRows, Broken, Conflict, Malformed, NoService, NotStarted, OneWish, Service, WrongFile, tag,
+    ActionRows, Broken, Conflict, Malformed, NoService, NotStarted, Service, ServiceActionRequest, WrongFile,
+    tag,
 };
 use super::reply::{Failure, JsonBody, PathParam};
 use super::rows;
@@ -30,8 +31,8 @@ type Answer = Result<Response, Failure>;
     post,
     path = routes::START,
     operation_id = "start_services",
-    tag = tag::WISHES,
-    request_body = service_api::Wish,
+    tag = tag::ACTIONS,
+    request_body = service_api::ActionRequest,
     responses(ActionRows, Malformed, NoService, Conflict, WrongFile, Broken),
 )]
 pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, JsonBody(body): JsonBody) -> Answer {
@@ -45,8 +46,8 @@ pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, JsonBod
     post,
     path = routes::STOP,
     operation_id = "stop_services",
-    tag = tag::WISHES,
-    request_body = service_api::Wish,
+    tag = tag::ACTIONS,
+    request_body = service_api::ActionRequest,
     responses(ActionRows, Malformed, NoService, Conflict, Broken),
 )]
 pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, JsonBody(body): JsonBody) -> Answer {
@@ -61,8 +62,8 @@ pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, JsonBody
     post,
     path = routes::RESTART,
     operation_id = "restart_services",
-    tag = tag::WISHES,
-    request_body = service_api::Wish,
+    tag = tag::ACTIONS,
+    request_body = service_api::ActionRequest,
     responses(ActionRows, Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn restart(
@@ -81,9 +82,9 @@ pub(super) async fn restart(
     post,
     path = routes::SERVICE_START,
     operation_id = "start_service",
-    tag = tag::WISHES,
+    tag = tag::ACTIONS,
     params(Service),
-    request_body = Option<OneWish>,
+    request_body = Option<ServiceActionRequest>,
     responses(ActionRows, Malformed, NoService, Conflict, WrongFile, Broken),
 )]
 pub(super) async fn start_one(
@@ -103,9 +104,9 @@ pub(super) async fn start_one(
     post,
     path = routes::SERVICE_STOP,
     operation_id = "stop_service",
-    tag = tag::WISHES,
+    tag = tag::ACTIONS,
     params(Service),
-    request_body = Option<OneWish>,
+    request_body = Option<ServiceActionRequest>,
     responses(ActionRows, Malformed, NoService, Conflict, Broken),
 )]
 pub(super) async fn stop_one(
@@ -125,9 +126,9 @@ pub(super) async fn stop_one(
     post,
     path = routes::SERVICE_RESTART,
     operation_id = "restart_service",
-    tag = tag::WISHES,
+    tag = tag::ACTIONS,
     params(Service),
-    request_body = Option<OneWish>,
+    request_body = Option<ServiceActionRequest>,
     responses(ActionRows, Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn restart_one(
@@ -141,11 +142,11 @@ pub(super) async fn restart_one(
 }
 
 async fn many(State(api): Shares, actor: Actor, headers: &HeaderMap, body: &[u8], verb: Verb) -> Answer {
-    let wish = read(body)?;
-    match (wish.names.is_empty(), wish.all) {
+    let request = read(body)?;
+    match (request.names.is_empty(), request.all) {
         (true, false) => Err(bad("no services are named").help("fill `names`, or set `all` to true").into()),
         (false, true) => Err(bad("both `names` and `all` are given").help("use only one of the two").into()),
-        _ => answer(&api, actor, headers, verb, wish).await,
+        _ => answer(&api, actor, headers, verb, request).await,
     }
 }
 
@@ -157,17 +158,17 @@ async fn one(
     body: &[u8],
     verb: Verb,
 ) -> Answer {
-    let wish = read(body)?;
-    if wish.all || !wish.names.is_empty() {
+    let request = read(body)?;
+    if request.all || !request.names.is_empty() {
         return Err(bad("the service is named in the path already")
             .help("leave `names` and `all` out")
             .into());
     }
-    answer(&api, actor, headers, verb, service_api::Wish { names: vec![name], ..wish }).await
+    answer(&api, actor, headers, verb, service_api::ActionRequest { names: vec![name], ..request }).await
 }
 
-pub(super) fn read(body: &[u8]) -> Result<service_api::Wish, Problem> {
-    body_or_default(body, "a wish")
+pub(super) fn read(body: &[u8]) -> Result<service_api::ActionRequest, Problem> {
+    body_or_default(body, "an action request")
 }
 
 /// What is asked by a body that may be left out.
@@ -194,7 +195,7 @@ async fn answer(
     actor: Actor,
     headers: &HeaderMap,
     verb: Verb,
-    asked: service_api::Wish,
+    asked: service_api::ActionRequest,
 ) -> Answer {
     match verb {
         Verb::Start | Verb::Restart | Verb::Update => api.refresh().await?,
@@ -211,14 +212,14 @@ async fn answer(
         }
         Verb::Stop => may_be_stopped(api, &asked.names)?,
     }
-    let wish = Request {
+    let request = Request {
         all: asked.all,
         oneshots: asked.oneshots,
         relatives: asked.relatives.map(|along| if along { Propagate::Yes } else { Propagate::No }),
         wait: wait(asked.wait, asked.timeout_ms),
         ..Request::new(verb, asked.names)
     };
-    let rows = api.orchestrator.request(wish.by(actor.0)).await?;
+    let rows = api.orchestrator.request(request.by(actor.0)).await?;
     Ok(rows::outcomes(headers, rows).await)
 }
 

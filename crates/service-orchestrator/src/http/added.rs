@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
-use service_api::{Action, Add, Code, Outcome, Problem, routes};
+use service_api::{Action, AddRequest, Code, Outcome, Problem, routes};
 use service_core::{Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const INACTIVE_STATES: [&str; 3] = ["stopped", "completed", "failed"];
     post,
     path = routes::ADD,
     operation_id = "add_services",
-    tag = tag::WISHES,
+    tag = tag::ACTIONS,
     request_body = Definitions,
     responses(OutcomeRows, Malformed, Conflict, WrongFile, Broken),
 )]
@@ -43,7 +43,7 @@ pub(super) async fn add(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
-    let asked: Add = body_of(&body, "what to add")?;
+    let asked: AddRequest = body_of(&body, "what to add")?;
     let choose = |file: &Plan, before: &[Addition]| {
         choose_names(asked, file, before, &api.orchestrator.fleet_snapshot())
     };
@@ -84,7 +84,7 @@ fn row(fleet: &FleetSnapshot, name: &str, action: Action) -> Outcome {
 
 /// The definitions of a request, each with a name that is free.
 fn choose_names(
-    asked: Add,
+    asked: AddRequest,
     file: &Plan,
     before: &[Addition],
     fleet: &FleetSnapshot,
@@ -211,8 +211,8 @@ fn free_name(
     post,
     path = routes::REMOVE,
     operation_id = "remove_services",
-    tag = tag::WISHES,
-    request_body = service_api::Wish,
+    tag = tag::ACTIONS,
+    request_body = service_api::ActionRequest,
     responses(OutcomeRows, Malformed, NoService, Conflict, Broken),
 )]
 pub(super) async fn remove(
@@ -241,13 +241,13 @@ pub(super) async fn remove(
         // An addition that does not fit the file is not in the plan and has nothing to stop.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =
             names.iter().partition(|name| fleet.plan.id(name).is_some());
-        let wish = Request {
+        let request = Request {
             relatives: Some(Propagate::No),
             wait: wait(true, asked.timeout_ms),
             ..Request::new(Verb::Stop, there.iter().map(ToString::to_string).collect())
         };
-        let wish = wish.for_command("service remove").by(&by);
-        let stopped = api.orchestrator.request(wish).await?;
+        let request = request.for_command("service remove").by(&by);
+        let stopped = api.orchestrator.request(request).await?;
         let done = apart.into_iter().map(|name| row(&fleet, name, Action::Removed)).collect();
         // The task ends by itself, also after the client has disconnected.
         tokio::spawn(ON_BEHALF.scope(by, remove_stopped(Arc::clone(&api), stopped, done, rows)));

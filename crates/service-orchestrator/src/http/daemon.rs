@@ -3,7 +3,7 @@
 use super::actor::Actor;
 use super::health::{self, HealthReport};
 use super::openapi::{
-    Broken, Conflict, DaemonAnswer, Malformed, StopFailed, Unfit, VersionAnswer, VitalsAnswer, tag,
+    Broken, Conflict, DaemonAnswer, DaemonHealthAnswer, Malformed, StopFailed, Unfit, VersionAnswer, tag,
 };
 use super::reply::{Data, JsonBody, QueryParams, Reply};
 use super::state::ApiState;
@@ -11,7 +11,7 @@ use crate::host::clock;
 use crate::request::{Request, Verb};
 use axum::extract::State;
 use serde::Deserialize;
-use service_api::{API_VERSION, Code, Problem, Vitals, routes, view};
+use service_api::{API_VERSION, Code, DaemonHealth, Problem, routes, view};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use utoipa::IntoParams;
@@ -52,12 +52,12 @@ pub(super) async fn status(State(api): State<Arc<ApiState>>) -> Data<view::Daemo
     path = routes::HEALTH,
     operation_id = "daemon_health",
     tag = tag::DAEMON,
-    responses((status = 200, description = "it can; `degraded` has warnings", body = VitalsAnswer), Unfit),
+    responses((status = 200, description = "it can; `degraded` has warnings", body = DaemonHealthAnswer), Unfit),
 )]
-pub(super) async fn health(State(api): State<Arc<ApiState>>) -> Reply<Vitals> {
+pub(super) async fn health(State(api): State<Arc<ApiState>>) -> Reply<DaemonHealth> {
     let HealthReport { failures, warnings } = health::self_check(&api).await;
     if failures.is_empty() {
-        return Ok(Data(health::vitals(&api, warnings)));
+        return Ok(Data(health::daemon_health(&api, warnings)));
     }
     let help = "services keep running; the daemon's log has the details";
     Err(Problem::new(Code::Unfit, format!("cannot do its work: {}", failures.join("; "))).help(help).into())
@@ -114,9 +114,9 @@ pub(super) async fn stop(
     JsonBody(_): JsonBody,
 ) -> Reply<view::Daemon> {
     if stop.services {
-        let wish = Request { all: true, ..Request::new(Verb::Stop, Vec::new()) };
-        let wish = wish.for_command("service daemon stop --services").by(by);
-        let mut rows = api.orchestrator.request(wish).await?;
+        let request = Request { all: true, ..Request::new(Verb::Stop, Vec::new()) };
+        let request = request.for_command("service daemon stop --services").by(by);
+        let mut rows = api.orchestrator.request(request).await?;
         let mut failed = Vec::new();
         while let Some(row) = rows.recv().await {
             failed.extend(row.error.map(|problem| problem.message));

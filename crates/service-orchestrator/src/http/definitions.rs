@@ -222,7 +222,7 @@ impl FileStamp {
 mod tests {
     use super::*;
     use crate::host::disk::Disk;
-    use crate::request::{Apply, WaitPolicy};
+    use crate::request::{ApplyOptions, WaitPolicy};
 
     #[tokio::test]
     async fn an_apply_takes_back_nothing_that_was_added_or_removed_while_it_was_checked() {
@@ -244,7 +244,8 @@ mod tests {
             plan.ids().map(|id| plan.service(id).name.to_string()).collect::<Vec<_>>()
         };
         add("before").await;
-        let how = Apply { start: false, rollback: false, wait: WaitPolicy::Unlimited, by: "test".into() };
+        let how =
+            ApplyOptions { start: false, rollback: false, wait: WaitPolicy::Unlimited, by: "test".into() };
         write("[services.b]\nstart_command = \"true\"\n");
         definitions.refresh(&orchestrator).await.unwrap();
         let (revision, plan) = definitions.read().await.unwrap();

@@ -6,7 +6,7 @@ use crate::host::procfs;
 use crate::snapshot::ServiceSnapshot;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
-use service_api::{Vitals, vitals};
+use service_api::{DaemonHealth, daemon_health};
 use service_core::health::Health;
 use service_core::service::State;
 use service_core::{Name, Snapshot};
@@ -103,15 +103,15 @@ fn disconnected_shims(api: &ApiState) -> Option<String> {
 }
 
 /// The answer of `GET /api/v1/health`, where there are no failures.
-pub(super) fn vitals(api: &ApiState, warnings: Vec<String>) -> Vitals {
+pub(super) fn daemon_health(api: &ApiState, warnings: Vec<String>) -> DaemonHealth {
     let fleet = api.orchestrator.fleet_snapshot();
     let count =
         |of: &dyn Fn(&Snapshot) -> bool| fleet.entries.iter().filter(|entry| of(&entry.snapshot)).count();
-    Vitals {
-        status: if warnings.is_empty() { vitals::OK } else { vitals::DEGRADED }.to_owned(),
-        doubts: warnings,
+    DaemonHealth {
+        status: if warnings.is_empty() { daemon_health::OK } else { daemon_health::DEGRADED }.to_owned(),
+        warnings,
         uptime_ms: clock::millis(clock::now().since(api.began)),
-        services: vitals::Services {
+        services: daemon_health::Services {
             defined: fleet.entries.len(),
             running: count(&|service| service.state.is_alive()),
             ready: count(&|service| matches!(service.state, State::Ready { .. })),

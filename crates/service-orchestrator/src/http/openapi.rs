@@ -23,7 +23,7 @@ use utoipa::{Modify, OpenApi};
 /// Operations are sorted by what they are about.
 pub(super) mod tag {
     pub(crate) const SERVICES: &str = "services";
-    pub(crate) const WISHES: &str = "wishes";
+    pub(crate) const ACTIONS: &str = "wishes";
     pub(crate) const LOGS: &str = "logs";
     pub(crate) const EVENTS: &str = "events";
     pub(crate) const DAEMON: &str = "daemon";
@@ -46,7 +46,7 @@ pub(super) mod tag {
     ),
     tags(
         (name = tag::SERVICES, description = "Definitions and states of services."),
-        (name = tag::WISHES, description = "Starting, stopping, adding, changing. An accepted action returns \
+        (name = tag::ACTIONS, description = "Starting, stopping, adding, changing. An accepted action returns \
                                             200 and a row for each service, even if a row failed."),
         (name = tag::LOGS, description = "Logs of services."),
         (name = tag::EVENTS, description = "Events."),

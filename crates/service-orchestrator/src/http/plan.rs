@@ -6,7 +6,7 @@ use super::openapi::{Broken, ChangesAnswer, Conflict, Malformed, NotStarted, Out
 use super::reply::{Data, Failure, JsonBody, Reply};
 use super::rows;
 use super::state::ApiState;
-use crate::request::{Apply, ON_BEHALF};
+use crate::request::{ApplyOptions, ON_BEHALF};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -23,7 +23,7 @@ use tokio::sync::mpsc::unbounded_channel;
     get,
     path = routes::PLAN,
     operation_id = "plan",
-    tag = tag::WISHES,
+    tag = tag::ACTIONS,
     responses((status = 200, description = "a row for each service", body = ChangesAnswer), WrongFile, Broken),
 )]
 pub(super) async fn plan(State(api): State<Arc<ApiState>>) -> Reply<Vec<view::Change>> {
@@ -56,8 +56,8 @@ fn change(change: Change, warnings: Vec<String>) -> view::Change {
     post,
     path = routes::APPLY,
     operation_id = "apply",
-    tag = tag::WISHES,
-    request_body = Option<service_api::Apply>,
+    tag = tag::ACTIONS,
+    request_body = Option<service_api::ApplyRequest>,
     responses(OutcomeRows, Malformed, Conflict, WrongFile, NotStarted, Broken),
 )]
 pub(super) async fn apply(
@@ -66,9 +66,9 @@ pub(super) async fn apply(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
-    let asked: service_api::Apply = body_or_default(&body, "an apply")?;
+    let asked: service_api::ApplyRequest = body_or_default(&body, "an apply")?;
     let lock = Arc::clone(&api.applying).lock_owned().await;
-    let how = Apply {
+    let how = ApplyOptions {
         start: asked.start,
         rollback: asked.rollback,
         wait: wait(true, asked.timeout_ms),

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use service_api::command::MOST;
+use service_api::command::MAX_SAFE_INTEGER;
 use service_api::redact::brief;
 use service_api::{Code, Envelope, Problem};
 use std::time::Duration;
@@ -60,7 +60,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A number in the query string, with the same bounds as [`service_api::command::count`] in a body.
 pub(super) fn deserialize_count<'de, D: Deserializer<'de>>(query: D) -> Result<Option<u64>, D::Error> {
     match Option::<u64>::deserialize(query)? {
-        Some(number) if number > MOST => Err(D::Error::custom(format!("{number} is beyond {MOST}"))),
+        Some(number) if number > MAX_SAFE_INTEGER => {
+            Err(D::Error::custom(format!("{number} is beyond {MAX_SAFE_INTEGER}")))
+        }
         number => Ok(number),
     }
 }
@@ -124,7 +126,7 @@ fn explain_parameter(error: &str) -> String {
     let Some((name, why)) = error.split_once(": ") else { return error.to_owned() };
     let number = ["digit", "number too", "integer", "is beyond"].iter().any(|word| why.contains(word));
     match why {
-        _ if number => format!("`{name}` takes a whole number, {MOST} at most"),
+        _ if number => format!("`{name}` takes a whole number, {MAX_SAFE_INTEGER} at most"),
         why if why.contains("`true` or `false`") => format!("`{name}` takes `true` or `false`"),
         why => format!("`{name}`: {why}"),
     }

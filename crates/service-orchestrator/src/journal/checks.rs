@@ -6,7 +6,7 @@ use crate::host::clock;
 use crate::host::report::CheckResult;
 use serde::{Deserialize, Serialize};
 use service_api::Problem;
-use service_api::event::{Past, kind};
+use service_api::event::{HistoryEntry, kind};
 use service_core::Name;
 
 /// The result of one check, as it lies in its file.
@@ -42,7 +42,7 @@ impl CheckRow {
     }
 }
 
-impl From<CheckRow> for Past {
+impl From<CheckRow> for HistoryEntry {
     fn from(row: CheckRow) -> Self {
         Self {
             time: row.time,

@@ -7,7 +7,7 @@
 use super::reader::{Backlog, EventQuery, Position};
 use super::segment::SegmentSnapshot;
 use super::starts::starts;
-use service_api::event::Start;
+use service_api::event::StartRecord;
 use service_api::{Event, Problem};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -66,7 +66,7 @@ pub(crate) struct Starts {
     past: Backlog,
     question: EventQuery,
     told: usize,
-    held: Option<(vec::IntoIter<Start>, SemaphorePermit<'static>)>,
+    held: Option<(vec::IntoIter<StartRecord>, SemaphorePermit<'static>)>,
 }
 
 impl Starts {
@@ -74,7 +74,7 @@ impl Starts {
         Self { past, question, told: 0, held: None }
     }
 
-    fn rows(&self) -> Result<vec::IntoIter<Start>, Problem> {
+    fn rows(&self) -> Result<vec::IntoIter<StartRecord>, Problem> {
         let mut rows = starts(&self.past.find(&EventQuery { limit: None, ..self.question.clone() })?);
         if let Some(most) = self.question.limit {
             match self.question.since {
@@ -88,9 +88,9 @@ impl Starts {
 }
 
 impl RowCursor for Starts {
-    type Row = Start;
+    type Row = StartRecord;
 
-    fn advance(&mut self, tell: &mut dyn FnMut(Start) -> ControlFlow<()>) -> Result<bool, Problem> {
+    fn advance(&mut self, tell: &mut dyn FnMut(StartRecord) -> ControlFlow<()>) -> Result<bool, Problem> {
         if self.held.is_none()
             && let Ok(permit) = HOLDERS.try_acquire()
         {

@@ -5,7 +5,7 @@ use super::cursor::RowCursor;
 use super::reader::{Backlog, EventQuery, Position, Since, is_since, placed};
 use crate::host::clock;
 use jiff::Timestamp;
-use service_api::event::Past;
+use service_api::event::HistoryEntry;
 use service_api::{Event, Problem};
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -61,9 +61,9 @@ impl History {
 }
 
 impl RowCursor for History {
-    type Row = Past;
+    type Row = HistoryEntry;
 
-    fn advance(&mut self, tell: &mut dyn FnMut(Past) -> ControlFlow<()>) -> Result<bool, Problem> {
+    fn advance(&mut self, tell: &mut dyn FnMut(HistoryEntry) -> ControlFlow<()>) -> Result<bool, Problem> {
         let (events, checks) = (self.past.texts()?, self.checks.texts()?);
         let (question, since) = (&self.question, self.checked_since);
         let mut events = self
@@ -105,8 +105,8 @@ impl RowCursor for History {
     }
 }
 
-fn of_service(event: Event) -> Option<Past> {
-    Some(Past {
+fn of_service(event: Event) -> Option<HistoryEntry> {
+    Some(HistoryEntry {
         service: event.service?,
         time: event.time,
         kind: event.event,

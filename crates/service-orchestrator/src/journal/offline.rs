@@ -6,7 +6,7 @@ use super::history::History;
 use super::reader::{Backlog, EventQuery};
 use super::record::{checks_path, path, unreadable};
 use super::segment::SegmentSnapshot;
-use service_api::event::{Past as PastRow, Start};
+use service_api::event::{HistoryEntry, StartRecord};
 use service_api::{Event, Problem};
 use std::path::Path;
 
@@ -20,13 +20,13 @@ pub(crate) fn events(state_dir: &Path, question: &EventQuery) -> Result<Vec<Even
 }
 
 /// What happened to services, and what their checks said.
-pub(crate) fn history(state_dir: &Path, question: &EventQuery) -> Result<Vec<PastRow>, Problem> {
+pub(crate) fn history(state_dir: &Path, question: &EventQuery) -> Result<Vec<HistoryEntry>, Problem> {
     let checks =
         SegmentSnapshot::at(&checks_path(state_dir)).map(Checks::new).map_err(|error| unreadable(&error))?;
     all(History::new(past(state_dir)?, checks, question)?)
 }
 
 /// The critical path of starts.
-pub(crate) fn starts(state_dir: &Path, question: &EventQuery) -> Result<Vec<Start>, Problem> {
+pub(crate) fn starts(state_dir: &Path, question: &EventQuery) -> Result<Vec<StartRecord>, Problem> {
     all(Starts::new(past(state_dir)?, question.clone()))
 }

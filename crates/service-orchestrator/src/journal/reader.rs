@@ -7,7 +7,7 @@ use super::tracker::StateTracker;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use service_api::command::MOST;
+use service_api::command::MAX_SAFE_INTEGER;
 use service_api::redact::brief;
 use service_api::{Code, Event, Problem};
 use std::collections::BTreeMap;
@@ -131,7 +131,7 @@ impl std::str::FromStr for Since {
     type Err = Problem;
 
     fn from_str(text: &str) -> Result<Self, Problem> {
-        if let Some(seq) = text.parse().ok().filter(|seq| *seq <= MOST) {
+        if let Some(seq) = text.parse().ok().filter(|seq| *seq <= MAX_SAFE_INTEGER) {
             return Ok(Self::After(seq));
         }
         text.parse().map(Self::Time).map_err(|_| {

@@ -4,18 +4,18 @@
 //! you.
 
 use service_api::Event;
-use service_api::event::{Start, kind};
+use service_api::event::{StartRecord, kind};
 use std::collections::BTreeMap;
 
 /// A start that has not come to its result.
 struct Open {
-    start: Start,
+    start: StartRecord,
     wanted: f64,
     launched: Option<f64>,
 }
 
 /// One row for each start of each service, in the order in which they were wanted.
-pub(crate) fn starts(events: &[Event]) -> Vec<Start> {
+pub(crate) fn starts(events: &[Event]) -> Vec<StartRecord> {
     let (mut starts, mut open) = (Vec::new(), BTreeMap::new());
     for event in events.iter().filter(|event| event.event == kind::STATE) {
         let (Some(service), Some(to)) = (&event.service, &event.to) else { continue };
@@ -48,7 +48,7 @@ pub(crate) fn starts(events: &[Event]) -> Vec<Start> {
 }
 
 fn begin(event: &Event) -> Open {
-    let start = Start {
+    let start = StartRecord {
         service: event.service.clone().unwrap_or_default(),
         run: None,
         began: event.time.clone(),
@@ -60,12 +60,12 @@ fn begin(event: &Event) -> Open {
     Open { start, wanted: event.since_boot_ms, launched: None }
 }
 
-fn launch(before: Option<Open>, starts: &mut Vec<Start>, event: &Event) -> Open {
+fn launch(before: Option<Open>, starts: &mut Vec<StartRecord>, event: &Event) -> Open {
     let mut open = match before {
         Some(open) if open.launched.is_none() => open,
         other => {
             starts.extend(other.map(|open| settle(open, event, "failed")));
-            Open { start: Start { waited_for: None, ..begin(event).start }, ..begin(event) }
+            Open { start: StartRecord { waited_for: None, ..begin(event).start }, ..begin(event) }
         }
     };
     open.start.run = event.run;
@@ -76,9 +76,9 @@ fn launch(before: Option<Open>, starts: &mut Vec<Start>, event: &Event) -> Open 
     open
 }
 
-fn settle(open: Open, event: &Event, result: &str) -> Start {
+fn settle(open: Open, event: &Event, result: &str) -> StartRecord {
     let took_ms = open.launched.map(|launched| span(launched, event.since_boot_ms));
-    Start { took_ms, result: result.to_owned(), ..open.start }
+    StartRecord { took_ms, result: result.to_owned(), ..open.start }
 }
 
 /// Zero over a boot of the machine, from which no time can be counted.

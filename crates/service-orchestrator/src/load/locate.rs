@@ -2,7 +2,7 @@
 
 use super::file::{analyze, read};
 use super::key_map::KeyMap;
-use service_api::Place;
+use service_api::SourceLocation;
 use service_core::config::{Origin, Service};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The place of each key of each service, or else the place of the service's name. A service that the file does not define,
 /// or defines differently by now, has no place.
-pub(crate) fn locate_keys(file: &Path, keys: Vec<(Arc<Service>, &[&str])>) -> Vec<Option<Place>> {
+pub(crate) fn locate_keys(file: &Path, keys: Vec<(Arc<Service>, &[&str])>) -> Vec<Option<SourceLocation>> {
     let Ok(text) = read(file) else { return keys.iter().map(|_| None).collect() };
     let map = KeyMap::parse(text.as_str());
     let services = analyze(&text).services;

@@ -3,7 +3,7 @@
 use super::secret::SecretSpans;
 use super::section::Diagnostic;
 use service_api::redact::{self, redact};
-use service_api::{Code, Place, Problem};
+use service_api::{Code, Problem, SourceLocation};
 use std::cell::{Cell, OnceCell};
 use std::ops::Range;
 
@@ -84,13 +84,13 @@ impl Text {
         self.line(floor(&self.text, span.start)).0
     }
 
-    pub(super) fn place(&self, span: &Range<usize>) -> Place {
+    pub(super) fn place(&self, span: &Range<usize>) -> SourceLocation {
         let start = floor(&self.text, span.start);
         let (number, line) = self.line(start);
         let end = floor(&self.text, span.end).clamp(start, line.end);
         let shown = line.start..floor(&self.text, line.end.min(line.start + MAX_SNIPPET_BYTES));
         let most = floor(&self.text, end.min(start + MAX_SNIPPET_BYTES));
-        let mut place = Place {
+        let mut place = SourceLocation {
             file: self.file.clone(),
             line: number,
             column: self.count_characters(line.start, start) + 1,

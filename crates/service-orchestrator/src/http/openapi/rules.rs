@@ -6,7 +6,7 @@ use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 pub(super) fn write(document: &mut OpenApi) {
-    for (name, refused) in [("Wish", neither_or_both()), ("Definitions", nameless())] {
+    for (name, refused) in [("ActionRequest", neither_or_both()), ("Definitions", nameless())] {
         let schemas = document.components.as_mut().map(|components| &mut components.schemas);
         let Some(RefOr::T(Schema::Object(body))) = schemas.and_then(|schemas| schemas.get_mut(name)) else {
             panic!("the document has no `{name}`")

@@ -3,7 +3,7 @@
 #![expect(dead_code, reason = "they are described and never made")]
 
 use serde::Serialize;
-use service_api::{Code, Envelope, Event, Outcome, Problem, Vitals, event, routes, view};
+use service_api::{Code, DaemonHealth, Envelope, Event, Outcome, Problem, event, routes, view};
 use std::collections::BTreeMap;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
@@ -54,11 +54,11 @@ answers! {
     LogLinesAnswer(Vec<view::LogLine>)
     EventAnswer(Event)
     EventsAnswer(Vec<Event>)
-    HistoryAnswer(Vec<Told>)
+    HistoryAnswer(Vec<HistoryRow>)
     VersionAnswer(view::Version)
     DaemonAnswer(view::Daemon)
     ManagersAnswer(Vec<view::Manager>)
-    VitalsAnswer(Vitals)
+    DaemonHealthAnswer(DaemonHealth)
 }
 
 /// An answer, with notes about the project.
@@ -107,15 +107,15 @@ pub(crate) struct Failed {
 /// A row of history: an event or check, or with `starts` one start.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Told {
-    Past(event::Past),
-    Start(event::Start),
+pub(crate) enum HistoryRow {
+    HistoryEntry(event::HistoryEntry),
+    StartRecord(event::StartRecord),
 }
 
 /// An action request for the service in the path.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct OneWish {
+pub(crate) struct ServiceActionRequest {
     /// Start: also start dependencies. Stop: stop running dependents first. Restart: both. Absent: the value of
     /// `auto_start_dependencies` for a start, else true.
     relatives: Option<bool>,

@@ -4,7 +4,7 @@ use super::*;
 use crate::http::router;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use service_api::{Apply, Event, Outcome, Problem, Wish, event, view};
+use service_api::{ActionRequest, ApplyRequest, Event, Outcome, Problem, event, view};
 
 fn document() -> Value {
     serde_json::from_slice(&router::document()).unwrap()
@@ -86,8 +86,8 @@ fn what_is_a_time_is_one_for_who_generates_types() {
     let schemas = &document["components"]["schemas"];
     for (row, field) in [
         ("Event", "time"),
-        ("Past", "time"),
-        ("Start", "began"),
+        ("HistoryEntry", "time"),
+        ("StartRecord", "began"),
         ("Health", "checked"),
         ("LastCheck", "checked"),
         ("NextRetry", "at"),
@@ -148,14 +148,14 @@ fn every_row_has_an_example_of_its_own() {
     fits::<view::Version>(rows, "Version");
     fits::<view::Daemon>(rows, "Daemon");
     fits::<Event>(rows, "Event");
-    fits::<event::Past>(rows, "Past");
-    fits::<event::Start>(rows, "Start");
+    fits::<event::HistoryEntry>(rows, "HistoryEntry");
+    fits::<event::StartRecord>(rows, "StartRecord");
     fits::<view::Manager>(rows, "Manager");
-    fits::<service_api::Vitals>(rows, "Vitals");
+    fits::<service_api::DaemonHealth>(rows, "DaemonHealth");
     fits::<Outcome>(rows, "Outcome");
     fits::<Problem>(rows, "Problem");
-    fits::<Wish>(rows, "Wish");
-    fits::<Apply>(rows, "Apply");
-    rows.retain(|name, _| !["OneWish", "Definitions"].contains(&name.as_str()));
+    fits::<ActionRequest>(rows, "ActionRequest");
+    fits::<ApplyRequest>(rows, "ApplyRequest");
+    rows.retain(|name, _| !["ServiceActionRequest", "Definitions"].contains(&name.as_str()));
     assert!(rows.is_empty(), "nobody has heard of {rows:?}");
 }

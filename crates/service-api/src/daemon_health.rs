@@ -1,4 +1,4 @@
-//! [`Vitals`]: how the daemon itself is, for whoever looks after daemons.
+//! [`DaemonHealth`]: how the daemon itself is, for whoever looks after daemons.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,12 @@ pub const DEGRADED: &str = "degraded";
 /// The daemon can do its work. Otherwise the answer is a `Problem` with the code `unfit`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Vitals {
+pub struct DaemonHealth {
     /// `ok` or `degraded`.
     pub status: String,
     /// Warnings, each one sentence.
-    pub doubts: Vec<String>,
+    #[serde(rename = "doubts")]
+    pub warnings: Vec<String>,
     /// How long it has been running.
     pub uptime_ms: f64,
     /// The states of its services, which have no influence on `status`.
