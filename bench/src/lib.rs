@@ -30,7 +30,10 @@ pub struct Case {
 /// All cases.
 pub const CASES: [Case; 5] = [
     Case { name: "order and levels of 1,000 services", prepare: || again(services(1_000), plan) },
-    Case { name: "plan and diff of 1,000 services", prepare: || again(Changed::of(1_000), Changed::compare) },
+    Case {
+        name: "plan and diff of 1,000 services",
+        prepare: || again(Changed::new(1_000), Changed::compare),
+    },
     Case { name: "start, crash, restart and stop of 100 services", prepare: life },
     Case { name: "framing of 64 KB of log lines", prepare: framing },
     Case { name: "status of 100 services as JSON", prepare: status },
@@ -43,7 +46,7 @@ pub fn order(count: usize) -> Duration {
 
 /// How long a plan of so many services takes, and to compare it with what runs.
 pub fn difference(count: usize) -> Duration {
-    timed(Changed::of(count), Changed::compare)
+    timed(Changed::new(count), Changed::compare)
 }
 
 fn timed<In, Out>(input: In, act: impl Fn(In) -> Out) -> Duration {
@@ -99,7 +102,7 @@ struct Changed {
 }
 
 impl Changed {
-    fn of(count: usize) -> Self {
+    fn new(count: usize) -> Self {
         let old = services(count);
         let present = old.iter().map(|service| (service.name.clone(), Arc::new(service.clone()))).collect();
         let known = old.iter().map(|service| service.name.clone()).collect();

@@ -21,7 +21,7 @@ pub(crate) struct Use {
 
 impl Use {
     /// Of these processes together.
-    pub(crate) fn of(pids: &BTreeSet<u32>) -> Self {
+    pub(crate) fn measure(pids: &BTreeSet<u32>) -> Self {
         pids.iter().fold(Self::default(), |sum, pid| Self {
             memory: sum.memory + memory(*pid),
             cpu: sum.cpu + cpu(*pid),
@@ -64,7 +64,7 @@ pub(crate) fn all() -> impl Iterator<Item = u32> {
 }
 
 /// The processes that one system consists of: what was started in its directory, without the services.
-pub(crate) fn of(directory: &std::path::Path) -> BTreeSet<u32> {
+pub(crate) fn pids_in(directory: &std::path::Path) -> BTreeSet<u32> {
     service_tests::marked(directory)
         .into_iter()
         .filter(|pid| service_tests::name(*pid) != "payload")

@@ -21,7 +21,7 @@ pub(crate) enum Answer {
 }
 
 /// Sends a request and waits for its response.
-pub(crate) fn ask(socket: &Path, method: &str, path: &str, body: &str, wait: Duration) -> Answer {
+pub(crate) fn send_request(socket: &Path, method: &str, path: &str, body: &str, wait: Duration) -> Answer {
     let Ok(mut stream) = UnixStream::connect(socket) else { return Answer::Nobody };
     let asked = stream.set_read_timeout(Some(wait)).and_then(|()| stream.set_write_timeout(Some(wait)));
     let head =

@@ -161,7 +161,7 @@ pub(crate) fn is_at_rest(project: &Project, first: Option<Rest>) -> Rest {
     let mut times: Vec<Duration> = (0..21)
         .map(|_| {
             let begin = Instant::now();
-            drop(project.ask("GET", "/api/v1/health", "", Duration::from_secs(20)));
+            drop(project.request("GET", "/api/v1/health", "", Duration::from_secs(20)));
             begin.elapsed()
         })
         .collect();
@@ -220,7 +220,7 @@ pub(crate) fn stops_all(project: &Project, promises: &Promises) {
 
 /// The end: no process and no socket is left.
 pub(crate) fn goes_down(project: &Project) {
-    drop(project.ask("POST", "/api/v1/daemon/stop?services=true", "", Duration::from_mins(1)));
+    drop(project.request("POST", "/api/v1/daemon/stop?services=true", "", Duration::from_mins(1)));
     let mut left = Vec::new();
     if !within(Duration::from_secs(20), || {
         left = service_tests::marked(&project.root);

@@ -87,7 +87,7 @@ pub(crate) fn play(project: &Project, promises: &Promises, round: u64, client: u
 /// Sends a request and records its result.
 pub(crate) fn wish(project: &Project, client: usize, path: &str, body: &Value) -> Wish {
     let sent = now();
-    let answer = project.ask("POST", path, &body.to_string(), WAIT);
+    let answer = project.request("POST", path, &body.to_string(), WAIT);
     let mut wish = Wish {
         client,
         what: format!("{path} {body}"),
@@ -138,12 +138,12 @@ fn connected(project: &Project, chance: &mut Chance, client: usize) {
             body["names"] = json!(names);
             drop(wish(project, client, "/api/v1/services/start", &body));
         }
-        _ => look(project, chance, &one),
+        _ => query_service(project, chance, &one),
     }
 }
 
 /// Sends one of many kinds of queries.
-fn look(project: &Project, chance: &mut Chance, name: &str) {
+fn query_service(project: &Project, chance: &mut Chance, name: &str) {
     let path = match chance.below(12) {
         0 => format!("/api/v1/services/{name}/why"),
         1 => format!("/api/v1/services/{name}/logs?tail=50"),
@@ -159,7 +159,7 @@ fn look(project: &Project, chance: &mut Chance, name: &str) {
         _ => "/api/v1/services/status".into(),
     };
     let sent = now();
-    match project.ask("GET", &path, "", WAIT) {
+    match project.request("GET", &path, "", WAIT) {
         Answer::Silence => project.violation("answers", &format!("no answer within {WAIT:?} to GET {path}")),
         Answer::Told(200, _) => (),
         Answer::Told(status, value) => {

@@ -41,27 +41,32 @@ pub(crate) fn lose(project: &Project, before: &Files, chance: &mut Chance) {
             (_, 0) => continue,
             (Some(old), _) if old == bytes => continue,
             (None, 1) => {
-                say(project, path, "is gone", fs::remove_file(path));
+                log_change(project, path, "is gone", fs::remove_file(path));
                 continue;
             }
             (None, _) => bytes[..part(bytes.len(), chance)].to_vec(),
             (Some(old), how) if bytes.starts_with(old) => appended(old, bytes, how, chance),
             (Some(old), _) => old.clone(),
         };
-        say(project, path, &format!("has {} of {} bytes", kept.len(), bytes.len()), fs::write(path, kept));
+        log_change(
+            project,
+            path,
+            &format!("has {} of {} bytes", kept.len(), bytes.len()),
+            fs::write(path, kept),
+        );
     }
     let gone = before.iter().filter(|(path, _)| !after.contains_key(*path));
     for (path, bytes) in gone {
         let is_there_again = path.parent().is_some_and(Path::is_dir) && chance.percent(50);
         if is_there_again {
-            say(project, path, "is there again", fs::write(path, bytes));
+            log_change(project, path, "is there again", fs::write(path, bytes));
         }
     }
     // The contents of tmpfs are lost.
     let run = project.root.join("run");
-    say(project, &run, "is empty", fs::remove_dir_all(&run).and_then(|()| fs::create_dir(&run)));
+    log_change(project, &run, "is empty", fs::remove_dir_all(&run).and_then(|()| fs::create_dir(&run)));
     let boot = boot_id(chance.between(1, 999_999_999));
-    say(project, Path::new("boot"), &boot, fs::write(project.root.join("boot"), &boot));
+    log_change(project, Path::new("boot"), &boot, fs::write(project.root.join("boot"), &boot));
 }
 
 fn appended(old: &[u8], bytes: &[u8], how: u64, chance: &mut Chance) -> Vec<u8> {
@@ -77,7 +82,7 @@ fn part(length: usize, chance: &mut Chance) -> usize {
     usize::try_from(chance.below(length as u64 + 1)).unwrap_or(0)
 }
 
-fn say(project: &Project, path: &Path, what: &str, done: std::io::Result<()>) {
+fn log_change(project: &Project, path: &Path, what: &str, done: std::io::Result<()>) {
     let failed = done.err().map(|error| format!(": {error}")).unwrap_or_default();
     project.log(&format!("power loss: {} {}{failed}", path.display(), what.trim_end()));
 }

@@ -28,7 +28,7 @@ pub(crate) struct Process {
 pub(crate) fn all(project: &Project) -> Vec<Process> {
     let mut pids = marked(&project.root);
     pids.sort_unstable();
-    let mut found: Vec<Process> = pids.iter().filter_map(|pid| look(*pid)).collect();
+    let mut found: Vec<Process> = pids.iter().filter_map(|pid| read_process(*pid)).collect();
     let of: Vec<(u32, Option<String>)> =
         found.iter().map(|process| (parent(process.pid), process.service.clone())).collect();
     for process in found.iter_mut().filter(|process| process.kind == Kind::Shim) {
@@ -38,7 +38,7 @@ pub(crate) fn all(project: &Project) -> Vec<Process> {
     found
 }
 
-fn look(pid: u32) -> Option<Process> {
+fn read_process(pid: u32) -> Option<Process> {
     let name = name(pid);
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<String> =

@@ -1,6 +1,6 @@
 //! [`Project`]: the directories of one run, its daemon, and the records of all parts.
 
-use crate::ask::{Answer, ask};
+use crate::ask::{Answer, send_request};
 use crate::graph::{Edit, Graph};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -117,12 +117,12 @@ impl Project {
     }
 
     /// Sends a request to the daemon, and starts one if none runs.
-    pub(crate) fn ask(&self, method: &str, path: &str, body: &str, wait: Duration) -> Answer {
+    pub(crate) fn request(&self, method: &str, path: &str, body: &str, wait: Duration) -> Answer {
         let deadline = Instant::now() + UP_WITHIN;
         loop {
             let socket = lock(&self.socket).clone();
             if let Some(socket) = socket {
-                let answer = ask(&socket, method, path, body, wait);
+                let answer = send_request(&socket, method, path, body, wait);
                 if !matches!(answer, Answer::Nobody) {
                     return answer;
                 }
@@ -140,7 +140,7 @@ impl Project {
     pub(crate) fn data(&self, path: &str) -> Option<Value> {
         let deadline = Instant::now() + UP_WITHIN;
         while Instant::now() < deadline {
-            match self.ask("GET", path, "", Duration::from_secs(30)) {
+            match self.request("GET", path, "", Duration::from_secs(30)) {
                 Answer::Told(200, mut value) => {
                     return Some(if value["data"].is_null() { value } else { value["data"].take() });
                 }

@@ -151,7 +151,7 @@ impl Project {
 
     /// Runs a Nushell line to its end.
     pub fn nu(&self, line: &str) -> Answer {
-        Answer::of(self.spawn(line))
+        Answer::wait_for(self.spawn(line))
     }
 
     /// The value of a line that must succeed. Durations are nanoseconds, sizes bytes.
@@ -285,7 +285,7 @@ fn daemon_log(states: &Path) -> String {
 
 impl Answer {
     /// Waits for a Nushell to exit.
-    pub fn of(nu: Child) -> Self {
+    pub fn wait_for(nu: Child) -> Self {
         let output = nu.wait_with_output().expect("nu was started");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) }

@@ -235,7 +235,7 @@ fn an_apply_that_fails_takes_back_nothing_that_others_were_told() {
     assert_eq!(project.value("service start down fresh").column("ok"), ["true", "true"]);
     let pids = ["down", "fresh"].map(|name| project.pid(name));
     project.write("fail", "");
-    assert!(!service_tests::Answer::of(apply).success);
+    assert!(!service_tests::Answer::wait_for(apply).success);
     assert_eq!(project.status("zeta")["state"], "ready", "it runs again as before");
     assert_eq!(["up", "added"].map(|name| project.status(name)["state"].clone()), ["stopped", "stopped"]);
     assert_eq!(["down", "fresh", "mid"].map(|name| project.pid(name)), [pids[0], pids[1], mid]);

@@ -183,7 +183,7 @@ fn the_lines_of_a_container_are_followed_over_its_restart(engine: ContainerEngin
     let following =
         project.spawn("service logs web --follow --tail 1000 | get line | first 300 | to json --raw");
     project.value("service restart web");
-    let told = Answer::of(following).value();
+    let told = Answer::wait_for(following).value();
     let expected: Vec<String> = (1..=300).map(|number| number.to_string()).collect();
     assert_eq!(told, serde_json::json!(expected));
     let lately = project.value("service logs web --since 1hr | length");

@@ -214,7 +214,7 @@ fn who_waits_is_told_when_the_daemon_ends() {
         (status.success && status.value().row("slow")["state"] == "starting").then_some(())
     });
     project.value("service daemon stop");
-    assert_eq!(Answer::of(waiting).value(), "service::daemon_unreachable");
+    assert_eq!(Answer::wait_for(waiting).value(), "service::daemon_unreachable");
     project.value("service stop slow");
 }
 

@@ -107,7 +107,7 @@ fn whoever_follows_hears_everything_once_also_when_daemons_are_killed() {
         project.kill_daemon();
     }
     project.value("service restart web");
-    let heard = Answer::of(listens).value();
+    let heard = Answer::wait_for(listens).value();
     let written = project.value("service events --since 0 web | first 20");
     assert_eq!(numbers(&heard), numbers(&written));
 }
@@ -121,7 +121,7 @@ fn a_follower_ends_with_its_consumer_and_waits_for_a_daemon_without_starting_one
     eventually("it listens", || runs("nu_plugin_servi").then_some(()));
     assert!(!project.path("state/service-orchestrator").exists());
     project.value("service start web");
-    assert_eq!(Answer::of(listens).value()[0]["service"], "web");
+    assert_eq!(Answer::wait_for(listens).value()[0]["service"], "web");
 }
 
 #[test]

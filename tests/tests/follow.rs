@@ -27,7 +27,7 @@ fn lines_come_live_after_the_tail_without_gap_or_repetition_over_rotations_and_d
     for _ in 0..2 {
         project.value("service daemon restart");
     }
-    let told = numbers(&Answer::of(following));
+    let told = numbers(&Answer::wait_for(following));
     let expected: Vec<u64> = (told[0]..).take(600).collect();
     assert_eq!(told, expected);
 }
@@ -40,7 +40,7 @@ fn a_restart_of_the_service_is_followed_into_its_next_run() {
     project.value("service start web");
     let following = project.spawn("service logs web -f | where line == hello | first 2 | length");
     project.value("service restart web");
-    assert_eq!(Answer::of(following).stdout.trim(), "2");
+    assert_eq!(Answer::wait_for(following).stdout.trim(), "2");
 }
 
 #[test]
@@ -105,6 +105,6 @@ fn whoever_follows_ends_when_nobody_brings_the_daemon_back() {
         (project.value("service logs web").column("line").contains(&"hello".into())).then_some(())
     });
     project.value("service stop web; service daemon stop");
-    let answer = Answer::of(following);
+    let answer = Answer::wait_for(following);
     assert!(answer.stdout.contains("service::daemon_unreachable"), "{answer:?}");
 }

@@ -215,7 +215,7 @@ impl Chance {
         usize::try_from((mixed ^ (mixed >> 31)) % most as u64).expect("it is below a usize")
     }
 
-    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+    fn pick<'a>(&mut self, all: &[&'a str]) -> &'a str {
         all[self.below(all.len())]
     }
 
@@ -228,8 +228,8 @@ impl Chance {
     /// A request that may be anything, but names no service that there is.
     fn request(&mut self) -> Vec<u8> {
         let method = self
-            .of(&["GET", "GET", "GET", "POST", "PUT", "DELETE", "HEAD", "get", "OPTIONS", "\u{0}", "G T"]);
-        let route = self.of(&[
+            .pick(&["GET", "GET", "GET", "POST", "PUT", "DELETE", "HEAD", "get", "OPTIONS", "\u{0}", "G T"]);
+        let route = self.pick(&[
             "services/list",
             "services/status",
             "services/order",
@@ -260,7 +260,7 @@ impl Chance {
             2 => format!("?{}={}&since={}&limit=5", self.noise(), self.noise(), self.below(99)),
             _ => format!(
                 "?{}",
-                self.of(&[
+                self.pick(&[
                     "tail=0",
                     "since=x",
                     "limit=-1",
@@ -271,7 +271,7 @@ impl Chance {
                 ])
             ),
         };
-        let accept = self.of(&["*/*", "application/x-ndjson", "text/event-stream", "\u{e9}"]);
+        let accept = self.pick(&["*/*", "application/x-ndjson", "text/event-stream", "\u{e9}"]);
         let body = match self.below(4) {
             0 => "{".repeat(self.below(3000)),
             1 => format!("{{\"names\": [\"{}\"]}}", self.below(9)),

@@ -306,7 +306,7 @@ fn calls_that_hang_keep_nobody_waiting() {
     assert_eq!(project.value("service start lamp").row("lamp")["ok"], true);
     assert_eq!(project.value("service stop lamp").row("lamp")["ok"], true);
     assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
-    service_tests::Answer::of(asking);
+    service_tests::Answer::wait_for(asking);
     project.value("service stop --all --timeout 20sec");
 }
 
@@ -336,7 +336,7 @@ fn a_oneshot_of_a_manager_is_ready_when_it_has_ended() {
     eventually("it runs", || (calls(&project, "status job") >= 3).then_some(()));
     assert_eq!(project.status("job")["state"], "starting");
     project.write("done", "");
-    assert_eq!(service_tests::Answer::of(starting).value().row("job")["ok"], true);
+    assert_eq!(service_tests::Answer::wait_for(starting).value().row("job")["ok"], true);
     assert_eq!(project.status("job")["state"], "completed");
 }
 

@@ -61,7 +61,7 @@ fn two_shells_that_start_a_service_at_once_start_one_process() {
         return;
     };
     let shells: Vec<_> = (0..2).map(|_| project.spawn("service start web | to json --raw")).collect();
-    let answers: Vec<Value> = shells.into_iter().map(|shell| Answer::of(shell).value()).collect();
+    let answers: Vec<Value> = shells.into_iter().map(|shell| Answer::wait_for(shell).value()).collect();
     assert!(answers.iter().all(|rows| rows.row("web")["ok"] == true), "{answers:?}");
     assert_eq!(project.read("starts").lines().count(), 1, "one start only");
 }

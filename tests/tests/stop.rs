@@ -210,7 +210,7 @@ fn a_stop_that_asks_for_more_time_gets_it_and_no_more_than_it_asked_for() {
     let status = project.status("asks");
     assert_eq!((&status["state"], &status["pid"]), (&"stopping".into(), &asks.into()), "{status}");
     project.write("go", "");
-    let stopped = service_tests::Answer::of(stopping).value();
+    let stopped = service_tests::Answer::wait_for(stopping).value();
     assert_eq!(stopped.row("asks")["ok"], true, "{stopped}");
     let status = project.status("asks");
     assert_eq!(

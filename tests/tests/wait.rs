@@ -13,7 +13,7 @@ fn a_wait_ends_when_the_service_is_ready_and_gives_its_status() {
     project.value("service start slow --no-wait");
     let waiting = project.spawn("service wait slow | to json --raw");
     project.write("go", "");
-    let rows = Answer::of(waiting).value();
+    let rows = Answer::wait_for(waiting).value();
     assert_eq!((rows.column("name"), rows.column("state")), (vec!["slow".into()], vec!["ready".into()]));
 }
 
@@ -49,7 +49,7 @@ fn a_wait_fails_when_somebody_stops_what_it_waits_for() {
     let waiting = project.spawn("try { service wait slow } catch {|e| print $e.details.code }");
     // Whichever of the two comes first, that is the answer.
     project.value("service stop slow");
-    assert_eq!(Answer::of(waiting).stdout.trim(), "service::never");
+    assert_eq!(Answer::wait_for(waiting).stdout.trim(), "service::never");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn each_state_can_be_waited_for_and_time_has_an_end() {
     assert!(began.elapsed().as_secs() < 10);
     let waiting = project.spawn("service wait slow --for stopped | to json --raw");
     project.value("service stop slow");
-    assert_eq!(Answer::of(waiting).value().column("state"), ["stopped"]);
+    assert_eq!(Answer::wait_for(waiting).value().column("state"), ["stopped"]);
 }
 
 #[test]

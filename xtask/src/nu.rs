@@ -16,12 +16,12 @@ const OLDEST: &str = "0.109.1";
 /// built.
 pub(crate) fn get() -> TaskResult<PathBuf> {
     let home = paths::target()?.join("nu");
-    if let Some(nu) = std::env::var_os("SERVICE_TEST_NU").map(PathBuf::from).or_else(|| found(&home)) {
+    if let Some(nu) = std::env::var_os("SERVICE_TEST_NU").map(PathBuf::from).or_else(|| find_fitting(&home)) {
         return Ok(nu);
     }
     eprintln!("no Nushell {FITTING}x on PATH; getting {VERSION} into {}", home.display());
     let from_npm = from_npm(&home, VERSION);
-    if let Some(nu) = found(&home) {
+    if let Some(nu) = find_fitting(&home) {
         return Ok(nu);
     }
     if let Err(error) = from_npm {
@@ -29,7 +29,7 @@ pub(crate) fn get() -> TaskResult<PathBuf> {
     }
     eprintln!("npm has none for this machine; building it, which takes some ten minutes");
     run(cargo(&["install", "nu", "--version", VERSION, "--locked", "--root"]).arg(&home))?;
-    found(&home).ok_or_else(|| format!("cannot find a Nushell {FITTING}x: put one on PATH").into())
+    find_fitting(&home).ok_or_else(|| format!("cannot find a Nushell {FITTING}x: put one on PATH").into())
 }
 
 /// The oldest `nu` of the plain front, in the target directory; `None`, after a message, if npm has none.
@@ -57,7 +57,7 @@ fn from_npm(home: &Path, version: &str) -> TaskResult {
         .arg(format!("nushell@{version}")))
 }
 
-fn found(home: &Path) -> Option<PathBuf> {
+fn find_fitting(home: &Path) -> Option<PathBuf> {
     on_path().chain(got(home)).chain([home.join("bin/nu")]).find(|nu| is(nu, FITTING))
 }
 

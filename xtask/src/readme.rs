@@ -57,13 +57,13 @@ fn run_commands() -> TaskResult<String> {
 /// A text without its numbers, their units, and the widths of its columns.
 fn without_numbers(text: &str) -> String {
     let words = |line: &str| {
-        let words = line.split_whitespace().map(word).filter(|word| !word.is_empty());
+        let words = line.split_whitespace().map(strip_number).filter(|word| !word.is_empty());
         words.collect::<Vec<_>>().join(" ")
     };
     text.lines().map(words).collect::<Vec<_>>().join("\n")
 }
 
-fn word(word: &str) -> String {
+fn strip_number(word: &str) -> String {
     const UNITS: [&str; 9] = ["ns", "µs", "ms", "sec", "B", "kB", "MB", "now", "ago"];
     let without: String = word.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | '─')).collect();
     if UNITS.contains(&without.as_str()) || without.starts_with("second") { String::new() } else { without }

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let [socket, what @ ..] = words.as_slice() else { return Err("payload SOCKET WHAT".into()) };
     match what {
-        ["alive"] => tell(socket)?,
+        ["alive"] => notify(socket)?,
         ["listen", port, milliseconds] => {
             std::thread::sleep(Duration::from_millis(milliseconds.parse()?));
             let listener = TcpListener::bind(("127.0.0.1", port.parse()?))?;
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             if let Ok(descriptor) = std::env::var("READY_FD") {
                 std::fs::write(format!("/proc/self/fd/{descriptor}"), "\n")?;
             }
-            tell(socket)?;
+            notify(socket)?;
             std::mem::forget(listener);
         }
         ["lines", count, bytes] => return write(count.parse()?, bytes.parse()?),
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn tell(socket: &str) -> std::io::Result<()> {
+fn notify(socket: &str) -> std::io::Result<()> {
     UnixDatagram::unbound()?.send_to(std::process::id().to_string().as_bytes(), socket).map(|_| ())
 }
 

@@ -117,7 +117,7 @@ pub(crate) fn run(plan: &Path) -> io::Result<()> {
         let known = running.len();
         let woken: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         drop(fds);
-        if woken[0] && take(&words, &mut ready) {
+        if woken[0] && receive_ready(&words, &mut ready) {
             spawn(&services, &ready, directory, &notified, &mut running)?;
         }
         if woken[1] && !ending {
@@ -164,7 +164,7 @@ pub(crate) fn run(plan: &Path) -> io::Result<()> {
 }
 
 /// Reads who is ready: with services that need each other, they come up in the order of their indices, layer by layer.
-fn take(words: &UnixDatagram, ready: &mut [bool]) -> bool {
+fn receive_ready(words: &UnixDatagram, ready: &mut [bool]) -> bool {
     let mut any = false;
     while words.recv(&mut [0; 16]).is_ok() {
         if let Some(next) = ready.iter_mut().find(|ready| !**ready) {

@@ -81,7 +81,7 @@ struct User {
 }
 
 impl User {
-    fn ask(&self, words: &[&str]) {
+    fn run(&self, words: &[&str]) {
         let mut command = Command::new(&self.control);
         let command = command.arg("--quiet").arg("--socket-path").arg(&self.socket).args(words);
         assert!(command.status().is_ok_and(|status| status.success()), "dinitctl {words:?}");
@@ -90,11 +90,11 @@ impl User {
 
 impl Instance for User {
     fn start(&mut self) {
-        self.ask(&["start", "--no-wait", "all"]);
+        self.run(&["start", "--no-wait", "all"]);
     }
 
     fn stop(&mut self) {
-        self.ask(&["stop", "--no-wait", "all"]);
+        self.run(&["stop", "--no-wait", "all"]);
     }
 
     fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
@@ -104,7 +104,7 @@ impl Instance for User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        self.ask(&["shutdown"]);
+        self.run(&["shutdown"]);
         service_tests::eventually("dinit is down", || self.process.0.try_wait().ok().flatten());
     }
 }

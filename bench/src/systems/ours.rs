@@ -147,14 +147,14 @@ impl Instance for Daemon {
             }
         }
         match length {
-            Some(length) => take(kept, length) > 0,
+            Some(length) => discard_bytes(kept, length) > 0,
             // A long one comes in pieces, each with its length before it; the last has none.
             None => {
                 let mut all = 0;
                 loop {
                     let length = line(kept);
                     let length = usize::from_str_radix(length.trim(), 16).expect("a length is a number");
-                    take(kept, length + 2);
+                    discard_bytes(kept, length + 2);
                     all += length;
                     if length == 0 {
                         return all > 0;
@@ -178,7 +178,7 @@ fn line(from: &mut BufReader<UnixStream>) -> String {
     line
 }
 
-fn take(from: &mut BufReader<UnixStream>, length: usize) -> usize {
+fn discard_bytes(from: &mut BufReader<UnixStream>, length: usize) -> usize {
     let mut taken = vec![0; length];
     from.read_exact(&mut taken).expect("the daemon answers whole");
     length
@@ -187,7 +187,7 @@ fn take(from: &mut BufReader<UnixStream>, length: usize) -> usize {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kept = None;
-        let all = process::of(&self.directory);
+        let all = process::pids_in(&self.directory);
         let watch = process::Watch::on(&all);
         self.post("daemon/stop?services=true", &Value::Null);
         let _ = self.process.wait();

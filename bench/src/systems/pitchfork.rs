@@ -77,7 +77,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn ask(&mut self, words: &[&str]) {
+    fn run(&mut self, words: &[&str]) {
         let asked = command(&self.directory).and_then(|mut command| command.args(words).spawn().ok());
         self.asked.push(ChildGuard(asked.expect("pitchfork can be run")));
     }
@@ -85,17 +85,17 @@ impl Supervisor {
 
 impl Instance for Supervisor {
     fn start(&mut self) {
-        self.ask(&["start", "--local", "--quiet"]);
+        self.run(&["start", "--local", "--quiet"]);
     }
 
     fn stop(&mut self) {
-        self.ask(&["stop", "--local"]);
+        self.run(&["stop", "--local"]);
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        self.ask(&["supervisor", "stop"]);
+        self.run(&["supervisor", "stop"]);
         service_tests::within(ENDS_WITHIN, "pitchfork is down", || self.process.0.try_wait().ok().flatten());
     }
 }

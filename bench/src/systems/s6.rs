@@ -88,7 +88,7 @@ struct Scan {
 
 impl Scan {
     /// It may be gone already when it is told to end.
-    fn say(&self, what: &str) {
+    fn run(&self, what: &str) {
         let mut command = Command::new(&self.control);
         let _ = command.arg(what).arg(&self.scanned).stderr(Stdio::null()).status();
     }
@@ -99,11 +99,11 @@ impl Instance for Scan {
         for entry in fs::read_dir(&self.definitions).into_iter().flatten().flatten() {
             let _ = symlink(entry.path(), self.scanned.join(entry.file_name()));
         }
-        self.say("-a");
+        self.run("-a");
     }
 
     fn stop(&mut self) {
-        self.say("-t");
+        self.run("-t");
     }
 
     fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
@@ -113,7 +113,7 @@ impl Instance for Scan {
 
 impl Drop for Scan {
     fn drop(&mut self) {
-        self.say("-t");
+        self.run("-t");
         service_tests::eventually("s6 is down", || match self.process.0.try_wait() {
             Ok(Some(_)) => Some(()),
             _ => None,

@@ -73,7 +73,7 @@ struct User {
 }
 
 impl User {
-    fn ask(&self, word: &str) {
+    fn run(&self, word: &str) {
         let names = self.names.iter().map(String::as_str);
         self.manager.systemctl(&[word, "--no-block"].into_iter().chain(names).collect::<Vec<_>>());
     }
@@ -81,11 +81,11 @@ impl User {
 
 impl Instance for User {
     fn start(&mut self) {
-        self.ask("start");
+        self.run("start");
     }
 
     fn stop(&mut self) {
-        self.ask("stop");
+        self.run("stop");
     }
 
     fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {

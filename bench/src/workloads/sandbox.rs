@@ -69,7 +69,7 @@ impl Sandbox {
 
     /// The CPU time and memory that the system's own processes have used.
     pub(crate) fn used(&self) -> process::Use {
-        process::Use::of(&process::of(self.path()))
+        process::Use::measure(&process::pids_in(self.path()))
     }
 }
 

@@ -116,7 +116,7 @@ impl Chain {
 }
 
 fn asked(round: &Round, path: &str) -> Option<Value> {
-    match round.project.ask("GET", path, "", Duration::from_mins(1)) {
+    match round.project.request("GET", path, "", Duration::from_mins(1)) {
         Answer::Told(200, mut value) => Some(value["data"].take()),
         answer => {
             round.project.violation("events", &format!("GET {path}: {answer:?}"));

@@ -333,7 +333,7 @@ mod tests {
     use service_api::endpoint::TcpEndpoint;
     use service_api::{ActionRequest, Outcome, view};
 
-    fn ask(daemon: &MockDaemon) -> Result<view::Version, Problem> {
+    fn request_version(daemon: &MockDaemon) -> Result<view::Version, Problem> {
         Client::new(&DaemonAddress::local(&daemon.socket))?
             .with_timeout(Duration::from_millis(100))
             .get(routes::VERSION, &[])
@@ -356,8 +356,11 @@ mod tests {
         let missing = Client::new(&DaemonAddress::local(Path::new("/nowhere/d.sock"))).unwrap();
         let problem = missing.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
         assert_eq!(problem.code, Code::DaemonUnreachable);
-        assert_eq!(ask(&MockDaemon::serving(|_| Reply::Silence)).unwrap_err().code, Code::Timeout);
-        let odd = ask(&MockDaemon::serving(|_| Reply::Json(200, "hello".into()))).unwrap_err();
+        assert_eq!(
+            request_version(&MockDaemon::serving(|_| Reply::Silence)).unwrap_err().code,
+            Code::Timeout
+        );
+        let odd = request_version(&MockDaemon::serving(|_| Reply::Json(200, "hello".into()))).unwrap_err();
         assert_eq!(odd.code, Code::Internal);
         assert!(odd.message.starts_with("cannot understand the daemon's answer `hello`"), "{}", odd.message);
     }

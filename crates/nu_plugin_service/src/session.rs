@@ -150,7 +150,7 @@ impl Session {
     }
 
     /// Sends a request to the daemon, which is started if it does not run.
-    pub(crate) fn ask<T: Send + 'static>(
+    pub(crate) fn request<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, LabeledError> {
@@ -165,7 +165,7 @@ impl Session {
         question: impl Fn(&Client, &str) -> Result<T, Problem> + Send + Sync + 'static,
     ) -> Result<Vec<T>, LabeledError> {
         let selected: Vec<String> = selection.names().iter().map(|name| name.item.clone()).collect();
-        self.ask(move |client| {
+        self.request(move |client| {
             let names = if selected.is_empty() { all_names(client)? } else { selected };
             std::thread::scope(|scope| {
                 let asked: Vec<_> = names.iter().map(|name| scope.spawn(|| question(client, name))).collect();

@@ -74,7 +74,7 @@ impl Project {
         let Some(named) = named else {
             let found = upward(around, is_here).or_else(|| users_own(around).filter(|_| is_here));
             return match found {
-                Some(path) => Self::found(&path, around),
+                Some(path) => Self::from_found_file(&path, around),
                 None if is_here => Err(no_project(around.cwd)),
                 None => Err(gone::directory(around.cwd)),
             };
@@ -108,11 +108,11 @@ impl Project {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(cannot(&error)),
         }
-        Self::found(&path, around)
+        Self::from_found_file(&path, around)
     }
 
     /// The project of a file that nobody has named.
-    fn found(path: &Path, around: &Environment<'_>) -> Result<Self, Problem> {
+    fn from_found_file(path: &Path, around: &Environment<'_>) -> Result<Self, Problem> {
         // What is gone says nothing; what still runs of it can be stopped whoever could write there.
         let trusted_hash = if gone::is_there(path) { may_be_used(path, around)? } else { None };
         Ok(Self { trusted_hash, ..Self::at(path, around)? })
@@ -123,10 +123,10 @@ impl Project {
         let inside = path.join(FILE);
         let candidates = if path.is_dir() { [inside.as_path(), path] } else { [path, inside.as_path()] };
         if let Some(file) = candidates.into_iter().find(|file| gone::is_there(file)) {
-            return Self::of(gone::settled(file), around);
+            return Self::from_file(gone::settled(file), around);
         }
         for file in candidates {
-            let project = Self::of(gone::settled(file), around)?;
+            let project = Self::from_file(gone::settled(file), around)?;
             if project.state_dir.is_dir() {
                 return Ok(project);
             }
@@ -138,7 +138,7 @@ impl Project {
     }
 
     /// The project of a file, whether that is there or not.
-    fn of(config: PathBuf, around: &Environment<'_>) -> Result<Self, Problem> {
+    fn from_file(config: PathBuf, around: &Environment<'_>) -> Result<Self, Problem> {
         let slug = slug(&config);
         let state_dir = states(around)?.join(&slug);
         let socket = runtime_dir(around, &slug).join(format!("{slug}.sock"));
@@ -177,7 +177,7 @@ impl Project {
 fn upward(around: &Environment<'_>, is_here: bool) -> Option<PathBuf> {
     let mut files = around.cwd.ancestors().map(|dir| dir.join(FILE)).filter(|_| around.cwd.is_absolute());
     let left = |file: &PathBuf| {
-        let project = Project::of(gone::settled(file), around).ok()?;
+        let project = Project::from_file(gone::settled(file), around).ok()?;
         (!gone::is_there(file) && project.state_dir.is_dir()).then_some(project.state_dir)
     };
     let lives = |state_dir: PathBuf| gone::has_daemon(&state_dir) || (around.runs)(&state_dir);

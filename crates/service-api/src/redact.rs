@@ -84,7 +84,7 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
         let secret = match bytes[at] {
             b':' if bytes[at..].starts_with(b"://") => scan.userinfo(bytes, at + 3),
             b'=' => assigned(text, at),
-            b':' => told(text, at),
+            b':' => value_after_name(text, at),
             b'-' => {
                 forms::pem(bytes, at).or_else(|| option(text, at)).or_else(|| scan.commands.option(text, at))
             }
@@ -229,7 +229,7 @@ fn assigned(text: &str, at: usize) -> Option<Range<usize>> {
 }
 
 /// `"name": "value"`, `X-Api-Key: value`, `password: value`; not what only ends in such a word, as sentences do.
-fn told(text: &str, at: usize) -> Option<Range<usize>> {
+fn value_after_name(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let (name, start) = name_before(text, at)?;
     if sentence::tells_the_cause(text, start, at) {

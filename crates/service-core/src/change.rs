@@ -24,8 +24,8 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "add",
             Self::Remove => "remove",

@@ -275,8 +275,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::Added => "added",
@@ -401,7 +401,7 @@ impl Restart {
     ];
 }
 
-/// The word of `value` in one of the `ALL` tables above.
-pub fn word<T: PartialEq + Copy, const N: usize>(all: &[(&'static str, T); N], value: T) -> &'static str {
+/// The name of `value` in one of the `ALL` tables above.
+pub fn name_of<T: PartialEq + Copy, const N: usize>(all: &[(&'static str, T); N], value: T) -> &'static str {
     all.iter().find(|(_, v)| *v == value).map_or("", |(word, _)| word)
 }

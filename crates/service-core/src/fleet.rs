@@ -115,7 +115,7 @@ impl Fleet {
 
     /// The services that look different since the last call, in the order of their ids.
     pub fn take_changed(&mut self) -> Vec<Id> {
-        self.changed.take()
+        self.changed.drain()
     }
 
     /// A fleet of another plan in which every service that is in both goes on where it is.

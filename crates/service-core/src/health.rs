@@ -25,8 +25,8 @@ pub enum Health {
 }
 
 impl Health {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Pending => "pending",

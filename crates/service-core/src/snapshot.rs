@@ -58,8 +58,8 @@ pub enum Status {
 }
 
 impl Status {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Stopped => "stopped",
@@ -97,6 +97,6 @@ impl Snapshot {
 
     /// The fine word.
     pub fn state_word(&self) -> &'static str {
-        self.state.word(self.goal)
+        self.state.as_str(self.goal)
     }
 }

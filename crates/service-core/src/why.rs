@@ -8,7 +8,7 @@ mod tests;
 pub use facts::Facts;
 pub use step::STATE_NOT_WRITTEN;
 
-use crate::config::{Condition, Manager, Service, word};
+use crate::config::{Condition, Manager, Service, name_of};
 use crate::health::Health;
 use crate::service::{Cause, Exit, Failure, Goal, StartedBy, State};
 use crate::snapshot::Snapshot;
@@ -214,7 +214,7 @@ pub fn after_start(service: &Service, state: &State) -> String {
 
 /// What an edge waits for, in words.
 pub fn wanted(condition: Condition) -> &'static str {
-    word(&Condition::ALL, condition)
+    name_of(&Condition::ALL, condition)
 }
 
 /// How a process ended, with what that usually means.

@@ -26,7 +26,7 @@ struct Steps {
 impl ServiceOrchestrator {
     /// What another plan would change about what runs.
     pub(crate) async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
-        self.ask(|reply| Command::Present { reply }).await?.compared(plan).await
+        self.call(|reply| Command::Present { reply }).await?.compared(plan).await
     }
 
     /// Changes to this plan, by `enact` when it is found good, and lets what runs follow it. It is carried out to its end, whether or not somebody reads
@@ -47,10 +47,10 @@ impl ServiceOrchestrator {
         let before = self.compare(plan.clone()).await?;
         refuse_unclear(&before, &Steps::forward(&before, how.start), &plan)?;
         self.check_apply(&before.changes, &plan, how.start).await?;
-        self.ask(|reply| Command::Walk { begins: true, reply }).await?;
+        self.call(|reply| Command::Walk { begins: true, reply }).await?;
         let enacted = enact.await;
         if !matches!(enacted, Ok(Enacted::Yes)) {
-            self.ask(|reply| Command::Walk { begins: false, reply }).await?;
+            self.call(|reply| Command::Walk { begins: false, reply }).await?;
             return enacted.map(|_| None);
         }
         let (rows, receiver) = unbounded_channel();
@@ -58,7 +58,7 @@ impl ServiceOrchestrator {
         // It ends by itself: each of its steps is answered, or given up when its wait is over.
         tokio::spawn(async move {
             orchestrator.carry_out(Arc::new(before), how, &rows).await;
-            let _ = orchestrator.ask(|reply| Command::Walk { begins: false, reply }).await;
+            let _ = orchestrator.call(|reply| Command::Walk { begins: false, reply }).await;
             drop(rows);
         });
         Ok(Some(receiver))
@@ -67,13 +67,13 @@ impl ServiceOrchestrator {
     async fn carry_out(&self, before: Arc<Comparison>, how: ApplyOptions, rows: &UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
         let planned = before.requests.count();
-        let applied = self.walk(steps, planned, &how, |row| told(row, &how), rows).await;
+        let applied = self.walk(steps, planned, &how, |row| with_rollback_help(row, &how), rows).await;
         if applied || !how.rollback {
             let is_left = |change: &&Change| change.kind == ChangeKind::Add && !starts(change, how.start);
             for change in before.changes.iter().filter(is_left) {
                 let _ = rows.send(defined(&change.name));
             }
-            let _ = self.ask(|reply| Command::Applied { reply }).await;
+            let _ = self.call(|reply| Command::Applied { reply }).await;
             return;
         }
         let back = |row: Outcome| match row.ok {
@@ -99,7 +99,7 @@ impl ServiceOrchestrator {
     ) -> Result<(), Problem> {
         let planned = before.requests.count();
         let (by, last) = (on_behalf(), Arc::clone(before));
-        let (presence, plan) = self.ask(|reply| Command::GoBack { before: last, by, reply }).await??;
+        let (presence, plan) = self.call(|reply| Command::GoBack { before: last, by, reply }).await??;
         let now = presence.compared(plan).await?;
         let is_up = |name: &Name| now.present.contains_key(name);
         let was_up = |name: &Name| before.present.contains_key(name);
@@ -132,16 +132,16 @@ impl ServiceOrchestrator {
             ok
         };
         for name in steps.stop {
-            if !self.take(Verb::Stop, vec![name], planned, how, &show).await {
+            if !self.run_step(Verb::Stop, vec![name], planned, how, &show).await {
                 return false;
             }
         }
-        self.take(Verb::Restart, steps.restart, planned, how, &show).await
-            && self.take(Verb::Start, steps.start, planned, how, &show).await
-            && self.take(Verb::Update, steps.update, planned, how, &show).await
+        self.run_step(Verb::Restart, steps.restart, planned, how, &show).await
+            && self.run_step(Verb::Start, steps.start, planned, how, &show).await
+            && self.run_step(Verb::Update, steps.update, planned, how, &show).await
     }
 
-    async fn take(
+    async fn run_step(
         &self,
         verb: Verb,
         names: Vec<Name>,
@@ -209,7 +209,7 @@ impl Steps {
 }
 
 /// Nobody goes on with what is taken back.
-fn told(row: Outcome, how: &ApplyOptions) -> Outcome {
+fn with_rollback_help(row: Outcome, how: &ApplyOptions) -> Outcome {
     let taken_back = |problem: Problem| match problem.code {
         Code::Timeout if how.rollback => {
             problem.help("the former services run again; see `service status --long`")

@@ -204,7 +204,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
 
 /// Says that the project is gone, where its file is missing: that is not an invalid definition.
 fn explain_missing_file(project: &Project, problem: Problem) -> Problem {
-    match Presence::of(&project.config, &project.state_dir) {
+    match Presence::check(&project.config, &project.state_dir) {
         Presence::Present => problem,
         Presence::Gone | Presence::Unknown => {
             let config = project.config.display();

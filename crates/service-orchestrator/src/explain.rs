@@ -7,7 +7,7 @@ use crate::host::clock;
 use crate::host::paths::Paths;
 use crate::load::shell_syntax;
 use crate::probe;
-use crate::process::limits::Kept;
+use crate::process::limits::AppliedLimits;
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use crate::views;
 use service_api::redact;
@@ -55,7 +55,7 @@ pub(crate) fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lin
     if matches!(root.snapshot.state, State::Ready { .. } | State::Stopped) {
         return None;
     }
-    let known = Known::of(root, paths, lines);
+    let known = Known::new(root, paths, lines);
     let (facts, own) = (known.facts(root), std::ptr::eq(entry, root));
     let (_, help) = explain(&root.definition.name, &root.snapshot, &facts);
     let late = matches!(
@@ -84,7 +84,7 @@ struct Known {
 }
 
 impl Known {
-    fn of(entry: &ServiceSnapshot, paths: &Paths, lines: Lines) -> Self {
+    fn new(entry: &ServiceSnapshot, paths: &Paths, lines: Lines) -> Self {
         let (snapshot, definition) = (&entry.snapshot, &entry.definition);
         let holder = if is_calm(entry) {
             None
@@ -95,7 +95,7 @@ impl Known {
                 .as_ref()
                 .and_then(|endpoint| probe::foreign_listener(endpoint, entry.shim))
         };
-        let mut words = Words::of(entry, paths);
+        let mut words = Words::read(entry, paths);
         if lines == Lines::Hidden {
             words.last.clear();
         }
@@ -106,7 +106,7 @@ impl Known {
         };
         let limit = definition.start_timeout();
         let starting = matches!(snapshot.state, State::Starting { .. } | State::Launching { .. });
-        let kept = Kept::of(paths, &definition.name, snapshot.run);
+        let kept = AppliedLimits::read(paths, &definition.name, snapshot.run);
         // A shell reads what is not split into words of its own.
         let is_split = shell_words::split(&definition.start_command.text).ok().as_ref()
             == Some(&definition.start_command.argv);
@@ -116,7 +116,7 @@ impl Known {
             words,
             shell: shell_syntax::find(&definition.start_command.text).filter(|_| is_split),
             endpoint: definition.endpoint.as_ref().map(|endpoint| redact(&endpoint.to_string()).into_owned()),
-            address_space: kept.as_ref().and_then(Kept::address_space),
+            address_space: kept.as_ref().and_then(AppliedLimits::address_space),
             lived: ended.zip(snapshot.began).map(|(ended, began)| ended.since(began)),
             left_to_start: limit
                 .zip(snapshot.began)
@@ -154,7 +154,7 @@ pub(crate) fn explain_one(
     let snapshot = &entry.snapshot;
     let definition = &entry.definition;
     let need = snapshot.waits_for.map(|need| (need, fleet.at(need.on)));
-    let known = Known::of(entry, paths, lines);
+    let known = Known::new(entry, paths, lines);
     let lost = lost(fleet, entry).map(|on| (&*on.definition.name, on.blocking_reason()));
     let facts = Facts {
         lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),
@@ -167,7 +167,7 @@ pub(crate) fn explain_one(
         false => (summary, help),
     };
     let alive = snapshot.state.is_alive();
-    let kept = alive.then(|| Kept::of(paths, &definition.name, snapshot.run)).flatten();
+    let kept = alive.then(|| AppliedLimits::read(paths, &definition.name, snapshot.run)).flatten();
     let now = clock::now();
     Why {
         name: definition.name.to_string(),
@@ -179,7 +179,7 @@ pub(crate) fn explain_one(
         }
         .to_owned(),
         state: entry.state_word().to_owned(),
-        health: snapshot.health.word().to_owned(),
+        health: snapshot.health.as_str().to_owned(),
         since: Some(clock::wall(snapshot.state.since().unwrap_or(entry.since)).to_string()),
         waits_for: need.map(|(need, on)| view::WaitsFor {
             service: on.definition.name.to_string(),
@@ -243,7 +243,7 @@ pub(crate) fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, li
 /// Whether nothing is amiss, without a look at its log.
 fn is_well(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths) -> bool {
     let snapshot = &entry.snapshot;
-    let kept = || Kept::of(paths, &entry.definition.name, snapshot.run);
+    let kept = || AppliedLimits::read(paths, &entry.definition.name, snapshot.run);
     match snapshot.state {
         State::Ready { .. } => {
             snapshot.goal == Goal::Up
@@ -284,7 +284,7 @@ fn lost<'a>(fleet: &'a FleetSnapshot, entry: &ServiceSnapshot) -> Option<&'a Ser
 }
 
 /// What the manager said, what a running service's check says, and what is amiss beside its state belongs to it.
-fn summary_with_reason(summary: String, entry: &ServiceSnapshot, kept: Option<&Kept>) -> String {
+fn summary_with_reason(summary: String, entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> String {
     let failed = entry
         .check
         .as_ref()

@@ -275,7 +275,7 @@ impl ServiceOrchestrator {
             self.check_restart(&request).await?;
         }
         let (rows, receiver) = mpsc::unbounded_channel();
-        self.ask(|reply| Command::Request { request, rows, reply }).await??;
+        self.call(|reply| Command::Request { request, rows, reply }).await??;
         Ok(self.explained(receiver))
     }
 
@@ -285,7 +285,7 @@ impl ServiceOrchestrator {
         watch: WaitRequest,
     ) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         let (rows, receiver) = mpsc::unbounded_channel();
-        self.ask(|reply| Command::Wait { watch, rows, reply }).await??;
+        self.call(|reply| Command::Wait { watch, rows, reply }).await??;
         Ok(receiver)
     }
 
@@ -335,7 +335,7 @@ impl ServiceOrchestrator {
     /// Changes to another plan; what runs goes on.
     pub(crate) async fn replan(&self, plan: Plan) -> Result<(), Problem> {
         let by = on_behalf();
-        self.ask(|reply| Command::Replan { plan, by, reply }).await
+        self.call(|reply| Command::Replan { plan, by, reply }).await
     }
 
     /// Defines these and forgets those, if they are at rest, beside all that is in force. Tells which were forgotten.
@@ -348,7 +348,7 @@ impl ServiceOrchestrator {
         removed: Vec<Name>,
     ) -> Result<Vec<Name>, Problem> {
         let by = on_behalf();
-        self.ask(|reply| Command::Redefine { added, removed, by, reply }).await?
+        self.call(|reply| Command::Redefine { added, removed, by, reply }).await?
     }
 
     /// The user has said that what this plan has may be run; it is remembered, and asked about from now on.
@@ -366,18 +366,18 @@ impl ServiceOrchestrator {
 
     /// Ends the orchestrator; services live on. What it knows is on disk when this returns.
     pub async fn shutdown(&self) {
-        let _ = self.ask(|reply| Command::Finish { reply }).await;
+        let _ = self.call(|reply| Command::Finish { reply }).await;
         self.drivers.shims.zygote().end().await;
     }
 
     /// What happened to these services, or to all, and what comes.
     pub(crate) async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
-        self.ask(|reply| Command::Read { names, reply }).await?
+        self.call(|reply| Command::Read { names, reply }).await?
     }
 
     /// Whether the owner of the fleet answers, and what keeps it from writing its journal.
     pub(crate) async fn examine(&self) -> Result<Option<String>, Problem> {
-        self.ask(|reply| Command::Examine { reply }).await
+        self.call(|reply| Command::Examine { reply }).await
     }
 
     pub(crate) fn fleet_snapshot(&self) -> Arc<FleetSnapshot> {
@@ -420,7 +420,7 @@ impl ServiceOrchestrator {
         Arc::clone(&self.fleet.borrow().plan)
     }
 
-    pub(crate) async fn ask<T>(
+    pub(crate) async fn call<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, Problem> {

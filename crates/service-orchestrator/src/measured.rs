@@ -18,7 +18,7 @@ pub fn manager(said: &str) {
 
 /// Reads the answer of a DNS server, as the check of a name does, and says what it has. Returns how long that is.
 pub fn dns(answer: &[u8]) -> usize {
-    crate::probe::dns_told(answer).len()
+    crate::probe::describe_dns_answer(answer).len()
 }
 
 /// Tells the starts of a journal, in pieces of a few. Returns how many there are.

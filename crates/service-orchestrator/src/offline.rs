@@ -164,7 +164,7 @@ fn trace(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
     };
     let path = std::fs::read(state_dir.join(project::NOTE)).ok().map(OsString::from_vec).map(PathBuf::from);
     view::ProjectSummary {
-        file: path.as_deref().map(|path| Presence::of(path, state_dir).as_str().to_owned()),
+        file: path.as_deref().map(|path| Presence::check(path, state_dir).as_str().to_owned()),
         path: path.map(|path| path.display().to_string()),
         state_dir: state_dir.display().to_string(),
         daemon,

@@ -46,7 +46,7 @@ impl Presence {
     }
 
     /// Looks at the file of the project that has this state directory.
-    pub(crate) fn of(file: &Path, state_dir: &Path) -> Self {
+    pub(crate) fn check(file: &Path, state_dir: &Path) -> Self {
         match std::fs::metadata(file) {
             // A directory in its place is none. A pipe is one that cannot be used, and says so when it is read.
             Ok(found) if found.is_dir() => Self::Gone,
@@ -75,7 +75,7 @@ fn is_disk_there(file: &Path, state_dir: &Path) -> bool {
 }
 
 impl Place {
-    fn of(directory: &Path) -> io::Result<Self> {
+    fn identify(directory: &Path) -> io::Result<Self> {
         let found = std::fs::metadata(directory)?;
         let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         let born = born.and_then(|born| u64::try_from(born.as_nanos()).ok());
@@ -134,7 +134,7 @@ impl Renames {
     /// A rename changes the directory; until it has changed, what was found last is so.
     fn former(&self, project: &Project) -> io::Result<Vec<Former>> {
         let directory = project.config.parent().unwrap_or(Path::new("/"));
-        let (place, found) = (Place::of(directory)?, std::fs::metadata(directory)?);
+        let (place, found) = (Place::identify(directory)?, std::fs::metadata(directory)?);
         let stamp = (place, found.ctime(), found.ctime_nsec());
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
@@ -168,7 +168,7 @@ fn search(project: &Project, place: Place) -> Vec<Former> {
             return None;
         }
         let config = PathBuf::from(OsString::from_vec(std::fs::read(state_dir.join(NOTE)).ok()?));
-        let leads_here = Place::of(config.parent()?).is_ok_and(|there| there == place);
+        let leads_here = Place::identify(config.parent()?).is_ok_and(|there| there == place);
         (!leads_here && config.file_name() == project.config.file_name())
             .then_some(Former { config, state_dir })
     };
@@ -238,7 +238,7 @@ mod tests {
         for directory in [&directory, &services, &services.join("a"), &services.join("b")] {
             std::fs::create_dir_all(directory).unwrap();
         }
-        write_down(&state_dir, Place::of(&directory).unwrap());
+        write_down(&state_dir, Place::identify(&directory).unwrap());
         std::fs::write(state_dir.join(NOTE), states.path().join("gone/services.toml").to_str().unwrap())
             .unwrap();
         let project = Project {

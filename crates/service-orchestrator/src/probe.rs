@@ -14,5 +14,5 @@ mod socket;
 mod tls;
 
 pub(crate) use check::{Prober, foreign_listener};
-pub(crate) use dns::told as dns_told;
+pub(crate) use dns::describe_answer as describe_dns_answer;
 pub(crate) use port_owner::Holder;

@@ -18,4 +18,4 @@ mod zygote;
 
 pub(crate) use preflight::{Blocker, blockers};
 pub(crate) use reach::Reached;
-pub(crate) use shim_client::{ShimHandle, Shims, ask};
+pub(crate) use shim_client::{ShimHandle, Shims, query_record};

@@ -51,7 +51,7 @@ fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     let _daemon = wait_for_lock(|| try_lock(state_dir).ok()?.acquired())?;
     let _services = wait_for_lock(|| lock_services(&state_dir.join("services")).ok().flatten())?;
     let elsewhere = offline::elsewhere(state_dir).ok()?;
-    if !elsewhere.is_empty() || Presence::of(&project.config, state_dir) != Presence::Gone {
+    if !elsewhere.is_empty() || Presence::check(&project.config, state_dir) != Presence::Gone {
         return None;
     }
     let size = directory_size(state_dir);

@@ -62,8 +62,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The word for it, in an error.
-    pub(crate) fn word(self) -> &'static str {
+    /// The verb in an error message.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",

@@ -97,7 +97,7 @@ impl Store {
         let fallback_state_file = paths.fallback_state_file.clone();
         let later = fallback_state_file
             .as_deref()
-            .map(|fallback_state_file| disk::look(fallback_state_file, parse))
+            .map(|fallback_state_file| disk::read_if_present(fallback_state_file, parse))
             .transpose()?
             .flatten();
         let later = later.filter(|later| later.boot_id == paths.boot_id);

@@ -4,10 +4,10 @@ use crate::host::clock;
 use crate::host::paths::Paths;
 use crate::host::procfs::{self, Usage};
 use crate::host::report::CheckResult;
-use crate::process::limits::Kept;
+use crate::process::limits::AppliedLimits;
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use service_api::{redact, view};
-use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, word};
+use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, name_of};
 use service_core::health::Endpoint;
 use service_core::service::{Exit, Goal, State};
 use service_core::{Id, Name, Plan};
@@ -19,13 +19,13 @@ const MOST_TOLD: usize = 3;
 pub(crate) fn service(service: &Service) -> view::Service {
     view::Service {
         name: service.name.to_string(),
-        description: told(&service.description),
+        description: redacted(&service.description),
         dependencies: dependencies(service),
         manager: service.manager.name().to_owned(),
         start_command: command(&service.start_command),
-        stop_command: service.stop_command.as_deref().map(told),
+        stop_command: service.stop_command.as_deref().map(redacted),
         health_check_endpoint: endpoint(service),
-        origin: service.origin.word().to_owned(),
+        origin: service.origin.as_str().to_owned(),
         auto: service.auto,
     }
 }
@@ -33,8 +33,8 @@ pub(crate) fn service(service: &Service) -> view::Service {
 fn dependencies(service: &Service) -> Vec<view::Dependency> {
     let view = |dependency: &Dependency| view::Dependency {
         name: dependency.name.to_string(),
-        condition: word(&Condition::ALL, dependency.condition).to_owned(),
-        when_lost: word(&WhenLost::ALL, dependency.when_lost).to_owned(),
+        condition: name_of(&Condition::ALL, dependency.condition).to_owned(),
+        when_lost: name_of(&WhenLost::ALL, dependency.when_lost).to_owned(),
     };
     service.dependencies.iter().map(view).collect()
 }
@@ -114,9 +114,9 @@ pub(crate) fn status(
     let snapshot = &entry.snapshot;
     view::Status {
         name: entry.definition.name.to_string(),
-        status: if entry.is_unknown() { "unknown" } else { snapshot.status.word() }.to_owned(),
+        status: if entry.is_unknown() { "unknown" } else { snapshot.status.as_str() }.to_owned(),
         state: entry.state_word().to_owned(),
-        health: snapshot.health.word().to_owned(),
+        health: snapshot.health.as_str().to_owned(),
         pid: entry.pid,
         uptime_ms: uptime(entry),
         memory: entry.told.memory.or(usage.map(|usage| usage.memory)),
@@ -144,14 +144,18 @@ fn details(
     let (snapshot, definition) = (&entry.snapshot, &entry.definition);
     let files = paths.files(&definition.name);
     // A definition that has changed holds from the next start.
-    let kept = snapshot.state.is_alive().then(|| Kept::of(paths, &definition.name, snapshot.run)).flatten();
+    let kept = snapshot
+        .state
+        .is_alive()
+        .then(|| AppliedLimits::read(paths, &definition.name, snapshot.run))
+        .flatten();
     view::Details {
         cpu: usage.and_then(|usage| usage.cpu),
         since: snapshot.state.since().map(|since| clock::wall(since).to_string()),
         exit_code: snapshot.last_exit.and_then(Exit::code),
         exit_signal: snapshot.last_exit.and_then(Exit::signal),
         command: command(&definition.start_command),
-        cwd: told(&paths.working_dir(definition.working_dir.as_deref()).display().to_string()),
+        cwd: redacted(&paths.working_dir(definition.working_dir.as_deref()).display().to_string()),
         log: (definition.manager == Manager::Process).then(|| files.log().display().to_string()),
         dependencies: fleet
             .plan
@@ -167,21 +171,21 @@ fn details(
             Some(kept) if kept.is_read() => kept.cpu.as_ref().map(|limit| limit.most),
             _ => definition.limits.cpu,
         },
-        limits: kept.as_ref().map(Kept::word),
+        limits: kept.as_ref().map(AppliedLimits::describe),
         reason: reason(entry, kept.as_ref()),
         id: entry.told.id.clone(),
         project: project.to_owned(),
     }
 }
 
-fn reason(entry: &ServiceSnapshot, kept: Option<&Kept>) -> Option<String> {
+fn reason(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Option<String> {
     let facts = [entry.reason(), remains(entry)].into_iter().flatten().chain(caveats(entry, kept));
     let facts: Vec<String> = facts.collect();
-    (!facts.is_empty()).then(|| told(&facts.join("; ")))
+    (!facts.is_empty()).then(|| redacted(&facts.join("; ")))
 }
 
 /// What is amiss whatever its state.
-pub(crate) fn caveats(entry: &ServiceSnapshot, kept: Option<&Kept>) -> Vec<String> {
+pub(crate) fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Vec<String> {
     let lines = entry.missing.total;
     let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
@@ -190,7 +194,7 @@ pub(crate) fn caveats(entry: &ServiceSnapshot, kept: Option<&Kept>) -> Vec<Strin
     };
     let out_of_reach = entry.out_of_reach.clone().filter(|_| entry.snapshot.state.is_alive());
     let [shim, process] = [frozen("shim", entry.shim), frozen("process", entry.pid)];
-    let facts = [shim, process, out_of_reach, dropped, kept.and_then(Kept::caveat)];
+    let facts = [shim, process, out_of_reach, dropped, kept.and_then(AppliedLimits::caveat)];
     facts.into_iter().flatten().collect()
 }
 
@@ -209,15 +213,15 @@ pub(crate) fn remains(entry: &ServiceSnapshot) -> Option<String> {
 }
 
 fn command(command: &Command) -> String {
-    told(&command.text)
+    redacted(&command.text)
 }
 
 fn endpoint(service: &Service) -> Option<String> {
-    service.endpoint.as_ref().map(|endpoint| told(&endpoint.to_string()))
+    service.endpoint.as_ref().map(|endpoint| redacted(&endpoint.to_string()))
 }
 
 /// What may be told of something that the user wrote.
-fn told(text: &str) -> String {
+fn redacted(text: &str) -> String {
     redact(text).into_owned()
 }
 

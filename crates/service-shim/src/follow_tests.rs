@@ -16,7 +16,7 @@ fn append(files: &Files, bytes: &[u8]) {
     log.write_all(bytes).unwrap();
 }
 
-fn say(files: &Files, text: &str) {
+fn append_line(files: &Files, text: &str) {
     let mut record = Vec::new();
     RecordWriter::new(Timestamp::now(), Stream::Stdout).write_line(&mut record, text.as_bytes());
     append(files, &record);
@@ -40,12 +40,12 @@ fn read(follower: &mut Follower) -> Vec<String> {
 #[test]
 fn it_goes_on_right_after_the_tail() {
     let (_directory, files) = service();
-    say(&files, "1");
-    say(&files, "2");
+    append_line(&files, "1");
+    append_line(&files, "2");
     let mut follower = files.follow(1, None).unwrap();
     assert_eq!(read(&mut follower), ["2"]);
     assert_eq!(read(&mut follower), Vec::<String>::new());
-    say(&files, "3");
+    append_line(&files, "3");
     assert_eq!(read(&mut follower), ["3"]);
     assert_eq!(read(&mut follower), Vec::<String>::new());
 }
@@ -55,32 +55,32 @@ fn a_log_that_is_not_there_yet_is_read_from_its_beginning() {
     let (_directory, files) = service();
     let mut follower = files.follow(10, None).unwrap();
     assert_eq!(read(&mut follower), Vec::<String>::new());
-    say(&files, "1");
+    append_line(&files, "1");
     assert_eq!(read(&mut follower), ["1"]);
 }
 
 #[test]
 fn a_rotation_loses_and_repeats_nothing() {
     let (_directory, files) = service();
-    say(&files, "1");
+    append_line(&files, "1");
     let mut follower = files.follow(0, None).unwrap();
-    say(&files, "2");
+    append_line(&files, "2");
     rotate(&files, 5);
-    say(&files, "3");
+    append_line(&files, "3");
     rotate(&files, 5);
     rotate(&files, 5);
-    say(&files, "4");
+    append_line(&files, "4");
     assert_eq!(read(&mut follower), ["2", "3", "4"]);
 }
 
 #[test]
 fn what_was_rotated_away_unread_is_said_to_be_missing() {
     let (_directory, files) = service();
-    say(&files, "1");
+    append_line(&files, "1");
     let mut follower = files.follow(0, None).unwrap();
     for n in 2..6 {
         rotate(&files, 2);
-        say(&files, &n.to_string());
+        append_line(&files, &n.to_string());
     }
     assert_eq!(read(&mut follower), [LOST_LINES, "3", "4", "5"]);
 }
@@ -88,12 +88,12 @@ fn what_was_rotated_away_unread_is_said_to_be_missing() {
 #[test]
 fn a_rotation_between_the_tail_and_the_first_look_changes_nothing() {
     let (_directory, files) = service();
-    say(&files, "0");
+    append_line(&files, "0");
     rotate(&files, 5);
-    say(&files, "1");
+    append_line(&files, "1");
     let mut follower = files.follow(10, None).unwrap();
     rotate(&files, 5);
-    say(&files, "2");
+    append_line(&files, "2");
     assert_eq!(read(&mut follower), ["0", "1", "2"]);
 }
 
@@ -141,17 +141,17 @@ fn a_line_that_was_written_because_it_was_silent_is_told_and_then_what_comes_beh
 #[test]
 fn a_log_that_was_moved_away_is_followed_into_the_new_one_and_nothing_is_told_twice() {
     let (_directory, files) = service();
-    say(&files, "0");
+    append_line(&files, "0");
     rotate(&files, 5);
-    say(&files, "1");
+    append_line(&files, "1");
     let mut follower = files.follow(0, None).unwrap();
     assert_eq!(read(&mut follower), Vec::<String>::new());
-    say(&files, "2");
+    append_line(&files, "2");
     fs::rename(files.log(), files.directory().join("service.log.old")).unwrap();
-    say(&files, "3");
+    append_line(&files, "3");
     assert_eq!(read(&mut follower), ["2", "3"]);
     fs::remove_file(files.log()).unwrap();
-    say(&files, "4");
+    append_line(&files, "4");
     assert_eq!(read(&mut follower), ["4"]);
 }
 
@@ -162,7 +162,7 @@ fn many_lines_at_once_come_in_order_and_garbage_is_passed_over() {
     append(&files, &vec![b'x'; 3 * BLOCK_BYTES]);
     append(&files, b"\n");
     for n in 0..5_000 {
-        say(&files, &n.to_string());
+        append_line(&files, &n.to_string());
     }
     let expected: Vec<String> = (0..5_000).map(|n: i32| n.to_string()).collect();
     assert_eq!(read(&mut follower), expected);
@@ -172,12 +172,12 @@ fn many_lines_at_once_come_in_order_and_garbage_is_passed_over() {
 fn a_writer_that_rotates_at_full_speed_is_followed_without_a_gap() {
     const LINES: u32 = 3_000;
     let (_directory, files) = service();
-    say(&files, "begin");
+    append_line(&files, "begin");
     let mut follower = files.follow(0, None).unwrap();
     let writing = files.clone();
     let writer = std::thread::spawn(move || {
         for n in 0..LINES {
-            say(&writing, &n.to_string());
+            append_line(&writing, &n.to_string());
             if n % 31 == 0 {
                 rotate(&writing, 10_000);
             }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Serves what the database holds, faster. It needs the database at once: it will not start without.
 pub(crate) fn serve(port: u16, database: String) -> io::Result<()> {
-    lines::ask(&database, "get visits")
+    lines::send_line(&database, "get visits")
         .map_err(|error| io::Error::other(format!("cannot reach the database at {database}: {error}")))?;
     let known = Mutex::new(HashMap::new());
     lines::serve(port, move |request| {
@@ -19,7 +19,7 @@ pub(crate) fn serve(port: u16, database: String) -> io::Result<()> {
             },
             Request::Add(key) => (*key, format!("add {key}")),
         };
-        let number = lines::ask(&database, &line)?;
+        let number = lines::send_line(&database, &line)?;
         known.insert(key.to_string(), number);
         Ok(number)
     })

@@ -54,7 +54,7 @@ fn converse(mut stream: &TcpStream, answer: &dyn Fn(&Request<'_>) -> io::Result<
 }
 
 /// Asks a server one line.
-pub(crate) fn ask(address: &str, line: &str) -> io::Result<u64> {
+pub(crate) fn send_line(address: &str, line: &str) -> io::Result<u64> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     writeln!(stream, "{line}")?;

@@ -1,6 +1,6 @@
 //! The web application: counts its visitors on `/`, and says on `/health` whether it can.
 
-use crate::lines::{ask, listen};
+use crate::lines::{listen, send_line};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -21,8 +21,8 @@ fn answer(mut stream: &TcpStream, cache: &str) -> io::Result<()> {
         BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
     let (status, body) = match path {
-        "/" => page(ask(cache, "add visits").map(|number| format!("You are visitor number {number}"))),
-        "/health" => page(ask(cache, "get visits").map(|number| format!("ok, {number} visits so far"))),
+        "/" => page(send_line(cache, "add visits").map(|number| format!("You are visitor number {number}"))),
+        "/health" => page(send_line(cache, "get visits").map(|number| format!("ok, {number} visits so far"))),
         _ => ("404 Not Found", format!("there is no {path} here")),
     };
     println!("{path} {status}");

@@ -176,7 +176,7 @@ fn retire(port: &str, file: String) {
 fn http(port: &str, status: String) {
     listen(port, move |mut stream| {
         let status = std::fs::read_to_string(&status).unwrap_or_else(|_| status.clone());
-        hear(&stream);
+        drain_request(&stream);
         let head =
             format!("HTTP/1.1 {} As Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status.trim());
         drop(stream.write_all(head.as_bytes())); // whoever asked may be gone
@@ -184,13 +184,13 @@ fn http(port: &str, status: String) {
 }
 
 /// Reads a request up to its end.
-fn hear(stream: &TcpStream) {
+fn drain_request(stream: &TcpStream) {
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
     lines.take_while(|line| !line.is_empty()).for_each(drop);
 }
 
 fn drip(mut stream: TcpStream, pause: Duration) {
-    hear(&stream);
+    drain_request(&stream);
     for byte in *b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" {
         if stream.write_all(&[byte]).is_err() {
             return; // whoever asked has lost patience
@@ -200,7 +200,7 @@ fn drip(mut stream: TcpStream, pause: Duration) {
 }
 
 fn endless(mut stream: TcpStream) {
-    hear(&stream);
+    drain_request(&stream);
     let body = [b'x'; 4096];
     let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
     while sent.is_ok() {

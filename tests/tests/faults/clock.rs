@@ -73,7 +73,7 @@ fn nothing_is_restarted_and_every_span_of_time_stays_what_it_was() {
     let begun = Instant::now();
     project.value("service start --all --no-wait");
     eventually("it is healthy", || (project.status("web")["health"] == "healthy").then_some(()));
-    let (web, daemon, held) = (project.pid("web"), project.daemon(), Footprint::of(&project));
+    let (web, daemon, held) = (project.pid("web"), project.daemon(), Footprint::measure(&project));
     let mut uptime = 0;
     for to in JUMPS {
         jump(&project, to);
@@ -158,12 +158,12 @@ fn patience_and_stop_timeout_are_neither_cut_short_nor_drawn_out() {
         let start = project.spawn("service start slow --timeout 15sec | to json --raw");
         eventually("it is being started", || (project.status("slow")["state"] == "starting").then_some(()));
         jump(&project, to);
-        assert_eq!(Answer::of(start).value().row("slow")["ok"], true, "{to}");
+        assert_eq!(Answer::wait_for(start).value().row("slow")["ok"], true, "{to}");
         let stopping = Instant::now();
         let stop = project.spawn("service stop deaf | to json --raw");
         eventually("it is being stopped", || (project.status("deaf")["state"] == "stopping").then_some(()));
         jump(&project, "0day");
-        assert_eq!(Answer::of(stop).value().row("deaf")["ok"], true, "{to}");
+        assert_eq!(Answer::wait_for(stop).value().row("deaf")["ok"], true, "{to}");
         assert!(stopping.elapsed() >= Duration::from_millis(600), "{to}: killed before its time");
         assert!(begun.elapsed() < Duration::from_secs(15), "{to}: took {:?}", begun.elapsed());
         project.value("service stop slow");

@@ -30,7 +30,7 @@ fn status(socket: &Path) -> Value {
     http(socket, "GET", "/api/v1/services/status?long=true").1["data"].take()
 }
 
-fn ask(socket: &Path, what: &str, name: &str) -> Value {
+fn request(socket: &Path, what: &str, name: &str) -> Value {
     let (_, mut answer) =
         post(socket, &format!("/api/v1/services/{what}"), &json!({ "names": [name] }).to_string());
     answer["data"].take().row(name).clone()
@@ -94,9 +94,9 @@ fn a_daemon_with_fewer_descriptors_than_services_answers_tells_the_truth_and_sto
             let health = http(&socket, "GET", "/api/v1/health").1;
             assert_eq!(health["data"]["status"], "degraded", "{health}");
             // A stop is a stop, and a start no second copy.
-            assert_eq!(ask(&socket, "stop", first)["ok"], true);
+            assert_eq!(request(&socket, "stop", first)["ok"], true);
             assert!(!alive(before[first]));
-            let again = ask(&socket, "start", second);
+            let again = request(&socket, "start", second);
             assert_eq!((&again["ok"], &again["action"]), (&true.into(), &"unchanged".into()), "{again}");
             assert_eq!(pids(&status(&socket))[second], before[second]);
             // One that ends is seen.
@@ -104,10 +104,10 @@ fn a_daemon_with_fewer_descriptors_than_services_answers_tells_the_truth_and_sto
             eventually("the end of one is known", || {
                 (status(&socket).row(third)["pid"] != before[third]).then_some(())
             });
-            let refused = ask(&socket, "start", "extra");
+            let refused = request(&socket, "start", "extra");
             let message = refused["error"]["message"].as_str().unwrap_or_else(|| panic!("{refused}"));
             assert!(message.contains(&format!("{limit} open files")), "{message}");
-            ask(&socket, "stop", "extra");
+            request(&socket, "stop", "extra");
             assert!(refused["error"]["help"].as_str().unwrap().contains("ulimit -n"), "{refused}");
         }
         daemon.kill().unwrap();
@@ -133,7 +133,7 @@ fn services_without_a_connection_are_taken_over_when_there_is_room() {
     let connected: Vec<String> =
         rows.column("name").into_iter().filter(|name| !others.contains(name)).collect();
     for name in &connected {
-        assert_eq!(ask(&socket, "stop", name)["ok"], true);
+        assert_eq!(request(&socket, "stop", name)["ok"], true);
     }
     eventually("others have their place", || {
         (without_connection(&status(&socket)).len() <= others.len() / 2).then_some(())

@@ -13,7 +13,7 @@ fn a_daemon_that_was_frozen_learns_what_happened_and_answers_who_waits() {
         return;
     };
     project.value("service start --all");
-    let held = Footprint::of(&project);
+    let held = Footprint::measure(&project);
     let (daemon, [web, other]) = (project.daemon(), ["web", "other"].map(|name| project.pid(name)));
     signal(daemon, Signal::SIGSTOP);
     signal(web, Signal::SIGKILL);
@@ -22,7 +22,7 @@ fn a_daemon_that_was_frozen_learns_what_happened_and_answers_who_waits() {
     assert!(alive(other), "a service does not need the daemon");
     assert!(waits.try_wait().unwrap().is_none(), "nobody can have answered");
     signal(daemon, Signal::SIGCONT);
-    assert_eq!(Answer::of(waits).value().column("name"), ["web", "other"]);
+    assert_eq!(Answer::wait_for(waits).value().column("name"), ["web", "other"]);
     eventually("`web` runs again", || (project.status("web")["restarts"] == 1).then_some(()));
     assert_eq!((project.daemon(), project.pid("other")), (daemon, other));
     held.has_not_grown();
@@ -35,7 +35,7 @@ fn a_frozen_shim_does_not_disturb_its_service_and_obeys_when_it_goes_on() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };
     project.value("service start web");
     let (shim, web) = project.run_of("web");
-    let held = Footprint::of(&project);
+    let held = Footprint::measure(&project);
     signal(shim, Signal::SIGSTOP);
     let status = project.status("web");
     assert_eq!(status["state"], "ready");
@@ -83,7 +83,7 @@ fn a_frozen_child_disturbs_nobody_and_ends_with_its_service() {
         return;
     };
     project.value("service start web");
-    let (held, web) = (Footprint::of(&project), project.pid("web"));
+    let (held, web) = (Footprint::measure(&project), project.pid("web"));
     let child = named(&project, "test_service").into_iter().find(|pid| *pid != web).unwrap();
     signal(child, Signal::SIGSTOP);
     assert_eq!((project.pid("web"), project.status("web")["state"].as_str()), (web, Some("ready")));

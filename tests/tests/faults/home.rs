@@ -15,7 +15,7 @@ fn fronts() -> [String; 2] {
 }
 
 /// What a program prints where nothing says where this user lives.
-fn told<'w>(project: &Project, program: &Path, words: impl IntoIterator<Item = &'w str>) -> String {
+fn output<'w>(project: &Project, program: &Path, words: impl IntoIterator<Item = &'w str>) -> String {
     let mut command = project.command(program);
     for name in SAYS_WHERE {
         command.env_remove(name);
@@ -31,7 +31,7 @@ fn value(project: &Project, line: &str) -> serde_json::Value {
     let [nu, options @ ..] = project.shell();
     let options = options.iter().filter_map(|option| option.to_str());
     let line = format!("{line} | to json --raw");
-    let said = told(project, &nu, options.chain(["--no-std-lib", "--commands", line.as_str()]));
+    let said = output(project, &nu, options.chain(["--no-std-lib", "--commands", line.as_str()]));
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
@@ -77,10 +77,10 @@ fn without_home_or_with_an_empty_one_state_lies_where_the_system_says_that_this_
         assert!(kept > 0 && !project.path("state/service-orchestrator").exists());
     }
     // The program alone finds the same project.
-    let found = told(&project, &program("orchestratord"), ["order"]);
+    let found = output(&project, &program("orchestratord"), ["order"]);
     assert!(found.contains("\"web\""), "{found}");
     let found =
-        told(&project, Path::new("/usr/bin/env"), ["HOME=", "SERVICES_CONFIG=", &program_path, "order"]);
+        output(&project, Path::new("/usr/bin/env"), ["HOME=", "SERVICES_CONFIG=", &program_path, "order"]);
     assert!(found.contains("\"web\""), "{found}");
     assert_eq!(
         std::fs::read_dir(&states).unwrap().flatten().filter(|entry| entry.path().is_dir()).count(),
@@ -113,7 +113,7 @@ fn of_a_user_whom_nobody_knows_it_is_said_what_to_set() {
         eventually("the daemon has ended", || project.processes().is_empty().then_some(()));
     }
     for word in ["run", "order"] {
-        let told = told(&project, &program("orchestratord"), [word]);
+        let told = output(&project, &program("orchestratord"), [word]);
         assert!(told.contains("neither HOME nor XDG_STATE_HOME is set"), "{word}: {told}");
     }
 }

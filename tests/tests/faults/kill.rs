@@ -48,7 +48,7 @@ struct Cast {
 }
 
 impl Cast {
-    fn of(project: &Project) -> Self {
+    fn find(project: &Project) -> Self {
         let is_child = |pid: &u32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.ends_with(b"\0wait\x000\0")
@@ -100,18 +100,18 @@ fn run_rounds(victim: Victim) {
     let Some(project) = Project::new(TREE) else { return };
     let mut rng = SeededRng::default();
     project.value("service start web");
-    let (first, held) = (project.daemon(), Footprint::of(&project));
+    let (first, held) = (project.daemon(), Footprint::measure(&project));
     let mut kills = 0;
     for round in 0..rounds() {
         let phase = [Phase::Start, Phase::Run, Phase::Stop][round % 3];
         project.value(if phase == Phase::Start { "service stop web" } else { "service start web" });
-        let leader = Cast::of(&project).leader;
+        let leader = Cast::find(&project).leader;
         let killed = inject(&project, victim, phase, rng.random_delay(LONGEST));
         kills += usize::from(killed);
         eprintln!("round {round}: {phase:?}, killed: {killed}");
         comes_right(&project);
         if phase == Phase::Run && matches!(victim, Victim::Daemon | Victim::Zygote | Victim::Grandchild) {
-            assert_eq!(Cast::of(&project).leader, leader, "the service was disturbed");
+            assert_eq!(Cast::find(&project).leader, leader, "the service was disturbed");
         }
     }
     assert!(kills >= rounds() / 3, "only {kills} of {} rounds met a process", rounds());
@@ -147,7 +147,7 @@ fn inject_during(project: &Project, path: Option<String>, victim: Victim, moment
     }
     let met = loop {
         let over = asked.is_finished();
-        let found = Cast::of(project).victim(victim);
+        let found = Cast::find(project).victim(victim);
         if found.is_some() || over {
             break found;
         }
@@ -170,7 +170,7 @@ fn comes_right(project: &Project) {
     let mut seen = String::new();
     eventually("all is there once, and told as it is", || {
         let status = project.status("web");
-        let cast = Cast::of(project);
+        let cast = Cast::find(project);
         let now = format!("{}, pid {}, {cast:?}", status["state"], status["pid"]);
         if now != seen {
             eprintln!("{now}");
@@ -287,7 +287,7 @@ fn a_shim_whose_service_is_being_killed() {
     let stop = project.spawn("service stop deaf | to json --raw");
     eventually("it is asked to end", || (project.status("deaf")["state"] == "stopping").then_some(()));
     signal(shim, Signal::SIGKILL);
-    let stopped = service_tests::Answer::of(stop).value();
+    let stopped = service_tests::Answer::wait_for(stop).value();
     assert_eq!(stopped.row("deaf")["ok"], true, "{stopped}");
     assert!(!alive(leader));
     assert_eq!(named(&project, "test_service"), Vec::<u32>::new());

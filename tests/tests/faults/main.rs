@@ -56,7 +56,7 @@ struct Footprint {
 impl Footprint {
     /// What the daemon of a project holds now that nothing is asked of it.
     #[track_caller]
-    fn of(project: &Project) -> Self {
+    fn measure(project: &Project) -> Self {
         let socket = project.socket();
         // By the second question it has noticed that whoever asked before has gone.
         http(&socket, "GET", "/api/v1/daemon");

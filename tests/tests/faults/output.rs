@@ -86,12 +86,12 @@ fn one_that_ends_at_once_a_hundred_times_costs_the_daemon_nothing() {
         return;
     };
     project.value("service start other");
-    let held = Footprint::of(&project);
+    let held = Footprint::measure(&project);
     let starts = project.spawn("service start brief --timeout 100ms");
     eventually("it was started a hundred times", || {
         (project.read("starts").lines().count() >= 100).then_some(())
     });
-    drop(service_tests::Answer::of(starts));
+    drop(service_tests::Answer::wait_for(starts));
     assert_eq!(project.value("service stop brief").row("brief")["ok"], true);
     let ended = project.status("brief");
     // Of a run that began an exit is known. One whose launch the stop took back left no line, and has no exit of another.

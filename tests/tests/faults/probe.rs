@@ -52,7 +52,7 @@ fn one_with_an_endless_body_is_healthy_by_its_status_and_the_body_is_not_read() 
     };
     project.value("service start big");
     let daemon = project.daemon();
-    let (before, held) = (memory(daemon), Footprint::of(&project));
+    let (before, held) = (memory(daemon), Footprint::measure(&project));
     for _ in 0..20 {
         let health = project.value("service health big").row("big").clone();
         assert_eq!(health["healthy"], true, "{health}");
@@ -84,11 +84,11 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
     };
     // With its first check the daemon has opened all the files that it keeps.
     project.value("service start other");
-    let held = Footprint::of(&project);
+    let held = Footprint::measure(&project);
     let waits = project.spawn("service start silent --timeout 1sec");
     eventually("it is being asked", || (project.status("silent")["state"] == "starting").then_some(()));
     assert_eq!(project.status("other")["state"], "ready", "everybody else is answered meanwhile");
-    assert!(!service_tests::Answer::of(waits).success);
+    assert!(!service_tests::Answer::wait_for(waits).success);
     project.value("service stop silent");
     held.has_not_grown();
     leaves_nothing(&project);

@@ -60,7 +60,7 @@ fn of_daemons_that_are_started_at_once_one_stays() {
 fn a_daemon_whose_state_directory_was_deleted_stays_the_only_one_and_writes_it_anew() {
     let Some(project) = Project::new(PAIR) else { return };
     project.value("service start top");
-    let (daemon, top, held) = (project.daemon(), project.pid("top"), Footprint::of(&project));
+    let (daemon, top, held) = (project.daemon(), project.pid("top"), Footprint::measure(&project));
     let state = project.state_dir();
     fs::remove_dir_all(&state).unwrap();
     let mut second = project.command(&program("orchestratord"));
@@ -84,7 +84,7 @@ fn a_daemon_whose_state_directory_was_deleted_stays_the_only_one_and_writes_it_a
 fn after_fifty_requests_at_once_each_service_runs_once() {
     let Some(project) = Project::new(PAIR) else { return };
     project.value("service start top");
-    let (held, socket) = (Footprint::of(&project), project.socket());
+    let (held, socket) = (Footprint::measure(&project), project.socket());
     let requests: Vec<_> = (0..50)
         .map(|n| {
             let socket = socket.clone();

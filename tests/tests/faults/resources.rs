@@ -139,7 +139,7 @@ fn a_state_directory_that_becomes_read_only_disturbs_nobody_and_no_wish_is_forgo
     project.value("service start web stays brief --no-wait");
     project.value("service start web stays");
     let (daemon, web, stays) = (project.daemon(), project.pid("web"), project.pid("stays"));
-    let held = Footprint::of(&project);
+    let held = Footprint::measure(&project);
     make_read_only(&disk);
     eventually("the end of one is known", || (project.status("brief")["exit_code"] == 5).then_some(()));
     assert_eq!((project.daemon(), project.pid("web"), project.pid("stays")), (daemon, web, stays));
@@ -179,7 +179,7 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     };
     project.value("service start web");
     let (daemon, web) = (project.daemon(), project.pid("web"));
-    let held = Footprint::of(&project);
+    let held = Footprint::measure(&project);
     // One was for the question.
     let open = held.descriptors - 1;
     // Room for the question, not for what the answer takes.
@@ -192,7 +192,7 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     let asks = project.spawn("service status | to json --raw");
     assert!(alive(web));
     limit(daemon, "nofile", 1024);
-    assert_eq!(service_tests::Answer::of(asks).value().row("web")["state"], "ready");
+    assert_eq!(service_tests::Answer::wait_for(asks).value().row("web")["state"], "ready");
     assert_eq!(project.value("service start other").row("other")["ok"], true);
     project.value("service stop other");
     held.has_not_grown();

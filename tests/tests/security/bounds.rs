@@ -1,6 +1,6 @@
 //! Endless requests: heads, bodies, times and connections are limited, on the socket and over TCP.
 
-use crate::{address, ask, bearer, open_project, token};
+use crate::{address, bearer, open_project, request, token};
 use serde_json::Value;
 use service_tests::{Project, http, within};
 use std::io::{ErrorKind, Read, Write};
@@ -101,7 +101,7 @@ fn who_speaks_too_slowly_is_cut_off_and_nobody_waits_for_them() {
 }
 
 /// The status, the code and the message of the last answer.
-fn told(answer: &str) -> (u16, String, String) {
+fn parse_error(answer: &str) -> (u16, String, String) {
     let last = &answer[answer.rfind("HTTP/1.1 ").unwrap_or_default()..];
     let (head, body) = last.split_once("\r\n\r\n").unwrap_or((last, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
@@ -121,7 +121,7 @@ fn what_is_no_request_is_refused_in_an_envelope_that_says_why() {
     let tells = |request: &str, (status, code, message): (u16, &str, &str)| {
         let mut stream = connect(&project);
         stream.write_all(request.as_bytes()).expect("it reads");
-        let (is, word, why) = told(&rest(stream));
+        let (is, word, why) = parse_error(&rest(stream));
         assert_eq!((is, word.as_str()), (status, code), "{request}: {why}");
         assert!(why.contains(message), "{why}");
     };
@@ -161,7 +161,7 @@ fn who_is_silent_longest_loses_the_seat_to_who_comes() {
     assert!(crowd.len() >= 256, "they can connect");
     for _ in 0..5 {
         let begun = Instant::now();
-        assert_eq!(ask(&at, "GET", "/api/v1/version", &read).0, 200);
+        assert_eq!(request(&at, "GET", "/api/v1/version", &read).0, 200);
         // A silence as such ends after ten.
         assert!(begun.elapsed() < Duration::from_secs(4), "it waited for {:?}", begun.elapsed());
         crowd.extend((0..60).map_while(|_| silent()));
@@ -179,7 +179,7 @@ fn who_takes_all_connections_over_tcp_keeps_nobody_from_the_socket() {
     assert_eq!(project.status("web")["state"], "ready");
     let read = bearer(&at, &token(&project, "read"));
     within(CUT_OFF_WITHIN, "their silence ends, and another is heard", || {
-        (ask(&at, "GET", "/api/v1/version", &read).0 == 200).then_some(())
+        (request(&at, "GET", "/api/v1/version", &read).0 == 200).then_some(())
     });
     drop(crowd);
 }

@@ -40,7 +40,7 @@ fn token(project: &Project, role: &str) -> String {
 }
 
 /// Asks with these headers, each with its line end, and gives the status, all headers and the JSON.
-fn ask(address: &str, method: &str, path: &str, headers: &str) -> (u16, String, Value) {
+fn request(address: &str, method: &str, path: &str, headers: &str) -> (u16, String, Value) {
     let request =
         format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: 0\r\n\r\n");
     let answer = tcp(address, &request).expect("it is answered");

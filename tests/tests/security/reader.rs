@@ -1,6 +1,6 @@
 //! The read token: it changes nothing on the machine, and reveals no program output.
 
-use crate::{address, ask, bearer, open_project, token};
+use crate::{address, bearer, open_project, request, token};
 use service_tests::{ServiceTable, eventually};
 use std::thread;
 
@@ -35,13 +35,13 @@ fn who_may_only_read_has_checks_run_once_for_all_and_reads_nothing_that_they_wri
     let before = runs();
     thread::scope(|scope| {
         for _ in 0..24 {
-            scope.spawn(|| assert_eq!(ask(&at, "GET", "/api/v1/services/counted/health", &read).0, 200));
+            scope.spawn(|| assert_eq!(request(&at, "GET", "/api/v1/services/counted/health", &read).0, 200));
         }
     });
     let run = runs() - before;
     assert!(run <= 6, "24 requests at once were {run} runs");
 
-    let get = |path: &str, headers: &str| ask(&at, "GET", path, headers).2.to_string();
+    let get = |path: &str, headers: &str| request(&at, "GET", path, headers).2.to_string();
     let failing = "/api/v1/services/failing";
     for path in [
         format!("{failing}/health"),
@@ -107,7 +107,7 @@ fn who_may_only_read_is_told_nothing_that_a_manager_or_a_stop_command_said() {
     let at = address(&project);
     let headers = |role: &str| bearer(&at, &token(&project, role));
     let (read, admin) = (headers("read"), headers("admin"));
-    let get = |path: &str, headers: &str| ask(&at, "GET", path, headers).2.to_string();
+    let get = |path: &str, headers: &str| request(&at, "GET", path, headers).2.to_string();
     // The words of a definition are its owner's.
     let told = |path: &str, headers: &str| get(path, headers).contains(&format!("“{PRIVATE}"));
     for path in [
@@ -152,7 +152,7 @@ fn what_is_run_for_who_may_only_read_is_bounded() {
         for nth in 0..24 {
             let (at, read) = (&at, &read);
             let path = format!("/api/v1/services/s{nth}/health");
-            scope.spawn(move || assert_eq!(ask(at, "GET", &path, read).0, 200));
+            scope.spawn(move || assert_eq!(request(at, "GET", &path, read).0, 200));
         }
     });
     let (begun, ended) = runs(&project.read("runs"));

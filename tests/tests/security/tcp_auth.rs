@@ -1,6 +1,6 @@
 //! TCP access: off by default; then it needs a token and a known host name, and refuses web pages.
 
-use crate::{address, ask, bearer, open_project, token};
+use crate::{address, bearer, open_project, request, token};
 use service_tests::{Project, ServiceTable, eventually, free_port};
 use std::fs;
 use std::net::TcpListener;
@@ -59,17 +59,17 @@ fn each_token_opens_its_role_and_without_one_nothing_is_told() {
             ("GET", "/nowhere"),
             ("DELETE", "/api/v1/services/add"),
         ] {
-            let (status, head, answer) = ask(&at, method, path, headers);
+            let (status, head, answer) = request(&at, method, path, headers);
             assert_eq!((status, answer["error"]["code"].as_str()), (401, Some("unauthorized")), "{answer}");
             assert!(head.contains("www-authenticate: bearer"), "{head}");
             assert!(!head.contains("\r\nallow:"), "{head}");
         }
     }
     for two in [format!("{read}Authorization: Bearer x\r\n"), format!("{host}Authorization: x\r\n{admin}")] {
-        let (status, _, answer) = ask(&at, "POST", "/api/v1/services/web/stop", &two);
+        let (status, _, answer) = request(&at, "POST", "/api/v1/services/web/stop", &two);
         assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("bad_request")), "{answer}");
     }
-    let (status, _, answer) = ask(&at, "GET", "/api/v1/services/status", &read);
+    let (status, _, answer) = request(&at, "GET", "/api/v1/services/status", &read);
     assert_eq!((status, answer["data"].row("web")["pid"].as_u64()), (200, Some(pid.into())));
     for (method, path) in [
         ("POST", "/api/v1/services/web/stop"),
@@ -80,16 +80,16 @@ fn each_token_opens_its_role_and_without_one_nothing_is_told() {
         ("GET", "/api/v1/services/web/logs?tail=1"),
         ("GET", "/api/v1/services/web/logs/"),
     ] {
-        let (status, _, answer) = ask(&at, method, path, &read);
+        let (status, _, answer) = request(&at, method, path, &read);
         assert_eq!((status, answer["error"]["code"].as_str()), (403, Some("forbidden")), "{path}: {answer}");
     }
     let lines = |headers: &str| {
-        let (_, _, answer) = ask(&at, "GET", "/api/v1/services/web/why", headers);
+        let (_, _, answer) = request(&at, "GET", "/api/v1/services/web/why", headers);
         answer["data"]["log"].as_array().map_or(0, Vec::len)
     };
     assert_eq!((lines(&read), lines(&admin)), (0, 1), "logs are not for reading");
     assert_eq!(project.pid("web"), pid, "nobody has stopped it");
-    let (status, _, answer) = ask(&at, "POST", "/api/v1/services/web/stop", &admin);
+    let (status, _, answer) = request(&at, "POST", "/api/v1/services/web/stop", &admin);
     assert_eq!((status, answer["data"].row("web")["ok"].as_bool()), (200, Some(true)));
 }
 
@@ -100,7 +100,7 @@ fn a_page_in_a_browser_reaches_nothing_by_whatever_name() {
     let at = address(&project);
     let admin = format!("Authorization: Bearer {}\r\n", token(&project, "admin"));
     let port = at.rsplit(':').next().expect("it has a port");
-    let status = |headers: &str| ask(&at, "GET", "/api/v1/version", &format!("{headers}{admin}")).0;
+    let status = |headers: &str| request(&at, "GET", "/api/v1/version", &format!("{headers}{admin}")).0;
     for host in ["localhost", &format!("localhost:{port}"), "127.0.0.1", "[::1]:7", "BOX.lan:1"] {
         assert_eq!(status(&format!("Host: {host}\r\n")), 200, "{host}");
     }
@@ -108,7 +108,7 @@ fn a_page_in_a_browser_reaches_nothing_by_whatever_name() {
     for host in
         ["evil.example", "evil.example:80", "10.1.2.3", "localhost.evil.example", "xlocalhost", "", "["]
     {
-        let (status, _, answer) = ask(&at, "GET", "/api/v1/version", &format!("Host: {host}\r\n{admin}"));
+        let (status, _, answer) = request(&at, "GET", "/api/v1/version", &format!("Host: {host}\r\n{admin}"));
         assert!(status == 403 || status == 400, "{host}: {status} {answer}");
     }
     assert_eq!(status("Host: localhost\r\nHost: localhost\r\n"), 400, "two names are none");
@@ -116,14 +116,14 @@ fn a_page_in_a_browser_reaches_nothing_by_whatever_name() {
         assert_eq!(status(&format!("Host: {odd}\r\n")), 400, "{odd}");
     }
     let (foreign, _, _) =
-        ask(&at, "GET", "http://evil.example/api/v1/version", &format!("Host: localhost\r\n{admin}"));
+        request(&at, "GET", "http://evil.example/api/v1/version", &format!("Host: localhost\r\n{admin}"));
     assert_eq!(foreign, 400, "the target names another host");
     for origin in ["https://evil.example", "null", &format!("http://{at}"), "https://board.example.evil"] {
         let headers = format!("Host: localhost\r\nOrigin: {origin}\r\n{admin}");
-        let (status, head, answer) = ask(&at, "POST", "/api/v1/services/web/stop", &headers);
+        let (status, head, answer) = request(&at, "POST", "/api/v1/services/web/stop", &headers);
         assert_eq!((status, answer["error"]["code"].as_str()), (403, Some("forbidden")), "{origin}");
         assert!(!head.contains("access-control"), "{head}");
-        let (status, head, _) = ask(
+        let (status, head, _) = request(
             &at,
             "OPTIONS",
             "/api/v1/services/web/stop",
@@ -132,11 +132,11 @@ fn a_page_in_a_browser_reaches_nothing_by_whatever_name() {
         assert!(status == 403 && !head.contains("access-control"), "{head}");
     }
     let known = "Host: localhost\r\nOrigin: https://board.example\r\n";
-    let (status, head, _) = ask(&at, "OPTIONS", "/api/v1/services/web/stop", known);
+    let (status, head, _) = request(&at, "OPTIONS", "/api/v1/services/web/stop", known);
     assert!(status == 204 && head.contains("access-control-allow-headers: authorization"), "{head}");
-    let (status, head, _) = ask(&at, "GET", "/api/v1/version", &format!("{known}{admin}"));
+    let (status, head, _) = request(&at, "GET", "/api/v1/version", &format!("{known}{admin}"));
     assert!(status == 200 && head.contains("access-control-allow-origin: https://board.example"), "{head}");
-    assert_eq!(ask(&at, "GET", "/api/v1/version", known).0, 401, "a page needs a token too");
+    assert_eq!(request(&at, "GET", "/api/v1/version", known).0, 401, "a page needs a token too");
     assert_eq!(project.status("web")["state"], "ready");
 }
 

@@ -105,7 +105,7 @@ pub(super) fn send(
     body: service_api::AddRequest,
     place: impl Fn(&Cell) -> Option<Span>,
 ) -> Result<Vec<Outcome>, LabeledError> {
-    let sent = session.ask(move |client| {
+    let sent = session.request(move |client| {
         Ok(client.stream(routes::ADD, &body).and_then(Iterator::collect::<Result<Vec<Outcome>, _>>))
     })?;
     sent.map_err(|problem| match problem.cell.as_ref().and_then(&place) {

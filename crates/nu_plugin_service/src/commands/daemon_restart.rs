@@ -59,7 +59,7 @@ impl PluginCommand for DaemonRestart {
                 .with_help("run it there, or name a project of this machine with `--config`"));
         }
         session.ask_running(|client| launch::end(client, &[]))?;
-        let daemon: view::Daemon = session.ask(|client| client.get(routes::DAEMON, &[]))?;
+        let daemon: view::Daemon = session.request(|client| client.get(routes::DAEMON, &[]))?;
         Ok(PipelineData::value(daemon.into_row(call.head), None))
     }
 }

@@ -65,7 +65,7 @@ impl PluginCommand for DaemonStop {
         // longer.
         let daemon = match session.ask_if_running(end)? {
             Some(daemon) => daemon,
-            None if services == "true" && session.has_services() => session.ask(end)?,
+            None if services == "true" && session.has_services() => session.request(end)?,
             None => session.ask_running(end)?,
         };
         Ok(PipelineData::value(daemon.into_row(call.head), None))

@@ -132,7 +132,7 @@ impl PluginCommand for Events {
         let last = || tail.map_or_else(|| USUAL.to_owned(), |tail| tail.to_string());
         let from = since.map_or_else(|| ("limit", last()), |since| ("since", since));
         let asked = std::iter::once(from).chain(by.map(|by| ("by", by))).collect();
-        let rows: Vec<Event> = keep_last(tail, reading.ask(routes::EVENTS, asked)?);
+        let rows: Vec<Event> = keep_last(tail, reading.fetch(routes::EVENTS, asked)?);
         Ok(match long {
             true => table(rows.into_iter().map(Long).collect(), call.head),
             false => table(rows, call.head),

@@ -81,12 +81,12 @@ impl PluginCommand for Graph {
             (None, None) => Ok(table::<view::Node>(Vec::new(), call.head)),
             (None, Some(_)) => Ok(PipelineData::value(Value::string("", call.head), None)),
             (Some(reading), None) => {
-                let nodes: Vec<view::Node> = reading.ask(routes::GRAPH, Vec::new())?;
+                let nodes: Vec<view::Node> = reading.fetch(routes::GRAPH, Vec::new())?;
                 Ok(table(nodes, call.head))
             }
             (Some(mut reading), Some(format)) => {
                 reading.mark(format.clone());
-                let drawn: String = reading.ask(routes::GRAPH, vec![("format", format.item)])?;
+                let drawn: String = reading.fetch(routes::GRAPH, vec![("format", format.item)])?;
                 Ok(PipelineData::value(Value::string(drawn, call.head), None))
             }
         }

@@ -107,6 +107,6 @@ fn rows<R: Row + serde::de::DeserializeOwned + Send + 'static>(
     let switches = switches.iter().map(|switch| (*switch, "true".to_owned()));
     let since = since(call)?.map(|since| ("since", since));
     let tail = tail(call)?;
-    let rows: Vec<R> = reading.ask(routes::HISTORY, switches.chain(since).collect())?;
+    let rows: Vec<R> = reading.fetch(routes::HISTORY, switches.chain(since).collect())?;
     Ok(table(keep_last(tail, rows), call.head))
 }

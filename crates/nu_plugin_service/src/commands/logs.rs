@@ -132,7 +132,7 @@ impl PluginCommand for Logs {
         }
         let session = Session::open(plugin, engine, call, &selection)?;
         let names = selection.joined();
-        let (client, width) = session.ask(move |client| {
+        let (client, width) = session.request(move |client| {
             let names = if raw { resolve_names(client, &names)? } else { Vec::new() };
             let width = names.iter().map(String::len).max().filter(|_| names.len() > 1);
             Ok((client.clone(), width))

@@ -53,7 +53,7 @@ impl PluginCommand for Managers {
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
-        let managers: Vec<view::Manager> = session.ask(|client| client.get(routes::MANAGERS, &[]))?;
+        let managers: Vec<view::Manager> = session.request(|client| client.get(routes::MANAGERS, &[]))?;
         Ok(table(managers, call.head))
     }
 }

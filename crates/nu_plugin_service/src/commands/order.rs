@@ -65,7 +65,7 @@ impl PluginCommand for Order {
         let Some(reading) = Query::open(plugin, engine, call, input)? else {
             return Ok(table::<view::Step>(Vec::new(), call.head));
         };
-        let steps: Vec<view::Step> = reading.ask(routes::ORDER, Vec::new())?;
+        let steps: Vec<view::Step> = reading.fetch(routes::ORDER, Vec::new())?;
         Ok(table(steps, call.head))
     }
 

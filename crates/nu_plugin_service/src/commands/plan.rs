@@ -58,7 +58,7 @@ impl PluginCommand for Plan {
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         let all = call.has_flag("all")?;
-        let mut changes: Vec<view::Change> = session.ask(|client| client.get(routes::PLAN, &[]))?;
+        let mut changes: Vec<view::Change> = session.request(|client| client.get(routes::PLAN, &[]))?;
         changes.retain(|change| all || change.change != "none");
         Ok(table(changes, call.head))
     }

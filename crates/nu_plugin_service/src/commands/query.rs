@@ -63,7 +63,7 @@ impl Query {
 
     /// Requests a route. Without a daemon it runs the one-shot command with the same arguments: the last segment of the
     /// route is the command, and `since=17` becomes `--since 17`.
-    pub(super) fn ask<T: DeserializeOwned + Send + 'static>(
+    pub(super) fn fetch<T: DeserializeOwned + Send + 'static>(
         &self,
         route: &'static str,
         options: Vec<(&'static str, String)>,

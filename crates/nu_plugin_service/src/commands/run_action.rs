@@ -88,7 +88,7 @@ pub(super) fn send(
     strict: bool,
 ) -> Result<PipelineData, LabeledError> {
     // Connecting is a step of its own: after a ctrl-c during it, no request is sent.
-    let client = session.ask(|client| Ok(client.clone()))?.acting_as(caller(&session.engine));
+    let client = session.request(|client| Ok(client.clone()))?.acting_as(caller(&session.engine));
     let mut progress = Progress::new(action.participle(), &session.engine, client.clone(), String::new());
     progress.set_undo(undo_command(action, &session.names));
     let (worker, progress) = send_request(action, body, client, &session, progress)?;

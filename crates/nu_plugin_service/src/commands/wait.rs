@@ -119,7 +119,7 @@ impl PluginCommand for Wait {
             return Ok(table::<view::Status>(Vec::new(), call.head));
         }
         let session = Session::open(plugin, engine, call, &selection)?;
-        let client = session.ask(|client| Ok(client.clone()))?;
+        let client = session.request(|client| Ok(client.clone()))?;
         let waiting = Waiting { session, client, names: selection.joined(), timeout };
         let rows = match closure {
             Some(closure) => waiting.closure(&closure)?,

@@ -69,7 +69,7 @@ impl PluginCommand for Why {
             [] if selection.is_empty() => return Ok(table::<view::Why>(Vec::new(), call.head)),
             [] => {
                 let session = Session::open(plugin, engine, call, &selection)?;
-                let all: Vec<view::Why> = session.ask(|client| client.get(routes::WHY, &[]))?;
+                let all: Vec<view::Why> = session.request(|client| client.get(routes::WHY, &[]))?;
                 return Ok(table(all, call.head));
             }
             [_, second, ..] => {
@@ -84,7 +84,7 @@ impl PluginCommand for Why {
         };
         let session = Session::open(plugin, engine, call, &selection)?;
         let why: view::Why =
-            session.ask(move |client| client.get(&service_path(routes::SERVICE_WHY, &name), &[]))?;
+            session.request(move |client| client.get(&service_path(routes::SERVICE_WHY, &name), &[]))?;
         Ok(why.into_row(call.head).into_pipeline_data())
     }
 

@@ -141,7 +141,7 @@ impl Commands {
         let closes = around(bytes, at).filter(|quote| at > 0 && bytes[at - 1] == *quote);
         let attached = bytes.get(end).is_some_and(|byte| !ends(byte)) && bytes.get(end).copied() != closes;
         match way {
-            ArgumentRule::Word(nth) => word(bytes, at, *nth),
+            ArgumentRule::Word(nth) => nth_argument(bytes, at, *nth),
             ArgumentRule::Pair if attached => password_of(text, value(bytes, end, closes)),
             ArgumentRule::Attached | ArgumentRule::Either if attached => Some(value(bytes, end, closes)),
             ArgumentRule::Next | ArgumentRule::Either if !attached => {
@@ -159,7 +159,7 @@ fn flags(bytes: &[u8], at: usize) -> &[u8] {
 }
 
 /// The word of this number that is no option, in the command that goes on at `from`.
-fn word(bytes: &[u8], from: usize, nth: usize) -> Option<Range<usize>> {
+fn nth_argument(bytes: &[u8], from: usize, nth: usize) -> Option<Range<usize>> {
     let farthest = bytes.len().min(from + FARTHEST);
     let between = |byte: u8| byte.is_ascii_whitespace() || is_quote(byte) || byte == b',';
     let ends = |byte: u8| matches!(byte, b';' | b'|' | b'&' | b'\n' | b'>' | b']');

@@ -26,7 +26,7 @@ impl Changed {
     }
 
     /// The services in the order of their ids; empties the set.
-    pub(super) fn take(&mut self) -> Vec<Id> {
+    pub(super) fn drain(&mut self) -> Vec<Id> {
         let mut ids = core::mem::take(&mut self.ids);
         for id in &ids {
             self.is_in[id.index()] = false;

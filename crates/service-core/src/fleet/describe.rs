@@ -1,7 +1,7 @@
 //! How a service looks from outside: its [`Snapshot`].
 
 use super::Fleet;
-use crate::config::{Condition, Manager, word};
+use crate::config::{Condition, Manager, name_of};
 use crate::health::Health;
 use crate::plan::Id;
 use crate::service::{Cause, Goal, StartedBy, State};
@@ -108,8 +108,14 @@ fn waiting(fleet: &Fleet, id: Id) -> Option<String> {
     let need = fleet.unmet_dependency(id)?;
     let on = fleet.machine(need.on);
     let wanted = match need.condition {
-        Condition::Started | Condition::Ready | Condition::Healthy => word(&Condition::ALL, need.condition),
+        Condition::Started | Condition::Ready | Condition::Healthy => {
+            name_of(&Condition::ALL, need.condition)
+        }
         Condition::Completed => "completed",
     };
-    Some(format!("waits for `{}` to be {wanted}; it is {}", on.definition().name, on.state().word(on.goal())))
+    Some(format!(
+        "waits for `{}` to be {wanted}; it is {}",
+        on.definition().name,
+        on.state().as_str(on.goal())
+    ))
 }

@@ -287,7 +287,7 @@ impl Machine {
             (
                 State::Stopped | State::Completed { .. } | State::Failed { .. },
                 Event::PresenceChecked(presence),
-            ) => self.looked(presence, now),
+            ) => self.handle_presence(presence, now),
             (state, Event::TimerElapsed) => self.handle_timeouts(state, now),
             // A word that comes too late for the state it was meant for.
             (
@@ -404,7 +404,7 @@ impl Machine {
                 Probing::Due(at) if now >= at => self.probe(),
                 _ => Vec::new(),
             },
-            State::Stopped | State::Completed { .. } | State::Failed { .. } => self.look(now),
+            State::Stopped | State::Completed { .. } | State::Failed { .. } => self.check_presence(now),
             _ => Vec::new(),
         }
     }

@@ -189,8 +189,8 @@ impl State {
         }
     }
 
-    /// The word for it, together with the goal.
-    pub fn word(&self, goal: Goal) -> &'static str {
+    /// The name of the state, together with the goal.
+    pub fn as_str(&self, goal: Goal) -> &'static str {
         match self {
             Self::Stopped if goal == Goal::Down => "stopped",
             Self::Stopped => "waiting",

@@ -330,7 +330,7 @@ fn what_cannot_be_looked_at_is_unknown_and_neither_stopped_nor_started() {
     assert_eq!((world.state("a"), world.state("b"), world.state("c")), ("ready", "unknown", "ready"));
     let b = world.id("b");
     let snapshot = world.fleet.snapshot(b);
-    assert_eq!((snapshot.status.word(), snapshot.reason.as_deref()), ("unknown", Some("dark")));
+    assert_eq!((snapshot.status.as_str(), snapshot.reason.as_deref()), ("unknown", Some("dark")));
     world.stop("b");
     assert_eq!(world.fleet.stop_progress(b), Progress::Impossible(Blocker::Unclear));
     world.start("b");

@@ -159,7 +159,7 @@ impl World {
             } else {
                 PersistedState::default()
             };
-            let found = if sees(id) { self.found(id) } else { Discovered::Unclear { why: "dark".into() } };
+            let found = if sees(id) { self.discover(id) } else { Discovered::Unclear { why: "dark".into() } };
             next.restore(id, memory_for(memory, &found), found, self.now);
         }
         next.resume(self.now);
@@ -182,7 +182,7 @@ impl World {
         let unknown: Vec<Id> = self.fleet.plan().ids().filter(is_unknown).collect();
         let before = self.fleet.clone();
         for id in &unknown {
-            let found = self.found(*id);
+            let found = self.discover(*id);
             let memory = memory_for(before.machine(*id).memory().last_known(), &found);
             self.fleet.restore(*id, memory, found, self.now);
             if let Some(process) = self.processes.get(id) {
@@ -196,7 +196,7 @@ impl World {
         self.act();
     }
 
-    fn found(&self, id: Id) -> Discovered {
+    fn discover(&self, id: Id) -> Discovered {
         match (self.processes.get(&id), self.unseen.get(&id)) {
             (Some(process), _) => Discovered::Running { run: process.run, launched: process.launched },
             (None, Some((run, event))) => Discovered::Exited { run: *run, event: event.clone() },

@@ -44,7 +44,7 @@ impl Engine {
         for id in plan.ids() {
             let name = &plan.service(id).name;
             let (memory, trace) = (memories.remove(name), runs.remove(name));
-            self.take_up(id, memory, trace, heard.remove(name), &mut news, now);
+            self.adopt_service(id, memory, trace, heard.remove(name), &mut news, now);
         }
         self.settled(news, now)
     }
@@ -53,13 +53,13 @@ impl Engine {
     fn settled(&mut self, news: News, now: Moment) -> Vec<(Name, u64, Observation)> {
         self.fleet.resume(now);
         for (name, run, event) in news.events {
-            self.happened(&name, run, event);
+            self.handle_event(&name, run, event);
         }
         news.known
     }
 
     /// What was found of a service of which nobody could tell whether it runs.
-    pub(super) async fn found(&mut self, name: &Name, trace: RunTrace) {
+    pub(super) async fn handle_trace(&mut self, name: &Name, trace: RunTrace) {
         if trace.may_run() && self.fleet.plan().id(name).is_none() {
             self.found_left_over(name).await;
         }
@@ -71,11 +71,11 @@ impl Engine {
         let memory =
             Some(machine.memory().last_known()).filter(|memory| *memory != PersistedState::default());
         let (mut news, now) = (News::default(), clock::now());
-        self.take_up(id, memory, Some(trace), None, &mut news, now);
+        self.adopt_service(id, memory, Some(trace), None, &mut news, now);
         let known = self.settled(news, now);
         self.refresh(id);
         for (name, run, report) in known {
-            self.learned(&name, run, report);
+            self.apply_observation(&name, run, report);
         }
     }
 
@@ -110,7 +110,7 @@ impl Engine {
     }
 
     /// Takes up one service where it is.
-    fn take_up(
+    fn adopt_service(
         &mut self,
         id: Id,
         memory: Option<PersistedState>,
@@ -136,7 +136,7 @@ impl Engine {
             };
             news.learn(name, record.run, Observation::Processes { leader, shim: record.shim });
             if leader.is_some() {
-                self.drivers.reports.happened(name, record.run, Event::Launched);
+                self.drivers.reports.event(name, record.run, Event::Launched);
             }
             let shim = self.drivers.shims.reattach(plan.service(id), record.clone(), reached.take());
             found_shim = Some(shim);

@@ -11,11 +11,11 @@ use std::sync::Arc;
 impl Engine {
     /// Takes in whether a service runs that was at rest here since this run. What was heard of it belongs to the run that
     /// begins with that.
-    pub(super) fn looked(&mut self, name: &Name, run: u64, found: Option<Box<ManagerReport>>) {
+    pub(super) fn handle_presence(&mut self, name: &Name, run: u64, found: Option<Box<ManagerReport>>) {
         let Some(heard) = found else {
-            return self.happened(name, run, Event::PresenceChecked(Presence::Absent));
+            return self.handle_event(name, run, Event::PresenceChecked(Presence::Absent));
         };
-        self.happened(name, run, Event::PresenceChecked(Presence::Running));
+        self.handle_event(name, run, Event::PresenceChecked(Presence::Running));
         let Some(id) = self.fleet.plan().id(name) else { return };
         let machine = self.fleet.machine(id);
         let run = run + 1;
@@ -28,10 +28,10 @@ impl Engine {
         let last = Arc::clone(self.services[id.index()].last_definition().unwrap_or(&definition));
         self.keep(id, &last, run);
         self.refresh(id);
-        self.learned(name, run, Observation::Manager(heard.info));
+        self.apply_observation(name, run, Observation::Manager(heard.info));
         if manager::decides(&definition) {
-            self.learned(name, run, Observation::Checked(heard.check));
-            self.happened(name, run, heard.event);
+            self.apply_observation(name, run, Observation::Checked(heard.check));
+            self.handle_event(name, run, heard.event);
         }
     }
 }

@@ -59,7 +59,7 @@ impl Drivers {
         }
         let verdict = if result.healthy { ProbeResult::Success } else { ProbeResult::Failure };
         self.reports.observed(&definition.name, run, Observation::Checked(result));
-        self.reports.happened(&definition.name, run, Event::Probed(verdict));
+        self.reports.event(&definition.name, run, Event::Probed(verdict));
     }
 
     /// Checks a service for a client: all who ask meanwhile have the same result, and so has who comes within `max_age` after
@@ -97,7 +97,7 @@ impl Drivers {
         let (reports, name) = (self.reports.clone(), service.name.clone());
         let task = tokio::spawn(async move {
             if opened.await {
-                reports.happened(&name, run, Event::PortOpened);
+                reports.event(&name, run, Event::PortOpened);
             }
         });
         Some(task.abort_handle())
@@ -109,7 +109,7 @@ impl Drivers {
         let matched = log_pattern::wait_for_match(Arc::clone(&self.paths), Arc::clone(service), launched);
         let task = tokio::spawn(async move {
             if matched.await {
-                reports.happened(&name, run, Event::ReadyNotified);
+                reports.event(&name, run, Event::ReadyNotified);
             }
         });
         task.abort_handle()

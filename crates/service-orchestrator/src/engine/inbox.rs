@@ -81,8 +81,8 @@ mod tests {
         let name = Name::new("web").unwrap();
         assert!(commands.send(Command::Accepted).is_ok());
         for taken in 0.. {
-            reports.happened(&name, 1, Event::Launched);
-            reports.happened(&name, 1, Event::Launched);
+            reports.event(&name, 1, Event::Launched);
+            reports.event(&name, 1, Event::Launched);
             if let Input::Command(_) = inbox.next(None).await {
                 assert_eq!(taken, MAX_REPORTS_IN_A_ROW, "reports come first, up to here");
                 break;

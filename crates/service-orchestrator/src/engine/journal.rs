@@ -13,8 +13,8 @@ impl Engine {
         let entry = &self.services[id.index()].snapshot;
         let plan = self.fleet.plan();
         let need = self.fleet.unmet_dependency(id).map(|need| &*plan.service(need.on).name);
-        let look = ObservedState::of(&entry.snapshot, entry.ending(), entry.reason(), need);
-        self.journal.observe(&plan.service(id).name, look);
+        let observed = ObservedState::new(&entry.snapshot, entry.ending(), entry.reason(), need);
+        self.journal.observe(&plan.service(id).name, observed);
     }
 
     /// Tells which services there are.

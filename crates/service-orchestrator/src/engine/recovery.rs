@@ -103,7 +103,7 @@ pub(super) async fn traces_of_lost(
 ) -> BTreeMap<Name, RunTrace> {
     let mut traces = BTreeMap::new();
     for (name, record) in lost {
-        let found = found(&record, true, paths, &name).await;
+        let found = classify(&record, true, paths, &name).await;
         traces.insert(name, RunTrace { found, record: Some(record), reached: None });
     }
     traces
@@ -180,7 +180,7 @@ async fn trace(
     let files = paths.files(name);
     let (found, record, reached) = match last_record(&files, began).await {
         Ok(Some(RecordedRun { record, is_kept, reached })) => {
-            (found(&record, is_kept, paths, name).await, Some(record), reached)
+            (classify(&record, is_kept, paths, name).await, Some(record), reached)
         }
         Ok(None) => (Discovered::Absent, None, None),
         Err(why) => return RunTrace { found: Discovered::Unclear { why }, record: None, reached: None },
@@ -259,7 +259,7 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
                 return Err(unknown_because(&format!("cannot open `{}`: {error}", files.lock().display())));
             }
         }
-        match process::ask(files).await {
+        match process::query_record(files).await {
             Ok((record, talk)) => {
                 return Ok(Some(RecordedRun { record, is_kept: true, reached: Reached::keep(talk) }));
             }
@@ -329,7 +329,7 @@ fn is_gone(files: &Files) -> bool {
 ///   the lock, and nobody begins without it, so that record is the last word.
 /// - Its shim kept it when it was asked, or had written so and lived: the run goes on for us, whatever has become of it since.
 ///   Whoever [adopts](process::adopt) it hears what comes, and when the shim has ended reads what it wrote down before that.
-async fn found(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Discovered {
+async fn classify(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Discovered {
     let run = record.run;
     match &record.phase {
         _ if record.boot_id != paths.boot_id => Discovered::Absent,

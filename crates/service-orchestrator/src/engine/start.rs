@@ -68,7 +68,7 @@ pub(crate) async fn run(
     let known = task.recall(memories, found.runs, heard);
     task.after().await;
     for (name, run, report) in known {
-        task.learned(&name, run, report);
+        task.apply_observation(&name, run, report);
     }
     task.after().await;
     tokio::spawn(unclear.find_out(Arc::clone(&task.drivers.paths), commands));

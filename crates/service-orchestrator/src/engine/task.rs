@@ -133,14 +133,14 @@ impl Engine {
 
     fn receive(&mut self, report: RunReport) -> LoopAction {
         match report {
-            RunReport::Happened { name, run, event } => self.happened(&name, run, told(event)),
+            RunReport::Event { name, run, event } => self.handle_event(&name, run, redact_event(event)),
             RunReport::ManagerRestarted { name, run, info } => self.restarted(&name, run, info),
-            RunReport::FoundRunning { name, run, report } => self.looked(&name, run, report),
+            RunReport::FoundRunning { name, run, report } => self.handle_presence(&name, run, report),
             RunReport::Observed { name, what, .. } if self.is_cut_off(&name, &what) => {
                 return LoopAction::Learned;
             }
             RunReport::Observed { name, run, what } => {
-                self.learned(&name, run, what);
+                self.apply_observation(&name, run, what);
                 return LoopAction::Learned;
             }
         }
@@ -159,7 +159,7 @@ impl Engine {
                 let waiter = Waiter::for_state(&watch, self.fleet.plan(), rows, clock::now());
                 let _ = reply.send(waiter.map(|waiter| self.waiters.push(waiter)));
             }
-            Command::Found { name, trace } => self.found(&name, *trace).await,
+            Command::Found { name, trace } => self.handle_trace(&name, *trace).await,
             Command::Accepted => self.note_unasked(),
             Command::Replan { plan, by, reply } => {
                 self.by = by;
@@ -325,13 +325,13 @@ impl Engine {
         files
     }
 
-    pub(super) fn happened(&mut self, name: &Name, run: u64, event: Event) {
+    pub(super) fn handle_event(&mut self, name: &Name, run: u64, event: Event) {
         if let Some(id) = self.fleet.plan().id(name) {
             self.fleet.handle_event(id, run, event, clock::now());
         }
     }
 
-    pub(super) fn learned(&mut self, name: &Name, run: u64, report: Observation) {
+    pub(super) fn apply_observation(&mut self, name: &Name, run: u64, report: Observation) {
         let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
             return;
         };
@@ -445,7 +445,7 @@ impl Engine {
 }
 
 /// What may be written down and told of it: why something cannot be launched may speak of its command line.
-fn told(event: Event) -> Event {
+fn redact_event(event: Event) -> Event {
     match event {
         Event::LaunchFailed(why) => Event::LaunchFailed(redact(&why).into_owned()),
         event => event,

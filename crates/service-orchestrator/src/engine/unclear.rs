@@ -57,7 +57,7 @@ impl Unclear {
         while (self.unlisted || self.unsearched || !self.services.is_empty()) && !commands.is_closed() {
             tokio::time::sleep(pause).await;
             pause = LONGEST.min(pause * 2);
-            for (name, trace) in self.look(&paths).await {
+            for (name, trace) in self.inspect(&paths).await {
                 let why = trace.doubt().map(str::to_owned);
                 let is_news = why.is_none() || self.services.get(&name) != why.as_ref();
                 match why {
@@ -72,7 +72,7 @@ impl Unclear {
         }
     }
 
-    async fn look(&mut self, paths: &Arc<Paths>) -> BTreeMap<Name, RunTrace> {
+    async fn inspect(&mut self, paths: &Arc<Paths>) -> BTreeMap<Name, RunTrace> {
         let mut names: BTreeSet<Name> = self.services.keys().cloned().collect();
         if self.unlisted {
             match recovery::names(paths) {
@@ -109,9 +109,9 @@ impl Engine {
                 Err(match named.clone().find(|named| *named == name).or(named.next()) {
                     Some(named) if named != name => {
                         let why = format!("`{name}`, which blocks it, is unknown: {why}");
-                        Problem { help: Some(unknown(name)), ..state_unknown(verb.word(), named, &why) }
+                        Problem { help: Some(unknown(name)), ..state_unknown(verb.as_str(), named, &why) }
                     }
-                    _ => state_unknown(verb.word(), name, why),
+                    _ => state_unknown(verb.as_str(), name, why),
                 })
             }
             None => Ok(()),

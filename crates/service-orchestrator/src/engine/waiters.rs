@@ -7,7 +7,7 @@ use crate::lookup::state_unknown;
 use crate::request::{Verb, WaitPolicy, WaitRequest};
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use service_api::{Action, Code, Outcome, Problem};
-use service_core::config::word;
+use service_core::config::name_of;
 use service_core::fleet::progress::Prospects;
 use service_core::fleet::{Blocker, Progress, WaitCondition};
 use service_core::plan::Id;
@@ -172,8 +172,10 @@ impl Waiter {
                     (action, message, "the next daemon continues: see `service status`")
                 }
                 Condition::State(until) => {
-                    let message =
-                        format!("the daemon ended before `{name}` was {}", word(&WaitCondition::ALL, until));
+                    let message = format!(
+                        "the daemon ended before `{name}` was {}",
+                        name_of(&WaitCondition::ALL, until)
+                    );
                     let help = "services keep running, and the next command starts a daemon: wait again";
                     (Action::Unchanged, message, help)
                 }
@@ -247,7 +249,7 @@ impl Waiter {
     /// A state that has not come in time.
     fn late(&self, until: WaitCondition, entry: &ServiceSnapshot) -> Problem {
         let limit = if let WaitPolicy::Timeout(limit) = self.wait { limit } else { Duration::ZERO };
-        let message = not_yet(entry, word(&WaitCondition::ALL, until), limit, state_now(entry));
+        let message = not_yet(entry, name_of(&WaitCondition::ALL, until), limit, state_now(entry));
         Problem::new(Code::Timeout, message).help(format!("see `service why {}`", entry.definition.name))
     }
 }
@@ -290,7 +292,7 @@ fn not_yet(entry: &ServiceSnapshot, goal: &str, limit: Duration, state: &str) ->
 /// Why a request cannot be carried out.
 fn explain(verb: Verb, id: Id, obstacle: Blocker, fleet: &FleetSnapshot) -> Problem {
     let name = &fleet.at(id).definition.name;
-    let verb = verb.word();
+    let verb = verb.as_str();
     match obstacle {
         Blocker::Failed => {
             let reason = fleet.at(id).reason().unwrap_or_else(|| "it ended".to_owned());
@@ -364,7 +366,7 @@ fn never(until: WaitCondition, id: Id, obstacle: Blocker, fleet: &FleetSnapshot)
             format!("wait for another state, or change `restart` of [services.{name}]"),
         ),
     };
-    let message = format!("`{name}` will not be {}: {why}", word(&WaitCondition::ALL, until));
+    let message = format!("`{name}` will not be {}: {why}", name_of(&WaitCondition::ALL, until));
     Problem::new(Code::Never, message).help(help)
 }
 
@@ -401,8 +403,8 @@ fn outcome(
         name: service.name.to_string(),
         ok: error.is_none(),
         action,
-        status: entry.snapshot.status.word().to_owned(),
-        health: entry.snapshot.health.word().to_owned(),
+        status: entry.snapshot.status.as_str().to_owned(),
+        health: entry.snapshot.health.as_str().to_owned(),
         took_ms: clock::millis(took),
         named: service.named,
         error,

@@ -31,7 +31,7 @@ pub(crate) struct Words {
 
 impl Words {
     /// Reads them from its log. A run whose beginning nobody knows has none.
-    pub(crate) fn of(entry: &ServiceSnapshot, paths: &Paths) -> Self {
+    pub(crate) fn read(entry: &ServiceSnapshot, paths: &Paths) -> Self {
         let Some(began) = entry.snapshot.began.filter(|_| !entry.definition.is_managed()) else {
             return Self::default();
         };

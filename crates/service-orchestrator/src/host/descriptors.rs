@@ -90,15 +90,15 @@ impl DescriptorPermit {
     pub(crate) fn connection() -> Result<Self, NoDescriptors> {
         let room = DescriptorBudget::now();
         let mut held = Self(0);
-        if held.take(1, room.services()) { Ok(held) } else { Err(NoDescriptors { limit: room.limit }) }
+        if held.try_reserve(1, room.services()) { Ok(held) } else { Err(NoDescriptors { limit: room.limit }) }
     }
 
     /// Takes what its orphaned output would need, too; whether there is room for that.
     pub(crate) fn and_orphaned_output(&mut self) -> bool {
-        self.0 > 1 || self.take(OF_A_HERITAGE, DescriptorBudget::now().with_heritage())
+        self.0 > 1 || self.try_reserve(OF_A_HERITAGE, DescriptorBudget::now().with_heritage())
     }
 
-    fn take(&mut self, number: usize, most: usize) -> bool {
+    fn try_reserve(&mut self, number: usize, most: usize) -> bool {
         let fits = |held: usize| (held + number <= most).then_some(held + number);
         let taken = HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
         self.0 += if taken { number } else { 0 };
@@ -187,10 +187,10 @@ mod tests {
         let mut whole = 0;
         loop {
             let mut next = DescriptorPermit(0);
-            if !next.take(1, room.services()) {
+            if !next.try_reserve(1, room.services()) {
                 break;
             }
-            whole += usize::from(next.take(OF_A_HERITAGE, room.with_heritage()));
+            whole += usize::from(next.try_reserve(OF_A_HERITAGE, room.with_heritage()));
             held.push(next);
         }
         assert_eq!((whole, held.len()), (8, 46));

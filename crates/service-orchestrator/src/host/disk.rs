@@ -180,11 +180,14 @@ fn sync(paths: &BTreeSet<PathBuf>) {
 
 /// Only looks: what [`Disk::read`] would find.
 pub(crate) fn peek<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> Option<T> {
-    look(path, parse).ok().flatten()
+    read_if_present(path, parse).ok().flatten()
 }
 
 /// The same, where it matters whether there is nothing or nobody knows.
-pub(crate) fn look<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn read_if_present<T>(
+    path: &Path,
+    parse: impl Fn(&[u8]) -> io::Result<T>,
+) -> io::Result<Option<T>> {
     Ok(newest(path, &parse)?.0)
 }
 

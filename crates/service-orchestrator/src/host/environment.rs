@@ -42,14 +42,14 @@ pub(crate) fn inherited_environment(
         variables.filter(|(name, _)| is_passed(name) && !RESERVED_VARIABLES.contains(&&**name)).collect();
     if let Some(identity) = other {
         // What is named is passed, whoever it is of.
-        let own = of(identity).into_iter().filter(|(name, _)| !pass.contains(name));
+        let own = login_variables(identity).into_iter().filter(|(name, _)| !pass.contains(name));
         kept.extend(own);
     }
     Some(kept)
 }
 
 /// The variables of a user that a login would set.
-fn of(identity: &Identity) -> Vec<(String, String)> {
+fn login_variables(identity: &Identity) -> Vec<(String, String)> {
     let home = identity.home.to_string_lossy().into_owned();
     let mut variables = vec![
         ("HOME".to_owned(), home),

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 #[derive(Debug)]
 pub(crate) enum RunReport {
     /// Something happened to a run of a service.
-    Happened { name: Name, run: u64, event: Event },
+    Event { name: Name, run: u64, event: Event },
     /// Something became known about a run of a service.
     Observed { name: Name, run: u64, what: Observation },
     /// A manager was to stop a run and has started the service again as well.
@@ -36,8 +36,8 @@ impl ReportSender {
         (Self(sender), receiver)
     }
 
-    pub(crate) fn happened(&self, name: &Name, run: u64, event: Event) {
-        let _ = self.0.send(RunReport::Happened { name: name.clone(), run, event });
+    pub(crate) fn event(&self, name: &Name, run: u64, event: Event) {
+        let _ = self.0.send(RunReport::Event { name: name.clone(), run, event });
     }
 
     pub(crate) fn observed(&self, name: &Name, run: u64, what: Observation) {

@@ -77,7 +77,7 @@ mod tests {
     }
 
     impl World {
-        async fn ask(&self, name: &str, about: &Arc<()>, kept: Duration) -> u32 {
+        async fn request(&self, name: &str, about: &Arc<()>, kept: Duration) -> u32 {
             let make = || async {
                 let made = self.made.fetch_add(1, Ordering::SeqCst) + 1;
                 self.gate.notified().await;
@@ -90,22 +90,22 @@ mod tests {
     #[tokio::test]
     async fn who_asks_at_once_has_one_answer_and_who_comes_later_another() {
         let (world, about) = (World::default(), Arc::new(()));
-        let ask = || world.ask("web", &about, NONE);
+        let ask = || world.request("web", &about, NONE);
         let open = async { world.gate.notify_one() };
         assert_eq!(tokio::join!(ask(), ask(), ask(), open), (1, 1, 1, ()));
         world.gate.notify_one();
         assert_eq!(ask().await, 2);
-        assert_eq!(world.ask("web", &about, LONG).await, 2, "it is not old");
+        assert_eq!(world.request("web", &about, LONG).await, 2, "it is not old");
         world.gate.notify_one();
-        assert_eq!(world.ask("web", &Arc::new(()), LONG).await, 3, "it is about something else");
+        assert_eq!(world.request("web", &Arc::new(()), LONG).await, 3, "it is about something else");
     }
 
     #[tokio::test]
     async fn if_the_first_goes_away_the_next_begins_anew() {
         let (world, about) = (World::default(), Arc::new(()));
-        let first = tokio::time::timeout(Duration::from_millis(5), world.ask("web", &about, NONE));
+        let first = tokio::time::timeout(Duration::from_millis(5), world.request("web", &about, NONE));
         assert!(first.await.is_err());
         world.gate.notify_one();
-        assert_eq!(world.ask("web", &about, NONE).await, 2);
+        assert_eq!(world.request("web", &about, NONE).await, 2);
     }
 }

@@ -65,7 +65,7 @@ pub(super) async fn add(
 fn row(fleet: &FleetSnapshot, name: &str, action: Action) -> Outcome {
     let snapshot = fleet.entry(name).map(|entry| &entry.snapshot);
     let [status, health] = match snapshot {
-        Some(snapshot) => [snapshot.status.word(), snapshot.health.word()],
+        Some(snapshot) => [snapshot.status.as_str(), snapshot.health.as_str()],
         None => ["stopped", "none"],
     };
     let [status, health] = [status, health].map(str::to_owned);

@@ -34,7 +34,7 @@ impl ApiState {
 }
 
 fn describe(project: &Project, problem: &Problem) -> String {
-    match Presence::of(&project.config, &project.state_dir) {
+    match Presence::check(&project.config, &project.state_dir) {
         Presence::Gone => {
             format!("`{}` is gone: what runs can still be stopped", project.config.display())
         }

@@ -90,7 +90,7 @@ pub(super) async fn openapi(State(api): State<Arc<ApiState>>) -> impl IntoRespon
 /// The text of a document, completed with examples and with the failures that all operations share.
 pub(super) fn render(mut document: utoipa::openapi::OpenApi) -> String {
     rules::write(&mut document);
-    let schemas = Examples::of(&document);
+    let schemas = Examples::new(&document);
     for item in document.paths.paths.values_mut() {
         // Whoever posts may send a body, also where it says nothing.
         for (operation, has_body) in [(&mut item.get, false), (&mut item.post, true)] {
@@ -113,7 +113,7 @@ struct Examples {
 }
 
 impl Examples {
-    fn of(document: &utoipa::openapi::OpenApi) -> Self {
+    fn new(document: &utoipa::openapi::OpenApi) -> Self {
         let schemas = serde_json::to_value(&document.components).expect("components are JSON");
         let rows = serde_json::from_str(include_str!("examples.json")).expect("a test has read the examples");
         Self { schemas, rows }

@@ -40,7 +40,7 @@ pub(super) async fn plan(State(api): State<Arc<ApiState>>) -> Reply<Vec<view::Ch
 fn change(change: Change, warnings: Vec<String>) -> view::Change {
     view::Change {
         service: change.name.to_string(),
-        change: change.kind.word().to_owned(),
+        change: change.kind.as_str().to_owned(),
         because: change.keys.into_iter().map(str::to_owned).collect(),
         affects: change.affects.iter().map(ToString::to_string).collect(),
         warnings,

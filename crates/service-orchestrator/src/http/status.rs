@@ -94,7 +94,7 @@ fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
     let mut shown = None;
     let tables = WatchStream::new(api.orchestrator.snapshots()).filter_map(move |fleet| {
         let entries = entries(&fleet, &names);
-        let look = entries.iter().map(|entry| Look::of(entry)).collect::<Vec<_>>();
+        let look = entries.iter().map(|entry| VisibleState::new(entry)).collect::<Vec<_>>();
         if shown.as_ref() == Some(&look) {
             return None;
         }
@@ -106,7 +106,7 @@ fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
 
 /// What of an entry is worth a line: all that a row shows, but for what changes by itself all the time.
 #[derive(PartialEq)]
-struct Look {
+struct VisibleState {
     snapshot: service_core::Snapshot,
     pid: Option<u32>,
     /// What a manager did without us.
@@ -114,8 +114,8 @@ struct Look {
     reason: Option<String>,
 }
 
-impl Look {
-    fn of(entry: &ServiceSnapshot) -> Self {
+impl VisibleState {
+    fn new(entry: &ServiceSnapshot) -> Self {
         Self {
             snapshot: entry.snapshot.clone(),
             pid: entry.pid,

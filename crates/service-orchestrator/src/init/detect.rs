@@ -155,7 +155,7 @@ mod tests {
         directory
     }
 
-    fn found(files: &[(&str, &str)]) -> Vec<(String, String)> {
+    fn detected(files: &[(&str, &str)]) -> Vec<(String, String)> {
         let found = detect(directory(files).path()).into_iter();
         found.map(|suggestion| (suggestion.name, suggestion.start_command)).collect()
     }
@@ -184,14 +184,14 @@ mod tests {
             pair("worker-2", "pnpm run worker"),
             pair("shop", "cargo run --release"),
         ];
-        assert_eq!(found(&files), expected);
+        assert_eq!(detected(&files), expected);
     }
 
     #[test]
     fn the_package_manager_is_that_which_the_package_names() {
         let package = |manager: &str| {
             let text = format!(r#"{{"packageManager": "{manager}", "scripts": {{"dev": "vite"}}}}"#);
-            found(&[("package.json", &text), ("yarn.lock", "")])
+            detected(&[("package.json", &text), ("yarn.lock", "")])
         };
         assert_eq!(package("pnpm@9.1.0"), [pair("dev", "pnpm run dev")]);
         assert_eq!(package("\u{7f}odd"), [pair("dev", "yarn run dev")]);
@@ -207,8 +207,11 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_suggests_nothing() {
-        assert_eq!(found(&[("package.json", "{"), ("compose.yaml", "- a\n"), ("Procfile", "\u{0}\n")]), []);
-        assert_eq!(found(&[("Procfile", ": no name\n--: x\n")]), []);
+        assert_eq!(
+            detected(&[("package.json", "{"), ("compose.yaml", "- a\n"), ("Procfile", "\u{0}\n")]),
+            []
+        );
+        assert_eq!(detected(&[("Procfile", ": no name\n--: x\n")]), []);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use service_api::{Event, Problem};
 use std::path::Path;
 
 fn past(state_dir: &Path) -> Result<Backlog, Problem> {
-    SegmentSnapshot::at(&path(state_dir)).map(Backlog::of).map_err(|error| unreadable(&error))
+    SegmentSnapshot::at(&path(state_dir)).map(Backlog::from_files).map_err(|error| unreadable(&error))
 }
 
 /// What happened.

@@ -194,7 +194,7 @@ impl Backlog {
     }
 
     /// The files alone.
-    pub(super) fn of(shelf: SegmentSnapshot) -> Self {
+    pub(super) fn from_files(shelf: SegmentSnapshot) -> Self {
         Self { shelf, unwritten: Vec::new(), last: u64::MAX }
     }
 

@@ -74,7 +74,7 @@ impl EventDraft {
 
 impl ObservedState {
     /// `need` is what it waits for.
-    pub(crate) fn of(
+    pub(crate) fn new(
         snapshot: &Snapshot,
         ending: Option<&String>,
         reason: Option<String>,
@@ -125,19 +125,19 @@ impl StateTracker {
     }
 
     /// What has happened since it was last looked at.
-    pub(super) fn look(&mut self, name: &str, look: ObservedState) -> Vec<EventDraft> {
+    pub(super) fn observe(&mut self, name: &str, observed: ObservedState) -> Vec<EventDraft> {
         let mut drafts = Vec::new();
         let draft = || EventDraft { service: Some(name.to_owned()), ..EventDraft::default() };
-        let later = look.run > self.run;
-        let ended = !look.alive && (later || (self.was_alive() && look.run == self.run));
+        let later = observed.run > self.run;
+        let ended = !observed.alive && (later || (self.was_alive() && observed.run == self.run));
         if self.was_alive() && later {
-            // It has ended and was started again before anybody could look.
-            let exit = look.exit_of(self.run);
+            // It has ended and was started again between two observations.
+            let exit = observed.exit_of(self.run);
             drafts.push(EventDraft {
                 event: kind::STATE,
                 from: self.state.replace(WAITING.to_owned()),
                 to: self.state.clone(),
-                reason: Some(match (exit.unwrap_or(Exit::Unknown), &look.ending) {
+                reason: Some(match (exit.unwrap_or(Exit::Unknown), &observed.ending) {
                     (Exit::Unreported, Some(ending)) => format!("{}: {ending}", Exit::Unreported),
                     (exit, _) => exit.to_string(),
                 }),
@@ -146,48 +146,48 @@ impl StateTracker {
                 ..draft()
             });
         }
-        if look.run != self.run {
+        if observed.run != self.run {
             // Of a run that nobody has seen begin, nothing is known.
-            self.health = (look.state == "starting").then(|| Health::Pending.word().to_owned());
+            self.health = (observed.state == "starting").then(|| Health::Pending.as_str().to_owned());
         }
-        let moved = self.state.as_deref() != Some(look.state) || later;
-        let from_rest = self.state.is_none() && look.state == STOPPED;
+        let moved = self.state.as_deref() != Some(observed.state) || later;
+        let from_rest = self.state.is_none() && observed.state == STOPPED;
         let state = (moved && !from_rest).then(|| EventDraft {
             event: kind::STATE,
             from: self.state.clone(),
-            to: Some(look.state.to_owned()),
-            reason: look.reason.clone(),
-            by: look.by.clone(),
-            run: (look.run > 0).then_some(look.run),
-            exit: look.exit_of(look.run).filter(|_| ended),
-            need: look.need.clone().or_else(|| self.need.take().filter(|_| look.state == "starting")),
+            to: Some(observed.state.to_owned()),
+            reason: observed.reason.clone(),
+            by: observed.by.clone(),
+            run: (observed.run > 0).then_some(observed.run),
+            exit: observed.exit_of(observed.run).filter(|_| ended),
+            need: observed.need.clone().or_else(|| self.need.take().filter(|_| observed.state == "starting")),
             ..draft()
         });
-        self.move_to(Some(look.state.to_owned()));
-        self.run = look.run;
-        let health = self.health(&look, moved).map(|(from, to)| EventDraft {
+        self.move_to(Some(observed.state.to_owned()));
+        self.run = observed.run;
+        let health = self.health(&observed, moved).map(|(from, to)| EventDraft {
             event: kind::HEALTH,
             from,
             to: Some(to),
-            reason: look.reason.filter(|_| look.health == Health::Unhealthy),
-            run: Some(look.run),
+            reason: observed.reason.filter(|_| observed.health == Health::Unhealthy),
+            run: Some(observed.run),
             ..draft()
         });
-        self.need = look.need;
+        self.need = observed.need;
         // A service that is stopped for its health was unhealthy first.
-        let (first, second) = if look.state == STOPPING { (health, state) } else { (state, health) };
+        let (first, second) = if observed.state == STOPPING { (health, state) } else { (state, health) };
         drafts.into_iter().chain(first).chain(second).collect()
     }
 
     /// How its health went, unless that follows from its state or was not known before.
-    fn health(&mut self, look: &ObservedState, moved: bool) -> Option<(Option<String>, String)> {
-        if !(look.alive && (look.health.is_good() || look.health == Health::Unhealthy)) {
+    fn health(&mut self, observed: &ObservedState, moved: bool) -> Option<(Option<String>, String)> {
+        if !(observed.alive && (observed.health.is_good() || observed.health == Health::Unhealthy)) {
             return None;
         }
-        let now = look.health.word().to_owned();
+        let now = observed.health.as_str().to_owned();
         let before = self.health.replace(now.clone());
-        let healthy = look.health.is_good();
-        let silent = healthy && (before.is_none() || (moved && look.state == "ready"));
+        let healthy = observed.health.is_good();
+        let silent = healthy && (before.is_none() || (moved && observed.state == "ready"));
         (before.as_ref() != Some(&now) && !silent).then_some((before, now))
     }
 
@@ -215,7 +215,7 @@ impl StateTracker {
 mod tests {
     use super::*;
 
-    fn look(state: &'static str, run: u64, health: Health) -> ObservedState {
+    fn observed(state: &'static str, run: u64, health: Health) -> ObservedState {
         let alive = matches!(state, "starting" | "ready" | "stopping");
         let (exit, ending, reason, by, need) = Default::default();
         ObservedState { state, alive, run, health, exit, ending, reason, by, need }
@@ -229,25 +229,32 @@ mod tests {
     #[test]
     fn a_start_is_two_events_and_health_that_comes_with_it_is_none() {
         let mut seen = StateTracker::default();
-        assert!(seen.look("web", look("stopped", 0, Health::None)).is_empty());
+        assert!(seen.observe("web", observed("stopped", 0, Health::None)).is_empty());
         assert_eq!(
-            words(&seen.look("web", look("starting", 1, Health::Pending))),
+            words(&seen.observe("web", observed("starting", 1, Health::Pending))),
             ["state stopped starting"]
         );
-        assert_eq!(words(&seen.look("web", look("ready", 1, Health::Healthy))), ["state starting ready"]);
-        assert!(seen.look("web", look("ready", 1, Health::Healthy)).is_empty());
         assert_eq!(
-            words(&seen.look("web", look("ready", 1, Health::Unhealthy))),
+            words(&seen.observe("web", observed("ready", 1, Health::Healthy))),
+            ["state starting ready"]
+        );
+        assert!(seen.observe("web", observed("ready", 1, Health::Healthy)).is_empty());
+        assert_eq!(
+            words(&seen.observe("web", observed("ready", 1, Health::Unhealthy))),
             ["health healthy unhealthy"]
         );
-        assert_eq!(words(&seen.look("web", look("ready", 1, Health::Healthy))), ["health unhealthy healthy"]);
+        assert_eq!(
+            words(&seen.observe("web", observed("ready", 1, Health::Healthy))),
+            ["health unhealthy healthy"]
+        );
     }
 
     #[test]
     fn a_crash_that_is_followed_by_a_start_at_once_has_its_own_event_with_the_exit_code() {
         let mut seen = StateTracker { state: Some("ready".into()), run: 4, ..StateTracker::default() };
-        let next = ObservedState { exit: Some((4, Exit::Code(3))), ..look("starting", 5, Health::Pending) };
-        let drafts = seen.look("web", next);
+        let next =
+            ObservedState { exit: Some((4, Exit::Code(3))), ..observed("starting", 5, Health::Pending) };
+        let drafts = seen.observe("web", next);
         assert_eq!(words(&drafts), ["state ready waiting", "state waiting starting"]);
         assert_eq!((drafts[0].run, drafts[0].exit), (Some(4), Some(Exit::Code(3))));
         assert_eq!((drafts[1].run, drafts[1].exit), (Some(5), None));
@@ -260,13 +267,15 @@ mod tests {
         for state in ["starting", "failed"] {
             let run = if state == "starting" { 5 } else { 4 };
             let mut seen = StateTracker { state: Some(state.into()), run, ..StateTracker::default() };
-            let drafts = seen.look("web", ObservedState { exit: before, ..look(STOPPED, 5, Health::None) });
+            let drafts =
+                seen.observe("web", ObservedState { exit: before, ..observed(STOPPED, 5, Health::None) });
             assert_eq!(words(&drafts), [format!("state {state} stopped")]);
             assert_eq!((drafts[0].run, drafts[0].exit), (Some(5), None));
         }
         // The run before it has ended unseen as well: its exit is its own.
         let mut seen = StateTracker { state: Some("ready".into()), run: 4, ..StateTracker::default() };
-        let drafts = seen.look("web", ObservedState { exit: before, ..look(STOPPED, 5, Health::None) });
+        let drafts =
+            seen.observe("web", ObservedState { exit: before, ..observed(STOPPED, 5, Health::None) });
         assert_eq!(words(&drafts), ["state ready waiting", "state waiting stopped"]);
         assert_eq!(drafts.iter().map(|draft| draft.exit).collect::<Vec<_>>(), [Some(Exit::Code(3)), None]);
     }
@@ -279,7 +288,7 @@ mod tests {
             health: Some("healthy".into()),
             ..StateTracker::default()
         };
-        let drafts = seen.look("web", look("stopping", 1, Health::Unhealthy));
+        let drafts = seen.observe("web", observed("stopping", 1, Health::Unhealthy));
         assert_eq!(words(&drafts), ["health healthy unhealthy", "state ready stopping"]);
     }
 
@@ -287,23 +296,26 @@ mod tests {
     fn a_start_tells_for_which_need_it_has_waited_last() {
         let mut seen = StateTracker { state: Some("stopped".into()), ..StateTracker::default() };
         for need in ["db", "cache"] {
-            seen.look("web", ObservedState { need: Some(need.into()), ..look("waiting", 0, Health::None) });
+            seen.observe(
+                "web",
+                ObservedState { need: Some(need.into()), ..observed("waiting", 0, Health::None) },
+            );
         }
-        let drafts = seen.look("web", look("starting", 1, Health::Pending));
+        let drafts = seen.observe("web", observed("starting", 1, Health::Pending));
         assert_eq!(drafts[0].need.as_deref(), Some("cache"));
     }
 
     #[test]
     fn an_end_that_was_not_seen_is_told_once_also_over_what_is_unknown() {
-        let unknown = || look(UNKNOWN, 4, Health::None);
-        let stopped = |exit| ObservedState { exit: Some((4, exit)), ..look(STOPPED, 4, Health::None) };
+        let unknown = || observed(UNKNOWN, 4, Health::None);
+        let stopped = |exit| ObservedState { exit: Some((4, exit)), ..observed(STOPPED, 4, Health::None) };
         for (before, told) in [("ready", Some(Exit::Code(3))), (STOPPED, None)] {
             let mut seen = StateTracker { state: Some(before.into()), run: 4, ..StateTracker::default() };
-            let drafts = seen.look("web", ObservedState { alive: true, ..unknown() });
+            let drafts = seen.observe("web", ObservedState { alive: true, ..unknown() });
             assert_eq!(words(&drafts), [format!("state {before} unknown")]);
             // Another daemon reads what this one wrote.
             let mut seen: StateTracker = serde_json::from_slice(&serde_json::to_vec(&seen).unwrap()).unwrap();
-            let drafts = seen.look("web", stopped(Exit::Code(3)));
+            let drafts = seen.observe("web", stopped(Exit::Code(3)));
             assert_eq!(words(&drafts), ["state unknown stopped"]);
             assert_eq!(drafts[0].exit, told);
         }
@@ -312,7 +324,7 @@ mod tests {
     #[test]
     fn what_is_taken_over_unchanged_is_no_event() {
         let mut seen = StateTracker { state: Some("ready".into()), run: 7, ..StateTracker::default() };
-        assert!(seen.look("web", look("ready", 7, Health::Pending)).is_empty());
-        assert!(seen.look("web", look("ready", 7, Health::Healthy)).is_empty());
+        assert!(seen.observe("web", observed("ready", 7, Health::Pending)).is_empty());
+        assert!(seen.observe("web", observed("ready", 7, Health::Healthy)).is_empty());
     }
 }

@@ -142,10 +142,10 @@ impl Journal {
     }
 
     /// Notes how a service looks now.
-    pub(crate) fn observe(&mut self, name: &Name, look: ObservedState) {
-        let pending = look.is_pending();
+    pub(crate) fn observe(&mut self, name: &Name, observed: ObservedState) {
+        let pending = observed.is_pending();
         let seen = self.seen.entry(name.to_string()).or_default();
-        let drafts = seen.look(name, look);
+        let drafts = seen.observe(name, observed);
         if !pending {
             self.fresh_checks.extend(self.held.remove(&**name));
         }

@@ -13,7 +13,7 @@ use crate::host::environment::RESERVED_VARIABLES;
 use crate::host::local_address::local_addresses;
 use nix::unistd::{AccessFlags, access};
 use service_api::Severity;
-use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, word};
+use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, name_of};
 use service_core::health::Endpoint;
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -287,7 +287,7 @@ fn check_dependency(
     map: &KeyMap<'_>,
 ) -> Option<Diagnostic> {
     let (message, help) = if need.oneshot && edge.when_lost != WhenLost::Keep {
-        let lost = word(&WhenLost::ALL, edge.when_lost);
+        let lost = name_of(&WhenLost::ALL, edge.when_lost);
         (
             format!(
                 "`when_lost = \"{lost}\"` depends on `{}`, a one-shot: once completed, it is lost only if it \

@@ -47,13 +47,13 @@ impl Managers {
     /// Asks whether a service runs that is at rest here since this run. What could not be stopped is not asked about.
     pub(crate) async fn check_presence(self, settings: Settings, service: Arc<Service>, run: u64) {
         if !self.caller.acceptance.permits(&service).await {
-            return found(&self, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
+            return report_presence(&self, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
         }
         let path = path_for(self.paths(), &service);
         let module = self.modules.able(&self.caller, &settings, &path).await;
         match module.and_then(|module| module.complete()) {
             Ok(()) => query(self, settings, service, run, Reason::Rest).await,
-            Err(message) => found(&self, &service, run, clock::now(), Err(message)),
+            Err(message) => report_presence(&self, &service, run, clock::now(), Err(message)),
         }
     }
 
@@ -94,7 +94,7 @@ async fn query(managers: Managers, settings: Settings, service: Arc<Service>, ru
 /// Asks about one by itself.
 async fn alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: Target) {
     let began = clock::now();
-    let answer = managers.ask(&settings, &member.service, "status").await;
+    let answer = managers.call(&settings, &member.service, "status").await;
     if clock::now().since(began) < settings.manager_timeout / PATIENCE {
         managers.polls.poll_together(&key, &member.service.name);
     }
@@ -119,14 +119,14 @@ async fn query_module(
         let call = Call { module: &path, command: "status all", input: input.as_bytes() };
         let Ok(rows) = call.make::<Rows>(&managers.caller, &settings).await else { return Vec::new() };
         let answers =
-            services.iter().filter_map(|service| Some(heard(&service.name, of(&rows, service).ok()?)));
+            services.iter().filter_map(|service| Some(heard(&service.name, status_of(&rows, service).ok()?)));
         return answers.collect();
     }
     let mut asked = JoinSet::new();
     for service in services {
         let (managers, settings) = (managers.clone(), settings.clone());
         asked.spawn(async move {
-            let answer = managers.ask::<Status>(&settings, &service, "status").await;
+            let answer = managers.call::<Status>(&settings, &service, "status").await;
             answer.ok().map(|status| (service.name.clone(), status.heard(clock::now().since(began))))
         });
     }
@@ -200,7 +200,7 @@ async fn ask_all(
     let answer = answer.map_err(ManagerError::plain);
     for member in asked {
         let status = match &answer {
-            Ok(rows) => of(rows, &member.service),
+            Ok(rows) => status_of(rows, &member.service),
             Err(message) => Err(message.clone()),
         };
         deliver(managers, &member, began, status);
@@ -213,7 +213,7 @@ fn json(subject: &ManagerRequest<'_>) -> Result<String, String> {
 }
 
 /// What the rows say of one service.
-fn of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
+fn status_of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
     let row = rows.rows.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
     let (_, row) = row.ok_or("`status all` of its manager returned no row for it")?;
     Status::read(row.clone(), rows.author)
@@ -224,13 +224,19 @@ fn of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
 fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<Status, String>) {
     let (service, run) = (&target.service, target.run);
     match target.about {
-        Reason::Run => tell(managers, service, run, began, answer),
-        Reason::Rest => found(managers, service, run, began, answer),
+        Reason::Run => report_status(managers, service, run, began, answer),
+        Reason::Rest => report_presence(managers, service, run, began, answer),
     }
 }
 
 /// Tells the owner of the fleet whether a service runs that is at rest here.
-fn found(managers: &Managers, service: &Service, run: u64, began: Moment, answer: Result<Status, String>) {
+fn report_presence(
+    managers: &Managers,
+    service: &Service,
+    run: u64,
+    began: Moment,
+    answer: Result<Status, String>,
+) {
     if let Err(message) = &answer {
         tracing::debug!(service = %service.name, message, "cannot query its manager");
     }
@@ -246,13 +252,19 @@ pub(crate) fn decides(service: &Service) -> bool {
 
 /// Tells the owner of the fleet what a manager said of a run. Where an endpoint is asked too, the manager only knows
 /// better when nothing runs any more.
-fn tell(managers: &Managers, service: &Service, run: u64, began: Moment, answer: Result<Status, String>) {
+fn report_status(
+    managers: &Managers,
+    service: &Service,
+    run: u64,
+    began: Moment,
+    answer: Result<Status, String>,
+) {
     let learn = |what| managers.reports.observed(&service.name, run, what);
     let latency = clock::now().since(began);
     let decides = decides(service);
     let event = match answer {
         Ok(status) => {
-            learn(Observation::Manager(status.told()));
+            learn(Observation::Manager(status.to_info()));
             if !decides && !matches!(status.event(), Event::TreeExited(_)) {
                 return;
             }
@@ -269,5 +281,5 @@ fn tell(managers: &Managers, service: &Service, run: u64, began: Moment, answer:
             Event::Probed(ProbeResult::Unknown)
         }
     };
-    managers.reports.happened(&service.name, run, event);
+    managers.reports.event(&service.name, run, event);
 }

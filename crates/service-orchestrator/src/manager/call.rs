@@ -130,7 +130,7 @@ impl Call<'_> {
         let nu = nu(caller, settings);
         let process = OnceLock::new();
         let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
-        self.within(caller, settings, &process, shell.tell(&script, self.input, file)).await
+        self.within(caller, settings, &process, shell.run_into_file(&script, self.input, file)).await
     }
 
     /// Calls the command, and does `then` with its `$answer`.
@@ -156,8 +156,8 @@ impl Call<'_> {
     /// How many such calls there may be at once.
     fn limit(&self, caller: &Caller) -> Arc<ModuleLimit> {
         match self.command {
-            "start" | "stop" | "restart" => caller.acts.of(self.module),
-            _ => caller.questions.of(self.module),
+            "start" | "stop" | "restart" => caller.acts.for_module(self.module),
+            _ => caller.questions.for_module(self.module),
         }
     }
 
@@ -212,7 +212,7 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     let process = OnceLock::new();
     let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_ON, process: &process };
     let run = async { tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MOST)).await };
-    let lane = caller.questions.of(module);
+    let lane = caller.questions.for_module(module);
     let answer = lane.pass(settings.manager_parallel, run, waits(&process)).await;
     let answer = answer.map_err(|_| format!("its manager `{shown}` cannot be read: it takes too long"))?;
     let answer = answer.map_err(|error| format!("its manager `{shown}` cannot be read: {error}"))?;
@@ -262,7 +262,7 @@ impl Shell<'_> {
         Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
     }
 
-    async fn tell(&self, script: &str, input: &[u8], file: File) -> io::Result<log_file::Printed> {
+    async fn run_into_file(&self, script: &str, input: &[u8], file: File) -> io::Result<log_file::Printed> {
         let (mut group, file) = (self.spawn(script)?, Arc::new(file));
         let (stdin, call_id) = (group.stdin(), format!("{} ", group.call_id()));
         let told = group.finish_into(Arc::clone(&file), MAX_LOG_BYTES);

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(40);
 pub(super) struct ConcurrencyLimits(Mutex<BTreeMap<PathBuf, Arc<ModuleLimit>>>);
 
 impl ConcurrencyLimits {
-    pub(super) fn of(&self, module: &Path) -> Arc<ModuleLimit> {
+    pub(super) fn for_module(&self, module: &Path) -> Arc<ModuleLimit> {
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(lanes.entry(module.to_owned()).or_default())
     }
@@ -57,14 +57,14 @@ impl ModuleLimit {
     async fn enter(self: &Arc<Self>, most: u32) -> Permit {
         loop {
             let freed = self.freed.notified();
-            if self.take(most) {
+            if self.try_acquire(most) {
                 return Permit(Arc::clone(self));
             }
             freed.await;
         }
     }
 
-    fn take(&self, most: u32) -> bool {
+    fn try_acquire(&self, most: u32) -> bool {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let free = *busy < most.max(1);
         *busy += u32::from(free);
@@ -127,7 +127,8 @@ mod tests {
     #[tokio::test]
     async fn a_module_that_hangs_keeps_no_other_waiting() {
         let lanes = ConcurrencyLimits::default();
-        let (hangs, other) = (lanes.of(Path::new("hangs.nu")), lanes.of(Path::new("other.nu")));
+        let (hangs, other) =
+            (lanes.for_module(Path::new("hangs.nu")), lanes.for_module(Path::new("other.nu")));
         tokio::select! {
             biased;
             () = hangs.pass(1, pending(), pending()) => unreachable!("it hangs"),

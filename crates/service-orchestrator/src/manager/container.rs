@@ -2,7 +2,7 @@
 
 use crate::host::paths::Paths;
 use serde::Serialize;
-use service_core::config::{Pull, Service, word};
+use service_core::config::{Pull, Service, name_of};
 use std::path::Path;
 
 /// `SIGTERM`: whoever wants another signal says so, else the image may.
@@ -24,11 +24,11 @@ pub(super) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn of(service: &'a Service, paths: &Paths) -> Option<Self> {
+    pub(super) fn new(service: &'a Service, paths: &Paths) -> Option<Self> {
         let container = service.container.as_ref()?;
         Some(Self {
             image: &container.image,
-            pull: word(&Pull::ALL, container.pull),
+            pull: name_of(&Pull::ALL, container.pull),
             ports: &container.ports,
             volumes: container.volumes.iter().map(|volume| whole(volume, &paths.base_dir)).collect(),
             networks: &container.networks,

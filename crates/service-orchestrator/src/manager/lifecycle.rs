@@ -41,26 +41,26 @@ impl Managers {
     pub(crate) async fn start(self, settings: Settings, service: Arc<Service>, run: u64) {
         // What can be started has to be stopped and looked after.
         if let Err(message) = Fitness::default().check(&self, &settings, &service).await {
-            return self.reports.happened(&service.name, run, Event::LaunchFailed(message));
+            return self.reports.event(&service.name, run, Event::LaunchFailed(message));
         }
         let began = clock::now();
-        let status = match self.ask::<Status>(&settings, &service, "start").await {
+        let status = match self.call::<Status>(&settings, &service, "start").await {
             Ok(status) => status,
-            Err(message) => return self.reports.happened(&service.name, run, Event::LaunchFailed(message)),
+            Err(message) => return self.reports.event(&service.name, run, Event::LaunchFailed(message)),
         };
         // With an exit code or a signal it has run, and ended at once.
         let is_down = matches!(status.state, State::Stopped | State::Failed);
         let has_run = is_down && status.exit().is_some();
         if is_down && !has_run {
             let why = status.said();
-            return self.reports.happened(&service.name, run, Event::LaunchFailed(why));
+            return self.reports.event(&service.name, run, Event::LaunchFailed(why));
         }
-        self.report_started(&service, run, status.told());
+        self.report_started(&service, run, status.to_info());
         if status.state == State::Completed || has_run {
             let check = status.checked(clock::now().since(began));
             let what = Observation::Checked(check);
             self.reports.observed(&service.name, run, what);
-            self.reports.happened(&service.name, run, status.event());
+            self.reports.event(&service.name, run, status.event());
         }
     }
 
@@ -68,7 +68,7 @@ impl Managers {
     pub(crate) fn report_started(&self, service: &Service, run: u64, told: ManagerInfo) {
         let what = Observation::Manager(told);
         self.reports.observed(&service.name, run, what);
-        self.reports.happened(&service.name, run, Event::Launched);
+        self.reports.event(&service.name, run, Event::Launched);
     }
 
     /// Has a service stopped and started again in one go, if its manager can do that; else only stopped.
@@ -76,9 +76,9 @@ impl Managers {
         let path = path_for(self.paths(), &service);
         let module = self.modules.able(&self.caller, &settings, &path).await;
         if module.is_ok_and(|module| module.can("restart")) {
-            match self.ask::<Status>(&settings, &service, "restart").await {
+            match self.call::<Status>(&settings, &service, "restart").await {
                 Ok(status) if matches!(status.state, State::Running | State::Starting | State::Unknown) => {
-                    let told = status.told();
+                    let told = status.to_info();
                     self.reports.manager_restarted(&service.name, run, told);
                     return;
                 }
@@ -94,7 +94,7 @@ impl Managers {
 
     /// Has a service stopped. A manager that refuses is called again when the service's stop timeout is over.
     pub(crate) async fn stop(self, settings: Settings, service: Arc<Service>, run: u64) {
-        let result = self.ask::<Status>(&settings, &service, "stop").await;
+        let result = self.call::<Status>(&settings, &service, "stop").await;
         let result = result.and_then(|status| match status.state {
             State::Running | State::Starting => {
                 Err(status.message.unwrap_or_else(|| "it still runs, according to its manager".to_owned()))
@@ -104,7 +104,7 @@ impl Managers {
         let complaint = result.as_ref().err().cloned();
         self.reports.observed(&service.name, run, Observation::StopError(complaint));
         if let Ok(status) = result {
-            self.reports.happened(&service.name, run, Event::TreeExited(status.ending()));
+            self.reports.event(&service.name, run, Event::TreeExited(status.ending()));
         }
     }
 
@@ -114,7 +114,7 @@ impl Managers {
         settings: &Settings,
         service: &Service,
     ) -> Result<String, String> {
-        let status = self.ask::<Status>(settings, service, "status").await?;
+        let status = self.call::<Status>(settings, service, "status").await?;
         if status.is_well() { Ok(status.said()) } else { Err(status.said()) }
     }
 }

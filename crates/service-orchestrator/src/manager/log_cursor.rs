@@ -43,7 +43,7 @@ pub(super) struct NewLines {
 }
 
 impl Position {
-    pub(super) fn of((time, line): &Timed) -> Self {
+    pub(super) fn from_line((time, line): &Timed) -> Self {
         let mut hasher = DefaultHasher::new();
         (&line.time, &line.stream, &line.line).hash(&mut hasher);
         Self { time: *time, hash: hasher.finish() }
@@ -144,7 +144,7 @@ mod tests {
         let words = time.map(|time| time.to_string()).unwrap_or_default();
         let (service, stream, line) = ("a".into(), "stdout".into(), text.into());
         let line = LogLine { time: words, service, stream, line, partial: false, continues: false };
-        Position::of(&(time, line))
+        Position::from_line(&(time, line))
     }
 
     fn timed(lines: &[(i64, &str)]) -> Vec<Position> {

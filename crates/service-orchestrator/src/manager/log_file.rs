@@ -116,7 +116,7 @@ impl LogFile {
         let begin = self.file.stream_position().map_err(lost)?;
         let (mut lines, mut marks) = (0_usize, VecDeque::new());
         while let Some(line) = self.next().map_err(ManagerError::Failed)? {
-            marks.push_back(Position::of(&line));
+            marks.push_back(Position::from_line(&line));
             if marks.len() > marked {
                 marks.pop_front();
             }

@@ -195,7 +195,7 @@ impl Asker {
             let ask = Ask { tail: self.tail, since: self.seen.since() };
             let call = record(&self.managers, &settings, &service, ask, (self.tail, self.tail));
             let told = match Box::pin(self.managers.log_rate.pass(call)).await {
-                Ok(Some((record, marks))) => self.tell(record, marks).await,
+                Ok(Some((record, marks))) => self.deliver(record, marks).await,
                 Ok(None) => Ok(0),
                 Err(ManagerError::TooMuch) if self.tail > 10 => {
                     self.tail /= 10;
@@ -219,14 +219,16 @@ impl Asker {
     }
 
     /// Tells what is new of an answer, and how much that is.
-    async fn tell(&mut self, record: LogFile, marks: Vec<Position>) -> Result<usize, Gone> {
+    async fn deliver(&mut self, record: LogFile, marks: Vec<Position>) -> Result<usize, Gone> {
         let all = marks.len() < self.tail;
         (self.failures, self.tail) = (0, AT_ONCE);
         let New { is_new, gap } = self.seen.news(marks, all);
         let new = is_new.iter().filter(|new| **new).count();
         if gap {
-            self.say("lines are missing here: more arrived at once than its manager can return".to_owned())
-                .await?;
+            self.send_notice(
+                "lines are missing here: more arrived at once than its manager can return".to_owned(),
+            )
+            .await?;
         }
         let mut rest = Some((record, is_new.into_iter())).filter(|_| new > 0);
         while let Some((record, wanted)) = rest {
@@ -247,12 +249,15 @@ impl Asker {
         if self.failures != 2 {
             return Ok(());
         }
-        self.say(format!("its manager does not return its log: {}", why.lines().next().unwrap_or_default()))
-            .await
+        self.send_notice(format!(
+            "its manager does not return its log: {}",
+            why.lines().next().unwrap_or_default()
+        ))
+        .await
     }
 
     /// A word of our own among the lines.
-    async fn say(&self, line: String) -> Result<(), Gone> {
+    async fn send_notice(&self, line: String) -> Result<(), Gone> {
         let (time, service) = (clock::today().to_string(), self.name.to_string());
         let stream = "shim".to_owned();
         self.hand_on(vec![LogLine { time, service, stream, line, partial: false, continues: false }]).await

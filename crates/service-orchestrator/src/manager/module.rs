@@ -99,7 +99,7 @@ impl Modules {
         {
             return Ok(Arc::clone(module));
         }
-        let module = Arc::new(look(caller, settings, path).await?);
+        let module = Arc::new(load_module(caller, settings, path).await?);
         *known = Some((stamp, Arc::clone(&module)));
         Ok(module)
     }
@@ -113,7 +113,7 @@ fn stamp(path: &Path) -> std::io::Result<Stamp> {
     Ok(Stamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
 }
 
-async fn look(caller: &Caller, settings: &Settings, path: &Path) -> Result<Module, String> {
+async fn load_module(caller: &Caller, settings: &Settings, path: &Path) -> Result<Module, String> {
     #[derive(Deserialize)]
     struct Exports {
         commands: BTreeSet<String>,

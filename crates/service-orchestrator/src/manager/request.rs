@@ -48,7 +48,7 @@ pub(super) fn request_for<'a>(paths: &'a Paths, service: &'a Service) -> Result<
         with: with(service)?,
         project: &paths.project,
         stop_timeout: u64::try_from(service.stop_timeout.as_nanos()).unwrap_or(u64::MAX),
-        container: Wanted::of(service, paths),
+        container: Wanted::new(service, paths),
         tail: None,
         since: None,
     })
@@ -61,7 +61,7 @@ pub(super) fn with(service: &Service) -> Result<serde_json::Value, String> {
 
 impl Managers {
     /// Calls a command of the service's manager. The error is in its words.
-    pub(super) async fn ask<T: Reply>(
+    pub(super) async fn call<T: Reply>(
         &self,
         settings: &Settings,
         service: &Service,

@@ -203,7 +203,7 @@ impl Status {
 
     /// All of it, for the owner of the fleet.
     pub(super) fn heard(&self, latency: Duration) -> ManagerReport {
-        ManagerReport { info: self.told(), check: self.checked(latency), event: self.event() }
+        ManagerReport { info: self.to_info(), check: self.checked(latency), event: self.event() }
     }
 
     /// It in words.
@@ -221,7 +221,7 @@ impl Status {
         message.unwrap_or_else(|| words.to_owned())
     }
 
-    pub(super) fn told(&self) -> ManagerInfo {
+    pub(super) fn to_info(&self) -> ManagerInfo {
         ManagerInfo {
             pid: self.pid,
             id: self.id.clone(),
@@ -255,7 +255,7 @@ mod tests {
         let sick = status(r#"{"state":"running","healthy":false,"id":"c0ffee","pid":null}"#);
         assert_eq!(sick.event(), Event::Probed(ProbeResult::ConfirmedFailure));
         assert!(!sick.is_well());
-        assert_eq!(sick.told().id.as_deref(), Some("c0ffee"));
+        assert_eq!(sick.to_info().id.as_deref(), Some("c0ffee"));
     }
 
     #[test]

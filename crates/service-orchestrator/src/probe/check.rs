@@ -50,12 +50,12 @@ impl Prober {
     ) -> CheckResult {
         let _permit = self.permits.acquire().await;
         let began = clock::now();
-        let answer = self.ask(service, endpoint, shim).await;
+        let answer = self.probe(service, endpoint, shim).await;
         CheckResult::new(endpoint.kind(), answer, &service.env, began)
     }
 
     /// What was answered, within the time of a check.
-    async fn ask(
+    async fn probe(
         &self,
         service: &Service,
         endpoint: &Endpoint,
@@ -80,7 +80,7 @@ impl Prober {
                     socket::tcp(&Reach { names, held: &self.held, shown, host, port, shim: own, limit }).await
                 }
                 Endpoint::Unix(name) => socket::unix(name, &shown).await,
-                Endpoint::Dns { server, name } => dns::ask(&self.names, server, name).await,
+                Endpoint::Dns { server, name } => dns::query_server(&self.names, server, name).await,
                 Endpoint::Exec(command) => return command::run(&self.paths, service, command, limit).await,
             };
             answer.map(CheckText::from).map_err(CheckText::from)

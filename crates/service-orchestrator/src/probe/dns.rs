@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 const LARGEST: usize = 4096;
 
 /// One server after the other, where its name has several addresses: of a port where nobody is the kernel tells at once.
-pub(super) async fn ask(names: &Names, server: &str, name: &str) -> Result<String, String> {
+pub(super) async fn query_server(names: &Names, server: &str, name: &str) -> Result<String, String> {
     let query = query(name)?;
     let (host, port) = server.rsplit_once(':').ok_or_else(|| format!("{server} has no port"))?;
     let port: u16 = port.parse().map_err(|_| format!("{server} has no port"))?;
@@ -40,7 +40,7 @@ fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, Stri
 }
 
 /// What an answer says, as it comes out of a socket.
-pub(crate) fn told(answer: &[u8]) -> String {
+pub(crate) fn describe_answer(answer: &[u8]) -> String {
     let server = SocketAddr::from(([127, 0, 0, 1], 53));
     let answer = Message::from_vec(answer).map_err(|error| error.to_string());
     answer.and_then(|answer| read(&answer, server, "a")).unwrap_or_else(|why| why)

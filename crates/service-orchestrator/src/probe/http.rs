@@ -111,7 +111,7 @@ impl Asks<'_> {
             shim: self.shim,
             limit: self.health.timeout,
         };
-        reach.ask(Get { url, host: strip_brackets(host), shown, tls }).await
+        reach.probe(Get { url, host: strip_brackets(host), shown, tls }).await
     }
 }
 
@@ -265,7 +265,7 @@ mod tests {
     use std::thread::JoinHandle;
 
     /// One whole request, or what there was of it.
-    fn hear(stream: &mut std::net::TcpStream) -> String {
+    fn read_request(stream: &mut std::net::TcpStream) -> String {
         let (mut heard, mut byte) = (Vec::new(), [0]);
         while !heard.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
             heard.push(byte[0]);
@@ -282,7 +282,7 @@ mod tests {
             let heard = answers.iter().map(|answer| {
                 let mut stream = listener.accept().unwrap().0;
                 stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-                let heard = hear(&mut stream);
+                let heard = read_request(&mut stream);
                 for part in answer.split('|') {
                     stream.write_all(part.as_bytes()).unwrap();
                 }

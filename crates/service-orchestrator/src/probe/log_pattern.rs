@@ -107,7 +107,7 @@ mod tests {
     use std::fs::{OpenOptions, rename};
     use std::io::Write;
 
-    fn say(files: &Files, text: &str) {
+    fn append_line(files: &Files, text: &str) {
         let mut log = OpenOptions::new().create(true).append(true).open(files.log()).unwrap();
         writeln!(log, "2026-01-01T00:00:00.000000000Z stdout F {text}").unwrap();
     }
@@ -122,20 +122,20 @@ mod tests {
         let files = Files::new(directory.path());
         let mut first = Follower::at_end(files.clone());
         assert_eq!(texts(&mut first), [""; 0]);
-        say(&files, "a");
+        append_line(&files, "a");
         let mut second = Follower::at_end(files.clone());
         assert_eq!(texts(&mut first), ["a"]);
-        say(&files, "b");
+        append_line(&files, "b");
         rename(files.log(), files.rotated(1)).unwrap();
-        say(&files, "c");
+        append_line(&files, "c");
         rename(files.rotated(1), files.rotated(2)).unwrap();
         rename(files.log(), files.rotated(1)).unwrap();
         assert_eq!(texts(&mut first), ["b"], "in the middle of a rotation");
-        say(&files, "d");
+        append_line(&files, "d");
         assert_eq!(texts(&mut first), ["c", "d"]);
         assert_eq!(texts(&mut second), ["b", "c", "d"]);
         std::fs::remove_file(files.rotated(2)).unwrap();
-        say(&files, "e");
+        append_line(&files, "e");
         assert_eq!((texts(&mut first), texts(&mut second)), (vec!["e".to_owned()], vec!["e".to_owned()]));
     }
 }

@@ -76,7 +76,7 @@ impl PortWatcher {
             let begun = clock::now();
             found.clear();
             listeners.each(|port, _| found.push(port))?;
-            let Some(youngest) = self.tell(&found) else { return Ok(()) };
+            let Some(youngest) = self.wake_waiters(&found) else { return Ok(()) };
             let now = clock::now();
             let age = now.since(youngest);
             let share = SHARES_OF_TIME[usize::from(age > A_WHILE)];
@@ -86,7 +86,7 @@ impl PortWatcher {
 
     /// Tells those who waited for one of these. When the youngest of the others came; `None` if there is none, and then
     /// nobody watches any more.
-    fn tell(&self, found: &[u16]) -> Option<Moment> {
+    fn wake_waiters(&self, found: &[u16]) -> Option<Moment> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for at in (0..waiting.ports.len()).rev() {
             let wait = &waiting.ports[at];

@@ -46,7 +46,7 @@ pub(super) trait Question: Sync {
 
 impl Reach<'_> {
     /// Puts a question over a new connection. With several addresses, the first good answer is the answer.
-    pub(super) async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, String> {
+    pub(super) async fn probe<Q: Question>(&self, question: Q) -> Result<Q::Answer, String> {
         let addresses = self.names.addresses(self.host).await?;
         let all: Vec<SocketAddr> = addresses.into_iter().map(|address| (address, self.port).into()).collect();
         let trouble = match self.shim {
@@ -231,11 +231,11 @@ mod tests {
         }
     }
 
-    async fn ask(host: &str, port: u16, shim: Option<u32>) -> Result<String, String> {
+    async fn probe(host: &str, port: u16, shim: Option<u32>) -> Result<String, String> {
         let (names, held, shown) = (Names::default(), Arc::default(), format!("tcp://{host}:{port}"));
         let limit = Duration::from_millis(300);
         let reach = Reach { names: &names, held: &held, shown: &shown, host, port, shim, limit };
-        let answer = tokio::time::timeout(Duration::from_secs(20), reach.ask(Hear));
+        let answer = tokio::time::timeout(Duration::from_secs(20), reach.probe(Hear));
         answer.await.expect("it is no question of time")
     }
 
@@ -249,18 +249,18 @@ mod tests {
                 drop(other.accept().await);
             }
         });
-        assert_eq!(ask("localhost", port, None).await.unwrap(), "0 from ::1");
+        assert_eq!(probe("localhost", port, None).await.unwrap(), "0 from ::1");
     }
 
     #[tokio::test]
     async fn a_refusal_names_the_address_and_where_the_service_listens_instead() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let refused = ask("127.0.0.1", port, None).await.unwrap_err();
+        let refused = probe("127.0.0.1", port, None).await.unwrap_err();
         assert_eq!(refused, format!("connection refused at tcp://127.0.0.1:{port}"));
-        let refused = ask("localhost", port, None).await.unwrap_err();
+        let refused = probe("localhost", port, None).await.unwrap_err();
         assert_eq!(refused, format!("connection refused at tcp://localhost:{port} (127.0.0.1, ::1)"));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let refused = ask("127.0.0.1", port, Some(shim())).await.unwrap_err();
+        let refused = probe("127.0.0.1", port, Some(shim())).await.unwrap_err();
         if port_owner::listens(shim()).is_some() {
             assert!(refused.contains("; it listens on "), "{refused}");
         }

@@ -31,17 +31,24 @@ impl Listeners {
     }
 
     /// Hands over every listener there is, with its port.
-    pub(super) fn each(&self, mut take: impl FnMut(u16, Listener)) -> io::Result<()> {
-        [Family::Four, Family::Six].into_iter().try_for_each(|family| self.of(family, 0, &mut take))
+    pub(super) fn each(&self, mut visit: impl FnMut(u16, Listener)) -> io::Result<()> {
+        [Family::Four, Family::Six]
+            .into_iter()
+            .try_for_each(|family| self.query_family(family, 0, &mut visit))
     }
 
     /// The same of one kind and, unless it is 0, one port.
-    fn of(&self, family: Family, port: u16, take: &mut impl FnMut(u16, Listener)) -> io::Result<()> {
+    fn query_family(
+        &self,
+        family: Family,
+        port: u16,
+        visit: &mut impl FnMut(u16, Listener),
+    ) -> io::Result<()> {
         self.0.send(&request(family, port), 0)?;
         while receive(&self.0, &mut |listener: &InetResponse| {
             let id = &listener.header.socket_id;
             let address = id.source_address.to_canonical();
-            take(id.source_port, Listener { address, inode: listener.header.inode });
+            visit(id.source_port, Listener { address, inode: listener.header.inode });
         })? {}
         Ok(())
     }
@@ -58,7 +65,8 @@ pub(super) enum Family {
 pub(super) fn on_port(family: Family, port: u16) -> io::Result<Vec<Listener>> {
     let mut found = Vec::new();
     // That others are left out is for the kernel to do.
-    Listeners::new()?.of(family, port, &mut |at, listener| found.extend((at == port).then_some(listener)))?;
+    Listeners::new()?
+        .query_family(family, port, &mut |at, listener| found.extend((at == port).then_some(listener)))?;
     Ok(found)
 }
 
@@ -85,14 +93,14 @@ fn request(family: Family, port: u16) -> Vec<u8> {
 }
 
 /// Takes in one part of the answer; returns whether more is to come.
-fn receive(socket: &Socket, take: &mut impl FnMut(&InetResponse)) -> io::Result<bool> {
+fn receive(socket: &Socket, visit: &mut impl FnMut(&InetResponse)) -> io::Result<bool> {
     let mut part = Vec::with_capacity(LARGEST_PART);
     socket.recv(&mut part, 0)?;
     let mut rest = part.as_slice();
     while !rest.is_empty() {
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
         match &message.payload {
-            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => take(response),
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => visit(response),
             NetlinkPayload::Done(_) => return Ok(false),
             NetlinkPayload::Error(error) => return Err(error.to_io()),
             _ => {}

@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_millis(5);
 
 pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, String> {
     reach
-        .ask(Accepted)
+        .probe(Accepted)
         .await
         .map(|()| format!("{} accepts connections", reach.shown.trim_start_matches("tcp://")))
 }
@@ -87,7 +87,7 @@ mod tests {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 
-    async fn ask(name: &str) -> Result<String, String> {
+    async fn probe(name: &str) -> Result<String, String> {
         let shown = format!("unix://{name}");
         unix(name, &shown)
             .await
@@ -98,10 +98,10 @@ mod tests {
     #[tokio::test]
     async fn an_abstract_name_is_asked() {
         let name = format!("checked-by-{}", std::process::id());
-        assert_eq!(ask(&format!("@{name}")).await.unwrap_err(), "connection refused at it");
+        assert_eq!(probe(&format!("@{name}")).await.unwrap_err(), "connection refused at it");
         let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        assert_eq!(ask(&format!("@{name}")).await.unwrap(), "it accepts connections");
-        assert!(ask(&format!("@{}", "x".repeat(MAX_SOCKET_NAME_BYTES + 1))).await.is_err());
+        assert_eq!(probe(&format!("@{name}")).await.unwrap(), "it accepts connections");
+        assert!(probe(&format!("@{}", "x".repeat(MAX_SOCKET_NAME_BYTES + 1))).await.is_err());
     }
 
     #[tokio::test]
@@ -111,13 +111,13 @@ mod tests {
         std::fs::create_dir_all(&deep).unwrap();
         let path = deep.join("s".repeat(110));
         let shown = path.display().to_string();
-        assert_eq!(ask(&shown).await.unwrap_err(), "cannot connect to it: No such file or directory");
+        assert_eq!(probe(&shown).await.unwrap_err(), "cannot connect to it: No such file or directory");
         let short = directory.path().join("s");
         let listener = UnixListener::bind(&short).unwrap();
         std::fs::rename(&short, &path).unwrap();
-        assert_eq!(ask(&shown).await.unwrap(), "it accepts connections");
+        assert_eq!(probe(&shown).await.unwrap(), "it accepts connections");
         drop(listener);
-        assert_eq!(ask(&shown).await.unwrap_err(), "connection refused at it");
+        assert_eq!(probe(&shown).await.unwrap_err(), "connection refused at it");
     }
 
     #[tokio::test]
@@ -125,15 +125,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let _datagrams = UnixDatagram::bind(path("datagram")).unwrap();
-        assert_eq!(ask(&path("datagram")).await.unwrap(), "it takes datagrams");
+        assert_eq!(probe(&path("datagram")).await.unwrap(), "it takes datagrams");
         let packets = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
         bind(packets.as_raw_fd(), &UnixAddr::new(Path::new(&path("packets"))).unwrap()).unwrap();
-        assert_eq!(ask(&path("packets")).await.unwrap_err(), "connection refused at it");
+        assert_eq!(probe(&path("packets")).await.unwrap_err(), "connection refused at it");
         listen(&packets, Backlog::new(8).unwrap()).unwrap();
-        assert_eq!(ask(&path("packets")).await.unwrap(), "it accepts connections");
+        assert_eq!(probe(&path("packets")).await.unwrap(), "it accepts connections");
         // Abstract names as well, of which each type has its own.
         let name = |name: &str| format!("@sockets-{}-{name}", std::process::id());
-        assert_eq!(ask(&name("nobody")).await.unwrap_err(), "connection refused at it");
+        assert_eq!(probe(&name("nobody")).await.unwrap_err(), "connection refused at it");
         for (kind, said) in
             [(SockType::SeqPacket, "it accepts connections"), (SockType::Datagram, "it takes datagrams")]
         {
@@ -144,7 +144,7 @@ mod tests {
             if kind == SockType::SeqPacket {
                 listen(&abstract_one, Backlog::new(8).unwrap()).unwrap();
             }
-            assert_eq!(ask(&name).await.unwrap(), said);
+            assert_eq!(probe(&name).await.unwrap(), said);
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
         listen(&listener, Backlog::new(0).unwrap()).unwrap();
         let listener = UnixListener::from(listener);
         let waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        let asks = tokio::spawn(async move { ask(&path).await });
+        let asks = tokio::spawn(async move { probe(&path).await });
         tokio::time::sleep(4 * RETRY).await;
         assert!(!asks.is_finished());
         listener.accept().unwrap();

@@ -108,7 +108,7 @@ struct Own {
 }
 
 impl Own {
-    fn of(base_dir: &Path, service: &Service) -> Result<Self, String> {
+    fn resolve(base_dir: &Path, service: &Service) -> Result<Self, String> {
         let variables = read_environment(base_dir, service)?;
         let identity = resolve_identity(service)?;
         let surroundings = inherited_environment(service, identity.as_ref());
@@ -119,10 +119,10 @@ impl Own {
 /// Beside everybody else where it waits for others: a file system or a name service may not answer.
 async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<Own, String> {
     let Some(waits) = describe_slow_lookup(service) else {
-        return Own::of(&paths.base_dir, service);
+        return Own::resolve(&paths.base_dir, service);
     };
     let (paths, service) = (Arc::clone(paths), service.clone());
-    let looked_up = tokio::task::spawn_blocking(move || Own::of(&paths.base_dir, &service));
+    let looked_up = tokio::task::spawn_blocking(move || Own::resolve(&paths.base_dir, &service));
     let looked_up = tokio::time::timeout(limit, looked_up).await;
     let looked_up = looked_up.map_err(|_| format!("{waits} within {limit:?}"))?;
     looked_up.unwrap_or_else(|error| Err(format!("cannot look up who the service is: {error}")))

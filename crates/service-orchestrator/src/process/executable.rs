@@ -190,7 +190,7 @@ impl Search<'_> {
             let why = format!("program `{name}` is truncated");
             refusal(why, "it is being written, or is incomplete: build or copy it again")
         };
-        let kind = Kind::of(head).ok_or_else(cut)?;
+        let kind = Kind::from_header(head).ok_or_else(cut)?;
         if !kind.is_program() {
             return Err(refusal(
                 format!("program `{name}` is an object file"),
@@ -301,7 +301,7 @@ struct Kind {
 }
 
 impl Kind {
-    fn of(head: &[u8]) -> Option<Self> {
+    fn from_header(head: &[u8]) -> Option<Self> {
         if head.len() < 52 {
             return None;
         }
@@ -316,7 +316,7 @@ impl Kind {
     /// That of this program.
     fn ours() -> Option<Self> {
         static OURS: OnceLock<Option<Kind>> = OnceLock::new();
-        *OURS.get_or_init(|| Self::of(&head(Path::new("/proc/self/exe")).ok()?.1))
+        *OURS.get_or_init(|| Self::from_header(&head(Path::new("/proc/self/exe")).ok()?.1))
     }
 
     fn is_program(self) -> bool {

@@ -22,7 +22,7 @@ const MOST_TRIES: u32 = 400;
 
 /// What was written down about one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct AppliedLimits {
     run: u64,
     cgroup: Option<PathBuf>,
     pub(crate) memory: Option<Limit<u64>>,
@@ -37,7 +37,7 @@ pub(crate) struct Kept {
 pub(crate) struct Limit<T> {
     /// How much.
     pub(crate) most: T,
-    by: By,
+    by: Enforcement,
     /// Why not by a cgroup.
     why: Option<String>,
 }
@@ -45,14 +45,14 @@ pub(crate) struct Limit<T> {
 /// Who keeps a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum By {
+enum Enforcement {
     Cgroup,
     Rlimit,
     None,
 }
 
-impl By {
-    fn word(self) -> &'static str {
+impl Enforcement {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Cgroup => "cgroup",
             Self::Rlimit => "rlimit",
@@ -61,9 +61,9 @@ impl By {
     }
 }
 
-impl Kept {
+impl AppliedLimits {
     /// What was written down about this run.
-    pub(crate) fn of(paths: &Paths, name: &Name, run: u64) -> Option<Self> {
+    pub(crate) fn read(paths: &Paths, name: &Name, run: u64) -> Option<Self> {
         match noted(paths, name) {
             Ok(kept) => kept.filter(|kept| kept.run == run),
             Err(error) => Some(Self::unread(paths, name, run, &error)),
@@ -84,22 +84,22 @@ impl Kept {
     }
 
     /// The word for who keeps them: `cgroup`, `rlimit` or `none`, or one for each; `unknown` if that cannot be told.
-    pub(crate) fn word(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         if !self.is_read() {
             return "unknown".to_owned();
         }
         match (self.memory.as_ref().map(|limit| limit.by), self.cpu.as_ref().map(|limit| limit.by)) {
             (Some(memory), Some(cpu)) if memory != cpu => {
-                format!("memory: {}, cpu: {}", memory.word(), cpu.word())
+                format!("memory: {}, cpu: {}", memory.as_str(), cpu.as_str())
             }
-            (Some(by), _) | (None, Some(by)) => by.word().to_owned(),
-            (None, None) => By::None.word().to_owned(),
+            (Some(by), _) | (None, Some(by)) => by.as_str().to_owned(),
+            (None, None) => Enforcement::None.as_str().to_owned(),
         }
     }
 
     /// The bound of each process's address space, where that is how memory is bounded.
     pub(crate) fn address_space(&self) -> Option<u64> {
-        self.memory.as_ref().filter(|limit| limit.by == By::Rlimit).map(|limit| limit.most)
+        self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit).map(|limit| limit.most)
     }
 
     /// What a user must know who counts on them.
@@ -109,13 +109,13 @@ impl Kept {
         }
         let why = |why: &Option<String>| why.clone().unwrap_or_default();
         let memory = self.memory.as_ref().and_then(|limit| match limit.by {
-            By::Cgroup => None,
-            By::Rlimit => {
+            Enforcement::Cgroup => None,
+            Enforcement::Rlimit => {
                 Some(format!("memory_limit applies to each process separately: {}", why(&limit.why)))
             }
-            By::None => Some(format!("memory_limit is not enforced: {}", why(&limit.why))),
+            Enforcement::None => Some(format!("memory_limit is not enforced: {}", why(&limit.why))),
         });
-        let cpu = self.cpu.as_ref().filter(|limit| limit.by != By::Cgroup);
+        let cpu = self.cpu.as_ref().filter(|limit| limit.by != Enforcement::Cgroup);
         let cpu = cpu.map(|limit| format!("cpu_limit is not enforced: {}", why(&limit.why)));
         match (memory, cpu) {
             (Some(memory), Some(cpu)) => Some(format!("{memory}; {cpu}")),
@@ -156,32 +156,32 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
 }
 
 /// What is possible: each limit by the cgroup if its controller can be had.
-fn plan(site: Result<Site, String>, limits: &Limits, name: &str, run: u64) -> Kept {
+fn plan(site: Result<Site, String>, limits: &Limits, name: &str, run: u64) -> AppliedLimits {
     let by_cgroup = |controller: &str| match &site {
         Ok(site) => site.enable(controller),
         Err(why) => Err(why.clone()),
     };
     let memory = limits.memory.map(|most| match by_cgroup("memory") {
-        Ok(()) => Limit { most, by: By::Cgroup, why: None },
-        Err(why) => Limit { most, by: By::Rlimit, why: Some(why) },
+        Ok(()) => Limit { most, by: Enforcement::Cgroup, why: None },
+        Err(why) => Limit { most, by: Enforcement::Rlimit, why: Some(why) },
     });
     // No rlimit fits: RLIMIT_CPU is how much in a whole life, not how much at a time.
     let cpu = limits.cpu.map(|most| match by_cgroup("cpu") {
-        Ok(()) => Limit { most, by: By::Cgroup, why: None },
-        Err(why) => Limit { most, by: By::None, why: Some(why) },
+        Ok(()) => Limit { most, by: Enforcement::Cgroup, why: None },
+        Err(why) => Limit { most, by: Enforcement::None, why: Some(why) },
     });
     let needed = [memory.as_ref().map(|limit| limit.by), cpu.as_ref().map(|limit| limit.by)];
-    let site = site.ok().filter(|_| needed.contains(&Some(By::Cgroup)));
-    Kept { run, cgroup: site.map(|site| site.place(name)), memory, cpu, unread: None }
+    let site = site.ok().filter(|_| needed.contains(&Some(Enforcement::Cgroup)));
+    AppliedLimits { run, cgroup: site.map(|site| site.place(name)), memory, cpu, unread: None }
 }
 
-fn make(cgroup: &Cgroup, kept: &Kept) -> Result<(), String> {
+fn make(cgroup: &Cgroup, kept: &AppliedLimits) -> Result<(), String> {
     let limits = || {
         cgroup.make()?;
-        if let Some(limit) = kept.memory.as_ref().filter(|limit| limit.by == By::Cgroup) {
+        if let Some(limit) = kept.memory.as_ref().filter(|limit| limit.by == Enforcement::Cgroup) {
             cgroup.limit_memory(limit.most)?;
         }
-        match kept.cpu.as_ref().filter(|limit| limit.by == By::Cgroup) {
+        match kept.cpu.as_ref().filter(|limit| limit.by == Enforcement::Cgroup) {
             Some(limit) => cgroup.limit_cpu(limit.most),
             None => Ok(()),
         }
@@ -192,21 +192,21 @@ fn make(cgroup: &Cgroup, kept: &Kept) -> Result<(), String> {
     })
 }
 
-impl Kept {
+impl AppliedLimits {
     /// Goes on without a cgroup.
     fn give_up(&mut self, why: &str) {
         self.cgroup = None;
-        if let Some(limit) = self.memory.as_mut().filter(|limit| limit.by == By::Cgroup) {
-            (limit.by, limit.why) = (By::Rlimit, Some(why.to_owned()));
+        if let Some(limit) = self.memory.as_mut().filter(|limit| limit.by == Enforcement::Cgroup) {
+            (limit.by, limit.why) = (Enforcement::Rlimit, Some(why.to_owned()));
         }
-        if let Some(limit) = self.cpu.as_mut().filter(|limit| limit.by == By::Cgroup) {
-            (limit.by, limit.why) = (By::None, Some(why.to_owned()));
+        if let Some(limit) = self.cpu.as_mut().filter(|limit| limit.by == Enforcement::Cgroup) {
+            (limit.by, limit.why) = (Enforcement::None, Some(why.to_owned()));
         }
     }
 
     /// The shim's part of it.
     fn launch(&self) -> protocol::Limits {
-        let by_rlimit = self.memory.as_ref().filter(|limit| limit.by == By::Rlimit);
+        let by_rlimit = self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit);
         protocol::Limits { cgroup: self.cgroup.clone(), address_space: by_rlimit.map(|limit| limit.most) }
     }
 }
@@ -217,9 +217,9 @@ pub(crate) fn exit(paths: &Paths, name: &Name, run: u64, exit: service_shim::Exi
         service_shim::Exit::Code(code) => return Exit::Code(code),
         service_shim::Exit::Signal(signal) => signal,
     };
-    let kept = || Kept::of(paths, name, run);
+    let kept = || AppliedLimits::read(paths, name, run);
     match kept().filter(|_| signal == nix::libc::SIGKILL) {
-        Some(Kept { cgroup: Some(cgroup), memory: Some(limit), .. })
+        Some(AppliedLimits { cgroup: Some(cgroup), memory: Some(limit), .. })
             if Cgroup(cgroup.clone()).was_out_of_memory() =>
         {
             Exit::OutOfMemory(limit.most)
@@ -230,14 +230,14 @@ pub(crate) fn exit(paths: &Paths, name: &Name, run: u64, exit: service_shim::Exi
 
 /// Kills what is left in the cgroup of a run whose shim is gone.
 pub(super) fn kill(paths: &Paths, name: &Name, run: u64) {
-    if let Some(cgroup) = Kept::of(paths, name, run).and_then(|kept| kept.cgroup) {
+    if let Some(cgroup) = AppliedLimits::read(paths, name, run).and_then(|kept| kept.cgroup) {
         Cgroup(cgroup).kill();
     }
 }
 
 /// Removes the cgroup of a run that is over.
 pub(super) async fn leave(paths: &Paths, name: &Name, run: u64) {
-    if let Some(kept) = Kept::of(paths, name, run) {
+    if let Some(kept) = AppliedLimits::read(paths, name, run) {
         clear(paths, name, &kept).await;
     }
 }
@@ -250,7 +250,7 @@ pub(crate) async fn leave_over(paths: &Paths, name: &Name) {
     }
 }
 
-async fn clear(paths: &Paths, name: &Name, kept: &Kept) {
+async fn clear(paths: &Paths, name: &Name, kept: &AppliedLimits) {
     if let Some(cgroup) = kept.cgroup.clone().map(Cgroup) {
         let mut tries = 0;
         while let Err(error) = cgroup.remove() {
@@ -280,7 +280,7 @@ fn note(paths: &Paths, name: &Name) -> PathBuf {
 ///
 /// # Errors
 /// Why that is not known.
-fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<Kept>> {
+fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits>> {
     match std::fs::read(note(paths, name)) {
         Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
@@ -289,11 +289,11 @@ fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<Kept>> {
 }
 
 /// The same; where it is not known, the cgroups that are there.
-fn last(paths: &Paths, name: &Name) -> Vec<Kept> {
+fn last(paths: &Paths, name: &Name) -> Vec<AppliedLimits> {
     noted(paths, name).map_or_else(
         |error| {
             let runs = cgroups(paths, name).into_iter();
-            runs.map(|(run, _)| Kept::unread(paths, name, run, &error)).collect()
+            runs.map(|(run, _)| AppliedLimits::unread(paths, name, run, &error)).collect()
         },
         Vec::from_iter,
     )
@@ -313,7 +313,7 @@ fn cgroups(paths: &Paths, name: &Name) -> Vec<(u64, PathBuf)> {
     entries.filter_map(|entry| Some((run(&entry)?, entry.path()))).collect()
 }
 
-fn write_down(paths: &Paths, name: &Name, kept: &Kept) -> std::io::Result<()> {
+fn write_down(paths: &Paths, name: &Name, kept: &AppliedLimits) -> std::io::Result<()> {
     write_private(&note(paths, name), &serde_json::to_vec(kept)?)
 }
 
@@ -329,19 +329,19 @@ mod tests {
         let paths =
             Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk };
         let name = Name::new("web").unwrap();
-        assert_eq!(Kept::of(&paths, &name, 3), None, "nothing was written down");
+        assert_eq!(AppliedLimits::read(&paths, &name, 3), None, "nothing was written down");
         let note = note(&paths, &name);
         std::fs::create_dir_all(note.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(&note, &note).unwrap();
-        let unread = || Kept::of(&paths, &name, 3).unwrap();
-        assert_eq!(unread().word(), "unknown");
+        let unread = || AppliedLimits::read(&paths, &name, 3).unwrap();
+        assert_eq!(unread().describe(), "unknown");
         assert!(unread().caveat().is_some_and(|why| why.contains(note.to_str().unwrap())), "{:?}", unread());
         std::fs::remove_file(&note).unwrap();
         std::fs::write(&note, "").unwrap();
-        assert_eq!(unread().word(), "unknown", "it is damaged");
-        let kept = Kept { run: 3, cgroup: None, memory: None, cpu: None, unread: None };
+        assert_eq!(unread().describe(), "unknown", "it is damaged");
+        let kept = AppliedLimits { run: 3, cgroup: None, memory: None, cpu: None, unread: None };
         write_down(&paths, &name, &kept).unwrap();
-        assert_eq!(Kept::of(&paths, &name, 3), Some(kept));
-        assert_eq!(Kept::of(&paths, &name, 4), None, "it is about another run");
+        assert_eq!(AppliedLimits::read(&paths, &name, 3), Some(kept));
+        assert_eq!(AppliedLimits::read(&paths, &name, 4), None, "it is about another run");
     }
 }

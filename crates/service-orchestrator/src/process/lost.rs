@@ -56,7 +56,7 @@ pub(crate) async fn search(paths: &Paths) -> Lost {
     for (name, shim) in &found {
         tracing::warn!(service = %name, pid = shim.pid, "the shim runs, but its files are gone; requesting new ones");
         if crate::host::fs::private_dir(paths.files(name).directory()).is_ok() {
-            ask(*shim);
+            request_files(*shim);
         }
     }
     let deadline = clock::now().plus(COMES_BACK_WITHIN);
@@ -72,7 +72,7 @@ pub(crate) async fn search(paths: &Paths) -> Lost {
 }
 
 /// Asks a shim to make its files anew.
-pub(super) fn ask(shim: Process) {
+pub(super) fn request_files(shim: Process) {
     let _ = kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGHUP);
 }
 

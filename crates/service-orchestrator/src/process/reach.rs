@@ -141,7 +141,7 @@ impl RunFollower {
                     told = Some(why);
                 }
                 if no_room.is_none() && rounds.is_multiple_of(ASK_EVERY) {
-                    super::lost::ask(shim);
+                    super::lost::request_files(shim);
                 }
                 rounds += 1;
                 self.read_along(&files, &mut seen, last);

@@ -133,7 +133,7 @@ pub(super) fn new_handle(version: u32) -> (ShimHandle, UnboundedReceiver<Ask>) {
 }
 
 /// What the shim of a run that goes on has to say, and how to go on talking with it.
-pub(crate) async fn ask(files: &Files) -> io::Result<(RunRecord, ShimConnection)> {
+pub(crate) async fn query_record(files: &Files) -> io::Result<(RunRecord, ShimConnection)> {
     let mut connection = ShimConnection::with(files)?;
     Ok((connection.record().await?, connection))
 }
@@ -148,7 +148,7 @@ pub(super) struct RunFollower {
 
 impl RunFollower {
     pub(super) fn report(&self, event: Event) {
-        self.shims.reports.happened(&self.name, self.run, event);
+        self.shims.reports.event(&self.name, self.run, event);
     }
 
     pub(super) fn observed(&self, what: Observation) {

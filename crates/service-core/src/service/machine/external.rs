@@ -42,7 +42,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn look(&mut self, now: Moment) -> Vec<Effect> {
+    pub(super) fn check_presence(&mut self, now: Moment) -> Vec<Effect> {
         match self.probing {
             Probing::Due(at) if now >= at => {
                 self.probing = Probing::InFlight;
@@ -52,18 +52,18 @@ impl Machine {
         }
     }
 
-    pub(super) fn looked(&mut self, presence: Presence, now: Moment) -> Vec<Effect> {
+    pub(super) fn handle_presence(&mut self, presence: Presence, now: Moment) -> Vec<Effect> {
         match presence {
             Presence::Absent => {
                 self.schedule_presence_check(now.plus(self.definition.health.interval));
                 Vec::new()
             }
-            Presence::Running => self.found(now),
+            Presence::Running => self.adopt_external(now),
         }
     }
 
     /// It runs, so whatever was wrong with the runs before is over.
-    fn found(&mut self, now: Moment) -> Vec<Effect> {
+    fn adopt_external(&mut self, now: Moment) -> Vec<Effect> {
         self.memory.run += 1;
         self.memory.starter = StartedBy::External;
         self.memory.tracker = Tracker::pending();

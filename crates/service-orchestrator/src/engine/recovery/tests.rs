@@ -113,14 +113,14 @@ async fn who_was_kept_when_it_was_looked_at_is_running_although_its_shim_has_end
     let leader = Process { pid: std::process::id(), start_time: 0 };
     let exit = service_shim::Exit::Code(0);
     for phase in [Phase::Running { leader, at: 1 }, Phase::Exited { leader, exit, at: 1 }] {
-        let found = found(&record(phase), true, &paths, &name).await;
+        let found = classify(&record(phase), true, &paths, &name).await;
         assert_eq!(found, Discovered::Running { run: 3, launched: Moment::from_nanos(1) });
     }
     let ended = record(Phase::Finished { exit, at: 2 });
     for is_kept in [true, false] {
         let over = Discovered::Exited { run: 3, event: Event::TreeExited(Exit::Code(0)) };
-        assert_eq!(found(&ended, is_kept, &paths, &name).await, over);
+        assert_eq!(classify(&ended, is_kept, &paths, &name).await, over);
     }
-    let killed = found(&record(Phase::Running { leader, at: 1 }), false, &paths, &name).await;
+    let killed = classify(&record(Phase::Running { leader, at: 1 }), false, &paths, &name).await;
     assert_eq!(killed, Discovered::Exited { run: 3, event: Event::TreeExited(Exit::Unknown) });
 }
