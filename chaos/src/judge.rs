@@ -80,6 +80,16 @@ impl Round<'_> {
         self.faults.iter().rfind(of_shim).is_some_and(|fault| fault.what.starts_with("SIGSTOP"))
     }
 
+    /// Whether a shim of this service, or of an unknown one, was killed in this time.
+    fn lost_its_shim(&self, name: &str, from: i64, to: i64) -> bool {
+        self.faults.iter().any(|fault| {
+            (from..=to).contains(&fault.at)
+                && fault.whom == "service-shim"
+                && fault.what.starts_with("SIGKILL")
+                && fault.service.as_deref().is_none_or(|service| service == name)
+        })
+    }
+
     fn was_hit(&self, name: &str, from: i64, to: i64) -> bool {
         self.faults.iter().any(|fault| {
             fault.at >= from

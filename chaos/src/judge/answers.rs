@@ -11,6 +11,10 @@ use serde_json::Value;
 /// The limit between a launch and the first line in the book.
 const SLOW: i64 = 3_000_000_000;
 
+/// The limit between the end in the book and the moment at which the daemon learns of it: a service records its end
+/// before it exits.
+const EXIT_DELAY: i64 = 500_000_000;
+
 /// Error codes that a client may receive while faults are injected.
 const EXPECTED: [&str; 10] = [
     "timeout",
@@ -72,7 +76,8 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
     let was_hit = || is_mute && round.was_hit(name, from - SLOW, to + SLOW);
     match action {
         "started" | "unchanged" if wish.what.contains("/start ") => {
-            let was_up = (0..runs.len()).any(|at| runs[at].begin <= to + SLOW && until(at) >= from);
+            let was_up =
+                (0..runs.len()).any(|at| runs[at].begin <= to + SLOW && until(at) >= from - EXIT_DELAY);
             let does_work = round.project.graph.get(name).is_none_or(crate::graph::Service::is_oneshot);
             let was_done =
                 does_work && runs.iter().any(|run| run.begin <= to && run.end.is_some_and(|end| end.1 == 0));

@@ -102,11 +102,15 @@ fn work(round: &Round, name: &str, runs: &[Run], told: &[&Event]) {
     }
     for pair in runs.windows(2) {
         let [done, again] = pair else { continue };
-        if done.end.is_none_or(|(_, code)| code != 0) {
+        let Some((end, 0)) = done.end else { continue };
+        // A shim that is killed between the exit of its service and the record of it takes the exit status along: nobody can
+        // tell that the work is done.
+        if round.lost_its_shim(name, done.begin, end + 3_000_000_000) {
             continue;
         }
+        // The run right after this one has to be asked for. It may have been killed before it wrote a line.
         let begins =
-            |event: &&&Event| event.run == Some(again.number) && event.to.as_deref() == Some("starting");
+            |event: &&&Event| event.run == Some(done.number + 1) && event.to.as_deref() == Some("starting");
         let Some(begin) = told.iter().find(begins) else { continue };
         let by = begin.by.as_deref().unwrap_or_default();
         // A stop, or another start while it works, makes the next start run it again.

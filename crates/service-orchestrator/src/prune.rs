@@ -5,6 +5,7 @@
 
 use crate::daemon::try_lock;
 use crate::host::clock;
+use crate::host::paths::fallback_records;
 use crate::offline;
 use crate::place::Presence;
 use crate::systemd;
@@ -59,6 +60,7 @@ fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     for beside in [project.socket.clone(), project.refuge(), project.session_mark()] {
         let _ = std::fs::remove_file(beside);
     }
+    let _ = std::fs::remove_dir_all(fallback_records(&project.refuge()));
     Some(Pruned {
         path: trace.path.unwrap_or_default(),
         state_dir: trace.state_dir,

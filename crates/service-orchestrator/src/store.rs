@@ -9,7 +9,8 @@
 //! in it.
 //!
 //! While it cannot be written (a full disk, one that became read-only) the same goes to a fallback file beside the daemon's
-//! socket, which is in memory. Of the two files the one that was written later is believed.
+//! socket, which is in memory, as soon as it would go to the usual one. Of the two files the one that was written later is
+//! believed.
 
 pub(crate) mod run_definition;
 
@@ -36,13 +37,15 @@ const MOST_CHANGES: u64 = 64 * 1024;
 const GATHER: Duration = Duration::from_millis(200);
 /// So many services are written down at once without leaving the thread to others.
 const MAX_INLINE_COUNT: usize = 128;
-/// After a write that failed, for example because the disk is full.
+/// After a write that failed, for example because the disk is full. Changes go to the fallback file meanwhile.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// The file and when it must be written.
 pub(crate) struct Store {
     target: Target,
     due: Option<Moment>,
+    /// When the disk is tried again; `None` if it could be written last time.
+    try_again: Option<Moment>,
     written: Option<Written>,
     /// Those that have changed since it was written; none where another plan numbers them otherwise.
     fresh: Option<BTreeSet<Id>>,
@@ -118,7 +121,8 @@ impl Store {
         memories.retain(|_, memory| *memory != PersistedState::default());
         let (boot_id, disk) = (paths.boot_id.clone(), paths.disk.clone());
         let target = Target { path, fallback_state_file, boot_id, disk };
-        Ok((Self { target, due: None, written: None, fresh: None, last_event }, memories))
+        let (due, try_again, written, fresh) = (None, None, None, None);
+        Ok((Self { target, due, try_again, written, fresh, last_event }, memories))
     }
 
     /// Notes that a service changed.
@@ -142,7 +146,7 @@ impl Store {
 
     /// When [`Store::write_if_due`] should be called.
     pub(crate) fn due(&self) -> Option<Moment> {
-        self.due
+        self.due.into_iter().chain(self.try_again).min()
     }
 
     /// The number of the last event that this file knows of.
@@ -159,8 +163,12 @@ impl Store {
         slice: &mut TimeSlice,
     ) {
         self.last_event = last_event;
-        if self.due.is_some_and(|due| due <= now) {
-            self.write(fleet, slice).await;
+        if self.due().is_none_or(|due| due > now) {
+            return;
+        }
+        match self.try_again {
+            Some(try_again) if try_again > now => self.write_fallback(fleet, slice).await,
+            _ => self.write(fleet, slice).await,
         }
     }
 
@@ -170,8 +178,22 @@ impl Store {
         self.write(fleet, slice).await;
     }
 
-    async fn write(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
+    /// Writes everything to the fallback file, while the disk is not tried.
+    async fn write_fallback(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
         self.due = None;
+        if self.target.fallback_state_file.is_none() {
+            return;
+        }
+        let services = memories(fleet, fleet.plan().ids(), slice).await;
+        let (target, count, events) = (self.target.clone(), services.len(), self.last_event);
+        let write = move || target.write_fallback(&target.whole(services, events)?.1);
+        if let Err(error) = aside(count, slice, write).await {
+            tracing::error!(%error, "cannot write the state beside the socket either");
+        }
+    }
+
+    async fn write(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
+        (self.due, self.try_again) = (None, None);
         let fresh = self.fresh.replace(BTreeSet::new());
         let services = match &fresh {
             Some(fresh) => memories(fleet, fresh.iter().copied(), slice).await,
@@ -194,7 +216,7 @@ impl Store {
             Err(error) => {
                 let path = self.target.path.display();
                 tracing::error!(%error, %path, "cannot write the state; trying again");
-                self.due = Some(clock::now().plus(TRY_AGAIN));
+                self.try_again = Some(clock::now().plus(TRY_AGAIN));
             }
         }
     }
@@ -238,15 +260,9 @@ impl Target {
     }
 
     fn replace(&self, services: BTreeMap<Name, PersistedState>, events: u64) -> io::Result<Written> {
-        let change = Change { written: clock::now().as_nanos(), events, services };
-        let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
-        let line = line(&contents)?;
+        let (contents, line) = self.whole(services, events)?;
         self.write_whole(&line).inspect_err(|_| {
-            let fallback_state_file = self
-                .fallback_state_file
-                .as_deref()
-                .map(|fallback_state_file| write_private(fallback_state_file, &line));
-            if let Some(Err(error)) = fallback_state_file {
+            if let Err(error) = self.write_fallback(&line) {
                 tracing::error!(%error, "cannot write the state beside the socket either");
             }
         })?;
@@ -256,6 +272,22 @@ impl Target {
         }
         let length = line.len() as u64;
         Ok(Written { services: contents.change.services, length, first: length })
+    }
+
+    /// Everything, and its line.
+    fn whole(
+        &self,
+        services: BTreeMap<Name, PersistedState>,
+        events: u64,
+    ) -> io::Result<(Contents, Vec<u8>)> {
+        let change = Change { written: clock::now().as_nanos(), events, services };
+        let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
+        let line = line(&contents)?;
+        Ok((contents, line))
+    }
+
+    fn write_fallback(&self, line: &[u8]) -> io::Result<()> {
+        self.fallback_state_file.as_deref().map_or(Ok(()), |path| write_private(path, line))
     }
 
     /// Makes the directory anew if somebody has deleted it.
@@ -341,4 +373,55 @@ fn parse(bytes: &[u8]) -> io::Result<Contents> {
         contents.change.services.extend(change.services);
     }
     Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::time_slice::TimeSlice;
+    use service_core::config::Service;
+    use service_core::service::{Discovered, Exit, State};
+    use service_core::{Config, Plan};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn while_the_file_cannot_be_written_each_change_goes_to_the_fallback_file_when_it_is_due() {
+        let directory = tempfile::tempdir().unwrap();
+        let fallback = directory.path().join("fallback.state.json");
+        let services = vec![Service::new(Name::new("work").unwrap())];
+        let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
+        let id = plan.ids().next().unwrap();
+        let mut fleet = Fleet::new(Arc::new(plan), 0);
+        let mut store = Store::open(&Paths {
+            state_dir: directory.path().to_owned(),
+            fallback_state_file: Some(fallback.clone()),
+            project: PathBuf::new(),
+            base_dir: PathBuf::new(),
+            nu: None,
+            boot_id: "this".to_owned(),
+            disk: Disk::default(),
+        })
+        .unwrap()
+        .0;
+        // A directory in place of the new file: nothing can be written there, by root either.
+        std::fs::create_dir(directory.path().join("state.new")).unwrap();
+        let mut slice = TimeSlice::new(Arc::default());
+        let began = clock::now();
+        let states = [
+            (State::Launching { since: began }, began),
+            (State::Completed { at: began, exit: Exit::Code(0) }, began.plus(GATHER)),
+        ];
+        for (state, due) in states {
+            let before = fleet.snapshot(id);
+            let memory = PersistedState { run: 1, state: state.clone(), ..PersistedState::default() };
+            let running = Discovered::Running { run: 1, launched: began };
+            let found = if state.is_alive() { running } else { Discovered::Absent };
+            fleet.restore(id, memory, found, began);
+            store.changed(&before, &fleet.snapshot(id), began);
+            store.write_if_due(&fleet, 0, due, &mut slice).await;
+            let saved = disk::peek(&fallback, parse).unwrap().change.services;
+            assert_eq!(saved.values().next().unwrap().state, state);
+        }
+        assert!(!directory.path().join("state.json").exists());
+    }
 }

@@ -1,10 +1,10 @@
 //! [`Files`]: the files in the directory of a service.
 
-use crate::protocol::RunRecord;
-use std::fs::{File, OpenOptions, TryLockError};
+use crate::protocol::{Phase, RunRecord};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The size at which a new record file is begun: about fifty records.
@@ -14,12 +14,26 @@ const MAX_RECORD_FILE_BYTES: u64 = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Files {
     directory: PathBuf,
+    fallback_record: Option<PathBuf>,
 }
 
 impl Files {
     /// The files in this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), fallback_record: None }
+    }
+
+    /// The same, with a file for the record while the directory cannot be written. It lies on another disk, best in
+    /// memory.
+    #[must_use]
+    pub fn with_fallback_record(mut self, path: Option<PathBuf>) -> Self {
+        self.fallback_record = path;
+        self
+    }
+
+    /// The file for the record while the directory cannot be written.
+    pub fn fallback_record(&self) -> Option<&Path> {
+        self.fallback_record.as_deref()
     }
 
     /// The directory itself.
@@ -92,23 +106,55 @@ impl Files {
         use_it(Path::new(&format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd())))
     }
 
-    /// The record of the last run; `None` if there was none.
+    /// The record of the last run; `None` if there was none. Of the record in the directory and the one that could not
+    /// be written there, the later one counts.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] if the file holds no record.
     pub fn read_record(&self) -> io::Result<Option<RunRecord>> {
-        match std::fs::read(self.record()) {
-            Ok(bytes) => last_record(&bytes).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let usual = read(&self.record());
+        let fallback = self.fallback_record.as_deref().and_then(|path| read(path).ok().flatten());
+        match (usual, fallback) {
+            (Ok(Some(usual)), Some(fallback)) if progress(&fallback) < progress(&usual) => Ok(Some(usual)),
+            (_, Some(fallback)) => Ok(Some(fallback)),
+            (usual, None) => usual,
         }
     }
 
-    /// Saves the record of the last run, readable by its owner alone.
+    /// Saves the record of the last run, in the directory or, while that cannot be written, in the fallback file.
+    pub fn save_record(&self, record: &RunRecord) -> io::Result<()> {
+        self.write_record(record)
+            .or_else(|error| self.write_fallback_record(record).map_err(|_no_fallback| error))
+    }
+
+    /// Saves the record of the last run in the directory, readable by its owner alone.
+    pub fn write_record(&self, record: &RunRecord) -> io::Result<()> {
+        self.append_record(record)?;
+        if let Some(path) = &self.fallback_record {
+            // It is older now, and there is none in most cases.
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+
+    /// Saves the record of the last run in the fallback file, in one step.
     ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] if there is no fallback file.
+    pub fn write_fallback_record(&self, record: &RunRecord) -> io::Result<()> {
+        let path = self.fallback_record.as_deref().ok_or(io::ErrorKind::Unsupported)?;
+        if let Some(directory) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        let aside = path.with_extension("new");
+        let _ = std::fs::remove_file(&aside);
+        open(&aside)?.write_all(&serde_json::to_vec(record)?)?;
+        std::fs::rename(aside, path)
+    }
+
     /// The record is appended to the file in one short write. Replacing the file would take ten times as long. A file
     /// that has grown long is replaced.
-    pub fn write_record(&self, record: &RunRecord) -> io::Result<()> {
+    fn append_record(&self, record: &RunRecord) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         let mut file = open(&self.record())?;
         let length = file.metadata()?.len();
@@ -129,6 +175,25 @@ impl Files {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+fn read(path: &Path) -> io::Result<Option<RunRecord>> {
+    match std::fs::read(path) {
+        Ok(bytes) => last_record(&bytes).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A record replaces another one of the same or of lower progress.
+fn progress(record: &RunRecord) -> (u64, u8) {
+    let phase = match record.phase {
+        Phase::Launching { .. } => 0,
+        Phase::Running { .. } => 1,
+        Phase::Exited { .. } => 2,
+        Phase::Finished { .. } | Phase::LaunchFailed { .. } => 3,
+    };
+    (record.run, phase)
 }
 
 /// The last complete line. A torn line is skipped, and the record before it still holds.
@@ -177,6 +242,31 @@ mod tests {
             assert_eq!(files.read_record().unwrap(), Some(record(run)));
         }
         assert!(files.record().metadata().unwrap().len() < 2 * MAX_RECORD_FILE_BYTES);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_written_in_the_directory_is_written_beside_it_until_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let (state, memory) = (directory.path().join("web"), directory.path().join("memory"));
+        std::fs::create_dir(&state).unwrap();
+        let fallback = memory.join("web.json");
+        let files = Files::new(&state).with_fallback_record(Some(fallback.clone()));
+        files.save_record(&record(1)).unwrap();
+        assert!(!memory.exists());
+        // A directory in its place cannot be written, by root either.
+        std::fs::rename(files.record(), state.join("before")).unwrap();
+        std::fs::create_dir(files.record()).unwrap();
+        files.save_record(&record(2)).unwrap();
+        assert_eq!(files.read_record().unwrap(), Some(record(2)));
+        assert!(Files::new(&state).save_record(&record(2)).is_err());
+        std::fs::remove_dir(files.record()).unwrap();
+        std::fs::rename(state.join("before"), files.record()).unwrap();
+        assert_eq!(files.read_record().unwrap(), Some(record(2)), "the later one counts");
+        files.save_record(&record(3)).unwrap();
+        assert_eq!(files.read_record().unwrap(), Some(record(3)));
+        assert!(!fallback.exists());
+        files.write_fallback_record(&record(2)).unwrap();
+        assert_eq!(files.read_record().unwrap(), Some(record(3)), "the later one counts");
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub struct Launch {
     pub run: u64,
     /// The service's own directory ([`Files`](crate::Files)); it exists.
     pub directory: PathBuf,
+    /// The file for the record while the directory cannot be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_record: Option<PathBuf>,
     /// Program and arguments. The program is looked up in the service's `PATH` unless it contains a `/`.
     pub argv: Vec<String>,
     /// The working directory of the service.

@@ -57,7 +57,7 @@ pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result
     }
     let Some((daemon, launch)) = read_launch(control)? else { return Ok(()) };
     detach_stdio().map_err(|error| with_context("detach its standard streams", &error))?;
-    let files = Files::new(&launch.directory);
+    let files = Files::new(&launch.directory).with_fallback_record(launch.fallback_record.clone());
     let record = |phase| record(&launch, &boot_id, shim, phase);
 
     let lock = match acquire_lock(&files) {
@@ -77,8 +77,8 @@ pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result
     let begin = |shared_buffer: &SharedBuffer| {
         let begins = !daemon.has_hung_up() && shared_buffer.claim();
         if begins {
-            // On a full disk, the claim alone records that the launch has begun.
-            let _ = files.write_record(&record(Phase::Launching { at: process::boot_time() }));
+            // If the record can be written nowhere, the claim alone records that the launch has begun.
+            let _ = files.save_record(&record(Phase::Launching { at: process::boot_time() }));
         }
         begins
     };
@@ -93,8 +93,8 @@ pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result
         }
         Err(LaunchError { stage, message }) => {
             let record = record(Phase::LaunchFailed { stage, message, at: process::boot_time() });
-            // The connected peer receives the record in any case, also when the disk is full.
-            let _ = files.write_record(&record);
+            // The connected peer receives the record in any case.
+            let _ = files.save_record(&record);
             daemon.send_last(&record);
         }
     }

@@ -51,8 +51,9 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 /// reported.
 ///
 /// Every change of the record is written to its file and sent to the peers. The file is not synced: it has to survive
-/// the death of any process, but not that of the machine, which ends the run as well. A failed write is retried every
-/// second, and the shim does not exit before the last record is written or a peer is connected. The socket file is
+/// the death of any process, but not that of the machine, which ends the run as well. A record that cannot be written is
+/// written to the fallback file, and the write is retried every second. The shim does not exit before the last record is
+/// in one of the two or a peer is connected. The socket file is
 /// removed before the end is reported, because a peer that receives the report may start the next run.
 pub(crate) struct Supervisor {
     files: Files,
@@ -61,6 +62,8 @@ pub(crate) struct Supervisor {
     revision: u64,
     /// When to write the record; `None` while the file is up to date.
     save_due: Option<Instant>,
+    /// Whether the latest record is in its file or in the fallback file.
+    is_saved: bool,
     signals: SignalFd,
     output: Streams,
     shared_buffer: SharedBuffer,
@@ -121,13 +124,14 @@ impl Supervisor {
         notify: Option<Notify>,
     ) -> Self {
         let Output { streams: output, shared_buffer, memory } = output;
-        let (revision, save_due, status_due, status_sent) = (0, None, None, None);
+        let (revision, save_due, is_saved, status_due, status_sent) = (0, None, false, None, None);
         let (pending_signal, kill_retry, shrink_due) = (None, None, None);
         Self {
             files,
             record,
             revision,
             save_due,
+            is_saved,
             signals,
             output,
             shared_buffer,
@@ -159,7 +163,7 @@ impl Supervisor {
     }
 
     fn is_over(&self) -> bool {
-        let is_known = self.save_due.is_none() || !self.control.has_no_peers();
+        let is_known = self.is_saved || !self.control.has_no_peers();
         matches!(self.record.phase, Phase::Finished { .. }) && is_known
     }
 
@@ -448,5 +452,6 @@ impl Supervisor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(_) => Some(Instant::now() + SAVE_RETRY_DELAY),
         };
+        self.is_saved = self.save_due.is_none() || self.files.write_fallback_record(&self.record).is_ok();
     }
 }

@@ -83,6 +83,43 @@ fn on_a_full_disk_a_killed_daemon_comes_back_and_knows_its_services() {
     leaves_nothing(&project);
 }
 
+/// Writes blank lines until the block of a file is full: on a full disk not another byte can be appended.
+fn fill_block(path: &Path) {
+    let mut file = File::options().append(true).open(path).unwrap();
+    let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
+    file.write_all(&vec![b'\n'; length.next_multiple_of(4096) - length]).unwrap();
+}
+
+#[test]
+fn work_that_is_done_on_a_full_disk_is_not_done_again_by_the_daemon_after_one_that_was_killed() {
+    if !own_mounts() {
+        return;
+    }
+    let Some(project) = Project::new(
+        "[services.work]\nstart_command = \"TEST_SERVICE note starts exit 0\"\noneshot = true\nrestart = \"on-failure\"",
+    ) else {
+        return;
+    };
+    let disk = project.path("state");
+    mount_tmpfs(&disk, "size=512k", MsFlags::empty());
+    project.value("service start work");
+    fill(&disk);
+    fill_block(&project.run_json("work"));
+    fill_block(&project.state_dir().join("state.json"));
+    fill_block(&project.state_dir().join("journal.jsonl"));
+    let again = project.value("service restart work");
+    assert_eq!(again.row("work")["ok"], true, "{again}");
+    project.kill_daemon();
+    let work = project.status("work");
+    assert_eq!((&work["state"], &work["exit_code"]), (&"completed".into(), &0.into()), "{work}");
+    assert_eq!(project.read("starts").lines().count(), 2);
+    fs::remove_file(disk.join("filler")).unwrap();
+    assert_eq!(project.value("service restart work").row("work")["ok"], true);
+    assert_eq!(project.status("work")["restarts"], 0);
+    assert_eq!(project.read("starts").lines().count(), 3);
+    leaves_nothing(&project);
+}
+
 #[test]
 fn a_state_directory_that_cannot_be_written_is_named_and_nothing_is_started() {
     if !own_mounts() {

@@ -93,15 +93,25 @@ impl Engine {
         );
     }
 
-    /// A service that comes back goes on with the numbers of its runs, as far as its directory is still there: with a number
-    /// that was given before, what is written of the earlier run would be believed of the later one.
+    /// Remembers the last runs of the services that another plan does not have. Their directories may not have the numbers: a
+    /// disk may have been full.
+    pub(super) fn retire_runs(&mut self, next: &Plan) {
+        let plan = Arc::clone(self.fleet.plan());
+        for id in plan.ids().filter(|id| next.id(&plan.service(*id).name).is_none()) {
+            self.retired.insert(&plan.service(id).name, self.fleet.machine(id).run());
+        }
+    }
+
+    /// A service that comes back goes on with the numbers of its runs, as far as this daemon has given them or its directory is
+    /// still there: with a number that was given before, what is written of the earlier run would be believed of the later one.
     pub(super) fn number_runs(&mut self, returned: &[Id]) {
         let plan = Arc::clone(self.fleet.plan());
         for id in returned.iter().copied() {
             let files = self.drivers.paths.files(&plan.service(id).name);
             let recorded = files.read_record().ok().flatten().map_or(0, |record| record.run);
             // What a manager runs has no record.
-            let run = recorded.max(run_definition::last_run(&files));
+            let saved = recorded.max(run_definition::last_run(&files));
+            let run = saved.max(self.retired.remove(&plan.service(id).name));
             if run > 0 {
                 let memory = PersistedState { run, ..PersistedState::default() };
                 self.fleet.restore(id, memory, Discovered::Absent, clock::now());
@@ -220,6 +230,25 @@ mod tests {
             orchestrator.start_service("web").await.unwrap();
             assert_eq!(orchestrator.fleet_snapshot().entry("web").unwrap().snapshot.run, run);
             orchestrator.stop_service("web").await.unwrap();
+            orchestrator.replan(plan("")).await.unwrap();
+        }
+        orchestrator.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn so_does_one_of_which_nothing_could_be_written_down() {
+        let state = tempfile::tempdir().unwrap();
+        let orchestrator = ServiceOrchestrator::builder().state_dir(state.path()).start().await.unwrap();
+        let plan = |text: &str| Plan::compile(load::config_from_str(text, "services.toml").unwrap()).unwrap();
+        for run in 1..=2 {
+            let web = plan("[services.web]\nstart_command = \"sleep 1000\"\n");
+            orchestrator.replan(web).await.unwrap();
+            orchestrator.start_service("web").await.unwrap();
+            assert_eq!(orchestrator.fleet_snapshot().entry("web").unwrap().snapshot.run, run);
+            orchestrator.stop_service("web").await.unwrap();
+            for file in ["run.json", "definition.json"] {
+                std::fs::remove_file(state.path().join("services/web").join(file)).unwrap();
+            }
             orchestrator.replan(plan("")).await.unwrap();
         }
         orchestrator.shutdown().await;

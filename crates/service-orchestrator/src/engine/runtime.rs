@@ -1,11 +1,34 @@
-//! [`ServiceRuntime`]: what the engine keeps of one service; [`RunTasks`]: what must not outlive a run.
+//! [`ServiceRuntime`]: what the engine keeps of one service; [`RunTasks`]: what must not outlive a run; [`RetiredRuns`]: what
+//! outlives a service.
 
 use crate::host::report::ManagerInfo;
 use crate::process::ShimHandle;
 use crate::snapshot::ServiceSnapshot;
+use service_core::Name;
 use service_core::config::Service;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
+
+/// Of so many services that are not defined any more the last run is remembered.
+const MAX_RETIRED_COUNT: usize = 10_000;
+
+/// The numbers of the last runs of services that are not defined any more: a number that was given is not given again.
+#[derive(Default)]
+pub(super) struct RetiredRuns(BTreeMap<Name, u64>);
+
+impl RetiredRuns {
+    pub(super) fn insert(&mut self, name: &Name, run: u64) {
+        if run > 0 && self.0.len() < MAX_RETIRED_COUNT {
+            self.0.insert(name.clone(), run);
+        }
+    }
+
+    /// The number of the last run of a service that comes back; 0 if there was none.
+    pub(super) fn remove(&mut self, name: &Name) -> u64 {
+        self.0.remove(name).unwrap_or(0)
+    }
+}
 
 /// What is kept of one service, as long as the plan has it.
 pub(super) struct ServiceRuntime {

@@ -5,7 +5,7 @@ use super::inbox::Inbox;
 use super::message::Command;
 use super::recovery;
 use super::request_log::RequestLog;
-use super::runtime::{Orphaned, ServiceRuntime};
+use super::runtime::{Orphaned, RetiredRuns, ServiceRuntime};
 use super::task::Engine;
 use super::unclear::Unclear;
 use crate::host::clock;
@@ -54,6 +54,7 @@ pub(crate) async fn run(
         requests: RequestLog::default(),
         applied,
         complained: BTreeSet::new(),
+        retired: RetiredRuns::default(),
         has_gone: false,
         walks: 0,
         slice,

@@ -5,7 +5,7 @@ use super::inbox::{Inbox, Input};
 use super::leftover::with_left_overs;
 use super::message::Command;
 use super::request_log::RequestLog;
-use super::runtime::{Orphaned, ServiceRuntime};
+use super::runtime::{Orphaned, RetiredRuns, ServiceRuntime};
 use super::waiters::Waiter;
 use crate::host::clock;
 use crate::host::report::ManagerInfo;
@@ -47,6 +47,8 @@ pub(super) struct Engine {
     pub(super) applied: BTreeSet<Name>,
     /// Those of which a manager has just complained.
     pub(super) complained: BTreeSet<Id>,
+    /// The numbers of the last runs of services that are not defined any more.
+    pub(super) retired: RetiredRuns,
     /// A left-over has stopped.
     pub(super) has_gone: bool,
     /// How many applies are on their way: what one has stopped it may bring back.
@@ -385,6 +387,7 @@ impl Engine {
         let orphaned: BTreeSet<Name> = names.filter(|name| plan.id(name).is_none()).cloned().collect();
         self.has_gone = false;
         let plan = Arc::new(with_left_overs(plan, &orphaned));
+        self.retire_runs(&plan);
         self.slice.yield_if_spent().await;
         self.complained.clear();
         self.store.planned_anew();

@@ -4,7 +4,7 @@ use crate::host::disk::Disk;
 use service_api::project::fnv1a;
 use service_core::Name;
 use service_shim::Files;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where things are.
 #[derive(Debug)]
@@ -28,7 +28,13 @@ pub(crate) struct Paths {
 impl Paths {
     /// The directory of one service.
     pub(crate) fn files(&self, name: &Name) -> Files {
-        Files::new(self.services().join(&**name))
+        Files::new(self.services().join(&**name)).with_fallback_record(self.fallback_record(name))
+    }
+
+    /// The file for the record of a run while the state directory cannot be written.
+    fn fallback_record(&self, name: &Name) -> Option<PathBuf> {
+        let directory = fallback_records(self.fallback_state_file.as_deref()?);
+        Some(directory.join(format!("{name}.json")))
     }
 
     /// The directory of all services.
@@ -45,4 +51,9 @@ impl Paths {
     pub(crate) fn working_dir(&self, written: Option<&str>) -> PathBuf {
         written.map_or_else(|| self.base_dir.clone(), |written| self.base_dir.join(written))
     }
+}
+
+/// The directory of the records that could not be written, beside the file for goals: `x.runs` beside `x.state.json`.
+pub(crate) fn fallback_records(fallback_state_file: &Path) -> PathBuf {
+    fallback_state_file.with_extension("").with_extension("runs")
 }

@@ -10,6 +10,7 @@ use service_api::{Code, Problem};
 use service_core::config::Service;
 use service_core::why::STATE_NOT_WRITTEN;
 use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
+use std::path::Path;
 
 /// Everything a run needs. The error continues "cannot start `web`: ".
 pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Launch, String> {
@@ -33,6 +34,7 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
         service: service.name.to_string(),
         run,
         directory: files.directory().to_path_buf(),
+        fallback_record: files.fallback_record().map(Path::to_path_buf),
         argv: service.start_command.argv.clone(),
         working_dir: paths.working_dir(service.working_dir.as_deref()),
         env,

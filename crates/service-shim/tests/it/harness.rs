@@ -37,6 +37,7 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         service: "web".into(),
         run: 7,
         directory: directory.path().into(),
+        fallback_record: None,
         argv: argv.iter().map(ToString::to_string).collect(),
         working_dir: directory.path().into(),
         env: Vec::new(),

@@ -4,7 +4,7 @@ use crate::harness::{PROGRAM, Shim, eventually, program, script};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_shim::protocol::{Identity, Limits};
-use service_shim::{Exit, Phase, Process, process};
+use service_shim::{Exit, Files, Phase, Process, process};
 use std::process::Command;
 
 /// Waits for the record that the service's process has exited while a descendant still runs.
@@ -167,6 +167,25 @@ fn a_service_runs_as_its_user() {
         })
         .start();
     assert_eq!(shim.output(), [format!("stdout: {uid}"), "stdout: someone /somewhere".into()]);
+}
+
+#[test]
+fn a_run_of_which_nothing_can_be_written_in_its_directory_is_recorded_beside_it() {
+    let service = script("while ! [ -e go ]; do sleep .01; done; exit 3");
+    let directory = service.directory.path().to_owned();
+    // A directory in place of the record cannot be written, by root either.
+    std::fs::create_dir(directory.join("run.json")).unwrap();
+    let fallback = directory.join("memory/web.json");
+    let mut shim = service.with(|launch| launch.fallback_record = Some(fallback.clone())).start();
+    expect_running(&mut shim);
+    let files = Files::new(&directory).with_fallback_record(Some(fallback));
+    let phase = || files.read_record().unwrap().unwrap().phase;
+    assert!(matches!(phase(), Phase::Running { .. }));
+    let shim_process = files.read_record().unwrap().unwrap().shim;
+    shim.connection.hang_up();
+    std::fs::write(directory.join("go"), "").unwrap();
+    eventually("the shim has ended", || !shim_process.is_alive());
+    assert!(matches!(phase(), Phase::Finished { exit: Exit::Code(3), .. }), "{:?}", phase());
 }
 
 #[test]
