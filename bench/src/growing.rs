@@ -99,8 +99,8 @@ pub fn all() -> Vec<Growing> {
             black_box(nearest("servise-x", names.iter().map(String::as_str)));
         }),
         of("a chain of services", 512, |size| drop(black_box(plan(chain(size, false))))),
-        of("a circle of services", 512, |size| wrong(chain(size, true))),
-        of("circles in a row", 512, |size| wrong(circles(size))),
+        of("a cycle of services", 512, |size| wrong(chain(size, true))),
+        of("cycles in a row", 512, |size| wrong(cycles(size))),
         of("dependencies that do not exist", 512, |size| {
             wrong((0..size).map(|nth| needing(nth, &[size + nth])).collect());
         }),
@@ -108,7 +108,7 @@ pub fn all() -> Vec<Growing> {
             let _ = black_box(Endpoint::parse(&format!("http://h:80/{}", "a/".repeat(size / 2))));
         }),
         of("a file of services", 128, |size| file(&(0..size).map(service).collect::<String>())),
-        of("a file with a circle", 128, |size| {
+        of("a file with a cycle", 128, |size| {
             let needing = |nth: usize| service(nth) + &format!("dependencies = ['s{}']\n", (nth + 1) % size);
             file(&(0..size).map(needing).collect::<String>());
         }),
@@ -183,7 +183,7 @@ fn chain(count: usize, closed: bool) -> Vec<Service> {
 }
 
 /// Pairs that depend on each other, each with an edge to the next pair.
-fn circles(count: usize) -> Vec<Service> {
+fn cycles(count: usize) -> Vec<Service> {
     let on = |nth: usize| match nth % 2 {
         0 if nth + 2 < count => vec![nth + 1, nth + 2],
         0 => vec![nth + 1],

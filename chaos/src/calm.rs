@@ -17,7 +17,7 @@ const PROMPT: Duration = Duration::from_millis(50);
 /// A request that is this old at a power loss has to survive it.
 const SYNCED: i64 = 5_500_000_000;
 /// The limits of an idle daemon.
-const MOST_MEMORY: u64 = 64 << 20;
+const MAX_MEMORY_BYTES: u64 = 64 << 20;
 
 /// The resources of a daemon when every possible service runs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -157,7 +157,7 @@ pub(crate) fn starts_all(project: &Project, promises: &Promises) {
 }
 
 /// The daemon responds quickly, and its resources have not grown.
-pub(crate) fn is_at_rest(project: &Project, first: Option<Rest>) -> Rest {
+pub(crate) fn is_inactive(project: &Project, first: Option<Rest>) -> Rest {
     let mut times: Vec<Duration> = (0..21)
         .map(|_| {
             let begin = Instant::now();
@@ -186,7 +186,7 @@ pub(crate) fn is_at_rest(project: &Project, first: Option<Rest>) -> Rest {
             let more = rest.running.saturating_sub(first.running);
             rest.descriptors <= first.descriptors + 40 + 5 * more
                 && rest.tasks <= first.tasks + 10 + 2 * more
-                && rest.memory < MOST_MEMORY
+                && rest.memory < MAX_MEMORY_BYTES
         })
     });
     project.log(&format!("at rest: {rest:?}"));

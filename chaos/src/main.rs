@@ -158,7 +158,7 @@ fn settle(
     let _ = sign("quiet");
     thread::sleep(Duration::from_millis(300));
     judge.judge(project, trouble);
-    let rest = calm::is_at_rest(project, *first);
+    let rest = calm::is_inactive(project, *first);
     *first = first.or(Some(rest));
     project.forget();
 }

@@ -18,9 +18,9 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 /// The limit for a daemon's response, on a machine under load.
-const UP_WITHIN: Duration = Duration::from_mins(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The number of violations of one kind that are printed; the others are in `chaos.log`.
-const FEW: usize = 5;
+const MAX_PRINTED: usize = 5;
 /// The size of the state directory's disk, if it has one.
 const DISK: &str = "size=160m,mode=700";
 
@@ -118,7 +118,7 @@ impl Project {
 
     /// Sends a request to the daemon, and starts one if none runs.
     pub(crate) fn request(&self, method: &str, path: &str, body: &str, wait: Duration) -> Answer {
-        let deadline = Instant::now() + UP_WITHIN;
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
         loop {
             let socket = lock(&self.socket).clone();
             if let Some(socket) = socket {
@@ -138,7 +138,7 @@ impl Project {
 
     /// The data of a response that has to succeed, after the disturbance.
     pub(crate) fn data(&self, path: &str) -> Option<Value> {
-        let deadline = Instant::now() + UP_WITHIN;
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
         while Instant::now() < deadline {
             match self.request("GET", path, "", Duration::from_secs(30)) {
                 Answer::Told(200, mut value) => {
@@ -202,7 +202,7 @@ impl Project {
         let mut violations = lock(&self.violations);
         violations.push(text.clone());
         let same = violations.iter().filter(|one| one.starts_with(&format!("VIOLATION of {which} "))).count();
-        if same <= FEW {
+        if same <= MAX_PRINTED {
             println!("{text}");
         }
     }

@@ -30,4 +30,4 @@ pub use rng::{SeededRng, rounds};
 pub use socket::{follow, http, joined, post, request, tcp};
 pub use systemd::Systemd;
 pub use terminal::Terminal;
-pub use wait::{PATIENCE, eventually, within};
+pub use wait::{WAIT_TIMEOUT, eventually, within};

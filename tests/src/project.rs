@@ -2,7 +2,7 @@
 
 use crate::process::{alive, describe, marked, signal};
 use crate::programs::{program, skip};
-use crate::wait::{PATIENCE, eventually};
+use crate::wait::{WAIT_TIMEOUT, eventually};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -262,7 +262,7 @@ impl Project {
         let left = self.processes();
         let described: Vec<String> = left.iter().map(|pid| describe(*pid)).collect();
         // Killing one process may end or start others, so repeat until none is left.
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         while let Some(pid) = self.processes().into_iter().find(|pid| alive(*pid))
             && Instant::now() < deadline
         {

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 /// The limit of a wait, on a machine under load.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits until `condition` returns a value, and fails the test after [`PATIENCE`].
+/// Waits until `condition` returns a value, and fails the test after [`WAIT_TIMEOUT`].
 #[track_caller]
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
-    within(PATIENCE, what, condition)
+    within(WAIT_TIMEOUT, what, condition)
 }
 
 /// Waits until `condition` returns a value, and fails the test after this time.

@@ -39,7 +39,7 @@ fn is_unbroken(events: &Value) {
 /// A request that is answered by a stream.
 fn follow(socket: &Path, path: &str, headers: &str) -> BufReader<UnixStream> {
     let mut stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(service_tests::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(service_tests::WAIT_TIMEOUT)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n\r\n")
         .unwrap();
     BufReader::new(stream)

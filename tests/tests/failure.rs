@@ -1,7 +1,7 @@
 //! Failures: services that crash, cannot start, never become ready, or lose a dependency.
 
 use nix::sys::signal::Signal;
-use service_tests::{PATIENCE, Project, ServiceTable, eventually, free_port, signal, within};
+use service_tests::{Project, ServiceTable, WAIT_TIMEOUT, eventually, free_port, signal, within};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -105,7 +105,7 @@ fn a_launch_failure_names_its_stage() {
         let error = project.error(&format!("service start {name}"));
         let message = error["msg"].as_str().unwrap();
         assert!(message.contains(&format!("cannot start `{name}`")) && message.contains(wanted), "{error}");
-        assert!(begun.elapsed() < PATIENCE, "it is known at once that this can never be");
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "it is known at once that this can never be");
     }
 }
 
@@ -156,7 +156,7 @@ fn a_health_endpoint_that_hangs_ends_the_start_by_its_timeout() {
     };
     let begun = Instant::now();
     let error = project.error("service start silent");
-    assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < WAIT_TIMEOUT, "took {:?}", begun.elapsed());
     assert!(error["msg"].as_str().unwrap().contains("cannot start `silent`"), "{error}");
     // Its end may take a moment longer than the answer.
     eventually("it has ended", || (project.status("silent")["state"] == "failed").then_some(()));

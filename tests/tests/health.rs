@@ -66,7 +66,7 @@ fn a_server_of_one_thread_that_keeps_connections_answers_everybody_while_it_is_c
     project.value("service start web");
     for _ in 0..20 {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        stream.set_read_timeout(Some(service_tests::PATIENCE)).expect("a socket takes a timeout");
+        stream.set_read_timeout(Some(service_tests::WAIT_TIMEOUT)).expect("a socket takes a timeout");
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is there");
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).expect("it answers");

@@ -59,22 +59,22 @@ fn a_limit_holds_from_the_first_instruction_and_not_for_the_keeper() {
     let said =
         eventually("it has said all", || Some(log_of(&project, "a")).filter(|log| log.contains("0::")));
     let (shim, _) = project.run_of("a");
-    let keeper = std::fs::read_to_string(format!("/proc/{shim}/limits")).expect("the shim runs");
-    let free = keeper.lines().any(|line| {
+    let status = std::fs::read_to_string(format!("/proc/{shim}/limits")).expect("the shim runs");
+    let free = status.lines().any(|line| {
         line.starts_with("Max address space") && line.split_ascii_whitespace().nth(3) == Some("unlimited")
     });
     match cgroup_of(&project, "a") {
         Some(cgroup) => {
             let name = cgroup.file_name().expect("it has a name").to_string_lossy();
             assert!(said.contains(&*name), "{said}");
-            let keeper = std::fs::read_to_string(format!("/proc/{shim}/cgroup")).expect("the shim runs");
-            assert!(!keeper.contains(&*name), "{keeper}");
+            let status = std::fs::read_to_string(format!("/proc/{shim}/cgroup")).expect("the shim runs");
+            assert!(!status.contains(&*name), "{status}");
             project.value("service stop a");
             eventually("its cgroup is gone", || (!cgroup.exists()).then_some(()));
         }
         None => {
             assert!(said.starts_with("262144\n"), "{said}");
-            assert!(free, "{keeper}");
+            assert!(free, "{status}");
         }
     }
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What the daemon may hold, in kilobytes.
-const MOST_MEMORY: u64 = 64 * 1024;
+const MAX_MEMORY_KB: u64 = 64 * 1024;
 /// How long a question may take while both cores are busy.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const LISTENERS: usize = 1000;
 
 fn requests() -> u32 {
@@ -46,7 +46,7 @@ impl Stage {
     #[track_caller]
     fn is_small(&self, under: &str) -> u64 {
         let held = self.memory();
-        assert!(held <= MOST_MEMORY, "{under}: {held} kB");
+        assert!(held <= MAX_MEMORY_KB, "{under}: {held} kB");
         held
     }
 
@@ -57,7 +57,7 @@ impl Stage {
         let (status, answer) = http(&self.socket, "GET", "/api/v1/services/status");
         let took = asked.elapsed();
         assert_eq!((status, answer["data"][0]["pid"].as_u64()), (200, Some(self.web.into())), "{answer}");
-        assert!(alive(self.web) && took < ANSWERED_WITHIN, "{under}: answered after {took:?}");
+        assert!(alive(self.web) && took < ANSWER_TIMEOUT, "{under}: answered after {took:?}");
         let held = self.is_small(under);
         eprintln!("{under}: status in {took:.1?}, memory {held} kB");
     }

@@ -1,7 +1,7 @@
 //! The contract of docs/managers.md: the input of a module, its valid results, and the handling of invalid ones.
 
 use serde_json::json;
-use service_tests::{PATIENCE, Project, ServiceTable, eventually};
+use service_tests::{Project, ServiceTable, WAIT_TIMEOUT, eventually};
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -158,7 +158,7 @@ fn a_call_that_prints_without_end_is_ended() {
         let begun = Instant::now();
         let error = project.error("service start lamp");
         assert!(error["msg"].as_str().unwrap().contains("it printed more than 1 MiB"), "{error:#}");
-        assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "took {:?}", begun.elapsed());
     }
     let daemon = project.daemon();
     let others = || project.processes().into_iter().filter(|pid| *pid != daemon).count();
@@ -305,7 +305,7 @@ fn calls_that_hang_keep_nobody_waiting() {
     let begun = Instant::now();
     assert_eq!(project.value("service start lamp").row("lamp")["ok"], true);
     assert_eq!(project.value("service stop lamp").row("lamp")["ok"], true);
-    assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < WAIT_TIMEOUT, "took {:?}", begun.elapsed());
     service_tests::Answer::wait_for(asking);
     project.value("service stop --all --timeout 20sec");
 }

@@ -1,6 +1,6 @@
 //! Managers: services that other programs run, through the built-in modules and through custom ones.
 
-use service_tests::{PATIENCE, Project, ServiceTable, eventually};
+use service_tests::{Project, ServiceTable, WAIT_TIMEOUT, eventually};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
@@ -64,7 +64,7 @@ fn a_manager_that_hangs_is_ended() {
     };
     let begun = Instant::now();
     let error = project.error("service start lamp");
-    assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < WAIT_TIMEOUT, "took {:?}", begun.elapsed());
     assert!(error["msg"].as_str().unwrap().contains("cannot start `lamp`"), "{error:#}");
     let daemon = project.daemon();
     let shims_and_nus = || project.processes().into_iter().filter(|pid| *pid != daemon).count();

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// What the daemon may have, in bytes.
-const MOST: u64 = 64 * 1024 * 1024;
+const MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// Twenty times this log is ten times as much.
 const LINES: usize = 250_000;
 
@@ -38,12 +38,12 @@ fn twenty_readers_of_a_long_log_who_do_not_read_cost_next_to_nothing() {
     }
     drop(request(&socket, "GET", "/api/v1/daemon").expect("the daemon answers others"));
     let held = memory(daemon);
-    assert!(held < MOST, "the daemon has {} MiB", held / 1024 / 1024);
+    assert!(held < MAX_MEMORY_BYTES, "the daemon has {} MiB", held / 1024 / 1024);
     println!("with 20 unread answers the daemon has {} MiB", held / 1024 / 1024);
     // And whoever reads gets all of it.
     let told = request(&socket, "GET", &whole).expect("the daemon answers");
     assert!(told.contains(&format!("line {LINES}\"}}")), "the last line is there");
-    assert!(memory(daemon) < MOST, "the daemon has {} MiB", memory(daemon) / 1024 / 1024);
+    assert!(memory(daemon) < MAX_MEMORY_BYTES, "the daemon has {} MiB", memory(daemon) / 1024 / 1024);
 }
 
 /// As many as there may be at once, who ask for all there is and then take nothing of it.
@@ -119,7 +119,7 @@ fn two_hundred_unread_answers_out_of_a_full_journal_cost_a_piece_each() {
     assert_eq!(http(&socket, "GET", "/api/v1/services/status").0, 200);
     let held = memory(daemon);
     println!("with {} unread answers the daemon has {} MiB", readers.len() + lines.len(), held / 1024 / 1024);
-    assert!(held < MOST, "the daemon has {} MiB", held / 1024 / 1024);
+    assert!(held < MAX_MEMORY_BYTES, "the daemon has {} MiB", held / 1024 / 1024);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn unread_lists_of_five_hundred_services_cost_a_piece_each() {
     drop(request(&socket, "GET", "/api/v1/daemon").expect("the daemon answers others"));
     let held = memory(daemon);
     println!("with 240 unread lists the daemon has {} MiB", held / 1024 / 1024);
-    assert!(held < MOST, "the daemon has {} MiB", held / 1024 / 1024);
+    assert!(held < MAX_MEMORY_BYTES, "the daemon has {} MiB", held / 1024 / 1024);
     drop(readers);
     // And whoever reads gets all of it.
     let told = request(&socket, "GET", "/metrics").expect("the daemon answers");
@@ -168,7 +168,7 @@ fn followers_of_long_logs_who_do_not_read_cost_next_to_nothing() {
     assert!(threads < 40, "{threads} threads");
     drop(many);
     let held = memory(daemon);
-    assert!(held < MOST, "the daemon has {} MiB", held / 1024 / 1024);
+    assert!(held < MAX_MEMORY_BYTES, "the daemon has {} MiB", held / 1024 / 1024);
 }
 
 /// The kernel gives a user 128 instances, and other programs need them too.

@@ -1,7 +1,7 @@
 //! The messages of the daemon to its supervisor, on a real datagram socket: `sd_notify(3)`.
 
 use nix::sys::signal::Signal;
-use service_tests::{PATIENCE, Project, program, signal};
+use service_tests::{Project, WAIT_TIMEOUT, program, signal};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::linux::net::SocketAddrExt;
@@ -31,7 +31,7 @@ fn daemon(project: &Project, address: &str) -> Child {
 }
 
 fn tells_its_life(project: &Project, socket: &UnixDatagram, address: &str) {
-    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout can be set");
     let mut daemon = daemon(project, address);
     let heard = until(socket, "READY=1");
     assert_eq!(heard.iter().filter(|line| *line == "READY=1").count(), 1);
@@ -92,7 +92,7 @@ fn a_daemon_without_a_project_that_can_be_read_says_why_and_is_never_ready() {
     let Some(project) = Project::new("[services.web]\nstart_command = 3") else { return };
     let path = project.path("run/notify");
     let socket = UnixDatagram::bind(&path).expect("the directory is ours");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout can be set");
     let mut daemon = daemon(&project, path.to_str().expect("it is text"));
     let mut buffer = [0; 4096];
     let length = socket.recv(&mut buffer).expect("it says something");

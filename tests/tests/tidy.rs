@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const LONGEST: usize = 500;
+const MAX_LINES: usize = 500;
 
 /// A text file of the repository.
 struct Page {
@@ -145,7 +145,7 @@ fn a_source_file_opens_with_what_lives_in_it_and_stays_short() {
         pages.iter().filter(|page| !opens(page)).map(|page| page.path.clone()),
     );
     let long =
-        pages.iter().map(|page| (page, page.text.lines().count())).filter(|(_, lines)| *lines > LONGEST);
+        pages.iter().map(|page| (page, page.text.lines().count())).filter(|(_, lines)| *lines > MAX_LINES);
     none("these are too long", long.map(|(page, lines)| format!("{}: {lines}", page.path)));
 }
 

@@ -19,12 +19,12 @@ const MARGIN: f64 = 1.05;
 const GROWTH: f64 = 2.3;
 
 /// A smaller count is not compared.
-const FEWEST: u64 = 50_000;
+const MIN_COUNT: u64 = 50_000;
 /// The case without work.
 const NOTHING: &str = "nothing";
 
 /// A case runs once and eleven times; the difference is ten runs.
-const FEW: u64 = 1;
+const BASE_RUNS: u64 = 1;
 const MANY: u64 = 11;
 
 pub(crate) fn run(arguments: &[String]) -> TaskResult {
@@ -43,9 +43,9 @@ pub(crate) fn run(arguments: &[String]) -> TaskResult {
     let listed = Command::new(&program).output()?;
     let mut counted = BTreeMap::new();
     for case in String::from_utf8(listed.stdout)?.lines() {
-        let [few, many] = [FEW, MANY].map(|times| count(&program, &[case, &times.to_string()]));
+        let [few, many] = [BASE_RUNS, MANY].map(|times| count(&program, &[case, &times.to_string()]));
         let [few, many] = [few?, many?];
-        counted.insert(case.to_owned(), (many - few) / (MANY - FEW));
+        counted.insert(case.to_owned(), (many - few) / (MANY - BASE_RUNS));
     }
     let file = paths::root().join("bench/counts.txt");
     if arguments.iter().any(|argument| argument == "--write") {
@@ -75,7 +75,7 @@ fn grow(program: &Path) -> TaskResult {
                 count.map(|count| count.saturating_sub(nothing)).map_err(|error| error.to_string())
             };
             let [once, twice] = [at(*size)?, at(2 * size)?];
-            let ratio = twice as f64 / once.max(FEWEST) as f64;
+            let ratio = twice as f64 / once.max(MIN_COUNT) as f64;
             // A case in which nothing is done proves nothing.
             if once == 0 || twice == 0 {
                 return Err(format!("`{name}` counts nothing: it measures nothing"));

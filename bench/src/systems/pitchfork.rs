@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// It stops what it runs layer by layer.
-const ENDS_WITHIN: Duration = Duration::from_mins(2);
+const EXIT_TIMEOUT: Duration = Duration::from_mins(2);
 
 pub(crate) struct Pitchfork;
 
@@ -96,6 +96,6 @@ impl Instance for Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.run(&["supervisor", "stop"]);
-        service_tests::within(ENDS_WITHIN, "pitchfork is down", || self.process.0.try_wait().ok().flatten());
+        service_tests::within(EXIT_TIMEOUT, "pitchfork is down", || self.process.0.try_wait().ok().flatten());
     }
 }

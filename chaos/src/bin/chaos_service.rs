@@ -22,7 +22,7 @@ use std::thread::{self, park, sleep};
 use std::time::Duration;
 
 /// The longest line.
-const LONGEST: u64 = 65_000;
+const MAX_LINE_BYTES: u64 = 65_000;
 /// The number of runs whose lines a service can count.
 const ROOM: u64 = 1 << 24;
 
@@ -176,7 +176,7 @@ impl Run {
                     sleep(Duration::from_millis(20));
                 }
                 let long = self.has("long") && (n + self.number).is_multiple_of(23);
-                let length = if long { LONGEST - n % 1000 } else { n * 7 % 90 };
+                let length = if long { MAX_LINE_BYTES - n % 1000 } else { n * 7 % 90 };
                 let filler =
                     "abcdefghijklmnopqrstuvwxyz".bytes().cycle().skip(usize::try_from(n % 26).unwrap_or(0));
                 let filler: Vec<u8> = filler.take(usize::try_from(length).unwrap_or(0)).collect();

@@ -28,7 +28,7 @@ const HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "s
 /// Options that take a user, or a user and a password.
 const USERS: [&str; 5] = ["-u", "--user", "--userpwd", "-U", "--proxy-user"];
 /// A value that is shorter is no secret, and would be found in every text.
-const SHORTEST_KNOWN: usize = 4;
+const MIN_SECRET_BYTES: usize = 4;
 /// What others say may be longer than anybody reads; a name, an address or a line of them is cut after so many bytes.
 const MAX_EXCERPT_BYTES: usize = 200;
 
@@ -53,7 +53,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 
 /// The text without its secrets, and without what is secret in an environment, wherever it stands.
 pub fn without(text: &str, environment: &[(String, String)]) -> String {
-    let is_known = |(name, value): &&(String, String)| is_secret(name) && value.len() >= SHORTEST_KNOWN;
+    let is_known = |(name, value): &&(String, String)| is_secret(name) && value.len() >= MIN_SECRET_BYTES;
     let known: Vec<&str> = environment.iter().filter(is_known).map(|(_, value)| value.as_str()).collect();
     if known.is_empty() || text.is_empty() {
         return redact(text).into_owned();

@@ -123,7 +123,7 @@ fn removed(present: &RunningDefinitions, next: &Plan) -> Vec<Change> {
     }
     let mut free: BTreeSet<&Name> = left.keys().copied().filter(|name| needed_by[name] == 0).collect();
     let mut changes = Vec::new();
-    // Definitions of different times may need each other in a circle; then any is as good as another.
+    // Definitions of different times may need each other in a cycle; then any is as good as another.
     while let Some(name) = free.pop_first().or_else(|| left.keys().next().copied()) {
         for need in left.remove(name).into_iter().flat_map(needs) {
             let Some(count) = needed_by.get_mut(need) else { continue };
@@ -176,7 +176,7 @@ pub fn changed_keys(old: &Service, new: &Service) -> Vec<(&'static str, ApplyMod
         backoff,
         log,
         limits,
-        surroundings,
+        environment,
     } = old;
     let keys = [
         ("manager", NeedsRestart, *manager == new.manager),
@@ -187,13 +187,13 @@ pub fn changed_keys(old: &Service, new: &Service) -> Vec<(&'static str, ApplyMod
         ("env_file", NeedsRestart, *env_file == new.env_file),
         ("user", NeedsRestart, *user == new.user),
         ("group", NeedsRestart, *group == new.group),
-        ("env_clear", NeedsRestart, surroundings.env_clear == new.surroundings.env_clear),
-        ("pass_env", NeedsRestart, surroundings.pass_env == new.surroundings.pass_env),
+        ("env_clear", NeedsRestart, environment.env_clear == new.environment.env_clear),
+        ("pass_env", NeedsRestart, environment.pass_env == new.environment.pass_env),
         ("no_new_privileges", NeedsRestart, old.has_no_new_privileges() == new.has_no_new_privileges()),
         ("memory_limit", NeedsRestart, limits.memory == new.limits.memory),
         ("cpu_limit", NeedsRestart, limits.cpu == new.limits.cpu),
         ("oneshot", NeedsRestart, *oneshot == new.oneshot),
-        // Asked of it by shells, not by us.
+        // Shells request it, not the daemon.
         ("auto", Live, *auto == new.auto),
         ("description", Live, *description == new.description),
         ("stop_command", Live, *stop_command == new.stop_command),
@@ -381,7 +381,7 @@ mod tests {
         let removed =
             [pair("c", ChangeKind::Remove), pair("b", ChangeKind::Remove), pair("a", ChangeKind::Remove)];
         assert_eq!(changes(&before, &[], &[]), removed);
-        let circle = [service("a", &["b"]), service("b", &["a"])];
-        assert_eq!(changes(&circle, &[], &[]).len(), 2);
+        let cycle = [service("a", &["b"]), service("b", &["a"])];
+        assert_eq!(changes(&cycle, &[], &[]).len(), 2);
     }
 }

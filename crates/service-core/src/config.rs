@@ -7,8 +7,8 @@ mod policy;
 
 pub use container::{Container, Pull};
 pub use policy::{
-    Backoff, Health, KillMode, Limits, Listener, Log, OnFailure, Readiness, Ready, START_TIMEOUT,
-    Surroundings,
+    Backoff, EnvironmentPolicy, Health, KillMode, Limits, Listener, Log, OnFailure, Readiness, Ready,
+    START_TIMEOUT,
 };
 
 use crate::endpoint::Endpoint;
@@ -136,7 +136,7 @@ pub struct Service {
     pub group: Option<String>,
     /// `env_clear`, `pass_env` and `no_new_privileges`.
     #[serde(default)]
-    pub surroundings: Surroundings,
+    pub environment: EnvironmentPolicy,
     /// `memory_limit` and `cpu_limit`.
     #[serde(default)]
     pub limits: Limits,
@@ -185,7 +185,7 @@ impl Service {
             env_file: Vec::new(),
             user: None,
             group: None,
-            surroundings: Surroundings::default(),
+            environment: EnvironmentPolicy::default(),
             limits: Limits::default(),
             oneshot: false,
             auto: false,
@@ -202,7 +202,7 @@ impl Service {
 
     /// Whether it can gain no rights by executing a program.
     pub fn has_no_new_privileges(&self) -> bool {
-        self.surroundings.no_new_privileges.unwrap_or(self.user.is_some())
+        self.environment.no_new_privileges.unwrap_or(self.user.is_some())
     }
 
     /// What tells that a start of this service has come to its end.

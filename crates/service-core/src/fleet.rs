@@ -21,7 +21,7 @@ pub use wait::{Blocker, Progress, WaitCondition};
 use crate::config::{Condition, Service};
 use crate::health::Health;
 use crate::plan::{DependencyEdge, Id, Plan};
-use crate::service::{Asker, Discovered, Effect, Event, Exit, Goal, Machine, PersistedState, State};
+use crate::service::{Discovered, Effect, Event, Exit, Goal, Machine, PersistedState, Requester, State};
 use crate::time::Moment;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -45,7 +45,7 @@ pub struct Fleet {
 /// The order that is being carried out.
 #[derive(Debug, Clone, Default)]
 struct Asking {
-    asker: Option<Asker>,
+    asker: Option<Requester>,
     /// For each service the one that was named, by which it is meant.
     named: BTreeMap<Id, Id>,
 }
@@ -379,7 +379,7 @@ impl Fleet {
             dependent.goal() != Goal::Up && is_ours && dependent.state().unknown_because().is_none()
         };
         machine.goal() != Goal::Up
-            && machine.state().is_going()
+            && machine.state().is_active()
             && !machine.is_unmanaged()
             && !self.plan.dependents(id).iter().any(|id| holds_back(&id))
     }

@@ -15,6 +15,7 @@ extern crate alloc;
 pub mod change;
 pub mod config;
 mod endpoint;
+pub mod explain;
 pub mod fleet;
 pub mod health;
 pub mod name;
@@ -23,7 +24,6 @@ pub mod service;
 pub mod snapshot;
 pub mod suggest;
 pub mod time;
-pub mod why;
 
 pub use config::Config;
 pub use fleet::Fleet;

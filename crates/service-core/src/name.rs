@@ -6,10 +6,10 @@ use core::{borrow::Borrow, fmt, ops::Deref};
 use serde::{Deserialize, Serialize};
 
 /// Longest name, in bytes.
-pub const LONGEST: usize = 64;
+pub const MAX_NAME_BYTES: usize = 64;
 
 /// The name of a service: ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most
-/// [`LONGEST`] bytes. So it can stand in a path, a URL and a file name as it is. Cheap to clone.
+/// [`MAX_NAME_BYTES`] bytes. So it can stand in a path, a URL and a file name as it is. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
@@ -26,10 +26,10 @@ impl Name {
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
         let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if first && rest && name.len() <= LONGEST {
+        if first && rest && name.len() <= MAX_NAME_BYTES {
             Ok(Self(name.into()))
         } else {
-            let told = name.floor_char_boundary(2 * LONGEST);
+            let told = name.floor_char_boundary(2 * MAX_NAME_BYTES);
             Err(InvalidName(name[..told].to_owned() + if told < name.len() { "…" } else { "" }))
         }
     }

@@ -1,4 +1,4 @@
-//! [`Plan`]: a configuration that cannot be wrong: every need exists, nothing goes in a circle.
+//! [`Plan`]: a configuration that cannot be wrong: every need exists, nothing goes in a cycle.
 
 mod graph;
 mod id;
@@ -52,7 +52,7 @@ pub enum PlanError {
     /// Services that need each other.
     #[error("dependency cycle: {}", Cycle(.edges))]
     Cycle {
-        /// Each service of the circle, with the place where it names the next.
+        /// Each service of the cycle, with the place where it names the next.
         edges: Vec<(Name, Span)>,
     },
     /// More services than can be numbered.
@@ -63,7 +63,7 @@ pub enum PlanError {
 /// `a -> b -> c -> a`.
 struct Cycle<'a>(&'a [(Name, Span)]);
 
-/// So many services of a circle are named, one half from each end.
+/// So many services of a cycle are named, one half from each end.
 const NAMED: usize = 16;
 
 impl fmt::Display for Cycle<'_> {
@@ -82,7 +82,7 @@ impl fmt::Display for Cycle<'_> {
 }
 
 impl Plan {
-    /// Checks a configuration and orders it. Finds every unknown dependency, and a circle of every knot.
+    /// Checks a configuration and orders it. Finds every unknown dependency, and a cycle of every knot.
     pub fn compile(config: Config) -> Result<Self, Vec<PlanError>> {
         let count = config.services.len();
         if u32::try_from(count).is_err() {
@@ -91,11 +91,11 @@ impl Plan {
         let mut errors = Vec::new();
         let by_name = number(&config.services, &mut errors);
         let needs = resolve(&config.services, &by_name, &mut errors);
-        let levels = graph::levels(&needs).unwrap_or_else(|circles| {
-            let path = |circle: graph::Path| {
-                circle.into_iter().map(|(id, nth)| edge(&config.services, id, nth)).collect()
+        let levels = graph::levels(&needs).unwrap_or_else(|cycles| {
+            let path = |cycle: graph::Path| {
+                cycle.into_iter().map(|(id, nth)| edge(&config.services, id, nth)).collect()
             };
-            errors.extend(circles.into_iter().map(|circle| PlanError::Cycle { edges: path(circle) }));
+            errors.extend(cycles.into_iter().map(|cycle| PlanError::Cycle { edges: path(cycle) }));
             Vec::new()
         });
         if !errors.is_empty() {
@@ -221,7 +221,7 @@ fn number(services: &[Service], errors: &mut Vec<PlanError>) -> HashMap<Name, Id
 }
 
 /// Of so many dependencies that do not exist it is looked for what may be meant.
-const MOST_HELPED: usize = 20;
+const MAX_SUGGESTIONS: usize = 20;
 
 fn resolve(
     services: &[Service],
@@ -233,7 +233,7 @@ fn resolve(
         let found = by_name.get(&dependency.name);
         if found.is_none() {
             helped += 1;
-            let most = if helped > MOST_HELPED { 0 } else { services.len() };
+            let most = if helped > MAX_SUGGESTIONS { 0 } else { services.len() };
             let others = services.iter().take(most).map(|other| &other.name);
             let others = others.filter(|name| **name != service.name);
             errors.push(PlanError::Unknown {

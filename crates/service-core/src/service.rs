@@ -1,14 +1,14 @@
 //! One service: where it is ([`State`]), what happens to it ([`Event`]), what to do about it ([`Effect`]).
 
-mod asked;
 pub mod backoff;
 mod event;
 mod machine;
 mod persisted;
+mod request_origin;
 mod state;
 
-pub use asked::{Asked, Asker, LOST};
 pub use event::{Discovered, Effect, Event, Exit, Presence, signal_name};
 pub use machine::Machine;
 pub use persisted::{PersistedState, StartedBy};
+pub use request_origin::{LOST, RequestOrigin, Requester};
 pub use state::{Cause, Failure, Goal, State};

@@ -2,7 +2,7 @@
 
 use crate::health::Health;
 use crate::plan::{DependencyEdge, Id};
-use crate::service::{Asked, Cause, Exit, Failure, Goal, StartedBy, State};
+use crate::service::{Cause, Exit, Failure, Goal, RequestOrigin, StartedBy, State};
 use crate::time::Moment;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Snapshot {
     /// What it waits for, if it is wanted and may not start yet.
     pub waits_for: Option<DependencyEdge>,
     /// By whose word its goal is what it is.
-    pub asked: Option<Arc<Asked>>,
+    pub asked: Option<Arc<RequestOrigin>>,
     /// Why we ended the last run, where it did not end by itself.
     pub ended: Option<Arc<str>>,
     /// When the last run was launched, whether or not it goes on.

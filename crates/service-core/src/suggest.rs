@@ -1,25 +1,25 @@
 //! "did you mean": the nearest of the words that exist.
 
-use crate::name::LONGEST;
+use crate::name::MAX_NAME_BYTES;
 use alloc::vec::Vec;
 use core::mem::swap;
 
 /// So many words are looked at: a project of more has names that nobody tells apart by a letter.
-const MOST: usize = 2_000;
+const MAX_CANDIDATES: usize = 2_000;
 
 /// The word most like `typo` among `words`, if it is like enough to be meant: at most a third of it is different, or one
 /// begins with the other. What is longer than any name or key is like none.
 pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if typo.len() > LONGEST {
+    if typo.len() > MAX_NAME_BYTES {
         return None;
     }
     let letters: Vec<char> = typo.chars().collect();
     let mut found: Option<(usize, &str)> = None;
-    for word in words.into_iter().take(MOST).filter(|word| word.len() <= LONGEST) {
+    for word in words.into_iter().take(MAX_CANDIDATES).filter(|word| word.len() <= MAX_NAME_BYTES) {
         let other: Vec<char> = word.chars().collect();
         let begins = typo.len() > 2 && word.len() > 2 && (word.starts_with(typo) || typo.starts_with(word));
         let most = match begins {
-            true => LONGEST,
+            true => MAX_NAME_BYTES,
             false => letters.len().max(other.len()) / 3,
         };
         // One that is no nearer need not be told how far it is.
@@ -40,7 +40,8 @@ fn distance(one: &[char], other: &[char], most: usize) -> Option<usize> {
     if one.len().abs_diff(other.len()) > most {
         return None;
     }
-    let (mut earlier, mut last, mut row) = ([0; LONGEST + 1], [0; LONGEST + 1], [0; LONGEST + 1]);
+    let (mut earlier, mut last, mut row) =
+        ([0; MAX_NAME_BYTES + 1], [0; MAX_NAME_BYTES + 1], [0; MAX_NAME_BYTES + 1]);
     for (j, distance) in row.iter_mut().enumerate() {
         *distance = j;
     }

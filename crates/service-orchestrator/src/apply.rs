@@ -26,7 +26,7 @@ struct Steps {
 impl ServiceOrchestrator {
     /// What another plan would change about what runs.
     pub(crate) async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
-        self.call(|reply| Command::Present { reply }).await?.compared(plan).await
+        self.call(|reply| Command::ReadPresence { reply }).await?.compared(plan).await
     }
 
     /// Changes to this plan, by `enact` when it is found good, and lets what runs follow it. It is carried out to its end, whether or not somebody reads
@@ -47,10 +47,10 @@ impl ServiceOrchestrator {
         let before = self.compare(plan.clone()).await?;
         refuse_unclear(&before, &Steps::forward(&before, how.start), &plan)?;
         self.check_apply(&before.changes, &plan, how.start).await?;
-        self.call(|reply| Command::Walk { begins: true, reply }).await?;
+        self.call(|reply| Command::SetApplying { begins: true, reply }).await?;
         let enacted = enact.await;
         if !matches!(enacted, Ok(Enacted::Yes)) {
-            self.call(|reply| Command::Walk { begins: false, reply }).await?;
+            self.call(|reply| Command::SetApplying { begins: false, reply }).await?;
             return enacted.map(|_| None);
         }
         let (rows, receiver) = unbounded_channel();
@@ -58,7 +58,7 @@ impl ServiceOrchestrator {
         // It ends by itself: each of its steps is answered, or given up when its wait is over.
         tokio::spawn(async move {
             orchestrator.carry_out(Arc::new(before), how, &rows).await;
-            let _ = orchestrator.call(|reply| Command::Walk { begins: false, reply }).await;
+            let _ = orchestrator.call(|reply| Command::SetApplying { begins: false, reply }).await;
             drop(rows);
         });
         Ok(Some(receiver))
@@ -99,7 +99,7 @@ impl ServiceOrchestrator {
     ) -> Result<(), Problem> {
         let planned = before.requests.count();
         let (by, last) = (on_behalf(), Arc::clone(before));
-        let (presence, plan) = self.call(|reply| Command::GoBack { before: last, by, reply }).await??;
+        let (presence, plan) = self.call(|reply| Command::RollBack { before: last, by, reply }).await??;
         let now = presence.compared(plan).await?;
         let is_up = |name: &Name| now.present.contains_key(name);
         let was_up = |name: &Name| before.present.contains_key(name);

@@ -14,11 +14,11 @@ use service_api::redact;
 use service_api::view::{self, Why};
 use service_core::Id;
 use service_core::config::Condition;
+use service_core::explain::{ExplainContext, condition_name, describe_exit, explain, missing_sign};
 use service_core::fleet::Blocker;
 use service_core::health::Health;
 use service_core::plan::DependencyEdge;
 use service_core::service::{Cause as Stop, Failure, Goal, State};
-use service_core::why::{Facts, explain, in_words, missing_sign, wanted};
 use service_shim::Tail;
 use std::time::Duration;
 use words::Words;
@@ -56,8 +56,8 @@ pub(crate) fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lin
         return None;
     }
     let known = Known::new(root, paths, lines);
-    let (facts, own) = (known.facts(root), std::ptr::eq(entry, root));
-    let (_, help) = explain(&root.definition.name, &root.snapshot, &facts);
+    let (context, own) = (known.context(root), std::ptr::eq(entry, root));
+    let (_, help) = explain(&root.definition.name, &root.snapshot, &context);
     let late = matches!(
         root.snapshot.state,
         State::Failed { failure: Failure::StartTimeout, .. }
@@ -65,9 +65,9 @@ pub(crate) fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lin
             | State::Stopping { cause: Stop::Failure(Failure::StartTimeout), .. }
     );
     // What its check said, or it said itself, is in the reason.
-    let sign = facts.check.is_none() && root.said.is_none() && late;
-    let detail = missing_sign(&facts).filter(|_| own && sign);
-    let taken = facts.holder.filter(|_| own).map(|holder| format!("its port is held by {holder}"));
+    let sign = context.check.is_none() && root.said.is_none() && late;
+    let detail = missing_sign(&context).filter(|_| own && sign);
+    let taken = context.holder.filter(|_| own).map(|holder| format!("its port is held by {holder}"));
     Some(Cause { detail: detail.or(taken), help, lines: known.words.last })
 }
 
@@ -125,9 +125,9 @@ impl Known {
         }
     }
 
-    fn facts<'a>(&'a self, entry: &'a ServiceSnapshot) -> Facts<'a> {
+    fn context<'a>(&'a self, entry: &'a ServiceSnapshot) -> ExplainContext<'a> {
         let failed = entry.check.as_ref().filter(|check| !check.healthy);
-        Facts {
+        ExplainContext {
             holder: self.held_by.as_deref(),
             shell: self.shell.as_ref().map(|found| (found.message.as_str(), found.help)),
             endpoint: self.endpoint.as_deref(),
@@ -139,7 +139,7 @@ impl Known {
             telling: self.words.telling.as_deref(),
             left_to_start: self.left_to_start,
             address_space: self.address_space,
-            ..Facts::of(&entry.definition)
+            ..ExplainContext::new(&entry.definition)
         }
     }
 }
@@ -156,12 +156,12 @@ pub(crate) fn explain_one(
     let need = snapshot.waits_for.map(|need| (need, fleet.at(need.on)));
     let known = Known::new(entry, paths, lines);
     let lost = lost(fleet, entry).map(|on| (&*on.definition.name, on.blocking_reason()));
-    let facts = Facts {
+    let context = ExplainContext {
         lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),
         need: need.map(|(_, on)| (&*on.definition.name, is_stuck(on).then_some(Blocker::Failed))),
-        ..known.facts(entry)
+        ..known.context(entry)
     };
-    let (summary, help) = explain(&definition.name, snapshot, &facts);
+    let (summary, help) = explain(&definition.name, snapshot, &context);
     let (summary, help) = match entry.is_unknown() {
         true => (NOT_ASKED.to_owned(), not_asked("").help),
         false => (summary, help),
@@ -183,7 +183,7 @@ pub(crate) fn explain_one(
         since: Some(clock::wall(snapshot.state.since().unwrap_or(entry.since)).to_string()),
         waits_for: need.map(|(need, on)| view::WaitsFor {
             service: on.definition.name.to_string(),
-            condition: wanted(need.condition).to_owned(),
+            condition: condition_name(need.condition).to_owned(),
             state: on.snapshot.state_word().to_owned(),
             waiting_ms: clock::millis(now.since(entry.since)),
         }),
@@ -195,7 +195,7 @@ pub(crate) fn explain_one(
         }),
         exit: snapshot.last_exit.map(|exit| match &snapshot.ended {
             Some(ended) => format!("{exit}: {ended}"),
-            None => in_words(exit),
+            None => describe_exit(exit),
         }),
         port_holder: known.holder.map(|holder| view::PortHolder {
             port: holder.port,
@@ -289,7 +289,7 @@ fn summary_with_reason(summary: String, entry: &ServiceSnapshot, kept: Option<&A
         .check
         .as_ref()
         .filter(|check| !check.healthy && matches!(entry.snapshot.state, State::Ready { .. }));
-    let detail = entry.complaint.as_ref().or(failed.map(|check| &check.message));
+    let detail = entry.stop_error.as_ref().or(failed.map(|check| &check.message));
     let detail = detail.filter(|_| entry.snapshot.state.is_alive()).cloned();
     let summary = match detail.or_else(|| views::remains(entry)) {
         Some(detail) => format!("{summary}: {detail}"),

@@ -372,12 +372,12 @@ impl ServiceOrchestrator {
 
     /// What happened to these services, or to all, and what comes.
     pub(crate) async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
-        self.call(|reply| Command::Read { names, reply }).await?
+        self.call(|reply| Command::SubscribeJournal { names, reply }).await?
     }
 
     /// Whether the owner of the fleet answers, and what keeps it from writing its journal.
     pub(crate) async fn examine(&self) -> Result<Option<String>, Problem> {
-        self.call(|reply| Command::Examine { reply }).await
+        self.call(|reply| Command::CheckHealth { reply }).await
     }
 
     pub(crate) fn fleet_snapshot(&self) -> Arc<FleetSnapshot> {

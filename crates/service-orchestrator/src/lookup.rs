@@ -2,7 +2,7 @@
 
 use service_api::redact::brief;
 use service_api::{Code, Problem};
-use service_core::why::unknown;
+use service_core::explain::help_for_unknown;
 use service_core::{Id, Name, Plan};
 
 /// The services of these names.
@@ -34,5 +34,5 @@ pub(crate) fn not_found(plan: &Plan, name: &str) -> Problem {
 /// That a service is asked for nothing while nobody can tell whether it runs.
 pub(crate) fn state_unknown(verb: &str, name: &Name, why: &str) -> Problem {
     let message = format!("cannot {verb} `{name}`: {why}");
-    Problem::new(Code::StateUnknown, message).help(unknown(name))
+    Problem::new(Code::StateUnknown, message).help(help_for_unknown(name))
 }

@@ -82,7 +82,8 @@ fn of_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
 impl ServiceOrchestrator {
     /// Refuses a restart of which a start would fail.
     pub(crate) async fn check_restart(&self, request: &Request) -> Result<(), Problem> {
-        let (plan, wanted) = self.call(|reply| Command::Foresee { request: request.clone(), reply }).await?;
+        let (plan, wanted) =
+            self.call(|reply| Command::PreviewRestart { request: request.clone(), reply }).await?;
         let failures = self.failures(upcoming(&plan, &wanted), &plan, Modules::All).await;
         let named = |name: &Name| request.all || request.names.iter().any(|named| *named == **name);
         let is_named = |failure: &&Failure| named(&failure.service.name);

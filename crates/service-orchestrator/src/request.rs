@@ -1,7 +1,7 @@
 //! What a user of the library may ask for: [`Request`], [`WaitRequest`], [`ApplyOptions`].
 
 use service_core::fleet::WaitCondition;
-use service_core::service::Asker;
+use service_core::service::Requester;
 use std::time::Duration;
 
 pub use service_core::fleet::Propagate;
@@ -32,7 +32,7 @@ pub struct Request {
     /// How long the answer may take.
     pub wait: WaitPolicy,
     /// The command and the actor, for the journal.
-    pub asker: Asker,
+    pub asker: Requester,
     /// The number of the last request when an apply planned this one. A service with a later request is left as it is.
     pub planned: Option<u64>,
 }
@@ -94,7 +94,7 @@ impl Request {
             Verb::Update => "service apply",
         };
         let asker =
-            Asker { command: command.to_owned(), by: format!("program (pid {})", std::process::id()) };
+            Requester { command: command.to_owned(), by: format!("program (pid {})", std::process::id()) };
         Self {
             verb,
             names,

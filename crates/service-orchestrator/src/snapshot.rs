@@ -34,7 +34,7 @@ pub(crate) struct ServiceSnapshot {
     /// The last check of the present run.
     pub(crate) check: Option<Arc<CheckResult>>,
     /// What the manager last complained of.
-    pub(crate) complaint: Option<String>,
+    pub(crate) stop_error: Option<String>,
     /// Why its shim, which lives, is not connected.
     pub(crate) out_of_reach: Option<String>,
     /// What the manager said when the run before had ended.
@@ -82,7 +82,7 @@ impl ServiceSnapshot {
     pub(crate) fn begin_run(&mut self) {
         let said = self.check.take().filter(|check| check.kind == "manager" && !check.healthy);
         self.ending = said.map(|check| check.message.clone());
-        (self.complaint, self.pid, self.shim) = (None, None, None);
+        (self.stop_error, self.pid, self.shim) = (None, None, None);
         (self.left, self.out_of_reach) = (None, None);
         self.told = ManagerInfo::default();
         self.said = None;
@@ -116,11 +116,11 @@ impl ServiceSnapshot {
             return Some(NOT_ASKED.to_owned());
         }
         let failed_check = self.check.as_ref().filter(|check| !check.healthy).map(|check| &check.message);
-        let ending = self.ending().filter(|_| self.snapshot.state.is_going());
+        let ending = self.ending().filter(|_| self.snapshot.state.is_active());
         let status = self.status_while_starting();
-        let detail = self.complaint.as_ref().or(failed_check).or(ending).or(status.as_ref());
+        let detail = self.stop_error.as_ref().or(failed_check).or(ending).or(status.as_ref());
         let reason = self.core_reason(detail);
-        if self.snapshot.state.is_going() {
+        if self.snapshot.state.is_active() {
             return reason;
         }
         let left = self.left.as_ref().map(|left| format!("it left {left} behind, which was ended"));
@@ -132,7 +132,7 @@ impl ServiceSnapshot {
         match (&self.snapshot.reason, detail) {
             (Some(reason), Some(detail)) if reason != detail => Some(format!("{reason}: {detail}")),
             (Some(reason), _) => Some(reason.clone()),
-            (None, Some(detail)) if self.snapshot.state.is_going() => Some(detail.clone()),
+            (None, Some(detail)) if self.snapshot.state.is_active() => Some(detail.clone()),
             (None, _) => None,
         }
     }

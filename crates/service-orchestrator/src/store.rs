@@ -32,7 +32,7 @@ use std::time::Duration;
 /// Format of the file. The first one had no lines after the first.
 const VERSION: u32 = 2;
 /// So many bytes of changes, and the file is replaced.
-const MOST_CHANGES: u64 = 64 * 1024;
+const MAX_CHANGES_BYTES: u64 = 64 * 1024;
 /// How long other changes are gathered.
 const GATHER: Duration = Duration::from_millis(200);
 /// So many services are written down at once without leaving the thread to others.
@@ -305,7 +305,7 @@ impl Target {
 impl Written {
     /// Whether the file can go on. To write it anew takes as long as it has services, so one of many may be longer.
     fn is_short(&self) -> bool {
-        self.length < self.first + MOST_CHANGES.max(self.first)
+        self.length < self.first + MAX_CHANGES_BYTES.max(self.first)
     }
 
     /// Whether no service is gone that it has.

@@ -13,7 +13,7 @@ use service_core::service::{Exit, Goal, State};
 use service_core::{Id, Name, Plan};
 
 /// How many processes a reason names.
-const MOST_TOLD: usize = 3;
+const MAX_NAMED_PROCESSES: usize = 3;
 
 /// A service as it is defined.
 pub(crate) fn service(service: &Service) -> view::Service {
@@ -202,8 +202,8 @@ pub(crate) fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> 
 pub(crate) fn remains(entry: &ServiceSnapshot) -> Option<String> {
     let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
     let pids = procfs::descendants(entry.shim?);
-    let told: Vec<String> = pids.iter().take(MOST_TOLD).map(|pid| procfs::describe(*pid)).collect();
-    let others = pids.len().saturating_sub(MOST_TOLD);
+    let told: Vec<String> = pids.iter().take(MAX_NAMED_PROCESSES).map(|pid| procfs::describe(*pid)).collect();
+    let others = pids.len().saturating_sub(MAX_NAMED_PROCESSES);
     let others = if others > 0 { format!(" and {others} more") } else { String::new() };
     let then = match kill_at.since(clock::now()) {
         left if kills == 0 && !left.is_zero() => format!(", killed in {:.1} s", left.as_secs_f64()),

@@ -19,7 +19,7 @@ const TREE: &str = r#"
 "#;
 
 /// About as long as a start or a stop takes on an idle machine.
-const LONGEST: Duration = Duration::from_millis(25);
+const TYPICAL_DURATION: Duration = Duration::from_millis(25);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Victim {
@@ -106,7 +106,7 @@ fn run_rounds(victim: Victim) {
         let phase = [Phase::Start, Phase::Run, Phase::Stop][round % 3];
         project.value(if phase == Phase::Start { "service stop web" } else { "service start web" });
         let leader = Cast::find(&project).leader;
-        let killed = inject(&project, victim, phase, rng.random_delay(LONGEST));
+        let killed = inject(&project, victim, phase, rng.random_delay(TYPICAL_DURATION));
         kills += usize::from(killed);
         eprintln!("round {round}: {phase:?}, killed: {killed}");
         comes_right(&project);
@@ -197,7 +197,7 @@ fn the_daemon_and_every_exit_code_is_known() {
         project.define(&define(code));
         project.value("service status");
         let starts = project.read("starts").lines().count();
-        inject(&project, Victim::Daemon, Phase::Start, rng.random_delay(2 * LONGEST));
+        inject(&project, Victim::Daemon, Phase::Start, rng.random_delay(2 * TYPICAL_DURATION));
         let status = eventually("the run has ended", || {
             let status = project.status("web");
             (status["pid"].is_null() && status["state"] != "starting").then_some(status)
@@ -231,7 +231,7 @@ fn the_daemon_and_the_exit_code_before_a_restart_is_known() {
         eventually("it has crashed and runs again", || {
             (project.read("starts").lines().count() == 2).then_some(())
         });
-        assert!(inject(&project, Victim::Daemon, Phase::Run, rng.random_delay(LONGEST)));
+        assert!(inject(&project, Victim::Daemon, Phase::Run, rng.random_delay(TYPICAL_DURATION)));
         let status = project.status("web");
         assert!(status["pid"].is_u64(), "round {round}: {status}");
         assert_eq!(
@@ -261,7 +261,7 @@ fn a_shim_that_has_just_launched_a_one_shot() {
     for round in 0..2 * rounds() {
         let starts = project.read("starts").lines().count();
         let path = Some("/api/v1/services/once/restart".to_owned());
-        inject_during(&project, path, Victim::Shim, rng.random_delay(LONGEST / 2));
+        inject_during(&project, path, Victim::Shim, rng.random_delay(TYPICAL_DURATION / 2));
         let status = eventually("the run is over", || {
             let status = project.status("once");
             (status["pid"].is_null() && status["state"] != "starting").then_some(status)
@@ -313,7 +313,7 @@ fn a_shim_whose_service_is_forking() {
     project.value("service start web");
     for round in 0..rounds() {
         let (shim, before) = project.run_of("web");
-        thread::sleep(rng.random_delay(LONGEST));
+        thread::sleep(rng.random_delay(TYPICAL_DURATION));
         signal(shim, Signal::SIGKILL);
         let leader = eventually("it runs anew", || {
             let status = project.status("web");

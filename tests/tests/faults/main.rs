@@ -19,7 +19,7 @@ mod resources;
 mod shim;
 mod unclear;
 
-use service_tests::{PATIENCE, Project, alive, eventually, http, name, program, signal};
+use service_tests::{Project, WAIT_TIMEOUT, alive, eventually, http, name, program, signal};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl Footprint {
     #[track_caller]
     fn has_not_grown(&self) {
         let mut last = String::new();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         while Instant::now() < deadline {
             let said = http(&self.socket, "GET", "/api/v1/daemon").1["data"].clone();
             assert_eq!(said["pid"], self.daemon, "it is another daemon");

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 const ONE: &str = "[services.web]\nstart_command = \"TEST_SERVICE\"";
 /// The daemon's own limits are ten seconds.
-const CUT_OFF_WITHIN: Duration = Duration::from_secs(40);
+const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(40);
 
 fn connect(project: &Project) -> UnixStream {
     let stream = UnixStream::connect(project.socket()).expect("it listens");
-    stream.set_read_timeout(Some(CUT_OFF_WITHIN)).expect("a timeout can be set");
+    stream.set_read_timeout(Some(CUT_OFF_TIMEOUT)).expect("a timeout can be set");
     stream
 }
 
@@ -88,7 +88,7 @@ fn who_speaks_too_slowly_is_cut_off_and_nobody_waits_for_them() {
     let drip = trickles.try_clone().expect("it can be shared");
     let dripping = std::thread::spawn(move || {
         let mut drip = drip;
-        while drip.write_all(b" ").is_ok() && begun.elapsed() < CUT_OFF_WITHIN {
+        while drip.write_all(b" ").is_ok() && begun.elapsed() < CUT_OFF_TIMEOUT {
             std::thread::sleep(Duration::from_millis(200));
         }
     });
@@ -178,7 +178,7 @@ fn who_takes_all_connections_over_tcp_keeps_nobody_from_the_socket() {
     assert_eq!(http(&project.socket(), "GET", "/api/v1/version").0, 200);
     assert_eq!(project.status("web")["state"], "ready");
     let read = bearer(&at, &token(&project, "read"));
-    within(CUT_OFF_WITHIN, "their silence ends, and another is heard", || {
+    within(CUT_OFF_TIMEOUT, "their silence ends, and another is heard", || {
         (request(&at, "GET", "/api/v1/version", &read).0 == 200).then_some(())
     });
     drop(crowd);

@@ -40,7 +40,7 @@ const SECRET: [&str; 36] = [
     "passin",
 ];
 /// The same, also within a longer word, or over several of them.
-const WITHIN: [&str; 16] = [
+const INFIXES: [&str; 16] = [
     "password",
     "passwd",
     "passphrase",
@@ -104,7 +104,7 @@ pub fn is_secret(name: &str) -> bool {
         let ends = || ENDS.iter().any(|end| word.ends_with(end)) && !HARMLESS.contains(&word.as_str());
         SECRET.contains(&word.as_str()) || ends()
     };
-    words.iter().any(is_one) || WITHIN.iter().any(|word| whole.contains(word))
+    words.iter().any(is_one) || INFIXES.iter().any(|word| whole.contains(word))
 }
 
 /// Whether the parameter of this name lets whoever has the URL do what it says.

@@ -81,9 +81,9 @@ const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); 44] = [
     (Is("htpasswd"), b'n', ArgumentRule::Word(2)),
 ];
 /// The longest of their names, and what may follow on one.
-const LONGEST: usize = 32;
+const MAX_PROGRAM_BYTES: usize = 32;
 /// How far the words behind an option may reach that one of them is looked for in.
-const FARTHEST: usize = 512;
+const MAX_ARGUMENT_DISTANCE: usize = 512;
 
 /// Which programs the present command names: what was read so far, and not what lies before something that separates two.
 #[derive(Default)]
@@ -101,7 +101,7 @@ impl Commands {
         if is_name(bytes[at]) {
             return;
         }
-        if (2..=LONGEST).contains(&(at - self.word)) {
+        if (2..=MAX_PROGRAM_BYTES).contains(&(at - self.word)) {
             self.note(&bytes[self.word..at]);
         }
         self.word = at + 1;
@@ -160,7 +160,7 @@ fn flags(bytes: &[u8], at: usize) -> &[u8] {
 
 /// The word of this number that is no option, in the command that goes on at `from`.
 fn nth_argument(bytes: &[u8], from: usize, nth: usize) -> Option<Range<usize>> {
-    let farthest = bytes.len().min(from + FARTHEST);
+    let farthest = bytes.len().min(from + MAX_ARGUMENT_DISTANCE);
     let between = |byte: u8| byte.is_ascii_whitespace() || is_quote(byte) || byte == b',';
     let ends = |byte: u8| matches!(byte, b';' | b'|' | b'&' | b'\n' | b'>' | b']');
     let (mut at, mut left) = (from, nth);

@@ -79,7 +79,7 @@ impl Listener {
 
 /// What a process of ours gets of what surrounds the daemon, and what it may become.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Surroundings {
+pub struct EnvironmentPolicy {
     /// Whether it gets only the few variables of the daemon that every program needs.
     pub env_clear: bool,
     /// Names of variables of the daemon that it gets all the same.

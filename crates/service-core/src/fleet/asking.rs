@@ -4,12 +4,12 @@
 use super::{Asking, Fleet};
 use crate::config::WhenLost;
 use crate::plan::Id;
-use crate::service::{Asked, Asker, Goal, StartedBy};
+use crate::service::{Goal, RequestOrigin, Requester, StartedBy};
 use alloc::collections::BTreeMap;
 
 impl Fleet {
     /// Tells who asks for what comes next.
-    pub fn asks(&mut self, asker: Asker) {
+    pub fn asks(&mut self, asker: Requester) {
         self.asking = Asking { asker: Some(asker), named: BTreeMap::new() };
     }
 
@@ -34,7 +34,7 @@ impl Fleet {
         let Some(asker) = self.asking.asker.clone() else { return };
         let named = self.asking.named.get(&id).filter(|named| **named != id);
         let with = named.map(|named| self.plan.service(*named).name.clone());
-        self.machines[id.index()].asked(goal, Asked { asker, with });
+        self.machines[id.index()].asked(goal, RequestOrigin { asker, with });
     }
 
     /// A service that has lost what it needs does what its policy says.
@@ -42,7 +42,7 @@ impl Fleet {
         let machine = self.machine(id);
         // Whoever started it elsewhere did so without what it needs.
         let is_ours = machine.starter() == StartedBy::Orchestrator;
-        if machine.goal() != Goal::Up || !machine.state().is_going() || !is_ours {
+        if machine.goal() != Goal::Up || !machine.state().is_active() || !is_ours {
             return;
         }
         let lost = self.plan.dependencies(id).iter().filter(|need| self.is_lost(**need));
@@ -57,7 +57,7 @@ impl Fleet {
 
     /// What a service needs is lost, and its policy gives this order.
     fn lose(&mut self, id: Id, goal: Goal, need: Id) {
-        let asked = Asked::lost(&self.plan.service(need).name);
+        let asked = RequestOrigin::lost(&self.plan.service(need).name);
         self.machines[id.index()].asked(goal, asked);
         self.machines[id.index()].set_goal(goal);
         self.mark_dirty(id);

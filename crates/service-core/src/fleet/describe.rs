@@ -25,7 +25,7 @@ impl Fleet {
             starter: memory.starter,
             last_exit: memory
                 .exit()
-                .filter(|_| !memory.state.is_refused() && memory.state.unknown_because().is_none()),
+                .filter(|_| !memory.state.is_launch_failed() && memory.state.unknown_because().is_none()),
             exit_run: memory.exit_run,
             restarts: memory.restarts,
             reason: reason(self, id),

@@ -1,4 +1,4 @@
-//! The one file that names petgraph: levels of a graph of needs, or the circles in it.
+//! The one file that names petgraph: levels of a graph of needs, or the cycles in it.
 
 use crate::plan::id::{DependencyEdge, Id};
 use alloc::collections::VecDeque;
@@ -7,14 +7,14 @@ use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-/// A circle: each member with the number of the edge (in the order of its dependencies) that leads to the next.
+/// A cycle: each member with the number of the edge (in the order of its dependencies) that leads to the next.
 pub(super) type Path = Vec<(Id, usize)>;
 
-/// The level of each service, or of every knot of services that need each other a shortest circle. A dependency that
+/// The level of each service, or of every knot of services that need each other a shortest cycle. A dependency that
 /// does not exist is no edge.
 pub(super) fn levels(needs: &[Vec<Option<DependencyEdge>>]) -> Result<Vec<u32>, Vec<Path>> {
     let graph = build(needs);
-    let Ok(sorted) = toposort(&graph, None) else { return Err(circles(&graph)) };
+    let Ok(sorted) = toposort(&graph, None) else { return Err(cycles(&graph)) };
     let mut levels = alloc::vec![0; needs.len()];
     // An edge leads from a service to what it needs, so what is needed comes last in the sort.
     for node in sorted.into_iter().rev() {
@@ -38,8 +38,8 @@ fn build(needs: &[Vec<Option<DependencyEdge>>]) -> DiGraph<(), usize> {
     graph
 }
 
-/// One circle of each knot, told from its member that comes first in the file; the knots in the order of the file.
-fn circles(graph: &DiGraph<(), usize>) -> Vec<Path> {
+/// One cycle of each knot, told from its member that comes first in the file; the knots in the order of the file.
+fn cycles(graph: &DiGraph<(), usize>) -> Vec<Path> {
     // The other algorithm calls itself along the longest chain.
     let knots = kosaraju_scc(graph);
     let mut search =
@@ -55,10 +55,10 @@ fn circles(graph: &DiGraph<(), usize>) -> Vec<Path> {
     });
     let mut firsts: Vec<NodeIndex> = firsts.collect();
     firsts.sort_unstable();
-    firsts.into_iter().map(|first| search.circle(graph, first)).collect()
+    firsts.into_iter().map(|first| search.cycle(graph, first)).collect()
 }
 
-/// Looks for circles, in each knot once.
+/// Looks for cycles, in each knot once.
 struct Search {
     /// To which knot each belongs.
     knots: Vec<usize>,
@@ -68,8 +68,8 @@ struct Search {
 
 impl Search {
     /// Breadth first from `start` along its needs, within the knot, until it is met again. `start` is known to be on a
-    /// circle.
-    fn circle(&mut self, graph: &DiGraph<(), usize>, start: NodeIndex) -> Path {
+    /// cycle.
+    fn cycle(&mut self, graph: &DiGraph<(), usize>, start: NodeIndex) -> Path {
         let mut open = VecDeque::from([start]);
         while let (Some(node), None) = (open.pop_front(), self.came_by[start.index()]) {
             for edge in graph.edges(node) {

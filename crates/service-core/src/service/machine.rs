@@ -165,7 +165,7 @@ impl Machine {
             | State::Unknown { .. } => None,
         };
         let probe = match self.probing {
-            Probing::Due(at) if self.memory.state.is_going() || self.memory.state.is_at_rest() => Some(at),
+            Probing::Due(at) if self.memory.state.is_active() || self.memory.state.is_inactive() => Some(at),
             _ => None,
         };
         own.into_iter().chain(probe).min()

@@ -2,8 +2,8 @@
 
 use super::backoff::Backoff;
 use crate::health::Tracker;
-use crate::service::asked::Asked;
 use crate::service::event::{Discovered, Exit};
+use crate::service::request_origin::RequestOrigin;
 use crate::service::state::{Goal, State};
 use crate::time::Moment;
 use alloc::boxed::Box;
@@ -40,7 +40,7 @@ pub struct PersistedState {
     pub extended_to: Option<Moment>,
     /// By whose word its goal is what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Arc<Asked>>,
+    pub asked: Option<Arc<RequestOrigin>>,
     /// When the last run was launched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launched: Option<Moment>,

@@ -125,16 +125,16 @@ pub enum Failure {
 impl State {
     /// Whether a process exists or may exist.
     pub fn is_alive(&self) -> bool {
-        self.is_going() || matches!(self, Self::Stopping { .. } | Self::Unknown { .. })
+        self.is_active() || matches!(self, Self::Stopping { .. } | Self::Unknown { .. })
     }
 
     /// Whether it is alive and not on its way down.
-    pub fn is_going(&self) -> bool {
+    pub fn is_active(&self) -> bool {
         matches!(self, Self::Launching { .. } | Self::Starting { .. } | Self::Ready { .. })
     }
 
     /// Whether nothing runs, and nothing is about to by itself.
-    pub fn is_at_rest(&self) -> bool {
+    pub fn is_inactive(&self) -> bool {
         matches!(self, Self::Stopped | Self::Completed { .. } | Self::Failed { .. })
     }
 
@@ -153,7 +153,7 @@ impl State {
     }
 
     /// Whether the last try to launch it came to nothing.
-    pub fn is_refused(&self) -> bool {
+    pub fn is_launch_failed(&self) -> bool {
         let (Self::Failed { failure, .. } | Self::Backoff { failure, .. }) = self else { return false };
         matches!(failure, Failure::LaunchFailed(_))
     }

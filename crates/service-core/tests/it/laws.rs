@@ -67,7 +67,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 type Edge = (Index, usize, usize);
 
-/// A service that may need any of the services before it, so that there is no circle.
+/// A service that may need any of the services before it, so that there is no cycle.
 fn definition(number: usize, traits: &(usize, u8, Vec<Edge>)) -> Service {
     let (restart, kind, edges) = traits;
     let mut definition = service(&format!("s{number}"));

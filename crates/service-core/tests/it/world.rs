@@ -234,7 +234,7 @@ impl World {
             // It is judged by the definition of its run, which may have changed since.
             let is_oneshot = machine.definition().oneshot && before.definition().oneshot;
             let did_its_work = exit.is_success() && is_oneshot && machine.run() == *run;
-            if did_its_work && machine.goal() == Goal::Up && before.state().last_known().is_going() {
+            if did_its_work && machine.goal() == Goal::Up && before.state().last_known().is_active() {
                 assert!(
                     matches!(machine.state(), State::Completed { .. }),
                     "{id:?} is {:?}, to be run twice",

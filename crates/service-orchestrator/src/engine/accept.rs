@@ -138,7 +138,7 @@ impl Engine {
         let is_outdated = |id: &Id| {
             let service = plan.service(*id);
             let has_done = matches!(self.fleet.machine(*id).state(), State::Completed { .. });
-            let runs = |id: &Id| self.fleet.machine(*id).state().is_going();
+            let runs = |id: &Id| self.fleet.machine(*id).state().is_active();
             let is_free = has_done && service.oneshot && !plan.dependents(*id).iter().any(runs);
             let last = self.services[id.index()].last_definition().filter(|_| is_free);
             last.is_some_and(|last| {

@@ -1,6 +1,6 @@
 //! Takes services up as they were [found](super::recovery): those that run are followed, of those that ended it is told how.
 
-use super::leftover::with_left_overs;
+use super::leftover::with_orphaned;
 use super::recovery::{elsewhere, kept};
 use super::run_trace::RunTrace;
 use super::runtime::{LastRun, Orphaned, RunTasks, Saved};
@@ -19,49 +19,49 @@ use std::sync::Arc;
 
 /// What was learned while services were taken up, and what is to be told once the snapshot shows them.
 #[derive(Default)]
-struct News {
+struct Discoveries {
     events: Vec<(Name, u64, Event)>,
     known: Vec<(Name, u64, Observation)>,
 }
 
-impl News {
-    fn learn(&mut self, name: &Name, run: u64, report: Observation) {
+impl Discoveries {
+    fn add_observation(&mut self, name: &Name, run: u64, report: Observation) {
         self.known.push((name.clone(), run, report));
     }
 }
 
 impl Engine {
     /// Takes up every service where it is. Returns what is known of the runs that were found, to be
-    /// [learned](Engine::learned) once the snapshot shows them.
-    pub(super) fn recall(
+    /// [applied](Engine::apply_observation) once the snapshot shows them.
+    pub(super) fn adopt_all(
         &mut self,
         mut memories: BTreeMap<Name, PersistedState>,
         mut runs: BTreeMap<Name, RunTrace>,
-        mut heard: BTreeMap<Name, ManagerReport>,
+        mut reported: BTreeMap<Name, ManagerReport>,
     ) -> Vec<(Name, u64, Observation)> {
-        let (mut news, now) = (News::default(), clock::now());
+        let (mut discoveries, now) = (Discoveries::default(), clock::now());
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids() {
             let name = &plan.service(id).name;
             let (memory, trace) = (memories.remove(name), runs.remove(name));
-            self.adopt_service(id, memory, trace, heard.remove(name), &mut news, now);
+            self.adopt_service(id, memory, trace, reported.remove(name), &mut discoveries, now);
         }
-        self.settled(news, now)
+        self.settled(discoveries, now)
     }
 
     /// Lets services that were taken up go on.
-    fn settled(&mut self, news: News, now: Moment) -> Vec<(Name, u64, Observation)> {
+    fn settled(&mut self, discoveries: Discoveries, now: Moment) -> Vec<(Name, u64, Observation)> {
         self.fleet.resume(now);
-        for (name, run, event) in news.events {
+        for (name, run, event) in discoveries.events {
             self.handle_event(&name, run, event);
         }
-        news.known
+        discoveries.known
     }
 
     /// What was found of a service of which nobody could tell whether it runs.
     pub(super) async fn handle_trace(&mut self, name: &Name, trace: RunTrace) {
         if trace.may_run() && self.fleet.plan().id(name).is_none() {
-            self.found_left_over(name).await;
+            self.add_orphaned(name).await;
         }
         let Some(id) = self.fleet.plan().id(name) else { return };
         let machine = self.fleet.machine(id);
@@ -70,9 +70,9 @@ impl Engine {
         }
         let memory =
             Some(machine.memory().last_known()).filter(|memory| *memory != PersistedState::default());
-        let (mut news, now) = (News::default(), clock::now());
-        self.adopt_service(id, memory, Some(trace), None, &mut news, now);
-        let known = self.settled(news, now);
+        let (mut discoveries, now) = (Discoveries::default(), clock::now());
+        self.adopt_service(id, memory, Some(trace), None, &mut discoveries, now);
+        let known = self.settled(discoveries, now);
         self.refresh(id);
         for (name, run, report) in known {
             self.apply_observation(&name, run, report);
@@ -80,8 +80,8 @@ impl Engine {
     }
 
     /// One that is defined nowhere is known from now on, and nothing more.
-    async fn found_left_over(&mut self, name: &Name) {
-        let plan = with_left_overs(Plan::clone(self.fleet.plan()), &BTreeSet::from([name.clone()]));
+    async fn add_orphaned(&mut self, name: &Name) {
+        let plan = with_orphaned(Plan::clone(self.fleet.plan()), &BTreeSet::from([name.clone()]));
         self.replan(plan).await;
         let Some(id) = self.fleet.plan().id(name) else { return };
         self.services[id.index()].orphaned = Orphaned::Yes;
@@ -125,8 +125,8 @@ impl Engine {
         id: Id,
         memory: Option<PersistedState>,
         mut trace: Option<RunTrace>,
-        heard: Option<ManagerReport>,
-        news: &mut News,
+        reported: Option<ManagerReport>,
+        discoveries: &mut Discoveries,
         now: Moment,
     ) {
         let plan = Arc::clone(self.fleet.plan());
@@ -135,7 +135,7 @@ impl Engine {
         if let Some(RunTrace { found: Discovered::Running { .. }, record: Some(record), reached }) =
             &mut trace
         {
-            // Its pid is known before anybody can ask; the shim itself has not been heard yet, and is not if it is
+            // Its pid is known before anybody can ask; the shim itself has not been reported yet, and is not if it is
             // frozen.
             let leader = match record.phase {
                 Phase::Running { leader, .. } => Some(leader),
@@ -144,7 +144,11 @@ impl Engine {
                 | Phase::Finished { .. }
                 | Phase::LaunchFailed { .. } => None,
             };
-            news.learn(name, record.run, Observation::Processes { leader, shim: record.shim });
+            discoveries.add_observation(
+                name,
+                record.run,
+                Observation::Processes { leader, shim: record.shim },
+            );
             if leader.is_some() {
                 self.drivers.reports.event(name, record.run, Event::Launched);
             }
@@ -153,9 +157,9 @@ impl Engine {
         }
         let record = trace.as_ref().and_then(|trace| trace.record.as_ref());
         if let Some(record) = record {
-            news.learn(name, record.run, Observation::Missing(record.dropped_lines()));
+            discoveries.add_observation(name, record.run, Observation::Missing(record.dropped_lines()));
             if let Some(left) = record.leftover.clone() {
-                news.learn(name, record.run, Observation::Left(left));
+                discoveries.add_observation(name, record.run, Observation::Left(left));
             }
         }
         let remembered = memory.as_ref().map_or(0, |memory| memory.run);
@@ -163,28 +167,28 @@ impl Engine {
         let definition = kept(&self.drivers.paths, plan.service(id), run, self.is_orphaned(id));
         if definition.as_deref().is_some_and(Service::is_managed) {
             // No shim ran it.
-            trace = trace.filter(|trace| trace.doubt().is_none());
+            trace = trace.filter(|trace| trace.unclear_reason().is_none());
         }
         let judged = definition.as_ref().unwrap_or(plan.service(id));
-        let found = match elsewhere(judged, memory.as_ref(), run, heard.as_ref()) {
+        let found = match elsewhere(judged, memory.as_ref(), run, reported.as_ref()) {
             Some(found) if !trace.as_ref().is_some_and(RunTrace::may_run) => {
                 if matches!(memory.as_ref().map(|memory| &memory.state), Some(State::Launching { .. })) {
                     // Whether that call did it is for the first answer to tell.
-                    news.events.push((name.clone(), run, Event::Launched));
+                    discoveries.events.push((name.clone(), run, Event::Launched));
                 }
                 found
             }
             _ => trace.map_or(Discovered::Absent, |trace| trace.found),
         };
-        if let Some(heard) = heard {
+        if let Some(reported) = reported {
             let entry = self.services[id.index()].edit();
             // It is of that run, whatever comes next.
             entry.snapshot.run = run;
-            entry.check = Some(Arc::new(heard.check));
+            entry.check = Some(Arc::new(reported.check));
             if manager::decides(judged) {
-                news.events.push((name.clone(), run, heard.event));
+                discoveries.events.push((name.clone(), run, reported.event));
             }
-            news.learn(name, run, Observation::Manager(heard.info));
+            discoveries.add_observation(name, run, Observation::Manager(reported.info));
         }
         if let Some(definition) = definition {
             if let Discovered::Running { .. } | Discovered::Unclear { .. } = &found {

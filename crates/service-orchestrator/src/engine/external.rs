@@ -9,10 +9,10 @@ use service_core::service::{Event, Presence, StartedBy};
 use std::sync::Arc;
 
 impl Engine {
-    /// Takes in whether a service runs that was at rest here since this run. What was heard of it belongs to the run that
+    /// Takes in whether a service runs that was at rest here since this run. What was reported of it belongs to the run that
     /// begins with that.
     pub(super) fn handle_presence(&mut self, name: &Name, run: u64, found: Option<Box<ManagerReport>>) {
-        let Some(heard) = found else {
+        let Some(reported) = found else {
             return self.handle_event(name, run, Event::PresenceChecked(Presence::Absent));
         };
         self.handle_event(name, run, Event::PresenceChecked(Presence::Running));
@@ -28,10 +28,10 @@ impl Engine {
         let last = Arc::clone(self.services[id.index()].last_definition().unwrap_or(&definition));
         self.keep(id, &last, run);
         self.refresh(id);
-        self.apply_observation(name, run, Observation::Manager(heard.info));
+        self.apply_observation(name, run, Observation::Manager(reported.info));
         if manager::decides(&definition) {
-            self.apply_observation(name, run, Observation::Checked(heard.check));
-            self.handle_event(name, run, heard.event);
+            self.apply_observation(name, run, Observation::Checked(reported.check));
+            self.handle_event(name, run, reported.event);
         }
     }
 }

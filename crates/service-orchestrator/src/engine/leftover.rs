@@ -5,8 +5,8 @@ use service_core::{Name, Plan};
 use std::collections::BTreeSet;
 
 /// The plan and these services, which only need to be seen and stopped.
-pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
-    let left_over = |name: Name| {
+pub(super) fn with_orphaned(plan: Plan, names: &BTreeSet<Name>) -> Plan {
+    let orphaned = |name: Name| {
         let mut service = Service::new(name);
         service.description = "no longer defined; removed when it is stopped".to_owned();
         service.restart = Restart::No;
@@ -17,7 +17,7 @@ pub(super) fn with_left_overs(plan: Plan, names: &BTreeSet<Name>) -> Plan {
         return plan;
     }
     let defined = plan.ids().map(|id| Service::clone(plan.service(id)));
-    let services = defined.chain(names.iter().cloned().map(left_over)).collect();
+    let services = defined.chain(names.iter().cloned().map(orphaned)).collect();
     Plan::compile(Config { settings: plan.settings().clone(), services })
         .expect("services without dependencies, of names that are not in the plan, cannot make it wrong")
 }

@@ -19,7 +19,7 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<(), Problem>>,
     },
     /// What would be started by a restart that stops something?
-    Foresee { request: Request, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
+    PreviewRestart { request: Request, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
     /// Somebody waits for what others bring about.
     Wait {
         watch: WaitRequest,
@@ -27,21 +27,21 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<(), Problem>>,
     },
     /// Somebody looked again at a service of which nobody could tell whether it runs.
-    Found { name: Name, trace: Box<RunTrace> },
+    Reexamined { name: Name, trace: Box<RunTrace> },
     /// What may be asked has changed.
     Accepted,
     /// Another plan.
     Replan { plan: Plan, by: Option<String>, reply: oneshot::Sender<()> },
     /// The plan before an apply that has failed, with what others have changed since; the reply has what ran, and the plan.
-    GoBack {
+    RollBack {
         before: Arc<Comparison>,
         by: Option<String>,
         reply: oneshot::Sender<Result<(Presence, Plan), Problem>>,
     },
     /// What runs, to be compared with another plan?
-    Present { reply: oneshot::Sender<Presence> },
+    ReadPresence { reply: oneshot::Sender<Presence> },
     /// An apply begins to take its steps, or has taken them.
-    Walk { begins: bool, reply: oneshot::Sender<()> },
+    SetApplying { begins: bool, reply: oneshot::Sender<()> },
     /// All that is defined has been applied.
     Applied { reply: oneshot::Sender<()> },
     /// More services or other definitions of some, and some less; the reply says which have gone.
@@ -52,9 +52,9 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<Vec<Name>, Problem>>,
     },
     /// Somebody reads the journal.
-    Read { names: Vec<String>, reply: oneshot::Sender<Result<Subscription, Problem>> },
+    SubscribeJournal { names: Vec<String>, reply: oneshot::Sender<Result<Subscription, Problem>> },
     /// Is the owner there, and what keeps it from writing the journal?
-    Examine { reply: oneshot::Sender<Option<String>> },
+    CheckHealth { reply: oneshot::Sender<Option<String>> },
     /// Write everything down and end.
     Finish { reply: oneshot::Sender<()> },
 }

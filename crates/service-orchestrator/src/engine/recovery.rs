@@ -1,7 +1,7 @@
 //! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
 
 use super::drivers::Drivers;
-use super::leftover::with_left_overs;
+use super::leftover::with_orphaned;
 use super::run_trace::{RunTrace, unknown_because};
 use crate::host::clock;
 use crate::host::descriptors::DescriptorBudget;
@@ -37,7 +37,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The plan, with the services that run, or may run, although they are no longer defined, and what was found of each service.
 pub(super) struct RecoveredRuns {
     pub(super) plan: Plan,
-    pub(super) left_over: BTreeSet<Name>,
+    pub(super) orphaned: BTreeSet<Name>,
     pub(super) runs: BTreeMap<Name, RunTrace>,
     /// Whether not even the names of the services can be read.
     pub(super) unlisted: bool,
@@ -86,14 +86,14 @@ pub(super) async fn find_runs(
     };
     runs.extend(traces_of_lost(paths, lost).await);
     let may_run = runs.iter().filter(|(_, trace)| trace.may_run());
-    let mut left_over: BTreeSet<Name> =
+    let mut orphaned: BTreeSet<Name> =
         may_run.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
     let unknown = memories
         .iter()
         .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(paths, name, memory));
-    left_over.extend(unknown.map(|(name, _)| name.clone()));
+    orphaned.extend(unknown.map(|(name, _)| name.clone()));
     let unsearched = unsearched.is_some();
-    RecoveredRuns { plan: with_left_overs(plan, &left_over), left_over, runs, unlisted, unsearched, began }
+    RecoveredRuns { plan: with_orphaned(plan, &orphaned), orphaned, runs, unlisted, unsearched, began }
 }
 
 /// What is found of shims that live without files.
@@ -149,7 +149,7 @@ pub(super) async fn traces(
     unsearched: Option<&str>,
 ) -> BTreeMap<Name, RunTrace> {
     let (mut looks, mut runs) = (JoinSet::new(), BTreeMap::new());
-    let at_once = DescriptorBudget::now().looks(MAX_CONCURRENT);
+    let at_once = DescriptorBudget::now().preflight_checks(MAX_CONCURRENT);
     for name in &names {
         if looks.len() >= at_once {
             runs.extend(looks.join_next().await.and_then(Result::ok));
@@ -367,11 +367,11 @@ pub(super) fn elsewhere(
     definition: &Service,
     memory: Option<&PersistedState>,
     run: u64,
-    heard: Option<&ManagerReport>,
+    reported: Option<&ManagerReport>,
 ) -> Option<Discovered> {
     let memory = memory.filter(|memory| memory.run == run && memory.state.is_alive())?;
     let launched = memory.state.launched().unwrap_or_default();
-    definition.is_managed().then(|| match heard.map(|heard| &heard.event) {
+    definition.is_managed().then(|| match reported.map(|reported| &reported.event) {
         Some(event @ Event::TreeExited(_)) => Discovered::Exited { run, event: event.clone() },
         None if is_to_be_asked(memory) => Discovered::Unreachable { run, launched },
         _ => Discovered::Running { run, launched },
@@ -380,7 +380,7 @@ pub(super) fn elsewhere(
 
 /// Whether it was up for all that is known, and nothing was being done about it.
 fn is_to_be_asked(memory: &PersistedState) -> bool {
-    memory.state.is_going()
+    memory.state.is_active()
 }
 
 /// Asks managers what has become of what they ran when the former daemon ended, so that nobody is told what only it
@@ -395,7 +395,7 @@ pub(super) async fn query_managers(
     };
     let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
-        let definition = kept(&drivers.paths, service, memory.run, found.left_over.contains(&service.name));
+        let definition = kept(&drivers.paths, service, memory.run, found.orphaned.contains(&service.name));
         // Where it is lost with which it was started, that of now is asked only if it was accepted.
         let definition =
             definition.or_else(|| drivers.acceptance.covers(service).then(|| Arc::clone(service)))?;

@@ -18,7 +18,7 @@ impl RunTrace {
     }
 
     /// Why nobody can tell whether it runs, if that is so.
-    pub(super) fn doubt(&self) -> Option<&str> {
+    pub(super) fn unclear_reason(&self) -> Option<&str> {
         let Discovered::Unclear { why } = &self.found else { return None };
         Some(why)
     }

@@ -34,10 +34,10 @@ pub(crate) async fn run(
     let journal = Journal::open(&drivers.paths, store.last_event());
     let applied = run_definition::known(&drivers.paths, &plan);
     let found = recovery::find_runs(&drivers.paths, plan, &memories).await;
-    let heard = recovery::query_managers(&drivers, &found, &memories).await;
+    let reported = recovery::query_managers(&drivers, &found, &memories).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
     let services = fleet.plan().ids().map(|id| {
-        let is_orphaned = found.left_over.contains(&fleet.plan().service(id).name);
+        let is_orphaned = found.orphaned.contains(&fleet.plan().service(id).name);
         let orphaned = if is_orphaned { Orphaned::Yes } else { Orphaned::No };
         ServiceRuntime::new(ServiceSnapshot::new(&fleet, id), orphaned)
     });
@@ -66,7 +66,7 @@ pub(crate) async fn run(
     task.note_definitions();
     task.note_unasked();
     let unclear = Unclear::new(&found.runs, [found.unlisted, found.unsearched], &memories, found.began);
-    let known = task.recall(memories, found.runs, heard);
+    let known = task.adopt_all(memories, found.runs, reported);
     task.after().await;
     for (name, run, report) in known {
         task.apply_observation(&name, run, report);

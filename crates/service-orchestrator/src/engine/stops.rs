@@ -17,7 +17,7 @@ impl Engine {
     pub(super) fn is_cut_off(&self, name: &Name, what: &Observation) -> bool {
         let Some(id) = self.fleet.plan().id(name) else { return false };
         let state = self.fleet.machine(id).state();
-        let may_check = state.is_going() || matches!(state, State::Unknown { .. });
+        let may_check = state.is_active() || matches!(state, State::Unknown { .. });
         matches!(what, Observation::Checked(_)) && !may_check
     }
 

@@ -2,7 +2,7 @@
 
 use super::drivers::Drivers;
 use super::inbox::{Inbox, Input};
-use super::leftover::with_left_overs;
+use super::leftover::with_orphaned;
 use super::message::Command;
 use super::request_log::RequestLog;
 use super::runtime::{Orphaned, RetiredRuns, ServiceRuntime};
@@ -78,7 +78,7 @@ impl ServiceSnapshot {
             pid: None,
             shim: None,
             check: None,
-            complaint: None,
+            stop_error: None,
             out_of_reach: None,
             ending: None,
             told: ManagerInfo::default(),
@@ -154,28 +154,28 @@ impl Engine {
             Command::Request { request, rows, reply } => {
                 let _ = reply.send(self.accept(&request, rows));
             }
-            Command::Foresee { request, reply } => {
-                let _ = reply.send(self.foresee(&request));
+            Command::PreviewRestart { request, reply } => {
+                let _ = reply.send(self.preview_restart(&request));
             }
             Command::Wait { watch, rows, reply } => {
                 let waiter = Waiter::for_state(&watch, self.fleet.plan(), rows, clock::now());
                 let _ = reply.send(waiter.map(|waiter| self.waiters.push(waiter)));
             }
-            Command::Found { name, trace } => self.handle_trace(&name, *trace).await,
+            Command::Reexamined { name, trace } => self.handle_trace(&name, *trace).await,
             Command::Accepted => self.note_unasked(),
             Command::Replan { plan, by, reply } => {
                 self.by = by;
                 self.replan(plan).await;
                 let _ = reply.send(());
             }
-            Command::GoBack { before, by, reply } => {
+            Command::RollBack { before, by, reply } => {
                 self.by = by;
                 let _ = reply.send(self.go_back(&before).await);
             }
-            Command::Present { reply } => {
+            Command::ReadPresence { reply } => {
                 let _ = reply.send(self.presence());
             }
-            Command::Walk { begins, reply } => {
+            Command::SetApplying { begins, reply } => {
                 self.walks = if begins { self.walks + 1 } else { self.walks.saturating_sub(1) };
                 if !begins {
                     self.prune_orphaned().await;
@@ -190,11 +190,11 @@ impl Engine {
                 self.by = by;
                 let _ = reply.send(self.redefine(added, removed).await);
             }
-            Command::Read { names, reply } => {
+            Command::SubscribeJournal { names, reply } => {
                 let _ = reply.send(self.read(&names));
             }
             Command::Finish { reply } => return self.finish(reply).await,
-            Command::Examine { reply } => {
+            Command::CheckHealth { reply } => {
                 let _ = reply.send(self.journal.trouble().map(str::to_owned));
             }
         }
@@ -359,11 +359,11 @@ impl Engine {
             Observation::Missing(missing) => entry.missing = missing,
             Observation::Status(said) => entry.said = said,
             Observation::SharedBuffer(buffer) => entry.metrics.counts_at(buffer),
-            Observation::StopError(complaint) => {
+            Observation::StopError(stop_error) => {
                 let env = &entry.definition.env;
-                entry.complaint = complaint.map(|complaint| redact::without(&complaint, env));
+                entry.stop_error = stop_error.map(|stop_error| redact::without(&stop_error, env));
                 self.complained.insert(id);
-                if let Some(message) = entry.complaint.clone() {
+                if let Some(message) = entry.stop_error.clone() {
                     let published = Arc::clone(&self.snapshots.borrow());
                     self.waiters
                         .iter_mut()
@@ -386,7 +386,7 @@ impl Engine {
         let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
         let orphaned: BTreeSet<Name> = names.filter(|name| plan.id(name).is_none()).cloned().collect();
         self.has_gone = false;
-        let plan = Arc::new(with_left_overs(plan, &orphaned));
+        let plan = Arc::new(with_orphaned(plan, &orphaned));
         self.retire_runs(&plan);
         self.slice.yield_if_spent().await;
         self.complained.clear();

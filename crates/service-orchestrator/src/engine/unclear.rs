@@ -11,8 +11,8 @@ use crate::process;
 use crate::process::lost::Lost;
 use crate::request::Verb;
 use service_api::Problem;
+use service_core::explain::help_for_unknown;
 use service_core::service::PersistedState;
-use service_core::why::unknown;
 use service_core::{Id, Moment, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Until the first look after the one that failed; doubled after each, up to the longest.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(2);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// What is to be found out.
 pub(super) struct Unclear {
@@ -43,8 +43,9 @@ impl Unclear {
         memories: &BTreeMap<Name, PersistedState>,
         began: Moment,
     ) -> Self {
-        let doubt = |(name, trace): (&Name, &RunTrace)| Some((name.clone(), trace.doubt()?.to_owned()));
-        let services: BTreeMap<Name, String> = runs.iter().filter_map(doubt).collect();
+        let unclear =
+            |(name, trace): (&Name, &RunTrace)| Some((name.clone(), trace.unclear_reason()?.to_owned()));
+        let services: BTreeMap<Name, String> = runs.iter().filter_map(unclear).collect();
         let is_unclear = |(name, _): &(&Name, &PersistedState)| services.contains_key(*name);
         let of_these = memories.iter().filter(is_unclear);
         let memories = of_these.map(|(name, memory)| (name.clone(), memory.clone())).collect();
@@ -53,12 +54,12 @@ impl Unclear {
 
     /// Looks again until all is known, and tells the owner whatever is new.
     pub(super) async fn find_out(mut self, paths: Arc<Paths>, commands: UnboundedSender<Command>) {
-        let mut pause = LOOK_AGAIN;
+        let mut pause = RETRY_DELAY;
         while (self.unlisted || self.unsearched || !self.services.is_empty()) && !commands.is_closed() {
             tokio::time::sleep(pause).await;
-            pause = LONGEST.min(pause * 2);
+            pause = MAX_RETRY_DELAY.min(pause * 2);
             for (name, trace) in self.inspect(&paths).await {
-                let why = trace.doubt().map(str::to_owned);
+                let why = trace.unclear_reason().map(str::to_owned);
                 let is_news = why.is_none() || self.services.get(&name) != why.as_ref();
                 match why {
                     Some(why) => self.services.insert(name.clone(), why),
@@ -66,7 +67,7 @@ impl Unclear {
                 };
                 if is_news {
                     // When the owner is gone nobody needs to know.
-                    let _ = commands.send(Command::Found { name, trace: Box::new(trace) });
+                    let _ = commands.send(Command::Reexamined { name, trace: Box::new(trace) });
                 }
             }
         }
@@ -109,7 +110,10 @@ impl Engine {
                 Err(match named.clone().find(|named| *named == name).or(named.next()) {
                     Some(named) if named != name => {
                         let why = format!("`{name}`, which blocks it, is unknown: {why}");
-                        Problem { help: Some(unknown(name)), ..state_unknown(verb.as_str(), named, &why) }
+                        Problem {
+                            help: Some(help_for_unknown(name)),
+                            ..state_unknown(verb.as_str(), named, &why)
+                        }
                     }
                     _ => state_unknown(verb.as_str(), name, why),
                 })

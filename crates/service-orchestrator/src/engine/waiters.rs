@@ -8,11 +8,11 @@ use crate::request::{Verb, WaitPolicy, WaitRequest};
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use service_api::{Action, Code, Outcome, Problem};
 use service_core::config::name_of;
+use service_core::explain::{STATE_NOT_WRITTEN, help_for_unknown, next_step_after_start};
 use service_core::fleet::progress::Prospects;
 use service_core::fleet::{Blocker, Progress, WaitCondition};
 use service_core::plan::Id;
 use service_core::service::Goal;
-use service_core::why::{STATE_NOT_WRITTEN, after_start, unknown};
 use service_core::{Moment, Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -302,7 +302,7 @@ fn explain(verb: Verb, id: Id, obstacle: Blocker, fleet: &FleetSnapshot) -> Prob
                 _ => "; its log cannot be written: check whether the disk is full",
             };
             let mut message = format!("cannot {verb} `{name}`: {reason}{disk}");
-            let mut help = after_start(&entry.definition, &entry.snapshot.state);
+            let mut help = next_step_after_start(&entry.definition, &entry.snapshot.state);
             if let Some(again) = entry.retry_note() {
                 message += &again;
                 help = format!(
@@ -352,7 +352,7 @@ fn never(until: WaitCondition, id: Id, obstacle: Blocker, fleet: &FleetSnapshot)
         }
         Blocker::Unclear => {
             let why = entry.snapshot.state.unknown_because().unwrap_or_default();
-            (why.to_owned(), unknown(name))
+            (why.to_owned(), help_for_unknown(name))
         }
         Blocker::Superseded if entry.snapshot.state.is_alive() => {
             ("it is being stopped by request".to_owned(), format!("run `service start {name}`"))
@@ -379,11 +379,11 @@ fn state_now(entry: &ServiceSnapshot) -> &'static str {
 
 /// Whether its manager has refused to stop it, which has to be before it can be started.
 fn is_held(entry: &ServiceSnapshot) -> bool {
-    entry.complaint.is_some() && entry.snapshot.state_word() == "stopping"
+    entry.stop_error.is_some() && entry.snapshot.state_word() == "stopping"
 }
 
 fn held(entry: &ServiceSnapshot) -> Problem {
-    let (name, why) = (&entry.definition.name, entry.complaint.as_deref().unwrap_or_default());
+    let (name, why) = (&entry.definition.name, entry.stop_error.as_deref().unwrap_or_default());
     let message = format!("cannot start `{name}`: it has to stop first, and its manager refuses: {why}");
     Problem::new(Code::StopFailed, message).help(format!(
         "the stop is tried again, and then `{name}` starts; `service stop {name}` cancels the \

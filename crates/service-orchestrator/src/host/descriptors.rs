@@ -13,15 +13,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the daemon itself has open, and opens for a moment: files, `/proc`, the descriptors of one launch.
-const OWN: usize = 32;
+const RESERVED: usize = 32;
 /// More than this the doors, logs and checks do not need together.
 const MAX_OTHERS: usize = 8192;
 /// The descriptors of what a shim would leave.
-const OF_A_HERITAGE: usize = 3;
+const ORPHANED_OUTPUT_DESCRIPTORS: usize = 3;
 /// More than this is not spared for connections without.
 const MAX_SPARED: usize = 4096;
 /// The descriptors that a check has open at most.
-const OF_A_CHECK: usize = 2;
+const CHECK_DESCRIPTORS: usize = 2;
 
 /// Those that are held for services.
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -42,7 +42,7 @@ impl DescriptorBudget {
     }
 
     fn shared(self) -> usize {
-        self.limit.saturating_sub(OWN)
+        self.limit.saturating_sub(RESERVED)
     }
 
     /// For services.
@@ -51,12 +51,12 @@ impl DescriptorBudget {
     }
 
     /// So far also what shims would leave is kept.
-    fn with_heritage(self) -> usize {
+    fn with_orphaned_output(self) -> usize {
         (self.services() / 2).max(self.services().saturating_sub(MAX_SPARED))
     }
 
     /// Of connections of one kind at one door, at most this many.
-    pub(crate) fn seats(self, most: usize) -> usize {
+    pub(crate) fn connections(self, most: usize) -> usize {
         most.min(self.shared() / 16).max(4)
     }
 
@@ -67,7 +67,7 @@ impl DescriptorBudget {
 
     /// Of checks at the same time.
     pub(crate) fn checks(self) -> usize {
-        (self.shared() / 16 / OF_A_CHECK).max(1)
+        (self.shared() / 16 / CHECK_DESCRIPTORS).max(1)
     }
 
     /// Of shims that wait for a launch, at most this many.
@@ -76,7 +76,7 @@ impl DescriptorBudget {
     }
 
     /// Of services that are looked at side by side, at most this many: each takes two.
-    pub(crate) fn looks(self, most: usize) -> usize {
+    pub(crate) fn preflight_checks(self, most: usize) -> usize {
         most.min(self.shared() / 16).max(1)
     }
 }
@@ -88,14 +88,19 @@ pub(crate) struct DescriptorPermit(usize);
 impl DescriptorPermit {
     /// Takes what a connection needs.
     pub(crate) fn connection() -> Result<Self, NoDescriptors> {
-        let room = DescriptorBudget::now();
+        let budget = DescriptorBudget::now();
         let mut held = Self(0);
-        if held.try_reserve(1, room.services()) { Ok(held) } else { Err(NoDescriptors { limit: room.limit }) }
+        if held.try_reserve(1, budget.services()) {
+            Ok(held)
+        } else {
+            Err(NoDescriptors { limit: budget.limit })
+        }
     }
 
     /// Takes what its orphaned output would need, too; whether there is room for that.
     pub(crate) fn and_orphaned_output(&mut self) -> bool {
-        self.0 > 1 || self.try_reserve(OF_A_HERITAGE, DescriptorBudget::now().with_heritage())
+        self.0 > 1
+            || self.try_reserve(ORPHANED_OUTPUT_DESCRIPTORS, DescriptorBudget::now().with_orphaned_output())
     }
 
     fn try_reserve(&mut self, number: usize, most: usize) -> bool {
@@ -170,27 +175,31 @@ mod tests {
     #[test]
     fn whatever_the_limit_is_all_that_may_be_open_fits_below_it() {
         for limit in [48, 64, 100, 128, 200, 256, 1024, 4096, 20_000, 1 << 20] {
-            let room = DescriptorBudget { limit };
-            let doors = 2 * (room.seats(256) + room.seats(1100)) + 2 * room.logs(256);
-            let others = OWN + doors + room.checks() * OF_A_CHECK + 4 * room.spares(32);
+            let budget = DescriptorBudget { limit };
+            let doors = 2 * (budget.connections(256) + budget.connections(1100)) + 2 * budget.logs(256);
+            let others = RESERVED + doors + budget.checks() * CHECK_DESCRIPTORS + 4 * budget.spares(32);
             // Where there are very few, both doors are not full at the same time.
             let slack = if limit < 128 { 16 } else { 0 };
-            assert!(others + room.services() <= limit + slack || room.checks() > 256, "{limit}: {others}");
-            assert!(room.with_heritage() <= room.services());
+            assert!(
+                others + budget.services() <= limit + slack || budget.checks() > 256,
+                "{limit}: {others}"
+            );
+            assert!(budget.with_orphaned_output() <= budget.services());
         }
     }
 
     #[test]
     fn what_is_given_back_can_be_taken_again_and_orphaned_outputs_leave_room_for_connections() {
-        let room = DescriptorBudget { limit: 200 };
+        let budget = DescriptorBudget { limit: 200 };
         let mut held: Vec<DescriptorPermit> = Vec::new();
         let mut whole = 0;
         loop {
             let mut next = DescriptorPermit(0);
-            if !next.try_reserve(1, room.services()) {
+            if !next.try_reserve(1, budget.services()) {
                 break;
             }
-            whole += usize::from(next.try_reserve(OF_A_HERITAGE, room.with_heritage()));
+            whole +=
+                usize::from(next.try_reserve(ORPHANED_OUTPUT_DESCRIPTORS, budget.with_orphaned_output()));
             held.push(next);
         }
         assert_eq!((whole, held.len()), (8, 46));

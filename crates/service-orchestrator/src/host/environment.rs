@@ -26,10 +26,10 @@ pub(crate) fn inherited_environment(
     identity: Option<&Identity>,
 ) -> Option<Vec<(String, String)>> {
     let other = identity.filter(|identity| identity.uid != geteuid().as_raw());
-    if other.is_none() && !service.surroundings.env_clear {
+    if other.is_none() && !service.environment.env_clear {
         return None;
     }
-    let pass = &service.surroundings.pass_env;
+    let pass = &service.environment.pass_env;
     let is_passed = |name: &str| {
         EVERYBODYS.contains(&name)
             || name.starts_with("LC_")
@@ -140,10 +140,10 @@ mod tests {
         assert!(theirs.contains(&"HOME".to_owned()) && theirs.contains(&"PATH".to_owned()), "{theirs:?}");
         // Set by cargo for each test.
         assert!(!theirs.iter().any(|name| name.starts_with("CARGO")), "{theirs:?}");
-        service.surroundings.pass_env = vec!["CARGO_PKG_NAME".into(), "NOTIFY_SOCKET".into()];
+        service.environment.pass_env = vec!["CARGO_PKG_NAME".into(), "NOTIFY_SOCKET".into()];
         let passed = names(&service, Some(&identity)).unwrap();
         assert!(passed.contains(&"CARGO_PKG_NAME".to_owned()), "{passed:?}");
-        service.surroundings.env_clear = true;
+        service.environment.env_clear = true;
         let own = names(&service, None).unwrap();
         assert!(own.contains(&"CARGO_PKG_NAME".to_owned()) && !own.contains(&"CARGO".to_owned()), "{own:?}");
     }

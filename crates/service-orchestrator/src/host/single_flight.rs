@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// More answers are forgotten all at once.
-const MOST: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// What is under way, and the last answers, by name.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl<T, V: Clone> SingleFlight<T, V> {
         {
             return Arc::clone(flight);
         }
-        if flights.len() >= MOST {
+        if flights.len() >= MAX_ENTRIES {
             flights.clear();
         }
         let flight = Arc::new(Flight { about: Arc::clone(about), answer: OnceCell::new() });

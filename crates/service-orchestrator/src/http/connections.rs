@@ -81,7 +81,7 @@ impl ConnectionLimiter {
     pub(super) fn new(count: &Arc<ConnectionCount>) -> Self {
         let budget = DescriptorBudget::now();
         let [requests, streams] =
-            [MAX_REQUEST_CONNECTIONS, MAX_STREAM_CONNECTIONS].map(|most| budget.seats(most));
+            [MAX_REQUEST_CONNECTIONS, MAX_STREAM_CONNECTIONS].map(|most| budget.connections(most));
         Self::with_permits(requests, streams, Arc::clone(count))
     }
 

@@ -89,7 +89,7 @@ const FAMILIES: [Family; 10] = [
         name: "service_ready",
         help: "Whether the service runs and has become ready.",
         of: Value::Flag(|entry| {
-            Some(entry.snapshot.state.is_going() && entry.snapshot.state.ready().is_some())
+            Some(entry.snapshot.state.is_active() && entry.snapshot.state.ready().is_some())
         }),
     },
     Family {

@@ -29,7 +29,7 @@ use tokio_stream::wrappers::WatchStream;
 use utoipa::IntoParams;
 
 /// So many are looked at in one go.
-const FEW: usize = 16;
+const BATCH_SIZE: usize = 16;
 
 /// `?long=true&follow=true`.
 #[derive(Deserialize, IntoParams)]
@@ -81,9 +81,9 @@ pub(super) async fn status(
             let chosen = (!names.is_empty()).then(|| entries(&fleet, &names));
             let told = move |at| {
                 let all = chosen.as_deref().unwrap_or(&fleet.entries);
-                Some(statuses(&api, &fleet, all.get(at..)?.chunks(FEW).next()?, detail))
+                Some(statuses(&api, &fleet, all.get(at..)?.chunks(BATCH_SIZE).next()?, detail))
             };
-            Ok(list_body::list_with(notes, (0..).step_by(FEW).map_while(told).flatten()))
+            Ok(list_body::list_with(notes, (0..).step_by(BATCH_SIZE).map_while(told).flatten()))
         }
     }
 }

@@ -65,8 +65,8 @@ impl From<CheckRow> for HistoryEntry {
 pub(crate) struct Checks(SegmentSnapshot);
 
 impl Checks {
-    pub(super) fn new(shelf: SegmentSnapshot) -> Self {
-        Self(shelf)
+    pub(super) fn new(segments: SegmentSnapshot) -> Self {
+        Self(segments)
     }
 
     pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {

@@ -110,8 +110,8 @@ impl RowCursor for Starts {
 
 /// How many starts a journal tells of, told three by three.
 pub(crate) fn pieces_of_starts(journal: &Path) -> usize {
-    let Ok(shelf) = SegmentSnapshot::at(journal) else { return 0 };
-    let mut ahead = Starts::new(Backlog::from_files(shelf), EventQuery::default());
+    let Ok(segments) = SegmentSnapshot::at(journal) else { return 0 };
+    let mut ahead = Starts::new(Backlog::from_files(segments), EventQuery::default());
     let mut told = 0;
     let mut piece = || {
         ahead.advance(&mut |_| {
@@ -140,7 +140,7 @@ mod tests {
         let text: String =
             (0..10).map(|nth| event(2 * nth + 1, "starting") + &event(2 * nth + 2, "ready")).collect();
         lines.append(text.as_bytes(), Vec::new).unwrap();
-        let mut ahead = Starts::new(Backlog::from_files(lines.shelf()), EventQuery::default());
+        let mut ahead = Starts::new(Backlog::from_files(lines.segments()), EventQuery::default());
         let mut told = 0;
         let mut piece = || {
             ahead.advance(&mut |_| {

@@ -15,7 +15,7 @@ pub(crate) struct History {
     past: Backlog,
     checks: Checks,
     question: EventQuery,
-    /// Of checks: they have no numbers, so those from the first event on that is told.
+    /// Of checks: they have no numbers, so those from the first event on that is delivered.
     checked_since: Option<Since>,
     way: Position,
     checks_from: usize,
@@ -68,7 +68,7 @@ impl RowCursor for History {
         let (question, since) = (&self.question, self.checked_since);
         let mut events = self
             .past
-            .ahead(&events, self.way.from, self.way.told)
+            .ahead(&events, self.way.from, self.way.delivered)
             .filter(|(_, event)| question.takes(event) && is_since(&event.time, question.since))
             .filter_map(|(after, event)| Some((after, event.seq, of_service(event)?)))
             .peekable();
@@ -82,7 +82,7 @@ impl RowCursor for History {
             let row = match (event, check) {
                 (Some(at), check) if check.is_none_or(|check| at <= check) => {
                     let Some((after, seq, row)) = events.next() else { break };
-                    (self.way.from, self.way.told, self.latest[0]) = (after, Some(seq), at);
+                    (self.way.from, self.way.delivered, self.latest[0]) = (after, Some(seq), at);
                     row
                 }
                 (_, Some(at)) => {

@@ -174,7 +174,7 @@ pub(super) struct Position {
     /// A place in the files, one after the other.
     pub(super) from: usize,
     /// The number of the last event that is behind.
-    pub(super) told: Option<u64>,
+    pub(super) delivered: Option<u64>,
     /// So many are still asked for.
     pub(super) left: usize,
 }
@@ -182,20 +182,20 @@ pub(super) struct Position {
 /// Reads events, on a thread that may wait for the disk.
 #[derive(Clone)]
 pub(crate) struct Backlog {
-    shelf: SegmentSnapshot,
+    segments: SegmentSnapshot,
     unwritten: Vec<Arc<EventRecord>>,
     last: u64,
 }
 
 impl Backlog {
     /// The files, and events that could not be written yet, up to the last number that was given.
-    pub(super) fn new(shelf: SegmentSnapshot, unwritten: Vec<Arc<EventRecord>>, last: u64) -> Self {
-        Self { shelf, unwritten, last }
+    pub(super) fn new(segments: SegmentSnapshot, unwritten: Vec<Arc<EventRecord>>, last: u64) -> Self {
+        Self { segments, unwritten, last }
     }
 
     /// The files alone.
-    pub(super) fn from_files(shelf: SegmentSnapshot) -> Self {
-        Self { shelf, unwritten: Vec::new(), last: u64::MAX }
+    pub(super) fn from_files(segments: SegmentSnapshot) -> Self {
+        Self { segments, unwritten: Vec::new(), last: u64::MAX }
     }
 
     /// The events that are asked for, in their order.
@@ -213,13 +213,13 @@ impl Backlog {
 
     /// Whether there is any event about this service.
     pub(crate) fn tells_of(&self, name: &str) -> Result<bool, Problem> {
-        let (mut told, question) =
+        let (mut delivered, question) =
             (false, EventQuery { names: vec![name.to_owned()], ..EventQuery::default() });
         self.advance(&question, &mut self.way(&question)?, &mut |_| {
-            told = true;
+            delivered = true;
             Break(())
         })?;
-        Ok(told)
+        Ok(delivered)
     }
 
     /// The way through the events that are asked for, from their first.
@@ -227,12 +227,12 @@ impl Backlog {
     /// # Errors
     /// As [`Backlog::find`].
     pub(super) fn way(&self, question: &EventQuery) -> Result<Position, Problem> {
-        let mut way = Position { from: 0, told: None, left: question.limit.unwrap_or(usize::MAX) };
+        let mut way = Position { from: 0, delivered: None, left: question.limit.unwrap_or(usize::MAX) };
         let texts = self.texts()?;
         if let Some(Since::After(seq)) = question.since {
             let oldest = self.ahead(&texts, 0, None).next().map(|(_, event)| event.seq);
             self.refuse_gap(seq, oldest)?;
-            way.told = Some(seq);
+            way.delivered = Some(seq);
         } else if let (None, Some(most)) = (question.since, question.limit) {
             let unwritten = self.unwritten.iter().rev().map(|recorded| (usize::MAX, recorded.event.clone()));
             let mut back = unwritten
@@ -241,11 +241,11 @@ impl Backlog {
                 .filter(|(_, event)| question.takes(event))
                 .skip(most);
             // The last that is not asked for.
-            way.told = back.next().map(|(_, event)| event.seq);
+            way.delivered = back.next().map(|(_, event)| event.seq);
         }
         // Numbers rise, so the first event that counts has its place, and what lies before it is not looked at again.
-        if let Some(told) = way.told {
-            let before = placed::<Event>(&texts, 0).rev().find(|(_, event)| event.seq <= told);
+        if let Some(delivered) = way.delivered {
+            let before = placed::<Event>(&texts, 0).rev().find(|(_, event)| event.seq <= delivered);
             way.from = before.map_or(0, |(after, _)| after);
         }
         Ok(way)
@@ -259,7 +259,7 @@ impl Backlog {
         tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<bool, Problem> {
         let texts = self.texts()?;
-        for (after, event) in self.ahead(&texts, way.from, way.told) {
+        for (after, event) in self.ahead(&texts, way.from, way.delivered) {
             if way.left == 0 {
                 break;
             }
@@ -279,19 +279,19 @@ impl Backlog {
         &self,
         texts: &[Vec<u8>; 2],
         from: usize,
-        told: Option<u64>,
+        delivered: Option<u64>,
     ) -> impl Iterator<Item = (usize, Event)> {
         let end = texts.iter().map(Vec::len).sum();
         let unwritten = self.unwritten.iter().map(move |recorded| (end, recorded.event.clone()));
         let last = self.last;
-        placed(texts, from)
-            .chain(unwritten)
-            .filter(move |(_, event)| event.seq <= last && told.is_none_or(|told| event.seq > told))
+        placed(texts, from).chain(unwritten).filter(move |(_, event)| {
+            event.seq <= last && delivered.is_none_or(|delivered| event.seq > delivered)
+        })
     }
 
     /// The files; one that is not of our version says nothing.
     pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {
-        let texts = self.shelf.read().map_err(|error| unreadable(&error))?;
+        let texts = self.segments.read().map_err(|error| unreadable(&error))?;
         Ok(texts.map(|text| if is_ours(&text) { text } else { Vec::new() }))
     }
 
@@ -314,7 +314,7 @@ impl Backlog {
 impl Position {
     /// Leaves an event behind.
     pub(super) fn pass(&mut self, after: usize, event: &Event) {
-        (self.from, self.told) = (after, Some(event.seq));
+        (self.from, self.delivered) = (after, Some(event.seq));
     }
 }
 

@@ -54,7 +54,7 @@ impl SegmentedLog {
     }
 
     /// What can be read.
-    pub(crate) fn shelf(&self) -> SegmentSnapshot {
+    pub(crate) fn segments(&self) -> SegmentSnapshot {
         SegmentSnapshot { old: self.old.clone(), current: self.current.clone() }
     }
 
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn lines(shelf: &SegmentSnapshot) -> String {
-        shelf.read().unwrap().iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+    fn lines(segments: &SegmentSnapshot) -> String {
+        segments.read().unwrap().iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect()
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
             file.append(line.as_bytes(), || b"#\n".to_vec()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "#\nfour\n");
-        assert_eq!(lines(&SegmentedLog::open(path.clone(), 10, None).shelf()), "#\nthree\n#\nfour\n");
+        assert_eq!(lines(&SegmentedLog::open(path.clone(), 10, None).segments()), "#\nthree\n#\nfour\n");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -208,7 +208,7 @@ mod tests {
         let path = dir.path().join("x.jsonl");
         std::fs::write(&path, "one\ntw").unwrap();
         let mut file = SegmentedLog::open(path.clone(), 100, None);
-        assert_eq!(lines(&file.shelf()), "one\n");
+        assert_eq!(lines(&file.segments()), "one\n");
         file.append(b"three\n", Vec::new).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "one\nthree\n");
     }
@@ -218,10 +218,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut file = SegmentedLog::open(dir.path().join("x.jsonl"), 10, None);
         file.append(b"one\n", Vec::new).unwrap();
-        let shelf = file.shelf();
+        let segments = file.segments();
         for _ in 0..5 {
             file.append(b"another\n", Vec::new).unwrap();
         }
-        assert_eq!(lines(&shelf), "one\n");
+        assert_eq!(lines(&segments), "one\n");
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 
 /// The past as it is in the files, and what comes after it.
 pub(crate) struct Subscription {
-    pub(super) shelf: SegmentSnapshot,
+    pub(super) segments: SegmentSnapshot,
     pub(super) checks: Checks,
     /// Events that could not be written yet.
     pub(super) unwritten: Vec<Arc<EventRecord>>,
@@ -26,6 +26,6 @@ impl Subscription {
 
     /// What is kept of the past.
     pub(crate) fn past(&self) -> Backlog {
-        Backlog::new(self.shelf.clone(), self.unwritten.clone(), self.last)
+        Backlog::new(self.segments.clone(), self.unwritten.clone(), self.last)
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct Journal {
     try_again: Option<Moment>,
     /// Why what waits cannot be written.
     trouble: Option<String>,
-    pulse: Option<Moment>,
+    next_heartbeat: Option<Moment>,
     live: broadcast::Sender<LiveMessage>,
 }
 
@@ -82,7 +82,7 @@ impl Journal {
 
     pub(super) fn open_limited(paths: &Paths, last_event: u64, limit: u64) -> Self {
         let mut file = SegmentedLog::open(path(&paths.state_dir), limit, Some(paths.disk.clone()));
-        let texts = file.shelf().read().unwrap_or_else(|error| {
+        let texts = file.segments().read().unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read the journal; event numbers start again");
             Default::default()
         });
@@ -96,7 +96,7 @@ impl Journal {
         }
         let checks = SegmentedLog::open(checks_path(&paths.state_dir), limit, None);
         let (fresh, turn, waiting, fresh_checks, held, lost) = Default::default();
-        let (try_again, trouble, pulse) = (None, None, None);
+        let (try_again, trouble, next_heartbeat) = (None, None, None);
         let highest = pages.highest.max(last_event);
         // Events that were shown and had not come to the disk yet are lost; their numbers must not be given again.
         let is_cut_off = pages.daemon.as_deref() == Some("running")
@@ -116,7 +116,7 @@ impl Journal {
             held,
             try_again,
             trouble,
-            pulse,
+            next_heartbeat,
             live,
         };
         if is_cut_off || last_event > pages.highest {
@@ -250,7 +250,7 @@ impl Journal {
 
     /// When [`Journal::commit`] should be called, events or not.
     pub(crate) fn due(&self) -> Option<Moment> {
-        self.try_again.into_iter().chain(self.pulse).min()
+        self.try_again.into_iter().chain(self.next_heartbeat).min()
     }
 
     /// Writes what this turn has brought, then shows it.
@@ -269,9 +269,9 @@ impl Journal {
         if !self.fresh_checks.is_empty() {
             self.write_checks();
         }
-        if self.pulse.is_some_and(|due| due <= now) {
+        if self.next_heartbeat.is_some_and(|due| due <= now) {
             let _ = self.live.send(LiveMessage::Heartbeat(self.next - 1));
-            self.pulse = (self.live.receiver_count() > 0).then(|| now.plus(HEARTBEAT_INTERVAL));
+            self.next_heartbeat = (self.live.receiver_count() > 0).then(|| now.plus(HEARTBEAT_INTERVAL));
         }
         if !self.fresh.is_empty() {
             self.commit(now);
@@ -339,10 +339,10 @@ impl Journal {
 
     /// What is there now, and all that comes.
     pub(crate) fn view(&mut self, now: Moment) -> Subscription {
-        self.pulse.get_or_insert(now.plus(HEARTBEAT_INTERVAL));
+        self.next_heartbeat.get_or_insert(now.plus(HEARTBEAT_INTERVAL));
         Subscription {
-            shelf: self.file.shelf(),
-            checks: Checks::new(self.checks.shelf()),
+            segments: self.file.segments(),
+            checks: Checks::new(self.checks.segments()),
             unwritten: self.waiting.iter().cloned().collect(),
             last: self.next - 1 - self.fresh.len() as u64,
             live: self.live.subscribe(),

@@ -65,10 +65,10 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
     section.string("working_dir", |text| service.working_dir = Some(text));
     service.env.extend(section.environment("env"));
     service.env_file.extend(section.list("env_file"));
-    section.flag("env_clear", &mut service.surroundings.env_clear);
-    service.surroundings.pass_env.extend(section.list("pass_env"));
+    section.flag("env_clear", &mut service.environment.env_clear);
+    service.environment.pass_env.extend(section.list("pass_env"));
     if let Some(flag) = section.read("no_new_privileges", "true or false", DeValue::as_bool) {
-        service.surroundings.no_new_privileges = Some(flag);
+        service.environment.no_new_privileges = Some(flag);
     }
     section.string("user", |text| service.user = Some(text));
     section.string("group", |text| service.group = Some(text));

@@ -175,8 +175,8 @@ fn separate_circles_are_all_shown() {
     let service = |name: &str, need: &str| {
         format!("[services.{name}]\nstart_command = 'x'\ndependencies = ['{need}']\n")
     };
-    let circles = [("a", "b"), ("b", "a"), ("c", "a"), ("d", "e"), ("e", "d"), ("f", "f")];
-    let text: String = circles.into_iter().map(|(name, need)| service(name, need)).collect();
+    let cycles = [("a", "b"), ("b", "a"), ("c", "a"), ("d", "e"), ("e", "d"), ("f", "f")];
+    let text: String = cycles.into_iter().map(|(name, need)| service(name, need)).collect();
     let errors = Plan::compile(read(&text)).unwrap_err();
     let paths: Vec<String> =
         errors.iter().filter_map(|error| Some(error.to_string().split_once(": ")?.1.to_owned())).collect();

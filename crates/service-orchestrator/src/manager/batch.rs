@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 const GATHERING: Duration = Duration::from_millis(20);
 
 /// The part of the time of a call that the question about many may take.
-const PATIENCE: u32 = 3;
+const BATCH_SHARE: u32 = 3;
 
 impl Managers {
     /// Asks how a run of a service is and reports what is said.
@@ -95,7 +95,7 @@ async fn query(managers: Managers, settings: Settings, service: Arc<Service>, ru
 async fn alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: Target) {
     let began = clock::now();
     let answer = managers.call(&settings, &member.service, "status").await;
-    if clock::now().since(began) < settings.manager_timeout / PATIENCE {
+    if clock::now().since(began) < settings.manager_timeout / BATCH_SHARE {
         managers.polls.poll_together(&key, &member.service.name);
     }
     deliver(&managers, &member, began, answer);
@@ -191,7 +191,7 @@ async fn ask_all(
     }
     let input = format!("[{}]", subjects.join(","));
     let call = Call { module, command: "status all", input: input.as_bytes() };
-    let patience = settings.manager_timeout / PATIENCE;
+    let patience = settings.manager_timeout / BATCH_SHARE;
     let Ok(answer) = tokio::time::timeout(patience, call.make::<Rows>(&managers.caller, settings)).await
     else {
         tracing::warn!(module = %module.display(), "`status all` hangs: its services are queried one by one");

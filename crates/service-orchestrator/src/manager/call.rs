@@ -46,7 +46,7 @@ const OF_ENGINES: [&str; 15] = [
 ];
 
 /// So much may be written to stdout, and so much to stderr.
-const MOST: usize = 1 << 20;
+const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// What every call needs: where files lie, what may be run, and how many calls there may be at once.
 pub(crate) struct Caller {
     pub(super) paths: Arc<Paths>,
@@ -85,7 +85,8 @@ impl Call<'_> {
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
         let process = OnceLock::new();
         let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
-        let answer = self.within(caller, settings, &process, shell.run(&script, self.input, MOST)).await?;
+        let answer =
+            self.within(caller, settings, &process, shell.run(&script, self.input, MAX_OUTPUT_BYTES)).await?;
         let answered = match serde_json::from_str::<Value>(&answer.json) {
             Ok(mut answer) => match answer.get_mut("ok") {
                 Some(ok) => T::read(ok.take(), author),
@@ -211,9 +212,11 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     );
     let process = OnceLock::new();
     let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_ON, process: &process };
-    let run = async { tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MOST)).await };
-    let lane = caller.questions.for_module(module);
-    let answer = lane.pass(settings.manager_parallel, run, waits(&process)).await;
+    let run = async {
+        tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MAX_OUTPUT_BYTES)).await
+    };
+    let limit = caller.questions.for_module(module);
+    let answer = limit.pass(settings.manager_parallel, run, waits(&process)).await;
     let answer = answer.map_err(|_| format!("its manager `{shown}` cannot be read: it takes too long"))?;
     let answer = answer.map_err(|error| format!("its manager `{shown}` cannot be read: {error}"))?;
     serde_json::from_str(&answer.json).map_err(|_| format!("its manager `{shown}` failed: {}", answer.said()))

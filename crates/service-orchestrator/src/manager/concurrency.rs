@@ -1,6 +1,6 @@
 //! [`ConcurrencyLimits`]: how many calls of a module may be at work at once.
 //!
-//! Each module has lanes of its own, so that one that hangs is in the way of nobody else. And a call that waits for something
+//! Each module has limits of its own, so that one that hangs is in the way of nobody else. And a call that waits for something
 //! uses nothing while it waits: its place is given to the next. So fifty calls at once do not start fifty Nushells, and
 //! fifty that hang keep the next of their own module waiting for less than a second.
 
@@ -16,14 +16,14 @@ const AT_WORK: Duration = Duration::from_millis(500);
 /// How often it is looked whether a call still works, while it is young.
 const LOOK: Duration = Duration::from_millis(40);
 
-/// A lane for each module. The lock is held for a look-up.
+/// The limit of each module. The lock is held for a lookup.
 #[derive(Default)]
 pub(super) struct ConcurrencyLimits(Mutex<BTreeMap<PathBuf, Arc<ModuleLimit>>>);
 
 impl ConcurrencyLimits {
     pub(super) fn for_module(&self, module: &Path) -> Arc<ModuleLimit> {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(lanes.entry(module.to_owned()).or_default())
+        let mut limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(limits.entry(module.to_owned()).or_default())
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) struct ModuleLimit {
     freed: Notify,
 }
 
-/// A place in a lane; dropping it lets the next one in.
+/// A permit of one module. Dropping it admits the next call.
 struct Permit(Arc<ModuleLimit>);
 
 impl ModuleLimit {
@@ -103,32 +103,32 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_are_at_work_than_there_are_places() {
-        let (lane, now, most) = (Arc::new(ModuleLimit::default()), AtomicU32::new(0), AtomicU32::new(0));
+        let (limit, now, most) = (Arc::new(ModuleLimit::default()), AtomicU32::new(0), AtomicU32::new(0));
         let work = || async {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             tokio::task::yield_now().await;
             now.fetch_sub(1, Ordering::SeqCst);
         };
-        let pass = || lane.pass(2, work(), pending());
+        let pass = || limit.pass(2, work(), pending());
         tokio::join!(pass(), pass(), pass(), pass(), pass());
         assert_eq!(most.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
     async fn one_that_waits_gives_its_place_away() {
-        let lane = Arc::new(ModuleLimit::default());
+        let limit = Arc::new(ModuleLimit::default());
         tokio::select! {
             biased;
-            () = lane.pass(1, pending(), ready(())) => unreachable!("it hangs"),
-            () = lane.pass(1, ready(()), pending()) => {}
+            () = limit.pass(1, pending(), ready(())) => unreachable!("it hangs"),
+            () = limit.pass(1, ready(()), pending()) => {}
         }
     }
 
     #[tokio::test]
     async fn a_module_that_hangs_keeps_no_other_waiting() {
-        let lanes = ConcurrencyLimits::default();
+        let limits = ConcurrencyLimits::default();
         let (hangs, other) =
-            (lanes.for_module(Path::new("hangs.nu")), lanes.for_module(Path::new("other.nu")));
+            (limits.for_module(Path::new("hangs.nu")), limits.for_module(Path::new("other.nu")));
         tokio::select! {
             biased;
             () = hangs.pass(1, pending(), pending()) => unreachable!("it hangs"),

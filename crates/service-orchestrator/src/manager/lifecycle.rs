@@ -101,8 +101,8 @@ impl Managers {
             }
             State::Stopped | State::Failed | State::Completed | State::Unknown => Ok(status),
         });
-        let complaint = result.as_ref().err().cloned();
-        self.reports.observed(&service.name, run, Observation::StopError(complaint));
+        let stop_error = result.as_ref().err().cloned();
+        self.reports.observed(&service.name, run, Observation::StopError(stop_error));
         if let Ok(status) = result {
             self.reports.event(&service.name, run, Event::TreeExited(status.ending()));
         }

@@ -37,8 +37,8 @@ impl LogReads {
 }
 
 /// So many lines, or so many bytes, are handed on together.
-const FEW: usize = 256;
-const FEW_BYTES: usize = 64 * 1024;
+const BATCH_LINES: usize = 256;
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// After the id of a call: lines follow, one on a line, up to where the id stands again.
 const LINES: &str = "lines";
@@ -158,7 +158,7 @@ impl LogFile {
     ) -> (Vec<LogLine>, Option<Rest>) {
         let read = reads.run(move || {
             let (mut lines, mut bytes) = (Vec::new(), 0);
-            while lines.len() < FEW && bytes < FEW_BYTES {
+            while lines.len() < BATCH_LINES && bytes < BATCH_BYTES {
                 match self.next() {
                     Ok(Some((_, line))) if wanted.next() == Some(true) => {
                         bytes += line.line.len();

@@ -21,13 +21,13 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
 /// How soon a manager is asked again after it had something new.
-const SOON: Duration = Duration::from_millis(500);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long at most while it has nothing.
-const LATEST: Duration = Duration::from_secs(2);
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The same while it does not answer.
-const AFTER_FAILURES: Duration = Duration::from_secs(10);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 /// So many lines may be new at once; fewer, where they are long.
-const AT_ONCE: usize = 10_000;
+const MAX_NEW_LINES: usize = 10_000;
 /// So many are asked for at first by who follows, so that among the next they are found again.
 const KNOWN: usize = 100;
 /// As many as every program can count: all.
@@ -61,7 +61,7 @@ pub(crate) async fn begin(
 ) -> Result<Option<(LogFile, LogCursor)>, Problem> {
     let began = clock::today();
     let asked = async |tail: usize| {
-        let marked = tail.min(AT_ONCE);
+        let marked = tail.min(MAX_NEW_LINES);
         let told = record(managers, settings, service, Ask { tail, ..ask }, (ask.tail, marked)).await?;
         Ok(told.map(|(record, marks)| {
             let all = marks.len() < marked;
@@ -141,12 +141,12 @@ impl News {
         let (sender, lines) = channel(1);
         let mut askers = JoinSet::new();
         for (name, seen) in services {
-            let asker = Asker {
+            let asker = LogPoller {
                 managers: managers.clone(),
                 name,
                 seen,
                 lines: sender.clone(),
-                tail: AT_ONCE,
+                tail: MAX_NEW_LINES,
                 failures: 0,
             };
             askers.spawn(asker.run(next_step.clone()));
@@ -161,7 +161,7 @@ impl News {
 }
 
 /// Asks about one service.
-struct Asker {
+struct LogPoller {
     managers: Managers,
     name: Name,
     seen: LogCursor,
@@ -175,9 +175,9 @@ struct Asker {
 /// Nobody listens any more.
 struct Gone;
 
-impl Asker {
+impl LogPoller {
     async fn run(mut self, next_step: impl Fn(&Name) -> FollowStep) {
-        let mut pause = SOON;
+        let mut pause = MIN_POLL_INTERVAL;
         loop {
             tokio::time::sleep(pause).await;
             // A reader that has not taken the last lines does not need others.
@@ -187,7 +187,7 @@ impl Asker {
             let (service, settings) = match next_step(&self.name) {
                 FollowStep::Ask(service, settings) => (service, settings),
                 FollowStep::Wait => {
-                    pause = LATEST;
+                    pause = MAX_POLL_INTERVAL;
                     continue;
                 }
                 FollowStep::End => return,
@@ -203,7 +203,7 @@ impl Asker {
                 }
                 Err(trouble) => {
                     let said = self.complain(trouble).await;
-                    pause = (2 * pause).min(AFTER_FAILURES);
+                    pause = (2 * pause).min(MAX_RETRY_DELAY);
                     if said.is_err() {
                         return;
                     }
@@ -211,8 +211,8 @@ impl Asker {
                 }
             };
             pause = match told {
-                Ok(0) => (pause + pause / 2).min(LATEST),
-                Ok(_) => SOON,
+                Ok(0) => (pause + pause / 2).min(MAX_POLL_INTERVAL),
+                Ok(_) => MIN_POLL_INTERVAL,
                 Err(Gone) => return,
             };
         }
@@ -221,7 +221,7 @@ impl Asker {
     /// Tells what is new of an answer, and how much that is.
     async fn deliver(&mut self, record: LogFile, marks: Vec<Position>) -> Result<usize, Gone> {
         let all = marks.len() < self.tail;
-        (self.failures, self.tail) = (0, AT_ONCE);
+        (self.failures, self.tail) = (0, MAX_NEW_LINES);
         let New { is_new, gap } = self.seen.news(marks, all);
         let new = is_new.iter().filter(|new| **new).count();
         if gap {

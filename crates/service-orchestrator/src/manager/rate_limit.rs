@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 const AT_WORK: Duration = Duration::from_millis(500);
 /// After a call nobody asks for so many times as long as it took: so they take a sixth of the time, and about a fifth of one
 /// core, since Nushell and an engine's program work on more than one.
-const REST: u32 = 5;
+const IDLE_FACTOR: u32 = 5;
 
 /// One asks after the other.
 pub(super) struct RateLimiter(Arc<Semaphore>);
@@ -30,7 +30,7 @@ impl RateLimiter {
         let mut call = pin!(call);
         tokio::select! {
             answer = &mut call => {
-                let rest = REST * begun.elapsed();
+                let rest = IDLE_FACTOR * begun.elapsed();
                 tokio::spawn(async move {
                     tokio::time::sleep(rest).await;
                     drop(turn);

@@ -14,7 +14,7 @@ use service_core::service::{Event, Exit};
 use std::time::Duration;
 
 /// The last of the real-time signals.
-const MOST_SIGNALS: i32 = 64;
+const MAX_SIGNAL: i32 = 64;
 
 /// What a manager answers, read from JSON; the error says in plain words what should have been there.
 pub(super) trait Reply: Sized {
@@ -131,7 +131,7 @@ fn number(value: &Value) -> Option<u32> {
 /// Of a signal: its number, or its name with or without the SIG.
 fn signal(value: &Value) -> Option<i32> {
     let Some(name) = value.as_str() else {
-        return value.as_i64()?.try_into().ok().filter(|number| (1..=MOST_SIGNALS).contains(number));
+        return value.as_i64()?.try_into().ok().filter(|number| (1..=MAX_SIGNAL).contains(number));
     };
     let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
     full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
@@ -139,13 +139,13 @@ fn signal(value: &Value) -> Option<i32> {
 
 /// A value in an error, as Nushell calls it.
 pub(super) fn shown(value: &Value) -> String {
-    const MOST: usize = 60;
+    const MAX_CHARS: usize = 60;
     match value {
         Value::Null => "nothing".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a record".to_owned(),
-        Value::String(text) if text.chars().count() > MOST => {
-            quoted(&format!("{}...", text.chars().take(MOST).collect::<String>()))
+        Value::String(text) if text.chars().count() > MAX_CHARS => {
+            quoted(&format!("{}...", text.chars().take(MAX_CHARS).collect::<String>()))
         }
         Value::String(text) => quoted(text),
         Value::Number(_) | Value::Bool(_) => value.to_string(),

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
 /// Largest answer that is read; more does not come over UDP without EDNS.
-const LARGEST: usize = 4096;
+const MAX_ANSWER_BYTES: usize = 4096;
 
 /// One server after the other, where its name has several addresses: of a port where nobody is the kernel tells at once.
 pub(super) async fn query_server(names: &Names, server: &str, name: &str) -> Result<String, String> {
@@ -67,7 +67,7 @@ async fn exchange(server: SocketAddr, query: &[u8], id: u16) -> std::io::Result<
     let socket = UdpSocket::bind(local).await?;
     socket.connect(server).await?;
     socket.send(query).await?;
-    let mut buffer = vec![0; LARGEST];
+    let mut buffer = vec![0; MAX_ANSWER_BYTES];
     loop {
         let length = socket.recv(&mut buffer).await?;
         match Message::from_vec(&buffer[..length]) {

@@ -29,14 +29,14 @@ use tokio_rustls::rustls::ClientConfig;
 use url::{Position, Url};
 
 /// Redirects followed on one host.
-const MOST_REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 /// What of a body is taken, and how long that may last: an end in the middle would be an error in somebody's log. How much of
 /// it there is says nothing about health.
-const MOST_BODY: u64 = 16 * 1024;
-const BODY_WITHIN: Duration = Duration::from_millis(100);
+const MAX_BODY_BYTES: u64 = 16 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// So much of a URL is told.
-const MOST_URL: usize = 200;
+const MAX_URL_CHARS: usize = 200;
 
 const AGENT: &str = concat!("service-orchestrator/", env!("CARGO_PKG_VERSION"));
 
@@ -76,7 +76,7 @@ impl Asks<'_> {
                 return Ok(said);
             }
             match head.location.filter(|_| head.status.is_redirection()).map(|to| (url.join(&to), to)) {
-                Some((Ok(target), _)) if place(&target) == place(&url) && followed < MOST_REDIRECTS => {
+                Some((Ok(target), _)) if place(&target) == place(&url) && followed < MAX_REDIRECTS => {
                     (url, followed) = (target, followed + 1);
                 }
                 Some((target, to)) => {
@@ -197,7 +197,7 @@ async fn take_leave(
         let mut taken = 0;
         while let Some(Ok(frame)) = poll_fn(|context| Pin::new(answer.body_mut()).poll_frame(context)).await {
             taken += frame.data_ref().map_or(0, |data| data.len() as u64);
-            if taken > MOST_BODY {
+            if taken > MAX_BODY_BYTES {
                 return;
             }
         }
@@ -208,7 +208,7 @@ async fn take_leave(
             () = rest => {}
         }
     };
-    let _ = tokio::time::timeout(BODY_WITHIN, leave).await;
+    let _ = tokio::time::timeout(BODY_TIMEOUT, leave).await;
 }
 
 /// A URL as it is shown.
@@ -219,7 +219,7 @@ pub(super) fn shown(url: &str) -> String {
 /// Without a user and a password, and not longer than a message bears.
 fn without_user(url: &Url) -> String {
     let url = format!("{}{}", &url[..Position::BeforeUsername], &url[Position::BeforeHost..]);
-    truncate(&url, MOST_URL)
+    truncate(&url, MAX_URL_CHARS)
 }
 
 fn place(url: &Url) -> (Option<&str>, Option<u16>) {

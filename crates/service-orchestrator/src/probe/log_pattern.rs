@@ -12,9 +12,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 /// Lines looked at of a run that a former daemon has begun.
-const MOST_LINES: usize = 1_000_000;
+const MAX_LINES: usize = 1_000_000;
 /// Bytes looked at each time.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+const MAX_READ_BYTES: usize = 8 * 1024 * 1024;
 
 /// Returns when a line of the run that was launched then matches; `false` if there is no pattern to match.
 pub(crate) async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, launched: Moment) -> bool {
@@ -24,7 +24,7 @@ pub(crate) async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, lau
     let files = paths.files(&service.name);
     let mut follower = Follower::at_end(files.clone());
     let mut lines =
-        files.tail(MOST_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default();
+        files.tail(MAX_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default();
     while !lines.iter().any(|line| pattern.is_match(&terminal_text::strip_escapes(&line.text))) {
         clock::sleep_until(Some(next_startup_probe(launched, clock::now()))).await;
         lines = follower.lines();
@@ -54,7 +54,7 @@ impl Follower {
     /// What has been written since the last time; what cannot be read now is read the next time.
     fn lines(&mut self) -> Vec<Line> {
         let mut bytes = std::mem::take(&mut self.rest);
-        while bytes.len() < MOST_BYTES {
+        while bytes.len() < MAX_READ_BYTES {
             // Asked before reading: what is not the log any more will not grow after it was read.
             let is_log = self.file.is_some()
                 && inode(File::open(self.files.log()).ok().as_ref()) == inode(self.file.as_ref());

@@ -212,7 +212,7 @@ struct Known(BTreeMap<Vec<String>, (Option<u32>, u32)>);
 
 impl Known {
     /// More are forgotten all at once: those of sockets that are gone are among them.
-    const MOST: usize = 256;
+    const MAX_ENTRIES: usize = 256;
     /// So many times it is believed that nobody who may be looked into holds a socket: it may be given on.
     const BELIEVED: u32 = 100;
 
@@ -229,7 +229,7 @@ impl Known {
                 return *known;
             }
         }
-        if self.0.len() >= Self::MOST {
+        if self.0.len() >= Self::MAX_ENTRIES {
             self.0.clear();
         }
         let found = look();

@@ -185,7 +185,7 @@ fn rather(one: Option<Trouble>, other: Trouble) -> Trouble {
 
 /// Where a service listens that does not at this port, as far as it fits a sentence.
 fn elsewhere(found: &[SocketAddr], port: u16) -> Option<String> {
-    const MOST: usize = 3;
+    const MAX_ADDRESSES: usize = 3;
     let mut places: Vec<String> = Vec::new();
     for at in found {
         let everywhere = at.ip().is_unspecified() || at.ip().is_loopback();
@@ -194,8 +194,8 @@ fn elsewhere(found: &[SocketAddr], port: u16) -> Option<String> {
             places.push(place);
         }
     }
-    let others = places.len().saturating_sub(MOST);
-    places.truncate(MOST);
+    let others = places.len().saturating_sub(MAX_ADDRESSES);
+    places.truncate(MAX_ADDRESSES);
     let others = if others > 0 { format!(" and {others} more") } else { String::new() };
     (!places.is_empty()).then(|| places.join(", ") + &others)
 }

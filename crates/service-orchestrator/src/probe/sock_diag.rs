@@ -10,7 +10,7 @@ use std::io;
 use std::net::IpAddr;
 
 /// The kernel sends the answer in parts of at most this size, see `netlink(7)`.
-const LARGEST_PART: usize = 32 * 1024;
+const MAX_PART_BYTES: usize = 32 * 1024;
 
 /// A socket that accepts connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn request(family: Family, port: u16) -> Vec<u8> {
 
 /// Takes in one part of the answer; returns whether more is to come.
 fn receive(socket: &Socket, visit: &mut impl FnMut(&InetResponse)) -> io::Result<bool> {
-    let mut part = Vec::with_capacity(LARGEST_PART);
+    let mut part = Vec::with_capacity(MAX_PART_BYTES);
     socket.recv(&mut part, 0)?;
     let mut rest = part.as_slice();
     while !rest.is_empty() {

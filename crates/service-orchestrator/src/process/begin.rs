@@ -9,7 +9,7 @@
 //!   ended or goes on;
 //! - the run is asked to stop: withdrawn, it never began and that is told; if that fails it is stopped as any other;
 //! - neither: it is waited for, and whoever is frozen on the way to it is woken. A shim that hangs, in a file system that does not
-//!   answer say, is told of after [`SLOW`] and ended after [`GIVES_UP`].
+//!   answer say, is told of after [`SLOW`] and ended after [`MAX_TRIES`].
 
 use super::connection::ShimConnection;
 use super::launch::{compose, log_limits};
@@ -39,24 +39,24 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// After so many of these a shim that has its launch and has not begun is told of, and after so many it is given up. A disk may be
 /// slow for long; nothing waits for ever.
 const SLOW: u32 = 5;
-const GIVES_UP: u32 = 300;
+const MAX_TRIES: u32 = 300;
 /// How long a shim that is killed may take to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(10);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is told of a run whose shim hangs.
 const GIVEN_UP: &str = "its shim has not begun the launch within 5 minutes: the disk or file system of its program, its working \
                         directory or its log does not answer";
 /// How often a launch is made that gets lost, and the pause after the second time; doubled after each further one.
-const LAUNCHES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(5);
+const MAX_LAUNCHES: u32 = 10;
+const RETRY_DELAY: Duration = Duration::from_millis(5);
 /// How long one that ends may take to give its descriptors back to the next.
-const ROOM_WITHIN: Duration = Duration::from_millis(500);
+const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 const ROOM_AGAIN: Duration = Duration::from_millis(10);
 /// Launches at the same time of services for which only a connection has room.
-static NARROW: Semaphore = Semaphore::const_new(2);
+static SCARCE_LAUNCHES: Semaphore = Semaphore::const_new(2);
 /// How long one of those waits for others.
-const NARROW_WITHIN: Duration = Duration::from_secs(5);
+const SCARCE_LAUNCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long env files may take to be read, and a user to be looked up.
-const LOOKED_UP_WITHIN: Duration = Duration::from_mins(1);
+const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
 /// What is told of a run that was stopped before it began.
 const CALLED_OFF: &str = "it was stopped before its launch";
 
@@ -70,9 +70,9 @@ impl Shims {
             let follower =
                 RunFollower { name: definition.name.clone(), run, log: log_limits(&definition), shims };
             let mut why = "the shim exited before it reported".to_owned();
-            for attempt in 0..LAUNCHES {
+            for attempt in 0..MAX_LAUNCHES {
                 if attempt > 1 {
-                    tokio::time::sleep(PAUSE * (1 << (attempt - 2))).await;
+                    tokio::time::sleep(RETRY_DELAY * (1 << (attempt - 2))).await;
                 }
                 let sent = tokio::select! {
                     sent = send(&follower.shims, &definition, run, missing) => sent,
@@ -162,17 +162,17 @@ async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<
     };
     let (paths, definition) = (Arc::clone(&shims.paths), Arc::clone(definition));
     let composed = tokio::task::spawn_blocking(move || compose(&paths, &definition, run));
-    match tokio::time::timeout(LOOKED_UP_WITHIN, composed).await {
+    match tokio::time::timeout(LOOKUP_TIMEOUT, composed).await {
         Ok(composed) => {
             composed.unwrap_or_else(|error| Err(format!("its launch cannot be prepared: {error}")))
         }
-        Err(_) => Err(format!("{waits} within {} s", LOOKED_UP_WITHIN.as_secs())),
+        Err(_) => Err(format!("{waits} within {} s", LOOKUP_TIMEOUT.as_secs())),
     }
 }
 
 /// Takes the descriptors of one launch. Those of a run that is just ending are waited for.
 async fn place() -> Result<Place, NoDescriptors> {
-    let deadline = clock::now().plus(ROOM_WITHIN);
+    let deadline = clock::now().plus(PERMIT_TIMEOUT);
     let mut held = loop {
         match DescriptorPermit::connection() {
             Err(_) if clock::now() < deadline => tokio::time::sleep(ROOM_AGAIN).await,
@@ -182,7 +182,7 @@ async fn place() -> Result<Place, NoDescriptors> {
     if held.and_orphaned_output() {
         return Ok(Place { held, narrow: None });
     }
-    match tokio::time::timeout(NARROW_WITHIN, NARROW.acquire()).await {
+    match tokio::time::timeout(SCARCE_LAUNCH_TIMEOUT, SCARCE_LAUNCHES.acquire()).await {
         Ok(Ok(permit)) => Ok(Place { held, narrow: Some(permit) }),
         _ => Err(NoDescriptors::now()),
     }
@@ -236,7 +236,7 @@ impl RunFollower {
                     if silences == SLOW {
                         self.tell_slow(&memory);
                     }
-                    if silences.is_multiple_of(GIVES_UP) && self.give_up(&memory).await {
+                    if silences.is_multiple_of(MAX_TRIES) && self.give_up(&memory).await {
                         return Fate::GivenUp;
                     }
                 }
@@ -298,7 +298,7 @@ impl RunFollower {
     async fn give_up(&self, memory: &File) -> bool {
         let Some(shim) = claim::holder(memory) else { return false };
         let has_begun = claim::withdraw(memory).is_err();
-        let deadline = clock::now().plus(ENDS_WITHIN);
+        let deadline = clock::now().plus(EXIT_TIMEOUT);
         while shim.is_alive() {
             by_pid(shim, Signal::SIGKILL);
             if clock::now() >= deadline {

@@ -16,7 +16,7 @@ const TOP: &str = "service-orchestrator";
 /// Of each so many microseconds a service may use its share, as with systemd and Docker.
 const PERIOD: f64 = 100_000.0;
 /// Processes can be started while others are moved; after so many rounds somebody is faster than we are.
-const MOST_ROUNDS: u32 = 20;
+const MAX_ROUNDS: u32 = 20;
 
 /// What the kernel and systemd say about this process; in tests, about another.
 pub(super) struct Around {
@@ -88,7 +88,7 @@ impl Site {
     /// Moves every process of the site itself into a leaf.
     fn clear(&self) -> io::Result<()> {
         let leaf = self.directory.join(LEAF);
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let processes = fs::read_to_string(self.directory.join("cgroup.procs"))?;
             if processes.trim().is_empty() {
                 return Ok(());

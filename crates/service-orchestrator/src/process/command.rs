@@ -37,7 +37,7 @@ pub(crate) enum OutputLimit {
 }
 
 /// So much of a command is told.
-const MOST_COMMAND: usize = 200;
+const MAX_COMMAND_CHARS: usize = 200;
 
 /// What a check wrote is kept up to here.
 const OF_A_CHECK: OutputLimit = OutputLimit::Latest(64 * 1024);
@@ -46,7 +46,7 @@ const OF_A_CHECK: OutputLimit = OutputLimit::Latest(64 * 1024);
 const MARK: &str = "SERVICE_CALL_ID";
 
 /// After so many looks what is left of a call is beyond us, for example another user's.
-const MOST_LOOKS: u32 = 20;
+const MAX_SEARCHES: u32 = 20;
 
 /// Output that goes into a file is read in pieces of so many bytes.
 const PIECE: usize = 64 * 1024;
@@ -65,8 +65,8 @@ pub(crate) async fn run(
         .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
     let (program, arguments) = argv.split_first().ok_or_else(|| "the command is empty".to_owned())?;
     let mut child = Command::new(program);
-    let Own { variables, identity, surroundings } = own(paths, service, limit).await?;
-    if surroundings.is_some() {
+    let Own { variables, identity, inherited } = own(paths, service, limit).await?;
+    if inherited.is_some() {
         child.env_clear();
     }
     if service.has_no_new_privileges() {
@@ -78,7 +78,7 @@ pub(crate) async fn run(
     }
     child
         .args(arguments)
-        .envs(surroundings.unwrap_or_default())
+        .envs(inherited.unwrap_or_default())
         .envs(variables)
         .current_dir(paths.working_dir(service.working_dir.as_deref()))
         .stdin(Stdio::null())
@@ -92,7 +92,7 @@ pub(crate) async fn run(
     let said = output.stdout + &output.stderr;
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     let said = |message: String| CheckText { message, output: Some(said.to_owned()) };
-    let command = truncate(command, MOST_COMMAND);
+    let command = truncate(command, MAX_COMMAND_CHARS);
     match output.status.code() {
         Some(0) => Ok(said(format!("`{command}` succeeded"))),
         Some(code) => Err(said(format!("`{command}` ended with code {code}"))),
@@ -104,15 +104,15 @@ pub(crate) async fn run(
 struct Own {
     variables: Vec<(String, String)>,
     identity: Option<Identity>,
-    surroundings: Option<Vec<(String, String)>>,
+    inherited: Option<Vec<(String, String)>>,
 }
 
 impl Own {
     fn resolve(base_dir: &Path, service: &Service) -> Result<Self, String> {
         let variables = read_environment(base_dir, service)?;
         let identity = resolve_identity(service)?;
-        let surroundings = inherited_environment(service, identity.as_ref());
-        Ok(Self { variables, identity, surroundings })
+        let inherited = inherited_environment(service, identity.as_ref());
+        Ok(Self { variables, identity, inherited })
     }
 }
 
@@ -260,7 +260,7 @@ impl Drop for ProcessGroup {
         let Some(id) = self.id else { return };
         let _ = killpg(id, Signal::SIGKILL);
         let Some(mark) = &self.mark else { return };
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_SEARCHES {
             let left = marked(mark.as_bytes());
             if left.is_empty() {
                 break;

@@ -8,7 +8,7 @@ use crate::host::environment::read_environment;
 use crate::host::paths::Paths;
 use service_api::{Code, Problem};
 use service_core::config::Service;
-use service_core::why::STATE_NOT_WRITTEN;
+use service_core::explain::STATE_NOT_WRITTEN;
 use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
 use std::path::Path;
 
@@ -23,9 +23,9 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
         }
     })?;
     let identity = resolve_identity(service)?;
-    let surroundings = inherited_environment(service, identity.as_ref());
-    let env_clear = surroundings.is_some();
-    let mut env = surroundings.unwrap_or_default();
+    let inherited = inherited_environment(service, identity.as_ref());
+    let env_clear = inherited.is_some();
+    let mut env = inherited.unwrap_or_default();
     env.extend(read_environment(&paths.base_dir, service)?);
     // Last, so that nobody can take the mark of another run.
     env.push((RUN_ID_VARIABLE.to_owned(), orphans::mark(paths, &service.name, run)));

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Between two tries to remove a cgroup whose last process is just being killed.
-const TRY_AGAIN: Duration = Duration::from_millis(5);
+const RETRY_DELAY: Duration = Duration::from_millis(5);
 /// After so many tries what is in it is beyond us.
-const MOST_TRIES: u32 = 400;
+const MAX_TRIES: u32 = 400;
 
 /// What was written down about one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -255,11 +255,11 @@ async fn clear(paths: &Paths, name: &Name, kept: &AppliedLimits) {
         let mut tries = 0;
         while let Err(error) = cgroup.remove() {
             tries += 1;
-            if tries == MOST_TRIES {
+            if tries == MAX_TRIES {
                 tracing::error!(service = %name, cgroup = %cgroup.0.display(), %error, "cannot remove its cgroup");
                 return;
             }
-            tokio::time::sleep(TRY_AGAIN).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
     // Why the run ended may be asked later, and a bound of the address space is a likely reason.

@@ -27,7 +27,7 @@ const SHIM: &str = "service-shim";
 /// What the kernel adds to the name of a file that is deleted.
 const DELETED: &str = " (deleted)";
 /// How long a shim may take to make its files anew.
-const COMES_BACK_WITHIN: Duration = Duration::from_secs(1);
+const RECREATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a search for such shims found.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ pub(crate) async fn search(paths: &Paths) -> Lost {
             request_files(*shim);
         }
     }
-    let deadline = clock::now().plus(COMES_BACK_WITHIN);
+    let deadline = clock::now().plus(RECREATE_TIMEOUT);
     loop {
         found.retain(|name, shim| !is_back(&paths.files(name), *shim));
         if found.is_empty() || clock::now() >= deadline {

@@ -12,9 +12,9 @@ use std::io;
 use std::time::Duration;
 
 /// Between two looks at processes that were killed and are still there.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const RETRY_DELAY: Duration = Duration::from_millis(5);
 /// After so many looks what is left is beyond us, for example another user's.
-const MOST_LOOKS: u32 = 400;
+const MAX_SEARCHES: u32 = 400;
 
 /// What stands behind [`RUN_ID_VARIABLE`]: no other run of any project has the same.
 pub(super) fn mark(paths: &Paths, name: &Name, run: u64) -> String {
@@ -27,7 +27,7 @@ pub(crate) async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Pro
     // Nobody listens there any more.
     let _ = std::fs::remove_file(paths.files(name).socket());
     let mark = format!("{RUN_ID_VARIABLE}={}", mark(paths, name, run));
-    for _ in 0..MOST_LOOKS {
+    for _ in 0..MAX_SEARCHES {
         match kin(leader, mark.as_bytes()) {
             Ok(left) if left.is_empty() => return,
             Ok(left) => {
@@ -41,7 +41,7 @@ pub(crate) async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Pro
                 tracing::warn!(service = %name, run, %error, "the shim died; cannot find its processes");
             }
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
     tracing::error!(service = %name, run, "cannot kill every process of the dead shim");
 }

@@ -26,7 +26,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 /// How long, and how often, the record of a shim that has ended is tried to be read.
-const READ_WITHIN: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_AGAIN: Duration = Duration::from_millis(20);
 /// The first version of shims that share their output.
 pub(super) const SHARES_OUTPUT: u32 = 2;
@@ -266,7 +266,7 @@ impl RunFollower {
     /// mean that there is nothing.
     async fn last_record(&self) -> Option<RunRecord> {
         let files = self.shims.paths.files(&self.name);
-        let deadline = clock::now().plus(READ_WITHIN);
+        let deadline = clock::now().plus(READ_TIMEOUT);
         loop {
             match files.read_record() {
                 Ok(record) => return record,

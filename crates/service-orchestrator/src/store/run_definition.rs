@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// In more bytes no further run is noted.
-const LONGEST: u64 = 16 * 1024;
+const MAX_NOTES_BYTES: u64 = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -61,7 +61,7 @@ fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Resul
     match file.metadata()?.len() {
         0 => file.write_all(&whole(definition, run)?),
         // What stands before may be torn.
-        1..=LONGEST if same => {
+        1..=MAX_NOTES_BYTES if same => {
             file.write_all(&[b"\n".to_vec(), disk::seal(serde_json::to_vec(&Again { run })?)].concat())
         }
         _ => write_private(&path(files), &whole(definition, run)?),
@@ -229,7 +229,7 @@ mod tests {
             assert_eq!(kept(&paths, &web, run - 1), None);
         }
         let file = path(&paths.files(&web.name));
-        assert!(file.metadata().unwrap().len() < 2 * LONGEST);
+        assert!(file.metadata().unwrap().len() < 2 * MAX_NOTES_BYTES);
         let torn = [&std::fs::read(&file).unwrap()[..], b"\n{\"ru"].concat();
         std::fs::write(&file, torn).unwrap();
         assert_eq!(kept(&paths, &web, 1_999), Some(web.clone()));

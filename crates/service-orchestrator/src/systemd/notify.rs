@@ -144,7 +144,7 @@ pub(crate) async fn report_status(notifier: Notifier, api: Arc<ApiState>) {
 fn describe(fleet: &FleetSnapshot) -> String {
     let count =
         |of: fn(&State) -> bool| fleet.entries.iter().filter(|entry| of(&entry.snapshot.state)).count();
-    let (up, all) = (count(State::is_going), fleet.entries.len());
+    let (up, all) = (count(State::is_active), fleet.entries.len());
     let failed = count(|state| matches!(state, State::Failed { .. } | State::Backoff { .. }));
     let services = if all == 1 { "service" } else { "services" };
     let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };

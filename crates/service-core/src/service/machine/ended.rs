@@ -1,7 +1,7 @@
 //! By whose word a service is wanted, and why a run was ended that did not end by itself.
 
 use super::Machine;
-use crate::service::asked::Asked;
+use crate::service::request_origin::RequestOrigin;
 use crate::service::state::{Cause, Failure, Goal, State};
 use alloc::format;
 use alloc::string::String;
@@ -9,15 +9,15 @@ use alloc::sync::Arc;
 
 impl Machine {
     /// Notes who gives the order for this goal, which comes next. An order for what is so already changes nothing.
-    pub fn asked(&mut self, goal: Goal, asked: Asked) {
+    pub fn asked(&mut self, goal: Goal, asked: RequestOrigin) {
         let memory = &self.memory;
         let is_news = match goal {
             Goal::Restart => true,
             Goal::Up => {
                 memory.goal == Goal::Down
-                    || !matches!(memory.state, State::Stopped) && memory.state.is_at_rest()
+                    || !matches!(memory.state, State::Stopped) && memory.state.is_inactive()
             }
-            Goal::Down => memory.goal != Goal::Down || memory.state.is_going(),
+            Goal::Down => memory.goal != Goal::Down || memory.state.is_active(),
         };
         if is_news || memory.asked.is_none() {
             self.memory.asked = Some(Arc::new(asked));

@@ -19,7 +19,7 @@ impl Machine {
     pub fn is_unmanaged(&self) -> bool {
         self.memory.starter == StartedBy::External
             && self.memory.goal == Goal::Down
-            && self.memory.state.is_going()
+            && self.memory.state.is_active()
     }
 
     /// Who started the present run.

@@ -36,7 +36,7 @@ impl Machine {
 
     /// Whether by this definition nobody knows yet how the present run is: its endpoint is to be asked in another way.
     pub fn asks_anew(&self, definition: &Service) -> bool {
-        self.memory.state.is_going()
+        self.memory.state.is_active()
             && definition.endpoint.is_some()
             && !definition.same_probe(&self.definition)
     }

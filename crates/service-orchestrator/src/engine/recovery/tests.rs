@@ -74,9 +74,9 @@ async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
     let state = State::Ready { launched: Moment::default(), since: Moment::default() };
     let memories = BTreeMap::from([(gone.clone(), PersistedState { state, ..PersistedState::default() })]);
     let traces = find_runs(&paths, plan, &memories).await;
-    assert_eq!(traces.left_over, BTreeSet::from([gone.clone()]), "it was up");
+    assert_eq!(traces.orphaned, BTreeSet::from([gone.clone()]), "it was up");
     assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
-    assert!(traces.runs.values().all(|trace| trace.doubt().is_some()));
+    assert!(traces.runs.values().all(|trace| trace.unclear_reason().is_some()));
 }
 
 #[tokio::test]
@@ -92,17 +92,17 @@ async fn what_was_up_is_unclear_while_its_definition_or_the_processes_cannot_be_
     let memories = BTreeMap::from([(name.clone(), memory)]);
     let plan = || Plan::compile(Config::default()).unwrap();
     let traces = find_runs(&paths, plan(), &memories).await;
-    assert_eq!(traces.left_over, BTreeSet::from([name.clone()]), "a manager may run it");
-    let doubt = traces.runs[&name].doubt().unwrap();
-    assert!(doubt.contains(definition.to_str().unwrap()), "{doubt}");
+    assert_eq!(traces.orphaned, BTreeSet::from([name.clone()]), "a manager may run it");
+    let reason = traces.runs[&name].unclear_reason().unwrap();
+    assert!(reason.contains(definition.to_str().unwrap()), "{reason}");
     std::fs::remove_file(&definition).unwrap();
-    assert!(find_runs(&paths, plan(), &memories).await.left_over.is_empty(), "it has ended unseen");
+    assert!(find_runs(&paths, plan(), &memories).await.orphaned.is_empty(), "it has ended unseen");
     let names = || BTreeSet::from([name.clone()]);
     let unsearched = super::traces(&paths, names(), &memories, clock::now(), Some("no list")).await;
-    assert!(unsearched[&name].doubt().is_some_and(|why| why.contains("no list")));
+    assert!(unsearched[&name].unclear_reason().is_some_and(|why| why.contains("no list")));
     let known = BTreeMap::from([(name.clone(), PersistedState { run: 3, ..PersistedState::default() })]);
     let at_rest = super::traces(&paths, names(), &known, clock::now(), Some("no list")).await;
-    assert_eq!(at_rest[&name].doubt(), None, "it was at rest");
+    assert_eq!(at_rest[&name].unclear_reason(), None, "it was at rest");
 }
 
 #[tokio::test]

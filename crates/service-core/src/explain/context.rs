@@ -1,4 +1,4 @@
-//! [`Facts`]: what the daemon knows of a service beside its [`Snapshot`](crate::Snapshot).
+//! [`ExplainContext`]: what the daemon knows of a service beside its [`Snapshot`](crate::Snapshot).
 
 use crate::config::Origin;
 use crate::fleet::Blocker;
@@ -8,7 +8,7 @@ use core::time::Duration;
 
 /// What the world adds to a [`Snapshot`](crate::Snapshot).
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Facts<'a> {
+pub struct ExplainContext<'a> {
     /// The service it waits for, if it waits, and why that one is in the way.
     pub need: Option<(&'a str, Option<Blocker>)>,
     /// What it needs and runs without, and how that is.
@@ -54,9 +54,9 @@ pub struct Facts<'a> {
 }
 
 /// Nothing is a pipe that no shell reads.
-pub(super) fn no_shell(facts: &Facts<'_>) -> Option<String> {
-    let (found, help) = facts.shell?;
-    Some(match facts.origin {
+pub(super) fn no_shell(context: &ExplainContext<'_>) -> Option<String> {
+    let (found, help) = context.shell?;
+    Some(match context.origin {
         Origin::File => format!("{found}: {help}"),
         Origin::Added => format!("{found}: add it with `shell: sh`"),
         Origin::Transient => format!("{found}: run it with `--shell sh`"),

@@ -1,4 +1,4 @@
-//! [`Asked`]: who wanted a service as it is wanted now, and by which command.
+//! [`RequestOrigin`]: who wanted a service as it is wanted now, and by which command.
 
 use crate::name::Name;
 use alloc::format;
@@ -10,7 +10,7 @@ pub const LOST: &str = "policy when_lost";
 
 /// Who asks, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asker {
+pub struct Requester {
     /// The command, as one types it: `service stop`.
     pub command: String,
     /// Who: its kind is the first word, as in `user alice (uid 1000, pid 123, nu)`.
@@ -19,24 +19,24 @@ pub struct Asker {
 
 /// The order by which the goal of a service is what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct RequestOrigin {
     /// Who asked, and how.
     #[serde(flatten)]
-    pub asker: Asker,
+    pub asker: Requester,
     /// The service that was meant, if this one came along with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<Name>,
 }
 
-impl Asked {
+impl RequestOrigin {
     /// Because a service is lost that this one needs.
     pub fn lost(need: &Name) -> Self {
-        Self { asker: Asker { command: String::new(), by: LOST.into() }, with: Some(need.clone()) }
+        Self { asker: Requester { command: String::new(), by: LOST.into() }, with: Some(need.clone()) }
     }
 
     /// What was done, and on whose word: `done` is a participle such as `stopped`.
     pub fn describe(&self, done: &str) -> String {
-        let Asker { command, by } = &self.asker;
+        let Requester { command, by } = &self.asker;
         match &self.with {
             Some(need) if by == LOST => format!("{done} because its dependency `{need}` was lost ({by})"),
             Some(named) => format!("{done} with `{named}`, by `{command} {named}` of {by}"),
@@ -51,12 +51,12 @@ mod tests {
 
     #[test]
     fn an_order_is_told_with_who_gave_it_and_for_which_service() {
-        let asker = Asker { command: "service stop".into(), by: "user alice (uid 7, pid 9, nu)".into() };
-        let own = Asked { asker, with: None };
+        let asker = Requester { command: "service stop".into(), by: "user alice (uid 7, pid 9, nu)".into() };
+        let own = RequestOrigin { asker, with: None };
         assert_eq!(own.describe("stopped"), "stopped by `service stop` of user alice (uid 7, pid 9, nu)");
-        let along = Asked { with: Name::new("redis").ok(), ..own };
+        let along = RequestOrigin { with: Name::new("redis").ok(), ..own };
         assert!(along.describe("stopped").starts_with("stopped with `redis`, by `service stop redis` of"));
-        let lost = Asked::lost(&Name::new("db").unwrap()).describe("restarted");
+        let lost = RequestOrigin::lost(&Name::new("db").unwrap()).describe("restarted");
         assert_eq!(lost, "restarted because its dependency `db` was lost (policy when_lost)");
     }
 }

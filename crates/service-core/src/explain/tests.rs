@@ -36,8 +36,13 @@ fn snapshot(state: State, goal: Goal, health: Health) -> Snapshot {
 }
 
 #[expect(clippy::large_types_passed_by_value, reason = "each test makes its own")]
-fn told(state: State, goal: Goal, health: Health, facts: Facts<'_>) -> (String, Option<String>) {
-    explain("web", &snapshot(state, goal, health), &facts)
+fn explained(
+    state: State,
+    goal: Goal,
+    health: Health,
+    context: ExplainContext<'_>,
+) -> (String, Option<String>) {
+    explain("web", &snapshot(state, goal, health), &context)
 }
 
 fn ready() -> State {
@@ -52,10 +57,10 @@ fn failed(exit: Exit) -> State {
 fn work_that_ends_where_a_service_was_expected_is_told_of_oneshot() {
     let mut service = crate::config::Service::new(crate::Name::new("ls").unwrap());
     let state = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
-    assert!(after_start(&service, &state).contains("`oneshot = true`"));
+    assert!(next_step_after_start(&service, &state).contains("`oneshot = true`"));
     service.origin = Origin::Transient;
-    assert!(after_start(&service, &state).contains("with `--oneshot`"));
-    assert!(after_start(&service, &failed(Exit::Code(1))).ends_with("then run it again"));
+    assert!(next_step_after_start(&service, &state).contains("with `--oneshot`"));
+    assert!(next_step_after_start(&service, &failed(Exit::Code(1))).ends_with("then run it again"));
 }
 
 #[test]
@@ -66,8 +71,11 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
         failure: Failure::LaunchFailed(why.to_string()),
         attempts: 1,
     };
-    assert!(after_start(&service, &refused("program `x` is not in PATH")).contains("service daemon restart"));
-    let help = after_start(&service, &refused("working directory `/x` does not exist"));
+    assert!(
+        next_step_after_start(&service, &refused("program `x` is not in PATH"))
+            .contains("service daemon restart")
+    );
+    let help = next_step_after_start(&service, &refused("working directory `/x` does not exist"));
     assert_eq!(
         help,
         "run `mkdir -p /x`, or correct `working_dir` of [services.a], then run `service start a`"
@@ -86,24 +94,26 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
         ("working directory `/x` is not a directory", "correct `working_dir` in [services.a]"),
         ("program `./x` is a directory", "correct `start_command` in [services.a]"),
     ] {
-        let help = after_start(&service, &refused(why));
+        let help = next_step_after_start(&service, &refused(why));
         assert!(help.starts_with(step), "{why}: {help}");
     }
-    let help =
-        after_start(&service, &refused("the interpreter `/bin/sh\\r` of program `./a.sh` does not exist"));
+    let help = next_step_after_start(
+        &service,
+        &refused("the interpreter `/bin/sh\\r` of program `./a.sh` does not exist"),
+    );
     assert!(help.contains("sed -i 's/\\r$//' ./a.sh"), "{help}");
 }
 
 #[test]
 fn who_got_a_pipe_as_an_argument_is_told_of_the_shell_also_where_it_ended_well() {
     let shell = Some(("`|` is passed as an argument", "set `shell = \"sh\"`"));
-    let facts = Facts { shell, ..Facts::default() };
+    let context = ExplainContext { shell, ..ExplainContext::default() };
     let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
     for state in [failed(Exit::Code(1)), completed] {
-        let (_, help) = told(state.clone(), Goal::Up, Health::None, facts);
+        let (_, help) = explained(state.clone(), Goal::Up, Health::None, context);
         assert_eq!(help.unwrap(), "`|` is passed as an argument: set `shell = \"sh\"`");
-        let facts = Facts { origin: Origin::Transient, ..facts };
-        assert!(told(state, Goal::Up, Health::None, facts).1.unwrap().ends_with("`--shell sh`"));
+        let context = ExplainContext { origin: Origin::Transient, ..context };
+        assert!(explained(state, Goal::Up, Health::None, context).1.unwrap().ends_with("`--shell sh`"));
     }
 }
 
@@ -111,12 +121,19 @@ fn who_got_a_pipe_as_an_argument_is_told_of_the_shell_also_where_it_ended_well()
 fn a_start_that_took_too_long_tells_what_it_waited_for() {
     let late = State::Failed { at: Moment::default(), failure: Failure::StartTimeout, attempts: 1 };
     let limit = Some(Duration::from_secs(4));
-    let check = Facts { limit, check: Some("503"), endpoint: Some("http://x"), ..Facts::default() };
-    let (text, help) = told(late.clone(), Goal::Up, Health::None, check);
+    let check =
+        ExplainContext { limit, check: Some("503"), endpoint: Some("http://x"), ..ExplainContext::default() };
+    let (text, help) = explained(late.clone(), Goal::Up, Health::None, check);
     assert!(text.starts_with("it was not ready within 4s: 503, and"), "{text}");
     assert!(help.unwrap().starts_with("correct `health_check_endpoint` (`http://x`)"));
-    let log = Facts { limit, ready: Some("up"), lines: 3, said: Some("on port 7"), ..Facts::default() };
-    let (text, help) = told(late, Goal::Up, Health::None, log);
+    let log = ExplainContext {
+        limit,
+        ready: Some("up"),
+        lines: 3,
+        said: Some("on port 7"),
+        ..ExplainContext::default()
+    };
+    let (text, help) = explained(late, Goal::Up, Health::None, log);
     assert!(
         text.contains("none of its 3 lines matches `ready.log` = `up`, the last is `on port 7`"),
         "{text}"
@@ -127,19 +144,19 @@ fn a_start_that_took_too_long_tells_what_it_waited_for() {
 #[test]
 fn what_goes_to_the_background_or_ends_with_its_input_is_told_so() {
     let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
-    let left = Facts { left: Some("1 process (sleep)"), ..Facts::default() };
-    let (text, help) = told(completed.clone(), Goal::Up, Health::None, left);
+    let left = ExplainContext { left: Some("1 process (sleep)"), ..ExplainContext::default() };
+    let (text, help) = explained(completed.clone(), Goal::Up, Health::None, left);
     assert_eq!(text, "it exited with code 0; it left 1 process (sleep) behind, which was killed");
     assert!(help.unwrap().starts_with("run it in the foreground"));
-    let soon = Facts { lived: Some(Duration::from_millis(20)), ..Facts::default() };
-    let help = told(completed, Goal::Up, Health::None, soon).1.unwrap();
+    let soon = ExplainContext { lived: Some(Duration::from_millis(20)), ..ExplainContext::default() };
+    let help = explained(completed, Goal::Up, Health::None, soon).1.unwrap();
     assert!(help.contains("`oneshot = true`") && help.contains("standard input"), "{help}");
 }
 
 #[test]
 fn whoever_was_started_again_and_again_is_told_of_the_limit() {
     let state = State::Failed { at: Moment::default(), failure: Failure::Exited(Exit::Code(4)), attempts: 6 };
-    let (text, _) = told(state, Goal::Up, Health::None, Facts::default());
+    let (text, _) = explained(state, Goal::Up, Health::None, ExplainContext::default());
     assert!(
         text.starts_with("it exited with code 4; after 6 tries it has reached its restart limit"),
         "{text}"
@@ -150,8 +167,8 @@ fn whoever_was_started_again_and_again_is_told_of_the_limit() {
 fn what_is_in_no_file_is_not_corrected_there() {
     let failed = failed(Exit::Code(127));
     let help = |origin| {
-        let facts = Facts { origin, ..Facts::default() };
-        told(failed.clone(), Goal::Up, Health::None, facts).1.unwrap()
+        let context = ExplainContext { origin, ..ExplainContext::default() };
+        explained(failed.clone(), Goal::Up, Health::None, context).1.unwrap()
     };
     assert!(help(Origin::File).contains("services.toml"));
     assert!(!help(Origin::Added).contains("services.toml"));
@@ -160,68 +177,81 @@ fn what_is_in_no_file_is_not_corrected_there() {
 
 #[test]
 fn a_healthy_service_needs_no_help() {
-    let (text, help) = told(ready(), Goal::Up, Health::Healthy, Facts::default());
+    let (text, help) = explained(ready(), Goal::Up, Health::Healthy, ExplainContext::default());
     assert_eq!((text.as_str(), help), ("all is well", None));
 }
 
 #[test]
 fn all_is_not_well_without_what_it_needs_and_a_look_at_the_process_alone_is_no_check() {
-    let facts = Facts { lost: Some(("db", "which failed: exited with code 1")), ..Facts::default() };
-    let (text, help) = told(ready(), Goal::Up, Health::Alive, facts);
+    let context = ExplainContext {
+        lost: Some(("db", "which failed: exited with code 1")),
+        ..ExplainContext::default()
+    };
+    let (text, help) = explained(ready(), Goal::Up, Health::Alive, context);
     assert_eq!(text, "it runs, and depends on `db`, which failed: exited with code 1");
     assert_eq!(help.as_deref(), Some("run `service why db`"));
-    let (text, _) = told(ready(), Goal::Up, Health::Alive, Facts::default());
+    let (text, _) = explained(ready(), Goal::Up, Health::Alive, ExplainContext::default());
     assert_ne!(text, "all is well");
 }
 
 #[test]
 fn what_nobody_wants_is_started_with_a_start() {
-    let (_, help) = told(State::Stopped, Goal::Down, Health::None, Facts::default());
+    let (_, help) = explained(State::Stopped, Goal::Down, Health::None, ExplainContext::default());
     assert_eq!(help.as_deref(), Some("run `service start web`"));
 }
 
 #[test]
 fn whoever_waits_points_at_what_it_waits_for() {
-    let facts = Facts { need: Some(("db", Some(Blocker::Failed))), ..Facts::default() };
-    let (text, help) = told(State::Stopped, Goal::Up, Health::None, facts);
+    let context = ExplainContext { need: Some(("db", Some(Blocker::Failed))), ..ExplainContext::default() };
+    let (text, help) = explained(State::Stopped, Goal::Up, Health::None, context);
     assert_eq!(text, "it waits for `db`, which does not start by itself");
     let mut snapshot = snapshot(State::Stopped, Goal::Up, Health::None);
     snapshot.reason = Some("waits for `db` to be completed; it is ready".to_string());
-    let (text, _) = explain("web", &snapshot, &Facts { need: Some(("db", None)), ..Facts::default() });
+    let (text, _) =
+        explain("web", &snapshot, &ExplainContext { need: Some(("db", None)), ..ExplainContext::default() });
     assert_eq!(text, "it waits for `db` to be completed; it is ready");
     assert_eq!(help.as_deref(), Some("run `service why db`"));
 }
 
 #[test]
 fn the_holder_of_a_port_comes_before_other_help() {
-    let facts = Facts { holder: Some("pid 7 (nginx)"), ..Facts::default() };
-    let (text, help) = told(failed(Exit::Code(98)), Goal::Up, Health::None, facts);
+    let context = ExplainContext { holder: Some("pid 7 (nginx)"), ..ExplainContext::default() };
+    let (text, help) = explained(failed(Exit::Code(98)), Goal::Up, Health::None, context);
     assert!(text.contains("; its port is held by pid 7 (nginx), and"), "{text}");
     assert_eq!(help.as_deref(), Some("end pid 7 (nginx), or change one of the two ports"));
 }
 
 #[test]
 fn a_wrong_command_is_corrected_in_the_file() {
-    let (text, help) = told(failed(Exit::Code(127)), Goal::Up, Health::None, Facts::default());
+    let (text, help) = explained(failed(Exit::Code(127)), Goal::Up, Health::None, ExplainContext::default());
     assert!(text.starts_with("it exited with code 127: the command was not found"), "{text}");
     assert!(help.unwrap().starts_with("correct [services.web]"));
     let said = Some("serve: error while loading shared libraries: libx.so");
-    let (_, help) = told(failed(Exit::Code(127)), Goal::Up, Health::None, Facts { said, ..Facts::default() });
+    let (_, help) = explained(
+        failed(Exit::Code(127)),
+        Goal::Up,
+        Health::None,
+        ExplainContext { said, ..ExplainContext::default() },
+    );
     assert!(help.unwrap().contains("libx.so"));
 }
 
 #[test]
 fn the_memory_limit_is_named_where_the_program_speaks_of_memory() {
-    let facts = Facts { said: Some("MemoryError"), memory: Some(50_000_000), ..Facts::default() };
-    let (_, help) = told(failed(Exit::Code(1)), Goal::Up, Health::None, facts);
+    let context =
+        ExplainContext { said: Some("MemoryError"), memory: Some(50_000_000), ..ExplainContext::default() };
+    let (_, help) = explained(failed(Exit::Code(1)), Goal::Up, Health::None, context);
     assert!(help.unwrap().starts_with("raise `memory_limit` (50000000 bytes), or remove it, in"));
 }
 
 #[test]
 fn the_line_that_says_most_is_told_and_not_one_behind_it() {
-    let facts =
-        Facts { said: Some("Node.js v20"), telling: Some("Error: listen EADDRINUSE"), ..Facts::default() };
-    let (_, help) = told(failed(Exit::Code(1)), Goal::Up, Health::None, facts);
+    let context = ExplainContext {
+        said: Some("Node.js v20"),
+        telling: Some("Error: listen EADDRINUSE"),
+        ..ExplainContext::default()
+    };
+    let (_, help) = explained(failed(Exit::Code(1)), Goal::Up, Health::None, context);
     assert!(help.unwrap().contains("`Error: listen EADDRINUSE`"));
 }
 
@@ -229,15 +259,15 @@ fn the_line_that_says_most_is_told_and_not_one_behind_it() {
 fn what_starts_again_after_a_crash_says_how_it_ended_before() {
     let mut snapshot = snapshot(State::Launching { since: Moment::default() }, Goal::Up, Health::Pending);
     (snapshot.last_exit, snapshot.restarts) = (Some(Exit::Code(3)), 2);
-    let (text, _) = explain("web", &snapshot, &Facts::default());
+    let (text, _) = explain("web", &snapshot, &ExplainContext::default());
     assert_eq!(text, "it is starting; its last run exited with code 3");
 }
 
 #[test]
 fn exits_are_told_with_what_they_usually_mean() {
     let killed = "it was killed: by the kernel for lack of memory, or by another process (SIGKILL)";
-    assert_eq!(in_words(Exit::Code(137)), format!("exited with code 137: {killed}"));
-    assert_eq!(in_words(Exit::Signal(9)), format!("was ended by SIGKILL: {killed}"));
-    assert_eq!(in_words(Exit::Code(0)), "exited with code 0");
-    assert_eq!(in_words(Exit::Code(3)), "exited with code 3");
+    assert_eq!(describe_exit(Exit::Code(137)), format!("exited with code 137: {killed}"));
+    assert_eq!(describe_exit(Exit::Signal(9)), format!("was ended by SIGKILL: {killed}"));
+    assert_eq!(describe_exit(Exit::Code(0)), "exited with code 0");
+    assert_eq!(describe_exit(Exit::Code(3)), "exited with code 3");
 }

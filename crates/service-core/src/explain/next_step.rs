@@ -1,8 +1,8 @@
 //! What to do next. The help of an error and that of `service why` are made here, and nowhere else.
 
 use crate::config::Origin;
+use crate::explain::context::{ExplainContext, no_shell};
 use crate::service::{Exit, Failure};
-use crate::why::facts::{Facts, no_shell};
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
@@ -12,14 +12,14 @@ const NOT_IN_PATH: &str = "is not in PATH";
 /// How the word begins that the disk of the state directory does not take what a start has to write.
 pub const STATE_NOT_WRITTEN: &str = "the state directory";
 /// One that ends sooner than this may never have begun.
-const SOON: Duration = Duration::from_secs(5);
+const MIN_LIFETIME: Duration = Duration::from_secs(5);
 
 /// What would help after a failure.
-pub(super) fn after(name: &str, failure: &Failure, facts: &Facts<'_>) -> String {
+pub(super) fn after_failure(name: &str, failure: &Failure, context: &ExplainContext<'_>) -> String {
     match failure {
-        Failure::LaunchFailed(why) => refused(name, why, facts),
-        Failure::Exited(exit) => exited(name, *exit, facts),
-        Failure::StartTimeout => late(name, facts),
+        Failure::LaunchFailed(why) => refused(name, why, context),
+        Failure::Exited(exit) => exited(name, *exit, context),
+        Failure::StartTimeout => late(name, context),
         Failure::Unhealthy => {
             format!("run `service health {name}` to check again, and `service logs {name}` for its output")
         }
@@ -27,35 +27,35 @@ pub(super) fn after(name: &str, failure: &Failure, facts: &Facts<'_>) -> String 
 }
 
 /// What would help where work ended well, and a service was expected.
-pub(super) fn after_work(name: &str, facts: &Facts<'_>) -> String {
-    if facts.left.is_some() {
+pub(super) fn after_exit(name: &str, context: &ExplainContext<'_>) -> String {
+    if context.left.is_some() {
         let help =
             "run it in the foreground (for example nginx with `daemon off;`, others with `--foreground`)";
         return format!("{help}, then run `service start {name}`");
     }
-    if let Some(help) = no_shell(facts) {
+    if let Some(help) = no_shell(context) {
         return help;
     }
-    let oneshot = match facts.origin {
+    let oneshot = match context.origin {
         Origin::File => "set `oneshot = true`",
         Origin::Added => "add it with `oneshot: true`",
         Origin::Transient => "run it with `--oneshot`",
     };
-    let input = match facts.lived {
-        Some(lived) if lived < SOON => {
+    let input = match context.lived {
+        Some(lived) if lived < MIN_LIFETIME => {
             "; if it exits because its standard input is closed, keep the input open, as in `shell = \"sh\"` \
              with `sleep infinity | program`"
         }
         _ => "",
     };
     let words =
-        if facts.said.is_some() { format!("; its output: `service logs {name}`") } else { String::new() };
+        if context.said.is_some() { format!("; its output: `service logs {name}`") } else { String::new() };
     format!("if it is meant to exit, {oneshot}{input}{words}")
 }
 
 /// To correct what is written, and to try again.
-fn correct(name: &str, what: &str, facts: &Facts<'_>) -> String {
-    match facts.origin {
+fn correct(name: &str, what: &str, context: &ExplainContext<'_>) -> String {
+    match context.origin {
         Origin::File => {
             format!("{what} in [services.{name}] of services.toml, then run `service start {name}`")
         }
@@ -66,13 +66,13 @@ fn correct(name: &str, what: &str, facts: &Facts<'_>) -> String {
     }
 }
 
-fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
+fn refused(name: &str, why: &str, context: &ExplainContext<'_>) -> String {
     let again = format!(", then run `service start {name}`");
     let mut named = why.split('`').skip(1).step_by(2);
     let (first, second) = (named.next().unwrap_or_default(), named.next().unwrap_or_default());
     let has = |words: &str| why.contains(words);
     if has(NOT_IN_PATH) {
-        return not_found(name, facts);
+        return not_found(name, context);
     }
     if has("interpreter") {
         return match first.contains("\\r") {
@@ -112,46 +112,46 @@ fn refused(name: &str, why: &str, facts: &Facts<'_>) -> String {
     }
     if has("env_file") && has("cannot be read") && !has("No such file") {
         let what = format!("set `env_file` to a readable file of lines `NAME=value` instead of `{first}`,");
-        return correct(name, &what, facts);
+        return correct(name, &what, context);
     }
     if has("env_file") {
         return format!("create `{first}`, or remove it from `env_file` of [services.{name}]{again}");
     }
     if has("working directory") && has("is not a directory") {
-        return correct(name, "correct `working_dir`", facts);
+        return correct(name, "correct `working_dir`", context);
     }
     if has("working directory") {
         return format!("run `mkdir -p {first}`, or correct `working_dir` of [services.{name}]{again}");
     }
     if why.starts_with("user ") || has("as another user") {
-        return correct(name, "correct `user`", facts);
+        return correct(name, "correct `user`", context);
     }
     if why.starts_with("group ") || has("`group`") || has("another group") {
-        return correct(name, "correct `group`", facts);
+        return correct(name, "correct `group`", context);
     }
     if why.starts_with(STATE_NOT_WRITTEN) {
         return format!("free space on that disk, or make it writable{again}");
     }
     if why.starts_with("program") {
-        return no_shell(facts).unwrap_or_else(|| correct(name, "correct `start_command`", facts));
+        return no_shell(context).unwrap_or_else(|| correct(name, "correct `start_command`", context));
     }
-    correct(name, "correct it", facts)
+    correct(name, "correct it", context)
 }
 
 /// Where the program is looked for is not where it is.
-fn not_found(name: &str, facts: &Facts<'_>) -> String {
-    if let Some(help) = no_shell(facts) {
+fn not_found(name: &str, context: &ExplainContext<'_>) -> String {
+    if let Some(help) = no_shell(context) {
         return help;
     }
-    match facts.path {
+    match context.path {
         Some(path) if path.contains('$') => {
             let what =
                 "`PATH` contains `$`, which is not expanded: write every directory of `env.PATH` in full";
-            correct(name, what, facts)
+            correct(name, what, context)
         }
         Some(path) => {
             let what = format!("the search path is `{path}`: add its directory to `env.PATH`");
-            correct(name, &what, facts)
+            correct(name, &what, context)
         }
         None => format!(
             "is it installed? The daemon searches the PATH of the shell that started it: write the full \
@@ -161,36 +161,36 @@ fn not_found(name: &str, facts: &Facts<'_>) -> String {
     }
 }
 
-fn exited(name: &str, exit: Exit, facts: &Facts<'_>) -> String {
-    let again = match facts.origin {
+fn exited(name: &str, exit: Exit, context: &ExplainContext<'_>) -> String {
+    let again = match context.origin {
         Origin::Transient => String::from("then run it again"),
         Origin::File | Origin::Added => format!("then run `service start {name}`"),
     };
-    if let Some(help) = no_shell(facts) {
+    if let Some(help) = no_shell(context) {
         return help;
     }
     let is_about_memory = |line: &str| ["emory", "alloc", "mmap"].iter().any(|word| line.contains(word));
-    if let Some(limit) = facts.address_space
-        && (facts.telling.or(facts.said).is_some_and(is_about_memory)
+    if let Some(limit) = context.address_space
+        && (context.telling.or(context.said).is_some_and(is_about_memory)
             || matches!(exit, Exit::Signal(6 | 9 | 11)))
     {
         let what = format!(
             "`memory_limit` ({limit} bytes) limits the address space of each process here (RLIMIT_AS), which \
              is larger than its memory use: raise it, or remove it,"
         );
-        return correct(name, &what, facts);
+        return correct(name, &what, context);
     }
-    if let Some(limit) = facts.memory
-        && facts.telling.or(facts.said).is_some_and(is_about_memory)
+    if let Some(limit) = context.memory
+        && context.telling.or(context.said).is_some_and(is_about_memory)
     {
         let what = format!("raise `memory_limit` ({limit} bytes), or remove it,");
-        return correct(name, &what, facts);
+        return correct(name, &what, context);
     }
     match exit {
-        Exit::OutOfMemory(_) => correct(name, "raise `memory_limit`, or reduce its memory use,", facts),
-        Exit::Code(126 | 127) => match facts.origin {
+        Exit::OutOfMemory(_) => correct(name, "raise `memory_limit`, or reduce its memory use,", context),
+        Exit::Code(126 | 127) => match context.origin {
             Origin::File => {
-                let said = facts.said.map(|said| format!(", or fix the reported problem: `{said}`"));
+                let said = context.said.map(|said| format!(", or fix the reported problem: `{said}`"));
                 format!("correct [services.{name}] in services.toml{}; {again}", said.unwrap_or_default())
             }
             Origin::Added => format!("add `{name}` again with the correction, {again}"),
@@ -200,29 +200,29 @@ fn exited(name: &str, exit: Exit, facts: &Facts<'_>) -> String {
             format!("check with `dmesg` whether the kernel killed it for lack of memory, {again}")
         }
         Exit::Signal(4 | 6 | 7 | 8 | 11) | Exit::Code(132 | 134 | 135 | 136 | 139) => {
-            let words = facts.said.map(|said| format!(" (its last line: `{said}`)")).unwrap_or_default();
+            let words = context.said.map(|said| format!(" (its last line: `{said}`)")).unwrap_or_default();
             format!("the program crashed{words}: see `coredumpctl`, fix it, {again}")
         }
-        _ => match facts.telling.or(facts.said) {
+        _ => match context.telling.or(context.said) {
             Some(said) => format!("fix the reported problem: `{said}`; {again}"),
-            None if facts.managed => format!("see `service logs {name}`, {again}"),
+            None if context.managed => format!("see `service logs {name}`, {again}"),
             None => format!("it wrote nothing: run its command by hand to see why it exits, {again}"),
         },
     }
 }
 
 /// It was not ready in time.
-fn late(name: &str, facts: &Facts<'_>) -> String {
+fn late(name: &str, context: &ExplainContext<'_>) -> String {
     let more = "or give it more time with `ready.timeout`,";
-    let what = match facts.ready {
+    let what = match context.ready {
         Some(pattern) => format!("correct `ready.log` (`{pattern}`), {more}"),
-        None => match facts.endpoint {
+        None => match context.endpoint {
             Some(endpoint) => format!("correct `health_check_endpoint` (`{endpoint}`), {more}"),
-            None if facts.notifies => {
+            None if context.notifies => {
                 format!("make it send READY=1 to $NOTIFY_SOCKET, remove `ready.notify`, {more}")
             }
             None => "give it more time with `ready.timeout`,".into(),
         },
     };
-    correct(name, &what, facts)
+    correct(name, &what, context)
 }

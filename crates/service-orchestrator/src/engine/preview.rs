@@ -8,7 +8,7 @@ use std::sync::Arc;
 impl Engine {
     /// What a restart would start; nothing if it would take nothing down. What is wrong with the request itself is told by whoever
     /// carries it out.
-    pub(super) fn foresee(&self, request: &Request) -> (Arc<Plan>, Vec<Id>) {
+    pub(super) fn preview_restart(&self, request: &Request) -> (Arc<Plan>, Vec<Id>) {
         let plan = self.fleet.plan();
         let mut ids = self.meant(request).unwrap_or_default();
         if !plan.settings().manager_enabled {

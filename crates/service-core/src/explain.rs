@@ -1,12 +1,12 @@
 //! What a state means and what would help: the words of `service why`. What the world knows (who holds a port) comes in.
 
-mod facts;
-mod step;
+mod context;
+mod next_step;
 #[cfg(test)]
 mod tests;
 
-pub use facts::Facts;
-pub use step::STATE_NOT_WRITTEN;
+pub use context::ExplainContext;
+pub use next_step::STATE_NOT_WRITTEN;
 
 use crate::config::{Condition, Manager, Service, name_of};
 use crate::health::Health;
@@ -20,9 +20,9 @@ const ADDRESS_IN_USE: i32 = 98;
 /// A shell adds this to the signal that ended its command.
 const BY_SIGNAL: i32 = 128;
 
-impl<'a> Facts<'a> {
+impl<'a> ExplainContext<'a> {
     /// What the definition alone tells.
-    pub fn of(service: &'a Service) -> Self {
+    pub fn new(service: &'a Service) -> Self {
         Self {
             oneshot: service.oneshot,
             origin: service.origin,
@@ -38,92 +38,111 @@ impl<'a> Facts<'a> {
 }
 
 /// How a service is, in one sentence; and the command that would help, if anything is to be helped.
-pub fn explain(name: &str, snapshot: &Snapshot, facts: &Facts<'_>) -> (String, Option<String>) {
-    let say = |text: &str| text.to_string();
+pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) -> (String, Option<String>) {
+    let owned = |text: &str| text.to_string();
     let run = |command: &str| Some(format!("run `service {command} {name}`"));
     match (&snapshot.state, snapshot.goal) {
         (State::Stopped, Goal::Down) => match &snapshot.asked {
             Some(asked) => (format!("it was {}", asked.describe("stopped")), run("start")),
-            None => (say("it was not started yet"), run("start")),
+            None => (owned("it was not started yet"), run("start")),
         },
-        (State::Stopped, Goal::Up | Goal::Restart) => waiting(facts, snapshot.reason.as_deref()),
+        (State::Stopped, Goal::Up | Goal::Restart) => waiting(context, snapshot.reason.as_deref()),
         (State::Launching { .. } | State::Starting { .. }, _) => {
-            let text = match facts.holder {
+            let text = match context.holder {
                 Some(holder) => format!("it is starting, and its port is held by {holder}"),
-                None => format!("{}{}", starting(facts), before(snapshot)),
+                None => format!("{}{}", starting(context), describe_previous_exit(snapshot)),
             };
-            let is_late = facts.check.is_some() || facts.ready.is_some();
-            let help =
-                format!("run `service wait {name}`, or {}", step::after(name, &Failure::StartTimeout, facts));
-            (text, facts.holder.map(free_the_port).or_else(|| if is_late { Some(help) } else { run("wait") }))
+            let is_late = context.check.is_some() || context.ready.is_some();
+            let help = format!(
+                "run `service wait {name}`, or {}",
+                next_step::after_failure(name, &Failure::StartTimeout, context)
+            );
+            (
+                text,
+                context.holder.map(free_the_port).or_else(|| if is_late { Some(help) } else { run("wait") }),
+            )
         }
         (State::Ready { .. }, Goal::Down) if snapshot.starter == StartedBy::External => (
-            say("it was started outside the orchestrator, which neither stops nor restarts it"),
+            owned("it was started outside the orchestrator, which neither stops nor restarts it"),
             Some(format!("run `service start {name}` to adopt it, or `service stop {name}`")),
         ),
         (State::Ready { .. }, Goal::Down | Goal::Restart) => {
-            (say("it runs until its dependents have stopped"), run("wait --for stopped"))
+            (owned("it runs until its dependents have stopped"), run("wait --for stopped"))
         }
         (State::Ready { .. }, Goal::Up) => match snapshot.health {
             Health::Unhealthy => {
-                let help = facts.holder.map(free_the_port).or_else(|| run("health"));
-                (say("it runs, and its health checks fail"), help)
+                let help = context.holder.map(free_the_port).or_else(|| run("health"));
+                (owned("it runs, and its health checks fail"), help)
             }
-            _ if let Some((need, how)) = facts.lost => (
+            _ if let Some((need, how)) = context.lost => (
                 format!("it runs, and depends on `{need}`, {how}"),
                 Some(format!("run `service why {need}`")),
             ),
-            Health::Pending => (say("it runs, and no health check has completed yet"), run("health")),
-            Health::Alive => (say("it runs, and no health check is defined"), None),
-            Health::Healthy | Health::None => (say("all is well"), None),
+            Health::Pending => (owned("it runs, and no health check has completed yet"), run("health")),
+            Health::Alive => (owned("it runs, and no health check is defined"), None),
+            Health::Healthy | Health::None => (owned("all is well"), None),
         },
         (State::Stopping { kills: 0, cause: Cause::Failure(failure), .. }, Goal::Up) => (
-            format!("{}, and is being ended", told(failure, facts)),
-            facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
+            format!("{}, and is being ended", describe_failure(failure, context)),
+            context
+                .holder
+                .map(free_the_port)
+                .or_else(|| Some(next_step::after_failure(name, failure, context))),
         ),
-        (State::Stopping { kills: 0, .. }, _) => (say("it is stopping"), run("wait --for stopped")),
-        (State::Stopping { .. }, _) => (say("it does not end, not even after SIGKILL"), run("logs")),
-        (State::Unknown { why, .. }, _) => (why.clone(), Some(unknown(name))),
+        (State::Stopping { kills: 0, .. }, _) => (owned("it is stopping"), run("wait --for stopped")),
+        (State::Stopping { .. }, _) => (owned("it does not end, not even after SIGKILL"), run("logs")),
+        (State::Unknown { why, .. }, _) => (why.clone(), Some(help_for_unknown(name))),
         (State::Backoff { failure, .. }, _) => (
-            format!("{}{}, and is started again", told(failure, facts), hindered(facts)),
-            facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
+            format!(
+                "{}{}, and is started again",
+                describe_failure(failure, context),
+                describe_port_conflict(context)
+            ),
+            context
+                .holder
+                .map(free_the_port)
+                .or_else(|| Some(next_step::after_failure(name, failure, context))),
         ),
-        (State::Completed { exit, .. }, _) if exit.is_success() && facts.oneshot => {
-            (format!("all is well: it has done its work{}", left_behind(facts)), None)
+        (State::Completed { exit, .. }, _) if exit.is_success() && context.oneshot => {
+            (format!("all is well: it has done its work{}", describe_leftover(context)), None)
         }
-        (State::Completed { exit, .. }, _) if exit.is_success() => {
-            (format!("it {}{}", in_words(*exit), left_behind(facts)), Some(step::after_work(name, facts)))
-        }
-        (State::Completed { exit, .. }, _) => (format!("it {}", in_words(*exit)), run("start")),
+        (State::Completed { exit, .. }, _) if exit.is_success() => (
+            format!("it {}{}", describe_exit(*exit), describe_leftover(context)),
+            Some(next_step::after_exit(name, context)),
+        ),
+        (State::Completed { exit, .. }, _) => (format!("it {}", describe_exit(*exit)), run("start")),
         (State::Failed { failure, attempts, .. }, _) => (
             match attempts {
                 0 | 1 => format!(
                     "{}{}, and is not started again without a request",
-                    told(failure, facts),
-                    hindered(facts)
+                    describe_failure(failure, context),
+                    describe_port_conflict(context)
                 ),
                 more => format!(
                     "{}{}; after {more} tries it has reached its restart limit, and is not started again \
                      without a request",
-                    told(failure, facts),
-                    hindered(facts)
+                    describe_failure(failure, context),
+                    describe_port_conflict(context)
                 ),
             },
-            facts.holder.map(free_the_port).or_else(|| Some(step::after(name, failure, facts))),
+            context
+                .holder
+                .map(free_the_port)
+                .or_else(|| Some(next_step::after_failure(name, failure, context))),
         ),
     }
 }
 
 /// The way out where it cannot be told whether a service runs.
-pub fn unknown(name: &str) -> String {
+pub fn help_for_unknown(name: &str) -> String {
     format!(
         "correct the cause; the daemon checks again every few seconds, and `service status {name}` shows the \
          result"
     )
 }
 
-fn waiting(facts: &Facts<'_>, reason: Option<&str>) -> (String, Option<String>) {
-    match facts.need {
+fn waiting(context: &ExplainContext<'_>, reason: Option<&str>) -> (String, Option<String>) {
+    match context.need {
         Some((need, Some(_))) => (
             format!("it waits for `{need}`, which does not start by itself"),
             Some(format!("run `service why {need}`")),
@@ -143,51 +162,51 @@ fn free_the_port(holder: &str) -> String {
 }
 
 /// Who has the port it wants, which most often is why it ended.
-fn hindered(facts: &Facts<'_>) -> String {
-    facts.holder.map(|holder| format!("; its port is held by {holder}")).unwrap_or_default()
+fn describe_port_conflict(context: &ExplainContext<'_>) -> String {
+    context.holder.map(|holder| format!("; its port is held by {holder}")).unwrap_or_default()
 }
 
-fn told(failure: &Failure, facts: &Facts<'_>) -> String {
+fn describe_failure(failure: &Failure, context: &ExplainContext<'_>) -> String {
     match failure {
-        Failure::Exited(exit) => format!("it {}{}", in_words(*exit), left_behind(facts)),
+        Failure::Exited(exit) => format!("it {}{}", describe_exit(*exit), describe_leftover(context)),
         Failure::LaunchFailed(why) => format!("it could not be launched: {why}"),
         Failure::StartTimeout => {
             let limit =
-                facts.limit.map_or_else(|| "in time".to_string(), |limit| format!("within {limit:?}"));
-            let why = missing_sign(facts).map(|why| format!(": {why}")).unwrap_or_default();
+                context.limit.map_or_else(|| "in time".to_string(), |limit| format!("within {limit:?}"));
+            let why = missing_sign(context).map(|why| format!(": {why}")).unwrap_or_default();
             format!("it was not ready {limit}{why}")
         }
-        Failure::Unhealthy => match facts.check {
+        Failure::Unhealthy => match context.check {
             Some(check) => format!("it became unhealthy: {check}"),
             None => format!("it {failure}"),
         },
     }
 }
 
-fn left_behind(facts: &Facts<'_>) -> String {
-    facts.left.map(|left| format!("; it left {left} behind, which was killed")).unwrap_or_default()
+fn describe_leftover(context: &ExplainContext<'_>) -> String {
+    context.left.map(|left| format!("; it left {left} behind, which was killed")).unwrap_or_default()
 }
 
-fn starting(facts: &Facts<'_>) -> String {
-    let why = missing_sign(facts).map(|why| format!(": {why}")).unwrap_or_default();
-    let left = facts.left_to_start.map(|left| format!("; {left:.0?} are left")).unwrap_or_default();
+fn starting(context: &ExplainContext<'_>) -> String {
+    let why = missing_sign(context).map(|why| format!(": {why}")).unwrap_or_default();
+    let left = context.left_to_start.map(|left| format!("; {left:.0?} are left")).unwrap_or_default();
     format!("it is starting{why}{left}")
 }
 
 /// How its last run ended, where that is why it starts again.
-fn before(snapshot: &Snapshot) -> String {
+fn describe_previous_exit(snapshot: &Snapshot) -> String {
     match snapshot.last_exit {
         Some(exit) if snapshot.restarts > 0 && snapshot.ended.is_none() && !exit.is_success() => {
-            format!("; its last run {}", in_words(exit))
+            format!("; its last run {}", describe_exit(exit))
         }
         _ => String::new(),
     }
 }
 
 /// What it is ready by, and has not come.
-pub fn missing_sign(facts: &Facts<'_>) -> Option<String> {
-    if let Some(pattern) = facts.ready {
-        return Some(match (facts.lines, facts.said) {
+pub fn missing_sign(context: &ExplainContext<'_>) -> Option<String> {
+    if let Some(pattern) = context.ready {
+        return Some(match (context.lines, context.said) {
             (0, _) | (_, None) => {
                 format!("it has written no line, and none matches `ready.log` = `{pattern}`")
             }
@@ -196,29 +215,31 @@ pub fn missing_sign(facts: &Facts<'_>) -> Option<String> {
             }
         });
     }
-    if facts.notifies {
+    if context.notifies {
         return Some("it has not sent READY=1 (`ready.notify`)".to_string());
     }
-    facts.check.map(ToString::to_string)
+    context.check.map(ToString::to_string)
 }
 
 /// What to do when a start has come to nothing, as far as definition and state tell.
-pub fn after_start(service: &Service, state: &State) -> String {
-    let (name, facts) = (&service.name, &Facts::of(service));
+pub fn next_step_after_start(service: &Service, state: &State) -> String {
+    let (name, context) = (&service.name, &ExplainContext::new(service));
     match state {
-        State::Completed { .. } => step::after_work(name, facts),
-        State::Failed { failure, .. } | State::Backoff { failure, .. } => step::after(name, failure, facts),
+        State::Completed { .. } => next_step::after_exit(name, context),
+        State::Failed { failure, .. } | State::Backoff { failure, .. } => {
+            next_step::after_failure(name, failure, context)
+        }
         _ => format!("see `service why {name}`"),
     }
 }
 
 /// What an edge waits for, in words.
-pub fn wanted(condition: Condition) -> &'static str {
+pub fn condition_name(condition: Condition) -> &'static str {
     name_of(&Condition::ALL, condition)
 }
 
 /// How a process ended, with what that usually means.
-pub fn in_words(exit: Exit) -> String {
+pub fn describe_exit(exit: Exit) -> String {
     match meaning(exit) {
         Some(meaning) => format!("{exit}: {meaning}"),
         None => exit.to_string(),
