@@ -5,7 +5,7 @@
 
 const ROOT = path self .
 const PROGRAMS = [orchestratord service-shim nu_plugin_service]
-const PACKAGES = [service-orchestrator service-shim nu_plugin_service]
+const PACKAGES = [orchestratord service-shim nu_plugin_service]
 const MODULES = [service service-http]
 # The first minor version of Nushell that the module `service` has been tried with.
 const COMPOSED_FROM = 115

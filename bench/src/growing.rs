@@ -3,6 +3,7 @@
 
 use crate::{need, obey, plan};
 use service_api::redact;
+use service_config::load;
 use service_core::config::{Config, Service};
 use service_core::fleet::{Fleet, Progress, Propagate};
 use service_core::health::Endpoint;
@@ -10,7 +11,10 @@ use service_core::plan::Plan;
 use service_core::service::Event;
 use service_core::suggest::nearest;
 use service_core::{Id, Moment, Name};
-use service_orchestrator::{load, measured};
+use service_host::text::single_line;
+use service_http::wants_lines;
+use service_probe::describe_dns_answer;
+use service_store::journal::pieces_of_starts;
 use std::hint::black_box;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -88,7 +92,9 @@ pub fn all() -> Vec<Growing> {
         of("nothing", 1, |size| {
             black_box(size);
         }),
-        of("an answer of a DNS server", 64, |size| assert!(measured::dns(&addresses(size)) > 11 * size)),
+        of("an answer of a DNS server", 64, |size| {
+            assert!(describe_dns_answer(&addresses(size)).len() > 11 * size);
+        }),
         of("redaction of an environment", 16_384, environment),
         of("a name that is like none", 16_384, |size| {
             let names: Vec<String> = (0..200).map(|nth| format!("service-{nth}")).collect();
@@ -123,9 +129,11 @@ pub fn all() -> Vec<Growing> {
             ));
         }),
         of("a file that is not TOML", 4_096, |size| file(&"a = '1'\n[x\n".repeat(size / 8))),
-        of("what Accept says", 16_384, |size| measured::accept(&"text/plain;q=0.1,".repeat(size / 17))),
+        of("what Accept says", 16_384, |size| {
+            black_box(wants_lines(&"text/plain;q=0.1,".repeat(size / 17)));
+        }),
         of("what a manager says", 16_384, |size| {
-            measured::manager(&"\u{1b}[1mred \u{1b}]0;".repeat(size / 13));
+            black_box(single_line(&"\u{1b}[1mred \u{1b}]0;".repeat(size / 13)));
         }),
         of("starts in a journal", 256, starts),
         of("lines of a log", 16_384, |size| {
@@ -217,7 +225,7 @@ fn starts(count: usize) {
     let text: String =
         (0..count).map(|nth| event(2 * nth + 1, "starting") + &event(2 * nth + 2, "ready")).collect();
     let journal = written("journal.jsonl", &text);
-    assert_eq!(measured::starts(&journal.path().join("journal.jsonl")), count);
+    assert_eq!(pieces_of_starts(&journal.path().join("journal.jsonl")), count);
 }
 
 /// Starts all services, one after the other.

@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|answer: &[u8]| {
-    let _ = service_orchestrator::measured::dns(answer);
+    let _ = service_probe::describe_dns_answer(answer);
 });

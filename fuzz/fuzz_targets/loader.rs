@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use service_orchestrator::load;
+use service_config::load;
 use std::path::Path;
 
 fuzz_target!(|text: &str| {

@@ -92,15 +92,42 @@ fn the_core_is_pure() {
     );
 }
 
+/// The crates of the daemon, lowest first.
+const MACHINE: [&str; 11] = [
+    "service-core",
+    "service-api",
+    "service-shim",
+    "service-host",
+    "service-process",
+    "service-store",
+    "service-config",
+    "service-probe",
+    "service-manager",
+    "service-orchestrator",
+    "service-http",
+];
+
 #[test]
 fn crates_depend_only_downwards() {
     let below = [
         ("service-core", &[][..]),
         ("service-api", &[]),
         ("service-shim", &[]),
-        ("service-orchestrator", &["service-core", "service-api", "service-shim"]),
+        ("service-host", &MACHINE[..3]),
+        ("service-process", &MACHINE[..4]),
+        ("service-store", &MACHINE[..4]),
+        ("service-config", &MACHINE[..4]),
+        ("service-probe", &MACHINE[..7]),
+        ("service-manager", &MACHINE[..7]),
+        ("service-orchestrator", &MACHINE[..9]),
+        ("service-http", &MACHINE[..10]),
+        ("orchestratord", &MACHINE),
         ("nu_plugin_service", &["service-api"]),
     ];
+    let crates: BTreeSet<String> = below.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let present = pages("crates", &["Cargo.toml"]);
+    let present = present.iter().filter_map(|page| page.path.split('/').nth(1).map(str::to_owned));
+    assert_eq!(crates, present.collect(), "each crate has a row");
     let rooms: Vec<&str> = below.iter().map(|(name, _)| *name).collect();
     for (name, below) in below {
         let ours = dependencies(&format!("crates/{name}"));
@@ -124,7 +151,6 @@ fn only_the_plugin_names_nushell_crates() {
 #[test]
 fn some_things_are_named_in_one_room_only() {
     let crates = || pages("crates", &[".rs"]);
-    let daemon = "crates/service-orchestrator/src";
     none(
         "petgraph stays behind plan/graph.rs",
         outside(&["crates/service-core/src/plan/graph.rs"], &["petgraph::"], crates()),
@@ -133,7 +159,7 @@ fn some_things_are_named_in_one_room_only() {
         "reqwest is for the plugin's client",
         outside(&["crates/nu_plugin_service/src/client.rs"], &["reqwest::"], crates()),
     );
-    none("axum is for the API", outside(&[&format!("{daemon}/http")], &["axum::"], crates()));
+    none("axum is for the API", outside(&["crates/service-http/src"], &["axum::"], crates()));
 }
 
 #[test]
@@ -205,7 +231,7 @@ fn every_key_of_the_configuration_is_documented_and_no_other() {
     let is_key = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let mut keys = BTreeSet::new();
     for file in ["load/file.rs", "load/api.rs", "load/definition.rs", "load/container.rs"] {
-        let text = read(&format!("crates/service-orchestrator/src/{file}"));
+        let text = read(&format!("crates/service-config/src/{file}"));
         keys.extend(words_between(&text, "(\"", '"').filter(is_key).map(String::from));
     }
     let docs = read("docs/config.md");
@@ -297,8 +323,8 @@ fn nothing_of_ours_is_run_through_a_shell() {
     // A pretend daemon of unit tests; what is suggested as `shell`; which programs read shell syntax; and a script that never changes, whose words are its
     // arguments.
     let plugin = "crates/nu_plugin_service/src";
-    let detect = "crates/service-orchestrator/src/init/detect.rs";
-    let syntax = "crates/service-orchestrator/src/load/shell_syntax.rs";
+    let detect = "crates/service-config/src/init/detect.rs";
+    let syntax = "crates/service-config/src/load/shell_syntax.rs";
     let rooms = [&format!("{plugin}/mock_daemon.rs"), detect, syntax, "nu/service-http/launch.nu"];
     let shells = ["\"sh\"", "\"bash\"", "/bin/sh", "sh -c", "^sh", "^bash", "system("];
     none("only `shell =` of a service names a shell", outside(&rooms, &shells, pages));

@@ -5,7 +5,7 @@ use crate::{nu, paths};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-const PACKAGES: [&str; 4] = ["service-bench", "service-orchestrator", "service-shim", "nu_plugin_service"];
+const PACKAGES: [&str; 4] = ["service-bench", "orchestratord", "service-shim", "nu_plugin_service"];
 
 /// The bench writes the text between these markers.
 const MARKS: [&str; 2] = ["<!-- measured -->\n", "<!-- measured until here -->\n"];

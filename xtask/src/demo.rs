@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const PACKAGES: [&str; 4] = ["service-orchestrator", "service-shim", "nu_plugin_service", "quickstart"];
+const PACKAGES: [&str; 4] = ["orchestratord", "service-shim", "nu_plugin_service", "quickstart"];
 
 pub(crate) fn run() -> TaskResult {
     run_script("demo", "demo.nu", command::run)?;

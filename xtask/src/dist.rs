@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const PACKAGES: [&str; 3] = ["service-orchestrator", "service-shim", "nu_plugin_service"];
+const PACKAGES: [&str; 3] = ["orchestratord", "service-shim", "nu_plugin_service"];
 const PROGRAMS: [&str; 3] = ["orchestratord", "service-shim", "nu_plugin_service"];
 /// Further files of the archive. `install.nu` reads the Nushell version of the plugin from `Cargo.lock`.
 const FILES: [&str; 9] = [

@@ -24,8 +24,22 @@ struct Steps {
 }
 
 impl ServiceOrchestrator {
-    /// What another plan would change about what runs.
-    pub(crate) async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
+    /// The changes of another plan to the running services, each with the reasons for which an apply would be refused.
+    ///
+    /// # Errors
+    /// [`Code::StateUnknown`] of a service whose state cannot be read; [`Code::DaemonUnreachable`] after a shutdown.
+    pub async fn preview(&self, plan: Plan) -> Result<Vec<(Change, Vec<String>)>, Problem> {
+        let changes = self.compare(plan.clone()).await?.changes;
+        let mut warnings = self.foreseen(&changes, &plan).await;
+        let with_warnings = |change: Change| {
+            let warnings = warnings.remove(&change.name).unwrap_or_default();
+            (change, warnings)
+        };
+        Ok(changes.into_iter().map(with_warnings).collect())
+    }
+
+    /// The difference between another plan and the running services.
+    async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
         self.call(|reply| Command::ReadPresence { reply }).await?.compared(plan).await
     }
 
@@ -34,7 +48,7 @@ impl ServiceOrchestrator {
     ///
     /// # Errors
     /// [`Code::ManagerDisabled`], [`Code::StartFailed`], and those of `enact`: then nothing was done.
-    pub(crate) async fn apply(
+    pub async fn apply(
         &self,
         plan: Plan,
         how: ApplyOptions,

@@ -6,15 +6,15 @@ use tokio::sync::watch;
 
 /// The services at which somebody checks just now: a disk that does not answer keeps one thread for each, and no more.
 #[derive(Debug, Default)]
-pub(crate) struct ChecksInFlight(watch::Sender<BTreeSet<Name>>);
+pub struct ChecksInFlight(watch::Sender<BTreeSet<Name>>);
 
 impl ChecksInFlight {
     /// Ends when nobody checks at this service.
-    pub(crate) async fn wait_for(&self, name: &Name) {
+    pub async fn wait_for(&self, name: &Name) {
         let _ = self.0.subscribe().wait_for(|services| !services.contains(name)).await;
     }
 
-    pub(crate) fn begin<'a>(&'a self, name: &'a Name) -> CheckGuard<'a> {
+    pub fn begin<'a>(&'a self, name: &'a Name) -> CheckGuard<'a> {
         self.0.send_modify(|services| {
             services.insert(name.clone());
         });
@@ -23,7 +23,7 @@ impl ChecksInFlight {
 }
 
 /// A look at one service that is under way.
-pub(crate) struct CheckGuard<'a> {
+pub struct CheckGuard<'a> {
     checks: &'a ChecksInFlight,
     name: &'a Name,
 }

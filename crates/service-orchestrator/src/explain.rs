@@ -2,16 +2,11 @@
 
 mod words;
 
-use crate::host::acceptance::{NOT_ASKED, not_asked};
-use crate::host::clock;
-use crate::host::paths::Paths;
-use crate::load::shell_syntax;
-use crate::probe;
-use crate::process::limits::AppliedLimits;
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use crate::views;
 use service_api::redact;
 use service_api::view::{self, Why};
+use service_config::load::shell_syntax;
 use service_core::Id;
 use service_core::config::Condition;
 use service_core::explain::{ExplainContext, condition_name, describe_exit, explain, missing_sign};
@@ -19,17 +14,22 @@ use service_core::fleet::Blocker;
 use service_core::health::Health;
 use service_core::plan::DependencyEdge;
 use service_core::service::{Cause as Stop, Failure, Goal, State};
+use service_host::acceptance::{NOT_ASKED, not_asked};
+use service_host::clock;
+use service_host::paths::Paths;
+use service_probe as probe;
+use service_process::limits::AppliedLimits;
 use service_shim::Tail;
 use std::time::Duration;
 use words::Words;
-pub(crate) use words::short;
+pub use words::short;
 
 /// How many lines of its log are told.
 const LINES: usize = 10;
 
 /// Whether what a service wrote may be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lines {
+pub enum Lines {
     /// It may.
     Told,
     /// It may be anything, and is not for whoever asks.
@@ -37,15 +37,17 @@ pub(crate) enum Lines {
 }
 
 /// What would help, and the last lines of the service that is the cause: for an error.
-pub(crate) struct Cause {
+pub struct Cause {
     /// What is not in the reason of the service.
-    pub(crate) detail: Option<String>,
-    pub(crate) help: Option<String>,
-    pub(crate) lines: Vec<String>,
+    pub detail: Option<String>,
+    /// The next step.
+    pub help: Option<String>,
+    /// The last lines of the log.
+    pub lines: Vec<String>,
 }
 
 /// What an error says of a service that did not start. Nothing where it has moved on meanwhile.
-pub(crate) fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> Option<Cause> {
+pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> Option<Cause> {
     let entry = fleet.entry(name)?;
     // What waits for others ends because of one of them; there are no circles.
     let mut root = entry;
@@ -145,12 +147,7 @@ impl Known {
 }
 
 /// Everything. Reads the log and looks at ports, so it takes a moment.
-pub(crate) fn explain_one(
-    fleet: &FleetSnapshot,
-    entry: &ServiceSnapshot,
-    paths: &Paths,
-    lines: Lines,
-) -> Why {
+pub fn explain_one(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths, lines: Lines) -> Why {
     let snapshot = &entry.snapshot;
     let definition = &entry.definition;
     let need = snapshot.waits_for.map(|need| (need, fleet.at(need.on)));
@@ -226,7 +223,7 @@ pub(crate) fn explain_one(
 }
 
 /// Why these services are as they are; without names all that are not as they should be.
-pub(crate) fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, lines: Lines) -> Vec<Why> {
+pub fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, lines: Lines) -> Vec<Why> {
     let explain = |id: &Id| explain_one(fleet, fleet.at(*id), paths, lines);
     if !named.is_empty() {
         return named.iter().map(explain).collect();

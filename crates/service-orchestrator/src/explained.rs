@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 impl ServiceOrchestrator {
     /// The same rows, each with what `service why` would say.
-    pub(crate) fn explained(&self, mut rows: UnboundedReceiver<Outcome>) -> UnboundedReceiver<Outcome> {
+    pub fn explained(&self, mut rows: UnboundedReceiver<Outcome>) -> UnboundedReceiver<Outcome> {
         let (told, receiver) = unbounded_channel();
         let orchestrator = self.clone();
         tokio::spawn(async move {
@@ -29,7 +29,7 @@ impl ServiceOrchestrator {
     }
 
     /// The row, with what `service why` would say.
-    pub(crate) async fn explain(&self, mut row: Outcome, lines: Lines) -> Outcome {
+    pub async fn explain(&self, mut row: Outcome, lines: Lines) -> Outcome {
         let Some(problem) = row.error.take_if(|problem| is_about_a_start(problem)) else { return row };
         let (fleet, paths, name) = (self.fleet_snapshot(), Arc::clone(self.paths()), row.name.clone());
         let cause = tokio::task::spawn_blocking(move || explain::cause(&fleet, &name, &paths, lines)).await;

@@ -14,7 +14,7 @@ type Draw = fn(&[Node]) -> String;
 const FORMATS: [(&str, Draw); 3] = [("tree", tree), ("mermaid", mermaid), ("dot", dot)];
 
 /// The graph in one of the formats.
-pub(crate) fn draw(format: &str, nodes: &[Node]) -> Result<String, Problem> {
+pub fn draw(format: &str, nodes: &[Node]) -> Result<String, Problem> {
     let found = FORMATS.iter().find(|(name, _)| *name == format);
     found.map(|(_, draw)| draw(nodes)).ok_or_else(|| {
         Problem::new(Code::BadRequest, format!("cannot draw a graph as `{format}`"))

@@ -1,33 +1,33 @@
 //! [`ServiceOrchestrator`]: the handle. The engine owns the fleet; the handle sends it commands and reads its snapshots.
 
-use crate::host::fs::make_temporary_dir;
-use crate::host::fs::private_dir;
-use crate::host::report::ReportSender;
-use crate::host::time_slice::LoopMetrics;
+use service_host::fs::make_temporary_dir;
+use service_host::fs::private_dir;
+use service_host::report::ReportSender;
+use service_host::time_slice::LoopMetrics;
 
 use crate::checks_in_flight::ChecksInFlight;
 use crate::engine::drivers::Drivers;
 use crate::engine::inbox::Inbox;
 use crate::engine::message::Command;
 use crate::engine::start::run;
-use crate::host::acceptance::{Acceptance, NOT_ASKED};
-use crate::host::clock;
-use crate::host::disk::Disk;
-use crate::host::paths::Paths;
-use crate::host::report::CheckResult;
-use crate::journal::Subscription;
 use crate::lookup::{not_found, resolve};
-use crate::manager;
-use crate::manager::Managers;
-use crate::probe::Prober;
-use crate::process::Shims;
-use crate::process::shim_program::find_shim;
 use crate::request::{Request, Verb, WaitRequest, on_behalf};
 use crate::service::{Service, ServiceHealth, ServiceStatus};
 use crate::snapshot::FleetSnapshot;
 use service_api::{Code, Outcome, Problem};
 use service_core::config::{self, Config};
 use service_core::{Name, Plan};
+use service_host::acceptance::{Acceptance, NOT_ASKED};
+use service_host::clock;
+use service_host::disk::Disk;
+use service_host::paths::Paths;
+use service_host::report::CheckResult;
+use service_manager as manager;
+use service_manager::Managers;
+use service_probe::Prober;
+use service_process::Shims;
+use service_process::shim_program::find_shim;
+use service_store::journal::Subscription;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,35 +70,35 @@ impl Builder {
 
     /// Where goals are kept while the state directory cannot be written. Default: nowhere.
     #[must_use]
-    pub(crate) fn fallback_state_file(mut self, file: PathBuf) -> Self {
+    pub fn fallback_state_file(mut self, file: PathBuf) -> Self {
         self.fallback_state_file = Some(file);
         self
     }
 
     /// What brings its files to the disk. Default: one of its own.
     #[must_use]
-    pub(crate) fn disk(mut self, disk: Disk) -> Self {
+    pub fn disk(mut self, disk: Disk) -> Self {
         self.disk = disk;
         self
     }
 
     /// How many descriptors services may have open. Default: as many as this process.
     #[must_use]
-    pub(crate) fn descriptors(mut self, descriptors: Option<u64>) -> Self {
+    pub fn descriptors(mut self, descriptors: Option<u64>) -> Self {
         self.descriptors = descriptors;
         self
     }
 
     /// What may be run in order to look. Default: everything.
     #[must_use]
-    pub(crate) fn acceptance(mut self, acceptance: Arc<Acceptance>) -> Self {
+    pub fn acceptance(mut self, acceptance: Arc<Acceptance>) -> Self {
         self.acceptance = acceptance;
         self
     }
 
     /// The file of the project, by which managers tell what is its own. Default: the base directory.
     #[must_use]
-    pub(crate) fn project(mut self, file: &std::path::Path) -> Self {
+    pub fn project(mut self, file: &std::path::Path) -> Self {
         self.project = Some(file.to_owned());
         self
     }
@@ -146,7 +146,7 @@ impl Builder {
     }
 
     /// As [`Builder::start`], with a plan instead of a configuration.
-    pub(crate) async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
+    pub async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
         let state_dir = self.state_dir.take().map_or_else(make_temporary_dir, Ok).map_err(|error| {
             Problem::new(Code::Internal, format!("cannot create a temporary state directory: {error}"))
         })?;
@@ -258,7 +258,7 @@ impl ServiceOrchestrator {
     }
 
     /// Has what the first start needs at hand, unless all is started by managers.
-    pub(crate) async fn warm(&self) {
+    pub async fn warm(&self) {
         let plan = self.plan();
         if plan.ids().any(|id| !plan.service(id).is_managed()) {
             self.drivers.shims.zygote().warm().await;
@@ -280,17 +280,14 @@ impl ServiceOrchestrator {
     }
 
     /// Waits without wishing; a row comes for each service as soon as it is known whether it comes to that.
-    pub(crate) async fn watch(
-        &self,
-        watch: WaitRequest,
-    ) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
+    pub async fn watch(&self, watch: WaitRequest) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         let (rows, receiver) = mpsc::unbounded_channel();
         self.call(|reply| Command::Wait { watch, rows, reply }).await??;
         Ok(receiver)
     }
 
     /// The picture as it changes.
-    pub(crate) fn snapshots(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
+    pub fn snapshots(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
         self.fleet.clone()
     }
 
@@ -304,7 +301,7 @@ impl ServiceOrchestrator {
     }
 
     /// The same; an answer that is not older than `kept` is one, too.
-    pub(crate) async fn check(&self, name: &str, kept: Duration) -> Result<CheckResult, Problem> {
+    pub async fn check(&self, name: &str, kept: Duration) -> Result<CheckResult, Problem> {
         let fleet = self.fleet_snapshot();
         let entry = fleet.entry(name).ok_or_else(|| not_found(&fleet.plan, name))?;
         if !entry.snapshot.state.is_alive() && !self.drivers.acceptance.covers(&entry.definition) {
@@ -333,7 +330,7 @@ impl ServiceOrchestrator {
     }
 
     /// Changes to another plan; what runs goes on.
-    pub(crate) async fn replan(&self, plan: Plan) -> Result<(), Problem> {
+    pub async fn replan(&self, plan: Plan) -> Result<(), Problem> {
         let by = on_behalf();
         self.call(|reply| Command::Replan { plan, by, reply }).await
     }
@@ -342,7 +339,7 @@ impl ServiceOrchestrator {
     ///
     /// # Errors
     /// [`Code::BadDefinition`] if that does not go together; nothing is changed then.
-    pub(crate) async fn redefine(
+    pub async fn redefine(
         &self,
         added: Vec<config::Service>,
         removed: Vec<Name>,
@@ -352,7 +349,7 @@ impl ServiceOrchestrator {
     }
 
     /// The user has said that what this plan has may be run; it is remembered, and asked about from now on.
-    pub(crate) async fn accept(&self) {
+    pub async fn accept(&self) {
         let (acceptance, plan) = (Arc::clone(&self.drivers.acceptance), self.plan());
         if tokio::task::spawn_blocking(move || acceptance.accept(&plan)).await.unwrap_or(true) {
             self.accepted();
@@ -360,7 +357,7 @@ impl ServiceOrchestrator {
     }
 
     /// What may be asked has changed.
-    pub(crate) fn accepted(&self) {
+    pub fn accepted(&self) {
         let _ = self.commands.send(Command::Accepted);
     }
 
@@ -371,52 +368,57 @@ impl ServiceOrchestrator {
     }
 
     /// What happened to these services, or to all, and what comes.
-    pub(crate) async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
+    pub async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
         self.call(|reply| Command::SubscribeJournal { names, reply }).await?
     }
 
     /// Whether the owner of the fleet answers, and what keeps it from writing its journal.
-    pub(crate) async fn examine(&self) -> Result<Option<String>, Problem> {
+    pub async fn examine(&self) -> Result<Option<String>, Problem> {
         self.call(|reply| Command::CheckHealth { reply }).await
     }
 
-    pub(crate) fn fleet_snapshot(&self) -> Arc<FleetSnapshot> {
+    /// The latest snapshot of the fleet.
+    pub fn fleet_snapshot(&self) -> Arc<FleetSnapshot> {
         Arc::clone(&self.fleet.borrow())
     }
 
     /// Where files lie.
-    pub(crate) fn paths(&self) -> &Arc<Paths> {
+    pub fn paths(&self) -> &Arc<Paths> {
         &self.drivers.paths
     }
 
     /// What may be run in order to check.
-    pub(crate) fn acceptance(&self) -> &Acceptance {
+    pub fn acceptance(&self) -> &Acceptance {
         &self.drivers.acceptance
     }
 
-    pub(crate) fn shims(&self) -> &Shims {
+    /// The driver of the shims.
+    pub fn shims(&self) -> &Shims {
         &self.drivers.shims
     }
 
-    pub(crate) fn managers(&self) -> &Managers {
+    /// The driver of the managers.
+    pub fn managers(&self) -> &Managers {
         &self.drivers.managers
     }
 
     /// How long the engine keeps the thread.
-    pub(crate) fn loop_metrics(&self) -> &LoopMetrics {
+    pub fn loop_metrics(&self) -> &LoopMetrics {
         &self.drivers.loop_metrics
     }
 
-    pub(crate) fn checks_in_flight(&self) -> &Arc<ChecksInFlight> {
+    /// The checks that clients have asked for and that have not ended.
+    pub fn checks_in_flight(&self) -> &Arc<ChecksInFlight> {
         &self.checks_in_flight
     }
 
     /// Returns when the engine has ended.
-    pub(crate) async fn closed(&self) {
+    pub async fn closed(&self) {
         self.commands.closed().await;
     }
 
-    pub(crate) fn plan(&self) -> Arc<Plan> {
+    /// The plan that is in force.
+    pub fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.fleet.borrow().plan)
     }
 

@@ -104,37 +104,22 @@
 
 mod apply;
 mod checks_in_flight;
-mod containers;
-pub mod daemon;
 mod engine;
-mod explain;
+pub mod explain;
 mod explained;
-mod graph_format;
+pub mod graph_format;
 mod handle;
-mod host;
-mod http;
-pub mod init;
-mod journal;
-pub mod load;
-mod lookup;
-pub mod manager;
-#[doc(hidden)]
-pub mod measured;
-mod metrics;
-pub mod offline;
-mod place;
+pub mod lookup;
+pub mod metrics;
+pub mod place;
 mod preflight;
-mod probe;
-mod process;
-pub mod prune;
-mod request;
+pub mod request;
 mod service;
-mod snapshot;
-mod store;
-pub mod systemd;
-mod views;
+pub mod snapshot;
+pub mod views;
 
 pub use handle::{Builder, ServiceOrchestrator};
 pub use request::{Propagate, Request, Verb, WaitPolicy};
 pub use service::{Service, ServiceHealth, ServiceStatus};
 pub use service_api::{Code, Problem};
+pub use service_config::{init, load};

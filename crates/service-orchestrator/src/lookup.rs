@@ -6,7 +6,7 @@ use service_core::explain::help_for_unknown;
 use service_core::{Id, Name, Plan};
 
 /// The services of these names.
-pub(crate) fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem> {
+pub fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem> {
     names.iter().map(|name| plan.id(name).ok_or_else(|| not_found(plan, name))).collect()
 }
 
@@ -14,12 +14,12 @@ pub(crate) fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem>
 const BEGIN: &str = "remove the `# ` before one, or write a `[services.NAME]` with a `start_command`";
 
 /// There is nothing to start: not even a service that is done.
-pub(crate) fn nothing_defined() -> Problem {
+pub fn nothing_defined() -> Problem {
     Problem::new(Code::NotFound, "cannot start services: services.toml defines no service").help(BEGIN)
 }
 
 /// There is no such service, but perhaps this one is meant.
-pub(crate) fn not_found(plan: &Plan, name: &str) -> Problem {
+pub fn not_found(plan: &Plan, name: &str) -> Problem {
     let problem = Problem::new(Code::NotFound, format!("there is no service `{}`", brief(name)));
     match plan.suggestion(name) {
         Some(suggestion) => problem.help(format!("did you mean `{suggestion}`?")),
@@ -32,7 +32,7 @@ pub(crate) fn not_found(plan: &Plan, name: &str) -> Problem {
 }
 
 /// That a service is asked for nothing while nobody can tell whether it runs.
-pub(crate) fn state_unknown(verb: &str, name: &Name, why: &str) -> Problem {
+pub fn state_unknown(verb: &str, name: &Name, why: &str) -> Problem {
     let message = format!("cannot {verb} `{name}`: {why}");
     Problem::new(Code::StateUnknown, message).help(help_for_unknown(name))
 }

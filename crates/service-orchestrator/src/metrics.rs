@@ -3,9 +3,9 @@
 //! A count begins with the daemon and never goes down; whoever scrapes knows that a count which is lower than before has
 //! begun anew. What the log was given is counted by the shims, and goes on over a daemon while a run does.
 
-use crate::host::report::CheckResult;
 use service_core::Snapshot;
 use service_core::service::State;
+use service_host::report::CheckResult;
 use service_shim::shared_buffer;
 use std::fs::File;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ const CHECKS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
 
 /// The counts of one service.
 #[derive(Debug, Clone)]
-pub(crate) struct ServiceMetrics {
+pub struct ServiceMetrics {
     /// Starts by its restart policy.
-    pub(crate) restarts: u64,
+    pub restarts: u64,
     /// How long each start took, from its launch until it was ready or, where that is the aim, had done its work.
-    pub(crate) starts: Histogram,
+    pub starts: Histogram,
     /// How long each check took.
-    pub(crate) checks: Histogram,
+    pub checks: Histogram,
     /// Checks that did not pass.
-    pub(crate) failed_checks: u64,
+    pub failed_checks: u64,
     /// What former runs gave the log.
     former: Option<u64>,
     /// The shared buffer of the run, in which its shim counts.
@@ -35,11 +35,13 @@ pub(crate) struct ServiceMetrics {
 
 /// How often what was observed was at most each bound.
 #[derive(Debug, Clone)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     bounds: &'static [f64],
     counts: [u64; STARTS.len()],
-    pub(crate) number: u64,
-    pub(crate) seconds: f64,
+    /// The number of values.
+    pub number: u64,
+    /// The sum of all values, in seconds.
+    pub seconds: f64,
 }
 
 impl Default for ServiceMetrics {
@@ -51,7 +53,7 @@ impl Default for ServiceMetrics {
 
 impl ServiceMetrics {
     /// Notes what a turn of the owner has changed.
-    pub(crate) fn changed(&mut self, before: &Snapshot, after: &Snapshot) {
+    pub fn changed(&mut self, before: &Snapshot, after: &Snapshot) {
         // It begins again from nothing when somebody asks for the service.
         self.restarts += u64::from(after.restarts.saturating_sub(before.restarts));
         let launched = match before.state {
@@ -66,24 +68,24 @@ impl ServiceMetrics {
     }
 
     /// Notes the result of a check.
-    pub(crate) fn checked(&mut self, check: &CheckResult) {
+    pub fn checked(&mut self, check: &CheckResult) {
         self.checks.observe(check.latency);
         self.failed_checks += u64::from(!check.healthy);
     }
 
     /// Another run has begun, or is found, whose shim counts here.
-    pub(crate) fn counts_at(&mut self, buffer: Arc<File>) {
+    pub fn counts_at(&mut self, buffer: Arc<File>) {
         self.settle();
         self.buffer = Some(buffer);
     }
 
     /// The run is over, and its shared buffer is released.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         (self.former, self.buffer) = (self.log_bytes(), None);
     }
 
     /// What the log was given, in bytes; `None` if nobody counts that.
-    pub(crate) fn log_bytes(&self) -> Option<u64> {
+    pub fn log_bytes(&self) -> Option<u64> {
         let now = self.buffer.as_deref().and_then(shared_buffer::bytes_written);
         (now.is_some() || self.former.is_some()).then(|| now.unwrap_or(0) + self.former.unwrap_or(0))
     }
@@ -104,7 +106,7 @@ impl Histogram {
     }
 
     /// Each bound, and how many were at most that.
-    pub(crate) fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let sums = self.counts.iter().scan(0, |sum, count| {
             *sum += count;
             Some(*sum)

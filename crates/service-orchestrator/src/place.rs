@@ -1,12 +1,12 @@
 //! [`Place`]: which directory a project lies in, whatever its path is by now. A daemon writes it into the state directory;
 //! so a directory that was renamed is told from one that is gone, and a disk that is not mounted from both.
 
-use crate::host::fs::write_private;
-use crate::process::liveness;
 use serde::{Deserialize, Serialize};
 use service_api::project::{NOTE, Project};
 use service_api::{Code, Problem};
 use service_core::Name;
+use service_host::fs::write_private;
+use service_process::liveness;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStringExt;
@@ -20,7 +20,7 @@ const FILE: &str = "place.json";
 
 /// A directory by what a rename leaves as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub struct Place {
     device: u64,
     inode: u64,
     /// When it was made, in nanoseconds: a number of an inode is used again.
@@ -29,15 +29,18 @@ pub(crate) struct Place {
 
 /// What can be told of the file of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presence {
+pub enum Presence {
+    /// It is there.
     Present,
     /// It is gone, and the disk that it was on is there.
     Gone,
+    /// It cannot be read.
     Unknown,
 }
 
 impl Presence {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// The word in tables and JSON.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Present => "present",
             Self::Gone => "gone",
@@ -46,7 +49,7 @@ impl Presence {
     }
 
     /// Looks at the file of the project that has this state directory.
-    pub(crate) fn check(file: &Path, state_dir: &Path) -> Self {
+    pub fn check(file: &Path, state_dir: &Path) -> Self {
         match std::fs::metadata(file) {
             // A directory in its place is none. A pipe is one that cannot be used, and says so when it is read.
             Ok(found) if found.is_dir() => Self::Gone,
@@ -89,15 +92,15 @@ impl Place {
 
 /// Services that run under the path that the directory of a project had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Former {
+pub struct Former {
     /// The path of the project then.
-    pub(crate) config: PathBuf,
+    pub config: PathBuf,
     state_dir: PathBuf,
 }
 
 /// Looks whether the directory of a project has been renamed, and what it was called before.
 #[derive(Debug, Default)]
-pub(crate) struct Renames {
+pub struct Renames {
     /// A lock is right here: it is held for a look at a few files, never over an await.
     last: Mutex<Option<(Stamp, Vec<Former>)>>,
 }
@@ -107,7 +110,8 @@ type Stamp = (Place, i64, i64);
 
 /// Which services run under a former path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Running {
+pub enum Running {
+    /// These services run.
     These(Vec<String>),
     /// It cannot be told, and why.
     Unknown(String),
@@ -115,7 +119,7 @@ pub(crate) enum Running {
 
 impl Renames {
     /// The former projects of this directory of which services still run, or may, with those.
-    pub(crate) fn running(&self, project: &Project) -> Vec<(Former, Running)> {
+    pub fn running(&self, project: &Project) -> Vec<(Former, Running)> {
         let former = self.former(project).unwrap_or_default();
         let running = |former: Former| {
             let running = match liveness::supervised(&former.state_dir) {
@@ -176,7 +180,7 @@ fn search(project: &Project, place: Place) -> Vec<Former> {
 }
 
 /// Refuses to start what runs already, or may, under the former path of the directory.
-pub(crate) fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result<(), Problem> {
+pub fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result<(), Problem> {
     for (former, running) in former {
         let config = former.config.display();
         let starting = starting.iter().map(|name| &***name);
@@ -202,7 +206,7 @@ pub(crate) fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) ->
 }
 
 /// What a person should know who looks at the services of the renamed directory.
-pub(crate) fn note((former, running): &(Former, Running)) -> String {
+pub fn note((former, running): &(Former, Running)) -> String {
     let config = former.config.display();
     let before = "where this directory was before it was renamed";
     match running {

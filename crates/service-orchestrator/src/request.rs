@@ -8,11 +8,11 @@ pub use service_core::fleet::Propagate;
 
 tokio::task_local! {
     /// Whoever a task works for that may change definitions.
-    pub(crate) static ON_BEHALF: String;
+    pub static ON_BEHALF: String;
 }
 
 /// Whoever the present task works for, where that is known.
-pub(crate) fn on_behalf() -> Option<String> {
+pub fn on_behalf() -> Option<String> {
     ON_BEHALF.try_with(Clone::clone).ok()
 }
 
@@ -39,13 +39,13 @@ pub struct Request {
 
 /// A request to wait for a condition of services.
 #[derive(Debug, Clone)]
-pub(crate) struct WaitRequest {
+pub struct WaitRequest {
     /// The names of the services; none: all.
-    pub(crate) names: Vec<String>,
+    pub names: Vec<String>,
     /// The condition.
-    pub(crate) until: WaitCondition,
+    pub until: WaitCondition,
     /// How long to wait; absent: until the condition holds, or never can.
-    pub(crate) limit: Option<Duration>,
+    pub limit: Option<Duration>,
 }
 
 /// What a request does to a service.
@@ -63,7 +63,7 @@ pub enum Verb {
 
 impl Verb {
     /// The verb in an error message.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
@@ -124,20 +124,22 @@ impl Request {
 
 /// How a plan is to be applied.
 #[derive(Debug, Clone)]
-pub(crate) struct ApplyOptions {
+pub struct ApplyOptions {
     /// Start every service that is new, not only those that something needs.
-    pub(crate) start: bool,
+    pub start: bool,
     /// Go back if any of it fails.
-    pub(crate) rollback: bool,
+    pub rollback: bool,
     /// For each step.
-    pub(crate) wait: WaitPolicy,
+    pub wait: WaitPolicy,
     /// Who asks for it.
-    pub(crate) by: String,
+    pub by: String,
 }
 
 /// Whether a plan that was checked is in force, or the file has changed meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Enacted {
+pub enum Enacted {
+    /// The plan is in force.
     Yes,
+    /// The file has changed meanwhile, and nothing was done.
     No,
 }

@@ -1,85 +1,90 @@
 //! [`FleetSnapshot`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
 
-use crate::host::acceptance::NOT_ASKED;
-use crate::host::report::CheckResult;
-use crate::host::report::ManagerInfo;
 use crate::metrics::ServiceMetrics;
 use service_api::quoted;
 use service_core::config::Service;
 use service_core::service::{Cause, Exit, Failure, Goal, State};
 use service_core::{Id, Moment, Plan, Snapshot};
+use service_host::acceptance::NOT_ASKED;
+use service_host::report::CheckResult;
+use service_host::report::ManagerInfo;
 use service_shim::DroppedLines;
 use service_shim::protocol::LeftoverProcesses;
 use std::sync::Arc;
 
 /// Every service as it looked at one instant.
 #[derive(Debug, Clone)]
-pub(crate) struct FleetSnapshot {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) entries: Vec<Arc<ServiceSnapshot>>,
+pub struct FleetSnapshot {
+    /// The plan that is in force.
+    pub plan: Arc<Plan>,
+    /// One entry for each service of the plan, in its order.
+    pub entries: Vec<Arc<ServiceSnapshot>>,
 }
 
 /// One service: what the core knows and what the world adds.
 #[derive(Debug, Clone)]
-pub(crate) struct ServiceSnapshot {
-    pub(crate) snapshot: Snapshot,
+pub struct ServiceSnapshot {
+    /// The state, the goal and the health.
+    pub snapshot: Snapshot,
     /// The definition of the present run.
-    pub(crate) definition: Arc<Service>,
+    pub definition: Arc<Service>,
     /// Since when its state has been called as it is.
-    pub(crate) since: Moment,
+    pub since: Moment,
     /// The service's own process, while there is one.
-    pub(crate) pid: Option<u32>,
+    pub pid: Option<u32>,
     /// The root of its process tree: the shim.
-    pub(crate) shim: Option<u32>,
+    pub shim: Option<u32>,
     /// The last check of the present run.
-    pub(crate) check: Option<Arc<CheckResult>>,
+    pub check: Option<Arc<CheckResult>>,
     /// What the manager last complained of.
-    pub(crate) stop_error: Option<String>,
+    pub stop_error: Option<String>,
     /// Why its shim, which lives, is not connected.
-    pub(crate) out_of_reach: Option<String>,
+    pub out_of_reach: Option<String>,
     /// What the manager said when the run before had ended.
-    pub(crate) ending: Option<String>,
+    pub ending: Option<String>,
     /// What the manager last said of it.
-    pub(crate) told: ManagerInfo,
+    pub told: ManagerInfo,
     /// What the service said last of itself, as `STATUS=`.
-    pub(crate) said: Option<String>,
+    pub said: Option<String>,
     /// Lines that could not be written to the log.
-    pub(crate) missing: DroppedLines,
+    pub missing: DroppedLines,
     /// Whether nobody may ask yet if others run it.
-    pub(crate) unasked: bool,
+    pub unasked: bool,
     /// What its first process left behind when it ended by itself, in words.
-    pub(crate) left: Option<String>,
+    pub left: Option<String>,
     /// What there is to say of its last stop.
-    pub(crate) stop: Option<String>,
+    pub stop: Option<String>,
     /// Whether its stop command has ended, and with code 0.
-    pub(crate) stopped_by: Option<bool>,
+    pub stopped_by: Option<bool>,
     /// What is counted of it.
-    pub(crate) metrics: ServiceMetrics,
+    pub metrics: ServiceMetrics,
 }
 
 impl FleetSnapshot {
-    pub(crate) fn entry(&self, name: &str) -> Option<&Arc<ServiceSnapshot>> {
+    /// The entry of the service with this name.
+    pub fn entry(&self, name: &str) -> Option<&Arc<ServiceSnapshot>> {
         self.plan.id(name).and_then(|id| self.entries.get(id.index()))
     }
 
-    pub(crate) fn at(&self, id: Id) -> &Arc<ServiceSnapshot> {
+    /// The entry of this service of the plan.
+    pub fn at(&self, id: Id) -> &Arc<ServiceSnapshot> {
         &self.entries[id.index()]
     }
 }
 
 impl ServiceSnapshot {
     /// Whether it is at rest as far as we are concerned, and more is not known.
-    pub(crate) fn is_unknown(&self) -> bool {
+    pub fn is_unknown(&self) -> bool {
         self.unasked && self.snapshot.state == State::Stopped && self.snapshot.goal == Goal::Down
     }
 
     /// The word for its state.
-    pub(crate) fn state_word(&self) -> &'static str {
+    pub fn state_word(&self) -> &'static str {
         if self.is_unknown() { "unknown" } else { self.snapshot.state_word() }
     }
 
     /// Forgets what was known of the run before, but for how it ended.
-    pub(crate) fn begin_run(&mut self) {
+    pub fn begin_run(&mut self) {
         let said = self.check.take().filter(|check| check.kind == "manager" && !check.healthy);
         self.ending = said.map(|check| check.message.clone());
         (self.stop_error, self.pid, self.shim) = (None, None, None);
@@ -89,7 +94,7 @@ impl ServiceSnapshot {
     }
 
     /// What the manager said of the end of the run before, where nothing else tells.
-    pub(crate) fn ending(&self) -> Option<&String> {
+    pub fn ending(&self) -> Option<&String> {
         let untold = self.snapshot.last_exit == Some(Exit::Unreported);
         self.ending.as_ref().filter(|_| untold && self.snapshot.restarts > 0)
     }
@@ -111,7 +116,7 @@ impl ServiceSnapshot {
     }
 
     /// Why it is as it is: the core's reason, and what the last check or the manager said of it.
-    pub(crate) fn reason(&self) -> Option<String> {
+    pub fn reason(&self) -> Option<String> {
         if self.is_unknown() {
             return Some(NOT_ASKED.to_owned());
         }
@@ -138,7 +143,7 @@ impl ServiceSnapshot {
     }
 
     /// That the restart policy goes on with what has crashed.
-    pub(crate) fn retry_note(&self) -> Option<String> {
+    pub fn retry_note(&self) -> Option<String> {
         let (State::Backoff { .. }, again) = (&self.snapshot.state, self.snapshot.restarts) else {
             return None;
         };
@@ -149,7 +154,7 @@ impl ServiceSnapshot {
     }
 
     /// What is wrong with a dependency that is in the way.
-    pub(crate) fn blocking_reason(&self) -> String {
+    pub fn blocking_reason(&self) -> String {
         let state = match self.snapshot.state_word() {
             "failed" | "backoff" => "which failed".to_owned(),
             "completed" => "which has ended".to_owned(),
@@ -161,7 +166,7 @@ impl ServiceSnapshot {
 }
 
 /// What was left behind: how many, and who.
-pub(crate) fn describe_left(left: &LeftoverProcesses) -> String {
+pub fn describe_left(left: &LeftoverProcesses) -> String {
     let what = if left.count == 1 { "process" } else { "processes" };
     let more = (left.count as usize).saturating_sub(left.names.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

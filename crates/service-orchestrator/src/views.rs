@@ -1,22 +1,22 @@
 //! From the snapshot to the rows that cross the wire.
 
-use crate::host::clock;
-use crate::host::paths::Paths;
-use crate::host::procfs::{self, Usage};
-use crate::host::report::CheckResult;
-use crate::process::limits::AppliedLimits;
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use service_api::{redact, view};
 use service_core::config::{Command, Condition, Dependency, Manager, Service, WhenLost, name_of};
 use service_core::health::Endpoint;
 use service_core::service::{Exit, Goal, State};
 use service_core::{Id, Name, Plan};
+use service_host::clock;
+use service_host::paths::Paths;
+use service_host::procfs::{self, Usage};
+use service_host::report::CheckResult;
+use service_process::limits::AppliedLimits;
 
 /// How many processes a reason names.
 const MAX_NAMED_PROCESSES: usize = 3;
 
 /// A service as it is defined.
-pub(crate) fn service(service: &Service) -> view::Service {
+pub fn service(service: &Service) -> view::Service {
     view::Service {
         name: service.name.to_string(),
         description: redacted(&service.description),
@@ -40,12 +40,12 @@ fn dependencies(service: &Service) -> Vec<view::Dependency> {
 }
 
 /// Every service of a plan as it is defined, in the order of the file.
-pub(crate) fn services(plan: &Plan) -> Vec<view::Service> {
+pub fn services(plan: &Plan) -> Vec<view::Service> {
     plan.ids().map(|id| service(plan.service(id))).collect()
 }
 
 /// The steps of a start of these services, or of all.
-pub(crate) fn steps(plan: &Plan, ids: &[Id]) -> Vec<view::Step> {
+pub fn steps(plan: &Plan, ids: &[Id]) -> Vec<view::Step> {
     (1..).zip(with_needs(plan, ids)).map(|(number, id)| step(plan, number, id)).collect()
 }
 
@@ -55,7 +55,7 @@ fn with_needs(plan: &Plan, ids: &[Id]) -> Vec<Id> {
 }
 
 /// One step of a start.
-pub(crate) fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
+pub fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
     let name = |id: Id| plan.service(id).name.to_string();
     view::Step {
         step,
@@ -66,13 +66,13 @@ pub(crate) fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
 }
 
 /// The same with who needs whom.
-pub(crate) fn graph(plan: &Plan, ids: &[Id], state: impl Fn(Id) -> &'static str) -> Vec<view::Node> {
+pub fn graph(plan: &Plan, ids: &[Id], state: impl Fn(Id) -> &'static str) -> Vec<view::Node> {
     let shown = with_needs(plan, ids);
     shown.iter().map(|id| node(plan, &shown, *id, &state)).collect()
 }
 
 /// One of the services that are shown.
-pub(crate) fn node(plan: &Plan, shown: &[Id], id: Id, state: impl Fn(Id) -> &'static str) -> view::Node {
+pub fn node(plan: &Plan, shown: &[Id], id: Id, state: impl Fn(Id) -> &'static str) -> view::Node {
     let dependents = |id: Id| {
         let mut names: Vec<String> = Vec::new();
         for id in plan.dependents(id).iter().filter(|id| shown.contains(id)) {
@@ -95,7 +95,7 @@ pub(crate) fn node(plan: &Plan, shown: &[Id], id: Id, state: impl Fn(Id) -> &'st
 
 /// How much of a status is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Detail {
+pub enum Detail {
     /// The columns that fit a terminal.
     Short,
     /// All.
@@ -103,7 +103,7 @@ pub(crate) enum Detail {
 }
 
 /// The state of one service.
-pub(crate) fn status(
+pub fn status(
     fleet: &FleetSnapshot,
     entry: &ServiceSnapshot,
     usage: Option<Usage>,
@@ -185,7 +185,7 @@ fn reason(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Option<Strin
 }
 
 /// What is amiss whatever its state.
-pub(crate) fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Vec<String> {
+pub fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Vec<String> {
     let lines = entry.missing.total;
     let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
     let frozen = |who: &str, pid: Option<u32>| {
@@ -199,7 +199,7 @@ pub(crate) fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> 
 }
 
 /// What a stop waits for, and how long it will.
-pub(crate) fn remains(entry: &ServiceSnapshot) -> Option<String> {
+pub fn remains(entry: &ServiceSnapshot) -> Option<String> {
     let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
     let pids = procfs::descendants(entry.shim?);
     let told: Vec<String> = pids.iter().take(MAX_NAMED_PROCESSES).map(|pid| procfs::describe(*pid)).collect();
@@ -226,7 +226,7 @@ fn redacted(text: &str) -> String {
 }
 
 /// Where nothing is to run, there is nothing to check: what is said instead.
-pub(crate) fn at_rest(entry: &ServiceSnapshot) -> Option<view::Health> {
+pub fn at_rest(entry: &ServiceSnapshot) -> Option<view::Health> {
     let definition = &entry.definition;
     let message = match (&entry.snapshot.state, entry.snapshot.goal) {
         (State::Stopped, Goal::Down) => "not checked: it is stopped, and its goal is down",
@@ -249,7 +249,7 @@ pub(crate) fn at_rest(entry: &ServiceSnapshot) -> Option<view::Health> {
 }
 
 /// The result of a check.
-pub(crate) fn health(service: &Service, checked: CheckResult) -> view::Health {
+pub fn health(service: &Service, checked: CheckResult) -> view::Health {
     view::Health {
         name: service.name.to_string(),
         healthy: Some(checked.healthy),
@@ -262,7 +262,7 @@ pub(crate) fn health(service: &Service, checked: CheckResult) -> view::Health {
 }
 
 /// A line of a service's log.
-pub(crate) fn log_line(name: &Name, line: service_shim::Line) -> view::LogLine {
+pub fn log_line(name: &Name, line: service_shim::Line) -> view::LogLine {
     view::LogLine {
         time: line.time.to_string(),
         service: name.to_string(),

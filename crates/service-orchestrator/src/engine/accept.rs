@@ -2,7 +2,6 @@
 
 use super::task::Engine;
 use super::waiters::{Open, Waiter};
-use crate::host::clock;
 use crate::lookup::{nothing_defined, resolve};
 use crate::request::{Request, Verb};
 use service_api::{Code, Outcome, Problem};
@@ -11,6 +10,7 @@ use service_core::fleet::progress::Prospects;
 use service_core::fleet::{Progress, Propagate};
 use service_core::service::{Goal, State};
 use service_core::{Id, Moment};
+use service_host::clock;
 use std::collections::BTreeSet;
 use tokio::sync::mpsc::UnboundedSender;
 

@@ -5,15 +5,15 @@ use super::recovery::{elsewhere, kept};
 use super::run_trace::RunTrace;
 use super::runtime::{LastRun, Orphaned, RunTasks, Saved};
 use super::task::Engine;
-use crate::host::clock;
-use crate::host::report::ManagerReport;
-use crate::host::report::Observation;
-use crate::manager;
-use crate::store::run_definition;
 use service_core::config::Service;
 use service_core::service::{Discovered, Event, PersistedState, State};
 use service_core::{Id, Moment, Name, Plan};
+use service_host::clock;
+use service_host::report::ManagerReport;
+use service_host::report::Observation;
+use service_manager as manager;
 use service_shim::Phase;
+use service_store::run_definition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -219,10 +219,10 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use crate::ServiceOrchestrator;
-    use crate::host::paths::Paths;
-    use crate::load;
-    use crate::store::run_definition;
+    use service_config::load;
     use service_core::Plan;
+    use service_host::paths::Paths;
+    use service_store::run_definition;
 
     #[tokio::test]
     async fn a_service_that_comes_back_goes_on_with_the_numbers_of_its_runs() {

@@ -3,10 +3,10 @@
 use super::comparison::{Comparison, Presence};
 use super::last_good::last_good;
 use super::task::Engine;
-use crate::store::run_definition;
 use service_api::Problem;
 use service_core::service::Goal;
 use service_core::{Id, Moment, Name, Plan};
+use service_store::run_definition;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,14 +1,14 @@
 //! [`Drivers`]: everything by which the engine acts on the world.
 
-use crate::host::acceptance::Acceptance;
-use crate::host::paths::Paths;
-use crate::host::report::{CheckResult, ReportSender};
-use crate::host::single_flight::SingleFlight;
-use crate::host::time_slice::LoopMetrics;
-use crate::manager::Managers;
-use crate::probe::Prober;
-use crate::process::Shims;
 use service_core::config::Service;
+use service_host::acceptance::Acceptance;
+use service_host::paths::Paths;
+use service_host::report::{CheckResult, ReportSender};
+use service_host::single_flight::SingleFlight;
+use service_host::time_slice::LoopMetrics;
+use service_manager::Managers;
+use service_probe::Prober;
+use service_process::Shims;
 use std::sync::Arc;
 
 /// Cheap to clone: one for each task that acts.

@@ -2,17 +2,17 @@
 
 use super::runtime::{AbortOnDrop, LastRun, RunTasks, Saved, ServiceRuntime};
 use super::task::Engine;
-use crate::host::clock;
-use crate::host::report::ManagerInfo;
-use crate::process::ShimHandle;
 use crate::snapshot::ServiceSnapshot;
-use crate::store::run_definition;
 use service_core::change::changed_keys;
 use service_core::config::{Service, Settings};
 use service_core::fleet::ServiceEffect;
 use service_core::service::{Effect, Event, Exit, Goal, State};
 use service_core::{Id, Name};
+use service_host::clock;
+use service_host::report::ManagerInfo;
+use service_process::ShimHandle;
 use service_shim::Files;
+use service_store::run_definition;
 use std::io;
 use std::sync::Arc;
 use tokio::task::AbortHandle;

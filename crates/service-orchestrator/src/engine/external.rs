@@ -1,11 +1,11 @@
 //! The owner's part in what others start: it becomes a run that is known like any other.
 
 use super::task::Engine;
-use crate::host::report::ManagerReport;
-use crate::host::report::Observation;
-use crate::manager;
 use service_core::Name;
 use service_core::service::{Event, Presence, StartedBy};
+use service_host::report::ManagerReport;
+use service_host::report::Observation;
+use service_manager as manager;
 use std::sync::Arc;
 
 impl Engine {

@@ -1,15 +1,15 @@
 //! How a service is checked: by its endpoint, by its manager, or by whether its process runs.
 
 use super::drivers::Drivers;
-use crate::host::clock;
-use crate::host::report::{CheckResult, Observation};
-use crate::host::text::CheckText;
-use crate::probe::log_pattern;
 use crate::snapshot::ServiceSnapshot;
 use service_core::Moment;
 use service_core::config::{Service, Settings};
 use service_core::health::ProbeResult;
 use service_core::service::{Event, State};
+use service_host::clock;
+use service_host::report::{CheckResult, Observation};
+use service_host::text::CheckText;
+use service_probe::log_pattern;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;

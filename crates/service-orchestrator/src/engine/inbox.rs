@@ -1,9 +1,9 @@
 //! [`Inbox`]: what the engine receives: reports of drivers first, and commands of handles.
 
 use super::message::Command;
-use crate::host::clock;
-use crate::host::report::RunReport;
 use service_core::Moment;
+use service_host::clock;
+use service_host::report::RunReport;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// So many reports are taken in a row, then one command: a noisy service cannot starve a request.
@@ -68,9 +68,9 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::report::ReportSender;
     use service_core::Name;
     use service_core::service::Event;
+    use service_host::report::ReportSender;
     use tokio::sync::mpsc::unbounded_channel;
 
     #[tokio::test]

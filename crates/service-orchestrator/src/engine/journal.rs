@@ -1,11 +1,11 @@
 //! What the owner tells its journal, and who may read there.
 
 use super::task::Engine;
-use crate::host::clock;
-use crate::journal::{ObservedState, Subscription};
 use crate::lookup::not_found;
 use service_api::Problem;
 use service_core::{Id, Plan};
+use service_host::clock;
+use service_store::journal::{ObservedState, Subscription};
 
 impl Engine {
     /// Tells how a service looks now, with the reason that a reader of its status sees.

@@ -1,11 +1,11 @@
 //! The plan to which an apply goes back.
 
 use super::comparison::{Comparison, Presence};
-use crate::store::run_definition;
 use service_api::{Code, Problem};
 use service_core::change::RunningDefinitions;
 use service_core::config::{Config, Origin, Service};
 use service_core::{Name, Plan};
+use service_store::run_definition;
 use std::sync::Arc;
 
 /// The plan of what ran before, in the order of its file, with what was at rest; and with what others have defined or want

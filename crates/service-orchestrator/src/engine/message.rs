@@ -2,11 +2,11 @@
 
 use super::comparison::{Comparison, Presence};
 use super::run_trace::RunTrace;
-use crate::journal::Subscription;
 use crate::request::{Request, WaitRequest};
 use service_api::{Outcome, Problem};
 use service_core::config::Service;
 use service_core::{Id, Name, Plan};
+use service_store::journal::Subscription;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 

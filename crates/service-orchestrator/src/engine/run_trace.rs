@@ -1,7 +1,7 @@
 //! [`RunTrace`]: what was found of the last run of a service.
 
-use crate::process::Reached;
 use service_core::service::Discovered;
+use service_process::Reached;
 use service_shim::RunRecord;
 
 /// What was found of one service.

@@ -1,11 +1,11 @@
 //! [`ServiceRuntime`]: what the engine keeps of one service; [`RunTasks`]: what must not outlive a run; [`RetiredRuns`]: what
 //! outlives a service.
 
-use crate::host::report::ManagerInfo;
-use crate::process::ShimHandle;
 use crate::snapshot::ServiceSnapshot;
 use service_core::Name;
 use service_core::config::Service;
+use service_host::report::ManagerInfo;
+use service_process::ShimHandle;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::AbortHandle;

@@ -2,9 +2,9 @@
 
 use super::task::Engine;
 use crate::explain::short;
-use crate::host::report::Observation;
 use service_core::service::{State, signal_name};
 use service_core::{Id, Name};
+use service_host::report::Observation;
 use std::sync::Arc;
 
 /// How its stop command ended, in the journal.

@@ -7,15 +7,15 @@ use super::message::Command;
 use super::request_log::RequestLog;
 use super::runtime::{Orphaned, RetiredRuns, ServiceRuntime};
 use super::waiters::Waiter;
-use crate::host::clock;
-use crate::host::report::ManagerInfo;
-use crate::host::report::Observation;
-use crate::host::report::RunReport;
-use crate::host::time_slice::TimeSlice;
-use crate::journal::Journal;
 use crate::metrics::ServiceMetrics;
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot, describe_left};
-use crate::store::Store;
+use service_host::clock;
+use service_host::report::ManagerInfo;
+use service_host::report::Observation;
+use service_host::report::{ReportContent, RunReport};
+use service_host::time_slice::TimeSlice;
+use service_store::Store;
+use service_store::journal::Journal;
 
 use service_api::redact;
 use service_core::Config;
@@ -134,15 +134,15 @@ impl Engine {
     }
 
     fn receive(&mut self, report: RunReport) -> LoopAction {
-        match report {
-            RunReport::Event { name, run, event } => self.handle_event(&name, run, redact_event(event)),
-            RunReport::ManagerRestarted { name, run, info } => self.restarted(&name, run, info),
-            RunReport::FoundRunning { name, run, report } => self.handle_presence(&name, run, report),
-            RunReport::Observed { name, what, .. } if self.is_cut_off(&name, &what) => {
-                return LoopAction::Learned;
-            }
-            RunReport::Observed { name, run, what } => {
-                self.apply_observation(&name, run, what);
+        let RunReport { name, run, content } = report;
+        match content {
+            ReportContent::Event(event) => self.handle_event(&name, run, redact_event(event)),
+            ReportContent::ManagerRestarted(info) => self.restarted(&name, run, info),
+            ReportContent::FoundRunning(report) => self.handle_presence(&name, run, report),
+            ReportContent::Observation(observation) => {
+                if !self.is_cut_off(&name, &observation) {
+                    self.apply_observation(&name, run, observation);
+                }
                 return LoopAction::Learned;
             }
         }

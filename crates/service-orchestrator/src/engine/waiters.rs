@@ -1,7 +1,5 @@
 //! [`Waiter`]: a client that waits for services. It is asked after every turn of the engine, so no state that passes is missed.
 
-use crate::host::clock;
-use crate::host::time_slice::TimeSlice;
 use crate::lookup::resolve;
 use crate::lookup::state_unknown;
 use crate::request::{Verb, WaitPolicy, WaitRequest};
@@ -14,6 +12,8 @@ use service_core::fleet::{Blocker, Progress, WaitCondition};
 use service_core::plan::Id;
 use service_core::service::Goal;
 use service_core::{Moment, Name, Plan};
+use service_host::clock;
+use service_host::time_slice::TimeSlice;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;

@@ -1,9 +1,9 @@
 //! [`Words`]: what a service wrote in its last run, so short that it fits into an error.
 
-use crate::host::clock;
-use crate::host::paths::Paths;
 use crate::snapshot::ServiceSnapshot;
 use service_api::redact;
+use service_host::clock;
+use service_host::paths::Paths;
 use service_shim::cri::Stream;
 use service_shim::{Line, Tail};
 
@@ -20,18 +20,18 @@ const MAX_LENGTH: usize = 200;
 
 /// The last words of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Words {
+pub(super) struct Words {
     /// How many lines it wrote, as far as they were looked at.
-    pub(crate) lines: usize,
+    pub lines: usize,
     /// The last of them: of its standard error, if there are any.
-    pub(crate) last: Vec<String>,
+    pub last: Vec<String>,
     /// The line of the error, where others stand behind it: a trace, a version, a hint.
-    pub(crate) telling: Option<String>,
+    pub telling: Option<String>,
 }
 
 impl Words {
     /// Reads them from its log. A run whose beginning nobody knows has none.
-    pub(crate) fn read(entry: &ServiceSnapshot, paths: &Paths) -> Self {
+    pub(super) fn read(entry: &ServiceSnapshot, paths: &Paths) -> Self {
         let Some(began) = entry.snapshot.began.filter(|_| !entry.definition.is_managed()) else {
             return Self::default();
         };
@@ -62,7 +62,7 @@ impl Words {
     }
 
     /// The last one.
-    pub(crate) fn said(&self) -> Option<&str> {
+    pub(super) fn said(&self) -> Option<&str> {
         self.last.last().map(String::as_str)
     }
 }
@@ -92,7 +92,7 @@ fn error_among(lines: &[String]) -> Option<usize> {
 }
 
 /// A line without colours, without what would move a cursor, and without secrets; cut first, so that a long one costs nothing.
-pub(crate) fn short(line: &str, env: &[(String, String)]) -> String {
+pub fn short(line: &str, env: &[(String, String)]) -> String {
     let end = line.floor_char_boundary(4 * MAX_LENGTH);
     let plain = redact::without(plain(&line[..end]).trim(), env);
     match plain.char_indices().nth(MAX_LENGTH) {

@@ -1,0 +1,86 @@
+//! The number of running containers of projects without a daemon. Only the engines with which services of a project were last
+//! started are asked, all at the same time, with a short timeout.
+
+use serde::Deserialize;
+use service_core::config::Manager;
+use service_host::clock;
+use service_host::descriptors;
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long an engine may take to answer.
+const ENGINE_TIMEOUT: Duration = Duration::from_millis(300);
+/// How often the process is checked for its exit.
+const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// The managers whose containers have the labels of a project.
+pub(crate) const ENGINES: [&str; 2] = ["podman", "docker"];
+
+/// How many containers of each of these projects run, given its file and its state directory; `None` where an engine did
+/// not answer.
+pub(crate) fn running(projects: &[(&str, &Path)]) -> Vec<Option<usize>> {
+    let count_all = |(file, state_dir): (&str, &Path)| {
+        engines(state_dir).iter().map(|engine| count_containers(engine, file)).sum::<Option<usize>>()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            projects.iter().map(|project| scope.spawn(move || count_all(*project))).collect();
+        threads.into_iter().map(|thread| thread.join().ok().flatten()).collect()
+    })
+}
+
+#[derive(Deserialize)]
+struct RunDefinition {
+    definition: Definition,
+}
+
+#[derive(Deserialize)]
+struct Definition {
+    manager: Manager,
+}
+
+/// The engines that services of a project were last started with.
+fn engines(state_dir: &Path) -> BTreeSet<String> {
+    let services = std::fs::read_dir(state_dir.join("services")).into_iter().flatten().flatten();
+    let definitions = services.filter_map(|service| {
+        let text = std::fs::read(service.path().join("definition.json")).ok()?;
+        serde_json::from_slice::<RunDefinition>(text.split(|&byte| byte == b'\n').next()?).ok()
+    });
+    let engines = definitions.filter_map(|run| match run.definition.manager {
+        Manager::BuiltIn(name) if ENGINES.contains(&name.as_str()) => Some(name),
+        _ => None,
+    });
+    engines.collect()
+}
+
+fn count_containers(engine: &str, file: &str) -> Option<usize> {
+    let began = clock::now();
+    let mut ask = Command::new(engine);
+    ask.args(["ps", "--quiet", &format!("--filter=label=service-orchestrator.project={file}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    descriptors::as_meant(&mut ask);
+    let mut child = match ask.spawn() {
+        Ok(child) => child,
+        // Without its engine no container runs.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Some(0),
+        Err(_) => return None,
+    };
+    let ended = loop {
+        match child.try_wait().ok()? {
+            Some(status) => break status,
+            None if clock::now().since(began) < ENGINE_TIMEOUT => std::thread::sleep(EXIT_POLL_INTERVAL),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    };
+    let mut ids = String::new();
+    child.stdout?.read_to_string(&mut ids).ok()?;
+    ended.success().then(|| ids.lines().count())
+}

@@ -1,0 +1,47 @@
+//! The API on TCP, where `[orchestrator.api]` configures it.
+//!
+//! A port that is in use or a certificate that cannot be read does not affect the socket: the error is logged and shown, and
+//! the listener is opened again later.
+
+use service_http::{self as http, ApiState};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch::Receiver;
+
+/// After a listener that could not be opened.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// Opens the listener and serves there until `end`. The settings are those with which the daemon began.
+pub(super) async fn serve(api: Arc<ApiState>, mut end: Receiver<()>) {
+    let Some(settings) = api.orchestrator.plan().settings().api.clone() else { return };
+    let base = api.project.config.parent().unwrap_or(Path::new("/")).to_path_buf();
+    loop {
+        match http::bind_tcp(&settings, &base, &api.project.state_dir).await {
+            Ok(listener) => {
+                let url = listener.url();
+                tracing::info!(url, "answering over TCP");
+                set_address(&api, url);
+                return http::serve_remote(listener, api, async move { drop(end.changed().await) }).await;
+            }
+            Err(why) => {
+                let why = format!("cannot listen on {}: {why}", settings.listen);
+                if set_address(&api, why.clone()) {
+                    tracing::error!("{why}; trying again");
+                }
+            }
+        }
+        tokio::select! {
+            _ = end.changed() => return,
+            () = tokio::time::sleep(RETRY_DELAY) => {}
+        }
+    }
+}
+
+/// Sets the address, or the error, that the status shows. Returns whether it differs from the one before.
+fn set_address(api: &ApiState, address: String) -> bool {
+    let mut shown = api.tcp_address.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_new = shown.as_ref() != Some(&address);
+    *shown = Some(address);
+    is_new
+}

@@ -1,0 +1,192 @@
+//! Answers from the files of a project, without a daemon.
+
+use crate::containers;
+use service_api::event::{HistoryEntry, StartRecord};
+use service_api::project::{self, Environment};
+use service_api::{Event, Finding, Problem, Project, StartupMessage, view};
+use service_config::load::{self, Additions};
+use service_core::config::Manager;
+use service_core::{Id, Name, Plan};
+use service_orchestrator::graph_format;
+use service_orchestrator::lookup::resolve;
+use service_orchestrator::place::Presence;
+use service_orchestrator::views;
+use service_process::liveness::{boot, count_supervised, entries, has_shim};
+use service_shim::Files;
+use service_store as store;
+use service_store::journal::{EventQuery, Since, offline as journal};
+use service_store::run_definition::last_manager;
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// What the next daemon would begin with.
+fn plan(project: &Project) -> Result<Plan, Problem> {
+    let boot = service_shim::process::boot_id().unwrap_or_default();
+    load::plan_with(&project.config, &Additions::current(&project.state_dir, &boot))
+}
+
+/// The services as they are defined.
+pub(crate) fn list(project: &Project) -> Result<Vec<view::Service>, Problem> {
+    plan(project).map(|plan| views::services(&plan))
+}
+
+/// The order in which these services, or all, are started.
+pub(crate) fn order(project: &Project, names: &[String]) -> Result<Vec<view::Step>, Problem> {
+    let plan = plan(project)?;
+    let ids = resolve(&plan, names)?;
+    Ok(views::steps(&plan, &ids))
+}
+
+/// What is asked of the journal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    /// About these services; about all, and the daemon, if there are none.
+    pub names: Vec<String>,
+    /// Since this number, or this time.
+    pub since: Option<String>,
+    /// At most so many events: the first with `since`, else the last.
+    pub limit: Option<usize>,
+    /// What somebody of this kind, or with these words, has brought about.
+    pub by: Option<String>,
+}
+
+impl Asked {
+    fn question(&self, project: &Project) -> Result<EventQuery, Problem> {
+        if let Some(names) = (!self.names.is_empty()).then_some(&self.names) {
+            let known = journal::events(&project.state_dir, &EventQuery::default())?;
+            let has_past = |name: &String| known.iter().any(|event| event.service.as_ref() == Some(name));
+            if !names.iter().all(has_past) {
+                resolve(&plan(project)?, names)?;
+            }
+        }
+        let since = self.since.as_deref().map(str::parse::<Since>).transpose()?;
+        Ok(EventQuery { names: self.names.clone(), since, limit: self.limit, by: self.by.clone() })
+    }
+}
+
+/// What happened, by number.
+pub(crate) fn events(project: &Project, asked: &Asked) -> Result<Vec<Event>, Problem> {
+    journal::events(&project.state_dir, &asked.question(project)?)
+}
+
+/// What happened to services, and what their checks said.
+pub(crate) fn history(project: &Project, asked: &Asked) -> Result<Vec<HistoryEntry>, Problem> {
+    journal::history(&project.state_dir, &asked.question(project)?)
+}
+
+/// The critical path of starts.
+pub(crate) fn starts(project: &Project, asked: &Asked) -> Result<Vec<StartRecord>, Problem> {
+    journal::starts(&project.state_dir, &asked.question(project)?)
+}
+
+/// These services and all that they need, or all, as far as can be told without a daemon.
+pub(crate) fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Problem> {
+    let plan = plan(project)?;
+    let ids = resolve(&plan, names)?;
+    let boot = boot();
+    let state = |id: Id| {
+        let service = plan.service(id);
+        // What a manager or a shim runs may be in any state: nothing was checked.
+        let supervised =
+            || has_shim(&project.state_dir.join("services").join(&*service.name), boot.as_deref());
+        if service.manager != Manager::Process || supervised() { "unknown" } else { "stopped" }
+    };
+    Ok(views::graph(&plan, &ids, state))
+}
+
+/// The same, drawn.
+pub(crate) fn drawing(project: &Project, names: &[String], format: &str) -> Result<String, Problem> {
+    graph_format::draw(format, &graph(project, names)?)
+}
+
+/// Whether something of a project runs, as its state directory tells; also where it does not.
+pub(crate) fn is_anything_running(state_dir: &Path) -> bool {
+    count_supervised(state_dir, boot().as_deref()) > 0
+        || elsewhere(state_dir).map_or(true, |names| !names.is_empty())
+}
+
+/// The services that managers ran when the last daemon ended, as far as it could write that down.
+pub(crate) fn elsewhere(state_dir: &Path) -> io::Result<Vec<Name>> {
+    let boot = service_shim::process::boot_id()?;
+    let mut found = Vec::new();
+    for name in store::were_up(state_dir, &boot)? {
+        match last_manager(&Files::new(state_dir.join("services").join(&*name))) {
+            Ok(Manager::Process) => {}
+            Ok(_) => found.push(name),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether services of the project with this state directory run, for all that is known.
+pub(crate) fn runs(state_dir: &Path) -> bool {
+    traces(vec![state_dir.to_path_buf()]).iter().any(view::ProjectSummary::runs)
+}
+
+/// Every project of this user that has a daemon, shims or containers; and every one whose file is gone.
+pub(crate) fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSummary>, Problem> {
+    let mut found = traces(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
+    found.retain(|trace| {
+        trace.daemon || trace.runs() || trace.file.as_deref() == Some(Presence::Gone.as_str())
+    });
+    found.sort_by(|one, other| (&one.path, &one.state_dir).cmp(&(&other.path, &other.state_dir)));
+    Ok(found)
+}
+
+/// What these state directories tell, and of lost containers their engines.
+pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::ProjectSummary> {
+    let boot = boot();
+    let mut found: Vec<view::ProjectSummary> =
+        state_dirs.into_iter().map(|state_dir| trace(&state_dir, boot.as_deref())).collect();
+    let lost = |trace: &view::ProjectSummary| !trace.daemon && trace.path.is_some();
+    let asked: Vec<(&str, &Path)> = found
+        .iter()
+        .filter(|trace| lost(trace))
+        .filter_map(|trace| Some((trace.path.as_deref()?, Path::new(&trace.state_dir))))
+        .collect();
+    let answers = containers::running(&asked);
+    for (trace, answer) in found.iter_mut().filter(|trace| lost(trace)).zip(answers) {
+        trace.containers = answer;
+    }
+    found
+}
+
+fn trace(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
+    let daemon = project::gone::has_daemon(state_dir);
+    let record = std::fs::read(state_dir.join(project::RECORD)).ok().filter(|_| daemon);
+    let (pid, socket) = match record.and_then(|record| serde_json::from_slice(&record).ok()) {
+        Some(StartupMessage::Ready { pid, socket }) => (Some(pid), Some(socket.display().to_string())),
+        Some(StartupMessage::AlreadyRunning | StartupMessage::Failed(_)) | None => (None, None),
+    };
+    let path = std::fs::read(state_dir.join(project::NOTE)).ok().map(OsString::from_vec).map(PathBuf::from);
+    view::ProjectSummary {
+        file: path.as_deref().map(|path| Presence::check(path, state_dir).as_str().to_owned()),
+        path: path.map(|path| path.display().to_string()),
+        state_dir: state_dir.display().to_string(),
+        daemon,
+        pid,
+        socket,
+        containers: Some(0),
+        managed: if daemon { 0 } else { managed(state_dir) },
+        kept: count_supervised(state_dir, boot),
+    }
+}
+
+/// Services of managers other than container engines, which are asked. Where nobody knows what ran, one may.
+fn managed(state_dir: &Path) -> usize {
+    let is_asked = |name: &&Name| {
+        let manager = last_manager(&Files::new(state_dir.join("services").join(&***name)));
+        matches!(manager, Ok(Manager::BuiltIn(engine)) if containers::ENGINES.contains(&engine.as_str()))
+    };
+    let Ok(names) = elsewhere(state_dir) else { return 1 };
+    names.len() - names.iter().filter(is_asked).count()
+}
+
+/// What is wrong with the file, and what is doubtful about it; nothing, if nothing is.
+pub(crate) fn check(project: &Project) -> Vec<Finding> {
+    load::check(&project.config)
+}

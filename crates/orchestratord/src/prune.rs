@@ -1,0 +1,115 @@
+//! `orchestratord projects --prune`: removes the state of projects whose file is gone and of which nothing runs.
+//!
+//! A doubtful state is kept: on a disk that is not mounted, with a lock that is held or cannot be read, a manager that did not
+//! answer, a service that was up when the last daemon ended, or a unit of systemd.
+
+use crate::daemon::try_lock;
+use crate::offline;
+use crate::systemd;
+use service_api::project::gone::Pruned;
+use service_api::project::{Environment, RECORD};
+use service_api::view::ProjectSummary;
+use service_api::{Problem, Project};
+use service_host::clock;
+use service_host::paths::fallback_records;
+use service_orchestrator::place::Presence;
+use service_shim::Files;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a daemon or a shim may hold its lock after it has ended its work.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a lock is tried until then.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Removes the state, and returns what was removed.
+///
+/// # Errors
+/// If there is no directory for state.
+pub(crate) fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
+    let found = offline::projects(around)?;
+    let may_go =
+        |trace: &ProjectSummary| !(trace.runs() || trace.daemon && serves(Path::new(&trace.state_dir)));
+    let pruned = found.into_iter().filter(may_go).filter_map(|trace| {
+        let path = trace.path.clone()?;
+        let project = Project::at(Path::new(&path), around).ok()?;
+        // The state must be that of this spelling of the path.
+        let is_its = project.state_dir == Path::new(&trace.state_dir) && !systemd::is_enabled(&project);
+        is_its.then(|| remove_state(&project, trace)).flatten()
+    });
+    Ok(pruned.collect())
+}
+
+/// Removes the state of one project, unless something of it runs.
+fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
+    let state_dir = &project.state_dir;
+    if !std::fs::symlink_metadata(state_dir).ok()?.is_dir() {
+        return None;
+    }
+    // While the locks are held, no daemon and no shim of the project can start.
+    let _daemon = wait_for_lock(|| try_lock(state_dir).ok()?.acquired())?;
+    let _services = wait_for_lock(|| lock_services(&state_dir.join("services")).ok().flatten())?;
+    let elsewhere = offline::elsewhere(state_dir).ok()?;
+    if !elsewhere.is_empty() || Presence::check(&project.config, state_dir) != Presence::Gone {
+        return None;
+    }
+    let size = directory_size(state_dir);
+    let removed = std::fs::remove_dir_all(state_dir);
+    for beside in [project.socket.clone(), project.refuge(), project.session_mark()] {
+        let _ = std::fs::remove_file(beside);
+    }
+    let _ = std::fs::remove_dir_all(fallback_records(&project.refuge()));
+    Some(Pruned {
+        path: trace.path.unwrap_or_default(),
+        state_dir: trace.state_dir,
+        size,
+        error: removed.err().map(|error| error.to_string()),
+    })
+}
+
+/// Whether a daemon that has the lock is not just ending: its record goes before the lock does.
+fn serves(state_dir: &Path) -> bool {
+    state_dir.join(RECORD).exists()
+}
+
+/// Tries a lock until a process that is ending has released it.
+fn wait_for_lock<T>(acquire: impl Fn() -> Option<T>) -> Option<T> {
+    let deadline = clock::now().plus(LOCK_TIMEOUT);
+    loop {
+        let lock = acquire();
+        if lock.is_some() || clock::now() >= deadline {
+            return lock;
+        }
+        std::thread::sleep(LOCK_POLL_INTERVAL);
+    }
+}
+
+/// The locks of all services; `None` if one is held.
+fn lock_services(services: &Path) -> io::Result<Option<Vec<File>>> {
+    let entries = match std::fs::read_dir(services) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
+        entries => entries?,
+    };
+    let mut locks = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            match Files::new(entry.path()).try_lock()? {
+                Some(lock) => locks.push(lock),
+                None => return Ok(None),
+            }
+        }
+    }
+    Ok(Some(locks))
+}
+
+/// The size of all files, links not followed.
+fn directory_size(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.path(), std::fs::symlink_metadata(entry.path()).ok()?)))
+        .map(|(path, found)| if found.is_dir() { directory_size(&path) } else { found.len() })
+        .sum()
+}

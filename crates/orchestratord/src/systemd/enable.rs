@@ -1,0 +1,245 @@
+//! `orchestratord enable` and `disable`: the unit file and `systemctl --user`. Either all of it is done or none.
+
+use super::unit::{self, StartSet, StartTrigger};
+use nix::unistd::{Uid, User};
+use service_api::{Code, Problem, Project, Unit};
+use service_host::descriptors;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The caller's variables that the unit sets: where programs are, and where its state is.
+const INHERITED_VARIABLES: [&str; 7] = [
+    "PATH",
+    "XDG_STATE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "SERVICE_SHIM",
+    "ORCHESTRATORD_LOG",
+    "LANG",
+];
+/// Where logind keeps a file for each user whose systemd runs without a login.
+const LINGER_DIR: &str = "/var/lib/systemd/linger";
+
+/// Writes the unit of a project and has systemd start it from now on; at once, too, if `now`.
+///
+/// # Errors
+/// [`Code::NoSystemd`] if there is no systemd of this user, [`Code::Internal`] if it refuses: nothing is left behind.
+/// [`Code::NotFound`] if a service is named that the project has not.
+pub(crate) fn enable(
+    project: &Project,
+    nu: Option<&Path>,
+    starts: &StartSet,
+    trigger: StartTrigger,
+    now: bool,
+) -> Result<Unit, Problem> {
+    let cannot = |why: String| Problem::new(Code::Internal, format!("cannot enable the project: {why}"));
+    let plan = service_config::load::plan(&project.config)?;
+    if let StartSet::Named(names) = starts {
+        service_orchestrator::lookup::resolve(&plan, names)?;
+    }
+    let version = require_systemd()?;
+    let program =
+        std::env::current_exe().map_err(|error| cannot(format!("its program is unknown: {error}")))?;
+    let environment: Vec<(&str, OsString)> =
+        INHERITED_VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
+    let text = unit::render(&unit::Unit {
+        program: &program,
+        project,
+        nu,
+        starts,
+        environment: &environment,
+        systemd: version,
+    })
+    .map_err(&cannot)?;
+    let (name, path) = (unit::name(project), unit_path(project)?);
+    let before = fs::read(&path).ok();
+    let undo = |problem: Problem| {
+        let _ = match &before {
+            Some(before) => fs::write(&path, before).map_err(|error| error.to_string()),
+            None => {
+                systemctl(&["disable", &name]).and(fs::remove_file(&path).map_err(|error| error.to_string()))
+            }
+        };
+        let _ = systemctl(&["daemon-reload"]);
+        problem
+    };
+    write(&path, &text)
+        .map_err(|error| undo(cannot(format!("`{}` cannot be written: {error}", path.display()))))?;
+    systemctl(&["daemon-reload"]).map_err(|why| undo(cannot(why)))?;
+    systemctl(&["enable", &name]).map_err(|why| {
+        undo(cannot(why).help(
+            "check that the user manager uses this $env.XDG_CONFIG_HOME: `systemctl --user \
+                               show-environment` shows its own",
+        ))
+    })?;
+    let marked = plan.ids().any(|id| starts.contains(plan.service(id)));
+    let nothing = (!marked).then(|| {
+        "no service has `auto = true`, so the daemon starts alone; set the key, \
+                                     name services, or use --all"
+            .to_owned()
+    });
+    let linger = (trigger == StartTrigger::Boot).then(enable_linger).flatten();
+    if now {
+        let _ = fs::remove_file(project.session_mark());
+        // A daemon that runs already is replaced, which no service notices.
+        systemctl(&["restart", &name]).map_err(|why| {
+            let help = format!(
+                "the unit is enabled nevertheless; `journalctl --user --unit {name}` has the details"
+            );
+            cannot(format!("it does not start: {why}")).help(help)
+        })?;
+    }
+    let note: Vec<String> = [nothing, linger].into_iter().flatten().collect();
+    Ok(describe(name, &path, starts.describe(), (!note.is_empty()).then(|| note.join("; "))))
+}
+
+/// Stops the daemon of a unit, and removes the unit. Services keep running.
+///
+/// # Errors
+/// [`Code::BadRequest`] if there is no such unit, the others as with [`enable`].
+pub(crate) fn disable(project: &Project) -> Result<Unit, Problem> {
+    let (name, path) = (unit::name(project), unit_path(project)?);
+    let text = fs::read_to_string(&path).map_err(|_| {
+        let message =
+            format!("`{}` is not enabled: there is no `{}`", project.config.display(), path.display());
+        Problem::new(Code::BadRequest, message)
+    })?;
+    require_systemd()?;
+    let cannot = |why: String| Problem::new(Code::Internal, format!("cannot disable the project: {why}"));
+    systemctl(&["disable", "--now", &name]).map_err(&cannot)?;
+    fs::remove_file(&path)
+        .map_err(|error| cannot(format!("`{}` cannot be removed: {error}", path.display())))?;
+    systemctl(&["daemon-reload"]).map_err(&cannot)?;
+    let _ = systemctl(&["reset-failed", &name]); // it may not have failed
+    let _ = fs::remove_file(project.session_mark());
+    let starts = if text.contains(" --all\n") { "all" } else { "auto" };
+    let still = "its services keep running; the next command that needs a daemon starts one, or `service \
+                 daemon stop --services` stops them";
+    let lingers = is_lingering()
+        .then(|| "your systemd still runs without a login; `loginctl disable-linger` ends that".to_owned());
+    let note = [Some(still.to_owned()), lingers].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    Ok(describe(name, &path, starts.to_owned(), Some(note)))
+}
+
+/// Whether there is a unit of a project.
+pub(crate) fn is_enabled(project: &Project) -> bool {
+    unit_path(project).is_ok_and(|path| path.exists())
+}
+
+/// Has systemd start the daemon of a project whose unit it has already started in this login, instead of this process. Returns
+/// whether it did.
+pub(crate) fn start_instead(project: &Project) -> bool {
+    let known = unit_path(project).is_ok_and(|path| path.exists()) && project.session_mark().exists();
+    known && systemctl(&["start", &unit::name(project)]).is_ok()
+}
+
+fn describe(unit: String, path: &Path, services: String, note: Option<String>) -> Unit {
+    let enabled = query_systemctl(&["is-enabled", &unit]) == "enabled";
+    let at = match (enabled, is_lingering()) {
+        (false, _) => "never",
+        (true, false) => "login",
+        (true, true) => "boot",
+    };
+    let state = query_systemctl(&["is-active", &unit]);
+    Unit { unit, path: path.display().to_string(), enabled, at: at.to_owned(), state, services, note }
+}
+
+fn unit_path(project: &Project) -> Result<PathBuf, Problem> {
+    let home = |name, below: &str| {
+        let dir = std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+        dir.map(|dir| dir.join(below))
+    };
+    let config = home("XDG_CONFIG_HOME", "").or_else(|| home("HOME", ".config")).ok_or_else(|| {
+        Problem::new(
+            Code::Internal,
+            "cannot find the directory of units: neither HOME nor XDG_CONFIG_HOME \
+                                      is set",
+        )
+    })?;
+    Ok(unit::directory(&config).join(unit::name(project)))
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, text)
+}
+
+/// The version of the user's systemd.
+///
+/// # Errors
+/// [`Code::NoSystemd`] if it does not answer.
+fn require_systemd() -> Result<Option<u32>, Problem> {
+    let run = "run `orchestratord run` from another supervisor of this machine";
+    let no = |why: &str, help: &str| {
+        Problem::new(Code::NoSystemd, format!("cannot reach systemd: {why}")).help(help)
+    };
+    let version = match command(&["--version"]).output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(no("there is no `systemctl` on PATH", run));
+        }
+        Err(error) => return Err(no(&format!("`systemctl` cannot be run: {error}"), run)),
+    };
+    if let Err(why) = systemctl(&["show", "--property", "Version"]) {
+        let help = "log in as this user instead of using `su` or `sudo`; or set $env.XDG_RUNTIME_DIR to /run/user/UID, with `loginctl enable-linger` if nobody is logged in";
+        return Err(no(&format!("no user manager answers: {why}"), help));
+    }
+    Ok(version.split([' ', '.', '~']).nth(1).and_then(|number| number.parse().ok()))
+}
+
+/// Has the user's systemd run without a login. Returns why that failed, and what helps.
+fn enable_linger() -> Option<String> {
+    if is_lingering() {
+        return None;
+    }
+    let mut ask = Command::new("loginctl");
+    ask.args(["--no-ask-password", "enable-linger"]).stdin(Stdio::null());
+    descriptors::as_meant(&mut ask);
+    let why = match ask.output() {
+        Ok(output) if output.status.success() => return None,
+        Ok(output) => last_line(&output.stderr),
+        Err(error) => error.to_string(),
+    };
+    let user = user().map_or_else(|| Uid::effective().to_string(), |user| user.name);
+    Some(format!(
+        "it starts at login and not at boot ({why}); an administrator can run `sudo loginctl enable-linger \
+         {user}`"
+    ))
+}
+
+fn is_lingering() -> bool {
+    user().is_some_and(|user| Path::new(LINGER_DIR).join(user.name).exists())
+}
+
+fn user() -> Option<User> {
+    User::from_uid(Uid::effective()).ok().flatten()
+}
+
+fn command(words: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = Command::new("systemctl");
+    command.arg("--user").args(words).stdin(Stdio::null());
+    descriptors::as_meant(&mut command);
+    command
+}
+
+/// Runs `systemctl --user`; the error is the last line that it prints.
+fn systemctl(words: &[&str]) -> Result<(), String> {
+    let output = command(words).output().map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(last_line(&output.stderr)) }
+}
+
+/// The output of `systemctl --user`, whatever its exit status.
+fn query_systemctl(words: &[&str]) -> String {
+    let output = command(words).output();
+    output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn last_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message").trim().to_owned()
+}

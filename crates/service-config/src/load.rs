@@ -1,0 +1,114 @@
+//! Reads `services.toml` and compiles it to a [`Plan`]. Every problem has its file, line and column.
+//!
+//! The TOML tree is walked by hand, so that each value keeps its span and one pass finds all problems.
+
+mod added;
+mod additions;
+mod api;
+mod check;
+mod client;
+mod container;
+mod definition;
+mod file;
+mod key_map;
+mod limits;
+mod lint;
+mod locate;
+mod secret;
+mod section;
+pub mod shell_syntax;
+mod text;
+mod with;
+
+pub use added::{Addition, check as check_additions};
+pub use additions::Additions;
+pub use check::check;
+pub use file::parse_service_name;
+pub use locate::locate_keys;
+
+use file::{analyze, parse, read, to_diagnostic};
+use service_api::Problem;
+use service_core::Plan;
+use service_core::config::{Config, Service};
+use service_host::acceptance::Acceptance;
+use std::path::Path;
+use text::Text;
+
+/// `config.defaults.toml`: every setting with its default.
+pub const DEFAULTS: &str = include_str!("../../../config.defaults.toml");
+
+/// Reads and compiles the file.
+///
+/// # Errors
+/// [`Code::BadDefinition`](service_api::Code::BadDefinition); the first problem, the others in [`Problem::others`].
+pub fn plan(path: &Path) -> Result<Plan, Problem> {
+    let text = read(path)?;
+    let analysis = analyze(&text);
+    analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))
+}
+
+/// As [`plan`], with the added services that fit. A service of the file wins over an added one of its name.
+pub fn plan_with(path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
+    let text = read(path)?;
+    let analysis = analyze(&text);
+    let plan = analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))?;
+    Ok(added::merge(plan, additions, &analysis.defaults))
+}
+
+/// Adds the added services that fit to the plan of a file.
+pub fn merged((plan, defaults): &(Plan, Service), additions: &[Addition]) -> Plan {
+    added::merge(plan.clone(), additions, defaults)
+}
+
+/// As [`plan_with`]; the content of the file becomes the accepted content in force.
+pub fn plan_for(acceptance: &Acceptance, path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
+    let text = read(path)?;
+    let analysis = analyze(&text);
+    let plan = analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))?;
+    let plan = added::merge(plan, additions, &analysis.defaults);
+    acceptance.set_content(text.as_str().as_bytes(), &plan);
+    Ok(plan)
+}
+
+/// The plan of the file alone, and its `service_defaults`.
+///
+/// # Errors
+/// As [`plan`].
+pub fn with_defaults(path: &Path) -> Result<(Plan, Service), Problem> {
+    let text = read(path)?;
+    let analysis = analyze(&text);
+    let plan = analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))?;
+    Ok((plan, analysis.defaults))
+}
+
+/// Reads the file.
+///
+/// # Errors
+/// As [`plan`].
+pub fn config(path: &Path) -> Result<Config, Problem> {
+    let text = read(path)?;
+    parse(&text).map_err(|diagnostics| text.problem(&diagnostics))
+}
+
+/// Reads a configuration from text. `file` is the name that problems give.
+///
+/// # Errors
+/// As [`plan`].
+pub fn config_from_str(text: &str, file: &str) -> Result<Config, Problem> {
+    let text = Text::new(file.to_owned(), text.to_owned());
+    parse(&text).map_err(|diagnostics| text.problem(&diagnostics))
+}
+
+/// Compiles a configuration. Problems between services get their places in `file`.
+///
+/// # Errors
+/// As [`plan`].
+pub fn compile(config: Config, file: &Path) -> Result<Plan, Problem> {
+    Plan::compile(config).map_err(|errors| {
+        let text = read(file).unwrap_or_else(|_| Text::new(file.display().to_string(), String::new()));
+        text.problem(&errors.iter().map(to_diagnostic).collect::<Vec<_>>())
+    })
+}
+
+#[cfg(test)]
+mod tests;

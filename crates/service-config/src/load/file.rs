@@ -1,0 +1,163 @@
+//! Analyzes a file: reads its text, the services that can be read, and every error.
+
+use super::key_map::KeyMap;
+use super::section::{Diagnostic, Key, Section};
+use super::text::Text;
+use super::{api, definition};
+use service_api::ownership::read_regular;
+use service_api::trust::MAX_FILE_BYTES;
+use service_api::{Code, Problem};
+use service_core::config::{Config, Service, Settings};
+use service_core::plan::PlanError;
+use service_core::{Name, Plan};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+use toml::de::DeTable;
+
+pub(super) fn read(path: &Path) -> Result<Text, Problem> {
+    let file = path.display().to_string();
+    let text = read_regular(path, MAX_FILE_BYTES)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8")));
+    match text {
+        Ok(text) => Ok(Text::new(file, text)),
+        Err(error) => Err(Problem::new(Code::BadDefinition, format!("cannot read `{file}`: {error}"))),
+    }
+}
+
+/// The result of reading a file, which may have errors.
+pub(super) struct Analysis {
+    /// Every service that could be read, also one with errors.
+    pub(super) services: Vec<Service>,
+    /// The `service_defaults`.
+    pub(super) defaults: Service,
+    /// Every error, in the order of the file.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// The plan; present if and only if there is no error.
+    pub(super) plan: Option<Plan>,
+}
+
+pub(super) fn analyze(text: &Text) -> Analysis {
+    let (config, defaults, mut diagnostics) = parse_leniently(text);
+    let services = config.services.clone();
+    let mut plan = None;
+    match Plan::compile(config) {
+        Ok(compiled) => plan = Some(compiled).filter(|_| diagnostics.is_empty()),
+        Err(errors) => {
+            // A dependency on a service that the file names is no error, even if that service has errors of its own.
+            let known =
+                if diagnostics.is_empty() { Vec::new() } else { KeyMap::parse(text.as_str()).services() };
+            let known: BTreeSet<String> = known.into_iter().collect();
+            let excused = |error: &&PlanError| matches!(error, PlanError::Unknown { dependency, .. } if known.contains(&**dependency));
+            diagnostics.extend(errors.iter().filter(|error| !excused(error)).map(to_diagnostic));
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+        }
+    }
+    Analysis { services, defaults, diagnostics, plan }
+}
+
+pub(super) fn parse(text: &Text) -> Result<Config, Vec<Diagnostic>> {
+    let (config, _, diagnostics) = parse_leniently(text);
+    if diagnostics.is_empty() { Ok(config) } else { Err(diagnostics) }
+}
+
+/// Reads all that can be read, with the errors within each service.
+fn parse_leniently(text: &Text) -> (Config, Service, Vec<Diagnostic>) {
+    let mut defaults = definition::template();
+    let root = match DeTable::parse(text.as_str()) {
+        Ok(root) => root,
+        Err(error) => {
+            let span = error.span().unwrap_or_default();
+            let diagnostic = Diagnostic::new(span, format!("this is not TOML: {}", error.message().trim()));
+            return (Config::default(), defaults, vec![diagnostic]);
+        }
+    };
+    let diagnostics = RefCell::new(Vec::new());
+    let mut root = Section::new(root.get_ref(), "", &diagnostics);
+    let mut config = Config::default();
+    if let Some(mut orchestrator) = root.section("orchestrator") {
+        parse_settings(&mut orchestrator, &mut config.settings);
+        if let Some(section) = orchestrator.section("service_defaults") {
+            definition::defaults(section, &mut defaults);
+        }
+        orchestrator.reject_unknown_keys();
+    }
+    if let Some(services) = root.section("services") {
+        config.services = parse_services(services, &defaults);
+    }
+    root.reject_unknown_keys();
+    let mut diagnostics = diagnostics.into_inner();
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    (config, defaults, diagnostics)
+}
+
+pub(super) fn parse_services(services: Section<'_>, defaults: &Service) -> Vec<Service> {
+    let read = |(key, section): (&Key<'_>, Section<'_>)| match parse_service_name(key.get_ref()) {
+        Ok(name) => Some(definition::service(section, name, key.span(), defaults)),
+        Err(message) => {
+            section.report(key.span(), message);
+            None
+        }
+    };
+    services.sections().filter_map(read).collect()
+}
+
+/// Parses the name of a service.
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn parse_service_name(text: &str) -> Result<Name, String> {
+    if service_api::routes::RESERVED_NAMES.contains(&text) {
+        return Err(format!("`{text}` cannot be a service's name: it is part of an API path"));
+    }
+    Name::new(text).map_err(|error| error.to_string())
+}
+
+/// A command that starts a daemon sends its first request within this time.
+const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn parse_settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
+    orchestrator.duration("idle_timeout", &mut settings.idle_timeout);
+    if !settings.idle_timeout.is_zero() && settings.idle_timeout < MIN_IDLE_TIMEOUT {
+        let help = "the daemon would exit before the first request; try \"15m\", or \"0s\" for never";
+        orchestrator.report_contradiction("idle_timeout", "less than 1s", help);
+    }
+    if let Some(mut services) = orchestrator.section("services") {
+        services.flag("manager_enabled", &mut settings.manager_enabled);
+        services.flag("auto_start_dependencies", &mut settings.auto_start_dependencies);
+        services.duration("forget_transient", &mut settings.forget_transient);
+        services.reject_unknown_keys();
+    }
+    if let Some(mut managers) = orchestrator.section("managers") {
+        managers.string("nu", |nu| settings.nu = Some(nu));
+        managers.duration("timeout", &mut settings.manager_timeout);
+        if settings.manager_timeout.is_zero() {
+            managers.report_contradiction(
+                "timeout",
+                "0s",
+                "no call of a manager would ever succeed; try \"30s\"",
+            );
+        }
+        managers.number("parallel", &mut settings.manager_parallel);
+        if settings.manager_parallel == 0 {
+            managers.report_contradiction("parallel", "0", "no call of a manager would ever begin; try 8");
+        }
+        managers.reject_unknown_keys();
+    }
+    if let Some(section) = orchestrator.section("api") {
+        settings.api = api::api(section).map(Box::new);
+    }
+}
+
+/// At most this many related places of a diagnostic are reported.
+const MAX_PLACES: usize = 16;
+
+pub(super) fn to_diagnostic(error: &PlanError) -> Diagnostic {
+    let spans = error.spans();
+    let mut spans = spans.iter().map(|span| span.start..span.end);
+    let mut diagnostic = Diagnostic::new(spans.next().unwrap_or_default(), error.to_string());
+    diagnostic.help = error.help();
+    diagnostic.also = spans.take(MAX_PLACES).collect();
+    diagnostic
+}

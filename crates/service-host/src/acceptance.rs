@@ -1,0 +1,277 @@
+//! [`Acceptance`]: what of a `services.toml` may be run in order to look.
+//!
+//! To say how a service is that is at rest, its manager is asked, which runs what the file names. The file may be anybody's work,
+//! as in a tree that was only cloned; so who looks runs nothing of it until its user has said `start`, `restart`, `apply` or
+//! `run` in the project, or `service trust`. What was accepted is remembered for each service, by a hash of all that is run to
+//! look at it: what a file says anew (`git pull`) is accepted anew. What runs is asked by the definition with which it was
+//! started, and so is not asked about here.
+
+use crate::disk::{self, Disk};
+use serde::{Deserialize, Serialize};
+use service_api::ownership::read_regular;
+use service_api::trust::{self, MAX_FILE_BYTES, sha256};
+use service_api::{Code, Problem};
+use service_core::Plan;
+use service_core::config::{Manager, Origin, Service, Settings};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// What is told in place of an answer.
+pub const NOT_ASKED: &str =
+    "not asked: its definition was not accepted by `service start` or `service trust`";
+/// What is refused because of that.
+pub fn not_asked(cannot: &str) -> Problem {
+    Problem::new(Code::UntrustedFile, format!("{cannot}: {NOT_ASKED}"))
+        .help("read services.toml, and run `service trust`; or start the services you need")
+}
+/// How many hashes are remembered; then those of now alone.
+const MAX_MARKS: usize = 8192;
+/// How many digits of a hash are kept.
+const DIGITS: usize = 32;
+
+/// What may be asked.
+#[derive(Debug)]
+pub struct Acceptance {
+    /// Where it is remembered; absent: everything is accepted, as whoever embeds an orchestrator defines it all.
+    places: Option<Places>,
+    state: Mutex<State>,
+    disk: Disk,
+    /// How often the file was taken up; it changes without a new number when something was accepted.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Places {
+    file: PathBuf,
+    /// What the user trusts.
+    store: PathBuf,
+    /// What was accepted.
+    accepted: PathBuf,
+}
+
+/// The lock is held for a look-up.
+#[derive(Debug, Default)]
+struct State {
+    accepted: BTreeSet<String>,
+    /// The content that was taken up: its own hash, and the modules that it names.
+    content: Option<(String, Vec<String>)>,
+    /// When the user's trust last changed.
+    trusted: Option<std::time::SystemTime>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    marks: BTreeSet<String>,
+}
+
+impl Default for Acceptance {
+    fn default() -> Self {
+        Self { places: None, state: Mutex::default(), disk: Disk::default(), changes: watch::Sender::new(0) }
+    }
+}
+
+impl Acceptance {
+    /// What was accepted in this project.
+    pub fn open(state_dir: &Path, file: &Path, disk: Disk) -> Self {
+        let accepted = state_dir.join("accepted.json");
+        let written: Option<Written> = disk::peek(&accepted, disk::unseal);
+        let state =
+            State { accepted: written.map(|written| written.marks).unwrap_or_default(), ..State::default() };
+        let store = state_dir.parent().unwrap_or(Path::new("/")).join(trust::TRUSTED);
+        let places = Places { file: file.to_owned(), store, accepted };
+        Self { places: Some(places), state: Mutex::new(state), disk, ..Self::default() }
+    }
+
+    /// Takes in which content is in force.
+    pub fn set_content(&self, content: &[u8], plan: &Plan) {
+        self.state().content = Some((sha256(content), modules(plan)));
+        self.changes.send_modify(|loads| *loads += 1);
+    }
+
+    /// What the content that is in force is known by, as `service trust` has it.
+    pub fn hash(&self) -> Option<String> {
+        let (own, modules) = self.state().content.clone()?;
+        trust::combined(own, &self.places.as_ref()?.file, modules.iter().map(String::as_str)).ok()
+    }
+
+    /// Whether this service may be asked how it is although nobody here has started it.
+    pub fn covers(&self, service: &Service) -> bool {
+        let Some(places) = &self.places else { return true };
+        // What was added was typed by the user.
+        service.origin != Origin::File
+            || !is_asked(service)
+            || self.has(&places.mark(service))
+            || self.is_trusted()
+    }
+
+    /// Whether this Nushell may run modules, which the file names.
+    pub fn covers_nu(&self, nu: &str) -> bool {
+        self.places.is_none() || self.has(&nu_mark(nu)) || self.is_trusted()
+    }
+
+    /// Accepts all that this plan has; whether that is news.
+    pub fn accept(&self, plan: &Plan) -> bool {
+        let Some(places) = &self.places else { return false };
+        let services = plan.ids().map(|id| plan.service(id)).filter(|service| is_asked(service));
+        let marks: BTreeSet<String> = services
+            .map(|service| places.mark(service))
+            .chain(plan.settings().nu.as_deref().map(nu_mark))
+            .collect();
+        {
+            let mut state = self.state();
+            if marks.is_subset(&state.accepted) {
+                return false;
+            }
+            if state.accepted.len() + marks.len() > MAX_MARKS {
+                state.accepted.clear();
+            }
+            state.accepted.extend(marks);
+            let written = Written { version: 1, marks: state.accepted.clone() };
+            let bytes = disk::seal(serde_json::to_vec(&written).unwrap_or_default());
+            if let Err(error) = self.disk.replace(&places.accepted, &bytes) {
+                tracing::warn!(%error, "cannot save the acceptance");
+            }
+        }
+        self.changes.send_modify(|_| {});
+        true
+    }
+
+    /// Looks whether the user's trust has changed; cheap enough for every request.
+    pub fn refresh_trust(&self) -> bool {
+        let Some(places) = &self.places else { return false };
+        let trusted = std::fs::symlink_metadata(&places.store).and_then(|found| found.modified()).ok();
+        let changed = std::mem::replace(&mut self.state().trusted, trusted) != trusted;
+        if changed {
+            self.changes.send_modify(|_| {});
+        }
+        changed
+    }
+
+    /// Waits until this service may be asked; `false` if another content was taken up before that.
+    pub async fn permits(&self, service: &Service) -> bool {
+        let mut changes = self.changes.subscribe();
+        let loads = *changes.borrow_and_update();
+        loop {
+            if self.covers(service) {
+                return true;
+            }
+            if changes.changed().await.is_err() || *changes.borrow_and_update() != loads {
+                return false;
+            }
+        }
+    }
+
+    fn is_trusted(&self) -> bool {
+        let (Some(places), Some(hash)) = (&self.places, self.hash()) else { return false };
+        trust::is_trusted(&places.store, &places.file, &hash, nix::unistd::geteuid().as_raw())
+    }
+
+    fn has(&self, mark: &str) -> bool {
+        self.state().accepted.contains(mark)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether to look at it runs something that the file names, or asks where the file says.
+fn is_asked(service: &Service) -> bool {
+    service.manager != Manager::Process || service.endpoint.is_some()
+}
+
+/// The modules that a file names, as it writes them.
+fn modules(plan: &Plan) -> Vec<String> {
+    let services = plan.ids().map(|id| plan.service(id)).filter(|service| service.origin == Origin::File);
+    let module = |service: &std::sync::Arc<Service>| match &service.manager {
+        Manager::Module(path) => Some(path.clone()),
+        Manager::BuiltIn(_) | Manager::Process => None,
+    };
+    services.filter_map(module).collect()
+}
+
+fn nu_mark(nu: &str) -> String {
+    shortened(&sha256(format!("nu {nu}").as_bytes()))
+}
+
+fn shortened(hash: &str) -> String {
+    hash.chars().take(DIGITS).collect()
+}
+
+impl Places {
+    /// All that is run, or asked, to look at a service.
+    fn mark(&self, service: &Service) -> String {
+        let module = match &service.manager {
+            Manager::Module(path) => {
+                let path = self.file.parent().unwrap_or(Path::new("/")).join(path);
+                read_regular(&path, MAX_FILE_BYTES)
+                    .map_or_else(|error| error.to_string(), |text| sha256(&text))
+            }
+            Manager::BuiltIn(_) | Manager::Process => String::new(),
+        };
+        let commands = (&service.start_command, &service.stop_command, &service.status_command);
+        let around = (&service.working_dir, &service.env, &service.env_file, &service.user, &service.group);
+        let asked = (&service.endpoint, &service.health.status, &service.with, &service.container);
+        let whole = serde_json::to_vec(&(&*service.name, &service.manager, module, commands, around, asked));
+        shortened(&sha256(&whole.unwrap_or_default()))
+    }
+}
+
+/// Settings without what was not accepted of them.
+pub fn accepted_nu<'s>(acceptance: &Acceptance, settings: &'s Settings) -> Option<&'s str> {
+    settings.nu.as_deref().filter(|nu| acceptance.covers_nu(nu))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(directory: &Path, text: &str) -> Plan {
+        std::fs::write(directory.join("services.toml"), text).unwrap();
+        service_config::load::plan(&directory.join("services.toml")).unwrap()
+    }
+
+    #[test]
+    fn what_a_file_says_anew_is_accepted_anew_and_what_was_accepted_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (states, file) = (dir.path().join("states/shop"), dir.path().join("services.toml"));
+        std::fs::create_dir_all(&states).unwrap();
+        let text = |status: &str, description: &str| {
+            format!(
+                "[services.a]\nstart_command = \"true\"\nmanager = \"command\"\nstop_command = \"true\"\nstatus_command = \"{status}\"\n\
+                 description = \"{description}\"\n[services.b]\nstart_command = \"true\"\n"
+            )
+        };
+        let covers = |acceptance: &Acceptance, plan: &Plan| {
+            plan.ids().map(|id| acceptance.covers(plan.service(id))).collect::<Vec<_>>()
+        };
+        let first = plan(dir.path(), &text("one", ""));
+        let acceptance = Acceptance::open(&states, &file, Disk::default());
+        assert_eq!(covers(&acceptance, &first), [false, true], "to look at `b` runs nothing");
+        acceptance.accept(&first);
+        let again = Acceptance::open(&states, &file, Disk::default());
+        assert_eq!(covers(&again, &plan(dir.path(), &text("one", "other words"))), [true, true]);
+        let second = plan(dir.path(), &text("two", ""));
+        assert_eq!(covers(&again, &second), [false, true]);
+        again.set_content(text("two", "").as_bytes(), &second);
+        let row = serde_json::json!([{ "file": file, "hash": again.hash().unwrap() }]);
+        std::fs::write(dir.path().join("states/trusted.nuon"), row.to_string()).unwrap();
+        assert_eq!(covers(&again, &second), [true, true]);
+    }
+
+    #[test]
+    fn a_module_that_has_changed_is_accepted_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("m.nu"), "one").unwrap();
+        let plan = plan(dir.path(), "[services.a]\nmanager = \"m.nu\"\n");
+        let id = plan.ids().next().unwrap();
+        let acceptance = Acceptance::open(dir.path(), &dir.path().join("services.toml"), Disk::default());
+        acceptance.accept(&plan);
+        assert!(acceptance.covers(plan.service(id)));
+        std::fs::write(dir.path().join("m.nu"), "two").unwrap();
+        assert!(!acceptance.covers(plan.service(id)));
+    }
+}

@@ -1,0 +1,44 @@
+//! Files of certificates that checks trust.
+
+use super::text::describe_io_error;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+/// A larger file holds no certificates.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The certificates of a file, at least one.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let wrong =
+        |why: &dyn std::fmt::Display| format!("cannot use `ca_file`, which is `{}`: {why}", path.display());
+    let bytes = read(path).map_err(|error| wrong(&describe_io_error(&error)))?;
+    let known: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let known = known.map_err(|error| wrong(&error))?;
+    if known.is_empty() {
+        return Err(wrong(&"it contains no certificate (expected PEM)"));
+    }
+    Ok(known)
+}
+
+/// Reads a regular file that is not too large; anything else could keep us.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other("it is too large"));
+    }
+    Ok(bytes)
+}
+
+/// Why a file of certificates cannot be used.
+pub fn check_ca_file(path: &Path) -> Option<String> {
+    read_certificates(path).err()
+}

@@ -1,0 +1,210 @@
+//! [`DescriptorBudget`]: how many descriptors this process may use for what. Its limit is shared out, so that some are always left for the
+//! door, for files and for checks, however many services there are.
+//!
+//! A service takes one descriptor, the connection to its shim, and as long as that is little of what there is, three more for
+//! what the shim would leave if it died ([`service_shim::OrphanedOutput`]). What does not fit is followed without
+//! (`service-process`), and not started.
+
+use nix::libc::{EMFILE, ENFILE};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::fmt;
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What the daemon itself has open, and opens for a moment: files, `/proc`, the descriptors of one launch.
+const RESERVED: usize = 32;
+/// More than this the doors, logs and checks do not need together.
+const MAX_OTHERS: usize = 8192;
+/// The descriptors of what a shim would leave.
+const ORPHANED_OUTPUT_DESCRIPTORS: usize = 3;
+/// More than this is not spared for connections without.
+const MAX_SPARED: usize = 4096;
+/// The descriptors that a check has open at most.
+const CHECK_DESCRIPTORS: usize = 2;
+
+/// Those that are held for services.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The soft limit before it was raised: that of services, checks and managers.
+static MEANT: OnceLock<u64> = OnceLock::new();
+
+/// A limit, shared out.
+#[derive(Debug, Clone, Copy)]
+pub struct DescriptorBudget {
+    limit: usize,
+}
+
+impl DescriptorBudget {
+    /// As it is now; it may be changed while the daemon runs (`prlimit`).
+    pub fn now() -> Self {
+        let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+        Self { limit: usize::try_from(soft).unwrap_or(usize::MAX) }
+    }
+
+    fn shared(self) -> usize {
+        self.limit.saturating_sub(RESERVED)
+    }
+
+    /// For services.
+    fn services(self) -> usize {
+        (self.shared() / 16 * 7).max(self.shared().saturating_sub(MAX_OTHERS))
+    }
+
+    /// So far also what shims would leave is kept.
+    fn with_orphaned_output(self) -> usize {
+        (self.services() / 2).max(self.services().saturating_sub(MAX_SPARED))
+    }
+
+    /// Of connections of one kind at one door, at most this many.
+    pub fn connections(self, most: usize) -> usize {
+        most.min(self.shared() / 16).max(4)
+    }
+
+    /// Of logs that are read at the same time, at most this many.
+    pub fn logs(self, most: usize) -> usize {
+        most.min(self.shared() / 12).max(2)
+    }
+
+    /// Of checks at the same time.
+    pub fn checks(self) -> usize {
+        (self.shared() / 16 / CHECK_DESCRIPTORS).max(1)
+    }
+
+    /// Of shims that wait for a launch, at most this many.
+    pub fn spares(self, most: usize) -> usize {
+        most.min(self.services() / 32)
+    }
+
+    /// Of services that are looked at side by side, at most this many: each takes two.
+    pub fn preflight_checks(self, most: usize) -> usize {
+        most.min(self.shared() / 16).max(1)
+    }
+}
+
+/// What a service takes of the descriptors; given back when it is dropped.
+#[derive(Debug)]
+pub struct DescriptorPermit(usize);
+
+impl DescriptorPermit {
+    /// Takes what a connection needs.
+    pub fn connection() -> Result<Self, NoDescriptors> {
+        let budget = DescriptorBudget::now();
+        let mut held = Self(0);
+        if held.try_reserve(1, budget.services()) {
+            Ok(held)
+        } else {
+            Err(NoDescriptors { limit: budget.limit })
+        }
+    }
+
+    /// Takes what its orphaned output would need, too; whether there is room for that.
+    pub fn and_orphaned_output(&mut self) -> bool {
+        self.0 > 1
+            || self.try_reserve(ORPHANED_OUTPUT_DESCRIPTORS, DescriptorBudget::now().with_orphaned_output())
+    }
+
+    fn try_reserve(&mut self, number: usize, most: usize) -> bool {
+        let fits = |held: usize| (held + number <= most).then_some(held + number);
+        let taken = HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        self.0 += if taken { number } else { 0 };
+        taken
+    }
+}
+
+impl Drop for DescriptorPermit {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// What helps where there is none.
+pub const RAISE_LIMIT_HELP: &str =
+    "raise `ulimit -n`, or `LimitNOFILE=` of its unit, and run `service daemon restart`";
+
+/// There is none for one more service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoDescriptors {
+    limit: usize,
+}
+
+impl NoDescriptors {
+    /// The error, with the limit of this process at present.
+    pub fn now() -> Self {
+        Self { limit: DescriptorBudget::now().limit }
+    }
+}
+
+impl fmt::Display for NoDescriptors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the daemon may have no more than {} open files, and keeps some for itself", self.limit)
+    }
+}
+
+impl std::error::Error for NoDescriptors {}
+
+/// Whether this failed only because too many files are open, here or on the machine.
+pub fn is_short(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Lets this process have as many descriptors open as it may. Returns how many it could have before, which is what
+/// services begin with.
+pub fn raise() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some(*MEANT.get_or_init(|| soft))
+}
+
+/// Lets a program begin with as many as it is meant to have, and not with what the daemon may: some close all that there
+/// could be.
+#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+pub fn as_meant(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let Some(soft) = MEANT.get().copied() else { return };
+    let limit = move || {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
+    };
+    // SAFETY: it is two system calls.
+    unsafe { command.pre_exec(limit) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_limit_is_all_that_may_be_open_fits_below_it() {
+        for limit in [48, 64, 100, 128, 200, 256, 1024, 4096, 20_000, 1 << 20] {
+            let budget = DescriptorBudget { limit };
+            let doors = 2 * (budget.connections(256) + budget.connections(1100)) + 2 * budget.logs(256);
+            let others = RESERVED + doors + budget.checks() * CHECK_DESCRIPTORS + 4 * budget.spares(32);
+            // Where there are very few, both doors are not full at the same time.
+            let slack = if limit < 128 { 16 } else { 0 };
+            assert!(
+                others + budget.services() <= limit + slack || budget.checks() > 256,
+                "{limit}: {others}"
+            );
+            assert!(budget.with_orphaned_output() <= budget.services());
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_orphaned_outputs_leave_room_for_connections() {
+        let budget = DescriptorBudget { limit: 200 };
+        let mut held: Vec<DescriptorPermit> = Vec::new();
+        let mut whole = 0;
+        loop {
+            let mut next = DescriptorPermit(0);
+            if !next.try_reserve(1, budget.services()) {
+                break;
+            }
+            whole +=
+                usize::from(next.try_reserve(ORPHANED_OUTPUT_DESCRIPTORS, budget.with_orphaned_output()));
+            held.push(next);
+        }
+        assert_eq!((whole, held.len()), (8, 46));
+        held.clear();
+        assert_eq!(HELD.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,42 @@
+//! Files and directories that only their owner may read.
+
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The longest path or abstract name that the kernel takes in an address.
+pub const MAX_SOCKET_NAME_BYTES: usize = 107;
+
+/// Makes a directory that only its owner may enter, or sees to it that this one is.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    service_api::ownership::private_dir(path).map(drop)
+}
+
+/// A directory that did not exist before.
+pub fn make_temporary_dir() -> io::Result<PathBuf> {
+    let ours = std::env::temp_dir().join(format!("service-orchestrator-{}", nix::unistd::geteuid()));
+    private_dir(&ours)?;
+    for number in 0.. {
+        let directory = ours.join(format!("embedded-{}-{number}", std::process::id()));
+        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return created.map(|()| directory),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// A file to append to, readable by its owner alone, which is made if it is not there.
+pub fn open_private(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Replaces a file in one step, readable by its owner alone.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let aside = path.with_extension("new");
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    file.write_all(bytes)?;
+    drop(file);
+    std::fs::rename(aside, path)
+}

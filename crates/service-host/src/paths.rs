@@ -1,0 +1,59 @@
+//! [`Paths`]: where the files of a project lie, and what relative paths are relative to.
+
+use crate::disk::Disk;
+use service_api::project::fnv1a;
+use service_core::Name;
+use service_shim::Files;
+use std::path::{Path, PathBuf};
+
+/// Where things are.
+#[derive(Debug)]
+pub struct Paths {
+    /// Goals, logs, exit statuses.
+    pub state_dir: PathBuf,
+    /// The file for goals while the state directory cannot be written.
+    pub fallback_state_file: Option<PathBuf>,
+    /// The file of the project; where there is none, what relative paths are relative to.
+    pub project: PathBuf,
+    /// What relative paths in definitions are relative to.
+    pub base_dir: PathBuf,
+    /// The Nushell that started us, if one did.
+    pub nu: Option<PathBuf>,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// Brings the files to the disk.
+    pub disk: Disk,
+}
+
+impl Paths {
+    /// The directory of one service.
+    pub fn files(&self, name: &Name) -> Files {
+        Files::new(self.services().join(&**name)).with_fallback_record(self.fallback_record(name))
+    }
+
+    /// The file for the record of a run while the state directory cannot be written.
+    fn fallback_record(&self, name: &Name) -> Option<PathBuf> {
+        let directory = fallback_records(self.fallback_state_file.as_deref()?);
+        Some(directory.join(format!("{name}.json")))
+    }
+
+    /// The directory of all services.
+    pub fn services(&self) -> PathBuf {
+        self.state_dir.join("services")
+    }
+
+    /// Tells what is ours where others have things of the same names.
+    pub fn fingerprint(&self) -> String {
+        format!("{:016x}", fnv1a(self.state_dir.as_os_str().as_encoded_bytes()))
+    }
+
+    /// Where a service runs.
+    pub fn working_dir(&self, written: Option<&str>) -> PathBuf {
+        written.map_or_else(|| self.base_dir.clone(), |written| self.base_dir.join(written))
+    }
+}
+
+/// The directory of the records that could not be written, beside the file for goals: `x.runs` beside `x.state.json`.
+pub fn fallback_records(fallback_state_file: &Path) -> PathBuf {
+    fallback_state_file.with_extension("").with_extension("runs")
+}

@@ -1,0 +1,161 @@
+//! What drivers report to the owner of the fleet: events of runs, and what became known about them.
+
+use super::clock;
+use super::text::CheckText;
+use jiff::Timestamp;
+use service_core::service::Event;
+use service_core::{Moment, Name};
+use service_shim::protocol::LeftoverProcesses;
+use service_shim::{DroppedLines, Process};
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// One report about one run of a service.
+#[derive(Debug)]
+pub struct RunReport {
+    /// The service.
+    pub name: Name,
+    /// The number of the run.
+    pub run: u64,
+    /// The content.
+    pub content: ReportContent,
+}
+
+/// The content of a report.
+#[derive(Debug)]
+pub enum ReportContent {
+    /// An event that the state machine of the service decides on.
+    Event(Event),
+    /// A fact that is shown and decides nothing.
+    Observation(Observation),
+    /// A manager that was asked to stop the run has started the service again as well.
+    ManagerRestarted(ManagerInfo),
+    /// The answer of a manager about a service that is inactive here since this run; `None` if the service does not run.
+    FoundRunning(Option<Box<ManagerReport>>),
+}
+
+/// Sends reports to the owner of the fleet. After the owner has ended, reports are dropped.
+#[derive(Debug, Clone)]
+pub struct ReportSender(UnboundedSender<RunReport>);
+
+impl ReportSender {
+    /// A sender, and where its reports arrive.
+    pub fn channel() -> (Self, UnboundedReceiver<RunReport>) {
+        let (sender, receiver) = unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    fn send(&self, name: &Name, run: u64, content: ReportContent) {
+        let _ = self.0.send(RunReport { name: name.clone(), run, content });
+    }
+
+    /// Reports an event of a run.
+    pub fn event(&self, name: &Name, run: u64, event: Event) {
+        self.send(name, run, ReportContent::Event(event));
+    }
+
+    /// Reports an observation of a run.
+    pub fn observed(&self, name: &Name, run: u64, observation: Observation) {
+        self.send(name, run, ReportContent::Observation(observation));
+    }
+
+    /// Reports that a manager has started a service again that it was asked to stop.
+    pub fn manager_restarted(&self, name: &Name, run: u64, info: ManagerInfo) {
+        self.send(name, run, ReportContent::ManagerRestarted(info));
+    }
+
+    /// Reports whether a service runs that is inactive here since this run.
+    pub fn found_running(&self, name: &Name, run: u64, report: Option<Box<ManagerReport>>) {
+        self.send(name, run, ReportContent::FoundRunning(report));
+    }
+}
+
+/// What became known; it is shown, and decides nothing.
+#[derive(Debug)]
+pub enum Observation {
+    /// The processes of the run: the service's own, if there is one, and its shim.
+    Processes {
+        /// The process of the service, if it has begun and not ended.
+        leader: Option<Process>,
+        /// The shim.
+        shim: Process,
+    },
+    /// What a manager shows of it.
+    Manager(ManagerInfo),
+    /// The result of a check.
+    Checked(CheckResult),
+    /// Why a manager could not stop the service; `None` when it did.
+    StopError(Option<String>),
+    /// Why its shim, which lives, is not connected; `None` when it is.
+    Unreachable(Option<String>),
+    /// What the service's process left behind when it ended by itself.
+    Left(LeftoverProcesses),
+    /// How the stop command ended: with code 0, or why not.
+    StopCommand(Result<(), String>),
+    /// Lines that could not be written to the log.
+    Missing(DroppedLines),
+    /// What the service said last of itself, as `STATUS=`.
+    Status(Option<String>),
+    /// Where the shim of the run counts what it gives the log.
+    SharedBuffer(Arc<File>),
+}
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckResult {
+    /// Whether the service passed the check.
+    pub healthy: bool,
+    /// The kind of the check, such as `http` or `process`.
+    pub kind: &'static str,
+    /// A description of the result, without secrets.
+    pub message: String,
+    /// How long the check took.
+    pub latency: Duration,
+    /// When the check ended, by the wall clock.
+    pub at: Timestamp,
+}
+
+impl CheckResult {
+    /// The result of a check of this kind that began then, in words without secrets.
+    pub fn new(
+        kind: &'static str,
+        answer: Result<CheckText, CheckText>,
+        env: &[(String, String)],
+        began: Moment,
+    ) -> Self {
+        let (healthy, text) = match answer {
+            Ok(text) => (true, text),
+            Err(text) => (false, text),
+        };
+        let message = text.describe(env);
+        Self { healthy, kind, message, latency: clock::now().since(began), at: clock::today() }
+    }
+}
+
+/// What is shown of an answer beside the state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ManagerInfo {
+    /// The main process of the service.
+    pub pid: Option<u32>,
+    /// What the manager calls it, such as the id of a container.
+    pub id: Option<String>,
+    /// When the run began.
+    pub since: Option<Timestamp>,
+    /// Memory in use, in bytes.
+    pub memory: Option<u64>,
+    /// How often the manager itself has started it again.
+    pub restarts: u32,
+}
+
+/// What a manager said of a service of which nobody was sure.
+#[derive(Debug, Clone)]
+pub struct ManagerReport {
+    /// The facts that are shown beside the state.
+    pub info: ManagerInfo,
+    /// The health that the manager reports, as the result of a check.
+    pub check: CheckResult,
+    /// What it means for a service that is thought to run.
+    pub event: Event,
+}

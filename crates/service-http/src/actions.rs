@@ -1,0 +1,255 @@
+//! Start, stop, restart: rows all at once, or one by one as they come when the client accepts NDJSON.
+
+use super::actor::Actor;
+use super::openapi::{
+    ActionRows, Broken, Conflict, Malformed, NoService, NotStarted, Service, ServiceActionRequest, WrongFile,
+    tag,
+};
+use super::reply::{Failure, JsonBody, PathParam};
+use super::rows;
+use super::state::ApiState;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::de::DeserializeOwned;
+use service_api::redact::brief;
+use service_api::{Code, Problem, routes};
+use service_host::acceptance::not_asked;
+use service_orchestrator::lookup::resolve;
+use service_orchestrator::request::{Propagate, Request, Verb, WaitPolicy};
+use std::sync::Arc;
+use std::time::Duration;
+
+type Shares = State<Arc<ApiState>>;
+type Answer = Result<Response, Failure>;
+
+/// Start services
+///
+/// Each service starts as soon as the conditions of its dependencies hold. With `application/x-ndjson` each row is sent
+/// as soon as it is known.
+#[utoipa::path(
+    post,
+    path = routes::START,
+    operation_id = "start_services",
+    tag = tag::ACTIONS,
+    request_body = service_api::ActionRequest,
+    responses(ActionRows, Malformed, NoService, Conflict, WrongFile, Broken),
+)]
+pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, JsonBody(body): JsonBody) -> Answer {
+    many(api, actor, &headers, &body, Verb::Start).await
+}
+
+/// Stop services
+///
+/// Running dependents stop first. A stopped service has no process left.
+#[utoipa::path(
+    post,
+    path = routes::STOP,
+    operation_id = "stop_services",
+    tag = tag::ACTIONS,
+    request_body = service_api::ActionRequest,
+    responses(ActionRows, Malformed, NoService, Conflict, Broken),
+)]
+pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, JsonBody(body): JsonBody) -> Answer {
+    many(api, actor, &headers, &body, Verb::Stop).await
+}
+
+/// Restart services
+///
+/// Stops in order, then starts in order, with the active dependents. It is refused as `start_failed` before anything is
+/// stopped if a start would fail.
+#[utoipa::path(
+    post,
+    path = routes::RESTART,
+    operation_id = "restart_services",
+    tag = tag::ACTIONS,
+    request_body = service_api::ActionRequest,
+    responses(ActionRows, Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
+)]
+pub(super) async fn restart(
+    api: Shares,
+    actor: Actor,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    many(api, actor, &headers, &body, Verb::Restart).await
+}
+
+/// Start service that the path names
+///
+/// The same as for several services; the body is optional.
+#[utoipa::path(
+    post,
+    path = routes::SERVICE_START,
+    operation_id = "start_service",
+    tag = tag::ACTIONS,
+    params(Service),
+    request_body = Option<ServiceActionRequest>,
+    responses(ActionRows, Malformed, NoService, Conflict, WrongFile, Broken),
+)]
+pub(super) async fn start_one(
+    api: Shares,
+    actor: Actor,
+    PathParam(name): PathParam<String>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    one(api, actor, name, &headers, &body, Verb::Start).await
+}
+
+/// Stop service that the path names
+///
+/// The same as for several services; the body is optional.
+#[utoipa::path(
+    post,
+    path = routes::SERVICE_STOP,
+    operation_id = "stop_service",
+    tag = tag::ACTIONS,
+    params(Service),
+    request_body = Option<ServiceActionRequest>,
+    responses(ActionRows, Malformed, NoService, Conflict, Broken),
+)]
+pub(super) async fn stop_one(
+    api: Shares,
+    actor: Actor,
+    PathParam(name): PathParam<String>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    one(api, actor, name, &headers, &body, Verb::Stop).await
+}
+
+/// Restart service that the path names
+///
+/// The same as for several services; the body is optional.
+#[utoipa::path(
+    post,
+    path = routes::SERVICE_RESTART,
+    operation_id = "restart_service",
+    tag = tag::ACTIONS,
+    params(Service),
+    request_body = Option<ServiceActionRequest>,
+    responses(ActionRows, Malformed, NoService, Conflict, WrongFile, NotStarted, Broken),
+)]
+pub(super) async fn restart_one(
+    api: Shares,
+    actor: Actor,
+    PathParam(name): PathParam<String>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    one(api, actor, name, &headers, &body, Verb::Restart).await
+}
+
+async fn many(State(api): Shares, actor: Actor, headers: &HeaderMap, body: &[u8], verb: Verb) -> Answer {
+    let request = read(body)?;
+    match (request.names.is_empty(), request.all) {
+        (true, false) => Err(bad("no services are named").help("fill `names`, or set `all` to true").into()),
+        (false, true) => Err(bad("both `names` and `all` are given").help("use only one of the two").into()),
+        _ => answer(&api, actor, headers, verb, request).await,
+    }
+}
+
+async fn one(
+    State(api): Shares,
+    actor: Actor,
+    name: String,
+    headers: &HeaderMap,
+    body: &[u8],
+    verb: Verb,
+) -> Answer {
+    let request = read(body)?;
+    if request.all || !request.names.is_empty() {
+        return Err(bad("the service is named in the path already")
+            .help("leave `names` and `all` out")
+            .into());
+    }
+    answer(&api, actor, headers, verb, service_api::ActionRequest { names: vec![name], ..request }).await
+}
+
+pub(super) fn read(body: &[u8]) -> Result<service_api::ActionRequest, Problem> {
+    body_or_default(body, "an action request")
+}
+
+/// What is asked by a body that may be left out.
+pub(super) fn body_or_default<T: DeserializeOwned + Default>(body: &[u8], what: &str) -> Result<T, Problem> {
+    if body.is_empty() { Ok(T::default()) } else { body_of(body, what) }
+}
+
+/// What is asked by a body.
+pub(super) fn body_of<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
+    // A list would do for a record, its items for the fields by their order: nobody means that.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(bad(&format!("the body is not {what}: it should be a record, `{{ ... }}`")));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| bad(&format!("the body is not {what}: {}", brief(&error.to_string()))))
+}
+
+pub(super) fn bad(message: &str) -> Problem {
+    Problem::new(Code::BadRequest, message)
+}
+
+async fn answer(
+    api: &ApiState,
+    actor: Actor,
+    headers: &HeaderMap,
+    verb: Verb,
+    asked: service_api::ActionRequest,
+) -> Answer {
+    match verb {
+        Verb::Start | Verb::Restart | Verb::Update => api.refresh().await?,
+        // What cannot be read must not keep anybody from stopping what runs.
+        Verb::Stop => api.refresh().await.unwrap_or_default(),
+    }
+    agrees(api, asked.if_hash.as_deref())?;
+    match verb {
+        Verb::Start | Verb::Restart | Verb::Update => {
+            let plan = api.orchestrator.plan();
+            let ids = if asked.all { plan.ids().collect() } else { resolve(&plan, &asked.names)? };
+            api.refuse_second(&plan, &ids)?;
+            api.orchestrator.accept().await;
+        }
+        Verb::Stop => may_be_stopped(api, &asked.names)?,
+    }
+    let request = Request {
+        all: asked.all,
+        oneshots: asked.oneshots,
+        relatives: asked.relatives.map(|along| if along { Propagate::Yes } else { Propagate::No }),
+        wait: wait(asked.wait, asked.timeout_ms),
+        ..Request::new(verb, asked.names)
+    };
+    let rows = api.orchestrator.request(request.by(actor.0)).await?;
+    Ok(rows::outcomes(headers, rows).await)
+}
+
+/// Whether the content that was taken up is the one that the caller has seen.
+pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
+    let loaded = api.orchestrator.acceptance().hash();
+    if hash.is_none_or(|hash| loaded.as_deref() == Some(hash)) {
+        return Ok(());
+    }
+    let file = api.project.config.display();
+    Err(Problem::new(
+        Code::UntrustedFile,
+        format!("cannot use `{file}`: it has changed since it was trusted"),
+    )
+    .help("read it again, then run `service trust`"))
+}
+
+/// What is asked to stop and may run, for all that is known, is not said to have stopped.
+fn may_be_stopped(api: &ApiState, names: &[String]) -> Result<(), Problem> {
+    let fleet = api.orchestrator.fleet_snapshot();
+    match names.iter().find(|name| fleet.entry(name).is_some_and(|entry| entry.is_unknown())) {
+        Some(name) => Err(not_asked(&format!("cannot stop `{name}`"))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn wait(wait: bool, timeout_ms: Option<u64>) -> WaitPolicy {
+    match (wait, timeout_ms) {
+        (false, _) => WaitPolicy::NoWait,
+        (true, Some(millis)) => WaitPolicy::Timeout(Duration::from_millis(millis)),
+        (true, None) => WaitPolicy::Unlimited,
+    }
+}

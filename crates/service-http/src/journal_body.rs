@@ -1,0 +1,148 @@
+//! [`JournalBody`]: answers that are read from the journal chunk by chunk: each chunk once the client has read the one before.
+//! So an unread answer takes the memory of one chunk, however long it is.
+
+use super::envelope_body::{self, CHUNK_BYTES, EnvelopeWriter};
+use axum::body::Bytes;
+use serde::Serialize;
+use service_api::{Code, Problem};
+use service_host::blocking::run_blocking;
+use service_store::journal::RowCursor;
+use std::io;
+use std::ops::ControlFlow::{Break, Continue};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::Semaphore;
+use tokio_stream::Stream;
+
+/// Reads of the journal at the same time: each has the files in memory. They do not wait for clients.
+const MAX_READ_COUNT: usize = 2;
+
+/// Bounds the reads of the journal.
+#[derive(Clone)]
+pub(super) struct JournalReads(Arc<Semaphore>);
+
+/// How rows are written.
+pub(super) enum Form<R> {
+    /// All rows in one envelope.
+    List,
+    /// Each row by itself.
+    Each(fn(&R) -> String),
+}
+
+/// The rest of an answer.
+pub(super) struct JournalBody<A: RowCursor> {
+    reads: JournalReads,
+    next: Option<Pin<Box<dyn Future<Output = Made<A>> + Send>>>,
+}
+
+/// How far an answer is written.
+struct Progress<A: RowCursor> {
+    cursor: A,
+    form: Form<A::Row>,
+    writer: EnvelopeWriter,
+}
+
+/// A chunk, and the progress if there is another one.
+type Made<A> = Result<(Vec<u8>, Option<Progress<A>>), Problem>;
+
+impl Default for JournalReads {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_READ_COUNT)))
+    }
+}
+
+impl JournalReads {
+    /// Reads the journal on a thread that may block.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let lost = |error| Problem::new(Code::Internal, format!("cannot read the journal: {error}"));
+        run_blocking(&self.0, work).await.map_err(lost)?
+    }
+}
+
+/// Makes the first chunk of an answer, so that an error is known before the answer begins.
+pub(super) async fn begin<A>(
+    reads: &JournalReads,
+    form: Form<A::Row>,
+    open: impl FnOnce() -> Result<A, Problem> + Send + 'static,
+) -> Result<(Vec<u8>, JournalBody<A>), Problem>
+where
+    A: RowCursor + Send + 'static,
+    A::Row: Serialize + 'static,
+{
+    let writer = EnvelopeWriter::new(envelope_body::Form::List);
+    let made = reads.run(move || Progress { cursor: open()?, form, writer }.advance());
+    let (chunk, progress) = made.await?;
+    Ok((chunk, JournalBody::new(reads.clone(), progress)))
+}
+
+impl<A> JournalBody<A>
+where
+    A: RowCursor + Send + 'static,
+    A::Row: Serialize + 'static,
+{
+    fn new(reads: JournalReads, progress: Option<Progress<A>>) -> Self {
+        let next = progress.map(|progress| {
+            let reads = reads.clone();
+            let made: Pin<Box<dyn Future<Output = _> + Send>> =
+                Box::pin(async move { reads.run(move || progress.advance()).await });
+            made
+        });
+        Self { reads, next }
+    }
+
+    /// Whether the first chunk was the last.
+    pub(super) fn is_over(&self) -> bool {
+        self.next.is_none()
+    }
+}
+
+impl<A> Progress<A>
+where
+    A: RowCursor + Send + 'static,
+    A::Row: Serialize,
+{
+    fn advance(mut self) -> Made<A> {
+        let (form, writer) = (&self.form, &mut self.writer);
+        let has_more = self.cursor.advance(&mut |row| {
+            match form {
+                Form::List => writer.write_row(&row),
+                Form::Each(write) => writer.write_text(&write(&row)),
+            }
+            if writer.len() < CHUNK_BYTES { Continue(()) } else { Break(()) }
+        })?;
+        if has_more {
+            return Ok((self.writer.next_chunk(), Some(self)));
+        }
+        if matches!(self.form, Form::List) {
+            self.writer.finish(&[]);
+        }
+        Ok((self.writer.next_chunk(), None))
+    }
+}
+
+impl<A> Stream for JournalBody<A>
+where
+    A: RowCursor + Send + Unpin + 'static,
+    A::Row: Serialize + 'static,
+{
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(next) = &mut self.next else { return Poll::Ready(None) };
+        next.as_mut().poll(context).map(|made| match made {
+            Ok((chunk, progress)) => {
+                *self = Self::new(self.reads.clone(), progress);
+                Some(Ok(chunk.into()))
+            }
+            // An answer that has begun can only be broken off.
+            Err(problem) => {
+                self.next = None;
+                Some(Err(io::Error::other(problem.message)))
+            }
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! [`LogStream`]: the logs of many services for one reader: first the lines that exist, then, if it follows, new ones.
+//!
+//! A reader sets the pace: the next chunk is read from the files once the last one was sent, so a slow reader costs neither memory
+//! of the daemon nor time of a service, however long its logs are. Few chunks are read at once, so that many readers leave the
+//! processor to others. A follower sleeps until inotify reports a change in the directory of one of its logs; nothing is polled.
+
+mod merge;
+mod watcher;
+
+pub(super) use watcher::LogWatcher;
+
+use super::envelope_body::{EnvelopeWriter, Form};
+use jiff::Timestamp;
+use merge::{LogMerger, Source};
+use service_api::{Code, Envelope, Problem, view};
+use service_core::Name;
+use service_host::blocking::run_blocking;
+use service_host::descriptors::DescriptorBudget;
+use service_host::fs::private_dir;
+use service_host::paths::Paths;
+use service_manager::{LogFile, News};
+use std::io;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Sender;
+use watcher::WatchedLogs;
+
+/// A chunk of an answer has a little more than so many bytes.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// A first line that is not found within so many bytes needs a long search.
+const SHORT_SEARCH_BYTES: usize = 512 * 1024;
+/// Chunks that are read at once: that takes the processor, which has other work.
+const MAX_READ_COUNT: usize = 2;
+/// Long searches at once. They have a permit of their own: a reader of the last few lines does not wait for them.
+const MAX_LONG_SEARCH_COUNT: usize = 1;
+/// Logs that are open at the same time, each for followers and for other readers: each has files open and lines in memory.
+pub(super) const MAX_OPEN_LOG_COUNT: usize = 256;
+
+/// The bounds of all readers of logs, and what wakes those that follow.
+pub(super) struct LogReaders {
+    reads: Arc<Semaphore>,
+    long_searches: Arc<Semaphore>,
+    pub(super) follow_permits: Arc<Semaphore>,
+    pub(super) read_permits: Arc<Semaphore>,
+    watcher: LogWatcher,
+}
+
+/// The lines that a reader requests.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// The services, and whether the orchestrator writes their logs.
+    pub(super) services: Vec<(Name, bool)>,
+    /// At most so many existing lines of each.
+    pub(super) most: usize,
+    /// No lines from before.
+    pub(super) since: Option<Timestamp>,
+}
+
+/// Lines of services that managers run.
+#[derive(Default)]
+pub(super) struct ManagerLogs {
+    /// The lines that exist; none of a service whose manager cannot tell.
+    pub(super) records: Vec<(Name, Option<LogFile>)>,
+    /// New lines, for a follower.
+    pub(super) news: Option<News>,
+}
+
+/// The answer to one reader.
+pub(super) struct LogStream {
+    reads: Arc<Semaphore>,
+    logs: LogMerger,
+    form: Form,
+    writer: EnvelopeWriter,
+    position: StreamPosition,
+    watched: Option<WatchedLogs>,
+    news: Option<News>,
+}
+
+/// How far an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StreamPosition {
+    /// Lines that existed at its beginning remain.
+    Existing,
+    /// The next line is a new one.
+    Live,
+}
+
+impl Default for LogReaders {
+    fn default() -> Self {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        let open = || permits(DescriptorBudget::now().logs(MAX_OPEN_LOG_COUNT));
+        Self {
+            reads: permits(MAX_READ_COUNT),
+            long_searches: permits(MAX_LONG_SEARCH_COUNT),
+            follow_permits: open(),
+            read_permits: open(),
+            watcher: LogWatcher::default(),
+        }
+    }
+}
+
+impl LogStream {
+    /// Finds the first lines; watches the logs if `follow`.
+    pub(super) async fn open(
+        readers: &LogReaders,
+        paths: &Arc<Paths>,
+        wanted: Wanted,
+        managed: ManagerLogs,
+        form: Form,
+        follow: bool,
+    ) -> io::Result<Self> {
+        for (permits, bytes) in [(&readers.reads, SHORT_SEARCH_BYTES), (&readers.long_searches, usize::MAX)] {
+            let (paths, wanted) = (Arc::clone(paths), wanted.clone());
+            let watched = if follow { Some(readers.watcher.follow()?) } else { None };
+            let opened = run_blocking(permits, move || match watched {
+                Some(watched) => open_followed(&paths, &wanted, watched, bytes),
+                None => Ok(open_existing(&paths, &wanted, bytes)?.map(|logs| (logs, None))),
+            });
+            if let Some((mut logs, watched)) = opened.await?? {
+                logs.add(managed.records);
+                return Ok(Self {
+                    reads: Arc::clone(&readers.reads),
+                    logs,
+                    form,
+                    writer: EnvelopeWriter::new(form),
+                    position: StreamPosition::Existing,
+                    watched,
+                    news: managed.news,
+                });
+            }
+        }
+        Err(io::Error::other("a search without a bound was given up"))
+    }
+
+    /// Sends all lines, until the reader disconnects or `end`.
+    pub(super) async fn send(mut self, reader: Sender<io::Result<Vec<u8>>>, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        let reads = Arc::clone(&self.reads);
+        loop {
+            let slot = tokio::select! {
+                slot = reader.reserve() => slot,
+                () = &mut end => return,
+            };
+            let Ok(slot) = slot else { return };
+            // Files and JSON take time, and the runtime has one thread.
+            let read = run_blocking(&reads, move || (self.read_chunk(), self));
+            let Ok((chunk, same)) = read.await else { return };
+            self = same;
+            let (chunk, has_more) = match chunk {
+                Ok((chunk, has_more)) => (Ok(chunk), has_more),
+                Err(error) => (self.fail(error), false),
+            };
+            if !chunk.as_ref().is_ok_and(Vec::is_empty) {
+                slot.send(chunk);
+            }
+            if has_more {
+                continue;
+            }
+            let watched = self.watched.as_ref().filter(|_| self.position == StreamPosition::Live);
+            let Some(watched) = watched else { return };
+            tokio::select! {
+                () = watched.changed() => {}
+                (name, lines) = next_news(&mut self.news) => self.logs.push(&name, lines),
+                () = reader.closed() => return,
+                () = &mut end => return,
+            }
+        }
+    }
+
+    /// The next chunk, and whether more lines may exist.
+    fn read_chunk(&mut self) -> io::Result<(Vec<u8>, bool)> {
+        let (logs, writer) = (&mut self.logs, &mut self.writer);
+        if self.position == StreamPosition::Live {
+            let has_more = logs.read_new(|line| writer.write_row(&line))?;
+            return Ok((writer.next_chunk(), has_more));
+        }
+        while writer.len() < CHUNK_BYTES {
+            match logs.next()? {
+                Some(line) => writer.write_row(&line),
+                None => {
+                    writer.finish(&[]);
+                    self.position = StreamPosition::Live;
+                    return Ok((writer.next_chunk(), self.watched.is_some()));
+                }
+            }
+        }
+        Ok((writer.next_chunk(), true))
+    }
+
+    /// The end of an answer after an error. A list that has begun can only be broken off.
+    fn fail(&mut self, error: io::Error) -> io::Result<Vec<u8>> {
+        self.watched = None;
+        match self.form {
+            Form::List => Err(error),
+            Form::Lines => {
+                let problem = Problem::new(Code::Internal, format!("cannot read a log: {error}"));
+                let mut writer = EnvelopeWriter::new(Form::Lines);
+                writer.write_envelope(&Envelope::<()>::failure(problem));
+                Ok(writer.next_chunk())
+            }
+        }
+    }
+}
+
+/// The logs, if their first lines are found within so many bytes.
+fn open_existing(paths: &Paths, wanted: &Wanted, bytes: usize) -> io::Result<Option<LogMerger>> {
+    let logs = wanted.services.iter().map(|(name, _)| {
+        let tail = paths.files(name).tail_within(wanted.most, wanted.since, bytes)?;
+        Ok(tail.map(|tail| (name.clone(), Source::Tail(tail))))
+    });
+    logs.collect()
+}
+
+/// The same for a follower: of the services whose logs the orchestrator writes.
+fn open_followed(
+    paths: &Paths,
+    wanted: &Wanted,
+    mut watched: WatchedLogs,
+    bytes: usize,
+) -> io::Result<Option<(LogMerger, Option<WatchedLogs>)>> {
+    let own = wanted.services.iter().filter(|(_, is_own)| *is_own);
+    let logs = own.map(|(name, _)| {
+        let files = paths.files(name);
+        // The service may never have run. A change between this and the first read is reported again.
+        private_dir(files.directory())?;
+        watched.watch(files.directory())?;
+        let follower = files.follow_within(wanted.most, wanted.since, bytes)?;
+        Ok(follower.map(|follower| (name.clone(), Source::Follower(follower))))
+    });
+    let logs = logs.collect::<io::Result<Option<LogMerger>>>()?;
+    Ok(logs.map(|logs| (logs, Some(watched))))
+}
+
+/// The next new lines of managers; pending where there are none.
+async fn next_news(news: &mut Option<News>) -> (Name, Vec<view::LogLine>) {
+    match news {
+        Some(news) => match news.next().await {
+            Some(next) => next,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,237 @@
+//! Logs of one service or of many: in one answer or line by line, existing lines or also new ones.
+
+use super::accept::takes_lines;
+use super::current::CurrentOrLast;
+use super::envelope_body::Form;
+use super::log_stream::{LogReaders, LogStream, MAX_OPEN_LOG_COUNT, ManagerLogs, Wanted};
+use super::openapi::{Broken, LogRows, Malformed, NoService, Service, Untold, tag};
+use super::reply::{Failure, PathParam, QueryParams, deserialize_count, to_usize};
+use super::services::Names;
+use super::state::ApiState;
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Deserialize;
+use service_api::{Code, Problem, routes};
+use service_core::Name;
+use service_host::acceptance::not_asked;
+use service_host::descriptors::{DescriptorBudget, NoDescriptors, RAISE_LIMIT_HELP};
+use service_manager::{self as manager, Ask, FollowStep, LogCursor, News};
+use service_orchestrator::lookup::resolve;
+use service_orchestrator::snapshot::ServiceSnapshot;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::channel;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
+
+/// Lines of a log when nothing else is asked.
+const DEFAULT_TAIL: usize = 1_000;
+
+/// `?tail=100&since=2026-01-02T03:04:05Z&follow=true`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Lines {
+    /// Number of last lines of each service. Absent: 1000, or with `since` all.
+    #[serde(default, deserialize_with = "deserialize_count")]
+    #[param(example = 100, maximum = 9_007_199_254_740_991_u64)]
+    tail: Option<u64>,
+    /// No lines from before this time.
+    #[param(format = DateTime, example = "2026-01-02T03:04:05Z")]
+    since: Option<String>,
+    /// Only as NDJSON: continue with new lines.
+    #[serde(default)]
+    #[param(default = false, example = false)]
+    follow: bool,
+}
+
+/// The log of one service
+///
+/// Its last lines, or those since a time. The client sets the pace: no lines are buffered in memory.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_LOGS,
+    operation_id = "service_logs",
+    tag = tag::LOGS,
+    params(Service, Lines),
+    responses(
+        LogRows,
+        Malformed, NoService, Untold, Broken,
+    ),
+)]
+pub(super) async fn one(
+    PathParam(name): PathParam<String>,
+    QueryParams(lines): QueryParams<Lines>,
+    headers: HeaderMap,
+    CurrentOrLast(api): CurrentOrLast,
+) -> Result<Response, Failure> {
+    answer(api, vec![name], lines, &headers).await
+}
+
+/// The logs of several services
+///
+/// Merged by time; `tail` counts the lines of each service. The client sets the pace: no lines are buffered in memory.
+#[utoipa::path(
+    get,
+    path = routes::LOGS,
+    operation_id = "logs",
+    tag = tag::LOGS,
+    params(Names, Lines),
+    responses(
+        LogRows,
+        Malformed, NoService, Untold, Broken,
+    ),
+)]
+pub(super) async fn many(
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(lines): QueryParams<Lines>,
+    headers: HeaderMap,
+    CurrentOrLast(api): CurrentOrLast,
+) -> Result<Response, Failure> {
+    answer(api, names.list(), lines, &headers).await
+}
+
+async fn answer(
+    api: Arc<ApiState>,
+    names: Vec<String>,
+    lines: Lines,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let follow = lines.follow;
+    let by_line = takes_lines(headers);
+    if follow && !by_line {
+        return Err(Problem::new(Code::BadRequest, "cannot follow in a single JSON document")
+            .help("send `Accept: application/x-ndjson`")
+            .into());
+    }
+    let wanted = wanted(&api, &names, &lines)?;
+    let permits = acquire(&api.log_readers, &wanted, follow).await?;
+    let managed = read_manager_logs(&api, &wanted, follow).await?;
+    let paths = api.orchestrator.paths();
+    let form = if by_line { Form::Lines } else { Form::List };
+    let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
+    let stream =
+        LogStream::open(&api.log_readers, paths, wanted, managed, form, follow).await.map_err(cannot)?;
+    let (reader, chunks) = channel(1);
+    // The task ends with the answer, whose receiver is dropped, or with the owner of the fleet.
+    tokio::spawn(async move {
+        stream.send(reader, api.orchestrator.closed()).await;
+        drop(permits);
+    });
+    let media_type = if by_line { routes::NDJSON } else { "application/json" };
+    Ok(([(CONTENT_TYPE, media_type)], Body::from_stream(ReceiverStream::new(chunks))).into_response())
+}
+
+/// How long a reader waits for others to end.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A permit for each of these logs.
+///
+/// # Errors
+/// [`Code::Busy`] if there are not enough of them.
+async fn acquire(
+    readers: &LogReaders,
+    wanted: &Wanted,
+    follow: bool,
+) -> Result<OwnedSemaphorePermit, Problem> {
+    let most = DescriptorBudget::now().logs(MAX_OPEN_LOG_COUNT);
+    if most < MAX_OPEN_LOG_COUNT && wanted.services.len() > most {
+        // More logs are read at once only with enough descriptors for that.
+        let few = format!("cannot read more than {most} logs at once: {}", NoDescriptors::now());
+        return Err(Problem::new(Code::Busy, few).help(format!("name fewer services, or {RAISE_LIMIT_HELP}")));
+    }
+    let needed = u32::try_from(wanted.services.len().clamp(1, most)).unwrap_or(1);
+    let permits = if follow { &readers.follow_permits } else { &readers.read_permits };
+    let acquired = Arc::clone(permits).acquire_many_owned(needed);
+    let acquired = tokio::time::timeout(PERMIT_TIMEOUT, acquired).await.map(Result::ok);
+    acquired.ok().flatten().ok_or_else(|| {
+        Problem::new(Code::Busy, "cannot read the logs: too many clients read logs")
+            .help("name fewer services, or try again")
+    })
+}
+
+fn wanted(api: &ApiState, names: &[String], lines: &Lines) -> Result<Wanted, Problem> {
+    let since = lines.since.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|error| {
+        Problem::new(Code::BadRequest, format!("`since` is not a time: {error}"))
+            .help("write it as 2026-01-02T03:04:05Z")
+    })?;
+    let fleet = api.orchestrator.fleet_snapshot();
+    let ids = match names.is_empty() {
+        true => fleet.plan.ids().collect(),
+        false => resolve(&fleet.plan, names)?,
+    };
+    let mut services: Vec<(Name, bool)> = Vec::new();
+    for id in ids {
+        let definition = &fleet.at(id).definition;
+        if services.iter().all(|(name, _)| *name != definition.name) {
+            services.push((definition.name.clone(), !definition.is_managed()));
+        }
+    }
+    let usual = if since.is_some() { usize::MAX } else { DEFAULT_TAIL };
+    Ok(Wanted { services, most: lines.tail.map_or(usual, to_usize), since })
+}
+
+/// Asks the managers of these services for their logs. A manager that fails is an error only if no other service is requested.
+async fn read_manager_logs(
+    api: &Arc<ApiState>,
+    wanted: &Wanted,
+    follow: bool,
+) -> Result<ManagerLogs, Problem> {
+    let (fleet, managers) = (api.orchestrator.fleet_snapshot(), api.orchestrator.managers());
+    let ask = Ask { tail: wanted.most, since: wanted.since };
+    let mut calls = JoinSet::new();
+    for (name, _) in wanted.services.iter().filter(|(_, is_own)| !is_own) {
+        let Some(entry) = fleet.entry(name) else { continue };
+        let definition = Arc::clone(&entry.definition);
+        if !may_ask(api, entry) {
+            let problem = not_asked(&format!("cannot read the log of `{name}`"));
+            calls.spawn(async move { (definition.name.clone(), Err(problem)) });
+            continue;
+        }
+        let (managers, settings) = (managers.clone(), fleet.plan.settings().clone());
+        calls.spawn(async move {
+            let read = match follow {
+                true => manager::begin(&managers, &settings, &definition, ask).await,
+                false => manager::logs(&managers, &settings, &definition, ask).await,
+            };
+            (definition.name.clone(), read)
+        });
+    }
+    let (mut records, mut followed) = (Vec::new(), Vec::new());
+    for (name, read) in calls.join_all().await {
+        let (record, seen) = match read {
+            Ok(Some((record, seen))) => (Some(record), seen),
+            Ok(None) => continue,
+            Err(problem) if wanted.services.len() == 1 => return Err(problem),
+            Err(problem) => {
+                tracing::warn!(why = problem.message, "a log is omitted");
+                (None, LogCursor::default())
+            }
+        };
+        records.push((name.clone(), record));
+        followed.push((name, seen));
+    }
+    let api = Arc::clone(api);
+    let next_step = move |name: &Name| {
+        let fleet = api.orchestrator.fleet_snapshot();
+        match fleet.entry(name).filter(|entry| entry.definition.is_managed()) {
+            Some(entry) if may_ask(&api, entry) => {
+                FollowStep::Ask(Arc::clone(&entry.definition), fleet.plan.settings().clone())
+            }
+            Some(_) => FollowStep::Wait,
+            None => FollowStep::End,
+        }
+    };
+    let news = (follow && !followed.is_empty()).then(|| News::follow(managers, followed, next_step));
+    Ok(ManagerLogs { records, news })
+}
+
+/// Whether the manager of a service may be asked for its log: that runs what the file names.
+fn may_ask(api: &ApiState, entry: &ServiceSnapshot) -> bool {
+    entry.snapshot.state.is_alive() || api.orchestrator.acceptance().covers(&entry.definition)
+}

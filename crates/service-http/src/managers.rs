@@ -1,0 +1,28 @@
+//! Who can run services.
+
+use super::current::Current;
+use super::openapi::{Broken, ManagersAnswer, WrongFile, tag};
+use super::reply::{Data, Reply};
+use super::tokens::{Role, max_age};
+use axum::Extension;
+use service_api::{routes, view};
+use service_manager as manager;
+use std::time::Duration;
+
+/// So old may be what the token for reading is told.
+const LIST_MAX_AGE: Duration = Duration::from_secs(10);
+
+/// The managers
+///
+/// The built-in modules and those that services name by path, their commands, and whether their programs exist.
+#[utoipa::path(
+    get,
+    path = routes::MANAGERS,
+    operation_id = "list_managers",
+    tag = tag::SERVICES,
+    responses((status = 200, description = "every manager", body = ManagersAnswer), WrongFile, Broken),
+)]
+pub(super) async fn list(role: Option<Extension<Role>>, Current(api): Current) -> Reply<Vec<view::Manager>> {
+    let (managers, plan) = (api.orchestrator.managers(), api.orchestrator.plan());
+    Ok(Data(manager::list(managers, &plan, max_age(role, LIST_MAX_AGE)).await))
+}

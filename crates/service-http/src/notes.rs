@@ -1,0 +1,45 @@
+//! Notes about the project itself, shown with the status of its services: the file is gone or invalid, the directory was
+//! renamed.
+
+use super::state::ApiState;
+use service_api::{Problem, Project, redact};
+use service_core::{Id, Plan};
+use service_host::text::single_line;
+use service_orchestrator::place::{self, Presence};
+
+impl ApiState {
+    /// Loads a changed file. Returns a sentence for each thing that is wrong with the project.
+    pub(super) async fn notes(&self) -> Vec<String> {
+        let definition = self.refresh().await.err().map(|problem| describe(&self.project, &problem));
+        let former = self.renames.running(&self.project);
+        let notes = definition.into_iter().chain(former.iter().map(place::note));
+        notes.map(|note| single_line(&redact(&note))).collect()
+    }
+
+    /// Refuses a start of services that still run under the former path of the project's directory.
+    ///
+    /// # Errors
+    /// [`Code::Moved`].
+    pub(super) fn refuse_second(&self, plan: &Plan, starting: &[Id]) -> Result<(), Problem> {
+        let former = self.renames.running(&self.project);
+        if former.is_empty() {
+            return Ok(());
+        }
+        let fleet = self.orchestrator.fleet_snapshot();
+        let is_up = |name: &str| fleet.entry(name).is_some_and(|entry| entry.snapshot.state.is_alive());
+        let starting = plan.with_dependencies(starting);
+        let names = starting.into_iter().map(|id| &plan.service(id).name).filter(|name| !is_up(name));
+        place::refuse_second(&former, &names.collect::<Vec<_>>())
+    }
+}
+
+fn describe(project: &Project, problem: &Problem) -> String {
+    match Presence::check(&project.config, &project.state_dir) {
+        Presence::Gone => {
+            format!("`{}` is gone: what runs can still be stopped", project.config.display())
+        }
+        Presence::Present | Presence::Unknown => {
+            format!("{}; the definitions are those of before", problem.message)
+        }
+    }
+}

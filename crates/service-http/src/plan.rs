@@ -1,0 +1,99 @@
+//! What the file of now would change about what runs, and doing it.
+
+use super::actions::{agrees, body_or_default, wait};
+use super::actor::Actor;
+use super::openapi::{Broken, ChangesAnswer, Conflict, Malformed, NotStarted, OutcomeRows, WrongFile, tag};
+use super::reply::{Data, Failure, JsonBody, Reply};
+use super::rows;
+use super::state::ApiState;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use service_api::{routes, view};
+use service_core::change::Change;
+use service_orchestrator::request::{ApplyOptions, ON_BEHALF};
+use std::sync::Arc;
+use tokio::sync::mpsc::unbounded_channel;
+
+/// The changes that an apply would make
+///
+/// The difference to the running services: a row for each service, also without a change. `warnings` are the reasons
+/// for which an apply would be refused.
+#[utoipa::path(
+    get,
+    path = routes::PLAN,
+    operation_id = "plan",
+    tag = tag::ACTIONS,
+    responses((status = 200, description = "a row for each service", body = ChangesAnswer), WrongFile, Broken),
+)]
+pub(super) async fn plan(State(api): State<Arc<ApiState>>) -> Reply<Vec<view::Change>> {
+    let plan = api.definitions.plan().await?;
+    let changes = api.orchestrator.preview(plan).await?;
+    Ok(Data(changes.into_iter().map(|(found, warnings)| change(found, warnings)).collect()))
+}
+
+fn change(change: Change, warnings: Vec<String>) -> view::Change {
+    view::Change {
+        service: change.name.to_string(),
+        change: change.kind.as_str().to_owned(),
+        because: change.keys.into_iter().map(str::to_owned).collect(),
+        affects: change.affects.iter().map(ToString::to_string).collect(),
+        warnings,
+    }
+}
+
+/// Apply the changed `services.toml`
+///
+/// Makes the changes of the plan: stops removed services, updates, restarts with dependents, starts dependencies. It
+/// continues if the client disconnects; concurrent applies run one after the other. It is refused as `start_failed`
+/// before anything is stopped if a start would fail.
+#[utoipa::path(
+    post,
+    path = routes::APPLY,
+    operation_id = "apply",
+    tag = tag::ACTIONS,
+    request_body = Option<service_api::ApplyRequest>,
+    responses(OutcomeRows, Malformed, Conflict, WrongFile, NotStarted, Broken),
+)]
+pub(super) async fn apply(
+    State(api): State<Arc<ApiState>>,
+    Actor(by): Actor,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    let asked: service_api::ApplyRequest = body_or_default(&body, "an apply")?;
+    let lock = Arc::clone(&api.applying).lock_owned().await;
+    let how = ApplyOptions {
+        start: asked.start,
+        rollback: asked.rollback,
+        wait: wait(true, asked.timeout_ms),
+        by: by.clone(),
+    };
+    // A check takes a while. If the file is another one by then, that one is checked.
+    let mut rows = loop {
+        // The file counts as taken up from here on, so that going back lasts until it changes again.
+        ON_BEHALF.scope(by.clone(), api.refresh()).await?;
+        agrees(&api, asked.if_hash.as_deref())?;
+        api.orchestrator.accept().await;
+        let (written, plan) = api.definitions.read().await?;
+        api.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;
+        let enact = api.definitions.enact(&api.orchestrator, &written);
+        let begun = api.orchestrator.apply(plan, how.clone(), enact);
+        if let Some(rows) = ON_BEHALF.scope(by.clone(), begun).await? {
+            break rows;
+        }
+    };
+    let (forward, receiver) = unbounded_channel();
+    // Ends with the apply, and keeps others waiting until then, also when nobody reads.
+    tokio::spawn(async move {
+        let _lock = lock;
+        while let Some(row) = rows.recv().await {
+            let _ = forward.send(row);
+        }
+        let complete = api.definitions.restore_additions(&api.orchestrator);
+        if let Err(problem) = ON_BEHALF.scope(by, complete).await {
+            tracing::warn!(%problem, "cannot define the added services again");
+        }
+    });
+    Ok(rows::outcomes(&headers, receiver).await)
+}

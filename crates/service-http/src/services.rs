@@ -1,0 +1,290 @@
+//! Reading: definitions, states, order, health.
+
+use super::auth::ExpensivePermit;
+use super::current::{Current, CurrentOrLast};
+use super::list_body;
+use super::openapi::{
+    Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
+    StatusAnswer, StepsAnswer, WhyAnswer, WhysAnswer, WrongFile, tag,
+};
+use super::reply::{Data, Failure, PathParam, QueryParams, Reply};
+use super::state::ApiState;
+use super::tokens::{Role, max_age};
+use axum::Extension;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use service_api::{Code, Problem, routes, view};
+use service_core::{Id, Plan};
+use service_host::procfs::ProcessTree;
+use service_orchestrator::explain::{self, Lines};
+use service_orchestrator::graph_format;
+use service_orchestrator::lookup::{not_found, resolve};
+use service_orchestrator::snapshot::{FleetSnapshot, ServiceSnapshot};
+use service_orchestrator::views::{self, Detail};
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::IntoParams;
+
+/// So old may be the check that the token for reading is told.
+const CHECK_MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The definitions of all services
+///
+/// In the order of the file, followed by added services.
+#[utoipa::path(
+    get,
+    path = routes::LIST,
+    operation_id = "list_services",
+    tag = tag::SERVICES,
+    responses((status = 200, description = "every service", body = ServicesAnswer), WrongFile, Broken),
+)]
+pub(super) async fn list(Current(api): Current) -> Result<Response, Failure> {
+    let plan = api.orchestrator.plan();
+    let told = move |at: usize| plan.ids().nth(at).map(|id| views::service(plan.service(id)));
+    Ok(list_body::list((0..).map_while(told)))
+}
+
+/// The definition of one service
+///
+/// The present definition, from the file or added.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE,
+    operation_id = "get_service",
+    tag = tag::SERVICES,
+    params(Service),
+    responses((status = 200, description = "its definition", body = ServiceAnswer), Malformed, NoService, WrongFile, Broken),
+)]
+pub(super) async fn service(
+    PathParam(name): PathParam<String>,
+    Current(api): Current,
+) -> Reply<view::Service> {
+    let plan = api.orchestrator.plan();
+    let id = plan.id(&name).ok_or_else(|| not_found(&plan, &name))?;
+    Ok(Data(views::service(plan.service(id))))
+}
+
+/// `?names=a,b`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Names {
+    /// Names, separated by commas; without it all services.
+    #[serde(default)]
+    #[param(default = "", example = "web-app,database")]
+    names: String,
+}
+
+impl Names {
+    pub(super) fn list(&self) -> Vec<String> {
+        self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+/// The start order
+///
+/// Of all services, or of these with all their dependencies. Services of one level do not depend on each other.
+#[utoipa::path(
+    get,
+    path = routes::ORDER,
+    operation_id = "start_order",
+    tag = tag::SERVICES,
+    params(Names),
+    responses((status = 200, description = "the steps, in their order", body = StepsAnswer), Malformed, NoService, WrongFile, Broken),
+)]
+pub(super) async fn order(
+    QueryParams(names): QueryParams<Names>,
+    Current(api): Current,
+) -> Result<Response, Failure> {
+    let plan = api.orchestrator.plan();
+    let chosen = chosen(&plan, &resolve(&plan, &names.list())?);
+    let step = move |at: usize| {
+        let ids = chosen.as_deref().unwrap_or(plan.order());
+        ids.get(at).map(|id| views::step(&plan, at + 1, *id))
+    };
+    Ok(list_body::list((0..).map_while(step)))
+}
+
+/// These with all that they need, in start order; nothing for all, which the plan has so.
+fn chosen(plan: &Plan, ids: &[Id]) -> Option<Vec<Id>> {
+    (!ids.is_empty()).then(|| plan.with_dependencies(ids))
+}
+
+/// `?names=a,b&format=tree`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Drawn {
+    /// Return a drawing as one text: `tree` for a terminal, `mermaid` or `dot` for documents.
+    #[param(value_type = Drawing, required = false, example = "tree")]
+    format: Option<String>,
+}
+
+/// The dependency graph
+///
+/// All services, or these with all their dependencies, in start order, with their states.
+#[utoipa::path(
+    get,
+    path = routes::GRAPH,
+    operation_id = "graph",
+    tag = tag::SERVICES,
+    params(Names, Drawn),
+    responses((status = 200, description = "the nodes of the graph, or a drawing", body = GraphAnswer), Malformed, NoService, WrongFile, Broken),
+)]
+pub(super) async fn graph(
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(drawn): QueryParams<Drawn>,
+    Current(api): Current,
+) -> Result<Response, Failure> {
+    let fleet = api.orchestrator.fleet_snapshot();
+    let ids = resolve(&fleet.plan, &names.list())?;
+    if let Some(format) = drawn.format {
+        let nodes = views::graph(&fleet.plan, &ids, |id| fleet.at(id).state_word());
+        return Ok(Data(graph_format::draw(&format, &nodes)?).into_response());
+    }
+    let chosen = chosen(&fleet.plan, &ids);
+    let node = move |at: usize| {
+        let shown = chosen.as_deref().unwrap_or(fleet.plan.order());
+        let state = |id| fleet.at(id).state_word();
+        shown.get(at).map(|id| views::node(&fleet.plan, shown, *id, state))
+    };
+    Ok(list_body::list((0..).map_while(node)))
+}
+
+/// The state of one service
+///
+/// With all fields of `long`.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_STATUS,
+    operation_id = "service_status",
+    tag = tag::SERVICES,
+    params(Service),
+    responses((status = 200, description = "its state", body = StatusAnswer), Malformed, NoService, Broken),
+)]
+pub(super) async fn service_status(
+    PathParam(name): PathParam<String>,
+    CurrentOrLast(api): CurrentOrLast,
+) -> Reply<view::Status> {
+    let fleet = api.orchestrator.fleet_snapshot();
+    let entry = fleet.entry(&name).ok_or_else(|| not_found(&fleet.plan, &name))?;
+    let mut rows = statuses(&api, &fleet, std::slice::from_ref(entry), Detail::Long);
+    Ok(Data(rows.swap_remove(0)))
+}
+
+/// These services of a fleet, with what they use now.
+pub(super) fn statuses(
+    api: &ApiState,
+    fleet: &FleetSnapshot,
+    entries: &[Arc<ServiceSnapshot>],
+    detail: Detail,
+) -> Vec<view::Status> {
+    // What a manager runs has no shim; its process may be the root of a tree all the same.
+    let roots: Vec<ProcessTree> = entries.iter().filter_map(|entry| root(entry)).collect();
+    let usage = api.meter.lock().map(|mut meter| meter.read(&roots)).unwrap_or_default();
+    let paths = &api.orchestrator.paths();
+    let project = api.project.config.display().to_string();
+    entries
+        .iter()
+        .map(|entry| {
+            let usage = root(entry).and_then(|root| usage.get(&root).copied());
+            views::status(fleet, entry, usage, paths, &project, detail)
+        })
+        .collect()
+}
+
+fn root(entry: &ServiceSnapshot) -> Option<ProcessTree> {
+    entry.shim.map(ProcessTree::Shim).or_else(|| entry.pid.map(ProcessTree::Own))
+}
+
+/// Check one service now
+///
+/// By its endpoint, or by its process without one. A failed check is a regular answer.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_HEALTH,
+    operation_id = "check_health",
+    tag = tag::SERVICES,
+    params(Service),
+    responses((status = 200, description = "the result of the check", body = HealthAnswer), Malformed, NoService, Broken),
+)]
+pub(super) async fn health(
+    role: Option<Extension<Role>>,
+    PathParam(name): PathParam<String>,
+    CurrentOrLast(api): CurrentOrLast,
+) -> Reply<view::Health> {
+    let fleet = api.orchestrator.fleet_snapshot();
+    let entry = fleet.entry(&name).ok_or_else(|| not_found(&fleet.plan, &name))?;
+    if let Some(health) = views::at_rest(entry) {
+        return Ok(Data(health));
+    }
+    let checked = api.orchestrator.check(&name, max_age(role, CHECK_MAX_AGE)).await?;
+    Ok(Data(views::health(&entry.definition, checked)))
+}
+
+/// Explain the state of one service
+///
+/// The awaited dependency, the exit, the owner of its port, the next try, the last log lines, and the remedy.
+#[utoipa::path(
+    get,
+    path = routes::SERVICE_WHY,
+    operation_id = "explain",
+    tag = tag::SERVICES,
+    params(Service),
+    responses((status = 200, description = "the explanation", body = WhyAnswer), Malformed, NoService, Broken),
+)]
+pub(super) async fn why(
+    role: Option<Extension<Role>>,
+    permit: Option<Extension<ExpensivePermit>>,
+    PathParam(name): PathParam<String>,
+    CurrentOrLast(api): CurrentOrLast,
+) -> Reply<view::Why> {
+    let fleet = api.orchestrator.fleet_snapshot();
+    let entry = Arc::clone(fleet.entry(&name).ok_or_else(|| not_found(&fleet.plan, &name))?);
+    let paths = Arc::clone(api.orchestrator.paths());
+    let lines = lines_for(role);
+    // It reads a log and walks through /proc.
+    let explained = tokio::task::spawn_blocking(move || {
+        let _held = permit;
+        explain::explain_one(&fleet, &entry, &paths, lines)
+    })
+    .await;
+    let explained = explained
+        .map_err(|error| Problem::new(Code::Internal, format!("cannot explain `{name}`: {error}")))?;
+    Ok(Data(explained))
+}
+
+/// What a service writes may be anything.
+pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
+    let reads = role.is_some_and(|Extension(role)| role == Role::Read);
+    if reads { Lines::Hidden } else { Lines::Told }
+}
+
+/// Explain the states of services
+///
+/// Every service that is not as requested, or these. No rows without a problem.
+#[utoipa::path(
+    get,
+    path = routes::WHY,
+    operation_id = "explain_all",
+    tag = tag::SERVICES,
+    params(Names),
+    responses((status = 200, description = "the explanations", body = WhysAnswer), Malformed, NoService, Broken),
+)]
+pub(super) async fn whys(
+    role: Option<Extension<Role>>,
+    permit: Option<Extension<ExpensivePermit>>,
+    QueryParams(names): QueryParams<Names>,
+    CurrentOrLast(api): CurrentOrLast,
+) -> Reply<Vec<view::Why>> {
+    let fleet = api.orchestrator.fleet_snapshot();
+    let ids = resolve(&fleet.plan, &names.list())?;
+    let paths = Arc::clone(api.orchestrator.paths());
+    let lines = lines_for(role);
+    let explained = tokio::task::spawn_blocking(move || {
+        let _held = permit;
+        explain::explain_all(&fleet, &ids, &paths, lines)
+    })
+    .await;
+    let explained =
+        explained.map_err(|error| Problem::new(Code::Internal, format!("cannot explain that: {error}")))?;
+    Ok(Data(explained))
+}

@@ -1,0 +1,116 @@
+//! [`ApiState`]: what every request may use: one project, its orchestrator, and what bounds those who ask.
+
+use super::connection_count::ConnectionCount;
+use super::definitions::Definitions;
+use super::journal_body::JournalReads;
+use super::log_stream::LogReaders;
+use axum::body::Bytes;
+use service_api::{Problem, Project};
+use service_core::{Moment, Name};
+use service_host::clock;
+use service_host::procfs::CpuMeter;
+use service_orchestrator::ServiceOrchestrator;
+use service_orchestrator::place::Renames;
+use service_shim::Files;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How long the shim of a service that has ended may hold its lock.
+const SHIM_EXIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often that lock is tried.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The OpenAPI document, made when it is first asked for.
+pub(super) type OpenApiText = LazyLock<Bytes, fn() -> Bytes>;
+
+/// What every request may use.
+pub struct ApiState {
+    /// The orchestrator that this API serves.
+    pub orchestrator: ServiceOrchestrator,
+    /// The project of the daemon.
+    pub project: Project,
+    /// The definitions that are in force: those of the file, and those that were added.
+    pub definitions: Definitions,
+    /// When the daemon began.
+    pub began: Moment,
+    /// The unit of systemd that runs this daemon.
+    pub unit: Option<String>,
+    /// The connections of all listeners.
+    pub connections: Arc<ConnectionCount>,
+    pub(super) journal_reads: JournalReads,
+    pub(super) log_readers: LogReaders,
+    pub(super) openapi: OpenApiText,
+    /// A lock is right here: it is held for one read of `/proc`, never over an await.
+    pub(super) meter: Mutex<CpuMeter>,
+    /// Asks the daemon to end.
+    pub stop: Notify,
+    /// Held while a changed file is applied: two at once would undo each other.
+    pub(super) applying: Arc<tokio::sync::Mutex<()>>,
+    /// What the project's directory was called before.
+    pub(super) renames: Renames,
+    /// Where the API is answered beside the socket, or why it is not. A lock is right here: it is held for a copy.
+    pub tcp_address: Mutex<Option<String>>,
+}
+
+impl ApiState {
+    pub(super) fn new(
+        orchestrator: ServiceOrchestrator,
+        project: Project,
+        definitions: Definitions,
+        began: Moment,
+        unit: Option<String>,
+        openapi: OpenApiText,
+    ) -> Self {
+        Self {
+            orchestrator,
+            project,
+            definitions,
+            began,
+            unit,
+            connections: Arc::default(),
+            journal_reads: JournalReads::default(),
+            log_readers: LogReaders::default(),
+            openapi,
+            meter: Mutex::default(),
+            stop: Notify::new(),
+            applying: Arc::default(),
+            renames: Renames::default(),
+            tcp_address: Mutex::default(),
+        }
+    }
+
+    /// Loads `services.toml` where it has changed.
+    pub async fn refresh(&self) -> Result<(), Problem> {
+        if self.orchestrator.acceptance().refresh_trust() {
+            self.orchestrator.accepted();
+        }
+        self.definitions.refresh(&self.orchestrator).await
+    }
+
+    /// Removes those of these added services that are inactive, with their logs. Returns which.
+    pub async fn remove(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
+        let removed = self.definitions.remove(&self.orchestrator, names).await?;
+        for name in &removed {
+            remove_files(&self.orchestrator.paths().files(name)).await;
+        }
+        Ok(removed)
+    }
+}
+
+/// Removes the directory of a service, once its shim has released its lock.
+async fn remove_files(files: &Files) {
+    let deadline = clock::now().plus(SHIM_EXIT_TIMEOUT);
+    while files.directory().is_dir() {
+        match files.try_lock() {
+            Ok(None) if clock::now() < deadline => tokio::time::sleep(LOCK_POLL_INTERVAL).await,
+            Ok(Some(_lock)) => {
+                if let Err(error) = std::fs::remove_dir_all(files.directory()) {
+                    tracing::warn!(%error, "cannot remove the files of a removed service");
+                }
+                return;
+            }
+            Ok(None) | Err(_) => return,
+        }
+    }
+}

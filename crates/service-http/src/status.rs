@@ -1,0 +1,184 @@
+//! Looking on: the states, once or as they change, and waiting for what others bring about.
+
+use super::accept::takes_lines;
+use super::current::CurrentOrLast;
+use super::envelope_body::line;
+use super::list_body;
+use super::openapi::{
+    Awaited, Broken, Malformed, NoService, OutcomeRows, StatusTableAnswer, StatusesOnALine, tag,
+};
+use super::reply::{Failure, QueryParams, deserialize_count};
+use super::rows;
+use super::services::{Names, statuses};
+use super::state::ApiState;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use service_api::redact::brief;
+use service_api::{Code, Problem, routes};
+use service_core::fleet::WaitCondition;
+use service_orchestrator::lookup::resolve;
+use service_orchestrator::request::WaitRequest;
+use service_orchestrator::snapshot::{FleetSnapshot, ServiceSnapshot};
+use service_orchestrator::views::Detail;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::WatchStream;
+use utoipa::IntoParams;
+
+/// So many are looked at in one go.
+const BATCH_SIZE: usize = 16;
+
+/// `?long=true&follow=true`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct States {
+    /// Add the fields of `Details`.
+    #[serde(default)]
+    #[param(default = false)]
+    long: bool,
+    /// Only as NDJSON: the whole table as one line, at once and after every visible change.
+    #[serde(default)]
+    #[param(default = false, example = false)]
+    follow: bool,
+}
+
+/// The state of several services
+///
+/// Of all services, or of these. A slow follower gets the newest table, without a queue.
+#[utoipa::path(
+    get,
+    path = routes::STATUS,
+    operation_id = "status",
+    tag = tag::SERVICES,
+    params(Names, States),
+    responses((status = 200, description = "a row for each service", content((StatusTableAnswer = "application/json"), (StatusesOnALine = routes::NDJSON))), Malformed, NoService, Broken),
+)]
+pub(super) async fn status(
+    State(api): State<Arc<ApiState>>,
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(states): QueryParams<States>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    // A definition that cannot be read hides nothing of what runs.
+    let notes = api.notes().await;
+    let fleet = api.orchestrator.fleet_snapshot();
+    let names = names.list();
+    resolve(&fleet.plan, &names)?;
+    let detail = if states.long { Detail::Long } else { Detail::Short };
+    match states.follow {
+        true if !takes_lines(&headers) => Err(Problem::new(
+            Code::BadRequest,
+            "cannot follow in a single JSON \
+                                                                              document",
+        )
+        .help("send `Accept: application/x-ndjson`")
+        .into()),
+        true => Ok(follow(api, names, detail)),
+        false => {
+            let chosen = (!names.is_empty()).then(|| entries(&fleet, &names));
+            let told = move |at| {
+                let all = chosen.as_deref().unwrap_or(&fleet.entries);
+                Some(statuses(&api, &fleet, all.get(at..)?.chunks(BATCH_SIZE).next()?, detail))
+            };
+            Ok(list_body::list_with(notes, (0..).step_by(BATCH_SIZE).map_while(told).flatten()))
+        }
+    }
+}
+
+/// The whole table as one line, now and whenever it looks different. A watch channel holds only the newest snapshot, so
+/// a reader that is slow misses what has passed and fills no memory.
+fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
+    let mut shown = None;
+    let tables = WatchStream::new(api.orchestrator.snapshots()).filter_map(move |fleet| {
+        let entries = entries(&fleet, &names);
+        let look = entries.iter().map(|entry| VisibleState::new(entry)).collect::<Vec<_>>();
+        if shown.as_ref() == Some(&look) {
+            return None;
+        }
+        shown = Some(look);
+        Some(line(statuses(&api, &fleet, &entries, detail)))
+    });
+    rows::lines(tables)
+}
+
+/// What of an entry is worth a line: all that a row shows, but for what changes by itself all the time.
+#[derive(PartialEq)]
+struct VisibleState {
+    snapshot: service_core::Snapshot,
+    pid: Option<u32>,
+    /// What a manager did without us.
+    restarts: u32,
+    reason: Option<String>,
+}
+
+impl VisibleState {
+    fn new(entry: &ServiceSnapshot) -> Self {
+        Self {
+            snapshot: entry.snapshot.clone(),
+            pid: entry.pid,
+            restarts: entry.told.restarts,
+            reason: entry.reason(),
+        }
+    }
+}
+
+/// The services of these names, or all. One that has been removed meanwhile is not there.
+fn entries(fleet: &FleetSnapshot, names: &[String]) -> Vec<Arc<ServiceSnapshot>> {
+    match names {
+        [] => fleet.entries.clone(),
+        names => names.iter().filter_map(|name| fleet.entry(name)).map(Arc::clone).collect(),
+    }
+}
+
+/// `?for=ready&timeout_ms=1000`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Waiting {
+    /// The awaited state.
+    #[serde(rename = "for")]
+    #[param(value_type = Awaited, required = false, default = "ready")]
+    until: Option<String>,
+    /// How long to wait, in milliseconds; absent: until the state is reached or can no longer be reached.
+    #[serde(default, deserialize_with = "deserialize_count")]
+    #[param(example = 1000, maximum = 9_007_199_254_740_991_u64)]
+    timeout_ms: Option<u64>,
+}
+
+/// Wait for a state of services
+///
+/// Starts nothing. A row for each service: `ok`, or an error that is `never` or `timeout`.
+#[utoipa::path(
+    get,
+    path = routes::WAIT,
+    operation_id = "wait_for",
+    tag = tag::SERVICES,
+    params(Names, Waiting),
+    responses(OutcomeRows, Malformed, NoService, Broken),
+)]
+pub(super) async fn wait(
+    QueryParams(names): QueryParams<Names>,
+    QueryParams(waiting): QueryParams<Waiting>,
+    headers: HeaderMap,
+    CurrentOrLast(api): CurrentOrLast,
+) -> Result<Response, Failure> {
+    let watch = WaitRequest {
+        names: names.list(),
+        until: until(waiting.until.as_deref())?,
+        limit: waiting.timeout_ms.map(Duration::from_millis),
+    };
+    let outcomes = api.orchestrator.watch(watch).await?;
+    Ok(rows::outcomes(&headers, outcomes).await)
+}
+
+fn until(word: Option<&str>) -> Result<WaitCondition, Problem> {
+    let Some(word) = word else { return Ok(WaitCondition::default()) };
+    let known = WaitCondition::ALL.iter().find(|(known, _)| *known == word);
+    known.map(|(_, until)| *until).ok_or_else(|| {
+        let words = WaitCondition::ALL.map(|(word, _)| word).join(", ");
+        Problem::new(Code::BadRequest, format!("cannot wait for `{}`", brief(word)))
+            .help(format!("one of: {words}"))
+    })
+}

@@ -1,0 +1,285 @@
+//! The question how services are. Where a module has `status all`, its services are asked about in one call.
+//!
+//! Services of one module and one interval are a pool. Whoever asks waits a moment for others that ask too, and takes
+//! along those whose turn would come within half an interval. Each of them is asked again an interval after its answer, so
+//! whatever the order in which they were started, they soon come together by themselves.
+//!
+//! A call that takes too long is given up, since one that hangs must not keep the answer of the others back. Then each is
+//! asked about by itself, and whoever answers in time belongs to the others again.
+
+use super::author::Author;
+use super::call::Call;
+use super::client::Managers;
+use super::embedded::path_for;
+use super::error::ManagerError;
+use super::poll_group::{Reason, Target};
+use super::request::{ManagerRequest, request_for};
+use super::status::{Reply, Status, shown};
+use crate::status;
+use serde_json::Value;
+use service_core::Name;
+use service_core::config::{Service, Settings};
+use service_core::health::ProbeResult;
+use service_core::service::Event;
+use service_core::{Moment, config};
+use service_host::acceptance::NOT_ASKED;
+use service_host::clock;
+use service_host::report::ManagerReport;
+use service_host::report::Observation;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How long whoever asks waits for others.
+const GATHERING: Duration = Duration::from_millis(20);
+
+/// The part of the time of a call that the question about many may take.
+const BATCH_SHARE: u32 = 3;
+
+impl Managers {
+    /// Asks how a run of a service is and reports what is said.
+    pub async fn report_status(self, settings: Settings, service: Arc<Service>, run: u64) {
+        query(self, settings, service, run, Reason::Run).await;
+    }
+
+    /// Asks whether a service runs that is at rest here since this run. What could not be stopped is not asked about.
+    pub async fn check_presence(self, settings: Settings, service: Arc<Service>, run: u64) {
+        if !self.caller.acceptance.permits(&service).await {
+            return report_presence(&self, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
+        }
+        let path = path_for(self.paths(), &service);
+        let module = self.modules.able(&self.caller, &settings, &path).await;
+        match module.and_then(|module| module.complete()) {
+            Ok(()) => query(self, settings, service, run, Reason::Rest).await,
+            Err(message) => report_presence(&self, &service, run, clock::now(), Err(message)),
+        }
+    }
+
+    /// Asks how these services are, those of one module together where it can; what is not answered in time is not told.
+    pub async fn query_all(
+        &self,
+        settings: &Settings,
+        services: Vec<Arc<Service>>,
+        limit: Duration,
+    ) -> BTreeMap<Name, ManagerReport> {
+        let mut modules: BTreeMap<PathBuf, Vec<Arc<Service>>> = BTreeMap::new();
+        for service in services {
+            modules.entry(path_for(self.paths(), &service)).or_default().push(service);
+        }
+        let mut asked = JoinSet::new();
+        for (path, services) in modules {
+            let (managers, settings) = (self.clone(), settings.clone());
+            asked.spawn(async move {
+                tokio::time::timeout(limit, query_module(managers, settings, path, services)).await
+            });
+        }
+        asked.join_all().await.into_iter().flatten().flatten().collect()
+    }
+}
+
+async fn query(managers: Managers, settings: Settings, service: Arc<Service>, run: u64, about: Reason) {
+    let key = (path_for(managers.paths(), &service), service.health.interval);
+    let module = managers.modules.able(&managers.caller, &settings, &key.0).await;
+    let together = module.is_ok_and(|module| module.can("status all"));
+    let member = Target { service, run, about, wants: true, asked: clock::now() };
+    if !together || managers.polls.is_polled_alone(&key, &member.service.name) {
+        alone(managers, settings, key, member).await;
+    } else if managers.polls.join(&key, member) {
+        supervise(&managers, &settings, &key).await;
+    }
+}
+
+/// Asks about one by itself.
+async fn alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: Target) {
+    let began = clock::now();
+    let answer = managers.call(&settings, &member.service, "status").await;
+    if clock::now().since(began) < settings.manager_timeout / BATCH_SHARE {
+        managers.polls.poll_together(&key, &member.service.name);
+    }
+    deliver(&managers, &member, began, answer);
+}
+
+async fn query_module(
+    managers: Managers,
+    settings: Settings,
+    path: PathBuf,
+    services: Vec<Arc<Service>>,
+) -> Vec<(Name, ManagerReport)> {
+    let Ok(module) = managers.modules.able(&managers.caller, &settings, &path).await else {
+        return Vec::new();
+    };
+    let began = clock::now();
+    let heard = |name: &Name, status: Status| (name.clone(), status.heard(clock::now().since(began)));
+    if module.can("status all") {
+        let subjects =
+            services.iter().filter_map(|service| json(&request_for(managers.paths(), service).ok()?).ok());
+        let input = format!("[{}]", subjects.collect::<Vec<_>>().join(","));
+        let call = Call { module: &path, command: "status all", input: input.as_bytes() };
+        let Ok(rows) = call.make::<Rows>(&managers.caller, &settings).await else { return Vec::new() };
+        let answers =
+            services.iter().filter_map(|service| Some(heard(&service.name, status_of(&rows, service).ok()?)));
+        return answers.collect();
+    }
+    let mut asked = JoinSet::new();
+    for service in services {
+        let (managers, settings) = (managers.clone(), settings.clone());
+        asked.spawn(async move {
+            let answer = managers.call::<Status>(&settings, &service, "status").await;
+            answer.ok().map(|status| (service.name.clone(), status.heard(clock::now().since(began))))
+        });
+    }
+    asked.join_all().await.into_iter().flatten().collect()
+}
+
+/// Asks until nobody wants to know any more.
+async fn supervise(managers: &Managers, settings: &Settings, key: &(PathBuf, Duration)) {
+    let mut apart = JoinSet::new();
+    loop {
+        tokio::time::sleep(GATHERING).await;
+        let members = managers.polls.next(key, clock::now());
+        if members.is_empty() {
+            break;
+        }
+        for member in ask_all(managers, settings, &key.0, members).await {
+            managers.polls.poll_alone(key, &member.service.name);
+            apart.spawn(alone(managers.clone(), settings.clone(), key.clone(), member));
+        }
+    }
+    // Somebody else may supervise by now.
+    apart.join_all().await;
+}
+
+/// The rows of the answer, by the name in them.
+struct Rows {
+    rows: Vec<(Option<String>, Value)>,
+    author: Author,
+}
+
+impl Reply for Rows {
+    fn read(answer: Value, author: Author) -> Result<Self, String> {
+        let Value::Array(rows) = answer else {
+            return Err(format!("it should be a table, not {}", shown(&answer)));
+        };
+        let named = |row: Value| (row.get("name").and_then(Value::as_str).map(str::to_owned), row);
+        Ok(Self { rows: rows.into_iter().map(named).collect(), author })
+    }
+}
+
+/// Asks about all of these in one call; gives back those that have to be asked about one by one.
+async fn ask_all(
+    managers: &Managers,
+    settings: &Settings,
+    module: &Path,
+    members: Vec<Target>,
+) -> Vec<Target> {
+    let began = clock::now();
+    let mut subjects = Vec::new();
+    let mut asked = Vec::new();
+    for member in members {
+        match request_for(managers.paths(), &member.service).and_then(|subject| json(&subject)) {
+            Ok(subject) => {
+                subjects.push(subject);
+                asked.push(member);
+            }
+            Err(message) => deliver(managers, &member, began, Err(message)),
+        }
+    }
+    if asked.is_empty() {
+        return asked;
+    }
+    let input = format!("[{}]", subjects.join(","));
+    let call = Call { module, command: "status all", input: input.as_bytes() };
+    let patience = settings.manager_timeout / BATCH_SHARE;
+    let Ok(answer) = tokio::time::timeout(patience, call.make::<Rows>(&managers.caller, settings)).await
+    else {
+        tracing::warn!(module = %module.display(), "`status all` hangs: its services are queried one by one");
+        return asked;
+    };
+    let answer = answer.map_err(ManagerError::plain);
+    for member in asked {
+        let status = match &answer {
+            Ok(rows) => status_of(rows, &member.service),
+            Err(message) => Err(message.clone()),
+        };
+        deliver(managers, &member, began, status);
+    }
+    Vec::new()
+}
+
+fn json(subject: &ManagerRequest<'_>) -> Result<String, String> {
+    serde_json::to_string(subject).map_err(|error| error.to_string())
+}
+
+/// What the rows say of one service.
+fn status_of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
+    let row = rows.rows.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
+    let (_, row) = row.ok_or("`status all` of its manager returned no row for it")?;
+    Status::read(row.clone(), rows.author)
+        .map_err(|error| format!("`status all` of its manager returned an invalid row: {error}"))
+}
+
+/// Reports what was replied about one service.
+fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<Status, String>) {
+    let (service, run) = (&target.service, target.run);
+    match target.about {
+        Reason::Run => report_status(managers, service, run, began, answer),
+        Reason::Rest => report_presence(managers, service, run, began, answer),
+    }
+}
+
+/// Tells the owner of the fleet whether a service runs that is at rest here.
+fn report_presence(
+    managers: &Managers,
+    service: &Service,
+    run: u64,
+    began: Moment,
+    answer: Result<Status, String>,
+) {
+    if let Err(message) = &answer {
+        tracing::debug!(service = %service.name, message, "cannot query its manager");
+    }
+    let there = answer.ok().filter(Status::is_there);
+    let found = there.map(|status| Box::new(status.heard(clock::now().since(began))));
+    managers.reports.found_running(&service.name, run, found);
+}
+
+/// Whether a manager says how well a service is, and not only whether it is there.
+pub fn decides(service: &Service) -> bool {
+    service.endpoint.is_none() || service.oneshot
+}
+
+/// Tells the owner of the fleet what a manager said of a run. Where an endpoint is asked too, the manager only knows
+/// better when nothing runs any more.
+fn report_status(
+    managers: &Managers,
+    service: &Service,
+    run: u64,
+    began: Moment,
+    answer: Result<Status, String>,
+) {
+    let learn = |what| managers.reports.observed(&service.name, run, what);
+    let latency = clock::now().since(began);
+    let decides = decides(service);
+    let event = match answer {
+        Ok(status) => {
+            learn(Observation::Manager(status.to_info()));
+            if !decides && !matches!(status.event(), Event::TreeExited(_)) {
+                return;
+            }
+            learn(Observation::Checked(status.checked(latency)));
+            status.event()
+        }
+        Err(message) => {
+            tracing::warn!(service = %service.name, message, "cannot query its manager");
+            if !decides {
+                return;
+            }
+            let message = format!("cannot query its manager: {message}");
+            learn(Observation::Checked(status::checked(false, message, latency)));
+            Event::Probed(ProbeResult::Unknown)
+        }
+    };
+    managers.reports.event(&service.name, run, event);
+}

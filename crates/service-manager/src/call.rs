@@ -1,0 +1,309 @@
+//! One call: a fresh Nushell without configuration, with few variables, a deadline, and only so much output.
+
+use super::concurrency::{ConcurrencyLimits, ModuleLimit, waits};
+use super::embedded::{assure, author};
+use super::error::{MAX_LOG_BYTES, ManagerError};
+use super::log_file;
+use super::status::Reply;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use service_api::quoted;
+use service_core::config::Settings;
+use service_host::acceptance::{Acceptance, accepted_nu};
+use service_host::paths::Paths;
+use service_host::text::readable;
+use service_process::command::{Output, OutputLimit, ProcessGroup};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{ChildStdin, Command};
+
+/// Variables of the daemon's own environment that a manager is given.
+const PASSED_ON: [&str; 7] =
+    ["PATH", "HOME", "USER", "LANG", "TERM", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
+
+/// Those that a manager of containers is given: also where engines are, and where they look for their settings.
+const OF_ENGINES: [&str; 15] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TERM",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "CONTAINER_HOST",
+    "CONTAINERS_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "REGISTRY_AUTH_FILE",
+    "XDG_CONFIG_HOME",
+];
+
+/// So much may be written to stdout, and so much to stderr.
+const MAX_OUTPUT_BYTES: usize = 1 << 20;
+/// What every call needs: where files lie, what may be run, and how many calls there may be at once.
+pub(crate) struct Caller {
+    pub(super) paths: Arc<Paths>,
+    pub(super) acceptance: Arc<Acceptance>,
+    /// For starts and stops: no question, however many hang, keeps them waiting.
+    pub(super) acts: ConcurrencyLimits,
+    /// For everything that only asks.
+    pub(super) questions: ConcurrencyLimits,
+}
+
+/// A command of a module, and what it is given.
+pub(super) struct Call<'a> {
+    pub(super) module: &'a Path,
+    pub(super) command: &'a str,
+    /// JSON.
+    pub(super) input: &'a [u8],
+}
+
+impl Call<'_> {
+    /// What it sees of the daemon's environment.
+    fn passed_on(&self) -> &'static [&'static str] {
+        let is_engine = self.module.file_stem().is_some_and(|name| name == "podman" || name == "docker");
+        if is_engine { &OF_ENGINES } else { &PASSED_ON }
+    }
+
+    /// Makes it, and reads what it answers.
+    pub(super) async fn make<T: Reply>(
+        &self,
+        caller: &Caller,
+        settings: &Settings,
+    ) -> Result<T, ManagerError> {
+        let (module, command) = (self.module.display(), self.command);
+        let author = author(&caller.paths, self.module);
+        let nu = nu(caller, settings);
+        let script =
+            self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
+        let process = OnceLock::new();
+        let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
+        let answer =
+            self.within(caller, settings, &process, shell.run(&script, self.input, MAX_OUTPUT_BYTES)).await?;
+        let answered = match serde_json::from_str::<Value>(&answer.json) {
+            Ok(mut answer) => match answer.get_mut("ok") {
+                Some(ok) => T::read(ok.take(), author),
+                None => return Err(ManagerError::read(&answer, author)),
+            },
+            Err(_) => {
+                return Err(ManagerError::Failed(format!(
+                    "its manager `{module}` failed: {}",
+                    answer.said()
+                )));
+            }
+        };
+        answered.map_err(|wrong| {
+            ManagerError::Failed(format!(
+                "its manager `{module}` returned an invalid result of `{command}`: \
+                                          {wrong}"
+            ))
+        })
+    }
+
+    /// Has the lines of a log told into a file.
+    pub(super) async fn record(
+        &self,
+        caller: &Caller,
+        settings: &Settings,
+    ) -> Result<log_file::Printed, ManagerError> {
+        let file = tempfile::tempfile_in(&caller.paths.state_dir).map_err(|error| {
+            ManagerError::Failed(format!(
+                "there is no space for it in {}: {error}",
+                caller.paths.state_dir.display()
+            ))
+        })?;
+        let script = self.script(
+            "if ($answer | describe --no-collect) !~ '^(list|table|nothing)' { \
+                 print $\"(char nl)($env.SERVICE_CALL_ID) ({error: {msg: 'its manager should answer `logs` with a list of lines'}} | to json --raw)\" \
+             } else { \
+                 print $\"(char nl)($env.SERVICE_CALL_ID) lines\"; \
+                 $answer | each {|line| $line | to json --raw } | str join (char nl) | print; \
+                 print $\"(char nl)($env.SERVICE_CALL_ID) end\" \
+             }",
+        );
+        let nu = nu(caller, settings);
+        let process = OnceLock::new();
+        let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
+        self.within(caller, settings, &process, shell.run_into_file(&script, self.input, file)).await
+    }
+
+    /// Calls the command, and does `then` with its `$answer`.
+    fn script(&self, then: &str) -> String {
+        // A raw string takes every character that a path may have, short of `'###`.
+        let (module, command) = (self.module.display(), self.command);
+        let times = if command == "logs" {
+            " | if $in.since? != null { update since { into datetime } } else { insert since null }"
+        } else {
+            ""
+        };
+        // Of an error of Nushell's own the place in the module is the better half, and its help is shown with it.
+        // What a program of the module prints may end without a newline, and may look like anything.
+        format!(
+            "let input = $in | from json{times}; use r###'{module}'### *; \
+             try {{ let answer = ($input | {command}); {then} }} \
+             catch {{|e| let own = $e.details?.code? | default '' | str starts-with 'nu::'; \
+             let told = {{error: {{msg: (if $own {{ $e.rendered }} else {{ $e.msg }}), help: (if not $own {{ $e.details?.help? }})}}}}; \
+             print $\"(char nl)($env.SERVICE_CALL_ID) ($told | to json --raw)\" }}"
+        )
+    }
+
+    /// How many such calls there may be at once.
+    fn limit(&self, caller: &Caller) -> Arc<ModuleLimit> {
+        match self.command {
+            "start" | "stop" | "restart" => caller.acts.for_module(self.module),
+            _ => caller.questions.for_module(self.module),
+        }
+    }
+
+    /// Waits for its turn, and no longer than a call may take.
+    async fn within<T>(
+        &self,
+        caller: &Caller,
+        settings: &Settings,
+        process: &OnceLock<u32>,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, ManagerError> {
+        assure(&caller.paths, self.module).map_err(ManagerError::Failed)?;
+        let (limit, command) = (settings.manager_timeout, self.command);
+        let work = async { tokio::time::timeout(limit, work).await };
+        match self.limit(caller).pass(settings.manager_parallel, work, waits(process)).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) if error.kind() == ErrorKind::FileTooLarge && command == "logs" => {
+                Err(ManagerError::TooMuch)
+            }
+            Ok(Err(error)) => {
+                Err(ManagerError::Failed(format!("its manager returned no result of `{command}`: {error}")))
+            }
+            Err(_) => Err(ManagerError::Failed(self.late(limit))),
+        }
+    }
+
+    /// That there was no answer in time, in words for who wrote the command.
+    fn late(&self, limit: Duration) -> String {
+        let own = self.module.file_stem().is_some_and(|name| name == "command");
+        match self.command {
+            "start" if own => format!(
+                "`start_command` did not exit within {limit:?} and was killed: with `manager = \"command\"` \
+                 it has to exit; for a program that keeps running set `manager = \"process\"`"
+            ),
+            command => format!("its manager did not finish `{command}` within {limit:?}"),
+        }
+    }
+}
+
+/// Has Nushell look at a module: the answer of `script`, which is an expression.
+pub(super) async fn inspect<T: DeserializeOwned>(
+    caller: &Caller,
+    settings: &Settings,
+    module: &Path,
+    expression: &str,
+) -> Result<T, String> {
+    assure(&caller.paths, module)?;
+    let shown = module.display();
+    let script = format!(
+        "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
+    );
+    let process = OnceLock::new();
+    let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_ON, process: &process };
+    let run = async {
+        tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MAX_OUTPUT_BYTES)).await
+    };
+    let limit = caller.questions.for_module(module);
+    let answer = limit.pass(settings.manager_parallel, run, waits(&process)).await;
+    let answer = answer.map_err(|_| format!("its manager `{shown}` cannot be read: it takes too long"))?;
+    let answer = answer.map_err(|error| format!("its manager `{shown}` cannot be read: {error}"))?;
+    serde_json::from_str(&answer.json).map_err(|_| format!("its manager `{shown}` failed: {}", answer.said()))
+}
+
+/// What a call printed: its answer, and all else.
+struct Printed {
+    json: String,
+    output: Output,
+}
+
+impl Printed {
+    /// What it printed instead of an answer.
+    fn said(&self) -> String {
+        let said = [self.output.stderr.trim(), self.output.stdout.trim()];
+        let said = said.into_iter().find(|said| !said.is_empty());
+        said.map_or_else(
+            || format!("it ended with {} and without a result", self.output.status),
+            |said| quoted(&readable(said)),
+        )
+    }
+}
+
+fn nu(caller: &Caller, settings: &Settings) -> PathBuf {
+    let named = accepted_nu(&caller.acceptance, settings).map(|nu| caller.paths.base_dir.join(nu));
+    named.filter(|nu| nu.is_file()).or_else(|| caller.paths.nu.clone()).unwrap_or_else(|| "nu".into())
+}
+
+/// A Nushell for one call.
+struct Shell<'a> {
+    nu: &'a Path,
+    passed_on: &'a [&'a str],
+    /// Its process, when it has one.
+    process: &'a OnceLock<u32>,
+}
+
+impl Shell<'_> {
+    async fn run(&self, script: &str, input: &[u8], most: usize) -> io::Result<Printed> {
+        let mut group = self.spawn(script)?;
+        let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
+        let ((), output) = tokio::join!(feed(stdin, input), group.finish(OutputLimit::Within(most)));
+        let output = output?;
+        // What a start command puts in the background is the service.
+        group.leave();
+        let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
+        Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
+    }
+
+    async fn run_into_file(&self, script: &str, input: &[u8], file: File) -> io::Result<log_file::Printed> {
+        let (mut group, file) = (self.spawn(script)?, Arc::new(file));
+        let (stdin, call_id) = (group.stdin(), format!("{} ", group.call_id()));
+        let told = group.finish_into(Arc::clone(&file), MAX_LOG_BYTES);
+        let ((), output) = tokio::join!(feed(stdin, input), told);
+        let output = output?;
+        group.leave();
+        let said = match output.stderr.trim() {
+            "" => format!("it ended with {} and without a result", output.status),
+            said => said.to_owned(),
+        };
+        // Whoever writes into it still has one of its own.
+        let file = Arc::try_unwrap(file).or_else(|file| file.try_clone())?;
+        Ok(log_file::Printed { file, call_id, said })
+    }
+
+    fn spawn(&self, script: &str) -> io::Result<ProcessGroup> {
+        let passed_on = self.passed_on.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let mut command = Command::new(self.nu);
+        command
+            .args(["--no-config-file", "--no-std-lib", "--stdin", "-c", script])
+            .env_clear()
+            .envs(passed_on)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let group = ProcessGroup::spawn(command).map_err(|error| {
+            io::Error::other(format!("cannot run Nushell (`{}`) for it: {error}", self.nu.display()))
+        })?;
+        if let Some(pid) = group.leader() {
+            let _ = self.process.set(pid);
+        }
+        Ok(group)
+    }
+}
+
+async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(input).await;
+    }
+}

@@ -1,0 +1,42 @@
+//! [`Managers`]: what is shared by all calls of managers.
+
+use super::call::Caller;
+use super::log_file::LogReads;
+use super::module::Modules;
+use super::poll_group::Polls;
+use super::rate_limit::RateLimiter;
+use service_api::view;
+use service_core::Plan;
+use service_host::acceptance::Acceptance;
+use service_host::paths::Paths;
+use service_host::report::ReportSender;
+use service_host::single_flight::SingleFlight;
+use std::sync::Arc;
+
+/// Has managers start, stop and check services. Cheap to clone: one for each task that does.
+#[derive(Clone)]
+pub struct Managers {
+    pub(super) caller: Arc<Caller>,
+    pub(super) modules: Arc<Modules>,
+    pub(super) polls: Arc<Polls>,
+    /// For those who follow logs.
+    pub(super) log_rate: Arc<RateLimiter>,
+    pub(super) log_reads: LogReads,
+    /// For those who ask who can run services.
+    pub(super) lists: Arc<SingleFlight<Plan, Vec<view::Manager>>>,
+    pub(super) reports: ReportSender,
+}
+
+impl Managers {
+    /// Calls nothing yet.
+    pub fn new(paths: Arc<Paths>, acceptance: Arc<Acceptance>, reports: ReportSender) -> Self {
+        let (acts, questions) = Default::default();
+        let caller = Arc::new(Caller { paths, acceptance, acts, questions });
+        let (modules, polls, log_rate, log_reads, lists) = Default::default();
+        Self { caller, modules, polls, log_rate, log_reads, lists, reports }
+    }
+
+    pub(super) fn paths(&self) -> &Paths {
+        &self.caller.paths
+    }
+}

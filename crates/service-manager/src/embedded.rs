@@ -1,0 +1,84 @@
+//! The modules that come with the orchestrator, embedded in the program and written where Nushell can read them; and where the
+//! module of a service lies.
+
+use super::author::Author;
+use service_api::ownership::read_regular;
+use service_api::trust::MAX_FILE_BYTES;
+use service_core::config::{Manager, Service};
+use service_host::fs::{private_dir, write_private};
+use service_host::paths::Paths;
+use std::path::{Path, PathBuf};
+
+/// The modules that come with us.
+const BUILT_IN: [(&str, &str); 4] = [
+    ("command", include_str!("../../../nu/managers/command.nu")),
+    ("systemd", include_str!("../../../nu/managers/systemd.nu")),
+    ("podman", include_str!("../../../nu/managers/podman.nu")),
+    ("docker", include_str!("../../../nu/managers/docker.nu")),
+];
+
+/// What some of them have in common. It is no manager itself.
+const SHARED: &[(&str, &str)] = &[
+    ("containers", include_str!("../../../nu/managers/containers.nu")),
+    ("quote", include_str!("../../../nu/managers/quote.nu")),
+];
+
+/// Writes the modules where Nushell can read them.
+pub fn install(paths: &Paths) -> std::io::Result<()> {
+    let directory = directory(paths);
+    private_dir(&directory)?;
+    BUILT_IN.iter().chain(SHARED).try_for_each(|(name, text)| {
+        write_private(&directory.join(name).with_extension("nu"), text.as_bytes())
+    })
+}
+
+/// Who wrote this module.
+pub(super) fn author(paths: &Paths, module: &Path) -> Author {
+    if module.parent() == Some(&*directory(paths)) { Author::Us } else { Author::Others }
+}
+
+/// Before a module is run: one that comes with us is as it came, whoever has written to it meanwhile.
+pub(super) fn assure(paths: &Paths, module: &Path) -> Result<(), String> {
+    if author(paths, module) == Author::Others {
+        return Ok(());
+    }
+    let directory = directory(paths);
+    let is_as_it_came = |(name, text): &(&str, &str)| {
+        let path = directory.join(name).with_extension("nu");
+        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+        is_file && read_regular(&path, MAX_FILE_BYTES).is_ok_and(|found| found == text.as_bytes())
+    };
+    if BUILT_IN.iter().chain(SHARED).all(is_as_it_came) {
+        return Ok(());
+    }
+    tracing::warn!("the built-in managers were modified; restoring them");
+    install(paths).map_err(|error| format!("its manager `{}` cannot be written: {error}", module.display()))
+}
+
+fn directory(paths: &Paths) -> PathBuf {
+    paths.state_dir.join("managers")
+}
+
+/// Where the module of a service lies.
+pub(super) fn path_for(paths: &Paths, service: &Service) -> PathBuf {
+    module_path(paths, &service.manager).unwrap_or_default()
+}
+
+/// Where a module lies; a process has none.
+pub(super) fn module_path(paths: &Paths, manager: &Manager) -> Option<PathBuf> {
+    match manager {
+        Manager::Module(path) => Some(paths.base_dir.join(path)),
+        Manager::BuiltIn(name) => Some(directory(paths).join(name).with_extension("nu")),
+        Manager::Process => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_manager_has_its_module() {
+        assert_eq!(BUILT_IN.map(|(name, _)| name), Manager::BUILT_IN);
+    }
+}

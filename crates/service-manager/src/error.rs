@@ -1,0 +1,62 @@
+//! [`ManagerError`]: why there is no reply of a manager.
+
+use super::author::Author;
+use serde_json::Value;
+use service_host::text::readable;
+
+/// Logs may be long by nature, and go into a file.
+pub(super) const MAX_LOG_BYTES: usize = 8 << 20;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum ManagerError {
+    /// The module raised an error.
+    Raised { msg: String, help: Option<String>, author: Author },
+    /// It told more of a log than it may.
+    TooMuch,
+    /// Anything else, in our words.
+    Failed(String),
+}
+
+impl ManagerError {
+    /// A manager may say "cannot start `web`: why"; whoever shows it says so too.
+    pub(super) fn about(self, command: &str, service: &str) -> String {
+        match self {
+            Self::Raised { msg, help, author } => {
+                author.mark(with_help(without(command, service, &msg).to_owned(), help))
+            }
+            other => other.plain(),
+        }
+    }
+
+    /// As it was said.
+    pub(super) fn plain(self) -> String {
+        match self {
+            Self::Failed(message) => message,
+            Self::TooMuch => format!("it is larger than {} MiB", MAX_LOG_BYTES >> 20),
+            Self::Raised { msg, help, author } => author.mark(with_help(msg, help)),
+        }
+    }
+
+    /// What a module's `{error: {msg, help}}` says.
+    pub(super) fn read(error: &Value, author: Author) -> Self {
+        let word = |key: &str| error["error"][key].as_str().map(readable);
+        match word("msg") {
+            // An error without words is one that was made without them.
+            Some(msg) if !msg.trim().is_empty() => Self::Raised { msg, help: word("help"), author },
+            _ => Self::Failed("its manager failed without a message".to_owned()),
+        }
+    }
+}
+
+/// A message without what whoever shows it says.
+pub(super) fn without<'m>(doing: &str, service: &str, message: &'m str) -> &'m str {
+    message.strip_prefix(&format!("cannot {doing} `{service}`: ")).unwrap_or(message)
+}
+
+fn with_help(msg: String, help: Option<String>) -> String {
+    match help.filter(|help| !help.is_empty()) {
+        Some(help) => format!("{msg} ({help})"),
+        None => msg,
+    }
+}

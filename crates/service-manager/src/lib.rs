@@ -1,0 +1,31 @@
+//! Managers: Nushell modules that start, stop and check what runs elsewhere. This is the daemon's side: it calls
+//! them with a record and a deadline and reads a record back. The contract is in docs/managers.md.
+
+mod author;
+mod batch;
+mod call;
+mod client;
+mod concurrency;
+mod container;
+mod embedded;
+mod error;
+mod lifecycle;
+mod line;
+mod list;
+mod log_cursor;
+mod log_file;
+mod logs;
+mod module;
+mod poll_group;
+mod rate_limit;
+mod request;
+mod status;
+
+pub use batch::decides;
+pub use client::Managers;
+pub use embedded::install;
+pub use lifecycle::Fitness;
+pub use list::list;
+pub use log_cursor::LogCursor;
+pub use log_file::LogFile;
+pub use logs::{Ask, FollowStep, News, begin, logs};

@@ -1,0 +1,116 @@
+//! Starting, stopping, restarting and checking services through their managers.
+
+use super::client::Managers;
+use super::embedded::path_for;
+use super::module::Module;
+use super::request::with;
+use super::status::{State, Status};
+use service_core::config::{Service, Settings};
+use service_core::service::Event;
+use service_host::clock;
+use service_host::report::{ManagerInfo, Observation};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Whether managers can run services: each module is looked at once, for however many services.
+#[derive(Default)]
+pub struct Fitness(BTreeMap<PathBuf, Result<Arc<Module>, String>>);
+
+impl Fitness {
+    /// An error for a module that cannot be read, lacks a command, or does not know a key of the service's `with`.
+    pub async fn check(
+        &mut self,
+        managers: &Managers,
+        settings: &Settings,
+        service: &Service,
+    ) -> Result<(), String> {
+        let path = path_for(managers.paths(), service);
+        if !self.0.contains_key(&path) {
+            let module = managers.modules.able(&managers.caller, settings, &path).await;
+            self.0.insert(path.clone(), module);
+        }
+        let module = self.0[&path].as_ref().map_err(String::clone)?;
+        module.complete()?;
+        module.takes(&with(service)?)
+    }
+}
+
+impl Managers {
+    /// Has a service started.
+    pub async fn start(self, settings: Settings, service: Arc<Service>, run: u64) {
+        // What can be started has to be stopped and looked after.
+        if let Err(message) = Fitness::default().check(&self, &settings, &service).await {
+            return self.reports.event(&service.name, run, Event::LaunchFailed(message));
+        }
+        let began = clock::now();
+        let status = match self.call::<Status>(&settings, &service, "start").await {
+            Ok(status) => status,
+            Err(message) => return self.reports.event(&service.name, run, Event::LaunchFailed(message)),
+        };
+        // With an exit code or a signal it has run, and ended at once.
+        let is_down = matches!(status.state, State::Stopped | State::Failed);
+        let has_run = is_down && status.exit().is_some();
+        if is_down && !has_run {
+            let why = status.said();
+            return self.reports.event(&service.name, run, Event::LaunchFailed(why));
+        }
+        self.report_started(&service, run, status.to_info());
+        if status.state == State::Completed || has_run {
+            let check = status.checked(clock::now().since(began));
+            let what = Observation::Checked(check);
+            self.reports.observed(&service.name, run, what);
+            self.reports.event(&service.name, run, status.event());
+        }
+    }
+
+    /// Says that a run has begun.
+    pub fn report_started(&self, service: &Service, run: u64, told: ManagerInfo) {
+        let what = Observation::Manager(told);
+        self.reports.observed(&service.name, run, what);
+        self.reports.event(&service.name, run, Event::Launched);
+    }
+
+    /// Has a service stopped and started again in one go, if its manager can do that; else only stopped.
+    pub async fn restart(self, settings: Settings, service: Arc<Service>, run: u64) {
+        let path = path_for(self.paths(), &service);
+        let module = self.modules.able(&self.caller, &settings, &path).await;
+        if module.is_ok_and(|module| module.can("restart")) {
+            match self.call::<Status>(&settings, &service, "restart").await {
+                Ok(status) if matches!(status.state, State::Running | State::Starting | State::Unknown) => {
+                    let told = status.to_info();
+                    self.reports.manager_restarted(&service.name, run, told);
+                    return;
+                }
+                Ok(status) => {
+                    tracing::warn!(service = %service.name, said = status.said(), "a restart left it down");
+                }
+                Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
+            }
+        }
+        // A stop and a start are the longer way to the same, and say what is wrong.
+        self.stop(settings, service, run).await;
+    }
+
+    /// Has a service stopped. A manager that refuses is called again when the service's stop timeout is over.
+    pub async fn stop(self, settings: Settings, service: Arc<Service>, run: u64) {
+        let result = self.call::<Status>(&settings, &service, "stop").await;
+        let result = result.and_then(|status| match status.state {
+            State::Running | State::Starting => {
+                Err(status.message.unwrap_or_else(|| "it still runs, according to its manager".to_owned()))
+            }
+            State::Stopped | State::Failed | State::Completed | State::Unknown => Ok(status),
+        });
+        let stop_error = result.as_ref().err().cloned();
+        self.reports.observed(&service.name, run, Observation::StopError(stop_error));
+        if let Ok(status) = result {
+            self.reports.event(&service.name, run, Event::TreeExited(status.ending()));
+        }
+    }
+
+    /// Asks how a service is: whether it is well, and what its manager says of it.
+    pub async fn check_status(&self, settings: &Settings, service: &Service) -> Result<String, String> {
+        let status = self.call::<Status>(settings, service, "status").await?;
+        if status.is_well() { Ok(status.said()) } else { Err(status.said()) }
+    }
+}

@@ -1,0 +1,118 @@
+//! The list of managers: those that come with us and those that services name by path, each with what it can do.
+
+use super::author::Author;
+use super::call::Call;
+use super::client::Managers;
+use super::embedded::module_path;
+use super::module::Module;
+use super::status::{Reply, Row, text};
+use serde_json::Value;
+use service_api::view;
+use service_core::Plan;
+use service_core::config::{Manager, Settings};
+use service_host::acceptance::NOT_ASKED;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// What `check` answers.
+struct Availability {
+    present: bool,
+    program: Option<String>,
+    version: Option<String>,
+    message: Option<String>,
+}
+
+impl Reply for Availability {
+    fn read(answer: Value, author: Author) -> Result<Self, String> {
+        let row = Row::read(&answer, "a record")?;
+        Ok(Self {
+            present: row.must("present", "true or false", Value::as_bool)?,
+            program: row.may("program", "a string", text)?,
+            version: row.may("version", "a string", text)?,
+            message: row.may("message", "a string", text)?.map(|message| author.mark(message)),
+        })
+    }
+}
+
+/// Every manager, those that come with us first. To find out means to run programs: it is done once for all who ask meanwhile,
+/// and for who comes within `kept` after it.
+pub async fn list(managers: &Managers, plan: &Arc<Plan>, kept: Duration) -> Vec<view::Manager> {
+    managers.lists.share("", plan, kept, || find(managers, plan)).await
+}
+
+async fn find(managers: &Managers, plan: &Plan) -> Vec<view::Manager> {
+    let mut all: Vec<Manager> =
+        Manager::BUILT_IN.iter().map(|name| Manager::BuiltIn((*name).to_owned())).collect();
+    let used: Vec<&Manager> = plan.ids().map(|id| &plan.service(id).manager).collect();
+    for manager in &used {
+        if matches!(manager, Manager::Module(_)) && !all.contains(manager) {
+            all.push((*manager).clone());
+        }
+    }
+    let mut asked = JoinSet::new();
+    let covers = |manager: &Manager| {
+        let mut services =
+            plan.ids().map(|id| plan.service(id)).filter(|service| service.manager == *manager);
+        !matches!(manager, Manager::Module(_))
+            || services.any(|service| managers.caller.acceptance.covers(service))
+    };
+    for (place, manager) in all.into_iter().enumerate() {
+        let services = used.iter().filter(|used| ***used == manager).count();
+        if !covers(&manager) {
+            let row =
+                view::Manager { message: Some(NOT_ASKED.to_owned()), ..blank(managers, &manager, services) };
+            asked.spawn(async move { (place, row) });
+            continue;
+        }
+        let (managers, settings) = (managers.clone(), plan.settings().clone());
+        asked.spawn(async move { (place, row(&managers, &settings, &manager, services).await) });
+    }
+    let mut rows = asked.join_all().await;
+    rows.sort_by_key(|(place, _)| *place);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+async fn row(managers: &Managers, settings: &Settings, manager: &Manager, services: usize) -> view::Manager {
+    let path = module_path(managers.paths(), manager).unwrap_or_default();
+    let mut row = blank(managers, manager, services);
+    match managers.modules.able(&managers.caller, settings, &path).await {
+        Ok(module) => describe(managers, settings, &module, &mut row).await,
+        Err(message) => row.message = Some(message),
+    }
+    row
+}
+
+/// As long as nothing is known.
+fn blank(managers: &Managers, manager: &Manager, services: usize) -> view::Manager {
+    let path = module_path(managers.paths(), manager).unwrap_or_default();
+    view::Manager {
+        name: manager.name().to_owned(),
+        module: path.display().to_string(),
+        contract: None,
+        commands: Vec::new(),
+        present: None,
+        program: None,
+        version: None,
+        services,
+        message: None,
+    }
+}
+
+async fn describe(managers: &Managers, settings: &Settings, module: &Module, row: &mut view::Manager) {
+    row.contract = Some(module.contract);
+    row.commands = module.commands.iter().cloned().collect();
+    let missing = module.complete().err();
+    if missing.is_some() || !module.can("check") {
+        row.message = missing;
+        return;
+    }
+    let check = Call { module: &module.path, command: "check", input: b"null" };
+    match check.make::<Availability>(&managers.caller, settings).await {
+        Ok(check) => {
+            (row.present, row.program) = (Some(check.present), check.program);
+            (row.version, row.message) = (check.version, check.message);
+        }
+        Err(trouble) => row.message = Some(trouble.plain()),
+    }
+}

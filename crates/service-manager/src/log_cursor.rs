@@ -1,0 +1,223 @@
+//! [`LogCursor`]: what of a manager's log has been told, so that of its next answer what is new can be told and nothing else.
+//!
+//! A manager is asked for what it has since the last line and a moment before: engines write the lines of two streams side
+//! by side, so that one may come after a line of a later time. Lines are told apart by time, stream and text, and counted
+//! where these are the same. Where lines have no time, the new answer is laid over the last one so that the most of it is
+//! known.
+
+use super::line::Timed;
+use jiff::{SignedDuration, Timestamp};
+use service_host::clock;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// How much later a line may come than one of a later time.
+const LATE: SignedDuration = SignedDuration::from_secs(1);
+
+/// What is remembered of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    time: Option<Timestamp>,
+    hash: u64,
+}
+
+/// What was told last.
+#[derive(Debug)]
+pub struct LogCursor {
+    /// What nobody knew of when it began is new.
+    began: Timestamp,
+    /// Lines at and before this time are not new, whether they are known or not.
+    floor: Option<Timestamp>,
+    marks: Vec<Position>,
+    /// Whether `marks` is all that there was.
+    all: bool,
+}
+
+/// What of an answer is new.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NewLines {
+    /// For each line.
+    pub(super) is_new: Vec<bool>,
+    /// Whether there were more lines than the answer has, which nobody has been told of.
+    pub(super) gap: bool,
+}
+
+impl Position {
+    pub(super) fn from_line((time, line): &Timed) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&line.time, &line.stream, &line.line).hash(&mut hasher);
+        Self { time: *time, hash: hasher.finish() }
+    }
+}
+
+impl Default for LogCursor {
+    /// Nothing so far.
+    fn default() -> Self {
+        Self::new(clock::today(), Vec::new(), true)
+    }
+}
+
+impl LogCursor {
+    /// What was there at first: all, or the last of it.
+    pub(super) fn new(began: Timestamp, marks: Vec<Position>, all: bool) -> Self {
+        let mut seen = Self { began, floor: None, marks, all };
+        seen.forget();
+        seen
+    }
+
+    /// From when on there may be lines that are new; nothing where only lines tell.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        match self.marks.last() {
+            None => Some(self.floor.unwrap_or(self.began)),
+            Some(_) => self.last().map(|last| last - LATE),
+        }
+    }
+
+    /// What is new in an answer, which is all that there is since then, or the last of it.
+    pub(super) fn news(&mut self, marks: Vec<Position>, all: bool) -> NewLines {
+        let timed = marks.iter().chain(&self.marks).all(|mark| mark.time.is_some());
+        let news = if timed { self.by_time(&marks, all) } else { self.by_order(&marks, all) };
+        if !marks.is_empty() {
+            (self.marks, self.all) = (marks, all);
+            self.forget();
+        }
+        news
+    }
+
+    fn by_time(&self, marks: &[Position], all: bool) -> NewLines {
+        let mut known = HashMap::<u64, usize>::new();
+        for mark in &self.marks {
+            *known.entry(mark.hash).or_default() += 1;
+        }
+        let is_new: Vec<bool> = marks
+            .iter()
+            .map(|mark| match known.get_mut(&mark.hash).filter(|left| **left > 0) {
+                Some(left) => {
+                    *left -= 1;
+                    false
+                }
+                None => mark.time > self.floor,
+            })
+            .collect();
+        NewLines { gap: !all && is_new.iter().all(|new| *new), is_new }
+    }
+
+    fn by_order(&self, marks: &[Position], all: bool) -> NewLines {
+        let grown = self.all && all && marks.starts_with(&self.marks);
+        // So many lines at its beginning are as those at the end of what was told.
+        let is_known = |lines: &usize| {
+            let common = self.marks.len().min(*lines);
+            marks[lines - common..*lines] == self.marks[self.marks.len() - common..]
+        };
+        let known =
+            if grown { self.marks.len() } else { (0..=marks.len()).rev().find(is_known).unwrap_or(0) };
+        let is_new = (0..marks.len()).map(|line| line >= known).collect();
+        NewLines { gap: !all && known == 0 && !self.marks.is_empty(), is_new }
+    }
+
+    fn last(&self) -> Option<Timestamp> {
+        self.marks
+            .iter()
+            .all(|mark| mark.time.is_some())
+            .then(|| self.marks.iter().filter_map(|mark| mark.time).max())?
+    }
+
+    /// Keeps what the next answer may have again.
+    fn forget(&mut self) {
+        let Some(last) = self.last() else { return };
+        let first = self.marks.iter().filter_map(|mark| mark.time).min().filter(|_| !self.all);
+        let from = last - LATE;
+        let before = from - SignedDuration::from_nanos(1);
+        self.floor = self.floor.max(first).max(Some(before));
+        self.marks.retain(|mark| mark.time >= Some(from));
+        self.all = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_api::view::LogLine;
+
+    fn mark(millis: Option<i64>, text: &str) -> Position {
+        let time = millis.map(|millis| Timestamp::from_millisecond(millis).unwrap());
+        let words = time.map(|time| time.to_string()).unwrap_or_default();
+        let (service, stream, line) = ("a".into(), "stdout".into(), text.into());
+        let line = LogLine { time: words, service, stream, line, partial: false, continues: false };
+        Position::from_line(&(time, line))
+    }
+
+    fn timed(lines: &[(i64, &str)]) -> Vec<Position> {
+        lines.iter().map(|(millis, text)| mark(Some(*millis), text)).collect()
+    }
+
+    fn plain(lines: &str) -> Vec<Position> {
+        lines.chars().map(|line| mark(None, &line.to_string())).collect()
+    }
+
+    fn new(news: &NewLines) -> Vec<usize> {
+        news.is_new.iter().enumerate().filter(|(_, new)| **new).map(|(place, _)| place).collect()
+    }
+
+    fn began() -> Timestamp {
+        Timestamp::from_second(100).unwrap()
+    }
+
+    #[test]
+    fn lines_of_one_moment_are_counted_and_one_that_comes_late_is_new() {
+        let mut seen = LogCursor::new(began(), timed(&[(99_000, "a"), (100_500, "b"), (100_500, "b")]), true);
+        assert_eq!(seen.since().unwrap().as_millisecond(), 99_500);
+        let answer =
+            timed(&[(99_900, "late"), (100_500, "b"), (100_500, "b"), (100_500, "b"), (100_600, "c")]);
+        let news = seen.news(answer.clone(), true);
+        assert_eq!((new(&news), news.gap), (vec![0, 3, 4], false));
+        assert!(new(&seen.news(answer, true)).is_empty());
+        assert!(new(&seen.news(Vec::new(), true)).is_empty());
+        assert_eq!(new(&seen.news(timed(&[(100_600, "c"), (100_600, "d")]), true)), [1]);
+    }
+
+    #[test]
+    fn what_was_before_the_lines_that_were_told_first_is_not_new() {
+        // The last two of many.
+        let mut seen = LogCursor::new(began(), timed(&[(100_400, "c"), (100_500, "d")]), false);
+        let answer = timed(&[(100_300, "b"), (100_400, "b"), (100_400, "c"), (100_500, "d"), (100_501, "e")]);
+        assert_eq!(new(&seen.news(answer, true)), [4]);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_reach_back_to_what_was_told_has_a_gap() {
+        let mut seen = LogCursor::new(began(), timed(&[(100_000, "a")]), true);
+        let news = seen.news(timed(&[(100_700, "x"), (100_800, "y")]), false);
+        assert_eq!((new(&news), news.gap), (vec![0, 1], true));
+        let news = seen.news(timed(&[(100_800, "y"), (100_900, "z")]), false);
+        assert_eq!((new(&news), news.gap), (vec![1], false));
+    }
+
+    #[test]
+    fn where_nothing_was_told_all_is_new() {
+        let mut seen = LogCursor::new(began(), Vec::new(), true);
+        assert_eq!(seen.since(), Some(began()));
+        assert_eq!(new(&seen.news(timed(&[(100_001, "a")]), true)), [0]);
+        let mut seen = LogCursor::new(began(), Vec::new(), true);
+        assert_eq!(new(&seen.news(plain("ab"), true)), [0, 1]);
+    }
+
+    #[test]
+    fn lines_without_times_are_laid_over_those_that_were_told() {
+        let mut seen = LogCursor::new(began(), plain("abc"), true);
+        assert_eq!(seen.since(), None);
+        assert_eq!(new(&seen.news(plain("abcd"), true)), [3]);
+        assert_eq!(new(&seen.news(plain("cdef"), false)), [2, 3]);
+        assert_eq!(seen.news(plain("xyz"), false), NewLines { is_new: vec![true; 3], gap: true });
+        // It was emptied and begun anew.
+        assert_eq!(seen.news(plain("ab"), true), NewLines { is_new: vec![true; 2], gap: false });
+        let mut same = LogCursor::new(began(), plain("tt"), true);
+        assert_eq!(new(&same.news(plain("tttt"), true)), [2, 3]);
+    }
+
+    #[test]
+    fn few_lines_of_many_are_found_again_among_more() {
+        let mut seen = LogCursor::new(began(), plain("yz"), false);
+        assert_eq!(new(&seen.news(plain("vwxyz1"), true)), [5]);
+    }
+}

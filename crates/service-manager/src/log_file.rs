@@ -1,0 +1,220 @@
+//! [`LogFile`]: lines that a manager told of a service's log. They lie in a file without a name, so that however many there
+//! are and however slow their reader is, one of them is in memory.
+
+use super::author::Author;
+use super::error::ManagerError;
+use super::line::{Line, Timed};
+use super::log_cursor::Position;
+use super::status::Reply;
+use serde_json::Value;
+use service_api::view::LogLine;
+use service_core::Name;
+use service_host::blocking::run_blocking;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::sync::Arc;
+use std::vec;
+use tokio::sync::Semaphore;
+
+/// Logs that are read at once: that takes the processor, which has other work.
+const MAX_READ_COUNT: usize = 2;
+
+/// Bounds the reads of all logs of managers.
+#[derive(Clone)]
+pub(super) struct LogReads(Arc<Semaphore>);
+
+impl Default for LogReads {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_READ_COUNT)))
+    }
+}
+
+impl LogReads {
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+        run_blocking(&self.0, work).await
+    }
+}
+
+/// So many lines, or so many bytes, are handed on together.
+const BATCH_LINES: usize = 256;
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// After the id of a call: lines follow, one on a line, up to where the id stands again.
+const LINES: &str = "lines";
+
+/// What a call printed, from its first byte.
+pub(super) struct Printed {
+    pub(super) file: File,
+    /// The word that marks what is meant for us.
+    pub(super) call_id: String,
+    /// What it printed to standard error, or how it ended.
+    pub(super) said: String,
+}
+
+/// Lines of one service, the oldest first.
+pub struct LogFile {
+    file: BufReader<File>,
+    call_id: String,
+    service: Name,
+    text: Vec<u8>,
+}
+
+/// A record, and which of its next lines are wanted.
+pub(super) type Rest = (LogFile, vec::IntoIter<bool>);
+
+impl Printed {
+    /// The last so many lines in it, and marks of so many. All are looked at once, so that what is wrong is known before one
+    /// is told.
+    pub(super) async fn record(
+        self,
+        reads: &LogReads,
+        service: &Name,
+        most: usize,
+        marked: usize,
+    ) -> Result<(LogFile, Vec<Position>), ManagerError> {
+        let service = service.clone();
+        let found = reads.run(move || self.find(service)?.checked(most, marked)).await;
+        found.map_err(|error| ManagerError::Failed(format!("its log cannot be stored: {error}")))?
+    }
+
+    fn find(mut self, service: Name) -> Result<LogFile, ManagerError> {
+        let lost = |error| ManagerError::Failed(format!("its log cannot be stored: {error}"));
+        self.file.seek(SeekFrom::Start(0)).map_err(lost)?;
+        let mut file = BufReader::new(self.file);
+        let (mut text, mut first) = (Vec::new(), String::new());
+        loop {
+            text.clear();
+            if file.read_until(b'\n', &mut text).map_err(lost)? == 0 {
+                let said = if first.is_empty() { self.said } else { first };
+                return Err(ManagerError::Failed(format!("its manager failed: {said}")));
+            }
+            let line = String::from_utf8_lossy(&text);
+            let Some(word) = line.strip_prefix(&self.call_id).map(str::trim) else {
+                // Whatever else a module prints is worth something only if there is no answer.
+                if first.is_empty() {
+                    line.trim().clone_into(&mut first);
+                }
+                continue;
+            };
+            if word == LINES {
+                return Ok(LogFile { file, call_id: self.call_id, service, text });
+            }
+            return Err(serde_json::from_str(word)
+                // Only who may read logs is told.
+                .map_or_else(
+                    |_| ManagerError::Failed(word.to_owned()),
+                    |e| ManagerError::read(&e, Author::Us),
+                ));
+        }
+    }
+}
+
+impl LogFile {
+    fn checked(mut self, most: usize, marked: usize) -> Result<(Self, Vec<Position>), ManagerError> {
+        let lost = |error| ManagerError::Failed(format!("its log cannot be stored: {error}"));
+        let begin = self.file.stream_position().map_err(lost)?;
+        let (mut lines, mut marks) = (0_usize, VecDeque::new());
+        while let Some(line) = self.next_line().map_err(ManagerError::Failed)? {
+            marks.push_back(Position::from_line(&line));
+            if marks.len() > marked {
+                marks.pop_front();
+            }
+            lines += 1;
+        }
+        self.file.seek(SeekFrom::Start(begin)).map_err(lost)?;
+        for _ in most..lines {
+            self.next_line().map_err(ManagerError::Failed)?;
+        }
+        Ok((self, marks.into()))
+    }
+
+    /// The next line.
+    pub fn next_line(&mut self) -> Result<Option<Timed>, String> {
+        loop {
+            self.text.clear();
+            let read = self.file.read_until(b'\n', &mut self.text);
+            let read = read.map_err(|error| format!("its log cannot be read: {error}"))?;
+            if read == 0 {
+                return Err("its manager ended in the middle of its result".to_owned());
+            }
+            let text = self.text.trim_ascii();
+            if text.starts_with(self.call_id.as_bytes()) {
+                return Ok(None);
+            }
+            if !text.is_empty() {
+                let line: Value = serde_json::from_slice(text)
+                    .map_err(|_| format!("a line should be JSON, not {}", String::from_utf8_lossy(text)))?;
+                return Line::read(line, Author::Us).map(|line| Some(line.view(&self.service)));
+            }
+        }
+    }
+
+    /// Those of the next lines that are wanted, a few at once; and what is left, if there is more.
+    pub(super) async fn some(
+        mut self,
+        reads: &LogReads,
+        mut wanted: vec::IntoIter<bool>,
+    ) -> (Vec<LogLine>, Option<Rest>) {
+        let read = reads.run(move || {
+            let (mut lines, mut bytes) = (Vec::new(), 0);
+            while lines.len() < BATCH_LINES && bytes < BATCH_BYTES {
+                match self.next_line() {
+                    Ok(Some((_, line))) if wanted.next() == Some(true) => {
+                        bytes += line.line.len();
+                        lines.push(line);
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => return (lines, None),
+                }
+            }
+            (lines, Some((self, wanted)))
+        });
+        read.await.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    async fn record(text: &str, most: usize) -> Result<Vec<String>, ManagerError> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let printed = Printed { file, call_id: "7".into(), said: String::new() };
+        let (mut record, marks) =
+            printed.record(&LogReads::default(), &Name::new("a").unwrap(), most, 1).await?;
+        assert!(marks.len() <= 1);
+        let mut lines = Vec::new();
+        while let Some((_, line)) = record.next_line().unwrap() {
+            lines.push(line.line);
+        }
+        Ok(lines)
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_told_and_what_is_printed_beside_them_is_not() {
+        let text = "noise\n7 lines\n\"one\"\n{\"line\":\"two\",\"time\":\"2026-01-01T00:00:00Z\"}\n\"three\"\n\n7 end\n";
+        assert_eq!(record(text, 2).await.unwrap(), ["two", "three"]);
+        assert!(record("\n7 lines\n\n7 end\n", 2).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_line_is_told_before_one_is() {
+        let said = |text: &'static str| async move {
+            match record(text, 9).await.unwrap_err() {
+                ManagerError::Failed(said) => said,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            said("7 lines\n\"one\"\n5\n7 end\n").await,
+            "a line should be a string or a record, not 5"
+        );
+        assert!(said("7 lines\n\"one\"\n").await.contains("in the middle"));
+        assert_eq!(said("it broke\n").await, "its manager failed: it broke");
+        let raised = record("7 {\"error\":{\"msg\":\"no log\",\"help\":null}}\n", 9).await.unwrap_err();
+        assert_eq!(raised.plain(), "no log");
+    }
+}

@@ -1,0 +1,271 @@
+//! Logs of services that managers run: what is there, and for those who follow what comes. A manager cannot tell when
+//! there is something new, so it is asked again: soon after there was something, less often while there is nothing, and
+//! not at all while a reader has not taken what there was.
+
+use super::call::Call;
+use super::client::Managers;
+use super::embedded::path_for;
+use super::error::{ManagerError, without};
+use super::log_cursor::{LogCursor, NewLines as New, Position};
+use super::log_file::LogFile;
+use super::request::request_for;
+use jiff::Timestamp;
+use service_api::view::LogLine;
+use service_api::{Code, Problem};
+use service_core::Name;
+use service_core::config::{Service, Settings};
+use service_host::clock;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
+
+/// How soon a manager is asked again after it had something new.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long at most while it has nothing.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// The same while it does not answer.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
+/// So many lines may be new at once; fewer, where they are long.
+const MAX_NEW_LINES: usize = 10_000;
+/// So many are asked for at first by who follows, so that among the next they are found again.
+const KNOWN: usize = 100;
+/// As many as every program can count: all.
+const ALL: usize = i32::MAX as usize;
+
+/// Which lines are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// The largest number of lines, counted from the end.
+    pub tail: usize,
+    /// Lines before this time are left out.
+    pub since: Option<Timestamp>,
+}
+
+/// The lines that a service has written, as far as its manager can tell; nothing where it has no `logs`.
+pub async fn logs(
+    managers: &Managers,
+    settings: &Settings,
+    service: &Service,
+    ask: Ask,
+) -> Result<Option<(LogFile, LogCursor)>, Problem> {
+    let record = record(managers, settings, service, ask, (ask.tail, 0)).await;
+    let record = record.map_err(|trouble| problem(service, trouble))?;
+    Ok(record.map(|(record, _)| (record, LogCursor::default())))
+}
+
+/// The same for who will follow them.
+pub async fn begin(
+    managers: &Managers,
+    settings: &Settings,
+    service: &Service,
+    ask: Ask,
+) -> Result<Option<(LogFile, LogCursor)>, Problem> {
+    let began = clock::today();
+    let asked = async |tail: usize| {
+        let marked = tail.min(MAX_NEW_LINES);
+        let told = record(managers, settings, service, Ask { tail, ..ask }, (ask.tail, marked)).await?;
+        Ok(told.map(|(record, marks)| {
+            let all = marks.len() < marked;
+            (record, LogCursor::new(began, marks, all))
+        }))
+    };
+    let told = match asked(ask.tail.max(KNOWN)).await {
+        Err(ManagerError::TooMuch) if ask.tail < KNOWN => asked(ask.tail.max(1)).await,
+        told => told,
+    };
+    told.map_err(|trouble| problem(service, trouble))
+}
+
+/// Why a log cannot be read, for who asked for it.
+fn problem(service: &Service, trouble: ManagerError) -> Problem {
+    let cannot = |why: &str| format!("cannot read the log of `{}`: {why}", service.name);
+    match trouble {
+        ManagerError::TooMuch => Problem::new(Code::TooMuch, cannot(&ManagerError::TooMuch.plain()))
+            .help("request fewer lines: the last ones (`--tail 100`), or new ones (`--since 5min`)"),
+        ManagerError::Raised { msg, help, .. } => {
+            let doing = ["read the log of", "show the log of", "logs"];
+            let why = doing.iter().fold(msg.as_str(), |msg, doing| without(doing, &service.name, msg));
+            Problem { help, ..Problem::new(Code::ManagerFailed, cannot(why)) }
+        }
+        ManagerError::Failed(why) => Problem::new(Code::ManagerFailed, cannot(&why)),
+    }
+}
+
+/// Asks, and gives so many of the last lines, and marks of so many.
+async fn record(
+    managers: &Managers,
+    settings: &Settings,
+    service: &Service,
+    ask: Ask,
+    (most, marked): (usize, usize),
+) -> Result<Option<(LogFile, Vec<Position>)>, ManagerError> {
+    let path = path_for(managers.paths(), service);
+    let module =
+        managers.modules.able(&managers.caller, settings, &path).await.map_err(ManagerError::Failed)?;
+    if !module.can("logs") {
+        return Ok(None);
+    }
+    let mut request = request_for(managers.paths(), service).map_err(ManagerError::Failed)?;
+    (request.tail, request.since) = (Some(ask.tail.min(ALL)), ask.since.map(|since| since.to_string()));
+    let input = serde_json::to_vec(&request).map_err(|error| ManagerError::Failed(error.to_string()))?;
+    let call = Call { module: &module.path, command: "logs", input: &input };
+    call.record(&managers.caller, settings)
+        .await?
+        .record(&managers.log_reads, &service.name, most, marked)
+        .await
+        .map(Some)
+}
+
+/// What managers tell later, for one reader. Dropping it ends the asking.
+pub struct News {
+    lines: Receiver<(Name, Vec<LogLine>)>,
+    _askers: JoinSet<()>,
+}
+
+/// What a follower does next about a service.
+pub enum FollowStep {
+    /// Asks its manager.
+    Ask(Arc<Service>, Settings),
+    /// Asks nobody for now: its definition has not been accepted.
+    Wait,
+    /// Ends.
+    End,
+}
+
+impl News {
+    /// Goes on asking about these; `next_step` decides before each call of a manager.
+    pub fn follow(
+        managers: &Managers,
+        services: Vec<(Name, LogCursor)>,
+        next_step: impl Fn(&Name) -> FollowStep + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let (sender, lines) = channel(1);
+        let mut askers = JoinSet::new();
+        for (name, seen) in services {
+            let asker = LogPoller {
+                managers: managers.clone(),
+                name,
+                seen,
+                lines: sender.clone(),
+                tail: MAX_NEW_LINES,
+                failures: 0,
+            };
+            askers.spawn(asker.run(next_step.clone()));
+        }
+        Self { lines, _askers: askers }
+    }
+
+    /// Lines of one service; nothing if there will be none any more.
+    pub async fn next(&mut self) -> Option<(Name, Vec<LogLine>)> {
+        self.lines.recv().await
+    }
+}
+
+/// Asks about one service.
+struct LogPoller {
+    managers: Managers,
+    name: Name,
+    seen: LogCursor,
+    lines: Sender<(Name, Vec<LogLine>)>,
+    /// How many lines are asked for.
+    tail: usize,
+    /// How often in a row it was not answered.
+    failures: u32,
+}
+
+/// Nobody listens any more.
+struct Gone;
+
+impl LogPoller {
+    async fn run(mut self, next_step: impl Fn(&Name) -> FollowStep) {
+        let mut pause = MIN_POLL_INTERVAL;
+        loop {
+            tokio::time::sleep(pause).await;
+            // A reader that has not taken the last lines does not need others.
+            if self.lines.reserve().await.is_err() {
+                return;
+            }
+            let (service, settings) = match next_step(&self.name) {
+                FollowStep::Ask(service, settings) => (service, settings),
+                FollowStep::Wait => {
+                    pause = MAX_POLL_INTERVAL;
+                    continue;
+                }
+                FollowStep::End => return,
+            };
+            let ask = Ask { tail: self.tail, since: self.seen.since() };
+            let call = record(&self.managers, &settings, &service, ask, (self.tail, self.tail));
+            let told = match Box::pin(self.managers.log_rate.pass(call)).await {
+                Ok(Some((record, marks))) => self.deliver(record, marks).await,
+                Ok(None) => Ok(0),
+                Err(ManagerError::TooMuch) if self.tail > 10 => {
+                    self.tail /= 10;
+                    Ok(1)
+                }
+                Err(trouble) => {
+                    let said = self.complain(trouble).await;
+                    pause = (2 * pause).min(MAX_RETRY_DELAY);
+                    if said.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            pause = match told {
+                Ok(0) => (pause + pause / 2).min(MAX_POLL_INTERVAL),
+                Ok(_) => MIN_POLL_INTERVAL,
+                Err(Gone) => return,
+            };
+        }
+    }
+
+    /// Tells what is new of an answer, and how much that is.
+    async fn deliver(&mut self, record: LogFile, marks: Vec<Position>) -> Result<usize, Gone> {
+        let all = marks.len() < self.tail;
+        (self.failures, self.tail) = (0, MAX_NEW_LINES);
+        let New { is_new, gap } = self.seen.news(marks, all);
+        let new = is_new.iter().filter(|new| **new).count();
+        if gap {
+            self.send_notice(
+                "lines are missing here: more arrived at once than its manager can return".to_owned(),
+            )
+            .await?;
+        }
+        let mut rest = Some((record, is_new.into_iter())).filter(|_| new > 0);
+        while let Some((record, wanted)) = rest {
+            let (lines, more) = record.some(&self.managers.log_reads, wanted).await;
+            if !lines.is_empty() {
+                self.hand_on(lines).await?;
+            }
+            rest = more;
+        }
+        Ok(new)
+    }
+
+    /// Says that its manager does not answer: once, and not when the next answer may be better.
+    async fn complain(&mut self, trouble: ManagerError) -> Result<(), Gone> {
+        let why = trouble.about("logs", &self.name);
+        tracing::warn!(service = %self.name, why, "cannot follow its log");
+        self.failures = self.failures.saturating_add(1);
+        if self.failures != 2 {
+            return Ok(());
+        }
+        self.send_notice(format!(
+            "its manager does not return its log: {}",
+            why.lines().next().unwrap_or_default()
+        ))
+        .await
+    }
+
+    /// A word of our own among the lines.
+    async fn send_notice(&self, line: String) -> Result<(), Gone> {
+        let (time, service) = (clock::today().to_string(), self.name.to_string());
+        let stream = "shim".to_owned();
+        self.hand_on(vec![LogLine { time, service, stream, line, partial: false, continues: false }]).await
+    }
+
+    async fn hand_on(&self, lines: Vec<LogLine>) -> Result<(), Gone> {
+        self.lines.send((self.name.clone(), lines)).await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,310 @@
+//! [`Status`]: what a manager replies about the state of a service; and how replies are read.
+
+use super::author::Author;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use service_api::quoted;
+use service_core::health::ProbeResult;
+use service_core::service::{Event, Exit};
+use service_host::clock;
+use service_host::report::CheckResult;
+use service_host::report::ManagerInfo;
+use service_host::report::ManagerReport;
+use service_host::text::single_line;
+use std::time::Duration;
+
+/// The last of the real-time signals.
+const MAX_SIGNAL: i32 = 64;
+
+/// What a manager answers, read from JSON; the error says in plain words what should have been there.
+pub(super) trait Reply: Sized {
+    fn read(answer: Value, author: Author) -> Result<Self, String>;
+}
+
+/// What a manager says of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    pub(super) state: State,
+    /// Where the manager checks it too: whether it is well.
+    healthy: Option<bool>,
+    pid: Option<u32>,
+    id: Option<String>,
+    pub(super) message: Option<String>,
+    since: Option<Timestamp>,
+    exit_code: Option<i32>,
+    /// Which ended it, where whoever ran it knows.
+    exit_signal: Option<i32>,
+    memory: Option<u64>,
+    restarts: Option<u32>,
+}
+
+/// Where the service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Running,
+    /// It is on its way up.
+    Starting,
+    Stopped,
+    Failed,
+    Completed,
+    /// The manager cannot tell.
+    Unknown,
+}
+
+impl State {
+    const ALL: [(&str, Self); 6] = [
+        ("running", Self::Running),
+        ("starting", Self::Starting),
+        ("stopped", Self::Stopped),
+        ("failed", Self::Failed),
+        ("completed", Self::Completed),
+        ("unknown", Self::Unknown),
+    ];
+
+    fn read(word: &Value) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| word == known).map(|(_, state)| *state)
+    }
+}
+
+impl Reply for Status {
+    fn read(answer: Value, author: Author) -> Result<Self, String> {
+        let row = Row::read(&answer, "a record")?;
+        let states = State::ALL.map(|(word, _)| format!("\"{word}\"")).join(", ");
+        Ok(Self {
+            state: row.must("state", &format!("one of {states}"), State::read)?,
+            healthy: row.may("healthy", "true or false", Value::as_bool)?,
+            pid: row.may("pid", "an int", number)?,
+            id: row.may("id", "a string", text)?,
+            message: row.may("message", "a string", text)?.map(|message| author.mark(single_line(&message))),
+            since: row.may("since", "a datetime", datetime)?,
+            exit_code: row.may("exit_code", "an int", |code| code.as_i64()?.try_into().ok())?,
+            exit_signal: row.may("exit_signal", "the number or the name of a signal", signal)?,
+            memory: row.may("memory", "a filesize", Value::as_u64)?,
+            restarts: row.may("restarts", "an int", number)?,
+        })
+    }
+}
+
+/// A record of an answer.
+pub(super) struct Row<'v>(&'v Map<String, Value>);
+
+impl<'v> Row<'v> {
+    pub(super) fn read(value: &'v Value, expected: &str) -> Result<Self, String> {
+        let row = value.as_object().map(Self);
+        row.ok_or_else(|| format!("it should be {expected}, not {}", shown(value)))
+    }
+
+    /// A field that may be missing or null.
+    pub(super) fn may<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, String> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => read(value)
+                .map(Some)
+                .ok_or_else(|| format!("`{key}` should be {expected}, not {}", shown(value))),
+        }
+    }
+
+    pub(super) fn must<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T, String> {
+        let missing = || format!("`{key}` is missing: it should be {expected}");
+        self.may(key, expected, read)?.ok_or_else(missing)
+    }
+}
+
+pub(super) fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn number(value: &Value) -> Option<u32> {
+    value.as_u64()?.try_into().ok()
+}
+
+/// Of a signal: its number, or its name with or without the SIG.
+fn signal(value: &Value) -> Option<i32> {
+    let Some(name) = value.as_str() else {
+        return value.as_i64()?.try_into().ok().filter(|number| (1..=MAX_SIGNAL).contains(number));
+    };
+    let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
+    full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+}
+
+/// A value in an error, as Nushell calls it.
+pub(super) fn shown(value: &Value) -> String {
+    const MAX_CHARS: usize = 60;
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a record".to_owned(),
+        Value::String(text) if text.chars().count() > MAX_CHARS => {
+            quoted(&format!("{}...", text.chars().take(MAX_CHARS).collect::<String>()))
+        }
+        Value::String(text) => quoted(text),
+        Value::Number(_) | Value::Bool(_) => value.to_string(),
+    }
+}
+
+/// The result of asking a manager.
+pub(super) fn checked(healthy: bool, message: String, latency: Duration) -> CheckResult {
+    CheckResult { healthy, kind: "manager", message, latency, at: clock::today() }
+}
+
+impl Status {
+    /// What it means for a service that is thought to run.
+    pub(super) fn event(&self) -> Event {
+        match self.state {
+            State::Running if self.healthy == Some(false) => Event::Probed(ProbeResult::ConfirmedFailure),
+            State::Running => Event::Probed(ProbeResult::Success),
+            State::Starting => Event::Probed(ProbeResult::Failure),
+            State::Completed | State::Stopped | State::Failed => Event::TreeExited(self.ending()),
+            State::Unknown => Event::Probed(ProbeResult::Unknown),
+        }
+    }
+
+    /// How it ended, as far as that is told. What a signal ended has no code, whatever a shell would say.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        self.exit_signal.map(Exit::Signal).or(self.exit_code.map(Exit::Code))
+    }
+
+    /// How it ended, if it did; what has done its work and says no more has done it well.
+    pub(super) fn ending(&self) -> Exit {
+        match (self.state, self.exit()) {
+            (State::Completed, Some(Exit::Signal(signal))) => Exit::AcceptedSignal(signal),
+            (State::Completed, None) => Exit::Code(0),
+            (_, exit) => exit.unwrap_or(Exit::Unreported),
+        }
+    }
+
+    pub(super) fn is_well(&self) -> bool {
+        match self.state {
+            State::Running => self.healthy != Some(false),
+            State::Completed => self.exit().is_none_or(Exit::is_success),
+            State::Starting | State::Stopped | State::Failed | State::Unknown => false,
+        }
+    }
+
+    /// Whether it runs, or is about to.
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self.state, State::Running | State::Starting)
+    }
+
+    /// It as the result of a check that took so long.
+    pub(super) fn checked(&self, latency: Duration) -> CheckResult {
+        checked(self.is_well(), self.said(), latency)
+    }
+
+    /// All of it, for the owner of the fleet.
+    pub(super) fn heard(&self, latency: Duration) -> ManagerReport {
+        ManagerReport { info: self.to_info(), check: self.checked(latency), event: self.event() }
+    }
+
+    /// It in words.
+    pub(super) fn said(&self) -> String {
+        let words = match self.state {
+            State::Running if self.healthy == Some(false) => "it is running, but unhealthy",
+            State::Running => "it is running",
+            State::Starting => "it is starting",
+            State::Stopped => "it is stopped",
+            State::Failed => "it has failed",
+            State::Completed => "it has done its work",
+            State::Unknown => "its manager cannot tell its state",
+        };
+        let message = self.message.clone().filter(|message| !message.is_empty());
+        message.unwrap_or_else(|| words.to_owned())
+    }
+
+    pub(super) fn to_info(&self) -> ManagerInfo {
+        ManagerInfo {
+            pid: self.pid,
+            id: self.id.clone(),
+            since: self.since,
+            memory: self.memory,
+            restarts: self.restarts.unwrap_or_default(),
+        }
+    }
+}
+
+/// As Nushell writes it into JSON; that of 0.109 has a blank in front of the offset.
+pub(super) fn datetime(value: &Value) -> Option<Timestamp> {
+    let text = value.as_str()?;
+    text.parse().or_else(|_| text.replacen(" +", "+", 1).replacen(" -", "-", 1).parse()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Status, String> {
+        Status::read(serde_json::from_str(json).unwrap(), Author::Us)
+    }
+
+    fn status(json: &str) -> Status {
+        read(json).unwrap()
+    }
+
+    #[test]
+    fn what_runs_and_is_not_well_is_unhealthy_and_not_gone() {
+        let sick = status(r#"{"state":"running","healthy":false,"id":"c0ffee","pid":null}"#);
+        assert_eq!(sick.event(), Event::Probed(ProbeResult::ConfirmedFailure));
+        assert!(!sick.is_well());
+        assert_eq!(sick.to_info().id.as_deref(), Some("c0ffee"));
+    }
+
+    #[test]
+    fn what_ended_without_a_code_has_not_succeeded() {
+        assert_eq!(status(r#"{"state":"stopped"}"#).event(), Event::TreeExited(Exit::Unreported));
+        assert_eq!(status(r#"{"state":"completed"}"#).event(), Event::TreeExited(Exit::Code(0)));
+        assert_eq!(status(r#"{"state":"failed","exit_code":3}"#).event(), Event::TreeExited(Exit::Code(3)));
+    }
+
+    #[test]
+    fn a_signal_that_ended_it_is_read_by_number_and_by_name() {
+        for said in ["9", "\"SIGKILL\"", "\"KILL\""] {
+            let status = status(&format!(r#"{{"state":"failed","exit_code":137,"exit_signal":{said}}}"#));
+            assert_eq!(status.event(), Event::TreeExited(Exit::Signal(9)), "{said}");
+        }
+        let asked = status(r#"{"state":"completed","exit_signal":15}"#);
+        assert_eq!(asked.event(), Event::TreeExited(Exit::AcceptedSignal(15)));
+        for wrong in ["0", "65", "\"SIGNAL\"", "true"] {
+            let said = read(&format!(r#"{{"state":"failed","exit_signal":{wrong}}}"#)).unwrap_err();
+            assert!(said.starts_with("`exit_signal` should be the number or the name of a signal"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_datetime_is_read_as_every_nushell_writes_it() {
+        let meant = datetime(&Value::from("2026-01-01T00:00:01Z")).unwrap();
+        for text in ["2026-01-01T01:00:01+01:00", "2026-01-01 01:00:01 +01:00", "2025-12-31 23:00:01 -01:00"]
+        {
+            assert_eq!(datetime(&Value::from(text)), Some(meant), "{text}");
+        }
+        assert_eq!(datetime(&Value::from("soon")), None);
+    }
+
+    #[test]
+    fn an_answer_of_the_wrong_kind_is_told_in_plain_words() {
+        let said = |json: &str| read(json).unwrap_err();
+        assert_eq!(said("[1]"), "it should be a record, not a list");
+        assert_eq!(said("null"), "it should be a record, not nothing");
+        assert_eq!(said(r#"{"state":"running","pid":"x"}"#), "`pid` should be an int, not “x”");
+        assert_eq!(said(r#"{"state":"running","since":5}"#), "`since` should be a datetime, not 5");
+        let error = said(r#"{"state":"up"}"#);
+        assert!(error.contains("\"running\"") && error.ends_with("not “up”"), "{error}");
+        assert!(said("{}").starts_with("`state` is missing: it should be one of"));
+    }
+
+    #[test]
+    fn a_message_is_what_people_can_read() {
+        let told = status(r#"{"state":"failed","message":" It \u001b[31mbroke.\n\n  See the log. \n"}"#);
+        assert_eq!(told.said(), "It broke. See the log.");
+        assert_eq!(status(r#"{"state":"failed","message":" "}"#).said(), "it has failed");
+    }
+}

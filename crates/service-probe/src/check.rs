@@ -1,0 +1,113 @@
+//! [`Prober`]: one question to the endpoint of a service, answered within its timeout with a message, a latency and a time.
+
+use super::http;
+use super::names::Names;
+use super::port_owner::{self, HeldSockets, Holder};
+use super::port_watcher::PortWatcher;
+use super::reach::Reach;
+use super::tls::Trust;
+use super::{dns, socket};
+use service_core::config::{Listener, Service};
+use service_core::health::Endpoint;
+use service_host::clock;
+use service_host::descriptors::DescriptorBudget;
+use service_host::local_address::local_addresses;
+use service_host::paths::Paths;
+use service_host::report::CheckResult;
+use service_host::text::MAX_MESSAGE_CHARS;
+use service_host::text::{CheckText, truncate};
+use service_process::command;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Asks the endpoints of services. Cheap to clone: clones share names that are being looked up, and whom the machine trusts. They
+/// never share a connection.
+#[derive(Debug, Clone)]
+pub struct Prober {
+    paths: Arc<Paths>,
+    names: Names,
+    trust: Arc<Trust>,
+    ports: PortWatcher,
+    held: Arc<HeldSockets>,
+    /// Checks of endpoints at the same time; where few descriptors may be open the others wait.
+    permits: Arc<Semaphore>,
+}
+
+impl Prober {
+    /// One that relates relative paths to these.
+    pub fn new(paths: Arc<Paths>) -> Self {
+        let permits = Arc::new(Semaphore::new(DescriptorBudget::now().checks()));
+        let (names, trust, ports, held) = Default::default();
+        Self { paths, names, trust, ports, held, permits }
+    }
+
+    /// Asks an endpoint of a service once. `shim` is the process at the top of its tree.
+    pub async fn check(&self, service: &Service, endpoint: &Endpoint, shim: Option<u32>) -> CheckResult {
+        let _permit = self.permits.acquire().await;
+        let began = clock::now();
+        let answer = self.probe(service, endpoint, shim).await;
+        CheckResult::new(endpoint.kind(), answer, &service.env, began)
+    }
+
+    /// What was answered, within the time of a check.
+    async fn probe(
+        &self,
+        service: &Service,
+        endpoint: &Endpoint,
+        shim: Option<u32>,
+    ) -> Result<CheckText, CheckText> {
+        let (base, limit) = (&self.paths.base_dir, service.health.timeout);
+        // A port that answers must be the service's own, unless anybody's will do.
+        let own = shim.filter(|_| service.health.listener == Listener::Own);
+        let shown = match endpoint {
+            Endpoint::Http(url) | Endpoint::Https(url) => http::shown(url),
+            endpoint => truncate(&endpoint.to_string(), MAX_MESSAGE_CHARS / 2),
+        };
+        let question = async {
+            let answer = match endpoint {
+                Endpoint::Http(url) | Endpoint::Https(url) => {
+                    let (names, trust, health) = (&self.names, &self.trust, &service.health);
+                    http::Asks { names, held: &self.held, trust, health, base, shim: own }.get(url).await
+                }
+                Endpoint::Tcp(address) => {
+                    let (host, port) = port_of(endpoint).ok_or_else(|| format!("{address} has no port"))?;
+                    let (names, shown, host) = (&self.names, &*shown, &*host);
+                    socket::tcp(&Reach { names, held: &self.held, shown, host, port, shim: own, limit }).await
+                }
+                Endpoint::Unix(name) => socket::unix(name, &shown).await,
+                Endpoint::Dns { server, name } => dns::query_server(&self.names, server, name).await,
+                Endpoint::Exec(command) => return command::run(&self.paths, service, command, limit).await,
+            };
+            answer.map(CheckText::from).map_err(CheckText::from)
+        };
+        let answer = tokio::time::timeout(limit, question).await;
+        answer.unwrap_or_else(|_| Err(format!("no answer from {shown} within {limit:?}").into()))
+    }
+
+    /// Returns when somebody listens where a starting service is to be asked, if that is a port of this machine; `false` if that
+    /// cannot be seen.
+    pub fn watch_port(&self, service: &Service) -> Option<impl Future<Output = bool> + Send + use<>> {
+        let (host, port) = port_of(service.endpoint.as_ref()?)?;
+        if local_addresses(&host).is_empty() {
+            return None;
+        }
+        let ports = self.ports.clone();
+        Some(async move { ports.listens(port).await })
+    }
+}
+
+/// Who else holds the port at which a service is asked. `shim` is the process at the top of its tree.
+pub fn foreign_listener(endpoint: &Endpoint, shim: Option<u32>) -> Option<Holder> {
+    let (host, port) = port_of(endpoint)?;
+    port_owner::foreign_listener(shim, &host, port)
+}
+
+fn port_of(endpoint: &Endpoint) -> Option<(String, u16)> {
+    match endpoint {
+        Endpoint::Http(url) | Endpoint::Https(url) => http::host_and_port(url),
+        Endpoint::Tcp(address) => {
+            address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
+        }
+        Endpoint::Unix(_) | Endpoint::Dns { .. } | Endpoint::Exec(_) => None,
+    }
+}

@@ -1,0 +1,78 @@
+//! `dns://server:port/name`: an answer with at least one address (RFC 1035, over UDP).
+
+use super::names::Names;
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use service_host::text::describe_io_error;
+use std::net::SocketAddr;
+use tokio::net::UdpSocket;
+
+/// Largest answer that is read; more does not come over UDP without EDNS.
+const MAX_ANSWER_BYTES: usize = 4096;
+
+/// One server after the other, where its name has several addresses: of a port where nobody is the kernel tells at once.
+pub(super) async fn query_server(names: &Names, server: &str, name: &str) -> Result<String, String> {
+    let query = query(name)?;
+    let (host, port) = server.rsplit_once(':').ok_or_else(|| format!("{server} has no port"))?;
+    let port: u16 = port.parse().map_err(|_| format!("{server} has no port"))?;
+    let bytes = query.to_vec().map_err(|error| format!("cannot ask for {name}: {error}"))?;
+    let mut last = format!("{host} has no address");
+    for address in names.addresses(host).await? {
+        let server = SocketAddr::new(address, port);
+        match exchange(server, &bytes, query.metadata.id).await {
+            Ok(answer) => return read(&answer, server, name),
+            Err(error) => last = format!("cannot ask {server} for {name}: {}", describe_io_error(&error)),
+        }
+    }
+    Err(last)
+}
+
+fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, String> {
+    match (answer.metadata.response_code, answer.answers.len()) {
+        (ResponseCode::NoError, 0) => Err(format!("{server} has no address for {name}")),
+        (ResponseCode::NoError, _) => {
+            let addresses: Vec<String> =
+                answer.answers.iter().map(|record| record.data.to_string()).collect();
+            Ok(format!("{name} is {}", addresses.join(", ")))
+        }
+        (code, _) => Err(format!("{server} answered for {name}: {code}")),
+    }
+}
+
+/// What an answer says, as it comes out of a socket.
+pub fn describe_answer(answer: &[u8]) -> String {
+    let server = SocketAddr::from(([127, 0, 0, 1], 53));
+    let answer = Message::from_vec(answer).map_err(|error| error.to_string());
+    answer.and_then(|answer| read(&answer, server, "a")).unwrap_or_else(|why| why)
+}
+
+fn query(name: &str) -> Result<Message, String> {
+    let mut fully_qualified =
+        Name::from_ascii(name).map_err(|error| format!("`{name}` is not a DNS name: {error}"))?;
+    fully_qualified.set_fqdn(true);
+    let mut message = Message::new(id(), MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(fully_qualified, RecordType::A));
+    Ok(message)
+}
+
+/// The socket is connected, so the kernel lets in answers from this server only; the number tells a late answer from
+/// the one that is waited for.
+fn id() -> u16 {
+    u16::try_from(service_host::clock::now().as_nanos() & 0xffff).unwrap_or_default()
+}
+
+async fn exchange(server: SocketAddr, query: &[u8], id: u16) -> std::io::Result<Message> {
+    let local: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(local).await?;
+    socket.connect(server).await?;
+    socket.send(query).await?;
+    let mut buffer = vec![0; MAX_ANSWER_BYTES];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        match Message::from_vec(&buffer[..length]) {
+            Ok(answer) if answer.metadata.id == id => return Ok(answer),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Checks of endpoints: `http`, `https`, `tcp`, `unix`, `dns` and `exec`; who listens on a port, and lines of a log that mean
+//! ready.
+
+mod check;
+mod dns;
+mod http;
+pub mod log_pattern;
+mod names;
+mod port_owner;
+mod port_watcher;
+mod reach;
+mod sock_diag;
+mod socket;
+mod tls;
+
+pub use check::{Prober, foreign_listener};
+pub use dns::describe_answer as describe_dns_answer;
+pub use port_owner::Holder;

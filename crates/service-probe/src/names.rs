@@ -1,0 +1,100 @@
+//! [`Names`]: where a name leads, which is to all of its addresses. What is certainly this machine is asked of nobody.
+
+use service_host::local_address::{local_addresses, strip_brackets, to_reachable};
+use std::collections::HashMap;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// The lookups that are under way. One that hangs is waited for by all who ask for that name, each for as long as it has
+/// time, and takes one thread, which is none of the runtime's: it keeps no other name waiting.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names(Arc<Mutex<HashMap<String, Lookup>>>);
+
+type Found = Result<Vec<IpAddr>, String>;
+type Lookup = watch::Receiver<Option<Found>>;
+
+impl Names {
+    /// All addresses of a host, at least one.
+    pub(super) async fn addresses(&self, host: &str) -> Found {
+        let host = strip_brackets(host);
+        if let Ok(address) = host.parse() {
+            return Ok(vec![to_reachable(address)]);
+        }
+        let local = local_addresses(host);
+        if !local.is_empty() {
+            return Ok(local);
+        }
+        let mut lookup = self.lookup(host)?;
+        let found = lookup.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+        found.unwrap_or_else(|| Err(format!("cannot look up `{host}`: the lookup was aborted")))
+    }
+
+    fn lookup(&self, host: &str) -> Result<Lookup, String> {
+        let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lookup) = lookups.get(host) {
+            return Ok(lookup.clone());
+        }
+        let (tell, lookup) = watch::channel(None);
+        let (names, name) = (self.clone(), host.to_owned());
+        let look = move || {
+            let found = resolve(&name);
+            names.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            let _ = tell.send(Some(found)); // perhaps nobody waits any more
+        };
+        let thread = std::thread::Builder::new().name("lookup".to_owned()).spawn(look);
+        thread.map_err(|error| format!("cannot look up `{host}`: {error}"))?;
+        lookups.insert(host.to_owned(), lookup.clone());
+        Ok(lookup)
+    }
+}
+
+fn resolve(host: &str) -> Found {
+    // The port is of no account.
+    let found = (host, 0).to_socket_addrs().map_err(|error| {
+        let words = error.to_string();
+        let words = words.strip_prefix("failed to lookup address information: ").unwrap_or(&words);
+        format!("cannot look up `{host}`: {words}")
+    })?;
+    let mut addresses = Vec::new();
+    for address in found.map(|found| found.ip()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err(format!("`{host}` has no address")) } else { Ok(addresses) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_under_localhost_are_this_machine_and_nobody_is_asked_for_them() {
+        let (names, both) =
+            (Names::default(), ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().unwrap()));
+        for name in ["localhost", "LOCALHOST", "app.localhost", "a.b.LocalHost", "localhost."] {
+            assert_eq!(names.addresses(name).await.unwrap(), both, "{name}");
+        }
+        for (host, address) in
+            [("0.0.0.0", "127.0.0.1"), ("[::]", "::1"), ("[::1]", "::1"), ("192.0.2.1", "192.0.2.1")]
+        {
+            assert_eq!(names.addresses(host).await.unwrap(), [address.parse::<IpAddr>().unwrap()], "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_a_name_that_is_being_looked_up_waits_for_the_same_answer() {
+        let names = Names::default();
+        let (tell, lookup) = watch::channel(None);
+        names.0.lock().unwrap().insert("slow.test".to_owned(), lookup);
+        let ask = |names: Names| tokio::spawn(async move { names.addresses("slow.test").await });
+        let asked = [ask(names.clone()), ask(names.clone())];
+        tokio::task::yield_now().await;
+        let found: IpAddr = "192.0.2.7".parse().unwrap();
+        tell.send(Some(Ok(vec![found]))).unwrap();
+        for answer in asked {
+            assert_eq!(answer.await.unwrap().unwrap(), [found]);
+        }
+    }
+}

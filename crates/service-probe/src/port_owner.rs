@@ -1,0 +1,324 @@
+//! Whose port is it? A check of a local port proves something only if the service's own process tree listens there.
+
+use super::sock_diag::{Family, Listener, Listeners, on_port};
+use service_host::local_address::local_addresses;
+use service_host::procfs::descendants;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// Who listens on a port that a service wants.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// The port.
+    pub port: u16,
+    /// `None` if it is another user's.
+    pub pid: Option<u32>,
+    /// The process that listens, with its pid, if this user may know.
+    pub process: Option<String>,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.pid, &self.process) {
+            (Some(pid), Some(process)) => write!(f, "pid {pid} ({process})"),
+            _ => f.write_str("a process of another user"),
+        }
+    }
+}
+
+/// Who outside the tree below `shim`, if there is one, listens on a port of this machine.
+pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Option<Holder> {
+    let listeners = local_addresses(host).into_iter().map(|address| listeners(address, port));
+    let listeners: Vec<Vec<String>> = listeners.filter(|sockets| !sockets.is_empty()).collect();
+    let tree = shim.map(descendants).unwrap_or_default();
+    let own =
+        |pid: u32| listeners.iter().any(|sockets| holds(pid, sockets).is_some_and(|held| !held.is_empty()));
+    let first = listeners.first()?;
+    if tree.into_iter().any(own) {
+        return None;
+    }
+    let pid = holder(first);
+    Some(Holder { port, pid, process: pid.map(name) })
+}
+
+/// Who accepts connections at an address of this machine, as far as the kernel tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Accepts {
+    /// The tree below the shim, and nobody else.
+    Own,
+    /// Nobody that we see: also at an address of another machine.
+    Nobody,
+    /// Others hold these sockets; or perhaps not, where a process of the tree may not be looked into.
+    Others { sockets: Vec<String>, is_certain: bool },
+}
+
+/// Who would be reached at this address: that the service listens at another one of the same port proves nothing.
+pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts {
+    let address = at.ip().to_canonical();
+    let sockets = if address.is_loopback() { listeners(address, at.port()) } else { Vec::new() };
+    if sockets.is_empty() {
+        return Accepts::Nobody;
+    }
+    // Several sockets may share an address (`SO_REUSEPORT`), and each of them may answer the next time.
+    let mut others: Vec<String> =
+        sockets.into_iter().filter(|socket| !known.contains(shim, socket)).collect();
+    let mut is_certain = true;
+    if !others.is_empty() {
+        for pid in descendants(shim) {
+            match held(pid, &others) {
+                Some(held) => {
+                    others.retain(|socket| held.iter().all(|(held, _)| held != socket));
+                    known.insert(shim, held);
+                }
+                None => is_certain = false,
+            }
+        }
+    }
+    if others.is_empty() { Accepts::Own } else { Accepts::Others { sockets: others, is_certain } }
+}
+
+/// Says who accepts at an address where the service does not; nothing if nobody else does after all. Where the kernel does
+/// not let us look, nobody is accused.
+///
+/// It looks once more, and perhaps through all processes: not for the thread of the runtime.
+pub(super) fn accuse(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<String> {
+    let Accepts::Others { sockets, is_certain } = accepts(known, shim, at) else { return None };
+    let holder = match holder(&sockets) {
+        Some(pid) => format!("pid {pid} ({})", name(pid)),
+        None if !is_certain => return None,
+        None => "a process of another user".to_owned(),
+    };
+    let port = at.port();
+    Some(format!(
+        "port {port} is held by {holder} at {at}, not by this service; if that is intended, set `listener = \
+         \"any\"`"
+    ))
+}
+
+/// Where the tree below a shim accepts connections; nothing where that cannot be told.
+pub(super) fn listens(shim: u32) -> Option<Vec<SocketAddr>> {
+    let mut all = Vec::new();
+    Listeners::new()
+        .and_then(|listeners| listeners.each(|port, listener| all.push((port, listener))))
+        .ok()?;
+    let sockets: Vec<String> = all.iter().map(|(_, listener)| socket(listener)).collect();
+    let mut own = Vec::new();
+    for pid in descendants(shim) {
+        own.extend(holds(pid, &sockets)?);
+    }
+    let own = all.into_iter().filter(|(_, listener)| own.contains(&socket(listener)));
+    Some(own.map(|(port, listener)| SocketAddr::new(listener.address, port)).collect())
+}
+
+/// The descriptors by which processes of services hold sockets, as found before. Reading one link tells whether one still does;
+/// the kernel gives a later socket another number. A lock is right here: it is held for a lookup and one such read.
+#[derive(Debug, Default)]
+pub(super) struct HeldSockets(Mutex<BTreeMap<(u32, String), PathBuf>>);
+
+impl HeldSockets {
+    /// Beyond this all are dropped: those of closed sockets are among them.
+    const MAX_COUNT: usize = 4096;
+
+    fn contains(&self, shim: u32, socket: &str) -> bool {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let holder = held.get(&(shim, socket.to_owned()));
+        holder.is_some_and(|link| std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == socket))
+    }
+
+    fn insert(&self, shim: u32, sockets: Vec<(String, PathBuf)>) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= Self::MAX_COUNT {
+            held.clear();
+        }
+        held.extend(sockets.into_iter().map(|(socket, descriptor)| ((shim, socket), descriptor)));
+    }
+}
+
+fn socket(listener: &Listener) -> String {
+    format!("socket:[{}]", listener.inode)
+}
+
+/// The sockets that accept connections to this address, as they stand in `/proc/<pid>/fd`: those that are bound to it, or
+/// else those that are bound to every address of its kind, or else to every address.
+fn listeners(address: IpAddr, port: u16) -> Vec<String> {
+    let [kind, other] =
+        if address.is_ipv4() { [Family::Four, Family::Six] } else { [Family::Six, Family::Four] };
+    let of = |listeners: &[Listener], bound: &dyn Fn(IpAddr) -> bool| -> Vec<String> {
+        let bound = listeners.iter().filter(|listener| bound(listener.address));
+        bound.map(socket).collect()
+    };
+    let mut found = on_port(kind, port).unwrap_or_default();
+    let exact = of(&found, &|bound| bound == address);
+    if !exact.is_empty() {
+        // To ask takes as long as all else that is done here, and need not be done again.
+        return exact;
+    }
+    found.extend(on_port(other, port).unwrap_or_default());
+    let everywhere = |bound: IpAddr| bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4();
+    let ways = [
+        of(&found, &|bound| bound == address),
+        of(&found, &everywhere),
+        of(&found, &|bound| bound.is_unspecified()),
+    ];
+    ways.into_iter().find(|sockets| !sockets.is_empty()).unwrap_or_default()
+}
+
+/// Which of these sockets a process has open; nothing if it may not be looked into. One that is ending may not either, and
+/// holds nothing.
+fn holds(pid: u32, sockets: &[String]) -> Option<Vec<String>> {
+    held(pid, sockets).map(|held| held.into_iter().map(|(socket, _)| socket).collect())
+}
+
+/// The same, each with its descriptor.
+fn held(pid: u32, sockets: &[String]) -> Option<Vec<(String, PathBuf)>> {
+    match std::fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(descriptors) => {
+            let found = descriptors.flatten().filter_map(|each| {
+                let target = std::fs::read_link(each.path()).ok()?.into_os_string().into_string().ok()?;
+                sockets.contains(&target).then(|| (target, each.path()))
+            });
+            Some(found.collect())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !is_ending(pid) => None,
+        Err(_) => Some(Vec::new()),
+    }
+}
+
+/// Field 9 of `/proc/<pid>/stat` has the kernel's flags of a process; a zombie or no process at all has ended.
+fn is_ending(pid: u32) -> bool {
+    const PF_EXITING: u64 = 0x4;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let flags = fields.split_ascii_whitespace().nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    service_shim::Process::find(pid).is_none() || flags.is_none_or(|flags| flags & PF_EXITING != 0)
+}
+
+/// Whoever has one of these sockets open. To find out means to look through all processes: once, and not at every check.
+fn holder(sockets: &[String]) -> Option<u32> {
+    static KNOWN: Mutex<Known> = Mutex::new(Known(BTreeMap::new()));
+    let has = |pid: u32| holds(pid, sockets).is_some_and(|held| !held.is_empty());
+    let look = || {
+        let processes = std::fs::read_dir("/proc").ok()?.flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(|pid| has(*pid))
+    };
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).holder(sockets, has, look)
+}
+
+/// Who held sockets when that was found out, and how often that has been asked since; none where it was a process that may not
+/// be looked into. The kernel gives a socket that comes later another number. A lock is right around it: who comes meanwhile
+/// would have to look, too.
+struct Known(BTreeMap<Vec<String>, (Option<u32>, u32)>);
+
+impl Known {
+    /// More are forgotten all at once: those of sockets that are gone are among them.
+    const MAX_ENTRIES: usize = 256;
+    /// So many times it is believed that nobody who may be looked into holds a socket: it may be given on.
+    const BELIEVED: u32 = 100;
+
+    fn holder(
+        &mut self,
+        sockets: &[String],
+        has: impl Fn(u32) -> bool,
+        look: impl FnOnce() -> Option<u32>,
+    ) -> Option<u32> {
+        // One that held it may have ended, with its children left to hold it.
+        if let Some((known, asked)) = self.0.get_mut(sockets) {
+            *asked += 1;
+            if known.map_or(*asked <= Self::BELIEVED, has) {
+                return *known;
+            }
+        }
+        if self.0.len() >= Self::MAX_ENTRIES {
+            self.0.clear();
+        }
+        let found = look();
+        self.0.insert(sockets.to_vec(), (found, 0));
+        found
+    }
+}
+
+fn name(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::net::TcpListener;
+
+    #[test]
+    fn all_processes_are_looked_through_once_for_as_long_as_the_same_one_holds_the_socket() {
+        let (mut known, looks) = (Known(BTreeMap::new()), Cell::new(0));
+        let (mut holder, socket) = (Some(7), |inode: u32| vec![format!("socket:[{inode}]")]);
+        let mut ask = |inode: u32, holder: Option<u32>| {
+            let look = || {
+                looks.set(looks.get() + 1);
+                holder
+            };
+            assert_eq!(known.holder(&socket(inode), |pid| Some(pid) == holder, look), holder);
+            looks.get()
+        };
+        assert_eq!([ask(1, holder), ask(1, holder), ask(1, holder)], [1; 3]);
+        holder = Some(8);
+        assert_eq!([ask(1, holder), ask(1, holder)], [2; 2], "a child of it holds it now");
+        assert_eq!([ask(2, None), ask(2, None)], [3; 2], "another user's");
+        (0..=Known::BELIEVED).for_each(|_| {
+            ask(2, None);
+        });
+        assert_eq!(ask(2, None), 4, "that is looked at again, but seldom");
+    }
+
+    #[test]
+    fn a_listener_outside_the_tree_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let reached = listener.local_addr().unwrap();
+        let (nobody, port) = (u32::MAX, reached.port());
+        let known = HeldSockets::default();
+        let refusal = accuse(&known, nobody, reached).unwrap();
+        let holder = format!("port {port} is held by pid {}", std::process::id());
+        assert!(refusal.starts_with(&holder) && refusal.contains(&format!("at {reached},")), "{refusal}");
+        assert_eq!(
+            accepts(&known, nobody, SocketAddr::from(([192, 0, 2, 1], port))),
+            Accepts::Nobody,
+            "another machine"
+        );
+    }
+
+    #[test]
+    fn a_listener_within_the_tree_is_its_own_for_as_long_as_it_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let reached = listener.local_addr().unwrap();
+        let above = nix::unistd::getppid().as_raw().unsigned_abs();
+        let known = HeldSockets::default();
+        assert_eq!(
+            [accepts(&known, above, reached), accepts(&known, above, reached)],
+            [Accepts::Own, Accepts::Own]
+        );
+        assert!(listens(above).is_none_or(|all| all.contains(&reached)), "where it may be looked at");
+        assert_eq!(accuse(&known, above, reached), None);
+        // What is connected lives on; that does not make a listener.
+        let connected = std::net::TcpStream::connect(reached).unwrap();
+        let accepted = listener.accept().unwrap();
+        drop(listener);
+        assert_eq!(accepts(&known, above, reached), Accepts::Nobody);
+        drop((connected, accepted));
+    }
+
+    #[test]
+    fn of_two_listeners_on_a_port_the_one_at_the_address_counts() {
+        let four = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = four.local_addr().unwrap().port();
+        let Ok(six) = TcpListener::bind(("::1", port)) else { return };
+        let socket = |listener: &TcpListener| {
+            let descriptor = std::os::fd::AsRawFd::as_raw_fd(listener);
+            let target = std::fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap();
+            vec![target.into_os_string().into_string().unwrap()]
+        };
+        assert_eq!(listeners(four.local_addr().unwrap().ip(), port), socket(&four));
+        assert_eq!(listeners(six.local_addr().unwrap().ip(), port), socket(&six));
+    }
+}

@@ -1,0 +1,281 @@
+//! [`Reach`]: how a check comes to a port. Always by a connection of its own, as any client would: one that was kept would
+//! tell of whoever accepted it, however long that has listened no more, and takes a server of one thread from all others.
+//!
+//! A name is all of its addresses. Where only the service itself will do, the kernel is asked first who listens at each of
+//! them, and nobody else is connected to.
+
+use super::names::Names;
+use super::port_owner::{self, Accepts, HeldSockets};
+use service_host::local_address::strip_brackets;
+use service_host::text::describe_io_error;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// One check's way to a port.
+pub(super) struct Reach<'c> {
+    pub(super) names: &'c Names,
+    pub(super) held: &'c Arc<HeldSockets>,
+    /// The endpoint as it is shown.
+    pub(super) shown: &'c str,
+    pub(super) host: &'c str,
+    pub(super) port: u16,
+    /// The root of the tree that has to listen there; `None` if anybody will do.
+    pub(super) shim: Option<u32>,
+    /// How long the whole check may take.
+    pub(super) limit: Duration,
+}
+
+/// Why an address gave no good answer.
+enum Trouble {
+    /// Nobody could be asked.
+    Unreached(io::Error),
+    /// Somebody was asked, or somebody else listens.
+    CheckText(String),
+}
+
+/// What is asked over a connection.
+pub(super) trait Question: Sync {
+    type Answer: Send;
+
+    fn put(&self, stream: TcpStream) -> impl Future<Output = Result<Self::Answer, String>> + Send;
+}
+
+impl Reach<'_> {
+    /// Puts a question over a new connection. With several addresses, the first good answer is the answer.
+    pub(super) async fn probe<Q: Question>(&self, question: Q) -> Result<Q::Answer, String> {
+        let addresses = self.names.addresses(self.host).await?;
+        let all: Vec<SocketAddr> = addresses.into_iter().map(|address| (address, self.port).into()).collect();
+        let trouble = match self.shim {
+            Some(shim) => match self.ask_own(shim, &all, &question).await {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) => trouble,
+            },
+            None => match self.ask_any(&all, &question).await {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) => trouble,
+            },
+        };
+        match trouble {
+            Trouble::CheckText(message) => Err(message),
+            Trouble::Unreached(error) => Err(self.unreached(&all, &error).await),
+        }
+    }
+
+    /// Asks where the service listens; where it does not as far as the kernel tells, every address that no other process holds.
+    async fn ask_own<Q: Question>(
+        &self,
+        shim: u32,
+        all: &[SocketAddr],
+        question: &Q,
+    ) -> Result<Q::Answer, Trouble> {
+        let (mut own, mut unknown, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for at in all {
+            match port_owner::accepts(self.held, shim, *at) {
+                Accepts::Own => own.push(*at),
+                Accepts::Nobody => unknown.push(*at),
+                Accepts::Others { .. } => others.push(*at),
+            }
+        }
+        let mut last = None;
+        for at in &own {
+            match put(*at, question).await {
+                Err(Trouble::Unreached(error)) => last = Some(Trouble::Unreached(error)),
+                answer => return answer,
+            }
+        }
+        for at in others.iter().filter(|_| own.is_empty()) {
+            match accuse(self.held, shim, *at).await {
+                Some(message) => last = Some(Trouble::CheckText(message)),
+                None => unknown.push(*at),
+            }
+        }
+        for at in unknown.iter().filter(|_| own.is_empty()) {
+            let connected = TcpStream::connect(at).await;
+            let answer = match connected {
+                Err(error) => Err(Trouble::Unreached(error)),
+                // It may have begun to listen, or somebody else may, since we looked.
+                Ok(stream) => match accuse(self.held, shim, *at).await {
+                    None => question.put(stream).await.map_err(Trouble::CheckText),
+                    Some(message) => Err(Trouble::CheckText(message)),
+                },
+            };
+            match (answer, &last) {
+                (Ok(answer), _) => return Ok(answer),
+                // Who is in the way is told rather than that nobody is somewhere else.
+                (Err(Trouble::Unreached(_)), Some(Trouble::CheckText(_))) => {}
+                (Err(trouble), _) => last = Some(trouble),
+            }
+        }
+        Err(last.unwrap_or_else(|| Trouble::Unreached(ErrorKind::ConnectionRefused.into())))
+    }
+
+    /// Asks one after the other. The first may go on to take its time while the others are asked.
+    async fn ask_any<Q: Question>(&self, all: &[SocketAddr], question: &Q) -> Result<Q::Answer, Trouble> {
+        let Some((first, rest)) = all.split_first() else {
+            return Err(Trouble::Unreached(ErrorKind::AddrNotAvailable.into()));
+        };
+        let share = self.limit / 3;
+        let rest = async {
+            let mut last = None;
+            for at in rest {
+                match tokio::time::timeout(share, put(*at, question)).await {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    Ok(Err(trouble)) => last = Some(rather(last, trouble)),
+                    Err(_) => last = Some(rather(last, Trouble::Unreached(ErrorKind::TimedOut.into()))),
+                }
+            }
+            Err(last)
+        };
+        let (mut one, mut rest) = (pin!(put(*first, question)), pin!(rest));
+        match tokio::time::timeout(share, &mut one).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(trouble)) => return rest.await.map_err(|last| rather(last, trouble)),
+            Err(_) => {}
+        }
+        tokio::select! {
+            answer = &mut one => match answer {
+                Ok(answer) => Ok(answer),
+                Err(trouble) => rest.await.map_err(|last| rather(last, trouble)),
+            },
+            answer = &mut rest => match answer {
+                Ok(answer) => Ok(answer),
+                Err(last) => one.await.map_err(|trouble| rather(last, trouble)),
+            },
+        }
+    }
+
+    /// Why nobody could be asked, and where the service listens instead.
+    async fn unreached(&self, all: &[SocketAddr], error: &io::Error) -> String {
+        let mut message = cannot_connect(self.shown, error);
+        if strip_brackets(self.host).parse::<std::net::IpAddr>().is_err() {
+            let addresses: Vec<String> = all.iter().map(|at| at.ip().to_string()).collect();
+            message = format!("{message} ({})", addresses.join(", "));
+        }
+        let Some(shim) = self.shim else { return message };
+        let found = tokio::task::spawn_blocking(move || port_owner::listens(shim)).await.ok().flatten();
+        match found.map(|found| elsewhere(&found, self.port)) {
+            Some(Some(places)) => format!("{message}; it listens on {places}"),
+            Some(None) => format!("{message}; it listens on no port"),
+            None => message,
+        }
+    }
+}
+
+async fn put<Q: Question>(at: SocketAddr, question: &Q) -> Result<Q::Answer, Trouble> {
+    let stream = TcpStream::connect(at).await.map_err(Trouble::Unreached)?;
+    question.put(stream).await.map_err(Trouble::CheckText)
+}
+
+async fn accuse(held: &Arc<HeldSockets>, shim: u32, at: SocketAddr) -> Option<String> {
+    let held = Arc::clone(held);
+    tokio::task::spawn_blocking(move || port_owner::accuse(&held, shim, at)).await.ok().flatten()
+}
+
+/// What somebody said tells more than that nobody was there.
+fn rather(one: Option<Trouble>, other: Trouble) -> Trouble {
+    match (one, other) {
+        (Some(Trouble::Unreached(_)), said @ Trouble::CheckText(_)) | (None, said) => said,
+        (Some(one), _) => one,
+    }
+}
+
+/// Where a service listens that does not at this port, as far as it fits a sentence.
+fn elsewhere(found: &[SocketAddr], port: u16) -> Option<String> {
+    const MAX_ADDRESSES: usize = 3;
+    let mut places: Vec<String> = Vec::new();
+    for at in found {
+        let everywhere = at.ip().is_unspecified() || at.ip().is_loopback();
+        let place = if at.port() != port && everywhere { at.port().to_string() } else { at.to_string() };
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let others = places.len().saturating_sub(MAX_ADDRESSES);
+    places.truncate(MAX_ADDRESSES);
+    let others = if others > 0 { format!(" and {others} more") } else { String::new() };
+    (!places.is_empty()).then(|| places.join(", ") + &others)
+}
+
+/// That nobody is to be reached at an endpoint.
+pub(super) fn cannot_connect(shown: &str, error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => format!("connection refused at {shown}"),
+        _ => format!("cannot connect to {shown}: {}", describe_io_error(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    fn shim() -> u32 {
+        nix::unistd::getppid().as_raw().unsigned_abs()
+    }
+
+    /// Who is there, and what it says.
+    struct Hear;
+
+    impl Question for Hear {
+        type Answer = String;
+
+        async fn put(&self, mut stream: TcpStream) -> Result<String, String> {
+            let mut byte = [0];
+            let read = stream.read(&mut byte).await.map_err(|error| error.to_string())?;
+            Ok(format!("{read} from {}", stream.peer_addr().map_err(|error| error.to_string())?.ip()))
+        }
+    }
+
+    async fn probe(host: &str, port: u16, shim: Option<u32>) -> Result<String, String> {
+        let (names, held, shown) = (Names::default(), Arc::default(), format!("tcp://{host}:{port}"));
+        let limit = Duration::from_millis(300);
+        let reach = Reach { names: &names, held: &held, shown: &shown, host, port, shim, limit };
+        let answer = tokio::time::timeout(Duration::from_secs(20), reach.probe(Hear));
+        answer.await.expect("it is no question of time")
+    }
+
+    #[tokio::test]
+    async fn an_address_that_accepts_and_is_silent_keeps_no_other_from_being_asked() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let Ok(other) = TcpListener::bind(("::1", port)).await else { return };
+        tokio::spawn(async move {
+            loop {
+                drop(other.accept().await);
+            }
+        });
+        assert_eq!(probe("localhost", port, None).await.unwrap(), "0 from ::1");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_address_and_where_the_service_listens_instead() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let refused = probe("127.0.0.1", port, None).await.unwrap_err();
+        assert_eq!(refused, format!("connection refused at tcp://127.0.0.1:{port}"));
+        let refused = probe("localhost", port, None).await.unwrap_err();
+        assert_eq!(refused, format!("connection refused at tcp://localhost:{port} (127.0.0.1, ::1)"));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let refused = probe("127.0.0.1", port, Some(shim())).await.unwrap_err();
+        if port_owner::listens(shim()).is_some() {
+            assert!(refused.contains("; it listens on "), "{refused}");
+        }
+        drop(listener);
+    }
+
+    #[test]
+    fn places_are_as_short_as_they_can_be() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert_eq!(elsewhere(&[], 80), None);
+        assert_eq!(
+            elsewhere(&[at("0.0.0.0:81"), at("[::]:81"), at("[::1]:80")], 80).unwrap(),
+            "81, [::1]:80"
+        );
+        let many: Vec<SocketAddr> = (1..6).map(|port| at(&format!("127.0.0.1:{port}"))).collect();
+        assert_eq!(elsewhere(&many, 80).unwrap(), "1, 2, 3 and 2 more");
+    }
+}

@@ -1,0 +1,215 @@
+//! Whom `https://` trusts: what the machine does, a file of the user's own, or anybody; and what is wrong with a certificate,
+//! in words that say what to do.
+
+use service_core::config::Health;
+use service_host::ca_file::read_certificates;
+use service_host::text::describe_io_error;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
+};
+
+/// What a user can do about a certificate that is not known.
+const WAY_OUT: &str = "name it or its authority in `health.ca_file`, or set `health.insecure = true`";
+
+/// What the machine trusts, read for the first check that needs it: from hundreds of files, or it is not there at all.
+#[derive(Debug, Default)]
+pub(super) struct Trust(OnceCell<Arc<ClientConfig>>);
+
+impl Trust {
+    /// The rules for the checks of a service. A file of its own is read each time: it may be made anew.
+    pub(super) async fn rules(&self, health: &Health, base: &Path) -> Result<Arc<ClientConfig>, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        if health.insecure {
+            return config(
+                &provider,
+                Arc::new(Named {
+                    known: Vec::new(),
+                    roots: None,
+                    anybody: true,
+                    provider: Arc::clone(&provider),
+                }),
+            );
+        }
+        if let Some(file) = &health.ca_file {
+            return config(&provider, Arc::new(Named::read(&base.join(file), &provider)?));
+        }
+        let make = async || {
+            let unknown = |why: String| {
+                format!(
+                    "there is no trust store: {why}; install it, name its file in $SSL_CERT_FILE, or set \
+                     `health.ca_file`"
+                )
+            };
+            let machine = Arc::clone(&provider);
+            let verifier = move || rustls_platform_verifier::Verifier::new(machine);
+            match tokio::task::spawn_blocking(verifier).await {
+                Ok(Ok(verifier)) => config(&provider, Arc::new(verifier)),
+                Ok(Err(error)) => {
+                    Err(unknown(error.to_string().trim_start_matches("unexpected error: ").to_owned()))
+                }
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        self.0.get_or_try_init(make).await.cloned()
+    }
+}
+
+/// Each check is a stranger here, too: no session is taken up again.
+fn config(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<Arc<ClientConfig>, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider));
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("cannot set up TLS: {error}"))?;
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Begins TLS on a connection.
+pub(super) async fn connect(
+    rules: Arc<ClientConfig>,
+    host: &str,
+    stream: TcpStream,
+    shown: &str,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| format!("`{host}` cannot be the name of a certificate"))?;
+    TlsConnector::from(rules).connect(name, stream).await.map_err(|error| describe(&error, host, shown))
+}
+
+/// The certificates of a file: one that is shown is good if it stands there itself, whatever it is for, or if one of these has
+/// signed it.
+#[derive(Debug)]
+struct Named {
+    known: Vec<CertificateDer<'static>>,
+    roots: Option<Arc<WebPkiServerVerifier>>,
+    /// Any will do.
+    anybody: bool,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Named {
+    fn read(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+        let known = read_certificates(path)?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(known.iter().cloned());
+        let roots =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
+        Ok(Self { known, roots, anybody: false, provider: Arc::clone(provider) })
+    }
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        stapled: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.anybody || self.known.iter().any(|known| known == shown) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        match &self.roots {
+            Some(roots) => roots.verify_server_cert(shown, between, name, stapled, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What went wrong while TLS began.
+fn describe(error: &io::Error, host: &str, shown: &str) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match inner {
+        Some(Error::InvalidCertificate(wrong)) => {
+            format!("cannot trust {shown}: {}", certificate(wrong, host))
+        }
+        Some(Error::InvalidMessage(_)) => {
+            format!("the server at {shown} does not use TLS: write `http://` if that is intended")
+        }
+        Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+            format!(
+                "{shown} requires a client certificate, and a check has none: use an `exec:` check with \
+                     one"
+            )
+        }
+        Some(Error::AlertReceived(alert)) => format!("{shown} aborted the TLS handshake ({alert:?})"),
+        Some(Error::PeerIncompatible(_)) => format!("{shown} supports no secure version of TLS (1.2 or 1.3)"),
+        Some(error) => format!("cannot begin TLS with {shown}: {error}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            format!("{shown} ended the connection during the TLS handshake")
+        }
+        None => format!("cannot begin TLS with {shown}: {}", describe_io_error(error)),
+    }
+}
+
+/// What is wrong with a certificate, and the way out. What has no words of its own here is a matter of how it was made.
+fn certificate(wrong: &CertificateError, host: &str) -> String {
+    match wrong {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("its certificate is not for `{host}`: use a name of the certificate, or {WAY_OUT}")
+        }
+        CertificateError::UnknownIssuer => {
+            format!("its certificate is self-signed, or of an unknown authority: {WAY_OUT}")
+        }
+        CertificateError::Revoked => "its certificate has been revoked".to_owned(),
+        CertificateError::Other(_) => format!("its certificate is self-signed: {WAY_OUT}"),
+        _ => format!("its certificate is invalid: {WAY_OUT}"),
+    }
+}

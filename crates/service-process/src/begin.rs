@@ -1,0 +1,388 @@
+//! The launch of a run, until its shim has said a word.
+//!
+//! A launch that was sent may get lost: with a zygote that is killed before it has forked, with a shim that is killed before
+//! it has begun. It may also be late: in a queue, or in a shim that is frozen. Which of these it is does not show from here, so
+//! nothing is decided by guessing. The shim [claims](service_shim::shared_buffer) the launch before it makes a process, and whoever
+//! wants anything else of it here withdraws it first:
+//!
+//! - the connection has ended, or the zygote has: withdrawn, it is made again; if that fails the run has begun, and has
+//!   ended or goes on;
+//! - the run is asked to stop: withdrawn, it never began and that is told; if that fails it is stopped as any other;
+//! - neither: it is waited for, and whoever is frozen on the way to it is woken. A shim that hangs, in a file system that does not
+//!   answer say, is told of after [`SLOW`] and ended after [`MAX_TRIES`].
+
+use super::connection::ShimConnection;
+use super::launch::{compose, log_limits};
+use super::shim_client::{Ask, Direct, RunFollower, ShimHandle, Shims, by_signal, new_handle, obey};
+use super::zygote::{IdleShim, Lifeline};
+use super::{limits, orphans};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use service_core::config::Service;
+use service_core::service::Event;
+use service_host::clock;
+use service_host::descriptors::{DescriptorPermit, NoDescriptors};
+use service_host::environment::describe_slow_lookup;
+use service_host::report::Observation;
+use service_shim::shared_buffer::claim;
+use service_shim::{DroppedLines, Launch, OrphanedOutput, PROTOCOL_VERSION, Process, RunRecord, ShimRequest};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// How long a shim may be silent after its launch before it is seen to that nobody has stopped it or its zygote.
+const SILENCE: Duration = Duration::from_secs(1);
+/// After so many of these a shim that has its launch and has not begun is told of, and after so many it is given up. A disk may be
+/// slow for long; nothing waits for ever.
+const SLOW: u32 = 5;
+const MAX_TRIES: u32 = 300;
+/// How long a shim that is killed may take to end.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is told of a run whose shim hangs.
+const GIVEN_UP: &str = "its shim has not begun the launch within 5 minutes: the disk or file system of its program, its working \
+                        directory or its log does not answer";
+/// How often a launch is made that gets lost, and the pause after the second time; doubled after each further one.
+const MAX_LAUNCHES: u32 = 10;
+const RETRY_DELAY: Duration = Duration::from_millis(5);
+/// How long one that ends may take to give its descriptors back to the next.
+const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
+const ROOM_AGAIN: Duration = Duration::from_millis(10);
+/// Launches at the same time of services for which only a connection has room.
+static SCARCE_LAUNCHES: Semaphore = Semaphore::const_new(2);
+/// How long one of those waits for others.
+const SCARCE_LAUNCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long env files may take to be read, and a user to be looked up.
+const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
+/// What is told of a run that was stopped before it began.
+const CALLED_OFF: &str = "it was stopped before its launch";
+
+impl Shims {
+    /// Starts a run.
+    pub fn launch(&self, definition: Arc<Service>, run: u64, missing: DroppedLines) -> ShimHandle {
+        let (handle, mut asked) = new_handle(PROTOCOL_VERSION);
+        let direct = Arc::clone(&handle.direct);
+        let shims = self.clone();
+        tokio::spawn(async move {
+            let follower =
+                RunFollower { name: definition.name.clone(), run, log: log_limits(&definition), shims };
+            let mut why = "the shim exited before it reported".to_owned();
+            for attempt in 0..MAX_LAUNCHES {
+                if attempt > 1 {
+                    tokio::time::sleep(RETRY_DELAY * (1 << (attempt - 2))).await;
+                }
+                let sent = tokio::select! {
+                    sent = send(&follower.shims, &definition, run, missing) => sent,
+                    // What is dropped here is a launch that was not sent whole, so no shim can begin it.
+                    Some(_) = asked.recv() => Err(Unsent::CalledOff),
+                };
+                match sent {
+                    Ok(sent) => match follower.await_word(sent, &mut asked, &direct).await {
+                        Fate::Lost => {}
+                        Fate::Over => return,
+                        Fate::CalledOff => return follower.not_begun(CALLED_OFF.to_owned()).await,
+                        Fate::GivenUp => return follower.not_begun(GIVEN_UP.to_owned()).await,
+                    },
+                    Err(Unsent::Lost(error)) => why = cannot(&error),
+                    Err(Unsent::Refused(message)) => return follower.not_begun(message).await,
+                    Err(Unsent::CalledOff) => return follower.not_begun(CALLED_OFF.to_owned()).await,
+                }
+            }
+            follower.not_begun(why).await;
+        });
+        handle
+    }
+}
+
+/// A launch that was sent.
+struct Sent {
+    connection: ShimConnection,
+    orphaned_output: OrphanedOutput,
+    zygote: Lifeline,
+    place: Place,
+}
+
+/// The descriptors of a launch.
+struct Place {
+    held: DescriptorPermit,
+    /// What its shim would leave is let go of once it has begun.
+    narrow: Option<SemaphorePermit<'static>>,
+}
+
+/// Why one was not.
+enum Unsent {
+    /// Somebody killed the zygote; another one may live longer.
+    Lost(io::Error),
+    Refused(String),
+    CalledOff,
+}
+
+/// What became of a launch that was sent.
+enum Fate {
+    /// It has not begun, and never will.
+    Lost,
+    /// The same, because it was asked to stop.
+    CalledOff,
+    /// The same, because its shim hangs.
+    GivenUp,
+    /// All that there was to tell was told.
+    Over,
+}
+
+async fn send(
+    shims: &Shims,
+    definition: &Arc<Service>,
+    run: u64,
+    missing: DroppedLines,
+) -> Result<Sent, Unsent> {
+    let mut launch = composed(shims, definition, run).await.map_err(Unsent::Refused)?;
+    launch.dropped_lines = missing;
+    let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
+    line.push(b'\n');
+    let place = place().await.map_err(|none| Unsent::Refused(none.to_string()))?;
+    let idle = shims.zygote.shim().await.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+            Unsent::Lost(error)
+        }
+        _ => Unsent::Refused(cannot(&error)),
+    })?;
+    let IdleShim { mut stream, orphaned_output, zygote } = idle;
+    // A shim that is gone shows when it is listened to.
+    let _ = stream.write_all(&line).await;
+    Ok(Sent { connection: ShimConnection::over(stream), orphaned_output, zygote, place })
+}
+
+/// Beside everybody else where it waits for others: a file system or a name service may not answer.
+async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
+    let Some(waits) = describe_slow_lookup(definition) else {
+        return compose(&shims.paths, definition, run);
+    };
+    let (paths, definition) = (Arc::clone(&shims.paths), Arc::clone(definition));
+    let composed = tokio::task::spawn_blocking(move || compose(&paths, &definition, run));
+    match tokio::time::timeout(LOOKUP_TIMEOUT, composed).await {
+        Ok(composed) => {
+            composed.unwrap_or_else(|error| Err(format!("its launch cannot be prepared: {error}")))
+        }
+        Err(_) => Err(format!("{waits} within {} s", LOOKUP_TIMEOUT.as_secs())),
+    }
+}
+
+/// Takes the descriptors of one launch. Those of a run that is just ending are waited for.
+async fn place() -> Result<Place, NoDescriptors> {
+    let deadline = clock::now().plus(PERMIT_TIMEOUT);
+    let mut held = loop {
+        match DescriptorPermit::connection() {
+            Err(_) if clock::now() < deadline => tokio::time::sleep(ROOM_AGAIN).await,
+            held => break held?,
+        }
+    };
+    if held.and_orphaned_output() {
+        return Ok(Place { held, narrow: None });
+    }
+    match tokio::time::timeout(SCARCE_LAUNCH_TIMEOUT, SCARCE_LAUNCHES.acquire()).await {
+        Ok(Ok(permit)) => Ok(Place { held, narrow: Some(permit) }),
+        _ => Err(NoDescriptors::now()),
+    }
+}
+
+fn cannot(error: &io::Error) -> String {
+    format!("its shim cannot be started: {error}")
+}
+
+impl RunFollower {
+    async fn not_begun(&self, message: String) {
+        limits::leave(&self.shims.paths, &self.name, self.run).await;
+        self.report(Event::LaunchFailed(message));
+    }
+
+    /// Waits for the first word of the shim, and follows it from there on.
+    async fn await_word(&self, sent: Sent, asked: &mut UnboundedReceiver<Ask>, direct: &Direct) -> Fate {
+        let Sent { connection, orphaned_output, mut zygote, place: Place { held, narrow } } = sent;
+        let (mut lines, writer) = connection.split();
+        let memory = Arc::clone(&orphaned_output.shared_buffer);
+        if narrow.is_none() {
+            self.observed(Observation::SharedBuffer(Arc::clone(&memory)));
+        }
+        // What is asked of a shim that has begun and has not said so yet.
+        let mut waiting = Vec::new();
+        let mut has_template = true;
+        let mut silence = tokio::time::interval(SILENCE);
+        silence.reset(); // the first one is not due at once
+        let mut silences = 0_u32;
+        let word = loop {
+            tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) => {
+                        if let Some(record) = self.note(&line) {
+                            break Some(record);
+                        }
+                    }
+                    Ok(None) | Err(_) => break None,
+                },
+                Some(ask) = asked.recv() => match self.withdraw(&memory).await {
+                    true => return Fate::CalledOff,
+                    false => waiting.push(ask),
+                },
+                () = zygote.ended(), if has_template => match self.withdraw(&memory).await {
+                    true => return Fate::Lost,
+                    false => has_template = false,
+                },
+                _ = silence.tick() => {
+                    silences += 1;
+                    self.rouse(&memory, &waiting);
+                    if silences == SLOW {
+                        self.tell_slow(&memory);
+                    }
+                    if silences.is_multiple_of(MAX_TRIES) && self.give_up(&memory).await {
+                        return Fate::GivenUp;
+                    }
+                }
+            }
+        };
+        if silences >= SLOW {
+            self.observed(Observation::Unreachable(None));
+        }
+        if word.is_none() && self.withdraw(&memory).await {
+            return Fate::Lost;
+        }
+        let shim = word.as_ref().map(|record: &RunRecord| record.shim).or_else(|| claim::holder(&memory));
+        drop(memory);
+        let orphaned_output = narrow.is_none().then_some(orphaned_output);
+        drop(narrow);
+        let writer = Arc::new(writer);
+        for ask in waiting {
+            obey(&writer, ask).await;
+        }
+        let last = self.listen(lines, writer, word, asked, direct).await;
+        drop(held);
+        match shim {
+            Some(shim) => self.attend(shim, last, None, orphaned_output, asked, direct).await,
+            None => self.conclude(last, orphaned_output).await,
+        }
+        Fate::Over
+    }
+
+    /// One that has the launch. While that lies in a queue there is nothing to tell.
+    fn tell_slow(&self, memory: &File) {
+        let Some(shim) = claim::holder(memory) else { return };
+        let why = format!(
+            "its shim (pid {}) has not begun the launch: it waits for a disk or a file system",
+            shim.pid
+        );
+        self.observed(Observation::Unreachable(Some(why)));
+    }
+
+    /// Takes a launch back; whether it has not begun and never will. The shim that has it has ended then: it may hold the lock of
+    /// the service, and listen already.
+    async fn withdraw(&self, memory: &File) -> bool {
+        let Ok(shim) = claim::withdraw(memory) else { return false };
+        if let Some(shim) = shim {
+            while shim.is_alive() {
+                by_pid(shim, Signal::SIGKILL);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.remove_socket();
+        }
+        true
+    }
+
+    /// Removes the socket of a shim that was killed.
+    fn remove_socket(&self) {
+        let _ = std::fs::remove_file(self.shims.paths.files(&self.name).socket());
+    }
+
+    /// Ends a shim that hangs; whether nothing is left of it. What hangs so that nobody can kill it is tried again.
+    async fn give_up(&self, memory: &File) -> bool {
+        let Some(shim) = claim::holder(memory) else { return false };
+        let has_begun = claim::withdraw(memory).is_err();
+        let deadline = clock::now().plus(EXIT_TIMEOUT);
+        while shim.is_alive() {
+            by_pid(shim, Signal::SIGKILL);
+            if clock::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if has_begun {
+            limits::kill(&self.shims.paths, &self.name, self.run);
+            orphans::end(&self.shims.paths, &self.name, self.run, None).await;
+        }
+        self.remove_socket();
+        true
+    }
+
+    /// Sees to it that nobody on the way of a launch is frozen. A shim that has begun and still says nothing hears no order to
+    /// kill what it keeps, and is killed itself: that goes with it.
+    fn rouse(&self, memory: &File, waiting: &[Ask]) {
+        self.shims.zygote.wake();
+        let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };
+        by_pid(shim, Signal::SIGCONT);
+        let kill = |ask: &&Ask| matches!(ask, Ask::ShimRequest(ShimRequest::Signal(nix::libc::SIGKILL)));
+        if let Some(Ask::ShimRequest(order)) = waiting.iter().find(kill) {
+            by_signal(shim, *order);
+        }
+    }
+}
+
+fn by_pid(process: Process, signal: Signal) {
+    if let Ok(pid) = process.pid.try_into() {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_core::Name;
+    use service_host::disk::Disk;
+    use service_host::paths::Paths;
+    use service_host::report::ReportSender;
+    use service_shim::{LaunchFds, LogLimits, shared_buffer::SharedBuffer};
+    use tokio::net::UnixStream;
+    use tokio::sync::watch;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shim_that_hangs_is_given_up_whether_it_has_claimed_its_launch_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            state_dir: directory.path().to_owned(),
+            fallback_state_file: None,
+            project: directory.path().to_owned(),
+            base_dir: directory.path().to_owned(),
+            nu: None,
+            boot_id: String::new(),
+            disk: Disk::default(),
+        };
+        let (reports, _incoming) = ReportSender::channel();
+        let shims = Shims::new(Arc::new(paths), "service-shim".into(), None, reports);
+        for claims in [false, true] {
+            let (launch_fds, stream, orphaned_output) = LaunchFds::create().unwrap();
+            let mut shim = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            let buffer = SharedBuffer::open(&launch_fds.shared_buffer).unwrap();
+            buffer.set_holder(Process::find(shim.id()).unwrap());
+            assert!(!claims || buffer.claim());
+            stream.set_nonblocking(true).unwrap();
+            let (_alive, lifeline) = watch::channel(());
+            let sent = Sent {
+                connection: ShimConnection::over(UnixStream::from_std(stream).unwrap()),
+                orphaned_output,
+                zygote: Lifeline(lifeline),
+                place: place().await.unwrap(),
+            };
+            let follower = RunFollower {
+                shims: shims.clone(),
+                name: Name::new("web").unwrap(),
+                run: 1,
+                log: LogLimits { max_size: 1 << 20, max_files: 1 },
+            };
+            let (_handle, mut asked) = new_handle(PROTOCOL_VERSION);
+            let fate = follower.await_word(sent, &mut asked, &Direct::default()).await;
+            assert!(matches!(fate, Fate::GivenUp));
+            assert!(!shim.wait().unwrap().success());
+            assert!(!buffer.claim(), "it never begins");
+        }
+    }
+}

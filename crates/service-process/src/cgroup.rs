@@ -1,0 +1,230 @@
+//! Cgroups (version 2) for runs with limits: where they may be made, and making, reading and removing one.
+//!
+//! A cgroup that hands controllers on to its children must not have processes of its own ("no internal processes",
+//! cgroups(7)). So where the daemon shares its cgroup with others, as in a systemd scope or a container, they all move
+//! into a leaf beside the runs. That is only done in a cgroup that was handed to us for such things: systemd marks it
+//! (`Delegate=yes`), and where there is no systemd, it is ours if we may write to it.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// Where processes go that are in the way.
+pub const LEAF: &str = "service-orchestrator.leaf";
+/// Where runs live on a machine without systemd: beside the others' cgroups.
+const TOP: &str = "service-orchestrator";
+/// Of each so many microseconds a service may use its share, as with systemd and Docker.
+const PERIOD: f64 = 100_000.0;
+/// Processes can be started while others are moved; after so many rounds somebody is faster than we are.
+const MAX_ROUNDS: u32 = 20;
+
+/// What the kernel and systemd say about this process; in tests, about another.
+pub(super) struct Around {
+    /// `/proc/self`.
+    pub(super) process: PathBuf,
+    /// Whether systemd runs this machine.
+    pub(super) systemd: bool,
+    /// Whether systemd has handed on the cgroup of this directory.
+    pub(super) delegated: fn(&Path) -> bool,
+}
+
+impl Around {
+    pub(super) fn us() -> Self {
+        let systemd = Path::new("/run/systemd/system").is_dir();
+        Self { process: "/proc/self".into(), systemd, delegated: is_delegated }
+    }
+}
+
+/// Where the cgroups of runs may be made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    /// The cgroup above them.
+    directory: PathBuf,
+    /// The root of all cgroups, if the site lies directly below it. It may have processes and hand on controllers.
+    root: Option<PathBuf>,
+}
+
+impl Site {
+    /// Changes nothing.
+    pub(super) fn find(around: &Around) -> Result<Self, String> {
+        let read = |name: &str| fs::read_to_string(around.process.join(name)).unwrap_or_default();
+        let (own, mounts) = (read("cgroup"), read("mountinfo"));
+        let own =
+            own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("there is no cgroup v2 here")?;
+        let (mount, directory) = mounts
+            .lines()
+            .find_map(|line| mounted(line, Path::new(own)))
+            .ok_or("cgroup v2 is not mounted here, or not where the daemon's own cgroup can be seen")?;
+        let parent = directory.parent().filter(|parent| parent.starts_with(&mount));
+        if around.systemd {
+            // The parent: a former daemon has moved all into a leaf, or systemd has put us into one.
+            return match std::iter::once(&*directory).chain(parent).find(|place| (around.delegated)(place)) {
+                Some(place) => Ok(Self { directory: place.to_path_buf(), root: None }),
+                None => Err(format!("cgroup `{own}`, in which the daemon runs, is not delegated to it")),
+            };
+        }
+        if !mount.join("cgroup.events").exists() {
+            return Ok(Self { directory: mount.join(TOP), root: Some(mount) });
+        }
+        let in_leaf = directory.file_name().is_some_and(|name| name == LEAF);
+        let directory = parent.filter(|_| in_leaf).map_or(directory.clone(), Path::to_path_buf);
+        Ok(Self { directory, root: None })
+    }
+
+    /// Makes a controller available to the cgroups of runs.
+    pub(super) fn enable(&self, controller: &str) -> Result<(), String> {
+        if let Some(root) = &self.root {
+            hand_on(root, controller, || Ok(()))?;
+            match fs::create_dir(&self.directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(format!("cgroup `{}` cannot be created: {error}", self.directory.display()));
+                }
+                _ => {}
+            }
+        }
+        hand_on(&self.directory, controller, || self.clear())
+    }
+
+    /// Moves every process of the site itself into a leaf.
+    fn clear(&self) -> io::Result<()> {
+        let leaf = self.directory.join(LEAF);
+        for _ in 0..MAX_ROUNDS {
+            let processes = fs::read_to_string(self.directory.join("cgroup.procs"))?;
+            if processes.trim().is_empty() {
+                return Ok(());
+            }
+            if !leaf.is_dir() {
+                fs::create_dir(&leaf)?;
+            }
+            for pid in processes.lines() {
+                // It may have ended just now; whoever is left is seen in the next round.
+                let _ = write(&leaf.join("cgroup.procs"), pid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the cgroup of a run may be made.
+    pub(super) fn place(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// A cgroup that is or was that of a run.
+#[derive(Debug)]
+pub(super) struct Cgroup(pub(super) PathBuf);
+
+impl Cgroup {
+    /// Makes it, without limits so far. If there is one, it is of a run that is over.
+    pub(super) fn make(&self) -> io::Result<()> {
+        self.remove()?;
+        fs::create_dir(&self.0)
+    }
+
+    /// Everything together may use so many bytes. Swap would only put the end off, and slow down everybody else until
+    /// then. If one process has to go, all go: a service that lives on without a part of it helps nobody.
+    pub(super) fn limit_memory(&self, bytes: u64) -> io::Result<()> {
+        match write(&self.0.join("memory.swap.max"), "0") {
+            // A kernel without swap has no such file.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        write(&self.0.join("memory.oom.group"), "1")?;
+        write(&self.0.join("memory.max"), &bytes.to_string())
+    }
+
+    /// Everything together may use so many cores.
+    pub(super) fn limit_cpu(&self, cores: f64) -> io::Result<()> {
+        write(&self.0.join("cpu.max"), &format!("{:.0} {PERIOD:.0}", cores * PERIOD))
+    }
+
+    /// Whether the kernel has killed it because it had reached its limit.
+    pub(super) fn was_out_of_memory(&self) -> bool {
+        let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
+        let kills =
+            events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok());
+        kills.is_some_and(|kills| kills > 0)
+    }
+
+    /// Kills everything in it, however it calls itself by now. A kernel before 5.14 cannot do this.
+    pub(super) fn kill(&self) {
+        let _ = write(&self.0.join("cgroup.kill"), "1");
+    }
+
+    /// Removes it and what the service has made in it. Fails as long as there are processes.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fn remove(directory: &Path) -> io::Result<()> {
+            for entry in fs::read_dir(directory)?.flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    remove(&entry.path())?;
+                }
+            }
+            fs::remove_dir(directory)
+        }
+        match remove(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where a line of `mountinfo` mounts cgroup v2, and this cgroup in it.
+fn mounted(line: &str, cgroup: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (mount, kind) = line.split_once(" - ")?;
+    kind.starts_with("cgroup2 ").then_some(())?;
+    let mut fields = mount.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    let within = cgroup.strip_prefix(root).ok()?;
+    // So a namespace shows what lies outside of it.
+    within.components().all(|part| matches!(part, Component::Normal(_))).then_some(())?;
+    // Spaces and the like stand as octal numbers here; nobody mounts cgroups in such a place.
+    let point = PathBuf::from(point);
+    let directory = if within.as_os_str().is_empty() { point.clone() } else { point.join(within) };
+    Some((point, directory))
+}
+
+/// Has a cgroup hand on a controller to its children; `clear` takes away the processes that would forbid it.
+fn hand_on(directory: &Path, controller: &str, clear: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
+    let has = |file: &str| {
+        let words = fs::read_to_string(directory.join(file)).unwrap_or_default();
+        words.split_ascii_whitespace().any(|word| word == controller)
+    };
+    let shown = directory.display();
+    if has("cgroup.subtree_control") {
+        return Ok(());
+    }
+    if !has("cgroup.controllers") {
+        return Err(format!("cgroup v2 at `{shown}` does not have the `{controller}` controller"));
+    }
+    clear()
+        .and_then(|()| write(&directory.join("cgroup.subtree_control"), &format!("+{controller}")))
+        .map_err(|error| format!("cgroup `{shown}` cannot delegate the `{controller}` controller: {error}"))
+}
+
+/// In one write, to a file that the kernel has made.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write;
+    fs::File::options().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// systemd says so in an attribute that everybody may read, and before version 249 in one for root alone.
+fn is_delegated(directory: &Path) -> bool {
+    let read = |name| attribute(directory, name).is_some_and(|value| value == b'1');
+    read(c"user.delegate") || read(c"trusted.delegate")
+}
+
+/// An extended attribute of one byte.
+#[expect(unsafe_code, reason = "nix does not know extended attributes")]
+fn attribute(path: &Path, name: &std::ffi::CStr) -> Option<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut value = 0_u8;
+    // SAFETY: both strings end with NUL, and the kernel writes at most the one byte that there is room for.
+    let length = unsafe {
+        nix::libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::from_mut(&mut value).cast(), 1)
+    };
+    (length == 1).then_some(value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! Commands of services: `exec:` checks, stop commands, and the Nushell of managers. Each is run directly, in a process group of
+//! its own that is killed when its time is up.
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{Gid, Pid, Uid, fchown, geteuid, setgroups, setresgid, setresuid};
+use service_core::config::Service;
+use service_host::clock;
+use service_host::credentials::resolve_identity;
+use service_host::descriptors;
+use service_host::environment::{describe_slow_lookup, inherited_environment, read_environment};
+use service_host::paths::Paths;
+use service_host::text::CheckText;
+use service_host::text::truncate;
+use service_shim::error_text::explain_process_limit;
+use service_shim::keyring;
+use service_shim::protocol::Identity;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// How much output is kept.
+#[derive(Debug, Clone, Copy)]
+pub enum OutputLimit {
+    /// So much, the latest.
+    Latest(usize),
+    /// All of it; more than so much is an error.
+    Within(usize),
+}
+
+/// So much of a command is told.
+const MAX_COMMAND_CHARS: usize = 200;
+
+/// What a check wrote is kept up to here.
+const OF_A_CHECK: OutputLimit = OutputLimit::Latest(64 * 1024);
+
+/// The variable that marks what belongs to one call, also when it leaves the call's process group.
+const MARK: &str = "SERVICE_CALL_ID";
+
+/// After so many looks what is left of a call is beyond us, for example another user's.
+const MAX_SEARCHES: u32 = 20;
+
+/// Output that goes into a file is read in pieces of so many bytes.
+const PIECE: usize = 64 * 1024;
+
+/// How long output is still read after the end of a child.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Runs a command of a service, in its directory and environment, as its user. The last line it wrote is told with it.
+pub async fn run(
+    paths: &Arc<Paths>,
+    service: &Service,
+    command: &str,
+    limit: Duration,
+) -> Result<CheckText, CheckText> {
+    let argv = shell_words::split(command)
+        .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
+    let (program, arguments) = argv.split_first().ok_or_else(|| "the command is empty".to_owned())?;
+    let mut child = Command::new(program);
+    let Own { variables, identity, inherited } = own(paths, service, limit).await?;
+    if inherited.is_some() {
+        child.env_clear();
+    }
+    if service.has_no_new_privileges() {
+        lose_chances(&mut child);
+    }
+    if let Some(identity) = identity {
+        child.env("HOME", &identity.home).env("USER", &identity.name).env("LOGNAME", &identity.name);
+        run_as(&mut child, identity);
+    }
+    child
+        .args(arguments)
+        .envs(inherited.unwrap_or_default())
+        .envs(variables)
+        .current_dir(paths.working_dir(service.working_dir.as_deref()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut group = ProcessGroup::spawn(child).map_err(|error| format!("cannot run `{program}`: {error}"))?;
+    let finished = tokio::time::timeout(limit, group.finish(OF_A_CHECK)).await;
+    let output = finished
+        .map_err(|_| format!("`{command}` did not end within {limit:?}"))?
+        .map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
+    let said = output.stdout + &output.stderr;
+    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let said = |message: String| CheckText { message, output: Some(said.to_owned()) };
+    let command = truncate(command, MAX_COMMAND_CHARS);
+    match output.status.code() {
+        Some(0) => Ok(said(format!("`{command}` succeeded"))),
+        Some(code) => Err(said(format!("`{command}` ended with code {code}"))),
+        None => Err(said(format!("`{command}` was ended by a signal"))),
+    }
+}
+
+/// What a command of a service has of it.
+struct Own {
+    variables: Vec<(String, String)>,
+    identity: Option<Identity>,
+    inherited: Option<Vec<(String, String)>>,
+}
+
+impl Own {
+    fn resolve(base_dir: &Path, service: &Service) -> Result<Self, String> {
+        let variables = read_environment(base_dir, service)?;
+        let identity = resolve_identity(service)?;
+        let inherited = inherited_environment(service, identity.as_ref());
+        Ok(Self { variables, identity, inherited })
+    }
+}
+
+/// Beside everybody else where it waits for others: a file system or a name service may not answer.
+async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<Own, String> {
+    let Some(waits) = describe_slow_lookup(service) else {
+        return Own::resolve(&paths.base_dir, service);
+    };
+    let (paths, service) = (Arc::clone(paths), service.clone());
+    let looked_up = tokio::task::spawn_blocking(move || Own::resolve(&paths.base_dir, &service));
+    let looked_up = tokio::time::timeout(limit, looked_up).await;
+    let looked_up = looked_up.map_err(|_| format!("{waits} within {limit:?}"))?;
+    looked_up.unwrap_or_else(|error| Err(format!("cannot look up who the service is: {error}")))
+}
+
+/// Unlike `Command::uid`, with the groups that the service itself has.
+#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+fn run_as(command: &mut Command, identity: Identity) {
+    if !geteuid().is_root() {
+        // Whoever is not root can only be itself.
+        return;
+    }
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    let groups: Vec<Gid> = identity.groups.into_iter().map(Gid::from_raw).collect();
+    let become_it = move || {
+        keyring::join_own()?;
+        own_outputs(uid, gid);
+        setgroups(&groups)?;
+        setresgid(gid, gid, gid)?;
+        Ok(setresuid(uid, uid, uid)?)
+    };
+    // SAFETY: only system calls, no lock is taken and nothing allocated.
+    unsafe { command.pre_exec(become_it) };
+}
+
+/// Its outputs are given to whom it becomes, so that it can open `/dev/stdout`. Only a pipe is ours to give.
+fn own_outputs(uid: Uid, gid: Gid) {
+    for output in [std::io::stdout().as_raw_fd(), std::io::stderr().as_raw_fd()] {
+        // SAFETY: a child that was just forked has both.
+        #[expect(unsafe_code, reason = "they are known by number alone")]
+        let output = unsafe { BorrowedFd::borrow_raw(output) };
+        let kind = fstat(output).map(|stat| stat.st_mode & SFlag::S_IFMT.bits());
+        if kind == Ok(SFlag::S_IFIFO.bits()) {
+            let _ = fchown(output, Some(uid), Some(gid));
+        }
+    }
+}
+
+/// It can gain no rights by executing a program, as the service itself.
+#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+fn lose_chances(command: &mut Command) {
+    // SAFETY: it is one system call.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_no_new_privs()?)) };
+}
+
+/// How a child ended and what it wrote.
+pub struct Output {
+    /// How the command ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// A child and everything in its process group; dropping it ends what still runs. If it is dropped before the child has
+/// ended, what has left the group is ended too.
+pub struct ProcessGroup {
+    child: Child,
+    id: Option<Pid>,
+    mark: Option<String>,
+}
+
+impl ProcessGroup {
+    /// Runs a command as the leader of a group.
+    pub fn spawn(mut command: Command) -> std::io::Result<Self> {
+        let mark = mark();
+        descriptors::as_meant(command.as_std_mut());
+        let child = command.env(MARK, &mark).process_group(0).spawn().map_err(explain_process_limit)?;
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })
+    }
+
+    /// The process of the child, while it has not ended.
+    pub fn leader(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The child's standard input, once.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// The word that marks it.
+    pub fn call_id(&self) -> &str {
+        self.mark.as_deref().and_then(|mark| mark.split_once('=')).map_or("", |(_, id)| id)
+    }
+
+    /// Waits for the end of the child. What it left behind may hold its pipes open for as long as it likes.
+    pub async fn finish(&mut self, most: OutputLimit) -> std::io::Result<Output> {
+        let (pipe, mut stdout) = (self.child.stdout.take(), Vec::new());
+        let (status, stderr) = self.end(read(pipe, &mut stdout, most), most).await?;
+        Ok(Output { status, stdout: text(&stdout), stderr })
+    }
+
+    /// The same, with what it writes to its standard output in a file, so many bytes at most.
+    pub async fn finish_into(&mut self, file: Arc<File>, most: usize) -> std::io::Result<Output> {
+        let pipe = self.child.stdout.take();
+        let (status, stderr) = self.end(keep(pipe, file, most), OF_A_CHECK).await?;
+        Ok(Output { status, stdout: String::new(), stderr })
+    }
+
+    async fn end(
+        &mut self,
+        stdout: impl Future<Output = std::io::Result<()>>,
+        most: OutputLimit,
+    ) -> std::io::Result<(ExitStatus, String)> {
+        let (pipe, mut stderr) = (self.child.stderr.take(), Vec::new());
+        let status = {
+            let mut reads = pin!(async { tokio::try_join!(stdout, read(pipe, &mut stderr, most)) });
+            tokio::select! {
+                read = &mut reads => {
+                    read?;
+                    self.child.wait().await?
+                }
+                status = self.child.wait() => {
+                    if let Ok(read) = tokio::time::timeout(LAST_WORDS, reads).await {
+                        read?;
+                    }
+                    status?
+                }
+            }
+        };
+        // Looking through all processes is for the rare case.
+        self.mark = None;
+        Ok((status, text(&stderr)))
+    }
+
+    /// Lets what the child left behind live on.
+    pub fn leave(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for ProcessGroup {
+    /// Also after a proper end: a check may leave something in the background, and nobody would end that.
+    fn drop(&mut self) {
+        let Some(id) = self.id else { return };
+        let _ = killpg(id, Signal::SIGKILL);
+        let Some(mark) = &self.mark else { return };
+        for _ in 0..MAX_SEARCHES {
+            let left = marked(mark.as_bytes());
+            if left.is_empty() {
+                break;
+            }
+            for pid in left {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+/// A word that no other call of any daemon has.
+fn mark() -> String {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{}-{call}", std::process::id(), clock::now().as_nanos())
+}
+
+/// The processes with this variable in their environment.
+fn marked(mark: &[u8]) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_marked = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+    };
+    pids.filter(is_marked).map(Pid::from_raw).collect()
+}
+
+/// Reads to the end and keeps what is to be kept.
+async fn read(
+    stream: Option<impl AsyncRead + Unpin>,
+    into: &mut Vec<u8>,
+    most: OutputLimit,
+) -> std::io::Result<()> {
+    let Some(mut stream) = stream else { return Ok(()) };
+    while let Ok(1..) = stream.read_buf(into).await {
+        match most {
+            OutputLimit::Latest(most) if into.len() > 2 * most => drop(into.drain(..into.len() - most)),
+            OutputLimit::Within(most) if into.len() > most => {
+                return Err(too_much(most));
+            }
+            OutputLimit::Latest(_) | OutputLimit::Within(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads to the end into a file, a piece at a time; another thread waits for the disk.
+async fn keep(stream: Option<impl AsyncRead + Unpin>, file: Arc<File>, most: usize) -> std::io::Result<()> {
+    let Some(mut stream) = stream else { return Ok(()) };
+    let (mut piece, mut kept) = (Vec::with_capacity(PIECE), 0);
+    while let Ok(1..) = stream.read_buf(&mut piece).await {
+        kept += piece.len();
+        if kept > most {
+            return Err(too_much(most));
+        }
+        let file = Arc::clone(&file);
+        let write = move || {
+            (&*file).write_all(&piece)?;
+            piece.clear();
+            Ok(piece)
+        };
+        piece = tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other).flatten()?;
+    }
+    Ok(())
+}
+
+fn too_much(most: usize) -> std::io::Error {
+    let error = format!("it printed more than {} MiB", most >> 20);
+    std::io::Error::new(ErrorKind::FileTooLarge, error)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,21 @@
+//! The daemon's side of shims: launching one, following it, taking one up again; and commands of services.
+
+mod begin;
+pub mod cgroup;
+pub mod command;
+mod connection;
+mod executable;
+mod launch;
+pub mod limits;
+pub mod liveness;
+pub mod lost;
+pub mod orphans;
+mod preflight;
+mod reach;
+mod shim_client;
+pub mod shim_program;
+mod zygote;
+
+pub use preflight::{Blocker, blockers};
+pub use reach::Reached;
+pub use shim_client::{ShimHandle, Shims, query_record};

@@ -1,0 +1,349 @@
+//! How the limits of a run are kept: by a cgroup, by an rlimit or not at all, and why not better.
+//!
+//! This is decided at each launch and written down beside the record of the run, so that every later daemon knows it,
+//! can say why a run was killed, and finds the cgroup that it has to remove.
+
+use super::cgroup::{Around, Cgroup, Site};
+use serde::{Deserialize, Serialize};
+use service_core::Name;
+use service_core::config::Limits;
+use service_core::service::Exit;
+use service_host::fs::write_private;
+use service_host::paths::Paths;
+use service_shim::protocol;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Between two tries to remove a cgroup whose last process is just being killed.
+const RETRY_DELAY: Duration = Duration::from_millis(5);
+/// After so many tries what is in it is beyond us.
+const MAX_TRIES: u32 = 400;
+
+/// What was written down about one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppliedLimits {
+    run: u64,
+    cgroup: Option<PathBuf>,
+    /// The limit of memory, in bytes.
+    pub memory: Option<Limit<u64>>,
+    /// The limit of CPU time, in cores.
+    pub cpu: Option<Limit<f64>>,
+    /// Why none of it is known, but for the cgroup that is there.
+    #[serde(skip)]
+    unread: Option<String>,
+}
+
+/// One limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Limit<T> {
+    /// How much.
+    pub most: T,
+    by: Enforcement,
+    /// Why not by a cgroup.
+    why: Option<String>,
+}
+
+/// Who keeps a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Enforcement {
+    Cgroup,
+    Rlimit,
+    None,
+}
+
+impl Enforcement {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::Rlimit => "rlimit",
+            Self::None => "none",
+        }
+    }
+}
+
+impl AppliedLimits {
+    /// What was written down about this run.
+    pub fn read(paths: &Paths, name: &Name, run: u64) -> Option<Self> {
+        match noted(paths, name) {
+            Ok(kept) => kept.filter(|kept| kept.run == run),
+            Err(error) => Some(Self::unread(paths, name, run, &error)),
+        }
+    }
+
+    fn unread(paths: &Paths, name: &Name, run: u64, error: &std::io::Error) -> Self {
+        let note = note(paths, name);
+        let why =
+            format!("how its limits are enforced cannot be told: cannot read `{}`: {error}", note.display());
+        let cgroup = cgroups(paths, name).into_iter().find_map(|(of, cgroup)| (of == run).then_some(cgroup));
+        Self { run, cgroup, memory: None, cpu: None, unread: Some(why) }
+    }
+
+    /// Whether what was written down could be read.
+    pub fn is_read(&self) -> bool {
+        self.unread.is_none()
+    }
+
+    /// The word for who keeps them: `cgroup`, `rlimit` or `none`, or one for each; `unknown` if that cannot be told.
+    pub fn describe(&self) -> String {
+        if !self.is_read() {
+            return "unknown".to_owned();
+        }
+        match (self.memory.as_ref().map(|limit| limit.by), self.cpu.as_ref().map(|limit| limit.by)) {
+            (Some(memory), Some(cpu)) if memory != cpu => {
+                format!("memory: {}, cpu: {}", memory.as_str(), cpu.as_str())
+            }
+            (Some(by), _) | (None, Some(by)) => by.as_str().to_owned(),
+            (None, None) => Enforcement::None.as_str().to_owned(),
+        }
+    }
+
+    /// The bound of each process's address space, where that is how memory is bounded.
+    pub fn address_space(&self) -> Option<u64> {
+        self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit).map(|limit| limit.most)
+    }
+
+    /// What a user must know who counts on them.
+    pub fn caveat(&self) -> Option<String> {
+        if self.unread.is_some() {
+            return self.unread.clone();
+        }
+        let why = |why: &Option<String>| why.clone().unwrap_or_default();
+        let memory = self.memory.as_ref().and_then(|limit| match limit.by {
+            Enforcement::Cgroup => None,
+            Enforcement::Rlimit => {
+                Some(format!("memory_limit applies to each process separately: {}", why(&limit.why)))
+            }
+            Enforcement::None => Some(format!("memory_limit is not enforced: {}", why(&limit.why))),
+        });
+        let cpu = self.cpu.as_ref().filter(|limit| limit.by != Enforcement::Cgroup);
+        let cpu = cpu.map(|limit| format!("cpu_limit is not enforced: {}", why(&limit.why)));
+        match (memory, cpu) {
+            (Some(memory), Some(cpu)) => Some(format!("{memory}; {cpu}")),
+            (memory, cpu) => memory.or(cpu),
+        }
+    }
+}
+
+/// Decides how the limits of a run are kept, and prepares it. Whatever stands in the way, the service is started: with
+/// what can be had, and with a word about what cannot.
+pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> protocol::Limits {
+    for old in last(paths, name).into_iter().filter_map(|kept| kept.cgroup).map(Cgroup) {
+        if let Err(error) = old.remove() {
+            tracing::warn!(service = %name, cgroup = %old.0.display(), %error, "cannot remove the cgroup of its last run");
+        }
+    }
+    if limits.is_none() {
+        let _ = std::fs::remove_file(note(paths, name));
+        return protocol::Limits::default();
+    }
+    let cgroup = format!("{}{run}", prefix(paths, name));
+    let mut kept = plan(Site::find(&Around::us()), limits, &cgroup, run);
+    let wanted = kept.cgroup.clone();
+    // Before it exists, so that it is found whenever we are killed.
+    let made = write_down(paths, name, &kept)
+        .map_err(|error| format!("`{}` cannot be written: {error}", note(paths, name).display()))
+        .and_then(|()| wanted.map_or(Ok(()), |cgroup| make(&Cgroup(cgroup), &kept)));
+    if let Err(why) = made {
+        kept.give_up(&why);
+        if let Err(error) = write_down(paths, name, &kept) {
+            tracing::warn!(service = %name, %error, "cannot save how its limits are enforced");
+        }
+    }
+    if let Some(caveat) = kept.caveat() {
+        tracing::warn!(service = %name, run, "{caveat}");
+    }
+    kept.launch()
+}
+
+/// What is possible: each limit by the cgroup if its controller can be had.
+fn plan(site: Result<Site, String>, limits: &Limits, name: &str, run: u64) -> AppliedLimits {
+    let by_cgroup = |controller: &str| match &site {
+        Ok(site) => site.enable(controller),
+        Err(why) => Err(why.clone()),
+    };
+    let memory = limits.memory.map(|most| match by_cgroup("memory") {
+        Ok(()) => Limit { most, by: Enforcement::Cgroup, why: None },
+        Err(why) => Limit { most, by: Enforcement::Rlimit, why: Some(why) },
+    });
+    // No rlimit fits: RLIMIT_CPU is how much in a whole life, not how much at a time.
+    let cpu = limits.cpu.map(|most| match by_cgroup("cpu") {
+        Ok(()) => Limit { most, by: Enforcement::Cgroup, why: None },
+        Err(why) => Limit { most, by: Enforcement::None, why: Some(why) },
+    });
+    let needed = [memory.as_ref().map(|limit| limit.by), cpu.as_ref().map(|limit| limit.by)];
+    let site = site.ok().filter(|_| needed.contains(&Some(Enforcement::Cgroup)));
+    AppliedLimits { run, cgroup: site.map(|site| site.place(name)), memory, cpu, unread: None }
+}
+
+fn make(cgroup: &Cgroup, kept: &AppliedLimits) -> Result<(), String> {
+    let limits = || {
+        cgroup.make()?;
+        if let Some(limit) = kept.memory.as_ref().filter(|limit| limit.by == Enforcement::Cgroup) {
+            cgroup.limit_memory(limit.most)?;
+        }
+        match kept.cpu.as_ref().filter(|limit| limit.by == Enforcement::Cgroup) {
+            Some(limit) => cgroup.limit_cpu(limit.most),
+            None => Ok(()),
+        }
+    };
+    limits().map_err(|error: std::io::Error| {
+        let _ = cgroup.remove();
+        format!("cgroup `{}` cannot be created: {error}", cgroup.0.display())
+    })
+}
+
+impl AppliedLimits {
+    /// Goes on without a cgroup.
+    fn give_up(&mut self, why: &str) {
+        self.cgroup = None;
+        if let Some(limit) = self.memory.as_mut().filter(|limit| limit.by == Enforcement::Cgroup) {
+            (limit.by, limit.why) = (Enforcement::Rlimit, Some(why.to_owned()));
+        }
+        if let Some(limit) = self.cpu.as_mut().filter(|limit| limit.by == Enforcement::Cgroup) {
+            (limit.by, limit.why) = (Enforcement::None, Some(why.to_owned()));
+        }
+    }
+
+    /// The shim's part of it.
+    fn launch(&self) -> protocol::Limits {
+        let by_rlimit = self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit);
+        protocol::Limits { cgroup: self.cgroup.clone(), address_space: by_rlimit.map(|limit| limit.most) }
+    }
+}
+
+/// How a process of a run ended, in the core's words; to be asked while its cgroup is there.
+pub fn exit(paths: &Paths, name: &Name, run: u64, exit: service_shim::Exit) -> Exit {
+    let signal = match exit {
+        service_shim::Exit::Code(code) => return Exit::Code(code),
+        service_shim::Exit::Signal(signal) => signal,
+    };
+    let kept = || AppliedLimits::read(paths, name, run);
+    match kept().filter(|_| signal == nix::libc::SIGKILL) {
+        Some(AppliedLimits { cgroup: Some(cgroup), memory: Some(limit), .. })
+            if Cgroup(cgroup.clone()).was_out_of_memory() =>
+        {
+            Exit::OutOfMemory(limit.most)
+        }
+        _ => Exit::Signal(signal),
+    }
+}
+
+/// Kills what is left in the cgroup of a run whose shim is gone.
+pub(super) fn kill(paths: &Paths, name: &Name, run: u64) {
+    if let Some(cgroup) = AppliedLimits::read(paths, name, run).and_then(|kept| kept.cgroup) {
+        Cgroup(cgroup).kill();
+    }
+}
+
+/// Removes the cgroup of a run that is over.
+pub(super) async fn leave(paths: &Paths, name: &Name, run: u64) {
+    if let Some(kept) = AppliedLimits::read(paths, name, run) {
+        clear(paths, name, &kept).await;
+    }
+}
+
+/// Removes what a former daemon left of a service that does not run, with whatever is still in there.
+pub async fn leave_over(paths: &Paths, name: &Name) {
+    for kept in last(paths, name) {
+        kill(paths, name, kept.run);
+        clear(paths, name, &kept).await;
+    }
+}
+
+async fn clear(paths: &Paths, name: &Name, kept: &AppliedLimits) {
+    if let Some(cgroup) = kept.cgroup.clone().map(Cgroup) {
+        let mut tries = 0;
+        while let Err(error) = cgroup.remove() {
+            tries += 1;
+            if tries == MAX_TRIES {
+                tracing::error!(service = %name, cgroup = %cgroup.0.display(), %error, "cannot remove its cgroup");
+                return;
+            }
+            tokio::time::sleep(RETRY_DELAY).await;
+        }
+    }
+    // Why the run ended may be asked later, and a bound of the address space is a likely reason.
+    if kept.address_space().is_some() {
+        return;
+    }
+    // The next run may have begun meanwhile; what is written down now is about that one.
+    if matches!(noted(paths, name), Ok(Some(now)) if now == *kept) {
+        let _ = std::fs::remove_file(note(paths, name));
+    }
+}
+
+fn note(paths: &Paths, name: &Name) -> PathBuf {
+    paths.files(name).directory().join("limits.json")
+}
+
+/// What was written down about the last run.
+///
+/// # Errors
+/// Why that is not known.
+fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits>> {
+    match std::fs::read(note(paths, name)) {
+        Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same; where it is not known, the cgroups that are there.
+fn last(paths: &Paths, name: &Name) -> Vec<AppliedLimits> {
+    noted(paths, name).map_or_else(
+        |error| {
+            let runs = cgroups(paths, name).into_iter();
+            runs.map(|(run, _)| AppliedLimits::unread(paths, name, run, &error)).collect()
+        },
+        Vec::from_iter,
+    )
+}
+
+/// What the names of all cgroups of a service begin with; the number of the run follows.
+fn prefix(paths: &Paths, name: &Name) -> String {
+    format!("run.{}.{name}.", paths.fingerprint())
+}
+
+/// The cgroups of this service that are there, with the numbers of their runs.
+fn cgroups(paths: &Paths, name: &Name) -> Vec<(u64, PathBuf)> {
+    let Ok(site) = Site::find(&Around::us()) else { return Vec::new() };
+    let entries = std::fs::read_dir(site.place("")).into_iter().flatten().flatten();
+    let prefix = prefix(paths, name);
+    let run = |entry: &std::fs::DirEntry| entry.file_name().to_str()?.strip_prefix(&*prefix)?.parse().ok();
+    entries.filter_map(|entry| Some((run(&entry)?, entry.path()))).collect()
+}
+
+fn write_down(paths: &Paths, name: &Name, kept: &AppliedLimits) -> std::io::Result<()> {
+    write_private(&note(paths, name), &serde_json::to_vec(kept)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_cannot_be_read_are_not_told_as_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let (project, base_dir, boot_id, disk) = Default::default();
+        let state_dir = directory.path().to_owned();
+        let paths =
+            Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk };
+        let name = Name::new("web").unwrap();
+        assert_eq!(AppliedLimits::read(&paths, &name, 3), None, "nothing was written down");
+        let note = note(&paths, &name);
+        std::fs::create_dir_all(note.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&note, &note).unwrap();
+        let unread = || AppliedLimits::read(&paths, &name, 3).unwrap();
+        assert_eq!(unread().describe(), "unknown");
+        assert!(unread().caveat().is_some_and(|why| why.contains(note.to_str().unwrap())), "{:?}", unread());
+        std::fs::remove_file(&note).unwrap();
+        std::fs::write(&note, "").unwrap();
+        assert_eq!(unread().describe(), "unknown", "it is damaged");
+        let kept = AppliedLimits { run: 3, cgroup: None, memory: None, cpu: None, unread: None };
+        write_down(&paths, &name, &kept).unwrap();
+        assert_eq!(AppliedLimits::read(&paths, &name, 3), Some(kept));
+        assert_eq!(AppliedLimits::read(&paths, &name, 4), None, "it is about another run");
+    }
+}

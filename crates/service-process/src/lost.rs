@@ -1,0 +1,283 @@
+//! Shims that live although their files are gone: somebody has deleted the lock of a run, the directory of a service, or the whole
+//! state directory. Whoever went by the files alone would start a second one beside what runs.
+//!
+//! The kernel knows better: a shim has its lock open, and `/proc` names the file also when it is deleted; and its service has the
+//! mark of the run in its environment. A shim that is found so is asked ([`call_back`]) to make its files anew, and is taken over
+//! as any other then. All processes are looked through only where something is missing: where nothing is remembered, or where
+//! what should run has nobody who holds its lock.
+
+use nix::libc::ESRCH;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use service_core::Name;
+use service_core::service::PersistedState;
+use service_host::clock;
+use service_host::environment::RUN_ID_VARIABLE;
+use service_host::paths::Paths;
+use service_host::procfs;
+use service_shim::{Files, NotifyStatus, PROTOCOL_VERSION, Phase, Process, RunRecord};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What shims are called.
+const SHIM: &str = "service-shim";
+/// What the kernel adds to the name of a file that is deleted.
+const DELETED: &str = " (deleted)";
+/// How long a shim may take to make its files anew.
+const RECREATE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a search for such shims found.
+#[derive(Debug, Default)]
+pub struct Lost {
+    /// What is known of those that did not make their files anew: they are frozen, or of a former version.
+    pub records: BTreeMap<Name, RunRecord>,
+    /// Why there may be others: not all processes could be inspected.
+    pub unsearched: Option<String>,
+}
+
+/// Searches for shims of this state directory, if anything is missing, and has them make their files anew.
+pub async fn call_back(
+    paths: &Paths,
+    memories: &BTreeMap<Name, PersistedState>,
+    is_managed: impl Fn(&Name) -> bool,
+) -> Lost {
+    if is_anything_missing(paths, memories, is_managed) { search(paths).await } else { Lost::default() }
+}
+
+/// Searches all processes for shims of this state directory, and has them make their files anew.
+pub async fn search(paths: &Paths) -> Lost {
+    let (mut found, unsearched) = find(Path::new("/proc"), &paths.services());
+    if let Some(why) = &unsearched {
+        tracing::warn!(why, "cannot search for shims whose files are gone");
+    }
+    for (name, shim) in &found {
+        tracing::warn!(service = %name, pid = shim.pid, "the shim runs, but its files are gone; requesting new ones");
+        if service_host::fs::private_dir(paths.files(name).directory()).is_ok() {
+            request_files(*shim);
+        }
+    }
+    let deadline = clock::now().plus(RECREATE_TIMEOUT);
+    loop {
+        found.retain(|name, shim| !is_back(&paths.files(name), *shim));
+        if found.is_empty() || clock::now() >= deadline {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let records = found.into_iter().map(|(name, shim)| (name.clone(), record(paths, &name, shim))).collect();
+    Lost { records, unsearched }
+}
+
+/// Asks a shim to make its files anew.
+pub(super) fn request_files(shim: Process) {
+    let _ = kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGHUP);
+}
+
+/// Whether this is a shim that lives and holds the lock of these files, which was deleted.
+///
+/// # Errors
+/// Why that cannot be told.
+pub fn keeps(shim: Process, files: &Files) -> Result<bool, String> {
+    let services = files.directory().parent().unwrap_or(Path::new("/"));
+    let proc = Path::new("/proc");
+    if !shim.may_be_alive() || !is_shim(proc, shim.pid)? {
+        return Ok(false);
+    }
+    let name = lost_name(proc, shim.pid, services)?;
+    Ok(name.is_some_and(|name| files.directory().ends_with(&*name)))
+}
+
+fn is_anything_missing(
+    paths: &Paths,
+    memories: &BTreeMap<Name, PersistedState>,
+    is_managed: impl Fn(&Name) -> bool,
+) -> bool {
+    let is_kept = |name: &Name| {
+        let files = paths.files(name);
+        let is_over = files.read_record().is_ok_and(|record| record.is_some_and(|record| record.is_end()));
+        let is_held = files.try_lock().map(|lock| lock.is_none());
+        // One that cannot be looked at is not missing.
+        is_over || is_held.unwrap_or_else(|error| error.kind() != ErrorKind::NotFound)
+    };
+    let mut up = memories.iter().filter(|(name, memory)| memory.state.is_alive() && !is_managed(name));
+    !paths.state_dir.join("state.json").exists() || !up.all(|(name, _)| is_kept(name))
+}
+
+fn is_back(files: &Files, shim: Process) -> bool {
+    let says = || files.read_record().is_ok_and(|record| record.is_some_and(|record| record.shim == shim));
+    !shim.is_alive() || files.socket().exists() && says() && files.try_lock().is_ok_and(|lock| lock.is_none())
+}
+
+/// Every shim that lives and holds the lock of a service of this directory, which is not there any more; and why there may be
+/// more of them.
+fn find(proc: &Path, services: &Path) -> (BTreeMap<Name, Process>, Option<String>) {
+    let (mut found, mut unsearched) = (BTreeMap::new(), None);
+    let entries = match std::fs::read_dir(proc) {
+        Ok(entries) => entries,
+        Err(error) => return (found, Some(unreadable(proc, &error))),
+    };
+    for entry in entries {
+        let inspected = entry.map_err(|error| unreadable(proc, &error)).and_then(|entry| {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                return Ok(None);
+            };
+            let name = if is_shim(proc, pid)? { lost_name(proc, pid, services)? } else { None };
+            let Some(name) = name else { return Ok(None) };
+            let process =
+                Process::try_find(pid).map_err(|error| unreadable(&entry.path().join("stat"), &error))?;
+            Ok(process.map(|process| (name, process)))
+        });
+        match inspected {
+            Ok(shim) => found.extend(shim),
+            Err(why) => unsearched = Some(why),
+        }
+    }
+    (found, unsearched)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("cannot read `{}`: {error}", path.display())
+}
+
+/// What was read of a process; `None` if it has ended, or is another user's. Every other error says nothing of whether it is
+/// there.
+fn unless_gone<T>(proc: &Path, pid: u32, path: &Path, read: io::Result<T>) -> Result<Option<T>, String> {
+    let is_foreign = || {
+        let directory = std::fs::metadata(proc.join(pid.to_string()));
+        directory.is_ok_and(|directory| directory.uid() != geteuid().as_raw())
+    };
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && is_foreign() => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn is_shim(proc: &Path, pid: u32) -> Result<bool, String> {
+    let path = proc.join(format!("{pid}/comm"));
+    let name = unless_gone(proc, pid, &path, std::fs::read_to_string(&path))?;
+    Ok(name.is_some_and(|name| name.trim_end() == SHIM))
+}
+
+/// The service of this directory that a shim keeps without files.
+fn lost_name(proc: &Path, shim: u32, services: &Path) -> Result<Option<Name>, String> {
+    let resolved = services.canonicalize().unwrap_or_else(|_| services.to_path_buf());
+    let Some(lock) = lock_of(proc, shim)? else { return Ok(None) };
+    let directory = match lost_directory(&lock) {
+        Some(directory) => Some(directory),
+        None => marked_directory(proc, shim, services)?,
+    };
+    let Some(directory) = directory else { return Ok(None) };
+    let below = directory.parent().is_some_and(|parent| parent == resolved || parent == services);
+    let name = directory.file_name().and_then(|name| Name::new(name.to_str()?).ok());
+    Ok(name.filter(|_| below))
+}
+
+/// The file that a shim holds as its lock, as the kernel names it.
+fn lock_of(proc: &Path, pid: u32) -> Result<Option<String>, String> {
+    let path = proc.join(format!("{pid}/fd"));
+    let Some(open) = unless_gone(proc, pid, &path, std::fs::read_dir(&path))? else { return Ok(None) };
+    for entry in open {
+        let Some(entry) = unless_gone(proc, pid, &path, entry)? else { continue };
+        let target = unless_gone(proc, pid, &entry.path(), std::fs::read_link(entry.path()))?;
+        let target = target.and_then(|target| target.into_os_string().into_string().ok());
+        if let Some(lock) = target.filter(|target| target.trim_end_matches(DELETED).ends_with("/run.lock")) {
+            return Ok(Some(lock));
+        }
+    }
+    Ok(None)
+}
+
+/// The directory of a lock that is deleted.
+fn lost_directory(lock: &str) -> Option<PathBuf> {
+    Some(Path::new(lock.strip_suffix(DELETED)?).parent()?.to_path_buf())
+}
+
+/// The directory that the service of a shim was given, by its mark, where the lock is not there any more: it was moved away.
+fn marked_directory(proc: &Path, shim: u32, services: &Path) -> Result<Option<PathBuf>, String> {
+    let directory = mark(proc, shim)?.map(|(directory, _)| PathBuf::from(directory));
+    let Some(directory) = directory.filter(|directory| directory.parent() == Some(services)) else {
+        return Ok(None);
+    };
+    let lock = directory.join("run.lock");
+    let exists = lock.try_exists().map_err(|error| unreadable(&lock, &error))?;
+    Ok((!exists).then_some(directory))
+}
+
+/// What stands in the environment of what a shim keeps: directory and number of the run.
+fn mark(proc: &Path, shim: u32) -> Result<Option<(String, u64)>, String> {
+    for pid in procfs::children(shim) {
+        let path = proc.join(format!("{pid}/environ"));
+        let environment = match std::fs::read(&path) {
+            // A program that has become another user has no mark that we could read.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
+            read => unless_gone(proc, pid, &path, read)?,
+        };
+        let environment = environment.unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0).filter_map(|line| str::from_utf8(line).ok());
+        let mark = variables.find_map(|variable| variable.strip_prefix(RUN_ID_VARIABLE)?.strip_prefix('='));
+        let mark = mark.and_then(|mark| mark.rsplit_once('#'));
+        if let Some((directory, run)) = mark.and_then(|(directory, run)| Some((directory, run.parse().ok()?)))
+        {
+            return Ok(Some((directory.to_owned(), run)));
+        }
+    }
+    Ok(None)
+}
+
+/// What can be told of a run from outside.
+fn record(paths: &Paths, name: &Name, shim: Process) -> RunRecord {
+    let known = paths.files(name).read_record().ok().flatten().filter(|record| record.shim == shim);
+    let leader = procfs::children(shim.pid).into_iter().find_map(Process::find);
+    let at = clock::now().as_nanos();
+    known.unwrap_or_else(|| RunRecord {
+        version: PROTOCOL_VERSION,
+        service: name.to_string(),
+        run: mark(Path::new("/proc"), shim.pid).ok().flatten().map_or(1, |(_, run)| run),
+        boot_id: paths.boot_id.clone(),
+        shim,
+        phase: leader.map_or(Phase::Launching { at }, |leader| Phase::Running { leader, at }),
+        notified: false,
+        notify_status: NotifyStatus::default(),
+        dropped: 0,
+        unreported: 0,
+        leftover: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It cannot be read: it leads to itself.
+    fn link(path: &Path) {
+        std::os::unix::fs::symlink(path, path).unwrap();
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_inspected_may_be_a_lost_shim() {
+        let directory = tempfile::tempdir().unwrap();
+        let (proc, services) = (directory.path().join("proc"), directory.path().join("services"));
+        let why = || find(&proc, &services).1;
+        assert!(why().is_some_and(|why| why.contains("No such file")), "there is no list of processes");
+        std::fs::create_dir_all(proc.join("7")).unwrap();
+        std::fs::create_dir(proc.join("self")).unwrap();
+        assert_eq!(why(), None, "it has just ended");
+        let (comm, open) = (proc.join("7/comm"), proc.join("7/fd"));
+        for (unreadable, others) in [(&comm, None), (&open, Some((&comm, "service-shim\n")))] {
+            if let Some((path, text)) = others {
+                std::fs::remove_file(path).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            link(unreadable);
+            let why = why().unwrap();
+            assert!(why.contains(unreadable.to_str().unwrap()), "{why}");
+        }
+        std::fs::write(&comm, "sh\n").unwrap();
+        assert_eq!(why(), None, "no shim");
+    }
+}

@@ -1,0 +1,81 @@
+//! Ends what a dead shim kept. The kernel ends the service's own process with its shim; what that had started is found by
+//! its session, or by the mark that every process of a run has in its environment.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use service_core::Name;
+use service_host::descriptors::is_short;
+use service_host::environment::RUN_ID_VARIABLE;
+use service_host::paths::Paths;
+use service_shim::Process;
+use std::io;
+use std::time::Duration;
+
+/// Between two looks at processes that were killed and are still there.
+const RETRY_DELAY: Duration = Duration::from_millis(5);
+/// After so many looks what is left is beyond us, for example another user's.
+const MAX_SEARCHES: u32 = 400;
+
+/// What stands behind [`RUN_ID_VARIABLE`]: no other run of any project has the same.
+pub(super) fn mark(paths: &Paths, name: &Name, run: u64) -> String {
+    format!("{}#{run}", paths.files(name).directory().display())
+}
+
+/// Removes the socket of a dead shim and kills every process of its run, until there is none or it is clear that some cannot
+/// be killed. Must not be called while the shim lives.
+pub async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Process>) {
+    // Nobody listens there any more.
+    let _ = std::fs::remove_file(paths.files(name).socket());
+    let mark = format!("{RUN_ID_VARIABLE}={}", mark(paths, name, run));
+    for _ in 0..MAX_SEARCHES {
+        match kin(leader, mark.as_bytes()) {
+            Ok(left) if left.is_empty() => return,
+            Ok(left) => {
+                tracing::warn!(service = %name, run, ?left, "the shim died; killing its processes");
+                for pid in left {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                }
+            }
+            // Who cannot be looked at may be left.
+            Err(error) => {
+                tracing::warn!(service = %name, run, %error, "the shim died; cannot find its processes");
+            }
+        }
+        tokio::time::sleep(RETRY_DELAY).await;
+    }
+    tracing::error!(service = %name, run, "cannot kill every process of the dead shim");
+}
+
+fn kin(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
+    let processes = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
+    let pids = processes.iter().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut kin = Vec::new();
+    for pid in pids {
+        if is_kin(pid, leader, mark)? {
+            kin.extend(i32::try_from(pid));
+        }
+    }
+    Ok(kin)
+}
+
+/// A session id is used again only after the whole session has ended, and then by a process that is younger than the
+/// leader's; so whoever has the leader's pid as session, and is not another leader, belongs to it.
+fn is_kin(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
+    let environment = match std::fs::read(format!("/proc/{pid}/environ")) {
+        Err(error) if is_short(&error) => return Err(error),
+        // It is gone, or another user's.
+        read => read.unwrap_or_default(),
+    };
+    let Some(process) = Process::try_find(pid)? else { return Ok(false) };
+    let in_session = leader.is_some_and(|leader| {
+        let taken = Process::find(leader.pid).is_some_and(|now| now != leader);
+        !taken && session(pid) == Some(leader.pid) && process.start_time >= leader.start_time
+    });
+    Ok(in_session || environment.split(|byte| *byte == 0).any(|variable| variable == mark))
+}
+
+/// Field 6 of `/proc/<pid>/stat`.
+fn session(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+}

@@ -1,0 +1,181 @@
+//! How a run is followed whose shim lives: over a connection while there is one, else by the record that the shim writes.
+//!
+//! A connection can end, and there may be none: its socket's file was removed, somebody has cut it off, or no descriptor is
+//! left for it ([`DescriptorPermit`]). None of this says that the shim has ended; only the kernel does. So the shim is tried again for as
+//! long as it lives. What it does meanwhile is read from its record, and what is asked of it goes over a connection of its own
+//! that lasts as long as the order.
+
+use super::connection::{ShimConnection, try_send};
+use super::launch::log_limits;
+use super::shim_client::{Ask, Direct, RunFollower, SHARES_OUTPUT, ShimHandle, Shims, by_signal, new_handle};
+use service_core::config::Service;
+use service_host::descriptors::{DescriptorPermit, NoDescriptors, RAISE_LIMIT_HELP, is_short};
+use service_host::report::Observation;
+use service_shim::{Files, OrphanedOutput, Process, RunRecord, ShimRequest};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Until a shim that lives and cannot be reached is tried again: soon at first, for it may just be ending.
+const REACH_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
+
+/// After so many rounds one whose files seem to be gone is asked again to make them anew.
+const ASK_EVERY: u32 = 10;
+
+/// A connection to a shim, and the room that it takes.
+#[derive(Debug)]
+pub struct Reached {
+    pub(super) connection: ShimConnection,
+    pub(super) held: DescriptorPermit,
+}
+
+impl Reached {
+    /// What has just been heard of a shim is kept if there is room for it.
+    pub fn keep(connection: ShimConnection) -> Option<Self> {
+        DescriptorPermit::connection().ok().map(|held| Self { connection, held })
+    }
+
+    fn new(files: &Files) -> io::Result<Self> {
+        let held = DescriptorPermit::connection().map_err(io::Error::other)?;
+        Ok(Self { connection: ShimConnection::with(files)?, held })
+    }
+}
+
+impl Shims {
+    /// Takes up a run whose shim lives, and goes on with the connection in which it was found, if there was one.
+    pub fn reattach(&self, definition: &Service, record: RunRecord, reached: Option<Reached>) -> ShimHandle {
+        let (handle, mut asked) = new_handle(record.version);
+        let direct = Arc::clone(&handle.direct);
+        let follower = RunFollower {
+            name: definition.name.clone(),
+            run: record.run,
+            log: log_limits(definition),
+            shims: self.clone(),
+        };
+        tokio::spawn(async move {
+            let shim = record.shim;
+            follower.attend(shim, Some(record), reached, None, &mut asked, &direct).await;
+        });
+        handle
+    }
+}
+
+impl RunFollower {
+    /// Follows a shim that has been heard, or lives, until it has ended.
+    pub(super) async fn attend(
+        &self,
+        shim: Process,
+        mut last: Option<RunRecord>,
+        mut reached: Option<Reached>,
+        mut orphaned_output: Option<OrphanedOutput>,
+        asked: &mut UnboundedReceiver<Ask>,
+        direct: &Direct,
+    ) {
+        loop {
+            let connection = match reached.take() {
+                Some(reached) => Some(reached),
+                None if last.as_ref().is_some_and(RunRecord::is_end) => None,
+                None => self.reach(shim, &mut last, asked).await,
+            };
+            let Some(Reached { mut connection, mut held }) = connection else { break };
+            let lends = last.as_ref().is_some_and(|record| record.version >= SHARES_OUTPUT);
+            if orphaned_output.is_none() && lends && held.and_orphaned_output() {
+                orphaned_output = self.borrow(&mut connection).await;
+            }
+            let (lines, writer) = connection.split();
+            last = self.listen(lines, Arc::new(writer), last, asked, direct).await;
+        }
+        self.conclude(last, orphaned_output).await;
+    }
+
+    async fn borrow(&self, connection: &mut ShimConnection) -> Option<OrphanedOutput> {
+        let lent = connection.borrow().await;
+        let orphaned_output = lent
+            .inspect_err(
+                |error| tracing::warn!(service = %self.name, %error, "the shim does not share its output"),
+            )
+            .ok()?;
+        self.observed(Observation::SharedBuffer(Arc::clone(&orphaned_output.shared_buffer)));
+        Some(orphaned_output)
+    }
+
+    /// A connection to a shim that lives; none when it has ended.
+    async fn reach(
+        &self,
+        shim: Process,
+        last: &mut Option<RunRecord>,
+        asked: &mut UnboundedReceiver<Ask>,
+    ) -> Option<Reached> {
+        let files = self.shims.paths.files(&self.name);
+        let [mut pause, longest] = REACH_AGAIN;
+        let mut seen = None;
+        let mut told = None;
+        let mut rounds = 0_u32;
+        loop {
+            let error = match Reached::new(&files) {
+                Ok(reached) => {
+                    if told.is_some() {
+                        self.observed(Observation::Unreachable(None));
+                    }
+                    return Some(reached);
+                }
+                Err(error) => error,
+            };
+            if !shim.may_be_alive() {
+                return None;
+            }
+            if pause == longest {
+                let no_room = error.get_ref().and_then(|error| error.downcast_ref::<NoDescriptors>());
+                let way_out = no_room.map(|_| format!("; {RAISE_LIMIT_HELP}")).unwrap_or_default();
+                let why = format!("its shim (pid {}) is not connected: {error}{way_out}", shim.pid);
+                if told.as_ref() != Some(&why) {
+                    tracing::warn!(service = %self.name, %error, "cannot reach the running shim; trying again");
+                    self.observed(Observation::Unreachable(Some(why.clone())));
+                    told = Some(why);
+                }
+                if no_room.is_none() && rounds.is_multiple_of(ASK_EVERY) {
+                    super::lost::request_files(shim);
+                }
+                rounds += 1;
+                self.read_along(&files, &mut seen, last);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Some(ask) = asked.recv() => match ask {
+                    Ask::ShimRequest(order) => pass_on(&files, shim, order),
+                    Ask::CallOff(reply) => drop(reply.send(())),
+                },
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Reports what the shim has written down since the last look. How the run ended is for [`RunFollower::conclude`], when the shim
+    /// has let go of everything.
+    fn read_along(&self, files: &Files, seen: &mut Option<(u64, i64, i64)>, last: &mut Option<RunRecord>) {
+        let now = std::fs::metadata(files.record()).ok();
+        let now = now.map(|file| (file.len(), file.mtime(), file.mtime_nsec()));
+        if now.is_none() || now == *seen {
+            return;
+        }
+        let Ok(Some(record)) = files.read_record() else { return };
+        *seen = now;
+        if record.run == self.run && !record.is_end() && last.as_ref() != Some(&record) {
+            self.note_record(&record);
+            *last = Some(record);
+        }
+    }
+}
+
+/// An order for a shim to which there is no connection. Where there can be none, the little that signals say is sent.
+fn pass_on(files: &Files, shim: Process, order: ShimRequest) {
+    let sent = ShimConnection::with(files).and_then(|connection| try_send(connection.stream(), order));
+    if let Err(error) = sent {
+        if !is_short(&error) {
+            tracing::debug!(%error, "cannot send a request to its shim; sending a signal");
+        }
+        by_signal(shim, order);
+    }
+}

@@ -1,0 +1,327 @@
+//! [`Shims`], the driver; [`ShimHandle`], which reaches the shim of one run; [`RunFollower`], the task that follows a run.
+//!
+//! The task ends when the shim has ended: with a record that says how the run ended, or without one. If the shim dies first, its
+//! processes are killed, buffered output is flushed to the log, and the exit status is unknown. The end of a connection says
+//! nothing about the shim: while it lives the connection is made again, and meanwhile the record that it writes is read.
+
+use super::connection::{Frames, ShimConnection, send, try_send};
+use super::zygote::Zygote;
+use super::{command, limits, orphans};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use service_core::config::{KillMode, Service};
+use service_core::service::{Event, Exit};
+use service_core::{Moment, Name};
+use service_host::clock;
+use service_host::paths::Paths;
+use service_host::report::Observation;
+use service_host::report::ReportSender;
+use service_shim::{DroppedLines, Files, LogLimits, OrphanedOutput, Phase, Process, RunRecord, ShimRequest};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+/// How long, and how often, the record of a shim that has ended is tried to be read.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_AGAIN: Duration = Duration::from_millis(20);
+/// The first version of shims that share their output.
+pub(super) const SHARES_OUTPUT: u32 = 2;
+/// The first version of those that look for the line of `ready.log`, and signal the first process alone.
+const HEARS: u32 = 3;
+
+/// Starts and follows shims. Cheap to clone: one for each task that does.
+#[derive(Debug, Clone)]
+pub struct Shims {
+    pub(super) paths: Arc<Paths>,
+    pub(super) zygote: Arc<Zygote>,
+    pub(super) reports: ReportSender,
+}
+
+impl Shims {
+    /// Starts no process yet. `program` is `service-shim`; a service may have so many descriptors open.
+    pub fn new(paths: Arc<Paths>, program: PathBuf, descriptors: Option<u64>, reports: ReportSender) -> Self {
+        Self { paths, zygote: Arc::new(Zygote::new(program, descriptors)), reports }
+    }
+
+    /// The process that shims are forked from.
+    pub fn zygote(&self) -> &Arc<Zygote> {
+        &self.zygote
+    }
+}
+
+/// Reaches the shim of one run.
+#[derive(Debug, Clone)]
+pub struct ShimHandle {
+    asked: UnboundedSender<Ask>,
+    pub(super) direct: Arc<Direct>,
+    /// The version of the shim.
+    version: u32,
+}
+
+/// The shim itself, while it is connected and has said a word. A lock is right here: it is held for a copy.
+#[derive(Debug, Default)]
+pub(super) struct Direct(Mutex<Option<Arc<OwnedWriteHalf>>>);
+
+impl Direct {
+    fn get(&self) -> Option<Arc<OwnedWriteHalf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, writer: Option<Arc<OwnedWriteHalf>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = writer;
+    }
+}
+
+/// What is asked of whoever follows a run.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// To pass this on to the shim.
+    ShimRequest(ShimRequest),
+    /// To take the launch back; the answer comes if it has begun.
+    CallOff(oneshot::Sender<()>),
+}
+
+impl ShimHandle {
+    /// Whether it looks for the line of `ready.log` by itself.
+    pub fn hears_log(&self) -> bool {
+        self.version >= HEARS
+    }
+
+    /// Sends a signal to the whole tree. A shim that is gone has no tree, and a launch that has not begun does not begin
+    /// any more.
+    pub fn signal(&self, signal: i32) {
+        self.order(ShimRequest::Signal(signal));
+    }
+
+    /// Asks the service to end with this signal.
+    pub fn ask_to_end(&self, definition: &Service) {
+        let signal = definition.stop_signal;
+        // Those of former versions know no other way than to signal all.
+        self.order(match definition.kill_mode {
+            KillMode::Main if self.version >= HEARS => ShimRequest::SignalFirst(signal),
+            KillMode::Main | KillMode::Tree => ShimRequest::Signal(signal),
+        });
+    }
+
+    fn order(&self, order: ShimRequest) {
+        // A hundred that are stopped at once all hear it before the first of them has ended.
+        if self.direct.get().is_none_or(|shim| try_send((*shim).as_ref(), order).is_err()) {
+            let _ = self.asked.send(Ask::ShimRequest(order));
+        }
+    }
+
+    /// Takes the launch back if it has not begun. Returns whether there is something to stop.
+    async fn has_begun(&self) -> bool {
+        let (reply, begun) = oneshot::channel();
+        self.direct.get().is_some() || (self.asked.send(Ask::CallOff(reply)).is_ok() && begun.await.is_ok())
+    }
+}
+
+/// One that reaches nobody yet, and where its orders come.
+pub(super) fn new_handle(version: u32) -> (ShimHandle, UnboundedReceiver<Ask>) {
+    let (asked, receiver) = unbounded_channel();
+    (ShimHandle { asked, direct: Arc::default(), version }, receiver)
+}
+
+/// What the shim of a run that goes on has to say, and how to go on talking with it.
+pub async fn query_record(files: &Files) -> io::Result<(RunRecord, ShimConnection)> {
+    let mut connection = ShimConnection::with(files)?;
+    Ok((connection.record().await?, connection))
+}
+
+/// One run, followed.
+pub(super) struct RunFollower {
+    pub(super) shims: Shims,
+    pub(super) name: Name,
+    pub(super) run: u64,
+    pub(super) log: LogLimits,
+}
+
+impl RunFollower {
+    pub(super) fn report(&self, event: Event) {
+        self.shims.reports.event(&self.name, self.run, event);
+    }
+
+    pub(super) fn observed(&self, what: Observation) {
+        self.shims.reports.observed(&self.name, self.run, what);
+    }
+
+    /// Passes on what the shim says until this connection ends. Returns what it said last.
+    pub(super) async fn listen(
+        &self,
+        mut lines: Frames,
+        writer: Arc<OwnedWriteHalf>,
+        mut last: Option<RunRecord>,
+        asked: &mut UnboundedReceiver<Ask>,
+        direct: &Direct,
+    ) -> Option<RunRecord> {
+        direct.set(Some(Arc::clone(&writer)));
+        loop {
+            tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) => last = self.note(&line).or(last),
+                    Ok(None) | Err(_) => break,
+                },
+                Some(ask) = asked.recv() => obey(&writer, ask).await,
+            }
+        }
+        direct.set(None);
+        last
+    }
+
+    pub(super) fn note(&self, line: &str) -> Option<RunRecord> {
+        let record = serde_json::from_str(line);
+        let record = record.inspect_err(
+            |error| tracing::warn!(service = %self.name, %error, "cannot parse a message of the shim"),
+        );
+        record.ok().inspect(|record| self.note_record(record))
+    }
+
+    /// Reports all that a record says.
+    pub(super) fn note_record(&self, record: &RunRecord) {
+        // Before an end, whose error speaks of it.
+        if record.dropped > 0 {
+            self.observed(Observation::Missing(record.dropped_lines()));
+        }
+        if let Some(left) = &record.leftover {
+            self.observed(Observation::Left(left.clone()));
+        }
+        match &record.phase {
+            Phase::Launching { .. } => {}
+            Phase::Running { leader, at } => {
+                self.observed(Observation::Processes { leader: Some(*leader), shim: record.shim });
+                self.report(Event::Begun(Moment::from_nanos(*at)));
+            }
+            Phase::Exited { exit, .. } => {
+                self.observed(Observation::Processes { leader: None, shim: record.shim });
+                self.report(Event::Exited(self.exit(*exit)));
+            }
+            Phase::Finished { .. } | Phase::LaunchFailed { .. } => self.end(&record.phase),
+        }
+        if record.notify_status != service_shim::NotifyStatus::default() {
+            self.observed(Observation::Status(record.notify_status.status.clone()));
+        }
+        if let Some(to) = record.notify_status.extended_to {
+            self.report(Event::Extended(Moment::from_nanos(to)));
+        }
+        if record.notified {
+            self.report(Event::ReadyNotified);
+        }
+    }
+
+    fn end(&self, phase: &Phase) {
+        match phase {
+            Phase::Finished { exit, .. } => self.report(Event::TreeExited(self.exit(*exit))),
+            Phase::LaunchFailed { message, .. } => self.report(Event::LaunchFailed(message.clone())),
+            Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {}
+        }
+    }
+
+    /// How the service ended, and whether a limit had to do with it.
+    fn exit(&self, exit: service_shim::Exit) -> Exit {
+        limits::exit(&self.shims.paths, &self.name, self.run, exit)
+    }
+
+    /// The shim of a run that has begun, or may have, has ended.
+    pub(super) async fn conclude(&self, last: Option<RunRecord>, orphaned_output: Option<OrphanedOutput>) {
+        self.find_out(last, orphaned_output).await;
+        limits::leave(&self.shims.paths, &self.name, self.run).await;
+    }
+
+    /// The record of a shim that has ended says how the run did, or else nobody knows.
+    async fn find_out(&self, last: Option<RunRecord>, orphaned_output: Option<OrphanedOutput>) {
+        if last.as_ref().is_some_and(RunRecord::is_end) {
+            return;
+        }
+        let paths = &self.shims.paths;
+        let record = self.last_record().await.filter(|record| record.run == self.run).or(last);
+        let (leader, exit) = match record.as_ref().map(|record| &record.phase) {
+            Some(phase @ (Phase::Finished { .. } | Phase::LaunchFailed { .. })) => return self.end(phase),
+            Some(Phase::Running { leader, .. }) => (Some(*leader), Exit::Unknown),
+            Some(Phase::Exited { leader, exit, .. }) => (Some(*leader), self.exit(*exit)),
+            Some(Phase::Launching { .. }) | None => (None, Exit::Unknown),
+        };
+        limits::kill(paths, &self.name, self.run);
+        orphans::end(paths, &self.name, self.run, leader).await;
+        if let Some(orphaned_output) = orphaned_output {
+            self.write_down(
+                orphaned_output,
+                record.as_ref().map(RunRecord::dropped_lines).unwrap_or_default(),
+            )
+            .await;
+        }
+        self.report(Event::TreeExited(exit));
+    }
+
+    /// What the shim wrote down before it ended. That it cannot be read at this moment, for want of a descriptor say, does not
+    /// mean that there is nothing.
+    async fn last_record(&self) -> Option<RunRecord> {
+        let files = self.shims.paths.files(&self.name);
+        let deadline = clock::now().plus(READ_TIMEOUT);
+        loop {
+            match files.read_record() {
+                Ok(record) => return record,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData || clock::now() >= deadline => {
+                    tracing::error!(service = %self.name, %error, "cannot read how its last run ended");
+                    return None;
+                }
+                Err(_) => tokio::time::sleep(READ_AGAIN).await,
+            }
+        }
+    }
+
+    /// Brings into the log what a dead shim had not.
+    async fn write_down(&self, orphaned_output: OrphanedOutput, missing: DroppedLines) {
+        let (files, limits) = (self.shims.paths.files(&self.name), self.log);
+        match tokio::task::spawn_blocking(move || orphaned_output.flush_to_log(&files, limits, missing)).await
+        {
+            Ok(Ok(now)) if now == missing => {}
+            Ok(Ok(now)) => self.observed(Observation::Missing(now)),
+            Ok(Err(error)) => {
+                tracing::error!(service = %self.name, %error, "cannot save the last output of a service");
+            }
+            Err(error) => tracing::error!(service = %self.name, %error, "saving its last output failed"),
+        }
+    }
+}
+
+/// What `order` asks, as far as it can be had without a word: a shim passes a `SIGTERM` on, and takes its service along when
+/// it is killed.
+pub(super) fn by_signal(shim: Process, order: ShimRequest) {
+    let signal = match order {
+        ShimRequest::Signal(nix::libc::SIGKILL) => Signal::SIGKILL,
+        ShimRequest::Signal(_) | ShimRequest::SignalFirst(_) => Signal::SIGTERM,
+        ShimRequest::ShareOutput => return,
+    };
+    if let Ok(pid) = shim.pid.try_into() {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+pub(super) async fn obey(writer: &OwnedWriteHalf, ask: Ask) {
+    match ask {
+        Ask::ShimRequest(order) => send(writer, order).await,
+        Ask::CallOff(reply) => drop(reply.send(())),
+    }
+}
+
+impl Shims {
+    /// Asks a service to end with its own stop command; if that fails, with its stop signal.
+    pub async fn stop_with_command(self, definition: Arc<Service>, shim: ShimHandle, run: u64) {
+        let Some(text) = &definition.stop_command else { return };
+        if !shim.has_begun().await {
+            return;
+        }
+        let ended = command::run(&self.paths, &definition, text, definition.stop_timeout).await.map(drop);
+        let (name, ended) = (&definition.name, ended.map_err(|said| said.describe(&definition.env)));
+        if let Err(message) = &ended {
+            tracing::warn!(service = %name, message, "its stop command failed; sending its stop signal");
+            shim.ask_to_end(&definition);
+        }
+        self.reports.observed(name, run, Observation::StopCommand(ended));
+    }
+}

@@ -1,0 +1,321 @@
+//! [`Zygote`]: the process that shims are forked from. It is started with the daemon, and at once again when it has died;
+//! shims outlive it, as they outlive the daemon.
+//!
+//! While services wait for others, idle shims are forked ahead of their launch: to fork takes longer than to launch. An idle
+//! shim ends when its connection is closed, by this module or with the daemon.
+//!
+//! The end of a zygote is awaited. Then its idle shims are dropped, and every launch that was sent to it learns of it
+//! ([`Lifeline::ended`]): no launch relies on a socket to tell that nobody reads it.
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{MsgFlags, recv};
+use nix::unistd::{AccessFlags, Pid, access};
+use service_core::Moment;
+use service_host::descriptors::DescriptorBudget;
+use service_host::{clock, procfs};
+use service_shim::error_text::explain_process_limit;
+use service_shim::protocol::Hello;
+use service_shim::shared_buffer::claim;
+use service_shim::{LaunchFds, OrphanedOutput, PROTOCOL_VERSION};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader, Interest};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, watch};
+
+/// How long a zygote may take to say hello, and after how long it is seen to that nobody has stopped it.
+const FIRST_WORD: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody who is needed is frozen, in nanoseconds.
+const WAKE_AGAIN: u64 = 500_000_000;
+/// At least so far apart are the starts of zygotes that die. Whoever launches meanwhile starts one and does not wait.
+const APART: Duration = Duration::from_millis(100);
+
+/// At most so many shims wait for a launch; each has 90 KB and holds four descriptors here.
+const MAX_IDLE: usize = 32;
+/// They are made so long after it is known how many are needed: what has just been launched needs the processors now.
+const LULL: Duration = Duration::from_millis(10);
+
+/// A shim that waits for its launch, or is to be.
+#[derive(Debug)]
+pub struct IdleShim {
+    /// The connection on which the launch goes.
+    pub stream: UnixStream,
+    /// What is kept in case that the shim dies.
+    pub orphaned_output: OrphanedOutput,
+    /// Ends with its zygote.
+    pub zygote: Lifeline,
+}
+
+/// Ends with a zygote.
+#[derive(Debug, Clone)]
+pub struct Lifeline(pub(super) watch::Receiver<()>);
+
+impl Lifeline {
+    /// Returns when the zygote has died.
+    pub async fn ended(&mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+}
+
+impl IdleShim {
+    /// Hangs up on one that is not needed. That ends it, but for one that is frozen.
+    fn let_go(self) {
+        if let Ok(Some(shim)) = claim::withdraw(&self.orphaned_output.shared_buffer)
+            && shim.is_alive()
+        {
+            let _ = kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGKILL);
+        }
+    }
+}
+
+/// The zygote of a daemon.
+#[derive(Debug)]
+pub struct Zygote {
+    program: PathBuf,
+    descriptors: Option<u64>,
+    /// How many shims should wait for a launch.
+    wanted: AtomicUsize,
+    /// Whether that will be seen to after the lull.
+    stocking: AtomicBool,
+    /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a launch.
+    pid: AtomicU32,
+    /// When it was woken last, in nanoseconds since boot.
+    woken: AtomicU64,
+    /// The lock is tokio's because a zygote that has to be started first is awaited.
+    current: Mutex<Option<ZygoteProcess>>,
+}
+
+#[derive(Debug)]
+struct ZygoteProcess {
+    socket: UnixStream,
+    lifeline: Lifeline,
+    idle: Vec<IdleShim>,
+}
+
+impl Zygote {
+    /// Starts nothing yet. The program is `service-shim`; so many descriptors a service may have open.
+    pub fn new(program: PathBuf, descriptors: Option<u64>) -> Self {
+        let (wanted, stocking, pid, woken, current) = Default::default();
+        Self { program, descriptors, wanted, stocking, pid, woken, current }
+    }
+
+    /// One to launch.
+    ///
+    /// It may also never come into being, if the zygote is killed just now.
+    pub async fn shim(self: &Arc<Self>) -> io::Result<IdleShim> {
+        let mut current = self.current.lock().await;
+        if let Some(idle) = current.as_mut().and_then(ZygoteProcess::take_idle) {
+            self.refill();
+            return Ok(idle);
+        }
+        // Packed in turn: a thousand sets of launch descriptors that wait for the zygote would hold ten thousand descriptors.
+        let (launch_fds, ours, orphaned_output) = LaunchFds::create()?;
+        let known = match &*current {
+            Some(zygote) if !zygote.lifeline.has_ended() => zygote.send(&launch_fds).await.is_ok(),
+            _ => false,
+        };
+        let zygote = match &mut *current {
+            Some(zygote) if known => zygote,
+            other => {
+                let zygote = other.insert(self.start().await?);
+                zygote.send(&launch_fds).await?;
+                zygote
+            }
+        };
+        Ok(IdleShim { stream: from_std(ours)?, orphaned_output, zygote: zygote.lifeline.clone() })
+    }
+
+    /// So many services wait for others: soon there is a shim for each of them, or for the first few.
+    pub fn want(self: &Arc<Self>, number: usize) {
+        let number = DescriptorBudget::now().spares(number.min(MAX_IDLE));
+        if self.wanted.swap(number, Ordering::Relaxed) != number {
+            self.refill();
+        }
+    }
+
+    fn refill(self: &Arc<Self>) {
+        if self.stocking.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let zygote = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(LULL).await;
+            zygote.stocking.store(false, Ordering::Relaxed);
+            while zygote.stock().await {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// Makes one of those that are wanted, and lets go of those that are not; whether it has made one.
+    async fn stock(&self) -> bool {
+        let mut current = self.current.lock().await;
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        // What is wrong with a zygote, or with this machine, the next start says.
+        let Some(zygote) = &mut *current else { return false };
+        let idle = wanted.min(zygote.idle.len());
+        zygote.idle.drain(idle..).for_each(IdleShim::let_go);
+        zygote.idle.len() < wanted && zygote.make_idle().await.is_ok()
+    }
+
+    /// Starts one, if there is none, so that the first service does not wait for it. What is wrong with it the first start says.
+    pub async fn warm(self: &Arc<Self>) {
+        let mut current = self.current.lock().await;
+        if current.is_none() {
+            *current = self.start().await.ok();
+        }
+    }
+
+    /// Lets a zygote that somebody has stopped (`SIGSTOP`) go on, and shims of it that keep nothing yet. Thousands of launches
+    /// may ask for it at the same time.
+    pub fn wake(&self) {
+        let now = clock::now().as_nanos();
+        let woken = self.woken.load(Ordering::Relaxed);
+        if now.saturating_sub(woken) < WAKE_AGAIN
+            || self.woken.compare_exchange(woken, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
+        let pid = self.pid.load(Ordering::Relaxed);
+        let idle = |shim: &u32| procfs::is_frozen(*shim) && procfs::children(*shim).is_empty();
+        let shims = procfs::children(pid).into_iter().filter(idle);
+        for frozen in std::iter::once(pid).chain(shims).filter(|pid| *pid != 0) {
+            let _ = kill(Pid::from_raw(frozen.cast_signed()), Signal::SIGCONT);
+        }
+    }
+
+    /// Lets go of the zygote and of shims that wait. They end, frozen or not, unless they keep something.
+    pub async fn end(&self) {
+        self.wanted.store(0, Ordering::Relaxed);
+        self.woken.store(0, Ordering::Relaxed);
+        self.wake();
+        // Whoever launches at this moment may wait for one that is frozen, and goes on now.
+        let current = tokio::time::timeout(SILENCE, self.current.lock()).await;
+        let Some(zygote) = current.ok().and_then(|mut current| current.take()) else { return };
+        zygote.idle.into_iter().for_each(IdleShim::let_go);
+    }
+
+    /// Whether a shim could be had: the zygote runs, or can be started.
+    pub async fn ready(self: &Arc<Self>) -> io::Result<()> {
+        let mut current = self.current.lock().await;
+        match &*current {
+            Some(zygote) if !zygote.lifeline.has_ended() => {}
+            Some(_) => *current = Some(self.start().await?),
+            None => access(&self.program, AccessFlags::X_OK)?,
+        }
+        Ok(())
+    }
+
+    async fn start(self: &Arc<Self>) -> io::Result<ZygoteProcess> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        let mut socket = from_std(ours)?;
+        let process = Command::new(&self.program)
+            .args(self.descriptors.map(|number| number.to_string()))
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .current_dir("/")
+            .spawn()
+            .map_err(explain_process_limit)?;
+        self.pid.store(process.id().unwrap_or(0), Ordering::Relaxed);
+        let (alive, lifeline) = watch::channel(());
+        tokio::spawn(wait_for_end(Arc::downgrade(self), process, alive));
+        let line = tokio::time::timeout(FIRST_WORD, self.first_word(&mut socket)).await??;
+        match serde_json::from_str(&line) {
+            Ok(Hello { version: PROTOCOL_VERSION }) => {
+                Ok(ZygoteProcess { socket, lifeline: Lifeline(lifeline), idle: Vec::new() })
+            }
+            // Somebody has killed it.
+            _ if line.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Err(io::Error::other(format!(
+                "`{}` has another version than the daemon; install both from the same release",
+                self.program.display()
+            ))),
+        }
+    }
+
+    async fn first_word(&self, socket: &mut UnixStream) -> io::Result<String> {
+        let (mut line, mut socket) = (String::new(), BufReader::new(socket));
+        loop {
+            match tokio::time::timeout(SILENCE, socket.read_line(&mut line)).await {
+                Ok(read) => return read.map(|_| line),
+                Err(_) => self.wake(),
+            }
+        }
+    }
+
+    /// A zygote has ended that was started at this moment.
+    async fn ended(self: Arc<Self>, pid: u32, begun: Moment) {
+        let _ = self.pid.compare_exchange(pid, 0, Ordering::Relaxed, Ordering::Relaxed);
+        // Of one that has ended before it was made known whoever started it tells.
+        let dead = self.current.lock().await.take_if(|zygote| zygote.lifeline.has_ended());
+        let Some(dead) = dead else { return };
+        tracing::warn!(pid, "the process that shims are forked from has ended; starting another");
+        dead.idle.into_iter().for_each(IdleShim::let_go);
+        tokio::time::sleep(APART.saturating_sub(clock::now().since(begun))).await;
+        self.warm().await;
+        self.refill();
+    }
+}
+
+/// Owns the process of a zygote. When that has ended nobody relies on it any more. A future that is boxed, because it may
+/// start the next one.
+fn wait_for_end(
+    zygote: Weak<Zygote>,
+    mut process: Child,
+    alive: watch::Sender<()>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let (begun, pid) = (clock::now(), process.id().unwrap_or(0));
+        let _ = process.wait().await;
+        drop(alive);
+        if let Some(zygote) = zygote.upgrade() {
+            zygote.ended(pid, begun).await;
+        }
+    })
+}
+
+impl ZygoteProcess {
+    async fn make_idle(&mut self) -> io::Result<()> {
+        let (launch_fds, ours, orphaned_output) = LaunchFds::create()?;
+        self.send(&launch_fds).await?;
+        let zygote = self.lifeline.clone();
+        self.idle.push(IdleShim { stream: from_std(ours)?, orphaned_output, zygote });
+        Ok(())
+    }
+
+    /// One that waits, unless there is none or nobody would look after it.
+    fn take_idle(&mut self) -> Option<IdleShim> {
+        let lives = !self.lifeline.has_ended() && is_open(&self.socket);
+        std::iter::from_fn(|| self.idle.pop()).find(|shim| lives && is_open(&shim.stream))
+    }
+
+    async fn send(&self, launch_fds: &LaunchFds) -> io::Result<()> {
+        let socket = self.socket.as_fd();
+        self.socket.async_io(Interest::WRITABLE, || Ok(launch_fds.send(&socket)?)).await
+    }
+}
+
+/// Whether somebody who has nothing to say is at the other end.
+fn is_open(stream: &UnixStream) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(stream.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
+}
+
+fn from_std(stream: StdUnixStream) -> io::Result<UnixStream> {
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}

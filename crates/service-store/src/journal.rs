@@ -1,0 +1,22 @@
+//! The journal: what happened to the services, numbered, on disk and live. [`Journal`] writes it, [`Backlog`] reads it, and a
+//! [`Subscription`] goes on with what happens now.
+
+mod checks;
+mod cursor;
+mod history;
+pub mod offline;
+mod reader;
+mod record;
+mod segment;
+mod starts;
+mod subscription;
+mod tracker;
+mod writer;
+
+pub use cursor::{Events, RowCursor, Starts, pieces_of_starts};
+pub use history::History;
+pub use reader::{EventQuery, Since};
+pub use record::{EventRecord, LiveMessage};
+pub use subscription::Subscription;
+pub use tracker::ObservedState;
+pub use writer::Journal;

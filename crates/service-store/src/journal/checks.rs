@@ -1,0 +1,75 @@
+//! [`Checks`]: the results of health checks, which lie in a file of their own.
+
+use super::record::{shorten, unreadable};
+use super::segment::SegmentSnapshot;
+use serde::{Deserialize, Serialize};
+use service_api::Problem;
+use service_api::event::{HistoryEntry, kind};
+use service_core::Name;
+use service_host::clock;
+use service_host::report::CheckResult;
+
+/// The result of one check, as it lies in its file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckRow {
+    pub(super) time: String,
+    pub(super) service: String,
+    run: u64,
+    healthy: bool,
+    latency_ms: f64,
+    /// What it said; of a check that passed nobody wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+impl CheckRow {
+    pub(super) fn new(name: &Name, run: u64, check: &CheckResult) -> Self {
+        Self {
+            time: check.at.to_string(),
+            service: name.to_string(),
+            run,
+            healthy: check.healthy,
+            latency_ms: clock::millis(check.latency),
+            message: (!check.healthy).then(|| shorten(check.message.clone())),
+        }
+    }
+
+    /// Its line in the file.
+    pub(super) fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+impl From<CheckRow> for HistoryEntry {
+    fn from(row: CheckRow) -> Self {
+        Self {
+            time: row.time,
+            service: row.service,
+            kind: kind::CHECK.to_owned(),
+            from: None,
+            to: None,
+            run: Some(row.run),
+            healthy: Some(row.healthy),
+            latency_ms: Some(row.latency_ms),
+            exit_code: None,
+            exit_signal: None,
+            message: row.message,
+        }
+    }
+}
+
+/// The results of checks that are kept.
+#[derive(Debug, Clone)]
+pub struct Checks(SegmentSnapshot);
+
+impl Checks {
+    pub(super) fn new(segments: SegmentSnapshot) -> Self {
+        Self(segments)
+    }
+
+    pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {
+        self.0.read().map_err(|error| unreadable(&error))
+    }
+}

@@ -1,0 +1,159 @@
+//! [`RowCursor`]: what a reader of the journal has before them, told as they take it.
+//!
+//! Between two pieces nothing is kept but how far they have come: each piece is read from the files again, which were
+//! held open as they were. So what waits for slow readers does not add up, however long their answers are. A few readers of
+//! [`Starts`] keep theirs.
+
+use super::reader::{Backlog, EventQuery, Position};
+use super::segment::SegmentSnapshot;
+use super::starts::starts;
+use service_api::event::StartRecord;
+use service_api::{Event, Problem};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::vec;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Rows that are still to be told.
+pub trait RowCursor {
+    /// The type of a row.
+    type Row;
+
+    /// Tells the next until that is enough. Returns whether there may be more.
+    fn advance(&mut self, tell: &mut dyn FnMut(Self::Row) -> ControlFlow<()>) -> Result<bool, Problem>;
+}
+
+/// All of them.
+pub(super) fn all<A: RowCursor>(mut ahead: A) -> Result<Vec<A::Row>, Problem> {
+    let mut rows = Vec::new();
+    let more = ahead.advance(&mut |row| {
+        rows.push(row);
+        ControlFlow::Continue(())
+    })?;
+    debug_assert!(!more, "nobody said that it is enough");
+    Ok(rows)
+}
+
+/// Events.
+pub struct Events {
+    past: Backlog,
+    question: EventQuery,
+    way: Position,
+}
+
+impl Events {
+    /// # Errors
+    /// As [`Backlog::find`].
+    pub fn new(past: Backlog, question: EventQuery) -> Result<Self, Problem> {
+        let way = past.way(&question)?;
+        Ok(Self { past, question, way })
+    }
+}
+
+impl RowCursor for Events {
+    type Row = Event;
+
+    fn advance(&mut self, tell: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<bool, Problem> {
+        self.past.advance(&self.question, &mut self.way, tell)
+    }
+}
+
+/// So many readers of starts may have theirs in memory. A start is made of events that may be far apart, so all of them have to
+/// be made before the first can be told; whoever comes when none of these is free makes them anew for each piece.
+static HOLDERS: Semaphore = Semaphore::const_new(8);
+
+/// The critical path of starts.
+pub struct Starts {
+    past: Backlog,
+    question: EventQuery,
+    told: usize,
+    held: Option<(vec::IntoIter<StartRecord>, SemaphorePermit<'static>)>,
+}
+
+impl Starts {
+    /// The starts that a query selects from the journal.
+    pub fn new(past: Backlog, question: EventQuery) -> Self {
+        Self { past, question, told: 0, held: None }
+    }
+
+    fn rows(&self) -> Result<vec::IntoIter<StartRecord>, Problem> {
+        let mut rows = starts(&self.past.find(&EventQuery { limit: None, ..self.question.clone() })?);
+        if let Some(most) = self.question.limit {
+            match self.question.since {
+                Some(_) => rows.truncate(most),
+                None => drop(rows.drain(..rows.len().saturating_sub(most))),
+            }
+        }
+        drop(rows.drain(..self.told.min(rows.len())));
+        Ok(rows.into_iter())
+    }
+}
+
+impl RowCursor for Starts {
+    type Row = StartRecord;
+
+    fn advance(&mut self, tell: &mut dyn FnMut(StartRecord) -> ControlFlow<()>) -> Result<bool, Problem> {
+        if self.held.is_none()
+            && let Ok(permit) = HOLDERS.try_acquire()
+        {
+            self.held = Some((self.rows()?, permit));
+        }
+        let mut made = if self.held.is_some() { None } else { Some(self.rows()?) };
+        let rows = self.held.as_mut().map(|(rows, _)| rows).or(made.as_mut());
+        for row in rows.into_iter().flatten() {
+            self.told += 1;
+            if tell(row).is_break() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// How many starts a journal tells of, told three by three.
+pub fn pieces_of_starts(journal: &Path) -> usize {
+    let Ok(segments) = SegmentSnapshot::at(journal) else { return 0 };
+    let mut ahead = Starts::new(Backlog::from_files(segments), EventQuery::default());
+    let mut told = 0;
+    let mut piece = || {
+        ahead.advance(&mut |_| {
+            told += 1;
+            if told % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    };
+    while let Ok(true) = piece() {}
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::segment::SegmentedLog;
+
+    #[test]
+    fn starts_are_read_once_however_many_pieces_they_are_told_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut lines = SegmentedLog::open(directory.path().join("x.jsonl"), 1 << 20, None);
+        let event = |seq: u32, to: &str| {
+            format!(
+                "{{\"seq\":{seq},\"time\":\"2026-01-01T00:00:00Z\",\"since_boot_ms\":{seq}.0,\"service\":\"web\",\"event\":\"state\",\"from\":null,\"to\":\"{to}\",\"reason\":null,\"run\":1}}\n"
+            )
+        };
+        let text: String =
+            (0..10).map(|nth| event(2 * nth + 1, "starting") + &event(2 * nth + 2, "ready")).collect();
+        lines.append(text.as_bytes(), Vec::new).unwrap();
+        let mut ahead = Starts::new(Backlog::from_files(lines.segments()), EventQuery::default());
+        let mut told = 0;
+        let mut piece = || {
+            ahead.advance(&mut |_| {
+                told += 1;
+                if told % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        };
+        assert!(piece().unwrap());
+        // What is written over now is not looked at again.
+        lines.overwrite(&vec![b'x'; text.len()], 0).unwrap();
+        while piece().unwrap() {}
+        assert_eq!(told, 10);
+    }
+}

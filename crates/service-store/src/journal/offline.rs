@@ -1,0 +1,32 @@
+//! The journal of a project whose daemon does not run, read from its files.
+
+use super::checks::Checks;
+use super::cursor::{Starts, all};
+use super::history::History;
+use super::reader::{Backlog, EventQuery};
+use super::record::{checks_path, path, unreadable};
+use super::segment::SegmentSnapshot;
+use service_api::event::{HistoryEntry, StartRecord};
+use service_api::{Event, Problem};
+use std::path::Path;
+
+fn past(state_dir: &Path) -> Result<Backlog, Problem> {
+    SegmentSnapshot::at(&path(state_dir)).map(Backlog::from_files).map_err(|error| unreadable(&error))
+}
+
+/// What happened.
+pub fn events(state_dir: &Path, question: &EventQuery) -> Result<Vec<Event>, Problem> {
+    past(state_dir)?.find(question)
+}
+
+/// What happened to services, and what their checks said.
+pub fn history(state_dir: &Path, question: &EventQuery) -> Result<Vec<HistoryEntry>, Problem> {
+    let checks =
+        SegmentSnapshot::at(&checks_path(state_dir)).map(Checks::new).map_err(|error| unreadable(&error))?;
+    all(History::new(past(state_dir)?, checks, question)?)
+}
+
+/// The critical path of starts.
+pub fn starts(state_dir: &Path, question: &EventQuery) -> Result<Vec<StartRecord>, Problem> {
+    all(Starts::new(past(state_dir)?, question.clone()))
+}

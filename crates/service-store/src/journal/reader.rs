@@ -1,0 +1,328 @@
+//! Reading events: what of a file can be understood ([`Pages`]), which events are asked for ([`EventQuery`]), and how a reader
+//! goes through the past ([`Backlog`]).
+
+use super::record::{EventRecord, VERSION, unreadable};
+use super::segment::SegmentSnapshot;
+use super::tracker::StateTracker;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use service_api::command::MAX_SAFE_INTEGER;
+use service_api::redact::brief;
+use service_api::{Code, Event, Problem};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::Arc;
+
+/// The first line of a file.
+#[derive(Debug, Deserialize)]
+struct Head {
+    journal: u32,
+    /// The last number given when this file could not be written.
+    given: String,
+    /// How every service was when this file was begun.
+    #[serde(default)]
+    seen: BTreeMap<String, StateTracker>,
+}
+
+/// What of a line nobody understands is still of use.
+#[derive(Deserialize)]
+struct Numbered {
+    seq: u64,
+}
+
+/// What is known once both files have been read from their beginning.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    /// The highest number that was ever given.
+    pub(super) highest: u64,
+    /// How every service was at last.
+    pub(super) seen: BTreeMap<String, StateTracker>,
+    /// How the daemon was at last.
+    pub(super) daemon: Option<String>,
+    /// In which boot that was.
+    pub(super) boot_id: Option<String>,
+    /// Lines that could not be understood.
+    pub(super) broken: usize,
+    /// The current file is not of our version, so nothing may be added to it.
+    pub(super) stranger: bool,
+}
+
+impl Pages {
+    pub(super) fn read(texts: &[Vec<u8>; 2]) -> Self {
+        let mut pages = Self::default();
+        for text in texts {
+            pages.stranger = !text.is_empty() && !is_ours(text);
+            for line in lines(text) {
+                pages.turn(line);
+            }
+        }
+        pages
+    }
+
+    fn turn(&mut self, line: &[u8]) {
+        if let Ok(head) = serde_json::from_slice::<Head>(line) {
+            self.highest = self.highest.max(head.given.parse().unwrap_or(0));
+            if head.journal == VERSION {
+                self.seen = head.seen;
+            }
+            return;
+        }
+        match serde_json::from_slice::<Event>(line) {
+            Ok(event) => {
+                self.highest = self.highest.max(event.seq);
+                if event.service.is_none() && event.event == service_api::event::kind::DAEMON {
+                    self.daemon = event.to;
+                    self.boot_id = event.boot_id.or(self.boot_id.take());
+                } else {
+                    StateTracker::replay(&mut self.seen, event);
+                }
+            }
+            Err(_) => {
+                self.broken += 1;
+                let numbered = serde_json::from_slice::<Numbered>(line);
+                self.highest = self.highest.max(numbered.map_or(0, |line| line.seq));
+            }
+        }
+    }
+}
+
+/// Whether a file is of our version; one that has lost its head is taken for ours.
+fn is_ours(text: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Versioned {
+        journal: u32,
+    }
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    serde_json::from_slice::<Versioned>(first).map_or(true, |head| head.journal == VERSION)
+}
+
+pub(super) fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+/// What two texts, one after the other, have from a place on, each with the place after it.
+pub(super) fn placed<T: DeserializeOwned>(
+    texts: &[Vec<u8>; 2],
+    from: usize,
+) -> impl DoubleEndedIterator<Item = (usize, T)> {
+    let [old, current] = texts;
+    let in_old = from.min(old.len());
+    let in_current = (from - in_old).min(current.len());
+    let parts = [(&old[in_old..], in_old), (&current[in_current..], old.len() + in_current)];
+    parts.into_iter().flat_map(|(text, start)| {
+        lines(text).filter_map(move |line| {
+            let after = line.as_ptr().addr() - text.as_ptr().addr() + line.len() + 1;
+            Some((start + after, serde_json::from_slice(line).ok()?))
+        })
+    })
+}
+
+/// From where on events are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// After this number.
+    After(u64),
+    /// From this time on.
+    Time(Timestamp),
+}
+
+impl std::str::FromStr for Since {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        if let Some(seq) = text.parse().ok().filter(|seq| *seq <= MAX_SAFE_INTEGER) {
+            return Ok(Self::After(seq));
+        }
+        text.parse().map(Self::Time).map_err(|_| {
+            Problem::new(
+                Code::BadRequest,
+                format!("`since` is neither a number nor a time: `{}`", brief(text)),
+            )
+            .help("write it as 17, the number of an event, or as 2026-01-02T03:04:05Z")
+        })
+    }
+}
+
+/// Which events are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// Of these services; of all, and of the daemon, if none is named.
+    pub names: Vec<String>,
+    /// Events before this number or time are left out.
+    pub since: Option<Since>,
+    /// What somebody of this kind, or with these words, has brought about; whoever it was, if there are none.
+    pub by: Option<String>,
+    /// At most so many: the first with `since`, else the last.
+    pub limit: Option<usize>,
+}
+
+impl EventQuery {
+    /// Whether this event is asked for, by what it says.
+    pub fn takes(&self, event: &Event) -> bool {
+        self.is_about(event.service.as_deref()) && self.by.as_ref().is_none_or(|by| event.is_by(by))
+    }
+
+    /// Whether an event is about one of the services.
+    pub fn is_about(&self, service: Option<&str>) -> bool {
+        self.names.is_empty() || service.is_some_and(|service| self.names.iter().any(|name| name == service))
+    }
+}
+
+/// How far a reader has come in the past: a few words, however much there is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    /// A place in the files, one after the other.
+    pub(super) from: usize,
+    /// The number of the last event that is behind.
+    pub(super) delivered: Option<u64>,
+    /// So many are still asked for.
+    pub(super) left: usize,
+}
+
+/// Reads events, on a thread that may wait for the disk.
+#[derive(Clone)]
+pub struct Backlog {
+    segments: SegmentSnapshot,
+    unwritten: Vec<Arc<EventRecord>>,
+    last: u64,
+}
+
+impl Backlog {
+    /// The files, and events that could not be written yet, up to the last number that was given.
+    pub(super) fn new(segments: SegmentSnapshot, unwritten: Vec<Arc<EventRecord>>, last: u64) -> Self {
+        Self { segments, unwritten, last }
+    }
+
+    /// The files alone.
+    pub(super) fn from_files(segments: SegmentSnapshot) -> Self {
+        Self { segments, unwritten: Vec::new(), last: u64::MAX }
+    }
+
+    /// The events that are asked for, in their order.
+    ///
+    /// # Errors
+    /// [`Code::Gap`] if events after the number that is asked for are not kept any more.
+    pub fn find(&self, question: &EventQuery) -> Result<Vec<Event>, Problem> {
+        let mut found = Vec::new();
+        self.advance(question, &mut self.way(question)?, &mut |event| {
+            found.push(event);
+            Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// Whether there is any event about this service.
+    pub fn tells_of(&self, name: &str) -> Result<bool, Problem> {
+        let (mut delivered, question) =
+            (false, EventQuery { names: vec![name.to_owned()], ..EventQuery::default() });
+        self.advance(&question, &mut self.way(&question)?, &mut |_| {
+            delivered = true;
+            Break(())
+        })?;
+        Ok(delivered)
+    }
+
+    /// The way through the events that are asked for, from their first.
+    ///
+    /// # Errors
+    /// As [`Backlog::find`].
+    pub(super) fn way(&self, question: &EventQuery) -> Result<Position, Problem> {
+        let mut way = Position { from: 0, delivered: None, left: question.limit.unwrap_or(usize::MAX) };
+        let texts = self.texts()?;
+        if let Some(Since::After(seq)) = question.since {
+            let oldest = self.ahead(&texts, 0, None).next().map(|(_, event)| event.seq);
+            self.refuse_gap(seq, oldest)?;
+            way.delivered = Some(seq);
+        } else if let (None, Some(most)) = (question.since, question.limit) {
+            let unwritten = self.unwritten.iter().rev().map(|recorded| (usize::MAX, recorded.event.clone()));
+            let mut back = unwritten
+                .chain(placed(&texts, 0).rev())
+                .filter(|(_, event): &(_, Event)| event.seq <= self.last)
+                .filter(|(_, event)| question.takes(event))
+                .skip(most);
+            // The last that is not asked for.
+            way.delivered = back.next().map(|(_, event)| event.seq);
+        }
+        // Numbers rise, so the first event that counts has its place, and what lies before it is not looked at again.
+        if let Some(delivered) = way.delivered {
+            let before = placed::<Event>(&texts, 0).rev().find(|(_, event)| event.seq <= delivered);
+            way.from = before.map_or(0, |(after, _)| after);
+        }
+        Ok(way)
+    }
+
+    /// Tells the next events until that is enough. Returns whether there may be more.
+    pub(super) fn advance(
+        &self,
+        question: &EventQuery,
+        way: &mut Position,
+        tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<bool, Problem> {
+        let texts = self.texts()?;
+        for (after, event) in self.ahead(&texts, way.from, way.delivered) {
+            if way.left == 0 {
+                break;
+            }
+            way.pass(after, &event);
+            if question.takes(&event) && is_since(&event.time, question.since) {
+                way.left -= 1;
+                if tell(event).is_break() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The events from a place on, and after a number, each with the place after it.
+    pub(super) fn ahead(
+        &self,
+        texts: &[Vec<u8>; 2],
+        from: usize,
+        delivered: Option<u64>,
+    ) -> impl Iterator<Item = (usize, Event)> {
+        let end = texts.iter().map(Vec::len).sum();
+        let unwritten = self.unwritten.iter().map(move |recorded| (end, recorded.event.clone()));
+        let last = self.last;
+        placed(texts, from).chain(unwritten).filter(move |(_, event)| {
+            event.seq <= last && delivered.is_none_or(|delivered| event.seq > delivered)
+        })
+    }
+
+    /// The files; one that is not of our version says nothing.
+    pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {
+        let texts = self.segments.read().map_err(|error| unreadable(&error))?;
+        Ok(texts.map(|text| if is_ours(&text) { text } else { Vec::new() }))
+    }
+
+    fn refuse_gap(&self, seq: u64, oldest: Option<u64>) -> Result<(), Problem> {
+        match oldest {
+            Some(oldest) if seq.saturating_add(1) < oldest => {
+                let message = format!("some events after {seq} were deleted; the oldest is {oldest}");
+                Err(Problem::new(Code::Gap, message)
+                    .help(format!("use `since` {} for all events", oldest - 1)))
+            }
+            _ if self.last != u64::MAX && seq > self.last => {
+                let message = format!("there is no event {seq} yet; the newest is {}", self.last);
+                Err(Problem::new(Code::Gap, message).help("use a `since` up to that, or none"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Position {
+    /// Leaves an event behind.
+    pub(super) fn pass(&mut self, after: usize, event: &Event) {
+        (self.from, self.delivered) = (after, Some(event.seq));
+    }
+}
+
+/// Whether a time, as it is written, is not before what is asked for.
+pub(super) fn is_since(time: &str, since: Option<Since>) -> bool {
+    match since {
+        Some(Since::Time(since)) => time.parse::<Timestamp>().is_ok_and(|time| time >= since),
+        Some(Since::After(_)) | None => true,
+    }
+}

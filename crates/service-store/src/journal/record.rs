@@ -1,0 +1,62 @@
+//! [`EventRecord`]: an event with its line; and what all parts of the journal know of its files.
+
+use service_api::{Code, Event, Problem};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Format of the file.
+pub(super) const VERSION: u32 = 1;
+/// Longest reason, in bytes.
+pub(super) const MAX_REASON_BYTES: usize = 1024;
+
+/// An event with its line in the file.
+#[derive(Debug)]
+pub struct EventRecord {
+    /// The event.
+    pub event: Event,
+    /// The line of the journal.
+    pub json: String,
+}
+
+/// What followers hear.
+#[derive(Debug, Clone)]
+pub enum LiveMessage {
+    /// Something happened.
+    Event(Arc<EventRecord>),
+    /// Nothing happened since this number, and the daemon is there.
+    Heartbeat(u64),
+}
+
+impl EventRecord {
+    pub(super) fn new(event: Event) -> Option<Arc<Self>> {
+        match serde_json::to_string(&event) {
+            Ok(json) => Some(Arc::new(Self { event, json })),
+            Err(error) => {
+                tracing::error!(%error, "cannot write an event");
+                None
+            }
+        }
+    }
+}
+
+pub(super) fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("journal.jsonl")
+}
+
+pub(super) fn checks_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("checks.jsonl")
+}
+
+/// Text of others, within a limit.
+pub(super) fn shorten(mut text: String) -> String {
+    if text.len() > MAX_REASON_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));
+        text.push('…');
+    }
+    text
+}
+
+pub(super) fn unreadable(error: &io::Error) -> Problem {
+    Problem::new(Code::Internal, format!("cannot read the journal: {error}"))
+}

@@ -1,0 +1,227 @@
+//! [`SegmentedLog`]: a file of JSON lines that never grows beyond a limit. When it is full it becomes the old one, and a new
+//! one is begun; the old one before it goes.
+//!
+//! A line counts once its line end is written. What was written in part, because the disk was full or the writer was
+//! killed, is overwritten by the next line.
+
+use service_host::disk::Disk;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file and the one before it.
+pub(super) struct SegmentedLog {
+    path: PathBuf,
+    limit: u64,
+    current: Option<Written>,
+    old: Option<Written>,
+    closed: bool,
+    /// What brings it to the disk, if that is worth it.
+    disk: Option<Disk>,
+}
+
+/// A file, and how much of it counts.
+#[derive(Debug, Clone)]
+struct Written {
+    file: Arc<File>,
+    length: u64,
+}
+
+/// Both files as they are at one moment, for a reader on another thread: neither more lines nor a rotation disturb it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SegmentSnapshot {
+    old: Option<Written>,
+    current: Option<Written>,
+}
+
+impl SegmentedLog {
+    /// Takes up what is there. Nothing is created before there is a line to write.
+    pub(super) fn open(path: PathBuf, limit: u64, disk: Option<Disk>) -> Self {
+        let take_up = |path: &Path| {
+            let found = existing(path, OpenOptions::new().read(true).write(true));
+            found.unwrap_or_else(|error| {
+                tracing::error!(%error, path = %path.display(), "cannot take up the file; beginning a new one");
+                None
+            })
+        };
+        let (current, old) = (take_up(&path), take_up(&old(&path)));
+        if let Some(Written { file, length }) = &current {
+            let _ = file.set_len(*length); // else the next line overwrites the torn one
+        }
+        Self { path, limit, current, old, closed: false, disk }
+    }
+
+    /// What can be read.
+    pub(super) fn segments(&self) -> SegmentSnapshot {
+        SegmentSnapshot { old: self.old.clone(), current: self.current.clone() }
+    }
+
+    /// Adds whole lines in one write. A file that is begun for them opens with `head`.
+    pub(super) fn append(&mut self, lines: &[u8], head: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
+        let full = |written: &Written| written.length + lines.len() as u64 > self.limit;
+        if self.closed || self.current.as_ref().is_none_or(full) {
+            match self.begin(&head()) {
+                // For example for want of a descriptor; it may go on a little.
+                Err(error) if self.may_go_on() => {
+                    tracing::warn!(%error, path = %self.path.display(), "cannot begin a new file");
+                }
+                begun => begun?,
+            }
+        }
+        let Some(Written { file, length }) = &mut self.current else { return Ok(()) };
+        match file.write_all_at(lines, *length) {
+            Ok(()) => {
+                *length += lines.len() as u64;
+                if let Some(disk) = &self.disk {
+                    disk.mark(&self.path);
+                }
+            }
+            Err(error) => {
+                let _ = file.set_len(*length); // what was written in part must not be taken for lines
+                // It could only be opened for reading: when the disk can be written again, a new one is begun.
+                self.closed |= error.raw_os_error() == Some(nix::libc::EBADF);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the next line begin a new file.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    fn may_go_on(&self) -> bool {
+        !self.closed && self.current.as_ref().is_some_and(|current| current.length < 2 * self.limit)
+    }
+
+    /// Overwrites some bytes of the current file, which needs no space on the disk.
+    pub(super) fn overwrite(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.current.as_ref().map_or(Ok(()), |current| current.file.write_all_at(bytes, at))
+    }
+
+    /// Begins a new file aside, so that at each moment there is a current one.
+    fn begin(&mut self, head: &[u8]) -> io::Result<()> {
+        let aside = self.path.with_extension("new");
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        file.write_all_at(head, 0)?;
+        match std::fs::rename(&self.path, old(&self.path)) {
+            Ok(()) => {
+                self.old = self.current.take();
+                if let Some(disk) = &self.disk {
+                    disk.mark(&old(&self.path));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        std::fs::rename(&aside, &self.path)?;
+        self.current = Some(Written { file: Arc::new(file), length: head.len() as u64 });
+        self.closed = false;
+        Ok(())
+    }
+}
+
+impl SegmentSnapshot {
+    /// The files of a project whose daemon does not run.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        let options = |path: &Path| existing(path, OpenOptions::new().read(true));
+        Ok(Self { old: options(&old(path))?, current: options(path)? })
+    }
+
+    /// The text of the old file and that of the current one.
+    pub(super) fn read(&self) -> io::Result<[Vec<u8>; 2]> {
+        Ok([text(self.old.as_ref())?, text(self.current.as_ref())?])
+    }
+}
+
+fn old(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
+}
+
+fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<Written>> {
+    let opened = match how.open(path) {
+        // It can be read at least.
+        Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EROFS | nix::libc::EACCES)) => {
+            File::open(path)
+        }
+        opened => opened,
+    };
+    let file = match opened {
+        Ok(file) => Arc::new(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    let text = text(Some(&Written { file: Arc::clone(&file), length }))?;
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    Ok(Some(Written { file, length: whole as u64 }))
+}
+
+fn text(written: Option<&Written>) -> io::Result<Vec<u8>> {
+    let Some(Written { file, length }) = written else { return Ok(Vec::new()) };
+    let mut text = vec![0; usize::try_from(*length).unwrap_or(usize::MAX)];
+    let mut filled = 0;
+    while filled < text.len() {
+        match file.read_at(&mut text[filled..], filled as u64) {
+            // Somebody has cut it.
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    text.truncate(filled);
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn lines(segments: &SegmentSnapshot) -> String {
+        segments.read().unwrap().iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_full_file_becomes_the_old_one_and_is_still_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.jsonl");
+        let mut file = SegmentedLog::open(path.clone(), 10, None);
+        for line in ["one\n", "two\n", "three\n", "four\n"] {
+            file.append(line.as_bytes(), || b"#\n".to_vec()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "#\nfour\n");
+        assert_eq!(lines(&SegmentedLog::open(path.clone(), 10, None).segments()), "#\nthree\n#\nfour\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_line_written_in_part_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.jsonl");
+        std::fs::write(&path, "one\ntw").unwrap();
+        let mut file = SegmentedLog::open(path.clone(), 100, None);
+        assert_eq!(lines(&file.segments()), "one\n");
+        file.append(b"three\n", Vec::new).unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "one\nthree\n");
+    }
+
+    #[test]
+    fn a_reader_is_not_disturbed_by_what_is_written_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = SegmentedLog::open(dir.path().join("x.jsonl"), 10, None);
+        file.append(b"one\n", Vec::new).unwrap();
+        let segments = file.segments();
+        for _ in 0..5 {
+            file.append(b"another\n", Vec::new).unwrap();
+        }
+        assert_eq!(lines(&segments), "one\n");
+    }
+}

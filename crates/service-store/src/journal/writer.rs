@@ -1,0 +1,367 @@
+//! [`Journal`]: what happened to the services, numbered, on disk and live.
+//!
+//! The owner of the fleet tells what it sees; at the end of its turn [`Journal::commit`] writes all events of the turn
+//! at once and only then shows them to whoever follows. So an event that a follower sees is on disk, a number is never
+//! given twice, and the events of a file are an unbroken row of numbers over every daemon of the project.
+//!
+//! A disk that cannot be written stops nobody. Events then wait in memory, up to [`MAX_WAITING_COUNT`], and are shown without
+//! being on disk; the last number given is noted at the head of the file, which takes no space, so that it is not given
+//! again should the daemon be killed. When the disk can be written what waits follows, and an event says how many
+//! are lost.
+//!
+//! Results of health checks lie in a file of their own, so that they never push events out. While a service starts
+//! it is checked often: only the last check of a start is kept.
+
+use super::checks::{CheckRow, Checks};
+use super::reader::Pages;
+use super::record::{EventRecord, LiveMessage, MAX_REASON_BYTES, VERSION, checks_path, path, shorten};
+use super::segment::SegmentedLog;
+use super::subscription::Subscription;
+use super::tracker::{EventDraft, ObservedState, StateTracker};
+use jiff::Timestamp;
+use service_api::Event;
+use service_api::event::kind;
+use service_api::redact::{cut, redact};
+use service_core::service::Exit;
+use service_core::{Moment, Name};
+use service_host::clock;
+use service_host::paths::Paths;
+use service_host::report::CheckResult;
+use service_shim::error_text::describe_error;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// A file of this size is full; there are two of them.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Events that wait in memory for a disk that cannot be written.
+const MAX_WAITING_COUNT: usize = 4096;
+/// Results of checks that wait likewise.
+const MAX_WAITING_CHECKS: usize = 256;
+/// How far behind a follower may be before it is cut off.
+const LIVE_CAPACITY: usize = 4096;
+/// After a write that failed.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+/// How often followers hear that the daemon is still there.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// So many events may be shown before the first of them is on the disk.
+const MAX_LOST_COUNT: u64 = 100_000;
+/// So much of one is looked at; a secret that it ends in is known by what stands before.
+const MAX_READ_BYTES: usize = 4 * MAX_REASON_BYTES;
+
+/// The journal of one project.
+pub struct Journal {
+    file: SegmentedLog,
+    checks: SegmentedLog,
+    next: u64,
+    seen: BTreeMap<String, StateTracker>,
+    /// Events of this turn, and when it is: all of them happen at one time.
+    fresh: Vec<Arc<EventRecord>>,
+    turn: Option<(Timestamp, Moment)>,
+    /// Events that are not in the file yet.
+    waiting: VecDeque<Arc<EventRecord>>,
+    lost: u64,
+    fresh_checks: Vec<CheckRow>,
+    /// The last check of each start that is under way.
+    held: BTreeMap<String, CheckRow>,
+    try_again: Option<Moment>,
+    /// Why what waits cannot be written.
+    trouble: Option<String>,
+    next_heartbeat: Option<Moment>,
+    live: broadcast::Sender<LiveMessage>,
+}
+
+impl Journal {
+    /// Takes up what former daemons wrote, and says that one more has begun.
+    ///
+    /// Numbers go on after `last_event`, if somebody else knows of one that is not in the files.
+    pub fn open(paths: &Paths, last_event: u64) -> Self {
+        Self::open_limited(paths, last_event, MAX_FILE_BYTES)
+    }
+
+    pub(super) fn open_limited(paths: &Paths, last_event: u64, limit: u64) -> Self {
+        let mut file = SegmentedLog::open(path(&paths.state_dir), limit, Some(paths.disk.clone()));
+        let texts = file.segments().read().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the journal; event numbers start again");
+            Default::default()
+        });
+        let pages = Pages::read(&texts);
+        if pages.broken > 0 {
+            tracing::error!(lines = pages.broken, "cannot parse some lines of the journal; skipping them");
+        }
+        if pages.stranger {
+            tracing::error!("the journal has another version; moving it aside and starting a new file");
+            file.close();
+        }
+        let checks = SegmentedLog::open(checks_path(&paths.state_dir), limit, None);
+        let (fresh, turn, waiting, fresh_checks, held, lost) = Default::default();
+        let (try_again, trouble, next_heartbeat) = (None, None, None);
+        let highest = pages.highest.max(last_event);
+        // Events that were shown and had not come to the disk yet are lost; their numbers must not be given again.
+        let is_cut_off = pages.daemon.as_deref() == Some("running")
+            && pages.boot_id.as_deref().is_some_and(|boot_id| boot_id != paths.boot_id);
+        let next = if is_cut_off { highest.saturating_add(MAX_LOST_COUNT) } else { highest } + 1;
+        let (seen, live) = (pages.seen, broadcast::Sender::new(LIVE_CAPACITY));
+        let mut journal = Self {
+            file,
+            checks,
+            next,
+            seen,
+            fresh,
+            turn,
+            waiting,
+            lost,
+            fresh_checks,
+            held,
+            try_again,
+            trouble,
+            next_heartbeat,
+            live,
+        };
+        if is_cut_off || last_event > pages.highest {
+            let reason = format!("the machine crashed: events after {} may be lost", pages.highest);
+            journal.record(EventDraft {
+                event: kind::JOURNAL,
+                reason: Some(reason),
+                ..EventDraft::default()
+            });
+        }
+        // One that says nothing at its end was killed.
+        let from = pages.daemon.map(|word| if word == "running" { "lost".to_owned() } else { word });
+        let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+        journal.record(EventDraft {
+            event: kind::DAEMON,
+            from,
+            to: Some("running".to_owned()),
+            reason: Some(format!("orchestratord {version}, pid {pid}")),
+            boot_id: Some(paths.boot_id.clone()),
+            ..EventDraft::default()
+        });
+        journal
+    }
+
+    /// Notes how a service looks now.
+    pub fn observe(&mut self, name: &Name, observed: ObservedState) {
+        let pending = observed.is_pending();
+        let seen = self.seen.entry(name.to_string()).or_default();
+        let drafts = seen.observe(name, observed);
+        if !pending {
+            self.fresh_checks.extend(self.held.remove(&**name));
+        }
+        for draft in drafts {
+            self.record(draft);
+        }
+    }
+
+    /// Notes which services are defined; those that only run still are not forgotten.
+    pub fn defined<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n Name>,
+        running: &BTreeSet<Name>,
+        by: Option<&str>,
+    ) {
+        let names: BTreeSet<&str> =
+            names.filter(|name| !running.contains(*name)).map(|name| &**name).collect();
+        let mut drafts = Vec::new();
+        let draft = |event, name: &str| EventDraft::about(event, name, by);
+        for (name, seen) in &mut self.seen {
+            if !seen.removed && !names.contains(name.as_str()) {
+                seen.removed = true;
+                drafts.push(draft(kind::REMOVED, name));
+            }
+        }
+        let stays = |name: &str| running.contains(name) || names.contains(name);
+        self.seen.retain(|name, seen| !seen.removed || stays(name));
+        for name in names {
+            let new = !self.seen.contains_key(name);
+            let seen = self.seen.entry(name.to_owned()).or_default();
+            if std::mem::take(&mut seen.removed) || new {
+                drafts.push(draft(kind::DEFINED, name));
+            }
+        }
+        for draft in drafts {
+            self.record(draft);
+        }
+    }
+
+    /// Notes that a service is defined otherwise.
+    pub fn changed(&mut self, name: &Name, by: Option<&str>) {
+        self.record(EventDraft::about(kind::CHANGED, name, by));
+    }
+
+    /// Notes what a stop came to: that its command failed, or that it had to be enforced.
+    pub fn stop(&mut self, name: &Name, run: u64, to: &'static str, reason: String) {
+        let (to, reason, run) = (Some(to.to_owned()), Some(reason), Some(run));
+        self.record(EventDraft { to, reason, run, ..EventDraft::about(kind::STOP, name, None) });
+    }
+
+    /// Notes the result of a check; `deciding` while nothing has decided yet whether the service is healthy.
+    pub fn checked(&mut self, name: &Name, run: u64, check: &CheckResult, deciding: bool) {
+        let row = CheckRow::new(name, run, check);
+        if deciding {
+            self.held.insert(name.to_string(), row);
+        } else {
+            self.fresh_checks.push(row);
+        }
+    }
+
+    /// Notes that the daemon ends, and writes everything down.
+    pub fn end(&mut self, now: Moment) {
+        let (from, to) = (Some("running".to_owned()), Some("ended".to_owned()));
+        self.try_again = None;
+        self.record(EventDraft { event: kind::DAEMON, from, to, ..EventDraft::default() });
+        self.commit(now);
+    }
+
+    fn record(&mut self, draft: EventDraft) {
+        let seq = self.next;
+        let (time, now) = *self.turn.get_or_insert_with(|| (clock::today(), clock::now()));
+        self.next += 1;
+        let (exit_code, exit_signal) = (draft.exit.and_then(Exit::code), draft.exit.and_then(Exit::signal));
+        // It is put into words here, one by one, and not all of a turn together.
+        self.fresh.extend(EventRecord::new(Event {
+            seq,
+            time: time.to_string(),
+            since_boot_ms: clock::millis(now.since(Moment::from_nanos(0))),
+            service: draft.service,
+            event: draft.event.to_owned(),
+            from: draft.from,
+            to: draft.to,
+            reason: draft.reason.map(|reason| shorten(redact(&cut(&reason, MAX_READ_BYTES)).into_owned())),
+            by: draft.by,
+            run: draft.run,
+            exit_code,
+            exit_signal,
+            need: draft.need,
+            boot_id: draft.boot_id,
+        }));
+    }
+
+    /// The last number that was given.
+    pub fn last(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Why what happens cannot be written down at present.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// When [`Journal::commit`] should be called, events or not.
+    pub fn due(&self) -> Option<Moment> {
+        self.try_again.into_iter().chain(self.next_heartbeat).min()
+    }
+
+    /// Writes what this turn has brought, then shows it.
+    pub fn commit(&mut self, now: Moment) {
+        self.turn = None;
+        let fresh = std::mem::take(&mut self.fresh);
+        self.waiting.extend(fresh.iter().cloned());
+        if self.try_again.is_none_or(|due| due <= now) {
+            self.write(now);
+        } else if !fresh.is_empty() {
+            self.mark_lagging();
+        }
+        for recorded in fresh {
+            let _ = self.live.send(LiveMessage::Event(recorded)); // perhaps nobody follows
+        }
+        if !self.fresh_checks.is_empty() {
+            self.write_checks();
+        }
+        if self.next_heartbeat.is_some_and(|due| due <= now) {
+            let _ = self.live.send(LiveMessage::Heartbeat(self.next - 1));
+            self.next_heartbeat = (self.live.receiver_count() > 0).then(|| now.plus(HEARTBEAT_INTERVAL));
+        }
+        if !self.fresh.is_empty() {
+            self.commit(now);
+        }
+    }
+
+    fn write(&mut self, now: Moment) {
+        let Some(first) = self.waiting.front().map(|recorded| recorded.event.seq) else {
+            self.try_again = None;
+            return;
+        };
+        let lines: String = self.waiting.iter().flat_map(|recorded| [recorded.json.as_str(), "\n"]).collect();
+        match self.file.append(lines.as_bytes(), || head(first - 1, &self.seen)) {
+            Ok(()) => {
+                self.waiting.clear();
+                (self.try_again, self.trouble) = (None, None);
+                self.record_loss();
+            }
+            Err(error) => {
+                if self.try_again.is_none() {
+                    tracing::error!(%error, "cannot write the journal; keeping events in memory");
+                }
+                self.try_again = Some(now.plus(RETRY_DELAY));
+                self.trouble = Some(describe_error(&error));
+                self.mark_lagging();
+            }
+        }
+    }
+
+    /// Keeps within bounds what cannot be written, and its numbers from being given again.
+    fn mark_lagging(&mut self) {
+        let surplus = self.waiting.len().saturating_sub(MAX_WAITING_COUNT);
+        self.waiting.drain(..surplus);
+        self.lost += surplus as u64;
+        if let Err(error) = self.file.overwrite(digits(self.next - 1).as_bytes(), GIVEN_AT) {
+            tracing::debug!(%error, "cannot note the number of the last event");
+        }
+    }
+
+    /// Says what is missing, now that it can be written down.
+    fn record_loss(&mut self) {
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0 {
+            let reason = Some(format!("{lost} earlier events could not be written and are lost"));
+            self.record(EventDraft { event: kind::JOURNAL, reason, ..EventDraft::default() });
+        }
+    }
+
+    fn write_checks(&mut self) {
+        let lines: Vec<u8> = self.fresh_checks.iter().flat_map(CheckRow::line).collect();
+        match self.checks.append(&lines, Vec::new) {
+            Ok(()) => self.fresh_checks.clear(),
+            Err(error) => {
+                tracing::debug!(%error, "cannot save health check results");
+                let surplus = self.fresh_checks.len().saturating_sub(MAX_WAITING_CHECKS);
+                self.fresh_checks.drain(..surplus);
+            }
+        }
+    }
+
+    /// Whether anything is known of a service of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.seen.contains_key(name)
+    }
+
+    /// What is there now, and all that comes.
+    pub fn view(&mut self, now: Moment) -> Subscription {
+        self.next_heartbeat.get_or_insert(now.plus(HEARTBEAT_INTERVAL));
+        Subscription {
+            segments: self.file.segments(),
+            checks: Checks::new(self.checks.segments()),
+            unwritten: self.waiting.iter().cloned().collect(),
+            last: self.next - 1 - self.fresh.len() as u64,
+            live: self.live.subscribe(),
+        }
+    }
+}
+
+/// Where in the head the last number given stands, so that it can be overwritten in place.
+const GIVEN_AT: u64 = "{\"journal\":1,\"given\":\"".len() as u64;
+
+/// The first line of a file.
+fn head(given: u64, seen: &BTreeMap<String, StateTracker>) -> Vec<u8> {
+    let seen = serde_json::to_string(seen).unwrap_or_else(|_| "{}".to_owned());
+    format!("{{\"journal\":{VERSION},\"given\":\"{}\",\"seen\":{seen}}}\n", digits(given)).into_bytes()
+}
+
+fn digits(number: u64) -> String {
+    format!("{number:020}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! The definition of each service's last run, kept beside its record, so that a later daemon knows what runs; and the
+//! names that were there when the file was last applied.
+//!
+//! Of the environment only a trace is written down: enough to see whether a value is still the same, not what it was.
+//!
+//! The first line of the file has the definition, and each further one the number of a later run of the same.
+
+use serde::{Deserialize, Serialize};
+use service_api::trust::sha256;
+use service_core::config::{Manager, Service};
+use service_core::{Name, Plan};
+use service_host::disk;
+use service_host::fs::private_dir;
+use service_host::fs::{open_private, write_private};
+use service_host::paths::Paths;
+use service_shim::Files;
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// In more bytes no further run is noted.
+const MAX_NOTES_BYTES: u64 = 16 * 1024;
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    run: u64,
+    /// Makes the same value look different in each file.
+    #[serde(default)]
+    salt: u64,
+    definition: Service,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Again {
+    run: u64,
+}
+
+/// Makes what a start will need while there is time; if that fails, the start says why.
+pub fn prepare(files: &Files) {
+    let made = private_dir(files.directory()).and_then(|()| files.prepare());
+    let _ = made.and_then(|()| open_private(&path(files)));
+}
+
+/// Writes down with what a run is started, which may be what stands there already. Without it the next daemon takes what the
+/// file says then.
+pub fn keep(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Result<()> {
+    let files = paths.files(&definition.name);
+    write(&files, definition, run, same).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            private_dir(files.directory())?;
+            write(&files, definition, run, same)
+        }
+        _ => Err(error),
+    })
+}
+
+/// To replace a file takes a file system ten times as long as to append to one.
+fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Result<()> {
+    let mut file = open_private(&path(files))?;
+    match file.metadata()?.len() {
+        0 => file.write_all(&whole(definition, run)?),
+        // What stands before may be torn.
+        1..=MAX_NOTES_BYTES if same => {
+            file.write_all(&[b"\n".to_vec(), disk::seal(serde_json::to_vec(&Again { run })?)].concat())
+        }
+        _ => write_private(&path(files), &whole(definition, run)?),
+    }
+}
+
+fn whole(definition: &Service, run: u64) -> serde_json::Result<Vec<u8>> {
+    let (salt, mut definition) = (RandomState::new().hash_one(run), definition.clone());
+    for (key, value) in &mut definition.env {
+        *value = fingerprint(salt, key, value);
+    }
+    Ok(disk::seal(serde_json::to_vec(&Kept { run, salt, definition })?))
+}
+
+fn path(files: &Files) -> PathBuf {
+    files.directory().join("definition.json")
+}
+
+/// With what this run was started, if that was written down and can be read. A variable whose value is still that of
+/// `now` has it; of another one there is only the trace.
+pub fn kept(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
+    // The first run has the number 1; to look for what a project of hundreds has never run takes its time.
+    if run == 0 {
+        return None;
+    }
+    let text = std::fs::read(path(&paths.files(&now.name))).ok()?;
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let Kept { run: first, salt, mut definition } = disk::unseal(lines.next()?).ok()?;
+    let last = lines.rev().find_map(|line| disk::unseal(line).ok());
+    for (key, value) in &mut definition.env {
+        let same =
+            now.env.iter().find(|(other, known)| other == key && is_fingerprint(value, salt, key, known));
+        if let Some((_, known)) = same {
+            value.clone_from(known);
+        }
+    }
+    (last.map_or(first, |Again { run }| run) == run && definition.name == now.name).then_some(definition)
+}
+
+/// The number of the last run of a service of which a definition was written down; 0 if there is none that can be read.
+pub fn last_run(files: &Files) -> u64 {
+    let text = std::fs::read(path(files)).unwrap_or_default();
+    let runs = text.split(|&byte| byte == b'\n').filter_map(|line| disk::unseal::<Again>(line).ok());
+    runs.map(|Again { run }| run).max().unwrap_or(0)
+}
+
+/// Who ran a service last.
+pub fn last_manager(files: &Files) -> io::Result<Manager> {
+    #[derive(Deserialize)]
+    struct Kept {
+        definition: Definition,
+    }
+    #[derive(Deserialize)]
+    struct Definition {
+        manager: Manager,
+    }
+    let text = std::fs::read(path(files))?;
+    let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    Ok(disk::unseal::<Kept>(first)?.definition.manager)
+}
+
+/// The same without the values that are not known: what is no longer defined is stopped without them.
+pub fn without_unknown(mut definition: Service) -> Service {
+    definition.env.retain(|(_, value)| !value.starts_with(TRACE));
+    definition
+}
+
+/// Whether a value of the environment is not known, but for its trace.
+pub fn is_incomplete(definition: &Service) -> bool {
+    definition.env.iter().any(|(_, value)| value.starts_with(TRACE))
+}
+
+/// No value of an environment can begin with it.
+const TRACE: char = '\0';
+/// The prefix of a fingerprint that is the beginning of a SHA-256. Those without it were made by a hash of the standard
+/// library, which may be another one in another Rust release.
+const SHA256: &str = "2:";
+
+/// A salted hash of a variable: enough to detect a change, not to recover the value.
+fn fingerprint(salt: u64, key: &str, value: &str) -> String {
+    let length = u64::try_from(key.len()).unwrap_or(u64::MAX);
+    let parts = [&salt.to_le_bytes()[..], &length.to_le_bytes(), key.as_bytes(), value.as_bytes()];
+    format!("{TRACE}{SHA256}{}", &sha256(&parts.concat())[..32])
+}
+
+/// Whether a fingerprint is that of this variable.
+fn is_fingerprint(found: &str, salt: u64, key: &str, value: &str) -> bool {
+    let Some(hash) = found.strip_prefix(TRACE) else { return false };
+    if hash.starts_with(SHA256) {
+        return found == fingerprint(salt, key, value);
+    }
+    let mut hasher = DefaultHasher::new();
+    (salt, key, value).hash(&mut hasher);
+    hash == format!("{:016x}", hasher.finish())
+}
+
+/// The services that are no news; all of this plan in a project that is new.
+pub fn known(paths: &Paths, plan: &Plan) -> BTreeSet<Name> {
+    let read = disk::peek(&applied(paths), |json| Ok(serde_json::from_slice(json)?));
+    read.unwrap_or_else(|| {
+        let names = plan.ids().map(|id| plan.service(id).name.clone()).collect();
+        know(paths, &names);
+        names
+    })
+}
+
+/// Writes down which services are no news from now on.
+pub fn know(paths: &Paths, names: &BTreeSet<Name>) {
+    let json = serde_json::to_vec(names).map_err(io::Error::from);
+    if let Err(error) = json.and_then(|json| paths.disk.replace(&applied(paths), &json)) {
+        tracing::warn!(%error, "cannot save the applied definitions");
+    }
+}
+
+fn applied(paths: &Paths) -> PathBuf {
+    paths.state_dir.join("applied.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_core::config::Command;
+
+    fn paths(state_dir: &std::path::Path) -> Paths {
+        let (project, base_dir, boot_id, disk) = Default::default();
+        Paths {
+            state_dir: state_dir.to_owned(),
+            fallback_state_file: None,
+            project,
+            base_dir,
+            nu: None,
+            boot_id,
+            disk,
+        }
+    }
+
+    fn web(command: &str) -> Service {
+        let mut web = Service::new(Name::new("web").unwrap());
+        web.start_command = Command { text: command.to_owned(), argv: vec![command.to_owned()] };
+        web.env = vec![("KEY".to_owned(), "value".to_owned())];
+        web
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_in_every_release() {
+        let made = fingerprint(7, "KEY", "value");
+        assert_eq!(made, format!("\0{}", "2:5f4589b8467b250245f4182763b4aa9d"));
+        assert!(is_fingerprint(&made, 7, "KEY", "value"));
+        assert!(!is_fingerprint(&made, 7, "KE", "Yvalue"));
+        let mut hasher = DefaultHasher::new();
+        (7_u64, "KEY", "value").hash(&mut hasher);
+        assert!(
+            is_fingerprint(&format!("\0{:016x}", hasher.finish()), 7, "KEY", "value"),
+            "of the version before"
+        );
+    }
+
+    #[test]
+    fn the_definition_of_the_last_run_is_known_and_of_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, web) = (paths(directory.path()), web("one"));
+        for run in 1..2_000 {
+            keep(&paths, &web, run, run > 1).unwrap();
+            assert_eq!(kept(&paths, &web, run), Some(web.clone()));
+            assert_eq!(kept(&paths, &web, run - 1), None);
+        }
+        let file = path(&paths.files(&web.name));
+        assert!(file.metadata().unwrap().len() < 2 * MAX_NOTES_BYTES);
+        let torn = [&std::fs::read(&file).unwrap()[..], b"\n{\"ru"].concat();
+        std::fs::write(&file, torn).unwrap();
+        assert_eq!(kept(&paths, &web, 1_999), Some(web.clone()));
+        keep(&paths, &web, 2_000, true).unwrap();
+        assert_eq!(kept(&paths, &web, 2_000), Some(web));
+    }
+
+    #[test]
+    fn of_a_definition_that_has_changed_nothing_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = paths(directory.path());
+        keep(&paths, &web("secret"), 1, false).unwrap();
+        keep(&paths, &web("two"), 2, false).unwrap();
+        assert_eq!(kept(&paths, &web("two"), 2), Some(web("two")));
+        let text = std::fs::read_to_string(path(&paths.files(&web("two").name))).unwrap();
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

@@ -1,0 +1,419 @@
+//! [`Store`]: `state.json`, what must outlive the daemon: goals, and where each service was.
+//!
+//! Its first line has everything; each further line has what changed after it, and the last one about a service counts. The
+//! file is replaced in one step when it becomes long, when a service is gone, and when the daemon ends; what was written is
+//! never changed in place. (To replace a file costs `ext4` ten times as much as to append to it.) Each line has a checksum, and
+//! [`Disk`] brings the file to the disk. A change of goals, and a
+//! new run, whose record takes the place of the last one's, are written before anything is done about them; other changes
+//! are gathered for a moment, because what the shims leave behind tells the same. Environments and other secrets are not
+//! in it.
+//!
+//! While it cannot be written (a full disk, one that became read-only) the same goes to a fallback file beside the daemon's
+//! socket, which is in memory, as soon as it would go to the usual one. Of the two files the one that was written later is
+//! believed.
+
+use serde::{Deserialize, Serialize};
+use service_core::fleet::Fleet;
+use service_core::service::PersistedState;
+use service_core::{Id, Moment, Name, Snapshot};
+use service_host::clock;
+use service_host::disk::{self, Disk};
+use service_host::fs::private_dir;
+use service_host::fs::write_private;
+use service_host::paths::Paths;
+use service_host::time_slice::TimeSlice;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Format of the file. The first one had no lines after the first.
+const VERSION: u32 = 2;
+/// So many bytes of changes, and the file is replaced.
+const MAX_CHANGES_BYTES: u64 = 64 * 1024;
+/// How long other changes are gathered.
+const GATHER: Duration = Duration::from_millis(200);
+/// So many services are written down at once without leaving the thread to others.
+const MAX_INLINE_COUNT: usize = 128;
+/// After a write that failed, for example because the disk is full. Changes go to the fallback file meanwhile.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// The file and when it must be written.
+pub struct Store {
+    target: Target,
+    due: Option<Moment>,
+    /// When the disk is tried again; `None` if it could be written last time.
+    try_again: Option<Moment>,
+    written: Option<Written>,
+    /// Those that have changed since it was written; none where another plan numbers them otherwise.
+    fresh: Option<BTreeSet<Id>>,
+    last_event: u64,
+}
+
+/// Where and how it is written.
+#[derive(Clone)]
+struct Target {
+    path: PathBuf,
+    fallback_state_file: Option<PathBuf>,
+    boot_id: String,
+    disk: Disk,
+}
+
+/// What the file has.
+struct Written {
+    services: BTreeMap<Name, PersistedState>,
+    /// Bytes in all, and of the first line.
+    length: u64,
+    first: u64,
+}
+
+/// The first line.
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    version: u32,
+    boot_id: String,
+    #[serde(flatten)]
+    change: Change,
+}
+
+/// A line: some services as they are now.
+#[derive(Serialize, Deserialize)]
+struct Change {
+    /// When it was written, in nanoseconds since boot.
+    #[serde(default)]
+    written: u64,
+    /// The number of the last event by then: the journal may lose more than this file does.
+    #[serde(default)]
+    events: u64,
+    services: BTreeMap<Name, PersistedState>,
+}
+
+impl Store {
+    /// Reads what a former daemon left. What is damaged is set aside, once, and rebuilt from the shims.
+    ///
+    /// # Errors
+    /// Why nobody knows what it left.
+    pub fn open(paths: &Paths) -> io::Result<(Self, BTreeMap<Name, PersistedState>)> {
+        let path = paths.state_dir.join("state.json");
+        let fallback_state_file = paths.fallback_state_file.clone();
+        let later = fallback_state_file
+            .as_deref()
+            .map(|fallback_state_file| disk::read_if_present(fallback_state_file, parse))
+            .transpose()?
+            .flatten();
+        let later = later.filter(|later| later.boot_id == paths.boot_id);
+        let usual = paths.disk.read(&path, parse)?;
+        let found = latest(usual, later);
+        let last_event = found.as_ref().map_or(0, |contents| contents.change.events);
+        let mut memories = match found {
+            Some(contents) if contents.boot_id == paths.boot_id => contents.change.services,
+            Some(contents) => {
+                let mut services = contents.change.services;
+                for memory in services.values_mut() {
+                    memory.on_reboot(clock::now());
+                }
+                services
+            }
+            None => BTreeMap::new(),
+        };
+        memories.retain(|_, memory| *memory != PersistedState::default());
+        let (boot_id, disk) = (paths.boot_id.clone(), paths.disk.clone());
+        let target = Target { path, fallback_state_file, boot_id, disk };
+        let (due, try_again, written, fresh) = (None, None, None, None);
+        Ok((Self { target, due, try_again, written, fresh, last_event }, memories))
+    }
+
+    /// Notes that a service changed.
+    pub fn changed(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
+        if let Some(fresh) = &mut self.fresh {
+            fresh.insert(after.id);
+        }
+        if (before.goal, before.run) != (after.goal, after.run) {
+            self.due = Some(now);
+        } else if (&before.state, before.restarts, before.health)
+            != (&after.state, after.restarts, after.health)
+        {
+            self.due.get_or_insert(now.plus(GATHER));
+        }
+    }
+
+    /// Notes that there are other services.
+    pub fn planned_anew(&mut self) {
+        self.fresh = None;
+    }
+
+    /// When [`Store::write_if_due`] should be called.
+    pub fn due(&self) -> Option<Moment> {
+        self.due.into_iter().chain(self.try_again).min()
+    }
+
+    /// The number of the last event that this file knows of.
+    pub fn last_event(&self) -> u64 {
+        self.last_event
+    }
+
+    /// Writes down what is due, and that so many events were numbered.
+    pub async fn write_if_due(&mut self, fleet: &Fleet, last_event: u64, now: Moment, slice: &mut TimeSlice) {
+        self.last_event = last_event;
+        if self.due().is_none_or(|due| due > now) {
+            return;
+        }
+        match self.try_again {
+            Some(try_again) if try_again > now => self.write_fallback(fleet, slice).await,
+            _ => self.write(fleet, slice).await,
+        }
+    }
+
+    /// Writes everything down now, in one line.
+    pub async fn flush(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
+        self.written = None;
+        self.write(fleet, slice).await;
+    }
+
+    /// Writes everything to the fallback file, while the disk is not tried.
+    async fn write_fallback(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
+        self.due = None;
+        if self.target.fallback_state_file.is_none() {
+            return;
+        }
+        let services = memories(fleet, fleet.plan().ids(), slice).await;
+        let (target, count, events) = (self.target.clone(), services.len(), self.last_event);
+        let write = move || target.write_fallback(&target.whole(services, events)?.1);
+        if let Err(error) = aside(count, slice, write).await {
+            tracing::error!(%error, "cannot write the state beside the socket either");
+        }
+    }
+
+    async fn write(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
+        (self.due, self.try_again) = (None, None);
+        let fresh = self.fresh.replace(BTreeSet::new());
+        let services = match &fresh {
+            Some(fresh) => memories(fleet, fresh.iter().copied(), slice).await,
+            None => memories(fleet, fleet.plan().ids(), slice).await,
+        };
+        let events = self.last_event;
+        let may_grow =
+            |written: &Written| written.is_short() && (fresh.is_some() || written.is_within(&services));
+        if let Some(written) = self.written.take().filter(may_grow) {
+            let (target, count) = (self.target.clone(), services.len());
+            match aside(count, slice, move || target.append(written, &services, events)).await {
+                Ok(written) => return self.written = Some(written),
+                Err(error) => tracing::debug!(%error, "cannot append to the state; rewriting it"),
+            }
+        }
+        let services = memories(fleet, fleet.plan().ids(), slice).await;
+        let (target, count) = (self.target.clone(), services.len());
+        match aside(count, slice, move || target.replace(services, events)).await {
+            Ok(written) => self.written = Some(written),
+            Err(error) => {
+                let path = self.target.path.display();
+                tracing::error!(%error, %path, "cannot write the state; trying again");
+                self.try_again = Some(clock::now().plus(TRY_AGAIN));
+            }
+        }
+    }
+}
+
+/// Does what takes as long as there are services; where there are many, while others have the thread.
+async fn aside<T: Send + 'static>(
+    count: usize,
+    slice: &mut TimeSlice,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    if count <= MAX_INLINE_COUNT {
+        return work();
+    }
+    let done = slice.release_while(tokio::task::spawn_blocking(work)).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+impl Target {
+    /// Writes what has changed behind what is there.
+    fn append(
+        &self,
+        mut written: Written,
+        services: &BTreeMap<Name, PersistedState>,
+        events: u64,
+    ) -> io::Result<Written> {
+        let is_new = |(name, memory): &(&Name, &PersistedState)| written.services.get(*name) != Some(*memory);
+        let services: BTreeMap<Name, PersistedState> =
+            services.iter().filter(is_new).map(|(name, memory)| (name.clone(), memory.clone())).collect();
+        let change = Change { written: clock::now().as_nanos(), events, services };
+        let line = line(&change)?;
+        let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
+        if file.metadata()?.len() != written.length {
+            return Err(io::Error::other("it was changed by another process"));
+        }
+        file.write_all(&line)?;
+        self.disk.mark(&self.path);
+        written.length += line.len() as u64;
+        written.services.extend(change.services);
+        Ok(written)
+    }
+
+    fn replace(&self, services: BTreeMap<Name, PersistedState>, events: u64) -> io::Result<Written> {
+        let (contents, line) = self.whole(services, events)?;
+        self.write_whole(&line).inspect_err(|_| {
+            if let Err(error) = self.write_fallback(&line) {
+                tracing::error!(%error, "cannot write the state beside the socket either");
+            }
+        })?;
+        if let Some(fallback_state_file) = &self.fallback_state_file {
+            // What it has is older now.
+            let _ = std::fs::remove_file(fallback_state_file);
+        }
+        let length = line.len() as u64;
+        Ok(Written { services: contents.change.services, length, first: length })
+    }
+
+    /// Everything, and its line.
+    fn whole(
+        &self,
+        services: BTreeMap<Name, PersistedState>,
+        events: u64,
+    ) -> io::Result<(Contents, Vec<u8>)> {
+        let change = Change { written: clock::now().as_nanos(), events, services };
+        let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
+        let line = line(&contents)?;
+        Ok((contents, line))
+    }
+
+    fn write_fallback(&self, line: &[u8]) -> io::Result<()> {
+        self.fallback_state_file.as_deref().map_or(Ok(()), |path| write_private(path, line))
+    }
+
+    /// Makes the directory anew if somebody has deleted it.
+    fn write_whole(&self, bytes: &[u8]) -> io::Result<()> {
+        match (self.disk.replace(&self.path, bytes), self.path.parent()) {
+            (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
+                private_dir(directory)?;
+                self.disk.replace(&self.path, bytes)
+            }
+            (written, _) => written,
+        }
+    }
+}
+
+impl Written {
+    /// Whether the file can go on. To write it anew takes as long as it has services, so one of many may be longer.
+    fn is_short(&self) -> bool {
+        self.length < self.first + MAX_CHANGES_BYTES.max(self.first)
+    }
+
+    /// Whether no service is gone that it has.
+    fn is_within(&self, services: &BTreeMap<Name, PersistedState>) -> bool {
+        self.services.keys().all(|name| services.contains_key(name))
+    }
+}
+
+/// The services that were up for all that a state directory remembers of this boot.
+pub fn were_up(state_dir: &Path, boot: &str) -> io::Result<Vec<Name>> {
+    let path = state_dir.join("state.json");
+    let contents = disk::peek(&path, parse);
+    if contents.is_none() && path.try_exists()? {
+        return Err(io::Error::other("cannot read the saved state"));
+    }
+    let contents = contents.filter(|contents| contents.boot_id == boot);
+    let services = contents.map(|contents| contents.change.services).unwrap_or_default();
+    Ok(services.into_iter().filter(|(_, memory)| memory.state.is_alive()).map(|(name, _)| name).collect())
+}
+
+async fn memories(
+    fleet: &Fleet,
+    ids: impl Iterator<Item = Id>,
+    slice: &mut TimeSlice,
+) -> BTreeMap<Name, PersistedState> {
+    let mut memories = BTreeMap::new();
+    for id in ids {
+        slice.yield_if_spent().await;
+        memories.insert(fleet.plan().service(id).name.clone(), fleet.machine(id).memory().clone());
+    }
+    memories
+}
+
+fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = disk::seal(serde_json::to_vec(value)?);
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// What was written last.
+fn latest(usual: Option<Contents>, fallback_state_file: Option<Contents>) -> Option<Contents> {
+    match (usual, fallback_state_file) {
+        (Some(usual), Some(fallback_state_file))
+            if fallback_state_file.boot_id == usual.boot_id
+                && usual.change.written >= fallback_state_file.change.written =>
+        {
+            Some(usual)
+        }
+        (usual, fallback_state_file) => fallback_state_file.or(usual),
+    }
+}
+
+/// What the lines of a file say together.
+fn parse(bytes: &[u8]) -> io::Result<Contents> {
+    let mut lines = bytes.split(|&byte| byte == b'\n');
+    let mut contents: Contents = disk::unseal(lines.next().unwrap_or_default())?;
+    if !(1..=VERSION).contains(&contents.version) {
+        let version = contents.version;
+        return Err(io::Error::other(format!("it has version {version}, this program reads {VERSION}")));
+    }
+    // A power failure may have taken a part of what was written last. Each line is true without those before it.
+    for change in lines.filter_map(|line| disk::unseal::<Change>(line).ok()) {
+        contents.change.written = change.written;
+        contents.change.events = change.events;
+        contents.change.services.extend(change.services);
+    }
+    Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_core::config::Service;
+    use service_core::service::{Discovered, Exit, State};
+    use service_core::{Config, Plan};
+    use service_host::time_slice::TimeSlice;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn while_the_file_cannot_be_written_each_change_goes_to_the_fallback_file_when_it_is_due() {
+        let directory = tempfile::tempdir().unwrap();
+        let fallback = directory.path().join("fallback.state.json");
+        let services = vec![Service::new(Name::new("work").unwrap())];
+        let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
+        let id = plan.ids().next().unwrap();
+        let mut fleet = Fleet::new(Arc::new(plan), 0);
+        let mut store = Store::open(&Paths {
+            state_dir: directory.path().to_owned(),
+            fallback_state_file: Some(fallback.clone()),
+            project: PathBuf::new(),
+            base_dir: PathBuf::new(),
+            nu: None,
+            boot_id: "this".to_owned(),
+            disk: Disk::default(),
+        })
+        .unwrap()
+        .0;
+        // A directory in place of the new file: nothing can be written there, by root either.
+        std::fs::create_dir(directory.path().join("state.new")).unwrap();
+        let mut slice = TimeSlice::new(Arc::default());
+        let began = clock::now();
+        let states = [
+            (State::Launching { since: began }, began),
+            (State::Completed { at: began, exit: Exit::Code(0) }, began.plus(GATHER)),
+        ];
+        for (state, due) in states {
+            let before = fleet.snapshot(id);
+            let memory = PersistedState { run: 1, state: state.clone(), ..PersistedState::default() };
+            let running = Discovered::Running { run: 1, launched: began };
+            let found = if state.is_alive() { running } else { Discovered::Absent };
+            fleet.restore(id, memory, found, began);
+            store.changed(&before, &fleet.snapshot(id), began);
+            store.write_if_due(&fleet, 0, due, &mut slice).await;
+            let saved = disk::peek(&fallback, parse).unwrap().change.services;
+            assert_eq!(saved.values().next().unwrap().state, state);
+        }
+        assert!(!directory.path().join("state.json").exists());
+    }
+}
