@@ -1,8 +1,8 @@
-//! [`Author`]: whether a module comes with the orchestrator, and how its messages are quoted.
+//! [`Author`]: whether a module is built in, and how its messages are quoted.
 
 use service_api::quoted;
 
-/// Who wrote a module. Those that come with us quote by themselves what programs said.
+/// The author of a module. Built-in modules quote the output of programs themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Author {
     Us,
@@ -10,7 +10,7 @@ pub(super) enum Author {
 }
 
 impl Author {
-    /// Words of such a module, as they stand in a message: those of others may be anything.
+    /// Quotes a message of such a module. The messages of other modules may contain anything.
     pub(super) fn mark(self, text: String) -> String {
         match self {
             Self::Us => text,

@@ -1,11 +1,11 @@
-//! The question how services are. Where a module has `status all`, its services are asked about in one call.
+//! Status queries. The services of a module with `status all` are queried in one call.
 //!
-//! Services of one module and one interval are a pool. Whoever asks waits a moment for others that ask too, and takes
-//! along those whose turn would come within half an interval. Each of them is asked again an interval after its answer, so
-//! whatever the order in which they were started, they soon come together by themselves.
+//! The services of one module and one interval form a group. A query waits a moment for further queries of its group,
+//! and includes the services that are due within half an interval. Each service is queried again one interval after its
+//! answer. Services that were started at different times therefore soon share their calls.
 //!
-//! A call that takes too long is given up, since one that hangs must not keep the answer of the others back. Then each is
-//! asked about by itself, and whoever answers in time belongs to the others again.
+//! A call that takes too long is cancelled, so that a hanging service does not delay the answers of the others. Each
+//! service is then queried alone. A service that answers in time rejoins the group.
 
 use super::author::Author;
 use super::call::Call;
@@ -32,19 +32,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long whoever asks waits for others.
+/// How long a query waits for further queries of its group.
 const GATHERING: Duration = Duration::from_millis(20);
 
-/// The part of the time of a call that the question about many may take.
+/// A call for many services may take this fraction of the time limit of a call.
 const BATCH_SHARE: u32 = 3;
 
 impl Managers {
-    /// Asks how a run of a service is and reports what is said.
+    /// Queries the status of a run and reports the answer.
     pub async fn report_status(self, settings: Settings, service: Arc<Service>, run: u64) {
         query(self, settings, service, run, Reason::Run).await;
     }
 
-    /// Asks whether a service runs that is at rest here since this run. What could not be stopped is not asked about.
+    /// Queries whether a service runs that has been inactive since this run. A service whose stop failed is not
+    /// queried.
     pub async fn check_presence(self, settings: Settings, service: Arc<Service>, run: u64) {
         if !self.caller.acceptance.permits(&service).await {
             return report_presence(&self, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
@@ -57,7 +58,8 @@ impl Managers {
         }
     }
 
-    /// Asks how these services are, those of one module together where it can; what is not answered in time is not told.
+    /// Queries the status of these services, with one call for each module that supports it. A service without an
+    /// answer in time is left out.
     pub async fn query_all(
         &self,
         settings: &Settings,
@@ -91,7 +93,7 @@ async fn query(managers: Managers, settings: Settings, service: Arc<Service>, ru
     }
 }
 
-/// Asks about one by itself.
+/// Queries one service alone.
 async fn alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: Target) {
     let began = clock::now();
     let answer = managers.call(&settings, &member.service, "status").await;
@@ -133,7 +135,7 @@ async fn query_module(
     asked.join_all().await.into_iter().flatten().collect()
 }
 
-/// Asks until nobody wants to know any more.
+/// Queries the group until no query is waiting.
 async fn supervise(managers: &Managers, settings: &Settings, key: &(PathBuf, Duration)) {
     let mut apart = JoinSet::new();
     loop {
@@ -147,7 +149,7 @@ async fn supervise(managers: &Managers, settings: &Settings, key: &(PathBuf, Dur
             apart.spawn(alone(managers.clone(), settings.clone(), key.clone(), member));
         }
     }
-    // Somebody else may supervise by now.
+    // Another task may supervise the group by now.
     apart.join_all().await;
 }
 
@@ -167,7 +169,7 @@ impl Reply for Rows {
     }
 }
 
-/// Asks about all of these in one call; gives back those that have to be asked about one by one.
+/// Queries all of these services in one call. Returns the services that have to be queried alone.
 async fn ask_all(
     managers: &Managers,
     settings: &Settings,
@@ -212,7 +214,7 @@ fn json(subject: &ManagerRequest<'_>) -> Result<String, String> {
     serde_json::to_string(subject).map_err(|error| error.to_string())
 }
 
-/// What the rows say of one service.
+/// The status of one service in the rows.
 fn status_of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
     let row = rows.rows.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
     let (_, row) = row.ok_or("`status all` of its manager returned no row for it")?;
@@ -220,7 +222,7 @@ fn status_of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
         .map_err(|error| format!("`status all` of its manager returned an invalid row: {error}"))
 }
 
-/// Reports what was replied about one service.
+/// Reports the answer for one service.
 fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<Status, String>) {
     let (service, run) = (&target.service, target.run);
     match target.about {
@@ -229,7 +231,7 @@ fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<S
     }
 }
 
-/// Tells the owner of the fleet whether a service runs that is at rest here.
+/// Reports whether an inactive service runs.
 fn report_presence(
     managers: &Managers,
     service: &Service,
@@ -245,13 +247,12 @@ fn report_presence(
     managers.reports.found_running(&service.name, run, found);
 }
 
-/// Whether a manager says how well a service is, and not only whether it is there.
+/// Whether the status of the manager decides the health, and not only whether the service runs.
 pub fn decides(service: &Service) -> bool {
     service.endpoint.is_none() || service.oneshot
 }
 
-/// Tells the owner of the fleet what a manager said of a run. Where an endpoint is asked too, the manager only knows
-/// better when nothing runs any more.
+/// Reports the status of a run. For a service with an endpoint, the manager decides only that the run has ended.
 fn report_status(
     managers: &Managers,
     service: &Service,

@@ -1,4 +1,4 @@
-//! One call: a fresh Nushell without configuration, with few variables, a deadline, and only so much output.
+//! One call: a new Nushell without configuration, with few environment variables, a deadline and limited output.
 
 use super::concurrency::{ConcurrencyLimits, ModuleLimit, waits};
 use super::embedded::{assure, author};
@@ -26,7 +26,7 @@ use tokio::process::{ChildStdin, Command};
 const PASSED_ON: [&str; 7] =
     ["PATH", "HOME", "USER", "LANG", "TERM", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
 
-/// Those that a manager of containers is given: also where engines are, and where they look for their settings.
+/// Additional variables for container managers: where engines are, and where their settings are.
 const OF_ENGINES: [&str; 15] = [
     "PATH",
     "HOME",
@@ -47,17 +47,17 @@ const OF_ENGINES: [&str; 15] = [
 
 /// So much may be written to stdout, and so much to stderr.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
-/// What every call needs: where files lie, what may be run, and how many calls there may be at once.
+/// The context of every call: paths, accepted commands, and concurrency limits.
 pub(crate) struct Caller {
     pub(super) paths: Arc<Paths>,
     pub(super) acceptance: Arc<Acceptance>,
-    /// For starts and stops: no question, however many hang, keeps them waiting.
+    /// The limit of starts and stops, which hanging queries do not delay.
     pub(super) acts: ConcurrencyLimits,
-    /// For everything that only asks.
+    /// The limit of queries.
     pub(super) questions: ConcurrencyLimits,
 }
 
-/// A command of a module, and what it is given.
+/// A command of a module with its input.
 pub(super) struct Call<'a> {
     pub(super) module: &'a Path,
     pub(super) command: &'a str,
@@ -66,13 +66,13 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// What it sees of the daemon's environment.
+    /// The variables of the daemon's environment that the call receives.
     fn passed_on(&self) -> &'static [&'static str] {
         let is_engine = self.module.file_stem().is_some_and(|name| name == "podman" || name == "docker");
         if is_engine { &OF_ENGINES } else { &PASSED_ON }
     }
 
-    /// Makes it, and reads what it answers.
+    /// Makes the call and reads its reply.
     pub(super) async fn make<T: Reply>(
         &self,
         caller: &Caller,
@@ -107,7 +107,7 @@ impl Call<'_> {
         })
     }
 
-    /// Has the lines of a log told into a file.
+    /// Makes the call and writes the lines of a log into a file.
     pub(super) async fn record(
         &self,
         caller: &Caller,
@@ -136,15 +136,15 @@ impl Call<'_> {
 
     /// Calls the command, and does `then` with its `$answer`.
     fn script(&self, then: &str) -> String {
-        // A raw string takes every character that a path may have, short of `'###`.
+        // A raw string accepts every character of a path, except for `'###`.
         let (module, command) = (self.module.display(), self.command);
         let times = if command == "logs" {
             " | if $in.since? != null { update since { into datetime } } else { insert since null }"
         } else {
             ""
         };
-        // Of an error of Nushell's own the place in the module is the better half, and its help is shown with it.
-        // What a program of the module prints may end without a newline, and may look like anything.
+        // The place in the module is the more useful part of an error of Nushell. Its help is shown with it. The output
+        // of a program of the module may contain anything and may lack the newline at its end.
         format!(
             "let input = $in | from json{times}; use r###'{module}'### *; \
              try {{ let answer = ($input | {command}); {then} }} \
@@ -162,7 +162,7 @@ impl Call<'_> {
         }
     }
 
-    /// Waits for its turn, and no longer than a call may take.
+    /// Waits for a permit and for the result, at most as long as a call may take.
     async fn within<T>(
         &self,
         caller: &Caller,
@@ -185,7 +185,7 @@ impl Call<'_> {
         }
     }
 
-    /// That there was no answer in time, in words for who wrote the command.
+    /// The error of a timeout, worded for the author of the command.
     fn late(&self, limit: Duration) -> String {
         let own = self.module.file_stem().is_some_and(|name| name == "command");
         match self.command {
@@ -198,7 +198,7 @@ impl Call<'_> {
     }
 }
 
-/// Has Nushell look at a module: the answer of `script`, which is an expression.
+/// Runs Nushell to inspect a module. Returns the value of the expression `script`.
 pub(super) async fn inspect<T: DeserializeOwned>(
     caller: &Caller,
     settings: &Settings,
@@ -222,14 +222,14 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     serde_json::from_str(&answer.json).map_err(|_| format!("its manager `{shown}` failed: {}", answer.said()))
 }
 
-/// What a call printed: its answer, and all else.
+/// The output of a call: its reply, and the rest.
 struct Printed {
     json: String,
     output: Output,
 }
 
 impl Printed {
-    /// What it printed instead of an answer.
+    /// The output of a call without a reply.
     fn said(&self) -> String {
         let said = [self.output.stderr.trim(), self.output.stdout.trim()];
         let said = said.into_iter().find(|said| !said.is_empty());
@@ -249,7 +249,7 @@ fn nu(caller: &Caller, settings: &Settings) -> PathBuf {
 struct Shell<'a> {
     nu: &'a Path,
     passed_on: &'a [&'a str],
-    /// Its process, when it has one.
+    /// Its process, once started.
     process: &'a OnceLock<u32>,
 }
 
@@ -259,7 +259,7 @@ impl Shell<'_> {
         let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
         let ((), output) = tokio::join!(feed(stdin, input), group.finish(OutputLimit::Within(most)));
         let output = output?;
-        // What a start command puts in the background is the service.
+        // A process that a start command leaves in the background is the service.
         group.leave();
         let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
         Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
@@ -276,7 +276,7 @@ impl Shell<'_> {
             "" => format!("it ended with {} and without a result", output.status),
             said => said.to_owned(),
         };
-        // Whoever writes into it still has one of its own.
+        // A process that still writes to the file has a descriptor of its own.
         let file = Arc::try_unwrap(file).or_else(|file| file.try_clone())?;
         Ok(log_file::Printed { file, call_id, said })
     }

@@ -1,4 +1,4 @@
-//! [`Managers`]: what is shared by all calls of managers.
+//! [`Managers`]: the state that all calls of managers share.
 
 use super::call::Caller;
 use super::log_file::LogReads;
@@ -13,16 +13,16 @@ use service_host::report::ReportSender;
 use service_host::single_flight::SingleFlight;
 use std::sync::Arc;
 
-/// Has managers start, stop and check services. Cheap to clone: one for each task that does.
+/// Starts, stops and checks services through managers. Cheap to clone: each task has its own.
 #[derive(Clone)]
 pub struct Managers {
     pub(super) caller: Arc<Caller>,
     pub(super) modules: Arc<Modules>,
     pub(super) polls: Arc<Polls>,
-    /// For those who follow logs.
+    /// The rate limit of followed logs.
     pub(super) log_rate: Arc<RateLimiter>,
     pub(super) log_reads: LogReads,
-    /// For those who ask who can run services.
+    /// The results of listing managers.
     pub(super) lists: Arc<SingleFlight<Plan, Vec<view::Manager>>>,
     pub(super) reports: ReportSender,
 }

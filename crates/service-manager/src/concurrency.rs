@@ -1,8 +1,8 @@
-//! [`ConcurrencyLimits`]: how many calls of a module may be at work at once.
+//! [`ConcurrencyLimits`]: how many calls of a module may work at once.
 //!
-//! Each module has limits of its own, so that one that hangs is in the way of nobody else. And a call that waits for something
-//! uses nothing while it waits: its place is given to the next. So fifty calls at once do not start fifty Nushells, and
-//! fifty that hang keep the next of their own module waiting for less than a second.
+//! Each module has its own limit, so that a hanging module delays no other. A call that only waits releases its permit.
+//! Fifty calls at once therefore do not start fifty Nushells, and fifty hanging calls delay the next call of their own
+//! module by less than a second.
 
 use service_host::procfs;
 use std::collections::BTreeMap;
@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// After so long a call waits for something else, whatever it seems to do.
+/// A call that has run for this long counts as waiting.
 const AT_WORK: Duration = Duration::from_millis(500);
-/// How often it is looked whether a call still works, while it is young.
+/// The interval in which a young call is checked for activity.
 const LOOK: Duration = Duration::from_millis(40);
 
 /// The limit of each module. The lock is held for a lookup.
@@ -38,7 +38,7 @@ pub(super) struct ModuleLimit {
 struct Permit(Arc<ModuleLimit>);
 
 impl ModuleLimit {
-    /// Does it when there is a place, of which there are `most`, and gives the place away when the work only waits.
+    /// Does the work when one of `most` permits is free. Releases the permit when the work only waits.
     pub(super) async fn pass<T>(
         self: &Arc<Self>,
         most: u32,
@@ -79,7 +79,7 @@ impl Drop for Permit {
     }
 }
 
-/// Returns when a call, which tells its process as soon as it has one, does nothing but wait: it has slept through two looks.
+/// Returns when the process of a call was idle at two successive checks.
 pub(super) async fn waits(process: &OnceLock<u32>) {
     let look = async {
         let mut last = None;

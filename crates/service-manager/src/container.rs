@@ -1,11 +1,11 @@
-//! [`Wanted`]: what a manager is told beside the rest, of a service that a container engine runs.
+//! [`Wanted`]: the additional input of a manager for a container service.
 
 use serde::Serialize;
 use service_core::config::{Pull, Service, name_of};
 use service_host::paths::Paths;
 use std::path::Path;
 
-/// `SIGTERM`: whoever wants another signal says so, else the image may.
+/// `SIGTERM`. The image may define another signal unless the service names one.
 const USUAL_SIGNAL: i32 = 15;
 
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// A volume whose source is a path, and not a name, with the whole of that path.
+/// A volume with an absolute source path. A source that is a name stays as it is.
 fn whole(volume: &str, base_dir: &Path) -> String {
     match volume.split_once(':') {
         Some((source, rest)) if source.contains('/') || source == "." || source == ".." => {

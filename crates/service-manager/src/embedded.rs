@@ -1,5 +1,4 @@
-//! The modules that come with the orchestrator, embedded in the program and written where Nushell can read them; and where the
-//! module of a service lies.
+//! The built-in modules, embedded in the program and written to files for Nushell; and the path of a service's module.
 
 use super::author::Author;
 use service_api::ownership::read_regular;
@@ -9,7 +8,7 @@ use service_host::fs::{private_dir, write_private};
 use service_host::paths::Paths;
 use std::path::{Path, PathBuf};
 
-/// The modules that come with us.
+/// The built-in modules.
 const BUILT_IN: [(&str, &str); 4] = [
     ("command", include_str!("../../../nu/managers/command.nu")),
     ("systemd", include_str!("../../../nu/managers/systemd.nu")),
@@ -17,7 +16,7 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("docker", include_str!("../../../nu/managers/docker.nu")),
 ];
 
-/// What some of them have in common. It is no manager itself.
+/// Code that built-in modules share. It is not a manager itself.
 const SHARED: &[(&str, &str)] = &[
     ("containers", include_str!("../../../nu/managers/containers.nu")),
     ("quote", include_str!("../../../nu/managers/quote.nu")),
@@ -32,12 +31,12 @@ pub fn install(paths: &Paths) -> std::io::Result<()> {
     })
 }
 
-/// Who wrote this module.
+/// The author of this module.
 pub(super) fn author(paths: &Paths, module: &Path) -> Author {
     if module.parent() == Some(&*directory(paths)) { Author::Us } else { Author::Others }
 }
 
-/// Before a module is run: one that comes with us is as it came, whoever has written to it meanwhile.
+/// Restores a built-in module before each use, in case its file was changed.
 pub(super) fn assure(paths: &Paths, module: &Path) -> Result<(), String> {
     if author(paths, module) == Author::Others {
         return Ok(());

@@ -12,14 +12,14 @@ pub(super) const MAX_LOG_BYTES: usize = 8 << 20;
 pub(super) enum ManagerError {
     /// The module raised an error.
     Raised { msg: String, help: Option<String>, author: Author },
-    /// It told more of a log than it may.
+    /// The log is larger than allowed.
     TooMuch,
-    /// Anything else, in our words.
+    /// Any other error, worded by the daemon.
     Failed(String),
 }
 
 impl ManagerError {
-    /// A manager may say "cannot start `web`: why"; whoever shows it says so too.
+    /// The message without the prefix "cannot start `web`:", which the caller adds.
     pub(super) fn about(self, command: &str, service: &str) -> String {
         match self {
             Self::Raised { msg, help, author } => {
@@ -29,7 +29,7 @@ impl ManagerError {
         }
     }
 
-    /// As it was said.
+    /// The message as the manager returned it.
     pub(super) fn plain(self) -> String {
         match self {
             Self::Failed(message) => message,
@@ -38,18 +38,18 @@ impl ManagerError {
         }
     }
 
-    /// What a module's `{error: {msg, help}}` says.
+    /// Reads a module's `{error: {msg, help}}`.
     pub(super) fn read(error: &Value, author: Author) -> Self {
         let word = |key: &str| error["error"][key].as_str().map(readable);
         match word("msg") {
-            // An error without words is one that was made without them.
+            // An empty message counts as none.
             Some(msg) if !msg.trim().is_empty() => Self::Raised { msg, help: word("help"), author },
             _ => Self::Failed("its manager failed without a message".to_owned()),
         }
     }
 }
 
-/// A message without what whoever shows it says.
+/// Removes the prefix that the caller adds.
 pub(super) fn without<'m>(doing: &str, service: &str, message: &'m str) -> &'m str {
     message.strip_prefix(&format!("cannot {doing} `{service}`: ")).unwrap_or(message)
 }

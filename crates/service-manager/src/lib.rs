@@ -1,5 +1,5 @@
-//! Managers: Nushell modules that start, stop and check what runs elsewhere. This is the daemon's side: it calls
-//! them with a record and a deadline and reads a record back. The contract is in docs/managers.md.
+//! Managers: Nushell modules that start, stop and check services outside the daemon. This module calls them with a
+//! record and a deadline and reads a record back. docs/managers.md specifies the contract.
 
 mod author;
 mod batch;

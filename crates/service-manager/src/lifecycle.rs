@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Whether managers can run services: each module is looked at once, for however many services.
+/// Whether managers can run services. Each module is inspected once for all its services.
 #[derive(Default)]
 pub struct Fitness(BTreeMap<PathBuf, Result<Arc<Module>, String>>);
 
@@ -39,7 +39,7 @@ impl Fitness {
 impl Managers {
     /// Has a service started.
     pub async fn start(self, settings: Settings, service: Arc<Service>, run: u64) {
-        // What can be started has to be stopped and looked after.
+        // A service that can be started must also be stoppable and checkable.
         if let Err(message) = Fitness::default().check(&self, &settings, &service).await {
             return self.reports.event(&service.name, run, Event::LaunchFailed(message));
         }
@@ -48,7 +48,7 @@ impl Managers {
             Ok(status) => status,
             Err(message) => return self.reports.event(&service.name, run, Event::LaunchFailed(message)),
         };
-        // With an exit code or a signal it has run, and ended at once.
+        // An exit code or a signal means that the service ran and ended at once.
         let is_down = matches!(status.state, State::Stopped | State::Failed);
         let has_run = is_down && status.exit().is_some();
         if is_down && !has_run {
@@ -64,14 +64,14 @@ impl Managers {
         }
     }
 
-    /// Says that a run has begun.
+    /// Reports that a run has begun.
     pub fn report_started(&self, service: &Service, run: u64, told: ManagerInfo) {
         let what = Observation::Manager(told);
         self.reports.observed(&service.name, run, what);
         self.reports.event(&service.name, run, Event::Launched);
     }
 
-    /// Has a service stopped and started again in one go, if its manager can do that; else only stopped.
+    /// Restarts a service in one call if its manager can. Otherwise only stops the service.
     pub async fn restart(self, settings: Settings, service: Arc<Service>, run: u64) {
         let path = path_for(self.paths(), &service);
         let module = self.modules.able(&self.caller, &settings, &path).await;
@@ -88,7 +88,7 @@ impl Managers {
                 Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
             }
         }
-        // A stop and a start are the longer way to the same, and say what is wrong.
+        // A stop followed by a start has the same result, and reports the error.
         self.stop(settings, service, run).await;
     }
 
@@ -108,7 +108,7 @@ impl Managers {
         }
     }
 
-    /// Asks how a service is: whether it is well, and what its manager says of it.
+    /// Queries the status and the health of a service.
     pub async fn check_status(&self, settings: &Settings, service: &Service) -> Result<String, String> {
         let status = self.call::<Status>(settings, service, "status").await?;
         if status.is_well() { Ok(status.said()) } else { Err(status.said()) }

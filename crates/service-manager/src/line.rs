@@ -1,4 +1,4 @@
-//! [`Line`]: one line of a log, as a manager replies it.
+//! [`Line`]: one line of a log, as a manager returns it.
 
 use super::author::Author;
 use super::status::{Reply, Row, datetime, shown, text};
@@ -11,7 +11,7 @@ use service_shim::terminal_text;
 /// A line and its time, if that is known.
 pub(crate) type Timed = (Option<Timestamp>, view::LogLine);
 
-/// A line of a service's log: a row, or its text alone. One without time has none.
+/// A line of a service's log: a row, or only its text. The time is optional.
 #[derive(Debug)]
 pub(super) struct Line {
     time: Option<Timestamp>,
@@ -36,7 +36,7 @@ impl Reply for Line {
 }
 
 impl Line {
-    /// As it crosses the wire.
+    /// The line as a row of the API.
     pub(super) fn view(self, service: &Name) -> Timed {
         let line = view::LogLine {
             time: self.time.map(|time| time.to_string()).unwrap_or_default(),

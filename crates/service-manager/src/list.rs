@@ -1,4 +1,4 @@
-//! The list of managers: those that come with us and those that services name by path, each with what it can do.
+//! The list of managers: built-in managers and managers that services name by path, each with its commands.
 
 use super::author::Author;
 use super::call::Call;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// What `check` answers.
+/// The reply of `check`.
 struct Availability {
     present: bool,
     program: Option<String>,
@@ -35,8 +35,8 @@ impl Reply for Availability {
     }
 }
 
-/// Every manager, those that come with us first. To find out means to run programs: it is done once for all who ask meanwhile,
-/// and for who comes within `kept` after it.
+/// All managers, built-in managers first. The list requires running programs. Concurrent requests, and requests within
+/// `kept` afterwards, share one result.
 pub async fn list(managers: &Managers, plan: &Arc<Plan>, kept: Duration) -> Vec<view::Manager> {
     managers.lists.share("", plan, kept, || find(managers, plan)).await
 }

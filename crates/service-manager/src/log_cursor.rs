@@ -1,9 +1,8 @@
-//! [`LogCursor`]: what of a manager's log has been told, so that of its next answer what is new can be told and nothing else.
+//! [`LogCursor`]: the delivered lines of a manager's log. It selects the new lines of the next reply.
 //!
-//! A manager is asked for what it has since the last line and a moment before: engines write the lines of two streams side
-//! by side, so that one may come after a line of a later time. Lines are told apart by time, stream and text, and counted
-//! where these are the same. Where lines have no time, the new answer is laid over the last one so that the most of it is
-//! known.
+//! A manager is queried for the lines since shortly before the last line. Engines write the lines of two streams side
+//! by side, so a line may appear after a line with a later time. Lines are identified by time, stream and text; equal
+//! lines are counted. Lines without time are matched by the longest overlap of the new reply with the last one.
 
 use super::line::Timed;
 use jiff::{SignedDuration, Timestamp};
@@ -11,34 +10,34 @@ use service_host::clock;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// How much later a line may come than one of a later time.
+/// The maximum delay of a line relative to a line with a later time.
 const LATE: SignedDuration = SignedDuration::from_secs(1);
 
-/// What is remembered of a line.
+/// The identity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
     time: Option<Timestamp>,
     hash: u64,
 }
 
-/// What was told last.
+/// The lines delivered last.
 #[derive(Debug)]
 pub struct LogCursor {
-    /// What nobody knew of when it began is new.
+    /// Lines after this time are new.
     began: Timestamp,
     /// Lines at and before this time are not new, whether they are known or not.
     floor: Option<Timestamp>,
     marks: Vec<Position>,
-    /// Whether `marks` is all that there was.
+    /// Whether `marks` holds all lines of the reply.
     all: bool,
 }
 
-/// What of an answer is new.
+/// The new lines of a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NewLines {
     /// For each line.
     pub(super) is_new: Vec<bool>,
-    /// Whether there were more lines than the answer has, which nobody has been told of.
+    /// Whether lines are missing because the reply was full.
     pub(super) gap: bool,
 }
 
@@ -58,14 +57,14 @@ impl Default for LogCursor {
 }
 
 impl LogCursor {
-    /// What was there at first: all, or the last of it.
+    /// A cursor after the first reply, which has all lines or the last ones.
     pub(super) fn new(began: Timestamp, marks: Vec<Position>, all: bool) -> Self {
         let mut seen = Self { began, floor: None, marks, all };
         seen.forget();
         seen
     }
 
-    /// From when on there may be lines that are new; nothing where only lines tell.
+    /// The time from which lines may be new; `None` for lines without time.
     pub(super) fn since(&self) -> Option<Timestamp> {
         match self.marks.last() {
             None => Some(self.floor.unwrap_or(self.began)),
@@ -73,7 +72,7 @@ impl LogCursor {
         }
     }
 
-    /// What is new in an answer, which is all that there is since then, or the last of it.
+    /// The new lines of a reply, which has all lines since then or the last ones.
     pub(super) fn news(&mut self, marks: Vec<Position>, all: bool) -> NewLines {
         let timed = marks.iter().chain(&self.marks).all(|mark| mark.time.is_some());
         let news = if timed { self.by_time(&marks, all) } else { self.by_order(&marks, all) };
@@ -104,7 +103,7 @@ impl LogCursor {
 
     fn by_order(&self, marks: &[Position], all: bool) -> NewLines {
         let grown = self.all && all && marks.starts_with(&self.marks);
-        // So many lines at its beginning are as those at the end of what was told.
+        // The first lines of the reply equal the last delivered lines.
         let is_known = |lines: &usize| {
             let common = self.marks.len().min(*lines);
             marks[lines - common..*lines] == self.marks[self.marks.len() - common..]
@@ -122,7 +121,7 @@ impl LogCursor {
             .then(|| self.marks.iter().filter_map(|mark| mark.time).max())?
     }
 
-    /// Keeps what the next answer may have again.
+    /// Drops the marks that the next reply cannot contain.
     fn forget(&mut self) {
         let Some(last) = self.last() else { return };
         let first = self.marks.iter().filter_map(|mark| mark.time).min().filter(|_| !self.all);
@@ -209,7 +208,7 @@ mod tests {
         assert_eq!(new(&seen.news(plain("abcd"), true)), [3]);
         assert_eq!(new(&seen.news(plain("cdef"), false)), [2, 3]);
         assert_eq!(seen.news(plain("xyz"), false), NewLines { is_new: vec![true; 3], gap: true });
-        // It was emptied and begun anew.
+        // The log was emptied and restarted.
         assert_eq!(seen.news(plain("ab"), true), NewLines { is_new: vec![true; 2], gap: false });
         let mut same = LogCursor::new(began(), plain("tt"), true);
         assert_eq!(new(&same.news(plain("tttt"), true)), [2, 3]);

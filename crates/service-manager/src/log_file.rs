@@ -1,5 +1,5 @@
-//! [`LogFile`]: lines that a manager told of a service's log. They lie in a file without a name, so that however many there
-//! are and however slow their reader is, one of them is in memory.
+//! [`LogFile`]: lines of a service's log, as a manager returned them. They lie in an unnamed file, so that memory holds
+//! one line at a time, whatever the size of the log and the speed of its reader.
 
 use super::author::Author;
 use super::error::ManagerError;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::vec;
 use tokio::sync::Semaphore;
 
-/// Logs that are read at once: that takes the processor, which has other work.
+/// The number of logs that are read at once. Reading uses the processor.
 const MAX_READ_COUNT: usize = 2;
 
 /// Bounds the reads of all logs of managers.
@@ -36,19 +36,19 @@ impl LogReads {
     }
 }
 
-/// So many lines, or so many bytes, are handed on together.
+/// The size of a batch of lines.
 const BATCH_LINES: usize = 256;
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// After the id of a call: lines follow, one on a line, up to where the id stands again.
+/// After the id of a call: lines follow, one on a line, up to the next occurrence of the id.
 const LINES: &str = "lines";
 
-/// What a call printed, from its first byte.
+/// The output of a call, from its first byte.
 pub(super) struct Printed {
     pub(super) file: File,
-    /// The word that marks what is meant for us.
+    /// The id that marks the reply within the output.
     pub(super) call_id: String,
-    /// What it printed to standard error, or how it ended.
+    /// Its standard error, or its exit status.
     pub(super) said: String,
 }
 
@@ -64,8 +64,7 @@ pub struct LogFile {
 pub(super) type Rest = (LogFile, vec::IntoIter<bool>);
 
 impl Printed {
-    /// The last so many lines in it, and marks of so many. All are looked at once, so that what is wrong is known before one
-    /// is told.
+    /// The last lines of the file, and marks of the last lines. All lines are validated before the first is delivered.
     pub(super) async fn record(
         self,
         reads: &LogReads,
@@ -101,7 +100,7 @@ impl Printed {
                 return Ok(LogFile { file, call_id: self.call_id, service, text });
             }
             return Err(serde_json::from_str(word)
-                // Only who may read logs is told.
+                // Only clients with the right to read logs get the output.
                 .map_or_else(
                     |_| ManagerError::Failed(word.to_owned()),
                     |e| ManagerError::read(&e, Author::Us),
@@ -150,7 +149,7 @@ impl LogFile {
         }
     }
 
-    /// Those of the next lines that are wanted, a few at once; and what is left, if there is more.
+    /// The next selected lines, in a batch; and the remaining file, if lines are left.
     pub(super) async fn some(
         mut self,
         reads: &LogReads,

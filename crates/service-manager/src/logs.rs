@@ -1,6 +1,6 @@
-//! Logs of services that managers run: what is there, and for those who follow what comes. A manager cannot tell when
-//! there is something new, so it is asked again: soon after there was something, less often while there is nothing, and
-//! not at all while a reader has not taken what there was.
+//! Logs of services with managers: the existing lines, and later lines for followers. A manager does not report new
+//! lines, so it is polled: frequently after new lines, less frequently without them, and not while a reader has not
+//! taken the last lines.
 
 use super::call::Call;
 use super::client::Managers;
@@ -20,20 +20,20 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
-/// How soon a manager is asked again after it had something new.
+/// The polling interval after new lines.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How long at most while it has nothing.
+/// The maximum polling interval without new lines.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// The same while it does not answer.
+/// The maximum delay after errors.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
-/// So many lines may be new at once; fewer, where they are long.
+/// The maximum number of new lines in one reply. Fewer are requested if lines are long.
 const MAX_NEW_LINES: usize = 10_000;
-/// So many are asked for at first by who follows, so that among the next they are found again.
+/// The minimum number of lines in a follower's first request. The next reply is matched with them.
 const KNOWN: usize = 100;
 /// As many as every program can count: all.
 const ALL: usize = i32::MAX as usize;
 
-/// Which lines are asked for.
+/// The requested lines.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
     /// The largest number of lines, counted from the end.
@@ -42,7 +42,7 @@ pub struct Ask {
     pub since: Option<Timestamp>,
 }
 
-/// The lines that a service has written, as far as its manager can tell; nothing where it has no `logs`.
+/// The lines of a service's log; none if its manager has no `logs`.
 pub async fn logs(
     managers: &Managers,
     settings: &Settings,
@@ -54,7 +54,7 @@ pub async fn logs(
     Ok(record.map(|(record, _)| (record, LogCursor::default())))
 }
 
-/// The same for who will follow them.
+/// The same for a follower.
 pub async fn begin(
     managers: &Managers,
     settings: &Settings,
@@ -77,7 +77,7 @@ pub async fn begin(
     told.map_err(|trouble| problem(service, trouble))
 }
 
-/// Why a log cannot be read, for who asked for it.
+/// The error for a client that reads a log.
 fn problem(service: &Service, trouble: ManagerError) -> Problem {
     let cannot = |why: &str| format!("cannot read the log of `{}`: {why}", service.name);
     match trouble {
@@ -117,17 +117,17 @@ async fn record(
         .map(Some)
 }
 
-/// What managers tell later, for one reader. Dropping it ends the asking.
+/// Later lines for one reader. Dropping it ends the polling.
 pub struct News {
     lines: Receiver<(Name, Vec<LogLine>)>,
     _askers: JoinSet<()>,
 }
 
-/// What a follower does next about a service.
+/// The next step of a follower for one service.
 pub enum FollowStep {
     /// Asks its manager.
     Ask(Arc<Service>, Settings),
-    /// Asks nobody for now: its definition has not been accepted.
+    /// Do not query: the definition has not been accepted.
     Wait,
     /// Ends.
     End,
@@ -156,25 +156,25 @@ impl News {
         Self { lines, _askers: askers }
     }
 
-    /// Lines of one service; nothing if there will be none any more.
+    /// Lines of one service; `None` after the last line.
     pub async fn next(&mut self) -> Option<(Name, Vec<LogLine>)> {
         self.lines.recv().await
     }
 }
 
-/// Asks about one service.
+/// Polls one service.
 struct LogPoller {
     managers: Managers,
     name: Name,
     seen: LogCursor,
     lines: Sender<(Name, Vec<LogLine>)>,
-    /// How many lines are asked for.
+    /// The number of requested lines.
     tail: usize,
-    /// How often in a row it was not answered.
+    /// The number of successive errors.
     failures: u32,
 }
 
-/// Nobody listens any more.
+/// The reader is gone.
 struct Gone;
 
 impl LogPoller {
@@ -182,7 +182,7 @@ impl LogPoller {
         let mut pause = MIN_POLL_INTERVAL;
         loop {
             tokio::time::sleep(pause).await;
-            // A reader that has not taken the last lines does not need others.
+            // A reader that has not taken the last lines needs no further lines.
             if self.lines.reserve().await.is_err() {
                 return;
             }
@@ -220,7 +220,7 @@ impl LogPoller {
         }
     }
 
-    /// Tells what is new of an answer, and how much that is.
+    /// Delivers the new lines of a reply. Returns their number.
     async fn deliver(&mut self, record: LogFile, marks: Vec<Position>) -> Result<usize, Gone> {
         let all = marks.len() < self.tail;
         (self.failures, self.tail) = (0, MAX_NEW_LINES);
@@ -243,7 +243,7 @@ impl LogPoller {
         Ok(new)
     }
 
-    /// Says that its manager does not answer: once, and not when the next answer may be better.
+    /// Reports that the manager does not answer: once, and not if the next reply may succeed.
     async fn complain(&mut self, trouble: ManagerError) -> Result<(), Gone> {
         let why = trouble.about("logs", &self.name);
         tracing::warn!(service = %self.name, why, "cannot follow its log");
@@ -258,7 +258,7 @@ impl LogPoller {
         .await
     }
 
-    /// A word of our own among the lines.
+    /// Sends a message of the daemon among the lines.
     async fn send_notice(&self, line: String) -> Result<(), Gone> {
         let (time, service) = (clock::today().to_string(), self.name.to_string());
         let stream = "shim".to_owned();

@@ -1,4 +1,4 @@
-//! [`Modules`]: what each module can do, found out once for each content of its file.
+//! [`Modules`]: the commands of each module, determined once for each content of its file.
 
 use super::call::{Caller, inspect};
 use serde::Deserialize;
@@ -13,18 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The contract of docs/managers.md.
 const CONTRACT: i64 = 1;
 
-/// Says what a module exports, and by which contract.
+/// Returns the exports and the contract version of a module.
 const LOOK: &str = "{commands: (scope commands | where type == custom | get name) \
                     contract: (scope variables | where name == '$CONTRACT' | get value.0?) \
                     with: (scope variables | where name == '$WITH' | get value.0?)}";
 
-/// What a module can do.
+/// The abilities of a module.
 #[derive(Debug, Clone)]
 pub(super) struct Module {
     pub(super) path: PathBuf,
     pub(super) contract: i64,
     pub(super) commands: BTreeSet<String>,
-    /// The keys of `with` that it takes; any, if it does not say.
+    /// The keys of `with` that it reads; `None` for any key.
     with: Option<Vec<String>>,
 }
 
@@ -34,12 +34,12 @@ impl Module {
         self.commands.contains(command)
     }
 
-    /// An error for a module that lacks what every one must have.
+    /// An error if the module lacks a required command.
     pub(super) fn complete(&self) -> Result<(), String> {
         ["start", "stop", "status"].iter().try_for_each(|word| self.must(word))
     }
 
-    /// An error for a key of a service's `with` that it does not read.
+    /// An error for a key of a service's `with` that the module does not read.
     pub(super) fn takes(&self, with: &serde_json::Value) -> Result<(), String> {
         let (Some(known), Some(with)) = (&self.with, with.as_object()) else { return Ok(()) };
         let Some(key) = with.keys().find(|key| !known.contains(*key)) else { return Ok(()) };
@@ -50,7 +50,7 @@ impl Module {
         Err(format!("its manager has no key `{key}` of `with` ({help})"))
     }
 
-    /// An error for a command that it ought to have.
+    /// An error if the module lacks this command.
     pub(super) fn must(&self, command: &str) -> Result<(), String> {
         if self.can(command) {
             return Ok(());
@@ -65,7 +65,7 @@ fn quoted<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-/// What tells one content of a file from another without reading it.
+/// The metadata that identifies a version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     changed: (i64, i64),
@@ -75,12 +75,12 @@ struct Stamp {
 
 type Known = Arc<tokio::sync::Mutex<Option<(Stamp, Arc<Module>)>>>;
 
-/// What is known of each module. The outer lock is held for a look-up, the inner one while somebody finds out.
+/// The abilities of each module. The outer lock is held for a lookup, the inner one while the module is inspected.
 #[derive(Default)]
 pub(super) struct Modules(Mutex<BTreeMap<PathBuf, Known>>);
 
 impl Modules {
-    /// What this module can do.
+    /// The abilities of this module.
     pub(super) async fn able(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! [`Polls`]: which services are asked about together: those of one module and one interval.
+//! [`Polls`]: groups of services that are queried together: services of one module and one interval.
 
 use service_core::config::Service;
 use service_core::{Moment, Name};
@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Module and interval. The lock is held for a look-up.
+/// Module and interval. The lock is held for a lookup.
 #[derive(Default)]
 pub(super) struct Polls(Mutex<BTreeMap<(PathBuf, Duration), PollGroup>>);
 
 #[derive(Default)]
 struct PollGroup {
     members: BTreeMap<Name, Target>,
-    /// Who is asked about alone.
+    /// The services that are queried alone.
     polled_alone: BTreeSet<Name>,
-    /// Somebody gathers, or asks, and will look again.
+    /// Whether a task supervises the group.
     attended: bool,
 }
 
@@ -26,21 +26,21 @@ pub(super) struct Target {
     pub(super) run: u64,
     pub(super) about: Reason,
     pub(super) wants: bool,
-    /// When it was last asked about, or wished to be.
+    /// The time of the last query or request.
     pub(super) asked: Moment,
 }
 
-/// What somebody wants to know of a service.
+/// The purpose of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
     /// How its run is.
     Run,
-    /// Whether it runs although it is at rest here, after that run.
+    /// Whether it runs although it has been inactive since that run.
     Rest,
 }
 
 impl Polls {
-    /// Adds one that wants to know; whether nobody attends to the pool.
+    /// Adds a request. Returns whether the group lacks a supervisor.
     pub(super) fn join(&self, key: &(PathBuf, Duration), member: Target) -> bool {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = pools.entry(key.clone()).or_default();
@@ -48,7 +48,7 @@ impl Polls {
         !std::mem::replace(&mut pool.attended, true)
     }
 
-    /// Has one asked about alone from now on.
+    /// Queries this service alone from now on.
     pub(super) fn poll_alone(&self, key: &(PathBuf, Duration), name: &Name) {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = pools.get_mut(key) {
@@ -67,7 +67,7 @@ impl Polls {
         pools.get(key).is_some_and(|pool| pool.polled_alone.contains(name))
     }
 
-    /// Who is to be asked about now; none if nobody wants it, and then nobody attends any more.
+    /// The services that are due. Without any, the supervision ends.
     pub(super) fn next(&self, key: &(PathBuf, Duration), now: Moment) -> Vec<Target> {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(pool) = pools.get_mut(key) else { return Vec::new() };
@@ -76,7 +76,7 @@ impl Polls {
             pool.attended = false;
             return Vec::new();
         }
-        // Who has not asked for two intervals is not up any more.
+        // A service without a request for two intervals is down.
         pool.members.retain(|_, member| member.wants || now.since(member.asked) < 2 * interval);
         let due = |member: &Target| member.wants || now.since(member.asked) >= interval / 2;
         let batch: Vec<Target> = pool.members.values().filter(|member| due(member)).cloned().collect();

@@ -1,4 +1,4 @@
-//! [`RateLimiter`]: how often all those together who follow logs of managers may ask.
+//! [`RateLimiter`]: how often followers of managers' logs may query, all together.
 
 use service_host::clock;
 use std::pin::pin;
@@ -8,11 +8,11 @@ use tokio::sync::Semaphore;
 
 /// After so long a call waits for something else, and the next may begin.
 const AT_WORK: Duration = Duration::from_millis(500);
-/// After a call nobody asks for so many times as long as it took: so they take a sixth of the time, and about a fifth of one
-/// core, since Nushell and an engine's program work on more than one.
+/// After a call, the next one waits this many times the duration of the call. The calls therefore take a sixth of the
+/// time, and about a fifth of one core, since Nushell and an engine's program use more than one.
 const IDLE_FACTOR: u32 = 5;
 
-/// One asks after the other.
+/// One permit: the calls run one after the other.
 pub(super) struct RateLimiter(Arc<Semaphore>);
 
 impl Default for RateLimiter {
@@ -22,9 +22,9 @@ impl Default for RateLimiter {
 }
 
 impl RateLimiter {
-    /// Asks when it is its turn.
+    /// Makes the call when the permit is free.
     pub(super) async fn pass<T>(&self, call: impl Future<Output = T>) -> T {
-        // It is never closed.
+        // The semaphore is never closed.
         let turn = Arc::clone(&self.0).acquire_owned().await;
         let begun = clock::timer();
         let mut call = pin!(call);

@@ -1,4 +1,4 @@
-//! [`ManagerRequest`]: a service as a manager sees it, and the call of a command with it.
+//! [`ManagerRequest`]: a service as the input of a manager, and the call of a command with it.
 
 use super::call::Call;
 use super::client::Managers;
@@ -12,7 +12,7 @@ use service_host::paths::Paths;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The service as a manager sees it.
+/// A service as the input of a manager.
 #[derive(Serialize)]
 pub(super) struct ManagerRequest<'a> {
     name: &'a str,
@@ -60,7 +60,7 @@ pub(super) fn with(service: &Service) -> Result<serde_json::Value, String> {
 }
 
 impl Managers {
-    /// Calls a command of the service's manager. The error is in its words.
+    /// Calls a command of the service's manager. The error is worded by the manager.
     pub(super) async fn call<T: Reply>(
         &self,
         settings: &Settings,

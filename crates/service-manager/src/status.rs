@@ -1,4 +1,4 @@
-//! [`Status`]: what a manager replies about the state of a service; and how replies are read.
+//! [`Status`]: the status of a service, as a manager returns it; and how replies are read.
 
 use super::author::Author;
 use jiff::Timestamp;
@@ -16,23 +16,23 @@ use std::time::Duration;
 /// The last of the real-time signals.
 const MAX_SIGNAL: i32 = 64;
 
-/// What a manager answers, read from JSON; the error says in plain words what should have been there.
+/// A reply of a manager, read from JSON. The error names the expected type.
 pub(super) trait Reply: Sized {
     fn read(answer: Value, author: Author) -> Result<Self, String>;
 }
 
-/// What a manager says of a service.
+/// The status of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) state: State,
-    /// Where the manager checks it too: whether it is well.
+    /// The health, if the manager checks it.
     healthy: Option<bool>,
     pid: Option<u32>,
     id: Option<String>,
     pub(super) message: Option<String>,
     since: Option<Timestamp>,
     exit_code: Option<i32>,
-    /// Which ended it, where whoever ran it knows.
+    /// The signal that ended it, if known.
     exit_signal: Option<i32>,
     memory: Option<u64>,
     restarts: Option<u32>,
@@ -42,12 +42,12 @@ pub(super) struct Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Running,
-    /// It is on its way up.
+    /// Starting.
     Starting,
     Stopped,
     Failed,
     Completed,
-    /// The manager cannot tell.
+    /// Unknown to the manager.
     Unknown,
 }
 
@@ -137,7 +137,7 @@ fn signal(value: &Value) -> Option<i32> {
     full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
 }
 
-/// A value in an error, as Nushell calls it.
+/// A value as an error quotes it, in the notation of Nushell.
 pub(super) fn shown(value: &Value) -> String {
     const MAX_CHARS: usize = 60;
     match value {
@@ -158,7 +158,7 @@ pub(super) fn checked(healthy: bool, message: String, latency: Duration) -> Chec
 }
 
 impl Status {
-    /// What it means for a service that is thought to run.
+    /// The event for a service that is considered running.
     pub(super) fn event(&self) -> Event {
         match self.state {
             State::Running if self.healthy == Some(false) => Event::Probed(ProbeResult::ConfirmedFailure),
@@ -169,12 +169,12 @@ impl Status {
         }
     }
 
-    /// How it ended, as far as that is told. What a signal ended has no code, whatever a shell would say.
+    /// The exit status, if reported. An exit by signal has no code, whatever a shell returns.
     pub(super) fn exit(&self) -> Option<Exit> {
         self.exit_signal.map(Exit::Signal).or(self.exit_code.map(Exit::Code))
     }
 
-    /// How it ended, if it did; what has done its work and says no more has done it well.
+    /// The exit status if it ended. A completed service without exit status counts as successful.
     pub(super) fn ending(&self) -> Exit {
         match (self.state, self.exit()) {
             (State::Completed, Some(Exit::Signal(signal))) => Exit::AcceptedSignal(signal),
@@ -191,22 +191,22 @@ impl Status {
         }
     }
 
-    /// Whether it runs, or is about to.
+    /// Whether it runs or is starting.
     pub(super) fn is_there(&self) -> bool {
         matches!(self.state, State::Running | State::Starting)
     }
 
-    /// It as the result of a check that took so long.
+    /// The status as the result of a check with this latency.
     pub(super) fn checked(&self, latency: Duration) -> CheckResult {
         checked(self.is_well(), self.said(), latency)
     }
 
-    /// All of it, for the owner of the fleet.
+    /// The complete report for the engine.
     pub(super) fn heard(&self, latency: Duration) -> ManagerReport {
         ManagerReport { info: self.to_info(), check: self.checked(latency), event: self.event() }
     }
 
-    /// It in words.
+    /// The status as text.
     pub(super) fn said(&self) -> String {
         let words = match self.state {
             State::Running if self.healthy == Some(false) => "it is running, but unhealthy",
@@ -232,7 +232,7 @@ impl Status {
     }
 }
 
-/// As Nushell writes it into JSON; that of 0.109 has a blank in front of the offset.
+/// A time as Nushell writes it in JSON. Nushell 0.109 writes a space before the offset.
 pub(super) fn datetime(value: &Value) -> Option<Timestamp> {
     let text = value.as_str()?;
     text.parse().or_else(|_| text.replacen(" +", "+", 1).replacen(" -", "-", 1).parse()).ok()

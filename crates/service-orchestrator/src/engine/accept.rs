@@ -1,4 +1,4 @@
-//! Takes up a request: who is meant, whether it may be, and who waits for what comes of it.
+//! Accepts a request: selects its services, checks that it is possible, and registers a waiter.
 
 use super::task::Engine;
 use super::waiters::{Open, Waiter};
@@ -49,7 +49,7 @@ impl Engine {
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let now = clock::now();
         self.fleet.asks(request.asker.clone());
-        // Nothing comes along with what may run or not, whose row says why it is left alone.
+        // A service in an unknown state is left alone, and its row says why. Its dependencies are not included.
         let (unclear, ids): (Vec<Id>, Vec<Id>) = ids.iter().partition(|id| self.is_unclear(**id));
         let mut about = match request.verb {
             Verb::Start => self.fleet.start(&ids, relatives, now),
@@ -64,7 +64,7 @@ impl Engine {
         }
         let open = |id: Id| {
             let (settled, was_alive) = before[id.index()];
-            // A dependency that was on its way up comes along, and is not restarted.
+            // A dependency that was already starting is included without a restart.
             let was_alive = was_alive
                 && (request.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Restart);
             Open {
@@ -104,7 +104,7 @@ impl Engine {
         Ok(ids)
     }
 
-    /// What is done stays done, where everything is meant and nothing is named.
+    /// A restart of all services does not repeat completed one-shots.
     fn restart(&mut self, ids: &[Id], relatives: Propagate, spare_done: bool, now: Moment) -> Vec<Id> {
         let (done, ids): (Vec<Id>, Vec<Id>) =
             ids.iter().partition(|id| spare_done && self.fleet.is_done(**id));
@@ -113,26 +113,26 @@ impl Engine {
         about
     }
 
-    /// A request is undone only by a later one.
+    /// Only a later request undoes a request.
     fn is_overtaken(&self, id: Id, request: &Request) -> bool {
         let name = &self.fleet.plan().service(id).name;
         request.planned.is_some_and(|planned| self.requests.has_since(name, planned))
     }
 
-    /// Whether a service already is as wished, and whether it has a process.
+    /// Whether a service already is as requested, and whether it has a process.
     fn before(&self, prospects: &Prospects<'_>, request: &Request, id: Id) -> (bool, bool) {
         let machine = self.fleet.machine(id);
         let settled = match request.verb {
             Verb::Start => prospects.start(id) == Progress::Done,
             Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
             Verb::Restart => request.all && !request.oneshots && self.fleet.is_done(id),
-            // How it is by a check that stays is known, and decides nothing.
+            // The health of an unchanged check is known, and decides nothing.
             Verb::Update => !machine.asks_anew(self.fleet.plan().service(id)),
         };
         (settled, machine.state().is_alive())
     }
 
-    /// What a one-shot did by another definition is not what is wanted now, unless something runs that relies on it.
+    /// The completion of a one-shot under another definition does not count, unless a running service relies on it.
     fn forget_outdated(&mut self, ids: &[Id]) {
         let plan = self.fleet.plan();
         let is_outdated = |id: &Id| {

@@ -1,4 +1,4 @@
-//! Takes services up as they were [found](super::recovery): those that run are followed, of those that ended it is told how.
+//! Adopts services as they were [found](super::recovery): follows running services, and reports the end of the others.
 
 use super::leftover::with_orphaned;
 use super::recovery::{elsewhere, kept};
@@ -17,7 +17,7 @@ use service_store::run_definition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What was learned while services were taken up, and what is to be told once the snapshot shows them.
+/// Observations during an adoption, to be reported when the snapshot shows the services.
 #[derive(Default)]
 struct Discoveries {
     events: Vec<(Name, u64, Event)>,
@@ -31,8 +31,8 @@ impl Discoveries {
 }
 
 impl Engine {
-    /// Takes up every service where it is. Returns what is known of the runs that were found, to be
-    /// [applied](Engine::apply_observation) once the snapshot shows them.
+    /// Adopts every service in its state. Returns observations of the runs, to be [applied](Engine::apply_observation)
+    /// when the snapshot shows them.
     pub(super) fn adopt_all(
         &mut self,
         mut memories: BTreeMap<Name, PersistedState>,
@@ -49,7 +49,7 @@ impl Engine {
         self.settled(discoveries, now)
     }
 
-    /// Lets services that were taken up go on.
+    /// Resumes the adopted services.
     fn settled(&mut self, discoveries: Discoveries, now: Moment) -> Vec<(Name, u64, Observation)> {
         self.fleet.resume(now);
         for (name, run, event) in discoveries.events {
@@ -58,7 +58,7 @@ impl Engine {
         discoveries.known
     }
 
-    /// What was found of a service of which nobody could tell whether it runs.
+    /// Handles the result of a later examination of a service in an unknown state.
     pub(super) async fn handle_trace(&mut self, name: &Name, trace: RunTrace) {
         if trace.may_run() && self.fleet.plan().id(name).is_none() {
             self.add_orphaned(name).await;
@@ -79,7 +79,7 @@ impl Engine {
         }
     }
 
-    /// One that is defined nowhere is known from now on, and nothing more.
+    /// Adds a service without a definition, so that it can be seen and stopped.
     async fn add_orphaned(&mut self, name: &Name) {
         let plan = with_orphaned(Plan::clone(self.fleet.plan()), &BTreeSet::from([name.clone()]));
         self.replan(plan).await;
@@ -102,14 +102,14 @@ impl Engine {
         }
     }
 
-    /// A service that comes back goes on with the numbers of its runs, as far as this daemon has given them or its directory is
-    /// still there: with a number that was given before, what is written of the earlier run would be believed of the later one.
+    /// A service that returns continues its run numbers, if this daemon assigned them or its directory still exists.
+    /// With a repeated number, records of the earlier run would be attributed to the later one.
     pub(super) fn number_runs(&mut self, returned: &[Id]) {
         let plan = Arc::clone(self.fleet.plan());
         for id in returned.iter().copied() {
             let files = self.drivers.paths.files(&plan.service(id).name);
             let recorded = files.read_record().ok().flatten().map_or(0, |record| record.run);
-            // What a manager runs has no record.
+            // A run of a manager has no record.
             let saved = recorded.max(run_definition::last_run(&files));
             let run = saved.max(self.retired.remove(&plan.service(id).name));
             if run > 0 {
@@ -119,7 +119,7 @@ impl Engine {
         }
     }
 
-    /// Takes up one service where it is.
+    /// Adopts one service in its state.
     fn adopt_service(
         &mut self,
         id: Id,
@@ -135,8 +135,7 @@ impl Engine {
         if let Some(RunTrace { found: Discovered::Running { .. }, record: Some(record), reached }) =
             &mut trace
         {
-            // Its pid is known before anybody can ask; the shim itself has not been reported yet, and is not if it is
-            // frozen.
+            // Its pid is known before a client can ask. The shim itself is reported later, or never if it is frozen.
             let leader = match record.phase {
                 Phase::Running { leader, .. } => Some(leader),
                 Phase::Launching { .. }
@@ -166,14 +165,14 @@ impl Engine {
         let run = record.map_or(remembered, |record| record.run.max(remembered));
         let definition = kept(&self.drivers.paths, plan.service(id), run, self.is_orphaned(id));
         if definition.as_deref().is_some_and(Service::is_managed) {
-            // No shim ran it.
+            // It was not run by a shim.
             trace = trace.filter(|trace| trace.unclear_reason().is_none());
         }
         let judged = definition.as_ref().unwrap_or(plan.service(id));
         let found = match elsewhere(judged, memory.as_ref(), run, reported.as_ref()) {
             Some(found) if !trace.as_ref().is_some_and(RunTrace::may_run) => {
                 if matches!(memory.as_ref().map(|memory| &memory.state), Some(State::Launching { .. })) {
-                    // Whether that call did it is for the first answer to tell.
+                    // The first reply tells whether that call started it.
                     discoveries.events.push((name.clone(), run, Event::Launched));
                 }
                 found
@@ -182,7 +181,7 @@ impl Engine {
         };
         if let Some(reported) = reported {
             let entry = self.services[id.index()].edit();
-            // It is of that run, whatever comes next.
+            // The check belongs to that run.
             entry.snapshot.run = run;
             entry.check = Some(Arc::new(reported.check));
             if manager::decides(judged) {
@@ -204,7 +203,7 @@ impl Engine {
             }
         };
         let memory = memory.unwrap_or_else(stranger);
-        // What the former daemon has counted is not counted again.
+        // The restarts counted by the previous daemon are not counted again.
         self.services[id.index()].edit().snapshot.restarts = memory.restarts;
         self.fleet.restore(id, memory, found, now);
         if let Some(shim) = found_shim {

@@ -1,4 +1,4 @@
-//! [`Comparison`]: what runs, and what another plan would change about it.
+//! [`Comparison`]: the running services, and the changes by another plan.
 
 use super::request_log::RequestLog;
 use service_api::{Code, Problem};
@@ -8,25 +8,25 @@ use service_core::{Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What runs, and what another plan would change about it.
+/// The running services, and the changes by another plan.
 pub(crate) struct Comparison {
     pub(crate) changes: Vec<Change>,
-    /// What is up or meant to be, by its last definition.
+    /// The last definitions of services that run or should run.
     pub(crate) present: RunningDefinitions,
     /// The plan of now.
     pub(crate) plan: Arc<Plan>,
-    /// What was wished so far, but by an apply.
+    /// The requests so far, without those of an apply.
     pub(crate) requests: RequestLog,
-    /// Of which nobody can tell whether they run, and why.
+    /// The services in an unknown state, with the reason.
     pub(crate) unclear: BTreeMap<Name, String>,
 }
 
-/// What runs, as far as another plan may change something about it.
+/// The running services that another plan may change.
 pub(crate) struct Presence {
     pub(crate) present: RunningDefinitions,
     /// The services that are no news.
     pub(super) known: BTreeSet<Name>,
-    /// The one-shots that have done their work.
+    /// The completed one-shots.
     pub(super) done: BTreeSet<Name>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) requests: RequestLog,
@@ -34,16 +34,16 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// As [`Self::compare`], where nobody is kept waiting by it.
+    /// [`Self::compare`] on a thread of its own.
     pub(crate) async fn compared(self, next: Plan) -> Result<Comparison, Problem> {
         let compared = tokio::task::spawn_blocking(move || self.compare(&next)).await;
         compared.map_err(|error| Problem::new(Code::Internal, format!("cannot compare the plans: {error}")))
     }
 
-    /// What another plan would change. Where many are needed by many it takes a while, which the owner has not.
+    /// The changes by another plan. With many dependencies, this takes longer than the engine may be blocked.
     fn compare(self, next: &Plan) -> Comparison {
         let Self { present, known, done, plan, requests, unclear } = self;
-        // What was added follows no file, so a changed one asks nothing of it.
+        // An added service follows no file, so a changed file does not affect it.
         let follows = |change: &Change| match next.id(&change.name) {
             Some(id) => next.service(id).origin == Origin::File,
             None => present.get(&change.name).is_none_or(|last| last.origin == Origin::File),
@@ -57,7 +57,7 @@ impl Presence {
     }
 }
 
-/// Whether what is new is started, and not only defined.
+/// Whether a new service is started, and not only defined.
 pub(crate) fn starts(change: &Change, all: bool) -> bool {
     change.needed || all
 }

@@ -1,4 +1,4 @@
-//! The owner's part in a changed file: what runs, and definitions that change under way.
+//! The engine's part of an apply: the running services, and changes of their definitions.
 
 use super::comparison::{Comparison, Presence};
 use super::last_good::last_good;
@@ -39,8 +39,8 @@ impl Engine {
         }
     }
 
-    /// Changes to the definitions that ran before an apply, with what is defined and wanted at this moment; tells what ran until
-    /// now, and the plan.
+    /// Returns to the definitions before an apply, with the present added services and goals. Returns the running
+    /// services and the plan.
     pub(super) async fn go_back(&mut self, before: &Comparison) -> Result<(Presence, Plan), Problem> {
         let presence = self.presence();
         let plan = last_good(before, &presence)?;
@@ -48,7 +48,7 @@ impl Engine {
         Ok((presence, plan))
     }
 
-    /// Lets services go on under their new definitions; tells which.
+    /// Continues services under their new definitions. Returns these services.
     pub(super) fn update(&mut self, ids: &[Id], now: Moment) -> Vec<Id> {
         self.fleet.update(ids, now);
         for id in ids {
@@ -58,7 +58,7 @@ impl Engine {
         ids.to_vec()
     }
 
-    /// From now on all that is defined is no news.
+    /// Marks all present definitions as applied.
     pub(super) fn applied(&mut self) {
         let plan = self.fleet.plan();
         let names: BTreeSet<Name> = plan.ids().map(|id| plan.service(id).name.clone()).collect();

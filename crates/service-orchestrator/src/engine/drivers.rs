@@ -11,18 +11,18 @@ use service_probe::Prober;
 use service_process::Shims;
 use std::sync::Arc;
 
-/// Cheap to clone: one for each task that acts.
+/// Cheap to clone: each task has its own.
 #[derive(Clone)]
 pub(crate) struct Drivers {
     pub(crate) paths: Arc<Paths>,
     pub(crate) shims: Shims,
     pub(crate) prober: Prober,
     pub(crate) managers: Managers,
-    /// What may be run in order to check.
+    /// The accepted definitions.
     pub(crate) acceptance: Arc<Acceptance>,
-    /// How long the engine keeps the thread.
+    /// How long the engine blocks its thread.
     pub(crate) loop_metrics: Arc<LoopMetrics>,
-    /// Checks that clients have asked for.
+    /// Checks requested by clients.
     pub(crate) client_checks: Arc<SingleFlight<Service, CheckResult>>,
     pub(crate) reports: ReportSender,
 }

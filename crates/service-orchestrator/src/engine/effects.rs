@@ -1,4 +1,4 @@
-//! Carries out what the fleet decides. Nothing is waited for here: whatever takes time is a task that reports back.
+//! Performs the fleet's effects. Nothing blocks here: a slow effect runs as a task that reports back.
 
 use super::runtime::{AbortOnDrop, LastRun, RunTasks, Saved, ServiceRuntime};
 use super::task::Engine;
@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// So many definitions are written down without leaving the thread to others.
+/// The number of definitions that are saved without a blocking thread.
 const MAX_INLINE_COUNT: usize = 8;
 
 impl Engine {
@@ -25,7 +25,7 @@ impl Engine {
         let definition = Arc::clone(self.fleet.machine(order.id).definition());
         let service = &mut self.services[order.id.index()];
         service.run.enter_run(order.run);
-        // What was started with a shim is stopped by it, whatever the definition says by now.
+        // A service started by a shim is stopped by the shim, also if its definition has changed to a manager.
         let managed = definition.is_managed() && service.run.shim.is_none();
         match order.effect {
             Effect::Spawn if managed => {
@@ -47,7 +47,7 @@ impl Engine {
                     let task = self.drivers.watch_port(&definition, order.run);
                     service.run.readiness = task.map(AbortOnDrop::from);
                 }
-                // The snapshot may be of the turn before: what a check needs of it is the pid.
+                // The snapshot may be one turn old. A check only uses its pid.
                 let entry = ServiceSnapshot { definition, ..ServiceSnapshot::clone(&service.snapshot) };
                 let left = self.fleet.machine(order.id).start_ends().map(|end| end.since(clock::now()));
                 let check = self.drivers.clone().check_and_report(self.settings(), entry, order.run, left);
@@ -64,7 +64,7 @@ impl Engine {
             Effect::Terminate if managed => {
                 self.have_stopped(order.id, definition, order.run, self.only_again(order.id));
             }
-            // A call that is under way has its own deadline; another one beside it would help nobody.
+            // The running call has its own deadline. A second call would not help.
             Effect::Kill if managed => {
                 if service.run.manager_call.as_ref().is_none_or(AbortHandle::is_finished) {
                     self.have_stopped(order.id, definition, order.run, Then::Rest);
@@ -93,7 +93,7 @@ impl Engine {
         &mut self.services[id.index()].run
     }
 
-    /// Writes down with what the runs are started that begin now; if they are many, while others have the thread.
+    /// Saves the definitions of the runs that begin now. For many runs, the thread is released meanwhile.
     pub(super) async fn keep_begun(&mut self, orders: &[ServiceEffect]) {
         let begins = |order: &&ServiceEffect| order.effect == Effect::Spawn;
         let begun: Vec<_> = orders
@@ -124,13 +124,13 @@ impl Engine {
         }
     }
 
-    /// Writes down with what a run is started.
+    /// Saves the definition of a run.
     pub(super) fn keep(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
         let same = self.enter_definition(id, definition);
         self.note_saved(id, run_definition::keep(&self.drivers.paths, definition, run, same));
     }
 
-    /// Notes with what a service runs now. Returns whether that is written down already.
+    /// Records the definition of a run. Returns whether it is saved already.
     fn enter_definition(&mut self, id: Id, definition: &Arc<Service>) -> bool {
         let now = LastRun { definition: Arc::clone(definition), saved: Saved::Yes };
         let last = self.services[id.index()].last_run.replace(now);
@@ -145,7 +145,8 @@ impl Engine {
         }
     }
 
-    /// What starts will need that wait for others is made meanwhile: shims, and the files of those that have just begun to wait.
+    /// Prepares the starts of waiting services meanwhile: idle shims, and the files of services that have just begun to
+    /// wait.
     pub(super) fn prepare(&self, waiting: Vec<Files>) {
         let waits = |service: &&ServiceRuntime| {
             service.snapshot.snapshot.waits_for.is_some() && !service.snapshot.definition.is_managed()
@@ -169,7 +170,7 @@ impl Engine {
         self.runtime(id).manager_call = Some(call.abort_handle());
     }
 
-    /// A service that is stopped to be started at once, as it was: nobody has to be waited for in between.
+    /// The next step for a service that is stopped in order to start unchanged, with no dependents to wait for.
     fn only_again(&self, id: Id) -> Then {
         let machine = self.fleet.machine(id);
         let same = changed_keys(machine.definition(), self.fleet.plan().service(id)).is_empty();
@@ -179,8 +180,7 @@ impl Engine {
         }
     }
 
-    /// Takes in that a manager has restarted a service in one go. If something has changed its mind meanwhile, what
-    /// runs now is one start too many, and is stopped.
+    /// Handles a restart by a manager in one call. If the goal has changed meanwhile, the new run is stopped.
     pub(super) fn restarted(&mut self, name: &Name, run: u64, told: ManagerInfo) {
         let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
             return;
@@ -193,7 +193,7 @@ impl Engine {
             Then::Rest => self.have_stopped(id, Arc::clone(machine.definition()), run, Then::Rest),
             Then::Start => {
                 self.runtime(id).restarted_by_manager = Some(told);
-                // It is at rest and cleared in the same turn, and the order that follows finds that it is done.
+                // It becomes inactive and unblocked in the same turn, and the following effect completes at once.
                 self.fleet.handle_event(id, run, Event::TreeExited(Exit::Unreported), clock::now());
             }
         }
@@ -203,8 +203,7 @@ impl Engine {
         self.fleet.plan().settings().clone()
     }
 
-    /// `READY=1` and a line in the log come through the shim by themselves. One of a former version does not look for the
-    /// line.
+    /// `READY=1` and log lines are reported by the shim. A shim of a former version does not match log lines.
     fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
         if self.runtime(id).shim.as_ref().is_some_and(ShimHandle::hears_log) {
             return;
@@ -217,19 +216,19 @@ impl Engine {
     }
 }
 
-/// What a manager is to do with a service that it has stopped.
+/// The next call of a manager after a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Rest,
     Start,
 }
 
-/// A manager's stop command is not for a process that we keep, although the definition may have changed to one.
+/// The stop command, unless it belongs to a manager: the definition may have changed to a manager since the start.
 fn own_stop_command(definition: &Service) -> Option<&String> {
     definition.stop_command.as_ref().filter(|_| !definition.is_managed())
 }
 
-/// A shim that somebody has stopped (`SIGSTOP`) hears no order.
+/// Continues a shim that was stopped by `SIGSTOP`, which otherwise cannot receive commands.
 fn wake(shim: Option<u32>) {
     if let Some(pid) = shim.and_then(|pid| i32::try_from(pid).ok()) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT);

@@ -1,4 +1,4 @@
-//! The owner's part in what others start: it becomes a run that is known like any other.
+//! The engine's part in external starts: each becomes a run like any other.
 
 use super::task::Engine;
 use service_core::Name;
@@ -9,8 +9,7 @@ use service_manager as manager;
 use std::sync::Arc;
 
 impl Engine {
-    /// Takes in whether a service runs that was at rest here since this run. What was reported of it belongs to the run that
-    /// begins with that.
+    /// Handles the answer whether an inactive service runs. The report belongs to the run that this begins.
     pub(super) fn handle_presence(&mut self, name: &Name, run: u64, found: Option<Box<ManagerReport>>) {
         let Some(reported) = found else {
             return self.handle_event(name, run, Event::PresenceChecked(Presence::Absent));
@@ -24,7 +23,7 @@ impl Engine {
         }
         let definition = Arc::clone(machine.definition());
         tracing::info!(service = %name, run, "was started outside the orchestrator");
-        // By which definition others did so nobody knows; most likely by that of the last start.
+        // The definition of an external start is unknown. The last definition is the most likely one.
         let last = Arc::clone(self.services[id.index()].last_definition().unwrap_or(&definition));
         self.keep(id, &last, run);
         self.refresh(id);

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
-/// Between the end of a check and the end of the start that it decides, so that its result is known in time.
+/// The time between the end of a check and the end of the start that it decides.
 const REPORT_MARGIN: Duration = Duration::from_millis(50);
 
-/// Ends a check before the start that it decides ends. Returns its time limit, if that is shorter than the configured one.
+/// Limits a check to the rest of the start that it decides. Returns the limit if it is shorter than the configured
+/// timeout.
 fn shorten(entry: &mut ServiceSnapshot, left: Duration) -> Option<Duration> {
     let limit = left.saturating_sub(REPORT_MARGIN.min(left / 10));
     let limit = Duration::from_millis(limit.as_millis().try_into().unwrap_or(u64::MAX).max(1));
@@ -43,7 +44,7 @@ impl Drivers {
             if definition.endpoint.is_none() || definition.oneshot {
                 return managers.report_status(settings, definition, run).await;
             }
-            // While it starts, the endpoint is asked too often for that.
+            // While the service starts, checks are too frequent for a log entry.
             if matches!(entry.snapshot.state, State::Ready { .. }) {
                 tokio::spawn(managers.report_status(settings.clone(), Arc::clone(&definition), run));
             }
@@ -54,7 +55,7 @@ impl Drivers {
         if limit.is_some_and(|limit| !result.healthy && result.latency >= limit)
             && entry.check.as_ref().is_some_and(took_longer)
         {
-            // It had less time than the previous check needed for its answer.
+            // It had less time than the previous check needed.
             return;
         }
         let verdict = if result.healthy { ProbeResult::Success } else { ProbeResult::Failure };
@@ -62,8 +63,7 @@ impl Drivers {
         self.reports.event(&definition.name, run, Event::Probed(verdict));
     }
 
-    /// Checks a service for a client: all who ask meanwhile have the same result, and so has who comes within `max_age` after
-    /// it.
+    /// Checks a service for a client. Concurrent clients, and clients within `max_age` afterwards, share one result.
     pub(crate) async fn check_for_client(
         &self,
         settings: &Settings,
@@ -91,7 +91,7 @@ impl Drivers {
         CheckResult::new(kind, answer, &definition.env, began)
     }
 
-    /// Reports when somebody listens on the port at which a starting service is to be asked, if that is one of this machine.
+    /// Reports when a process listens on the local port that a starting service is checked at.
     pub(super) fn watch_port(&self, service: &Service, run: u64) -> Option<AbortHandle> {
         let opened = self.prober.watch_port(service)?;
         let (reports, name) = (self.reports.clone(), service.name.clone());

@@ -1,4 +1,4 @@
-//! [`Inbox`]: what the engine receives: reports of drivers first, and commands of handles.
+//! [`Inbox`]: the input of the engine: reports of drivers first, then commands of handles.
 
 use super::message::Command;
 use service_core::Moment;
@@ -6,22 +6,22 @@ use service_host::clock;
 use service_host::report::RunReport;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// So many reports are taken in a row, then one command: a noisy service cannot starve a request.
+/// After this many reports in a row, one command is handled, so that a noisy service cannot starve requests.
 const MAX_REPORTS_IN_A_ROW: usize = 256;
 
 /// The two mailboxes.
 pub(crate) struct Inbox {
     reports: UnboundedReceiver<RunReport>,
     commands: UnboundedReceiver<Command>,
-    /// How many reports were taken since the last command or pause.
+    /// The number of reports since the last command or pause.
     in_a_row: usize,
 }
 
-/// One thing to deal with.
+/// One input.
 pub(super) enum Input {
     Report(RunReport),
     Command(Command),
-    /// It is that late.
+    /// The deadline has passed.
     Deadline,
 }
 
@@ -30,7 +30,7 @@ impl Inbox {
         Self { reports, commands, in_a_row: 0 }
     }
 
-    /// The next input. Where all handles are gone, only reports come.
+    /// The next input. After the last handle is dropped, only reports arrive.
     pub(super) async fn next(&mut self, deadline: Option<Moment>) -> Input {
         if self.is_behind() {
             self.in_a_row = 0;
@@ -48,7 +48,7 @@ impl Inbox {
         input
     }
 
-    /// Whether so many reports came in a row that others have waited long.
+    /// Whether other tasks have waited for a long series of reports.
     pub(super) fn is_behind(&self) -> bool {
         self.in_a_row >= MAX_REPORTS_IN_A_ROW
     }

@@ -1,4 +1,4 @@
-//! What the owner tells its journal, and who may read there.
+//! The engine's writes to the journal, and its subscriptions.
 
 use super::task::Engine;
 use crate::lookup::not_found;
@@ -8,7 +8,7 @@ use service_host::clock;
 use service_store::journal::{ObservedState, Subscription};
 
 impl Engine {
-    /// Tells how a service looks now, with the reason that a reader of its status sees.
+    /// Records the state of a service, with the same reason as its status.
     pub(super) fn note(&mut self, id: Id) {
         let entry = &self.services[id.index()].snapshot;
         let plan = self.fleet.plan();
@@ -17,7 +17,7 @@ impl Engine {
         self.journal.observe(&plan.service(id).name, observed);
     }
 
-    /// Tells which services there are.
+    /// Records the defined services.
     pub(super) fn note_definitions(&mut self) {
         let plan = self.fleet.plan();
         let orphaned = plan.ids().filter(|id| self.is_orphaned(*id));
@@ -25,7 +25,7 @@ impl Engine {
         self.journal.defined(plan.ids().map(|id| &plan.service(id).name), &orphaned, self.by.as_deref());
     }
 
-    /// Tells which services another plan defines otherwise.
+    /// Records the services that another plan changes.
     pub(super) fn note_changes(&mut self, next: &Plan) {
         let (plan, services) = (self.fleet.plan(), &self.services);
         let defined = plan.ids().filter(|id| !services[id.index()].is_orphaned());
@@ -36,7 +36,7 @@ impl Engine {
         }
     }
 
-    /// The journal, for a reader who asks for these services.
+    /// Subscribes a reader to events of these services.
     pub(super) fn read(&mut self, names: &[String]) -> Result<Subscription, Problem> {
         let plan = self.fleet.plan();
         match names.iter().find(|name| plan.id(name).is_none() && !self.journal.knows(name)) {

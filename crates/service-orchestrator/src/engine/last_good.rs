@@ -1,4 +1,4 @@
-//! The plan to which an apply goes back.
+//! The plan that a failed apply returns to.
 
 use super::comparison::{Comparison, Presence};
 use service_api::{Code, Problem};
@@ -8,8 +8,8 @@ use service_core::{Name, Plan};
 use service_store::run_definition;
 use std::sync::Arc;
 
-/// The plan of what ran before, in the order of its file, with what was at rest; and with what others have defined or want
-/// by now, of which an apply takes nothing back.
+/// The previously running definitions, in the order of their file, and the inactive ones; plus definitions and goals
+/// that other requests have changed since, which an apply does not undo.
 pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Problem> {
     let of_file = |service: &&Arc<Service>| service.origin == Origin::File;
     let defined = before.plan.ids().map(|id| before.plan.service(id));
@@ -20,7 +20,7 @@ pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Pro
     let mut all: Vec<Service> = defined.filter(of_file).map(last).collect();
     let gone = before.present.values().filter(of_file);
     all.extend(gone.filter(|ran| before.plan.id(&ran.name).is_none()).map(|ran| Service::clone(ran)));
-    // What went with the new file may have been added since then.
+    // A service removed by the new file may have been added since.
     let is_added =
         |name: &Name| now.plan.id(name).is_some_and(|id| now.plan.service(id).origin != Origin::File);
     all.retain(|service| !is_added(&service.name));
@@ -40,7 +40,7 @@ pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Pro
         let message = format!("cannot roll back: only a former daemon knew the environment of `{name}`");
         return Err(Problem::new(Code::BadDefinition, message).help("the new definitions stay in force"));
     }
-    // Definitions of different times may not go together; what ran has to.
+    // Definitions of different times may contradict each other. The previously running ones do not.
     compile(all).or_else(|_| compile(runs(&before.present).collect())).map_err(|errors| {
         let message = format!("cannot roll back: {}", errors[0]);
         Problem::new(Code::BadDefinition, message).help("the new definitions stay in force")
@@ -51,7 +51,7 @@ fn runs(present: &RunningDefinitions) -> impl Iterator<Item = Service> {
     present.values().map(|service| Arc::unwrap_or_clone(Arc::clone(service)))
 }
 
-/// Without dependencies on what is not among them.
+/// The services without dependencies on services outside this list.
 fn whole(mut services: Vec<Service>) -> Vec<Service> {
     let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
     for service in &mut services {

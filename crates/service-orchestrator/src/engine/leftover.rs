@@ -4,7 +4,7 @@ use service_core::config::{Command, Config, Restart, Service};
 use service_core::{Name, Plan};
 use std::collections::BTreeSet;
 
-/// The plan and these services, which only need to be seen and stopped.
+/// The plan with these services, which can only be seen and stopped.
 pub(super) fn with_orphaned(plan: Plan, names: &BTreeSet<Name>) -> Plan {
     let orphaned = |name: Name| {
         let mut service = Service::new(name);

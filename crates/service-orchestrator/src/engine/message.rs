@@ -1,4 +1,4 @@
-//! [`Command`]: what a handle asks of the engine.
+//! [`Command`]: a command of a handle to the engine.
 
 use super::comparison::{Comparison, Presence};
 use super::run_trace::RunTrace;
@@ -12,48 +12,49 @@ use tokio::sync::{mpsc, oneshot};
 
 /// One command.
 pub(crate) enum Command {
-    /// Somebody wants something; the reply says whether it is accepted, the rows what comes of it.
+    /// A request. The reply says whether it is accepted; the rows are its results.
     Request {
         request: Request,
         rows: mpsc::UnboundedSender<Outcome>,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
-    /// What would be started by a restart that stops something?
+    /// Which services would a restart start, if it stops any?
     PreviewRestart { request: Request, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
-    /// Somebody waits for what others bring about.
+    /// Waits for a state without requesting it.
     Wait {
         watch: WaitRequest,
         rows: mpsc::UnboundedSender<Outcome>,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
-    /// Somebody looked again at a service of which nobody could tell whether it runs.
+    /// A service in an unknown state was examined again.
     Reexamined { name: Name, trace: Box<RunTrace> },
-    /// What may be asked has changed.
+    /// The accepted definitions have changed.
     Accepted,
     /// Another plan.
     Replan { plan: Plan, by: Option<String>, reply: oneshot::Sender<()> },
-    /// The plan before an apply that has failed, with what others have changed since; the reply has what ran, and the plan.
+    /// Returns to the plan before a failed apply, with later changes of other requests. The reply holds the running
+    /// services and the plan.
     RollBack {
         before: Arc<Comparison>,
         by: Option<String>,
         reply: oneshot::Sender<Result<(Presence, Plan), Problem>>,
     },
-    /// What runs, to be compared with another plan?
+    /// Which services run? The answer is compared with another plan.
     ReadPresence { reply: oneshot::Sender<Presence> },
-    /// An apply begins to take its steps, or has taken them.
+    /// An apply begins or ends its steps.
     SetApplying { begins: bool, reply: oneshot::Sender<()> },
     /// All that is defined has been applied.
     Applied { reply: oneshot::Sender<()> },
-    /// More services or other definitions of some, and some less; the reply says which have gone.
+    /// Adds, replaces and removes definitions. The reply names the removed services.
     Redefine {
         added: Vec<Service>,
         removed: Vec<Name>,
         by: Option<String>,
         reply: oneshot::Sender<Result<Vec<Name>, Problem>>,
     },
-    /// Somebody reads the journal.
+    /// Subscribes to the journal.
     SubscribeJournal { names: Vec<String>, reply: oneshot::Sender<Result<Subscription, Problem>> },
-    /// Is the owner there, and what keeps it from writing the journal?
+    /// Is the engine alive, and can it write the journal?
     CheckHealth { reply: oneshot::Sender<Option<String>> },
     /// Write everything down and end.
     Finish { reply: oneshot::Sender<()> },

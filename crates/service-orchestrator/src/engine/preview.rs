@@ -1,4 +1,4 @@
-//! What a restart would start, told before it stops anything.
+//! The services that a restart would start, determined before it stops any.
 
 use super::task::Engine;
 use crate::request::{Propagate, Request};
@@ -6,8 +6,8 @@ use service_core::{Id, Plan};
 use std::sync::Arc;
 
 impl Engine {
-    /// What a restart would start; nothing if it would take nothing down. What is wrong with the request itself is told by whoever
-    /// carries it out.
+    /// The services that a restart would start; none if it would stop none. Errors of the request itself are reported
+    /// when it is accepted.
     pub(super) fn preview_restart(&self, request: &Request) -> (Arc<Plan>, Vec<Id>) {
         let plan = self.fleet.plan();
         let mut ids = self.meant(request).unwrap_or_default();

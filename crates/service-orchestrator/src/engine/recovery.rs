@@ -1,4 +1,5 @@
-//! What a former daemon left: shims that run, records of runs that ended, services that are no longer defined.
+//! Recovers the state of a former daemon: running shims, records of ended runs, and services that are no longer
+//! defined.
 
 use super::drivers::Drivers;
 use super::leftover::with_orphaned;
@@ -22,41 +23,42 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long managers may take to say what became of what they run. Most do in a tenth of that.
+/// The time limit for managers to report the services of the former daemon. Most need a tenth of it.
 const MANAGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a launch that was sent off may take to show.
+/// The time limit for a sent launch to take effect.
 const LAUNCH_TIMEOUT: Duration = Duration::from_millis(500);
-/// At how many services one looks side by side: each takes two descriptors.
+/// The number of services examined at once. Each takes two descriptors.
 const MAX_CONCURRENT: usize = 64;
-/// How long a shim that was just started may take to say so.
+/// The time limit for the first report of a new shim.
 const FIRST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a record is tried to be read where nobody keeps the service.
+/// The time limit for reading a record of a service without a shim.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The plan, with the services that run, or may run, although they are no longer defined, and what was found of each service.
+/// The plan, including running and possibly running services that are no longer defined, and the findings for each
+/// service.
 pub(super) struct RecoveredRuns {
     pub(super) plan: Plan,
     pub(super) orphaned: BTreeSet<Name>,
     pub(super) runs: BTreeMap<Name, RunTrace>,
     /// Whether not even the names of the services can be read.
     pub(super) unlisted: bool,
-    /// Whether there may be shims whose files are gone.
+    /// Whether shims without files may exist.
     pub(super) unsearched: bool,
-    /// When the look began.
+    /// When the examination began.
     pub(super) began: Moment,
 }
 
-/// What a service's directory says of its last run.
+/// The record of a service's last run.
 struct RecordedRun {
     record: RunRecord,
-    /// Whether somebody holds the lock of a run.
+    /// Whether a process holds the lock of a run.
     is_kept: bool,
-    /// The connection to the shim, if it was asked itself and there is room for it.
+    /// The connection to the shim, if the shim answered and a descriptor was free.
     reached: Option<Reached>,
 }
 
-/// Looks at every service's directory, at many side by side: a shim that is frozen keeps nobody else waiting.
+/// Examines every service's directory, many at once, so that a frozen shim delays no other.
 pub(super) async fn find_runs(
     paths: &Arc<Paths>,
     plan: Plan,
@@ -69,7 +71,7 @@ pub(super) async fn find_runs(
     let (mut runs, unlisted) = match names(paths) {
         Ok(mut names) => {
             if unsearched.is_some() && !paths.state_dir.join("state.json").exists() {
-                // Nothing says which of them ran.
+                // The set of services that have run is unknown.
                 let defined = plan.ids().map(|id| &plan.service(id).name).filter(|name| !managed(name));
                 names.extend(defined.cloned());
             }
@@ -96,7 +98,7 @@ pub(super) async fn find_runs(
     RecoveredRuns { plan: with_orphaned(plan, &orphaned), orphaned, runs, unlisted, unsearched, began }
 }
 
-/// What is found of shims that live without files.
+/// The findings for living shims without files.
 pub(super) async fn traces_of_lost(
     paths: &Paths,
     lost: BTreeMap<Name, RunRecord>,
@@ -109,25 +111,25 @@ pub(super) async fn traces_of_lost(
     traces
 }
 
-/// With what a run was started, as far as it is known.
+/// The definition of a run, if known.
 pub(super) fn kept(paths: &Paths, now: &Service, run: u64, is_orphaned: bool) -> Option<Arc<Service>> {
     let definition = run_definition::kept(paths, now, run)?;
     Some(Arc::new(if is_orphaned { run_definition::without_unknown(definition) } else { definition }))
 }
 
-/// Whether a manager runs it for us, for all that is known, by the definition with which it was started.
+/// Whether a manager probably runs it, by the definition of its start.
 fn runs_elsewhere(paths: &Paths, name: &Name, memory: &PersistedState) -> bool {
     was_wanted(memory)
         && run_definition::kept(paths, &Service::new(name.clone()), memory.run)
             .is_some_and(|definition| definition.is_managed())
 }
 
-/// Whether it was up when the former daemon ended, and that was wanted.
+/// Whether it ran when the former daemon ended, and should run.
 fn was_wanted(memory: &PersistedState) -> bool {
     memory.state.is_alive() && (memory.goal != Goal::Down || matches!(memory.state, State::Stopping { .. }))
 }
 
-/// The services that have ever run. The error says why that cannot be told.
+/// The services that have ever run. The error says why they are unknown.
 pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, String> {
     let directory = paths.services();
     let entries = match std::fs::read_dir(&directory) {
@@ -139,8 +141,8 @@ pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, String> {
     Ok(entries.iter().filter_map(name).collect())
 }
 
-/// What is found of these services, in a look that began then or goes on since then. `unsearched` says why there may be
-/// shims without files.
+/// The findings for these services in an examination that began at `began`. `unsearched` says why shims without files
+/// may exist.
 pub(super) async fn traces(
     paths: &Arc<Paths>,
     names: BTreeSet<Name>,
@@ -194,7 +196,7 @@ async fn trace(
         let by_shim = !matches!(&manager, Ok(manager) if *manager != Manager::Process);
         let unseen = match memory {
             Some(memory) => Some(memory).filter(unseen).map(Some),
-            // Nothing was remembered of it.
+            // The persisted state has no entry for it.
             None => record.is_none().then_some(None),
         };
         match (unseen, unsearched) {
@@ -209,7 +211,7 @@ async fn trace(
             }
             _ => {}
         }
-        // What it was when nobody wrote down more; what a manager runs has never had a shim.
+        // The persisted state before an unrecorded end. A manager's service never has a shim.
         if let Some(memory) = unseen.flatten().filter(|_| by_shim) {
             process::orphans::end(paths, name, memory.run, None).await;
         }
@@ -218,20 +220,20 @@ async fn trace(
     RunTrace { found, record, reached }
 }
 
-/// Whether there is nothing to be read, now or ever. Every other error may be another one at another moment.
+/// Whether the file cannot be read now or later. Any other error may be temporary.
 fn is_absent_or_damaged(error: &io::Error) -> bool {
     use ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
     matches!(error.kind(), NotFound | NotADirectory | InvalidData | IsADirectory | UnexpectedEof)
 }
 
-/// A launch that the former daemon had sent off is still carried out. Until that shows, or it is clear that it got lost,
-/// nobody may think that there is none.
+/// Waits for launches that the former daemon had sent. Until a launch takes effect or is lost, its service must not
+/// count as inactive.
 async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedState>) {
     let deadline = clock::now().plus(LAUNCH_TIMEOUT);
     let is_out = |memory: &PersistedState| matches!(memory.state, State::Launching { .. });
     for (name, memory) in memories.iter().filter(|(_, memory)| is_out(memory)) {
         let files = paths.files(name);
-        // What cannot be read does not show; whoever looks next says so.
+        // A record that cannot be read shows nothing. The following examination reports the error.
         let shows = || {
             let record = files.read_record().ok().flatten();
             record.is_some_and(|record| record.run >= memory.run)
@@ -243,11 +245,11 @@ async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedSta
     }
 }
 
-/// The record of the last run; none if there is nothing that says anything of it. While a shim holds the lock it is asked
-/// itself, whatever lies on the disk, and waited for if it has only just been started: a second one must not be started beside
-/// it. One that lives and says nothing, because it is frozen, has written down what it would say.
+/// The record of the last run; `None` without any trace of a run. While a shim holds the lock, the shim is queried
+/// instead of the disk. A shim that has only just started is waited for, since a second one must not be started beside
+/// it. A frozen shim does not answer, and its written record counts.
 ///
-/// The error says why it cannot be told whether anything runs, or not yet how it ended.
+/// The error says why it is unknown whether the service runs, or how it ended.
 async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String> {
     let deadline = clock::now().plus(FIRST_REPORT_TIMEOUT);
     loop {
@@ -264,12 +266,12 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
                 return Ok(Some(RecordedRun { record, is_kept: true, reached: Reached::keep(talk) }));
             }
             Err(error) if clock::now() >= deadline => {
-                // Its socket may have been removed. What it wrote down is believed if it is that very process that lives.
+                // Its socket may have been removed. The written record counts if that very process lives.
                 let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
                 if let Some(record) = record {
                     return Ok(Some(RecordedRun { record, is_kept: true, reached: None }));
                 }
-                // It may just have ended: then the lock is free by now.
+                // The shim may just have ended, in which case the lock is free.
                 if clock::now() >= deadline.plus(FIRST_REPORT_TIMEOUT) {
                     let lock = files.lock();
                     let why =
@@ -283,8 +285,8 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
     }
 }
 
-/// Nobody keeps the service, unless the lock that its shim holds was deleted. What its record says, if it has one that can be
-/// read: one that is damaged says nothing, and one that cannot be read at this moment is waited for, but not for ever.
+/// The lock is free: no shim supervises the service, unless the lock file was deleted. A readable record counts, a
+/// damaged one is ignored, and an unreadable one is retried until the deadline.
 fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String> {
     let is_lost = |error: &io::Error| {
         matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory)
@@ -298,7 +300,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String>
         _ => false,
     };
     if !is_kept {
-        // Nobody listens there; a shim that ended on a disk that could not be written has left it.
+        // No process listens there. A shim that ended on a read-only disk left the socket.
         let _ = std::fs::remove_file(files.socket());
     }
     match record {
@@ -322,13 +324,13 @@ fn is_gone(files: &Files) -> bool {
     files.directory().try_exists().is_ok_and(|there| !there)
 }
 
-/// What follows from the one look that was taken. It is not repeated here: whatever a second one saw that the first did not
-/// would be lost.
+/// Classifies the result of one examination. It must not be repeated here, since the results of two examinations may
+/// contradict each other.
 ///
-/// - Nobody kept the service: the record was read while we held its lock. A shim writes its last record before it lets go of
-///   the lock, and nobody begins without it, so that record is the last word.
-/// - Its shim kept it when it was asked, or had written so and lived: the run goes on for us, whatever has become of it since.
-///   Whoever [adopts](process::adopt) it hears what comes, and when the shim has ended reads what it wrote down before that.
+/// - Without a shim: the record was read while the daemon held the lock. A shim writes its last record before it
+///   releases the lock, and no shim starts without the lock. The record is therefore final.
+/// - With a shim that answered, or that lives and has written so: the run continues for the daemon, whatever happens
+///   afterwards. [`adopt`](process::adopt) receives later events, and reads the record when the shim has ended.
 async fn classify(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Discovered {
     let run = record.run;
     match &record.phase {
@@ -361,8 +363,8 @@ async fn classify(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name)
     }
 }
 
-/// What a manager runs leaves no trace with us. If it was up, its manager says whether it is; where it has not answered,
-/// nobody knows.
+/// The state of a manager's service, which leaves no files. Its manager reports whether it still runs; without an
+/// answer the state is unreachable.
 pub(super) fn elsewhere(
     definition: &Service,
     memory: Option<&PersistedState>,
@@ -378,13 +380,12 @@ pub(super) fn elsewhere(
     })
 }
 
-/// Whether it was up for all that is known, and nothing was being done about it.
+/// Whether it presumably ran, without a transition.
 fn is_to_be_asked(memory: &PersistedState) -> bool {
     memory.state.is_active()
 }
 
-/// Asks managers what has become of what they ran when the former daemon ended, so that nobody is told what only it
-/// knew. One that does not answer soon is not waited for.
+/// Queries managers about the services that the former daemon ran. A manager without a timely answer is not waited for.
 pub(super) async fn query_managers(
     drivers: &Drivers,
     found: &RecoveredRuns,
@@ -396,7 +397,7 @@ pub(super) async fn query_managers(
     let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
         let definition = kept(&drivers.paths, service, memory.run, found.orphaned.contains(&service.name));
-        // Where it is lost with which it was started, that of now is asked only if it was accepted.
+        // If the definition of the start is lost, the present one is used, provided it was accepted.
         let definition =
             definition.or_else(|| drivers.acceptance.covers(service).then(|| Arc::clone(service)))?;
         (definition.is_managed() && !is_kept(&service.name)).then_some(definition)

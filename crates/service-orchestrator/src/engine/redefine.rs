@@ -1,4 +1,4 @@
-//! The owner's part in definitions that come and go one by one.
+//! The engine's part in adding and removing single definitions.
 
 use super::task::Engine;
 use service_api::{Code, Problem};
@@ -7,8 +7,8 @@ use service_core::service::{Goal, State};
 use service_core::{Id, Name, Plan};
 
 impl Engine {
-    /// Defines `added`, each in place of one of its name, and forgets those of `removed` that are in no file and at rest:
-    /// somebody may have started one again just now. Tells which have gone.
+    /// Defines `added`, replacing services of the same name. Removes those of `removed` that are in no file and
+    /// inactive; a service may have been started meanwhile. Returns the removed services.
     pub(super) async fn redefine(
         &mut self,
         added: Vec<Service>,
@@ -35,7 +35,7 @@ impl Engine {
         Ok(removed)
     }
 
-    /// One that has gone already may go as well.
+    /// A service that no longer exists counts as removable.
     fn may_go(&self, name: &Name) -> bool {
         let Some(id) = self.fleet.plan().id(name) else { return true };
         let machine = self.fleet.machine(id);
@@ -47,7 +47,7 @@ impl Engine {
         self.fleet.plan().service(id).origin != Origin::File && is_over
     }
 
-    /// Whether a start of everything is about this one: what was run once is not run again.
+    /// Whether a start of all services includes this one. Transient services are not run again.
     pub(super) fn may_be_meant(&self, id: Id) -> bool {
         let is_over = self.fleet.plan().service(id).origin == Origin::Transient
             && !self.fleet.machine(id).state().is_alive();

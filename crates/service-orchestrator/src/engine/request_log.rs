@@ -3,7 +3,7 @@
 use service_core::{Name, Plan};
 use std::collections::BTreeMap;
 
-/// Which requests were made, so that nobody undoes one that is later than what was planned.
+/// The requests made so far. An apply does not undo requests that are later than its plan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestLog {
     count: u64,
@@ -11,7 +11,7 @@ pub(crate) struct RequestLog {
 }
 
 impl RequestLog {
-    /// Somebody wished something of these.
+    /// Records a request for these services.
     pub(super) fn note<'a>(&mut self, names: impl Iterator<Item = &'a Name>) {
         self.count += 1;
         self.last.extend(names.map(|name| (name.clone(), self.count)));
@@ -27,7 +27,7 @@ impl RequestLog {
         self.count
     }
 
-    /// Whether something was wished of this one after the request of this number.
+    /// Whether this service was requested after the request of this number.
     pub(crate) fn has_since(&self, name: &Name, number: u64) -> bool {
         self.last.get(name).is_some_and(|last| *last > number)
     }

@@ -1,10 +1,10 @@
-//! [`RunTrace`]: what was found of the last run of a service.
+//! [`RunTrace`]: the findings for the last run of a service.
 
 use service_core::service::Discovered;
 use service_process::Reached;
 use service_shim::RunRecord;
 
-/// What was found of one service.
+/// The findings for one service.
 pub(crate) struct RunTrace {
     pub(super) found: Discovered,
     pub(super) record: Option<RunRecord>,
@@ -12,18 +12,18 @@ pub(crate) struct RunTrace {
 }
 
 impl RunTrace {
-    /// Nobody can tell whether it runs.
+    /// A service in an unknown state.
     pub(super) fn unclear(why: &str) -> Self {
         Self { found: Discovered::Unclear { why: unknown_because(why) }, record: None, reached: None }
     }
 
-    /// Why nobody can tell whether it runs, if that is so.
+    /// Why the state is unknown, if so.
     pub(super) fn unclear_reason(&self) -> Option<&str> {
         let Discovered::Unclear { why } = &self.found else { return None };
         Some(why)
     }
 
-    /// Whether it runs, for all that is known.
+    /// Whether it runs or may run.
     pub(super) fn may_run(&self) -> bool {
         matches!(self.found, Discovered::Running { .. } | Discovered::Unclear { .. })
     }

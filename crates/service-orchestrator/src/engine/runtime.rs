@@ -1,5 +1,5 @@
-//! [`ServiceRuntime`]: what the engine keeps of one service; [`RunTasks`]: what must not outlive a run; [`RetiredRuns`]: what
-//! outlives a service.
+//! [`ServiceRuntime`]: the engine's data of one service. [`RunTasks`]: data that ends with a run. [`RetiredRuns`]: data
+//! that outlives a service.
 
 use crate::snapshot::ServiceSnapshot;
 use service_core::Name;
@@ -24,16 +24,16 @@ impl RetiredRuns {
         }
     }
 
-    /// The number of the last run of a service that comes back; 0 if there was none.
+    /// The number of the last run of a service that returns; 0 without any.
     pub(super) fn remove(&mut self, name: &Name) -> u64 {
         self.0.remove(name).unwrap_or(0)
     }
 }
 
-/// What is kept of one service, as long as the plan has it.
+/// The engine's data of one service in the plan.
 pub(super) struct ServiceRuntime {
     pub(super) snapshot: Arc<ServiceSnapshot>,
-    /// With what it was last started.
+    /// The definition of its last start.
     pub(super) last_run: Option<LastRun>,
     pub(super) run: RunTasks,
     pub(super) orphaned: Orphaned,
@@ -52,14 +52,14 @@ pub(super) enum Saved {
     No,
 }
 
-/// Whether a service runs although nothing defines it any more. It goes when it has stopped.
+/// Whether a service runs without a definition. It is removed when it has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Orphaned {
     Yes,
     No,
 }
 
-/// What belongs to one run. Dropping it ends what waits for the run.
+/// The data of one run. Dropping it aborts tasks that wait for the run.
 #[derive(Default)]
 pub(super) struct RunTasks {
     /// The number of the run.
@@ -67,9 +67,10 @@ pub(super) struct RunTasks {
     pub(super) shim: Option<ShimHandle>,
     /// Waits for a sign that the service is ready, in its log or on its port.
     pub(super) readiness: Option<AbortOnDrop>,
-    /// The last call of its manager. It is ended only for another call: one that is cut off may leave half of its work.
+    /// The last call of its manager. It is aborted only for another call, since an aborted call may leave work half
+    /// done.
     pub(super) manager_call: Option<AbortHandle>,
-    /// That its manager has started this run already, when it restarted the run before in one go.
+    /// Set if its manager has already started this run, by restarting the previous one in one call.
     pub(super) restarted_by_manager: Option<ManagerInfo>,
 }
 
@@ -89,7 +90,7 @@ impl Drop for AbortOnDrop {
 }
 
 impl ServiceRuntime {
-    /// One that has not run.
+    /// A service that has not run.
     pub(super) fn new(snapshot: ServiceSnapshot, orphaned: Orphaned) -> Self {
         Self { snapshot: Arc::new(snapshot), last_run: None, run: RunTasks::default(), orphaned }
     }
@@ -110,12 +111,12 @@ impl ServiceRuntime {
 }
 
 impl RunTasks {
-    /// What belongs to a run of a shim that is found running.
+    /// The data of a run whose shim was found running.
     pub(super) fn of_found_run(id: u64, shim: ShimHandle) -> Self {
         Self { id, shim: Some(shim), ..Self::default() }
     }
 
-    /// Drops what belongs to an earlier run. That its manager has started the next run belongs to that.
+    /// Drops the data of an earlier run. A start of this run by its manager is retained.
     pub(super) fn enter_run(&mut self, id: u64) {
         if self.id < id {
             let restarted_by_manager = self.restarted_by_manager.take();
@@ -123,7 +124,7 @@ impl RunTasks {
         }
     }
 
-    /// Drops everything: the run has ended, and no other has begun.
+    /// Drops all data: the run has ended, and no other has begun.
     pub(super) fn end(&mut self) {
         *self = Self { id: self.id, ..Self::default() };
     }

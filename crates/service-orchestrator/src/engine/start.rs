@@ -1,4 +1,4 @@
-//! Construction: recovers what is in the state directory, builds the engine and spawns it.
+//! Construction: recovers the state directory, builds the engine and spawns it.
 
 use super::drivers::Drivers;
 use super::inbox::Inbox;
@@ -20,10 +20,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
-/// Takes up what is in the state directory and starts the owner; the first snapshot is published when this returns.
+/// Recovers the state directory and spawns the engine. The first snapshot is published before this returns.
 ///
 /// # Errors
-/// Why nobody knows what is in the state directory.
+/// The reason why the state directory cannot be recovered.
 pub(crate) async fn run(
     drivers: Drivers,
     plan: Plan,

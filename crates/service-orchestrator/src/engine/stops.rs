@@ -1,4 +1,4 @@
-//! What a stop came to beside the end of the service: a stop command that failed or did nothing, a kill.
+//! The side results of a stop: a stop command that failed or had no effect, a kill.
 
 use super::task::Engine;
 use crate::explain::short;
@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 /// How its stop command ended, in the journal.
 const FAILED: &str = "failed";
-/// That it was killed, in the journal.
+/// The value of a kill in the journal.
 const KILLED: &str = "killed";
 
 impl Engine {
-    /// Whether this is the result of a check that the end of its run has cut off: it says nothing of the service.
+    /// Whether this is the result of a check that the end of its run has interrupted. It says nothing about the
+    /// service.
     pub(super) fn is_cut_off(&self, name: &Name, what: &Observation) -> bool {
         let Some(id) = self.fleet.plan().id(name) else { return false };
         let state = self.fleet.machine(id).state();
@@ -21,7 +22,7 @@ impl Engine {
         matches!(what, Observation::Checked(_)) && !may_check
     }
 
-    /// Its own stop command is over. One that failed is followed by the stop signal.
+    /// The stop command has ended. If it failed, the stop signal follows.
     pub(super) fn stop_command_ended(&mut self, id: Id, ended: Result<(), String>) {
         let is_stopping = matches!(self.fleet.machine(id).state(), State::Stopping { .. });
         let entry = self.services[id.index()].edit();

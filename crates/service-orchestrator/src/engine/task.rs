@@ -1,4 +1,5 @@
-//! [`Engine`]: the task that owns the fleet. Commands and reports come in, effects go out, a snapshot is published after each turn.
+//! [`Engine`]: the task that owns the fleet. Commands and reports come in, effects go out, and a snapshot is published
+//! after each turn.
 
 use super::drivers::Drivers;
 use super::inbox::{Inbox, Input};
@@ -30,9 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// So many orders are prepared together.
+/// The number of effects that are prepared together.
 const BATCH_COUNT: usize = 64;
-/// How long the disk may take when the daemon ends.
+/// The time limit of the last write when the daemon ends.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 
 /// Everything the engine owns.
@@ -45,26 +46,26 @@ pub(super) struct Engine {
     pub(super) requests: RequestLog,
     /// The services that were defined when the file was last applied.
     pub(super) applied: BTreeSet<Name>,
-    /// Those of which a manager has just complained.
+    /// The services whose manager has just reported an error.
     pub(super) complained: BTreeSet<Id>,
     /// The numbers of the last runs of services that are not defined any more.
     pub(super) retired: RetiredRuns,
     /// A left-over has stopped.
     pub(super) has_gone: bool,
-    /// How many applies are on their way: what one has stopped it may bring back.
+    /// The number of running applies. An apply may restart services that it has stopped.
     pub(super) walks: usize,
     pub(super) slice: TimeSlice,
     pub(super) store: Store,
     pub(super) journal: Journal,
-    /// On whose word definitions change.
+    /// The cause of a change of definitions.
     pub(super) by: Option<String>,
     pub(super) snapshots: watch::Sender<Arc<FleetSnapshot>>,
 }
 
-/// Whether the owner goes on after a letter.
+/// Whether the engine continues after an input.
 enum LoopAction {
     Next,
-    /// What was learned can be shown together with what comes next.
+    /// An observation, which is published with the next turn.
     Learned,
     Last,
 }
@@ -201,7 +202,7 @@ impl Engine {
         LoopAction::Next
     }
 
-    /// Writes everything down and answers whoever waits.
+    /// Writes all data and answers all waiters.
     async fn finish(&mut self, reply: oneshot::Sender<()>) -> LoopAction {
         self.journal.end(clock::now());
         let published = Arc::clone(&self.snapshots.borrow());
@@ -212,12 +213,12 @@ impl Engine {
         LoopAction::Last
     }
 
-    /// What every turn ends with: remember, act, show, answer. Where much has changed others have their turn in between, while no
-    /// letter is taken.
+    /// The end of every turn: persist, act, publish, answer. After many changes other tasks run in between, while no
+    /// input is accepted.
     pub(super) async fn after(&mut self) {
         let now = clock::now();
         let changed = self.fleet.take_changed();
-        // Whoever was answered that there is another plan finds it.
+        // A client with the reply that the plan has changed must find the new plan.
         if !Arc::ptr_eq(&self.snapshots.borrow().plan, self.fleet.plan()) {
             self.publish();
         }
@@ -228,9 +229,9 @@ impl Engine {
         }
         self.store.write_if_due(&self.fleet, self.journal.last(), now, &mut self.slice).await;
         self.slice.yield_if_spent().await;
-        // Before a run begins, how the one before has ended is written down; and before anybody is told.
+        // The end of a run is written before the next run begins, and before it is published.
         self.journal.commit(now);
-        // Nobody has a turn between these two: who hears of an event finds it in the picture.
+        // No other task runs between these two: the snapshot shows every published event.
         let published = self.publish();
         let orders = self.fleet.take_effects();
         for orders in orders.chunks(BATCH_COUNT) {
@@ -247,7 +248,7 @@ impl Engine {
         self.answer(&changed, &published, now).await;
     }
 
-    /// Answers whoever waits for one of these, or for what follows from it.
+    /// Answers the waiters for these services and their dependents.
     async fn answer(&mut self, changed: &[Id], published: &FleetSnapshot, now: Moment) {
         let mut concerned = self.fleet.concerned(changed);
         concerned.extend(std::mem::take(&mut self.complained));
@@ -260,8 +261,8 @@ impl Engine {
         }
     }
 
-    /// Forgets left-overs that have stopped; all at once, where more are about to, since each time takes as long as there are
-    /// services.
+    /// Removes orphaned services that have stopped: all at once, since each removal takes time proportional to the
+    /// number of services.
     async fn prune_orphaned(&mut self) {
         let plan = self.fleet.plan();
         let is_ending = |id: Id| {
@@ -292,7 +293,7 @@ impl Engine {
         FleetSnapshot { plan: Arc::clone(self.fleet.plan()), entries }
     }
 
-    /// Brings one snapshot up to date with the fleet. Returns the files of a service that has begun to wait for others.
+    /// Updates one snapshot from the fleet. Returns the files of a service that has begun to wait for dependencies.
     pub(super) fn refresh(&mut self, id: Id) -> Option<Files> {
         let snapshot = self.fleet.snapshot(id);
         let service = &mut self.services[id.index()];
@@ -377,11 +378,11 @@ impl Engine {
         self.services[id.index()].is_orphaned()
     }
 
-    /// Changes the plan. What runs and is no longer defined stays, without dependencies, until it is stopped. Others have their
-    /// turn in between, and see the plan before until all of this one is in place.
+    /// Changes the plan. A running service without a definition remains, without dependencies, until it has stopped.
+    /// Other tasks run in between, and see the old plan until the new one is complete.
     pub(super) async fn replan(&mut self, plan: Plan) {
         let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
-        // What others run here is theirs.
+        // An external run is not stopped.
         let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_unmanaged();
         let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
         let orphaned: BTreeSet<Name> = names.filter(|name| plan.id(name).is_none()).cloned().collect();
@@ -414,7 +415,7 @@ impl Engine {
             service.orphaned = is_orphaned;
             self.services.push(service);
         }
-        // What is defined no more goes with its runtime.
+        // The runtime of a removed service is dropped.
         drop(old);
         self.slice.yield_if_spent().await;
         self.note_definitions();
@@ -447,7 +448,7 @@ impl Engine {
     }
 }
 
-/// What may be written down and told of it: why something cannot be launched may speak of its command line.
+/// The event without secrets: the reason of a failed launch may contain a command line.
 fn redact_event(event: Event) -> Event {
     match event {
         Event::LaunchFailed(why) => Event::LaunchFailed(redact(&why).into_owned()),

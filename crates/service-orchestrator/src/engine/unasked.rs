@@ -1,9 +1,9 @@
-//! Services that are at rest here and that nobody may ask about yet: whether others run them is not known.
+//! Inactive services whose status command is not accepted yet: whether they run externally is unknown.
 
 use super::task::Engine;
 
 impl Engine {
-    /// Takes in what may be asked now.
+    /// Updates the set after a change of the accepted definitions.
     pub(super) fn note_unasked(&mut self) {
         let acceptance = &self.drivers.acceptance;
         for service in &mut self.services {

@@ -1,5 +1,5 @@
-//! Services of which nobody can tell whether they run: what would tell cannot be looked at. They are looked at again until it can,
-//! and are asked for nothing until then.
+//! Services in an unknown state, because their files cannot be read. They are examined again until the state is known,
+//! and receive no commands until then.
 
 use super::message::Command;
 use super::recovery;
@@ -19,24 +19,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Until the first look after the one that failed; doubled after each, up to the longest.
+/// The delay before the first repetition. It doubles up to the maximum.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// What is to be found out.
+/// The pending examinations.
 pub(super) struct Unclear {
-    /// Each service, with why nobody can tell.
+    /// Each service, with the reason.
     services: BTreeMap<Name, String>,
     /// Whether not even their names can be read.
     unlisted: bool,
-    /// Whether there may be shims whose files are gone.
+    /// Whether shims without files may exist.
     unsearched: bool,
     memories: BTreeMap<Name, PersistedState>,
     began: Moment,
 }
 
 impl Unclear {
-    /// What is left to find out after a look.
+    /// The examinations left after the first one.
     pub(super) fn new(
         runs: &BTreeMap<Name, RunTrace>,
         [unlisted, unsearched]: [bool; 2],
@@ -52,7 +52,7 @@ impl Unclear {
         Self { services, unlisted, unsearched, memories, began }
     }
 
-    /// Looks again until all is known, and tells the owner whatever is new.
+    /// Repeats the examinations until all states are known, and reports each result to the engine.
     pub(super) async fn find_out(mut self, paths: Arc<Paths>, commands: UnboundedSender<Command>) {
         let mut pause = RETRY_DELAY;
         while (self.unlisted || self.unsearched || !self.services.is_empty()) && !commands.is_closed() {
@@ -66,7 +66,7 @@ impl Unclear {
                     None => self.services.remove(&name),
                 };
                 if is_news {
-                    // When the owner is gone nobody needs to know.
+                    // Without an engine the result is not needed.
                     let _ = commands.send(Command::Reexamined { name, trace: Box::new(trace) });
                 }
             }
@@ -95,8 +95,7 @@ impl Unclear {
 }
 
 impl Engine {
-    /// Refuses what would have to stop something of which nobody can tell whether it runs, or would wait for it then: before
-    /// anything is stopped.
+    /// Refuses a request that would stop a service in an unknown state, or wait for one: before anything is stopped.
     pub(super) fn refuse_unclear(&self, verb: Verb, ids: &[Id]) -> Result<(), Problem> {
         if verb != Verb::Restart && verb != Verb::Update {
             return Ok(());
@@ -126,7 +125,7 @@ impl Engine {
         self.fleet.machine(id).state().unknown_because().is_some()
     }
 
-    /// The first of these of which nobody can tell whether it runs, and why.
+    /// The first of these services in an unknown state, with the reason.
     pub(super) fn first_unclear(&self, ids: &[Id]) -> Option<(&Name, &str)> {
         ids.iter().find_map(|id| {
             let machine = self.fleet.machine(*id);

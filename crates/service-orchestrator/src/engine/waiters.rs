@@ -1,4 +1,5 @@
-//! [`Waiter`]: a client that waits for services. It is asked after every turn of the engine, so no state that passes is missed.
+//! [`Waiter`]: a client that waits for services. It is evaluated after every turn of the engine, so it misses no
+//! transient state.
 
 use crate::lookup::resolve;
 use crate::lookup::state_unknown;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Somebody who waits for services: after a request, or for a state that others bring about.
+/// A client that waits for services: after a request, or for a state without a request.
 pub(super) struct Waiter {
     condition: Condition,
     began: Moment,
@@ -27,27 +28,27 @@ pub(super) struct Waiter {
     open: BTreeMap<usize, Open>,
     /// Where in that order each is.
     places: BTreeMap<Id, usize>,
-    /// Nobody has looked yet.
+    /// It has not been evaluated yet.
     is_new: bool,
     rows: UnboundedSender<Outcome>,
 }
 
-/// What is waited for.
+/// The awaited condition.
 #[derive(Debug, Clone, Copy)]
 enum Condition {
     /// That a request is carried out.
     Request(Verb),
-    /// That a service comes to this point.
+    /// A state of the service.
     State(WaitCondition),
 }
 
-/// One service that is waited for.
+/// One awaited service.
 pub(super) struct Open {
     pub(super) id: Id,
     pub(super) name: Name,
-    /// Whether it was named, or came along.
+    /// Whether it was named, or included as a dependency or dependent.
     pub(super) named: bool,
-    /// Whether it already was as wished.
+    /// Whether it already was as requested.
     pub(super) settled: bool,
     /// Whether it had a process.
     pub(super) was_alive: bool,
@@ -109,9 +110,8 @@ impl Waiter {
         }
     }
 
-    /// Sends a row for every service among `concerned` whose fate is known; for all that are left when wait is over.
-    /// Returns whether somebody still waits. It takes a time that grows with those that are concerned, and not with those
-    /// that are waited for.
+    /// Sends a row for every decided service among `concerned`; for all remaining services after the timeout. Returns
+    /// whether a waiter remains. The time is proportional to `concerned`, not to the number of awaited services.
     pub(super) async fn answer(
         &mut self,
         prospects: &mut Prospects<'_>,
@@ -150,7 +150,7 @@ impl Waiter {
                 let message = format!("`{}` was removed from the project", service.name);
                 let row = match self.condition {
                     Condition::Request(_) => gone(service, Problem::new(Code::Cancelled, message), took),
-                    // What is gone has stopped.
+                    // A removed service has stopped.
                     Condition::State(WaitCondition::Stopped) => stopped(service, None, took),
                     Condition::State(_) => stopped(service, Some(Problem::new(Code::Never, message)), took),
                 };
@@ -160,7 +160,7 @@ impl Waiter {
         });
     }
 
-    /// Tells everybody that the engine ends.
+    /// Answers all waiters when the engine ends.
     pub(super) fn cancel(&mut self, fleet: &FleetSnapshot, now: Moment) {
         let took = now.since(self.began);
         for service in std::mem::take(&mut self.open).into_values() {
@@ -185,7 +185,7 @@ impl Waiter {
         }
     }
 
-    /// Says that a manager refuses to stop a service.
+    /// Reports that a manager cannot stop a service.
     pub(super) fn refused(&mut self, name: &Name, message: &str, fleet: &FleetSnapshot, now: Moment) {
         if !matches!(self.condition, Condition::Request(Verb::Stop | Verb::Restart)) {
             return;
@@ -246,7 +246,7 @@ impl Waiter {
         (action, Some(problem))
     }
 
-    /// A state that has not come in time.
+    /// The error of a state that was not reached in time.
     fn late(&self, until: WaitCondition, entry: &ServiceSnapshot) -> Problem {
         let limit = if let WaitPolicy::Timeout(limit) = self.wait { limit } else { Duration::ZERO };
         let message = not_yet(entry, name_of(&WaitCondition::ALL, until), limit, state_now(entry));
@@ -254,7 +254,7 @@ impl Waiter {
     }
 }
 
-/// How far a request is with one service.
+/// The progress of a request for one service.
 fn request_progress(verb: Verb, service: &Open, prospects: &Prospects<'_>) -> Progress {
     let id = service.id;
     match verb {
@@ -275,7 +275,7 @@ fn done(verb: Verb, service: &Open) -> Action {
     }
 }
 
-/// What is under way, and what it leads to.
+/// The action in progress, and its target state.
 fn under_way(verb: Verb) -> (Action, &'static str) {
     match verb {
         Verb::Start | Verb::Restart => (Action::Starting, "ready"),
@@ -333,7 +333,7 @@ fn explain(verb: Verb, id: Id, obstacle: Blocker, fleet: &FleetSnapshot) -> Prob
         ),
     }
 }
-/// Why a service will not come to a state.
+/// Why a service will not reach a state.
 fn never(until: WaitCondition, id: Id, obstacle: Blocker, fleet: &FleetSnapshot) -> Problem {
     let entry = fleet.at(id);
     let name = &entry.definition.name;
@@ -377,7 +377,7 @@ fn state_now(entry: &ServiceSnapshot) -> &'static str {
     }
 }
 
-/// Whether its manager has refused to stop it, which has to be before it can be started.
+/// Whether its manager failed to stop it, which blocks its next start.
 fn is_held(entry: &ServiceSnapshot) -> bool {
     entry.stop_error.is_some() && entry.snapshot.state_word() == "stopping"
 }
@@ -426,7 +426,7 @@ fn gone(service: &Open, problem: Problem, took: Duration) -> Outcome {
     }
 }
 
-/// One that was removed, of which a state was awaited.
+/// A removed service of which a state was awaited.
 fn stopped(service: &Open, error: Option<Problem>, took: Duration) -> Outcome {
     let (ok, action, status) = (error.is_none(), Action::Unchanged, "stopped".to_owned());
     Outcome { ok, action, status, error, ..gone(service, Problem::new(Code::Cancelled, ""), took) }

@@ -1,4 +1,4 @@
-//! What is found after a daemon that ended, whatever cannot be read.
+//! Recovery with files that cannot be read.
 
 use super::*;
 use service_core::Config;
@@ -27,7 +27,7 @@ fn paths(directory: &tempfile::TempDir) -> Paths {
     Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk }
 }
 
-/// It cannot be opened: it leads to itself.
+/// A link to itself, which cannot be opened.
 fn link(path: &std::path::Path) {
     std::os::unix::fs::symlink(path, path).unwrap();
 }
@@ -47,7 +47,7 @@ async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unsee
     assert_eq!(look(now).await, Discovered::Absent, "its directory has just gone");
     std::fs::create_dir_all(files.directory()).unwrap();
     assert_eq!(look(now).await, Discovered::Absent);
-    // Nobody has the lock, so it does not run. How it ended may be read at another moment.
+    // The lock is free, so it does not run. Its exit status may become readable later.
     link(&files.record());
     unclear(&look(now).await, files.record());
     assert_eq!(look(long_ago).await, Discovered::Absent, "but not for ever");
