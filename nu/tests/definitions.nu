@@ -76,7 +76,7 @@ export def "test without a file a command runs in a project of the user" [] {
     ]
     let daemon = service daemon status | get pid
     equal (service projects --long | types) {
-        path: string file: string daemon: string services: int up: int failed: int pid: int socket: string state_dir: string
+        path: string file: string daemon: string services: int up: int failed: int pid: int socket: string state_dir: string note: nothing
     }
     equal (service projects | columns) [path file daemon services up failed pid]
     equal (service projects | get 0.pid) $daemon

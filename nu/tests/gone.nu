@@ -99,3 +99,19 @@ export def "test lost services are stopped with a daemon that has to come first"
     equal (service daemon status).running false
     eventually "the daemon has let go of its lock" { service projects | is-empty }
 }
+
+export def "test a project of which it cannot be read where it was says so" [] {
+    define $ONE
+    let config = $env.PWD | path join services.toml
+    service start a | ignore
+    let state = service projects --long | first | get state_dir
+    service daemon stop --services | ignore
+    rm services.toml
+    equal (service projects | get file) [gone]
+    "no JSON" | save --force ($state | path join place.json)
+    let row = service projects --long | first
+    equal ($row | select path file daemon up) { path: $config file: unknown daemon: none up: 0 }
+    holds ($row.note has $"cannot read `($state)/place.json`") "it says why"
+    equal (service projects --prune) []
+    holds ($state | path exists) "what is not known to be gone is kept"
+}

@@ -9,7 +9,7 @@ use service_core::config::Manager;
 use service_core::{Id, Name, Plan};
 use service_orchestrator::graph_format;
 use service_orchestrator::lookup::resolve;
-use service_orchestrator::place::Presence;
+use service_orchestrator::place::{self, Presence};
 use service_orchestrator::views;
 use service_process::liveness::{boot, count_supervised, entries, has_shim};
 use service_shim::Files;
@@ -127,11 +127,13 @@ pub(crate) fn runs(state_dir: &Path) -> bool {
     traces(vec![state_dir.to_path_buf()]).iter().any(view::ProjectSummary::runs)
 }
 
-/// Every project of this user that has a daemon, shims or containers; and every one whose file is gone.
+/// Every project of this user that has a daemon, shims or containers; every one whose file is gone; and every one of which that
+/// cannot be read.
 pub(crate) fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSummary>, Problem> {
     let mut found = traces(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
     found.retain(|trace| {
-        trace.daemon || trace.runs() || trace.file.as_deref() == Some(Presence::Gone.as_str())
+        let is_gone = trace.file.as_deref() == Some(Presence::Gone.as_str());
+        trace.daemon || trace.runs() || is_gone || trace.note.is_some()
     });
     found.sort_by(|one, other| (&one.path, &one.state_dir).cmp(&(&other.path, &other.state_dir)));
     Ok(found)
@@ -173,6 +175,7 @@ fn trace(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
         containers: Some(0),
         managed: if daemon { 0 } else { managed(state_dir) },
         kept: count_supervised(state_dir, boot),
+        note: place::unreadable(state_dir),
     }
 }
 

@@ -402,4 +402,7 @@ pub struct ProjectSummary {
     /// Whether its `services.toml` is there: `present`, `gone`, or `unknown` where that cannot be told.
     #[serde(default)]
     pub file: Option<String>,
+    /// What cannot be read of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }

@@ -72,8 +72,9 @@ fn is_disk_there(file: &Path, state_dir: &Path) -> bool {
     let nearest = file.ancestors().skip(1).find_map(|above| Some((above, std::fs::metadata(above).ok()?)));
     let Some((nearest, found)) = nearest else { return false };
     match Place::read(state_dir) {
-        Some(place) => place.device == found.dev(),
-        None => nearest != Path::new("/"),
+        Ok(Some(place)) => place.device == found.dev(),
+        Ok(None) => nearest != Path::new("/"),
+        Err(_) => false,
     }
 }
 
@@ -85,9 +86,20 @@ impl Place {
         Ok(Self { device: found.dev(), inode: found.ino(), born })
     }
 
-    fn read(state_dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(state_dir.join(FILE)).ok()?).ok()
+    /// What was written down; `None` if nothing was.
+    fn read(state_dir: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(state_dir.join(FILE)) {
+            Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// Why it cannot be told where the project with this state directory was, if that is so.
+pub fn unreadable(state_dir: &Path) -> Option<String> {
+    let error = Place::read(state_dir).err()?;
+    Some(format!("cannot read `{}`: {error}", state_dir.join(FILE).display()))
 }
 
 /// Services that run under the path that the directory of a project had before.
@@ -154,7 +166,7 @@ impl Renames {
 }
 
 fn write_down(state_dir: &Path, place: Place) {
-    if Place::read(state_dir) == Some(place) {
+    if matches!(Place::read(state_dir), Ok(Some(written)) if written == place) {
         return;
     }
     let written = serde_json::to_vec(&place).map_err(io::Error::from);
@@ -168,7 +180,8 @@ fn search(project: &Project, place: Place) -> Vec<Former> {
     let states = project.state_dir.parent().unwrap_or(Path::new("/"));
     let others = std::fs::read_dir(states).into_iter().flatten().flatten().map(|entry| entry.path());
     let former = |state_dir: PathBuf| {
-        if state_dir == project.state_dir || Place::read(&state_dir) != Some(place) {
+        let was_here = matches!(Place::read(&state_dir), Ok(Some(found)) if found == place);
+        if state_dir == project.state_dir || !was_here {
             return None;
         }
         let config = PathBuf::from(OsString::from_vec(std::fs::read(state_dir.join(NOTE)).ok()?));

@@ -13,7 +13,7 @@ const PATIENCE = 500ms
 @category service
 @search-terms all machine daemons ps
 export def "service projects" [
-    --long (-l) # also show the socket of the daemon and the state directory
+    --long (-l) # also show the socket of the daemon, the state directory, and what cannot be read there
     --prune # delete the state of projects without a file and without running services
 ]: any -> table {
     ignore # the item of a closure
@@ -37,9 +37,10 @@ export def "service projects" [
             pid: $trace.pid?
             socket: $trace.socket?
             state_dir: $trace.state_dir
+            note: $trace.note?
         }
     }
-    if $long { $rows } else { $rows | each {|row| $row | reject socket state_dir } }
+    if $long { $rows } else { $rows | each {|row| $row | reject socket state_dir note } }
 }
 
 # The services that run without a daemon; null if a container engine did not answer.

@@ -30,7 +30,11 @@ impl PluginCommand for Projects {
     fn signature(&self) -> Signature {
         Signature::build(self.name())
             .category(category())
-            .switch("long", "Also show the socket of the daemon and the state directory", Some('l'))
+            .switch(
+                "long",
+                "Also show the socket of the daemon, the state directory, and what cannot be read there",
+                Some('l'),
+            )
             .switch("prune", "Delete the state of projects without a file and without running services", None)
             .input_output_type(Type::Nothing, Type::table())
     }
@@ -41,7 +45,8 @@ impl PluginCommand for Projects {
 
     fn extra_description(&self) -> &'static str {
         "The rows are the projects with a daemon or with running services, and those whose services.toml no \
-         longer exists. `file` is `present`, `gone`, or `unknown`, as on a disk that is not mounted. The \
+         longer exists or cannot be told to exist. `file` is `present`, `gone`, or `unknown`, as on a disk \
+         that is not mounted, or with a state directory that cannot be read (`note` of --long). The \
          rows can be piped into `service status`, `stop --all`, `logs`, `why`, `daemon stop` and others, \
          which then apply to these projects. --prune deletes the state, logs and events of projects without \
          a file and without running services; the rows are the deleted projects. `daemon` is `running`, \
@@ -137,10 +142,11 @@ impl Row for Long {
     const PRIORITY_COLUMNS: &'static [&'static str] = Found::PRIORITY_COLUMNS;
 
     fn into_row(self, span: Span) -> Value {
-        let (socket, state_dir) = (self.0.project.socket.clone(), self.0.project.state_dir.clone());
+        let view::ProjectSummary { socket, state_dir, note, .. } = self.0.project.clone();
         let mut row = self.0.into_row(span).into_record().unwrap_or_default();
         row.push("socket", string(socket, span));
         row.push("state_dir", Value::string(state_dir, span));
+        row.push("note", string(note, span));
         Value::record(row, span)
     }
 }
