@@ -1,9 +1,9 @@
 //! Finds the project of a call.
 
 use crate::orchestratord;
-use crate::shell::{directory, home, text};
+use crate::shell::{directory, text};
 use nu_plugin::EngineInterface;
-use service_api::project::{Environment, home_directory};
+use service_api::project::{Environment, home_directory, system_home};
 use service_api::{Code, Problem, Project};
 use std::ffi::OsString;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn in_environment<T>(
     let env = |name: &str| {
         let value = engine.get_env_var(name).ok().flatten();
         let text = value.and_then(|value| text(name, &value, None)).map(OsString::from);
-        if name == "HOME" { home_directory(text, home) } else { text }
+        if name == "HOME" { home_directory(text, system_home) } else { text }
     };
     let uid = nix::unistd::getuid().as_raw();
     find(&Environment {

@@ -5,7 +5,7 @@
 
 use nu_plugin::EngineInterface;
 use nu_protocol::{ShellError, Spanned, Value};
-use service_api::project::{gone, home_directory};
+use service_api::project::{gone, home_directory, system_home};
 use service_api::{Code, Problem};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -25,12 +25,6 @@ pub(crate) fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
             Ok(named.and_then(|named| named.coerce_into_string().ok()).unwrap_or_default().into())
         }
     }
-}
-
-/// The home directory of the user, if the environment does not name it.
-pub(crate) fn home() -> Option<OsString> {
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
-    Some(user.dir.into())
 }
 
 /// The existing directory of the shell.
@@ -61,7 +55,8 @@ pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, St
         })?;
     }
     let named = variables.get("HOME").and_then(|home| home.coerce_string().ok());
-    let home = home_directory(named.map(OsString::from), home).and_then(|home| home.into_string().ok());
+    let home =
+        home_directory(named.map(OsString::from), system_home).and_then(|home| home.into_string().ok());
     Ok(variables
         .into_iter()
         .filter(|(name, _)| !SHELL_VARIABLES.contains(&name.as_str()))
@@ -74,7 +69,7 @@ pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, P
     let rest = written.strip_prefix("~/");
     let home = || {
         let named = engine.get_env_var("HOME").ok().flatten();
-        home_directory(named.and_then(|value| text("HOME", &value, None)).map(OsString::from), home)
+        home_directory(named.and_then(|value| text("HOME", &value, None)).map(OsString::from), system_home)
     };
     if let Some((rest, home)) = rest.zip(rest.and_then(|_| home())) {
         return Ok(Path::new(&home).join(rest));

@@ -9,7 +9,7 @@ mod systemd;
 use daemon::DaemonOptions;
 use lexopt::prelude::*;
 use service_api::finding::{Finding, Severity};
-use service_api::project::{Environment, home_directory};
+use service_api::project::{Environment, home_directory, system_home};
 use service_api::{Envelope, Problem, Project, StartupMessage, printable};
 use service_config::{init, load};
 use std::path::PathBuf;
@@ -177,16 +177,10 @@ fn with_environment<T>(run: impl FnOnce(&Environment<'_>) -> Result<T, Problem>)
     let cwd = std::env::current_dir().ok().or_else(|| named().filter(|named| !named.exists()));
     let env = |name: &str| {
         let variable = std::env::var_os(name);
-        if name == "HOME" { home_directory(variable, home) } else { variable }
+        if name == "HOME" { home_directory(variable, system_home) } else { variable }
     };
     let uid = nix::unistd::geteuid().as_raw();
     run(&Environment { env: &env, cwd: &cwd.unwrap_or_default(), uid, runs: &offline::runs })
-}
-
-/// The home directory of a user whose environment does not name it.
-fn home() -> Option<std::ffi::OsString> {
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
-    Some(user.dir.into())
 }
 
 fn run(arguments: Arguments) -> ExitCode {

@@ -42,6 +42,12 @@ pub fn home_directory(
     variable.filter(|home| Path::new(home).is_absolute()).or_else(system)
 }
 
+/// The home directory of this user as the system knows it, for [`home_directory`].
+pub fn system_home() -> Option<OsString> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
+    Some(user.dir.into())
+}
+
 /// The directory that has the state directory of every project of this user.
 ///
 /// # Errors

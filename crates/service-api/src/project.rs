@@ -10,7 +10,7 @@
 
 pub mod gone;
 
-pub use crate::environment::{Environment, home_directory, states};
+pub use crate::environment::{Environment, home_directory, states, system_home};
 use crate::file_names::FOLDER;
 pub use crate::file_names::{FILE, LOCK, NOTE, RECORD};
 

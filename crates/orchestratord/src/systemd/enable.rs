@@ -2,6 +2,7 @@
 
 use super::unit::{self, StartSet, StartTrigger};
 use nix::unistd::{Uid, User};
+use service_api::project::{home_directory, system_home};
 use service_api::{Code, Problem, Project, Unit};
 use service_host::descriptors;
 use std::ffi::{OsStr, OsString};
@@ -148,18 +149,23 @@ fn describe(unit: String, path: &Path, services: String, note: Option<String>) -
 }
 
 fn unit_path(project: &Project) -> Result<PathBuf, Problem> {
-    let home = |name, below: &str| {
-        let dir = std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-        dir.map(|dir| dir.join(below))
-    };
-    let config = home("XDG_CONFIG_HOME", "").or_else(|| home("HOME", ".config")).ok_or_else(|| {
+    let config = config_home(|name| std::env::var_os(name), system_home).ok_or_else(|| {
         Problem::new(
             Code::Internal,
-            "cannot find the directory of units: neither HOME nor XDG_CONFIG_HOME \
-                                      is set",
+            "cannot find the directory of units: neither HOME nor XDG_CONFIG_HOME is set",
         )
+        .help("set XDG_CONFIG_HOME to a directory of your own")
     })?;
     Ok(unit::directory(&config).join(unit::name(project)))
+}
+
+/// `$XDG_CONFIG_HOME`, or else `.config` in the home directory.
+fn config_home(
+    variable: impl Fn(&str) -> Option<OsString>,
+    system: impl FnOnce() -> Option<OsString>,
+) -> Option<PathBuf> {
+    let named = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|named| named.is_absolute());
+    named.or_else(|| Some(Path::new(&home_directory(variable("HOME"), system)?).join(".config")))
 }
 
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
@@ -242,4 +248,24 @@ fn query_systemctl(words: &[&str]) -> String {
 fn last_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_in_the_home_that_the_system_knows_where_the_environment_names_none() {
+        let config = |set: &[(&str, &str)]| {
+            let variable =
+                |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| value.into());
+            config_home(variable, || Some("/home/me".into())).unwrap()
+        };
+        assert_eq!(config(&[("XDG_CONFIG_HOME", "/conf"), ("HOME", "/home/you")]), Path::new("/conf"));
+        assert_eq!(config(&[("XDG_CONFIG_HOME", ""), ("HOME", "/home/you")]), Path::new("/home/you/.config"));
+        for home in ["", "relative"] {
+            assert_eq!(config(&[("HOME", home)]), Path::new("/home/me/.config"));
+        }
+        assert_eq!(config(&[]), Path::new("/home/me/.config"));
+    }
 }
