@@ -1,12 +1,14 @@
 //! A daemon with a descriptor limit that is too low for its services.
 
 use crate::leaves_nothing;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use service_tests::{Project, ServiceTable, alive, eventually, http, post, program, signal};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -158,4 +160,35 @@ fn the_daemon_alone_raises_its_limit_and_what_it_runs_has_the_one_it_was_given()
     assert_eq!(project.read("check").split_whitespace().collect::<Vec<_>>(), ["300", "500"]);
     leaves_nothing(&project);
     daemon.wait().unwrap();
+}
+
+#[test]
+fn the_programs_of_managers_have_the_limit_that_the_daemon_was_given_and_not_the_one_it_has_raised() {
+    let Some(project) = Project::new(
+        "[services.unit]\nmanager = \"systemd\"\nstart_command = \"a.service\"\nrestart = \"no\"\n\
+         [services.container]\nmanager = \"docker\"\nimage = \"an-image\"\nrestart = \"no\"\n\
+         [services.line]\nmanager = \"command\"\nstart_command = \"sh -c 'ulimit -Sn > line'\"\nstop_command = \"true\"",
+    ) else {
+        return;
+    };
+    fs::create_dir(project.path("bin")).unwrap();
+    for name in ["systemctl", "docker"] {
+        let noted = project.path(name);
+        let file = project.write(
+            &format!("bin/{name}"),
+            &format!("#!/bin/sh\nulimit -Sn >> {}\nexit 1\n", noted.display()),
+        );
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // This process has this test alone.
+    setrlimit(Resource::RLIMIT_NOFILE, 300, 500).unwrap();
+    project.value(
+        "$env.PATH = ($env.PATH | prepend ($env.PWD | path join bin)); for name in [unit container line] { try { service start $name } }; null",
+    );
+    assert_eq!(descriptor_limit(project.daemon()), "500 500");
+    for name in ["systemctl", "docker", "line"] {
+        let limits = project.read(name);
+        assert!(!limits.is_empty() && limits.lines().all(|limit| limit == "300"), "{name}: {limits}");
+    }
+    leaves_nothing(&project);
 }
