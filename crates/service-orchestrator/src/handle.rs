@@ -134,8 +134,8 @@ impl Builder {
     /// Takes up what is in the state directory and begins.
     ///
     /// # Errors
-    /// [`Code::BadDefinition`] if the services cannot be ordered, [`Code::Internal`] if the state directory cannot be
-    /// used or the shim is not found.
+    /// [`Code::BadDefinition`] if the services cannot be ordered, [`Code::Storage`] if the state directory cannot be
+    /// used, [`Code::Internal`] if the shim is not found.
     pub async fn start(self) -> Result<ServiceOrchestrator, Problem> {
         let plan = Plan::compile(self.config).map_err(|errors| {
             let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -148,12 +148,14 @@ impl Builder {
     /// As [`Builder::start`], with a plan instead of a configuration.
     pub async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
         let state_dir = self.state_dir.take().map_or_else(make_temporary_dir, Ok).map_err(|error| {
-            Problem::new(Code::Internal, format!("cannot create a temporary state directory: {error}"))
+            Problem::of_io(&error, format!("cannot create a temporary state directory: {error}"))
+                .or_help("set TMPDIR to a directory that can be written")
         })?;
-        let internal = |what: &str, error: &dyn std::fmt::Display| {
-            Problem::new(Code::Internal, format!("cannot {what} `{}`: {error}", state_dir.display()))
+        let cannot = |what: &str, error: std::io::Error| {
+            Problem::of_io(&error, format!("cannot {what} `{}`: {error}", state_dir.display()))
+                .or_help("make the directory writable, or use another one")
         };
-        private_dir(&state_dir).map_err(|error| internal("use the state directory", &error))?;
+        private_dir(&state_dir).map_err(|error| cannot("use the state directory", error))?;
         let shim = self.shim.take().map_or_else(find_shim, Ok)?;
         let base_dir = self.base_dir.take().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
         let paths = Paths {
@@ -161,12 +163,12 @@ impl Builder {
             base_dir,
             nu: self.nu.take(),
             boot_id: service_shim::process::boot_id()
-                .map_err(|error| internal("identify the boot for", &error))?,
+                .map_err(|error| cannot("identify the boot for", error))?,
             fallback_state_file: self.fallback_state_file.take(),
             disk: self.disk.clone(),
             state_dir: state_dir.clone(),
         };
-        private_dir(&paths.services()).map_err(|error| internal("use the state directory", &error))?;
+        private_dir(&paths.services()).map_err(|error| cannot("use the state directory", error))?;
         if let Err(error) = manager::install(&paths) {
             // Whoever needs one will be told; everybody else must not suffer for a full disk.
             tracing::error!(%error, "cannot write the managers");
@@ -433,5 +435,21 @@ impl ServiceOrchestrator {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn a_state_directory_that_cannot_be_trusted_is_a_matter_of_storage_with_a_next_step() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let started = ServiceOrchestrator::builder().state_dir(directory.path().join("state")).start().await;
+        let problem = started.err().unwrap();
+        assert_eq!(problem.code, Code::Storage, "{problem}");
+        assert!(problem.help.unwrap().starts_with("run `chmod go-w"));
     }
 }

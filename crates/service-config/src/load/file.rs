@@ -18,11 +18,29 @@ use toml::de::DeTable;
 
 pub(super) fn read(path: &Path) -> Result<Text, Problem> {
     let file = path.display().to_string();
-    let text = read_regular(path, MAX_FILE_BYTES)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8")));
+    let text = read_regular(path, MAX_FILE_BYTES).and_then(|bytes| {
+        let not_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8");
+        String::from_utf8(bytes).map_err(not_text)
+    });
     match text {
         Ok(text) => Ok(Text::new(file, text)),
-        Err(error) => Err(Problem::new(Code::BadDefinition, format!("cannot read `{file}`: {error}"))),
+        Err(error) => {
+            let message = format!("cannot read `{file}`: {error}");
+            Err(Problem::new(Code::BadDefinition, message).help(describe_remedy(&error)))
+        }
+    }
+}
+
+/// The next step for a file that cannot be read.
+fn describe_remedy(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{InvalidData, NotADirectory, NotFound, PermissionDenied};
+    match error.kind() {
+        NotFound | NotADirectory => {
+            "restore the file; `service status`, `logs`, `why`, `stop` and `down` work without it"
+        }
+        PermissionDenied => "make the file readable for your user",
+        InvalidData => "save it as UTF-8",
+        _ => "correct what the error names, then try again",
     }
 }
 

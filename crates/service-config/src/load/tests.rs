@@ -400,3 +400,16 @@ fn a_file_without_services_and_a_nul_are_told() {
         assert!(wrong(&format!("[services.a]\n{key}")).message.contains("NUL"), "{key}");
     }
 }
+
+#[test]
+fn a_file_that_cannot_be_read_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("services.toml");
+    let help = || super::plan(&file).unwrap_err().help.unwrap();
+    assert!(help().starts_with("restore the file"), "{}", help());
+    std::fs::write(&file, [0xff]).unwrap();
+    assert_eq!(help(), "save it as UTF-8");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(help().starts_with("correct what the error names"), "{}", help());
+}
