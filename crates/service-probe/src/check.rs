@@ -1,4 +1,5 @@
-//! [`Prober`]: one question to the endpoint of a service, answered within its timeout with a message, a latency and a time.
+//! [`Prober`]: one request to the endpoint of a service, answered within its timeout with a message, a latency and a
+//! time.
 
 use super::http;
 use super::names::Names;
@@ -20,8 +21,8 @@ use service_process::command;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Asks the endpoints of services. Cheap to clone: clones share names that are being looked up, and whom the machine trusts. They
-/// never share a connection.
+/// Checks the endpoints of services. Cheap to clone: clones share running name lookups and the machine's certificates.
+/// They never share a connection.
 #[derive(Debug, Clone)]
 pub struct Prober {
     paths: Arc<Paths>,
@@ -29,12 +30,12 @@ pub struct Prober {
     trust: Arc<Trust>,
     ports: PortWatcher,
     held: Arc<HeldSockets>,
-    /// Checks of endpoints at the same time; where few descriptors may be open the others wait.
+    /// The limit of concurrent checks of endpoints, which depends on the number of descriptors.
     permits: Arc<Semaphore>,
 }
 
 impl Prober {
-    /// One that relates relative paths to these.
+    /// A prober for these paths.
     pub fn new(paths: Arc<Paths>) -> Self {
         let permits = Arc::new(Semaphore::new(DescriptorBudget::now().checks()));
         let (names, trust, ports, held) = Default::default();
@@ -49,7 +50,7 @@ impl Prober {
         CheckResult::new(endpoint.kind(), answer, &service.env, began)
     }
 
-    /// What was answered, within the time of a check.
+    /// The result of the request within the time limit of a check.
     async fn probe(
         &self,
         service: &Service,
@@ -57,7 +58,7 @@ impl Prober {
         shim: Option<u32>,
     ) -> Result<CheckText, CheckText> {
         let (base, limit) = (&self.paths.base_dir, service.health.timeout);
-        // A port that answers must be the service's own, unless anybody's will do.
+        // The port must belong to the service, unless `health.listener` allows any process.
         let own = shim.filter(|_| service.health.listener == Listener::Own);
         let shown = match endpoint {
             Endpoint::Http(url) | Endpoint::Https(url) => http::shown(url),
@@ -84,8 +85,7 @@ impl Prober {
         answer.unwrap_or_else(|_| Err(format!("no answer from {shown} within {limit:?}").into()))
     }
 
-    /// Returns when somebody listens where a starting service is to be asked, if that is a port of this machine; `false` if that
-    /// cannot be seen.
+    /// Returns when a process listens on the local port of a starting service; `false` if that cannot be determined.
     pub fn watch_port(&self, service: &Service) -> Option<impl Future<Output = bool> + Send + use<>> {
         let (host, port) = port_of(service.endpoint.as_ref()?)?;
         if local_addresses(&host).is_empty() {
@@ -96,7 +96,7 @@ impl Prober {
     }
 }
 
-/// Who else holds the port at which a service is asked. `shim` is the process at the top of its tree.
+/// The process that holds the service's port. `shim` is the root of the service's process tree.
 pub fn foreign_listener(endpoint: &Endpoint, shim: Option<u32>) -> Option<Holder> {
     let (host, port) = port_of(endpoint)?;
     port_owner::foreign_listener(shim, &host, port)

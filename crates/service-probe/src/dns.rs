@@ -7,10 +7,10 @@ use service_host::text::describe_io_error;
 use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
-/// Largest answer that is read; more does not come over UDP without EDNS.
+/// The largest answer. Without EDNS, UDP carries no more.
 const MAX_ANSWER_BYTES: usize = 4096;
 
-/// One server after the other, where its name has several addresses: of a port where nobody is the kernel tells at once.
+/// Queries one server after the other if its name has several addresses. The kernel reports a closed port at once.
 pub(super) async fn query_server(names: &Names, server: &str, name: &str) -> Result<String, String> {
     let query = query(name)?;
     let (host, port) = server.rsplit_once(':').ok_or_else(|| format!("{server} has no port"))?;
@@ -39,7 +39,7 @@ fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, Stri
     }
 }
 
-/// What an answer says, as it comes out of a socket.
+/// Describes the bytes of an answer.
 pub fn describe_answer(answer: &[u8]) -> String {
     let server = SocketAddr::from(([127, 0, 0, 1], 53));
     let answer = Message::from_vec(answer).map_err(|error| error.to_string());
@@ -56,8 +56,8 @@ fn query(name: &str) -> Result<Message, String> {
     Ok(message)
 }
 
-/// The socket is connected, so the kernel lets in answers from this server only; the number tells a late answer from
-/// the one that is waited for.
+/// The socket is connected, so that the kernel accepts answers from this server only. The number distinguishes a late
+/// answer from the awaited one.
 fn id() -> u16 {
     u16::try_from(service_host::clock::now().as_nanos() & 0xffff).unwrap_or_default()
 }

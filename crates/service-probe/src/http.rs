@@ -1,5 +1,5 @@
-//! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only, each by a
-//! connection of its own, and whatever proxy the environment names, none is asked.
+//! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only, each over a
+//! connection of its own. Proxies in the environment are ignored.
 
 use super::names::Names;
 use super::port_owner::HeldSockets;
@@ -30,12 +30,12 @@ use url::{Position, Url};
 
 /// Redirects followed on one host.
 const MAX_REDIRECTS: usize = 5;
-/// What of a body is taken, and how long that may last: an end in the middle would be an error in somebody's log. How much of
-/// it there is says nothing about health.
+/// The part of a body that is read, and the time limit for it: closing the connection in the middle would be an error
+/// in the server's log. The size of the body does not matter for health.
 const MAX_BODY_BYTES: u64 = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// So much of a URL is told.
+/// The part of a URL that a message shows.
 const MAX_URL_CHARS: usize = 200;
 
 const AGENT: &str = concat!("service-orchestrator/", env!("CARGO_PKG_VERSION"));
@@ -46,9 +46,9 @@ pub(super) struct Asks<'c> {
     pub(super) held: &'c Arc<HeldSockets>,
     pub(super) trust: &'c Trust,
     pub(super) health: &'c Health,
-    /// What a file of certificates is relative to.
+    /// The base directory of the certificate file.
     pub(super) base: &'c Path,
-    /// The root of the tree that has to listen there; `None` if anybody will do.
+    /// The root of the process tree that has to listen there; `None` for any process.
     pub(super) shim: Option<u32>,
 }
 
@@ -94,7 +94,7 @@ impl Asks<'_> {
         }
     }
 
-    /// Asks one URL over one connection.
+    /// Requests one URL over one connection.
     async fn head(&self, url: &Url, shown: &str) -> Result<Head, String> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
@@ -137,14 +137,14 @@ impl Question for Get<'_> {
     }
 }
 
-/// What is looked at of an answer.
+/// The examined parts of an answer.
 #[derive(Debug)]
 struct Head {
     status: StatusCode,
     location: Option<String>,
 }
 
-/// Asks over this connection, and closes it as soon as the status is there.
+/// Sends the request over this connection, and closes it after the status.
 async fn exchange<S>(stream: S, url: &Url, shown: &str) -> Result<Head, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -167,7 +167,7 @@ where
     let answer = answer.map_err(broken)?;
     let location = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
     let head = Head { status: answer.status(), location };
-    // It ends by itself, soon.
+    // This task ends by itself within the time limit.
     tokio::spawn(take_leave(connection, answer));
     Ok(head)
 }
@@ -188,7 +188,7 @@ fn request(url: &Url) -> Result<Request<String>, hyper::http::Error> {
     request.body(String::new())
 }
 
-/// Takes what little of the body comes at once, and goes.
+/// Reads the small part of the body that arrives at once, and closes.
 async fn take_leave(
     mut connection: Pin<Box<impl Future<Output = hyper::Result<()>> + Send>>,
     mut answer: Response<Incoming>,
@@ -211,7 +211,7 @@ async fn take_leave(
     let _ = tokio::time::timeout(BODY_TIMEOUT, leave).await;
 }
 
-/// A URL as it is shown.
+/// A URL as messages show it.
 pub(super) fn shown(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| without_user(&url))
 }
@@ -264,7 +264,7 @@ mod tests {
     use std::net::TcpListener;
     use std::thread::JoinHandle;
 
-    /// One whole request, or what there was of it.
+    /// One whole request, or the received part of it.
     fn read_request(stream: &mut std::net::TcpStream) -> String {
         let (mut heard, mut byte) = (Vec::new(), [0]);
         while !heard.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
@@ -273,8 +273,8 @@ mod tests {
         String::from_utf8(heard).unwrap()
     }
 
-    /// A server of one thread that gives these answers, each over a connection that it keeps until the other side ends it;
-    /// then what it was asked, and how many bytes came after each question.
+    /// A server with one thread that gives these answers, each over a connection that the client closes; returns the
+    /// requests and the number of bytes after each.
     fn server(answers: &'static [&'static str]) -> (u16, JoinHandle<Vec<(String, usize)>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,5 +1,5 @@
-//! Checks of endpoints: `http`, `https`, `tcp`, `unix`, `dns` and `exec`; who listens on a port, and lines of a log that mean
-//! ready.
+//! Checks of endpoints: `http`, `https`, `tcp`, `unix`, `dns` and `exec`; listeners of ports, and log patterns that
+//! mean ready.
 
 mod check;
 mod dns;

@@ -1,4 +1,4 @@
-//! `ready.log` of a service that a former daemon has begun, and whose shim does not look for the line by itself.
+//! `ready.log` of a service that a former daemon has started with a shim that does not match log lines itself.
 
 use regex::Regex;
 use service_core::Moment;
@@ -11,9 +11,9 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
-/// Lines looked at of a run that a former daemon has begun.
+/// The number of lines examined of such a run.
 const MAX_LINES: usize = 1_000_000;
-/// Bytes looked at each time.
+/// The number of bytes read at once.
 const MAX_READ_BYTES: usize = 8 * 1024 * 1024;
 
 /// Returns when a line of the run that was launched then matches; `false` if there is no pattern to match.
@@ -32,11 +32,11 @@ pub async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, launched: 
     true
 }
 
-/// Reads what is added to a log, over its rotations.
+/// Reads the new lines of a log across its rotations.
 #[derive(Debug)]
 struct Follower {
     files: Files,
-    /// The file that was read last, by whatever name it goes now; `None` if there was none.
+    /// The file read last, under its present name; `None` without one.
     file: Option<File>,
     offset: u64,
     /// The beginning of a record that is still being written.
@@ -44,18 +44,18 @@ struct Follower {
 }
 
 impl Follower {
-    /// Begins with what is written from now on.
+    /// Starts at the present end of the log.
     fn at_end(files: Files) -> Self {
         let file = File::open(files.log()).ok();
         let offset = file.as_ref().and_then(|file| Some(file.metadata().ok()?.len())).unwrap_or(0);
         Self { files, file, offset, rest: Vec::new() }
     }
 
-    /// What has been written since the last time; what cannot be read now is read the next time.
+    /// The lines written since the last call. After an error they are read by the next call.
     fn lines(&mut self) -> Vec<Line> {
         let mut bytes = std::mem::take(&mut self.rest);
         while bytes.len() < MAX_READ_BYTES {
-            // Asked before reading: what is not the log any more will not grow after it was read.
+            // Determined before reading: a rotated file does not grow afterwards.
             let is_log = self.file.is_some()
                 && inode(File::open(self.files.log()).ok().as_ref()) == inode(self.file.as_ref());
             if self.read(&mut bytes) {
@@ -80,7 +80,7 @@ impl Follower {
         read > 0
     }
 
-    /// The file after the present one: the next newer, or the oldest if the present one is none of the log's any more.
+    /// The file after the present one: the next newer one, or the oldest if the present one was deleted.
     fn next(&self) -> Option<File> {
         let mut newer = None;
         for n in 0.. {

@@ -1,4 +1,4 @@
-//! [`Names`]: where a name leads, which is to all of its addresses. What is certainly this machine is asked of nobody.
+//! [`Names`]: the addresses of a name. A name of this machine is resolved without a query.
 
 use service_host::local_address::{local_addresses, strip_brackets, to_reachable};
 use std::collections::HashMap;
@@ -6,8 +6,8 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// The lookups that are under way. One that hangs is waited for by all who ask for that name, each for as long as it has
-/// time, and takes one thread, which is none of the runtime's: it keeps no other name waiting.
+/// Running lookups. Callers with the same name share one lookup, each within its own time limit. A lookup runs on a
+/// thread of its own, so that a hanging one delays no other name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names(Arc<Mutex<HashMap<String, Lookup>>>);
 

@@ -1,4 +1,4 @@
-//! Whose port is it? A check of a local port proves something only if the service's own process tree listens there.
+//! The owner of a port. A check of a local port proves something only if the service's own process tree listens there.
 
 use super::sock_diag::{Family, Listener, Listeners, on_port};
 use service_host::local_address::local_addresses;
@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-/// Who listens on a port that a service wants.
+/// The process that listens on the port of a service.
 #[derive(Debug, Clone)]
 pub struct Holder {
     /// The port.
@@ -28,7 +28,7 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// Who outside the tree below `shim`, if there is one, listens on a port of this machine.
+/// The process outside the tree below `shim` that listens on a local port.
 pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Option<Holder> {
     let listeners = local_addresses(host).into_iter().map(|address| listeners(address, port));
     let listeners: Vec<Vec<String>> = listeners.filter(|sockets| !sockets.is_empty()).collect();
@@ -43,18 +43,19 @@ pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Opti
     Some(Holder { port, pid, process: pid.map(name) })
 }
 
-/// Who accepts connections at an address of this machine, as far as the kernel tells.
+/// The listener of a local address, according to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Accepts {
-    /// The tree below the shim, and nobody else.
+    /// Only the tree below the shim.
     Own,
-    /// Nobody that we see: also at an address of another machine.
+    /// No visible process; also for an address of another machine.
     Nobody,
-    /// Others hold these sockets; or perhaps not, where a process of the tree may not be looked into.
+    /// Other processes hold these sockets; uncertain if a process of the tree cannot be inspected.
     Others { sockets: Vec<String>, is_certain: bool },
 }
 
-/// Who would be reached at this address: that the service listens at another one of the same port proves nothing.
+/// The listener that a connection to this address would reach. A listener of the service at another address of the same
+/// port proves nothing.
 pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts {
     let address = at.ip().to_canonical();
     let sockets = if address.is_loopback() { listeners(address, at.port()) } else { Vec::new() };
@@ -79,10 +80,10 @@ pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts
     if others.is_empty() { Accepts::Own } else { Accepts::Others { sockets: others, is_certain } }
 }
 
-/// Says who accepts at an address where the service does not; nothing if nobody else does after all. Where the kernel does
-/// not let us look, nobody is accused.
+/// Describes the foreign listener of an address where the service does not listen; `None` if there is none after all,
+/// or if the kernel does not reveal it.
 ///
-/// It looks once more, and perhaps through all processes: not for the thread of the runtime.
+/// It repeats the search, perhaps through all processes, and must not run on the thread of the runtime.
 pub(super) fn accuse(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<String> {
     let Accepts::Others { sockets, is_certain } = accepts(known, shim, at) else { return None };
     let holder = match holder(&sockets) {
@@ -97,7 +98,7 @@ pub(super) fn accuse(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<S
     ))
 }
 
-/// Where the tree below a shim accepts connections; nothing where that cannot be told.
+/// The addresses where the tree below a shim accepts connections; `None` if unknown.
 pub(super) fn listens(shim: u32) -> Option<Vec<SocketAddr>> {
     let mut all = Vec::new();
     Listeners::new()
@@ -112,13 +113,13 @@ pub(super) fn listens(shim: u32) -> Option<Vec<SocketAddr>> {
     Some(own.map(|(port, listener)| SocketAddr::new(listener.address, port)).collect())
 }
 
-/// The descriptors by which processes of services hold sockets, as found before. Reading one link tells whether one still does;
-/// the kernel gives a later socket another number. A lock is right here: it is held for a lookup and one such read.
+/// Known descriptors by which processes of services hold sockets. Reading one link verifies an entry, since the kernel
+/// gives a later socket another number. The lock is held for a lookup and one such read.
 #[derive(Debug, Default)]
 pub(super) struct HeldSockets(Mutex<BTreeMap<(u32, String), PathBuf>>);
 
 impl HeldSockets {
-    /// Beyond this all are dropped: those of closed sockets are among them.
+    /// Beyond this number all entries are dropped, including those of closed sockets.
     const MAX_COUNT: usize = 4096;
 
     fn contains(&self, shim: u32, socket: &str) -> bool {
@@ -140,8 +141,8 @@ fn socket(listener: &Listener) -> String {
     format!("socket:[{}]", listener.inode)
 }
 
-/// The sockets that accept connections to this address, as they stand in `/proc/<pid>/fd`: those that are bound to it, or
-/// else those that are bound to every address of its kind, or else to every address.
+/// The sockets that accept connections to this address, in the notation of `/proc/<pid>/fd`: those bound to it,
+/// otherwise those bound to every address of its family, otherwise those bound to every address.
 fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     let [kind, other] =
         if address.is_ipv4() { [Family::Four, Family::Six] } else { [Family::Six, Family::Four] };
@@ -152,7 +153,7 @@ fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     let mut found = on_port(kind, port).unwrap_or_default();
     let exact = of(&found, &|bound| bound == address);
     if !exact.is_empty() {
-        // To ask takes as long as all else that is done here, and need not be done again.
+        // The query is the slowest part of a check, so it is not repeated.
         return exact;
     }
     found.extend(on_port(other, port).unwrap_or_default());
@@ -165,8 +166,7 @@ fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     ways.into_iter().find(|sockets| !sockets.is_empty()).unwrap_or_default()
 }
 
-/// Which of these sockets a process has open; nothing if it may not be looked into. One that is ending may not either, and
-/// holds nothing.
+/// The sockets among these that a process has open; `None` if it cannot be inspected. An ending process holds none.
 fn holds(pid: u32, sockets: &[String]) -> Option<Vec<String>> {
     held(pid, sockets).map(|held| held.into_iter().map(|(socket, _)| socket).collect())
 }
@@ -195,7 +195,7 @@ fn is_ending(pid: u32) -> bool {
     service_shim::Process::find(pid).is_none() || flags.is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
-/// Whoever has one of these sockets open. To find out means to look through all processes: once, and not at every check.
+/// The holder of one of these sockets. The search inspects all processes, so its result is cached.
 fn holder(sockets: &[String]) -> Option<u32> {
     static KNOWN: Mutex<Known> = Mutex::new(Known(BTreeMap::new()));
     let has = |pid: u32| holds(pid, sockets).is_some_and(|held| !held.is_empty());
@@ -207,15 +207,15 @@ fn holder(sockets: &[String]) -> Option<u32> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner).holder(sockets, has, look)
 }
 
-/// Who held sockets when that was found out, and how often that has been asked since; none where it was a process that may not
-/// be looked into. The kernel gives a socket that comes later another number. A lock is right around it: who comes meanwhile
-/// would have to look, too.
+/// Found holders of sockets, with the number of queries since; `None` for a process that cannot be inspected. The
+/// kernel gives a later socket another number. The lock is held during a search, which concurrent callers would
+/// otherwise repeat.
 struct Known(BTreeMap<Vec<String>, (Option<u32>, u32)>);
 
 impl Known {
-    /// More are forgotten all at once: those of sockets that are gone are among them.
+    /// Beyond this number all entries are dropped, including those of closed sockets.
     const MAX_ENTRIES: usize = 256;
-    /// So many times it is believed that nobody who may be looked into holds a socket: it may be given on.
+    /// The number of queries for which "no visible holder" stays valid. A socket may be passed to another process.
     const BELIEVED: u32 = 100;
 
     fn holder(
@@ -224,7 +224,7 @@ impl Known {
         has: impl Fn(u32) -> bool,
         look: impl FnOnce() -> Option<u32>,
     ) -> Option<u32> {
-        // One that held it may have ended, with its children left to hold it.
+        // The holder may have ended and left the socket to its children.
         if let Some((known, asked)) = self.0.get_mut(sockets) {
             *asked += 1;
             if known.map_or(*asked <= Self::BELIEVED, has) {
@@ -300,7 +300,7 @@ mod tests {
         );
         assert!(listens(above).is_none_or(|all| all.contains(&reached)), "where it may be looked at");
         assert_eq!(accuse(&known, above, reached), None);
-        // What is connected lives on; that does not make a listener.
+        // An open connection is not a listener.
         let connected = std::net::TcpStream::connect(reached).unwrap();
         let accepted = listener.accept().unwrap();
         drop(listener);

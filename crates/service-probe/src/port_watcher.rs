@@ -1,8 +1,8 @@
-//! [`PortWatcher`]: tells when somebody begins to listen on a port of this machine. A check that is asked then is not late.
+//! [`PortWatcher`]: reports when a process begins to listen on a local port, so that a check follows without delay.
 //!
-//! The kernel tells nobody when a socket begins to listen, so it is asked: one question for all ports that are waited for,
-//! by one thread, which is there only as long as a port is. It takes a fifth of a core at most, and after the first moments
-//! of a start a twentieth.
+//! The kernel does not report new listeners, so it is polled: one query for all awaited ports, on one thread that
+//! exists only while a port is awaited. The thread takes at most a fifth of a core, and a twentieth after the first
+//! moments of a start.
 
 use super::sock_diag::Listeners;
 use service_core::Moment;
@@ -16,13 +16,13 @@ use tokio::sync::oneshot;
 const DENSEST: Duration = Duration::from_micros(250);
 /// Longest pause between two questions.
 const SPARSEST: Duration = Duration::from_millis(100);
-/// A start is noticed after a two-hundredth of the time that it has taken.
+/// A start is noticed after a two-hundredth of its duration.
 const SHARE_OF_AGE: u32 = 200;
-/// A pause is so many times as long as the question before it took: until a start has taken a while, and after that.
+/// The delay after a query is this multiple of the query's duration: first for a new start, then for an older one.
 const SHARES_OF_TIME: [u32; 2] = [4, 20];
 const A_WHILE: Duration = Duration::from_millis(500);
 
-/// Who waits for which port.
+/// The waiters of each port.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PortWatcher(Arc<Mutex<Waiting>>);
 
@@ -40,7 +40,7 @@ struct Wait {
 }
 
 impl PortWatcher {
-    /// Returns when somebody listens on this port; `false` if that cannot be seen here.
+    /// Returns when a process listens on this port; `false` if that cannot be determined.
     pub(crate) async fn listens(&self, port: u16) -> bool {
         let (tell, told) = oneshot::channel();
         let is_watched = {
@@ -51,7 +51,7 @@ impl PortWatcher {
         if !is_watched {
             let watcher = self.clone();
             let watch = move || {
-                // Where the kernel does not answer nobody is told, and checks come in their own time.
+                // If the kernel does not answer, nothing is reported, and checks follow their usual interval.
                 if let Err(error) = watcher.watch() {
                     tracing::debug!(%error, "cannot query listeners");
                     watcher.forget();
@@ -64,7 +64,7 @@ impl PortWatcher {
         told.await.is_ok()
     }
 
-    /// Nobody will be told.
+    /// Drops all waiters.
     fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Waiting::default();
     }
@@ -84,8 +84,7 @@ impl PortWatcher {
         }
     }
 
-    /// Tells those who waited for one of these. When the youngest of the others came; `None` if there is none, and then
-    /// nobody watches any more.
+    /// Wakes the waiters of these ports. Returns the start of the youngest remaining waiter; `None` ends the watch.
     fn wake_waiters(&self, found: &[u16]) -> Option<Moment> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for at in (0..waiting.ports.len()).rev() {

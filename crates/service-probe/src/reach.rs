@@ -1,8 +1,8 @@
-//! [`Reach`]: how a check comes to a port. Always by a connection of its own, as any client would: one that was kept would
-//! tell of whoever accepted it, however long that has listened no more, and takes a server of one thread from all others.
+//! [`Reach`]: how a check connects to a port. Each check has a connection of its own, like any client: a persistent
+//! connection would prove nothing about the listener, and would block a server with one thread.
 //!
-//! A name is all of its addresses. Where only the service itself will do, the kernel is asked first who listens at each of
-//! them, and nobody else is connected to.
+//! All addresses of a name are tried. If the port must belong to the service, the kernel is queried first for the
+//! listener of each address, and other listeners are not connected to.
 
 use super::names::Names;
 use super::port_owner::{self, Accepts, HeldSockets};
@@ -15,29 +15,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// One check's way to a port.
+/// The target of one check.
 pub(super) struct Reach<'c> {
     pub(super) names: &'c Names,
     pub(super) held: &'c Arc<HeldSockets>,
-    /// The endpoint as it is shown.
+    /// The endpoint as messages show it.
     pub(super) shown: &'c str,
     pub(super) host: &'c str,
     pub(super) port: u16,
-    /// The root of the tree that has to listen there; `None` if anybody will do.
+    /// The root of the process tree that has to listen there; `None` for any process.
     pub(super) shim: Option<u32>,
-    /// How long the whole check may take.
+    /// The time limit of the whole check.
     pub(super) limit: Duration,
 }
 
 /// Why an address gave no good answer.
 enum Trouble {
-    /// Nobody could be asked.
+    /// No connection.
     Unreached(io::Error),
-    /// Somebody was asked, or somebody else listens.
+    /// A connection with an error, or a foreign listener.
     CheckText(String),
 }
 
-/// What is asked over a connection.
+/// The request over a connection.
 pub(super) trait Question: Sync {
     type Answer: Send;
 
@@ -65,7 +65,7 @@ impl Reach<'_> {
         }
     }
 
-    /// Asks where the service listens; where it does not as far as the kernel tells, every address that no other process holds.
+    /// Checks the addresses where the service listens; if there are none, the addresses that no other process holds.
     async fn ask_own<Q: Question>(
         &self,
         shim: u32,
@@ -97,7 +97,7 @@ impl Reach<'_> {
             let connected = TcpStream::connect(at).await;
             let answer = match connected {
                 Err(error) => Err(Trouble::Unreached(error)),
-                // It may have begun to listen, or somebody else may, since we looked.
+                // The service or another process may have begun to listen since.
                 Ok(stream) => match accuse(self.held, shim, *at).await {
                     None => question.put(stream).await.map_err(Trouble::CheckText),
                     Some(message) => Err(Trouble::CheckText(message)),
@@ -105,7 +105,7 @@ impl Reach<'_> {
             };
             match (answer, &last) {
                 (Ok(answer), _) => return Ok(answer),
-                // Who is in the way is told rather than that nobody is somewhere else.
+                // A foreign listener is more informative than a closed address.
                 (Err(Trouble::Unreached(_)), Some(Trouble::CheckText(_))) => {}
                 (Err(trouble), _) => last = Some(trouble),
             }
@@ -113,7 +113,7 @@ impl Reach<'_> {
         Err(last.unwrap_or_else(|| Trouble::Unreached(ErrorKind::ConnectionRefused.into())))
     }
 
-    /// Asks one after the other. The first may go on to take its time while the others are asked.
+    /// Tries one address after the other. The first may continue while the others are tried.
     async fn ask_any<Q: Question>(&self, all: &[SocketAddr], question: &Q) -> Result<Q::Answer, Trouble> {
         let Some((first, rest)) = all.split_first() else {
             return Err(Trouble::Unreached(ErrorKind::AddrNotAvailable.into()));
@@ -148,7 +148,7 @@ impl Reach<'_> {
         }
     }
 
-    /// Why nobody could be asked, and where the service listens instead.
+    /// Why no address could be connected, and where the service listens instead.
     async fn unreached(&self, all: &[SocketAddr], error: &io::Error) -> String {
         let mut message = cannot_connect(self.shown, error);
         if strip_brackets(self.host).parse::<std::net::IpAddr>().is_err() {
@@ -175,7 +175,7 @@ async fn accuse(held: &Arc<HeldSockets>, shim: u32, at: SocketAddr) -> Option<St
     tokio::task::spawn_blocking(move || port_owner::accuse(&held, shim, at)).await.ok().flatten()
 }
 
-/// What somebody said tells more than that nobody was there.
+/// An answer is more informative than a missing connection.
 fn rather(one: Option<Trouble>, other: Trouble) -> Trouble {
     match (one, other) {
         (Some(Trouble::Unreached(_)), said @ Trouble::CheckText(_)) | (None, said) => said,
@@ -183,7 +183,7 @@ fn rather(one: Option<Trouble>, other: Trouble) -> Trouble {
     }
 }
 
-/// Where a service listens that does not at this port, as far as it fits a sentence.
+/// The addresses of a service that does not listen on this port, as far as they fit a sentence.
 fn elsewhere(found: &[SocketAddr], port: u16) -> Option<String> {
     const MAX_ADDRESSES: usize = 3;
     let mut places: Vec<String> = Vec::new();
@@ -200,7 +200,7 @@ fn elsewhere(found: &[SocketAddr], port: u16) -> Option<String> {
     (!places.is_empty()).then(|| places.join(", ") + &others)
 }
 
-/// That nobody is to be reached at an endpoint.
+/// The error of an endpoint without a listener.
 pub(super) fn cannot_connect(shown: &str, error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => format!("connection refused at {shown}"),
@@ -218,7 +218,7 @@ mod tests {
         nix::unistd::getppid().as_raw().unsigned_abs()
     }
 
-    /// Who is there, and what it says.
+    /// Reads the greeting of a server.
     struct Hear;
 
     impl Question for Hear {

@@ -1,5 +1,5 @@
-//! Who accepts TCP connections on this machine, asked of the kernel over `sock_diag(7)`. `/proc/net/tcp` tells the
-//! same, but takes milliseconds because it walks the table of all connections.
+//! The TCP listeners of this machine, queried from the kernel over `sock_diag(7)`. `/proc/net/tcp` has the same data,
+//! but takes milliseconds because it walks the table of all connections.
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::SockDiagMessage;
@@ -19,7 +19,7 @@ pub(super) struct Listener {
     pub(super) inode: u32,
 }
 
-/// A question that can be asked again and again.
+/// A socket for repeated queries.
 pub(super) struct Listeners(Socket);
 
 impl Listeners {
@@ -37,7 +37,7 @@ impl Listeners {
             .try_for_each(|family| self.query_family(family, 0, &mut visit))
     }
 
-    /// The same of one kind and, unless it is 0, one port.
+    /// The listeners of one family and, unless it is 0, one port.
     fn query_family(
         &self,
         family: Family,
@@ -54,17 +54,17 @@ impl Listeners {
     }
 }
 
-/// What an address is of.
+/// The family of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     Four,
     Six,
 }
 
-/// Every listener of one kind on a port.
+/// The listeners of one family on a port.
 pub(super) fn on_port(family: Family, port: u16) -> io::Result<Vec<Listener>> {
     let mut found = Vec::new();
-    // That others are left out is for the kernel to do.
+    // The kernel filters by port.
     Listeners::new()?
         .query_family(family, port, &mut |at, listener| found.extend((at == port).then_some(listener)))?;
     Ok(found)
@@ -92,7 +92,7 @@ fn request(family: Family, port: u16) -> Vec<u8> {
     bytes
 }
 
-/// Takes in one part of the answer; returns whether more is to come.
+/// Receives one part of the answer. Returns whether more follows.
 fn receive(socket: &Socket, visit: &mut impl FnMut(&InetResponse)) -> io::Result<bool> {
     let mut part = Vec::with_capacity(MAX_PART_BYTES);
     socket.recv(&mut part, 0)?;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// A server whose queue is full is tried again after so long.
+/// The delay before a retry for a server with a full queue.
 const RETRY: Duration = Duration::from_millis(5);
 
 pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, String> {
@@ -22,7 +22,7 @@ pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, String> {
         .map(|()| format!("{} accepts connections", reach.shown.trim_start_matches("tcp://")))
 }
 
-/// That it connects is the answer.
+/// A completed connection passes the check.
 struct Accepted;
 
 impl Question for Accepted {
@@ -36,14 +36,14 @@ impl Question for Accepted {
 /// An absolute path, or a name in the abstract namespace behind an `@`.
 pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
     let refused = |error: &io::Error| cannot_connect(shown, error);
-    // It is open for as long as its address is used.
+    // The descriptor stays open while its address is used.
     let (address, _target) = address(name).map_err(|error| refused(&error))?;
     for kind in [SockType::Stream, SockType::SeqPacket, SockType::Datagram] {
         match knock(&address, kind).await {
             Ok(()) if kind == SockType::Datagram => return Ok(format!("{name} takes datagrams")),
             Ok(()) => return Ok(format!("{name} accepts connections")),
             Err(Errno::EPROTOTYPE) => {}
-            // Each type has abstract names of its own: nobody there is said as by one who does not listen.
+            // Abstract names are separate for each socket type, so a refused connection may mean another type.
             Err(Errno::ECONNREFUSED) if name.starts_with('@') => {}
             Err(error) => return Err(refused(&error.into())),
         }
@@ -52,7 +52,7 @@ pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
     Err(refused(&nobody.into()))
 }
 
-/// A path that is too long for an address is gone to by a descriptor of what lies there.
+/// A path that is too long for an address is replaced by a descriptor of the file.
 fn address(name: &str) -> io::Result<(UnixAddr, Option<OwnedFd>)> {
     if let Some(name) = name.strip_prefix('@') {
         return Ok((UnixAddr::new_abstract(name.as_bytes())?, None));
@@ -65,13 +65,13 @@ fn address(name: &str) -> io::Result<(UnixAddr, Option<OwnedFd>)> {
     Ok((address, Some(target)))
 }
 
-/// Connects, and goes.
+/// Connects and disconnects.
 async fn knock(address: &UnixAddr, kind: SockType) -> nix::Result<()> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, kind, flags, None)?;
     loop {
         match connect(socket.as_raw_fd(), address) {
-            // Its queue is full: it is there, and has to show that it accepts.
+            // The queue is full: the listener exists, and has to show that it accepts.
             Err(Errno::EAGAIN) => tokio::time::sleep(RETRY).await,
             Err(Errno::EINTR) => {}
             done => return done,

@@ -1,5 +1,5 @@
-//! Whom `https://` trusts: what the machine does, a file of the user's own, or anybody; and what is wrong with a certificate,
-//! in words that say what to do.
+//! The certificates that `https://` checks trust: the machine's, a file of the user, or any; and errors of
+//! certificates, with a remedy.
 
 use service_core::config::Health;
 use service_host::ca_file::read_certificates;
@@ -22,15 +22,16 @@ use tokio_rustls::rustls::{
     SignatureScheme,
 };
 
-/// What a user can do about a certificate that is not known.
+/// The remedy for an unknown certificate.
 const WAY_OUT: &str = "name it or its authority in `health.ca_file`, or set `health.insecure = true`";
 
-/// What the machine trusts, read for the first check that needs it: from hundreds of files, or it is not there at all.
+/// The certificates of the machine, read by the first check that needs them: from hundreds of files, which may be
+/// missing.
 #[derive(Debug, Default)]
 pub(super) struct Trust(OnceCell<Arc<ClientConfig>>);
 
 impl Trust {
-    /// The rules for the checks of a service. A file of its own is read each time: it may be made anew.
+    /// The configuration for the checks of a service. A configured file is read each time, since it may change.
     pub(super) async fn rules(&self, health: &Health, base: &Path) -> Result<Arc<ClientConfig>, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         if health.insecure {
@@ -68,7 +69,7 @@ impl Trust {
     }
 }
 
-/// Each check is a stranger here, too: no session is taken up again.
+/// Each check makes a full handshake, without session resumption.
 fn config(
     provider: &Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
@@ -94,8 +95,8 @@ pub(super) async fn connect(
     TlsConnector::from(rules).connect(name, stream).await.map_err(|error| describe(&error, host, shown))
 }
 
-/// The certificates of a file: one that is shown is good if it stands there itself, whatever it is for, or if one of these has
-/// signed it.
+/// The certificates of a file. A server certificate is valid if the file contains it, whatever its purpose, or if one
+/// of these has signed it.
 #[derive(Debug)]
 struct Named {
     known: Vec<CertificateDer<'static>>,
@@ -167,7 +168,7 @@ impl ServerCertVerifier for Named {
     }
 }
 
-/// What went wrong while TLS began.
+/// The error of a TLS handshake.
 fn describe(error: &io::Error, host: &str, shown: &str) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match inner {
@@ -193,7 +194,7 @@ fn describe(error: &io::Error, host: &str, shown: &str) -> String {
     }
 }
 
-/// What is wrong with a certificate, and the way out. What has no words of its own here is a matter of how it was made.
+/// The error of a certificate, with a remedy. Other errors concern how the certificate was made.
 fn certificate(wrong: &CertificateError, host: &str) -> String {
     match wrong {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

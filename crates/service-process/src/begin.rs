@@ -1,15 +1,16 @@
-//! The launch of a run, until its shim has said a word.
+//! The launch of a run, up to the first report of its shim.
 //!
-//! A launch that was sent may get lost: with a zygote that is killed before it has forked, with a shim that is killed before
-//! it has begun. It may also be late: in a queue, or in a shim that is frozen. Which of these it is does not show from here, so
-//! nothing is decided by guessing. The shim [claims](service_shim::shared_buffer) the launch before it makes a process, and whoever
-//! wants anything else of it here withdraws it first:
+//! A sent launch may be lost: with a zygote that is killed before it has forked, or with a shim that is killed before
+//! it has begun. It may also be late: in a queue, or in a frozen shim. The daemon cannot see which of these happened,
+//! and does not guess. The shim [claims](service_shim::shared_buffer) the launch before it creates a process, and the
+//! daemon withdraws the launch before it acts otherwise:
 //!
-//! - the connection has ended, or the zygote has: withdrawn, it is made again; if that fails the run has begun, and has
-//!   ended or goes on;
-//! - the run is asked to stop: withdrawn, it never began and that is told; if that fails it is stopped as any other;
-//! - neither: it is waited for, and whoever is frozen on the way to it is woken. A shim that hangs, in a file system that does not
-//!   answer say, is told of after [`SLOW`] and ended after [`MAX_TRIES`].
+//! - The connection or the zygote has ended: a withdrawn launch is repeated. If the withdrawal fails, the run has
+//!   begun, and has ended or continues.
+//! - A stop is requested: a withdrawn launch never began, which is reported. If the withdrawal fails, the run is
+//!   stopped like any other.
+//! - Neither: the daemon waits, and continues frozen processes on the way. A shim that hangs, for example in a file
+//!   system without an answer, is reported after [`SLOW`] and killed after [`MAX_TRIES`].
 
 use super::connection::ShimConnection;
 use super::launch::{compose, log_limits};
@@ -34,30 +35,30 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How long a shim may be silent after its launch before it is seen to that nobody has stopped it or its zygote.
+/// How long a shim may be silent after its launch before frozen processes on the way are continued.
 const SILENCE: Duration = Duration::from_secs(1);
-/// After so many of these a shim that has its launch and has not begun is told of, and after so many it is given up. A disk may be
-/// slow for long; nothing waits for ever.
+/// The number of these periods after which a claimed launch is reported as slow, and after which it is given up. A disk
+/// may be slow for long.
 const SLOW: u32 = 5;
 const MAX_TRIES: u32 = 300;
-/// How long a shim that is killed may take to end.
+/// The time limit for a killed shim to end.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is told of a run whose shim hangs.
+/// The reason of a run whose shim hangs.
 const GIVEN_UP: &str = "its shim has not begun the launch within 5 minutes: the disk or file system of its program, its working \
                         directory or its log does not answer";
-/// How often a launch is made that gets lost, and the pause after the second time; doubled after each further one.
+/// The number of repetitions of a lost launch, and the delay after the second one, which doubles afterwards.
 const MAX_LAUNCHES: u32 = 10;
 const RETRY_DELAY: Duration = Duration::from_millis(5);
-/// How long one that ends may take to give its descriptors back to the next.
+/// The time limit for an ending run to release its descriptors.
 const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 const ROOM_AGAIN: Duration = Duration::from_millis(10);
 /// Launches at the same time of services for which only a connection has room.
 static SCARCE_LAUNCHES: Semaphore = Semaphore::const_new(2);
-/// How long one of those waits for others.
+/// The time limit for one of these permits.
 const SCARCE_LAUNCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long env files may take to be read, and a user to be looked up.
+/// The time limit for reading env files and looking up a user.
 const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
-/// What is told of a run that was stopped before it began.
+/// The reason of a run that was stopped before it began.
 const CALLED_OFF: &str = "it was stopped before its launch";
 
 impl Shims {
@@ -76,7 +77,7 @@ impl Shims {
                 }
                 let sent = tokio::select! {
                     sent = send(&follower.shims, &definition, run, missing) => sent,
-                    // What is dropped here is a launch that was not sent whole, so no shim can begin it.
+                    // The launch is incomplete when it is dropped here, so no shim can begin it.
                     Some(_) = asked.recv() => Err(Unsent::CalledOff),
                 };
                 match sent {
@@ -108,27 +109,27 @@ struct Sent {
 /// The descriptors of a launch.
 struct Place {
     held: DescriptorPermit,
-    /// What its shim would leave is let go of once it has begun.
+    /// The descriptors of its output are closed once it has begun.
     narrow: Option<SemaphorePermit<'static>>,
 }
 
-/// Why one was not.
+/// Why it was not sent.
 enum Unsent {
-    /// Somebody killed the zygote; another one may live longer.
+    /// The zygote was killed. A new one may succeed.
     Lost(io::Error),
     Refused(String),
     CalledOff,
 }
 
-/// What became of a launch that was sent.
+/// The fate of a sent launch.
 enum Fate {
     /// It has not begun, and never will.
     Lost,
-    /// The same, because it was asked to stop.
+    /// The same, because a stop was requested.
     CalledOff,
     /// The same, because its shim hangs.
     GivenUp,
-    /// All that there was to tell was told.
+    /// All reports were sent.
     Over,
 }
 
@@ -150,12 +151,12 @@ async fn send(
         _ => Unsent::Refused(cannot(&error)),
     })?;
     let IdleShim { mut stream, orphaned_output, zygote } = idle;
-    // A shim that is gone shows when it is listened to.
+    // A shim that has ended is noticed when its reports are read.
     let _ = stream.write_all(&line).await;
     Ok(Sent { connection: ShimConnection::over(stream), orphaned_output, zygote, place })
 }
 
-/// Beside everybody else where it waits for others: a file system or a name service may not answer.
+/// On a thread of its own if it may block: a file system or a name service may not answer.
 async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
     let Some(waits) = describe_slow_lookup(definition) else {
         return compose(&shims.paths, definition, run);
@@ -170,7 +171,7 @@ async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<
     }
 }
 
-/// Takes the descriptors of one launch. Those of a run that is just ending are waited for.
+/// Takes the descriptors of one launch. Waits for those of an ending run.
 async fn place() -> Result<Place, NoDescriptors> {
     let deadline = clock::now().plus(PERMIT_TIMEOUT);
     let mut held = loop {
@@ -198,7 +199,7 @@ impl RunFollower {
         self.report(Event::LaunchFailed(message));
     }
 
-    /// Waits for the first word of the shim, and follows it from there on.
+    /// Waits for the first report of the shim, and follows it afterwards.
     async fn await_word(&self, sent: Sent, asked: &mut UnboundedReceiver<Ask>, direct: &Direct) -> Fate {
         let Sent { connection, orphaned_output, mut zygote, place: Place { held, narrow } } = sent;
         let (mut lines, writer) = connection.split();
@@ -206,7 +207,7 @@ impl RunFollower {
         if narrow.is_none() {
             self.observed(Observation::SharedBuffer(Arc::clone(&memory)));
         }
-        // What is asked of a shim that has begun and has not said so yet.
+        // Requests for a shim that has begun and has not reported yet.
         let mut waiting = Vec::new();
         let mut has_template = true;
         let mut silence = tokio::time::interval(SILENCE);
@@ -265,7 +266,7 @@ impl RunFollower {
         Fate::Over
     }
 
-    /// One that has the launch. While that lies in a queue there is nothing to tell.
+    /// Reports a shim that holds the launch for long. A launch in a queue is not reported.
     fn tell_slow(&self, memory: &File) {
         let Some(shim) = claim::holder(memory) else { return };
         let why = format!(
@@ -275,8 +276,8 @@ impl RunFollower {
         self.observed(Observation::Unreachable(Some(why)));
     }
 
-    /// Takes a launch back; whether it has not begun and never will. The shim that has it has ended then: it may hold the lock of
-    /// the service, and listen already.
+    /// Withdraws a launch. Returns whether it has not begun and never will. The shim that received it has ended then;
+    /// it may have held the lock of the service, and its socket.
     async fn withdraw(&self, memory: &File) -> bool {
         let Ok(shim) = claim::withdraw(memory) else { return false };
         if let Some(shim) = shim {
@@ -294,7 +295,7 @@ impl RunFollower {
         let _ = std::fs::remove_file(self.shims.paths.files(&self.name).socket());
     }
 
-    /// Ends a shim that hangs; whether nothing is left of it. What hangs so that nobody can kill it is tried again.
+    /// Kills a shim that hangs. Returns whether nothing of it remains. An attempt that fails is repeated.
     async fn give_up(&self, memory: &File) -> bool {
         let Some(shim) = claim::holder(memory) else { return false };
         let has_begun = claim::withdraw(memory).is_err();
@@ -314,8 +315,8 @@ impl RunFollower {
         true
     }
 
-    /// Sees to it that nobody on the way of a launch is frozen. A shim that has begun and still says nothing hears no order to
-    /// kill what it keeps, and is killed itself: that goes with it.
+    /// Continues frozen processes on the way of a launch. A shim that has begun and does not report cannot receive a
+    /// kill request, and is killed together with its service.
     fn rouse(&self, memory: &File, waiting: &[Ask]) {
         self.shims.zygote.wake();
         let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };

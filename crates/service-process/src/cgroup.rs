@@ -1,9 +1,9 @@
-//! Cgroups (version 2) for runs with limits: where they may be made, and making, reading and removing one.
+//! Cgroups (version 2) of runs with limits: where they may be created, and creating, reading and removing one.
 //!
-//! A cgroup that hands controllers on to its children must not have processes of its own ("no internal processes",
-//! cgroups(7)). So where the daemon shares its cgroup with others, as in a systemd scope or a container, they all move
-//! into a leaf beside the runs. That is only done in a cgroup that was handed to us for such things: systemd marks it
-//! (`Delegate=yes`), and where there is no systemd, it is ours if we may write to it.
+//! A cgroup that delegates controllers to its children must not have processes of its own ("no internal processes",
+//! cgroups(7)). If the daemon shares its cgroup with other processes, as in a systemd scope or a container, all of them
+//! move into a leaf beside the runs. This is done only in a delegated cgroup: systemd marks it (`Delegate=yes`);
+//! without systemd, write permission decides.
 
 use std::fs;
 use std::io;
@@ -11,14 +11,14 @@ use std::path::{Component, Path, PathBuf};
 
 /// Where processes go that are in the way.
 pub const LEAF: &str = "service-orchestrator.leaf";
-/// Where runs live on a machine without systemd: beside the others' cgroups.
+/// The parent of runs on a machine without systemd.
 const TOP: &str = "service-orchestrator";
 /// Of each so many microseconds a service may use its share, as with systemd and Docker.
 const PERIOD: f64 = 100_000.0;
-/// Processes can be started while others are moved; after so many rounds somebody is faster than we are.
+/// Processes can be started while others are moved. After this many rounds the move fails.
 const MAX_ROUNDS: u32 = 20;
 
-/// What the kernel and systemd say about this process; in tests, about another.
+/// The view of the kernel and of systemd on this process; in tests, on another one.
 pub(super) struct Around {
     /// `/proc/self`.
     pub(super) process: PathBuf,
@@ -40,7 +40,7 @@ impl Around {
 pub(super) struct Site {
     /// The cgroup above them.
     directory: PathBuf,
-    /// The root of all cgroups, if the site lies directly below it. It may have processes and hand on controllers.
+    /// The root of all cgroups, if the site lies directly below it. It may have processes and delegate controllers.
     root: Option<PathBuf>,
 }
 
@@ -57,7 +57,7 @@ impl Site {
             .ok_or("cgroup v2 is not mounted here, or not where the daemon's own cgroup can be seen")?;
         let parent = directory.parent().filter(|parent| parent.starts_with(&mount));
         if around.systemd {
-            // The parent: a former daemon has moved all into a leaf, or systemd has put us into one.
+            // The parent: a former daemon has moved all processes into a leaf, or systemd has put the daemon into one.
             return match std::iter::once(&*directory).chain(parent).find(|place| (around.delegated)(place)) {
                 Some(place) => Ok(Self { directory: place.to_path_buf(), root: None }),
                 None => Err(format!("cgroup `{own}`, in which the daemon runs, is not delegated to it")),
@@ -97,7 +97,7 @@ impl Site {
                 fs::create_dir(&leaf)?;
             }
             for pid in processes.lines() {
-                // It may have ended just now; whoever is left is seen in the next round.
+                // The process may just have ended. Remaining processes are seen in the next round.
                 let _ = write(&leaf.join("cgroup.procs"), pid);
             }
         }
@@ -115,14 +115,14 @@ impl Site {
 pub(super) struct Cgroup(pub(super) PathBuf);
 
 impl Cgroup {
-    /// Makes it, without limits so far. If there is one, it is of a run that is over.
+    /// Creates it without limits. An existing one belongs to an ended run.
     pub(super) fn make(&self) -> io::Result<()> {
         self.remove()?;
         fs::create_dir(&self.0)
     }
 
-    /// Everything together may use so many bytes. Swap would only put the end off, and slow down everybody else until
-    /// then. If one process has to go, all go: a service that lives on without a part of it helps nobody.
+    /// The memory limit of all processes together, without swap, which would only delay the end and slow down the
+    /// machine. If one process is killed, all are: a service without a part of its processes is broken.
     pub(super) fn limit_memory(&self, bytes: u64) -> io::Result<()> {
         match write(&self.0.join("memory.swap.max"), "0") {
             // A kernel without swap has no such file.
@@ -138,7 +138,7 @@ impl Cgroup {
         write(&self.0.join("cpu.max"), &format!("{:.0} {PERIOD:.0}", cores * PERIOD))
     }
 
-    /// Whether the kernel has killed it because it had reached its limit.
+    /// Whether the kernel has killed it at its memory limit.
     pub(super) fn was_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
         let kills =
@@ -146,12 +146,12 @@ impl Cgroup {
         kills.is_some_and(|kills| kills > 0)
     }
 
-    /// Kills everything in it, however it calls itself by now. A kernel before 5.14 cannot do this.
+    /// Kills all its processes. A kernel before 5.14 cannot do this.
     pub(super) fn kill(&self) {
         let _ = write(&self.0.join("cgroup.kill"), "1");
     }
 
-    /// Removes it and what the service has made in it. Fails as long as there are processes.
+    /// Removes it with the cgroups that the service has created inside. Fails while it has processes.
     pub(super) fn remove(&self) -> io::Result<()> {
         fn remove(directory: &Path) -> io::Result<()> {
             for entry in fs::read_dir(directory)?.flatten() {
@@ -168,22 +168,22 @@ impl Cgroup {
     }
 }
 
-/// Where a line of `mountinfo` mounts cgroup v2, and this cgroup in it.
+/// The mount point of cgroup v2 in a line of `mountinfo`, and this cgroup below it.
 fn mounted(line: &str, cgroup: &Path) -> Option<(PathBuf, PathBuf)> {
     let (mount, kind) = line.split_once(" - ")?;
     kind.starts_with("cgroup2 ").then_some(())?;
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
     let within = cgroup.strip_prefix(root).ok()?;
-    // So a namespace shows what lies outside of it.
+    // A namespace shows the outside with `..`.
     within.components().all(|part| matches!(part, Component::Normal(_))).then_some(())?;
-    // Spaces and the like stand as octal numbers here; nobody mounts cgroups in such a place.
+    // Spaces and the like are octal escapes here. A mount point of cgroups has none.
     let point = PathBuf::from(point);
     let directory = if within.as_os_str().is_empty() { point.clone() } else { point.join(within) };
     Some((point, directory))
 }
 
-/// Has a cgroup hand on a controller to its children; `clear` takes away the processes that would forbid it.
+/// Delegates a controller to the children of a cgroup; `clear` moves the processes that prevent it.
 fn hand_on(directory: &Path, controller: &str, clear: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
     let has = |file: &str| {
         let words = fs::read_to_string(directory.join(file)).unwrap_or_default();
@@ -201,13 +201,13 @@ fn hand_on(directory: &Path, controller: &str, clear: impl FnOnce() -> io::Resul
         .map_err(|error| format!("cgroup `{shown}` cannot delegate the `{controller}` controller: {error}"))
 }
 
-/// In one write, to a file that the kernel has made.
+/// In one write, to a file of the kernel.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write;
     fs::File::options().write(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// systemd says so in an attribute that everybody may read, and before version 249 in one for root alone.
+/// systemd sets an attribute that every user may read; before version 249, one that only root may read.
 fn is_delegated(directory: &Path) -> bool {
     let read = |name| attribute(directory, name).is_some_and(|value| value == b'1');
     read(c"user.delegate") || read(c"trusted.delegate")
@@ -219,7 +219,7 @@ fn attribute(path: &Path, name: &std::ffi::CStr) -> Option<u8> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut value = 0_u8;
-    // SAFETY: both strings end with NUL, and the kernel writes at most the one byte that there is room for.
+    // SAFETY: both strings end with NUL, and the kernel writes at most the one byte of the buffer.
     let length = unsafe {
         nix::libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::from_mut(&mut value).cast(), 1)
     };

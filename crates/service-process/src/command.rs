@@ -27,34 +27,35 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// How much output is kept.
+/// How much output is retained.
 #[derive(Debug, Clone, Copy)]
 pub enum OutputLimit {
     /// So much, the latest.
     Latest(usize),
-    /// All of it; more than so much is an error.
+    /// All of it; more than this is an error.
     Within(usize),
 }
 
-/// So much of a command is told.
+/// The part of a command that a message shows.
 const MAX_COMMAND_CHARS: usize = 200;
 
-/// What a check wrote is kept up to here.
+/// The retained output of a check.
 const OF_A_CHECK: OutputLimit = OutputLimit::Latest(64 * 1024);
 
-/// The variable that marks what belongs to one call, also when it leaves the call's process group.
+/// The variable that marks the processes of one call, including those that leave its process group.
 const MARK: &str = "SERVICE_CALL_ID";
 
-/// After so many looks what is left of a call is beyond us, for example another user's.
+/// After this many searches the remaining processes cannot be killed, for example another user's.
 const MAX_SEARCHES: u32 = 20;
 
-/// Output that goes into a file is read in pieces of so many bytes.
+/// The chunk size of output that goes into a file.
 const PIECE: usize = 64 * 1024;
 
 /// How long output is still read after the end of a child.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Runs a command of a service, in its directory and environment, as its user. The last line it wrote is told with it.
+/// Runs a command of a service, in its directory and environment, as its user. The result includes the last line of
+/// output.
 pub async fn run(
     paths: &Arc<Paths>,
     service: &Service,
@@ -100,7 +101,7 @@ pub async fn run(
     }
 }
 
-/// What a command of a service has of it.
+/// The properties of the service that its commands share.
 struct Own {
     variables: Vec<(String, String)>,
     identity: Option<Identity>,
@@ -116,7 +117,7 @@ impl Own {
     }
 }
 
-/// Beside everybody else where it waits for others: a file system or a name service may not answer.
+/// On a thread of its own if it may block: a file system or a name service may not answer.
 async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<Own, String> {
     let Some(waits) = describe_slow_lookup(service) else {
         return Own::resolve(&paths.base_dir, service);
@@ -132,7 +133,7 @@ async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<O
 #[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
 fn run_as(command: &mut Command, identity: Identity) {
     if !geteuid().is_root() {
-        // Whoever is not root can only be itself.
+        // A process without root privileges keeps its user.
         return;
     }
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
@@ -148,7 +149,8 @@ fn run_as(command: &mut Command, identity: Identity) {
     unsafe { command.pre_exec(become_it) };
 }
 
-/// Its outputs are given to whom it becomes, so that it can open `/dev/stdout`. Only a pipe is ours to give.
+/// Gives the output pipes to the user of the command, so that it can open `/dev/stdout`. Only a pipe belongs to the
+/// daemon.
 fn own_outputs(uid: Uid, gid: Gid) {
     for output in [std::io::stdout().as_raw_fd(), std::io::stderr().as_raw_fd()] {
         // SAFETY: a child that was just forked has both.
@@ -161,14 +163,14 @@ fn own_outputs(uid: Uid, gid: Gid) {
     }
 }
 
-/// It can gain no rights by executing a program, as the service itself.
+/// Like the service itself, the command cannot gain privileges by executing a program.
 #[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
 fn lose_chances(command: &mut Command) {
     // SAFETY: it is one system call.
     unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_no_new_privs()?)) };
 }
 
-/// How a child ended and what it wrote.
+/// The exit status and the output of a child.
 pub struct Output {
     /// How the command ended.
     pub status: ExitStatus,
@@ -178,8 +180,8 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// A child and everything in its process group; dropping it ends what still runs. If it is dropped before the child has
-/// ended, what has left the group is ended too.
+/// A child and its process group. Dropping it kills them. Dropped before the child has ended, it also kills processes
+/// that have left the group.
 pub struct ProcessGroup {
     child: Child,
     id: Option<Pid>,
@@ -196,7 +198,7 @@ impl ProcessGroup {
         Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })
     }
 
-    /// The process of the child, while it has not ended.
+    /// The process of the child, until it has ended.
     pub fn leader(&self) -> Option<u32> {
         self.child.id()
     }
@@ -206,19 +208,19 @@ impl ProcessGroup {
         self.child.stdin.take()
     }
 
-    /// The word that marks it.
+    /// The mark of its processes.
     pub fn call_id(&self) -> &str {
         self.mark.as_deref().and_then(|mark| mark.split_once('=')).map_or("", |(_, id)| id)
     }
 
-    /// Waits for the end of the child. What it left behind may hold its pipes open for as long as it likes.
+    /// Waits for the end of the child. Processes that the child leaves behind may hold its pipes open.
     pub async fn finish(&mut self, most: OutputLimit) -> std::io::Result<Output> {
         let (pipe, mut stdout) = (self.child.stdout.take(), Vec::new());
         let (status, stderr) = self.end(read(pipe, &mut stdout, most), most).await?;
         Ok(Output { status, stdout: text(&stdout), stderr })
     }
 
-    /// The same, with what it writes to its standard output in a file, so many bytes at most.
+    /// The same, with the standard output in a file of at most `most` bytes.
     pub async fn finish_into(&mut self, file: Arc<File>, most: usize) -> std::io::Result<Output> {
         let pipe = self.child.stdout.take();
         let (status, stderr) = self.end(keep(pipe, file, most), OF_A_CHECK).await?;
@@ -251,14 +253,14 @@ impl ProcessGroup {
         Ok((status, text(&stderr)))
     }
 
-    /// Lets what the child left behind live on.
+    /// Lets the processes that the child left behind continue.
     pub fn leave(mut self) {
         self.id = None;
     }
 }
 
 impl Drop for ProcessGroup {
-    /// Also after a proper end: a check may leave something in the background, and nobody would end that.
+    /// Also after a normal exit: a check may leave processes in the background, which would never be killed.
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
         let _ = killpg(id, Signal::SIGKILL);
@@ -275,7 +277,7 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// A word that no other call of any daemon has.
+/// A mark that is unique across calls and daemons.
 fn mark() -> String {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
@@ -293,7 +295,7 @@ fn marked(mark: &[u8]) -> Vec<Pid> {
     pids.filter(is_marked).map(Pid::from_raw).collect()
 }
 
-/// Reads to the end and keeps what is to be kept.
+/// Reads to the end and retains the wanted part.
 async fn read(
     stream: Option<impl AsyncRead + Unpin>,
     into: &mut Vec<u8>,

@@ -1,4 +1,4 @@
-//! [`ShimConnection`]: a connection to a shim, with what was received and not read yet.
+//! [`ShimConnection`]: a connection to a shim, with the received and unread bytes.
 
 use service_shim::{Files, OrphanedOutput, RunRecord, ShimRequest};
 use std::io::{self, Cursor};
@@ -8,12 +8,12 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-/// How long a shim may take to say its record to somebody who connects, and to lend what it is asked for.
+/// The time limit for a shim to send its record after a connect, and to lend its output.
 const ANSWER: Duration = Duration::from_millis(500);
 /// A record takes some 350 bytes.
 const BUFFER: usize = 1024;
 
-/// What a shim says, line by line.
+/// The messages of a shim, one a line.
 pub(super) type Frames = Lines<BufReader<tokio::io::Chain<Cursor<Vec<u8>>, OwnedReadHalf>>>;
 
 /// A connection to a shim.
@@ -40,7 +40,7 @@ impl ShimConnection {
         Self { stream, said: Vec::new() }
     }
 
-    /// The first record, which is told to whoever connects. It is still there to be heard.
+    /// The first record, which the shim sends after each connect. It remains in the buffer.
     pub(super) async fn record(&mut self) -> io::Result<RunRecord> {
         let line = async {
             loop {
@@ -57,7 +57,7 @@ impl ShimConnection {
         tokio::time::timeout(ANSWER, line).await?
     }
 
-    /// What the shim leaves if it dies; only of one that [lends](super::shim_client::SHARES_OUTPUT).
+    /// The orphaned output of the shim; only of a version that [lends](super::shim_client::SHARES_OUTPUT) it.
     pub(super) async fn borrow(&mut self) -> io::Result<OrphanedOutput> {
         let Self { stream, said } = self;
         try_send(stream, ShimRequest::ShareOutput)?;
@@ -73,14 +73,14 @@ impl ShimConnection {
         tokio::time::timeout(ANSWER, lent).await?
     }
 
-    /// All that it has said and will say, and where orders go.
+    /// All further messages, and the sender of requests.
     pub(super) fn split(self) -> (Frames, OwnedWriteHalf) {
         let (reader, writer) = self.stream.into_split();
         (BufReader::with_capacity(BUFFER, Cursor::new(self.said).chain(reader)).lines(), writer)
     }
 }
 
-/// A shim that is gone shows at the other half of the stream.
+/// A shim that has ended is noticed when its messages are read.
 pub(super) async fn send(writer: &OwnedWriteHalf, order: ShimRequest) {
     while try_send(writer.as_ref(), order).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
         if writer.writable().await.is_err() {
@@ -89,7 +89,7 @@ pub(super) async fn send(writer: &OwnedWriteHalf, order: ShimRequest) {
     }
 }
 
-/// An order is so short that it is sent whole or not at all.
+/// A request is short enough to be sent whole or not at all.
 pub(super) fn try_send(shim: &UnixStream, order: ShimRequest) -> io::Result<()> {
     let mut line = serde_json::to_vec(&order)?;
     line.push(b'\n');

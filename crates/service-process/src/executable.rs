@@ -1,5 +1,5 @@
-//! Whether the kernel would execute a program: whether it is there, whether the service's user may execute it, and what its first
-//! bytes ask for. It runs nothing, and says nothing against what it cannot judge.
+//! Whether the kernel would execute a program: whether the file exists, whether the service's user may execute it, and
+//! what its first bytes require. Nothing is run, and anything that cannot be judged is accepted.
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
@@ -16,29 +16,29 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// So many bytes of a program the kernel looks at.
+/// The number of bytes of a program that the kernel examines.
 const HEAD_BYTES: usize = 256;
 /// A script may be the interpreter of a script, so many times.
 const MAX_SCRIPTS: usize = 4;
 /// The longest path of a loader, and the most program headers, that are read.
 const MAX_LOADER_BYTES: usize = 4096;
 const MAX_HEADERS: usize = 64;
-/// What a binary begins with.
+/// The magic bytes of a binary.
 const ELF: &[u8] = b"\x7fELF";
-/// Where it shows which other formats the kernel has been told to execute.
+/// The directory of further executable formats of the kernel.
 const FORMATS: &str = "/proc/sys/fs/binfmt_misc";
 
-/// Where a program is looked for, and who executes it.
+/// Where a program is searched, and the user that executes it.
 pub(super) struct Search<'a> {
     /// Where the service runs.
     pub(super) directory: &'a Path,
     /// The directories of `PATH`; nothing where that cannot be known.
     pub(super) path: Option<OsString>,
-    /// Who it runs as.
+    /// The user.
     pub(super) identity: Option<&'a Identity>,
 }
 
-/// Why it would not be executed, and the way out.
+/// Why it would not be executed, with a remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) why: String,
@@ -50,7 +50,7 @@ fn refusal(why: impl Into<String>, help: impl Into<String>) -> Refusal {
 }
 
 impl Search<'_> {
-    /// Why the kernel would not execute this program, as far as that can be seen.
+    /// Why the kernel would not execute this program, as far as it can be determined.
     pub(super) fn check(&self, name: &str) -> Result<(), Refusal> {
         if !name.contains('/') && self.path.is_none() {
             return Ok(());
@@ -69,7 +69,7 @@ impl Search<'_> {
         self.check_image(&path, name, MAX_SCRIPTS)
     }
 
-    /// As the shim finds it: like a shell, it passes over files in `PATH` that cannot be executed.
+    /// Searches like the shim and like a shell, which skip files in `PATH` that are not executable.
     fn find(&self, name: &str) -> Result<PathBuf, Refusal> {
         let candidates: Vec<PathBuf> = match &self.path {
             Some(path) if !name.contains('/') => {
@@ -107,7 +107,7 @@ impl Search<'_> {
     fn may_execute(&self, program: &Path) -> bool {
         match self.identity {
             Some(identity) if geteuid().is_root() && identity.uid != 0 => {
-                // From where it is executed, which its user need not be able to come to.
+                // The directory of execution, which the user need not be able to enter.
                 let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 match open(self.directory, flags, Mode::empty()) {
                     Ok(directory) => as_user(identity, || is_allowed(&directory, program)),
@@ -118,9 +118,9 @@ impl Search<'_> {
         }
     }
 
-    /// What the first bytes of a file ask for. `name` is the program that it is about.
+    /// What the first bytes of a file require. `name` is the program in the error.
     fn check_image(&self, path: &Path, name: &str, scripts: usize) -> Result<(), Refusal> {
-        // What may be executed may not be readable.
+        // An executable file need not be readable.
         let Ok((file, head)) = head(path) else { return Ok(()) };
         if let Some(rest) = head.strip_prefix(b"#!") {
             return self.check_script(rest, path, name, scripts);
@@ -205,7 +205,7 @@ impl Search<'_> {
         }
         let ours = Kind::ours();
         if ours.is_none_or(|ours| ours != kind) {
-            // Others may be executed by an emulator.
+            // Binaries of other machines may be executed by an emulator.
             let is_foreign = ours.is_some_and(|ours| !ours.may_run(kind));
             if !is_foreign || knows_other_formats() {
                 return Ok(());
@@ -238,10 +238,10 @@ fn is_allowed(directory: impl AsFd, program: &Path) -> bool {
     faccessat(directory, program, AccessFlags::X_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES)
 }
 
-/// What the kernel answers somebody else, on a thread that ends with this.
+/// The kernel's answer for another user, on a thread that ends afterwards.
 fn as_user(identity: &Identity, ask: impl FnOnce() -> bool + Send) -> bool {
     let become_it = || {
-        // A thread whose groups cannot be changed would be answered wrongly.
+        // A thread whose groups cannot be changed would give a wrong answer.
         if set_groups(&identity.groups).is_err() {
             return true;
         }
@@ -255,7 +255,7 @@ fn as_user(identity: &Identity, ask: impl FnOnce() -> bool + Send) -> bool {
     })
 }
 
-/// Those of this thread alone: the function of the C library would change those of the whole process.
+/// Changes the groups of this thread only. The function of the C library changes those of the whole process.
 #[expect(unsafe_code, reason = "there is no safe way to change one thread")]
 fn set_groups(groups: &[u32]) -> nix::Result<()> {
     // SAFETY: the kernel reads so many numbers from there, and changes nothing but the calling thread.
@@ -278,7 +278,7 @@ fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The program that `env` runs with this argument, which is a single one; nothing where that is not so simple.
+/// The program that `env` runs with this single argument; `None` for options and assignments.
 fn of_env(argument: &[u8]) -> Option<String> {
     let argument = str::from_utf8(argument).ok()?;
     let words = argument.strip_prefix("-S").or_else(|| argument.strip_prefix("--split-string="));
@@ -291,7 +291,7 @@ fn of_env(argument: &[u8]) -> Option<String> {
     is_simple.then(|| program.to_owned())
 }
 
-/// What an ELF header says of whom it is for.
+/// The machine of an ELF header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Kind {
     class: u8,
@@ -323,7 +323,7 @@ impl Kind {
         self.is_program
     }
 
-    /// Whether a machine that runs this may run the other by itself.
+    /// Whether this machine can execute binaries of the other one.
     fn may_run(self, other: Self) -> bool {
         matches!((self.machine, other.machine), (X86_64, X86_64 | X86) | (AARCH64, AARCH64 | ARM))
             || self.machine == other.machine
@@ -346,7 +346,7 @@ const ARM: u16 = 40;
 const X86_64: u16 = 62;
 const AARCH64: u16 = 183;
 
-/// Whether the kernel has been told to execute other formats than its own, as far as it shows.
+/// Whether the kernel knows further executable formats.
 fn knows_other_formats() -> bool {
     let entries = std::fs::read_dir(FORMATS).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name()).any(|name| name != "register" && name != "status")
@@ -386,7 +386,7 @@ fn needed_bytes(file: &File, head: &[u8]) -> io::Result<u64> {
 /// The type of a segment that is loaded.
 const LOADED: u32 = 1;
 
-/// The program that loads this one, of 64 bits and little-endian as all that matter are; nothing for one that needs none.
+/// The dynamic loader of a program, for 64-bit little-endian files; `None` without one.
 fn loader(file: &File, head: &[u8]) -> io::Result<Option<PathBuf>> {
     if head[4] != 2 || head[5] != 1 {
         return Ok(None);

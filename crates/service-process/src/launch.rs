@@ -1,4 +1,4 @@
-//! What a shim is told: command, place, environment, user.
+//! The launch message of a shim: command, directory, environment, user.
 
 use super::{limits, orphans};
 use service_api::{Code, Problem};
@@ -12,7 +12,7 @@ use service_host::paths::Paths;
 use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
 use std::path::Path;
 
-/// Everything a run needs. The error continues "cannot start `web`: ".
+/// All parameters of a run. The error continues "cannot start `web`: ".
 pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Launch, String> {
     let files = paths.files(&service.name);
     service_host::fs::private_dir(files.directory()).map_err(|error| {
@@ -27,7 +27,7 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
     let env_clear = inherited.is_some();
     let mut env = inherited.unwrap_or_default();
     env.extend(read_environment(&paths.base_dir, service)?);
-    // Last, so that nobody can take the mark of another run.
+    // At the end, so that no definition can set the mark of another run.
     env.push((RUN_ID_VARIABLE.to_owned(), orphans::mark(paths, &service.name, run)));
     Ok(Launch {
         version: PROTOCOL_VERSION,
@@ -49,7 +49,7 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
     })
 }
 
-/// How much of its log is kept.
+/// The limits of its log.
 pub(super) fn log_limits(service: &Service) -> LogLimits {
     LogLimits { max_size: service.log.max_size, max_files: service.log.max_files }
 }

@@ -1,4 +1,4 @@
-//! The daemon's side of shims: launching one, following it, taking one up again; and commands of services.
+//! The daemon's side of shims: launching, following and readopting them; and commands of services.
 
 mod begin;
 pub mod cgroup;

@@ -1,7 +1,7 @@
-//! How the limits of a run are kept: by a cgroup, by an rlimit or not at all, and why not better.
+//! How the limits of a run are enforced: by a cgroup, by an rlimit or not at all, and why.
 //!
-//! This is decided at each launch and written down beside the record of the run, so that every later daemon knows it,
-//! can say why a run was killed, and finds the cgroup that it has to remove.
+//! This is decided at each launch and written beside the record of the run. Every later daemon can therefore explain
+//! why a run was killed, and finds the cgroup to remove.
 
 use super::cgroup::{Around, Cgroup, Site};
 use serde::{Deserialize, Serialize};
@@ -15,12 +15,12 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Between two tries to remove a cgroup whose last process is just being killed.
+/// The delay between attempts to remove a cgroup whose last process is being killed.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
-/// After so many tries what is in it is beyond us.
+/// After this many attempts its processes cannot be killed.
 const MAX_TRIES: u32 = 400;
 
-/// What was written down about one run.
+/// The written limits of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AppliedLimits {
     run: u64,
@@ -29,7 +29,7 @@ pub struct AppliedLimits {
     pub memory: Option<Limit<u64>>,
     /// The limit of CPU time, in cores.
     pub cpu: Option<Limit<f64>>,
-    /// Why none of it is known, but for the cgroup that is there.
+    /// Why the limits are unknown, except for the existing cgroup.
     #[serde(skip)]
     unread: Option<String>,
 }
@@ -44,7 +44,7 @@ pub struct Limit<T> {
     why: Option<String>,
 }
 
-/// Who keeps a limit.
+/// The mechanism of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Enforcement {
@@ -64,7 +64,7 @@ impl Enforcement {
 }
 
 impl AppliedLimits {
-    /// What was written down about this run.
+    /// Reads the limits of this run.
     pub fn read(paths: &Paths, name: &Name, run: u64) -> Option<Self> {
         match noted(paths, name) {
             Ok(kept) => kept.filter(|kept| kept.run == run),
@@ -80,12 +80,12 @@ impl AppliedLimits {
         Self { run, cgroup, memory: None, cpu: None, unread: Some(why) }
     }
 
-    /// Whether what was written down could be read.
+    /// Whether the written limits could be read.
     pub fn is_read(&self) -> bool {
         self.unread.is_none()
     }
 
-    /// The word for who keeps them: `cgroup`, `rlimit` or `none`, or one for each; `unknown` if that cannot be told.
+    /// The mechanism: `cgroup`, `rlimit` or `none`, or one for each limit; `unknown` if it cannot be read.
     pub fn describe(&self) -> String {
         if !self.is_read() {
             return "unknown".to_owned();
@@ -104,7 +104,7 @@ impl AppliedLimits {
         self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit).map(|limit| limit.most)
     }
 
-    /// What a user must know who counts on them.
+    /// A warning about limits that are weaker than requested.
     pub fn caveat(&self) -> Option<String> {
         if self.unread.is_some() {
             return self.unread.clone();
@@ -126,8 +126,8 @@ impl AppliedLimits {
     }
 }
 
-/// Decides how the limits of a run are kept, and prepares it. Whatever stands in the way, the service is started: with
-/// what can be had, and with a word about what cannot.
+/// Decides how the limits of a run are enforced, and prepares it. An obstacle does not prevent the start: the possible
+/// limits apply, and a warning names the others.
 pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> protocol::Limits {
     for old in last(paths, name).into_iter().filter_map(|kept| kept.cgroup).map(Cgroup) {
         if let Err(error) = old.remove() {
@@ -141,7 +141,7 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
     let cgroup = format!("{}{run}", prefix(paths, name));
     let mut kept = plan(Site::find(&Around::us()), limits, &cgroup, run);
     let wanted = kept.cgroup.clone();
-    // Before it exists, so that it is found whenever we are killed.
+    // Written before the cgroup exists, so that a later daemon finds it.
     let made = write_down(paths, name, &kept)
         .map_err(|error| format!("`{}` cannot be written: {error}", note(paths, name).display()))
         .and_then(|()| wanted.map_or(Ok(()), |cgroup| make(&Cgroup(cgroup), &kept)));
@@ -157,7 +157,7 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
     kept.launch()
 }
 
-/// What is possible: each limit by the cgroup if its controller can be had.
+/// The possible mechanisms: the cgroup for each limit whose controller is available.
 fn plan(site: Result<Site, String>, limits: &Limits, name: &str, run: u64) -> AppliedLimits {
     let by_cgroup = |controller: &str| match &site {
         Ok(site) => site.enable(controller),
@@ -206,14 +206,14 @@ impl AppliedLimits {
         }
     }
 
-    /// The shim's part of it.
+    /// The limits that the shim sets.
     fn launch(&self) -> protocol::Limits {
         let by_rlimit = self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit);
         protocol::Limits { cgroup: self.cgroup.clone(), address_space: by_rlimit.map(|limit| limit.most) }
     }
 }
 
-/// How a process of a run ended, in the core's words; to be asked while its cgroup is there.
+/// The exit status of a process, in the terms of the core. Its cgroup must still exist.
 pub fn exit(paths: &Paths, name: &Name, run: u64, exit: service_shim::Exit) -> Exit {
     let signal = match exit {
         service_shim::Exit::Code(code) => return Exit::Code(code),
@@ -230,7 +230,7 @@ pub fn exit(paths: &Paths, name: &Name, run: u64, exit: service_shim::Exit) -> E
     }
 }
 
-/// Kills what is left in the cgroup of a run whose shim is gone.
+/// Kills the remaining processes in the cgroup of a run whose shim has ended.
 pub(super) fn kill(paths: &Paths, name: &Name, run: u64) {
     if let Some(cgroup) = AppliedLimits::read(paths, name, run).and_then(|kept| kept.cgroup) {
         Cgroup(cgroup).kill();
@@ -244,7 +244,7 @@ pub(super) async fn leave(paths: &Paths, name: &Name, run: u64) {
     }
 }
 
-/// Removes what a former daemon left of a service that does not run, with whatever is still in there.
+/// Removes the cgroup that a former daemon left for an inactive service, with its processes.
 pub async fn leave_over(paths: &Paths, name: &Name) {
     for kept in last(paths, name) {
         kill(paths, name, kept.run);
@@ -264,11 +264,11 @@ async fn clear(paths: &Paths, name: &Name, kept: &AppliedLimits) {
             tokio::time::sleep(RETRY_DELAY).await;
         }
     }
-    // Why the run ended may be asked later, and a bound of the address space is a likely reason.
+    // The reason of the end may be queried later, and an address space limit is a likely one.
     if kept.address_space().is_some() {
         return;
     }
-    // The next run may have begun meanwhile; what is written down now is about that one.
+    // The next run may have begun meanwhile, and the file describes that one.
     if matches!(noted(paths, name), Ok(Some(now)) if now == *kept) {
         let _ = std::fs::remove_file(note(paths, name));
     }
@@ -278,10 +278,10 @@ fn note(paths: &Paths, name: &Name) -> PathBuf {
     paths.files(name).directory().join("limits.json")
 }
 
-/// What was written down about the last run.
+/// The written limits of the last run.
 ///
 /// # Errors
-/// Why that is not known.
+/// The file cannot be read.
 fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits>> {
     match std::fs::read(note(paths, name)) {
         Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
@@ -290,7 +290,7 @@ fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits>> {
     }
 }
 
-/// The same; where it is not known, the cgroups that are there.
+/// The same; if the file cannot be read, the existing cgroups.
 fn last(paths: &Paths, name: &Name) -> Vec<AppliedLimits> {
     noted(paths, name).map_or_else(
         |error| {
@@ -301,7 +301,7 @@ fn last(paths: &Paths, name: &Name) -> Vec<AppliedLimits> {
     )
 }
 
-/// What the names of all cgroups of a service begin with; the number of the run follows.
+/// The prefix of the names of all cgroups of a service. The number of the run follows.
 fn prefix(paths: &Paths, name: &Name) -> String {
     format!("run.{}.{name}.", paths.fingerprint())
 }

@@ -1,11 +1,11 @@
-//! Whether services of a project have a shim, as their directories say: read without a daemon, and without a connection to
-//! a shim.
+//! Whether services of a project have a shim, according to their directories: without a daemon, and without a
+//! connection to a shim.
 
 use service_shim::{Files, Phase};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// Whether a service has a shim. Where that cannot be told, it may have one.
+/// Whether a service has a shim. If that is unknown, it counts as having one.
 pub fn has_shim(directory: &Path, boot: Option<&str>) -> bool {
     let files = Files::new(directory);
     // A shim that is starting, or could not write its record, has no more than the lock.
@@ -32,14 +32,14 @@ pub fn boot() -> Option<String> {
 /// The names of the services of a project that have a shim.
 ///
 /// # Errors
-/// Why that cannot be told: their directory cannot be read.
+/// Their directory cannot be read.
 pub fn supervised(state_dir: &Path) -> io::Result<Vec<String>> {
     let boot = boot();
     let services = services(state_dir)?.into_iter().filter(|service| has_shim(service, boot.as_deref()));
     Ok(services.filter_map(|service| Some(service.file_name()?.to_str()?.to_owned())).collect())
 }
 
-/// How many services of a project have a shim. Where their directory cannot be read, one may.
+/// The number of services of a project that have a shim. An unreadable directory counts as one.
 pub fn count_supervised(state_dir: &Path, boot: Option<&str>) -> usize {
     let services = services(state_dir);
     services.map_or(1, |services| services.iter().filter(|service| has_shim(service, boot)).count())
@@ -56,7 +56,7 @@ fn services(state_dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// The entries of a directory; none where it cannot be read.
+/// The entries of a directory; none if it cannot be read.
 pub fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }

@@ -1,10 +1,10 @@
-//! Shims that live although their files are gone: somebody has deleted the lock of a run, the directory of a service, or the whole
-//! state directory. Whoever went by the files alone would start a second one beside what runs.
+//! Living shims without files: a user has deleted the lock of a run, the directory of a service, or the whole state
+//! directory. According to the files alone, the daemon would start a second run beside the first.
 //!
-//! The kernel knows better: a shim has its lock open, and `/proc` names the file also when it is deleted; and its service has the
-//! mark of the run in its environment. A shim that is found so is asked ([`call_back`]) to make its files anew, and is taken over
-//! as any other then. All processes are looked through only where something is missing: where nothing is remembered, or where
-//! what should run has nobody who holds its lock.
+//! The kernel knows these shims: a shim has its lock open, `/proc` also names a deleted file, and the service has the
+//! mark of the run in its environment. A found shim is requested ([`call_back`]) to recreate its files, and is adopted
+//! like any other. All processes are searched only if something is missing: without persisted state, or if a service
+//! that should run has no locked shim.
 
 use nix::libc::ESRCH;
 use nix::sys::signal::{Signal, kill};
@@ -22,23 +22,23 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What shims are called.
+/// The process name of shims.
 const SHIM: &str = "service-shim";
-/// What the kernel adds to the name of a file that is deleted.
+/// The suffix of a deleted file in `/proc`.
 const DELETED: &str = " (deleted)";
-/// How long a shim may take to make its files anew.
+/// The time limit for a shim to recreate its files.
 const RECREATE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a search for such shims found.
+/// The result of a search for such shims.
 #[derive(Debug, Default)]
 pub struct Lost {
-    /// What is known of those that did not make their files anew: they are frozen, or of a former version.
+    /// Records of shims that did not recreate their files: they are frozen, or of a former version.
     pub records: BTreeMap<Name, RunRecord>,
-    /// Why there may be others: not all processes could be inspected.
+    /// Why further shims may exist: some processes could not be inspected.
     pub unsearched: Option<String>,
 }
 
-/// Searches for shims of this state directory, if anything is missing, and has them make their files anew.
+/// Searches for shims of this state directory if files are missing, and requests them to recreate their files.
 pub async fn call_back(
     paths: &Paths,
     memories: &BTreeMap<Name, PersistedState>,
@@ -47,7 +47,7 @@ pub async fn call_back(
     if is_anything_missing(paths, memories, is_managed) { search(paths).await } else { Lost::default() }
 }
 
-/// Searches all processes for shims of this state directory, and has them make their files anew.
+/// Searches all processes for shims of this state directory, and requests them to recreate their files.
 pub async fn search(paths: &Paths) -> Lost {
     let (mut found, unsearched) = find(Path::new("/proc"), &paths.services());
     if let Some(why) = &unsearched {
@@ -71,15 +71,15 @@ pub async fn search(paths: &Paths) -> Lost {
     Lost { records, unsearched }
 }
 
-/// Asks a shim to make its files anew.
+/// Requests a shim to recreate its files.
 pub(super) fn request_files(shim: Process) {
     let _ = kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGHUP);
 }
 
-/// Whether this is a shim that lives and holds the lock of these files, which was deleted.
+/// Whether this is a living shim that holds the deleted lock of these files.
 ///
 /// # Errors
-/// Why that cannot be told.
+/// The process cannot be inspected.
 pub fn keeps(shim: Process, files: &Files) -> Result<bool, String> {
     let services = files.directory().parent().unwrap_or(Path::new("/"));
     let proc = Path::new("/proc");
@@ -99,7 +99,7 @@ fn is_anything_missing(
         let files = paths.files(name);
         let is_over = files.read_record().is_ok_and(|record| record.is_some_and(|record| record.is_end()));
         let is_held = files.try_lock().map(|lock| lock.is_none());
-        // One that cannot be looked at is not missing.
+        // An unreadable file is not missing.
         is_over || is_held.unwrap_or_else(|error| error.kind() != ErrorKind::NotFound)
     };
     let mut up = memories.iter().filter(|(name, memory)| memory.state.is_alive() && !is_managed(name));
@@ -142,8 +142,8 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("cannot read `{}`: {error}", path.display())
 }
 
-/// What was read of a process; `None` if it has ended, or is another user's. Every other error says nothing of whether it is
-/// there.
+/// The value read from a process; `None` if it has ended or is another user's. Any other error leaves its existence
+/// open.
 fn unless_gone<T>(proc: &Path, pid: u32, path: &Path, read: io::Result<T>) -> Result<Option<T>, String> {
     let is_foreign = || {
         let directory = std::fs::metadata(proc.join(pid.to_string()));
@@ -163,7 +163,7 @@ fn is_shim(proc: &Path, pid: u32) -> Result<bool, String> {
     Ok(name.is_some_and(|name| name.trim_end() == SHIM))
 }
 
-/// The service of this directory that a shim keeps without files.
+/// The service of this directory that a shim supervises without files.
 fn lost_name(proc: &Path, shim: u32, services: &Path) -> Result<Option<Name>, String> {
     let resolved = services.canonicalize().unwrap_or_else(|_| services.to_path_buf());
     let Some(lock) = lock_of(proc, shim)? else { return Ok(None) };
@@ -177,7 +177,7 @@ fn lost_name(proc: &Path, shim: u32, services: &Path) -> Result<Option<Name>, St
     Ok(name.filter(|_| below))
 }
 
-/// The file that a shim holds as its lock, as the kernel names it.
+/// The lock file of a shim, as the kernel names it.
 fn lock_of(proc: &Path, pid: u32) -> Result<Option<String>, String> {
     let path = proc.join(format!("{pid}/fd"));
     let Some(open) = unless_gone(proc, pid, &path, std::fs::read_dir(&path))? else { return Ok(None) };
@@ -197,7 +197,7 @@ fn lost_directory(lock: &str) -> Option<PathBuf> {
     Some(Path::new(lock.strip_suffix(DELETED)?).parent()?.to_path_buf())
 }
 
-/// The directory that the service of a shim was given, by its mark, where the lock is not there any more: it was moved away.
+/// The directory that the service of a shim was started with, according to its mark: the lock file was moved.
 fn marked_directory(proc: &Path, shim: u32, services: &Path) -> Result<Option<PathBuf>, String> {
     let directory = mark(proc, shim)?.map(|(directory, _)| PathBuf::from(directory));
     let Some(directory) = directory.filter(|directory| directory.parent() == Some(services)) else {
@@ -208,7 +208,7 @@ fn marked_directory(proc: &Path, shim: u32, services: &Path) -> Result<Option<Pa
     Ok((!exists).then_some(directory))
 }
 
-/// What stands in the environment of what a shim keeps: directory and number of the run.
+/// The mark in the environment of the shim's processes: directory and number of the run.
 fn mark(proc: &Path, shim: u32) -> Result<Option<(String, u64)>, String> {
     for pid in procfs::children(shim) {
         let path = proc.join(format!("{pid}/environ"));
@@ -229,7 +229,7 @@ fn mark(proc: &Path, shim: u32) -> Result<Option<(String, u64)>, String> {
     Ok(None)
 }
 
-/// What can be told of a run from outside.
+/// The record of a run, reconstructed from `/proc`.
 fn record(paths: &Paths, name: &Name, shim: Process) -> RunRecord {
     let known = paths.files(name).read_record().ok().flatten().filter(|record| record.shim == shim);
     let leader = procfs::children(shim.pid).into_iter().find_map(Process::find);
@@ -253,7 +253,7 @@ fn record(paths: &Paths, name: &Name, shim: Process) -> RunRecord {
 mod tests {
     use super::*;
 
-    /// It cannot be read: it leads to itself.
+    /// A link to itself, which cannot be read.
     fn link(path: &Path) {
         std::os::unix::fs::symlink(path, path).unwrap();
     }

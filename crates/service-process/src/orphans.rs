@@ -1,5 +1,5 @@
-//! Ends what a dead shim kept. The kernel ends the service's own process with its shim; what that had started is found by
-//! its session, or by the mark that every process of a run has in its environment.
+//! Kills the remaining processes of a dead shim. The kernel kills the service's own process with its shim. Its
+//! descendants are found by their session, or by the mark in the environment of every process of a run.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,20 +11,20 @@ use service_shim::Process;
 use std::io;
 use std::time::Duration;
 
-/// Between two looks at processes that were killed and are still there.
+/// The delay between searches for killed processes that still exist.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
-/// After so many looks what is left is beyond us, for example another user's.
+/// After this many searches the remaining processes cannot be killed, for example another user's.
 const MAX_SEARCHES: u32 = 400;
 
-/// What stands behind [`RUN_ID_VARIABLE`]: no other run of any project has the same.
+/// The value of [`RUN_ID_VARIABLE`], unique across runs and projects.
 pub(super) fn mark(paths: &Paths, name: &Name, run: u64) -> String {
     format!("{}#{run}", paths.files(name).directory().display())
 }
 
-/// Removes the socket of a dead shim and kills every process of its run, until there is none or it is clear that some cannot
-/// be killed. Must not be called while the shim lives.
+/// Removes the socket of a dead shim and kills every process of its run, until none is left or some cannot be killed.
+/// The shim must not be alive.
 pub async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Process>) {
-    // Nobody listens there any more.
+    // No process listens there any more.
     let _ = std::fs::remove_file(paths.files(name).socket());
     let mark = format!("{RUN_ID_VARIABLE}={}", mark(paths, name, run));
     for _ in 0..MAX_SEARCHES {
@@ -36,7 +36,7 @@ pub async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Process>) 
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 }
             }
-            // Who cannot be looked at may be left.
+            // A process that cannot be inspected may remain.
             Err(error) => {
                 tracing::warn!(service = %name, run, %error, "the shim died; cannot find its processes");
             }
@@ -58,12 +58,12 @@ fn kin(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
     Ok(kin)
 }
 
-/// A session id is used again only after the whole session has ended, and then by a process that is younger than the
-/// leader's; so whoever has the leader's pid as session, and is not another leader, belongs to it.
+/// A session id is reused only after the whole session has ended, and then by a process younger than the leader. A
+/// process with the leader's pid as its session therefore belongs to the leader, unless it is a leader itself.
 fn is_kin(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
     let environment = match std::fs::read(format!("/proc/{pid}/environ")) {
         Err(error) if is_short(&error) => return Err(error),
-        // It is gone, or another user's.
+        // It has ended, or is another user's.
         read => read.unwrap_or_default(),
     };
     let Some(process) = Process::try_find(pid)? else { return Ok(false) };

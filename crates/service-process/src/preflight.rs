@@ -1,5 +1,5 @@
-//! What a start of a service needs from the disk, looked at before what runs is stopped for it. It is a look and no promise: what
-//! is there now may be gone when the service is started.
+//! The files that a start of a service needs, checked before running services are stopped for it. The check is no
+//! guarantee: a file may disappear before the start.
 
 use super::executable::{Refusal, Search};
 use service_core::config::{Manager, Readiness, Service};
@@ -11,30 +11,30 @@ use service_host::paths::Paths;
 use service_shim::protocol::Identity;
 use std::ffi::OsString;
 
-/// Where programs are looked for when neither the service nor the daemon has a `PATH`; as the shim has it.
+/// The directories of programs if neither the service nor the daemon has a `PATH`; the same as in the shim.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// One thing that a start would fail for.
+/// One reason why a start would fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocker {
-    /// The key of the definition that it is about.
+    /// The key of the definition.
     pub key: &'static [&'static str],
     /// Continues "cannot start `web`: ".
     pub why: String,
     /// The next step.
     pub help: String,
-    /// Whether something that runs before may still make it.
+    /// Whether a service that starts earlier may create it.
     pub may_be_made: bool,
 }
 
 impl Blocker {
-    /// A file that is not there, or not as it has to be.
+    /// A missing or wrong file.
     fn of_file(key: &'static [&'static str], why: String, help: impl Into<String>) -> Self {
         Self { key, why, help: help.into(), may_be_made: true }
     }
 }
 
-/// All that a start would fail for, as far as that can be seen without starting anything.
+/// All visible reasons why a start would fail. Nothing is started.
 pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     let mut found = Vec::new();
     let ours = service.manager == Manager::Process;
@@ -46,7 +46,7 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
         None
     });
     let directory = paths.working_dir(service.working_dir.as_deref());
-    // Of what others run only `command` enters it.
+    // Among managers, only `command` uses the directory.
     let is_entered = ours || service.manager == Manager::BuiltIn("command".to_owned());
     if is_entered && !directory.is_dir() {
         let what = if directory.exists() { "is not a directory" } else { "does not exist" };
@@ -77,7 +77,7 @@ fn program(
     if !directory.is_dir() && !name.starts_with('/') {
         return None;
     }
-    // What an env file that cannot be read says of it is not known.
+    // The variables of an unreadable env file are unknown.
     let path = variables.map(|variables| {
         let own = variables.iter().rev().find(|(key, _)| key == "PATH");
         let own = own.map(|(_, path)| OsString::from(path));
@@ -87,7 +87,7 @@ fn program(
     refused.map(|Refusal { why, help }| Blocker::of_file(&["start_command"], why, help))
 }
 
-/// Where a check decides whether it has started, that check has to know whom to believe.
+/// A check that decides about readiness needs its certificates.
 fn authority(paths: &Paths, service: &Service) -> Option<Blocker> {
     let health = &service.health;
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;

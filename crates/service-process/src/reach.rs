@@ -1,9 +1,9 @@
-//! How a run is followed whose shim lives: over a connection while there is one, else by the record that the shim writes.
+//! How a run with a living shim is followed: over a connection, or without one by the record that the shim writes.
 //!
-//! A connection can end, and there may be none: its socket's file was removed, somebody has cut it off, or no descriptor is
-//! left for it ([`DescriptorPermit`]). None of this says that the shim has ended; only the kernel does. So the shim is tried again for as
-//! long as it lives. What it does meanwhile is read from its record, and what is asked of it goes over a connection of its own
-//! that lasts as long as the order.
+//! A connection can end, or be impossible: the socket's file was removed, the connection was cut, or no descriptor is
+//! free for it ([`DescriptorPermit`]). None of this means that the shim has ended; only the kernel knows. The
+//! connection is therefore retried while the shim lives. Meanwhile its record is read, and each request uses a
+//! connection of its own.
 
 use super::connection::{ShimConnection, try_send};
 use super::launch::log_limits;
@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Until a shim that lives and cannot be reached is tried again: soon at first, for it may just be ending.
+/// The delays before a reconnect to a living shim: short at first, since the shim may be ending.
 const REACH_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
 
-/// After so many rounds one whose files seem to be gone is asked again to make them anew.
+/// After this many rounds, a shim without files is requested again to recreate them.
 const ASK_EVERY: u32 = 10;
 
-/// A connection to a shim, and the room that it takes.
+/// A connection to a shim, and its descriptor.
 #[derive(Debug)]
 pub struct Reached {
     pub(super) connection: ShimConnection,
@@ -32,7 +32,7 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// What has just been heard of a shim is kept if there is room for it.
+    /// Keeps the connection of a shim that has answered, if a descriptor is free.
     pub fn keep(connection: ShimConnection) -> Option<Self> {
         DescriptorPermit::connection().ok().map(|held| Self { connection, held })
     }
@@ -44,7 +44,7 @@ impl Reached {
 }
 
 impl Shims {
-    /// Takes up a run whose shim lives, and goes on with the connection in which it was found, if there was one.
+    /// Readopts a run with a living shim, over the connection that discovered it, if any.
     pub fn reattach(&self, definition: &Service, record: RunRecord, reached: Option<Reached>) -> ShimHandle {
         let (handle, mut asked) = new_handle(record.version);
         let direct = Arc::clone(&handle.direct);
@@ -63,7 +63,7 @@ impl Shims {
 }
 
 impl RunFollower {
-    /// Follows a shim that has been heard, or lives, until it has ended.
+    /// Follows a shim that has answered, or lives, until it has ended.
     pub(super) async fn attend(
         &self,
         shim: Process,
@@ -101,7 +101,7 @@ impl RunFollower {
         Some(orphaned_output)
     }
 
-    /// A connection to a shim that lives; none when it has ended.
+    /// A connection to a living shim; `None` after its end.
     async fn reach(
         &self,
         shim: Process,
@@ -152,8 +152,8 @@ impl RunFollower {
         }
     }
 
-    /// Reports what the shim has written down since the last look. How the run ended is for [`RunFollower::conclude`], when the shim
-    /// has let go of everything.
+    /// Reports changes of the shim's record. The end of the run is left to [`RunFollower::conclude`], after the shim
+    /// has released everything.
     fn read_along(&self, files: &Files, seen: &mut Option<(u64, i64, i64)>, last: &mut Option<RunRecord>) {
         let now = std::fs::metadata(files.record()).ok();
         let now = now.map(|file| (file.len(), file.mtime(), file.mtime_nsec()));
@@ -169,7 +169,7 @@ impl RunFollower {
     }
 }
 
-/// An order for a shim to which there is no connection. Where there can be none, the little that signals say is sent.
+/// A request for a shim without a connection. If none is possible, a signal conveys part of it.
 fn pass_on(files: &Files, shim: Process, order: ShimRequest) {
     let sent = ShimConnection::with(files).and_then(|connection| try_send(connection.stream(), order));
     if let Err(error) = sent {

@@ -1,8 +1,10 @@
-//! [`Shims`], the driver; [`ShimHandle`], which reaches the shim of one run; [`RunFollower`], the task that follows a run.
+//! [`Shims`], the driver; [`ShimHandle`], which reaches the shim of one run; [`RunFollower`], the task that follows a
+//! run.
 //!
-//! The task ends when the shim has ended: with a record that says how the run ended, or without one. If the shim dies first, its
-//! processes are killed, buffered output is flushed to the log, and the exit status is unknown. The end of a connection says
-//! nothing about the shim: while it lives the connection is made again, and meanwhile the record that it writes is read.
+//! The task ends when the shim has ended: with a record of the run's exit status, or without one. If the shim dies
+//! first, its processes are killed, buffered output is flushed to the log, and the exit status is unknown. A lost
+//! connection does not mean that the shim has ended: while the shim lives, the task reconnects, and meanwhile reads its
+//! record.
 
 use super::connection::{Frames, ShimConnection, send, try_send};
 use super::zygote::Zygote;
@@ -30,10 +32,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_AGAIN: Duration = Duration::from_millis(20);
 /// The first version of shims that share their output.
 pub(super) const SHARES_OUTPUT: u32 = 2;
-/// The first version of those that look for the line of `ready.log`, and signal the first process alone.
+/// The first version that matches `ready.log`, and signals the first process alone.
 const HEARS: u32 = 3;
 
-/// Starts and follows shims. Cheap to clone: one for each task that does.
+/// Starts and follows shims. Cheap to clone: each task has its own.
 #[derive(Debug, Clone)]
 pub struct Shims {
     pub(super) paths: Arc<Paths>,
@@ -62,7 +64,7 @@ pub struct ShimHandle {
     version: u32,
 }
 
-/// The shim itself, while it is connected and has said a word. A lock is right here: it is held for a copy.
+/// The shim itself, while it is connected and has reported. The lock is held for a copy.
 #[derive(Debug, Default)]
 pub(super) struct Direct(Mutex<Option<Arc<OwnedWriteHalf>>>);
 
@@ -76,23 +78,23 @@ impl Direct {
     }
 }
 
-/// What is asked of whoever follows a run.
+/// A request to the task that follows a run.
 #[derive(Debug)]
 pub(super) enum Ask {
     /// To pass this on to the shim.
     ShimRequest(ShimRequest),
-    /// To take the launch back; the answer comes if it has begun.
+    /// Withdraws the launch. The reply is sent if it has begun.
     CallOff(oneshot::Sender<()>),
 }
 
 impl ShimHandle {
-    /// Whether it looks for the line of `ready.log` by itself.
+    /// Whether it matches `ready.log` itself.
     pub fn hears_log(&self) -> bool {
         self.version >= HEARS
     }
 
-    /// Sends a signal to the whole tree. A shim that is gone has no tree, and a launch that has not begun does not begin
-    /// any more.
+    /// Sends a signal to the whole tree. A shim that has ended has no tree, and a launch that has not begun is
+    /// withdrawn.
     pub fn signal(&self, signal: i32) {
         self.order(ShimRequest::Signal(signal));
     }
@@ -100,7 +102,7 @@ impl ShimHandle {
     /// Asks the service to end with this signal.
     pub fn ask_to_end(&self, definition: &Service) {
         let signal = definition.stop_signal;
-        // Those of former versions know no other way than to signal all.
+        // Former versions can only signal the whole tree.
         self.order(match definition.kill_mode {
             KillMode::Main if self.version >= HEARS => ShimRequest::SignalFirst(signal),
             KillMode::Main | KillMode::Tree => ShimRequest::Signal(signal),
@@ -108,32 +110,32 @@ impl ShimHandle {
     }
 
     fn order(&self, order: ShimRequest) {
-        // A hundred that are stopped at once all hear it before the first of them has ended.
+        // A direct write reaches a hundred services that stop at once before the first one has ended.
         if self.direct.get().is_none_or(|shim| try_send((*shim).as_ref(), order).is_err()) {
             let _ = self.asked.send(Ask::ShimRequest(order));
         }
     }
 
-    /// Takes the launch back if it has not begun. Returns whether there is something to stop.
+    /// Withdraws the launch if it has not begun. Returns whether there is a run to stop.
     async fn has_begun(&self) -> bool {
         let (reply, begun) = oneshot::channel();
         self.direct.get().is_some() || (self.asked.send(Ask::CallOff(reply)).is_ok() && begun.await.is_ok())
     }
 }
 
-/// One that reaches nobody yet, and where its orders come.
+/// A handle without a connection, and the receiver of its requests.
 pub(super) fn new_handle(version: u32) -> (ShimHandle, UnboundedReceiver<Ask>) {
     let (asked, receiver) = unbounded_channel();
     (ShimHandle { asked, direct: Arc::default(), version }, receiver)
 }
 
-/// What the shim of a run that goes on has to say, and how to go on talking with it.
+/// Connects to the shim of a running service. Returns its record and the connection.
 pub async fn query_record(files: &Files) -> io::Result<(RunRecord, ShimConnection)> {
     let mut connection = ShimConnection::with(files)?;
     Ok((connection.record().await?, connection))
 }
 
-/// One run, followed.
+/// A followed run.
 pub(super) struct RunFollower {
     pub(super) shims: Shims,
     pub(super) name: Name,
@@ -150,7 +152,7 @@ impl RunFollower {
         self.shims.reports.observed(&self.name, self.run, what);
     }
 
-    /// Passes on what the shim says until this connection ends. Returns what it said last.
+    /// Handles the messages of the shim until the connection ends. Returns the last one.
     pub(super) async fn listen(
         &self,
         mut lines: Frames,
@@ -181,9 +183,9 @@ impl RunFollower {
         record.ok().inspect(|record| self.note_record(record))
     }
 
-    /// Reports all that a record says.
+    /// Reports the contents of a record.
     pub(super) fn note_record(&self, record: &RunRecord) {
-        // Before an end, whose error speaks of it.
+        // Before the end, whose error mentions it.
         if record.dropped > 0 {
             self.observed(Observation::Missing(record.dropped_lines()));
         }
@@ -221,7 +223,7 @@ impl RunFollower {
         }
     }
 
-    /// How the service ended, and whether a limit had to do with it.
+    /// The exit status of the service, and whether a limit caused it.
     fn exit(&self, exit: service_shim::Exit) -> Exit {
         limits::exit(&self.shims.paths, &self.name, self.run, exit)
     }
@@ -232,7 +234,7 @@ impl RunFollower {
         limits::leave(&self.shims.paths, &self.name, self.run).await;
     }
 
-    /// The record of a shim that has ended says how the run did, or else nobody knows.
+    /// The record of an ended shim has the exit status of the run; otherwise it is unknown.
     async fn find_out(&self, last: Option<RunRecord>, orphaned_output: Option<OrphanedOutput>) {
         if last.as_ref().is_some_and(RunRecord::is_end) {
             return;
@@ -257,8 +259,8 @@ impl RunFollower {
         self.report(Event::TreeExited(exit));
     }
 
-    /// What the shim wrote down before it ended. That it cannot be read at this moment, for want of a descriptor say, does not
-    /// mean that there is nothing.
+    /// The record that the shim wrote before it ended. A temporary read error, such as a lack of descriptors, is
+    /// retried.
     async fn last_record(&self) -> Option<RunRecord> {
         let files = self.shims.paths.files(&self.name);
         let deadline = clock::now().plus(READ_TIMEOUT);
@@ -274,7 +276,7 @@ impl RunFollower {
         }
     }
 
-    /// Brings into the log what a dead shim had not.
+    /// Writes the remaining output of a dead shim to the log.
     async fn write_down(&self, orphaned_output: OrphanedOutput, missing: DroppedLines) {
         let (files, limits) = (self.shims.paths.files(&self.name), self.log);
         match tokio::task::spawn_blocking(move || orphaned_output.flush_to_log(&files, limits, missing)).await
@@ -289,8 +291,7 @@ impl RunFollower {
     }
 }
 
-/// What `order` asks, as far as it can be had without a word: a shim passes a `SIGTERM` on, and takes its service along when
-/// it is killed.
+/// The signal closest to `order`: a shim forwards `SIGTERM`, and its death kills its service.
 pub(super) fn by_signal(shim: Process, order: ShimRequest) {
     let signal = match order {
         ShimRequest::Signal(nix::libc::SIGKILL) => Signal::SIGKILL,

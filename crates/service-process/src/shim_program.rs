@@ -3,8 +3,8 @@
 use service_api::{Code, Problem};
 use std::path::{Path, PathBuf};
 
-/// The program `service-shim`: the one that `$SERVICE_SHIM` names; without it the one beside this program, one directory up
-/// (tests and examples of cargo), or on `PATH`.
+/// The program `service-shim`: `$SERVICE_SHIM`; without it the one beside this program, one directory up (tests and
+/// examples of cargo), or on `PATH`.
 pub fn find_shim() -> Result<PathBuf, Problem> {
     const NAME: &str = "service-shim";
     if let Some(named) = std::env::var_os("SERVICE_SHIM").map(PathBuf::from) {

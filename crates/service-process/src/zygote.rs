@@ -1,11 +1,11 @@
-//! [`Zygote`]: the process that shims are forked from. It is started with the daemon, and at once again when it has died;
-//! shims outlive it, as they outlive the daemon.
+//! [`Zygote`]: the process that shims are forked from. It is started with the daemon, and restarted at once when it has
+//! died. Shims outlive it, as they outlive the daemon.
 //!
-//! While services wait for others, idle shims are forked ahead of their launch: to fork takes longer than to launch. An idle
-//! shim ends when its connection is closed, by this module or with the daemon.
+//! While services wait for dependencies, idle shims are forked ahead of their launch, because forking takes longer than
+//! launching. An idle shim ends when its connection is closed, by this module or with the daemon.
 //!
-//! The end of a zygote is awaited. Then its idle shims are dropped, and every launch that was sent to it learns of it
-//! ([`Lifeline::ended`]): no launch relies on a socket to tell that nobody reads it.
+//! The end of a zygote is awaited. Its idle shims are then dropped, and every launch that was sent to it is notified
+//! ([`Lifeline::ended`]): a socket does not tell that its reader is dead.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -32,25 +32,25 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, watch};
 
-/// How long a zygote may take to say hello, and after how long it is seen to that nobody has stopped it.
+/// The time limit for the hello of a zygote, and the period after which a frozen one is continued.
 const FIRST_WORD: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(1);
-/// How often it is looked whether somebody who is needed is frozen, in nanoseconds.
+/// The interval of checks for frozen processes, in nanoseconds.
 const WAKE_AGAIN: u64 = 500_000_000;
-/// At least so far apart are the starts of zygotes that die. Whoever launches meanwhile starts one and does not wait.
+/// The minimum interval between starts of zygotes that die. A launch meanwhile starts one without waiting.
 const APART: Duration = Duration::from_millis(100);
 
 /// At most so many shims wait for a launch; each has 90 KB and holds four descriptors here.
 const MAX_IDLE: usize = 32;
-/// They are made so long after it is known how many are needed: what has just been launched needs the processors now.
+/// The delay before idle shims are forked, because running launches need the processors first.
 const LULL: Duration = Duration::from_millis(10);
 
 /// A shim that waits for its launch, or is to be.
 #[derive(Debug)]
 pub struct IdleShim {
-    /// The connection on which the launch goes.
+    /// The connection of the launch.
     pub stream: UnixStream,
-    /// What is kept in case that the shim dies.
+    /// The output that remains if the shim dies.
     pub orphaned_output: OrphanedOutput,
     /// Ends with its zygote.
     pub zygote: Lifeline,
@@ -72,7 +72,7 @@ impl Lifeline {
 }
 
 impl IdleShim {
-    /// Hangs up on one that is not needed. That ends it, but for one that is frozen.
+    /// Closes the connection of a superfluous shim, which ends it unless it is frozen.
     fn let_go(self) {
         if let Ok(Some(shim)) = claim::withdraw(&self.orphaned_output.shared_buffer)
             && shim.is_alive()
@@ -91,9 +91,9 @@ pub struct Zygote {
     wanted: AtomicUsize,
     /// Whether that will be seen to after the lull.
     stocking: AtomicBool,
-    /// The process, or 0. It is woken without the lock, which is held by whoever waits until one that is frozen takes a launch.
+    /// The process, or 0. It is continued without the lock, which a launch may hold while it waits for a frozen zygote.
     pid: AtomicU32,
-    /// When it was woken last, in nanoseconds since boot.
+    /// The time of the last continue, in nanoseconds since boot.
     woken: AtomicU64,
     /// The lock is tokio's because a zygote that has to be started first is awaited.
     current: Mutex<Option<ZygoteProcess>>,
@@ -113,9 +113,9 @@ impl Zygote {
         Self { program, descriptors, wanted, stocking, pid, woken, current }
     }
 
-    /// One to launch.
+    /// A shim for a launch.
     ///
-    /// It may also never come into being, if the zygote is killed just now.
+    /// It may never come into being if the zygote is killed now.
     pub async fn shim(self: &Arc<Self>) -> io::Result<IdleShim> {
         let mut current = self.current.lock().await;
         if let Some(idle) = current.as_mut().and_then(ZygoteProcess::take_idle) {
@@ -139,7 +139,8 @@ impl Zygote {
         Ok(IdleShim { stream: from_std(ours)?, orphaned_output, zygote: zygote.lifeline.clone() })
     }
 
-    /// So many services wait for others: soon there is a shim for each of them, or for the first few.
+    /// Sets the number of services that wait for dependencies. An idle shim is forked for each of them, up to the
+    /// limit.
     pub fn want(self: &Arc<Self>, number: usize) {
         let number = DescriptorBudget::now().spares(number.min(MAX_IDLE));
         if self.wanted.swap(number, Ordering::Relaxed) != number {
@@ -161,18 +162,19 @@ impl Zygote {
         });
     }
 
-    /// Makes one of those that are wanted, and lets go of those that are not; whether it has made one.
+    /// Forks one missing idle shim and drops superfluous ones. Returns whether it has forked.
     async fn stock(&self) -> bool {
         let mut current = self.current.lock().await;
         let wanted = self.wanted.load(Ordering::Relaxed);
-        // What is wrong with a zygote, or with this machine, the next start says.
+        // The next start reports the error of a zygote or of the machine.
         let Some(zygote) = &mut *current else { return false };
         let idle = wanted.min(zygote.idle.len());
         zygote.idle.drain(idle..).for_each(IdleShim::let_go);
         zygote.idle.len() < wanted && zygote.make_idle().await.is_ok()
     }
 
-    /// Starts one, if there is none, so that the first service does not wait for it. What is wrong with it the first start says.
+    /// Starts a zygote if there is none, so that the first service does not wait for it. The first start reports an
+    /// error.
     pub async fn warm(self: &Arc<Self>) {
         let mut current = self.current.lock().await;
         if current.is_none() {
@@ -180,8 +182,8 @@ impl Zygote {
         }
     }
 
-    /// Lets a zygote that somebody has stopped (`SIGSTOP`) go on, and shims of it that keep nothing yet. Thousands of launches
-    /// may ask for it at the same time.
+    /// Continues a zygote that was stopped with `SIGSTOP`, and its shims without a service. Thousands of launches may
+    /// call this at once.
     pub fn wake(&self) {
         let now = clock::now().as_nanos();
         let woken = self.woken.load(Ordering::Relaxed);
@@ -198,12 +200,13 @@ impl Zygote {
         }
     }
 
-    /// Lets go of the zygote and of shims that wait. They end, frozen or not, unless they keep something.
+    /// Closes the connections of the zygote and of idle shims. They end, frozen or not, unless they supervise a
+    /// service.
     pub async fn end(&self) {
         self.wanted.store(0, Ordering::Relaxed);
         self.woken.store(0, Ordering::Relaxed);
         self.wake();
-        // Whoever launches at this moment may wait for one that is frozen, and goes on now.
+        // A running launch may wait for a frozen zygote, which continues now.
         let current = tokio::time::timeout(SILENCE, self.current.lock()).await;
         let Some(zygote) = current.ok().and_then(|mut current| current.take()) else { return };
         zygote.idle.into_iter().for_each(IdleShim::let_go);
@@ -238,7 +241,7 @@ impl Zygote {
             Ok(Hello { version: PROTOCOL_VERSION }) => {
                 Ok(ZygoteProcess { socket, lifeline: Lifeline(lifeline), idle: Vec::new() })
             }
-            // Somebody has killed it.
+            // It was killed.
             _ if line.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Err(io::Error::other(format!(
                 "`{}` has another version than the daemon; install both from the same release",
@@ -260,7 +263,7 @@ impl Zygote {
     /// A zygote has ended that was started at this moment.
     async fn ended(self: Arc<Self>, pid: u32, begun: Moment) {
         let _ = self.pid.compare_exchange(pid, 0, Ordering::Relaxed, Ordering::Relaxed);
-        // Of one that has ended before it was made known whoever started it tells.
+        // If it ended before it was registered, the start reports the error.
         let dead = self.current.lock().await.take_if(|zygote| zygote.lifeline.has_ended());
         let Some(dead) = dead else { return };
         tracing::warn!(pid, "the process that shims are forked from has ended; starting another");
@@ -271,8 +274,8 @@ impl Zygote {
     }
 }
 
-/// Owns the process of a zygote. When that has ended nobody relies on it any more. A future that is boxed, because it may
-/// start the next one.
+/// Owns the process of a zygote. After its end no launch relies on it. The future is boxed because it may start the
+/// next zygote.
 fn wait_for_end(
     zygote: Weak<Zygote>,
     mut process: Child,
@@ -297,7 +300,7 @@ impl ZygoteProcess {
         Ok(())
     }
 
-    /// One that waits, unless there is none or nobody would look after it.
+    /// An idle shim, unless there is none or the zygote has ended.
     fn take_idle(&mut self) -> Option<IdleShim> {
         let lives = !self.lifeline.has_ended() && is_open(&self.socket);
         std::iter::from_fn(|| self.idle.pop()).find(|shim| lives && is_open(&shim.stream))
@@ -309,7 +312,7 @@ impl ZygoteProcess {
     }
 }
 
-/// Whether somebody who has nothing to say is at the other end.
+/// Whether the peer is alive and silent.
 fn is_open(stream: &UnixStream) -> bool {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(stream.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)

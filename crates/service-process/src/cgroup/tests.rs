@@ -1,12 +1,12 @@
-//! Cgroups on a tree of plain files, which take everything that is written: what is decided and written, and where. What
-//! a kernel makes of it is in docs/reliability.md.
+//! Cgroups on a tree of plain files, which accept every write: what is decided and written, and where.
+//! docs/reliability.md has the results on real kernels.
 
 use super::{Around, Cgroup, LEAF, Site};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A machine whose cgroups are mounted at `cgroups`.
+/// A machine with cgroups mounted at `cgroups`.
 struct Machine {
     directory: TempDir,
     systemd: bool,

@@ -1,4 +1,4 @@
-//! What is refused, and what is not.
+//! Programs that are refused, and programs that are not.
 
 use super::*;
 use std::os::unix::fs::PermissionsExt;
