@@ -71,7 +71,7 @@ pub(crate) fn events(project: &Project, asked: &Asked) -> Result<Vec<Event>, Pro
     journal::events(&project.state_dir, &asked.question(project)?)
 }
 
-/// What happened to services, and what their checks said.
+/// Events of services, and results of checks.
 pub(crate) fn history(project: &Project, asked: &Asked) -> Result<Vec<HistoryEntry>, Problem> {
     journal::history(&project.state_dir, &asked.question(project)?)
 }

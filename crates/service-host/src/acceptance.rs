@@ -1,10 +1,10 @@
-//! [`Acceptance`]: what of a `services.toml` may be run in order to look.
+//! [`Acceptance`]: the definitions of a `services.toml` that may be run for a status query.
 //!
-//! To say how a service is that is at rest, its manager is asked, which runs what the file names. The file may be anybody's work,
-//! as in a tree that was only cloned; so who looks runs nothing of it until its user has said `start`, `restart`, `apply` or
-//! `run` in the project, or `service trust`. What was accepted is remembered for each service, by a hash of all that is run to
-//! look at it: what a file says anew (`git pull`) is accepted anew. What runs is asked by the definition with which it was
-//! started, and so is not asked about here.
+//! The status of an inactive service is queried from its manager, which runs commands of the file. The file may be
+//! untrusted, as in a cloned repository. Nothing of it is therefore run for a query until the user has run `start`,
+//! `restart`, `apply` or `run` in the project, or `service trust`. Acceptance is recorded for each service, as a hash
+//! of everything that its query runs, so a change (`git pull`) has to be accepted again. A running service is queried
+//! by the definition of its start, which this module does not concern.
 
 use crate::disk::{self, Disk};
 use serde::{Deserialize, Serialize};
@@ -18,44 +18,45 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// What is told in place of an answer.
+/// The answer in place of a status.
 pub const NOT_ASKED: &str =
     "not asked: its definition was not accepted by `service start` or `service trust`";
-/// What is refused because of that.
+/// The refusal for that reason.
 pub fn not_asked(cannot: &str) -> Problem {
     Problem::new(Code::UntrustedFile, format!("{cannot}: {NOT_ASKED}"))
         .help("read services.toml, and run `service trust`; or start the services you need")
 }
-/// How many hashes are remembered; then those of now alone.
+/// The maximum number of recorded hashes; beyond it only the present ones remain.
 const MAX_MARKS: usize = 8192;
-/// How many digits of a hash are kept.
+/// The number of digits of a recorded hash.
 const DIGITS: usize = 32;
 
-/// What may be asked.
+/// The accepted definitions.
 #[derive(Debug)]
 pub struct Acceptance {
-    /// Where it is remembered; absent: everything is accepted, as whoever embeds an orchestrator defines it all.
+    /// The files of the record; without them everything is accepted, since an embedding program defines its services
+    /// itself.
     places: Option<Places>,
     state: Mutex<State>,
     disk: Disk,
-    /// How often the file was taken up; it changes without a new number when something was accepted.
+    /// The version of the content. Acceptance notifies without a new version.
     changes: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
 struct Places {
     file: PathBuf,
-    /// What the user trusts.
+    /// The user's trust store.
     store: PathBuf,
-    /// What was accepted.
+    /// The accepted hashes.
     accepted: PathBuf,
 }
 
-/// The lock is held for a look-up.
+/// The lock is held for a lookup.
 #[derive(Debug, Default)]
 struct State {
     accepted: BTreeSet<String>,
-    /// The content that was taken up: its own hash, and the modules that it names.
+    /// The present content: its hash, and the modules that it names.
     content: Option<(String, Vec<String>)>,
     /// When the user's trust last changed.
     trusted: Option<std::time::SystemTime>,
@@ -74,7 +75,7 @@ impl Default for Acceptance {
 }
 
 impl Acceptance {
-    /// What was accepted in this project.
+    /// The acceptance of this project.
     pub fn open(state_dir: &Path, file: &Path, disk: Disk) -> Self {
         let accepted = state_dir.join("accepted.json");
         let written: Option<Written> = disk::peek(&accepted, disk::unseal);
@@ -91,16 +92,16 @@ impl Acceptance {
         self.changes.send_modify(|loads| *loads += 1);
     }
 
-    /// What the content that is in force is known by, as `service trust` has it.
+    /// The hash of the present content, as in `service trust`.
     pub fn hash(&self) -> Option<String> {
         let (own, modules) = self.state().content.clone()?;
         trust::combined(own, &self.places.as_ref()?.file, modules.iter().map(String::as_str)).ok()
     }
 
-    /// Whether this service may be asked how it is although nobody here has started it.
+    /// Whether this service may be queried while it is inactive.
     pub fn covers(&self, service: &Service) -> bool {
         let Some(places) = &self.places else { return true };
-        // What was added was typed by the user.
+        // The user has typed the definition of an added service.
         service.origin != Origin::File
             || !is_asked(service)
             || self.has(&places.mark(service))
@@ -112,7 +113,7 @@ impl Acceptance {
         self.places.is_none() || self.has(&nu_mark(nu)) || self.is_trusted()
     }
 
-    /// Accepts all that this plan has; whether that is news.
+    /// Accepts everything in this plan. Returns whether that changes anything.
     pub fn accept(&self, plan: &Plan) -> bool {
         let Some(places) = &self.places else { return false };
         let services = plan.ids().map(|id| plan.service(id)).filter(|service| is_asked(service));
@@ -150,7 +151,7 @@ impl Acceptance {
         changed
     }
 
-    /// Waits until this service may be asked; `false` if another content was taken up before that.
+    /// Waits until this service may be queried; `false` if the content changes before.
     pub async fn permits(&self, service: &Service) -> bool {
         let mut changes = self.changes.subscribe();
         let loads = *changes.borrow_and_update();
@@ -178,12 +179,12 @@ impl Acceptance {
     }
 }
 
-/// Whether to look at it runs something that the file names, or asks where the file says.
+/// Whether a query runs commands of the file, or contacts an address of the file.
 fn is_asked(service: &Service) -> bool {
     service.manager != Manager::Process || service.endpoint.is_some()
 }
 
-/// The modules that a file names, as it writes them.
+/// The modules that a file names, as written.
 fn modules(plan: &Plan) -> Vec<String> {
     let services = plan.ids().map(|id| plan.service(id)).filter(|service| service.origin == Origin::File);
     let module = |service: &std::sync::Arc<Service>| match &service.manager {
@@ -202,7 +203,7 @@ fn shortened(hash: &str) -> String {
 }
 
 impl Places {
-    /// All that is run, or asked, to look at a service.
+    /// The hash of everything that a query of a service runs or contacts.
     fn mark(&self, service: &Service) -> String {
         let module = match &service.manager {
             Manager::Module(path) => {
@@ -220,7 +221,7 @@ impl Places {
     }
 }
 
-/// Settings without what was not accepted of them.
+/// The configured Nushell, if it was accepted.
 pub fn accepted_nu<'s>(acceptance: &Acceptance, settings: &'s Settings) -> Option<&'s str> {
     settings.nu.as_deref().filter(|nu| acceptance.covers_nu(nu))
 }

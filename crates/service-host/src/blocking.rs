@@ -1,4 +1,4 @@
-//! Blocking work on threads of the pool, with a bound for how much of it runs at once: the runtime has one thread, and hundreds of
+//! Blocking work on threads of the pool, with a limit of concurrent work: the runtime has one thread, and hundreds of
 //! readers must not delay a start.
 
 use std::io;
@@ -10,7 +10,8 @@ pub async fn run_blocking<T: Send + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    // The semaphore is never closed. The work holds the permit: a caller that goes away does not end it.
+    // The semaphore is never closed. The work holds the permit, so that it counts also after its caller has been
+    // dropped.
     let permit = Arc::clone(permits).acquire_owned().await;
     let work = move || {
         let _permit = permit;

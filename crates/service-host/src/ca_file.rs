@@ -24,7 +24,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, St
     Ok(known)
 }
 
-/// Reads a regular file that is not too large; anything else could keep us.
+/// Reads a regular file up to a limit. Other kinds of files may block.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {

@@ -1,4 +1,4 @@
-//! The one place where the daemon reads a clock.
+//! The only clock of the daemon.
 
 #![expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
 
@@ -43,14 +43,14 @@ pub fn today() -> Timestamp {
 /// Sleeps until a moment; for ever if there is none.
 pub async fn sleep_until(moment: Option<Moment>) {
     match moment {
-        // The runtime's timers are a millisecond coarse, also for what is due already.
+        // The timers of the runtime have a resolution of a millisecond, also for past deadlines.
         Some(moment) if moment <= now() => {}
         Some(moment) => tokio::time::sleep(moment.since(now())).await,
         None => std::future::pending().await,
     }
 }
 
-/// A span in milliseconds, to the microsecond, as the API writes it.
+/// A span in milliseconds, to the microsecond, in the format of the API.
 pub fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }

@@ -5,7 +5,7 @@ use service_core::config::Service;
 use service_shim::protocol::Identity;
 use std::ffi::CString;
 
-/// Looks up who the service runs as.
+/// Looks up the user and the groups of a service.
 pub fn resolve_identity(service: &Service) -> Result<Option<Identity>, String> {
     let Some(name) = &service.user else {
         return match &service.group {

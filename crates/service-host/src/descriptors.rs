@@ -1,9 +1,9 @@
-//! [`DescriptorBudget`]: how many descriptors this process may use for what. Its limit is shared out, so that some are always left for the
-//! door, for files and for checks, however many services there are.
+//! [`DescriptorBudget`]: the shares of this process's limit of open files, so that connections, files and checks always
+//! have descriptors, whatever the number of services.
 //!
-//! A service takes one descriptor, the connection to its shim, and as long as that is little of what there is, three more for
-//! what the shim would leave if it died ([`service_shim::OrphanedOutput`]). What does not fit is followed without
-//! (`service-process`), and not started.
+//! A service takes one descriptor, the connection to its shim. While these are few, it takes three more for the output
+//! that a dead shim would leave ([`service_shim::OrphanedOutput`]). Beyond that, services are followed without them
+//! (`service-process`), and finally refused.
 
 use nix::libc::{EMFILE, ENFILE};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -12,20 +12,20 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What the daemon itself has open, and opens for a moment: files, `/proc`, the descriptors of one launch.
+/// Descriptors of the daemon itself: files, `/proc`, the descriptors of one launch.
 const RESERVED: usize = 32;
-/// More than this the doors, logs and checks do not need together.
+/// The maximum of connections, logs and checks together.
 const MAX_OTHERS: usize = 8192;
-/// The descriptors of what a shim would leave.
+/// The descriptors of a shim's output.
 const ORPHANED_OUTPUT_DESCRIPTORS: usize = 3;
 /// More than this is not spared for connections without.
 const MAX_SPARED: usize = 4096;
 /// The descriptors that a check has open at most.
 const CHECK_DESCRIPTORS: usize = 2;
 
-/// Those that are held for services.
+/// The descriptors held for services.
 static HELD: AtomicUsize = AtomicUsize::new(0);
-/// The soft limit before it was raised: that of services, checks and managers.
+/// The soft limit before it was raised: the limit of services, checks and managers.
 static MEANT: OnceLock<u64> = OnceLock::new();
 
 /// A limit, shared out.
@@ -35,7 +35,7 @@ pub struct DescriptorBudget {
 }
 
 impl DescriptorBudget {
-    /// As it is now; it may be changed while the daemon runs (`prlimit`).
+    /// The present budget. The limit may change while the daemon runs (`prlimit`).
     pub fn now() -> Self {
         let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
         Self { limit: usize::try_from(soft).unwrap_or(usize::MAX) }
@@ -50,12 +50,12 @@ impl DescriptorBudget {
         (self.shared() / 16 * 7).max(self.shared().saturating_sub(MAX_OTHERS))
     }
 
-    /// So far also what shims would leave is kept.
+    /// The number up to which services also keep the output of their shims.
     fn with_orphaned_output(self) -> usize {
         (self.services() / 2).max(self.services().saturating_sub(MAX_SPARED))
     }
 
-    /// Of connections of one kind at one door, at most this many.
+    /// The limit of connections of one kind at one listener.
     pub fn connections(self, most: usize) -> usize {
         most.min(self.shared() / 16).max(4)
     }
@@ -75,18 +75,18 @@ impl DescriptorBudget {
         most.min(self.services() / 32)
     }
 
-    /// Of services that are looked at side by side, at most this many: each takes two.
+    /// The limit of services examined at once, with two descriptors each.
     pub fn preflight_checks(self, most: usize) -> usize {
         most.min(self.shared() / 16).max(1)
     }
 }
 
-/// What a service takes of the descriptors; given back when it is dropped.
+/// The descriptors of a service, released on drop.
 #[derive(Debug)]
 pub struct DescriptorPermit(usize);
 
 impl DescriptorPermit {
-    /// Takes what a connection needs.
+    /// Takes the descriptor of a connection.
     pub fn connection() -> Result<Self, NoDescriptors> {
         let budget = DescriptorBudget::now();
         let mut held = Self(0);
@@ -97,7 +97,7 @@ impl DescriptorPermit {
         }
     }
 
-    /// Takes what its orphaned output would need, too; whether there is room for that.
+    /// Takes the descriptors of its orphaned output. Returns whether they are available.
     pub fn and_orphaned_output(&mut self) -> bool {
         self.0 > 1
             || self.try_reserve(ORPHANED_OUTPUT_DESCRIPTORS, DescriptorBudget::now().with_orphaned_output())
@@ -117,11 +117,11 @@ impl Drop for DescriptorPermit {
     }
 }
 
-/// What helps where there is none.
+/// The remedy.
 pub const RAISE_LIMIT_HELP: &str =
     "raise `ulimit -n`, or `LimitNOFILE=` of its unit, and run `service daemon restart`";
 
-/// There is none for one more service.
+/// No descriptor is free for a further service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoDescriptors {
     limit: usize,
@@ -147,16 +147,15 @@ pub fn is_short(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// Lets this process have as many descriptors open as it may. Returns how many it could have before, which is what
-/// services begin with.
+/// Raises the soft limit to the hard limit. Returns the former soft limit, which services start with.
 pub fn raise() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
     Some(*MEANT.get_or_init(|| soft))
 }
 
-/// Lets a program begin with as many as it is meant to have, and not with what the daemon may: some close all that there
-/// could be.
+/// Gives a child the former soft limit instead of the raised one, because some programs close every possible
+/// descriptor.
 #[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
 pub fn as_meant(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;

@@ -1,11 +1,11 @@
-//! [`Disk`]: files that survive the death of the machine, without anybody who writes them waiting for the disk.
+//! [`Disk`]: files that survive a power failure, without writers that wait for the disk.
 //!
-//! A file that was written is brought to the disk [`SYNC_DELAY`] later by a thread that lives only while there is something
-//! to do. Until then a power failure may leave of a replaced file nothing, a part, or zeros. So [`Disk::replace`] keeps the
-//! version before it beside it, as long as that is the last one known to be on the disk, and every line of JSON carries a
-//! checksum ([`seal`]). [`Disk::read`] takes the newest version whose content is whole, and remembers what was not.
+//! A written file is synced [`SYNC_DELAY`] later, by a thread that lives only while work is pending. Until then a power
+//! failure may leave nothing, a part, or zeros of a replaced file. [`Disk::replace`] therefore keeps the previous
+//! version beside it while that is the last synced one, and every line of JSON carries a checksum ([`seal`]).
+//! [`Disk::read`] uses the newest intact version, and reports damaged ones.
 //!
-//! What was written more than `SYNC_DELAY` and one sync ago is therefore there after a power failure.
+//! Data written more than `SYNC_DELAY` and one sync ago survives a power failure.
 
 use crate::clock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,19 +16,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long what was written may stay in memory.
+/// How long written data may stay unsynced.
 const SYNC_DELAY: Duration = Duration::from_secs(2);
-/// What stands before the checksum of a line, and how long that is with it.
+/// The prefix of a line's checksum, and its length including the checksum.
 const SEAL: &[u8] = b",\"crc\":\"";
 const SEAL_LENGTH: usize = SEAL.len() + "01234567\"}".len();
 
-/// The files of one project on their way to the disk. Clones share it.
+/// The pending files of one project. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Disk(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    // A lock and not a task: whoever writes is the owner of the fleet, who does not wait; it is held for a look-up.
+    // A lock and not a task, because the writer is the engine, which must not wait. The lock is held for a lookup.
     pending: Mutex<Pending>,
     changed: Condvar,
 }
@@ -41,13 +41,13 @@ struct Pending {
     replacements: u64,
     /// Whether a thread is at work.
     active: bool,
-    /// Whether somebody waits for it.
+    /// Whether a caller waits for it.
     urgent: bool,
     damage: Vec<String>,
 }
 
 impl Disk {
-    /// Replaces a file in one step, readable by its owner alone.
+    /// Replaces a file atomically, readable by its owner alone.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let aside = path.with_extension("new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
@@ -106,15 +106,16 @@ impl Disk {
         }
     }
 
-    /// Reads the newest version of a file that `parse` accepts; `None` if there is none. One that is not accepted is set
-    /// aside, and told as damage.
+    /// Reads the newest version of a file that `parse` accepts; `None` without any. A rejected version is set aside and
+    /// reported as damage.
     ///
     /// # Errors
-    /// Why it cannot be read. What it has is not known then, and it is left as it is: there may be no descriptor left.
+    /// The file cannot be read. Its content is unknown then, and it stays in place: the process may only lack a
+    /// descriptor.
     pub fn read<T>(&self, path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
         let (found, error) = newest(path, &parse)?;
         let Some(error) = error else {
-            // A former daemon may have been killed before it could do that.
+            // A former daemon may have been killed before it synced the file.
             File::open(path).and_then(|file| file.sync_data()).or_else(ignore_missing)?;
             return Ok(found);
         };
@@ -127,7 +128,7 @@ impl Disk {
         Ok(found)
     }
 
-    /// What was found damaged.
+    /// The damage found so far.
     pub fn damage(&self) -> Vec<String> {
         self.lock().damage.clone()
     }
@@ -148,7 +149,7 @@ impl Shared {
             drop(pending);
             sync(&dirty);
             pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            // What was replaced meanwhile may have been opened before or after that.
+            // A file replaced meanwhile may have been opened before or after that.
             pending
                 .unsynced
                 .retain(|path, number| !dirty.contains(path) || unsynced.get(path) != Some(number));
@@ -174,18 +175,17 @@ fn sync(paths: &BTreeSet<PathBuf>) {
     }
 }
 
-/// Only looks: what [`Disk::read`] would find.
+/// The result of [`Disk::read`], without setting anything aside.
 pub fn peek<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> Option<T> {
     read_if_present(path, parse).ok().flatten()
 }
 
-/// The same, where it matters whether there is nothing or nobody knows.
+/// The same, with errors instead of `None` for an unreadable file.
 pub fn read_if_present<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
     Ok(newest(path, &parse)?.0)
 }
 
-/// Writes a small file, for which one may wait, so that it is on the disk when this returns. One that has these bytes is left
-/// alone.
+/// Writes a small file and syncs it before it returns. A file with the same content is left alone.
 pub fn write_now(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if std::fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(());
@@ -198,10 +198,10 @@ pub fn write_now(path: &Path, bytes: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
-/// The content, and why the newest version could not be used.
+/// The content, and why the newest version is unusable.
 ///
 /// # Errors
-/// Why a version cannot be read, so that nobody knows what it has.
+/// A version cannot be read, so the content is unknown.
 fn newest<T>(
     path: &Path,
     parse: &impl Fn(&[u8]) -> io::Result<T>,
@@ -231,7 +231,7 @@ pub fn seal(mut object: Vec<u8>) -> Vec<u8> {
     object
 }
 
-/// Whether a line is as it was written. Those of former versions have no checksum.
+/// Whether the checksum of a line is right. Lines of former versions have none.
 pub fn is_whole(line: &[u8]) -> bool {
     let Some(start) = line.len().checked_sub(SEAL_LENGTH) else { return true };
     let (object, end) = line.split_at(start);
@@ -240,7 +240,7 @@ pub fn is_whole(line: &[u8]) -> bool {
     checksum == Some(crc32fast::hash(object))
 }
 
-/// What a line says, if it is as it was written.
+/// The value of a line with a right checksum.
 pub fn unseal<T: serde::de::DeserializeOwned>(line: &[u8]) -> io::Result<T> {
     if !is_whole(line) {
         return Err(io::Error::new(ErrorKind::InvalidData, "its checksum is wrong"));
@@ -325,7 +325,7 @@ mod tests {
         Disk::default().replace(&path, &sealed(1)).unwrap();
         let aside = directory.path().join("y.json");
         std::fs::rename(&path, &aside).unwrap();
-        // It can be opened and not be read.
+        // A directory can be opened and not be read.
         std::fs::create_dir(&path).unwrap();
         let disk = Disk::default();
         assert!(disk.read(&path, number).is_err());

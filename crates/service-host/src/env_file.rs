@@ -1,4 +1,4 @@
-//! Env files: `NAME=value` lines as docker compose and the dotenv libraries read them. Nothing is expanded.
+//! Env files: `NAME=value` lines in the syntax of docker compose and the dotenv libraries. Variables are not expanded.
 //!
 //! An ambiguous line is an error with its line number. No error shows a value, because it may be a secret.
 
@@ -7,7 +7,7 @@ use service_api::trust::MAX_FILE_BYTES;
 use std::fmt;
 use std::path::Path;
 
-/// At most this many problems of a file are shown. A file of another kind would have one on every line.
+/// The maximum number of problems in an error. A file of another format would have one on every line.
 const MAX_SHOWN_COUNT: usize = 5;
 
 /// One variable of an env file.
@@ -19,10 +19,10 @@ pub enum Variable {
         name: String,
         /// Its value, without quotes and escapes.
         value: String,
-        /// Whether a shell would expand a `$` in it: it is not between single quotes.
+        /// Whether a shell would expand a `$` in it: it is not in single quotes.
         expandable: bool,
     },
-    /// `NAME` alone: passed on if the daemon has it.
+    /// `NAME` alone: the value of the daemon, if set.
     Inherited(String),
 }
 
@@ -84,7 +84,7 @@ struct Scanner<'t> {
 }
 
 impl Scanner<'_> {
-    /// One line, or several where a quoted value spans them. Where it fails nothing of the line is taken.
+    /// One line, or several if a quoted value spans them. After an error nothing of the line is consumed.
     fn entry(&mut self) -> Result<Option<Variable>, &'static str> {
         let line = without_line_end(self.rest.split_inclusive('\n').next().unwrap_or_default());
         if line.contains('\0') {
@@ -106,7 +106,7 @@ impl Scanner<'_> {
         };
         let name = name_of(name.trim_end())
             .ok_or("what stands before the `=` is no name: names have letters, digits, `_`, `.` and `-`")?;
-        // The value begins where the line says, and may go on behind it.
+        // A quoted value may continue on the following lines.
         let from = offset_in(self.rest, value) + (value.len() - value.trim_start().len());
         let first = value.trim_start().chars().next();
         let (value, expandable) = match first {
@@ -159,7 +159,7 @@ impl Scanner<'_> {
     }
 }
 
-/// The escapes of compose and python-dotenv; any other character keeps its backslash.
+/// The escapes of compose and python-dotenv. Any other character keeps its backslash.
 fn unescape(escaped: char, value: &mut String) {
     match escaped {
         'n' => value.push('\n'),

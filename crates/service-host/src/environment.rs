@@ -1,8 +1,8 @@
-//! The environment of a service: what it has of the daemon's, its env files, its own variables.
+//! The environment of a service: inherited variables, env files, its own variables.
 //!
-//! Of the daemon's, which is that of the shell of a user, a service has everything, unless it runs as another user or
-//! `env_clear` says otherwise. Then it has the variables that identify nobody, those that `pass_env` names, and those of its
-//! own user.
+//! A service inherits the whole environment of the daemon, which is that of the user's shell. With another user or
+//! `env_clear` it inherits only variables that identify no user and those in `pass_env`, and gets the login variables
+//! of its own user.
 
 use crate::env_file::{self, Variable};
 use nix::unistd::{Uid, User, geteuid};
@@ -13,14 +13,14 @@ use std::path::Path;
 
 /// Marks a process as belonging to one run of one service.
 pub const RUN_ID_VARIABLE: &str = "SERVICE_RUN_ID";
-/// What is set for each run and each call, and by nobody else.
+/// The variables that only the daemon sets, for each run and each call.
 pub const RESERVED_VARIABLES: [&str; 3] = [RUN_ID_VARIABLE, "SERVICE_CALL_ID", "NOTIFY_SOCKET"];
-/// What every program needs and says nothing about anybody; and all that begins with `LC_`.
+/// Variables that every program needs and that identify no user, in addition to those that begin with `LC_`.
 const EVERYBODYS: [&str; 5] = ["PATH", "LANG", "LANGUAGE", "TERM", "TZ"];
-/// What says who somebody is.
+/// Variables that identify a user.
 const OF_ONESELF: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
 
-/// All that a service has before what its definition says; `None`: whatever the daemon has.
+/// The environment of a service before its definition; `None` for the whole environment of the daemon.
 pub fn inherited_environment(
     service: &Service,
     identity: Option<&Identity>,
@@ -41,7 +41,7 @@ pub fn inherited_environment(
     let mut kept: Vec<(String, String)> =
         variables.filter(|(name, _)| is_passed(name) && !RESERVED_VARIABLES.contains(&&**name)).collect();
     if let Some(identity) = other {
-        // What is named is passed, whoever it is of.
+        // A named variable is passed, also if it identifies a user.
         let own = login_variables(identity).into_iter().filter(|(name, _)| !pass.contains(name));
         kept.extend(own);
     }
@@ -70,8 +70,8 @@ fn login_variables(identity: &Identity) -> Vec<(String, String)> {
     variables
 }
 
-/// What of a launch or of a command of this service waits for others, a file system or a name service, which may not answer;
-/// in the words of its failure.
+/// The step of a launch or a command that may block: a file system or a name service may not answer. Worded for its
+/// error.
 pub fn describe_slow_lookup(service: &Service) -> Option<&'static str> {
     match (service.env_file.is_empty(), service.user.is_none()) {
         (true, true) => None,
@@ -81,7 +81,7 @@ pub fn describe_slow_lookup(service: &Service) -> Option<&'static str> {
     }
 }
 
-/// What a service's environment has on top of the daemon's: its files, then its own variables.
+/// The variables of the definition: env files, then its own variables.
 pub fn read_environment(base_dir: &Path, service: &Service) -> Result<Vec<(String, String)>, String> {
     let mut variables = Vec::new();
     for file in &service.env_file {

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The longest path or abstract name that the kernel takes in an address.
+/// The longest path or abstract name of a socket address.
 pub const MAX_SOCKET_NAME_BYTES: usize = 107;
 
-/// Makes a directory that only its owner may enter, or sees to it that this one is.
+/// Creates a directory that only its owner may enter, or verifies an existing one.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     service_api::ownership::private_dir(path).map(drop)
 }
@@ -26,12 +26,12 @@ pub fn make_temporary_dir() -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// A file to append to, readable by its owner alone, which is made if it is not there.
+/// Opens a file for appending, and creates it if missing, readable by its owner alone.
 pub fn open_private(path: &Path) -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Replaces a file in one step, readable by its owner alone.
+/// Replaces a file atomically, readable by its owner alone.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("new");
     let mut file =

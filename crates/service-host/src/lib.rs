@@ -1,5 +1,5 @@
-//! What every part of the daemon needs of the machine: clocks, files, `/proc`, descriptors, environments and users. Nothing here
-//! knows of the fleet.
+//! Access to the machine: clocks, files, `/proc`, descriptors, environments and users. This crate does not know the
+//! fleet.
 
 pub mod acceptance;
 pub mod blocking;

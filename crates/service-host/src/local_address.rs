@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses of a host that is certainly this machine; none where another name may be anybody's. `localhost` and the
-/// names below it are this machine whatever a resolver says (RFC 6761).
+/// The addresses of a host that is certainly this machine; none for any other name. `localhost` and the names below it
+/// are this machine in every resolver (RFC 6761).
 pub fn local_addresses(host: &str) -> Vec<IpAddr> {
     let host = strip_brackets(host);
     let name = host.trim_end_matches('.').to_ascii_lowercase();

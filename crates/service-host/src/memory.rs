@@ -1,4 +1,4 @@
-//! What the allocator keeps for later goes back to the kernel.
+//! Returns unused heap to the kernel.
 
 /// Returns unused heap. This blocks allocations for some tenths of a millisecond.
 pub fn trim_heap() {
@@ -23,7 +23,7 @@ mod tests {
     #[test]
     #[cfg(target_env = "gnu")]
     fn what_is_trimmed_is_gone_and_nothing_else_is() {
-        // Every other 64 KB of 16 MB: the allocator keeps what is freed between blocks that stay.
+        // Every other 64 KB of 16 MB: the allocator retains freed memory between allocated blocks.
         let blocks: Vec<Vec<u8>> = (0..4096).map(|_| vec![7; 4096]).collect();
         let (mut freed, mut kept) = (Vec::new(), Vec::new());
         for (number, block) in blocks.into_iter().enumerate() {

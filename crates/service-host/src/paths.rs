@@ -1,4 +1,4 @@
-//! [`Paths`]: where the files of a project lie, and what relative paths are relative to.
+//! [`Paths`]: the files of a project, and the base directory of relative paths.
 
 use crate::disk::Disk;
 use service_api::project::fnv1a;
@@ -13,11 +13,11 @@ pub struct Paths {
     pub state_dir: PathBuf,
     /// The file for goals while the state directory cannot be written.
     pub fallback_state_file: Option<PathBuf>,
-    /// The file of the project; where there is none, what relative paths are relative to.
+    /// The file of the project, or its directory without a file.
     pub project: PathBuf,
-    /// What relative paths in definitions are relative to.
+    /// The base directory of relative paths in definitions.
     pub base_dir: PathBuf,
-    /// The Nushell that started us, if one did.
+    /// The Nushell that started the daemon, if any.
     pub nu: Option<PathBuf>,
     /// The kernel's id of this boot.
     pub boot_id: String,
@@ -26,7 +26,7 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// The directory of one service.
+    /// The files of one service.
     pub fn files(&self, name: &Name) -> Files {
         Files::new(self.services().join(&**name)).with_fallback_record(self.fallback_record(name))
     }
@@ -42,7 +42,7 @@ impl Paths {
         self.state_dir.join("services")
     }
 
-    /// Tells what is ours where others have things of the same names.
+    /// A name that distinguishes this project in shared namespaces.
     pub fn fingerprint(&self) -> String {
         format!("{:016x}", fnv1a(self.state_dir.as_os_str().as_encoded_bytes()))
     }

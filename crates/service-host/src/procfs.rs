@@ -1,4 +1,4 @@
-//! Memory and CPU of process trees, read from `/proc` only when somebody asks, and then at most every half second.
+//! Memory and CPU of process trees, read from `/proc` on request, and at most every half second.
 
 use crate::clock;
 use nix::sys::resource::{Resource, getrlimit};
@@ -6,17 +6,17 @@ use service_core::Moment;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long one sample answers everybody.
+/// How long a sample is reused.
 const SAMPLE_MAX_AGE: Duration = Duration::from_millis(500);
-/// How long a sample serves as the one before the next.
+/// How long a sample serves as the base of the next one.
 const SAMPLE_RETENTION: Duration = Duration::from_mins(5);
 
-/// What a process tree uses.
+/// The usage of a process tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
     /// Resident bytes.
     pub memory: u64,
-    /// Share of one core since the sample before, in percent.
+    /// Share of one core since the previous sample, in percent.
     pub cpu: Option<f64>,
     ticks: u64,
 }
@@ -37,7 +37,7 @@ pub struct CpuMeter {
 }
 
 impl CpuMeter {
-    /// What each of these trees uses.
+    /// The usage of each of these trees.
     pub fn read(&mut self, roots: &[ProcessTree]) -> BTreeMap<ProcessTree, Usage> {
         let now = clock::now();
         self.trees.retain(|_, (taken, _)| now.since(*taken) < SAMPLE_RETENTION);
@@ -69,26 +69,26 @@ fn tree(root: ProcessTree, last: Option<(Moment, Usage)>, now: Moment) -> Usage 
     usage
 }
 
-/// How many descriptors this process has open, short of the one that it takes to count them.
+/// The number of this process's open descriptors, without the one used for counting.
 pub fn count_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count().saturating_sub(1))
 }
 
-/// How many it may have open.
+/// The limit of this process's open descriptors.
 pub fn max_descriptors() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// What this process itself uses.
+/// The usage of this process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SelfUsage {
     /// Resident bytes.
     pub memory: u64,
-    /// User and system time since it began.
+    /// User and system time since its start.
     pub cpu_seconds: f64,
 }
 
-/// Reads it.
+/// Reads the usage of this process.
 pub fn read_self_usage() -> SelfUsage {
     let (ticks, pages) = stat(std::process::id()).unwrap_or_default();
     SelfUsage { memory: pages * page_size(), cpu_seconds: ticks as f64 / ticks_per_second() }
@@ -107,7 +107,7 @@ pub fn ticks_asleep(pid: u32) -> Option<u64> {
     fields.starts_with('S').then(|| stat(pid).map(|(ticks, _)| ticks)).flatten()
 }
 
-/// A process in words: its pid and what it is called.
+/// A process in a message: its pid and its name.
 pub fn describe(pid: u32) -> String {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     format!("pid {pid} ({})", name.trim_end())
@@ -124,7 +124,7 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
-/// Children of every thread, see `proc_pid_task_children(5)`; none where the kernel does not tell.
+/// The children of every thread, see `proc_pid_task_children(5)`; none without kernel support.
 pub fn children(pid: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());

@@ -1,4 +1,4 @@
-//! What drivers report to the owner of the fleet: events of runs, and what became known about them.
+//! Reports of drivers to the engine: events of runs, and observations.
 
 use super::clock;
 use super::text::CheckText;
@@ -30,7 +30,7 @@ pub enum ReportContent {
     Event(Event),
     /// A fact that is shown and decides nothing.
     Observation(Observation),
-    /// A manager that was asked to stop the run has started the service again as well.
+    /// A manager has restarted the service in one call.
     ManagerRestarted(ManagerInfo),
     /// The answer of a manager about a service that is inactive here since this run; `None` if the service does not run.
     FoundRunning(Option<Box<ManagerReport>>),
@@ -61,7 +61,7 @@ impl ReportSender {
         self.send(name, run, ReportContent::Observation(observation));
     }
 
-    /// Reports that a manager has started a service again that it was asked to stop.
+    /// Reports that a manager has restarted the service in one call.
     pub fn manager_restarted(&self, name: &Name, run: u64, info: ManagerInfo) {
         self.send(name, run, ReportContent::ManagerRestarted(info));
     }
@@ -72,33 +72,33 @@ impl ReportSender {
     }
 }
 
-/// What became known; it is shown, and decides nothing.
+/// An observation. It is displayed and decides nothing.
 #[derive(Debug)]
 pub enum Observation {
-    /// The processes of the run: the service's own, if there is one, and its shim.
+    /// The processes of the run: the service's own, if any, and its shim.
     Processes {
-        /// The process of the service, if it has begun and not ended.
+        /// The process of the service, while it runs.
         leader: Option<Process>,
         /// The shim.
         shim: Process,
     },
-    /// What a manager shows of it.
+    /// Data from a manager.
     Manager(ManagerInfo),
     /// The result of a check.
     Checked(CheckResult),
-    /// Why a manager could not stop the service; `None` when it did.
+    /// Why a manager could not stop the service; `None` after a success.
     StopError(Option<String>),
-    /// Why its shim, which lives, is not connected; `None` when it is.
+    /// Why its living shim is not connected; `None` when it is.
     Unreachable(Option<String>),
-    /// What the service's process left behind when it ended by itself.
+    /// The processes that the service's process left behind when it ended by itself.
     Left(LeftoverProcesses),
     /// How the stop command ended: with code 0, or why not.
     StopCommand(Result<(), String>),
     /// Lines that could not be written to the log.
     Missing(DroppedLines),
-    /// What the service said last of itself, as `STATUS=`.
+    /// The last `STATUS=` message of the service.
     Status(Option<String>),
-    /// Where the shim of the run counts what it gives the log.
+    /// The memory in which the shim of the run counts its log output.
     SharedBuffer(Arc<File>),
 }
 
@@ -118,7 +118,7 @@ pub struct CheckResult {
 }
 
 impl CheckResult {
-    /// The result of a check of this kind that began then, in words without secrets.
+    /// The result of a check of this kind that began then, without secrets.
     pub fn new(
         kind: &'static str,
         answer: Result<CheckText, CheckText>,
@@ -134,28 +134,28 @@ impl CheckResult {
     }
 }
 
-/// What is shown of an answer beside the state.
+/// The displayed data of a manager.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ManagerInfo {
     /// The main process of the service.
     pub pid: Option<u32>,
-    /// What the manager calls it, such as the id of a container.
+    /// The manager's identifier, such as the id of a container.
     pub id: Option<String>,
     /// When the run began.
     pub since: Option<Timestamp>,
     /// Memory in use, in bytes.
     pub memory: Option<u64>,
-    /// How often the manager itself has started it again.
+    /// How often the manager itself has restarted it.
     pub restarts: u32,
 }
 
-/// What a manager said of a service of which nobody was sure.
+/// A manager's report on a service in an uncertain state.
 #[derive(Debug, Clone)]
 pub struct ManagerReport {
     /// The facts that are shown beside the state.
     pub info: ManagerInfo,
     /// The health that the manager reports, as the result of a check.
     pub check: CheckResult,
-    /// What it means for a service that is thought to run.
+    /// The event for a service that is considered running.
     pub event: Event,
 }

@@ -1,4 +1,5 @@
-//! [`SingleFlight`]: what many ask for at once is done once, and all have the answer; one may also take an answer that is not old.
+//! [`SingleFlight`]: concurrent requests for the same work share one execution. A request may also accept a recent
+//! result.
 
 use crate::clock;
 use service_core::Moment;
@@ -10,15 +11,15 @@ use tokio::sync::OnceCell;
 /// More answers are forgotten all at once.
 const MAX_ENTRIES: usize = 4096;
 
-/// What is under way, and the last answers, by name.
+/// Running work, and the last results, by name.
 #[derive(Debug)]
 pub struct SingleFlight<T, V>(Mutex<HashMap<String, Arc<Flight<T, V>>>>);
 
-/// One question about a thing.
+/// One execution for a subject.
 #[derive(Debug)]
 struct Flight<T, V> {
     about: Arc<T>,
-    /// Who comes first does it; if that one goes away before it is done, the next begins anew.
+    /// The first caller executes. If it is dropped before the end, the next caller starts again.
     answer: OnceCell<(V, Moment)>,
 }
 
@@ -29,7 +30,7 @@ impl<T, V> Default for SingleFlight<T, V> {
 }
 
 impl<T, V: Clone> SingleFlight<T, V> {
-    /// What `make` gives, or gave to somebody who asked the same of the same thing: in this moment, or within `kept`.
+    /// The result of `make`, or of another caller with the same subject: concurrent, or finished within `kept`.
     pub async fn share<F: Future<Output = V>>(
         &self,
         name: &str,

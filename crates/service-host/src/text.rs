@@ -1,10 +1,10 @@
-//! Text of other programs, made fit to be shown: on one line, short, without control sequences and secrets.
+//! Text of other programs, prepared for display: on one line, short, without control sequences and secrets.
 
 use service_api::redact::cut;
 use service_api::{printable, quoted, redact};
 use std::io;
 
-/// What a check found, and beside it what a program wrote, which may be anything.
+/// The result of a check, with the unprepared output of a program.
 #[derive(Debug)]
 pub struct CheckText {
     /// One line that describes the result.
@@ -19,14 +19,14 @@ impl From<String> for CheckText {
     }
 }
 
-/// The longest that is told of what a check says, and of what a program wrote.
+/// The maximum length of a displayed message, and of a program's output.
 pub const MAX_MESSAGE_CHARS: usize = 400;
 const MAX_OUTPUT_CHARS: usize = 200;
-/// What is looked through for secrets; one that is cut is not known any more, so it is more than what is told.
+/// The length in which secrets are searched. It is larger than the displayed one, since a cut secret is not recognized.
 const MAX_REDACTED_CHARS: usize = 4 * MAX_MESSAGE_CHARS;
 
 impl CheckText {
-    /// One line, and not a long one, without secrets.
+    /// One short line without secrets.
     pub fn describe(&self, env: &[(String, String)]) -> String {
         let told = |text: &str, most| {
             let line = shorten_line(text, MAX_REDACTED_CHARS);
@@ -45,13 +45,13 @@ impl CheckText {
     }
 }
 
-/// On one line, without what tells a terminal to do things.
+/// On one line, without control sequences.
 fn shorten_line(text: &str, most: usize) -> String {
     let text = truncate(text, most);
     single_line(&text)
 }
 
-/// So many characters at most, the last of which says that there were more.
+/// At most this many characters; the last one marks a cut.
 pub fn truncate(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -59,12 +59,12 @@ pub fn truncate(text: &str, most: usize) -> String {
     }
 }
 
-/// Without what tells a terminal to do things; lines stay lines.
+/// Without control sequences; line ends remain.
 pub fn readable(text: &str) -> String {
     printable(text).into_owned()
 }
 
-/// What a manager says is not told any further.
+/// The maximum length of a manager's line.
 const MAX_LINE_CHARS: usize = 2_000;
 
 /// For a cell of a table.

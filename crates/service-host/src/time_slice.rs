@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long the owner may keep the thread while others wait for it.
+/// How long the engine may block the thread while other tasks wait.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// How long the owner of the fleet kept the thread that everybody is answered on.
+/// How long the engine blocked the shared thread.
 #[derive(Debug, Default)]
 pub struct LoopMetrics {
     number: AtomicU64,
@@ -18,7 +18,7 @@ pub struct LoopMetrics {
 }
 
 impl LoopMetrics {
-    /// Notes one.
+    /// Records one span.
     pub fn took(&self, span: Duration) {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         self.number.fetch_add(1, Ordering::Relaxed);
@@ -37,7 +37,7 @@ impl LoopMetrics {
     }
 }
 
-/// How long the thread has been ours: a turn in which there is much to do is taken in pieces.
+/// The time since the last yield. A long turn is divided into slices.
 pub struct TimeSlice {
     since: Moment,
     turns: Arc<LoopMetrics>,
@@ -59,14 +59,14 @@ impl TimeSlice {
         self.turns.took(clock::now().since(self.since));
     }
 
-    /// Lets others have the thread, after a while. No letter is taken meanwhile.
+    /// Yields to other tasks at the end of a slice. No input of the engine is handled meanwhile.
     pub async fn yield_if_spent(&mut self) {
         if clock::now().since(self.since) >= SLICE {
             self.release_while(tokio::task::yield_now()).await;
         }
     }
 
-    /// Lets others have the thread until this is done.
+    /// Yields to other tasks until the work is done.
     pub async fn release_while<T>(&mut self, work: impl Future<Output = T>) -> T {
         self.end();
         let done = work.await;

@@ -1,5 +1,5 @@
-//! The journal: what happened to the services, numbered, on disk and live. [`Journal`] writes it, [`Backlog`] reads it, and a
-//! [`Subscription`] goes on with what happens now.
+//! The journal: numbered events of the services, on disk and live. [`Journal`] writes it, [`Backlog`] reads it, and a
+//! [`Subscription`] continues with live events.
 
 mod checks;
 mod cursor;

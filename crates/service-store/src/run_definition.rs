@@ -1,9 +1,10 @@
-//! The definition of each service's last run, kept beside its record, so that a later daemon knows what runs; and the
-//! names that were there when the file was last applied.
+//! The definition of each service's last run, stored beside its record for later daemons; and the names of services
+//! when the file was last applied.
 //!
-//! Of the environment only a trace is written down: enough to see whether a value is still the same, not what it was.
+//! Environment values are stored as salted hashes: enough to detect a change, not to recover the value.
 //!
-//! The first line of the file has the definition, and each further one the number of a later run of the same.
+//! The first line of the file is the definition. Each further line is the number of a later run with the same
+//! definition.
 
 use serde::{Deserialize, Serialize};
 use service_api::trust::sha256;
@@ -19,13 +20,13 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// In more bytes no further run is noted.
+/// Beyond this size no further run is appended.
 const MAX_NOTES_BYTES: u64 = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
     run: u64,
-    /// Makes the same value look different in each file.
+    /// The salt of this file.
     #[serde(default)]
     salt: u64,
     definition: Service,
@@ -36,14 +37,14 @@ struct Again {
     run: u64,
 }
 
-/// Makes what a start will need while there is time; if that fails, the start says why.
+/// Creates the files of a start in advance. An error is reported by the start.
 pub fn prepare(files: &Files) {
     let made = private_dir(files.directory()).and_then(|()| files.prepare());
     let _ = made.and_then(|()| open_private(&path(files)));
 }
 
-/// Writes down with what a run is started, which may be what stands there already. Without it the next daemon takes what the
-/// file says then.
+/// Saves the definition of a run, which may equal the stored one. Without it, the next daemon uses the definition in
+/// the file.
 pub fn keep(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Result<()> {
     let files = paths.files(&definition.name);
     write(&files, definition, run, same).or_else(|error| match error.kind() {
@@ -55,12 +56,12 @@ pub fn keep(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Re
     })
 }
 
-/// To replace a file takes a file system ten times as long as to append to one.
+/// Replacing a file takes a file system ten times as long as appending to one.
 fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Result<()> {
     let mut file = open_private(&path(files))?;
     match file.metadata()?.len() {
         0 => file.write_all(&whole(definition, run)?),
-        // What stands before may be torn.
+        // The previous line may be incomplete.
         1..=MAX_NOTES_BYTES if same => {
             file.write_all(&[b"\n".to_vec(), disk::seal(serde_json::to_vec(&Again { run })?)].concat())
         }
@@ -80,10 +81,11 @@ fn path(files: &Files) -> PathBuf {
     files.directory().join("definition.json")
 }
 
-/// With what this run was started, if that was written down and can be read. A variable whose value is still that of
-/// `now` has it; of another one there is only the trace.
+/// The definition of this run, if it was stored and can be read. A variable with an unchanged value has the value of
+/// `now`; any other has only its hash.
 pub fn kept(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
-    // The first run has the number 1; to look for what a project of hundreds has never run takes its time.
+    // The first run has the number 1. The lookup is skipped because a project may have hundreds of services that never
+    // ran.
     if run == 0 {
         return None;
     }
@@ -108,7 +110,7 @@ pub fn last_run(files: &Files) -> u64 {
     runs.map(|Again { run }| run).max().unwrap_or(0)
 }
 
-/// Who ran a service last.
+/// The manager of a service's last run.
 pub fn last_manager(files: &Files) -> io::Result<Manager> {
     #[derive(Deserialize)]
     struct Kept {
@@ -123,7 +125,7 @@ pub fn last_manager(files: &Files) -> io::Result<Manager> {
     Ok(disk::unseal::<Kept>(first)?.definition.manager)
 }
 
-/// The same without the values that are not known: what is no longer defined is stopped without them.
+/// The definition without variables of unknown value: a service without a definition is stopped without them.
 pub fn without_unknown(mut definition: Service) -> Service {
     definition.env.retain(|(_, value)| !value.starts_with(TRACE));
     definition
@@ -134,10 +136,10 @@ pub fn is_incomplete(definition: &Service) -> bool {
     definition.env.iter().any(|(_, value)| value.starts_with(TRACE))
 }
 
-/// No value of an environment can begin with it.
+/// No value of an environment can begin with this character.
 const TRACE: char = '\0';
-/// The prefix of a fingerprint that is the beginning of a SHA-256. Those without it were made by a hash of the standard
-/// library, which may be another one in another Rust release.
+/// The prefix of a fingerprint from a SHA-256. Fingerprints without it come from a hash of the standard library, which
+/// may differ in another Rust release.
 const SHA256: &str = "2:";
 
 /// A salted hash of a variable: enough to detect a change, not to recover the value.

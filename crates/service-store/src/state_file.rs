@@ -1,16 +1,14 @@
-//! [`Store`]: `state.json`, what must outlive the daemon: goals, and where each service was.
+//! [`Store`]: `state.json`, the state that outlives the daemon: goals, and the state of each service.
 //!
-//! Its first line has everything; each further line has what changed after it, and the last one about a service counts. The
-//! file is replaced in one step when it becomes long, when a service is gone, and when the daemon ends; what was written is
-//! never changed in place. (To replace a file costs `ext4` ten times as much as to append to it.) Each line has a checksum, and
-//! [`Disk`] brings the file to the disk. A change of goals, and a
-//! new run, whose record takes the place of the last one's, are written before anything is done about them; other changes
-//! are gathered for a moment, because what the shims leave behind tells the same. Environments and other secrets are not
-//! in it.
+//! Its first line is the complete state. Each further line is a later change, and the last one for a service counts.
+//! The file is replaced atomically when it becomes long, when a service is removed, and when the daemon ends; written
+//! lines never change. (Replacing a file costs `ext4` ten times as much as appending.) Each line has a checksum, and
+//! [`Disk`] syncs the file. Changes of goals, and new runs, whose record replaces the previous one, are written before
+//! they take effect. Other changes are collected for a moment, because the records of shims contain them too. The file
+//! has no environments and no other secrets.
 //!
-//! While it cannot be written (a full disk, one that became read-only) the same goes to a fallback file beside the daemon's
-//! socket, which is in memory, as soon as it would go to the usual one. Of the two files the one that was written later is
-//! believed.
+//! While it cannot be written (a full disk, a read-only file system), the same lines go to a fallback file in memory,
+//! beside the daemon's socket. The newer of the two files counts.
 
 use serde::{Deserialize, Serialize};
 use service_core::fleet::Fleet;
@@ -27,30 +25,30 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Format of the file. The first one had no lines after the first.
+/// Format of the file. Version 1 had only the first line.
 const VERSION: u32 = 2;
-/// So many bytes of changes, and the file is replaced.
+/// The size of changes at which the file is replaced.
 const MAX_CHANGES_BYTES: u64 = 64 * 1024;
-/// How long other changes are gathered.
+/// How long other changes are collected.
 const GATHER: Duration = Duration::from_millis(200);
-/// So many services are written down at once without leaving the thread to others.
+/// The number of services that are written without releasing the thread.
 const MAX_INLINE_COUNT: usize = 128;
 /// After a write that failed, for example because the disk is full. Changes go to the fallback file meanwhile.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-/// The file and when it must be written.
+/// The file and its deadline.
 pub struct Store {
     target: Target,
     due: Option<Moment>,
-    /// When the disk is tried again; `None` if it could be written last time.
+    /// The next attempt after a write error; `None` after a success.
     try_again: Option<Moment>,
     written: Option<Written>,
-    /// Those that have changed since it was written; none where another plan numbers them otherwise.
+    /// The services changed since the last write; `None` if another plan has renumbered them.
     fresh: Option<BTreeSet<Id>>,
     last_event: u64,
 }
 
-/// Where and how it is written.
+/// The target and the method of writing.
 #[derive(Clone)]
 struct Target {
     path: PathBuf,
@@ -59,7 +57,7 @@ struct Target {
     disk: Disk,
 }
 
-/// What the file has.
+/// The written state.
 struct Written {
     services: BTreeMap<Name, PersistedState>,
     /// Bytes in all, and of the first line.
@@ -79,7 +77,7 @@ struct Contents {
 /// A line: some services as they are now.
 #[derive(Serialize, Deserialize)]
 struct Change {
-    /// When it was written, in nanoseconds since boot.
+    /// The time of writing, in nanoseconds since boot.
     #[serde(default)]
     written: u64,
     /// The number of the last event by then: the journal may lose more than this file does.
@@ -89,10 +87,10 @@ struct Change {
 }
 
 impl Store {
-    /// Reads what a former daemon left. What is damaged is set aside, once, and rebuilt from the shims.
+    /// Reads the state of a former daemon. Damaged files are set aside once, and the state is rebuilt from the shims.
     ///
     /// # Errors
-    /// Why nobody knows what it left.
+    /// The state cannot be read.
     pub fn open(paths: &Paths) -> io::Result<(Self, BTreeMap<Name, PersistedState>)> {
         let path = paths.state_dir.join("state.json");
         let fallback_state_file = paths.fallback_state_file.clone();
@@ -137,7 +135,7 @@ impl Store {
         }
     }
 
-    /// Notes that there are other services.
+    /// Records that the plan has changed.
     pub fn planned_anew(&mut self) {
         self.fresh = None;
     }
@@ -152,7 +150,7 @@ impl Store {
         self.last_event
     }
 
-    /// Writes down what is due, and that so many events were numbered.
+    /// Writes due changes, and the number of the last event.
     pub async fn write_if_due(&mut self, fleet: &Fleet, last_event: u64, now: Moment, slice: &mut TimeSlice) {
         self.last_event = last_event;
         if self.due().is_none_or(|due| due > now) {
@@ -164,7 +162,7 @@ impl Store {
         }
     }
 
-    /// Writes everything down now, in one line.
+    /// Writes the complete state now, in one line.
     pub async fn flush(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
         self.written = None;
         self.write(fleet, slice).await;
@@ -214,7 +212,7 @@ impl Store {
     }
 }
 
-/// Does what takes as long as there are services; where there are many, while others have the thread.
+/// Does work proportional to the number of services; for many services, the thread is released meanwhile.
 async fn aside<T: Send + 'static>(
     count: usize,
     slice: &mut TimeSlice,
@@ -228,7 +226,7 @@ async fn aside<T: Send + 'static>(
 }
 
 impl Target {
-    /// Writes what has changed behind what is there.
+    /// Appends the changes.
     fn append(
         &self,
         mut written: Written,
@@ -259,7 +257,7 @@ impl Target {
             }
         })?;
         if let Some(fallback_state_file) = &self.fallback_state_file {
-            // What it has is older now.
+            // The fallback file is older now.
             let _ = std::fs::remove_file(fallback_state_file);
         }
         let length = line.len() as u64;
@@ -282,7 +280,7 @@ impl Target {
         self.fallback_state_file.as_deref().map_or(Ok(()), |path| write_private(path, line))
     }
 
-    /// Makes the directory anew if somebody has deleted it.
+    /// Creates the directory again if it was deleted.
     fn write_whole(&self, bytes: &[u8]) -> io::Result<()> {
         match (self.disk.replace(&self.path, bytes), self.path.parent()) {
             (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
@@ -295,18 +293,19 @@ impl Target {
 }
 
 impl Written {
-    /// Whether the file can go on. To write it anew takes as long as it has services, so one of many may be longer.
+    /// Whether the file can grow further. Rewriting takes time proportional to the number of services, so a file of
+    /// many services may be longer.
     fn is_short(&self) -> bool {
         self.length < self.first + MAX_CHANGES_BYTES.max(self.first)
     }
 
-    /// Whether no service is gone that it has.
+    /// Whether the file has no removed service.
     fn is_within(&self, services: &BTreeMap<Name, PersistedState>) -> bool {
         self.services.keys().all(|name| services.contains_key(name))
     }
 }
 
-/// The services that were up for all that a state directory remembers of this boot.
+/// The services that were up during this boot, according to a state directory.
 pub fn were_up(state_dir: &Path, boot: &str) -> io::Result<Vec<Name>> {
     let path = state_dir.join("state.json");
     let contents = disk::peek(&path, parse);
@@ -337,7 +336,7 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// What was written last.
+/// The newer state.
 fn latest(usual: Option<Contents>, fallback_state_file: Option<Contents>) -> Option<Contents> {
     match (usual, fallback_state_file) {
         (Some(usual), Some(fallback_state_file))
@@ -350,7 +349,7 @@ fn latest(usual: Option<Contents>, fallback_state_file: Option<Contents>) -> Opt
     }
 }
 
-/// What the lines of a file say together.
+/// The combined state of the lines of a file.
 fn parse(bytes: &[u8]) -> io::Result<Contents> {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     let mut contents: Contents = disk::unseal(lines.next().unwrap_or_default())?;
@@ -358,7 +357,7 @@ fn parse(bytes: &[u8]) -> io::Result<Contents> {
         let version = contents.version;
         return Err(io::Error::other(format!("it has version {version}, this program reads {VERSION}")));
     }
-    // A power failure may have taken a part of what was written last. Each line is true without those before it.
+    // A power failure may have damaged the last lines. Each line is valid without the others.
     for change in lines.filter_map(|line| disk::unseal::<Change>(line).ok()) {
         contents.change.written = change.written;
         contents.change.events = change.events;

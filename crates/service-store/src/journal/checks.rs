@@ -9,7 +9,7 @@ use service_core::Name;
 use service_host::clock;
 use service_host::report::CheckResult;
 
-/// The result of one check, as it lies in its file.
+/// The result of one check, as a line of its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckRow {
     pub(super) time: String,
@@ -17,7 +17,7 @@ pub struct CheckRow {
     run: u64,
     healthy: bool,
     latency_ms: f64,
-    /// What it said; of a check that passed nobody wants to know.
+    /// The message of a failed check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
@@ -60,7 +60,7 @@ impl From<CheckRow> for HistoryEntry {
     }
 }
 
-/// The results of checks that are kept.
+/// The retained results of checks.
 #[derive(Debug, Clone)]
 pub struct Checks(SegmentSnapshot);
 

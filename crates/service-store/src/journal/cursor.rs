@@ -1,8 +1,8 @@
-//! [`RowCursor`]: what a reader of the journal has before them, told as they take it.
+//! [`RowCursor`]: a reader of the journal, which delivers rows on demand.
 //!
-//! Between two pieces nothing is kept but how far they have come: each piece is read from the files again, which were
-//! held open as they were. So what waits for slow readers does not add up, however long their answers are. A few readers of
-//! [`Starts`] keep theirs.
+//! Between two chunks only the position is retained. Each chunk is read from the files again, which remain open. Slow
+//! readers therefore use little memory, whatever the length of their responses. A few readers of [`Starts`] retain
+//! their rows.
 
 use super::reader::{Backlog, EventQuery, Position};
 use super::segment::SegmentSnapshot;
@@ -14,12 +14,12 @@ use std::path::Path;
 use std::vec;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Rows that are still to be told.
+/// Undelivered rows.
 pub trait RowCursor {
     /// The type of a row.
     type Row;
 
-    /// Tells the next until that is enough. Returns whether there may be more.
+    /// Delivers rows until `tell` breaks. Returns whether further rows may exist.
     fn advance(&mut self, tell: &mut dyn FnMut(Self::Row) -> ControlFlow<()>) -> Result<bool, Problem>;
 }
 
@@ -58,8 +58,8 @@ impl RowCursor for Events {
     }
 }
 
-/// So many readers of starts may have theirs in memory. A start is made of events that may be far apart, so all of them have to
-/// be made before the first can be told; whoever comes when none of these is free makes them anew for each piece.
+/// The number of readers of starts that retain their rows. The events of a start may be far apart, so all rows have to
+/// be computed before the first is delivered. Without a permit, a reader computes them again for each chunk.
 static HOLDERS: Semaphore = Semaphore::const_new(8);
 
 /// The critical path of starts.
@@ -110,7 +110,7 @@ impl RowCursor for Starts {
     }
 }
 
-/// How many starts a journal tells of, told three by three.
+/// The number of starts in a journal, delivered in chunks of three.
 pub fn pieces_of_starts(journal: &Path) -> usize {
     let Ok(segments) = SegmentSnapshot::at(journal) else { return 0 };
     let mut ahead = Starts::new(Backlog::from_files(segments), EventQuery::default());
@@ -151,7 +151,7 @@ mod tests {
             })
         };
         assert!(piece().unwrap());
-        // What is written over now is not looked at again.
+        // The overwritten part is not read again.
         lines.overwrite(&vec![b'x'; text.len()], 0).unwrap();
         while piece().unwrap() {}
         assert_eq!(told, 10);

@@ -1,4 +1,4 @@
-//! History: what happened to services and what their checks said, as rows of one shape.
+//! History: events of services and results of checks, as rows of one type.
 
 use super::checks::{CheckRow, Checks};
 use super::cursor::RowCursor;
@@ -9,19 +9,19 @@ use service_api::{Event, Problem};
 use service_host::clock;
 use std::ops::ControlFlow::{self, Break, Continue};
 
-/// Events of services and results of checks by time, one after the other. Each of the two keeps its order, also where
-/// the clock was set back.
+/// Events of services and results of checks, merged by time. Each of the two keeps its order, also if the clock was set
+/// back.
 pub struct History {
     past: Backlog,
     checks: Checks,
     question: EventQuery,
-    /// Of checks: they have no numbers, so those from the first event on that is delivered.
+    /// Checks have no numbers, so they are selected from the first delivered event on.
     checked_since: Option<Since>,
     way: Position,
     checks_from: usize,
     /// The latest times of an event and of a check.
     latest: [Timestamp; 2],
-    /// Rows that are passed over, and how many are told after them.
+    /// The number of skipped rows, and of delivered rows after them.
     passed: usize,
     left: usize,
 }

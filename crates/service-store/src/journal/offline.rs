@@ -1,4 +1,4 @@
-//! The journal of a project whose daemon does not run, read from its files.
+//! The journal of a project without a daemon, read from its files.
 
 use super::checks::Checks;
 use super::cursor::{Starts, all};
@@ -14,12 +14,12 @@ fn past(state_dir: &Path) -> Result<Backlog, Problem> {
     SegmentSnapshot::at(&path(state_dir)).map(Backlog::from_files).map_err(|error| unreadable(&error))
 }
 
-/// What happened.
+/// The events.
 pub fn events(state_dir: &Path, question: &EventQuery) -> Result<Vec<Event>, Problem> {
     past(state_dir)?.find(question)
 }
 
-/// What happened to services, and what their checks said.
+/// Events of services, and results of checks.
 pub fn history(state_dir: &Path, question: &EventQuery) -> Result<Vec<HistoryEntry>, Problem> {
     let checks =
         SegmentSnapshot::at(&checks_path(state_dir)).map(Checks::new).map_err(|error| unreadable(&error))?;

@@ -1,5 +1,5 @@
-//! Reading events: what of a file can be understood ([`Pages`]), which events are asked for ([`EventQuery`]), and how a reader
-//! goes through the past ([`Backlog`]).
+//! Reading events: the understood part of a file ([`Pages`]), selected events ([`EventQuery`]), and a reader's way
+//! through past events ([`Backlog`]).
 
 use super::record::{EventRecord, VERSION, unreadable};
 use super::segment::SegmentSnapshot;
@@ -25,13 +25,13 @@ struct Head {
     seen: BTreeMap<String, StateTracker>,
 }
 
-/// What of a line nobody understands is still of use.
+/// The part of a line that is useful without understanding the rest.
 #[derive(Deserialize)]
 struct Numbered {
     seq: u64,
 }
 
-/// What is known once both files have been read from their beginning.
+/// The result of reading both files from their beginning.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// The highest number that was ever given.
@@ -44,7 +44,7 @@ pub(super) struct Pages {
     pub(super) boot_id: Option<String>,
     /// Lines that could not be understood.
     pub(super) broken: usize,
-    /// The current file is not of our version, so nothing may be added to it.
+    /// The current file has another format version, so nothing may be appended.
     pub(super) stranger: bool,
 }
 
@@ -87,7 +87,7 @@ impl Pages {
     }
 }
 
-/// Whether a file is of our version; one that has lost its head is taken for ours.
+/// Whether a file has this format version. A file without a head is assumed to have it.
 fn is_ours(text: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Versioned {
@@ -101,7 +101,7 @@ pub(super) fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-/// What two texts, one after the other, have from a place on, each with the place after it.
+/// The values of two consecutive texts from a position on, each with the position after it.
 pub(super) fn placed<T: DeserializeOwned>(
     texts: &[Vec<u8>; 2],
     from: usize,
@@ -118,7 +118,7 @@ pub(super) fn placed<T: DeserializeOwned>(
     })
 }
 
-/// From where on events are asked for.
+/// The start of the selected events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     /// After this number.
@@ -144,39 +144,39 @@ impl std::str::FromStr for Since {
     }
 }
 
-/// Which events are asked for.
+/// Selected events.
 #[derive(Debug, Clone, Default)]
 pub struct EventQuery {
     /// Of these services; of all, and of the daemon, if none is named.
     pub names: Vec<String>,
     /// Events before this number or time are left out.
     pub since: Option<Since>,
-    /// What somebody of this kind, or with these words, has brought about; whoever it was, if there are none.
+    /// Events caused by an actor of this kind, or with this text; any without a value.
     pub by: Option<String>,
     /// At most so many: the first with `since`, else the last.
     pub limit: Option<usize>,
 }
 
 impl EventQuery {
-    /// Whether this event is asked for, by what it says.
+    /// Whether the contents of this event match.
     pub fn takes(&self, event: &Event) -> bool {
         self.is_about(event.service.as_deref()) && self.by.as_ref().is_none_or(|by| event.is_by(by))
     }
 
-    /// Whether an event is about one of the services.
+    /// Whether an event concerns one of the services.
     pub fn is_about(&self, service: Option<&str>) -> bool {
         self.names.is_empty() || service.is_some_and(|service| self.names.iter().any(|name| name == service))
     }
 }
 
-/// How far a reader has come in the past: a few words, however much there is.
+/// The position of a reader: a few words of memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
-    /// A place in the files, one after the other.
+    /// The offset in the files, as if concatenated.
     pub(super) from: usize,
     /// The number of the last event that is behind.
     pub(super) delivered: Option<u64>,
-    /// So many are still asked for.
+    /// The number of events left to deliver.
     pub(super) left: usize,
 }
 
@@ -199,10 +199,10 @@ impl Backlog {
         Self { segments, unwritten: Vec::new(), last: u64::MAX }
     }
 
-    /// The events that are asked for, in their order.
+    /// The selected events, in order.
     ///
     /// # Errors
-    /// [`Code::Gap`] if events after the number that is asked for are not kept any more.
+    /// [`Code::Gap`] if events after the given number have expired.
     pub fn find(&self, question: &EventQuery) -> Result<Vec<Event>, Problem> {
         let mut found = Vec::new();
         self.advance(question, &mut self.way(question)?, &mut |event| {
@@ -223,7 +223,7 @@ impl Backlog {
         Ok(delivered)
     }
 
-    /// The way through the events that are asked for, from their first.
+    /// The position of the first selected event.
     ///
     /// # Errors
     /// As [`Backlog::find`].
@@ -241,10 +241,10 @@ impl Backlog {
                 .filter(|(_, event): &(_, Event)| event.seq <= self.last)
                 .filter(|(_, event)| question.takes(event))
                 .skip(most);
-            // The last that is not asked for.
+            // The last event before the selection.
             way.delivered = back.next().map(|(_, event)| event.seq);
         }
-        // Numbers rise, so the first event that counts has its place, and what lies before it is not looked at again.
+        // Numbers ascend, so everything before the position of the first selected event is skipped.
         if let Some(delivered) = way.delivered {
             let before = placed::<Event>(&texts, 0).rev().find(|(_, event)| event.seq <= delivered);
             way.from = before.map_or(0, |(after, _)| after);
@@ -252,7 +252,7 @@ impl Backlog {
         Ok(way)
     }
 
-    /// Tells the next events until that is enough. Returns whether there may be more.
+    /// Delivers events until `tell` breaks. Returns whether further events may exist.
     pub(super) fn advance(
         &self,
         question: &EventQuery,
@@ -275,7 +275,7 @@ impl Backlog {
         Ok(false)
     }
 
-    /// The events from a place on, and after a number, each with the place after it.
+    /// The events from a position on, and after a number, each with the position after it.
     pub(super) fn ahead(
         &self,
         texts: &[Vec<u8>; 2],
@@ -290,7 +290,7 @@ impl Backlog {
         })
     }
 
-    /// The files; one that is not of our version says nothing.
+    /// The files. A file of another format version counts as empty.
     pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {
         let texts = self.segments.read().map_err(|error| unreadable(&error))?;
         Ok(texts.map(|text| if is_ours(&text) { text } else { Vec::new() }))
@@ -319,7 +319,7 @@ impl Position {
     }
 }
 
-/// Whether a time, as it is written, is not before what is asked for.
+/// Whether a written time is at or after `since`.
 pub(super) fn is_since(time: &str, since: Option<Since>) -> bool {
     match since {
         Some(Since::Time(since)) => time.parse::<Timestamp>().is_ok_and(|time| time >= since),

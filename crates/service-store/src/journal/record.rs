@@ -1,4 +1,4 @@
-//! [`EventRecord`]: an event with its line; and what all parts of the journal know of its files.
+//! [`EventRecord`]: an event with its line; and properties of the files that all parts of the journal share.
 
 use service_api::{Code, Event, Problem};
 use std::io;
@@ -19,7 +19,7 @@ pub struct EventRecord {
     pub json: String,
 }
 
-/// What followers hear.
+/// A live message to followers.
 #[derive(Debug, Clone)]
 pub enum LiveMessage {
     /// Something happened.
@@ -48,7 +48,7 @@ pub(super) fn checks_path(state_dir: &Path) -> PathBuf {
     state_dir.join("checks.jsonl")
 }
 
-/// Text of others, within a limit.
+/// The text of another program, within a limit.
 pub(super) fn shorten(mut text: String) -> String {
     if text.len() > MAX_REASON_BYTES {
         text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));

@@ -1,8 +1,8 @@
-//! [`SegmentedLog`]: a file of JSON lines that never grows beyond a limit. When it is full it becomes the old one, and a new
-//! one is begun; the old one before it goes.
+//! [`SegmentedLog`]: a file of JSON lines with a size limit. A full file becomes the old one, replacing the previous
+//! old one, and a new file is begun.
 //!
-//! A line counts once its line end is written. What was written in part, because the disk was full or the writer was
-//! killed, is overwritten by the next line.
+//! A line counts when its line end is written. A partial line, left by a full disk or a killed writer, is overwritten
+//! by the next line.
 
 use service_host::disk::Disk;
 use std::fs::{File, OpenOptions};
@@ -11,25 +11,25 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The file and the one before it.
+/// The current file and the old one.
 pub(super) struct SegmentedLog {
     path: PathBuf,
     limit: u64,
     current: Option<Written>,
     old: Option<Written>,
     closed: bool,
-    /// What brings it to the disk, if that is worth it.
+    /// Syncs the file, if it is worth it.
     disk: Option<Disk>,
 }
 
-/// A file, and how much of it counts.
+/// A file, and the length of its complete lines.
 #[derive(Debug, Clone)]
 struct Written {
     file: Arc<File>,
     length: u64,
 }
 
-/// Both files as they are at one moment, for a reader on another thread: neither more lines nor a rotation disturb it.
+/// Both files at one moment, for a reader on another thread. Later lines and rotations do not affect it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SegmentSnapshot {
     old: Option<Written>,
@@ -37,7 +37,7 @@ pub(super) struct SegmentSnapshot {
 }
 
 impl SegmentedLog {
-    /// Takes up what is there. Nothing is created before there is a line to write.
+    /// Opens the existing files. Nothing is created before the first line.
     pub(super) fn open(path: PathBuf, limit: u64, disk: Option<Disk>) -> Self {
         let take_up = |path: &Path| {
             let found = existing(path, OpenOptions::new().read(true).write(true));
@@ -53,17 +53,17 @@ impl SegmentedLog {
         Self { path, limit, current, old, closed: false, disk }
     }
 
-    /// What can be read.
+    /// The readable files.
     pub(super) fn segments(&self) -> SegmentSnapshot {
         SegmentSnapshot { old: self.old.clone(), current: self.current.clone() }
     }
 
-    /// Adds whole lines in one write. A file that is begun for them opens with `head`.
+    /// Appends whole lines in one write. A new file begins with `head`.
     pub(super) fn append(&mut self, lines: &[u8], head: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
         let full = |written: &Written| written.length + lines.len() as u64 > self.limit;
         if self.closed || self.current.as_ref().is_none_or(full) {
             match self.begin(&head()) {
-                // For example for want of a descriptor; it may go on a little.
+                // For example without a free descriptor. The current file may grow a little beyond its limit.
                 Err(error) if self.may_go_on() => {
                     tracing::warn!(%error, path = %self.path.display(), "cannot begin a new file");
                 }
@@ -80,7 +80,7 @@ impl SegmentedLog {
             }
             Err(error) => {
                 let _ = file.set_len(*length); // what was written in part must not be taken for lines
-                // It could only be opened for reading: when the disk can be written again, a new one is begun.
+                // It could only be opened for reading. When the disk is writable again, a new file is begun.
                 self.closed |= error.raw_os_error() == Some(nix::libc::EBADF);
                 return Err(error);
             }
@@ -97,12 +97,12 @@ impl SegmentedLog {
         !self.closed && self.current.as_ref().is_some_and(|current| current.length < 2 * self.limit)
     }
 
-    /// Overwrites some bytes of the current file, which needs no space on the disk.
+    /// Overwrites bytes of the current file, which needs no space on the disk.
     pub(super) fn overwrite(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.current.as_ref().map_or(Ok(()), |current| current.file.write_all_at(bytes, at))
     }
 
-    /// Begins a new file aside, so that at each moment there is a current one.
+    /// Prepares a new file aside, so that a current one always exists.
     fn begin(&mut self, head: &[u8]) -> io::Result<()> {
         let aside = self.path.with_extension("new");
         let file =
@@ -126,13 +126,13 @@ impl SegmentedLog {
 }
 
 impl SegmentSnapshot {
-    /// The files of a project whose daemon does not run.
+    /// The files of a project without a daemon.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let options = |path: &Path| existing(path, OpenOptions::new().read(true));
         Ok(Self { old: options(&old(path))?, current: options(path)? })
     }
 
-    /// The text of the old file and that of the current one.
+    /// The text of the old file and of the current one.
     pub(super) fn read(&self) -> io::Result<[Vec<u8>; 2]> {
         Ok([text(self.old.as_ref())?, text(self.current.as_ref())?])
     }
@@ -146,7 +146,7 @@ fn old(path: &Path) -> PathBuf {
 
 fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<Written>> {
     let opened = match how.open(path) {
-        // It can be read at least.
+        // It can at least be read.
         Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EROFS | nix::libc::EACCES)) => {
             File::open(path)
         }
@@ -169,7 +169,7 @@ fn text(written: Option<&Written>) -> io::Result<Vec<u8>> {
     let mut filled = 0;
     while filled < text.len() {
         match file.read_at(&mut text[filled..], filled as u64) {
-            // Somebody has cut it.
+            // The file was truncated.
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

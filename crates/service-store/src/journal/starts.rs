@@ -1,20 +1,20 @@
-//! The critical path of starts: for each service what it waited for, how long, and how long it took itself.
+//! The critical path of starts: the dependency that each service waited for last, the duration of that wait, and the
+//! duration of its own start.
 //!
-//! Follow `waited_for` from the service that was ready last, and the way that decided how long all of it took is before
-//! you.
+//! Following `waited_for` from the last ready service shows the path that determined the total duration.
 
 use service_api::Event;
 use service_api::event::{StartRecord, kind};
 use std::collections::BTreeMap;
 
-/// A start that has not come to its result.
+/// A start without a result.
 struct Open {
     start: StartRecord,
     wanted: f64,
     launched: Option<f64>,
 }
 
-/// One row for each start of each service, in the order in which they were wanted.
+/// One row for each start of each service, in the order of the requests.
 pub(super) fn starts(events: &[Event]) -> Vec<StartRecord> {
     let (mut starts, mut open) = (Vec::new(), BTreeMap::new());
     for event in events.iter().filter(|event| event.event == kind::STATE) {

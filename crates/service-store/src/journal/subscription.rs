@@ -1,4 +1,4 @@
-//! [`Subscription`]: where the past of the journal meets what happens now.
+//! [`Subscription`]: past events of the journal, continued by live ones.
 
 use super::checks::Checks;
 use super::reader::Backlog;
@@ -7,13 +7,13 @@ use super::segment::SegmentSnapshot;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
-/// The past as it is in the files, and what comes after it.
+/// Past events in the files, and later events.
 pub struct Subscription {
     pub(super) segments: SegmentSnapshot,
     pub(super) checks: Checks,
     /// Events that could not be written yet.
     pub(super) unwritten: Vec<Arc<EventRecord>>,
-    /// The last number that was given; every later event comes by `live`.
+    /// The last assigned number. Every later event arrives over `live`.
     pub last: u64,
     /// Receives the events that are recorded from now on.
     pub live: broadcast::Receiver<LiveMessage>,
@@ -25,7 +25,7 @@ impl Subscription {
         self.checks.clone()
     }
 
-    /// What is kept of the past.
+    /// The retained past events.
     pub fn past(&self) -> Backlog {
         Backlog::new(self.segments.clone(), self.unwritten.clone(), self.last)
     }

@@ -1,8 +1,8 @@
-//! [`StateTracker`]: the state of a service in the journal's last event. It is compared with an [`ObservedState`], and each
-//! difference becomes an event.
+//! [`StateTracker`]: the state of a service in the journal's last event. It is compared with an [`ObservedState`], and
+//! each difference becomes an event.
 //!
-//! An event begins where the one before has ended, also over a daemon that was killed: what its successor finds is
-//! compared with what was written down.
+//! Each event starts from the state in which the previous one ended, also across a daemon crash: the next daemon
+//! compares its findings with the journal.
 
 use serde::{Deserialize, Serialize};
 use service_api::Event;
@@ -18,23 +18,23 @@ const STOPPED: &str = "stopped";
 const STOPPING: &str = "stopping";
 const UNKNOWN: &str = "unknown";
 
-/// One service as it was written down.
+/// One service according to the journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct StateTracker {
     state: Option<String>,
     run: u64,
     health: Option<String>,
-    /// It is not defined any more.
+    /// It is no longer defined.
     pub(super) removed: bool,
-    /// Whether it was alive before nobody could tell any more.
+    /// Whether it was alive before its state became unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     doubted: bool,
-    /// What it waited for when it was last looked at.
+    /// The dependency it waited for at the last observation.
     #[serde(skip)]
     need: Option<String>,
 }
 
-/// One service as it is.
+/// The observed state of one service.
 pub struct ObservedState {
     state: &'static str,
     alive: bool,
@@ -42,10 +42,10 @@ pub struct ObservedState {
     health: Health,
     /// How a run ended, and which.
     exit: Option<(u64, Exit)>,
-    /// What the manager said of the end of the run before.
+    /// The manager's message on the end of the previous run.
     ending: Option<String>,
     reason: Option<String>,
-    /// Who brought it where it is.
+    /// The cause of the state.
     by: Option<String>,
     need: Option<String>,
 }
@@ -66,14 +66,14 @@ pub(super) struct EventDraft {
 }
 
 impl EventDraft {
-    /// A word about a service, on the order of somebody.
+    /// An event without a state change, on behalf of an actor.
     pub(super) fn about(event: &'static str, service: &str, by: Option<&str>) -> Self {
         Self { event, service: Some(service.to_owned()), by: by.map(str::to_owned), ..Self::default() }
     }
 }
 
 impl ObservedState {
-    /// `need` is what it waits for.
+    /// `need` is the awaited dependency.
     pub fn new(
         snapshot: &Snapshot,
         ending: Option<&String>,
@@ -99,12 +99,12 @@ impl ObservedState {
         Self { state: "ready", alive: true, run: 1, health: Health::Healthy, exit, ending, reason, by, need }
     }
 
-    /// How this run ended. The exit of another run says nothing of it: it may never have begun.
+    /// The exit status of this run. The exit of another run does not count, since this one may never have begun.
     fn exit_of(&self, run: u64) -> Option<Exit> {
         self.exit.filter(|(of, _)| *of == run).map(|(_, exit)| exit)
     }
 
-    /// Whether no check has decided yet how it is.
+    /// Whether no check has decided its health yet.
     pub(super) fn is_pending(&self) -> bool {
         self.health == Health::Pending
     }
@@ -118,13 +118,13 @@ impl StateTracker {
         }
     }
 
-    /// It is in this state now.
+    /// Sets the state.
     fn move_to(&mut self, state: Option<String>) {
         self.doubted = state.as_deref() == Some(UNKNOWN) && self.was_alive();
         self.state = state;
     }
 
-    /// What has happened since it was last looked at.
+    /// The events since the last observation.
     pub(super) fn observe(&mut self, name: &str, observed: ObservedState) -> Vec<EventDraft> {
         let mut drafts = Vec::new();
         let draft = || EventDraft { service: Some(name.to_owned()), ..EventDraft::default() };
@@ -147,7 +147,7 @@ impl StateTracker {
             });
         }
         if observed.run != self.run {
-            // Of a run that nobody has seen begin, nothing is known.
+            // The health of a run whose beginning was not observed is unknown.
             self.health = (observed.state == "starting").then(|| Health::Pending.as_str().to_owned());
         }
         let moved = self.state.as_deref() != Some(observed.state) || later;
@@ -191,7 +191,7 @@ impl StateTracker {
         (before.as_ref() != Some(&now) && !silent).then_some((before, now))
     }
 
-    /// Takes up what a former daemon wrote down.
+    /// Applies an event of a former daemon.
     pub(super) fn replay(all: &mut BTreeMap<String, Self>, event: Event) {
         let Some(service) = event.service else { return };
         let seen = all.entry(service).or_default();
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_launch_that_is_taken_back_has_not_the_exit_of_the_run_before() {
         let before = Some((4, Exit::Code(3)));
-        // Observed as it went on, and only when it was over.
+        // Observed while it ran, and only after its end.
         for state in ["starting", "failed"] {
             let run = if state == "starting" { 5 } else { 4 };
             let mut seen = StateTracker { state: Some(state.into()), run, ..StateTracker::default() };
@@ -272,7 +272,7 @@ mod tests {
             assert_eq!(words(&drafts), [format!("state {state} stopped")]);
             assert_eq!((drafts[0].run, drafts[0].exit), (Some(5), None));
         }
-        // The run before it has ended unseen as well: its exit is its own.
+        // The previous run has ended unobserved as well, with an exit of its own.
         let mut seen = StateTracker { state: Some("ready".into()), run: 4, ..StateTracker::default() };
         let drafts =
             seen.observe("web", ObservedState { exit: before, ..observed(STOPPED, 5, Health::None) });

@@ -1,16 +1,16 @@
-//! [`Journal`]: what happened to the services, numbered, on disk and live.
+//! [`Journal`]: numbered events of the services, on disk and live.
 //!
-//! The owner of the fleet tells what it sees; at the end of its turn [`Journal::commit`] writes all events of the turn
-//! at once and only then shows them to whoever follows. So an event that a follower sees is on disk, a number is never
-//! given twice, and the events of a file are an unbroken row of numbers over every daemon of the project.
+//! The engine reports its observations. At the end of its turn, [`Journal::commit`] writes all events of the turn at
+//! once, and then delivers them to followers. A delivered event is therefore on disk, numbers are never reused, and the
+//! events of a file have consecutive numbers across all daemons of the project.
 //!
-//! A disk that cannot be written stops nobody. Events then wait in memory, up to [`MAX_WAITING_COUNT`], and are shown without
-//! being on disk; the last number given is noted at the head of the file, which takes no space, so that it is not given
-//! again should the daemon be killed. When the disk can be written what waits follows, and an event says how many
-//! are lost.
+//! A disk that cannot be written delays nothing. Up to [`MAX_WAITING_COUNT`] events then wait in memory, and are
+//! delivered without being on disk. The last assigned number is recorded in the head of the file, which takes no space,
+//! so that it is not reused if the daemon is killed. When the disk is writable again, the waiting events follow, with
+//! an event for the number of lost ones.
 //!
-//! Results of health checks lie in a file of their own, so that they never push events out. While a service starts
-//! it is checked often: only the last check of a start is kept.
+//! Results of health checks lie in a file of their own, so that they never displace events. Only the last check of a
+//! start is retained, since checks are frequent during a start.
 
 use super::checks::{CheckRow, Checks};
 use super::reader::Pages;
@@ -39,15 +39,15 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const MAX_WAITING_COUNT: usize = 4096;
 /// Results of checks that wait likewise.
 const MAX_WAITING_CHECKS: usize = 256;
-/// How far behind a follower may be before it is cut off.
+/// How far behind a follower may be before it is disconnected.
 const LIVE_CAPACITY: usize = 4096;
 /// After a write that failed.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// How often followers hear that the daemon is still there.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
-/// So many events may be shown before the first of them is on the disk.
+/// The maximum number of delivered events that are not on disk.
 const MAX_LOST_COUNT: u64 = 100_000;
-/// So much of one is looked at; a secret that it ends in is known by what stands before.
+/// The length that is searched for secrets. A secret at the end is recognized by the text before it.
 const MAX_READ_BYTES: usize = 4 * MAX_REASON_BYTES;
 
 /// The journal of one project.
@@ -56,7 +56,7 @@ pub struct Journal {
     checks: SegmentedLog,
     next: u64,
     seen: BTreeMap<String, StateTracker>,
-    /// Events of this turn, and when it is: all of them happen at one time.
+    /// Events of this turn, and their common time.
     fresh: Vec<Arc<EventRecord>>,
     turn: Option<(Timestamp, Moment)>,
     /// Events that are not in the file yet.
@@ -66,16 +66,16 @@ pub struct Journal {
     /// The last check of each start that is under way.
     held: BTreeMap<String, CheckRow>,
     try_again: Option<Moment>,
-    /// Why what waits cannot be written.
+    /// Why waiting events cannot be written.
     trouble: Option<String>,
     next_heartbeat: Option<Moment>,
     live: broadcast::Sender<LiveMessage>,
 }
 
 impl Journal {
-    /// Takes up what former daemons wrote, and says that one more has begun.
+    /// Opens the files of former daemons, and records the start of this one.
     ///
-    /// Numbers go on after `last_event`, if somebody else knows of one that is not in the files.
+    /// Numbers continue after `last_event`, if it is higher than the last one in the files.
     pub fn open(paths: &Paths, last_event: u64) -> Self {
         Self::open_limited(paths, last_event, MAX_FILE_BYTES)
     }
@@ -98,7 +98,7 @@ impl Journal {
         let (fresh, turn, waiting, fresh_checks, held, lost) = Default::default();
         let (try_again, trouble, next_heartbeat) = (None, None, None);
         let highest = pages.highest.max(last_event);
-        // Events that were shown and had not come to the disk yet are lost; their numbers must not be given again.
+        // Delivered events that were not written are lost. Their numbers must not be reused.
         let is_cut_off = pages.daemon.as_deref() == Some("running")
             && pages.boot_id.as_deref().is_some_and(|boot_id| boot_id != paths.boot_id);
         let next = if is_cut_off { highest.saturating_add(MAX_LOST_COUNT) } else { highest } + 1;
@@ -127,7 +127,7 @@ impl Journal {
                 ..EventDraft::default()
             });
         }
-        // One that says nothing at its end was killed.
+        // A daemon without a recorded end was killed.
         let from = pages.daemon.map(|word| if word == "running" { "lost".to_owned() } else { word });
         let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
         journal.record(EventDraft {
@@ -141,7 +141,7 @@ impl Journal {
         journal
     }
 
-    /// Notes how a service looks now.
+    /// Records the observed state of a service.
     pub fn observe(&mut self, name: &Name, observed: ObservedState) {
         let pending = observed.is_pending();
         let seen = self.seen.entry(name.to_string()).or_default();
@@ -154,7 +154,7 @@ impl Journal {
         }
     }
 
-    /// Notes which services are defined; those that only run still are not forgotten.
+    /// Records the defined services. A running service without a definition is not forgotten.
     pub fn defined<'n>(
         &mut self,
         names: impl Iterator<Item = &'n Name>,
@@ -190,7 +190,7 @@ impl Journal {
         self.record(EventDraft::about(kind::CHANGED, name, by));
     }
 
-    /// Notes what a stop came to: that its command failed, or that it had to be enforced.
+    /// Records a side result of a stop: its command failed, or a kill was necessary.
     pub fn stop(&mut self, name: &Name, run: u64, to: &'static str, reason: String) {
         let (to, reason, run) = (Some(to.to_owned()), Some(reason), Some(run));
         self.record(EventDraft { to, reason, run, ..EventDraft::about(kind::STOP, name, None) });
@@ -219,7 +219,7 @@ impl Journal {
         let (time, now) = *self.turn.get_or_insert_with(|| (clock::today(), clock::now()));
         self.next += 1;
         let (exit_code, exit_signal) = (draft.exit.and_then(Exit::code), draft.exit.and_then(Exit::signal));
-        // It is put into words here, one by one, and not all of a turn together.
+        // Serialized one by one, and not for a whole turn at once.
         self.fresh.extend(EventRecord::new(Event {
             seq,
             time: time.to_string(),
@@ -243,7 +243,7 @@ impl Journal {
         self.next - 1
     }
 
-    /// Why what happens cannot be written down at present.
+    /// Why events cannot be written at present.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
@@ -253,7 +253,7 @@ impl Journal {
         self.try_again.into_iter().chain(self.next_heartbeat).min()
     }
 
-    /// Writes what this turn has brought, then shows it.
+    /// Writes the events of this turn, then delivers them.
     pub fn commit(&mut self, now: Moment) {
         self.turn = None;
         let fresh = std::mem::take(&mut self.fresh);
@@ -301,7 +301,7 @@ impl Journal {
         }
     }
 
-    /// Keeps within bounds what cannot be written, and its numbers from being given again.
+    /// Limits the waiting events, and keeps their numbers from being reused.
     fn mark_lagging(&mut self) {
         let surplus = self.waiting.len().saturating_sub(MAX_WAITING_COUNT);
         self.waiting.drain(..surplus);
@@ -311,7 +311,7 @@ impl Journal {
         }
     }
 
-    /// Says what is missing, now that it can be written down.
+    /// Records the number of lost events, when the disk is writable again.
     fn record_loss(&mut self) {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
@@ -337,7 +337,7 @@ impl Journal {
         self.seen.contains_key(name)
     }
 
-    /// What is there now, and all that comes.
+    /// The past events, and a subscription to later ones.
     pub fn view(&mut self, now: Moment) -> Subscription {
         self.next_heartbeat.get_or_insert(now.plus(HEARTBEAT_INTERVAL));
         Subscription {
@@ -350,7 +350,7 @@ impl Journal {
     }
 }
 
-/// Where in the head the last number given stands, so that it can be overwritten in place.
+/// The offset of the last assigned number in the head, for overwriting in place.
 const GIVEN_AT: u64 = "{\"journal\":1,\"given\":\"".len() as u64;
 
 /// The first line of a file.

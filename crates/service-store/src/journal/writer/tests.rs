@@ -184,7 +184,7 @@ fn a_number_that_was_shown_is_not_given_again_although_it_could_not_be_written()
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.commit(clock::now());
-    // As on a full disk: nothing can be added, what is there can be overwritten.
+    // As on a full disk: existing bytes can be overwritten, and none appended.
     journal.try_again = Some(clock::now().plus(RETRY_DELAY));
     change(&mut journal, "web");
     assert_eq!(numbers(&all(&mut journal)), [1, 2]);
