@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 use service_tests::{Project, ServiceTable, program};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 /// The one row with these words in its message.
 #[track_caller]
@@ -84,7 +86,7 @@ fn a_strict_check_fails_and_tells_everything_and_a_plain_one_can_be_filtered() {
 }
 
 #[test]
-fn what_will_not_work_here_is_a_warning() {
+fn what_fails_every_start_is_an_error_and_what_else_will_not_work_here_is_a_warning() {
     let Some(project) = Project::new(
         r#"[orchestrator.service_defaults]
 env_file = "secrets.env"
@@ -94,7 +96,7 @@ user = "nobody-of-this-name"
 health_check_endpoint = "http://localhost:18080/health"
 [services.b]
 start_command = "TEST_SERVICE"
-working_dir = "nowhere"
+working_dir = "~/nowhere"
 health_check_endpoint = "tcp://127.0.0.1:18080"
 [services.migrate]
 start_command = "TEST_SERVICE"
@@ -107,15 +109,127 @@ dependencies = [{ name = "migrate", when_lost = "restart" }]
         return;
     };
     let rows = project.value("service check");
-    assert!(rows.column("severity").iter().all(|severity| severity == "warning"), "{rows:#}");
-    assert_eq!(about(&rows, "`nobody-of-this-name`")["key"], "user");
-    assert_eq!(about(&rows, "port 18080")["service"], "b");
-    assert_eq!(about(&rows, "not a directory")["key"], "working_dir");
-    assert_eq!(about(&rows, "secrets.env")["line"], 2, "what all have in common is said once");
+    let is = |words: &str, severity: &str| {
+        let row = about(&rows, words);
+        assert_eq!(row["severity"], severity, "{row:#}");
+        row.clone()
+    };
+    assert_eq!(is("`nobody-of-this-name`", "error")["key"], "user");
+    assert_eq!(is("port 18080", "warning")["service"], "b");
+    let directory = is("nowhere` does not exist", "warning");
+    assert_eq!(
+        (&directory["key"], &directory["help"]),
+        (&"working_dir".into(), &"`~` is not expanded here: write the full path".into())
+    );
     let lost = about(&rows, "one-shot");
     assert_eq!((&lost["service"], &lost["key"]), (&"c".into(), &"dependencies".into()));
-    assert!(project.nu("service check --strict").success, "warnings fail no check");
+    assert_eq!(lost["severity"], "warning");
+    assert_eq!(is("secrets.env", "warning")["line"], 2, "what all have in common is said once");
+    assert!(!project.nu("service check --strict").success);
     project.write("secrets.env", "A=1\n");
     project.define("[services.a]\nstart_command = \"no-such-program-anywhere --now\"\n");
-    assert_eq!(about(&project.value("service check"), "no-such-program-anywhere")["key"], "start_command");
+    let missing = project.value("service check");
+    let missing = about(&missing, "no-such-program-anywhere");
+    assert_eq!((&missing["key"], &missing["severity"]), (&"start_command".into(), &"warning".into()));
+}
+
+/// Severity, key and a part of the message.
+type Row = (&'static str, &'static str, &'static str);
+
+/// Severity, key and place, or that there is no row, for each service of a file.
+#[test]
+fn programs_and_modules_are_looked_at_as_a_start_and_a_stop_find_them() {
+    let Some(project) = Project::new("") else { return };
+    let script = |name: &str, text: &str| {
+        let path = project.write(name, text);
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    };
+    script("windows", "#!/bin/sh\r\nsleep 1000\r\n");
+    script("text", "sleep 1000\n");
+    script("ruby", "#!/usr/bin/env ruby9\n");
+    script("good", "#!/bin/sh\nexec sleep 1000\n");
+    project.write("broken.nu", "export def start [] { {state: running }\n");
+    project.write(
+        "short.nu",
+        "export def stop [] { {state: stopped} }\nexport def status [] { {state: stopped} }\n",
+    );
+    // Service, its keys, and what is said of which key.
+    let cases: &[(&str, &str, Option<Row>)] = &[
+        ("windows", "start_command = './windows'", Some(("error", "start_command", "carriage return"))),
+        ("text", "start_command = './text'", Some(("error", "start_command", "no `#!` line"))),
+        ("ruby", "start_command = './ruby'", Some(("error", "start_command", "`ruby9`"))),
+        ("good", "start_command = './good'", None),
+        (
+            "exec",
+            "start_command = './good'\nhealth_check_endpoint = 'exec:no-such-check --now'",
+            Some(("error", "health_check_endpoint", "`no-such-check` is not in PATH")),
+        ),
+        (
+            "exec-later",
+            "start_command = './good'\nready.log = 'x'\nhealth_check_endpoint = 'exec:./ruby'",
+            Some(("warning", "health_check_endpoint", "`ruby9`")),
+        ),
+        ("exec-good", "start_command = './good'\nhealth_check_endpoint = 'exec:./text'", None),
+        (
+            "stopped",
+            "start_command = './good'\nstop_command = 'no-such-stop'",
+            Some(("warning", "stop_command", "`no-such-stop`")),
+        ),
+        (
+            "asked",
+            "manager = 'command'\nstart_command = 'true'\nstop_command = 'ls'\nstatus_command = './no-status'",
+            Some(("error", "status_command", "`./no-status` does not exist")),
+        ),
+        (
+            "stop-elsewhere",
+            "manager = 'command'\nstart_command = 'job list; ^true'\nstop_command = '^no-such-stop'\nstatus_command = 'true'",
+            Some(("warning", "stop_command", "`no-such-stop`")),
+        ),
+        ("module", "manager = './module.nu'", None),
+        ("broken", "manager = './broken.nu'", Some(("error", "manager", "broken.nu"))),
+        ("short", "manager = './short.nu'", Some(("error", "manager", "does not export `start`"))),
+        (
+            "user",
+            "start_command = './good'\nuser = 'no-such-user'",
+            Some(("error", "user", "`no-such-user`")),
+        ),
+    ];
+    let sections = cases.iter().map(|(name, keys, _)| format!("[services.{name}]\n{keys}\n"));
+    project.define(&sections.collect::<String>());
+    let modules = |rows: &Value| {
+        let of_module = |row: &&Value| row["key"] == "manager";
+        let found = rows.as_array().unwrap().iter().filter(of_module);
+        found.map(|row| format!("{}: {}", row["severity"], row["message"])).collect::<Vec<_>>()
+    };
+    // A module that was not accepted is not run.
+    let [missing] = &*modules(&project.value("service check")) else { panic!("one module is missing") };
+    assert!(missing.contains("error") && missing.contains("module.nu`"), "{missing}");
+    project.write(
+        "module.nu",
+        "export def start [] { {state: running} }\nexport def stop [] { {state: stopped} }\nexport def status [] { {state: stopped} }\n",
+    );
+    assert_eq!(modules(&project.value("service check")), Vec::<String>::new());
+    project.trust();
+    let rows = project.value("service check");
+    let text = project.read("services.toml");
+    for (name, keys, expected) in cases {
+        let mut found = rows.as_array().unwrap().iter().filter(|row| row["service"] == *name);
+        let row = found.next();
+        assert_eq!(found.next(), None, "{name}");
+        let Some((severity, key, words)) = expected else {
+            assert_eq!(row, None, "{name}");
+            continue;
+        };
+        let row = row.unwrap_or_else(|| panic!("no row for {name} in {rows:#}"));
+        assert_eq!((&row["severity"], &row["key"]), (&(*severity).into(), &(*key).into()), "{row:#}");
+        assert!(row["message"].as_str().unwrap().contains(words), "{row:#}");
+        assert!(row["help"].is_string(), "{row:#}");
+        let section = text.find(&format!("[services.{name}]\n{keys}")).unwrap();
+        let line = text[section..].lines().take_while(|line| !line.starts_with(key)).count()
+            + text[..section].lines().count()
+            + 1;
+        assert_eq!(row["line"], line, "{row:#}");
+        assert!(row["column"].is_u64(), "{row:#}");
+    }
+    assert!(project.processes().is_empty());
 }

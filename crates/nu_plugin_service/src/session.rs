@@ -304,10 +304,10 @@ impl Session {
     /// Runs a one-shot command about the project, without a daemon.
     pub(crate) fn one_shot<T: serde::de::DeserializeOwned + Send + 'static>(
         &self,
-        words: &'static [&'static str],
+        words: Vec<String>,
     ) -> Result<T, LabeledError> {
         let session = self.clone();
-        self.with_timeout(move || session.run_program(words))
+        self.with_timeout(move || session.run_program(&words.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
     /// The Nushell error for a problem of this call.

@@ -1,5 +1,6 @@
 //! `orchestratord`: the daemon of one project, and the commands that read its files without one.
 
+mod check;
 mod containers;
 mod daemon;
 mod offline;
@@ -27,7 +28,7 @@ Usage: orchestratord <command> [--config FILE] [names...]
   events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N] [--by WHO]
   history [names...]  what happened, and what checks said: [--since SEQ|TIME] [--starts]
   graph [names...]    who needs whom: [--format tree|mermaid|dot]
-  check               what is wrong with the file; it ends with 1 if there is an error
+  check [--nu PROGRAM]  what is wrong with the file; it ends with 1 if there is an error
   init [--force]      write a first services.toml here, or the one of --config
   projects [--prune]  every project of this user that something runs of, or whose file is gone; remove what is left of the
                       latter where nothing runs
@@ -160,7 +161,7 @@ fn dispatch(arguments: Arguments) -> ExitCode {
 
 /// A file with which nothing can be started is a failure, for CI.
 fn check(arguments: &Arguments) -> ExitCode {
-    let findings = project(arguments).map(|project| offline::check(&project));
+    let findings = project(arguments).map(|project| check::check(&project, arguments.nu.clone()));
     let is_error = |finding: &Finding| finding.severity == Severity::Error;
     let wrong = findings.as_ref().is_ok_and(|findings| findings.iter().any(is_error));
     let code = print(findings);

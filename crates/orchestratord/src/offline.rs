@@ -3,7 +3,7 @@
 use crate::containers;
 use service_api::event::{HistoryEntry, StartRecord};
 use service_api::project::{self, Environment};
-use service_api::{Event, Finding, Problem, Project, StartupMessage, view};
+use service_api::{Event, Problem, Project, StartupMessage, view};
 use service_config::load::{self, Additions};
 use service_core::config::Manager;
 use service_core::{Id, Name, Plan};
@@ -187,9 +187,4 @@ fn managed(state_dir: &Path) -> usize {
     };
     let Ok(names) = elsewhere(state_dir) else { return 1 };
     names.len() - names.iter().filter(is_asked).count()
-}
-
-/// What is wrong with the file, and what is doubtful about it; nothing, if nothing is.
-pub(crate) fn check(project: &Project) -> Vec<Finding> {
-    load::check(&project.config)
 }

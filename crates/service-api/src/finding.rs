@@ -27,7 +27,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Nothing can be started with this file.
+    /// Nothing can be started with this file, or the service cannot.
     Error,
     /// The file is valid, but what it says will not work here and now, or does not do what it seems to.
     Warning,

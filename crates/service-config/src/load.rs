@@ -24,6 +24,7 @@ pub use added::{Addition, check as check_additions};
 pub use additions::Additions;
 pub use check::check;
 pub use file::parse_service_name;
+pub use lint::Obstacle;
 pub use locate::locate_keys;
 
 use file::{analyze, parse, read, to_diagnostic};

@@ -2,7 +2,7 @@
 
 use super::client::Managers;
 use super::embedded::path_for;
-use super::module::Module;
+use super::module::{self, Module};
 use super::request::with;
 use super::status::{State, Status};
 use service_core::config::{Service, Settings};
@@ -37,6 +37,11 @@ impl Fitness {
 }
 
 impl Managers {
+    /// An error if the module of a service is no readable file. Runs nothing.
+    pub fn find_module(&self, service: &Service) -> Result<(), String> {
+        module::find(&path_for(self.paths(), service))
+    }
+
     /// Has a service started.
     pub async fn start(self, settings: Settings, service: Arc<Service>, run: u64) {
         // A service that can be started must also be stoppable and checkable.

@@ -87,8 +87,7 @@ impl Modules {
         settings: &Settings,
         path: &Path,
     ) -> Result<Arc<Module>, String> {
-        let stamp =
-            stamp(path).map_err(|error| format!("cannot read its manager `{}`: {error}", path.display()))?;
+        let stamp = stamp(path).map_err(|error| unreadable(path, &error))?;
         let known = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(path.to_owned()).or_default())
@@ -103,6 +102,15 @@ impl Modules {
         *known = Some((stamp, Arc::clone(&module)));
         Ok(module)
     }
+}
+
+/// An error if there is no such file, or it cannot be read.
+pub(super) fn find(path: &Path) -> Result<(), String> {
+    stamp(path).and_then(|_| std::fs::File::open(path)).map(drop).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot read its manager `{}`: {error}", path.display())
 }
 
 fn stamp(path: &Path) -> std::io::Result<Stamp> {

@@ -176,7 +176,7 @@ impl ServiceOrchestrator {
         for Upcoming { service, .. } in managed.filter(|upcoming| may_be_run(&upcoming.service)) {
             if let Err(why) = fitness.check(self.managers(), plan.settings(), service).await {
                 let help = "fix the module; `service managers` shows the problem".to_owned();
-                let blocker = Blocker { key: &["manager"], why, help, may_be_made: false };
+                let blocker = Blocker { key: &["manager"], why, help, may_be_made: false, is_missing: false };
                 failures.push(Failure { service: Arc::clone(service), blocker, place: None });
             }
         }
@@ -234,7 +234,7 @@ async fn look_at(
 /// That there is no telling.
 fn late(upcoming: &Upcoming, why: String) -> Failure {
     let help = "try again, or check the disk with its files".to_owned();
-    let blocker = Blocker { key: &[], why, help, may_be_made: false };
+    let blocker = Blocker { key: &[], why, help, may_be_made: false, is_missing: false };
     Failure { service: Arc::clone(&upcoming.service), blocker, place: None }
 }
 
@@ -284,7 +284,13 @@ mod tests {
     }
 
     fn missing(may_be_made: bool) -> Blocker {
-        Blocker { key: &[], why: "it is not there".into(), help: String::new(), may_be_made }
+        Blocker {
+            key: &[],
+            why: "it is not there".into(),
+            help: String::new(),
+            may_be_made,
+            is_missing: false,
+        }
     }
 
     #[tokio::test]

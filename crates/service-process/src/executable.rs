@@ -43,30 +43,53 @@ pub(super) struct Search<'a> {
 pub(super) struct Refusal {
     pub(super) why: String,
     pub(super) help: String,
+    /// Whether there is no such program.
+    pub(super) is_missing: bool,
 }
 
 fn refusal(why: impl Into<String>, help: impl Into<String>) -> Refusal {
-    Refusal { why: why.into(), help: help.into() }
+    Refusal { why: why.into(), help: help.into(), is_missing: false }
+}
+
+fn missing(why: String, help: &str) -> Refusal {
+    Refusal { is_missing: true, ..refusal(why, help) }
 }
 
 impl Search<'_> {
     /// Why the kernel would not execute this program, as far as it can be determined.
     pub(super) fn check(&self, name: &str) -> Result<(), Refusal> {
+        match self.find_allowed(name)? {
+            Some(path) => self.check_image(&path, name, MAX_SCRIPTS),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Search::check`], for a command that the daemon runs: the C library may run a text without a `#!` line as a shell
+    /// script.
+    pub(super) fn check_command(&self, name: &str) -> Result<(), Refusal> {
+        match self.find_allowed(name)? {
+            Some(path) if head(&path).is_ok_and(|(_, head)| has_format(&head)) => {
+                self.check_image(&path, name, MAX_SCRIPTS)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The program, which the service's user may execute; nothing where it cannot be known.
+    fn find_allowed(&self, name: &str) -> Result<Option<PathBuf>, Refusal> {
         if !name.contains('/') && self.path.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let program = self.find(name)?;
         let path: PathBuf = self.directory.join(&program).components().collect();
-        if !self.may_execute(&program) {
-            let user = self.identity.map_or("", |identity| &identity.name);
-            let why = format!("program `{name}` cannot be executed by user `{user}`");
-            let help = format!(
-                "allow `{user}` to execute `{}`, and to enter the directories above it",
-                path.display()
-            );
-            return Err(refusal(why, help));
+        if self.may_execute(&program) {
+            return Ok(Some(path));
         }
-        self.check_image(&path, name, MAX_SCRIPTS)
+        let user = self.identity.map_or("", |identity| &identity.name);
+        let why = format!("program `{name}` cannot be executed by user `{user}`");
+        let help =
+            format!("allow `{user}` to execute `{}`, and to enter the directories above it", path.display());
+        Err(refusal(why, help))
     }
 
     /// Searches like the shim and like a shell, which skip files in `PATH` that are not executable.
@@ -92,11 +115,11 @@ impl Search<'_> {
                 format!("program `{name}` is not executable"),
                 format!("run `chmod +x {}`", path.display()),
             ),
-            None if name.contains('/') => refusal(
+            None if name.contains('/') => missing(
                 format!("program `{name}` does not exist"),
                 "build or install it, or correct the path",
             ),
-            None => refusal(
+            None => missing(
                 format!("program `{name}` is not in PATH"),
                 "install it, write its full path, or set PATH in `env`",
             ),
@@ -223,6 +246,11 @@ impl Search<'_> {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Whether the first bytes tell the format of a program.
+fn has_format(head: &[u8]) -> bool {
+    head.is_empty() || head.starts_with(b"#!") || head.starts_with(ELF)
 }
 
 fn of_windows(why: &str, path: &Path) -> Refusal {

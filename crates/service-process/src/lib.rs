@@ -9,6 +9,7 @@ mod launch;
 pub mod limits;
 pub mod liveness;
 pub mod lost;
+mod nushell;
 pub mod orphans;
 mod preflight;
 mod reach;
@@ -16,6 +17,6 @@ mod shim_client;
 pub mod shim_program;
 mod zygote;
 
-pub use preflight::{Blocker, blockers};
+pub use preflight::{Blocker, blockers, unusable_commands};
 pub use reach::Reached;
 pub use shim_client::{ShimHandle, Shims, query_record};

@@ -2,6 +2,7 @@
 //! guarantee: a file may disappear before the start.
 
 use super::executable::{Refusal, Search};
+use super::nushell;
 use service_core::config::{Manager, Readiness, Service};
 use service_core::health::Endpoint;
 use service_host::ca_file::check_ca_file;
@@ -10,6 +11,7 @@ use service_host::environment::read_environment;
 use service_host::paths::Paths;
 use service_shim::protocol::Identity;
 use std::ffi::OsString;
+use std::path::Path;
 
 /// The directories of programs if neither the service nor the daemon has a `PATH`; the same as in the shim.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -25,12 +27,14 @@ pub struct Blocker {
     pub help: String,
     /// Whether a service that starts earlier may create it.
     pub may_be_made: bool,
+    /// Whether it is a directory or a program of `start_command` that is not there: on another machine it may be.
+    pub is_missing: bool,
 }
 
 impl Blocker {
     /// A missing or wrong file.
     fn of_file(key: &'static [&'static str], why: String, help: impl Into<String>) -> Self {
-        Self { key, why, help: help.into(), may_be_made: true }
+        Self { key, why, help: help.into(), may_be_made: true, is_missing: false }
     }
 }
 
@@ -42,7 +46,7 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     let who = who.unwrap_or_else(|why| {
         let key: &[_] = if why.contains("group") { &["group"] } else { &["user"] };
         let help = "create it, or name another in services.toml".to_owned();
-        found.push(Blocker { key, why, help, may_be_made: false });
+        found.push(Blocker { key, why, help, may_be_made: false, is_missing: false });
         None
     });
     let directory = paths.working_dir(service.working_dir.as_deref());
@@ -51,7 +55,8 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     if is_entered && !directory.is_dir() {
         let what = if directory.exists() { "is not a directory" } else { "does not exist" };
         let why = format!("working directory `{}` {what}", directory.display());
-        found.push(Blocker::of_file(&["working_dir"], why, "create it, or correct `working_dir`"));
+        let blocker = Blocker::of_file(&["working_dir"], why, "create it, or correct `working_dir`");
+        found.push(Blocker { is_missing: !directory.exists(), ..blocker });
     }
     let variables = read_environment(&paths.base_dir, service).map_err(|why| {
         found.push(Blocker::of_file(
@@ -60,31 +65,96 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
             "create or correct it, or remove it from `env_file`",
         ));
     });
+    let search = search(&directory, variables.as_deref().ok(), who.as_ref());
     if ours {
-        found.extend(program(service, &directory, variables.as_deref().ok(), who.as_ref()));
+        found.extend(program(service, &search));
         found.extend(authority(paths, service));
+    }
+    if service.readiness() == Readiness::Probe {
+        found.extend(check_program(service, &search));
     }
     found
 }
 
-fn program(
-    service: &Service,
-    directory: &std::path::Path,
-    variables: Option<&[(String, String)]>,
-    identity: Option<&Identity>,
-) -> Option<Blocker> {
-    let name = service.start_command.argv.first()?;
-    if !directory.is_dir() && !name.starts_with('/') {
-        return None;
+/// The programs that a service names and that could not be run, although its start may succeed: of its check, its stop command
+/// and, as far as Nushell code tells, of the commands of `manager = "command"`.
+pub fn unusable_commands(paths: &Paths, service: &Service) -> Vec<Blocker> {
+    let ours = service.manager == Manager::Process;
+    let who = if ours { resolve_identity(service).unwrap_or_default() } else { None };
+    let directory = paths.working_dir(service.working_dir.as_deref());
+    let variables = read_environment(&paths.base_dir, service).ok();
+    let search = search(&directory, variables.as_deref(), who.as_ref());
+    let mut found = Vec::new();
+    if service.readiness() != Readiness::Probe {
+        found.extend(check_program(service, &search));
     }
+    if ours {
+        let stop = service.stop_command.as_deref().and_then(first_word);
+        found.extend(stop.and_then(|name| refused(&["stop_command"], &search, &name)));
+    }
+    if service.manager == Manager::BuiltIn("command".to_owned()) {
+        let start = Some(service.start_command.text.as_str());
+        let commands = [
+            (START_COMMAND, start),
+            (&["stop_command"], service.stop_command.as_deref()),
+            (STATUS_COMMAND, service.status_command.as_deref()),
+        ];
+        let named = commands.into_iter().filter_map(|(key, line)| Some((key, nushell::program(line?)?)));
+        found.extend(named.filter_map(|(key, name)| refused(key, &search, name)));
+    }
+    found
+}
+
+const START_COMMAND: &[&str] = &["start_command"];
+const STATUS_COMMAND: &[&str] = &["status_command"];
+
+impl Blocker {
+    /// Whether every start fails for an unusable command.
+    pub fn fails_start(&self) -> bool {
+        self.key == START_COMMAND || self.key == STATUS_COMMAND
+    }
+}
+
+fn search<'a>(
+    directory: &'a Path,
+    variables: Option<&[(String, String)]>,
+    identity: Option<&'a Identity>,
+) -> Search<'a> {
     // The variables of an unreadable env file are unknown.
     let path = variables.map(|variables| {
         let own = variables.iter().rev().find(|(key, _)| key == "PATH");
         let own = own.map(|(_, path)| OsString::from(path));
         own.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into())
     });
-    let refused = Search { directory, path, identity }.check(name).err();
-    refused.map(|Refusal { why, help }| Blocker::of_file(&["start_command"], why, help))
+    Search { directory, path, identity }
+}
+
+fn program(service: &Service, search: &Search<'_>) -> Option<Blocker> {
+    let name = service.start_command.argv.first()?;
+    if !search.directory.is_dir() && !name.starts_with('/') {
+        return None;
+    }
+    let Refusal { why, help, is_missing } = search.check(name).err()?;
+    Some(Blocker { is_missing, ..Blocker::of_file(START_COMMAND, why, help) })
+}
+
+/// The program of an `exec:` check.
+fn check_program(service: &Service, search: &Search<'_>) -> Option<Blocker> {
+    let Some(Endpoint::Exec(command)) = &service.endpoint else { return None };
+    refused(&["health_check_endpoint"], search, &first_word(command)?)
+}
+
+/// Why the daemon cannot run this program.
+fn refused(key: &'static [&'static str], search: &Search<'_>, name: &str) -> Option<Blocker> {
+    if !search.directory.is_dir() && !name.starts_with('/') {
+        return None;
+    }
+    let Refusal { why, help, is_missing } = search.check_command(name).err()?;
+    Some(Blocker { is_missing: is_missing && key == START_COMMAND, ..Blocker::of_file(key, why, help) })
+}
+
+fn first_word(command: &str) -> Option<String> {
+    shell_words::split(command).ok()?.into_iter().next()
 }
 
 /// A check that decides about readiness needs its certificates.

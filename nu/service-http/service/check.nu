@@ -14,7 +14,7 @@ export def "service check" [
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $file).span
-    let findings = client say (project ($file | default $config) $span) [check] $span
+    let findings = client say (project ($file | default $config) $span) [check --nu $nu.current-exe] $span
     let errors = $findings | where severity == error
     if $strict and ($errors | is-not-empty) {
         let told = $findings | each {|it|

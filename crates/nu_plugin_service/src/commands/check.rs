@@ -5,6 +5,7 @@ use crate::error::labeled_at;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
+use crate::shell;
 use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
@@ -78,7 +79,11 @@ impl PluginCommand for Check {
             )?,
             None => Session::open_here(plugin, engine, call, &Selection::Unspecified)?,
         };
-        let findings: Vec<Finding> = session.one_shot(&["check"])?;
+        // A module can be checked only by Nushell.
+        let nu = shell::nu().map(|nu| nu.to_string_lossy().into_owned());
+        let words =
+            ["check".to_owned()].into_iter().chain(nu.into_iter().flat_map(|nu| ["--nu".to_owned(), nu]));
+        let findings: Vec<Finding> = session.one_shot(words.collect())?;
         match call.has_flag("strict")?.then(|| check_result(&findings)).flatten() {
             // The error replaces the rows: Nushell shows no row of a table that ends in an error.
             Some(problem) => Err(labeled_at(&problem, call.head)),

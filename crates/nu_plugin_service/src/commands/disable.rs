@@ -49,8 +49,8 @@ impl PluginCommand for Disable {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let unit: Unit =
-            Session::open(plugin, engine, call, &Selection::Unspecified)?.one_shot(&["disable"])?;
+        let unit: Unit = Session::open(plugin, engine, call, &Selection::Unspecified)?
+            .one_shot(vec!["disable".to_owned()])?;
         Ok(PipelineData::value(unit.into_row(call.head), None))
     }
 }

@@ -2,14 +2,15 @@
 
 use super::file::{analyze, read};
 use super::key_map::{KeyMap, KeyPaths};
-use super::lint;
+use super::lint::{self, Obstacle};
 use super::section::Diagnostic;
 use super::text::Text;
 use service_api::{Finding, Severity, redact};
+use service_core::config::Service;
 use std::path::Path;
 
-/// Reads the file and returns its errors and warnings, in the order of the file.
-pub fn check(path: &Path) -> Vec<Finding> {
+/// Reads the file and returns its errors and warnings, in the order of the file. `obstacles` looks at the machine.
+pub fn check(path: &Path, obstacles: impl Fn(&Service) -> Vec<Obstacle>) -> Vec<Finding> {
     let text = match read(path) {
         Ok(text) => text,
         Err(problem) => return vec![unreadable(path, problem.message)],
@@ -18,7 +19,7 @@ pub fn check(path: &Path) -> Vec<Finding> {
     let key_paths = map.key_paths();
     let analysis = analyze(&text);
     let base = path.parent().unwrap_or(Path::new("/"));
-    let lints = lint::check_services(&analysis.services, &map, base);
+    let lints = lint::check_services(&analysis.services, &map, base, obstacles);
     let errors = analysis.diagnostics.iter().map(|diagnostic| (Severity::Error, diagnostic));
     let mut all: Vec<_> = errors.chain(lints.iter().map(|(severity, lint)| (*severity, lint))).collect();
     all.sort_by_key(|(_, diagnostic)| diagnostic.span.start);

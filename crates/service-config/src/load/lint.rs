@@ -1,39 +1,41 @@
-//! Lints for valid files: missing programs, users and directories, ports claimed twice, dependencies without effect. False
-//! warnings cost trust, so there are few.
+//! Lints for valid files: obstacles on this machine, ports claimed twice, dependencies without effect. False warnings cost
+//! trust, so there are few.
 
 mod health_check;
 mod idle_keys;
 
 use super::key_map::KeyMap;
+use super::locate::span;
 use super::section::Diagnostic;
 use super::shell_syntax;
-use nix::unistd::{AccessFlags, access};
 use service_api::Severity;
 use service_core::config::{Condition, Dependency, Listener, Manager, Restart, Service, WhenLost, name_of};
 use service_core::health::Endpoint;
-use service_host::credentials::resolve_identity;
 use service_host::env_file::{self, Variable};
 use service_host::environment::RESERVED_VARIABLES;
 use service_host::local_address::local_addresses;
-use std::collections::HashMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
-/// Every warning about these services, and every error in an env file that they name. Paths are relative to `base`.
+/// Every warning about these services, every obstacle, and every error in an env file that they name. Paths are relative to
+/// `base`.
 pub(super) fn check_services(
     services: &[Service],
     map: &KeyMap<'_>,
     base: &Path,
+    obstacles: impl Fn(&Service) -> Vec<Obstacle>,
 ) -> Vec<(Severity, Diagnostic)> {
     let (mut warnings, mut errors) = (Vec::new(), Vec::new());
     let by_name: HashMap<&str, &Service> = services.iter().map(|service| (&*service.name, service)).collect();
+    let after_work = after_work(services, &by_name);
     let mut ports = HashMap::new();
+    let mut all = Vec::new();
     for service in services {
         let ours = service.manager == Manager::Process;
+        let after_work = after_work.contains(&*service.name);
+        let found = obstacles(service).into_iter();
+        all.extend(found.filter_map(|obstacle| to_diagnostic(service, obstacle, after_work, map)));
         if ours {
-            warnings.extend(check_working_dir(service, map, base));
-            warnings.extend(check_program(service, map, base));
-            warnings.extend(check_user(service, map));
             check_env_files(service, map, base, &mut warnings, &mut errors);
             warnings.extend(check_env_expansion(service, map));
         }
@@ -46,9 +48,8 @@ pub(super) fn check_services(
         let edges = service.dependencies.iter();
         warnings.extend(edges.filter_map(|edge| check_dependency(service, edge, need(edge)?, map)));
     }
-    let errors = errors.into_iter().map(|error| (Severity::Error, error));
-    let mut all: Vec<_> =
-        errors.chain(warnings.into_iter().map(|warning| (Severity::Warning, warning))).collect();
+    all.extend(errors.into_iter().map(|error| (Severity::Error, error)));
+    all.extend(warnings.into_iter().map(|warning| (Severity::Warning, warning)));
     // A key of `service_defaults` is reported once, not for each service.
     all.sort_by(|(_, one), (_, other)| {
         (one.span.start, &one.message).cmp(&(other.span.start, &other.message))
@@ -58,54 +59,73 @@ pub(super) fn check_services(
 }
 
 fn warning(service: &Service, map: &KeyMap<'_>, key: &str, message: String, help: &str) -> Diagnostic {
-    let own = map.value(&["services", &service.name, key]);
-    let default = || map.value(&["orchestrator", "service_defaults", key]);
-    let span = own.or_else(default).or_else(|| map.name(&service.name)).unwrap_or_default();
-    let mut diagnostic = Diagnostic::new(span, message);
+    let mut diagnostic = Diagnostic::new(span(map, service, &[key]).unwrap_or_default(), message);
     diagnostic.help = Some(help.to_owned());
     diagnostic
 }
 
-fn directory(service: &Service, base: &Path) -> PathBuf {
-    service.working_dir.as_ref().map_or_else(|| base.to_path_buf(), |written| base.join(written))
+/// A reason for which a service does not work on this machine as things are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The key of the definition.
+    pub key: &'static [&'static str],
+    /// One sentence without a full stop.
+    pub why: String,
+    /// The remedy.
+    pub help: String,
+    /// [`Severity::Error`] if every start fails.
+    pub severity: Severity,
+    /// Whether a service that runs before may create what is missing.
+    pub may_be_made: bool,
 }
 
-fn check_working_dir(service: &Service, map: &KeyMap<'_>, base: &Path) -> Option<Diagnostic> {
-    let directory = directory(service, base);
-    let message = format!("`working_dir` is `{}`, which is not a directory", directory.display());
-    let help = service.working_dir.as_deref().and_then(shell_syntax::find_in_path);
-    let help = help.as_deref().unwrap_or("create it, or name another");
-    (!directory.is_dir()).then(|| warning(service, map, "working_dir", message, help))
+/// The diagnostic of an obstacle; `None` if another lint reports it.
+fn to_diagnostic(
+    service: &Service,
+    obstacle: Obstacle,
+    after_work: bool,
+    map: &KeyMap<'_>,
+) -> Option<(Severity, Diagnostic)> {
+    let Obstacle { key, why, mut help, mut severity, may_be_made } = obstacle;
+    if may_be_made && after_work {
+        severity = Severity::Warning;
+    }
+    let has_shell = || map.value(&["services", &service.name, "shell"]).is_some();
+    match key {
+        ["start_command"] if !has_shell() && shell_syntax::is_for_shell(&service.start_command.text) => {
+            return None;
+        }
+        ["env_file"] | ["health", "ca_file"] => return None,
+        ["working_dir"] => {
+            help = service.working_dir.as_deref().and_then(shell_syntax::find_in_path).unwrap_or(help);
+        }
+        _ => {}
+    }
+    let mut diagnostic = Diagnostic::new(span(map, service, key).unwrap_or_default(), why);
+    diagnostic.help = Some(help);
+    Some((severity, diagnostic))
 }
 
-/// Looks for the program as the shim does. A `PATH` from an `env_file` is not known before the start.
-fn check_program(service: &Service, map: &KeyMap<'_>, base: &Path) -> Option<Diagnostic> {
-    let name = service.start_command.argv.first()?;
-    let has_shell = map.value(&["services", &service.name, "shell"]).is_some();
-    let key = if has_shell { "shell" } else { "start_command" };
-    if !has_shell && shell_syntax::is_for_shell(&service.start_command.text) {
-        return None;
+/// The services before which one-shots run, which may create what those need. Linear in the number of dependencies.
+fn after_work<'s>(services: &'s [Service], by_name: &HashMap<&str, &Service>) -> HashSet<&'s str> {
+    let mut dependents: HashMap<&str, Vec<&'s str>> = HashMap::new();
+    let mut to_do = Vec::new();
+    for service in services {
+        for edge in &service.dependencies {
+            dependents.entry(&*edge.name).or_default().push(&*service.name);
+            let is_oneshot = by_name.get(&*edge.name).is_some_and(|need| need.oneshot);
+            if is_oneshot || edge.condition == Condition::Completed {
+                to_do.push(&*service.name);
+            }
+        }
     }
-    let is_program = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
-    if name.contains('/') {
-        let path = directory(service, base).join(name);
-        let message = format!("`{}` does not exist, or is not a program", path.display());
-        return (!is_program(&path)).then(|| warning(service, map, key, message, "correct the path"));
+    let mut found = HashSet::new();
+    while let Some(name) = to_do.pop() {
+        if found.insert(name) {
+            to_do.extend(dependents.get(name).into_iter().flatten());
+        }
     }
-    let own = service.env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, path)| OsString::from(path));
-    if own.is_none() && !service.env_file.is_empty() {
-        return None;
-    }
-    let path = own.or_else(|| std::env::var_os("PATH"))?;
-    let found = std::env::split_paths(&path).any(|directory| is_program(&directory.join(name)));
-    let message = format!("the program `{name}` is not on PATH");
-    (!found).then(|| warning(service, map, key, message, "install it, or write its full path"))
-}
-
-fn check_user(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
-    let why = resolve_identity(service).err()?;
-    let key = if why.contains("group") { "group" } else { "user" };
-    Some(warning(service, map, key, why, "without it the service runs as the daemon's user"))
+    found
 }
 
 /// Checks the env files. A missing one is a warning, because it may still be made. One that cannot be read is an error,

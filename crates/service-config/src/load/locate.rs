@@ -5,6 +5,7 @@ use super::key_map::KeyMap;
 use service_api::SourceLocation;
 use service_core::config::{Origin, Service};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,12 +19,16 @@ pub fn locate_keys(file: &Path, keys: Vec<(Arc<Service>, &[&str])>) -> Vec<Optio
     let place = |(service, key): (Arc<Service>, &[&str])| {
         let is_same = service.origin == Origin::File
             && defined.get(&service.name).is_some_and(|defined| **defined == *service);
-        let own = |key: &[&str]| map.value(&[&["services", &*service.name], key].concat());
-        let default = |key: &[&str]| map.value(&[&["orchestrator", "service_defaults"], key].concat());
-        // With `shell`, the program that is started is the shell.
-        let shell = || own(&["shell"]).or_else(|| default(&["shell"])).filter(|_| key == ["start_command"]);
-        let value = shell().or_else(|| own(key)).or_else(|| default(key)).or_else(|| map.name(&service.name));
-        value.filter(|_| is_same).map(|span| text.place(&span))
+        span(&map, &service, key).filter(|_| is_same).map(|span| text.place(&span))
     };
     keys.into_iter().map(place).collect()
+}
+
+/// The place of a key of a service: its own, that in `service_defaults`, or else the service's name.
+pub(super) fn span(map: &KeyMap<'_>, service: &Service, key: &[&str]) -> Option<Range<usize>> {
+    let own = |key: &[&str]| map.value(&[&["services", &*service.name], key].concat());
+    let default = |key: &[&str]| map.value(&[&["orchestrator", "service_defaults"], key].concat());
+    // With `shell`, the program that is started is the shell.
+    let shell = || own(&["shell"]).or_else(|| default(&["shell"])).filter(|_| key == ["start_command"]);
+    shell().or_else(|| own(key)).or_else(|| default(key)).or_else(|| map.name(&service.name))
 }

@@ -1,0 +1,85 @@
+//! `orchestratord check`: the problems of a file, with what a start would find on this machine.
+
+use service_api::{Finding, Project, Severity};
+use service_config::load::{self, Obstacle};
+use service_core::Name;
+use service_core::config::Manager;
+use service_host::acceptance::Acceptance;
+use service_host::disk::Disk;
+use service_host::paths::Paths;
+use service_host::report::ReportSender;
+use service_manager::{Fitness, Managers};
+use service_process::{Blocker, blockers, unusable_commands};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What is wrong with the file, and what is doubtful about it; nothing, if nothing is. `nu` runs the modules, of which only
+/// accepted ones are run.
+pub(crate) fn check(project: &Project, nu: Option<PathBuf>) -> Vec<Finding> {
+    let unfit = unfit_modules(project, nu);
+    let paths = paths(project, None);
+    load::check(&project.config, |service| {
+        let mut found: Vec<Obstacle> =
+            blockers(&paths, service).into_iter().map(|blocker| to_obstacle(true, blocker)).collect();
+        let unusable = unusable_commands(&paths, service).into_iter();
+        found.extend(unusable.map(|unusable| to_obstacle(unusable.fails_start(), unusable)));
+        found.extend(unfit.get(&service.name).map(|why| Obstacle {
+            key: &["manager"],
+            why: why.clone(),
+            help: "fix the module; docs/managers.md describes its commands".to_owned(),
+            severity: Severity::Error,
+            may_be_made: false,
+        }));
+        found
+    })
+}
+
+/// A file is checked in other places than where its services run, so what is only missing is a warning.
+fn to_obstacle(fails_start: bool, blocker: Blocker) -> Obstacle {
+    let Blocker { key, why, help, may_be_made, is_missing } = blocker;
+    let severity = if fails_start && !is_missing { Severity::Error } else { Severity::Warning };
+    Obstacle { key, why, help, severity, may_be_made }
+}
+
+fn paths(project: &Project, nu: Option<PathBuf>) -> Paths {
+    Paths {
+        state_dir: project.state_dir.clone(),
+        fallback_state_file: None,
+        project: project.config.clone(),
+        base_dir: project.config.parent().unwrap_or(Path::new("/")).to_path_buf(),
+        nu,
+        boot_id: String::new(),
+        disk: Disk::default(),
+    }
+}
+
+/// The services whose module cannot run them. A module that is there is run for it only if it was accepted.
+fn unfit_modules(project: &Project, nu: Option<PathBuf>) -> BTreeMap<Name, String> {
+    let mut found = BTreeMap::new();
+    let acceptance = Arc::new(Acceptance::open(&project.state_dir, &project.config, Disk::default()));
+    let Ok(plan) = load::plan_for(&acceptance, &project.config, &[]) else { return found };
+    let paths = Arc::new(paths(project, nu));
+    let services = plan.ids().map(|id| Arc::clone(plan.service(id)));
+    let managed: Vec<_> = services.filter(|service| matches!(service.manager, Manager::Module(_))).collect();
+    if managed.is_empty() {
+        return found;
+    }
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return found;
+    };
+    let (reports, _keep) = ReportSender::channel();
+    let managers = Managers::new(paths, Arc::clone(&acceptance), reports);
+    let mut fitness = Fitness::default();
+    for service in managed {
+        let checked = if acceptance.covers(&service) {
+            runtime.block_on(fitness.check(&managers, plan.settings(), &service))
+        } else {
+            managers.find_module(&service)
+        };
+        if let Err(why) = checked {
+            found.insert(service.name.clone(), why);
+        }
+    }
+    found
+}
